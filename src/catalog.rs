@@ -1,0 +1,129 @@
+//! The configured aliases, resolved: which are checked, which are skipped and why, and what a request selects.
+
+use std::collections::HashMap;
+
+use crate::alias::Alias;
+use crate::config::{Backend, Cache};
+use crate::outcome::{SkipReason, Skipped};
+
+/// What is known of every configured alias, in the configured order.
+#[derive(Debug)]
+pub struct Catalog {
+    entries: Vec<Entry>,
+    positions: HashMap<Alias, usize>,
+}
+
+/// What becomes of one alias.
+#[derive(Debug)]
+enum Entry {
+    /// It is checked; the number is its place among the checks.
+    Checked { alias: Alias, check: usize },
+    /// It is not checked; one that forwards to a checked alias has the place of its target's check.
+    Skipped { skipped: Skipped, target: Option<usize> },
+}
+
+/// Which checks a request asks for, and which of the aliases that it asked for are skipped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Places among the checks, each at most once, in the configured order.
+    pub checks: Vec<usize>,
+    /// What was asked for and is not checked.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Catalog {
+    /// Resolves the configured caches. What is checked is numbered in the configured order.
+    #[must_use]
+    pub fn new(caches: &[Cache]) -> Self {
+        let backends: HashMap<&Alias, &Backend> =
+            caches.iter().map(|cache| (&cache.alias, &cache.backend)).collect();
+        let checks: HashMap<&Alias, usize> = caches
+            .iter()
+            .filter(|cache| skip_reason(&cache.backend, &backends).is_none())
+            .enumerate()
+            .map(|(check, cache)| (&cache.alias, check))
+            .collect();
+        let entries = caches
+            .iter()
+            .map(|cache| match skip_reason(&cache.backend, &backends) {
+                None => Entry::Checked { alias: cache.alias.clone(), check: checks[&cache.alias] },
+                Some(reason) => {
+                    let target = match &reason {
+                        SkipReason::Forwards { to } => checks.get(to).copied(),
+                        SkipReason::LocalMemory | SkipReason::NoServer { .. } => None,
+                    };
+                    Entry::Skipped { skipped: Skipped { alias: cache.alias.clone(), reason }, target }
+                }
+            })
+            .collect();
+        let positions =
+            caches.iter().enumerate().map(|(place, cache)| (cache.alias.clone(), place)).collect();
+        Self { entries, positions }
+    }
+
+    /// The aliases that are checked, in order: the place of each is its number in a [`Selection`].
+    pub fn checked(&self) -> impl Iterator<Item = &Alias> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Checked { alias, .. } => Some(alias),
+            Entry::Skipped { .. } => None,
+        })
+    }
+
+    /// Every alias, in the configured order.
+    pub fn aliases(&self) -> impl Iterator<Item = &Alias> {
+        self.entries.iter().map(|entry| match entry {
+            Entry::Checked { alias, .. } | Entry::Skipped { skipped: Skipped { alias, .. }, .. } => alias,
+        })
+    }
+
+    /// Everything: each backend once, however many aliases forward to it.
+    #[must_use]
+    pub fn all(&self) -> Selection {
+        self.select(self.entries.iter())
+    }
+
+    /// Some aliases; an alias that forwards selects its target's check.
+    ///
+    /// An alias that is not configured is returned as the error.
+    pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Selection, &'a str> {
+        let mut entries = Vec::new();
+        for name in names {
+            let place = Alias::try_from(name).ok().and_then(|alias| self.positions.get(&alias));
+            entries.push(&self.entries[*place.ok_or(name)?]);
+        }
+        Ok(self.select(entries))
+    }
+
+    fn select<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) -> Selection {
+        let mut selection = Selection::default();
+        for entry in entries {
+            match entry {
+                Entry::Checked { check, .. } => selection.checks.push(*check),
+                Entry::Skipped { skipped, target } => {
+                    selection.skipped.push(skipped.clone());
+                    selection.checks.extend(target);
+                }
+            }
+        }
+        selection.checks.sort_unstable();
+        selection.checks.dedup();
+        selection
+    }
+}
+
+/// Why a backend is not checked, or `None` if it is. A forwarding one is followed to the end of its chain,
+/// which the configuration has found to exist and to be no loop.
+fn skip_reason(backend: &Backend, backends: &HashMap<&Alias, &Backend>) -> Option<SkipReason> {
+    match backend {
+        Backend::Redis(_) | Backend::Memcached(_) => None,
+        Backend::LocalMemory => Some(SkipReason::LocalMemory),
+        Backend::NoServer { kind } => Some(SkipReason::NoServer { kind }),
+        Backend::Forwarding { to } => {
+            let mut end = to;
+            while let Some(Backend::Forwarding { to: next }) = backends.get(end) {
+                end = next;
+            }
+            Some(SkipReason::Forwards { to: end.clone() })
+        }
+    }
+}

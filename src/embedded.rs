@@ -1,0 +1,1 @@
+//! Caches of our own, for the demo and for tests that need a server to lie.

@@ -1,0 +1,1 @@
+//! The router, the representations, and the server under them.

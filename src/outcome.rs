@@ -1,0 +1,329 @@
+//! What a check came to: [`Cause`], [`Fault`], [`Outcome`], [`Status`], [`Report`]. Pure, no I/O.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::alias::Alias;
+
+/// How an alias, or everything that was asked for, is. The worst wins, and what is skipped counts
+/// for nothing, so the order of the variants is the order of severity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Nothing was checked: every alias asked for is of a kind that is not checked.
+    Skipped,
+    /// Every canary was read back.
+    Up,
+    /// It works, but less well than was asked for.
+    Degraded,
+    /// An application would meet the fault.
+    Down,
+}
+
+impl Status {
+    /// The status in capitals, as Djblets and Spring Boot's actuator write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Skipped => "SKIPPED",
+            Self::Up => "UP",
+            Self::Degraded => "DEGRADED",
+            Self::Down => "DOWN",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The steps of a round trip, in the order in which they are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// A name is turned into addresses.
+    Resolve,
+    /// A transport connection is made.
+    Connect,
+    /// TLS is agreed on.
+    Tls,
+    /// The connection is made ready: credentials are given, the database is chosen, and the dialect found out.
+    Auth,
+    /// The canary is written and the answer awaited.
+    Write,
+    /// The canary is read back.
+    Read,
+}
+
+impl Phase {
+    /// Every phase, in order.
+    pub const ALL: [Self; 6] = [Self::Resolve, Self::Connect, Self::Tls, Self::Auth, Self::Write, Self::Read];
+
+    /// The stable name, as in JSON and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Auth => "auth",
+            Self::Write => "write",
+            Self::Read => "read",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How long each phase took; a phase that was not entered has no time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Phases([Option<Duration>; Phase::ALL.len()]);
+
+impl Phases {
+    /// The time that `phase` took, if it was entered.
+    #[must_use]
+    pub fn get(&self, phase: Phase) -> Option<Duration> {
+        self.0[phase as usize]
+    }
+
+    /// Adds `time` to what `phase` took so far.
+    pub fn add(&mut self, phase: Phase, time: Duration) {
+        let slot = &mut self.0[phase as usize];
+        *slot = Some(slot.unwrap_or_default() + time);
+    }
+
+    /// The phases that were entered, in order, with their times.
+    pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
+        Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.get(phase)?)))
+    }
+}
+
+/// Makes [`Cause`] with its table: variant, stable name, hint for the operator.
+macro_rules! causes {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $hint:literal;)+) => {
+        /// Why a check did not pass. A closed list: the names are promised to people's monitoring.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Cause { $($(#[$doc])* $variant,)+ }
+
+        impl Cause {
+            /// Every cause, in the order in which the documentation lists them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The stable name, as in JSON and metrics.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// One sentence that tells the operator where to look.
+            #[must_use]
+            pub fn hint(self) -> &'static str {
+                match self { $(Self::$variant => $hint,)+ }
+            }
+        }
+    };
+}
+
+causes! {
+    /// The name of the host has no address.
+    Unresolvable "unresolvable" "The host name has no address: check its spelling, and that DNS works where the sidecar runs.";
+    /// Nothing listens, or the server takes no more connections.
+    Refused "refused" "Nothing accepts connections there: is the server running, is the port right, is it at its connection limit?";
+    /// No answer before the deadline.
+    TimedOut "timed_out" "No answer before the deadline: the server hangs or is overloaded, or a firewall drops packets.";
+    /// TLS could not be agreed on.
+    Tls "tls" "TLS failed: check the certificate's dates, name and issuer, and whether both sides expect TLS.";
+    /// The credentials were not taken, or are missing.
+    Auth "auth" "The server wants other credentials than the configured ones: compare user and password.";
+    /// The user may not do what the check does.
+    Forbidden "forbidden" "The user may not write or read the canary's keys: give it SET and GET on the configured prefix.";
+    /// The server is a replica, or takes no writes.
+    ReadOnly "read_only" "The server takes no writes: it is a replica, so a failover may have left the address pointing at the wrong server.";
+    /// The server's memory is full and it may not evict.
+    OutOfMemory "out_of_memory" "The server's memory is full and it may not evict: raise its memory limit, or allow eviction.";
+    /// The server refuses writes until something else is mended.
+    WriteBlocked "write_blocked" "The server refuses writes for now: failing snapshots, too few replicas or a running script; its own words say which.";
+    /// The server is still reading its data from disk.
+    Loading "loading" "The server is loading its data from disk and will serve when that is done.";
+    /// The cluster does not serve the canary's slot.
+    ClusterDown "cluster_down" "The Redis cluster does not serve: slots have no owner, or too few primaries see each other.";
+    /// A replica lost its primary and may not answer from old data.
+    PrimaryDown "primary_down" "The replica has lost its primary and does not answer from old data: check the link and the primary.";
+    /// The server answered that it did not store the canary.
+    NotStored "not_stored" "The server answered that it did not store the value: look at its limits and at rules in front of it.";
+    /// The write was acknowledged and the read answered with the sentinel.
+    Masked "masked" "The write was acknowledged but nothing can be read back: something masks a failure (an open circuit breaker, a proxy with a dead pool), or evicts or flushes what was just written.";
+    /// The read answered with an earlier canary of this instance.
+    Stale "stale" "The read answered with an earlier canary: writes are acknowledged and dropped.";
+    /// The read answered with another instance's canary.
+    Foreign "foreign" "The read answered with another instance's canary: something in between mixes up keys.";
+    /// The read answered with something that no instance wrote.
+    Corrupt "corrupt" "The read answered with a value that no instance wrote: something alters data, or another program writes these keys.";
+    /// The answer was not one that the protocol allows here.
+    Protocol "protocol" "The answer was not understood: is this the right port, the right kind of server, and TLS on both sides or on neither?";
+    /// Anything else of the network's.
+    Unreachable "unreachable" "The server cannot be reached: the network, or a proxy in front of it, reports a failure.";
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What went wrong with one node: the cause, the phase it was met in, and what was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Why, from the closed list.
+    pub cause: Cause,
+    /// The phase in which it was met.
+    pub phase: Phase,
+    /// The error's text or the server's words, one line of printable characters, bounded. May hold
+    /// addresses, so it is shown only to callers who may see details.
+    pub said: Box<str>,
+}
+
+impl Fault {
+    /// The most characters of an error's text that are kept.
+    const MAX_SAID: usize = 240;
+
+    /// A fault with the words that go with it; a server's words may hold anything, so they are cut and
+    /// their control characters replaced.
+    #[must_use]
+    pub fn new(cause: Cause, phase: Phase, said: &str) -> Self {
+        let said = said
+            .trim()
+            .chars()
+            .take(Self::MAX_SAID)
+            .map(|char| if char.is_control() { '\u{fffd}' } else { char })
+            .collect();
+        Self { cause, phase, said }
+    }
+}
+
+impl fmt::Display for Fault {
+    /// `timed_out in write`, or `read_only in write: READONLY You can't write against a read only replica.`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.cause, self.phase)?;
+        if self.said.is_empty() { Ok(()) } else { write!(f, ": {}", self.said) }
+    }
+}
+
+/// What one check of one node came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeOutcome {
+    /// The node's address as configured, without credentials.
+    pub node: Arc<str>,
+    /// How long each phase took.
+    pub phases: Phases,
+    /// What went wrong, if anything.
+    pub fault: Option<Fault>,
+}
+
+impl NodeOutcome {
+    /// Down with a fault, up without.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        if self.fault.is_some() { Status::Down } else { Status::Up }
+    }
+}
+
+/// What one check of one alias came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The alias that was checked.
+    pub alias: Alias,
+    /// When the check began, for deciding who may share it: a clock that is set back does not matter.
+    pub began: Instant,
+    /// When the check began, for people.
+    pub began_at: SystemTime,
+    /// How long the check took, from its beginning to its verdict.
+    pub elapsed: Duration,
+    /// Each node, in the configured order.
+    pub nodes: Vec<NodeOutcome>,
+}
+
+impl Outcome {
+    /// The worst of the nodes'.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.nodes.iter().map(NodeOutcome::status).max().unwrap_or(Status::Skipped)
+    }
+
+    /// The name of this check in every representation: `cache.` and the alias.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("cache.{}", self.alias)
+    }
+
+    /// The nodes that are not up, with their faults, in the configured order.
+    pub fn faults(&self) -> impl Iterator<Item = (&NodeOutcome, &Fault)> {
+        self.nodes.iter().filter_map(|node| Some((node, node.fault.as_ref()?)))
+    }
+
+    /// The cause that stands for the alias: that of the first node that is not up.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.faults().next().map(|(_, fault)| fault.cause)
+    }
+}
+
+/// Why an alias is not checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SkipReason {
+    /// It lives in the application's own process, where no sidecar can look.
+    LocalMemory,
+    /// It forwards to another alias, which is checked in its place.
+    Forwards {
+        /// The alias at the end of the chain.
+        to: Alias,
+    },
+    /// A backend that is no cache server, such as Django's dummy, file and database backends.
+    NoServer {
+        /// What kind of backend it is, for people: `a database table`.
+        kind: &'static str,
+    },
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LocalMemory => write!(f, "lives in the application's memory"),
+            Self::Forwards { to } => write!(f, "forwards to {to}"),
+            Self::NoServer { kind } => write!(f, "is {kind}, not a cache server"),
+        }
+    }
+}
+
+/// An alias that was asked for and is not checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The alias.
+    pub alias: Alias,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Every outcome of one request, in the configured order, and what was skipped.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// What was checked.
+    pub outcomes: Vec<Arc<Outcome>>,
+    /// What was not.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Report {
+    /// The worst of the outcomes'.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.outcomes.iter().map(|outcome| outcome.status()).max().unwrap_or(Status::Skipped)
+    }
+}
