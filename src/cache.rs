@@ -57,13 +57,16 @@ impl From<Fault> for SetError {
     }
 }
 
+/// The cache that one node is, with the node's name: its address.
+pub(crate) type Named = (Arc<str>, Box<dyn Cache>);
+
 /// Opens the nodes of a backend, in the configured order, each with its name. Nothing is dialled yet. A backend
 /// that is not checked has none.
 pub(crate) fn open(
     backend: &Backend,
     config: &Config,
     dialer: &Arc<Dialer>,
-) -> Result<Vec<(Arc<str>, Box<dyn Cache>)>, SetupError> {
+) -> Result<Vec<Named>, SetupError> {
     Ok(match backend {
         Backend::Redis(redis) => {
             let name = redis.address.to_string().into();

@@ -311,7 +311,7 @@ mod tests {
 
     fn series(instance: &str) -> Series {
         let alias = Alias::try_from("main").unwrap();
-        Series::new("djblets-", instance, &alias, "cache:6379", Duration::from_secs(60))
+        Series::new("djblets-", instance, &alias, "cache:6379", Duration::from_mins(1))
     }
 
     fn read(value: &str) -> Read {
@@ -375,7 +375,7 @@ mod tests {
     fn keys_fit_memcached_whatever_the_names_are() {
         let alias = Alias::try_from("a".repeat(64).as_str()).unwrap();
         let node = "unix:/a path/\r\nflush_all\u{e9}".repeat(20);
-        let long = Series::new(&"p".repeat(64), &"i".repeat(128), &alias, &node, Duration::from_secs(60));
+        let long = Series::new(&"p".repeat(64), &"i".repeat(128), &alias, &node, Duration::from_mins(1));
         let short = series("web-1");
         for key in [long.key(Slot::A), long.key(Slot::B), short.key(Slot::A)] {
             assert!(key.as_str().len() <= 250, "{key}");

@@ -38,7 +38,7 @@ type AliasCheck = BoxCloneSyncService<Instant, Arc<Outcome>, Infallible>;
 
 /// How long a canary may live: long enough that the one before is still there at the next look of any usual probe, so that a
 /// dropped write can be told from a masked one.
-const CANARY_TTL: Duration = Duration::from_secs(120);
+const CANARY_TTL: Duration = Duration::from_mins(2);
 
 impl Checker {
     /// Sets up a check for every alias that has one. Nothing is dialled until the first request.

@@ -41,11 +41,10 @@ impl AnswerError {
     /// The fault that it is, in the phase that was entered last.
     pub(crate) fn fault(&self, progress: &NodeProgress) -> Fault {
         match self {
-            Self::Io(error) => io_fault(progress, error),
             Self::Closed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 progress.fault(Cause::Unreachable, "the connection was closed without an answer")
             }
-            Self::Closed(error) => io_fault(progress, error),
+            Self::Closed(error) | Self::Io(error) => io_fault(progress, error),
             Self::Malformed(what) => progress.fault(Cause::Protocol, what),
         }
     }

@@ -61,12 +61,15 @@ pub(crate) struct Target {
 /// Makes connections. One dialer serves all caches.
 #[derive(Debug, Default)]
 pub struct Dialer {
-    lookups: Mutex<HashMap<(String, u16), watch::Receiver<Option<Lookup>>>>,
+    lookups: Mutex<HashMap<(String, u16), AwaitedLookup>>,
     tls: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
 }
 
 /// What a look-up of a name came to; the error's text, because an [`io::Error`] cannot be shared.
 type Lookup = Result<Arc<[SocketAddr]>, Arc<str>>;
+
+/// What a look-up will have come to.
+type AwaitedLookup = watch::Receiver<Option<Lookup>>;
 
 impl Dialer {
     /// Prepares what can be prepared before anything is dialled.
@@ -135,7 +138,7 @@ impl Dialer {
 
     /// Looks a name up, or joins the look-up of that name that is under way: with a resolver that hangs, each check
     /// would otherwise leave another one behind, and the first checks after its recovery would wait for all of them.
-    fn look_up(self: &Arc<Self>, host: &str, port: u16) -> watch::Receiver<Option<Lookup>> {
+    fn look_up(self: &Arc<Self>, host: &str, port: u16) -> AwaitedLookup {
         let key = (host.to_owned(), port);
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = lookups.get(&key) {
@@ -217,7 +220,7 @@ fn system_roots() -> RootCertStore {
 /// The fault that an error of the network's is, in the phase that was entered last.
 pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
     use io::ErrorKind as Kind;
-    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
         // With TLS 1.3 a server refuses a client's certificate after the handshake, in what should be its first answer.
         return progress.fault(Cause::Tls, &tls_words(error));
     }

@@ -184,11 +184,11 @@ mod tests {
             async move {
                 begun.fetch_add(1, Ordering::SeqCst);
                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                let began = Instant::now();
+                let start = Instant::now();
                 let _ = timeout_at(arrived + TIMEOUT, tokio::time::sleep(time)).await;
                 running.fetch_sub(1, Ordering::SeqCst);
-                let (began_at, elapsed) = (SystemTime::now(), began.elapsed());
-                Ok(Outcome { alias, began, began_at, elapsed, nodes: Vec::new() })
+                let (began_at, elapsed) = (SystemTime::now(), start.elapsed());
+                Ok(Outcome { alias, began: start, began_at, elapsed, nodes: Vec::new() })
             }
         }))
     }
