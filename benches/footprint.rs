@@ -94,7 +94,9 @@ fn life(role: Role, redis: SocketAddr, caches: &[(String, String)]) -> (Duration
         Role::Floor => Command::new(std::env::current_exe().unwrap()),
     };
     match role {
-        Role::Sidecar => command.args(["serve", "--listen", &port.addr().to_string()]).envs(caches.iter().cloned()),
+        Role::Sidecar => {
+            command.args(["serve", "--listen", &port.addr().to_string()]).envs(caches.iter().cloned())
+        }
         Role::Floor => command.args(["floor", &port.addr().to_string(), &redis.to_string()]),
     };
     command.stderr(Stdio::null()).stdout(Stdio::null());
@@ -180,7 +182,8 @@ impl Bare {
             "*5\r\n$3\r\nSET\r\n$12\r\nbench-canary\r\n$20\r\n{value}\r\n$2\r\nPX\r\n$6\r\n120000\r\n"
         );
         self.ask(&set) == b"+OK\r\n"
-            && self.ask("*2\r\n$3\r\nGET\r\n$12\r\nbench-canary\r\n") == format!("$20\r\n{value}\r\n").as_bytes()
+            && self.ask("*2\r\n$3\r\nGET\r\n$12\r\nbench-canary\r\n")
+                == format!("$20\r\n{value}\r\n").as_bytes()
     }
 
     fn ask(&mut self, command: &str) -> Vec<u8> {

@@ -103,7 +103,10 @@ impl State {
             resident_kib: sidecar.resident_kib(),
             files: sidecar.open_files(),
             redis_keys: redis.command(&["DBSIZE"]).parse().unwrap(),
-            memcached_keys: pair.iter().map(|server| server.stat("curr_items").parse::<usize>().unwrap()).sum(),
+            memcached_keys: pair
+                .iter()
+                .map(|server| server.stat("curr_items").parse::<usize>().unwrap())
+                .sum(),
         }
     }
 }

@@ -45,7 +45,11 @@ impl Layer<Box<dyn Cache>> for Breaker {
 #[async_trait]
 impl Cache for Broken {
     async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<Option<Version>, SetError> {
-        if self.state.load(Ordering::SeqCst) == CLOSED { self.cache.set(canary, progress).await } else { Ok(None) }
+        if self.state.load(Ordering::SeqCst) == CLOSED {
+            self.cache.set(canary, progress).await
+        } else {
+            Ok(None)
+        }
     }
 
     async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {

@@ -118,7 +118,8 @@ fn no_password_where_one_is_wanted_is_auth() {
 fn a_user_that_does_not_exist_is_auth() {
     let redis = Redis::start(&[]);
     redis.set_user("app", "on >secret ~* +@all");
-    let sidecar = |user| Sidecar::start(format!("[caches.main]\nurl = \"redis://{user}:secret@{}\"", redis.addr()));
+    let sidecar =
+        |user| Sidecar::start(format!("[caches.main]\nurl = \"redis://{user}:secret@{}\"", redis.addr()));
     sidecar("app").expect_up();
     sidecar("nobody").expect_down("auth");
 }
@@ -251,7 +252,9 @@ fn a_canary_that_is_flushed_between_write_and_read_is_masked() {
     let relay = Relay::start(redis.addr(), {
         let (redis, flush) = (redis.clone(), flush.clone());
         move |piece| {
-            if flush.load(std::sync::atomic::Ordering::SeqCst) && piece.windows(5).any(|word| word == b"\nGET\r") {
+            if flush.load(std::sync::atomic::Ordering::SeqCst)
+                && piece.windows(5).any(|word| word == b"\nGET\r")
+            {
                 redis.command(&["FLUSHALL"]);
             }
         }
@@ -273,7 +276,9 @@ fn a_canary_that_is_evicted_is_masked() {
     let relay = Relay::start(redis.addr(), {
         let (redis, evict) = (redis.clone(), evict.clone());
         move |piece| {
-            if evict.load(std::sync::atomic::Ordering::SeqCst) && piece.windows(5).any(|word| word == b"\nGET\r") {
+            if evict.load(std::sync::atomic::Ordering::SeqCst)
+                && piece.windows(5).any(|word| word == b"\nGET\r")
+            {
                 // Less than it needs for itself: it evicts every key before it answers.
                 redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
                 redis.command(&["CONFIG", "SET", "maxmemory", "0"]);

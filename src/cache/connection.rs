@@ -55,15 +55,17 @@ impl Connection {
         Self { stream, opened: Instant::now(), kept: false, received: Vec::new() }
     }
 
-    /// Sends a command.
+    /// Sends a command. That the other side has closed the connection is left to be met by the read of the answer: a
+    /// server that turns a client away says why before it closes, and its words are still there to be read.
     pub(crate) async fn send(&mut self, command: &[u8]) -> Result<(), AnswerError> {
         let sent = async {
             self.stream.write_all(command).await?;
             self.stream.flush().await
         };
-        sent.await.map_err(
-            |error| if is_close(&error) { AnswerError::Closed(error) } else { AnswerError::Io(error) },
-        )
+        match sent.await {
+            Err(error) if !is_close(&error) => Err(AnswerError::Io(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Takes the next line of an answer, without its line end.

@@ -47,7 +47,8 @@ impl Sidecar {
         let file = dir.path().join("cache-canary.toml");
         // A test's requests follow each other faster than any prober's: none may have the verdict of the one before.
         let max_age = if settings.contains("max_age") { "" } else { "max_age = \"0s\"" };
-        std::fs::write(&file, format!("listen = \"127.0.0.1:0\"\n{max_age}\n{settings}\n{caches}\n")).expect("to write");
+        std::fs::write(&file, format!("listen = \"127.0.0.1:0\"\n{max_age}\n{settings}\n{caches}\n"))
+            .expect("to write");
         let timeout = settings
             .lines()
             .find_map(|line| line.strip_prefix("timeout = \"")?.strip_suffix("ms\"")?.parse().ok())
