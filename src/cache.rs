@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::canary::{Canary, Key, Read, Sentinel, Superseded, Version};
+use crate::canary::{Canary, Key, Read, Sentinel};
 use crate::config::{Backend, Config};
 use crate::outcome::Fault;
 use crate::progress::NodeProgress;
@@ -29,16 +29,13 @@ pub trait Cache: Send + Sync {
     /// Writes a canary and waits for the answer; `Ok` is the cache's word that it is stored.
     ///
     /// Takes the kept connection, or dials.
-    async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<Option<Version>, SetError>;
+    async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError>;
 
     /// Reads a key. Where there is no such key the `default` is given back.
     async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault>;
 
-    /// Removes a canary that a newer one has superseded. It has a time to live, so nothing depends on it.
-    async fn remove(&self, superseded: &Superseded);
-
-    /// Gives the resident canary another time to live, after the server was too full for a new one.
-    async fn renew(&self, resident: &Key, ttl: Duration);
+    /// Gives the canaries under these keys another time to live, after the server was too full for a new one.
+    async fn renew(&self, keys: &[Key], ttl: Duration);
 }
 
 /// Why a canary was not written.

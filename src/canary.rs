@@ -94,6 +94,7 @@ impl Slot {
 pub struct Canary {
     key: Key,
     slot: Slot,
+    replaces: bool,
     mark: Mark,
     value: String,
     ttl: Duration,
@@ -134,6 +135,12 @@ impl Canary {
     #[must_use]
     pub fn value(&self) -> &str {
         &self.value
+    }
+
+    /// Whether an earlier canary was written under its key, and may be there still.
+    #[must_use]
+    pub fn replaces(&self) -> bool {
+        self.replaces
     }
 
     /// How long it may live; whole seconds, longer than any check.
@@ -198,24 +205,11 @@ impl Mark {
     }
 }
 
-/// The name that a server gives to one write of a key, memcached's CAS unique: a removal that names it cannot remove
-/// a later write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version(pub u64);
-
-/// A canary that was read back and has a newer one beside it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Superseded {
-    /// Its key.
-    pub key: Key,
-    /// The name of its write, where the server gave one.
-    pub version: Option<Version>,
-}
-
 /// The canaries of one node, one after the other.
 ///
-/// They live under two keys in turn, so that a new one is written while the one before it is still there. The keys
-/// hold a random number drawn at start, so that no two sidecars, and no two runs of one, ever share a key.
+/// They live under two keys in turn, so that a new one is written while the one before it is still there, and neither is
+/// ever removed: both expire. The keys hold a random number drawn at start, so that no two sidecars, and no two runs
+/// of one, ever share a key.
 #[derive(Debug)]
 pub struct Series {
     instance: String,
@@ -228,8 +222,10 @@ pub struct Series {
 #[derive(Debug, Default)]
 struct State {
     sequence: u64,
+    /// Under which keys a canary was written, or may have been.
+    written: [bool; 2],
     /// Where the last canary that was read back stands.
-    resident: Option<(Slot, Option<Version>)>,
+    resident: Option<Slot>,
 }
 
 impl Series {
@@ -251,7 +247,7 @@ impl Series {
     #[must_use]
     pub fn next(&self) -> Canary {
         let mut state = self.state();
-        let slot = state.resident.map_or(Slot::A, |(slot, _)| slot.other());
+        let slot = state.resident.map_or(Slot::A, Slot::other);
         self.make(&mut state, slot)
     }
 
@@ -259,14 +255,14 @@ impl Series {
     #[must_use]
     pub fn next_over_resident(&self) -> Option<Canary> {
         let mut state = self.state();
-        let (slot, _) = state.resident?;
+        let slot = state.resident?;
         Some(self.make(&mut state, slot))
     }
 
-    /// The key of the canary that was read back last.
+    /// Both keys.
     #[must_use]
-    pub fn resident(&self) -> Option<&Key> {
-        self.state().resident.map(|(slot, _)| self.key(slot))
+    pub fn keys(&self) -> &[Key; 2] {
+        &self.keys
     }
 
     /// How long a canary lives.
@@ -275,12 +271,9 @@ impl Series {
         self.ttl
     }
 
-    /// Takes note that `canary` was read back. It is now the resident one; the one that it supersedes is returned.
-    pub fn settle(&self, canary: &Canary, version: Option<Version>) -> Option<Superseded> {
-        let before = self.state().resident.replace((canary.slot, version));
-        before
-            .filter(|(slot, _)| *slot != canary.slot)
-            .map(|(slot, version)| Superseded { key: self.key(slot).clone(), version })
+    /// Takes note that `canary` was read back: the next one is written under the other key.
+    pub fn settle(&self, canary: &Canary) {
+        self.state().resident = Some(canary.slot);
     }
 
     fn make(&self, state: &mut State, slot: Slot) -> Canary {
@@ -293,7 +286,8 @@ impl Series {
             made_at: u64::try_from(made_at).unwrap_or(u64::MAX),
         };
         let value = mark.write();
-        Canary { key: self.key(slot).clone(), slot, mark, value, ttl: self.ttl }
+        let replaces = std::mem::replace(&mut state.written[slot as usize], true);
+        Canary { key: self.key(slot).clone(), slot, replaces, mark, value, ttl: self.ttl }
     }
 
     fn key(&self, slot: Slot) -> &Key {
@@ -362,13 +356,22 @@ mod tests {
         let series = series("web-1");
         let first = series.next();
         assert_eq!(series.next().key(), first.key(), "nothing was read back yet");
-        assert_eq!(series.settle(&first, Some(Version(7))), None);
+        series.settle(&first);
         let second = series.next();
         assert_ne!(second.key(), first.key());
-        let superseded = Superseded { key: first.key().clone(), version: Some(Version(7)) };
-        assert_eq!(series.settle(&second, None), Some(superseded));
+        series.settle(&second);
         assert_eq!(series.next().key(), first.key());
-        assert_eq!(series.resident(), Some(second.key()));
+        assert_eq!(series.next_over_resident().unwrap().key(), second.key());
+    }
+
+    #[test]
+    fn a_canary_knows_whether_its_key_was_written_before() {
+        let series = series("web-1");
+        let first = series.next();
+        assert!(!first.replaces());
+        assert!(series.next().replaces(), "whether the first arrived or not");
+        series.settle(&first);
+        assert!(!series.next().replaces(), "under the other key");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use super::connection::{AnswerError, Connection, Link, Taken, set_error};
 use super::dial::Dialer;
 use super::{Cache, SetError, SetupError};
-use crate::canary::{Canary, Key, Read, Sentinel, Superseded, Version};
+use crate::canary::{Canary, Key, Read, Sentinel};
 use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
@@ -89,6 +89,20 @@ impl Memcached {
         Ok(connection)
     }
 
+    /// Stores a canary. Where its key may hold an earlier one it is replaced, in classic text: a server that has no memory
+    /// for a new item drops the old one on `set` and on every mode of `ms`, but not on `replace`
+    /// (`process_update_command` and `process_mset_command` in memcached's `proto_text.c`), and a dropped one would
+    /// make room for the next check.
+    async fn store(&self, connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
+        if canary.replaces() && classic::replace(connection, canary).await? {
+            return Ok(());
+        }
+        match self.dialect() {
+            Dialect::Meta => meta::set(connection, canary).await,
+            Dialect::Classic | Dialect::Unknown => classic::set(connection, canary).await,
+        }
+    }
+
     /// What is not understood may mean that another kind of server has taken the place of the one before.
     fn doubt_dialect(&self, fault: Fault) -> Fault {
         if fault.cause == Cause::Protocol {
@@ -100,22 +114,16 @@ impl Memcached {
 
 #[async_trait]
 impl Cache for Memcached {
-    async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<Option<Version>, SetError> {
+    async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
         let mut connection = match self.link.take() {
             Taken::Ready(connection) => connection,
             Taken::Expired(_held) => self.dial(progress).await?,
             Taken::Nothing => self.dial(progress).await?,
         };
         progress.enter(Phase::Write);
-        let stored = match self.dialect() {
-            Dialect::Meta => meta::set(&mut connection, canary).await,
-            Dialect::Classic | Dialect::Unknown => classic::set(&mut connection, canary).await.map(|()| None),
-        };
+        let stored = self.store(&mut connection, canary).await;
         match stored {
-            Ok(version) => {
-                self.link.keep(connection).map_err(|error| error.fault(progress))?;
-                Ok(version)
-            }
+            Ok(()) => Ok(self.link.keep(connection).map_err(|error| error.fault(progress))?),
             Err(Refusal::Answer(error)) => match set_error(&connection, &error, progress) {
                 SetError::Fault(fault) => Err(self.doubt_dialect(fault).into()),
                 closed @ SetError::KeptConnectionClosed => Err(closed),
@@ -143,28 +151,15 @@ impl Cache for Memcached {
         Ok(read)
     }
 
-    async fn remove(&self, superseded: &Superseded) {
-        self.aside(async |connection, dialect| match dialect {
-            Dialect::Meta => meta::remove(connection, superseded).await,
-            Dialect::Classic | Dialect::Unknown => classic::remove(connection, &superseded.key).await,
-        })
-        .await;
-    }
-
-    async fn renew(&self, resident: &Key, ttl: Duration) {
-        self.aside(async |connection, _| classic::touch(connection, resident, ttl).await).await;
-    }
-}
-
-impl Memcached {
-    /// Does something that no verdict depends on, on the kept connection if there is one; where it fails the
-    /// connection is not kept.
-    async fn aside(&self, command: impl AsyncFnOnce(&mut Connection, Dialect) -> Result<(), Refusal>) {
+    async fn renew(&self, keys: &[Key], ttl: Duration) {
         let Some(mut connection) = self.link.resume() else { return };
-        if command(&mut connection, self.dialect()).await.is_ok() {
-            // What is left over will be met by the next check.
-            let _ = self.link.keep(connection);
+        for key in keys {
+            if classic::touch(&mut connection, key, ttl).await.is_err() {
+                return;
+            }
         }
+        // What is left over in it will be met by the next check.
+        let _ = self.link.keep(connection);
     }
 }
 

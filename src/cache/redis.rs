@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::connection::{AnswerError, Connection, Link, Taken, set_error};
 use super::dial::Dialer;
 use super::{Cache, SetError, SetupError};
-use crate::canary::{Canary, Key, Read, Sentinel, Superseded, Version};
+use crate::canary::{Canary, Key, Read, Sentinel};
 use crate::config;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
@@ -57,7 +57,7 @@ impl Redis {
 
 #[async_trait]
 impl Cache for Redis {
-    async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<Option<Version>, SetError> {
+    async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
         let mut connection = match self.link.take() {
             Taken::Ready(connection) => connection,
             Taken::Expired(_held) => self.dial(progress).await?,
@@ -73,7 +73,7 @@ impl Cache for Redis {
             Err(error) => return Err(set_error(&connection, &error, progress)),
         }
         self.link.keep(connection).map_err(|error| error.fault(progress))?;
-        Ok(None)
+        Ok(())
     }
 
     async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
@@ -97,12 +97,8 @@ impl Cache for Redis {
         Ok(read)
     }
 
-    /// Nothing: SET replaces in place, and a SET that Redis refuses leaves the old value where it was. So the two keys are
-    /// overwritten in turn, without a third round trip, and the last two canaries expire.
-    async fn remove(&self, _superseded: &Superseded) {}
-
     /// Nothing: Redis refuses by its total of memory, so that no single expired key makes room.
-    async fn renew(&self, _resident: &Key, _ttl: Duration) {}
+    async fn renew(&self, _keys: &[Key], _ttl: Duration) {}
 }
 
 /// Sends a command and awaits its answer.

@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 use tower::Service;
 
 use crate::cache::{Cache, SetError};
-use crate::canary::{Canary, Sentinel, Series, Verdict, Version};
+use crate::canary::{Canary, Sentinel, Series, Verdict};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::{NodeProgress, Progress};
 
@@ -60,13 +60,14 @@ impl Node {
 
     /// Two operations: a write, whose answer is awaited, and then a read. Neither is tried again.
     async fn check(&self, progress: &NodeProgress) {
-        let (canary, version) = match self.write(progress).await {
-            Ok(written) => written,
+        let canary = match self.write(progress).await {
+            Ok(canary) => canary,
             Err(fault) => {
                 let full = fault.cause == Cause::OutOfMemory;
                 progress.conclude(Err(fault));
                 if full {
-                    self.hold_place().await;
+                    // An expired canary would make room for one, and a full memcached look up once for every time to live.
+                    self.cache.renew(self.series.keys(), self.series.ttl()).await;
                 }
                 return;
             }
@@ -74,10 +75,8 @@ impl Node {
         match self.read(&canary, progress).await {
             Err(fault) => progress.conclude(Err(fault)),
             Ok(Verdict::Intact) => {
+                self.series.settle(&canary);
                 progress.conclude(Ok(()));
-                if let Some(superseded) = self.series.settle(&canary, version) {
-                    self.cache.remove(&superseded).await;
-                }
             }
             Ok(Verdict::Masked) => {
                 progress.conclude(Err(fault(&Verdict::Masked)));
@@ -88,11 +87,11 @@ impl Node {
     }
 
     /// Writes a canary. Where a kept connection turns out to have been closed, the check starts over, once.
-    async fn write(&self, progress: &NodeProgress) -> Result<(Canary, Option<Version>), Fault> {
+    async fn write(&self, progress: &NodeProgress) -> Result<Canary, Fault> {
         for _ in 0..2 {
             let canary = self.series.next();
             match self.cache.set(&canary, progress).await {
-                Ok(version) => return Ok((canary, version)),
+                Ok(()) => return Ok(canary),
                 Err(SetError::Fault(fault)) => return Err(fault),
                 Err(SetError::KeptConnectionClosed) => {}
             }
@@ -115,14 +114,6 @@ impl Node {
         }
         if let Ok(stale @ Verdict::Stale { .. }) = self.read(&canary, progress).await {
             progress.conclude(Err(fault(&stale)));
-        }
-    }
-
-    /// Keeps the resident canary from expiring while the server is too full for another: in memcached its place would go
-    /// to the next one, and a full server would look up once for every time to live.
-    async fn hold_place(&self) {
-        if let Some(key) = self.series.resident() {
-            self.cache.renew(key, self.series.ttl()).await;
         }
     }
 }

@@ -16,6 +16,7 @@
     reason = "helpers of tests, of which each test file uses some"
 )]
 
+pub mod in_process;
 mod memcached;
 mod net;
 mod process;

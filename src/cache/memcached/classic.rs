@@ -10,15 +10,25 @@ use crate::outcome::Cause;
 
 /// Stores a canary.
 pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
-    let (key, value, ttl) = (canary.key(), canary.value(), canary.ttl().as_secs());
-    let command = format!("set {key} 0 {ttl} {}\r\n{value}\r\n", value.len());
-    match ask(connection, &command).await?.as_slice() {
+    match store(connection, "set", canary).await?.as_slice() {
         b"STORED" => Ok(()),
-        line @ b"NOT_STORED" => {
-            Err(Refusal::Said(Cause::NotStored, String::from_utf8_lossy(line).into_owned()))
-        }
+        b"NOT_STORED" => Err(Refusal::Said(Cause::NotStored, "NOT_STORED".to_owned())),
         other => Err(refusal(other)),
     }
+}
+
+/// Stores a canary over the one that its key holds; false where it holds none, as after an eviction or a restart.
+pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Result<bool, Refusal> {
+    match store(connection, "replace", canary).await?.as_slice() {
+        b"STORED" => Ok(true),
+        b"NOT_STORED" => Ok(false),
+        other => Err(refusal(other)),
+    }
+}
+
+async fn store(connection: &mut Connection, verb: &str, canary: &Canary) -> Result<Vec<u8>, AnswerError> {
+    let (key, value, ttl) = (canary.key(), canary.value(), canary.ttl().as_secs());
+    ask(connection, &format!("{verb} {key} 0 {ttl} {}\r\n{value}\r\n", value.len())).await
 }
 
 /// Reads a key.
@@ -40,14 +50,6 @@ pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option
     match connection.line().await?.as_slice() {
         b"END" => Ok(Some(data)),
         _ => Err(AnswerError::Malformed("the value is not followed by END").into()),
-    }
-}
-
-/// Removes a key. The answer is awaited: a proxy may send the next command to the server on another connection.
-pub(super) async fn remove(connection: &mut Connection, key: &Key) -> Result<(), Refusal> {
-    match ask(connection, &format!("delete {key}\r\n")).await?.as_slice() {
-        b"DELETED" | b"NOT_FOUND" => Ok(()),
-        other => Err(refusal(other)),
     }
 }
 
