@@ -79,7 +79,7 @@ impl Catalog {
     /// Everything: each backend once, however many aliases forward to it.
     #[must_use]
     pub fn all(&self) -> Selection {
-        self.select(self.entries.iter())
+        select(self.entries.iter())
     }
 
     /// Some aliases; an alias that forwards selects its target's check.
@@ -91,24 +91,24 @@ impl Catalog {
             let place = Alias::try_from(name).ok().and_then(|alias| self.positions.get(&alias));
             entries.push(&self.entries[*place.ok_or(name)?]);
         }
-        Ok(self.select(entries))
+        Ok(select(entries))
     }
+}
 
-    fn select<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) -> Selection {
-        let mut selection = Selection::default();
-        for entry in entries {
-            match entry {
-                Entry::Checked { check, .. } => selection.checks.push(*check),
-                Entry::Skipped { skipped, target } => {
-                    selection.skipped.push(skipped.clone());
-                    selection.checks.extend(target);
-                }
+fn select<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Selection {
+    let mut selection = Selection::default();
+    for entry in entries {
+        match entry {
+            Entry::Checked { check, .. } => selection.checks.push(*check),
+            Entry::Skipped { skipped, target } => {
+                selection.skipped.push(skipped.clone());
+                selection.checks.extend(target);
             }
         }
-        selection.checks.sort_unstable();
-        selection.checks.dedup();
-        selection
     }
+    selection.checks.sort_unstable();
+    selection.checks.dedup();
+    selection
 }
 
 /// Why a backend is not checked, or `None` if it is. A forwarding one is followed to the end of its chain,

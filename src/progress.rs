@@ -99,12 +99,11 @@ impl NodeProgress {
     pub fn conclude(&self, verdict: Result<(), Fault>) {
         let mut state = self.state();
         let now = Instant::now();
-        match &mut state.verdict {
-            Some((earlier, _)) => *earlier = verdict,
-            None => {
-                state.leave(now);
-                state.verdict = Some((verdict, now));
-            }
+        if let Some((earlier, _)) = &mut state.verdict {
+            *earlier = verdict;
+        } else {
+            state.leave(now);
+            state.verdict = Some((verdict, now));
         }
     }
 

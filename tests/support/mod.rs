@@ -1,0 +1,50 @@
+//! Real servers on the loopback address, and the means to break them.
+//!
+//! [`Redis`] and [`Memcached`] start a server of their own on a free port and end it when they are dropped. Every
+//! state that a test needs is one method that returns when the server is in it, and mostly a second one that ends it:
+//! after either, the very next request meets the new state. `support_works.rs` shows each by the server's own words.
+//!
+//! Everything here blocks, and panics where a server does not do what it should. Linux only.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests, of which each test file uses some"
+)]
+
+pub mod in_process;
+mod memcached;
+mod net;
+mod process;
+mod redis;
+mod relay;
+mod resp;
+mod sidecar;
+mod tls;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use memcached::Memcached;
+pub use net::{BlackHole, HeldConnections, Port};
+pub use redis::Redis;
+pub use relay::Relay;
+pub use resp::{Answer, Client};
+pub use sidecar::{Health, Sidecar};
+pub use tls::{Authority, Identity};
+
+/// How long anything may take before a test gives up on it; far more than any of it needs.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `happened`; `what` says in the panic's message what did not happen.
+pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !happened() {
+        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,105 @@
+//! Ports of the loopback address: reserved, refusing, a black hole, all connections taken.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
+
+use super::eventually;
+
+/// A port that is held for a server of the test's. While no server listens there, connections are refused.
+///
+/// The socket is bound and does not listen. Linux then gives the port to nobody who asks for any free port, and lets a
+/// server that sets `SO_REUSEADDR`, as Redis and memcached do, have it by its number: a server can be restarted on its
+/// port, and a refusing port stays one, whatever else runs on the machine.
+#[derive(Debug)]
+pub struct Port {
+    socket: OwnedFd,
+    addr: SocketAddr,
+}
+
+impl Port {
+    /// Takes a free port and holds it.
+    pub fn reserve() -> Self {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        sockopt::set_socket_reuseaddr(&socket, true).expect("SO_REUSEADDR");
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let addr = rustix::net::getsockname(&socket).expect("a name").try_into().expect("an IP address");
+        Self { socket, addr }
+    }
+
+    /// The port's number.
+    pub fn number(&self) -> u16 {
+        self.addr.port()
+    }
+
+    /// The address, `127.0.0.1` and the port.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Listens on the port, as a server of the test's own.
+    pub fn listen(&self) -> TcpListener {
+        TcpListener::bind(self.addr).expect("the reserved port")
+    }
+}
+
+/// A listener whose backlog is full: to connect takes for ever.
+#[derive(Debug)]
+pub struct BlackHole {
+    port: Port,
+    queued: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    /// Listens, and connects until a connection is not taken any more.
+    pub fn open() -> Self {
+        let port = Port::reserve();
+        listen(&port.socket, 0).expect("to listen");
+        let mut queued = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&port.addr, Duration::from_millis(250)) {
+            assert!(queued.len() < 16, "a backlog of none takes connections without end");
+            queued.push(stream);
+        }
+        Self { port, queued }
+    }
+
+    /// The port's number.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// The address, `127.0.0.1` and the port.
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+}
+
+/// Connections that use up a server's limit; dropped, they make room again.
+#[derive(Debug)]
+pub struct HeldConnections {
+    held: Vec<TcpStream>,
+    served: fn(SocketAddr) -> Option<TcpStream>,
+    addr: SocketAddr,
+}
+
+impl HeldConnections {
+    /// Connects until `served` says, by `None`, that the server turned a connection away.
+    pub(super) fn up_to_the_limit(addr: SocketAddr, served: fn(SocketAddr) -> Option<TcpStream>) -> Self {
+        let mut held = Vec::new();
+        while let Some(stream) = served(addr) {
+            assert!(held.len() < 512, "the server takes 512 connections: start it with a lower limit");
+            held.push(stream);
+        }
+        Self { held, served, addr }
+    }
+}
+
+impl Drop for HeldConnections {
+    fn drop(&mut self) {
+        self.held.clear();
+        // The server sees the closed ones when it gets to it, which may be after it sees the next client.
+        eventually("a server takes connections again", || (self.served)(self.addr).is_some());
+    }
+}

@@ -1,0 +1,70 @@
+//! A relay between a client and a real server, for what must happen between two commands.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// Passes on every byte, and calls a function before what a client sent.
+#[derive(Debug)]
+pub struct Relay {
+    addr: SocketAddr,
+    closed: Arc<AtomicBool>,
+}
+
+impl Relay {
+    /// Listens on a free port and relays to `server`. `before` sees each piece that a client sends, which from a client
+    /// that waits for answers is one command, before the server does.
+    pub fn start(server: SocketAddr, before: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let closed = Arc::new(AtomicBool::new(false));
+        let before = Arc::new(before);
+        let ends = Arc::clone(&closed);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if ends.load(Ordering::Relaxed) {
+                    return;
+                }
+                // A server that refuses closes the client's connection.
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else { continue };
+                let before = Arc::clone(&before);
+                let answers = (server.try_clone().expect("a handle"), client.try_clone().expect("a handle"));
+                thread::spawn(move || pass_on(client, server, |piece| before(piece)));
+                thread::spawn(move || pass_on(answers.0, answers.1, |_| ()));
+            }
+        });
+        Self { addr, closed }
+    }
+
+    /// The port's number.
+    pub fn port(&self) -> u16 {
+        self.addr.port()
+    }
+
+    /// The address, `127.0.0.1` and the port.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Relaxed);
+        // Wakes the listener, which then sees that it is to end.
+        let _ = TcpStream::connect(self.addr);
+    }
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, before: impl Fn(&[u8])) {
+    let mut piece = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut piece) {
+        before(&piece[..length]);
+        if to.write_all(&piece[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
