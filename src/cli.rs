@@ -12,6 +12,8 @@ use clap::{Args, Parser, Subcommand};
 
 /// One round of checks, now, without a server.
 mod check;
+/// Caches of its own, and switches to break them.
+mod demo;
 /// Asks a running server, for HEALTHCHECK.
 mod healthcheck;
 /// The server.
@@ -60,6 +62,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
+    Demo(demo::DemoArgs),
 }
 
 /// Where the configuration is read from.
@@ -112,6 +115,9 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Healthcheck(args) => healthcheck::run(&args),
+            Command::Demo(args) => block_on(async {
+                demo::run(&args, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
+            }),
         };
         result.unwrap_or_else(|failure| {
             print_error(failure.error.as_ref());
