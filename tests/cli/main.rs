@@ -1,5 +1,7 @@
 //! The commands, as the binary runs them: help, exit codes, signals.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod check;
 mod healthcheck;
 mod serve;

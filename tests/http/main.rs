@@ -1,6 +1,8 @@
 //! The HTTP side: representations as pure functions, the router in process, alone and before
 //! caches, and the server at its sockets.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod representations;
 mod router;
 mod server;

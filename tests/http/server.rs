@@ -276,12 +276,27 @@ async fn the_stop_closes_idle_connections_and_finishes_the_open_request() {
     timeout(FOREVER, server.served).await.expect("it does not stop").unwrap();
 }
 
-#[tokio::test]
-async fn the_stop_waits_for_a_check_that_runs() {
+/// A server whose cache hangs, so that a check takes until its deadline.
+async fn run_before_a_hung_cache() -> (Running, Server) {
     let cache = Server::redis().await.unwrap();
     cache.set_fault(Fault::Hung).unwrap();
     let app = Arc::new(App::new(&config(cache.addr())).unwrap());
-    let server = run_app(app, Limits::default());
+    (run_app(app, Limits::default()), cache)
+}
+
+#[tokio::test]
+async fn a_client_that_has_closed_its_side_is_answered() {
+    let (server, _cache) = run_before_a_hung_cache().await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
+
+#[tokio::test]
+async fn the_stop_waits_for_a_check_that_runs() {
+    let (server, cache) = run_before_a_hung_cache().await;
     let mut open = server.connect().await;
     open.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     while cache.accepted() == 0 {
