@@ -127,3 +127,64 @@ fn skip_reason(backend: &Backend, backends: &HashMap<&Alias, &Backend>) -> Optio
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Memcached;
+
+    fn alias(name: &str) -> Alias {
+        Alias::try_from(name).unwrap()
+    }
+
+    fn catalog() -> Catalog {
+        let forwarding = |to| Backend::Forwarding { to: alias(to) };
+        let checked = || Backend::Memcached(Memcached { servers: Vec::new() });
+        let caches = [
+            ("default", forwarding("again")),
+            ("main", checked()),
+            ("again", forwarding("main")),
+            ("local", Backend::LocalMemory),
+            ("to-local", forwarding("local")),
+            // A name is only a name.
+            ("forwarded_backend", checked()),
+        ];
+        let caches = caches.map(|(name, backend)| Cache { alias: alias(name), backend });
+        Catalog::new(&caches)
+    }
+
+    fn skipped(name: &str, reason: SkipReason) -> Skipped {
+        Skipped { alias: alias(name), reason }
+    }
+
+    #[test]
+    fn everything_has_each_backend_once_however_many_aliases_forward_to_it() {
+        let catalog = catalog();
+        let checked: Vec<_> = catalog.checked().map(Alias::as_str).collect();
+        assert_eq!(checked, ["main", "forwarded_backend"]);
+        let all = catalog.all();
+        assert_eq!(all.checks, [0, 1]);
+        assert_eq!(
+            all.skipped,
+            [
+                skipped("default", SkipReason::Forwards { to: alias("main") }),
+                skipped("again", SkipReason::Forwards { to: alias("main") }),
+                skipped("local", SkipReason::LocalMemory),
+                skipped("to-local", SkipReason::Forwards { to: alias("local") }),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_forwarding_alias_selects_the_check_at_the_end_of_its_chain() {
+        let selection = catalog().named(["default", "main"]).unwrap();
+        assert_eq!(selection.checks, [0]);
+        assert_eq!(selection.skipped, [skipped("default", SkipReason::Forwards { to: alias("main") })]);
+        assert_eq!(catalog().named(["to-local"]).unwrap().checks, [0; 0]);
+    }
+
+    #[test]
+    fn an_alias_that_is_not_configured_is_named() {
+        assert_eq!(catalog().named(["main", "mian"]), Err("mian"));
+    }
+}

@@ -98,7 +98,6 @@ async fn every_lie_of_a_memcached_is_seen_at_the_first_check() {
         saying("SERVER_ERROR no server available", Cause::Unreachable),
         saying("SERVER_ERROR object too large for cache", Cause::NotStored),
         saying("CLIENT_ERROR unauthenticated", Cause::Auth),
-        saying("NS", Cause::NotStored),
         saying("EN", Cause::Protocol),
     ];
     each_is_seen(server, checker, lies().into_iter().chain(more)).await;

@@ -211,8 +211,14 @@ impl Store<'_> {
         let mut item = Item { value: value.into(), ..self.item };
         let effect = match view.set(item.clone(), self.condition) {
             Err(Refusal::OutOfMemory) => {
-                // "Avoid stale data persisting in cache because we failed alloc" (proto_text.c): the old item goes.
-                let _ = view.delete(&item.key, Condition::Always);
+                // "Avoid stale data persisting in cache because we failed alloc" (proto_text.c): the old item goes, on `set`
+                // and on every mode of `ms`.
+                if matches!(
+                    (self.dialect, self.condition),
+                    (Dialect::Meta { .. }, _) | (_, Condition::Always)
+                ) {
+                    let _ = view.delete(&item.key, Condition::Always);
+                }
                 return Err(Refusal::OutOfMemory.into());
             }
             effect => effect?,
