@@ -34,7 +34,7 @@ says what is now true. On a terminal the switches can be typed, too: main maskin
 /// Watch caches go down: starts some of its own, serves their health, and has a switch to break each
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// Where /health is served [default: 127.0.0.1:8080, or a free port where that is taken]
     #[arg(short, long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
@@ -45,7 +45,7 @@ pub struct DemoArgs {
 
 /// Why the demo cannot run.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+pub(super) enum DemoError {
     /// No loopback port could be had for one of its caches.
     #[error("cannot start a cache on a loopback port")]
     Cache(#[source] io::Error),
@@ -72,7 +72,7 @@ pub enum DemoError {
 }
 
 /// Runs the demo until Ctrl-C, SIGTERM or a typed `quit`. What a person should know is written to `out`.
-pub async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> Result<(), DemoError> {
+pub(super) async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> Result<(), DemoError> {
     let mut notes = Vec::new();
     let health = bind(args.listen, DEFAULT_LISTEN, &mut notes, |address| {
         Listener::bind(&Listen::Tcp(address)).map_err(DemoError::from)
