@@ -11,13 +11,13 @@ fail() {
     exit 1
 }
 
-# Runs a command that has no limit for the whole of its work. `timeout` is a part of coreutils and of busybox; where there is
-# none, what limits the command has by itself must do.
+# Runs a tool that has no limit for the whole of its work. `timeout` is a part of coreutils and of busybox; where there is
+# none, what limits the tool has by itself must do.
 limited() {
     command -v timeout >/dev/null || { "$@"; return; }
     timeout "$limit" "$@"
     status=$?
-    [ "$status" -ne 124 ] || echo "healthcheck.sh: no whole answer from $url within $limit s" >&2
+    [ "$status" -ne 124 ] || echo "healthcheck.sh: no whole answer within $limit s" >&2
     return "$status"
 }
 
@@ -48,18 +48,18 @@ ask() {
         return "$status"
     fi
     if command -v cache-canary >/dev/null; then
-        limited cache-canary healthcheck --url "$url"
+        cache-canary healthcheck --timeout "${limit}s" --url "$url"
         return
     fi
     echo "healthcheck.sh: needs one of curl, wget and cache-canary, and finds none of them" >&2
     return 1
 }
 
-[ $# -le 1 ] || fail "takes one URL, not $# arguments"
+[ $# -le 1 ] || fail "takes one URL, and was given $# arguments"
 url=${1-${CACHE_CANARY_URL:-http://127.0.0.1:8080/health}}
 case $url in
 http://* | https://*) ;;
-*) fail "not a URL that begins with http:// or https://: $url" ;;
+*) fail "takes a URL that begins with http:// or https://" ;; # And shows none, it may have a password in it.
 esac
 limit=${HEALTHCHECK_TIMEOUT:-5}
 case $limit in

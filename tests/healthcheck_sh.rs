@@ -268,7 +268,7 @@ fn an_answer_that_does_not_end_exits_1_within_the_limit() {
 
 #[test]
 fn a_server_that_hangs_exits_1_within_the_limit_where_there_is_no_timeout() {
-    for tool in [Tool::Curl, Tool::Wget] {
+    for tool in [Tool::Curl, Tool::Wget, Tool::Binary] {
         let ran = Bin::with_alone(tool).run(&[&url(serve(Answer::Nothing))], &[("HEALTHCHECK_TIMEOUT", "1")]);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{tool:?}: {ran:?}");
         assert!(ran.took < LIMIT + Duration::from_secs(3), "{tool:?}: {ran:?}");
@@ -338,9 +338,12 @@ fn what_cannot_be_done_exits_1_and_says_why() {
         ran.stderr
     };
 
-    let not_a_url = "healthcheck.sh: not a URL that begins with http:// or https://: --help\n";
+    let not_a_url = "healthcheck.sh: takes a URL that begins with http:// or https://\n";
     assert_eq!(said(&["--help"], &[]), not_a_url);
-    assert_eq!(said(&["http://one", "http://two"], &[]), "healthcheck.sh: takes one URL, not 2 arguments\n");
+    assert_eq!(
+        said(&["http://one", "http://two"], &[]),
+        "healthcheck.sh: takes one URL, and was given 2 arguments\n"
+    );
     let no_limit = "healthcheck.sh: HEALTHCHECK_TIMEOUT must be from 1 to 99 seconds: 0\n";
     assert_eq!(said(&[], &[("HEALTHCHECK_TIMEOUT", "0")]), no_limit);
     let no_tool = "healthcheck.sh: needs one of curl, wget and cache-canary, and finds none of them\n";
