@@ -1,1 +1,82 @@
-//! stub
+//! [`Cache`]: one node that can be written and read; and the backends that are one.
+//!
+//! All of them stand on one dialer and one connection of our own; the crates are codecs only. That gives each the
+//! same deadlines, phases, causes and limits, with no hidden retry and no task in the background.
+
+mod connection;
+mod dial;
+mod memcached;
+mod redis;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::canary::{Canary, Key, Read, Sentinel};
+use crate::config::{Backend, Config};
+use crate::outcome::Fault;
+use crate::progress::NodeProgress;
+
+pub use connection::ANSWER_LIMIT;
+pub use dial::{Dialer, SetupError};
+
+/// One node of a cache: something that can be written and read.
+///
+/// A breaker is a [`tower::Layer`] around one, and a test's scripted cache is one with a script in it.
+#[async_trait]
+pub trait Cache: Send + Sync {
+    /// Writes a canary and waits for the answer; `Ok` is the cache's word that it is stored.
+    ///
+    /// Takes the kept connection, or dials.
+    async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError>;
+
+    /// Reads a key. Where there is no such key the `default` is given back.
+    async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault>;
+
+    /// Gives the canaries under these keys another time to live, after the server was too full for a new one.
+    async fn renew(&self, keys: &[Key], ttl: Duration);
+}
+
+/// Why a canary was not written.
+#[derive(Debug)]
+pub enum SetError {
+    /// A connection kept from an earlier check turned out to have been closed before any byte of an answer came. That
+    /// says nothing about the cache: the check starts over, with a new canary on a new connection.
+    KeptConnectionClosed,
+    /// The cache did not take it.
+    Fault(Fault),
+}
+
+impl From<Fault> for SetError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// The cache that one node is, with the node's name: its address.
+pub(crate) type Named = (Arc<str>, Box<dyn Cache>);
+
+/// Opens the nodes of a backend, in the configured order, each with its name. Nothing is dialled yet. A backend
+/// that is not checked has none.
+pub(crate) fn open(
+    backend: &Backend,
+    config: &Config,
+    dialer: &Arc<Dialer>,
+) -> Result<Vec<Named>, SetupError> {
+    Ok(match backend {
+        Backend::Redis(redis) => {
+            let name = redis.address.to_string().into();
+            vec![(name, Box::new(redis::Redis::new(redis, config.reconnect_every, dialer)?))]
+        }
+        Backend::Memcached(memcached) => memcached
+            .servers
+            .iter()
+            .map(|address| {
+                let cache = memcached::Memcached::new(address, config.reconnect_every, dialer)?;
+                Ok((address.to_string().into(), Box::new(cache) as Box<dyn Cache>))
+            })
+            .collect::<Result<_, SetupError>>()?,
+        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => Vec::new(),
+    })
+}

@@ -79,7 +79,7 @@ impl Catalog {
     /// Everything: each backend once, however many aliases forward to it.
     #[must_use]
     pub fn all(&self) -> Selection {
-        self.select(self.entries.iter())
+        select(self.entries.iter())
     }
 
     /// Some aliases; an alias that forwards selects its target's check.
@@ -91,24 +91,24 @@ impl Catalog {
             let place = Alias::try_from(name).ok().and_then(|alias| self.positions.get(&alias));
             entries.push(&self.entries[*place.ok_or(name)?]);
         }
-        Ok(self.select(entries))
+        Ok(select(entries))
     }
+}
 
-    fn select<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) -> Selection {
-        let mut selection = Selection::default();
-        for entry in entries {
-            match entry {
-                Entry::Checked { check, .. } => selection.checks.push(*check),
-                Entry::Skipped { skipped, target } => {
-                    selection.skipped.push(skipped.clone());
-                    selection.checks.extend(target);
-                }
+fn select<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Selection {
+    let mut selection = Selection::default();
+    for entry in entries {
+        match entry {
+            Entry::Checked { check, .. } => selection.checks.push(*check),
+            Entry::Skipped { skipped, target } => {
+                selection.skipped.push(skipped.clone());
+                selection.checks.extend(target);
             }
         }
-        selection.checks.sort_unstable();
-        selection.checks.dedup();
-        selection
     }
+    selection.checks.sort_unstable();
+    selection.checks.dedup();
+    selection
 }
 
 /// Why a backend is not checked, or `None` if it is. A forwarding one is followed to the end of its chain,
@@ -125,5 +125,66 @@ fn skip_reason(backend: &Backend, backends: &HashMap<&Alias, &Backend>) -> Optio
             }
             Some(SkipReason::Forwards { to: end.clone() })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Memcached;
+
+    fn alias(name: &str) -> Alias {
+        Alias::try_from(name).unwrap()
+    }
+
+    fn catalog() -> Catalog {
+        let forwarding = |to| Backend::Forwarding { to: alias(to) };
+        let checked = || Backend::Memcached(Memcached { servers: Vec::new() });
+        let caches = [
+            ("default", forwarding("again")),
+            ("main", checked()),
+            ("again", forwarding("main")),
+            ("local", Backend::LocalMemory),
+            ("to-local", forwarding("local")),
+            // A name is only a name.
+            ("forwarded_backend", checked()),
+        ];
+        let caches = caches.map(|(name, backend)| Cache { alias: alias(name), backend });
+        Catalog::new(&caches)
+    }
+
+    fn skipped(name: &str, reason: SkipReason) -> Skipped {
+        Skipped { alias: alias(name), reason }
+    }
+
+    #[test]
+    fn everything_has_each_backend_once_however_many_aliases_forward_to_it() {
+        let catalog = catalog();
+        let checked: Vec<_> = catalog.checked().map(Alias::as_str).collect();
+        assert_eq!(checked, ["main", "forwarded_backend"]);
+        let all = catalog.all();
+        assert_eq!(all.checks, [0, 1]);
+        assert_eq!(
+            all.skipped,
+            [
+                skipped("default", SkipReason::Forwards { to: alias("main") }),
+                skipped("again", SkipReason::Forwards { to: alias("main") }),
+                skipped("local", SkipReason::LocalMemory),
+                skipped("to-local", SkipReason::Forwards { to: alias("local") }),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_forwarding_alias_selects_the_check_at_the_end_of_its_chain() {
+        let selection = catalog().named(["default", "main"]).unwrap();
+        assert_eq!(selection.checks, [0]);
+        assert_eq!(selection.skipped, [skipped("default", SkipReason::Forwards { to: alias("main") })]);
+        assert_eq!(catalog().named(["to-local"]).unwrap().checks, [0; 0]);
+    }
+
+    #[test]
+    fn an_alias_that_is_not_configured_is_named() {
+        assert_eq!(catalog().named(["main", "mian"]), Err("mian"));
     }
 }

@@ -1,26 +1,81 @@
 //! Which checks run when: selection, sharing, deadline.
+//!
+//! A check is a [`tower::Service`]; what is wrapped around it stands in [`Checker::layered`] and reads as a list.
 
+mod deadline;
+mod share;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use tokio::time::Instant;
+use tower::layer::util::Identity;
+use tower::util::BoxCloneSyncService;
+use tower::{Layer, ServiceBuilder, ServiceExt as _};
 
+use crate::cache::{self, Cache, Dialer};
+use crate::canary::Series;
 use crate::catalog::{Catalog, Selection};
+use crate::check::round_trip::{Node, RoundTrip};
 use crate::config::Config;
-use crate::outcome::Report;
+use crate::outcome::{Outcome, Report};
+use deadline::DeadlineLayer;
+use share::ShareLayer;
+
+pub use crate::cache::SetupError;
 
 /// Runs the checks that requests ask for.
-#[derive(Debug)]
 pub struct Checker {
     catalog: Catalog,
+    checks: Vec<AliasCheck>,
 }
 
-/// Why the checks cannot be set up, for example a CA file that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SetupError(String);
+/// The check of one alias with everything around it: from the arrival of a request to an outcome.
+type AliasCheck = BoxCloneSyncService<Instant, Arc<Outcome>, Infallible>;
+
+/// How long a canary may live: long enough that the one before is still there at the next look of any usual probe, so that a
+/// dropped write can be told from a masked one.
+const CANARY_TTL: Duration = Duration::from_mins(2);
 
 impl Checker {
     /// Sets up a check for every alias that has one. Nothing is dialled until the first request.
     pub fn new(config: &Config) -> Result<Self, SetupError> {
-        Ok(Self { catalog: Catalog::new(&config.caches) })
+        Self::layered(config, &Identity::new())
+    }
+
+    /// The same, with `layer` around the cache of every node.
+    pub fn layered<L>(config: &Config, layer: &L) -> Result<Self, SetupError>
+    where
+        L: Layer<Box<dyn Cache>>,
+        L::Service: Into<Box<dyn Cache>>,
+    {
+        let dialer = Arc::new(Dialer::default());
+        let ttl = CANARY_TTL.max(config.timeout * 2);
+        let catalog = Catalog::new(&config.caches);
+        let mut checks = Vec::new();
+        for cache in &config.caches {
+            let opened = cache::open(&cache.backend, config, &dialer)?;
+            if opened.is_empty() {
+                continue;
+            }
+            let names: Arc<[Arc<str>]> = opened.iter().map(|(name, _)| name.clone()).collect();
+            let nodes = opened
+                .into_iter()
+                .map(|(name, node)| {
+                    let series = Series::new(&config.prefix, &config.instance, &cache.alias, &name, ttl);
+                    Node::new(layer.layer(node).into(), series)
+                })
+                .collect();
+            let check = ServiceBuilder::new()
+                .layer(ShareLayer::new(&cache.alias, config.max_age, config.timeout))
+                .layer(DeadlineLayer::new(&cache.alias, names, config.timeout))
+                .service(RoundTrip::new(nodes));
+            checks.push(BoxCloneSyncService::new(check));
+        }
+        Ok(Self { catalog, checks })
     }
 
     /// The configured aliases.
@@ -30,8 +85,22 @@ impl Checker {
     }
 
     /// Checks what is selected, all together, each under its deadline, for a request that arrived at `arrived`.
+    ///
+    /// The outcomes are in the configured order. None comes from a check that began more than `max_age` before `arrived`.
     pub async fn check(&self, selection: &Selection, arrived: Instant) -> Report {
-        let _ = arrived;
-        Report { outcomes: Vec::new(), skipped: selection.skipped.clone() }
+        let checks = selection.checks.iter().map(|&check| {
+            let check = self.checks[check].clone();
+            async move {
+                let Ok(outcome) = check.oneshot(arrived).await;
+                outcome
+            }
+        });
+        Report { outcomes: join_all(checks).await, skipped: selection.skipped.clone() }
+    }
+}
+
+impl fmt::Debug for Checker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checker").field("catalog", &self.catalog).finish_non_exhaustive()
     }
 }

@@ -1,1 +1,198 @@
-//! The commands.
+//! The commands: what was typed, and the exit code that it comes to.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::iter::successors;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// One round of checks, now, without a server.
+mod check;
+/// Asks a running server, for HEALTHCHECK.
+mod healthcheck;
+/// The server.
+mod serve;
+
+/// How many threads may resolve names at a time. Without a limit, a thousand hosts that a name server does not answer
+/// for make hundreds of threads.
+const MAX_RESOLVING: usize = 16;
+
+const LONG_ABOUT: &str = "\
+Says whether the caches that an application depends on really work.
+
+For each configured cache it writes a canary, a key with a value made for this one check, and reads it back.
+Whatever comes back other than that value means unhealthy, now.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  cache-canary demo                                        caches of its own, to break and watch
+  CACHE_URL=redis://cache:6379/0 cache-canary check        one round of checks, without a server
+  cache-canary serve -c cache-canary.toml                  the server; ask it: curl -i localhost:8080/health
+  cache-canary healthcheck                                 asks that server, exits 0 or 1
+
+Environment:
+  CACHE_URL, CACHE_URL_<ALIAS>   a cache to check: redis://host:6379/0, or memcached://one:11211,two:11211
+  CACHE_CANARY_<SETTING>         a setting of the file, such as CACHE_CANARY_TIMEOUT=750ms
+  CACHE_CANARY_LOG               error, warn, info (the default) or debug
+  NO_COLOR                       no colour on a terminal";
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cache-canary",
+    version,
+    about = "Says whether the caches that an application depends on really work",
+    long_about = LONG_ABOUT,
+    after_help = AFTER_HELP,
+    disable_help_subcommand = true,
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+    Check(check::CheckArgs),
+    Healthcheck(healthcheck::HealthcheckArgs),
+}
+
+/// Where the configuration is read from.
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration file, in TOML; without one, the environment alone says what to check
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Why a command did not do what it was told, and the exit code that goes with it.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    error: Box<dyn Error + Send + Sync>,
+}
+
+impl Failure {
+    /// What was typed or configured cannot be done.
+    fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { code: 2, error: error.into() }
+    }
+
+    /// Anything else.
+    fn other(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { code: 1, error: error.into() }
+    }
+}
+
+impl Cli {
+    /// What `arguments`, the program's name first, say; or the exit code after help, version or an error was printed.
+    pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+        let arguments: Vec<_> = arguments.into_iter().collect();
+        Self::try_parse_from(&arguments).map_err(|error| {
+            // Where the help cannot be printed there is nobody to tell.
+            let _ = error.print();
+            match error.exit_code() {
+                0 => ExitCode::SUCCESS,
+                // Docker reserves every code but 0 and 1.
+                _ if arguments.get(1).is_some_and(|command| command == "healthcheck") => ExitCode::FAILURE,
+                _ => ExitCode::from(2),
+            }
+        })
+    }
+
+    /// Runs the command. What goes wrong is said on stderr.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Serve(args) => serve::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Healthcheck(args) => healthcheck::run(&args),
+        };
+        result.unwrap_or_else(|failure| {
+            print_error(failure.error.as_ref());
+            ExitCode::from(failure.code)
+        })
+    }
+}
+
+/// Runs `work` on a thread of its own making, the only one but for those that resolve names.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_RESOLVING)
+        .build()
+        .map_err(Failure::other)?;
+    let result = runtime.block_on(work);
+    // A name server that does not answer must not hold up the exit.
+    runtime.shutdown_background();
+    result
+}
+
+/// Writes to stdout. A reader that went away, as in `| head`, is no failure.
+fn print(text: &[u8]) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text).and_then(|()| stdout.flush());
+}
+
+/// Writes the error and its causes to stderr, on a line.
+fn print_error(error: &dyn Error) {
+    let chain: Vec<_> = successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    let line = format!("error: {}\n", chain.join(": "));
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+// MERGE: stands in for `config::load` until that is there; then this module goes.
+mod adapter {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::Failure;
+    use crate::alias::Alias;
+    use crate::config::{Access, Address, Backend, Cache, Config, Listen, Redis};
+
+    pub(super) fn load(_file: Option<&Path>, listen: &[String]) -> Result<Config, Failure> {
+        let url = std::env::var("CACHE_URL").map_err(|_| Failure::usage("no caches are configured"))?;
+        let url = url::Url::parse(&url).map_err(Failure::usage)?;
+        let host = url.host_str().ok_or_else(|| Failure::usage("CACHE_URL has no host"))?.to_owned();
+        let network = |text: &str| text.parse().map_err(|_| Failure::usage("network"));
+        let redis = Redis {
+            address: Address::Tcp { host, port: url.port().unwrap_or(6379) },
+            username: None,
+            password: None,
+            database: 0,
+            tls: None,
+            replicas: Vec::new(),
+        };
+        let cache = |alias: &str, backend| {
+            Alias::try_from(alias).map(|alias| Cache { alias, backend }).map_err(Failure::usage)
+        };
+        Ok(Config {
+            listen: listen.iter().map(|text| self::listen(text)).collect::<Result<_, _>>()?,
+            prefix: "djblets-".to_owned(),
+            instance: "test".to_owned(),
+            timeout: Duration::from_millis(750),
+            max_age: Duration::from_millis(100),
+            reconnect_every: Duration::from_secs(5),
+            access: Access {
+                allow: vec![network("0.0.0.0/0")?, network("::/0")?],
+                details: vec![network("127.0.0.0/8")?, network("::1/128")?],
+            },
+            caches: vec![
+                cache("default", Backend::Redis(redis))?,
+                cache("staticfiles", Backend::LocalMemory)?,
+            ],
+        })
+    }
+
+    fn listen(text: &str) -> Result<Listen, Failure> {
+        match text.strip_prefix("unix:") {
+            Some(path) => Ok(Listen::Unix(path.into())),
+            None => text.parse().map(Listen::Tcp).map_err(Failure::usage),
+        }
+    }
+}

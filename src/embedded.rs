@@ -1,1 +1,281 @@
-//! Caches of our own, for the demo and for tests that need a server to lie.
+//! Caches of our own on real loopback sockets, for the demo and for tests that need a server to lie in ways that a
+//! real one cannot be made to.
+//!
+//! `bytes -> session -> view -> answer -> bytes`: a session speaks one of the two protocols, a view is the store
+//! as the [`Fault`] lets a command see it, and what is sent of an answer is again the fault's to say. Between the
+//! two a session knows nothing of faults.
+
+mod connection;
+mod fault;
+mod memcached;
+mod resp;
+mod store;
+
+pub use fault::Fault;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use store::Store;
+
+/// The most connections that one server serves at once; more wait to be accepted. A hung server keeps all that it
+/// was given, and the process that it lives in has other uses for its file descriptors.
+const MAX_CONNECTIONS: usize = 256;
+
+/// How many connections the system completes before they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// A cache server on a loopback port of its own, which can be told to fail. Dropping it stops it.
+///
+/// It must be made on a tokio runtime, and serves while that runs.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+    runtime: Handle,
+}
+
+/// Which protocol a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Redis,
+    Memcached,
+}
+
+/// What the server, its accepting task and its connections share.
+struct Shared {
+    protocol: Protocol,
+    addr: SocketAddr,
+    fault: watch::Sender<Fault>,
+    front: Mutex<Front>,
+    state: Mutex<State>,
+    accepted: AtomicU64,
+}
+
+/// The side toward the network. Accepting and shutting exclude each other, so that no connection slips through.
+struct Front {
+    listener: Option<TcpListener>,
+    /// Bound to the port but not listening while the server is killed: a dial is refused, and the port stays ours.
+    reserved: Option<TcpSocket>,
+    connections: JoinSet<()>,
+}
+
+/// What is held and what was counted.
+#[derive(Default)]
+struct State {
+    store: Store,
+    commands: u64,
+    writes: u64,
+}
+
+impl Server {
+    /// Starts a server that speaks RESP, as far as a cache's clients need it: PING, AUTH, HELLO, SELECT, SET, GET,
+    /// DEL, EXISTS, PTTL, INFO, ROLE and QUIT.
+    ///
+    /// Fails where no loopback port can be bound.
+    #[expect(clippy::unused_async, reason = "it needs a runtime, and to await it says so")]
+    pub async fn redis() -> io::Result<Self> {
+        Self::start(Protocol::Redis)
+    }
+
+    /// Starts a server that speaks memcached's text protocol, classic and meta: get, gets, set, add, replace, cas,
+    /// delete, touch, version and quit; mn, mg, ms and md.
+    ///
+    /// Fails where no loopback port can be bound.
+    #[expect(clippy::unused_async, reason = "it needs a runtime, and to await it says so")]
+    pub async fn memcached() -> io::Result<Self> {
+        Self::start(Protocol::Memcached)
+    }
+
+    fn start(protocol: Protocol) -> io::Result<Self> {
+        let socket = bound((Ipv4Addr::LOCALHOST, 0).into())?;
+        let addr = socket.local_addr()?;
+        let listener = socket.listen(BACKLOG)?;
+        let shared = Arc::new(Shared {
+            protocol,
+            addr,
+            fault: watch::Sender::new(Fault::Healthy),
+            front: Mutex::new(Front {
+                listener: Some(listener),
+                reserved: None,
+                connections: JoinSet::new(),
+            }),
+            state: Mutex::default(),
+            accepted: AtomicU64::new(0),
+        });
+        let accepting = tokio::spawn(accept(shared.clone()));
+        Ok(Self { shared, accepting, runtime: Handle::current() })
+    }
+
+    /// Where it listens; a killed server will listen there again.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.shared.addr
+    }
+
+    /// Switches to `fault`. It is in force when this returns: for new connections and, on those that are open, for
+    /// the very next command.
+    ///
+    /// Fails only where a killed server cannot get its port back.
+    pub fn set_fault(&self, fault: Fault) -> io::Result<()> {
+        let mut front = self.shared.front();
+        let mut state = self.shared.state();
+        if fault == Fault::Killed {
+            self.shared.fault.send_replace(fault);
+            front.shut(self.shared.addr);
+            // What is killed forgets: neither kind of cache writes to disk here.
+            state.store = Store::default();
+        } else {
+            let _runtime = self.runtime.enter();
+            front.open(self.shared.addr)?;
+            state.store.set_full(fault == Fault::Full);
+            self.shared.fault.send_replace(fault);
+        }
+        Ok(())
+    }
+
+    /// Makes it healthy again, on the same port. Fails only where a killed server cannot get its port back.
+    pub fn mend(&self) -> io::Result<()> {
+        self.set_fault(Fault::Healthy)
+    }
+
+    /// The fault in force.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        self.shared.fault.borrow().clone()
+    }
+
+    /// How many connections are open now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.front().reap()
+    }
+
+    /// How many connections were accepted so far.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many commands were read so far, of any kind, answered or not.
+    #[must_use]
+    pub fn commands(&self) -> u64 {
+        self.shared.state().commands
+    }
+
+    /// How many of the commands asked to store a value, whether it was stored or not.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.shared.state().writes
+    }
+
+    /// How many keys are held, without the expired.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.shared.state().store.len()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.shared.front().shut(self.shared.addr);
+    }
+}
+
+impl Front {
+    /// Closes the listener, with what waits to be accepted, and every connection.
+    fn shut(&mut self, addr: SocketAddr) {
+        if self.listener.take().is_some() {
+            // Failing here is no harm: it only leaves the port to others until it is bound again.
+            self.reserved = bound(addr).ok();
+        }
+        self.connections = JoinSet::new();
+    }
+
+    fn open(&mut self, addr: SocketAddr) -> io::Result<()> {
+        if self.listener.is_none() {
+            let socket = self.reserved.take().map_or_else(|| bound(addr), Ok)?;
+            self.listener = Some(socket.listen(BACKLOG)?);
+        }
+        Ok(())
+    }
+
+    /// Lets go of the connections that have ended, and counts the others.
+    fn reap(&mut self) -> usize {
+        while self.connections.try_join_next().is_some() {}
+        self.connections.len()
+    }
+}
+
+/// A socket bound to `addr`, also where connections of an earlier listener have not quite ended.
+fn bound(addr: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    Ok(socket)
+}
+
+/// Accepts connections, for as long as the server lives.
+async fn accept(shared: Arc<Shared>) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut fault = shared.fault.subscribe();
+    while let Ok(slot) = slots.clone().acquire_owned().await {
+        let mut slot = Some(slot);
+        let accepted = tokio::select! {
+            accepted = poll_fn(|cx| shared.poll_accept(cx, &mut slot)) => accepted,
+            // There may be another listener now.
+            _ = fault.changed() => Ok(()),
+        };
+        if accepted.is_err() {
+            // Such as too many open files, which would be said again at once.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Shared {
+    fn front(&self) -> MutexGuard<'_, Front> {
+        self.front.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Accepts one connection and starts to serve it. Without a listener it waits, and its caller for a new fault.
+    fn poll_accept(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        slot: &mut Option<OwnedSemaphorePermit>,
+    ) -> Poll<io::Result<()>> {
+        let mut front = self.front();
+        let Some(listener) = &front.listener else { return Poll::Pending };
+        let (stream, _) = ready!(listener.poll_accept(cx))?;
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        front.reap();
+        front.connections.spawn(connection::serve(stream, number, self.clone(), slot.take()));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("protocol", &self.protocol)
+            .field("addr", &self.addr)
+            .field("fault", &*self.fault.borrow())
+            .finish_non_exhaustive()
+    }
+}

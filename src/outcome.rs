@@ -251,6 +251,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The outcome of a check that ended without one, which only a bug of this program's, or its end, can bring about.
+    #[must_use]
+    pub fn lost(alias: Alias, began: Instant) -> Self {
+        let fault =
+            Fault::new(Cause::Unreachable, Phase::Resolve, "the check was given up inside cache-canary");
+        let node = NodeOutcome { node: "cache-canary".into(), phases: Phases::default(), fault: Some(fault) };
+        let (began_at, elapsed) = (SystemTime::now(), Duration::ZERO);
+        Self { alias, began, began_at, elapsed, nodes: vec![node] }
+    }
+
     /// The worst of the nodes'.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -99,12 +99,11 @@ impl NodeProgress {
     pub fn conclude(&self, verdict: Result<(), Fault>) {
         let mut state = self.state();
         let now = Instant::now();
-        match &mut state.verdict {
-            Some((earlier, _)) => *earlier = verdict,
-            None => {
-                state.leave(now);
-                state.verdict = Some((verdict, now));
-            }
+        if let Some((earlier, _)) = &mut state.verdict {
+            *earlier = verdict;
+        } else {
+            state.leave(now);
+            state.verdict = Some((verdict, now));
         }
     }
 
@@ -142,5 +141,63 @@ impl State {
             self.phases.add(phase, now - self.entered);
         }
         self.entered = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn outcome(progress: &Progress) -> Outcome {
+        progress.outcome(Alias::try_from("main").unwrap(), &["one".into(), "two".into()])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_without_a_verdict_timed_out_in_the_phase_that_it_was_in() {
+        let progress = Progress::begin(2);
+        let [one, two] = progress.nodes() else { panic!("two nodes") };
+        one.enter(Phase::Connect);
+        two.enter(Phase::Write);
+        tokio::time::advance(ms(10)).await;
+        one.enter(Phase::Write);
+        tokio::time::advance(ms(5)).await;
+        one.enter(Phase::Read);
+        tokio::time::advance(ms(1)).await;
+        one.conclude(Ok(()));
+        tokio::time::advance(ms(34)).await;
+        let outcome = outcome(&progress);
+        let times = |node: usize| outcome.nodes[node].phases.iter().collect::<Vec<_>>();
+        assert_eq!(times(0), [(Phase::Connect, ms(10)), (Phase::Write, ms(5)), (Phase::Read, ms(1))]);
+        assert_eq!(outcome.nodes[0].fault, None);
+        assert_eq!(times(1), [(Phase::Write, ms(50))]);
+        let fault = outcome.nodes[1].fault.as_ref().unwrap();
+        assert_eq!(
+            (fault.cause, fault.phase, &*fault.said),
+            (Cause::TimedOut, Phase::Write, "no answer after 50 ms")
+        );
+        assert_eq!(outcome.elapsed, ms(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_found_after_the_verdict_says_more_and_takes_no_time() {
+        let progress = Progress::begin(2);
+        for node in progress.nodes() {
+            node.enter(Phase::Read);
+            node.conclude(Err(node.fault(Cause::Masked, "")));
+        }
+        tokio::time::advance(ms(20)).await;
+        let [one, _] = progress.nodes() else { panic!("two nodes") };
+        one.enter(Phase::Write);
+        one.conclude(Err(Fault::new(Cause::Stale, Phase::Read, "")));
+        let outcome = outcome(&progress);
+        assert_eq!(outcome.cause(), Some(Cause::Stale));
+        assert_eq!(outcome.elapsed, ms(0));
+        assert_eq!(outcome.nodes[0].phases.iter().collect::<Vec<_>>(), [(Phase::Read, ms(0))]);
     }
 }

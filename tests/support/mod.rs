@@ -16,12 +16,14 @@
     reason = "helpers of tests, of which each test file uses some"
 )]
 
+pub mod in_process;
 mod memcached;
 mod net;
 mod process;
 mod redis;
 mod relay;
 mod resp;
+mod sidecar;
 mod tls;
 
 use std::thread;
@@ -32,6 +34,7 @@ pub use net::{BlackHole, HeldConnections, Port};
 pub use redis::Redis;
 pub use relay::Relay;
 pub use resp::{Answer, Client};
+pub use sidecar::{Health, Sidecar};
 pub use tls::{Authority, Identity};
 
 /// How long anything may take before a test gives up on it; far more than any of it needs.

@@ -1,0 +1,210 @@
+//! [`Connection`]: asks and reads answers, within bounds; and [`Link`], which keeps one and dials when it must.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::Instant;
+
+use super::SetError;
+use super::dial::{Dialer, Stream, Target, io_fault};
+use crate::outcome::{Cause, Fault};
+use crate::progress::NodeProgress;
+
+/// The most bytes of an answer, of its line and its data each, that are read or kept.
+pub const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// A connection to a node. It holds no buffer while nothing is awaited.
+pub(crate) struct Connection {
+    stream: Box<dyn Stream>,
+    opened: Instant,
+    /// Whether it was kept from an earlier check.
+    kept: bool,
+    /// Bytes of answers that were received and not taken yet.
+    received: Vec<u8>,
+}
+
+/// Why an answer was not had.
+#[derive(Debug)]
+pub(crate) enum AnswerError {
+    /// The connection was closed before any byte of the answer came.
+    Closed(io::Error),
+    /// The transport failed.
+    Io(io::Error),
+    /// The answer is not one that the protocol allows; what is wrong with it.
+    Malformed(&'static str),
+}
+
+impl AnswerError {
+    /// The fault that it is, in the phase that was entered last.
+    pub(crate) fn fault(&self, progress: &NodeProgress) -> Fault {
+        match self {
+            Self::Closed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                progress.fault(Cause::Unreachable, "the connection was closed without an answer")
+            }
+            Self::Closed(error) | Self::Io(error) => io_fault(progress, error),
+            Self::Malformed(what) => progress.fault(Cause::Protocol, what),
+        }
+    }
+}
+
+impl Connection {
+    fn new(stream: Box<dyn Stream>) -> Self {
+        Self { stream, opened: Instant::now(), kept: false, received: Vec::new() }
+    }
+
+    /// Sends a command. That the other side has closed the connection is left to be met by the read of the answer: a
+    /// server that turns a client away says why before it closes, and its words are still there to be read.
+    pub(crate) async fn send(&mut self, command: &[u8]) -> Result<(), AnswerError> {
+        let sent = async {
+            self.stream.write_all(command).await?;
+            self.stream.flush().await
+        };
+        match sent.await {
+            Err(error) if !is_close(&error) => Err(AnswerError::Io(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes the next line of an answer, without its line end.
+    pub(crate) async fn line(&mut self) -> Result<Vec<u8>, AnswerError> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = self.received[searched..].windows(2).position(|pair| pair == b"\r\n") {
+                let end = searched + end;
+                let mut line: Vec<u8> = self.received.drain(..end + 2).collect();
+                line.truncate(end);
+                return Ok(line);
+            }
+            if self.received.len() >= ANSWER_LIMIT {
+                return Err(AnswerError::Malformed("a line of an answer is longer than 64 KiB"));
+            }
+            searched = self.received.len().saturating_sub(1);
+            self.receive().await?;
+        }
+    }
+
+    /// Takes the next `len` bytes of an answer and the line end behind them.
+    pub(crate) async fn data(&mut self, len: usize) -> Result<Vec<u8>, AnswerError> {
+        if len > ANSWER_LIMIT {
+            return Err(AnswerError::Malformed("the answer holds more than 64 KiB of data"));
+        }
+        while self.received.len() < len + 2 {
+            match self.receive().await {
+                Err(AnswerError::Closed(_)) => return Err(AnswerError::Malformed(CLOSED_MIDWAY)),
+                other => other?,
+            }
+        }
+        if &self.received[len..len + 2] != b"\r\n" {
+            return Err(AnswerError::Malformed("the answer's data is longer than it says"));
+        }
+        let data = self.received.drain(..len + 2).take(len).collect();
+        Ok(data)
+    }
+
+    /// Waits for more bytes.
+    async fn receive(&mut self) -> Result<(), AnswerError> {
+        let begun = !self.received.is_empty();
+        self.received.reserve(512);
+        let closed = match self.stream.read_buf(&mut self.received).await {
+            Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+            Ok(_) => return Ok(()),
+            Err(error) if is_close(&error) => error,
+            Err(error) => return Err(AnswerError::Io(error)),
+        };
+        Err(if begun { AnswerError::Malformed(CLOSED_MIDWAY) } else { AnswerError::Closed(closed) })
+    }
+
+    /// Whether nothing has come since the last answer: neither a close nor bytes that nobody asked for.
+    fn is_quiet(&mut self) -> bool {
+        self.received.is_empty() && self.stream.read(&mut [0]).now_or_never().is_none()
+    }
+}
+
+const CLOSED_MIDWAY: &str = "the connection was closed in the middle of an answer";
+
+/// Whether the error means that the other side has closed the connection.
+fn is_close(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof
+    )
+}
+
+/// The way to one node: the connection that is kept, and how to make a new one.
+pub(crate) struct Link {
+    target: Target,
+    dialer: Arc<Dialer>,
+    reconnect_every: Duration,
+    kept: Mutex<Option<Connection>>,
+}
+
+impl Link {
+    pub(crate) fn new(target: Target, reconnect_every: Duration, dialer: &Arc<Dialer>) -> Self {
+        Self { target, dialer: dialer.clone(), reconnect_every, kept: Mutex::default() }
+    }
+
+    /// Takes the kept connection to begin a check with, unless it is due to be replaced.
+    pub(crate) fn take(&self) -> Taken {
+        let Some(mut connection) = self.slot().take() else { return Taken::Nothing };
+        if !connection.is_quiet() {
+            return Taken::Nothing;
+        }
+        connection.kept = true;
+        if connection.opened.elapsed() < self.reconnect_every {
+            Taken::Ready(connection)
+        } else {
+            Taken::Expired(connection)
+        }
+    }
+
+    /// Takes the connection to go on with a check that has begun, as it is: when it was closed since, that is a fault of
+    /// this check. There is none when an overlapping check has taken it.
+    pub(crate) fn resume(&self) -> Option<Connection> {
+        self.slot().take()
+    }
+
+    /// Makes a new connection, which is not ready for commands yet.
+    pub(crate) async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
+        self.dialer.dial(&self.target, progress).await.map(Connection::new)
+    }
+
+    /// Keeps a connection whose last answer was taken whole.
+    pub(crate) fn keep(&self, mut connection: Connection) -> Result<(), AnswerError> {
+        if !connection.received.is_empty() {
+            return Err(AnswerError::Malformed("more was answered than was asked for"));
+        }
+        connection.received = Vec::new();
+        *self.slot() = Some(connection);
+        Ok(())
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Connection>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was kept.
+pub(crate) enum Taken {
+    /// A connection that can be used as it is.
+    Ready(Connection),
+    /// A connection that has served its time. It is held until a new one is made: otherwise, on a server at its
+    /// connection limit, the sidecar would slip into the place that it had just left.
+    Expired(Connection),
+    /// None, or one that is of no use any more.
+    Nothing,
+}
+
+/// The error of a write: on a kept connection that was closed before any byte of the answer came, the check may
+/// start over once.
+pub(crate) fn set_error(connection: &Connection, error: &AnswerError, progress: &NodeProgress) -> SetError {
+    match error {
+        AnswerError::Closed(_) if connection.kept => SetError::KeptConnectionClosed,
+        AnswerError::Closed(_) | AnswerError::Io(_) | AnswerError::Malformed(_) => {
+            SetError::Fault(error.fault(progress))
+        }
+    }
+}

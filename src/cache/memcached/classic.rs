@@ -1,0 +1,67 @@
+//! The classic text commands ("Storage commands", "Retrieval command", "Deletion", "Touch" in memcached's
+//! protocol.txt), which the `memcache` crate offers only together with its own connection.
+
+use std::time::Duration;
+
+use super::super::connection::{AnswerError, Connection};
+use super::{Refusal, refusal, word};
+use crate::canary::{Canary, Key};
+use crate::outcome::Cause;
+
+/// Stores a canary.
+pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
+    match store(connection, "set", canary).await?.as_slice() {
+        b"STORED" => Ok(()),
+        b"NOT_STORED" => Err(Refusal::Said(Cause::NotStored, "NOT_STORED".to_owned())),
+        other => Err(refusal(other)),
+    }
+}
+
+/// Stores a canary over the one that its key holds; false where it holds none, as after an eviction or a restart.
+pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Result<bool, Refusal> {
+    match store(connection, "replace", canary).await?.as_slice() {
+        b"STORED" => Ok(true),
+        b"NOT_STORED" => Ok(false),
+        other => Err(refusal(other)),
+    }
+}
+
+async fn store(connection: &mut Connection, verb: &str, canary: &Canary) -> Result<Vec<u8>, AnswerError> {
+    let (key, value, ttl) = (canary.key(), canary.value(), canary.ttl().as_secs());
+    ask(connection, &format!("{verb} {key} 0 {ttl} {}\r\n{value}\r\n", value.len())).await
+}
+
+/// Reads a key.
+pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option<Vec<u8>>, Refusal> {
+    let line = ask(connection, &format!("get {key}\r\n")).await?;
+    if line == b"END" {
+        return Ok(None);
+    }
+    if word(&line, 0) != Some("VALUE") {
+        return Err(refusal(&line));
+    }
+    if word(&line, 1) != Some(key.as_str()) {
+        return Err(AnswerError::Malformed("another key was answered than was asked for").into());
+    }
+    let Some(len) = word(&line, 3).and_then(|len| len.parse().ok()) else {
+        return Err(AnswerError::Malformed("the length of a value is no number").into());
+    };
+    let data = connection.data(len).await?;
+    match connection.line().await?.as_slice() {
+        b"END" => Ok(Some(data)),
+        _ => Err(AnswerError::Malformed("the value is not followed by END").into()),
+    }
+}
+
+/// Gives a key another time to live, without a new place in memory.
+pub(super) async fn touch(connection: &mut Connection, key: &Key, ttl: Duration) -> Result<(), Refusal> {
+    match ask(connection, &format!("touch {key} {}\r\n", ttl.as_secs())).await?.as_slice() {
+        b"TOUCHED" | b"NOT_FOUND" => Ok(()),
+        other => Err(refusal(other)),
+    }
+}
+
+async fn ask(connection: &mut Connection, command: &str) -> Result<Vec<u8>, AnswerError> {
+    connection.send(command.as_bytes()).await?;
+    connection.line().await
+}

@@ -1,0 +1,68 @@
+//! The meta commands, encoded and decoded by `memcache::exp`.
+
+use memcache::exp;
+use memcache::exp::{GetOptions, MetaCommand, MetaResponse, ReturnCode, SetOptions};
+
+use super::super::connection::{AnswerError, Connection};
+use super::{Refusal, refusal};
+use crate::canary::{Canary, Key};
+use crate::outcome::Cause;
+
+/// Whether the server knows meta commands: `mn` is answered with `MN`, or with `ERROR`.
+pub(super) async fn is_spoken(connection: &mut Connection) -> Result<bool, Refusal> {
+    connection.send(b"mn\r\n").await?;
+    let line = connection.line().await?;
+    match line.as_slice() {
+        b"MN" => Ok(true),
+        b"ERROR" => Ok(false),
+        other => Err(refusal(other)),
+    }
+}
+
+/// Stores a canary.
+pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
+    let mut options = SetOptions::default();
+    options.ttl = Some(u32::try_from(canary.ttl().as_secs()).unwrap_or(u32::MAX));
+    send(connection, exp::build_set(canary.key().as_str(), canary.value(), &options)).await?;
+    let line = connection.line().await?;
+    match response(&line)?.rc() {
+        ReturnCode::Hd => Ok(()),
+        ReturnCode::Ns => Err(Refusal::Said(Cause::NotStored, "NS".to_owned())),
+        _ => Err(AnswerError::Malformed("the answer is not one to a write").into()),
+    }
+}
+
+/// Reads a key.
+pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut options = GetOptions::default();
+    options.return_key = true;
+    send(connection, exp::build_get(key.as_str(), &options)).await?;
+    let line = connection.line().await?;
+    let response = response(&line)?;
+    match response.rc() {
+        ReturnCode::En => Ok(None),
+        ReturnCode::Va
+            if !response.flags().any(|flag| flag.strip_prefix(b"k") == Some(key.as_str().as_bytes())) =>
+        {
+            Err(AnswerError::Malformed("another key was answered than was asked for").into())
+        }
+        // The length is the second word of the line; the crate has seen that it is a number, and keeps it to itself.
+        ReturnCode::Va => match super::word(&line, 1).and_then(|len| len.parse().ok()) {
+            Some(len) => Ok(Some(connection.data(len).await?)),
+            None => Err(AnswerError::Malformed("the length of a value is no number").into()),
+        },
+        _ => Err(AnswerError::Malformed("the answer is not one to a read").into()),
+    }
+}
+
+async fn send(connection: &mut Connection, command: exp::Result<MetaCommand>) -> Result<(), Refusal> {
+    // A canary's key is one that can be encoded.
+    let bytes = command
+        .and_then(|command| command.encode())
+        .map_err(|error| Refusal::Said(Cause::Protocol, error.to_string()))?;
+    Ok(connection.send(&bytes).await?)
+}
+
+fn response(line: &[u8]) -> Result<MetaResponse, Refusal> {
+    MetaResponse::parse_header(line).map_err(|_| refusal(line))
+}

@@ -1,0 +1,271 @@
+//! Sharing, as a layer: callers that arrive together share a check, and none gets a verdict that is too old for it.
+//!
+//! Three rules:
+//!
+//! 1. A check is shared by the callers that arrive before it has begun, or within `max_age` of its beginning. Nobody
+//!    else gets its verdict.
+//! 2. While a check runs that a caller may not share, the next one waits until that has ended. The caches see one check
+//!    after the other, on one kept connection, however many callers there are.
+//! 3. It does not wait for longer than an eighth of the deadline. So at most eight checks of an alias overlap when a
+//!    cache hangs, and a caller behind a check that hangs still gets its answer within its own deadline, which counts
+//!    from its arrival.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use tower::{Layer, Service, ServiceExt as _};
+
+use crate::alias::Alias;
+use crate::outcome::Outcome;
+
+/// How many checks of an alias may overlap.
+const OVERLAP: u32 = 8;
+
+/// Lets callers share the checks of an alias.
+#[derive(Debug, Clone)]
+pub(super) struct ShareLayer {
+    alias: Alias,
+    max_age: Duration,
+    patience: Duration,
+}
+
+impl ShareLayer {
+    /// Verdicts are shared for `max_age`; `timeout` is the deadline of the checks.
+    pub(super) fn new(alias: &Alias, max_age: Duration, timeout: Duration) -> Self {
+        Self { alias: alias.clone(), max_age, patience: timeout / OVERLAP }
+    }
+}
+
+impl<S> Layer<S> for ShareLayer {
+    type Service = Share<S>;
+
+    fn layer(&self, check: S) -> Share<S> {
+        Share { check, settings: self.clone(), state: Arc::default() }
+    }
+}
+
+/// A check that its callers share.
+#[derive(Clone)]
+pub(super) struct Share<S> {
+    check: S,
+    settings: ShareLayer,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The check that has begun last, and when; it may have ended.
+    latest: Option<(Instant, Awaited)>,
+    /// The check that is waiting to begin.
+    next: Option<Awaited>,
+}
+
+/// What a check will have come to.
+type Awaited = watch::Receiver<Option<Arc<Outcome>>>;
+
+impl<S> Share<S>
+where
+    S: Service<Instant, Response = Outcome, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    /// The check that a caller who arrived at `arrived` may have the verdict of; a new one where there is none.
+    fn join(&self, arrived: Instant) -> Awaited {
+        let mut state = self.state();
+        if let Some((began, outcome)) = &state.latest
+            && arrived.saturating_duration_since(*began) <= self.settings.max_age
+        {
+            return outcome.clone();
+        }
+        if let Some(next) = &state.next {
+            return next.clone();
+        }
+        let (sender, awaited) = watch::channel(None);
+        let running = state.latest.clone().filter(|(_, outcome)| outcome.borrow().is_none());
+        match running {
+            None => self.begin(&mut state, arrived, sender, &awaited),
+            Some((began, mut outcome)) => {
+                state.next = Some(awaited.clone());
+                let (share, next) = (self.clone(), awaited.clone());
+                tokio::spawn(async move {
+                    let patience = began + share.settings.patience;
+                    let _ = timeout_at(patience, outcome.wait_for(Option::is_some)).await;
+                    let mut state = share.state();
+                    state.next = None;
+                    share.begin(&mut state, arrived, sender, &next);
+                });
+            }
+        }
+        awaited
+    }
+
+    /// Begins a check in a task of its own: a caller that goes away must not take it from the others.
+    fn begin(
+        &self,
+        state: &mut State,
+        arrived: Instant,
+        sender: watch::Sender<Option<Arc<Outcome>>>,
+        awaited: &Awaited,
+    ) {
+        state.latest = Some((Instant::now(), awaited.clone()));
+        let check = self.check.clone();
+        tokio::spawn(async move {
+            let Ok(outcome) = check.oneshot(arrived).await;
+            sender.send_replace(Some(Arc::new(outcome)));
+        });
+    }
+}
+
+impl<S> Share<S> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Service<Instant> for Share<S>
+where
+    S: Service<Instant, Response = Outcome, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    type Response = Arc<Outcome>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Arc<Outcome>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, arrived: Instant) -> Self::Future {
+        let mut awaited = self.join(arrived);
+        let alias = self.settings.alias.clone();
+        async move {
+            let outcome = match awaited.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone(),
+                Err(_) => None,
+            };
+            Ok(outcome.unwrap_or_else(|| Arc::new(Outcome::lost(alias, arrived))))
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::SystemTime;
+
+    use futures_util::future::join_all;
+    use tower::service_fn;
+
+    use super::*;
+
+    const MAX_AGE: Duration = Duration::from_millis(100);
+    const TIMEOUT: Duration = Duration::from_millis(750);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// A check that takes `time`, or as long as it may; counts how often it began and how many run at the same time.
+    fn check(
+        time: Duration,
+        max_age: Duration,
+        begun: &Arc<AtomicUsize>,
+        most: &Arc<AtomicUsize>,
+    ) -> impl Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send> + Clone + use<>
+    {
+        let alias = Alias::try_from("main").unwrap();
+        let (begun, most, running) = (begun.clone(), most.clone(), Arc::new(AtomicUsize::new(0)));
+        let layer = ShareLayer::new(&alias, max_age, TIMEOUT);
+        layer.layer(service_fn(move |arrived: Instant| {
+            let (begun, most, running, alias) = (begun.clone(), most.clone(), running.clone(), alias.clone());
+            async move {
+                begun.fetch_add(1, Ordering::SeqCst);
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let start = Instant::now();
+                let _ = timeout_at(arrived + TIMEOUT, tokio::time::sleep(time)).await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                let (began_at, elapsed) = (SystemTime::now(), start.elapsed());
+                Ok(Outcome { alias, began: start, began_at, elapsed, nodes: Vec::new() })
+            }
+        }))
+    }
+
+    /// Calls at each of these times, and gives when each arrived, when its check began, and when it was answered.
+    async fn call_at(
+        check: impl Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+        times: impl IntoIterator<Item = Duration>,
+    ) -> Vec<(Instant, Instant, Instant)> {
+        let start = Instant::now();
+        join_all(times.into_iter().map(|time| {
+            let check = check.clone();
+            async move {
+                tokio::time::sleep_until(start + time).await;
+                let arrived = Instant::now();
+                let Ok(outcome) = check.oneshot(arrived).await;
+                (arrived, outcome.began, Instant::now())
+            }
+        }))
+        .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_callers_that_arrive_together_share_one_check() {
+        let (begun, most) = (Arc::default(), Arc::default());
+        call_at(check(ms(5), MAX_AGE, &begun, &most), (0..1000).map(|_| Duration::ZERO)).await;
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_is_shared_for_max_age_after_its_check_began_and_no_longer() {
+        let (begun, most) = (Arc::default(), Arc::default());
+        let calls = call_at(check(ms(5), MAX_AGE, &begun, &most), [ms(0), ms(100), ms(101)]).await;
+        assert_eq!(calls[0].1, calls[1].1, "still young enough");
+        assert!(calls[2].1 >= calls[2].0, "too old, so a new check was made");
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_verdict_is_older_than_max_age_and_no_answer_later_than_the_deadline() {
+        for time in [0, 1, 20, 90, 120, 700, 5000].map(ms) {
+            for max_age in [0, 1, 100, 400].map(ms) {
+                let (begun, most) = (Arc::default(), Arc::default());
+                let times = (0..600).map(|n| ms(n * 7 % 2000));
+                for (arrived, began, answered) in call_at(check(time, max_age, &begun, &most), times).await {
+                    assert!(arrived.saturating_duration_since(began) <= max_age, "{time:?} {max_age:?}");
+                    // The paused clock has a resolution of a millisecond.
+                    assert!(answered - arrived <= TIMEOUT + ms(1), "{time:?} {max_age:?}");
+                }
+                assert!(most.load(Ordering::SeqCst) <= OVERLAP as usize + 1, "{time:?} {max_age:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fast_cache_sees_one_check_after_the_other_even_where_nothing_may_be_shared() {
+        let (begun, most) = (Arc::default(), Arc::default());
+        call_at(check(ms(10), Duration::ZERO, &begun, &most), (0..100).map(ms)).await;
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+        assert_eq!(
+            begun.load(Ordering::SeqCst),
+            11,
+            "one every ten milliseconds, and one for the last callers"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_goes_away_does_not_take_the_check_from_the_others() {
+        let (begun, most) = (Arc::default(), Arc::default());
+        let check = check(ms(50), MAX_AGE, &begun, &most);
+        let arrived = Instant::now();
+        assert!(timeout_at(arrived + ms(10), check.clone().oneshot(arrived)).await.is_err());
+        let Ok(outcome) = check.oneshot(Instant::now()).await;
+        assert_eq!(outcome.began, arrived);
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+    }
+}

@@ -1,0 +1,170 @@
+use std::io::{IsTerminal as _, stdout};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use tokio::time::Instant;
+
+use super::{ConfigArgs, Failure, adapter, block_on, print};
+use crate::alias::Alias;
+use crate::checker::Checker;
+use crate::http::access::View;
+use crate::http::djblets;
+use crate::http::words::place;
+use crate::outcome::{Report, Status};
+use crate::telemetry;
+
+const AFTER_HELP: &str = "\
+Examples:
+  cache-canary check -c cache-canary.toml              every cache
+  cache-canary check -c cache-canary.toml main         one of them
+  CACHE_URL=redis://cache:6379/0 cache-canary check --format json
+
+Exit codes: 0 if every cache is up, 1 if one is down (with --strict also if one is degraded), 2 if the
+arguments or the configuration are not valid.";
+
+/// Check the caches once, now, without a server
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct CheckArgs {
+    /// The caches to check; without any, all
+    #[arg(value_name = "ALIAS")]
+    aliases: Vec<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How to say it: a table, or the JSON that /health answers
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Take a degraded cache for a failure
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Checks once and prints what it came to.
+pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
+    telemetry::init().map_err(Failure::usage)?;
+    let config = adapter::load(args.config.config.as_deref(), &[])?;
+    let report = block_on(async {
+        let checker = Checker::new(&config).map_err(Failure::usage)?;
+        let catalog = checker.catalog();
+        let selection = if args.aliases.is_empty() {
+            catalog.all()
+        } else {
+            catalog.named(args.aliases.iter().map(String::as_str)).map_err(|unknown| {
+                let known: Vec<_> = catalog.aliases().map(ToString::to_string).collect();
+                Failure::usage(format!("there is no cache `{unknown}`; there are {}", known.join(", ")))
+            })?
+        };
+        Ok(checker.check(&selection, Instant::now()).await)
+    })?;
+    let text = match args.format {
+        Format::Json => djblets::body(&report, View::Details, Instant::now()),
+        Format::Table => table(&report, Style::of_stdout()),
+    };
+    print(text.as_bytes());
+    Ok(exit_code(report.status(), args.strict))
+}
+
+fn exit_code(status: Status, strict: bool) -> ExitCode {
+    match status {
+        Status::Skipped | Status::Up => ExitCode::SUCCESS,
+        Status::Degraded if !strict => ExitCode::SUCCESS,
+        Status::Degraded | Status::Down => ExitCode::FAILURE,
+    }
+}
+
+/// For whom a table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// A program such as `grep`: everything that belongs together is on one line.
+    Pipe,
+    /// A person at a terminal: with a head, and the hints on lines of their own.
+    Terminal { colour: bool },
+}
+
+impl Style {
+    fn of_stdout() -> Self {
+        if stdout().is_terminal() {
+            Self::Terminal { colour: telemetry::colour_is_wanted() }
+        } else {
+            Self::Pipe
+        }
+    }
+}
+
+/// A line of the table; only that of the head has no status.
+struct Row {
+    status: Option<Status>,
+    cells: [String; 3],
+    note: String,
+    hint: &'static str,
+}
+
+/// Aligned lines: one for each alias without a fault, for each faulty node of the others, and for what is skipped.
+fn table(report: &Report, style: Style) -> String {
+    let mut rows = rows(report);
+    if let Style::Terminal { .. } = style {
+        let cells = ["ALIAS", "STATUS", "TIME"].map(str::to_owned);
+        rows.insert(0, Row { status: None, cells, note: "FAULT".to_owned(), hint: "" });
+    }
+    let width = |column: usize| rows.iter().map(|row| row.cells[column].len()).max().unwrap_or(0);
+    let [aliases, statuses, times] = [0, 1, 2].map(width);
+    let indent = aliases + statuses + times + 6;
+
+    let mut table = String::new();
+    for Row { status, cells: [alias, status_cell, time], note, hint } in &rows {
+        let (colour, plain) = match (style, status) {
+            (Style::Terminal { colour: true }, Some(status)) => (colour(*status), "\x1b[0m"),
+            (Style::Terminal { .. } | Style::Pipe, _) => ("", ""),
+        };
+        let line =
+            format!("{alias:aliases$}  {colour}{status_cell:statuses$}{plain}  {time:>times$}  {note}");
+        let end = match style {
+            _ if hint.is_empty() => String::new(),
+            Style::Pipe => format!(". {hint}"),
+            Style::Terminal { .. } => format!("\n{:indent$}{hint}", ""),
+        };
+        table.push_str(line.trim_end());
+        table.push_str(&end);
+        table.push('\n');
+    }
+    table
+}
+
+fn rows(report: &Report) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut row = |alias: &Alias, status: Status, time: &str, note: String, hint| {
+        let cells = [alias.to_string(), status.to_string(), time.to_owned()];
+        rows.push(Row { status: Some(status), cells, note, hint });
+    };
+    for outcome in &report.outcomes {
+        let status = outcome.status();
+        let time = format!("{:.3} ms", outcome.elapsed.as_secs_f64() * 1e3);
+        if outcome.cause().is_none() {
+            row(&outcome.alias, status, &time, String::new(), "");
+        }
+        for (node, fault) in outcome.faults() {
+            let note = format!("{} {}", fault.cause, place(node, fault).trim_end_matches('.'));
+            row(&outcome.alias, status, &time, note, fault.cause.hint());
+        }
+    }
+    for skipped in &report.skipped {
+        row(&skipped.alias, Status::Skipped, "", skipped.reason.to_string(), "");
+    }
+    rows
+}
+
+/// The escape sequence of a status: green, yellow, red, or faint.
+fn colour(status: Status) -> &'static str {
+    match status {
+        Status::Up => "\x1b[32m",
+        Status::Degraded => "\x1b[33m",
+        Status::Down => "\x1b[31m",
+        Status::Skipped => "\x1b[2m",
+    }
+}

@@ -1,0 +1,185 @@
+//! One connection: commands in, answers out, each under the fault that is in force when it is read.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::fault::{Fault, View};
+use super::store::MAX_VALUE;
+use super::{Protocol, Shared, memcached, resp};
+
+/// The most bytes that are kept of a command that is not whole; a connection that sends more is closed.
+const MAX_COMMAND: usize = MAX_VALUE + (128 << 10);
+
+/// What a session makes of the bytes that have come.
+pub(super) enum Step {
+    /// They are the beginning of a command.
+    Incomplete,
+    /// So many of them are no command, and go unanswered.
+    Skip(usize),
+    /// So many of them are a command, and this is its answer.
+    Command(usize, Answer),
+}
+
+/// What is sent for one command, and what happens then.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// What is sent; empty where the client wants no answer.
+    pub(super) bytes: Vec<u8>,
+    /// How long to wait after each byte.
+    pub(super) pause: Option<Duration>,
+    pub(super) then: Then,
+}
+
+/// What happens after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The next command is answered.
+    Next,
+    /// The connection is closed.
+    Close,
+    /// Whatever comes goes unanswered.
+    Silence,
+    /// More bytes of the same answer are sent for ever.
+    Endless,
+}
+
+impl From<Vec<u8>> for Answer {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, pause: None, then: Then::Next }
+    }
+}
+
+impl Answer {
+    /// The last answer on its connection.
+    pub(super) fn last(bytes: Vec<u8>) -> Self {
+        Self { then: Then::Close, ..bytes.into() }
+    }
+
+    /// Whether it is sent as fast as the client takes it, and comes to an end.
+    fn is_prompt(&self) -> bool {
+        self.pause.is_none() && matches!(self.then, Then::Next | Then::Close)
+    }
+}
+
+enum Session {
+    Redis(resp::Session),
+    Memcached(memcached::Session),
+}
+
+impl Session {
+    fn step(&mut self, input: &[u8], view: &mut View<'_>) -> Step {
+        match self {
+            Self::Redis(session) => session.step(input, view),
+            Self::Memcached(session) => session.step(input, view),
+        }
+    }
+}
+
+/// Serves one connection to its end. `number` tells it from the server's others.
+pub(super) async fn serve(
+    stream: TcpStream,
+    number: u64,
+    shared: Arc<Shared>,
+    slot: Option<OwnedSemaphorePermit>,
+) {
+    // How a conversation ended is the client's business.
+    let _ = converse(stream, number, &shared).await;
+    drop(slot);
+}
+
+async fn converse(mut stream: TcpStream, number: u64, shared: &Shared) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut session = match shared.protocol {
+        Protocol::Redis => Session::Redis(resp::Session::new(number)),
+        Protocol::Memcached => Session::Memcached(memcached::Session::default()),
+    };
+    let mut faults = shared.fault.subscribe();
+    let mut input = Vec::new();
+    loop {
+        let fault = faults.borrow_and_update().clone();
+        if fault == Fault::Killed {
+            return Ok(());
+        }
+        if fault == Fault::Hung {
+            // A hung server does not even notice that a client has gone.
+            let _ = faults.changed().await;
+            continue;
+        }
+        match step(&mut session, &input, &fault, shared) {
+            Step::Incomplete if input.len() > MAX_COMMAND => return Ok(()),
+            Step::Incomplete => {
+                // The fault comes first: what is sent after a switch must be read under the new one.
+                let read = tokio::select! {
+                    biased;
+                    _ = faults.changed() => continue,
+                    read = stream.read_buf(&mut input) => read?,
+                };
+                if read == 0 {
+                    return Ok(());
+                }
+            }
+            Step::Skip(bytes) => drop(input.drain(..bytes)),
+            Step::Command(bytes, answer) => {
+                input.drain(..bytes);
+                let answer = fault.spoil(answer);
+                let goes_on = if answer.is_prompt() {
+                    send(&mut stream, answer).await?
+                } else {
+                    // Nothing sensible can follow an answer that was broken off.
+                    tokio::select! {
+                        biased;
+                        _ = faults.changed() => false,
+                        sent = send(&mut stream, answer) => sent?,
+                    }
+                };
+                if !goes_on {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn step(session: &mut Session, input: &[u8], fault: &Fault, shared: &Shared) -> Step {
+    let mut state = shared.state();
+    let mut view = View::new(&mut state, fault);
+    let mut step = session.step(input, &mut view);
+    let endless = view.endless;
+    if let Step::Command(_, answer) = &mut step {
+        state.commands += 1;
+        if endless {
+            answer.then = Then::Endless;
+        }
+    }
+    step
+}
+
+/// Sends an answer; says whether another may follow.
+async fn send(stream: &mut TcpStream, answer: Answer) -> io::Result<bool> {
+    match answer.pause {
+        None => stream.write_all(&answer.bytes).await?,
+        Some(pause) => {
+            for byte in &answer.bytes {
+                stream.write_all(&[*byte]).await?;
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+    match answer.then {
+        Then::Next => Ok(true),
+        Then::Close => Ok(false),
+        Then::Silence => {
+            let mut ignored = [0; 4096];
+            while stream.read(&mut ignored).await? > 0 {}
+            Ok(false)
+        }
+        Then::Endless => loop {
+            stream.write_all(&[b'x'; 16 << 10]).await?;
+        },
+    }
+}

@@ -1,0 +1,204 @@
+//! [`Listener`]: where the server listens; [`Listeners`]: its callers, one after another.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::{self, Instant};
+use tracing::{debug, warn};
+
+use super::access::Caller;
+use crate::config::Listen;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// How long to wait when the system cannot give another connection, such as when all file descriptors are in use.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is said at most that the system cannot.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// A socket that listens.
+#[derive(Debug)]
+pub struct Listener(Bound);
+
+#[derive(Debug)]
+enum Bound {
+    Tcp(TcpListener, SocketAddr),
+    Unix(UnixListener, PathBuf),
+}
+
+/// Why it is not possible to listen somewhere.
+#[derive(Debug, thiserror::Error)]
+pub struct BindError {
+    address: Listen,
+    source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Listen::Tcp(address) => write!(f, "cannot listen on {address}")?,
+            Listen::Unix(path) => write!(f, "cannot listen on unix:{}", path.display())?,
+        }
+        match self.source.kind() {
+            ErrorKind::AddrInUse => write!(f, " (stop what listens there, or choose another with --listen)"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Listener {
+    /// Listens on `address`, for which a runtime must be there.
+    ///
+    /// A wildcard of IPv6 takes IPv4 too, and where there is no IPv6 it is IPv4's. The file of a unix socket that a
+    /// server left behind is replaced, if nothing answers on it.
+    pub fn bind(address: &Listen) -> Result<Self, BindError> {
+        let bound = match address {
+            Listen::Tcp(address) => bind_tcp(*address),
+            Listen::Unix(path) => bind_unix(path),
+        };
+        bound.map(Self).map_err(|source| BindError { address: address.clone(), source })
+    }
+
+    /// The address that it listens on, with the port that the system chose if it was to; none on a unix socket.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Bound::Tcp(_, address) => Some(*address),
+            Bound::Unix(..) => None,
+        }
+    }
+
+    /// `http://127.0.0.1:8080`, or `unix:/run/cache-canary.sock`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.0 {
+            Bound::Tcp(_, address) => format!("http://{address}"),
+            Bound::Unix(_, path) => format!("unix:{}", path.display()),
+        }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        Poll::Ready(match &self.0 {
+            Bound::Tcp(listener, _) => {
+                ready!(listener.poll_accept(cx)).map(|(stream, peer)| Accepted::Tcp(stream, peer))
+            }
+            Bound::Unix(listener, _) => {
+                ready!(listener.poll_accept(cx)).map(|(stream, _)| Accepted::Unix(stream))
+            }
+        })
+    }
+}
+
+fn bind_tcp(mut address: SocketAddr) -> io::Result<Bound> {
+    let mut socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+    if socket.is_err() && address.is_ipv6() && address.ip().is_unspecified() {
+        // Where the system has no IPv6, everybody comes by IPv4.
+        address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+        socket = Socket::new(Domain::IPV4, Type::STREAM, None);
+    }
+    let socket = socket?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // Connections of an earlier run that are still closing must not keep a new one from its address.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let address = listener.local_addr()?;
+    Ok(Bound::Tcp(listener, address))
+}
+
+fn bind_unix(path: &Path) -> io::Result<Bound> {
+    let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
+    if is_socket && nothing_answers(path)? {
+        std::fs::remove_file(path)?;
+    }
+    Ok(Bound::Unix(UnixListener::bind(path)?, path.to_owned()))
+}
+
+fn nothing_answers(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A server whose backlog is full answers too, in its time.
+    socket.set_nonblocking(true)?;
+    let answer = socket.connect(&SockAddr::unix(path)?);
+    Ok(answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused))
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    /// Over TCP, with the other end's address.
+    Tcp(TcpStream, SocketAddr),
+    /// Over a unix socket.
+    Unix(UnixStream),
+}
+
+impl Accepted {
+    /// Who is asking.
+    pub(super) fn caller(&self) -> Caller {
+        match self {
+            Self::Tcp(_, peer) => Caller::Remote(peer.ip()),
+            Self::Unix(_) => Caller::Local,
+        }
+    }
+}
+
+/// Several listeners as one.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    all: Vec<Listener>,
+    /// Whose turn it is to be asked first: a flood at one must not shut out the others.
+    turn: usize,
+    /// When it was last said that there are no connections to be had.
+    warned: Option<Instant>,
+}
+
+impl Listeners {
+    /// All of them.
+    pub(super) fn new(all: Vec<Listener>) -> Self {
+        Self { all, turn: 0, warned: None }
+    }
+
+    /// The next connection. What goes wrong before there is one is logged and waited for; nothing is lost when this
+    /// is dropped before it ends.
+    pub(super) async fn accept(&mut self) -> Accepted {
+        loop {
+            match poll_fn(|cx| self.poll_accept(cx)).await {
+                Ok(accepted) => return accepted,
+                // The client was gone before it was its turn.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => debug!("{error}"),
+                Err(error) => {
+                    if self.warned.is_none_or(|warned| warned.elapsed() > WARN_EVERY) {
+                        warn!("cannot accept connections for now: {error}");
+                        self.warned = Some(Instant::now());
+                    }
+                    time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        self.turn = self.turn.wrapping_add(1);
+        let count = self.all.len();
+        for place in 0..count {
+            let listener = &self.all[self.turn.wrapping_add(place) % count];
+            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    }
+}

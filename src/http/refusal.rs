@@ -1,0 +1,61 @@
+//! [`Refusal`]: why a request gets no verdict.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::representation::{Format, plain};
+use crate::catalog::Catalog;
+
+/// Why a request gets no verdict. No cache was asked.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The caller is not among those who may ask.
+    Access,
+    /// A path that is none of ours.
+    NoSuchPath,
+    /// An alias that is not configured; the text names those that are.
+    NoSuchAlias(String),
+    /// A method other than GET and HEAD.
+    Method,
+    /// A request with a body.
+    Body,
+    /// A format that is not known.
+    Format,
+}
+
+impl Refusal {
+    /// The refusal of an alias that is not in `catalog`.
+    pub(super) fn no_such_alias(catalog: &Catalog) -> Self {
+        let known: Vec<_> = catalog.aliases().map(ToString::to_string).collect();
+        Self::NoSuchAlias(known.join(", "))
+    }
+}
+
+impl IntoResponse for Refusal {
+    /// Says nothing of what was asked: it is the caller's text.
+    fn into_response(self) -> Response {
+        match self {
+            // Without a body, as Djblets does.
+            Self::Access => StatusCode::FORBIDDEN.into_response(),
+            Self::NoSuchPath => {
+                let body = "no such path; there are /health, /health/{alias}, /livez and /readyz\n";
+                (StatusCode::NOT_FOUND, plain(body)).into_response()
+            }
+            Self::NoSuchAlias(known) => {
+                (StatusCode::NOT_FOUND, plain(format!("no such alias; there are {known}\n"))).into_response()
+            }
+            Self::Method => {
+                (StatusCode::METHOD_NOT_ALLOWED, plain("only GET and HEAD are answered\n")).into_response()
+            }
+            Self::Body => {
+                let body = "a request must not have a body here\n";
+                (StatusCode::PAYLOAD_TOO_LARGE, plain(body)).into_response()
+            }
+            Self::Format => {
+                let known = Format::ALL.map(Format::name).join(" and ");
+                (StatusCode::BAD_REQUEST, plain(format!("no such format; there are {known}\n")))
+                    .into_response()
+            }
+        }
+    }
+}

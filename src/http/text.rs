@@ -1,0 +1,34 @@
+//! A line an alias, for a person with curl.
+
+use super::access::View;
+use super::words;
+use crate::outcome::{Report, Status};
+
+/// The status of the whole, then a line an alias, aligned:
+///
+/// ```text
+/// DOWN
+/// main      DOWN     masked: The write was acknowledged but nothing can be read back: ...
+/// sessions  UP
+/// default   SKIPPED  forwards to main
+/// ```
+#[must_use]
+pub fn body(report: &Report, view: View) -> String {
+    let checked = report.outcomes.iter().map(|outcome| {
+        let note = words::error(outcome, view).unwrap_or_default();
+        (&outcome.alias, outcome.status(), note)
+    });
+    let skipped =
+        report.skipped.iter().map(|skipped| (&skipped.alias, Status::Skipped, skipped.reason.to_string()));
+    let rows: Vec<_> = checked.chain(skipped).collect();
+
+    let aliases = rows.iter().map(|(alias, ..)| alias.as_str().len()).max().unwrap_or(0);
+    let statuses = rows.iter().map(|(_, status, _)| status.as_str().len()).max().unwrap_or(0);
+    let mut body = format!("{}\n", report.status());
+    for (alias, status, note) in rows {
+        let line = format!("{alias:aliases$}  {status:statuses$}  {note}");
+        body.push_str(line.trim_end());
+        body.push('\n');
+    }
+    body
+}

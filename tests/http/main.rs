@@ -1,0 +1,61 @@
+//! The HTTP side: representations as pure functions, the router in process, and the server at its sockets.
+
+mod representations;
+mod router;
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_canary::alias::Alias;
+use cache_canary::config::{Access, Address, Backend, Cache, Config, Redis};
+use cache_canary::http::App;
+
+/// A configuration with one cache, `main`, at `address`; `default` forwards to it, `staticfiles` is local memory.
+fn config(address: std::net::SocketAddr) -> Config {
+    let redis = Redis {
+        address: Address::Tcp { host: address.ip().to_string(), port: address.port() },
+        username: None,
+        password: None,
+        database: 0,
+        tls: None,
+        replicas: Vec::new(),
+    };
+    let cache = |alias: &str, backend| Cache { alias: self::alias(alias), backend };
+    Config {
+        listen: Vec::new(),
+        prefix: "djblets-".to_owned(),
+        instance: "test".to_owned(),
+        timeout: Duration::from_millis(750),
+        max_age: Duration::from_millis(100),
+        reconnect_every: Duration::from_secs(5),
+        access: Access {
+            allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+            details: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+        },
+        caches: vec![
+            cache("default", Backend::Forwarding { to: alias("main") }),
+            cache("main", Backend::Redis(redis)),
+            cache("staticfiles", Backend::LocalMemory),
+        ],
+    }
+}
+
+/// The app of a sidecar whose only cache nobody listens for.
+fn app() -> Arc<App> {
+    Arc::new(App::new(&config(closed_port())).unwrap())
+}
+
+/// An address that refuses connections.
+fn closed_port() -> std::net::SocketAddr {
+    // Bound and never listening, it is nobody else's while the tests run.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
+}
+
+fn alias(name: &str) -> Alias {
+    Alias::try_from(name).unwrap()
+}

@@ -1,0 +1,232 @@
+//! Reports made by hand, and the whole of what is said of them.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cache_canary::http::access::View;
+use cache_canary::http::{Life, djblets, kubernetes, text};
+use cache_canary::outcome::{Cause, Fault, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::alias;
+
+fn node(name: &str, phases: &[(Phase, u64)], fault: Option<Fault>) -> NodeOutcome {
+    let mut times = Phases::default();
+    for (phase, microseconds) in phases {
+        times.add(*phase, Duration::from_micros(*microseconds));
+    }
+    NodeOutcome { node: name.into(), phases: times, fault }
+}
+
+fn outcome(name: &str, began: Instant, nodes: Vec<NodeOutcome>) -> Arc<Outcome> {
+    let began_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_344_660_250);
+    let elapsed = Duration::from_nanos(412_300);
+    Arc::new(Outcome { alias: alias(name), began, began_at, elapsed, nodes })
+}
+
+/// Two caches, both up, nothing skipped; one was dialled, one was on a kept connection.
+fn up(began: Instant) -> Report {
+    let dialled = [(Phase::Resolve, 80), (Phase::Connect, 120), (Phase::Write, 100), (Phase::Read, 112)];
+    let outcomes = vec![
+        outcome("zebra", began, vec![node("cache:6379", &dialled, None)]),
+        outcome("ant", began, vec![node("mc:11211", &[(Phase::Write, 20), (Phase::Read, 1)], None)]),
+    ];
+    Report { outcomes, skipped: Vec::new() }
+}
+
+/// One cache masked, one ring with two of three nodes down for different causes, one up; one skipped.
+fn down(began: Instant) -> Report {
+    let masked = Fault::new(Cause::Masked, Phase::Read, "");
+    let refused = Fault::new(Cause::Refused, Phase::Connect, "Connection refused (os error 111)");
+    let said = Fault::new(Cause::OutOfMemory, Phase::Write, "SERVER_ERROR out of memory storing object.");
+    let ring = vec![
+        node("mc-1:11211", &[(Phase::Connect, 90)], Some(refused)),
+        node("mc-2:11211", &[(Phase::Write, 30), (Phase::Read, 30)], None),
+        node("mc-3:11211", &[(Phase::Write, 30)], Some(said)),
+    ];
+    let outcomes = vec![
+        outcome(
+            "main",
+            began,
+            vec![node("cache:6379", &[(Phase::Write, 100), (Phase::Read, 90)], Some(masked))],
+        ),
+        outcome("sessions", began, ring),
+        outcome("pages", began, vec![node("pages:6379", &[], None)]),
+    ];
+    let reason = SkipReason::Forwards { to: alias("main") };
+    Report { outcomes, skipped: vec![Skipped { alias: alias("default"), reason }] }
+}
+
+fn skipped() -> Report {
+    let skipped = Skipped { alias: alias("staticfiles"), reason: SkipReason::LocalMemory };
+    Report { outcomes: Vec::new(), skipped: vec![skipped] }
+}
+
+#[test]
+fn json_of_caches_that_are_up_is_in_the_configured_order() {
+    let body = djblets::body(&up(Instant::now()), View::Verdicts, Instant::now());
+    assert_eq!(
+        body,
+        "{\"status\":\"UP\",\"checks\":{\"cache.zebra\":\"UP\",\"cache.ant\":\"UP\"},\"errors\":{}}\n"
+    );
+}
+
+#[test]
+fn json_details_say_when_where_and_how_long() {
+    let began = Instant::now();
+    let body = djblets::body(&up(began), View::Details, began + Duration::from_micros(12_500));
+    let expected = concat!(
+        r#"{"status":"UP","checks":{"cache.zebra":"UP","cache.ant":"UP"},"errors":{},"details":{"#,
+        r#""cache.zebra":{"elapsed_ms":0.412,"age_ms":12.5,"began_at":"2026-11-22T10:51:00.250Z","nodes":["#,
+        r#"{"node":"cache:6379","status":"UP","#,
+        r#""phases_ms":{"resolve":0.08,"connect":0.12,"write":0.1,"read":0.112}}]},"#,
+        r#""cache.ant":{"elapsed_ms":0.412,"age_ms":12.5,"began_at":"2026-11-22T10:51:00.250Z","nodes":["#,
+        r#"{"node":"mc:11211","status":"UP","phases_ms":{"write":0.02,"read":0.001}}]}}}"#,
+        "\n",
+    );
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn json_without_details_gives_causes_hints_and_counts_but_no_address_and_no_server_s_words() {
+    let body = djblets::body(&down(Instant::now()), View::Verdicts, Instant::now());
+    let expected = concat!(
+        r#"{"status":"DOWN","#,
+        r#""checks":{"cache.main":"DOWN","cache.sessions":"DOWN","cache.pages":"UP"},"#,
+        r#""errors":{"#,
+        r#""cache.main":"masked: {masked}","#,
+        r#""cache.sessions":"refused: {refused} (1 of 3 nodes) | out_of_memory: {out_of_memory} (1 of 3 nodes)"},"#,
+        r#""skipped":{"default":"forwards to main"}}"#,
+        "\n",
+    );
+    assert_eq!(body, with_hints(expected));
+}
+
+#[test]
+fn json_with_details_gives_nodes_phases_and_words_and_then_the_hint() {
+    let began = Instant::now();
+    let body: Value = serde_json::from_str(&djblets::body(&down(began), View::Details, began)).unwrap();
+    assert_eq!(body["errors"]["cache.main"], with_hints("masked: at cache:6379 in read. {masked}"));
+    let sessions = concat!(
+        "refused: at mc-1:11211 in connect: Connection refused (os error 111). {refused} | ",
+        "out_of_memory: at mc-3:11211 in write: SERVER_ERROR out of memory storing object. {out_of_memory}"
+    );
+    assert_eq!(body["errors"]["cache.sessions"], with_hints(sessions));
+    assert_eq!(body["errors"]["cache.pages"], Value::Null);
+    assert_eq!(
+        body["details"]["cache.sessions"]["nodes"],
+        json!([
+            {"node": "mc-1:11211", "status": "DOWN", "cause": "refused", "phase": "connect",
+             "said": "Connection refused (os error 111)", "phases_ms": {"connect": 0.09}},
+            {"node": "mc-2:11211", "status": "UP", "phases_ms": {"write": 0.03, "read": 0.03}},
+            {"node": "mc-3:11211", "status": "DOWN", "cause": "out_of_memory", "phase": "write",
+             "said": "SERVER_ERROR out of memory storing object.", "phases_ms": {"write": 0.03}},
+        ])
+    );
+}
+
+#[test]
+fn nodes_that_fail_alike_share_one_hint() {
+    let refused = || Some(Fault::new(Cause::Refused, Phase::Connect, "Connection refused"));
+    let ring = vec![node("mc-1:11211", &[], refused()), node("mc-2:11211", &[], refused())];
+    let report = Report { outcomes: vec![outcome("ring", Instant::now(), ring)], skipped: Vec::new() };
+    let error = |view| {
+        let body: Value = serde_json::from_str(&djblets::body(&report, view, Instant::now())).unwrap();
+        body["errors"]["cache.ring"].as_str().unwrap().to_owned()
+    };
+    let expected = concat!(
+        "refused: at mc-1:11211 in connect: Connection refused; ",
+        "at mc-2:11211 in connect: Connection refused. {refused}"
+    );
+    assert_eq!(error(View::Details), with_hints(expected));
+    assert_eq!(error(View::Verdicts), with_hints("refused: {refused} (2 of 2 nodes)"));
+}
+
+#[test]
+fn json_of_what_is_skipped_says_why() {
+    let expected = concat!(
+        r#"{"status":"SKIPPED","checks":{},"errors":{},"#,
+        r#""skipped":{"staticfiles":"lives in the application's memory"}}"#,
+        "\n"
+    );
+    assert_eq!(djblets::body(&skipped(), View::Details, Instant::now()), expected);
+}
+
+#[test]
+fn json_of_a_check_that_began_before_1970_is_still_json() {
+    let outcome = Outcome {
+        alias: alias("main"),
+        began: Instant::now(),
+        began_at: SystemTime::UNIX_EPOCH - Duration::from_secs(1),
+        elapsed: Duration::ZERO,
+        nodes: vec![node("cache:6379", &[], None)],
+    };
+    let report = Report { outcomes: vec![Arc::new(outcome)], skipped: Vec::new() };
+    let body: Value = serde_json::from_str(&djblets::body(&report, View::Details, Instant::now())).unwrap();
+    assert_eq!(body["details"]["cache.main"]["began_at"], "1970-01-01T00:00:00.000Z");
+}
+
+#[test]
+fn text_is_a_line_an_alias_in_columns() {
+    assert_eq!(text::body(&up(Instant::now()), View::Details), "UP\nzebra  UP\nant    UP\n");
+    let expected = concat!(
+        "DOWN\n",
+        "main      DOWN     masked: {masked}\n",
+        "sessions  DOWN     refused: {refused} (1 of 3 nodes) | out_of_memory: {out_of_memory} (1 of 3 nodes)\n",
+        "pages     UP\n",
+        "default   SKIPPED  forwards to main\n",
+    );
+    assert_eq!(text::body(&down(Instant::now()), View::Verdicts), with_hints(expected));
+}
+
+#[test]
+fn text_with_details_names_the_nodes() {
+    let body = text::body(&down(Instant::now()), View::Details);
+    let line = with_hints("main      DOWN     masked: at cache:6379 in read. {masked}");
+    assert_eq!(body.lines().nth(1), Some(line.as_str()));
+}
+
+#[test]
+fn kubernetes_text_is_ok_or_lists_what_failed() {
+    assert_eq!(kubernetes::readyz(&up(Instant::now()), false), "ok\n");
+    assert_eq!(
+        kubernetes::readyz(&down(Instant::now()), false),
+        "[-]cache.main failed: masked\n[-]cache.sessions failed: refused\nreadyz check failed\n"
+    );
+}
+
+#[test]
+fn kubernetes_verbose_text_lists_everything() {
+    assert_eq!(
+        kubernetes::readyz(&up(Instant::now()), true),
+        "[+]cache.zebra ok\n[+]cache.ant ok\nreadyz check passed\n"
+    );
+    let expected = concat!(
+        "[-]cache.main failed: masked\n",
+        "[-]cache.sessions failed: refused\n",
+        "[+]cache.pages ok\n",
+        "[+]cache.default skipped: forwards to main\n",
+        "readyz check failed\n",
+    );
+    assert_eq!(kubernetes::readyz(&down(Instant::now()), true), expected);
+    assert_eq!(
+        kubernetes::readyz(&skipped(), true),
+        "[+]cache.staticfiles skipped: lives in the application's memory\nreadyz check passed\n"
+    );
+}
+
+#[test]
+fn a_sidecar_that_is_not_ready_says_which_part_of_its_life_it_is_in() {
+    assert_eq!(kubernetes::unready(Life::Draining), "[-]sidecar failed: draining\nreadyz check failed\n");
+    assert_eq!(
+        djblets::unready(Life::Starting),
+        "{\"status\":\"DOWN\",\"checks\":{},\"errors\":{\"sidecar\":\"starting\"}}\n"
+    );
+}
+
+/// Replaces `{cause}` by the cause's hint, whose wording is the table's own affair.
+fn with_hints(text: &str) -> String {
+    let hints = Cause::ALL.iter();
+    hints.fold(text.to_owned(), |text, cause| text.replace(&format!("{{{cause}}}"), cause.hint()))
+}

@@ -1,0 +1,247 @@
+//! The router in process: paths, methods, headers, formats, and who may ask.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use cache_canary::http::access::Caller;
+use cache_canary::http::{App, Life, router};
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
+
+use crate::{app, config};
+
+/// An answer: its code, the headers that matter, and its body.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    code: u16,
+    content_type: String,
+    body: String,
+}
+
+fn local(method: Method, path: &str) -> Request<Body> {
+    request(method, path, Some(Caller::Remote("127.0.0.1".parse().unwrap())))
+}
+
+fn request(method: Method, path: &str, caller: Option<Caller>) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
+    }
+    request
+}
+
+/// What the router answers. Every answer forbids that it is kept, and every body ends in a newline.
+async fn answer(router: &Router, request: Request<Body>) -> Answer {
+    let asked = format!("{request:?}");
+    let response = router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store", "{asked}");
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let content_type = content_type.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+    let code = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    assert!(body.is_empty() || body.ends_with('\n'), "{asked}: {body:?}");
+    Answer { code, content_type, body }
+}
+
+fn ready() -> Router {
+    let app = app();
+    app.enter(Life::Ready);
+    router(app)
+}
+
+const SKIPPED: &str = concat!(
+    r#"{"status":"SKIPPED","checks":{},"errors":{},"#,
+    r#""skipped":{"staticfiles":"lives in the application's memory"}}"#,
+    "\n"
+);
+
+fn plain(code: u16, body: &str) -> Answer {
+    Answer { code, content_type: "text/plain; charset=utf-8".to_owned(), body: body.to_owned() }
+}
+
+#[tokio::test]
+async fn an_alias_that_is_skipped_is_200_with_the_reason() {
+    let expected =
+        Answer { code: 200, content_type: "application/json".to_owned(), body: SKIPPED.to_owned() };
+    assert_eq!(answer(&ready(), local(Method::GET, "/health/staticfiles")).await, expected);
+}
+
+#[tokio::test]
+async fn an_alias_may_be_percent_encoded() {
+    let answer = answer(&ready(), local(Method::GET, "/health/static%66iles")).await;
+    assert_eq!((answer.code, answer.body.as_str()), (200, SKIPPED));
+}
+
+#[tokio::test]
+async fn an_alias_that_is_not_configured_is_404_and_names_those_that_are() {
+    for path in ["/health/nope", "/health/MAIN", "/health/%FF", "/health/main%2Fx", "/health/main%20"] {
+        let expected = plain(404, "no such alias; there are default, main, staticfiles\n");
+        assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_there_is_404_and_names_those_that_are() {
+    for path in ["/", "/health/", "/health/main/", "/Health", "/healthzz", "//health"] {
+        let expected = plain(404, "no such path; there are /health, /health/{alias}, /livez and /readyz\n");
+        assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn head_has_the_headers_of_get_and_no_body() {
+    let router = ready();
+    for path in ["/health/staticfiles", "/livez", "/nope", "/health/nope"] {
+        let get = router.clone().oneshot(local(Method::GET, path)).await.unwrap();
+        let head = router.clone().oneshot(local(Method::HEAD, path)).await.unwrap();
+        assert_eq!(head.status(), get.status(), "{path}");
+        assert_eq!(head.headers(), get.headers(), "{path}");
+        let body = get.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(head.headers()[header::CONTENT_LENGTH], body.len().to_string(), "{path}");
+        assert!(head.into_body().collect().await.unwrap().to_bytes().is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_405_and_are_told_which_are_allowed() {
+    let router = ready();
+    for path in ["/health", "/healthz", "/health/main", "/livez", "/readyz"] {
+        for method in
+            [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE, Method::PATCH]
+        {
+            let response = router.clone().oneshot(local(method.clone(), path)).await.unwrap();
+            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            assert_eq!(response.headers()[header::ALLOW], "GET,HEAD", "{method} {path}");
+            let expected = plain(405, "only GET and HEAD are answered\n");
+            assert_eq!(answer(&router, local(method, path)).await, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_is_413_and_closes_the_connection() {
+    let mut with_body = local(Method::GET, "/health/staticfiles");
+    *with_body.body_mut() = Body::from("x");
+    let response = ready().oneshot(with_body).await.unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(response.headers()[header::CONNECTION], "close");
+
+    let without = ready().oneshot(local(Method::GET, "/health/staticfiles")).await.unwrap();
+    assert_eq!(without.status(), StatusCode::OK);
+    assert_eq!(without.headers().get(header::CONNECTION), None);
+}
+
+#[tokio::test]
+async fn the_format_is_chosen_by_name_and_else_by_accept() {
+    let router = ready();
+    let json = "application/json";
+    let text = "text/plain; charset=utf-8";
+    for (query, accept, expected) in [
+        ("", "", json),
+        ("", "*/*", json),
+        ("", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", json),
+        ("", "text/plain", text),
+        ("", "text/plain; charset=utf-8", text),
+        ("", "application/json, text/plain", json),
+        ("", "image/png, text/plain;q=0.5, application/json;q=0.4", text),
+        ("?format=text", "application/json", text),
+        ("?format=json", "text/plain", json),
+        ("?other=1&format=text", "", text),
+        ("?other=1", "", json),
+    ] {
+        let mut request = local(Method::GET, &format!("/health/staticfiles{query}"));
+        request.headers_mut().insert(header::ACCEPT, accept.parse().unwrap());
+        assert_eq!(answer(&router, request).await.content_type, expected, "{query} {accept}");
+    }
+    let text = answer(&router, local(Method::GET, "/health/staticfiles?format=text")).await;
+    assert_eq!(text, plain(200, "SKIPPED\nstaticfiles  SKIPPED  lives in the application's memory\n"));
+}
+
+#[tokio::test]
+async fn a_format_that_is_not_known_is_400_and_names_those_that_are() {
+    for path in [
+        "/health?format=xml",
+        "/health?format=",
+        "/healthz?format=JSON",
+        "/health/main?format=yaml",
+        "/readyz?format=x",
+    ] {
+        let expected = plain(400, "no such format; there are json and text\n");
+        assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn livez_is_ok_in_every_part_of_life() {
+    for life in [Life::Starting, Life::Ready, Life::Draining] {
+        let app = app();
+        app.enter(life);
+        let router = router(app);
+        assert_eq!(answer(&router, local(Method::GET, "/livez")).await, plain(200, "ok\n"));
+        let verbose = answer(&router, local(Method::GET, "/livez?verbose")).await;
+        assert_eq!(verbose, plain(200, "[+]ping ok\nlivez check passed\n"));
+    }
+}
+
+#[tokio::test]
+async fn readyz_is_503_while_starting_and_while_draining() {
+    for (life, name) in [(Life::Starting, "starting"), (Life::Draining, "draining")] {
+        let app = app();
+        app.enter(life);
+        let router = router(app);
+        let expected = plain(503, &format!("[-]sidecar failed: {name}\nreadyz check failed\n"));
+        assert_eq!(answer(&router, local(Method::GET, "/readyz")).await, expected);
+        let json = answer(&router, local(Method::GET, "/readyz?format=json")).await;
+        assert_eq!(json.code, 503);
+        assert_eq!(
+            json.body,
+            format!("{{\"status\":\"DOWN\",\"checks\":{{}},\"errors\":{{\"sidecar\":\"{name}\"}}}}\n")
+        );
+    }
+}
+
+/// A router whose `allow` is 10.0.0.0/8 and whose `details` is 10.1.0.0/16.
+fn guarded(cache: &TcpListener) -> Router {
+    let mut config = config(cache.local_addr().unwrap());
+    config.access.allow = vec!["10.0.0.0/8".parse().unwrap()];
+    config.access.details = vec!["10.1.0.0/16".parse().unwrap()];
+    let app = Arc::new(App::new(&config).unwrap());
+    app.enter(Life::Ready);
+    router(app)
+}
+
+#[tokio::test]
+async fn a_caller_who_may_not_ask_gets_403_without_a_body_on_every_path() {
+    let cache = TcpListener::bind("127.0.0.1:0").unwrap();
+    cache.set_nonblocking(true).unwrap();
+    let router = guarded(&cache);
+    let strangers = ["127.0.0.1", "11.0.0.1", "::1", "::ffff:11.0.0.1", "::10.0.0.1"];
+    let strangers = strangers.map(|ip| Some(Caller::Remote(ip.parse().unwrap())));
+    for caller in strangers.into_iter().chain([None]) {
+        for path in ["/health", "/health/main", "/readyz", "/livez", "/nope"] {
+            let mut request = request(Method::GET, path, caller);
+            // What a caller says of itself counts for nothing.
+            request.headers_mut().insert("x-forwarded-for", "10.1.0.1".parse().unwrap());
+            request.headers_mut().insert("forwarded", "for=10.1.0.1".parse().unwrap());
+            let expected = Answer { code: 403, content_type: String::new(), body: String::new() };
+            assert_eq!(answer(&router, request).await, expected, "{caller:?} {path}");
+        }
+    }
+    let error = cache.accept().expect_err("the cache was dialled");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[tokio::test]
+async fn an_ipv4_address_mapped_into_ipv6_is_that_ipv4_address() {
+    let cache = TcpListener::bind("127.0.0.1:0").unwrap();
+    let router = guarded(&cache);
+    for ip in ["10.0.0.1", "::ffff:10.0.0.1"] {
+        let caller = Caller::Remote(ip.parse().unwrap());
+        assert_eq!(answer(&router, request(Method::GET, "/livez", Some(caller))).await.code, 200, "{ip}");
+    }
+    assert_eq!(answer(&router, request(Method::GET, "/livez", Some(Caller::Local))).await.code, 200);
+}

@@ -1,0 +1,51 @@
+//! The checks without the program around them, for caches that a test makes itself.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cache_canary::alias::Alias;
+use cache_canary::checker::Checker;
+use cache_canary::config::{Access, Address, Backend, Cache, Config, Memcached, Redis};
+use cache_canary::outcome::{Cause, Status};
+use tokio::time::Instant;
+
+/// A configuration with this one cache, called `main`, whose verdicts nobody shares.
+pub fn one_cache(backend: Backend) -> Config {
+    Config {
+        listen: Vec::new(),
+        prefix: "djblets-".to_owned(),
+        instance: "test".to_owned(),
+        timeout: Duration::from_millis(750),
+        max_age: Duration::ZERO,
+        reconnect_every: Duration::from_secs(5),
+        access: Access { allow: Vec::new(), details: Vec::new() },
+        caches: vec![Cache { alias: Alias::try_from("main").unwrap(), backend }],
+    }
+}
+
+/// A Redis without credentials.
+pub fn redis_at(addr: SocketAddr) -> Backend {
+    Backend::Redis(Redis {
+        address: address(addr),
+        username: None,
+        password: None,
+        database: 0,
+        tls: None,
+        replicas: Vec::new(),
+    })
+}
+
+/// These memcached servers.
+pub fn memcached_at(addrs: &[SocketAddr]) -> Backend {
+    Backend::Memcached(Memcached { servers: addrs.iter().copied().map(address).collect() })
+}
+
+fn address(addr: SocketAddr) -> Address {
+    Address::Tcp { host: addr.ip().to_string(), port: addr.port() }
+}
+
+/// Checks everything once: the status, and the cause if there is one.
+pub async fn look(checker: &Checker) -> (Status, Option<Cause>) {
+    let report = checker.check(&checker.catalog().all(), Instant::now()).await;
+    (report.status(), report.outcomes[0].cause())
+}

@@ -1,0 +1,155 @@
+//! The product itself: `cache-canary serve` as a process, asked over HTTP.
+
+use std::fmt::Display;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The deadline that a check has unless a test says otherwise, the product's default.
+const TIMEOUT: Duration = Duration::from_millis(750);
+
+/// What a machine with other things to do may add to a deadline.
+const SCHEDULING: Duration = Duration::from_secs(2);
+
+/// A running sidecar, ended when it is dropped.
+#[derive(Debug)]
+pub struct Sidecar {
+    process: Child,
+    addr: String,
+    timeout: Duration,
+    _config: tempfile::TempDir,
+}
+
+/// An answer of the sidecar's.
+#[derive(Debug)]
+pub struct Health {
+    /// The status code.
+    pub code: u16,
+    /// The body.
+    pub body: Value,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Sidecar {
+    /// Starts a sidecar whose caches are these, in TOML, and waits until it listens.
+    pub fn start(caches: impl Display) -> Self {
+        Self::start_with("", caches)
+    }
+
+    /// The same, with other settings before the caches, such as `max_age = "0s"`.
+    pub fn start_with(settings: &str, caches: impl Display) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("cache-canary.toml");
+        // A test's requests follow each other faster than any prober's: none may have the verdict of the one before.
+        let max_age = if settings.contains("max_age") { "" } else { "max_age = \"0s\"" };
+        std::fs::write(&file, format!("listen = \"127.0.0.1:0\"\n{max_age}\n{settings}\n{caches}\n"))
+            .expect("to write");
+        let timeout = settings
+            .lines()
+            .find_map(|line| line.strip_prefix("timeout = \"")?.strip_suffix("ms\"")?.parse().ok())
+            .map_or(TIMEOUT, Duration::from_millis);
+        let mut process = Command::new(env!("CARGO_BIN_EXE_cache-canary"))
+            .args(["serve", "-c"])
+            .arg(&file)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the sidecar");
+        let mut log = BufReader::new(process.stderr.take().expect("stderr"));
+        let (mut logged, mut line) = (String::new(), String::new());
+        let addr = loop {
+            line.clear();
+            assert!(log.read_line(&mut line).expect("a log") > 0, "the sidecar ended:\n{logged}");
+            logged.push_str(&line);
+            if let Some((_, addr)) = line.split_once("listening on http://") {
+                break addr.trim().to_owned();
+            }
+        };
+        // Whatever else it logs must not fill the pipe, which would stop it.
+        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { process, addr, timeout, _config: dir }
+    }
+
+    /// Where it listens: host and port.
+    pub fn addr(&self) -> &str {
+        &self.addr
+    }
+
+    /// The process' id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// How many files and sockets it has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("its files").count()
+    }
+
+    /// How much memory it has to itself or shares, in KiB.
+    pub fn resident_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Asks `/health`.
+    pub fn health(&self) -> Health {
+        self.get("/health")
+    }
+
+    /// Asks for a path.
+    pub fn get(&self, path: &str) -> Health {
+        let began = Instant::now();
+        let mut stream = TcpStream::connect(&self.addr).expect("the sidecar");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: canary\r\nConnection: close\r\n\r\n").expect("to ask");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let took = began.elapsed();
+        let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status code");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        Health { code, body: serde_json::from_str(body).unwrap_or(Value::Null), took }
+    }
+
+    /// Asks once, and wants everything to be up.
+    pub fn expect_up(&self) {
+        let health = self.health();
+        assert_eq!((health.code, &health.body["status"]), (200, &"UP".into()), "{:#}", health.body);
+    }
+
+    /// Asks once, and wants the first alias in trouble to be down with this cause, within the deadline. The answer's words
+    /// for it are returned: cause, node, phase, and what was said.
+    pub fn expect_down(&self, cause: &str) -> String {
+        let health = self.health();
+        assert_eq!((health.code, &health.body["status"]), (503, &"DOWN".into()), "{:#}", health.body);
+        assert!(health.took < self.timeout + SCHEDULING, "answered after {:?}", health.took);
+        let (found, words) = health.fault();
+        assert_eq!(found, cause, "{:#}", health.body);
+        words
+    }
+}
+
+impl Health {
+    /// The first node's fault: its cause, and `NODE PHASE SAID`.
+    fn fault(&self) -> (String, String) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let checks = self.body["details"].as_object().expect("details");
+        let node = checks
+            .values()
+            .flat_map(|check| check["nodes"].as_array().expect("nodes"))
+            .find(|node| !node["cause"].is_null())
+            .expect("a faulty node");
+        let words = ["node", "phase", "said"].map(|key| text(&node[key])).join(" ");
+        (text(&node["cause"]), words)
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
