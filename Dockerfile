@@ -1,0 +1,61 @@
+# Two images, both from scratch:
+#
+#   docker build -t cache-canary .                       the binary alone
+#   docker build -t cache-canary:shell --target shell .  with a shell, busybox' tools and healthcheck.sh
+#
+#   docker run -p 8080:8080 -e CACHE_URL=redis://cache:6379/0 cache-canary
+#
+# Public certificate authorities are built in. For one of your own, mount its certificate and set SSL_CERT_FILE.
+
+# The image to build in: Debian with the Rust that Cargo.toml names.
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+
+FROM ${RUST_IMAGE} AS build
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends busybox-static \
+ && mkdir -p /out/bin \
+ && cp /bin/busybox /out/bin/ \
+ && for tool in $(busybox --list); do [ "$tool" = busybox ] || ln -s busybox "/out/bin/$tool"; done
+WORKDIR /build
+# With a target named, although it is the machine's own, procedural macros are built without these flags: they cannot be
+# static.
+ENV RUSTFLAGS="-C target-feature=+crt-static"
+RUN rustc -vV | sed -n 's/^host: //p' >target-name
+# The dependencies are a layer of their own, which a change of the sources leaves as it is.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+ && echo 'fn main() {}' >src/main.rs \
+ && touch src/lib.rs \
+ && cargo build --release --locked --target "$(cat target-name)"
+COPY src src
+# An image's files are as old as they were on the host, and cargo compares ages.
+RUN touch src/lib.rs src/main.rs \
+ && cargo build --release --locked --target "$(cat target-name)" \
+ && cp "target/$(cat target-name)/release/cache-canary" /out/
+
+FROM scratch AS shell
+LABEL org.opencontainers.image.title="cache-canary" \
+      org.opencontainers.image.description="Says whether the caches an application depends on really work" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /out/bin /bin
+COPY --from=build /out/cache-canary /cache-canary
+COPY healthcheck.sh /healthcheck.sh
+USER 65532:65532
+EXPOSE 8080
+# One failed check is one too many: a verdict is never a guess, so there is nothing to try again. The script gives up
+# after 5 s by itself.
+HEALTHCHECK --interval=10s --timeout=7s --start-period=5s --retries=1 CMD ["/healthcheck.sh"]
+ENTRYPOINT ["/cache-canary"]
+CMD ["serve"]
+
+FROM scratch AS minimal
+LABEL org.opencontainers.image.title="cache-canary" \
+      org.opencontainers.image.description="Says whether the caches an application depends on really work" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /out/cache-canary /cache-canary
+USER 65532:65532
+EXPOSE 8080
+# As above.
+HEALTHCHECK --interval=10s --timeout=7s --start-period=5s --retries=1 CMD ["/cache-canary", "healthcheck"]
+ENTRYPOINT ["/cache-canary"]
+CMD ["serve"]

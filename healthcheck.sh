@@ -1,0 +1,78 @@
+#!/bin/sh
+# Asks a cache-canary whether the caches work: healthcheck.sh [URL]
+#
+# Prints the answer's body, at most 4,096 bytes, and exits with 0 when it is a success, with 1 in every other case.
+# The URL is the argument, else $CACHE_CANARY_URL, else http://127.0.0.1:8080/health. The answer must be complete within
+# $HEALTHCHECK_TIMEOUT seconds, 5 unless said. Uses curl, else wget (GNU's or busybox's), else cache-canary itself.
+set -u
+
+fail() {
+    echo "healthcheck.sh: $1" >&2
+    exit 1
+}
+
+# Runs a tool that has no limit for the whole of its work. `timeout` is a part of coreutils and of busybox; where there is
+# none, what limits the tool has by itself must do.
+limited() {
+    command -v timeout >/dev/null || { "$@"; return; }
+    timeout "$limit" "$@"
+    status=$?
+    [ "$status" -ne 124 ] || echo "healthcheck.sh: no whole answer within $limit s" >&2
+    return "$status"
+}
+
+# Prints the body, of an error too. A redirect is a failure, as this server is asked and no other; busybox's wget follows
+# it all the same. Proxies, and what a user's own file says about curl or wget, are not for this.
+ask() {
+    if command -v curl >/dev/null; then
+        set -- --silent --show-error --max-time "$limit" --noproxy '*' --location --max-redirs 0 "$url"
+        curl --disable --fail-with-body "$@"
+        status=$?
+        # Older than 7.76, of 2021: it knows only how to fail without the body.
+        [ "$status" -ne 2 ] || { curl --disable --fail "$@"; status=$?; }
+        return "$status"
+    fi
+    if command -v wget >/dev/null; then
+        case $(wget --help 2>&1) in
+        *--content-on-error*)
+            set -- --no-config --no-verbose --content-on-error --no-proxy --max-redirect=0
+            set -- "$@" --tries=1 --timeout="$limit"
+            ;;
+        # Busybox's. Of an error it shows the status line alone, and Debian's static one crashes at a `-T`.
+        *) set -- -q -Y off ;;
+        esac
+        # Its report goes around the body, and is shown when it tells of a failure.
+        report=$(limited wget "$@" -O - "$url" 2>&1 >&5)
+        status=$?
+        [ "$status" -eq 0 ] || echo "$report" >&2
+        return "$status"
+    fi
+    if command -v cache-canary >/dev/null; then
+        cache-canary healthcheck --timeout "${limit}s" --url "$url"
+        return
+    fi
+    echo "healthcheck.sh: needs one of curl, wget and cache-canary, and finds none of them" >&2
+    return 1
+}
+
+[ $# -le 1 ] || fail "takes one URL, and was given $# arguments"
+url=${1-${CACHE_CANARY_URL:-http://127.0.0.1:8080/health}}
+case $url in
+http://* | https://*) ;;
+*) fail "takes a URL that begins with http:// or https://" ;; # And shows none, it may have a password in it.
+esac
+limit=${HEALTHCHECK_TIMEOUT:-5}
+case $limit in
+[1-9] | [1-9][0-9]) ;;
+*) fail "HEALTHCHECK_TIMEOUT must be from 1 to 99 seconds: $limit" ;;
+esac
+
+# The body goes through a pipe to be cut, and what `ask` returned goes around it. The rest of the body is read too, so that
+# a healthy answer is not taken for a broken one because nobody reads it.
+exec 4>&1
+status=$(
+    {
+        { ask 5>&1 3>&-; echo $? >&3; } | { dd bs=1 count=4096 2>/dev/null >&4; cat >/dev/null; } 3>&-
+    } 3>&1
+)
+[ "$status" = 0 ] || exit 1
