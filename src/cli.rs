@@ -1,1 +1,4 @@
 //! The commands.
+
+/// `config check` and `config show`.
+pub mod config;
