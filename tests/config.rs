@@ -215,3 +215,42 @@ fn an_unknown_key_is_told_with_the_one_that_was_meant() {
         assert!(error.contains(&format!("unknown key `{written}`; did you mean `{meant}`?")), "{error}");
     }
 }
+
+#[test]
+fn limits_themselves_are_allowed_and_what_lies_beyond_is_not() {
+    let (longest_prefix, longest_instance) = ("p".repeat(64), "i".repeat(128));
+    let allowed = [
+        ("CACHE_CANARY_TIMEOUT", "1ms"),
+        ("CACHE_CANARY_TIMEOUT", "10m"),
+        ("CACHE_CANARY_MAX_AGE", "0s"),
+        ("CACHE_CANARY_MAX_AGE", "60s"),
+        ("CACHE_CANARY_RECONNECT_EVERY", "0s"),
+        ("CACHE_CANARY_RECONNECT_EVERY", "1h"),
+        ("CACHE_CANARY_PREFIX", "!~"),
+        ("CACHE_CANARY_PREFIX", &longest_prefix),
+        ("CACHE_CANARY_INSTANCE", "aZ09_.:-"),
+        ("CACHE_CANARY_INSTANCE", &longest_instance),
+    ];
+    let too_long = (format!("{longest_prefix}p"), format!("{longest_instance}i"));
+    let refused = [
+        ("CACHE_CANARY_TIMEOUT", "999us"),
+        ("CACHE_CANARY_TIMEOUT", "10m 1ms"),
+        ("CACHE_CANARY_MAX_AGE", "60001ms"),
+        ("CACHE_CANARY_RECONNECT_EVERY", "3601s"),
+        ("CACHE_CANARY_RECONNECT_EVERY", "-1s"),
+        ("CACHE_CANARY_PREFIX", "a\u{7f}"),
+        ("CACHE_CANARY_PREFIX", "\u{e9}"),
+        ("CACHE_CANARY_PREFIX", &too_long.0),
+        ("CACHE_CANARY_INSTANCE", "a/b"),
+        ("CACHE_CANARY_INSTANCE", &too_long.1),
+    ];
+    for variable in allowed {
+        config::load(&environment(&[("CACHE_URL", "redis://cache"), variable]))
+            .unwrap_or_else(|error| panic!("{variable:?}: {error}"));
+    }
+    for variable in refused {
+        let error =
+            config::load(&environment(&[("CACHE_URL", "redis://cache"), variable])).expect_err("refused");
+        assert!(error.to_string().starts_with(&format!("{}: ", variable.0)), "{error}");
+    }
+}
