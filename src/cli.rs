@@ -10,8 +10,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::{Loaded, Source};
+
 /// One round of checks, now, without a server.
 mod check;
+/// What the configuration says, before it is served.
+pub mod config;
 /// Caches of its own, and switches to break them.
 mod demo;
 /// Asks a running server, for HEALTHCHECK.
@@ -23,8 +27,7 @@ mod serve;
 /// for make hundreds of threads.
 const MAX_RESOLVING: usize = 16;
 
-const CONFIG_HELP: &str =
-    "The TOML file; without one, the environment alone says what to check [env: CACHE_CANARY_CONFIG]";
+const CONFIG_HELP: &str = "The configuration file, in TOML; without one, the one that CACHE_CANARY_CONFIG names, or the environment alone";
 
 const LONG_ABOUT: &str = "\
 Says whether the caches that an application depends on really work.
@@ -65,12 +68,13 @@ enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
+    Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
 }
 
 /// Where the configuration is read from.
 #[derive(Debug, Args)]
-struct ConfigArgs {
+struct FileArgs {
     #[arg(short, long, value_name = "FILE", help = CONFIG_HELP)]
     config: Option<PathBuf>,
 }
@@ -117,6 +121,7 @@ impl Cli {
             Command::Serve(args) => serve::run(args),
             Command::Check(args) => check::run(args),
             Command::Healthcheck(args) => healthcheck::run(&args),
+            Command::Config(args) => config::run(args.command),
             Command::Demo(args) => block_on(async {
                 demo::run(&args, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
             }),
@@ -154,54 +159,7 @@ fn print_error(error: &dyn Error) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-// MERGE: stands in for `config::load` until that is there; then it is
-// `config::load(&Source::from_process(file, listen)).map(|loaded| loaded.config).map_err(Failure::usage)`.
-mod adapter {
-    use std::path::PathBuf;
-    use std::time::Duration;
-
-    use super::Failure;
-    use crate::alias::Alias;
-    use crate::config::{Access, Address, Backend, Cache, Config, Listen, Redis};
-
-    pub(super) fn load(_file: Option<PathBuf>, listen: Vec<String>) -> Result<Config, Failure> {
-        let url = std::env::var("CACHE_URL").map_err(|_| Failure::usage("no caches are configured"))?;
-        let url = url::Url::parse(&url).map_err(Failure::usage)?;
-        let host = url.host_str().ok_or_else(|| Failure::usage("CACHE_URL has no host"))?.to_owned();
-        let network = |text: &str| text.parse().map_err(|_| Failure::usage("network"));
-        let redis = Redis {
-            address: Address::Tcp { host, port: url.port().unwrap_or(6379) },
-            username: None,
-            password: None,
-            database: 0,
-            tls: None,
-            replicas: Vec::new(),
-        };
-        let cache = |alias: &str, backend| {
-            Alias::try_from(alias).map(|alias| Cache { alias, backend }).map_err(Failure::usage)
-        };
-        Ok(Config {
-            listen: listen.into_iter().map(|text| address(&text)).collect::<Result<_, _>>()?,
-            prefix: "djblets-".to_owned(),
-            instance: "test".to_owned(),
-            timeout: Duration::from_millis(750),
-            max_age: Duration::from_millis(100),
-            reconnect_every: Duration::from_secs(5),
-            access: Access {
-                allow: vec![network("0.0.0.0/0")?, network("::/0")?],
-                details: vec![network("127.0.0.0/8")?, network("::1/128")?],
-            },
-            caches: vec![
-                cache("default", Backend::Redis(redis))?,
-                cache("staticfiles", Backend::LocalMemory)?,
-            ],
-        })
-    }
-
-    fn address(text: &str) -> Result<Listen, Failure> {
-        match text.strip_prefix("unix:") {
-            Some(path) => Ok(Listen::Unix(path.into())),
-            None => text.parse().map(Listen::Tcp).map_err(Failure::usage),
-        }
-    }
+/// The configuration that is in force with this file and these flags.
+fn load(file: Option<PathBuf>, listen: Vec<String>) -> Result<Loaded, Failure> {
+    crate::config::load(&Source::from_process(file, listen)).map_err(Failure::usage)
 }

@@ -1,6 +1,20 @@
 //! What was written, turned into a valid [`Config`], or into an error that points at the place.
 //!
-//! Past this module, to hold a value is to know that it is valid.
+//! Past this module, to hold a value is to know that it is valid. [`load`] makes one; it reads in two steps,
+//! what was typed (`value`, brought there by `file`, `environment` and `django`) and then what it means
+//! (`settings`, `caches`, `chains`).
+
+mod address;
+mod caches;
+mod chains;
+mod django;
+mod environment;
+mod file;
+mod load;
+mod place;
+mod secret;
+mod settings;
+mod value;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +25,10 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::alias::Alias;
+
+pub use load::{ConfigError, Loaded, Source, load};
+pub use place::Origin;
+pub(crate) use secret::MASK;
 
 /// Everything that the sidecar is told, valid and complete.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 
-use super::{ConfigArgs, Failure, adapter, block_on, print};
+use super::{Failure, FileArgs, block_on, load, print};
 use crate::alias::Alias;
 use crate::checker::Checker;
 use crate::http::access::View;
@@ -30,7 +30,7 @@ pub(super) struct CheckArgs {
     #[arg(value_name = "ALIAS")]
     aliases: Vec<String>,
     #[command(flatten)]
-    config: ConfigArgs,
+    config: FileArgs,
     /// How to say it: a table, or the JSON that /health answers
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -48,7 +48,7 @@ enum Format {
 /// Checks once and prints what it came to.
 pub(super) fn run(args: CheckArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
-    let config = adapter::load(args.config.config, Vec::new())?;
+    let config = load(args.config.config, Vec::new())?.config;
     let report = block_on(async {
         let checker = Checker::new(&config).map_err(Failure::usage)?;
         let catalog = checker.catalog();

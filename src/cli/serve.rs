@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::info;
 
-use super::{ConfigArgs, Failure, adapter, block_on};
+use super::{Failure, FileArgs, block_on, load};
 use crate::config::Config;
 use crate::http::App;
 use crate::http::server::{Limits, Listener, serve_app};
@@ -29,7 +29,7 @@ Exit codes: 0 after a clean stop, 2 if the configuration is not valid, 1 for any
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    config: FileArgs,
     /// Listen on this address and not on the configured ones; may be given several times
     #[arg(short, long, value_name = "ADDR")]
     listen: Vec<String>,
@@ -38,7 +38,7 @@ pub(super) struct ServeArgs {
 /// Serves until it is told to stop.
 pub(super) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
-    let config = adapter::load(args.config.config, args.listen)?;
+    let config = load(args.config.config, args.listen)?.config;
     block_on(serve(config))
 }
 

@@ -1,0 +1,400 @@
+//! `[caches.ALIAS]`: what was typed about one cache, turned into its [`Backend`].
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Display;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::address::{self, RedisUrl};
+use super::place::{Origin, Place, Problem};
+use super::secret;
+use super::value::{Kind as Typed, Table, Value, nearest};
+use super::{Address, Backend, Memcached, Redis, Tls};
+use crate::alias::Alias;
+
+/// Every key that some kind of cache has.
+pub(super) const KEYS: &[&str] = &[
+    "backend",
+    "url",
+    "url_file",
+    "location",
+    "servers",
+    "username",
+    "password",
+    "password_file",
+    "database",
+    "tls",
+    "replicas",
+];
+
+/// The keys that say where a cache is, of which it has one.
+const WHERE: &[&str] = &["url", "url_file", "servers", "location"];
+/// The keys that give a password, of which a cache has one.
+const PASSWORD: &[&str] = &["password", "password_file"];
+
+/// The alias to which a forwarding cache forwards if nothing else is said: `DEFAULT_FORWARD_CACHE_ALIAS` of
+/// `djblets.cache.forwarding_backend`.
+const FORWARDED: &str = "forwarded_backend";
+
+/// The kinds of cache that `backend` names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Redis,
+    Memcached,
+    LocalMemory,
+    Forwarding,
+}
+
+/// One cache while it is read, and what is found out about it besides its backend.
+pub(super) struct Reading {
+    pub(super) alias: Alias,
+    /// Where it was named.
+    pub(super) place: Place,
+    /// Where its values came from, by the key that `config show` gives each.
+    pub(super) origins: BTreeMap<&'static str, Origin>,
+    /// What an operator may want to know although nothing is wrong.
+    pub(super) notes: Vec<String>,
+    /// Where it says to which alias it forwards, if it says so.
+    pub(super) forwards: Option<Place>,
+}
+
+/// An address, as it was written.
+pub(super) struct Written<'a> {
+    pub(super) text: String,
+    pub(super) value: &'a Value,
+    /// Whether the text is in the file for everybody to read, and not elsewhere by `${NAME}` or `url_file`.
+    literal: bool,
+}
+
+impl Kind {
+    const NAMES: &[&str] = &["redis", "memcached", "local-memory", "forwarding"];
+
+    /// The kind that a `backend` names.
+    pub(super) fn read(value: &Value) -> Result<Self, Problem> {
+        let name = value.text()?;
+        match name {
+            "redis" => Ok(Self::Redis),
+            "memcached" => Ok(Self::Memcached),
+            "local-memory" => Ok(Self::LocalMemory),
+            "forwarding" => Ok(Self::Forwarding),
+            _ => Err(value.problem(match nearest(name, Self::NAMES) {
+                Some(nearest) => format!("no backend is called that; did you mean \"{nearest}\"?"),
+                None => format!("no backend is called that; there are {}", Self::NAMES.join(", ")),
+            })),
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Memcached => "memcached",
+            Self::LocalMemory => "local-memory",
+            Self::Forwarding => "forwarding",
+        }
+    }
+
+    /// The keys that say something about this kind of cache.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Redis => &[
+                "backend",
+                "url",
+                "url_file",
+                "location",
+                "username",
+                "password",
+                "password_file",
+                "database",
+                "tls",
+                "replicas",
+            ],
+            Self::Memcached => &["backend", "url", "url_file", "servers", "location"],
+            Self::LocalMemory => &["backend"],
+            Self::Forwarding => &["backend", "location"],
+        }
+    }
+}
+
+impl Reading {
+    pub(super) fn new(alias: Alias, place: Place) -> Self {
+        Self { alias, place, origins: BTreeMap::new(), notes: Vec::new(), forwards: None }
+    }
+
+    /// A problem with the cache as a whole.
+    pub(super) fn problem(&self, what: impl Display) -> Problem {
+        self.place.problem(what)
+    }
+
+    /// Remembers where the values of these keys came from.
+    pub(super) fn came_from(&mut self, keys: &[&'static str], place: &Place) {
+        self.origins.extend(keys.iter().map(|key| (*key, place.origin())));
+    }
+
+    /// Reads a cache whose keys are all known.
+    pub(super) fn backend(&mut self, table: &Table) -> Result<Backend, Problem> {
+        let server = Self::server(table)?;
+        let kind = self.kind(table, server.as_ref())?;
+        if let Some(entry) = table.0.iter().find(|entry| !kind.keys().contains(&entry.key.as_str())) {
+            return Err(entry.key_place.problem(foreign_key(kind, &entry.key)));
+        }
+        let place = table.get("backend").or(server.as_ref().map(|server| server.value));
+        let place = place.map_or(&self.place, |value| &value.place).clone();
+        self.came_from(&["backend"], &place);
+        match (kind, server) {
+            (Kind::LocalMemory, _) => Ok(Backend::LocalMemory),
+            (Kind::Forwarding, _) => self.forwarding(table.get("location")),
+            (Kind::Redis, Some(server)) => self.redis(table, &server),
+            (Kind::Memcached, Some(server)) => self.memcached(&server),
+            (Kind::Redis, None) => Err(self.problem("no server is named; add url = \"redis://host:6379/0\"")),
+            (Kind::Memcached, None) => {
+                Err(self.problem("no server is named; add servers = [\"host:11211\"]"))
+            }
+        }
+    }
+
+    /// What says where the server is.
+    fn server(table: &Table) -> Result<Option<Written<'_>>, Problem> {
+        let Some((key, value)) = one_of(table, WHERE)? else { return Ok(None) };
+        let (text, literal) = match key {
+            "url_file" => (secret_file(value)?, false),
+            "servers" | "location" if matches!(value.kind, Typed::List(_)) => (String::new(), false),
+            _ => (value.text()?.to_owned(), value.literal),
+        };
+        if matches!(key, "url" | "url_file") && !address::is_url(&text) {
+            return Err(value.problem(address::NO_SCHEME));
+        }
+        Ok(Some(Written { text, value, literal }))
+    }
+
+    fn kind(&self, table: &Table, server: Option<&Written<'_>>) -> Result<Kind, Problem> {
+        if let Some(backend) = table.get("backend") {
+            return Kind::read(backend);
+        }
+        match server {
+            Some(server) if address::is_memcached_url(&server.text) => Ok(Kind::Memcached),
+            Some(server) if address::is_url(&server.text) => Ok(Kind::Redis),
+            Some(_) if table.get("servers").is_some() => Ok(Kind::Memcached),
+            Some(_) => Err(self.problem(
+                "a location alone does not say what is there; add backend = \"redis\", \"memcached\" or \
+                 \"forwarding\"",
+            )),
+            None => Err(self.problem(
+                "nothing says where it is; add url = \"redis://host:6379/0\" or \
+                 \"memcached://host:11211\", or a backend",
+            )),
+        }
+    }
+
+    fn redis(&mut self, table: &Table, server: &Written<'_>) -> Result<Backend, Problem> {
+        let url = address::redis_location(&server.text).map_err(|error| server.value.problem(error))?;
+        if !url.others.is_empty() {
+            return Err(server
+                .value
+                .problem("a parameter of this URL is not known; there are db, username, password"));
+        }
+        self.came_from(&["url"], &server.value.place);
+        self.came_from(&url.says(), &server.value.place);
+        let (tls_by_scheme, database) = (url.tls, url.database);
+        let mut redis = redis_at(url);
+        if redis.password.is_some() && server.literal {
+            self.note_password(server.value);
+        }
+        if let Some(value) = table.get("username") {
+            unless(redis.username.is_some(), value, "the URL names a user as well; keep one of the two")?;
+            redis.username = Some(value.text()?.to_owned());
+            self.came_from(&["username"], &value.place);
+        }
+        if let Some((key, value)) = one_of(table, PASSWORD)? {
+            unless(redis.password.is_some(), value, "the URL holds a password as well; keep one of the two")?;
+            redis.password = Some(self.password(key, value)?);
+            self.came_from(&["password"], &value.place);
+        }
+        if let Some(value) = table.get("database") {
+            unless(database.is_some(), value, "the URL names a database as well; keep one of the two")?;
+            redis.database = value.number()?;
+            self.came_from(&["database"], &value.place);
+        }
+        if let Some(value) = table.get("tls") {
+            let socket = matches!(redis.address, Address::Unix(_));
+            unless(socket, value, "TLS is not spoken over a unix socket; remove this")?;
+            unless(tls_by_scheme == Some(false), value, "the URL asks for no TLS; begin it with rediss://")?;
+            redis.tls = Some(self.tls(value)?);
+        }
+        if let Some(value) = table.get("replicas") {
+            redis.replicas = replicas(value)?;
+            self.came_from(&["replicas"], &value.place);
+        }
+        self.finished(redis)
+    }
+
+    /// The backend, once all that was said about a Redis is known.
+    pub(super) fn finished(&mut self, redis: Redis) -> Result<Backend, Problem> {
+        let password = redis.password.as_ref().is_some_and(|password| !password.expose_secret().is_empty());
+        if redis.username.is_some() && !password {
+            return Err(self.problem(
+                "a user is named without a password; a password alone is written redis://:password@host",
+            ));
+        }
+        if !redis.replicas.is_empty() {
+            self.notes.push(format!("{}: its replicas are named, but not checked yet", self.alias));
+        }
+        Ok(Backend::Redis(redis))
+    }
+
+    fn password(&mut self, key: &str, value: &Value) -> Result<SecretString, Problem> {
+        if key == "password_file" {
+            return Ok(SecretString::from(secret_file(value)?));
+        }
+        let password = value.text()?;
+        unless(password.is_empty(), value, "the password is empty; if there is none, leave this out")?;
+        if value.literal {
+            self.note_password(value);
+        }
+        Ok(SecretString::from(password))
+    }
+
+    fn note_password(&mut self, value: &Value) {
+        if let Origin::File { path, line } = value.place.origin() {
+            self.notes.push(format!(
+                "{}: its password stands in {}:{line}; password_file or ${{NAME}} would keep it out of the \
+                 file",
+                self.alias,
+                path.display()
+            ));
+        }
+    }
+
+    fn tls(&mut self, value: &Value) -> Result<Tls, Problem> {
+        let Typed::Table(table) = &value.kind else {
+            return Err(value.problem("a table belongs here, such as { ca_file = \"ca.pem\" }"));
+        };
+        if let Some(problem) = table.unknown(&["ca_file"]).next() {
+            return Err(problem);
+        }
+        self.came_from(&["tls"], &value.place);
+        let ca_file = table.get("ca_file");
+        let ca_file =
+            ca_file.map(|value| Ok::<_, Problem>(value.place.resolve(value.text()?))).transpose()?;
+        Ok(Tls { ca_file })
+    }
+
+    fn memcached(&mut self, server: &Written<'_>) -> Result<Backend, Problem> {
+        self.came_from(&["servers"], &server.value.place);
+        if address::is_url(&server.text) {
+            let servers = address::memcached_url(&server.text);
+            let servers = servers.map_err(|error| server.value.problem(error))?;
+            return memcached(servers.into_iter().map(|address| (address, &server.value.place)));
+        }
+        let servers = server.value.texts()?;
+        let servers: Result<Vec<_>, Problem> = servers
+            .into_iter()
+            .flat_map(|(text, place)| text.split([',', ';']).map(move |text| (text, place)))
+            .map(|(text, place)| {
+                let server = address::memcached_server(text).map_err(|error| place.problem(error))?;
+                Ok((server, place))
+            })
+            .collect();
+        let servers = servers?;
+        unless(servers.is_empty(), server.value, "no server is named; write \"host:11211\"")?;
+        memcached(servers)
+    }
+
+    /// A cache that forwards to the alias that `location` names.
+    pub(super) fn forwarding(&mut self, location: Option<&Value>) -> Result<Backend, Problem> {
+        let Some(value) = location else {
+            let to = Alias::try_from(FORWARDED).map_err(|error| self.place.problem(error))?;
+            return Ok(Backend::Forwarding { to });
+        };
+        let to = Alias::try_from(value.text()?).map_err(|error| value.problem(error))?;
+        self.came_from(&["location"], &value.place);
+        self.forwards = Some(value.place.clone());
+        Ok(Backend::Forwarding { to })
+    }
+}
+
+/// The Redis that a URL names.
+pub(super) fn redis_at(url: RedisUrl) -> Redis {
+    Redis {
+        address: url.address,
+        username: url.username,
+        password: url.password,
+        database: url.database.unwrap_or_default(),
+        tls: url.tls.unwrap_or_default().then(Tls::default),
+        replicas: Vec::new(),
+    }
+}
+
+/// The memcached servers with these addresses, none of which may be there twice.
+pub(super) fn memcached<'a>(
+    servers: impl IntoIterator<Item = (Address, &'a Place)>,
+) -> Result<Backend, Problem> {
+    let mut seen = HashSet::new();
+    let mut addresses = Vec::new();
+    for (address, place) in servers {
+        if !seen.insert(address.clone()) {
+            return Err(place.problem(format_args!("{address} is named twice; name each server once")));
+        }
+        addresses.push(address);
+    }
+    Ok(Backend::Memcached(Memcached { servers: addresses }))
+}
+
+fn replicas(value: &Value) -> Result<Vec<Address>, Problem> {
+    let replica = |(text, place): (&str, &Place)| {
+        let url = address::redis_location(text).map_err(|error| place.problem(error))?;
+        if url.username.is_some()
+            || url.password.is_some()
+            || url.database.is_some()
+            || !url.others.is_empty()
+        {
+            return Err(
+                place.problem("a replica is host:port; user, password and database are the primary's")
+            );
+        }
+        Ok(url.address)
+    };
+    value.texts()?.into_iter().map(replica).collect()
+}
+
+/// Whether two keys are the same or answer the same question, so that one of them is enough.
+pub(super) fn say_the_same(one: &str, other: &str) -> bool {
+    one == other || [WHERE, PASSWORD].iter().any(|keys| keys.contains(&one) && keys.contains(&other))
+}
+
+fn foreign_key(kind: Kind, key: &str) -> String {
+    match (kind, key) {
+        (Kind::Memcached, "username" | "password" | "password_file") => {
+            "credentials for memcached are not supported yet".to_owned()
+        }
+        (kind, key) => {
+            format!("`{key}` is no key of a {} cache; its keys are {}", kind.name(), kind.keys().join(", "))
+        }
+    }
+}
+
+/// The one of these keys that is there, if any.
+fn one_of<'a>(table: &'a Table, keys: &[&'static str]) -> Result<Option<(&'static str, &'a Value)>, Problem> {
+    let mut found = keys.iter().filter_map(|key| Some((*key, table.get(key)?)));
+    let first = found.next();
+    if let (Some((first, _)), Some((second, value))) = (first, found.next()) {
+        return Err(
+            value.problem(format_args!("`{second}` and `{first}` exclude each other; keep one of the two"))
+        );
+    }
+    Ok(first)
+}
+
+/// The content of the file that a value names. The path is not repeated: it may be the secret itself, given to
+/// the wrong key.
+fn secret_file(value: &Value) -> Result<String, Problem> {
+    let path = value.place.resolve(value.text()?);
+    secret::read_secret(&path).map_err(|error| {
+        value.problem(format_args!(
+            "cannot read the file named here, which is to hold the secret and nothing else: {error}"
+        ))
+    })
+}
+
+fn unless(wrong: bool, value: &Value, what: &str) -> Result<(), Problem> {
+    if wrong { Err(value.problem(what)) } else { Ok(()) }
+}

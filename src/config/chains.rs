@@ -1,0 +1,77 @@
+//! Chains of forwarding caches: each must end at a cache that is there, and something must be left to check.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Backend;
+use super::caches::Reading;
+use super::place::Problem;
+use super::value::nearest;
+use crate::alias::Alias;
+
+/// A problem for each chain that is a loop or leads nowhere, or one if there is nothing to check.
+pub(super) fn check(caches: &[(Reading, Backend)]) -> Vec<Problem> {
+    let by_alias: HashMap<&Alias, &(Reading, Backend)> =
+        caches.iter().map(|cache| (&cache.0.alias, cache)).collect();
+    let mut followed = HashSet::new();
+    let mut problems = Vec::new();
+    for (reading, _) in caches {
+        let mut chain = vec![&reading.alias];
+        let mut here = by_alias.get(&reading.alias);
+        // What was followed before is sound, or has its problem already.
+        while let Some((reading, Backend::Forwarding { to })) = here
+            && followed.insert(&reading.alias)
+        {
+            let looped = chain.contains(&to);
+            chain.push(to);
+            here = by_alias.get(to);
+            let what = if looped {
+                "these caches forward to each other without end; one of them must name a real cache"
+                    .to_owned()
+            } else if here.is_none() {
+                missing(reading, to, &by_alias)
+            } else {
+                continue;
+            };
+            let chain = chain.iter().map(|alias| alias.as_str()).collect::<Vec<_>>().join(" -> ");
+            let place = reading.forwards.as_ref().unwrap_or(&reading.place);
+            problems.push(place.problem(format_args!("{chain}: {what}")));
+        }
+    }
+    if problems.is_empty() {
+        problems.extend(nothing_to_check(caches));
+    }
+    problems
+}
+
+fn missing(from: &Reading, to: &Alias, by_alias: &HashMap<&Alias, &(Reading, Backend)>) -> String {
+    let mut aliases: Vec<_> = by_alias.keys().map(|alias| alias.as_str()).collect();
+    aliases.sort_unstable();
+    if from.forwards.is_none() {
+        return format!(
+            "without a location, `{}` forwards to `{to}`, and no cache is called that",
+            from.alias
+        );
+    }
+    match nearest(to.as_str(), &aliases) {
+        Some(nearest) => format!("no cache is called `{to}`; did you mean `{nearest}`?"),
+        None => format!("no cache is called `{to}`; there are {}", aliases.join(", ")),
+    }
+}
+
+fn nothing_to_check(caches: &[(Reading, Backend)]) -> Option<Problem> {
+    let kind = |backend: &Backend| match backend {
+        Backend::Redis(_) | Backend::Memcached(_) => None,
+        Backend::LocalMemory => Some("lives in the application's memory"),
+        Backend::Forwarding { .. } => Some("forwards to another"),
+        Backend::NoServer { .. } => Some("has no server"),
+    };
+    let reasons: Option<Vec<_>> = caches
+        .iter()
+        .map(|(reading, backend)| Some(format!("{} {}", reading.alias, kind(backend)?)))
+        .collect();
+    let (first, _) = caches.first()?;
+    let reasons = reasons?.join(", ");
+    Some(first.place.problem(format_args!(
+        "nothing is left to check: {reasons}; configure the Redis or memcached that the application uses"
+    )))
+}

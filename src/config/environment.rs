@@ -1,0 +1,157 @@
+//! The environment: settings in `CACHE_CANARY_*` and `CACHE_URL*`, and `${NAME}` in the file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::caches;
+use super::place::{Place, Problem};
+use super::value::{Entry, Kind, Table, Value};
+
+const PREFIX: &str = "CACHE_CANARY_";
+const SHORT_URL: &str = "CACHE_URL";
+/// Variables that begin like a setting and are read elsewhere: the config file's path, the level of the log,
+/// and the URL that `healthcheck` asks.
+const RESERVED: &[&str] = &["config", "log", "url"];
+
+/// The environment's variables, by name.
+pub(super) struct Environment<'a>(pub(super) &'a BTreeMap<String, String>);
+
+impl Environment<'_> {
+    /// A variable's value. An empty one counts as not set, since `NAME=` is how Compose and Kubernetes leave
+    /// one out.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The host's name: `HOSTNAME`, which containers set to what the operator sees, or what the system says.
+    pub(super) fn host_name(&self) -> String {
+        let system = || gethostname::gethostname().to_string_lossy().into_owned();
+        self.get("HOSTNAME").map_or_else(system, str::to_owned)
+    }
+
+    /// Fills in each `${NAME}` and `${NAME:-default}`; `$${` stands for `${` itself, and any other `$` for
+    /// itself.
+    ///
+    /// `${HOSTNAME}` is the host's name also where nothing sets it: shells have it without exporting it.
+    pub(super) fn expand(&self, text: &str) -> Result<String, String> {
+        let mut expanded = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            if let Some(before) = before.strip_suffix('$') {
+                expanded.push_str(before);
+                expanded.push_str("${");
+                rest = after;
+                continue;
+            }
+            expanded.push_str(before);
+            let (reference, after) = after.split_once('}').ok_or(BAD_REFERENCE)?;
+            let (name, default) = match reference.split_once(":-") {
+                Some((name, default)) => (name, Some(default)),
+                None => (reference, None),
+            };
+            let is_name = !name.starts_with(|char: char| char.is_ascii_digit())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            if name.is_empty() || !is_name {
+                return Err(BAD_REFERENCE.to_owned());
+            }
+            match (self.get(name), default) {
+                (Some(value), _) | (None, Some(value)) => expanded.push_str(value),
+                (None, None) if name == "HOSTNAME" => expanded.push_str(&self.host_name()),
+                (None, None) if self.0.contains_key(name) => {}
+                (None, None) => {
+                    return Err(format!(
+                        "the environment variable {name} is not set; set it, or give a default with \
+                         ${{{name}:-default}}"
+                    ));
+                }
+            }
+            rest = after;
+        }
+        expanded.push_str(rest);
+        Ok(expanded)
+    }
+
+    /// Puts every setting of the environment into `table`, over what the file said.
+    pub(super) fn merge_into(&self, table: &mut Table, problems: &mut Vec<Problem>) {
+        for (name, value) in self.0.iter().filter(|(_, value)| !value.is_empty()) {
+            let place = Place::Variable(Arc::from(name.as_str()));
+            let Some(path) = setting(name, value) else { continue };
+            if path.iter().any(String::is_empty) {
+                problems.push(place.problem(EMPTY_LEVEL));
+                continue;
+            }
+            if let Err(problem) = insert(table, &path, value, &place) {
+                problems.push(problem);
+            }
+        }
+    }
+}
+
+const EMPTY_LEVEL: &str =
+    "a part of the name is empty; two underscores stand for one level, as in CACHE_CANARY_CACHES__MAIN__URL";
+const BAD_REFERENCE: &str = "`${` begins the name of an environment variable, as in ${NAME} or \
+                             ${NAME:-default}; write $${ for the two characters themselves";
+
+/// The path of the setting that a variable stands for, or `None` if it stands for none.
+fn setting(name: &str, value: &str) -> Option<Vec<String>> {
+    if let Some(rest) = name.strip_prefix(PREFIX) {
+        let key = rest.to_ascii_lowercase();
+        let other = RESERVED.contains(&key.as_str()) || is_service_link(rest, value);
+        return (!other).then(|| key.split("__").map(str::to_owned).collect());
+    }
+    let rest = name.strip_prefix(SHORT_URL)?;
+    let (rest, key) = rest.strip_suffix("_FILE").map_or((rest, "url"), |rest| (rest, "url_file"));
+    let alias =
+        if rest.is_empty() { "default".to_owned() } else { rest.strip_prefix('_')?.to_ascii_lowercase() };
+    Some(vec!["caches".to_owned(), alias, key.to_owned()])
+}
+
+/// Whether Kubernetes sets this variable in every container because a Service is called `cache-canary`, or
+/// something that begins so ("Environment variables" in its documentation of Services).
+fn is_service_link(rest: &str, value: &str) -> bool {
+    let host = rest.ends_with("SERVICE_HOST") || rest.contains("SERVICE_PORT");
+    let port = rest.split('_').any(|part| part == "PORT");
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    // The settings of a cache have two underscores in a row, and it may well be called `port_1`.
+    !rest.contains("__") && (host || port && (url || rest.split('_').any(digits)))
+}
+
+/// The keys that a variable may have besides those of the file, at the level of this one.
+pub(super) fn also_known(name: &str) -> &'static [&'static str] {
+    if name.contains("__") { &[] } else { RESERVED }
+}
+
+/// The name of a variable in which one level is called otherwise.
+pub(super) fn renamed(name: &str, level: &str, meant: &str) -> String {
+    let levels = name.strip_prefix(PREFIX).unwrap_or(name).split("__");
+    let levels: Vec<String> = levels
+        .map(|part| if part.eq_ignore_ascii_case(level) { meant.to_uppercase() } else { part.to_owned() })
+        .collect();
+    format!("{PREFIX}{}", levels.join("__"))
+}
+
+/// Puts a text at a path, over what the file said there and over what it said in another way.
+fn insert(table: &mut Table, path: &[String], value: &str, place: &Place) -> Result<(), Problem> {
+    let [key, deeper @ ..] = path else { return Ok(()) };
+    let position = table.0.iter().position(|entry| entry.key == *key);
+    if deeper.is_empty() {
+        if let Some(Place::Variable(other)) = position.map(|position| &table.0[position].value.place) {
+            return Err(place.problem(format_args!("{other} says the same; keep one of the two")));
+        }
+        let of_file = |entry: &Entry| !matches!(entry.value.place, Place::Variable(_));
+        table.0.retain(|entry| !(of_file(entry) && caches::say_the_same(&entry.key, key)));
+        let value = Value::new(Kind::Text(value.to_owned()), place.clone());
+        table.0.push(Entry { key: key.clone(), key_place: place.clone(), value });
+        return Ok(());
+    }
+    let position = position.unwrap_or_else(|| {
+        let value = Value::new(Kind::Table(Table::default()), place.clone());
+        table.0.push(Entry { key: key.clone(), key_place: place.clone(), value });
+        table.0.len() - 1
+    });
+    match &mut table.0[position].value.kind {
+        Kind::Table(inner) => insert(inner, deeper, value, place),
+        _ => Err(place.problem(format_args!("no setting is called that; `{key}` has no parts"))),
+    }
+}

@@ -1,0 +1,239 @@
+//! [`load`]: flags, environment, file and defaults, made into one [`Config`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::caches::{self, Reading};
+use super::environment::Environment;
+use super::place::{Origin, Place, Problem};
+use super::value::{Entry, Kind, Table};
+use super::{Backend, Cache, Config, chains, django, file, settings};
+use crate::alias::Alias;
+
+/// What a configuration is made from. What is said first here wins: flags, environment, file; then defaults.
+///
+/// It may hold secrets, so it has no `Debug`.
+#[derive(Clone, Default)]
+pub struct Source {
+    /// The path of the TOML file, if a flag names one; otherwise the environment may, in
+    /// `CACHE_CANARY_CONFIG`.
+    pub file: Option<PathBuf>,
+    /// The addresses that flags give to listen at, if any.
+    pub listen: Vec<String>,
+    /// The environment's variables, by name.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A valid configuration, and what a person may want to know of it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What is in force.
+    pub config: Config,
+    /// The path of the TOML file, if there is one.
+    pub file: Option<PathBuf>,
+    /// What is not wrong, but worth a look: one sentence each.
+    pub notes: Vec<String>,
+    origins: HashMap<String, Origin>,
+}
+
+/// Why there is no valid configuration: every problem that was found, each with its place and what to do.
+///
+/// It is the whole message for a person, and holds no secret.
+#[derive(Debug)]
+pub struct ConfigError(Vec<Problem>);
+
+impl Source {
+    /// What this process was told: these flags, and its environment.
+    #[must_use]
+    pub fn from_process(file: Option<PathBuf>, listen: Vec<String>) -> Self {
+        // A value that is no text is read as far as it is, so that it is refused where it matters.
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        };
+        Self { file, listen, environment: std::env::vars_os().filter_map(text).collect() }
+    }
+}
+
+impl Loaded {
+    /// Where a value came from, by its path: `timeout`, `access.allow`, `caches.main.url`.
+    #[must_use]
+    pub fn origin(&self, path: &str) -> &Origin {
+        self.origins.get(path).unwrap_or(&Origin::Default)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.0.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl ConfigError {
+    fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|one, other| one.order().cmp(other.order()));
+        Self(problems)
+    }
+}
+
+impl From<Problem> for ConfigError {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+/// Makes a configuration, or says everything that is wrong with it.
+pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
+    let environment = Environment(&source.environment);
+    let file = source.file.clone().or_else(|| environment.get("CACHE_CANARY_CONFIG").map(PathBuf::from));
+    let mut problems = Vec::new();
+    let mut table = match &file {
+        Some(path) => file::read(path, &environment, &mut problems)?,
+        None => Table::default(),
+    };
+    environment.merge_into(&mut table, &mut problems);
+    // What could not be filled in would be found wrong once more.
+    if !problems.is_empty() {
+        return Err(ConfigError::new(problems));
+    }
+    let mut reader = Reader { table, problems, origins: HashMap::new(), notes: Vec::new() };
+    reader.problems.extend(reader.table.unknown(settings::KEYS));
+    let config = reader.config(&source.listen, &environment);
+    if reader.problems.is_empty() {
+        reader.problems.extend(nothing(&config, file.as_deref()));
+    }
+    let Reader { problems, origins, notes, .. } = reader;
+    if problems.is_empty() {
+        Ok(Loaded { config, file, notes, origins })
+    } else {
+        Err(ConfigError::new(problems))
+    }
+}
+
+/// What was typed, while its meaning is found out.
+pub(super) struct Reader {
+    pub(super) table: Table,
+    pub(super) problems: Vec<Problem>,
+    pub(super) origins: HashMap<String, Origin>,
+    notes: Vec<String>,
+}
+
+impl Reader {
+    /// The caches of the file, then those of the environment, then those that only Django's setting names.
+    pub(super) fn caches(&mut self) -> Vec<Cache> {
+        let written = self.take_table("caches");
+        let django = self.django();
+        let overridden: Vec<_> = written.0.iter().map(|entry| entry.key.clone()).collect();
+        let mut found = Vec::new();
+        for Entry { key, key_place, value } in written.0 {
+            let Some(mut reading) = self.reading(&key, key_place) else { continue };
+            let Kind::Table(table) = value.kind else {
+                self.problems.push(no_table(&key, &value.place));
+                continue;
+            };
+            let unknown: Vec<_> = table.unknown(caches::KEYS).collect();
+            if !unknown.is_empty() {
+                self.problems.extend(unknown);
+                continue;
+            }
+            // An entry that says no more than what its backend is tells what Django's entry is.
+            let backend = match (django.get(&key), table.0.as_slice(), table.get("backend")) {
+                (Some(entry), [_], Some(told)) => django::backend(&mut reading, entry, Some(told)),
+                _ => reading.backend(&table),
+            };
+            self.keep(&mut found, reading, backend);
+        }
+        for Entry { key, key_place, value } in django.0 {
+            if overridden.contains(&key) {
+                continue;
+            }
+            let Some(mut reading) = self.reading(&key, key_place) else { continue };
+            let backend = django::backend(&mut reading, &value, None);
+            self.keep(&mut found, reading, backend);
+        }
+        // A cache that could not be read is not missing.
+        if self.problems.is_empty() {
+            self.problems.extend(chains::check(&found));
+        }
+        found.into_iter().map(|(reading, backend)| Cache { alias: reading.alias, backend }).collect()
+    }
+
+    /// The entries of Django's `CACHES`, if there is a file of them.
+    fn django(&mut self) -> Table {
+        let Some(value) = self.table.get("django_caches") else { return Table::default() };
+        self.origins.insert("django_caches".to_owned(), value.place.origin());
+        let read = value.text().and_then(|path| django::read(&value.place.resolve(path), &value.place));
+        read.unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            Table::default()
+        })
+    }
+
+    fn take_table(&mut self, key: &str) -> Table {
+        let Some(value) = self.table.take(key) else { return Table::default() };
+        value.into_table().unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            Table::default()
+        })
+    }
+
+    fn reading(&mut self, alias: &str, place: Place) -> Option<Reading> {
+        match Alias::try_from(alias) {
+            Ok(alias) => Some(Reading::new(alias, place)),
+            Err(error) => {
+                self.problems.push(place.problem(error));
+                None
+            }
+        }
+    }
+
+    /// Takes over what was found out about one cache.
+    fn keep(
+        &mut self,
+        found: &mut Vec<(Reading, Backend)>,
+        mut reading: Reading,
+        backend: Result<Backend, Problem>,
+    ) {
+        match backend {
+            Ok(backend) => {
+                self.notes.append(&mut reading.notes);
+                for (key, origin) in std::mem::take(&mut reading.origins) {
+                    self.origins.insert(format!("caches.{}.{key}", reading.alias), origin);
+                }
+                found.push((reading, backend));
+            }
+            Err(problem) => self.problems.push(problem.about(&reading.alias)),
+        }
+    }
+}
+
+fn no_table(alias: &str, place: &Place) -> Problem {
+    place.problem(match place {
+        Place::Variable(name) => format!("this is the name of a cache; did you mean {name}__URL?"),
+        Place::File(..) | Place::Flag(_) => {
+            format!("a cache is a table; write [caches.{alias}] and url = \"...\" under it")
+        }
+    })
+}
+
+/// A problem if no cache is configured at all. One in which every cache is skipped is found where they are
+/// read.
+fn nothing(config: &Config, file: Option<&Path>) -> Option<Problem> {
+    const FILE: &str =
+        "no cache is configured; add one, as in\n\n[caches.default]\nurl = \"redis://host:6379/0\"";
+    const NO_FILE: &str = "no cache is configured; give a config file with `-c FILE` or \
+                           CACHE_CANARY_CONFIG=FILE, or name a cache in the environment, as in \
+                           CACHE_URL=redis://host:6379/0";
+    config.caches.is_empty().then(|| match file {
+        Some(path) => Problem::new(format_args!("{}: {FILE}", path.display())),
+        None => Problem::new(NO_FILE),
+    })
+}

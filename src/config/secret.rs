@@ -1,0 +1,176 @@
+//! Secrets: reading them from files, and keeping them out of what is shown.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use super::place::Format;
+use super::value::nearest;
+use super::{caches, settings};
+
+/// What stands in the place of something that is not shown.
+pub(crate) const MASK: &str = "***";
+
+/// The most bytes that are read of a file, so that `/dev/zero` for a file does not fill the memory.
+const MAX_FILE: u64 = 1 << 20;
+
+/// The longest line that is shown, in bytes; in a longer one, such as JSON without newlines, nobody finds a
+/// caret.
+const MAX_LINE: usize = 200;
+
+/// Reads a whole text file.
+pub(super) fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    }
+    Ok(text)
+}
+
+/// Reads a secret from a file, without the newline that editors and `echo` put at its end.
+pub(super) fn read_secret(path: &Path) -> io::Result<String> {
+    let mut secret = read_file(path)?;
+    if secret.ends_with('\n') {
+        secret.pop();
+        if secret.ends_with('\r') {
+            secret.pop();
+        }
+    }
+    if secret.is_empty() { Err(io::Error::other("it is empty")) } else { Ok(secret) }
+}
+
+/// How much of a source line may be shown.
+pub(super) struct Shown {
+    /// That many bytes from its beginning.
+    pub(super) visible: usize,
+    /// Something after them is not shown, and [`MASK`] stands for it.
+    pub(super) hidden: bool,
+}
+
+/// The keys of the TOML file whose values are never secrets. A key that is not here, or not known, is one
+/// whose value may be.
+const HARMLESS: &[&str] = &[
+    "listen",
+    "prefix",
+    "instance",
+    "timeout",
+    "max_age",
+    "reconnect_every",
+    "allow",
+    "details",
+    "backend",
+    "database",
+    "django_caches",
+];
+
+/// The keys of Django's `CACHES` that may be shown, though not their values.
+const DJANGO_KEYS: &[&str] = &[
+    "BACKEND",
+    "LOCATION",
+    "OPTIONS",
+    "TIMEOUT",
+    "KEY_PREFIX",
+    "KEY_FUNCTION",
+    "VERSION",
+    "USERNAME",
+    "PASSWORD",
+    "CLIENT_CLASS",
+    "CONNECTION_FACTORY",
+    "CONNECTION_POOL_CLASS",
+    "CONNECTION_POOL_KWARGS",
+    "SENTINELS",
+    "db",
+    "username",
+    "password",
+];
+
+/// How much of `line` may be shown, where `before` is the text in front of it.
+///
+/// A broken file cannot be relied on to say what is a value, so this looks at the one line and, in doubt,
+/// hides it.
+pub(super) fn shown(before: &str, line: &str, format: Format) -> Shown {
+    if line.len() > MAX_LINE {
+        return Shown { visible: 0, hidden: true };
+    }
+    let (visible, whole) = match format {
+        Format::Toml => shown_toml(before, line),
+        Format::Json => shown_json(line),
+    };
+    if whole {
+        return Shown { visible, hidden: false };
+    }
+    Shown { visible, hidden: !line[visible..].trim().is_empty() }
+}
+
+/// The bytes that may be shown, and whether nothing is hidden behind them.
+fn shown_toml(before: &str, line: &str) -> (usize, bool) {
+    let indent = line.len() - line.trim_start().len();
+    // Within a string of several lines anything may look like a key.
+    if before.contains("\"\"\"") || before.contains("'''") {
+        return (0, false);
+    }
+    let Some((key, value)) = line.split_once('=') else {
+        return if is_header(before, line.trim()) { (line.len(), true) } else { (indent, false) };
+    };
+    let Some(name) = bare_key(key.trim()) else { return (indent, false) };
+    // A comment is nobody's business, and may hold the old password.
+    let value = value.split_once('#').map_or(value, |(value, _comment)| value);
+    let value_start = key.len() + 1 + (value.len() - value.trim_start().len());
+    let plain = !value.contains(['@', '{', '=']) && !value.contains("://");
+    if HARMLESS.contains(&name) && plain {
+        (key.len() + 1 + value.trim_end().len(), true)
+    } else {
+        (value_start, false)
+    }
+}
+
+/// The last part of a key such as `timeout` or `caches.main.url`, if all of it may be shown.
+fn bare_key(key: &str) -> Option<&str> {
+    let parts: Vec<&str> = key.split('.').collect();
+    let bare = parts.iter().all(|part| part.bytes().all(is_bare));
+    let (name, tables) = parts.split_last()?;
+    let places = matches!(tables, [] | ["access" | "caches"] | ["caches", _]);
+    // A word that is like no key may be the rest of a password in whose middle the line was broken.
+    let like_a_key = nearest(name, settings::KEYS)
+        .or(nearest(name, caches::KEYS))
+        .or(nearest(name, settings::ACCESS_KEYS));
+    (bare && places && like_a_key.is_some()).then_some(name)
+}
+
+/// A table's header, such as `[caches.main]`, and no element of an array of several lines.
+fn is_header(before: &str, line: &str) -> bool {
+    let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) else { return false };
+    let bare = name.bytes().all(|byte| is_bare(byte) || byte == b'.');
+    let top = name.split('.').next().unwrap_or_default();
+    bare && nearest(top, settings::KEYS).is_some() && !before.trim_end().ends_with(['[', ','])
+}
+
+fn is_bare(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+/// The bytes that may be shown, and whether nothing is hidden behind them.
+fn shown_json(line: &str) -> (usize, bool) {
+    let indent = line.len() - line.trim_start().len();
+    let text = line.trim();
+    if text.bytes().all(|byte| b"{}[],".contains(&byte)) {
+        return (line.len(), true);
+    }
+    let Some((key, value)) = line.split_once(':') else { return (indent, false) };
+    let Some(name) = quoted(key) else { return (indent, false) };
+    let value_start = key.len() + 1 + (value.len() - value.trim_start().len());
+    let value = value.trim().trim_end_matches(',').trim_end();
+    let dotted = |text: &str| text.bytes().all(|byte| is_bare(byte) || byte == b'.');
+    let plain = value == "{" || name == "BACKEND" && quoted(value).is_some_and(dotted);
+    let key_may_show = DJANGO_KEYS.contains(&name) || value.starts_with('{') && dotted(name);
+    match (key_may_show, plain) {
+        (true, true) => (line.trim_end().len(), true),
+        (true, false) => (value_start, false),
+        (false, _) => (indent, false),
+    }
+}
+
+fn quoted(text: &str) -> Option<&str> {
+    text.trim().strip_prefix('"')?.strip_suffix('"')
+}

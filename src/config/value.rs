@@ -1,0 +1,164 @@
+//! What was typed: values, each with its place, before they mean anything.
+//!
+//! Files, environment and flags are all brought into this one shape, so that each is read by the same words.
+//! A value may be a secret, so nothing here has `Debug`, and no message repeats a value.
+
+use super::environment;
+use super::place::{Place, Problem};
+
+/// A value and its place.
+#[derive(Clone)]
+pub(super) struct Value {
+    pub(super) kind: Kind,
+    pub(super) place: Place,
+    /// Whether the text stands in the file as it is, and did not come from `${NAME}`.
+    pub(super) literal: bool,
+}
+
+/// What was typed.
+#[derive(Clone)]
+pub(super) enum Kind {
+    Text(String),
+    Integer(i64),
+    List(Vec<Value>),
+    Table(Table),
+    /// JSON's `null`, which is Python's `None`.
+    Null,
+    /// Something that no setting wants, in words: `a date`.
+    Other(&'static str),
+}
+
+/// Keys and values, in the order in which they were written.
+#[derive(Clone, Default)]
+pub(super) struct Table(pub(super) Vec<Entry>);
+
+/// One key of a table.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) key_place: Place,
+    pub(super) value: Value,
+}
+
+impl Value {
+    pub(super) fn new(kind: Kind, place: Place) -> Self {
+        Self { kind, place, literal: true }
+    }
+
+    /// What was typed, in words.
+    pub(super) fn noun(&self) -> &'static str {
+        match &self.kind {
+            Kind::Text(_) => "text",
+            Kind::Integer(_) => "a number",
+            Kind::List(_) => "a list",
+            Kind::Table(_) => "a table",
+            Kind::Null => "null",
+            Kind::Other(noun) => noun,
+        }
+    }
+
+    /// A problem with this value.
+    pub(super) fn problem(&self, what: impl std::fmt::Display) -> Problem {
+        self.place.problem(what)
+    }
+
+    /// A text.
+    pub(super) fn text(&self) -> Result<&str, Problem> {
+        match &self.kind {
+            Kind::Text(text) => Ok(text),
+            _ => Err(self.problem(format_args!("text in quotes belongs here, not {}", self.noun()))),
+        }
+    }
+
+    /// A text or a list of them, each with its place. The environment has no lists: there, commas separate.
+    pub(super) fn texts(&self) -> Result<Vec<(&str, &Place)>, Problem> {
+        match (&self.kind, &self.place) {
+            (Kind::List(values), _) => values.iter().map(|value| Ok((value.text()?, &value.place))).collect(),
+            (Kind::Text(text), Place::Variable(_)) => Ok(text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(|part| (part, &self.place))
+                .collect()),
+            (Kind::Text(text), _) => Ok(vec![(text, &self.place)]),
+            _ => Err(self.problem(format_args!("a list of texts belongs here, not {}", self.noun()))),
+        }
+    }
+
+    /// A whole number that is not negative. Text will do, because the environment and `${NAME}` have nothing
+    /// else.
+    pub(super) fn number(&self) -> Result<u32, Problem> {
+        let number = match &self.kind {
+            Kind::Integer(number) => u32::try_from(*number).ok(),
+            Kind::Text(text) => text.parse().ok(),
+            _ => None,
+        };
+        number.ok_or_else(|| self.problem("a whole number belongs here, 0 or more"))
+    }
+
+    /// A table, taken apart.
+    pub(super) fn into_table(self) -> Result<Table, Problem> {
+        let noun = self.noun();
+        match self.kind {
+            Kind::Table(table) => Ok(table),
+            _ => Err(self.place.problem(format_args!("a table belongs here, not {noun}"))),
+        }
+    }
+}
+
+impl Table {
+    /// The value of a key, if it has one.
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        let entry = self.0.iter().find(|entry| entry.key == key)?;
+        Some(&entry.value).filter(|value| !matches!(value.kind, Kind::Null))
+    }
+
+    /// The value of a key, which leaves the table.
+    pub(super) fn take(&mut self, key: &str) -> Option<Value> {
+        let position = self.0.iter().position(|entry| entry.key == key)?;
+        Some(self.0.remove(position).value)
+    }
+
+    /// Whether a key is there to say that it has no value.
+    pub(super) fn is_null(&self, key: &str) -> bool {
+        self.0.iter().any(|entry| entry.key == key && matches!(entry.value.kind, Kind::Null))
+    }
+
+    /// A problem for each key that is not one of the `known`, with the nearest of them.
+    pub(super) fn unknown(&self, known: &[&str]) -> impl Iterator<Item = Problem> {
+        self.0.iter().filter(|entry| !known.contains(&entry.key.as_str())).map(|entry| entry.unknown(known))
+    }
+}
+
+impl Entry {
+    fn unknown(&self, known: &[&str]) -> Problem {
+        if let Place::Variable(name) = &self.key_place {
+            let nearest = nearest(&self.key, &[known, environment::also_known(name)].concat());
+            return self.key_place.problem(match nearest {
+                Some(nearest) => {
+                    let meant = environment::renamed(name, &self.key, nearest);
+                    format!("no setting is called that; did you mean {meant}?")
+                }
+                None => {
+                    format!("no setting is called that; known here are {}", known.join(", ").to_uppercase())
+                }
+            });
+        }
+        let nearest = nearest(&self.key, known);
+        // A key that is no plain word may be a value that slipped out of its quotes.
+        let plain = self.key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+        let key = if plain && self.key.len() <= 40 { format!(" `{}`", self.key) } else { String::new() };
+        self.key_place.problem(match nearest {
+            Some(nearest) => format!("unknown key{key}; did you mean `{nearest}`?"),
+            None => format!("unknown key{key}; known here are {}", known.join(", ")),
+        })
+    }
+}
+
+/// The known word that was probably meant.
+pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let distance = |known: &str| strsim::damerau_levenshtein(&word, &known.to_lowercase());
+    let nearest = known.iter().copied().min_by_key(|known| distance(known))?;
+    (distance(nearest) <= nearest.len().div_ceil(3)).then_some(nearest)
+}
