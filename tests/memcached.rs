@@ -157,6 +157,7 @@ fn a_canary_that_is_flushed_between_write_and_read_is_masked() {
             if flush.load(Ordering::SeqCst) && piece.starts_with(b"mg ") {
                 memcached.command("flush_all");
             }
+            true
         }
     });
     let sidecar = Sidecar::start(ring(&[relay.addr()]));
@@ -199,8 +200,8 @@ fn a_server_without_meta_commands_is_spoken_to_in_classic_text() {
     let relay = Relay::start(memcached.addr(), {
         let seen = seen.clone();
         move |piece| {
-            assert!(!piece.starts_with(b"m"), "not a command that I know");
             seen.lock().unwrap().extend_from_slice(piece);
+            !piece.starts_with(b"m")
         }
     });
     let sidecar = Sidecar::start(ring(&[relay.addr()]));

@@ -128,7 +128,14 @@ impl Cache for Memcached {
                 SetError::Fault(fault) => Err(self.doubt_dialect(fault).into()),
                 closed @ SetError::KeptConnectionClosed => Err(closed),
             },
-            Err(refusal) => Err(self.doubt_dialect(fault(&refusal, progress)).into()),
+            Err(refusal) => {
+                let fault = self.doubt_dialect(fault(&refusal, progress));
+                if fault.cause == Cause::OutOfMemory {
+                    // The connection is as good as before, and what is to be renewed is renewed on it.
+                    self.link.keep(connection).map_err(|error| error.fault(progress))?;
+                }
+                Err(fault.into())
+            }
         }
     }
 

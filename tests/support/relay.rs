@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-/// Passes on every byte, and calls a function before what a client sent.
+/// Passes on every byte, and asks a function before what a client sent.
 #[derive(Debug)]
 pub struct Relay {
     addr: SocketAddr,
@@ -15,8 +15,8 @@ pub struct Relay {
 
 impl Relay {
     /// Listens on a free port and relays to `server`. `before` sees each piece that a client sends, which from a client
-    /// that waits for answers is one command, before the server does.
-    pub fn start(server: SocketAddr, before: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+    /// that waits for answers is one command, before the server does; where it says false the connection is closed.
+    pub fn start(server: SocketAddr, before: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");
         let closed = Arc::new(AtomicBool::new(false));
@@ -32,7 +32,7 @@ impl Relay {
                 let before = Arc::clone(&before);
                 let answers = (server.try_clone().expect("a handle"), client.try_clone().expect("a handle"));
                 thread::spawn(move || pass_on(client, server, |piece| before(piece)));
-                thread::spawn(move || pass_on(answers.0, answers.1, |_| ()));
+                thread::spawn(move || pass_on(answers.0, answers.1, |_| true));
             }
         });
         Self { addr, closed }
@@ -57,11 +57,10 @@ impl Drop for Relay {
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, before: impl Fn(&[u8])) {
+fn pass_on(mut from: TcpStream, mut to: TcpStream, before: impl Fn(&[u8]) -> bool) {
     let mut piece = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece) {
-        before(&piece[..length]);
-        if to.write_all(&piece[..length]).is_err() {
+        if !before(&piece[..length]) || to.write_all(&piece[..length]).is_err() {
             break;
         }
     }

@@ -1,5 +1,7 @@
 //! Certificates, made anew for each test.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 
 /// An authority that issues certificates.
@@ -15,9 +17,12 @@ pub struct Identity {
 impl Authority {
     /// A new authority, that nobody trusts yet.
     pub fn new() -> Self {
+        // Another name for each: a certificate names the authority that issued it.
+        static MADE: AtomicUsize = AtomicUsize::new(0);
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "cache-canary's tests");
+        let name = format!("cache-canary's tests, {}", MADE.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         Self(
             CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate"),
         )
