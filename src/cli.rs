@@ -12,6 +12,8 @@ use clap::{Args, Parser, Subcommand};
 
 /// One round of checks, now, without a server.
 mod check;
+/// Caches of its own, and switches to break them.
+mod demo;
 /// Asks a running server, for HEALTHCHECK.
 mod healthcheck;
 /// The server.
@@ -20,6 +22,9 @@ mod serve;
 /// How many threads may resolve names at a time. Without a limit, a thousand hosts that a name server does not answer
 /// for make hundreds of threads.
 const MAX_RESOLVING: usize = 16;
+
+const CONFIG_HELP: &str =
+    "The TOML file; without one, the environment alone says what to check [env: CACHE_CANARY_CONFIG]";
 
 const LONG_ABOUT: &str = "\
 Says whether the caches that an application depends on really work.
@@ -60,13 +65,13 @@ enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
+    Demo(demo::DemoArgs),
 }
 
 /// Where the configuration is read from.
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// The configuration file, in TOML; without one, the environment alone says what to check
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help = CONFIG_HELP)]
     config: Option<PathBuf>,
 }
 
@@ -109,9 +114,12 @@ impl Cli {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let result = match self.command {
-            Command::Serve(args) => serve::run(&args),
-            Command::Check(args) => check::run(&args),
+            Command::Serve(args) => serve::run(args),
+            Command::Check(args) => check::run(args),
             Command::Healthcheck(args) => healthcheck::run(&args),
+            Command::Demo(args) => block_on(async {
+                demo::run(&args, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
+            }),
         };
         result.unwrap_or_else(|failure| {
             print_error(failure.error.as_ref());
@@ -146,16 +154,17 @@ fn print_error(error: &dyn Error) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-// MERGE: stands in for `config::load` until that is there; then this module goes.
+// MERGE: stands in for `config::load` until that is there; then it is
+// `config::load(&Source::from_process(file, listen)).map(|loaded| loaded.config).map_err(Failure::usage)`.
 mod adapter {
-    use std::path::Path;
+    use std::path::PathBuf;
     use std::time::Duration;
 
     use super::Failure;
     use crate::alias::Alias;
     use crate::config::{Access, Address, Backend, Cache, Config, Listen, Redis};
 
-    pub(super) fn load(_file: Option<&Path>, listen: &[String]) -> Result<Config, Failure> {
+    pub(super) fn load(_file: Option<PathBuf>, listen: Vec<String>) -> Result<Config, Failure> {
         let url = std::env::var("CACHE_URL").map_err(|_| Failure::usage("no caches are configured"))?;
         let url = url::Url::parse(&url).map_err(Failure::usage)?;
         let host = url.host_str().ok_or_else(|| Failure::usage("CACHE_URL has no host"))?.to_owned();
@@ -172,7 +181,7 @@ mod adapter {
             Alias::try_from(alias).map(|alias| Cache { alias, backend }).map_err(Failure::usage)
         };
         Ok(Config {
-            listen: listen.iter().map(|text| self::listen(text)).collect::<Result<_, _>>()?,
+            listen: listen.into_iter().map(|text| address(&text)).collect::<Result<_, _>>()?,
             prefix: "djblets-".to_owned(),
             instance: "test".to_owned(),
             timeout: Duration::from_millis(750),
@@ -189,7 +198,7 @@ mod adapter {
         })
     }
 
-    fn listen(text: &str) -> Result<Listen, Failure> {
+    fn address(text: &str) -> Result<Listen, Failure> {
         match text.strip_prefix("unix:") {
             Some(path) => Ok(Listen::Unix(path.into())),
             None => text.parse().map(Listen::Tcp).map_err(Failure::usage),

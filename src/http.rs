@@ -7,7 +7,7 @@
 //! | `/livez` | the sidecar itself; no cache is asked | 200 |
 //! | `/readyz` | every alias, in Kubernetes' text; no cache is asked while starting or draining | 200, 503 |
 //!
-//! Each answers GET and HEAD, and each answer of the server, the refusals too, says `Cache-Control: no-store`.
+//! Each answers GET and HEAD, and each answer, a refusal too, says `Cache-Control: no-store`.
 
 use std::sync::Arc;
 

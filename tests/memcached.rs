@@ -121,8 +121,8 @@ fn one_dead_server_of_three_takes_the_alias_down_and_is_named() {
     let addrs = servers.each_ref().map(Memcached::addr);
     let sidecar = Sidecar::start(ring(&addrs));
     sidecar.expect_up();
-    for dead in 0..3 {
-        servers[dead].kill();
+    for (dead, server) in servers.iter_mut().enumerate() {
+        server.kill();
         let health = sidecar.health();
         assert_eq!(health.code, 503);
         let nodes = health.body["details"]["cache.main"]["nodes"].as_array().unwrap();
@@ -130,7 +130,7 @@ fn one_dead_server_of_three_takes_the_alias_down_and_is_named() {
             assert_eq!(node["node"], addrs[place].to_string());
             assert_eq!(node["status"], if place == dead { "DOWN" } else { "UP" });
         }
-        servers[dead].restart();
+        server.restart();
         sidecar.expect_up();
     }
 }

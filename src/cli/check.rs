@@ -46,9 +46,9 @@ enum Format {
 }
 
 /// Checks once and prints what it came to.
-pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: CheckArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
-    let config = adapter::load(args.config.config.as_deref(), &[])?;
+    let config = adapter::load(args.config.config, Vec::new())?;
     let report = block_on(async {
         let checker = Checker::new(&config).map_err(Failure::usage)?;
         let catalog = checker.catalog();
@@ -110,7 +110,7 @@ fn table(report: &Report, style: Style) -> String {
     let mut rows = rows(report);
     if let Style::Terminal { .. } = style {
         let cells = ["ALIAS", "STATUS", "TIME"].map(str::to_owned);
-        rows.insert(0, Row { status: None, cells, note: "FAULT".to_owned(), hint: "" });
+        rows.insert(0, Row { status: None, cells, note: "WHY".to_owned(), hint: "" });
     }
     let width = |column: usize| rows.iter().map(|row| row.cells[column].len()).max().unwrap_or(0);
     let [aliases, statuses, times] = [0, 1, 2].map(width);
@@ -166,5 +166,91 @@ fn colour(status: Status) -> &'static str {
         Status::Degraded => "\x1b[33m",
         Status::Down => "\x1b[31m",
         Status::Skipped => "\x1b[2m",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    use super::{Style, exit_code, table};
+    use crate::alias::Alias;
+    use crate::outcome::{
+        Cause, Fault, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped, Status,
+    };
+    use std::process::ExitCode;
+    use tokio::time::Instant;
+
+    fn report() -> Report {
+        let node = |name: &str, fault| NodeOutcome { node: name.into(), phases: Phases::default(), fault };
+        let fault = |cause, said| Some(Fault::new(cause, Phase::Write, said));
+        let outcome = |alias, milliseconds, nodes| {
+            let elapsed = Duration::from_millis(milliseconds);
+            let (began, began_at) = (Instant::now(), SystemTime::now());
+            Arc::new(Outcome { alias: Alias::try_from(alias).unwrap(), began, began_at, elapsed, nodes })
+        };
+        let ring = vec![
+            node("mc-1:11211", fault(Cause::TimedOut, "")),
+            node("mc-2:11211", None),
+            node("mc-3:11211", fault(Cause::OutOfMemory, "SERVER_ERROR out of memory.")),
+        ];
+        let reason = SkipReason::LocalMemory;
+        Report {
+            outcomes: vec![
+                outcome("main", 1, vec![node("cache:6379", None)]),
+                outcome("sessions", 750, ring),
+            ],
+            skipped: vec![Skipped { alias: Alias::try_from("pages").unwrap(), reason }],
+        }
+    }
+
+    #[test]
+    fn a_pipe_gets_a_line_for_each_faulty_node_with_its_hint() {
+        let expected = format!(
+            "main      UP         1.000 ms\n\
+             sessions  DOWN     750.000 ms  timed_out at mc-1:11211 in write. {}\n\
+             sessions  DOWN     750.000 ms  out_of_memory at mc-3:11211 in write: SERVER_ERROR out of memory. {}\n\
+             pages     SKIPPED              lives in the application's memory\n",
+            Cause::TimedOut.hint(),
+            Cause::OutOfMemory.hint(),
+        );
+        assert_eq!(table(&report(), Style::Pipe), expected);
+    }
+
+    #[test]
+    fn a_terminal_gets_a_head_and_hints_on_lines_of_their_own() {
+        let expected = format!(
+            "ALIAS     STATUS         TIME  WHY\n\
+             main      UP         1.000 ms\n\
+             sessions  DOWN     750.000 ms  timed_out at mc-1:11211 in write\n\
+             {indent}{}\n\
+             sessions  DOWN     750.000 ms  out_of_memory at mc-3:11211 in write: SERVER_ERROR out of memory\n\
+             {indent}{}\n\
+             pages     SKIPPED              lives in the application's memory\n",
+            Cause::TimedOut.hint(),
+            Cause::OutOfMemory.hint(),
+            indent = " ".repeat(31),
+        );
+        assert_eq!(table(&report(), Style::Terminal { colour: false }), expected);
+    }
+
+    #[test]
+    fn colour_is_on_the_status_alone() {
+        let coloured = table(&report(), Style::Terminal { colour: true });
+        assert!(coloured.contains("main      \u{1b}[32mUP     \u{1b}[0m    1.000 ms\n"), "{coloured}");
+        assert!(
+            coloured.contains("sessions  \u{1b}[31mDOWN   \u{1b}[0m  750.000 ms  timed_out"),
+            "{coloured}"
+        );
+        let plain = coloured.replace("\u{1b}[31m", "").replace("\u{1b}[32m", "").replace("\u{1b}[2m", "");
+        assert_eq!(plain.replace("\u{1b}[0m", ""), table(&report(), Style::Terminal { colour: false }));
+    }
+
+    #[test]
+    fn degraded_is_a_failure_only_when_strict() {
+        assert_eq!(exit_code(Status::Degraded, false), ExitCode::SUCCESS);
+        assert_eq!(exit_code(Status::Degraded, true), ExitCode::FAILURE);
+        assert_eq!(exit_code(Status::Skipped, true), ExitCode::SUCCESS);
     }
 }

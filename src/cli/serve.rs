@@ -36,9 +36,9 @@ pub(super) struct ServeArgs {
 }
 
 /// Serves until it is told to stop.
-pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
-    let config = adapter::load(args.config.config.as_deref(), &args.listen)?;
+    let config = adapter::load(args.config.config, args.listen)?;
     block_on(serve(config))
 }
 

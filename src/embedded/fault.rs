@@ -1,5 +1,5 @@
-//! What a server can be told to do wrong. Every fault sits in one of two places, both here: in what a command sees
-//! of the store, and in what is sent of its answer.
+//! What a server can be told to do wrong. A fault sits in one of two places, both here: in what a command sees of the
+//! store, and in what is sent of its answer. Only a killed or a hung server does not come so far as to read one.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub enum Fault {
     /// `SERVER_ERROR`, as a proxy might.
     ReadOnly,
     /// Reads are real; a value is refused unless a delete has made room. A Redis keeps what the key held. A
-    /// memcached drops it, and so makes room for the next.
+    /// memcached drops it on `set` and `ms`, and so makes room for the next.
     Full,
     /// Writes are acknowledged and dropped, reads answered with a miss: what a client behind an open circuit
     /// breaker, or a proxy with a dead pool, makes its application see.

@@ -211,13 +211,11 @@ impl Store<'_> {
         let mut item = Item { value: value.into(), ..self.item };
         let effect = match view.set(item.clone(), self.condition) {
             Err(Refusal::OutOfMemory) => {
-                // "Avoid stale data persisting in cache because we failed alloc" (proto_text.c): the old item goes, on `set`
-                // and on every mode of `ms`.
-                if matches!(
-                    (self.dialect, self.condition),
-                    (Dialect::Meta { .. }, _) | (_, Condition::Always)
-                ) {
-                    let _ = view.delete(&item.key, Condition::Always);
+                // So that a failed write leaves no old value behind, the old item goes with `set` and every `ms`, and
+                // stays with the others (process_update_command and process_mset_command in proto_text.c).
+                let is_set = matches!(self.condition, Condition::Always);
+                if is_set || matches!(self.dialect, Dialect::Meta(_)) {
+                    view.delete(&item.key, Condition::Always)?;
                 }
                 return Err(Refusal::OutOfMemory.into());
             }

@@ -1,4 +1,4 @@
-//! [`Caller`]: who is asking; [`View`]: what they may see.
+//! `Caller`: who is asking; `View`: what they may see.
 
 use std::net::IpAddr;
 

@@ -147,8 +147,10 @@ async fn converse(
         }
     });
     let io = tokio::io::join(Watched { reader, patience: patience.clone() }, writer);
-    let mut conversation =
-        pin!(http1::Builder::new().max_buf_size(MAX_HEAD).serve_connection(TokioIo::new(io), service));
+    let mut http = http1::Builder::new();
+    // A client that has closed its side after its request, as `nc` does, still waits for the answer.
+    http.max_buf_size(MAX_HEAD).half_close(true);
+    let mut conversation = pin!(http.serve_connection(TokioIo::new(io), service));
     let until_closed = async {
         let draining = life.wait_for(|life| *life == Life::Draining);
         tokio::select! {

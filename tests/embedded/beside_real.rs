@@ -250,7 +250,6 @@ async fn the_embedded_memcached_answers_as_a_real_one() {
             b"get empty\nget empty  empty\r\n",
         ],
         &[
-            b"mn\r\n",
             b"ms key 3 T0 F9 k O1\r\nabc\r\n",
             b"mg key\r\n",
             b"mg key v\r\n",
@@ -354,16 +353,25 @@ async fn a_full_memcached_refuses_drops_and_makes_room_as_a_real_one() {
     fill(&real).await;
     let full: &[&[u8]] = &[
         b"version\r\n",
-        b"get old\r\n",
         b"set new 0 0 3\r\nabc\r\n",
         b"ms new 3\r\nabc\r\n",
-        // Refused, and what was there is gone; its place is free.
+        b"replace old 0 0 3\r\nxyz\r\n",
+        b"add old 0 0 3\r\nxyz\r\n",
+        b"add new 0 0 3\r\nxyz\r\n",
+        b"cas old 0 0 3 1\r\nxyz\r\n",
+        // Once and no more: memcached holds on for a moment to an item that was read twice.
+        b"get old\r\n",
+        // Refused, and what was there is gone, as with every `ms`; its place is free.
         b"set old 0 0 3\r\nabc\r\n",
         b"get old\r\n",
         b"set new 0 0 3\r\nabc\r\n",
         b"ms other 3\r\nabc\r\n",
         b"ms kept 3 q\r\nabc\r\n",
         b"mg kept\r\n",
+        b"ms new 3 MR\r\nabc\r\n",
+        b"ms new 3 MR\r\nabc\r\n",
+        b"mg new\r\n",
+        b"ms new 3 ME\r\nabc\r\n",
         b"touch new 100\r\n",
         b"delete new\r\n",
     ];

@@ -162,6 +162,22 @@ async fn what_happens_is_counted() {
 }
 
 #[tokio::test]
+async fn more_connections_than_it_serves_wait_for_their_turn() {
+    let server = Server::redis().await.unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..256 {
+        let mut stream = dial(&server).await;
+        ask(&mut stream, "PING\r\n", "+PONG\r\n").await;
+        taken.push(stream);
+    }
+    let mut waiting = dial(&server).await;
+    waiting.write_all(b"PING\r\n").await.unwrap();
+    assert_silent(&mut waiting).await;
+    taken.pop();
+    ask(&mut waiting, "", "+PONG\r\n").await;
+}
+
+#[tokio::test]
 async fn a_dropped_server_is_gone() {
     let server = Server::redis().await.unwrap();
     let mut stream = dial(&server).await;

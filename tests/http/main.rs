@@ -1,18 +1,24 @@
-//! The HTTP side: representations as pure functions, the router in process, and the server at its sockets.
+//! The HTTP side: representations as pure functions, the router in process, alone and before
+//! caches, and the server at its sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod representations;
 mod router;
 mod server;
+mod verdicts;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_canary::alias::Alias;
 use cache_canary::config::{Access, Address, Backend, Cache, Config, Redis};
 use cache_canary::http::App;
+use socket2::{Domain, Socket, Type};
 
 /// A configuration with one cache, `main`, at `address`; `default` forwards to it, `staticfiles` is local memory.
-fn config(address: std::net::SocketAddr) -> Config {
+fn config(address: SocketAddr) -> Config {
     let redis = Redis {
         address: Address::Tcp { host: address.ip().to_string(), port: address.port() },
         username: None,
@@ -47,10 +53,10 @@ fn app() -> Arc<App> {
 }
 
 /// An address that refuses connections.
-fn closed_port() -> std::net::SocketAddr {
+fn closed_port() -> SocketAddr {
     // Bound and never listening, it is nobody else's while the tests run.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     std::mem::forget(socket);
     address

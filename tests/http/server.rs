@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cache_canary::config::Listen;
+use cache_canary::embedded::{Fault, Server};
 use cache_canary::http::server::{Limits, Listener, serve_app};
 use cache_canary::http::{App, Life};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::app;
+use crate::{app, config};
 
 /// Much longer than anything here takes; a test that waits for it has failed.
 const FOREVER: Duration = Duration::from_secs(30);
@@ -27,10 +28,13 @@ struct Running {
 }
 
 fn run(limits: Limits) -> Running {
+    run_app(app(), limits)
+}
+
+fn run_app(app: Arc<App>, limits: Limits) -> Running {
     let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let app = app();
     let shutdown = async { drop(stopped.await) };
     let served = tokio::spawn(serve_app(app.clone(), vec![listener], limits, shutdown));
     Running { address, app, stop, served }
@@ -269,6 +273,40 @@ async fn the_stop_closes_idle_connections_and_finishes_the_open_request() {
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("connection: close\r\n"), "{answer}");
     assert!(answer.ends_with("[-]sidecar failed: draining\nreadyz check failed\n"), "{answer}");
+    timeout(FOREVER, server.served).await.expect("it does not stop").unwrap();
+}
+
+/// A server whose cache hangs, so that a check takes until its deadline.
+async fn run_before_a_hung_cache() -> (Running, Server) {
+    let cache = Server::redis().await.unwrap();
+    cache.set_fault(Fault::Hung).unwrap();
+    let app = Arc::new(App::new(&config(cache.addr())).unwrap());
+    (run_app(app, Limits::default()), cache)
+}
+
+#[tokio::test]
+async fn a_client_that_has_closed_its_side_is_answered() {
+    let (server, _cache) = run_before_a_hung_cache().await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
+
+#[tokio::test]
+async fn the_stop_waits_for_a_check_that_runs() {
+    let (server, cache) = run_before_a_hung_cache().await;
+    let mut open = server.connect().await;
+    open.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    while cache.accepted() == 0 {
+        tokio::task::yield_now().await;
+    }
+    server.stop.send(()).unwrap();
+    let answer = rest(&mut open).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert!(answer.contains("\"cause\":\"timed_out\""), "{answer}");
     timeout(FOREVER, server.served).await.expect("it does not stop").unwrap();
 }
 

@@ -1,0 +1,200 @@
+//! `cache-canary demo`: caches of its own, a server that checks them, and switches to break them one by one.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use ipnet::{Ipv4Net, Ipv6Net};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::alias::{Alias, InvalidAlias};
+use crate::checker::SetupError;
+use crate::config::{Access, Address, Backend, Cache, Config, Listen, Memcached, Redis};
+use crate::embedded::Server;
+use crate::http::server::{self, BindError, Listener};
+use switchboard::Switchboard;
+
+mod control;
+mod switchboard;
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_CONTROL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+const FREE_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+const AFTER_HELP: &str = "\
+It needs nothing installed: the caches are its own, on free loopback ports. It prints what to try, and each switch \
+says what is now true. On a terminal the switches can be typed, too: main masking, main mend, help, quit.";
+
+/// Watch caches go down: starts some of its own, serves their health, and has a switch to break each
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct DemoArgs {
+    /// Where /health is served [default: 127.0.0.1:8080, or a free port where that is taken]
+    #[arg(short, long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Where the switches are [default: 127.0.0.1:8081, or a free port where that is taken]
+    #[arg(long, value_name = "ADDR")]
+    control: Option<SocketAddr>,
+}
+
+/// Why the demo cannot run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DemoError {
+    /// No loopback port could be had for one of its caches.
+    #[error("cannot start a cache on a loopback port")]
+    Cache(#[source] io::Error),
+    /// The address for `/health` could not be bound.
+    #[error(transparent)]
+    Listen(#[from] BindError),
+    /// The address for the switches could not be bound.
+    #[error("cannot listen on {address} (stop what listens there, or choose another with --control)")]
+    Control {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The checks could not be set up.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// One of its own names is no alias.
+    #[error(transparent)]
+    Alias(#[from] InvalidAlias),
+    /// Signals cannot be watched for, or what happens cannot be printed.
+    #[error("cannot go on")]
+    Io(#[from] io::Error),
+}
+
+/// Runs the demo until Ctrl-C, SIGTERM or a typed `quit`. What a person should know is written to `out`.
+pub(super) async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> Result<(), DemoError> {
+    let mut notes = Vec::new();
+    let health = bind(args.listen, DEFAULT_LISTEN, &mut notes, |address| {
+        Listener::bind(&Listen::Tcp(address)).map_err(DemoError::from)
+    })?;
+    let control = bind(args.control, DEFAULT_CONTROL, &mut notes, bind_control)?;
+    let main = Server::redis().await.map_err(DemoError::Cache)?;
+    let sessions = [
+        Server::memcached().await.map_err(DemoError::Cache)?,
+        Server::memcached().await.map_err(DemoError::Cache)?,
+    ];
+    let config = config(main.addr(), sessions.each_ref().map(Server::addr))?;
+    let control_url = format!("http://{}", control.local_addr()?);
+    let switchboard = Arc::new(Switchboard::new(main, sessions, health.url(), control_url));
+    say(out, &switchboard.introduction(&notes))?;
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut typed = typed_lines();
+    let (thrown, mut lines) = mpsc::unbounded_channel();
+    let mut controlling = pin!(control::serve(control, switchboard.clone(), thrown));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut stop = Some(stop);
+    let mut serving = pin!(server::serve(&config, vec![health], async { drop(stopped.await) }));
+    loop {
+        let is_asked_to_stop = tokio::select! {
+            served = &mut serving => return Ok(served?),
+            never = &mut controlling => match never {},
+            Some(line) = lines.recv() => {
+                say(out, &line)?;
+                false
+            }
+            Some(line) = typed.recv() => match line.trim() {
+                "" => false,
+                "quit" | "exit" => true,
+                line => {
+                    say(out, &switchboard.typed(line))?;
+                    false
+                }
+            },
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+        };
+        if is_asked_to_stop && stop.take().is_none() {
+            // Asked twice: a request that is still open is not waited for.
+            return Ok(());
+        }
+    }
+}
+
+/// Binds the address that was asked for; else the default, or where that is taken a free port.
+fn bind<T>(
+    asked: Option<SocketAddr>,
+    default: SocketAddr,
+    notes: &mut Vec<String>,
+    bind: impl Fn(SocketAddr) -> Result<T, DemoError>,
+) -> Result<T, DemoError> {
+    match asked {
+        Some(address) => bind(address),
+        None => bind(default).or_else(|_| {
+            notes.push(format!("{default} is taken, so a free port stands in for it."));
+            bind(FREE_PORT)
+        }),
+    }
+}
+
+fn bind_control(address: SocketAddr) -> Result<TcpListener, DemoError> {
+    std::net::TcpListener::bind(address)
+        .and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        })
+        .map_err(|source| DemoError::Control { address, source })
+}
+
+fn config(main: SocketAddr, sessions: [SocketAddr; 2]) -> Result<Config, InvalidAlias> {
+    let address = |addr: SocketAddr| Address::Tcp { host: addr.ip().to_string(), port: addr.port() };
+    let main = Redis {
+        address: address(main),
+        username: None,
+        password: None,
+        database: 0,
+        tls: None,
+        replicas: Vec::new(),
+    };
+    let caches = [
+        ("default", Backend::Forwarding { to: Alias::try_from("main")? }),
+        ("main", Backend::Redis(main)),
+        ("sessions", Backend::Memcached(Memcached { servers: sessions.map(address).into() })),
+        ("staticfiles", Backend::LocalMemory),
+    ];
+    let caches = caches.map(|(alias, backend)| Alias::try_from(alias).map(|alias| Cache { alias, backend }));
+    let local = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    Ok(Config {
+        // The listeners are bound before there is a configuration, to find free ports.
+        listen: Vec::new(),
+        prefix: "djblets-".to_owned(),
+        instance: "demo".to_owned(),
+        timeout: Duration::from_millis(750),
+        // Whoever breaks a cache and looks at once wants to see it, so no earlier verdict is shared.
+        max_age: Duration::ZERO,
+        reconnect_every: Duration::from_secs(5),
+        access: Access {
+            allow: vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
+            details: local.map(IpAddr::into).into(),
+        },
+        caches: caches.into_iter().collect::<Result<_, _>>()?,
+    })
+}
+
+/// The lines that are typed, if stdin is a terminal.
+fn typed_lines() -> mpsc::UnboundedReceiver<String> {
+    let (sender, lines) = mpsc::unbounded_channel();
+    if io::stdin().is_terminal() {
+        // A thread of its own: tokio's stdin would keep the process from ending until Enter is pressed.
+        thread::spawn(move || {
+            io::stdin().lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+    }
+    lines
+}
+
+fn say(out: &mut (dyn Write + Send), text: &str) -> io::Result<()> {
+    writeln!(out, "{text}")?;
+    out.flush()
+}

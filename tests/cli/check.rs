@@ -1,0 +1,70 @@
+//! `check`: one round, without a server.
+
+use std::process::Output;
+
+use cache_canary::embedded::{Fault, Server};
+use serde_json::Value;
+
+use crate::{cache_canary, no_cache, stderr, stdout};
+
+/// What `check` says of the cache at `url`, with these arguments. It runs beside the runtime that serves the cache.
+async fn check(url: &str, arguments: &[&str]) -> Output {
+    let mut command = cache_canary();
+    command.arg("check").args(arguments).env("CACHE_URL", url);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_cache_that_works_exits_0_and_one_that_does_not_1() {
+    let cache = Server::redis().await.unwrap();
+    let url = format!("redis://{}/0", cache.addr());
+    let up = check(&url, &["default"]).await;
+    assert_eq!(up.status.code(), Some(0));
+    let words: Vec<_> = stdout(&up).split_whitespace().map(str::to_owned).collect();
+    assert_eq!(
+        (&words[..2], &words[3..]),
+        (&["default".to_owned(), "UP".to_owned()][..], &["ms".to_owned()][..])
+    );
+
+    cache.set_fault(Fault::Masking).unwrap();
+    let down = check(&url, &["default"]).await;
+    assert_eq!(down.status.code(), Some(1));
+    let line = stdout(&down);
+    assert!(line.starts_with("default  DOWN  "), "{line}");
+    assert!(line.contains(&format!(" ms  masked at {} in read", cache.addr())), "{line}");
+    assert!(line.contains(". The write was acknowledged but nothing can be read back: "), "{line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert_eq!(stderr(&down), "");
+}
+
+#[tokio::test]
+async fn json_is_what_health_answers_with_details() {
+    let cache = Server::redis().await.unwrap();
+    let up = check(&format!("redis://{}/0", cache.addr()), &["--format", "json"]).await;
+    let up: Value = serde_json::from_str(&stdout(&up)).unwrap();
+    assert_eq!(up["status"], "UP");
+    assert_eq!(up["details"]["cache.default"]["nodes"][0]["node"], cache.addr().to_string());
+    let down = check(&no_cache(), &["--format", "json"]).await;
+    assert_eq!(down.status.code(), Some(1));
+    let down: Value = serde_json::from_str(&stdout(&down)).unwrap();
+    assert_eq!(down["details"]["cache.default"]["nodes"][0]["cause"], "refused");
+}
+
+#[tokio::test]
+async fn a_pipe_gets_no_colour_and_no_head() {
+    let output = check(&no_cache(), &[]).await;
+    assert!(!stdout(&output).contains('\u{1b}'), "{}", stdout(&output));
+    assert!(!stdout(&output).contains("STATUS"), "{}", stdout(&output));
+    assert!(stdout(&output).starts_with("default "), "{}", stdout(&output));
+}
+
+#[test]
+fn checking_an_alias_that_is_not_configured_exits_2_and_names_those_that_are() {
+    let output = cache_canary().args(["check", "nope"]).env("CACHE_URL", no_cache()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).starts_with("error: there is no cache `nope`; there are default"),
+        "{}",
+        stderr(&output)
+    );
+}

@@ -1,0 +1,55 @@
+//! The commands, as the binary runs them: help, exit codes, signals.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod check;
+mod healthcheck;
+mod serve;
+mod usage;
+
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use socket2::{Domain, Socket, Type};
+
+/// The binary, without what the environment of the tests may say of caches.
+fn cache_canary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
+    clean(&mut command);
+    command
+}
+
+fn clean(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CACHE_") {
+            command.env_remove(name);
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Output {
+    cache_canary().args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The URL of a cache that refuses connections.
+fn no_cache() -> String {
+    static PORT: OnceLock<u16> = OnceLock::new();
+    let port = PORT.get_or_init(|| {
+        // Bound and never listening, it is nobody else's while the tests run.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        std::mem::forget(socket);
+        port
+    });
+    format!("redis://127.0.0.1:{port}/0")
+}

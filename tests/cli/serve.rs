@@ -1,0 +1,173 @@
+//! `serve`: where it listens, and how it stops.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{cache_canary, clean, no_cache, run, stderr, stdout};
+
+/// A server that runs in a process of its own; it is killed when this goes.
+struct Serving {
+    process: Child,
+    stderr: BufReader<ChildStderr>,
+    urls: Vec<String>,
+}
+
+impl Serving {
+    /// Starts it and waits until it is ready.
+    fn start(command: &mut Command) -> Self {
+        let mut process = command.env("CACHE_URL", no_cache()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        let mut serving = Self { process, stderr, urls: Vec::new() };
+        loop {
+            let line = serving.log_line();
+            if let Some((_, url)) = line.split_once("listening on ") {
+                serving.urls.push(url.trim_end().to_owned());
+            } else if line.ends_with(" ready\n") {
+                return serving;
+            }
+        }
+    }
+
+    fn on_any_port() -> Self {
+        Self::start(cache_canary().args(["serve", "--listen", "127.0.0.1:0"]))
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.urls[0].strip_prefix("http://").unwrap().parse().unwrap()
+    }
+
+    fn log_line(&mut self) -> String {
+        let mut line = String::new();
+        assert_ne!(self.stderr.read_line(&mut line).unwrap(), 0, "it ended");
+        line
+    }
+
+    fn wait_for_log(&mut self, words: &str) {
+        while !self.log_line().contains(words) {}
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Its exit code, when it has ended by itself.
+    fn wait(mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The whole answer to `request`, after which the server closes.
+fn answer(stream: &mut (impl std::io::Read + std::io::Write), request: &str) -> String {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+const ASK_LIVEZ: &str = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn a_signal_stops_the_server_when_the_open_requests_are_answered() {
+    for signal in ["TERM", "INT"] {
+        let mut serving = Serving::on_any_port();
+        let mut open = TcpStream::connect(serving.address()).unwrap();
+        open.write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
+        // Answered after the half request was accepted, so that is open when the signal comes.
+        let mut other = TcpStream::connect(serving.address()).unwrap();
+        assert!(answer(&mut other, ASK_LIVEZ).starts_with("HTTP/1.1 200 OK\r\n"));
+
+        serving.signal(signal);
+        serving.wait_for_log("stopping");
+        let rest = answer(&mut open, "Host: x\r\n\r\n");
+        assert!(rest.starts_with("HTTP/1.1 503 "), "{rest}");
+        assert!(rest.ends_with("[-]sidecar failed: draining\nreadyz check failed\n"), "{rest}");
+        assert_eq!(serving.wait(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_second_signal_stops_the_server_at_once() {
+    let mut serving = Serving::on_any_port();
+    let mut open = TcpStream::connect(serving.address()).unwrap();
+    open.write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
+    let mut other = TcpStream::connect(serving.address()).unwrap();
+    assert!(answer(&mut other, ASK_LIVEZ).ends_with("\r\n\r\nok\n"));
+
+    serving.signal("TERM");
+    serving.wait_for_log("stopping");
+    let began = Instant::now();
+    serving.signal("TERM");
+    assert_eq!(serving.wait(), Some(1));
+    assert!(began.elapsed() < Duration::from_secs(4), "it waited for the open request");
+}
+
+#[test]
+fn the_server_listens_on_each_address_and_logs_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("canary.sock");
+    let unix = format!("unix:{}", path.display());
+    let serving =
+        Serving::start(cache_canary().args(["serve", "--listen", "127.0.0.1:0", "--listen", unix.as_str()]));
+    assert_eq!(serving.urls[1..], [unix.as_str()]);
+    assert!(answer(&mut TcpStream::connect(serving.address()).unwrap(), ASK_LIVEZ).ends_with("ok\n"));
+    assert!(answer(&mut UnixStream::connect(&path).unwrap(), ASK_LIVEZ).ends_with("ok\n"));
+}
+
+#[test]
+fn an_address_in_use_exits_1() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let output =
+        cache_canary().args(["serve", "--listen", &address]).env("CACHE_URL", no_cache()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!(
+        "error: cannot listen on {address} (stop what listens there, or choose another with --listen): \
+         Address already in use (os error 98)\n"
+    );
+    assert!(stderr(&output).ends_with(&expected), "{}", stderr(&output));
+}
+
+#[test]
+fn a_server_without_file_descriptors_says_so_once_and_recovers() {
+    let mut command = Command::new("sh");
+    clean(&mut command);
+    let script = r#"ulimit -n 24; exec "$0" serve --listen 127.0.0.1:0"#;
+    let mut serving = Serving::start(command.args(["-c", script, env!("CARGO_BIN_EXE_cache-canary")]));
+    let address = serving.address();
+    let mut crowd: Vec<_> = (0..40).map(|_| TcpStream::connect(address).unwrap()).collect();
+    serving.wait_for_log("cannot accept connections for now: Too many open files (os error 24)");
+    crowd.clear();
+    let mut next = TcpStream::connect(address).unwrap();
+    assert!(answer(&mut next, ASK_LIVEZ).ends_with("ok\n"));
+    serving.signal("TERM");
+    // No more of it until the end.
+    assert!(serving.log_line().contains("stopping"));
+    assert_eq!(serving.wait(), Some(0));
+}
+
+#[test]
+fn healthcheck_and_the_server_understand_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("canary.sock");
+    let unix = format!("unix:{}", path.display());
+    let serving =
+        Serving::start(cache_canary().args(["serve", "--listen", "127.0.0.1:0", "--listen", unix.as_str()]));
+    let livez = run(&["healthcheck", "--url", &format!("{}/livez", serving.urls[0])]);
+    assert_eq!((livez.status.code(), stdout(&livez).as_str()), (Some(0), "ok\n"));
+    let unknown = run(&["healthcheck", "--url", &format!("{}/health/nope", serving.urls[0])]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(stdout(&unknown).starts_with("no such alias; there are default"), "{}", stdout(&unknown));
+    let socket = run(&["healthcheck", "--socket", path.to_str().unwrap()]);
+    assert!(stdout(&socket).starts_with("{\"status\":\""), "{}", stdout(&socket));
+}

@@ -1,0 +1,63 @@
+//! Help, wrong usage, wrong configuration.
+
+use crate::{cache_canary, no_cache, run, stderr, stdout};
+
+#[test]
+fn help_of_every_command_has_examples_and_exit_codes() {
+    let help = run(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    for word in
+        ["Examples:", "Environment:", "serve", "check", "healthcheck", "CACHE_URL", "CACHE_CANARY_LOG"]
+    {
+        assert!(stdout(&help).contains(word), "{word}");
+    }
+    for command in ["serve", "check", "healthcheck"] {
+        let help = run(&[command, "--help"]);
+        assert_eq!(help.status.code(), Some(0), "{command}");
+        for word in ["Usage: cache-canary", "Examples:", "Exit codes: 0 "] {
+            assert!(stdout(&help).contains(word), "{command}: {word}");
+        }
+    }
+}
+
+#[test]
+fn the_version_is_the_package_s() {
+    let version = run(&["--version"]);
+    assert_eq!(version.status.code(), Some(0));
+    assert_eq!(stdout(&version), concat!("cache-canary ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn wrong_usage_exits_2_and_of_healthcheck_1() {
+    for (arguments, code) in [
+        (&[][..], 2),
+        (&["serv"][..], 2),
+        (&["serve", "--nope"][..], 2),
+        (&["check", "--format", "xml"][..], 2),
+        (&["healthcheck", "--nope"][..], 1),
+        (&["healthcheck", "--timeout", "soon"][..], 1),
+        (&["healthcheck", "--url", "http://127.0.0.1/", "--socket", "/x"][..], 1),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+        assert_ne!(stderr(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_valid_exits_2() {
+    for command in ["serve", "check"] {
+        let output = run(&[command]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        assert!(stderr(&output).starts_with("error: "), "{command}: {}", stderr(&output));
+        let output = cache_canary().arg(command).env("CACHE_URL", "nonsense").output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let mut command =
+            cache_canary().arg(command).env("CACHE_URL", no_cache()).env("CACHE_CANARY_LOG", "loud").output();
+        let output = command.as_mut().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let expected = "error: CACHE_CANARY_LOG is `loud`, and must be error, warn, info or debug\n";
+        assert_eq!(stderr(output), expected);
+    }
+}
