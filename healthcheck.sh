@@ -11,14 +11,24 @@ fail() {
     exit 1
 }
 
-# Runs a tool that has no limit for the whole of its work. `timeout` is a part of coreutils and of busybox; where there is
-# none, what limits the tool has by itself must do.
+# Runs a tool that has no limit for the whole of its work. Every process that this starts is waited for: in a container there
+# is nobody else to do it, and busybox' own `timeout` leaves a zombie behind at each use.
 limited() {
-    command -v timeout >/dev/null || { "$@"; return; }
-    timeout "$limit" "$@"
-    status=$?
-    [ "$status" -ne 124 ] || echo "healthcheck.sh: no whole answer within $limit s" >&2
-    return "$status"
+    # The pipe comes to its end when the sleep does, by itself or killed.
+    { sleep "$limit" >/dev/null & echo "$!"; wait; } | {
+        read -r timer
+        exec 6<&0
+        "$@" 6<&- &
+        tool=$!
+        { read -r _; kill "$tool"; } <&6 &
+        watchdog=$!
+        wait "$tool"
+        status=$?
+        # Above 128 is a signal's.
+        [ "$status" -le 128 ] || echo "healthcheck.sh: no whole answer within $limit s" >&2
+        { kill "$watchdog" "$timer"; wait; } 2>/dev/null
+        exit "$status"
+    }
 }
 
 # Prints the body, of an error too. A redirect is a failure, as this server is asked and no other; busybox's wget follows

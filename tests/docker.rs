@@ -19,9 +19,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use support::{Port, Redis, eventually};
-use tempfile::TempDir;
+use support::{PATIENCE, Port, Redis};
 
 mod support;
 
@@ -50,15 +51,15 @@ fn unhealthy_while_redis_is_dead(stage: &str, said: &str) {
     let mut redis = Redis::start(&[]);
     let image = Image::build(stage);
     let container = image.run(&redis);
-    eventually("the container is healthy", || container.health() == "healthy");
+    container.becomes("healthy");
 
     redis.kill();
-    eventually("the container is unhealthy", || container.health() == "unhealthy");
+    container.becomes("unhealthy");
     let output = container.inspect("{{range .State.Health.Log}}{{.Output}}{{end}}");
     assert!(output.contains(said), "the health check does not say {said:?}: {output}");
 
     redis.restart();
-    eventually("the container is healthy again", || container.health() == "healthy");
+    container.becomes("healthy");
 }
 
 /// Why no container can be run here.
@@ -77,30 +78,31 @@ fn docker_answers() -> Result<(), String> {
 /// An image that is removed when this is dropped, with everything that was made on the way to it.
 struct Image {
     name: String,
+    /// The image that stands in for the build stage.
+    build: String,
 }
 
 impl Image {
     /// Builds the final stage of this name.
     fn build(stage: &str) -> Self {
-        let image = Self { name: format!("cache-canary-test-{}-{stage}", std::process::id()) };
-        let context = image.context();
-        let output = docker(&["build", "--target", stage, "--tag", &image.name, path(context.path())]);
-        assert!(output.status.success(), "the image `{stage}` cannot be built: {output:?}");
+        let name = format!("cache-canary-test-{}-{stage}", std::process::id());
+        let image = Self { build: format!("{name}-build"), name };
+        image.build_stand_in();
+
+        let dockerfile = fs::read_to_string(Path::new(ROOT).join("Dockerfile")).unwrap();
+        let context = tempfile::tempdir().unwrap();
+        let stand_in = format!("FROM {} AS build\n", image.build);
+        fs::write(context.path().join("Dockerfile"), stand_in + final_stage(&dockerfile, stage)).unwrap();
+        fs::copy(Path::new(ROOT).join("healthcheck.sh"), context.path().join("healthcheck.sh")).unwrap();
+        build(&image.name, context.path());
         image
     }
 
-    /// What is sent to the engine: the Dockerfile with its build stage replaced, what that stage would have made, and the
-    /// script.
-    fn context(&self) -> TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        let dockerfile = fs::read_to_string(Path::new(ROOT).join("Dockerfile")).unwrap();
-        let final_stages = dockerfile.find("\nFROM scratch AS ").expect("a final stage");
-        // The label is what it is found by to be removed.
-        let build = format!("FROM scratch AS build\nLABEL {}=\nCOPY out /out\n", self.name);
-        fs::write(dir.path().join("Dockerfile"), build + &dockerfile[final_stages..]).unwrap();
-        fs::copy(Path::new(ROOT).join("healthcheck.sh"), dir.path().join("healthcheck.sh")).unwrap();
-
-        let out = dir.path().join("out");
+    /// Makes an image of what the build stage would have made.
+    fn build_stand_in(&self) {
+        let context = tempfile::tempdir().unwrap();
+        fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY out /out\n").unwrap();
+        let out = context.path().join("out");
         fs::create_dir_all(out.join("bin")).unwrap();
         fs::copy(static_binary(), out.join("cache-canary")).unwrap();
         fs::copy(busybox(), out.join("bin/busybox")).unwrap();
@@ -108,17 +110,17 @@ impl Image {
         {
             symlink("busybox", out.join("bin").join(tool)).unwrap();
         }
-        dir
+        build(&self.build, context.path());
     }
 
     /// Runs the image on the host's own network, checking the Redis; with the health check of the image, but more often.
     fn run(&self, redis: &Redis) -> Container {
         let port = Port::reserve();
-        let container = Container { name: self.name.clone(), port: port };
-        let listen = format!("CACHE_CANARY_LISTEN={}", container.port.addr());
-        let url = format!("CACHE_CANARY_URL=http://{}/health", container.port.addr());
+        let listen = format!("CACHE_CANARY_LISTEN={}", port.addr());
+        let url = format!("CACHE_CANARY_URL=http://{}/health", port.addr());
         let cache = format!("CACHE_URL=redis://{}/0", redis.addr());
         let confined = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+        let container = Container { name: self.name.clone(), _port: port };
         let mut run = vec!["run", "--detach", "--name", &container.name, "--network", "host"];
         run.extend(confined);
         run.extend([
@@ -140,25 +142,43 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        docker(&["rmi", "--force", &self.name]);
-        docker(&["image", "prune", "--force", "--filter", &format!("label={}", self.name)]);
+        docker(&["rmi", "--force", &self.name, &self.build]);
     }
+}
+
+/// A stage of the Dockerfile, as it is written there.
+fn final_stage<'a>(dockerfile: &'a str, stage: &str) -> &'a str {
+    let begin = dockerfile.find(&format!("FROM scratch AS {stage}\n")).expect("a final stage of this name");
+    let stage = &dockerfile[begin..];
+    &stage[..stage.find("\nFROM ").map_or(stage.len(), |end| end + 1)]
+}
+
+/// Builds an image of this name. Nothing is shared with other builds, which could be removed at the same time.
+fn build(name: &str, context: &Path) {
+    let context = context.to_str().expect("a path in UTF-8");
+    succeeds(Command::new("docker").args(["build", "--no-cache", "--tag", name, context]));
 }
 
 /// A container that is removed when this is dropped.
 struct Container {
     name: String,
-    port: Port,
+    _port: Port,
 }
 
 impl Container {
-    /// What Docker thinks of the container: `starting`, `healthy` or `unhealthy`.
-    fn health(&self) -> String {
-        let health = self.inspect("{{.State.Running}} {{.State.Health.Status}}");
-        let status = health.strip_prefix("true ");
-        status
-            .unwrap_or_else(|| panic!("the container ended: {:?}", docker(&["logs", &self.name])))
-            .to_owned()
+    /// Waits until Docker thinks so of the container: `healthy` or `unhealthy`.
+    fn becomes(&self, health: &str) {
+        let began = Instant::now();
+        let wanted = format!("true {health}");
+        while self.inspect("{{.State.Running}} {{.State.Health.Status}}") != wanted {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "the container does not become {health}: {}\n{:?}",
+                self.inspect("{{json .State}}"),
+                docker(&["logs", &self.name])
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn inspect(&self, format: &str) -> String {
@@ -194,6 +214,7 @@ fn static_binary() -> &'static Path {
                 .arg(&dir)
                 .current_dir(ROOT)
                 .env_remove("CARGO_ENCODED_RUSTFLAGS")
+                .env("CARGO_PROFILE_DEV_DEBUG", "0")
                 .env("RUSTFLAGS", "-C target-feature=+crt-static"),
         );
         dir.join(target).join("debug/cache-canary")
@@ -217,8 +238,4 @@ fn succeeds(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
 }
