@@ -248,6 +248,7 @@ fn a_relay_lets_something_happen_between_a_write_and_its_read() {
         if sent.windows(3).any(|word| word == b"GET") {
             flushed.command(&["FLUSHALL"]);
         }
+        true
     });
 
     let mut direct = redis.client();
