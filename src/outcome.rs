@@ -137,7 +137,7 @@ causes! {
     /// Nothing listens, or the server takes no more connections.
     Refused "refused" "Nothing accepts connections there: is the server running, is the port right, is it at its connection limit?";
     /// No answer before the deadline.
-    TimedOut "timed_out" "No answer before the deadline: the server hangs or is overloaded, or a firewall drops packets.";
+    TimedOut "timed_out" "The server hangs or is overloaded, or a firewall drops packets.";
     /// TLS could not be agreed on.
     Tls "tls" "TLS failed: check the certificate's dates, name and issuer, and whether both sides expect TLS.";
     /// The credentials were not taken, or are missing.
@@ -159,13 +159,13 @@ causes! {
     /// The server answered that it did not store the canary.
     NotStored "not_stored" "The server answered that it did not store the value: look at its limits and at rules in front of it.";
     /// The write was acknowledged and the read answered with the sentinel.
-    Masked "masked" "The write was acknowledged but nothing can be read back: something masks a failure (an open circuit breaker, a proxy with a dead pool), or evicts or flushes what was just written.";
+    Masked "masked" "Writes are acknowledged and cannot be read back: something masks a failure (an open circuit breaker, a proxy with a dead pool), or evicts or flushes what was just written.";
     /// The read answered with an earlier canary of this instance.
-    Stale "stale" "The read answered with an earlier canary: writes are acknowledged and dropped.";
+    Stale "stale" "Writes are acknowledged and dropped, while reads are real: look for what stands between, a circuit breaker or a proxy.";
     /// The read answered with another instance's canary.
-    Foreign "foreign" "The read answered with another instance's canary: something in between mixes up keys.";
+    Foreign "foreign" "Something in between mixes up keys: a proxy, or a client that changes them.";
     /// The read answered with something that no instance wrote.
-    Corrupt "corrupt" "The read answered with a value that no instance wrote: something alters data, or another program writes these keys.";
+    Corrupt "corrupt" "Something alters data, or another program writes the keys under the prefix.";
     /// The answer was not one that the protocol allows here.
     Protocol "protocol" "The answer was not understood: is this the right port, the right kind of server, and TLS on both sides or on neither?";
     /// Anything else of the network's.
