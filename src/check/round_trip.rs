@@ -121,22 +121,14 @@ impl Node {
 /// The fault that a verdict other than intact is.
 fn fault(verdict: &Verdict) -> Fault {
     let (cause, said) = match verdict {
-        Verdict::Intact | Verdict::Masked => {
-            (Cause::Masked, "the write was acknowledged, and the read found nothing".to_owned())
+        Verdict::Intact | Verdict::Masked => (Cause::Masked, "nothing was found".to_owned()),
+        Verdict::Stale { age } => {
+            (Cause::Stale, format!("the canary of {} ms before was found", age.as_millis()))
         }
-        Verdict::Stale { age } => (
-            Cause::Stale,
-            format!(
-                "the write was acknowledged, and the read found the canary of {} ms before",
-                age.as_millis()
-            ),
-        ),
         Verdict::Foreign { instance } => {
-            (Cause::Foreign, format!("the read found a canary of instance {instance}, meant for another key"))
+            (Cause::Foreign, format!("a canary of instance {instance}, meant for another key, was found"))
         }
-        Verdict::Corrupt { len } => {
-            (Cause::Corrupt, format!("the read found {len} bytes that are no canary"))
-        }
+        Verdict::Corrupt { len } => (Cause::Corrupt, format!("{len} bytes that are no canary were found")),
     };
     Fault::new(cause, Phase::Read, &said)
 }

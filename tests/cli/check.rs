@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use cache_canary::embedded::{Fault, Server};
+use cache_canary::outcome::Cause;
 use serde_json::Value;
 
 use crate::{cache_canary, no_cache, stderr, stdout};
@@ -32,7 +33,7 @@ async fn a_cache_that_works_exits_0_and_one_that_does_not_1() {
     let line = stdout(&down);
     assert!(line.starts_with("default  DOWN  "), "{line}");
     assert!(line.contains(&format!(" ms  masked at {} in read", cache.addr())), "{line}");
-    assert!(line.contains(". The write was acknowledged but nothing can be read back: "), "{line}");
+    assert!(line.contains(Cause::Masked.hint()), "{line}");
     assert_eq!(line.lines().count(), 1, "{line}");
     assert_eq!(stderr(&down), "");
 }
