@@ -13,7 +13,7 @@ use super::dial::{Dialer, Stream, Target, io_fault};
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
-/// The most bytes of an answer, of its line and its data each, that are read or kept.
+/// The most bytes that are read of an answer to one command.
 pub const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// A connection to a node. It holds no buffer while nothing is awaited.
@@ -22,8 +22,10 @@ pub(crate) struct Connection {
     opened: Instant,
     /// Whether it was kept from an earlier check.
     kept: bool,
-    /// Bytes of answers that were received and not taken yet.
+    /// Bytes of the answer that were received and not taken yet.
     received: Vec<u8>,
+    /// How many more bytes the answer may have.
+    allowance: usize,
 }
 
 /// Why an answer was not had.
@@ -52,12 +54,13 @@ impl AnswerError {
 
 impl Connection {
     fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, opened: Instant::now(), kept: false, received: Vec::new() }
+        Self { stream, opened: Instant::now(), kept: false, received: Vec::new(), allowance: 0 }
     }
 
     /// Sends a command. That the other side has closed the connection is left to be met by the read of the answer: a
     /// server that turns a client away says why before it closes, and its words are still there to be read.
     pub(crate) async fn send(&mut self, command: &[u8]) -> Result<(), AnswerError> {
+        self.allowance = ANSWER_LIMIT;
         let sent = async {
             self.stream.write_all(command).await?;
             self.stream.flush().await
@@ -78,9 +81,6 @@ impl Connection {
                 line.truncate(end);
                 return Ok(line);
             }
-            if self.received.len() >= ANSWER_LIMIT {
-                return Err(AnswerError::Malformed("a line of an answer is longer than 64 KiB"));
-            }
             searched = self.received.len().saturating_sub(1);
             self.receive().await?;
         }
@@ -89,7 +89,7 @@ impl Connection {
     /// Takes the next `len` bytes of an answer and the line end behind them.
     pub(crate) async fn data(&mut self, len: usize) -> Result<Vec<u8>, AnswerError> {
         if len > ANSWER_LIMIT {
-            return Err(AnswerError::Malformed("the answer holds more than 64 KiB of data"));
+            return Err(AnswerError::Malformed(TOO_LONG));
         }
         while self.received.len() < len + 2 {
             match self.receive().await {
@@ -106,11 +106,18 @@ impl Connection {
 
     /// Waits for more bytes.
     async fn receive(&mut self) -> Result<(), AnswerError> {
+        if self.allowance == 0 {
+            return Err(AnswerError::Malformed(TOO_LONG));
+        }
         let begun = !self.received.is_empty();
         self.received.reserve(512);
-        let closed = match self.stream.read_buf(&mut self.received).await {
+        let mut stream = (&mut self.stream).take(self.allowance as u64);
+        let closed = match stream.read_buf(&mut self.received).await {
             Ok(0) => io::ErrorKind::UnexpectedEof.into(),
-            Ok(_) => return Ok(()),
+            Ok(length) => {
+                self.allowance -= length;
+                return Ok(());
+            }
             Err(error) if is_close(&error) => error,
             Err(error) => return Err(AnswerError::Io(error)),
         };
@@ -123,6 +130,7 @@ impl Connection {
     }
 }
 
+const TOO_LONG: &str = "the answer is longer than 64 KiB";
 const CLOSED_MIDWAY: &str = "the connection was closed in the middle of an answer";
 
 /// Whether the error means that the other side has closed the connection.

@@ -8,7 +8,7 @@ use crate::outcome::{Report, Status};
 ///
 /// ```text
 /// DOWN
-/// main      DOWN     masked: The write was acknowledged but nothing can be read back: ...
+/// main      DOWN     masked: Writes are acknowledged and cannot be read back: ...
 /// sessions  UP
 /// default   SKIPPED  forwards to main
 /// ```
