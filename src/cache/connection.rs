@@ -155,23 +155,37 @@ impl Link {
         Self { target, dialer: dialer.clone(), reconnect_every, kept: Mutex::default() }
     }
 
-    /// Takes the kept connection to begin a check with, unless it is due to be replaced.
-    pub(crate) fn take(&self) -> Taken {
-        let Some(mut connection) = self.slot().take() else { return Taken::Nothing };
-        if !connection.is_quiet() {
-            return Taken::Nothing;
+    /// The connection to begin a check with: the kept one, or else the one that `dial` makes.
+    ///
+    /// A connection that has served its time is held until a new one is made: otherwise, on a server at its connection
+    /// limit, the sidecar would slip into the place that it had just left.
+    pub(crate) async fn begin<D: Dialling>(&self, dial: impl FnOnce() -> D) -> Result<Connection, Fault> {
+        // To dial is rare and needs much more room than the rest, so it is not a part of every check's future.
+        let dial = || Box::pin(dial());
+        let Some(mut kept) = self.take() else { return dial().await };
+        if !kept.is_quiet() {
+            return dial().await;
         }
-        connection.kept = true;
-        if connection.opened.elapsed() < self.reconnect_every {
-            Taken::Ready(connection)
-        } else {
-            Taken::Expired(connection)
+        if kept.opened.elapsed() < self.reconnect_every {
+            kept.kept = true;
+            return Ok(kept);
+        }
+        let made = dial().await;
+        drop(kept);
+        made
+    }
+
+    /// The connection to go on with, after a check has begun: the kept one as it is, since when it was closed meanwhile that
+    /// is a fault of this check; or else, when an overlapping check has taken it, the one that `dial` makes.
+    pub(crate) async fn resume<D: Dialling>(&self, dial: impl FnOnce() -> D) -> Result<Connection, Fault> {
+        match self.take() {
+            Some(kept) => Ok(kept),
+            None => Box::pin(dial()).await,
         }
     }
 
-    /// Takes the connection to go on with a check that has begun, as it is: when it was closed since, that is a fault of
-    /// this check. There is none when an overlapping check has taken it.
-    pub(crate) fn resume(&self) -> Option<Connection> {
+    /// The kept connection as it is.
+    pub(crate) fn take(&self) -> Option<Connection> {
         self.slot().take()
     }
 
@@ -195,16 +209,10 @@ impl Link {
     }
 }
 
-/// What was kept.
-pub(crate) enum Taken {
-    /// A connection that can be used as it is.
-    Ready(Connection),
-    /// A connection that has served its time. It is held until a new one is made: otherwise, on a server at its
-    /// connection limit, the sidecar would slip into the place that it had just left.
-    Expired(Connection),
-    /// None, or one that is of no use any more.
-    Nothing,
-}
+/// A dial that is under way: what comes of it is a connection that is ready for commands.
+pub(crate) trait Dialling: Future<Output = Result<Connection, Fault>> + Send {}
+
+impl<F: Future<Output = Result<Connection, Fault>> + Send> Dialling for F {}
 
 /// The error of a write: on a kept connection that was closed before any byte of the answer came, the check may
 /// start over once.

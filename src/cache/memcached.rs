@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::connection::{AnswerError, Connection, Link, Taken, set_error};
+use super::connection::{AnswerError, Connection, Link, set_error};
 use super::dial::Dialer;
 use super::{Cache, SetError, SetupError};
 use crate::canary::{Canary, Key, Read, Sentinel};
@@ -115,11 +115,7 @@ impl Memcached {
 #[async_trait]
 impl Cache for Memcached {
     async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
-        let mut connection = match self.link.take() {
-            Taken::Ready(connection) => connection,
-            Taken::Expired(_held) => self.dial(progress).await?,
-            Taken::Nothing => self.dial(progress).await?,
-        };
+        let mut connection = self.link.begin(|| self.dial(progress)).await?;
         progress.enter(Phase::Write);
         let stored = self.store(&mut connection, canary).await;
         match stored {
@@ -140,10 +136,7 @@ impl Cache for Memcached {
     }
 
     async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
-        let mut connection = match self.link.resume() {
-            Some(connection) => connection,
-            None => self.dial(progress).await?,
-        };
+        let mut connection = self.link.resume(|| self.dial(progress)).await?;
         progress.enter(Phase::Read);
         let found = match self.dialect() {
             Dialect::Meta => meta::get(&mut connection, key).await,
@@ -159,7 +152,7 @@ impl Cache for Memcached {
     }
 
     async fn renew(&self, keys: &[Key], ttl: Duration) {
-        let Some(mut connection) = self.link.resume() else { return };
+        let Some(mut connection) = self.link.take() else { return };
         for key in keys {
             if classic::touch(&mut connection, key, ttl).await.is_err() {
                 return;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use redis::{ServerError, Value, cmd, parse_redis_value};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::connection::{AnswerError, Connection, Link, Taken, set_error};
+use super::connection::{AnswerError, Connection, Link, set_error};
 use super::dial::Dialer;
 use super::{Cache, SetError, SetupError};
 use crate::canary::{Canary, Key, Read, Sentinel};
@@ -58,11 +58,7 @@ impl Redis {
 #[async_trait]
 impl Cache for Redis {
     async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
-        let mut connection = match self.link.take() {
-            Taken::Ready(connection) => connection,
-            Taken::Expired(_held) => self.dial(progress).await?,
-            Taken::Nothing => self.dial(progress).await?,
-        };
+        let mut connection = self.link.begin(|| self.dial(progress)).await?;
         progress.enter(Phase::Write);
         let mut set = cmd("SET");
         set.arg(canary.key().as_str()).arg(canary.value());
@@ -77,10 +73,7 @@ impl Cache for Redis {
     }
 
     async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
-        let mut connection = match self.link.resume() {
-            Some(connection) => connection,
-            None => self.dial(progress).await?,
-        };
+        let mut connection = self.link.resume(|| self.dial(progress)).await?;
         progress.enter(Phase::Read);
         let read = match ask(&mut connection, cmd("GET").arg(key.as_str())).await {
             Ok(Value::BulkString(bytes)) => Read::Value(bytes),
