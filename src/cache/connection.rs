@@ -26,6 +26,8 @@ pub(crate) struct Connection {
     received: Vec<u8>,
     /// How many more bytes the answer may have.
     allowance: usize,
+    /// The connection that this one replaces, held until this one was answered.
+    predecessor: Option<Box<dyn Stream>>,
 }
 
 /// Why an answer was not had.
@@ -54,7 +56,14 @@ impl AnswerError {
 
 impl Connection {
     fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, opened: Instant::now(), kept: false, received: Vec::new(), allowance: 0 }
+        Self {
+            stream,
+            opened: Instant::now(),
+            kept: false,
+            received: Vec::new(),
+            allowance: 0,
+            predecessor: None,
+        }
     }
 
     /// Sends a command. That the other side has closed the connection is left to be met by the read of the answer: a
@@ -157,8 +166,9 @@ impl Link {
 
     /// The connection to begin a check with: the kept one, or else the one that `dial` makes.
     ///
-    /// A connection that has served its time is held until a new one is made: otherwise, on a server at its connection
-    /// limit, the sidecar would slip into the place that it had just left.
+    /// A connection that has served its time is held until the new one was answered: otherwise, on a server at its
+    /// connection limit, the sidecar would slip into the place that it had just left. That the new one is made proves
+    /// nothing yet, the server's system makes it before the server takes it.
     pub(crate) async fn begin<D: Dialling>(&self, dial: impl FnOnce() -> D) -> Result<Connection, Fault> {
         // To dial is rare and needs much more room than the rest, so it is not a part of every check's future.
         let dial = || Box::pin(dial());
@@ -170,9 +180,9 @@ impl Link {
             kept.kept = true;
             return Ok(kept);
         }
-        let made = dial().await;
-        drop(kept);
-        made
+        let mut made = dial().await?;
+        made.predecessor = Some(kept.stream);
+        Ok(made)
     }
 
     /// The connection to go on with, after a check has begun: the kept one as it is, since when it was closed meanwhile that
@@ -200,6 +210,7 @@ impl Link {
             return Err(AnswerError::Malformed("more was answered than was asked for"));
         }
         connection.received = Vec::new();
+        connection.predecessor = None;
         *self.slot() = Some(connection);
         Ok(())
     }
