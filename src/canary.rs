@@ -343,6 +343,17 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_changes_no_verdict() {
+        let series = series("web-1");
+        let (first, mut second) = (series.next(), series.next());
+        second.mark.made_at = 0;
+        second.value = second.mark.write();
+        assert_eq!(second.judge(&read(second.value())), Verdict::Intact);
+        assert_eq!(second.judge(&read(first.value())), Verdict::Stale { age: Duration::ZERO });
+        assert_eq!(first.judge(&read(second.value())), Verdict::Intact);
+    }
+
+    #[test]
     fn another_instances_canary_is_foreign_and_so_is_one_of_another_run() {
         let canary = series("web-1").next();
         for instance in ["web-2", "web-1"] {

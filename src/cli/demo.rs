@@ -28,8 +28,8 @@ const DEFAULT_CONTROL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHO
 const FREE_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 const AFTER_HELP: &str = "\
-It needs nothing installed: the caches are its own, on free loopback ports. It prints what to try, and each switch \
-says what is now true. On a terminal the switches can be typed, too: main masking, main mend, help, quit.";
+It needs nothing installed: the caches are its own, on free loopback ports. It prints what to try, and each
+switch says what is now true. On a terminal the switches can be typed, too: main masking, main mend, help, quit.";
 
 /// Watch caches go down: starts some of its own, serves their health, and has a switch to break each
 #[derive(Debug, Args)]
