@@ -311,7 +311,17 @@ fn tls_is_spoken_and_what_is_wrong_with_a_certificate_is_said() {
         ))
     };
     let good = trusted.issue(&["localhost"]);
-    sidecar(&Redis::start_tls(&good, None)).expect_up();
+    let mut server = Redis::start_tls(&good, None);
+    let beside = sidecar(&server);
+    (0..3).for_each(|_| beside.expect_up());
+    assert!(
+        beside.health().body["details"]["cache.main"]["nodes"][0]["phases_ms"]["tls"].is_null(),
+        "it is kept"
+    );
+    server.kill();
+    beside.expect_down("refused");
+    server.restart();
+    beside.expect_up();
     for (identity, clients, said) in [
         (trusted.issue_expired(&["localhost"]), None, "expired"),
         (trusted.issue(&["elsewhere.example"]), None, "not valid for name"),
