@@ -4,6 +4,7 @@
 //! [`Sentinel`] for a default. What the read came to is a [`Read`], and [`Canary::judge`] says what it means.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -107,8 +108,10 @@ pub enum Verdict {
     Intact,
     /// The default came back: the read was faked, or the write was lost.
     Masked,
-    /// It is an earlier canary of the same series: the write was dropped.
+    /// It is an earlier canary of the same series: the write was dropped, or an earlier one has only now arrived.
     Stale {
+        /// Its place in the series.
+        sequence: u64,
         /// How long before this canary that one was made.
         age: Duration,
     },
@@ -163,8 +166,9 @@ impl Canary {
             // Two checks of a node overlap when a cache is slow; they share its keys, and a newer value is as good a
             // proof that writes and reads are real.
             Some(mark) if mark.sequence > self.mark.sequence => Verdict::Intact,
-            Some(mark) => {
-                Verdict::Stale { age: Duration::from_millis(self.mark.made_at.saturating_sub(mark.made_at)) }
+            Some(Mark { sequence, made_at, .. }) => {
+                let age = Duration::from_millis(self.mark.made_at.saturating_sub(made_at));
+                Verdict::Stale { sequence, age }
             }
         }
     }
@@ -219,13 +223,17 @@ pub struct Series {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     sequence: u64,
     /// Under which keys a canary was written, or may have been.
     written: [bool; 2],
     /// Where the last canary that was read back stands.
     resident: Option<Slot>,
+    /// The last canary that was read back; the first is number 1.
+    settled: u64,
+    /// The latest run of canaries whose writes were not answered. Any of them may arrive yet.
+    in_doubt: RangeInclusive<u64>,
 }
 
 impl Series {
@@ -239,7 +247,13 @@ impl Series {
             id,
             keys: [key(Slot::A), key(Slot::B)],
             ttl,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                sequence: 0,
+                written: [false; 2],
+                resident: None,
+                settled: 0,
+                in_doubt: RangeInclusive::new(1, 0),
+            }),
         }
     }
 
@@ -273,7 +287,22 @@ impl Series {
 
     /// Takes note that `canary` was read back: the next one is written under the other key.
     pub fn settle(&self, canary: &Canary) {
-        self.state().resident = Some(canary.slot);
+        let mut state = self.state();
+        state.resident = Some(canary.slot);
+        state.settled = state.settled.max(canary.mark.sequence);
+    }
+
+    /// Takes the write of `canary` for one that is in doubt, unless what is returned is told that it was answered. A
+    /// check that is dropped at its deadline leaves it so.
+    #[must_use]
+    pub fn doubt(&self, canary: &Canary) -> Doubt<'_> {
+        Doubt { series: self, sequence: canary.mark.sequence, answered: false }
+    }
+
+    /// Whether the write of this canary was not answered, so that it may have arrived at any time since.
+    #[must_use]
+    pub fn is_in_doubt(&self, sequence: u64) -> bool {
+        self.state().in_doubt.contains(&sequence)
     }
 
     fn make(&self, state: &mut State, slot: Slot) -> Canary {
@@ -296,6 +325,37 @@ impl Series {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write that is in doubt until it is answered.
+#[derive(Debug)]
+pub struct Doubt<'a> {
+    series: &'a Series,
+    sequence: u64,
+    answered: bool,
+}
+
+impl Doubt<'_> {
+    /// The cache has answered that it is stored.
+    pub fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let mut state = self.series.state();
+        let (first, last) = (*state.in_doubt.start(), *state.in_doubt.end());
+        // A canary that was read back since closes the run before.
+        state.in_doubt = if last > state.settled {
+            first.min(self.sequence)..=last.max(self.sequence)
+        } else {
+            self.sequence..=self.sequence
+        };
     }
 }
 
@@ -349,8 +409,29 @@ mod tests {
         second.mark.made_at = 0;
         second.value = second.mark.write();
         assert_eq!(second.judge(&read(second.value())), Verdict::Intact);
-        assert_eq!(second.judge(&read(first.value())), Verdict::Stale { age: Duration::ZERO });
+        assert_eq!(second.judge(&read(first.value())), Verdict::Stale { sequence: 1, age: Duration::ZERO });
         assert_eq!(first.judge(&read(second.value())), Verdict::Intact);
+    }
+
+    #[test]
+    fn writes_that_were_not_answered_are_in_doubt_until_there_is_a_later_run_of_them() {
+        let series = series("web-1");
+        let in_doubt = || (1..=9).filter(|&sequence| series.is_in_doubt(sequence)).collect::<Vec<_>>();
+        let first = series.next();
+        series.doubt(&first).answered();
+        assert_eq!(in_doubt(), [0; 0]);
+        series.settle(&first);
+        let [second, third] = [series.next(), series.next()];
+        // Overlapping checks give up in any order.
+        drop(series.doubt(&third));
+        drop(series.doubt(&second));
+        assert_eq!(in_doubt(), [2, 3]);
+        let fourth = series.next();
+        series.doubt(&fourth).answered();
+        series.settle(&fourth);
+        assert_eq!(in_doubt(), [2, 3], "they may arrive yet");
+        drop(series.doubt(&series.next()));
+        assert_eq!(in_doubt(), [5]);
     }
 
     #[test]

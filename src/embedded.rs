@@ -66,8 +66,9 @@ struct Shared {
 /// The side toward the network. Accepting and shutting exclude each other, so that no connection slips through.
 struct Front {
     listener: Option<TcpListener>,
-    /// Bound to the port but not listening while the server is killed: a dial is refused, and the port stays ours.
-    reserved: Option<TcpSocket>,
+    /// Bound to the port and never listening, so that the port stays ours while the server is killed. Linux alone lets
+    /// two sockets have one port so; elsewhere there is a moment in which somebody else could take it.
+    _reserved: Option<TcpSocket>,
     connections: JoinSet<()>,
 }
 
@@ -99,8 +100,12 @@ impl Server {
     }
 
     fn start(protocol: Protocol) -> io::Result<Self> {
-        let socket = bound((Ipv4Addr::LOCALHOST, 0).into())?;
-        let addr = socket.local_addr()?;
+        let first = bound((Ipv4Addr::LOCALHOST, 0).into())?;
+        let addr = first.local_addr()?;
+        let (reserved, socket) = match bound(addr) {
+            Ok(second) => (Some(first), second),
+            Err(_) => (None, first),
+        };
         let listener = socket.listen(BACKLOG)?;
         let shared = Arc::new(Shared {
             protocol,
@@ -108,7 +113,7 @@ impl Server {
             fault: watch::Sender::new(Fault::Healthy),
             front: Mutex::new(Front {
                 listener: Some(listener),
-                reserved: None,
+                _reserved: reserved,
                 connections: JoinSet::new(),
             }),
             state: Mutex::default(),
@@ -133,7 +138,7 @@ impl Server {
         let mut state = self.shared.state();
         if fault == Fault::Killed {
             self.shared.fault.send_replace(fault);
-            front.shut(self.shared.addr);
+            front.shut();
             // What is killed forgets: neither kind of cache writes to disk here.
             state.store = Store::default();
         } else {
@@ -190,24 +195,20 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.shared.front().shut(self.shared.addr);
+        self.shared.front().shut();
     }
 }
 
 impl Front {
     /// Closes the listener, with what waits to be accepted, and every connection.
-    fn shut(&mut self, addr: SocketAddr) {
-        if self.listener.take().is_some() {
-            // Failing here is no harm: it only leaves the port to others until it is bound again.
-            self.reserved = bound(addr).ok();
-        }
+    fn shut(&mut self) {
+        self.listener = None;
         self.connections = JoinSet::new();
     }
 
     fn open(&mut self, addr: SocketAddr) -> io::Result<()> {
         if self.listener.is_none() {
-            let socket = self.reserved.take().map_or_else(|| bound(addr), Ok)?;
-            self.listener = Some(socket.listen(BACKLOG)?);
+            self.listener = Some(bound(addr)?.listen(BACKLOG)?);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! [`Connection`]: asks and reads answers, within bounds; and [`Link`], which keeps one and dials when it must.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -26,8 +26,6 @@ pub(crate) struct Connection {
     received: Vec<u8>,
     /// How many more bytes the answer may have.
     allowance: usize,
-    /// The connection that this one replaces, held until this one was answered.
-    predecessor: Option<Box<dyn Stream>>,
 }
 
 /// Why an answer was not had.
@@ -56,14 +54,7 @@ impl AnswerError {
 
 impl Connection {
     fn new(stream: Box<dyn Stream>) -> Self {
-        Self {
-            stream,
-            opened: Instant::now(),
-            kept: false,
-            received: Vec::new(),
-            allowance: 0,
-            predecessor: None,
-        }
+        Self { stream, opened: Instant::now(), kept: false, received: Vec::new(), allowance: 0 }
     }
 
     /// Sends a command. That the other side has closed the connection is left to be met by the read of the answer: a
@@ -157,18 +148,26 @@ pub(crate) struct Link {
     dialer: Arc<Dialer>,
     reconnect_every: Duration,
     kept: Mutex<Option<Connection>>,
+    /// The connection that has served its time, held until another one was answered in its place.
+    expired: Mutex<Option<Connection>>,
 }
 
 impl Link {
     pub(crate) fn new(target: Target, reconnect_every: Duration, dialer: &Arc<Dialer>) -> Self {
-        Self { target, dialer: dialer.clone(), reconnect_every, kept: Mutex::default() }
+        Self {
+            target,
+            dialer: dialer.clone(),
+            reconnect_every,
+            kept: Mutex::default(),
+            expired: Mutex::default(),
+        }
     }
 
     /// The connection to begin a check with: the kept one, or else the one that `dial` makes.
     ///
     /// A connection that has served its time is held until the new one was answered: otherwise, on a server at its
-    /// connection limit, the sidecar would slip into the place that it had just left. That the new one is made proves
-    /// nothing yet, the server's system makes it before the server takes it.
+    /// connection limit, the sidecar would slip into the place that it had just left, be up, and at the next dial down again.
+    /// That the new one is made proves nothing yet: the server's system makes it before the server takes it.
     pub(crate) async fn begin<D: Dialling>(&self, dial: impl FnOnce() -> D) -> Result<Connection, Fault> {
         // To dial is rare and needs much more room than the rest, so it is not a part of every check's future.
         let dial = || Box::pin(dial());
@@ -180,9 +179,8 @@ impl Link {
             kept.kept = true;
             return Ok(kept);
         }
-        let mut made = dial().await?;
-        made.predecessor = Some(kept.stream);
-        Ok(made)
+        *lock(&self.expired) = Some(kept);
+        dial().await
     }
 
     /// The connection to go on with, after a check has begun: the kept one as it is, since when it was closed meanwhile that
@@ -196,7 +194,7 @@ impl Link {
 
     /// The kept connection as it is.
     pub(crate) fn take(&self) -> Option<Connection> {
-        self.slot().take()
+        lock(&self.kept).take()
     }
 
     /// Makes a new connection, which is not ready for commands yet.
@@ -210,14 +208,14 @@ impl Link {
             return Err(AnswerError::Malformed("more was answered than was asked for"));
         }
         connection.received = Vec::new();
-        connection.predecessor = None;
-        *self.slot() = Some(connection);
+        *lock(&self.expired) = None;
+        *lock(&self.kept) = Some(connection);
         Ok(())
     }
+}
 
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Connection>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(slot: &Mutex<Option<Connection>>) -> MutexGuard<'_, Option<Connection>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A dial that is under way: what comes of it is a connection that is ready for commands.

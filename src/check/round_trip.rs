@@ -59,7 +59,19 @@ impl Node {
     }
 
     /// Two operations: a write, whose answer is awaited, and then a read. Neither is tried again.
+    ///
+    /// A check that gives up at its deadline leaves a write on its way, and a server that hung takes it up when it goes on,
+    /// perhaps between a later check's write and its read. So where the read finds a write that was never answered, the
+    /// check starts over with a new canary. Each arrives but once: what is found a second time was there all along.
     async fn check(&self, progress: &NodeProgress) {
+        let mut late = None;
+        while let Some(found) = self.look(late, progress).await {
+            late = Some(found);
+        }
+    }
+
+    /// One write and one read, and the verdict; or, in its place, a canary that has arrived late, other than `late`.
+    async fn look(&self, late: Option<u64>, progress: &NodeProgress) -> Option<u64> {
         let canary = match self.write(progress).await {
             Ok(canary) => canary,
             Err(fault) => {
@@ -69,10 +81,15 @@ impl Node {
                     // An expired canary would make room for one, and a full memcached look up once for every time to live.
                     self.cache.renew(self.series.keys(), self.series.ttl()).await;
                 }
-                return;
+                return None;
             }
         };
         match self.read(&canary, progress).await {
+            Ok(Verdict::Stale { sequence, .. })
+                if late != Some(sequence) && self.series.is_in_doubt(sequence) =>
+            {
+                return Some(sequence);
+            }
             Err(fault) => progress.conclude(Err(fault)),
             Ok(Verdict::Intact) => {
                 self.series.settle(&canary);
@@ -84,14 +101,19 @@ impl Node {
             }
             Ok(other) => progress.conclude(Err(fault(&other))),
         }
+        None
     }
 
     /// Writes a canary. Where a kept connection turns out to have been closed, the check starts over, once.
     async fn write(&self, progress: &NodeProgress) -> Result<Canary, Fault> {
         for _ in 0..2 {
             let canary = self.series.next();
+            let doubt = self.series.doubt(&canary);
             match self.cache.set(&canary, progress).await {
-                Ok(()) => return Ok(canary),
+                Ok(()) => {
+                    doubt.answered();
+                    return Ok(canary);
+                }
                 Err(SetError::Fault(fault)) => return Err(fault),
                 Err(SetError::KeptConnectionClosed) => {}
             }
@@ -122,7 +144,7 @@ impl Node {
 fn fault(verdict: &Verdict) -> Fault {
     let (cause, said) = match verdict {
         Verdict::Intact | Verdict::Masked => (Cause::Masked, "nothing was found".to_owned()),
-        Verdict::Stale { age } => {
+        Verdict::Stale { age, .. } => {
             (Cause::Stale, format!("the canary of {} ms before was found", age.as_millis()))
         }
         Verdict::Foreign { instance } => {
