@@ -10,27 +10,39 @@
 
 // The operator's name for a configured cache.
 pub mod alias;
-// A cache that can be written and read, and the backends that are one.
-pub mod cache;
-// The idea of the product, as types: the canary, and the sentinel that no cache can hold.
-pub mod canary;
-// Aliases resolved: which are checked, and which are skipped and why.
-pub mod catalog;
-// What a check is, and the kinds of check.
-pub mod check;
-// Which checks run when: selection, sharing, deadline.
-pub mod checker;
-// The commands.
-pub mod cli;
+
 // What was written, turned into a valid configuration or into an error that points at the place.
 pub mod config;
-// Caches of our own, for the demo and for tests that need a server to lie.
-pub mod embedded;
-// The router, the representations, and the server under them.
-pub mod http;
+
+// The idea of the product, as types: the canary, and the sentinel that no cache can hold.
+pub mod canary;
+
 // What a check came to: cause, fault, outcome, status, report. Pure, no I/O.
 pub mod outcome;
+
 // Which phase a running check is in, and how long each took.
 pub mod progress;
+
+// Aliases resolved: which are checked, and which are skipped and why.
+pub mod catalog;
+
+// A cache that can be written and read, and the backends that are one.
+pub mod cache;
+
+// What a check is, and the kinds of check.
+pub mod check;
+
+// Which checks run when: selection, sharing, deadline.
+pub mod checker;
+
+// The router, the representations, and the server under them.
+pub mod http;
+
+// Caches of our own, for the demo and for tests that need a server to lie.
+pub mod embedded;
+
 // Logs.
 pub mod telemetry;
+
+// The commands.
+pub mod cli;
