@@ -1,5 +1,5 @@
-//! The floor: the smallest server that does the same SET, GET and HTTP, one request after the other, in blocking code
-//! without a library: `floor LISTEN REDIS`. It understands no answer but the one it hopes for.
+//! The floor: the smallest server that does the same SET, GET and HTTP, one request after the other, in
+//! blocking code without a library: `floor LISTEN REDIS`. It understands no answer but the one it hopes for.
 
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "a part of a benchmark")]
 

@@ -1,8 +1,8 @@
 //! What the sidecar costs, beside what the smallest thing of the kind costs, measured in the same run:
 //! `cargo bench --bench footprint`.
 //!
-//! The floor is `floor.rs`, the smallest server that does the same work. Everything runs pinned to one core, since on more
-//! of them the time to wake an idle core drowns what is measured.
+//! The floor is `floor.rs`, the smallest server that does the same work. Everything runs pinned to one core,
+//! since on more of them the time to wake an idle core drowns what is measured.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark, for a terminal")]
 
@@ -77,7 +77,8 @@ fn row(what: &str, sidecar: f64, floor: f64, bound: f64) -> bool {
     sidecar < bound
 }
 
-/// Five caches, from the environment alone: the Redis three times over, the memcached pair, and a forwarding one.
+/// Five caches, from the environment alone: the Redis three times over, the memcached pair, and a forwarding
+/// one.
 fn environment(redis: &Redis, memcached: &[Memcached; 2]) -> Vec<(String, String)> {
     let url = format!("redis://{}", redis.addr());
     let pair = format!("memcached://{},{}", memcached[0].addr(), memcached[1].addr());
@@ -134,8 +135,8 @@ impl Drop for Ended {
     }
 }
 
-/// The medians in microseconds of a check, and of the same SET and GET written and read by hand on a blocking socket, in
-/// turn.
+/// The medians in microseconds of a check, and of the same SET and GET written and read by hand on a blocking
+/// socket, in turn.
 fn round_trips(redis: &Redis, cache: &[(String, String)]) -> (f64, f64) {
     let mut environment: std::collections::BTreeMap<_, _> = cache.iter().cloned().collect();
     environment.insert("CACHE_CANARY_MAX_AGE".to_owned(), "0s".to_owned());

@@ -21,8 +21,8 @@ const LOOKS: usize = 10;
 fn main() {
     let checks = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1_000_000);
     let (redis, pair) = (Redis::start(&[]), [(); 2].map(|()| Memcached::start(&[])));
-    // Every request is a check of its own, or shares one that began after it arrived; and each connection is replaced
-    // many times over.
+    // Every request is a check of its own, or shares one that began after it arrived; and each connection is
+    // replaced many times over.
     let sidecar = Sidecar::start_with(
         "max_age = \"0s\"\nreconnect_every = \"50ms\"",
         format!(

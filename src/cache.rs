@@ -1,7 +1,7 @@
 //! [`Cache`]: one node that can be written and read; and the backends that are one.
 //!
-//! All of them stand on one dialer and one connection of our own; the crates are codecs only. That gives each the
-//! same deadlines, phases, causes and limits, with no hidden retry and no task in the background.
+//! All of them stand on one dialer and one connection of our own; the crates are codecs only. That gives each
+//! the same deadlines, phases, causes and limits, with no hidden retry and no task in the background.
 
 mod connection;
 mod dial;
@@ -41,8 +41,8 @@ pub trait Cache: Send + Sync {
 /// Why a canary was not written.
 #[derive(Debug)]
 pub enum SetError {
-    /// A connection kept from an earlier check turned out to have been closed before any byte of an answer came. That
-    /// says nothing about the cache: the check starts over, with a new canary on a new connection.
+    /// A connection kept from an earlier check turned out to have been closed before any byte of an answer
+    /// came. That says nothing about the cache: the check starts over, with a new canary on a new connection.
     KeptConnectionClosed,
     /// The cache did not take it.
     Fault(Fault),
@@ -57,8 +57,8 @@ impl From<Fault> for SetError {
 /// The cache that one node is, with the node's name: its address.
 pub(crate) type Named = (Arc<str>, Box<dyn Cache>);
 
-/// Opens the nodes of a backend, in the configured order, each with its name. Nothing is dialled yet. A backend
-/// that is not checked has none.
+/// Opens the nodes of a backend, in the configured order, each with its name. Nothing is dialled yet. A
+/// backend that is not checked has none.
 pub(crate) fn open(
     backend: &Backend,
     config: &Config,

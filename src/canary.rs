@@ -12,8 +12,8 @@ use crate::alias::Alias;
 
 /// The default that is handed to a read.
 ///
-/// It is a type of its own, so nothing that a cache holds can equal it, and only a check can make one: to give it
-/// back, a cache, or whatever masks one, must have been handed it for this very read.
+/// It is a type of its own, so nothing that a cache holds can equal it, and only a check can make one: to
+/// give it back, a cache, or whatever masks one, must have been handed it for this very read.
 #[derive(Debug)]
 pub struct Sentinel(());
 
@@ -37,8 +37,8 @@ pub enum Read {
 pub struct Key(Box<str>);
 
 impl Key {
-    /// What memcached takes: "the key must not include control characters or whitespace" and "currently the length
-    /// limit of a key is set at 250 characters" (memcached's protocol.txt, Keys).
+    /// What memcached takes: "the key must not include control characters or whitespace" and "currently the
+    /// length limit of a key is set at 250 characters" (memcached's protocol.txt, Keys).
     const MAX_LEN: usize = 250;
 
     /// The key as text.
@@ -47,8 +47,8 @@ impl Key {
         &self.0
     }
 
-    /// `djblets-canary:web-1:main:cache:6379:9f86d081884c7d65:a`. The names are for the person who finds it; it is the series
-    /// that tells keys apart, so the names are cut where they would make it too long.
+    /// `djblets-canary:web-1:main:cache:6379:9f86d081884c7d65:a`. The names are for the person who finds it;
+    /// it is the series that tells keys apart, so the names are cut where they would make it too long.
     fn new(prefix: &str, instance: &str, alias: &Alias, node: &str, series: u64, slot: Slot) -> Self {
         let tail = format!(":{series:016x}:{}", slot.name());
         let mut key: String = format!("{prefix}canary:{instance}:{alias}:{node}")
@@ -108,7 +108,8 @@ pub enum Verdict {
     Intact,
     /// The default came back: the read was faked, or the write was lost.
     Masked,
-    /// It is an earlier canary of the same series: the write was dropped, or an earlier one has only now arrived.
+    /// It is an earlier canary of the same series: the write was dropped, or an earlier one has only now
+    /// arrived.
     Stale {
         /// Its place in the series.
         sequence: u64,
@@ -163,8 +164,8 @@ impl Canary {
         match std::str::from_utf8(bytes).ok().and_then(Mark::parse) {
             None => Verdict::Corrupt { len: bytes.len() },
             Some(mark) if mark.series != self.mark.series => Verdict::Foreign { instance: mark.instance },
-            // Two checks of a node overlap when a cache is slow; they share its keys, and a newer value is as good a
-            // proof that writes and reads are real.
+            // Two checks of a node overlap when a cache is slow; they share its keys, and a newer value is as
+            // good a proof that writes and reads are real.
             Some(mark) if mark.sequence > self.mark.sequence => Verdict::Intact,
             Some(Mark { sequence, made_at, .. }) => {
                 let age = Duration::from_millis(self.mark.made_at.saturating_sub(made_at));
@@ -211,9 +212,9 @@ impl Mark {
 
 /// The canaries of one node, one after the other.
 ///
-/// They live under two keys in turn, so that a new one is written while the one before it is still there, and neither is
-/// ever removed: both expire. The keys hold a random number drawn at start, so that no two sidecars, and no two runs
-/// of one, ever share a key.
+/// They live under two keys in turn, so that a new one is written while the one before it is still there, and
+/// neither is ever removed: both expire. The keys hold a random number drawn at start, so that no two
+/// sidecars, and no two runs of one, ever share a key.
 #[derive(Debug)]
 pub struct Series {
     instance: String,
@@ -292,8 +293,8 @@ impl Series {
         state.settled = state.settled.max(canary.mark.sequence);
     }
 
-    /// Takes the write of `canary` for one that is in doubt, unless what is returned is told that it was answered. A
-    /// check that is dropped at its deadline leaves it so.
+    /// Takes the write of `canary` for one that is in doubt, unless what is returned is told that it was
+    /// answered. A check that is dropped at its deadline leaves it so.
     #[must_use]
     pub fn doubt(&self, canary: &Canary) -> Doubt<'_> {
         Doubt { series: self, sequence: canary.mark.sequence, answered: false }

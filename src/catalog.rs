@@ -1,4 +1,5 @@
-//! The configured aliases, resolved: which are checked, which are skipped and why, and what a request selects.
+//! The configured aliases, resolved: which are checked, which are skipped and why, and what a request
+//! selects.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,7 @@
 //! Which checks run when: selection, sharing, deadline.
 //!
-//! A check is a [`tower::Service`]; what is wrapped around it stands in [`Checker::layered`] and reads as a list.
+//! A check is a [`tower::Service`]; what is wrapped around it stands in [`Checker::layered`] and reads as a
+//! list.
 
 mod deadline;
 mod share;
@@ -36,8 +37,8 @@ pub struct Checker {
 /// The check of one alias with everything around it: from the arrival of a request to an outcome.
 type AliasCheck = BoxCloneSyncService<Instant, Arc<Outcome>, Infallible>;
 
-/// How long a canary may live: long enough that the one before is still there at the next look of any usual probe, so that a
-/// dropped write can be told from a masked one.
+/// How long a canary may live: long enough that the one before is still there at the next look of any usual
+/// probe, so that a dropped write can be told from a masked one.
 const CANARY_TTL: Duration = Duration::from_mins(2);
 
 impl Checker {
@@ -84,9 +85,11 @@ impl Checker {
         &self.catalog
     }
 
-    /// Checks what is selected, all together, each under its deadline, for a request that arrived at `arrived`.
+    /// Checks what is selected, all together, each under its deadline, for a request that arrived at
+    /// `arrived`.
     ///
-    /// The outcomes are in the configured order. None comes from a check that began more than `max_age` before `arrived`.
+    /// The outcomes are in the configured order. None comes from a check that began more than `max_age`
+    /// before `arrived`.
     pub async fn check(&self, selection: &Selection, arrived: Instant) -> Report {
         let checks = selection.checks.iter().map(|&check| {
             let check = self.checks[check].clone();

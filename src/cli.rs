@@ -23,8 +23,8 @@ mod healthcheck;
 /// The server.
 mod serve;
 
-/// How many threads may resolve names at a time. Without a limit, a thousand hosts that a name server does not answer
-/// for make hundreds of threads.
+/// How many threads may resolve names at a time. Without a limit, a thousand hosts that a name server does
+/// not answer for make hundreds of threads.
 const MAX_RESOLVING: usize = 16;
 
 const CONFIG_HELP: &str = "The configuration file, in TOML; without one, the one that CACHE_CANARY_CONFIG names, or the environment alone";
@@ -99,7 +99,8 @@ impl Failure {
 }
 
 impl Cli {
-    /// What `arguments`, the program's name first, say; or the exit code after help, version or an error was printed.
+    /// What `arguments`, the program's name first, say; or the exit code after help, version or an error was
+    /// printed.
     pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
         let arguments: Vec<_> = arguments.into_iter().collect();
         Self::try_parse_from(&arguments).map_err(|error| {

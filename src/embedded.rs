@@ -1,9 +1,9 @@
-//! Caches of our own on real loopback sockets, for the demo and for tests that need a server to lie in ways that a
-//! real one cannot be made to.
+//! Caches of our own on real loopback sockets, for the demo and for tests that need a server to lie in ways
+//! that a real one cannot be made to.
 //!
-//! `bytes -> session -> view -> answer -> bytes`: a session speaks one of the two protocols, a view is the store
-//! as the [`Fault`] lets a command see it, and what is sent of an answer is again the fault's to say. Between the
-//! two a session knows nothing of faults.
+//! `bytes -> session -> view -> answer -> bytes`: a session speaks one of the two protocols, a view is the
+//! store as the [`Fault`] lets a command see it, and what is sent of an answer is again the fault's to say.
+//! Between the two a session knows nothing of faults.
 
 mod connection;
 mod fault;
@@ -29,8 +29,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use store::Store;
 
-/// The most connections that one server serves at once; more wait to be accepted. A hung server keeps all that it
-/// was given, and the process that it lives in has other uses for its file descriptors.
+/// The most connections that one server serves at once; more wait to be accepted. A hung server keeps all
+/// that it was given, and the process that it lives in has other uses for its file descriptors.
 const MAX_CONNECTIONS: usize = 256;
 
 /// How many connections the system completes before they are accepted.
@@ -63,11 +63,13 @@ struct Shared {
     accepted: AtomicU64,
 }
 
-/// The side toward the network. Accepting and shutting exclude each other, so that no connection slips through.
+/// The side toward the network. Accepting and shutting exclude each other, so that no connection slips
+/// through.
 struct Front {
     listener: Option<TcpListener>,
-    /// Bound to the port and never listening, so that the port stays ours while the server is killed. Linux alone lets
-    /// two sockets have one port so; elsewhere there is a moment in which somebody else could take it.
+    /// Bound to the port and never listening, so that the port stays ours while the server is killed. Linux
+    /// alone lets two sockets have one port so; elsewhere there is a moment in which somebody else could take
+    /// it.
     _reserved: Option<TcpSocket>,
     connections: JoinSet<()>,
 }
@@ -81,8 +83,8 @@ struct State {
 }
 
 impl Server {
-    /// Starts a server that speaks RESP, as far as a cache's clients need it: PING, AUTH, HELLO, SELECT, SET, GET,
-    /// DEL, EXISTS, PTTL, INFO, ROLE and QUIT.
+    /// Starts a server that speaks RESP, as far as a cache's clients need it: PING, AUTH, HELLO, SELECT, SET,
+    /// GET, DEL, EXISTS, PTTL, INFO, ROLE and QUIT.
     ///
     /// Fails where no loopback port can be bound.
     #[expect(clippy::unused_async, reason = "it needs a runtime, and to await it says so")]
@@ -90,8 +92,8 @@ impl Server {
         Self::start(Protocol::Redis)
     }
 
-    /// Starts a server that speaks memcached's text protocol, classic and meta: get, gets, set, add, replace, cas,
-    /// delete, touch, version and quit; mn, mg, ms and md.
+    /// Starts a server that speaks memcached's text protocol, classic and meta: get, gets, set, add, replace,
+    /// cas, delete, touch, version and quit; mn, mg, ms and md.
     ///
     /// Fails where no loopback port can be bound.
     #[expect(clippy::unused_async, reason = "it needs a runtime, and to await it says so")]
@@ -129,8 +131,8 @@ impl Server {
         self.shared.addr
     }
 
-    /// Switches to `fault`. It is in force when this returns: for new connections and, on those that are open, for
-    /// the very next command.
+    /// Switches to `fault`. It is in force when this returns: for new connections and, on those that are
+    /// open, for the very next command.
     ///
     /// Fails only where a killed server cannot get its port back.
     pub fn set_fault(&self, fault: Fault) -> io::Result<()> {
@@ -255,7 +257,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Accepts one connection and starts to serve it. Without a listener it waits, and its caller for a new fault.
+    /// Accepts one connection and starts to serve it. Without a listener it waits, and its caller for a new
+    /// fault.
     fn poll_accept(
         self: &Arc<Self>,
         cx: &mut Context<'_>,

@@ -50,7 +50,8 @@ pub enum Phase {
     Connect,
     /// TLS is agreed on.
     Tls,
-    /// The connection is made ready: credentials are given, the database is chosen, and the dialect found out.
+    /// The connection is made ready: credentials are given, the database is chosen, and the dialect found
+    /// out.
     Auth,
     /// The canary is written and the answer awaited.
     Write,
@@ -251,7 +252,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The outcome of a check that ended without one, which only a bug of this program's, or its end, can bring about.
+    /// The outcome of a check that ended without one, which only a bug of this program's, or its end, can
+    /// bring about.
     #[must_use]
     pub fn lost(alias: Alias, began: Instant) -> Self {
         let fault =

@@ -20,8 +20,8 @@ const LEVELS: [(&str, LevelFilter); 4] = [
 #[error("{LEVEL_VARIABLE} is `{0}`, and must be error, warn, info or debug")]
 pub struct UnknownLevel(String);
 
-/// Logs from now on, at the level that the environment names, or `info`. Coloured on a terminal, unless `NO_COLOR` is
-/// set.
+/// Logs from now on, at the level that the environment names, or `info`. Coloured on a terminal, unless
+/// `NO_COLOR` is set.
 pub fn init() -> Result<(), UnknownLevel> {
     let level = match std::env::var_os(LEVEL_VARIABLE) {
         None => LevelFilter::INFO,

@@ -1,9 +1,9 @@
-//! The images that `Dockerfile` describes, beside a real Redis: Docker itself says unhealthy when that dies, and healthy
-//! when it is back.
+//! The images that `Dockerfile` describes, beside a real Redis: Docker itself says unhealthy when that dies,
+//! and healthy when it is back.
 //!
-//! The build stage needs a registry to take its base image from. It is replaced by one that holds what it would have made,
-//! built here; the final stages are built as they are written. Where there is no Docker engine, the tests are skipped, and
-//! say so.
+//! The build stage needs a registry to take its base image from. It is replaced by one that holds what it
+//! would have made, built here; the final stages are built as they are written. Where there is no Docker
+//! engine, the tests are skipped, and say so.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,8 +39,8 @@ fn the_image_with_the_binary_alone_is_unhealthy_while_redis_is_dead() {
     unhealthy_while_redis_is_dead("minimal", "refused");
 }
 
-/// Runs the image of this stage beside a Redis that is killed and started again; `said` is a part of what the health
-/// check says while it is dead.
+/// Runs the image of this stage beside a Redis that is killed and started again; `said` is a part of what the
+/// health check says while it is dead.
 fn unhealthy_while_redis_is_dead(stage: &str, said: &str) {
     if let Err(reason) = docker_answers() {
         // Not by `println`, which a test that passes keeps to itself.
@@ -113,7 +113,8 @@ impl Image {
         build(&self.build, context.path());
     }
 
-    /// Runs the image on the host's own network, checking the Redis; with the health check of the image, but more often.
+    /// Runs the image on the host's own network, checking the Redis; with the health check of the image, but
+    /// more often.
     fn run(&self, redis: &Redis) -> Container {
         let port = Port::reserve();
         let listen = format!("CACHE_CANARY_LISTEN={}", port.addr());
@@ -153,7 +154,8 @@ fn final_stage<'a>(dockerfile: &'a str, stage: &str) -> &'a str {
     &stage[..stage.find("\nFROM ").map_or(stage.len(), |end| end + 1)]
 }
 
-/// Builds an image of this name. Nothing is shared with other builds, which could be removed at the same time.
+/// Builds an image of this name. Nothing is shared with other builds, which could be removed at the same
+/// time.
 fn build(name: &str, context: &Path) {
     let context = context.to_str().expect("a path in UTF-8");
     succeeds(Command::new("docker").args(["build", "--no-cache", "--tag", name, context]));

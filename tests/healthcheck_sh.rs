@@ -142,7 +142,8 @@ fn serve(answer: Answer) -> SocketAddr {
     addr
 }
 
-/// Answers one request. A client that goes away ends an answer without end by an error, which is as it should be.
+/// Answers one request. A client that goes away ends an answer without end by an error, which is as it should
+/// be.
 fn respond(mut stream: TcpStream, answer: Answer) -> std::io::Result<()> {
     let head: Vec<_> = BufReader::new(stream.try_clone()?)
         .lines()

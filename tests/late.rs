@@ -1,5 +1,6 @@
-//! A cache that hung and goes on: it takes up the writes that earlier checks gave up waiting for, when it suits it. A
-//! scripted cache makes each of them arrive at the worst moment, between a later check's write and its read.
+//! A cache that hung and goes on: it takes up the writes that earlier checks gave up waiting for, when it
+//! suits it. A scripted cache makes each of them arrive at the worst moment, between a later check's write
+//! and its read.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 

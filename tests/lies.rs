@@ -1,5 +1,5 @@
-//! Servers that lie in ways that real ones cannot be made to: for each lie healthy before, the right cause at the first
-//! check after it begins, within the deadline, and up again at the first check after it ends.
+//! Servers that lie in ways that real ones cannot be made to: for each lie healthy before, the right cause at
+//! the first check after it begins, within the deadline, and up again at the first check after it ends.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 

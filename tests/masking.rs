@@ -1,5 +1,5 @@
-//! A circuit breaker around a real cache: writes are dropped, and reads are answered with the default. Every client
-//! behind it finds its cache healthy and empty; the check must say so at the first request.
+//! A circuit breaker around a real cache: writes are dropped, and reads are answered with the default. Every
+//! client behind it finds its cache healthy and empty; the check must say so at the first request.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
@@ -69,7 +69,8 @@ async fn a_breaker_is_seen_through(backend: config::Backend) {
     let breaker = Breaker::default();
     let checker = Checker::layered(&one_cache(backend), &breaker).unwrap();
     for (state, cause) in [(DROPS_WRITES_AND_FAKES_READS, Cause::Masked), (DROPS_WRITES, Cause::Stale)] {
-        // Each time from another key: a fixed one, or one not looked at twice, would tell them apart by chance.
+        // Each time from another key: a fixed one, or one not looked at twice, would tell them apart by
+        // chance.
         for healthy_before in 1..4 {
             for _ in 0..healthy_before {
                 assert_eq!(look(&checker).await, (Status::Up, None));

@@ -1,4 +1,5 @@
-//! What the README says and the code knows must be the same. `UPDATE=1 cargo test --test readme` writes it anew.
+//! What the README says and the code knows must be the same. `UPDATE=1 cargo test --test readme` writes it
+//! anew.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 

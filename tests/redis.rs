@@ -1,5 +1,5 @@
-//! A real Redis in every state that a health check must see: healthy before, the right cause at the first request after
-//! the fault begins, within the deadline, and up again at the first request after it ends.
+//! A real Redis in every state that a health check must see: healthy before, the right cause at the first
+//! request after the fault begins, within the deadline, and up again at the first request after it ends.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 

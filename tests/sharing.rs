@@ -53,8 +53,8 @@ fn a_storm_of_callers_keeps_one_connection_and_is_answered_in_full() {
             scope.spawn(|| (0..20).for_each(|_| sidecar.expect_up()));
         }
     });
-    // The harness asks over connections of its own, one for each look. A check that a busy machine holds up for an
-    // eighth of the deadline is overlapped by another, on another connection.
+    // The harness asks over connections of its own, one for each look. A check that a busy machine holds up
+    // for an eighth of the deadline is overlapped by another, on another connection.
     let dialled = connected() - before - 1;
     assert!(dialled <= 8, "{dialled} connections");
     let written = written(&redis);

@@ -1,4 +1,5 @@
-//! Each state that `support` can put a server into is that state, by the server's own words, and ends when it should.
+//! Each state that `support` can put a server into is that state, by the server's own words, and ends when it
+//! should.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests panic as tests do")]
 
@@ -262,7 +263,8 @@ fn a_relay_lets_something_happen_between_a_write_and_its_read() {
 #[test]
 fn a_full_memcached_refuses_items_of_every_size() {
     let memcached = Memcached::start(&["-m", "8", "-M"]);
-    // A new key each time: a refused write drops the item that it would have replaced, which makes room for the next.
+    // A new key each time: a refused write drops the item that it would have replaced, which makes room for
+    // the next.
     let set_all = |prefix: &str, expected: &str| {
         for size in [1, 30, 60, 120, 250, 500, 1_000, 5_000] {
             let answer =
@@ -290,7 +292,8 @@ fn a_memcached_at_its_connection_limit_turns_clients_away() {
     assert!(memcached.command("version").starts_with("VERSION "));
 }
 
-/// The answer to PING over TLS, or why there is none, by a client that trusts `authority`, for the name `localhost`.
+/// The answer to PING over TLS, or why there is none, by a client that trusts `authority`, for the name
+/// `localhost`.
 fn ping_over_tls(redis: &Redis, authority: &Authority) -> io::Result<Answer> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();

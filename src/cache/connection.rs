@@ -1,4 +1,5 @@
-//! [`Connection`]: asks and reads answers, within bounds; and [`Link`], which keeps one and dials when it must.
+//! [`Connection`]: asks and reads answers, within bounds; and [`Link`], which keeps one and dials when it
+//! must.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,8 +58,9 @@ impl Connection {
         Self { stream, opened: Instant::now(), kept: false, received: Vec::new(), allowance: 0 }
     }
 
-    /// Sends a command. That the other side has closed the connection is left to be met by the read of the answer: a
-    /// server that turns a client away says why before it closes, and its words are still there to be read.
+    /// Sends a command. That the other side has closed the connection is left to be met by the read of the
+    /// answer: a server that turns a client away says why before it closes, and its words are still there to
+    /// be read.
     pub(crate) async fn send(&mut self, command: &[u8]) -> Result<(), AnswerError> {
         self.allowance = ANSWER_LIMIT;
         let sent = async {
@@ -165,11 +167,13 @@ impl Link {
 
     /// The connection to begin a check with: the kept one, or else the one that `dial` makes.
     ///
-    /// A connection that has served its time is held until the new one was answered: otherwise, on a server at its
-    /// connection limit, the sidecar would slip into the place that it had just left, be up, and at the next dial down again.
-    /// That the new one is made proves nothing yet: the server's system makes it before the server takes it.
+    /// A connection that has served its time is held until the new one was answered: otherwise, on a server
+    /// at its connection limit, the sidecar would slip into the place that it had just left, be up, and at
+    /// the next dial down again. That the new one is made proves nothing yet: the server's system makes it
+    /// before the server takes it.
     pub(crate) async fn begin<D: Dialling>(&self, dial: impl FnOnce() -> D) -> Result<Connection, Fault> {
-        // To dial is rare and needs much more room than the rest, so it is not a part of every check's future.
+        // To dial is rare and needs much more room than the rest, so it is not a part of every check's
+        // future.
         let dial = || Box::pin(dial());
         let Some(mut kept) = self.take() else { return dial().await };
         if !kept.is_quiet() {
@@ -183,8 +187,9 @@ impl Link {
         dial().await
     }
 
-    /// The connection to go on with, after a check has begun: the kept one as it is, since when it was closed meanwhile that
-    /// is a fault of this check; or else, when an overlapping check has taken it, the one that `dial` makes.
+    /// The connection to go on with, after a check has begun: the kept one as it is, since when it was closed
+    /// meanwhile that is a fault of this check; or else, when an overlapping check has taken it, the one that
+    /// `dial` makes.
     pub(crate) async fn resume<D: Dialling>(&self, dial: impl FnOnce() -> D) -> Result<Connection, Fault> {
         match self.take() {
             Some(kept) => Ok(kept),
@@ -223,8 +228,8 @@ pub(crate) trait Dialling: Future<Output = Result<Connection, Fault>> + Send {}
 
 impl<F: Future<Output = Result<Connection, Fault>> + Send> Dialling for F {}
 
-/// The error of a write: on a kept connection that was closed before any byte of the answer came, the check may
-/// start over once.
+/// The error of a write: on a kept connection that was closed before any byte of the answer came, the check
+/// may start over once.
 pub(crate) fn set_error(connection: &Connection, error: &AnswerError, progress: &NodeProgress) -> SetError {
     match error {
         AnswerError::Closed(_) if connection.kept => SetError::KeptConnectionClosed,

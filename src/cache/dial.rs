@@ -136,8 +136,9 @@ impl Dialer {
         }
     }
 
-    /// Looks a name up, or joins the look-up of that name that is under way: with a resolver that hangs, each check
-    /// would otherwise leave another one behind, and the first checks after its recovery would wait for all of them.
+    /// Looks a name up, or joins the look-up of that name that is under way: with a resolver that hangs, each
+    /// check would otherwise leave another one behind, and the first checks after its recovery would wait for
+    /// all of them.
     fn look_up(self: &Arc<Self>, host: &str, port: u16) -> AwaitedLookup {
         let key = (host.to_owned(), port);
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +159,8 @@ impl Dialer {
         receiver
     }
 
-    /// The TLS configuration for these settings, made once: reading the system's certificates takes milliseconds.
+    /// The TLS configuration for these settings, made once: reading the system's certificates takes
+    /// milliseconds.
     fn client_config(&self, tls: &Tls) -> Result<Arc<ClientConfig>, SetupError> {
         let mut made = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = made.get(tls) {
@@ -186,7 +188,8 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
-                // A removal is sent without waiting for an answer, and must not hold back the write that follows it.
+                // A removal is sent without waiting for an answer, and must not hold back the write that
+                // follows it.
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }
@@ -221,7 +224,8 @@ fn system_roots() -> RootCertStore {
 pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
     use io::ErrorKind as Kind;
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
-        // With TLS 1.3 a server refuses a client's certificate after the handshake, in what should be its first answer.
+        // With TLS 1.3 a server refuses a client's certificate after the handshake, in what should be its
+        // first answer.
         return progress.fault(Cause::Tls, &tls_words(error));
     }
     let cause = match error.kind() {

@@ -1,5 +1,5 @@
-//! memcached: the `memcache` crate's codec of the meta protocol on a connection of our own, and classic text for
-//! servers and proxies that know no meta commands.
+//! memcached: the `memcache` crate's codec of the meta protocol on a connection of our own, and classic text
+//! for servers and proxies that know no meta commands.
 
 mod classic;
 mod meta;
@@ -89,10 +89,10 @@ impl Memcached {
         Ok(connection)
     }
 
-    /// Stores a canary. Where its key may hold an earlier one it is replaced, in classic text: a server that has no memory
-    /// for a new item drops the old one on `set` and on every mode of `ms`, but not on `replace`
-    /// (`process_update_command` and `process_mset_command` in memcached's `proto_text.c`), and a dropped one would
-    /// make room for the next check.
+    /// Stores a canary. Where its key may hold an earlier one it is replaced, in classic text: a server that
+    /// has no memory for a new item drops the old one on `set` and on every mode of `ms`, but not on
+    /// `replace` (`process_update_command` and `process_mset_command` in memcached's `proto_text.c`), and a
+    /// dropped one would make room for the next check.
     async fn store(&self, connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
         if canary.replaces() && classic::replace(connection, canary).await? {
             return Ok(());
@@ -163,7 +163,8 @@ impl Cache for Memcached {
     }
 }
 
-/// Reads an error line, in either dialect ("Error strings", memcached's protocol.txt). What is none is malformed.
+/// Reads an error line, in either dialect ("Error strings", memcached's protocol.txt). What is none is
+/// malformed.
 fn refusal(line: &[u8]) -> Refusal {
     let text = String::from_utf8_lossy(line).into_owned();
     let cause = match text.split(' ').next() {

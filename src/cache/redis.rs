@@ -100,10 +100,10 @@ async fn ask(connection: &mut Connection, command: &redis::Cmd) -> Result<Value,
     answer(connection).await
 }
 
-/// Reads one answer of those that the commands above can have: a line, or a string whose length the line tells
-/// (RESP 2 and 3, "RESP protocol description": simple string, simple error, integer, bulk string, null). It is
-/// cut out here, where its length is bounded, and the crate decodes it: left to itself its parser would make room for
-/// as many elements as an answer announces.
+/// Reads one answer of those that the commands above can have: a line, or a string whose length the line
+/// tells (RESP 2 and 3, "RESP protocol description": simple string, simple error, integer, bulk string,
+/// null). It is cut out here, where its length is bounded, and the crate decodes it: left to itself its
+/// parser would make room for as many elements as an answer announces.
 async fn answer(connection: &mut Connection) -> Result<Value, AnswerError> {
     let mut frame = connection.line().await?;
     let length = match frame.first() {
@@ -135,8 +135,8 @@ fn expect_okay(answer: Result<Value, AnswerError>, progress: &NodeProgress) -> R
     }
 }
 
-/// The fault that an error of the server's is. The codes are the first words of Redis' error messages (redis.conf
-/// and `server.c`, `createSharedObjects`).
+/// The fault that an error of the server's is. The codes are the first words of Redis' error messages
+/// (redis.conf and `server.c`, `createSharedObjects`).
 fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
     let words = error.details().unwrap_or_default();
     let cause = match error.code() {

@@ -1,4 +1,5 @@
-//! The round trip: a canary is written to each node and read back. Everything else in the project stands around this.
+//! The round trip: a canary is written to each node and read back. Everything else in the project stands
+//! around this.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -60,9 +61,10 @@ impl Node {
 
     /// Two operations: a write, whose answer is awaited, and then a read. Neither is tried again.
     ///
-    /// A check that gives up at its deadline leaves a write on its way, and a server that hung takes it up when it goes on,
-    /// perhaps between a later check's write and its read. So where the read finds a write that was never answered, the
-    /// check starts over with a new canary. Each arrives but once: what is found a second time was there all along.
+    /// A check that gives up at its deadline leaves a write on its way, and a server that hung takes it up
+    /// when it goes on, perhaps between a later check's write and its read. So where the read finds a write
+    /// that was never answered, the check starts over with a new canary. Each arrives but once: what is found
+    /// a second time was there all along.
     async fn check(&self, progress: &NodeProgress) {
         let mut late = None;
         while let Some(found) = self.look(late, progress).await {
@@ -70,7 +72,8 @@ impl Node {
         }
     }
 
-    /// One write and one read, and the verdict; or, in its place, a canary that has arrived late, other than `late`.
+    /// One write and one read, and the verdict; or, in its place, a canary that has arrived late, other than
+    /// `late`.
     async fn look(&self, late: Option<u64>, progress: &NodeProgress) -> Option<u64> {
         let canary = match self.write(progress).await {
             Ok(canary) => canary,
@@ -78,7 +81,8 @@ impl Node {
                 let full = fault.cause == Cause::OutOfMemory;
                 progress.conclude(Err(fault));
                 if full {
-                    // An expired canary would make room for one, and a full memcached look up once for every time to live.
+                    // An expired canary would make room for one, and a full memcached look up once for every
+                    // time to live.
                     self.cache.renew(self.series.keys(), self.series.ttl()).await;
                 }
                 return None;
@@ -126,9 +130,9 @@ impl Node {
         Ok(canary.judge(&read))
     }
 
-    /// Tells `stale` from `masked`, after a canary was lost. The one before it may still stand under the other key: when a
-    /// canary written over that one is acknowledged and the earlier one is read, writes are dropped while reads are
-    /// real. The node is down either way; this only says more.
+    /// Tells `stale` from `masked`, after a canary was lost. The one before it may still stand under the
+    /// other key: when a canary written over that one is acknowledged and the earlier one is read, writes are
+    /// dropped while reads are real. The node is down either way; this only says more.
     async fn look_closer(&self, progress: &NodeProgress) {
         let Some(canary) = self.series.next_over_resident() else { return };
         if self.cache.set(&canary, progress).await.is_err() {

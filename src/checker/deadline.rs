@@ -13,8 +13,8 @@ use crate::alias::Alias;
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 
-/// Gives each check of an alias one deadline for everything: resolving, connecting, TLS, authenticating, the write and
-/// the read, of all its nodes together.
+/// Gives each check of an alias one deadline for everything: resolving, connecting, TLS, authenticating, the
+/// write and the read, of all its nodes together.
 #[derive(Clone)]
 pub(super) struct DeadlineLayer {
     alias: Alias,

@@ -1,14 +1,15 @@
-//! Sharing, as a layer: callers that arrive together share a check, and none gets a verdict that is too old for it.
+//! Sharing, as a layer: callers that arrive together share a check, and none gets a verdict that is too old
+//! for it.
 //!
 //! Three rules:
 //!
-//! 1. A check is shared by the callers that arrive before it has begun, or within `max_age` of its beginning. Nobody
-//!    else gets its verdict.
-//! 2. While a check runs that a caller may not share, the next one waits until that has ended. The caches see one check
-//!    after the other, on one kept connection, however many callers there are.
-//! 3. It does not wait for longer than an eighth of the deadline. So at most eight checks of an alias overlap when a
-//!    cache hangs, and a caller behind a check that hangs still gets its answer within its own deadline, which counts
-//!    from its arrival.
+//! 1. A check is shared by the callers that arrive before it has begun, or within `max_age` of its beginning.
+//!    Nobody else gets its verdict.
+//! 2. While a check runs that a caller may not share, the next one waits until that has ended. The caches see
+//!    one check after the other, on one kept connection, however many callers there are.
+//! 3. It does not wait for longer than an eighth of the deadline. So at most eight checks of an alias overlap
+//!    when a cache hangs, and a caller behind a check that hangs still gets its answer within its own
+//!    deadline, which counts from its arrival.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,7 +73,8 @@ impl<S> Share<S>
 where
     S: Service<Instant, Response = Outcome, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
-    /// The check that a caller who arrived at `arrived` may have the verdict of; a new one where there is none.
+    /// The check that a caller who arrived at `arrived` may have the verdict of; a new one where there is
+    /// none.
     fn join(&self, arrived: Instant) -> Awaited {
         let mut state = self.state();
         if let Some((began, outcome)) = &state.latest
@@ -168,7 +170,8 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// A check that takes `time`, or as long as it may; counts how often it began and how many run at the same time.
+    /// A check that takes `time`, or as long as it may; counts how often it began and how many run at the
+    /// same time.
     fn check(
         time: Duration,
         max_age: Duration,
@@ -193,7 +196,8 @@ mod tests {
         }))
     }
 
-    /// Calls at each of these times, and gives when each arrived, when its check began, and when it was answered.
+    /// Calls at each of these times, and gives when each arrived, when its check began, and when it was
+    /// answered.
     async fn call_at(
         check: impl Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send>
         + Clone

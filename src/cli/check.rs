@@ -105,7 +105,8 @@ struct Row {
     hint: &'static str,
 }
 
-/// Aligned lines: one for each alias without a fault, for each faulty node of the others, and for what is skipped.
+/// Aligned lines: one for each alias without a fault, for each faulty node of the others, and for what is
+/// skipped.
 fn table(report: &Report, style: Style) -> String {
     let mut rows = rows(report);
     if let Style::Terminal { .. } = style {

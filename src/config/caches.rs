@@ -384,8 +384,8 @@ fn one_of<'a>(table: &'a Table, keys: &[&'static str]) -> Result<Option<(&'stati
     Ok(first)
 }
 
-/// The content of the file that a value names. The path is not repeated: it may be the secret itself, given to
-/// the wrong key.
+/// The content of the file that a value names. The path is not repeated: it may be the secret itself, given
+/// to the wrong key.
 fn secret_file(value: &Value) -> Result<String, Problem> {
     let path = value.place.resolve(value.text()?);
     secret::read_secret(&path).map_err(|error| {

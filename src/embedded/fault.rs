@@ -1,5 +1,6 @@
-//! What a server can be told to do wrong. A fault sits in one of two places, both here: in what a command sees of the
-//! store, and in what is sent of its answer. Only a killed or a hung server does not come so far as to read one.
+//! What a server can be told to do wrong. A fault sits in one of two places, both here: in what a command
+//! sees of the store, and in what is sent of its answer. Only a killed or a hung server does not come so far
+//! as to read one.
 
 use std::time::Duration;
 
@@ -16,14 +17,14 @@ pub enum Fault {
     /// Nothing.
     #[default]
     Healthy,
-    /// As after `kill -9`: a dial is refused, every connection is closed, and what was held is gone. The port is
-    /// kept, so that mending listens there again.
+    /// As after `kill -9`: a dial is refused, every connection is closed, and what was held is gone. The port
+    /// is kept, so that mending listens there again.
     Killed,
-    /// As after SIGSTOP: connections are taken and kept, nothing is read or answered. What was sent meanwhile is
-    /// answered once the server is mended.
+    /// As after SIGSTOP: connections are taken and kept, nothing is read or answered. What was sent meanwhile
+    /// is answered once the server is mended.
     Hung,
-    /// Reads are real, writes refused, as by a Redis replica. memcached has no such state; here it answers with a
-    /// `SERVER_ERROR`, as a proxy might.
+    /// Reads are real, writes refused, as by a Redis replica. memcached has no such state; here it answers
+    /// with a `SERVER_ERROR`, as a proxy might.
     ReadOnly,
     /// Reads are real; a value is refused unless a delete has made room. A Redis keeps what the key held. A
     /// memcached drops it on `set` and `ms`, and so makes room for the next.
@@ -35,7 +36,8 @@ pub enum Fault {
     DroppingWrites,
     /// Every read is answered with this value.
     Foreign(Vec<u8>),
-    /// Every read is answered as though it had asked for another key: one that is held, else one that is made up.
+    /// Every read is answered as though it had asked for another key: one that is held, else one that is made
+    /// up.
     OtherKey,
     /// Every read and write is answered with this line, such as `-MISCONF ...` or `SERVER_ERROR ...`.
     Saying(String),
@@ -51,7 +53,8 @@ pub enum Fault {
     ClosesWithoutAnswer,
     /// The first line of an answer, which never ends.
     EndlessLine,
-    /// Writes are real. The answer to a read announces a value of half a gigabyte, and does not end there either.
+    /// Writes are real. The answer to a read announces a value of half a gigabyte, and does not end there
+    /// either.
     EndlessValue,
     /// The right answer, one byte at a time with a pause after each.
     Trickle(Duration),

@@ -211,8 +211,9 @@ impl Store<'_> {
         let mut item = Item { value: value.into(), ..self.item };
         let effect = match view.set(item.clone(), self.condition) {
             Err(Refusal::OutOfMemory) => {
-                // So that a failed write leaves no old value behind, the old item goes with `set` and every `ms`, and
-                // stays with the others (process_update_command and process_mset_command in proto_text.c).
+                // So that a failed write leaves no old value behind, the old item goes with `set` and every
+                // `ms`, and stays with the others (process_update_command and process_mset_command in
+                // proto_text.c).
                 let is_set = matches!(self.condition, Condition::Always);
                 if is_set || matches!(self.dialect, Dialect::Meta(_)) {
                     view.delete(&item.key, Condition::Always)?;

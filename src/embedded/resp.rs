@@ -1,5 +1,5 @@
-//! RESP, as far as a cache's clients need it: the serialization protocol of the Redis documentation, versions 2
-//! and 3. Answers are those of Redis 7.
+//! RESP, as far as a cache's clients need it: the serialization protocol of the Redis documentation, versions
+//! 2 and 3. Answers are those of Redis 7.
 
 use std::str;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,8 +31,8 @@ pub(super) struct Session {
     resp3: bool,
 }
 
-/// A command's name and arguments, and how many bytes it took; none while it is not whole. The error is said before
-/// the connection is closed.
+/// A command's name and arguments, and how many bytes it took; none while it is not whole. The error is said
+/// before the connection is closed.
 type Parsed<'a> = Result<Option<(Vec<&'a [u8]>, usize)>, String>;
 
 impl Session {
@@ -174,8 +174,8 @@ fn set(key: &[u8], value: &[u8], options: &[&[u8]], view: &mut View<'_>) -> Resu
     Ok(line("+OK"))
 }
 
-/// The moment that is `amount` of `unit` milliseconds from now; none where that is past, or where milliseconds
-/// since 1970 would not hold it, as Redis does.
+/// The moment that is `amount` of `unit` milliseconds from now; none where that is past, or where
+/// milliseconds since 1970 would not hold it, as Redis does.
 fn in_milliseconds(amount: i64, unit: i64) -> Option<Instant> {
     let life = amount.checked_mul(unit).filter(|life| *life > 0)?;
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

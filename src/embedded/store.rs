@@ -169,7 +169,8 @@ impl Store {
         self.held + needed - freed <= MAX_HELD
     }
 
-    /// Lets go of what has expired. Reads do it for the key that they read, so this is for counting and for space.
+    /// Lets go of what has expired. Reads do it for the key that they read, so this is for counting and for
+    /// space.
     fn purge(&mut self) {
         for items in &mut self.databases {
             items.retain(|_, item| !item.is_expired());

@@ -17,8 +17,8 @@ use crate::outcome::{NodeOutcome, Outcome, Report, Status};
 ///  "skipped": {"default": "forwards to main"}, "details": {"cache.main": {"elapsed_ms": 0.412, "...": "..."}}}
 /// ```
 ///
-/// `checks` and `errors` are always there, since Djblets' callers read them; `skipped` and `details` where there is
-/// something to say, `details` only for one who may see them. Every map is in the configured order.
+/// `checks` and `errors` are always there, since Djblets' callers read them; `skipped` and `details` where
+/// there is something to say, `details` only for one who may see them. Every map is in the configured order.
 #[must_use]
 pub fn body(report: &Report, view: View, now: Instant) -> String {
     let outcomes = || report.outcomes.iter().map(|outcome| (outcome.name(), outcome));

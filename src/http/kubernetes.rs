@@ -1,5 +1,5 @@
-//! Kubernetes' text: what its own components answer at `/livez` and `/readyz`, so that its people and tools read it
-//! at sight (<https://kubernetes.io/docs/reference/using-api/health-checks/>).
+//! Kubernetes' text: what its own components answer at `/livez` and `/readyz`, so that its people and tools
+//! read it at sight (<https://kubernetes.io/docs/reference/using-api/health-checks/>).
 
 use std::sync::Arc;
 

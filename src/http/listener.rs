@@ -20,7 +20,8 @@ use crate::config::Listen;
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// How long to wait when the system cannot give another connection, such as when all file descriptors are in use.
+/// How long to wait when the system cannot give another connection, such as when all file descriptors are in
+/// use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often it is said at most that the system cannot.
@@ -59,8 +60,8 @@ impl fmt::Display for BindError {
 impl Listener {
     /// Listens on `address`, for which a runtime must be there.
     ///
-    /// A wildcard of IPv6 takes IPv4 too, and where there is no IPv6 it is IPv4's. The file of a unix socket that a
-    /// server left behind is replaced, if nothing answers on it.
+    /// A wildcard of IPv6 takes IPv4 too, and where there is no IPv6 it is IPv4's. The file of a unix socket
+    /// that a server left behind is replaced, if nothing answers on it.
     pub fn bind(address: &Listen) -> Result<Self, BindError> {
         let bound = match address {
             Listen::Tcp(address) => bind_tcp(*address),
@@ -69,7 +70,8 @@ impl Listener {
         bound.map(Self).map_err(|source| BindError { address: address.clone(), source })
     }
 
-    /// The address that it listens on, with the port that the system chose if it was to; none on a unix socket.
+    /// The address that it listens on, with the port that the system chose if it was to; none on a unix
+    /// socket.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
@@ -171,8 +173,8 @@ impl Listeners {
         Self { all, turn: 0, warned: None }
     }
 
-    /// The next connection. What goes wrong before there is one is logged and waited for; nothing is lost when this
-    /// is dropped before it ends.
+    /// The next connection. What goes wrong before there is one is logged and waited for; nothing is lost
+    /// when this is dropped before it ends.
     pub(super) async fn accept(&mut self) -> Accepted {
         loop {
             match poll_fn(|cx| self.poll_accept(cx)).await {

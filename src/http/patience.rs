@@ -11,9 +11,9 @@ use tokio::time::{self, Instant};
 
 /// How long a connection waits for its client.
 ///
-/// Hyper's own limit on the time for a request's head also counts the time in which a kept connection is idle. With a
-/// limit of seconds, a prober that comes back after as many seconds would meet the closing every so often, and take a
-/// reset for an outage. So the two waits are told apart here, by a request's first byte.
+/// Hyper's own limit on the time for a request's head also counts the time in which a kept connection is
+/// idle. With a limit of seconds, a prober that comes back after as many seconds would meet the closing every
+/// so often, and take a reset for an outage. So the two waits are told apart here, by a request's first byte.
 #[derive(Debug)]
 pub(super) struct Patience {
     for_head: Duration,
@@ -33,8 +33,8 @@ enum Waiting {
 }
 
 impl Patience {
-    /// The patience of a connection that was just made: with a client that takes `for_head` to send a request's head,
-    /// and takes `for_request` to come back with another, or to take an answer.
+    /// The patience of a connection that was just made: with a client that takes `for_head` to send a
+    /// request's head, and takes `for_request` to come back with another, or to take an answer.
     pub(super) fn begin(for_head: Duration, for_request: Duration) -> Self {
         let until = Instant::now() + for_head;
         Self { for_head, for_request, waiting: Mutex::new(Waiting::ForHead { until }) }

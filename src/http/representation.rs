@@ -94,7 +94,8 @@ pub(super) fn answer(status: Status, body: impl Into<Body>) -> Response {
     (code(status), plain(body)).into_response()
 }
 
-/// The code that goes with `status`. Degraded still works, so whoever restarts or removes what is unhealthy must not.
+/// The code that goes with `status`. Degraded still works, so whoever restarts or removes what is unhealthy
+/// must not.
 fn code(status: Status) -> StatusCode {
     match status {
         Status::Skipped | Status::Up | Status::Degraded => StatusCode::OK,

@@ -1,7 +1,7 @@
 //! The accept loop, its limits, and the stop.
 //!
-//! axum's own server has no limit on the time that a request's head may take nor on the number of connections, and one
-//! client that sends half a request keeps it from stopping.
+//! axum's own server has no limit on the time that a request's head may take nor on the number of
+//! connections, and one client that sends half a request keeps it from stopping.
 
 use std::future::Future;
 use std::pin::pin;
@@ -38,7 +38,8 @@ const MAX_HEAD: usize = 16 * 1024;
 pub struct Limits {
     /// The most connections that are open at a time; the next waits in the system's queue until one closes.
     pub connections: usize,
-    /// The time in which a request's head must come in, from its first byte or from a new connection's beginning.
+    /// The time in which a request's head must come in, from its first byte or from a new connection's
+    /// beginning.
     pub head: Duration,
     /// The time in which a connection's client must take an answer, and come back with another request.
     pub idle: Duration,
@@ -69,8 +70,8 @@ pub async fn serve(
     Ok(())
 }
 
-/// Serves `app` until `shutdown` ends. Then it is draining: nothing is accepted, connections without a request close,
-/// and those with one close after their answer, at the latest when `limits.drain` is over.
+/// Serves `app` until `shutdown` ends. Then it is draining: nothing is accepted, connections without a
+/// request close, and those with one close after their answer, at the latest when `limits.drain` is over.
 pub async fn serve_app(
     app: Arc<App>,
     listeners: Vec<Listener>,
@@ -125,7 +126,8 @@ async fn connection(accepted: Accepted, router: Router, life: watch::Receiver<Li
     }
 }
 
-/// Answers the requests of one connection, until its client closes it or takes too long, or the server drains.
+/// Answers the requests of one connection, until its client closes it or takes too long, or the server
+/// drains.
 async fn converse(
     reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,

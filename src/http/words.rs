@@ -3,11 +3,13 @@
 use super::access::View;
 use crate::outcome::{Cause, Fault, NodeOutcome, Outcome};
 
-/// One line on what is wrong with an alias, or `None` if nothing is: for each cause its stable name, a colon, and
+/// One line on what is wrong with an alias, or `None` if nothing is: for each cause its stable name, a colon,
+/// and
 ///
 /// - for one who may see details, the nodes with their phases and words, and the hint:
 ///   `refused: at mc-1:11211 in connect: Connection refused (os error 111). Nothing accepts ...`,
-/// - for anyone else the hint, and of how many nodes it is true: `refused: Nothing accepts ... (1 of 2 nodes)`.
+/// - for anyone else the hint, and of how many nodes it is true: `refused: Nothing accepts ... (1 of 2
+///    nodes)`.
 pub(super) fn error(outcome: &Outcome, view: View) -> Option<String> {
     let mut causes: Vec<Cause> = Vec::new();
     for (_, fault) in outcome.faults() {

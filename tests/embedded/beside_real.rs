@@ -63,8 +63,8 @@ fn shown(command: &[u8]) -> String {
     command[..command.len().min(80)].escape_ascii().to_string()
 }
 
-/// Sends each command and returns its answer: what came before the answer to `mark`, which is sent after each, or
-/// to the end of the connection.
+/// Sends each command and returns its answer: what came before the answer to `mark`, which is sent after
+/// each, or to the end of the connection.
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     commands: &[&[u8]],

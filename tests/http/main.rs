@@ -17,7 +17,8 @@ use cache_canary::config::{Access, Address, Backend, Cache, Config, Redis};
 use cache_canary::http::App;
 use socket2::{Domain, Socket, Type};
 
-/// A configuration with one cache, `main`, at `address`; `default` forwards to it, `staticfiles` is local memory.
+/// A configuration with one cache, `main`, at `address`; `default` forwards to it, `staticfiles` is local
+/// memory.
 fn config(address: SocketAddr) -> Config {
     let redis = Redis {
         address: Address::Tcp { host: address.ip().to_string(), port: address.port() },

@@ -66,8 +66,8 @@ impl Memcached {
         self.process.cont();
     }
 
-    /// The answer to a command of the text protocol, without the last line's end. What is stored goes on a line of its
-    /// own: `set key 0 0 5\r\nvalue`.
+    /// The answer to a command of the text protocol, without the last line's end. What is stored goes on a
+    /// line of its own: `set key 0 0 5\r\nvalue`.
     pub fn command(&self, command: &str) -> String {
         ask(self.addr(), command).unwrap_or_else(|error| panic!("no answer to {command:?}: {error}"))
     }
@@ -80,13 +80,14 @@ impl Memcached {
         value.unwrap_or_else(|| panic!("stats has no {name}")).to_owned()
     }
 
-    /// Fills a server that was started with `-M`, so that it may not evict: an item of any size up to a page is refused
-    /// until [`Self::make_room`].
+    /// Fills a server that was started with `-M`, so that it may not evict: an item of any size up to a page
+    /// is refused until [`Self::make_room`].
     pub fn fill(&self) {
         let stream = connect(self.addr()).expect("a connection");
         let mut stream = BufReader::new(stream);
         let mut size = 512 * 1024;
-        // Each class of sizes owns at least one page, so each is filled, the big ones first, as they take the memory.
+        // Each class of sizes owns at least one page, so each is filled, the big ones first, as they take the
+        // memory.
         while size > 0 {
             fill_class(&mut stream, size).expect("to fill");
             size = size * 9 / 10;
@@ -98,8 +99,8 @@ impl Memcached {
         assert_eq!(self.command("flush_all"), "OK");
     }
 
-    /// Holds as many connections as the server takes: further ones are turned away until the answer is dropped. Start
-    /// the server with a small limit, such as `-c 64`.
+    /// Holds as many connections as the server takes: further ones are turned away until the answer is
+    /// dropped. Start the server with a small limit, such as `-c 64`.
     pub fn reach_connection_limit(&self) -> HeldConnections {
         HeldConnections::up_to_the_limit(self.addr(), |addr| {
             let mut stream = BufReader::new(connect(addr).ok()?);

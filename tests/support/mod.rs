@@ -1,8 +1,9 @@
 //! Real servers on the loopback address, and the means to break them.
 //!
-//! [`Redis`] and [`Memcached`] start a server of their own on a free port and end it when they are dropped. Every
-//! state that a test needs is one method that returns when the server is in it, and mostly a second one that ends it:
-//! after either, the very next request meets the new state. `support_works.rs` shows each by the server's own words.
+//! [`Redis`] and [`Memcached`] start a server of their own on a free port and end it when they are dropped.
+//! Every state that a test needs is one method that returns when the server is in it, and mostly a second one
+//! that ends it: after either, the very next request meets the new state. `support_works.rs` shows each by
+//! the server's own words.
 //!
 //! Everything here blocks, and panics where a server does not do what it should. Linux only.
 

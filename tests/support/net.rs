@@ -11,9 +11,9 @@ use super::eventually;
 
 /// A port that is held for a server of the test's. While no server listens there, connections are refused.
 ///
-/// The socket is bound and does not listen. Linux then gives the port to nobody who asks for any free port, and lets a
-/// server that sets `SO_REUSEADDR`, as Redis and memcached do, have it by its number: a server can be restarted on its
-/// port, and a refusing port stays one, whatever else runs on the machine.
+/// The socket is bound and does not listen. Linux then gives the port to nobody who asks for any free port,
+/// and lets a server that sets `SO_REUSEADDR`, as Redis and memcached do, have it by its number: a server can
+/// be restarted on its port, and a refusing port stays one, whatever else runs on the machine.
 #[derive(Debug)]
 pub struct Port {
     socket: OwnedFd,

@@ -14,7 +14,8 @@ use super::{PATIENCE, eventually};
 /// The harness' own user, so that [`Redis::command`] works whatever a test does to the others.
 const HARNESS: [&str; 6] = ["harness", "on", ">harness", "~*", "&*", "+@all"];
 
-/// A Redis on a port of its own, without persistence, where anybody may do anything until a test says otherwise.
+/// A Redis on a port of its own, without persistence, where anybody may do anything until a test says
+/// otherwise.
 #[derive(Debug)]
 pub struct Redis {
     process: Process,
@@ -34,7 +35,8 @@ impl Redis {
         Self::start_on(port, None, &[&["--port", &number], args].concat())
     }
 
-    /// Starts a server that speaks TLS alone; given `clients`, it wants a certificate that this authority issued.
+    /// Starts a server that speaks TLS alone; given `clients`, it wants a certificate that this authority
+    /// issued.
     pub fn start_tls(server: &Identity, clients: Option<&Authority>) -> Self {
         let port = Port::reserve();
         let number = port.number().to_string();
@@ -165,8 +167,8 @@ impl Redis {
         eventually("a replica has its link", || self.info("master_link_status") == "up");
     }
 
-    /// Makes the server a replica whose primary is gone and which may not serve stale data: reads are refused with
-    /// MASTERDOWN, writes with READONLY.
+    /// Makes the server a replica whose primary is gone and which may not serve stale data: reads are refused
+    /// with MASTERDOWN, writes with READONLY.
     pub fn become_orphan(&self) {
         // Nothing listens on port 1 of the loopback address, and no server of the tests ever gets it.
         self.command(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
@@ -182,7 +184,8 @@ impl Redis {
     pub fn break_snapshots(&self) {
         // A file cannot be renamed over a directory, not even by root.
         fs::create_dir(self.process.dir().join("dump.rdb")).expect("a directory in the snapshot's place");
-        // A failed snapshot matters only to a server that is told to make them; this one never will by itself.
+        // A failed snapshot matters only to a server that is told to make them; this one never will by
+        // itself.
         self.command(&["CONFIG", "SET", "save", "1000000 1000000"]);
         self.command(&["BGSAVE"]);
         eventually("a snapshot fails", || self.info("rdb_last_bgsave_status") == "err");
@@ -195,7 +198,8 @@ impl Redis {
         eventually("a snapshot succeeds", || self.info("rdb_last_bgsave_status") == "ok");
     }
 
-    /// Wants a replica that is not there: writes are refused with NOREPLICAS until [`Self::want_no_replicas`].
+    /// Wants a replica that is not there: writes are refused with NOREPLICAS until
+    /// [`Self::want_no_replicas`].
     pub fn want_a_replica(&self) {
         self.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     }
@@ -263,8 +267,8 @@ impl Redis {
         self.command(&["CONFIG", "SET", "requirepass", password]);
     }
 
-    /// Makes a user by these rules of ACL SETUSER, such as `on >password ~canary:* +get`; an old one of that name is
-    /// forgotten. Clients that are connected as this user stay.
+    /// Makes a user by these rules of ACL SETUSER, such as `on >password ~canary:* +get`; an old one of that
+    /// name is forgotten. Clients that are connected as this user stay.
     pub fn set_user(&self, name: &str, rules: &str) {
         self.command(
             &["ACL", "SETUSER", name, "reset"].into_iter().chain(rules.split(' ')).collect::<Vec<_>>(),
@@ -276,7 +280,8 @@ impl Redis {
         self.command(&["CLIENT", "KILL", "TYPE", "normal"]);
     }
 
-    /// Holds as many connections as the server takes: further ones are turned away until the answer is dropped.
+    /// Holds as many connections as the server takes: further ones are turned away until the answer is
+    /// dropped.
     pub fn reach_connection_limit(&self) -> HeldConnections {
         self.command(&["CONFIG", "SET", "maxclients", "8"]);
         HeldConnections::up_to_the_limit(self.addr(), |addr| {

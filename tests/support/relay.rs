@@ -14,8 +14,9 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Listens on a free port and relays to `server`. `before` sees each piece that a client sends, which from a client
-    /// that waits for answers is one command, before the server does; where it says false the connection is closed.
+    /// Listens on a free port and relays to `server`. `before` sees each piece that a client sends, which
+    /// from a client that waits for answers is one command, before the server does; where it says false the
+    /// connection is closed.
     pub fn start(server: SocketAddr, before: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
 
-/// What a server answered: the text, or its error. An integer is its digits, a null is `(nil)`, an array is a line for
-/// each of its elements.
+/// What a server answered: the text, or its error. An integer is its digits, a null is `(nil)`, an array is a
+/// line for each of its elements.
 pub type Answer = Result<String, String>;
 
 /// One connection, on which commands are asked one after the other.

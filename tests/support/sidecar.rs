@@ -45,7 +45,8 @@ impl Sidecar {
     pub fn start_with(settings: &str, caches: impl Display) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("cache-canary.toml");
-        // A test's requests follow each other faster than any prober's: none may have the verdict of the one before.
+        // A test's requests follow each other faster than any prober's: none may have the verdict of the one
+        // before.
         let max_age = if settings.contains("max_age") { "" } else { "max_age = \"0s\"" };
         std::fs::write(&file, format!("listen = \"127.0.0.1:0\"\n{max_age}\n{settings}\n{caches}\n"))
             .expect("to write");
@@ -120,8 +121,8 @@ impl Sidecar {
         assert_eq!((health.code, &health.body["status"]), (200, &"UP".into()), "{:#}", health.body);
     }
 
-    /// Asks once, and wants the first alias in trouble to be down with this cause, within the deadline. The answer's words
-    /// for it are returned: cause, node, phase, and what was said.
+    /// Asks once, and wants the first alias in trouble to be down with this cause, within the deadline. The
+    /// answer's words for it are returned: cause, node, phase, and what was said.
     pub fn expect_down(&self, cause: &str) -> String {
         let health = self.health();
         assert_eq!((health.code, &health.body["status"]), (503, &"DOWN".into()), "{:#}", health.body);
