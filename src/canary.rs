@@ -3,12 +3,14 @@
 //! A [`Canary`] is a key with a value made for one check of one node. It is written, and read back with a
 //! [`Sentinel`] for a default. What the read came to is a [`Read`], and [`Canary::judge`] says what it means.
 
+mod series;
+
 use std::fmt;
-use std::ops::RangeInclusive;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::alias::Alias;
+
+pub use series::{Doubt, Series};
 
 /// The default that is handed to a read.
 ///
@@ -210,156 +212,6 @@ impl Mark {
     }
 }
 
-/// The canaries of one node, one after the other.
-///
-/// They live under two keys in turn, so that a new one is written while the one before it is still there, and
-/// neither is ever removed: both expire. The keys hold a random number drawn at start, so that no two
-/// sidecars, and no two runs of one, ever share a key.
-#[derive(Debug)]
-pub struct Series {
-    instance: String,
-    id: u64,
-    keys: [Key; 2],
-    ttl: Duration,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    sequence: u64,
-    /// Under which keys a canary was written, or may have been.
-    written: [bool; 2],
-    /// Where the last canary that was read back stands.
-    resident: Option<Slot>,
-    /// The last canary that was read back; the first is number 1.
-    settled: u64,
-    /// The latest run of canaries whose writes were not answered. Any of them may arrive yet.
-    in_doubt: RangeInclusive<u64>,
-}
-
-impl Series {
-    /// The series of `node`, whose keys begin with `prefix` and whose canaries live for `ttl`.
-    #[must_use]
-    pub fn new(prefix: &str, instance: &str, alias: &Alias, node: &str, ttl: Duration) -> Self {
-        let id = fastrand::u64(..);
-        let key = |slot| Key::new(prefix, instance, alias, node, id, slot);
-        Self {
-            instance: instance.to_owned(),
-            id,
-            keys: [key(Slot::A), key(Slot::B)],
-            ttl,
-            state: Mutex::new(State {
-                sequence: 0,
-                written: [false; 2],
-                resident: None,
-                settled: 0,
-                in_doubt: RangeInclusive::new(1, 0),
-            }),
-        }
-    }
-
-    /// The next canary, under the key at which none is resident.
-    #[must_use]
-    pub fn next(&self) -> Canary {
-        let mut state = self.state();
-        let slot = state.resident.map_or(Slot::A, Slot::other);
-        self.make(&mut state, slot)
-    }
-
-    /// The next canary, under the key of the one that is resident, if there is one.
-    #[must_use]
-    pub fn next_over_resident(&self) -> Option<Canary> {
-        let mut state = self.state();
-        let slot = state.resident?;
-        Some(self.make(&mut state, slot))
-    }
-
-    /// Both keys.
-    #[must_use]
-    pub fn keys(&self) -> &[Key; 2] {
-        &self.keys
-    }
-
-    /// How long a canary lives.
-    #[must_use]
-    pub fn ttl(&self) -> Duration {
-        self.ttl
-    }
-
-    /// Takes note that `canary` was read back: the next one is written under the other key.
-    pub fn settle(&self, canary: &Canary) {
-        let mut state = self.state();
-        state.resident = Some(canary.slot);
-        state.settled = state.settled.max(canary.mark.sequence);
-    }
-
-    /// Takes the write of `canary` for one that is in doubt, unless what is returned is told that it was
-    /// answered. A check that is dropped at its deadline leaves it so.
-    #[must_use]
-    pub fn doubt(&self, canary: &Canary) -> Doubt<'_> {
-        Doubt { series: self, sequence: canary.mark.sequence, answered: false }
-    }
-
-    /// Whether the write of this canary was not answered, so that it may have arrived at any time since.
-    #[must_use]
-    pub fn is_in_doubt(&self, sequence: u64) -> bool {
-        self.state().in_doubt.contains(&sequence)
-    }
-
-    fn make(&self, state: &mut State, slot: Slot) -> Canary {
-        state.sequence += 1;
-        let made_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let mark = Mark {
-            instance: self.instance.clone(),
-            series: self.id,
-            sequence: state.sequence,
-            made_at: u64::try_from(made_at).unwrap_or(u64::MAX),
-        };
-        let value = mark.write();
-        let replaces = std::mem::replace(&mut state.written[slot as usize], true);
-        Canary { key: self.key(slot).clone(), slot, replaces, mark, value, ttl: self.ttl }
-    }
-
-    fn key(&self, slot: Slot) -> &Key {
-        &self.keys[slot as usize]
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A write that is in doubt until it is answered.
-#[derive(Debug)]
-pub struct Doubt<'a> {
-    series: &'a Series,
-    sequence: u64,
-    answered: bool,
-}
-
-impl Doubt<'_> {
-    /// The cache has answered that it is stored.
-    pub fn answered(mut self) {
-        self.answered = true;
-    }
-}
-
-impl Drop for Doubt<'_> {
-    fn drop(&mut self) {
-        if self.answered {
-            return;
-        }
-        let mut state = self.series.state();
-        let (first, last) = (*state.in_doubt.start(), *state.in_doubt.end());
-        // A canary that was read back since closes the run before.
-        state.in_doubt = if last > state.settled {
-            first.min(self.sequence)..=last.max(self.sequence)
-        } else {
-            self.sequence..=self.sequence
-        };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -415,74 +267,11 @@ mod tests {
     }
 
     #[test]
-    fn writes_that_were_not_answered_are_in_doubt_until_there_is_a_later_run_of_them() {
-        let series = series("web-1");
-        let in_doubt = || (1..=9).filter(|&sequence| series.is_in_doubt(sequence)).collect::<Vec<_>>();
-        let first = series.next();
-        series.doubt(&first).answered();
-        assert_eq!(in_doubt(), [0; 0]);
-        series.settle(&first);
-        let [second, third] = [series.next(), series.next()];
-        // Overlapping checks give up in any order.
-        drop(series.doubt(&third));
-        drop(series.doubt(&second));
-        assert_eq!(in_doubt(), [2, 3]);
-        let fourth = series.next();
-        series.doubt(&fourth).answered();
-        series.settle(&fourth);
-        assert_eq!(in_doubt(), [2, 3], "they may arrive yet");
-        drop(series.doubt(&series.next()));
-        assert_eq!(in_doubt(), [5]);
-    }
-
-    #[test]
     fn another_instances_canary_is_foreign_and_so_is_one_of_another_run() {
         let canary = series("web-1").next();
         for instance in ["web-2", "web-1"] {
             let other = series(instance).next();
             assert_eq!(canary.judge(&read(other.value())), Verdict::Foreign { instance: instance.into() });
         }
-    }
-
-    #[test]
-    fn a_new_canary_stands_beside_the_one_that_was_read_back() {
-        let series = series("web-1");
-        let first = series.next();
-        assert_eq!(series.next().key(), first.key(), "nothing was read back yet");
-        series.settle(&first);
-        let second = series.next();
-        assert_ne!(second.key(), first.key());
-        series.settle(&second);
-        assert_eq!(series.next().key(), first.key());
-        assert_eq!(series.next_over_resident().unwrap().key(), second.key());
-    }
-
-    #[test]
-    fn a_canary_knows_whether_its_key_was_written_before() {
-        let series = series("web-1");
-        let first = series.next();
-        assert!(!first.replaces());
-        assert!(series.next().replaces(), "whether the first arrived or not");
-        series.settle(&first);
-        assert!(!series.next().replaces(), "under the other key");
-    }
-
-    #[test]
-    fn keys_fit_memcached_whatever_the_names_are() {
-        let alias = Alias::try_from("a".repeat(64).as_str()).unwrap();
-        let node = "unix:/a path/\r\nflush_all\u{e9}".repeat(20);
-        let long = Series::new(&"p".repeat(64), &"i".repeat(128), &alias, &node, Duration::from_mins(1));
-        let short = series("web-1");
-        for key in [long.key(Slot::A), long.key(Slot::B), short.key(Slot::A)] {
-            assert!(key.as_str().len() <= 250, "{key}");
-            assert!(key.as_str().bytes().all(|byte| byte.is_ascii_graphic()), "{key}");
-        }
-        assert_ne!(long.key(Slot::A), long.key(Slot::B));
-        assert!(short.key(Slot::A).as_str().starts_with("djblets-canary:web-1:main:cache:6379:"));
-    }
-
-    #[test]
-    fn no_two_runs_share_a_key() {
-        assert_ne!(series("web-1").next().key(), series("web-1").next().key());
     }
 }
