@@ -28,6 +28,8 @@ enum Writes {
     Hung,
     /// Acknowledged and dropped.
     Dropped,
+    /// One is acknowledged and dropped, the next ones hang.
+    OneDropped,
 }
 
 #[derive(Clone)]
@@ -37,16 +39,23 @@ struct State {
     writes: Writes,
     held: HashMap<String, String>,
     on_their_way: VecDeque<(String, String)>,
+    /// How many reads come before the first of them arrives.
+    delay: usize,
 }
 
 impl Script {
     fn new() -> Self {
         let (held, on_their_way) = (HashMap::new(), VecDeque::new());
-        Self(Arc::new(Mutex::new(State { writes: Writes::Stored, held, on_their_way })))
+        Self(Arc::new(Mutex::new(State { writes: Writes::Stored, held, on_their_way, delay: 0 })))
     }
 
     fn begin(&self, writes: Writes) {
         self.0.lock().unwrap().writes = writes;
+    }
+
+    /// Lets this many reads come before anything arrives.
+    fn delay(&self, reads: usize) {
+        self.0.lock().unwrap().delay = reads;
     }
 
     /// How many writes have not arrived yet.
@@ -77,12 +86,14 @@ impl Cache for Script {
         let item = (canary.key().to_string(), canary.value().to_owned());
         let writes = {
             let mut state = self.0.lock().unwrap();
-            match state.writes {
+            let writes = state.writes;
+            match writes {
                 Writes::Stored => drop(state.held.insert(item.0, item.1)),
                 Writes::Hung => state.on_their_way.push_back(item),
                 Writes::Dropped => {}
+                Writes::OneDropped => state.writes = Writes::Hung,
             }
-            state.writes
+            writes
         };
         if writes == Writes::Hung {
             std::future::pending::<()>().await;
@@ -93,7 +104,9 @@ impl Cache for Script {
     async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
         progress.enter(Phase::Read);
         let mut state = self.0.lock().unwrap();
-        if let Some((key, value)) = state.on_their_way.pop_front() {
+        if state.delay > 0 {
+            state.delay -= 1;
+        } else if let Some((key, value)) = state.on_their_way.pop_front() {
             state.held.insert(key, value);
         }
         let found = state.held.get(key.as_str());
@@ -163,4 +176,21 @@ async fn a_dropped_write_is_never_written_again_where_none_is_in_doubt() {
     }
     script.begin(Writes::Dropped);
     assert_eq!(look(&checker).await, STALE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closer_look_that_hung_does_not_take_a_later_check_down() {
+    let script = Script::new();
+    let checker = checker(&script);
+    assert_eq!(look(&checker).await, UP);
+    // The canary is lost, and the closer look at the one before it hangs.
+    script.begin(Writes::OneDropped);
+    assert_eq!(look(&checker).await, (Status::Down, Some(Cause::Masked)));
+    assert_eq!(script.on_their_way(), 1);
+    script.begin(Writes::Stored);
+    // It arrives when its key has its turn again.
+    script.delay(1);
+    assert_eq!(look(&checker).await, UP);
+    assert_eq!(look(&checker).await, UP);
+    assert_eq!(script.on_their_way(), 0);
 }

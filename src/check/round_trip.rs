@@ -112,17 +112,21 @@ impl Node {
     async fn write(&self, progress: &NodeProgress) -> Result<Canary, Fault> {
         for _ in 0..2 {
             let canary = self.series.next();
-            let doubt = self.series.doubt(&canary);
-            match self.cache.set(&canary, progress).await {
-                Ok(()) => {
-                    doubt.answered();
-                    return Ok(canary);
-                }
+            match self.set(&canary, progress).await {
+                Ok(()) => return Ok(canary),
                 Err(SetError::Fault(fault)) => return Err(fault),
                 Err(SetError::KeptConnectionClosed) => {}
             }
         }
         Err(progress.fault(Cause::Unreachable, "the server closes every connection without an answer"))
+    }
+
+    /// Has a canary stored. Until that is answered its write is in doubt.
+    async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
+        let doubt = self.series.doubt(canary);
+        self.cache.set(canary, progress).await?;
+        doubt.answered();
+        Ok(())
     }
 
     async fn read(&self, canary: &Canary, progress: &NodeProgress) -> Result<Verdict, Fault> {
@@ -135,7 +139,7 @@ impl Node {
     /// dropped while reads are real. The node is down either way; this only says more.
     async fn look_closer(&self, progress: &NodeProgress) {
         let Some(canary) = self.series.next_over_resident() else { return };
-        if self.cache.set(&canary, progress).await.is_err() {
+        if self.set(&canary, progress).await.is_err() {
             return;
         }
         if let Ok(stale @ Verdict::Stale { .. }) = self.read(&canary, progress).await {
