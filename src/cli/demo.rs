@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use clap::Args;
 use ipnet::{Ipv4Net, Ipv6Net};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -77,15 +76,17 @@ pub(super) async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> Result
     let health = bind(args.listen, DEFAULT_LISTEN, &mut notes, |address| {
         Listener::bind(&Listen::Tcp(address)).map_err(DemoError::from)
     })?;
-    let control = bind(args.control, DEFAULT_CONTROL, &mut notes, bind_control)?;
+    let control = bind(args.control, DEFAULT_CONTROL, &mut notes, |address| {
+        Listener::bind(&Listen::Tcp(address))
+            .map_err(|error| DemoError::Control { address, source: error.into_source() })
+    })?;
     let main = Server::redis().await.map_err(DemoError::Cache)?;
     let sessions = [
         Server::memcached().await.map_err(DemoError::Cache)?,
         Server::memcached().await.map_err(DemoError::Cache)?,
     ];
     let config = config(main.addr(), sessions.each_ref().map(Server::addr))?;
-    let control_url = format!("http://{}", control.local_addr()?);
-    let switchboard = Arc::new(Switchboard::new(main, sessions, health.url(), control_url));
+    let switchboard = Arc::new(Switchboard::new(main, sessions, health.url(), control.url()));
     say(out, &switchboard.introduction(&notes))?;
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -99,7 +100,7 @@ pub(super) async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> Result
     loop {
         let is_asked_to_stop = tokio::select! {
             served = &mut serving => return Ok(served?),
-            never = &mut controlling => match never {},
+            () = &mut controlling => return Ok(()),
             Some(line) = lines.recv() => {
                 say(out, &line)?;
                 false
@@ -136,15 +137,6 @@ fn bind<T>(
             bind(FREE_PORT)
         }),
     }
-}
-
-fn bind_control(address: SocketAddr) -> Result<TcpListener, DemoError> {
-    std::net::TcpListener::bind(address)
-        .and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            TcpListener::from_std(listener)
-        })
-        .map_err(|source| DemoError::Control { address, source })
 }
 
 fn config(main: SocketAddr, sessions: [SocketAddr; 2]) -> Result<Config, InvalidAlias> {

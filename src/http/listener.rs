@@ -57,6 +57,13 @@ impl fmt::Display for BindError {
     }
 }
 
+impl BindError {
+    /// What the system says.
+    pub(crate) fn into_source(self) -> io::Error {
+        self.source
+    }
+}
+
 impl Listener {
     /// Listens on `address`, for which a runtime must be there.
     ///

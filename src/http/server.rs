@@ -81,11 +81,21 @@ pub async fn serve_app(
     for listener in &listeners {
         info!("listening on {}", listener.url());
     }
-    let router = router(app.clone());
+    serve_router(router(app.clone()), &app.life, listeners, limits, shutdown).await;
+}
+
+/// The same for any router, whose `life` it leads.
+pub(crate) async fn serve_router(
+    router: Router,
+    life: &watch::Sender<Life>,
+    listeners: Vec<Listener>,
+    limits: Limits,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let mut listeners = Listeners::new(listeners);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
-    app.enter(Life::Ready);
+    life.send_replace(Life::Ready);
     info!("ready");
     loop {
         let is_room = connections.len() < limits.connections;
@@ -94,12 +104,12 @@ pub async fn serve_app(
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
             accepted = listeners.accept(), if is_room => {
-                connections.spawn(connection(accepted, router.clone(), app.life.subscribe(), limits));
+                connections.spawn(connection(accepted, router.clone(), life.subscribe(), limits));
             }
         }
     }
     drop(listeners);
-    app.enter(Life::Draining);
+    life.send_replace(Life::Draining);
     info!("stopping; open requests have {:?} to finish", limits.drain);
     let all_closed = async { while connections.join_next().await.is_some() {} };
     if time::timeout(limits.drain, all_closed).await.is_err() {

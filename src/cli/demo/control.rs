@@ -1,27 +1,19 @@
 //! The switches over HTTP: `GET /` lists them, `POST /{name}/{switch}` throws one.
 
-use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{Request, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::JoinSet;
-use tower::Service as _;
+use tokio::sync::watch;
 
 use super::switchboard::{NotThrown, Switchboard};
-
-/// How long a connection may last: a switch is one short request.
-const LIFE: Duration = Duration::from_secs(10);
+use crate::http::Life;
+use crate::http::server::{Limits, Listener, serve_router};
 
 #[derive(Debug, Clone)]
 struct Control {
@@ -30,38 +22,20 @@ struct Control {
     thrown: UnboundedSender<String>,
 }
 
-/// Serves the switches, and tells `thrown` of each that is thrown.
+/// Serves the switches for as long as it is polled, and tells `thrown` of each that is thrown.
 pub(super) async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     switchboard: Arc<Switchboard>,
     thrown: UnboundedSender<String>,
-) -> Infallible {
+) {
     let router = Router::new()
         .route("/", get(list))
         .route("/{name}/{switch}", post(throw))
         .fallback(unknown)
         .method_not_allowed_fallback(not_posted)
         .with_state(Control { switchboard, thrown });
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                    router.clone().call(request.map(Body::new))
-                });
-                let connection =
-                    http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
-                connections.spawn(tokio::time::timeout(LIFE, connection));
-            }
-            // Such as too many open files, which would be said again at once.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
+    let life = watch::Sender::new(Life::Starting);
+    serve_router(router, &life, vec![listener], Limits::default(), pending()).await;
 }
 
 async fn list(State(control): State<Control>) -> String {
