@@ -18,8 +18,8 @@ use crate::config::{Backend, Config};
 use crate::outcome::Fault;
 use crate::progress::NodeProgress;
 
-pub use connection::ANSWER_LIMIT;
-pub use dial::{Dialer, SetupError};
+pub(crate) use dial::Dialer;
+pub use dial::SetupError;
 
 /// One node of a cache: something that can be written and read.
 ///

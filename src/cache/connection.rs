@@ -15,7 +15,7 @@ use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
 /// The most bytes that are read of an answer to one command.
-pub const ANSWER_LIMIT: usize = 64 * 1024;
+pub(crate) const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// A connection to a node. It holds no buffer while nothing is awaited.
 pub(crate) struct Connection {
@@ -79,9 +79,7 @@ impl Connection {
         loop {
             if let Some(end) = self.received[searched..].windows(2).position(|pair| pair == b"\r\n") {
                 let end = searched + end;
-                let mut line: Vec<u8> = self.received.drain(..end + 2).collect();
-                line.truncate(end);
-                return Ok(line);
+                return Ok(self.take_ended(end));
             }
             searched = self.received.len().saturating_sub(1);
             self.receive().await?;
@@ -102,8 +100,12 @@ impl Connection {
         if &self.received[len..len + 2] != b"\r\n" {
             return Err(AnswerError::Malformed("the answer's data is longer than it says"));
         }
-        let data = self.received.drain(..len + 2).take(len).collect();
-        Ok(data)
+        Ok(self.take_ended(len))
+    }
+
+    /// Takes the first `len` bytes that were received, and drops the line end behind them.
+    fn take_ended(&mut self, len: usize) -> Vec<u8> {
+        self.received.drain(..len + 2).take(len).collect()
     }
 
     /// Waits for more bytes.

@@ -60,7 +60,7 @@ pub(crate) struct Target {
 
 /// Makes connections. One dialer serves all caches.
 #[derive(Debug, Default)]
-pub struct Dialer {
+pub(crate) struct Dialer {
     lookups: Mutex<HashMap<(String, u16), AwaitedLookup>>,
     tls: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
 }
@@ -188,8 +188,8 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
-                // A removal is sent without waiting for an answer, and must not hold back the write that
-                // follows it.
+                // The end of a TLS handshake and the first command are two small segments in a row, and the second
+                // must not wait until the first was acknowledged.
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }

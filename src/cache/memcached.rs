@@ -29,9 +29,9 @@ pub(crate) struct Memcached {
 enum Dialect {
     /// Not found out yet, or to be found out anew.
     Unknown,
-    /// `mg`, `ms`, `md`: memcached since 1.6.
+    /// `mg` and `ms`: memcached since 1.6.
     Meta,
-    /// `get`, `set`, `delete`: all of them, and proxies.
+    /// `get`, `set`, `replace`: all of them, and proxies.
     Classic,
 }
 

@@ -45,11 +45,11 @@ impl Redis {
             progress.enter(Phase::Auth);
             let mut auth = cmd("AUTH");
             auth.arg(&self.username).arg(password.expose_secret());
-            expect_okay(ask(&mut connection, &auth).await, progress)?;
+            tell(&mut connection, &auth, progress).await?;
         }
         if self.database != 0 {
             progress.enter(Phase::Auth);
-            expect_okay(ask(&mut connection, cmd("SELECT").arg(self.database)).await, progress)?;
+            tell(&mut connection, cmd("SELECT").arg(self.database), progress).await?;
         }
         Ok(connection)
     }
@@ -65,7 +65,7 @@ impl Cache for Redis {
         set.arg("PX").arg(canary.ttl().as_millis().to_string());
         match ask(&mut connection, &set).await {
             Ok(Value::Nil) => return Err(progress.fault(Cause::NotStored, "nil").into()),
-            Ok(value) => expect_okay(Ok(value), progress)?,
+            Ok(answer) => expect_okay(&answer, progress)?,
             Err(error) => return Err(set_error(&connection, &error, progress)),
         }
         self.link.keep(connection).map_err(|error| error.fault(progress))?;
@@ -100,6 +100,16 @@ async fn ask(connection: &mut Connection, command: &redis::Cmd) -> Result<Value,
     answer(connection).await
 }
 
+/// Sends a command whose answer is to be OK.
+async fn tell(
+    connection: &mut Connection,
+    command: &redis::Cmd,
+    progress: &NodeProgress,
+) -> Result<(), Fault> {
+    let answer = ask(connection, command).await.map_err(|error| error.fault(progress))?;
+    expect_okay(&answer, progress)
+}
+
 /// Reads one answer of those that the commands above can have: a line, or a string whose length the line
 /// tells (RESP 2 and 3, "RESP protocol description": simple string, simple error, integer, bulk string,
 /// null). It is cut out here, where its length is bounded, and the crate decodes it: left to itself its
@@ -126,12 +136,11 @@ async fn answer(connection: &mut Connection) -> Result<Value, AnswerError> {
     parse_redis_value(&frame).map_err(|_| AnswerError::Malformed("the answer cannot be decoded"))
 }
 
-fn expect_okay(answer: Result<Value, AnswerError>, progress: &NodeProgress) -> Result<(), Fault> {
+fn expect_okay(answer: &Value, progress: &NodeProgress) -> Result<(), Fault> {
     match answer {
-        Ok(Value::Okay) => Ok(()),
-        Ok(Value::ServerError(error)) => Err(server_fault(&error, progress)),
-        Ok(_) => Err(progress.fault(Cause::Protocol, "a command was answered with something else than OK")),
-        Err(error) => Err(error.fault(progress)),
+        Value::Okay => Ok(()),
+        Value::ServerError(error) => Err(server_fault(error, progress)),
+        _ => Err(progress.fault(Cause::Protocol, "a command was answered with something else than OK")),
     }
 }
 
