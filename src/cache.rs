@@ -5,16 +5,14 @@
 
 mod connection;
 mod dial;
-mod memcached;
-mod redis;
+pub(crate) mod memcached;
+pub(crate) mod redis;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::canary::{Canary, Key, Read, Sentinel};
-use crate::config::{Backend, Config};
 use crate::outcome::Fault;
 use crate::progress::NodeProgress;
 
@@ -52,31 +50,4 @@ impl From<Fault> for SetError {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
-}
-
-/// The cache that one node is, with the node's name: its address.
-pub(crate) type Named = (Arc<str>, Box<dyn Cache>);
-
-/// Opens the nodes of a backend, in the configured order, each with its name. Nothing is dialled yet. A
-/// backend that is not checked has none.
-pub(crate) fn open(
-    backend: &Backend,
-    config: &Config,
-    dialer: &Arc<Dialer>,
-) -> Result<Vec<Named>, SetupError> {
-    Ok(match backend {
-        Backend::Redis(redis) => {
-            let name = redis.address.to_string().into();
-            vec![(name, Box::new(redis::Redis::new(redis, config.reconnect_every, dialer)?))]
-        }
-        Backend::Memcached(memcached) => memcached
-            .servers
-            .iter()
-            .map(|address| {
-                let cache = memcached::Memcached::new(address, config.reconnect_every, dialer)?;
-                Ok((address.to_string().into(), Box::new(cache) as Box<dyn Cache>))
-            })
-            .collect::<Result<_, SetupError>>()?,
-        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => Vec::new(),
-    })
 }

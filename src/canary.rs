@@ -8,9 +8,7 @@ mod series;
 use std::fmt;
 use std::time::Duration;
 
-use crate::alias::Alias;
-
-pub use series::{Doubt, Series};
+pub use series::{Doubt, Names, Series};
 
 /// The default that is handed to a read.
 ///
@@ -50,10 +48,13 @@ impl Key {
     }
 
     /// `djblets-canary:web-1:main:cache:6379:9f86d081884c7d65:a`. The names are for the person who finds it;
-    /// it is the series that tells keys apart, so the names are cut where they would make it too long.
-    fn new(prefix: &str, instance: &str, alias: &Alias, node: &str, series: u64, slot: Slot) -> Self {
+    /// it is the series that tells keys apart, so the names are cut where they would make it too long. A hash
+    /// tag, which chooses the slot in a Redis cluster, stands before them: `djblets-canary:{1f3}:web-1:...`.
+    fn new(names: &Names<'_>, series: u64, slot: Slot) -> Self {
+        let Names { prefix, instance, alias, node, tag } = names;
         let tail = format!(":{series:016x}:{}", slot.name());
-        let mut key: String = format!("{prefix}canary:{instance}:{alias}:{node}")
+        let tag = tag.map(|tag| format!("{{{tag}}}:")).unwrap_or_default();
+        let mut key: String = format!("{prefix}canary:{tag}{instance}:{alias}:{node}")
             .chars()
             .map(|char| if char.is_ascii_graphic() { char } else { '_' })
             .take(Self::MAX_LEN - tail.len())
@@ -215,10 +216,11 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alias::Alias;
 
     fn series(instance: &str) -> Series {
         let alias = Alias::try_from("main").unwrap();
-        Series::new("djblets-", instance, &alias, "cache:6379", Duration::from_mins(1))
+        Series::new(&Names::new("djblets-", instance, &alias, "cache:6379"), Duration::from_mins(1))
     }
 
     fn read(value: &str) -> Read {

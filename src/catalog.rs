@@ -140,7 +140,7 @@ mod tests {
 
     fn catalog() -> Catalog {
         let forwarding = |to| Backend::Forwarding { to: alias(to) };
-        let checked = || Backend::Memcached(Memcached { servers: Vec::new() });
+        let checked = || Backend::Memcached(Memcached::at([]));
         let caches = [
             ("default", forwarding("again")),
             ("main", checked()),

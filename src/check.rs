@@ -1,4 +1,5 @@
-//! What a check is: a [`tower::Service`] that takes a [`Progress`](crate::progress::Progress) and writes down
-//! in it what it does and finds. It cannot fail, and it knows no deadline: it is dropped when that strikes.
+//! What a check is: something that is done to one node, and writes down in a
+//! [`NodeProgress`](crate::progress::NodeProgress) what it does and finds. It cannot fail, and it knows no
+//! deadline: it is dropped when that strikes.
 
 pub mod round_trip;

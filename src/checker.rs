@@ -9,7 +9,6 @@ mod share;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -17,12 +16,11 @@ use tower::layer::util::Identity;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceBuilder, ServiceExt as _};
 
-use crate::cache::{self, Cache, Dialer};
-use crate::canary::Series;
+use crate::cache::{Cache, Dialer};
 use crate::catalog::{Catalog, Selection};
-use crate::check::round_trip::{Node, RoundTrip};
 use crate::config::Config;
 use crate::outcome::{Outcome, Report};
+use crate::topology::{self, Maker, Wrap};
 use deadline::DeadlineLayer;
 use share::ShareLayer;
 
@@ -37,43 +35,29 @@ pub struct Checker {
 /// The check of one alias with everything around it: from the arrival of a request to an outcome.
 type AliasCheck = BoxCloneSyncService<Instant, Arc<Outcome>, Infallible>;
 
-/// How long a canary may live: long enough that the one before is still there at the next look of any usual
-/// probe, so that a dropped write can be told from a masked one.
-const CANARY_TTL: Duration = Duration::from_mins(2);
-
 impl Checker {
     /// Sets up a check for every alias that has one. Nothing is dialled until the first request.
     pub fn new(config: &Config) -> Result<Self, SetupError> {
-        Self::layered(config, &Identity::new())
+        Self::layered(config, Identity::new())
     }
 
     /// The same, with `layer` around the cache of every node.
-    pub fn layered<L>(config: &Config, layer: &L) -> Result<Self, SetupError>
+    pub fn layered<L>(config: &Config, layer: L) -> Result<Self, SetupError>
     where
-        L: Layer<Box<dyn Cache>>,
+        L: Layer<Box<dyn Cache>> + Send + Sync + 'static,
         L::Service: Into<Box<dyn Cache>>,
     {
-        let dialer = Arc::new(Dialer::default());
-        let ttl = CANARY_TTL.max(config.timeout * 2);
+        let dialer = Arc::new(Dialer::new(config.reconnect_every));
+        let wrap: Wrap = Arc::new(move |cache| layer.layer(cache).into());
         let catalog = Catalog::new(&config.caches);
         let mut checks = Vec::new();
         for cache in &config.caches {
-            let opened = cache::open(&cache.backend, config, &dialer)?;
-            if opened.is_empty() {
-                continue;
-            }
-            let names: Arc<[Arc<str>]> = opened.iter().map(|(name, _)| name.clone()).collect();
-            let nodes = opened
-                .into_iter()
-                .map(|(name, node)| {
-                    let series = Series::new(&config.prefix, &config.instance, &cache.alias, &name, ttl);
-                    Node::new(layer.layer(node).into(), series)
-                })
-                .collect();
+            let maker = Maker::new(config, &cache.alias, &dialer, &wrap);
+            let Some(round) = topology::open(&cache.backend, maker)? else { continue };
             let check = ServiceBuilder::new()
                 .layer(ShareLayer::new(&cache.alias, config.max_age, config.timeout))
-                .layer(DeadlineLayer::new(&cache.alias, names, config.timeout))
-                .service(RoundTrip::new(nodes));
+                .layer(DeadlineLayer::new(&cache.alias, cache.backend.needs(), config.timeout))
+                .service(round);
             checks.push(BoxCloneSyncService::new(check));
         }
         Ok(Self { catalog, checks })

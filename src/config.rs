@@ -25,6 +25,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::alias::Alias;
+use crate::outcome::{Needs, Quorum};
 
 pub use load::{ConfigError, Loaded, Source, load};
 pub use place::Origin;
@@ -45,6 +46,9 @@ pub struct Config {
     pub max_age: Duration,
     /// A connection serves for this long; then a check dials anew.
     pub reconnect_every: Duration,
+    /// A kept connection's host is resolved again after this long, and the connection dropped where it is
+    /// elsewhere now.
+    pub dns_recheck: Duration,
     /// Who may see what.
     pub access: Access,
     /// The caches, in the order in which they were written; at least one is checked.
@@ -99,21 +103,95 @@ pub enum Backend {
     },
 }
 
-/// A Redis server, and the replicas that were named with it.
+/// A Redis, however many servers it has.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    /// Where it is.
-    pub address: Address,
+    /// Where its servers are, or who knows that.
+    pub servers: RedisServers,
+    /// Who one is there.
+    pub login: Login,
+    /// TLS, if it is spoken.
+    pub tls: Option<Tls>,
+    /// What is wanted of its replicas. A cluster's are not looked at.
+    pub replicas: Replicas,
+    /// How many canaries are written to each server in a round; at least 1.
+    pub spray: usize,
+}
+
+/// Where the servers of a Redis are, or who knows that.
+#[derive(Debug, Clone)]
+pub enum RedisServers {
+    /// One server.
+    Standalone(Address),
+    /// A cluster, of which each primary is checked.
+    Cluster {
+        /// Some of its nodes, to ask for the others; at least one.
+        seeds: Vec<Address>,
+        /// Which addresses are dialled.
+        announce: Announce,
+    },
+    /// The primary that Sentinels watch.
+    Sentinel {
+        /// The Sentinels; at least one.
+        sentinels: Vec<Address>,
+        /// What they call the primary.
+        name: String,
+        /// Who one is at the Sentinels. Its database is 0.
+        login: Login,
+    },
+}
+
+/// Which addresses of a cluster's nodes are dialled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Announce {
+    /// Those that the cluster announces.
+    #[default]
+    AsIs,
+    /// The ports that it announces, at the host of the seed that answered: the ports are forwarded.
+    SeedHost,
+}
+
+/// Who one is at a Redis, and how one speaks there.
+#[derive(Debug, Clone, Default)]
+pub struct Login {
     /// The ACL user; without one, the default user.
     pub username: Option<String>,
     /// Its password.
     pub password: Option<SecretString>,
     /// The database's number.
     pub database: u32,
-    /// TLS, if it is spoken.
-    pub tls: Option<Tls>,
-    /// Its replicas, as Django's several locations name them.
-    pub replicas: Vec<Address>,
+    /// The protocol's version.
+    pub protocol: Protocol,
+}
+
+/// The versions of Redis' protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// RESP2, which every server speaks.
+    #[default]
+    Resp2,
+    /// RESP3, which begins with HELLO and needs Redis 6.
+    Resp3,
+}
+
+/// What is wanted of the replicas of a Redis.
+#[derive(Debug, Clone)]
+pub struct Replicas {
+    /// Which they are.
+    pub which: WhichReplicas,
+    /// Whether a faulty one is the alias down, and not degraded.
+    pub required: bool,
+    /// How soon each must show the primary's canary.
+    pub within: Duration,
+}
+
+/// Which replicas of a Redis are looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhichReplicas {
+    /// These; perhaps none.
+    Named(Vec<Address>),
+    /// Those that the primary names (`ROLE`).
+    Discovered,
 }
 
 /// How TLS is spoken to a server.
@@ -121,13 +199,113 @@ pub struct Redis {
 pub struct Tls {
     /// Certificates to trust instead of the system's, in a PEM file.
     pub ca_file: Option<PathBuf>,
+    /// The certificate to show to servers that want one.
+    pub client: Option<ClientCertificate>,
+    /// The name that the server's certificate must have, and that is asked for (SNI), instead of the host's.
+    pub server_name: Option<String>,
+    /// Whether the server's certificate is verified.
+    pub verify: Verify,
+}
+
+/// A certificate and its key, in PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientCertificate {
+    /// The file of the certificate, and of those between it and the server's trusted one.
+    pub cert_file: PathBuf,
+    /// The file of its private key.
+    pub key_file: PathBuf,
+}
+
+/// Whether a server's certificate is verified.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Verify {
+    /// Its issuer, its dates and its name.
+    #[default]
+    Full,
+    /// Not at all: anybody in between can read the password and answer in the server's place.
+    None,
 }
 
 /// One or several memcached servers, each a node.
 #[derive(Debug, Clone)]
 pub struct Memcached {
-    /// At least one, none twice, in the order in which they were written.
-    pub servers: Vec<Address>,
+    /// Where they are, or who knows that; at least one, none twice, in the order in which they were written.
+    pub servers: Vec<MemcachedServers>,
+    /// How many of them have to be up.
+    pub quorum: Quorum,
+    /// The user and the password, where one is wanted.
+    pub login: Option<(String, SecretString)>,
+    /// TLS, if it is spoken.
+    pub tls: Option<Tls>,
+    /// How many canaries are written to each server in a round; at least 1.
+    pub spray: usize,
+}
+
+/// A memcached server, or where to find some.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum MemcachedServers {
+    /// One server.
+    One(Address),
+    /// Every address that a name has, each a server: `dns+all:host:port`.
+    EveryAddress {
+        /// The name.
+        host: String,
+        /// The port of all of them.
+        port: u16,
+    },
+    /// The servers that a configuration endpoint names, as those of `ElastiCache` and Memorystore do:
+    /// `discover:host:port`.
+    Endpoint(Address),
+}
+
+impl fmt::Display for MemcachedServers {
+    /// As it is written in the configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(address) => write!(f, "{address}"),
+            Self::EveryAddress { host, port } => {
+                write!(f, "dns+all:{}", Address::Tcp { host: host.clone(), port: *port })
+            }
+            Self::Endpoint(address) => write!(f, "discover:{address}"),
+        }
+    }
+}
+
+impl Redis {
+    /// One server or several, without credentials or TLS.
+    #[must_use]
+    pub fn at(servers: RedisServers) -> Self {
+        Self { servers, login: Login::default(), tls: None, replicas: Replicas::default(), spray: 1 }
+    }
+}
+
+impl Memcached {
+    /// These servers, without credentials or TLS, all of which have to be up.
+    #[must_use]
+    pub fn at(servers: impl IntoIterator<Item = MemcachedServers>) -> Self {
+        let servers = servers.into_iter().collect();
+        Self { servers, quorum: Quorum::All, login: None, tls: None, spray: 1 }
+    }
+}
+
+impl Backend {
+    /// What an alias with this backend needs of its nodes.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        match self {
+            Self::Redis(redis) => Needs { every_replica: redis.replicas.required, ..Needs::default() },
+            Self::Memcached(memcached) => Needs { servers: memcached.quorum, ..Needs::default() },
+            Self::LocalMemory | Self::Forwarding { .. } | Self::NoServer { .. } => Needs::default(),
+        }
+    }
+}
+
+impl Default for Replicas {
+    /// None.
+    fn default() -> Self {
+        let which = WhichReplicas::Named(Vec::new());
+        Self { which, required: false, within: Duration::from_secs(1) }
+    }
 }
 
 /// Where a server is.

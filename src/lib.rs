@@ -4,21 +4,21 @@
 //! reads it back with a sentinel for a default. Whatever comes back other than that value means
 //! unhealthy, now, and not after a client's failure budget has run out.
 //!
-//! Start with [`check::round_trip`]: it writes a canary and reads it back. A request's way is `request ->
+//! Start with [`check::round_trip`]: it writes a canary to a node and reads it back. A request's way is `request ->
 //! selection -> checks -> outcomes -> report -> response`; the modules below are in reading order, and each
 //! imports only from those above it.
 
 // The operator's name for a configured cache.
 pub mod alias;
 
+// What a check came to: cause, fault, outcome, status, report. Pure, no I/O.
+pub mod outcome;
+
 // What was written, turned into a valid configuration or into an error that points at the place.
 pub mod config;
 
 // The idea of the product, as types: the canary, and the sentinel that no cache can hold.
 pub mod canary;
-
-// What a check came to: cause, fault, outcome, status, report. Pure, no I/O.
-pub mod outcome;
 
 // Which phase a running check is in, and how long each took.
 pub mod progress;
@@ -29,8 +29,11 @@ pub mod catalog;
 // A cache that can be written and read, and the backends that are one.
 pub mod cache;
 
-// What a check is, and the kinds of check.
+// What is done to a node: the kinds of check.
 pub mod check;
+
+// Which nodes an alias has, and a round of checks over them.
+pub mod topology;
 
 // Which checks run when: selection, sharing, deadline.
 pub mod checker;

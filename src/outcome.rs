@@ -169,6 +169,10 @@ causes! {
     Corrupt "corrupt" "Something alters data, or another program writes the keys under the prefix.";
     /// The answer was not one that the protocol allows here.
     Protocol "protocol" "The answer was not understood: is this the right port, the right kind of server, and TLS on both sides or on neither?";
+    /// The server is one of a cluster and names another one for the canary's slot.
+    Redirected "redirected" "The server is one of a cluster and sends clients to another: begin the URL with redis+cluster://, as its clients must.";
+    /// A replica did not show the primary's canary in time.
+    Behind "behind" "The replica does not show in time what its primary was given: look at the link between them, and at the replica's load.";
     /// Anything else of the network's.
     Unreachable "unreachable" "The server cannot be reached: the network, or a proxy in front of it, reports a failure.";
 }
@@ -217,19 +221,75 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What a node is to its alias, and so what its fault means there. The order of the variants is the order in
+/// which nodes are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// It takes writes: a server by itself, a primary, one of a ring.
+    Server,
+    /// It follows a primary.
+    Replica,
+    /// A Redis Sentinel, which tells where the primary is.
+    Sentinel,
+    /// A configuration endpoint, which tells which servers there are.
+    Endpoint,
+}
+
+impl Role {
+    /// The stable name, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Replica => "replica",
+            Self::Sentinel => "sentinel",
+            Self::Endpoint => "endpoint",
+        }
+    }
+}
+
+/// How many of an alias' servers have to be up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Quorum {
+    /// All of them: one that is down is the alias down.
+    #[default]
+    All,
+    /// So many: with fewer the alias is down, with fewer than all it is degraded.
+    AtLeast(usize),
+}
+
+/// What an alias needs of its nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Of its servers.
+    pub servers: Quorum,
+    /// Whether a faulty replica is the alias down, and not degraded.
+    pub every_replica: bool,
+}
+
 /// What one check of one node came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeOutcome {
-    /// The node's address as configured, without credentials.
+    /// The node's address, as configured or as it was found, without credentials.
     pub node: Arc<str>,
+    /// What it is to the alias.
+    pub role: Role,
     /// How long each phase took.
     pub phases: Phases,
     /// What went wrong, if anything.
     pub fault: Option<Fault>,
+    /// How long a replica took to show the primary's canary.
+    pub lag: Option<Duration>,
 }
 
 impl NodeOutcome {
-    /// Down with a fault, up without.
+    /// The outcome of a server.
+    #[must_use]
+    pub fn server(node: &str, phases: Phases, fault: Option<Fault>) -> Self {
+        Self { node: node.into(), role: Role::Server, phases, fault, lag: None }
+    }
+
+    /// Down with a fault, up without. What that means for the alias is said by [`Outcome::status`].
     #[must_use]
     pub fn status(&self) -> Status {
         if self.fault.is_some() { Status::Down } else { Status::Up }
@@ -247,8 +307,10 @@ pub struct Outcome {
     pub began_at: SystemTime,
     /// How long the check took, from its beginning to its verdict.
     pub elapsed: Duration,
-    /// Each node, in the configured order.
+    /// Each node: the servers, then the replicas, then who tells where those are.
     pub nodes: Vec<NodeOutcome>,
+    /// What is needed of them.
+    pub needs: Needs,
 }
 
 impl Outcome {
@@ -258,15 +320,64 @@ impl Outcome {
     pub fn lost(alias: Alias, began: Instant) -> Self {
         let fault =
             Fault::new(Cause::Unreachable, Phase::Resolve, "the check was given up inside cache-canary");
-        let node = NodeOutcome { node: "cache-canary".into(), phases: Phases::default(), fault: Some(fault) };
-        let (began_at, elapsed) = (SystemTime::now(), Duration::ZERO);
-        Self { alias, began, began_at, elapsed, nodes: vec![node] }
+        let node = NodeOutcome::server("cache-canary", Phases::default(), Some(fault));
+        let (began_at, elapsed, needs) = (SystemTime::now(), Duration::ZERO, Needs::default());
+        Self { alias, began, began_at, elapsed, nodes: vec![node], needs }
     }
 
-    /// The worst of the nodes'.
+    /// What the nodes that are not up mean together.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.nodes.iter().map(NodeOutcome::status).max().unwrap_or(Status::Skipped)
+        if self.nodes.is_empty() {
+            return Status::Skipped;
+        }
+        let mut status = Status::Up;
+        let (up, all) = self.tally(Role::Server);
+        if up < all {
+            let enough = match self.needs.servers {
+                Quorum::All => false,
+                Quorum::AtLeast(least) => up >= least,
+            };
+            status = status.max(if enough { Status::Degraded } else { Status::Down });
+        }
+        let (up, all) = self.tally(Role::Replica);
+        if up < all {
+            status = status.max(if self.needs.every_replica { Status::Down } else { Status::Degraded });
+        }
+        let (up, all) = self.tally(Role::Sentinel);
+        if up < majority(all) {
+            status = status.max(Status::Degraded);
+        }
+        let (up, all) = self.tally(Role::Endpoint);
+        if up < all {
+            status = status.max(Status::Degraded);
+        }
+        status
+    }
+
+    /// How many of the nodes of this role are up, and how many there are.
+    #[must_use]
+    pub fn tally(&self, role: Role) -> (usize, usize) {
+        let of_role = || self.nodes.iter().filter(|node| node.role == role);
+        (of_role().filter(|node| node.fault.is_none()).count(), of_role().count())
+    }
+
+    /// Where nodes are counted, by how many there are too few: `1 of 3 sentinels answers, and a failover needs
+    /// 2`.
+    #[must_use]
+    pub fn shortfall(&self) -> Option<String> {
+        let mut said = Vec::new();
+        if let Quorum::AtLeast(least) = self.needs.servers
+            && let (up, all) = self.tally(Role::Server)
+            && up < all
+        {
+            said.push(format!("{up} of {all} servers up, and the quorum is {least}"));
+        }
+        let (up, all) = self.tally(Role::Sentinel);
+        if up < majority(all) {
+            said.push(format!("{up} of {all} sentinels up, and a failover needs {}", majority(all)));
+        }
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     /// The name of this check in every representation: `cache.` and the alias.
@@ -275,16 +386,26 @@ impl Outcome {
         format!("cache.{}", self.alias)
     }
 
-    /// The nodes that are not up, with their faults, in the configured order.
+    /// The nodes that are not up, with their faults, in the order in which the nodes are listed. There may be
+    /// some although the alias is up: one sentinel of three.
     pub fn faults(&self) -> impl Iterator<Item = (&NodeOutcome, &Fault)> {
         self.nodes.iter().filter_map(|node| Some((node, node.fault.as_ref()?)))
     }
 
-    /// The cause that stands for the alias: that of the first node that is not up.
+    /// The cause that stands for an alias that is not up: that of the first node that is not.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        self.faults().next().map(|(_, fault)| fault.cause)
+        match self.status() {
+            Status::Skipped | Status::Up => None,
+            Status::Degraded | Status::Down => self.faults().next().map(|(_, fault)| fault.cause),
+        }
     }
+}
+
+/// More than half, which is how many sentinels it takes to elect the one that fails over ("Redis Sentinel
+/// documentation", Fundamental things to know).
+fn majority(all: usize) -> usize {
+    if all == 0 { 0 } else { all / 2 + 1 }
 }
 
 /// Why an alias is not checked.

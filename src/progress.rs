@@ -3,25 +3,29 @@
 //! A check writes down what it does as it goes. When its deadline strikes it is simply dropped, and what
 //! stands here is its outcome: a node without a verdict timed out in the phase that it was in.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::alias::Alias;
-use crate::outcome::{Cause, Fault, NodeOutcome, Outcome, Phase, Phases};
+use crate::outcome::{Cause, Fault, Needs, NodeOutcome, Outcome, Phase, Phases, Role};
 
 /// What is known of a check of one alias.
 #[derive(Debug)]
 pub struct Progress {
     began: Instant,
     began_at: SystemTime,
-    nodes: Vec<NodeProgress>,
+    nodes: Mutex<Vec<Arc<NodeProgress>>>,
 }
 
 /// What is known of one node in it.
 #[derive(Debug)]
-pub struct NodeProgress(Mutex<State>);
+pub struct NodeProgress {
+    name: Arc<str>,
+    role: Role,
+    state: Mutex<State>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -29,53 +33,73 @@ struct State {
     entered: Instant,
     phases: Phases,
     verdict: Option<(Result<(), Fault>, Instant)>,
+    /// What it comes to if the deadline strikes now, where that is known better than that it timed out.
+    foreseen: Option<Fault>,
+    lag: Option<Duration>,
+    withdrawn: bool,
 }
 
 impl Progress {
-    /// The progress of a check of `nodes` nodes, which begins now.
+    /// The progress of a check that begins now, and of which no node is known yet.
     #[must_use]
-    pub fn begin(nodes: usize) -> Self {
-        let began = Instant::now();
-        Self {
-            began,
-            began_at: SystemTime::now(),
-            nodes: (0..nodes).map(|_| NodeProgress::begin(began)).collect(),
-        }
+    pub fn begin() -> Self {
+        Self { began: Instant::now(), began_at: SystemTime::now(), nodes: Mutex::default() }
     }
 
-    /// The progress of each node, in the configured order.
+    /// When the check began.
     #[must_use]
-    pub fn nodes(&self) -> &[NodeProgress] {
-        &self.nodes
+    pub fn began(&self) -> Instant {
+        self.began
     }
 
-    /// The outcome, from what is known by now. A node without a verdict has timed out.
+    /// Adds a node to the check. From now on it has an outcome, unless it is withdrawn.
+    pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
+        let state = State {
+            phase: None,
+            entered: Instant::now(),
+            phases: Phases::default(),
+            verdict: None,
+            foreseen: None,
+            lag: None,
+            withdrawn: false,
+        };
+        let node = Arc::new(NodeProgress { name: name.clone(), role, state: Mutex::new(state) });
+        self.nodes().push(node.clone());
+        node
+    }
+
+    /// The outcome, from what is known by now. A node without a verdict has timed out, and so has a check
+    /// that does not even know a node.
     #[must_use]
-    pub fn outcome<'a>(&self, alias: Alias, names: impl IntoIterator<Item = &'a Arc<str>>) -> Outcome {
+    pub fn outcome(&self, alias: Alias, needs: Needs) -> Outcome {
         let now = Instant::now();
         let mut end = self.began;
-        let nodes = self
-            .nodes
+        let mut nodes: Vec<_> = self
+            .nodes()
             .iter()
-            .zip(names)
-            .map(|(node, name)| {
-                let (outcome, verdict_at) = node.outcome(name, now, self.began);
+            .filter_map(|node| node.outcome(now, self.began))
+            .map(|(outcome, verdict_at)| {
                 end = end.max(verdict_at);
                 outcome
             })
             .collect();
-        Outcome { alias, began: self.began, began_at: self.began_at, elapsed: end - self.began, nodes }
+        if nodes.is_empty() {
+            end = now;
+            let fault = timed_out(Phase::Resolve, now - self.began);
+            nodes.push(NodeOutcome::server(alias.as_str(), Phases::default(), Some(fault)));
+        }
+        nodes.sort_by_key(|node| node.role);
+        Outcome { alias, began: self.began, began_at: self.began_at, elapsed: end - self.began, nodes, needs }
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Vec<Arc<NodeProgress>>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl NodeProgress {
-    fn begin(now: Instant) -> Self {
-        let state = State { phase: None, entered: now, phases: Phases::default(), verdict: None };
-        Self(Mutex::new(state))
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leaves the phase it was in and enters `phase`.
@@ -107,20 +131,56 @@ impl NodeProgress {
         }
     }
 
-    fn outcome(&self, name: &Arc<str>, now: Instant, began: Instant) -> (NodeOutcome, Instant) {
+    /// The verdict, if there is one by now.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Result<(), Fault>> {
+        self.state().verdict.as_ref().map(|(verdict, _)| verdict.clone())
+    }
+
+    /// Takes the verdict back, because the node is checked once more.
+    pub fn reopen(&self) {
         let mut state = self.state();
+        state.verdict = None;
+        state.phase = None;
+        state.entered = Instant::now();
+    }
+
+    /// Says what it comes to if the deadline strikes before there is a verdict.
+    pub fn foresee(&self, fault: Fault) {
+        self.state().foreseen = Some(fault);
+    }
+
+    /// Writes down how long a replica took to show its primary's canary.
+    pub fn lagged(&self, lag: Duration) {
+        self.state().lag = Some(lag);
+    }
+
+    /// Takes the node out of the check: it turned out to be no part of the alias any more.
+    pub fn withdraw(&self) {
+        self.state().withdrawn = true;
+    }
+
+    fn outcome(&self, now: Instant, began: Instant) -> Option<(NodeOutcome, Instant)> {
+        let mut state = self.state();
+        if state.withdrawn {
+            return None;
+        }
         if state.verdict.is_none() {
             state.leave(now);
-            let waited = format!("no answer after {} ms", (now - began).as_millis());
-            let fault = Fault::new(Cause::TimedOut, state.phase(), &waited);
+            let fault = state.foreseen.take().unwrap_or_else(|| timed_out(state.phase(), now - began));
             state.verdict = Some((Err(fault), now));
         }
         let (fault, at) = match &state.verdict {
             Some((verdict, at)) => (verdict.clone().err(), *at),
             None => (None, now),
         };
-        (NodeOutcome { node: name.clone(), phases: state.phases, fault }, at)
+        let (node, role, phases, lag) = (self.name.clone(), self.role, state.phases, state.lag);
+        Some((NodeOutcome { node, role, phases, fault, lag }, at))
     }
+}
+
+fn timed_out(phase: Phase, waited: Duration) -> Fault {
+    Fault::new(Cause::TimedOut, phase, &format!("no answer after {} ms", waited.as_millis()))
 }
 
 impl State {
@@ -146,22 +206,26 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::outcome::Status;
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 
+    fn two() -> (Progress, [Arc<NodeProgress>; 2]) {
+        let progress = Progress::begin();
+        let nodes = ["one", "two"].map(|name| progress.node(&name.into(), Role::Server));
+        (progress, nodes)
+    }
+
     fn outcome(progress: &Progress) -> Outcome {
-        progress.outcome(Alias::try_from("main").unwrap(), &["one".into(), "two".into()])
+        progress.outcome(Alias::try_from("main").unwrap(), Needs::default())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_node_without_a_verdict_timed_out_in_the_phase_that_it_was_in() {
-        let progress = Progress::begin(2);
-        let [one, two] = progress.nodes() else { panic!("two nodes") };
+        let (progress, [one, two]) = two();
         one.enter(Phase::Connect);
         two.enter(Phase::Write);
         tokio::time::advance(ms(10)).await;
@@ -186,18 +250,44 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_found_after_the_verdict_says_more_and_takes_no_time() {
-        let progress = Progress::begin(2);
-        for node in progress.nodes() {
+        let (progress, [one, two]) = two();
+        for node in [&one, &two] {
             node.enter(Phase::Read);
             node.conclude(Err(node.fault(Cause::Masked, "")));
         }
         tokio::time::advance(ms(20)).await;
-        let [one, _] = progress.nodes() else { panic!("two nodes") };
         one.enter(Phase::Write);
         one.conclude(Err(Fault::new(Cause::Stale, Phase::Read, "")));
         let outcome = outcome(&progress);
         assert_eq!(outcome.cause(), Some(Cause::Stale));
         assert_eq!(outcome.elapsed, ms(0));
         assert_eq!(outcome.nodes[0].phases.iter().collect::<Vec<_>>(), [(Phase::Read, ms(0))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_knows_no_node_in_time_is_down() {
+        let progress = Progress::begin();
+        progress.node(&"gone".into(), Role::Server).withdraw();
+        tokio::time::advance(ms(7)).await;
+        let outcome = outcome(&progress);
+        assert_eq!((outcome.status(), outcome.cause()), (Status::Down, Some(Cause::TimedOut)));
+        assert_eq!(outcome.elapsed, ms(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_checked_once_more_has_the_later_verdict_and_the_time_of_both() {
+        let (progress, [one, two]) = two();
+        two.conclude(Ok(()));
+        one.enter(Phase::Write);
+        tokio::time::advance(ms(3)).await;
+        one.conclude(Err(one.fault(Cause::ReadOnly, "")));
+        one.reopen();
+        one.enter(Phase::Write);
+        tokio::time::advance(ms(4)).await;
+        one.conclude(Ok(()));
+        let outcome = outcome(&progress);
+        assert_eq!(outcome.status(), Status::Up);
+        assert_eq!(outcome.nodes[0].phases.get(Phase::Write), Some(ms(7)));
+        assert_eq!(outcome.elapsed, ms(7));
     }
 }

@@ -166,7 +166,7 @@ fn passwords_are_what_was_meant() {
     let password = |variables: &[(&str, &str)]| {
         let mut loaded = config::load(&environment(variables)).expect("a valid configuration");
         let Backend::Redis(redis) = loaded.config.caches.remove(0).backend else { panic!("no Redis") };
-        redis.password.map(|password| password.expose_secret().to_owned())
+        redis.login.password.map(|password| password.expose_secret().to_owned())
     };
     let given = |name: &str, value: &str| password(&[("CACHE_URL", "redis://h"), (name, value)]);
     let in_file = |text: &str| given("CACHE_CANARY_CACHES__DEFAULT__PASSWORD_FILE", &file("password", text));

@@ -118,7 +118,7 @@ impl Cache for Script {
 
 fn checker(script: &Script) -> Checker {
     let nowhere = redis_at("127.0.0.1:1".parse().unwrap());
-    Checker::layered(&one_cache(nowhere), script).unwrap()
+    Checker::layered(&one_cache(nowhere), script.clone()).unwrap()
 }
 
 /// Checks once, a moment after the check before: at the very same instant it would be shared.

@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use cache_canary::alias::Alias;
-use cache_canary::canary::Series;
+use cache_canary::canary::{Names, Series};
 use cache_canary::checker::Checker;
 use cache_canary::embedded::{Fault, Server};
 use cache_canary::outcome::{Cause, Status};
@@ -41,7 +41,8 @@ async fn each_is_seen(server: Server, checker: Checker, lies: impl IntoIterator<
 /// A canary of another instance.
 fn foreign() -> Fault {
     let alias = Alias::try_from("main").unwrap();
-    let series = Series::new("djblets-", "another", &alias, "cache:6379", Duration::from_secs(9));
+    let series =
+        Series::new(&Names::new("djblets-", "another", &alias, "cache:6379"), Duration::from_secs(9));
     Fault::Foreign(series.next().value().as_bytes().to_vec())
 }
 

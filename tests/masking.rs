@@ -67,7 +67,7 @@ impl Cache for Broken {
 
 async fn a_breaker_is_seen_through(backend: config::Backend) {
     let breaker = Breaker::default();
-    let checker = Checker::layered(&one_cache(backend), &breaker).unwrap();
+    let checker = Checker::layered(&one_cache(backend), breaker.clone()).unwrap();
     for (state, cause) in [(DROPS_WRITES_AND_FAKES_READS, Cause::Masked), (DROPS_WRITES, Cause::Stale)] {
         // Each time from another key: a fixed one, or one not looked at twice, would tell them apart by
         // chance.

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -62,7 +61,12 @@ impl Connection {
     /// answer: a server that turns a client away says why before it closes, and its words are still there to
     /// be read.
     pub(crate) async fn send(&mut self, command: &[u8]) -> Result<(), AnswerError> {
-        self.allowance = ANSWER_LIMIT;
+        self.send_for(command, ANSWER_LIMIT).await
+    }
+
+    /// The same, for an answer that may have `limit` bytes.
+    pub(crate) async fn send_for(&mut self, command: &[u8], limit: usize) -> Result<(), AnswerError> {
+        self.allowance = limit;
         let sent = async {
             self.stream.write_all(command).await?;
             self.stream.flush().await
@@ -88,7 +92,7 @@ impl Connection {
 
     /// Takes the next `len` bytes of an answer and the line end behind them.
     pub(crate) async fn data(&mut self, len: usize) -> Result<Vec<u8>, AnswerError> {
-        if len > ANSWER_LIMIT {
+        if len > self.received.len() + self.allowance {
             return Err(AnswerError::Malformed(TOO_LONG));
         }
         while self.received.len() < len + 2 {
@@ -134,7 +138,7 @@ impl Connection {
     }
 }
 
-const TOO_LONG: &str = "the answer is longer than 64 KiB";
+const TOO_LONG: &str = "the answer is longer than any to such a command";
 const CLOSED_MIDWAY: &str = "the connection was closed in the middle of an answer";
 
 /// Whether the error means that the other side has closed the connection.
@@ -150,21 +154,14 @@ fn is_close(error: &io::Error) -> bool {
 pub(crate) struct Link {
     target: Target,
     dialer: Arc<Dialer>,
-    reconnect_every: Duration,
     kept: Mutex<Option<Connection>>,
     /// The connection that has served its time, held until another one was answered in its place.
     expired: Mutex<Option<Connection>>,
 }
 
 impl Link {
-    pub(crate) fn new(target: Target, reconnect_every: Duration, dialer: &Arc<Dialer>) -> Self {
-        Self {
-            target,
-            dialer: dialer.clone(),
-            reconnect_every,
-            kept: Mutex::default(),
-            expired: Mutex::default(),
-        }
+    pub(crate) fn new(target: Target, dialer: &Arc<Dialer>) -> Self {
+        Self { target, dialer: dialer.clone(), kept: Mutex::default(), expired: Mutex::default() }
     }
 
     /// The connection to begin a check with: the kept one, or else the one that `dial` makes.
@@ -181,7 +178,7 @@ impl Link {
         if !kept.is_quiet() {
             return dial().await;
         }
-        if kept.opened.elapsed() < self.reconnect_every {
+        if kept.opened.elapsed() < self.dialer.reconnect_every() {
             kept.kept = true;
             return Ok(kept);
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -59,8 +60,9 @@ pub(crate) struct Target {
 }
 
 /// Makes connections. One dialer serves all caches.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Dialer {
+    reconnect_every: Duration,
     lookups: Mutex<HashMap<(String, u16), AwaitedLookup>>,
     tls: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
 }
@@ -72,8 +74,24 @@ type Lookup = Result<Arc<[SocketAddr]>, Arc<str>>;
 type AwaitedLookup = watch::Receiver<Option<Lookup>>;
 
 impl Dialer {
-    /// Prepares what can be prepared before anything is dialled.
-    pub(crate) fn target(&self, address: &Address, tls: Option<&Tls>) -> Result<Target, SetupError> {
+    /// A dialer for connections that serve for `reconnect_every`.
+    pub(crate) fn new(reconnect_every: Duration) -> Self {
+        Self { reconnect_every, lookups: Mutex::default(), tls: Mutex::default() }
+    }
+
+    /// How long a connection serves.
+    pub(crate) fn reconnect_every(&self) -> Duration {
+        self.reconnect_every
+    }
+
+    /// Prepares what can be prepared before anything is dialled. The server's certificate must have the name
+    /// that `tls` says, or else `name`, or else the address' host.
+    pub(crate) fn target(
+        &self,
+        address: &Address,
+        name: Option<&str>,
+        tls: Option<&Tls>,
+    ) -> Result<Target, SetupError> {
         let tls = match tls {
             None => None,
             Some(tls) => {
@@ -81,6 +99,7 @@ impl Dialer {
                     Address::Tcp { host, .. } => host.as_str(),
                     Address::Unix(_) => "localhost",
                 };
+                let host = tls.server_name.as_deref().or(name).unwrap_or(host);
                 let name = ServerName::try_from(host.to_owned())
                     .map_err(|_| SetupError::ServerName { host: host.to_owned() })?;
                 Some((self.client_config(tls)?, name))

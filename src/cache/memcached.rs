@@ -11,10 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::connection::{AnswerError, Connection, Link, set_error};
-use super::dial::Dialer;
-use super::{Cache, SetError, SetupError};
+use super::dial::{Dialer, Target};
+use super::{Cache, SetError};
 use crate::canary::{Canary, Key, Read, Sentinel};
-use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
@@ -51,14 +50,8 @@ impl From<AnswerError> for Refusal {
 }
 
 impl Memcached {
-    pub(crate) fn new(
-        address: &Address,
-        reconnect_every: Duration,
-        dialer: &Arc<Dialer>,
-    ) -> Result<Self, SetupError> {
-        let target = dialer.target(address, None)?;
-        let link = Link::new(target, reconnect_every, dialer);
-        Ok(Self { link, dialect: AtomicU8::new(Dialect::Unknown as u8) })
+    pub(crate) fn new(target: Target, dialer: &Arc<Dialer>) -> Self {
+        Self { link: Link::new(target, dialer), dialect: AtomicU8::new(Dialect::Unknown as u8) }
     }
 
     fn dialect(&self) -> Dialect {

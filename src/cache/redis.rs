@@ -1,55 +1,106 @@
 //! Redis, Valkey, and whatever else speaks RESP: the `redis` crate's codec on a connection of our own.
 
+mod resp;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{ServerError, Value, cmd, parse_redis_value};
-use secrecy::{ExposeSecret as _, SecretString};
+use redis::{Cmd, ServerError, Value, cmd};
+use secrecy::ExposeSecret as _;
 
-use super::connection::{AnswerError, Connection, Link, set_error};
-use super::dial::Dialer;
-use super::{Cache, SetError, SetupError};
+use super::connection::{ANSWER_LIMIT, Connection, Link, set_error};
+use super::dial::{Dialer, Target};
+use super::{Cache, SetError};
 use crate::canary::{Canary, Key, Read, Sentinel};
-use crate::config;
+use crate::config::{Login, Protocol};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
-/// One Redis server.
-pub(crate) struct Redis {
+/// One Redis server, and who one is there. Its clones are one.
+#[derive(Clone)]
+pub(crate) struct Redis(Arc<Server>);
+
+struct Server {
     link: Link,
-    username: Option<String>,
-    password: Option<SecretString>,
-    database: u32,
+    login: Arc<Login>,
+    /// Whether a server that is no primary is refused, even if it takes writes.
+    primary: bool,
 }
 
 impl Redis {
-    pub(crate) fn new(
-        config: &config::Redis,
-        reconnect_every: Duration,
-        dialer: &Arc<Dialer>,
-    ) -> Result<Self, SetupError> {
-        let target = dialer.target(&config.address, config.tls.as_ref())?;
-        Ok(Self {
-            link: Link::new(target, reconnect_every, dialer),
-            username: config.username.clone(),
-            password: config.password.clone(),
-            database: config.database,
-        })
+    pub(crate) fn new(target: Target, login: &Arc<Login>, dialer: &Arc<Dialer>) -> Self {
+        Self(Arc::new(Server { link: Link::new(target, dialer), login: login.clone(), primary: false }))
     }
 
+    /// One that must be a primary, by its own word (`ROLE`).
+    pub(crate) fn primary(target: Target, login: &Arc<Login>, dialer: &Arc<Dialer>) -> Self {
+        Self(Arc::new(Server { link: Link::new(target, dialer), login: login.clone(), primary: true }))
+    }
+
+    /// Asks something else than for a canary, on a connection that is ready; the answer may have `limit`
+    /// bytes. Where a kept connection turns out to have been closed it is asked on a new one.
+    pub(crate) async fn ask(
+        &self,
+        command: &Cmd,
+        limit: usize,
+        progress: &NodeProgress,
+    ) -> Result<Value, Fault> {
+        loop {
+            let mut connection = self.0.link.begin(|| self.0.dial(progress)).await?;
+            progress.enter(Phase::Read);
+            match resp::ask_for_list(&mut connection, command, limit).await {
+                Ok(Value::ServerError(error)) => return Err(server_fault(&error, progress)),
+                Ok(answer) => {
+                    self.0.link.keep(connection).map_err(|error| error.fault(progress))?;
+                    return Ok(answer);
+                }
+                Err(error) => match set_error(&connection, &error, progress) {
+                    SetError::KeptConnectionClosed => {}
+                    SetError::Fault(fault) => return Err(fault),
+                },
+            }
+        }
+    }
+}
+
+impl Server {
     /// A new connection, with credentials given and the database chosen.
     async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
         let mut connection = self.link.dial(progress).await?;
-        if let Some(password) = &self.password {
-            progress.enter(Phase::Auth);
-            let mut auth = cmd("AUTH");
-            auth.arg(&self.username).arg(password.expose_secret());
-            tell(&mut connection, &auth, progress).await?;
+        let Login { username, password, database, protocol } = &*self.login;
+        match protocol {
+            Protocol::Resp2 => {
+                if let Some(password) = password {
+                    progress.enter(Phase::Auth);
+                    let mut auth = cmd("AUTH");
+                    auth.arg(username).arg(password.expose_secret());
+                    tell(&mut connection, &auth, progress).await?;
+                }
+            }
+            Protocol::Resp3 => {
+                progress.enter(Phase::Auth);
+                let mut hello = cmd("HELLO");
+                hello.arg(3);
+                if let Some(password) = password {
+                    let username = username.as_deref().unwrap_or("default");
+                    hello.arg("AUTH").arg(username).arg(password.expose_secret());
+                }
+                let answer = resp::ask_for_list(&mut connection, &hello, ANSWER_LIMIT).await;
+                match answer.map_err(|error| error.fault(progress))? {
+                    Value::ServerError(error) => return Err(server_fault(&error, progress)),
+                    Value::Map(_) => {}
+                    _ => return Err(progress.fault(Cause::Protocol, "HELLO 3 was not answered with a map")),
+                }
+            }
         }
-        if self.database != 0 {
+        if *database != 0 {
             progress.enter(Phase::Auth);
-            tell(&mut connection, cmd("SELECT").arg(self.database), progress).await?;
+            tell(&mut connection, cmd("SELECT").arg(*database), progress).await?;
+        }
+        if self.primary {
+            progress.enter(Phase::Auth);
+            expect_primary(&mut connection, progress).await?;
         }
         Ok(connection)
     }
@@ -58,24 +109,26 @@ impl Redis {
 #[async_trait]
 impl Cache for Redis {
     async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
-        let mut connection = self.link.begin(|| self.dial(progress)).await?;
+        let link = &self.0.link;
+        let mut connection = link.begin(|| self.0.dial(progress)).await?;
         progress.enter(Phase::Write);
         let mut set = cmd("SET");
         set.arg(canary.key().as_str()).arg(canary.value());
         set.arg("PX").arg(canary.ttl().as_millis().to_string());
-        match ask(&mut connection, &set).await {
+        match resp::ask(&mut connection, &set).await {
             Ok(Value::Nil) => return Err(progress.fault(Cause::NotStored, "nil").into()),
             Ok(answer) => expect_okay(&answer, progress)?,
             Err(error) => return Err(set_error(&connection, &error, progress)),
         }
-        self.link.keep(connection).map_err(|error| error.fault(progress))?;
+        link.keep(connection).map_err(|error| error.fault(progress))?;
         Ok(())
     }
 
     async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
-        let mut connection = self.link.resume(|| self.dial(progress)).await?;
+        let link = &self.0.link;
+        let mut connection = link.resume(|| self.0.dial(progress)).await?;
         progress.enter(Phase::Read);
-        let read = match ask(&mut connection, cmd("GET").arg(key.as_str())).await {
+        let read = match resp::ask(&mut connection, cmd("GET").arg(key.as_str())).await {
             Ok(Value::BulkString(bytes)) => Read::Value(bytes),
             Ok(Value::Nil) => Read::Default(default),
             Ok(Value::ServerError(error)) => return Err(server_fault(&error, progress)),
@@ -86,7 +139,7 @@ impl Cache for Redis {
             }
             Err(error) => return Err(error.fault(progress)),
         };
-        self.link.keep(connection).map_err(|error| error.fault(progress))?;
+        link.keep(connection).map_err(|error| error.fault(progress))?;
         Ok(read)
     }
 
@@ -94,47 +147,33 @@ impl Cache for Redis {
     async fn renew(&self, _keys: &[Key], _ttl: Duration) {}
 }
 
-/// Sends a command and awaits its answer.
-async fn ask(connection: &mut Connection, command: &redis::Cmd) -> Result<Value, AnswerError> {
-    connection.send(&command.get_packed_command()).await?;
-    answer(connection).await
-}
-
 /// Sends a command whose answer is to be OK.
-async fn tell(
-    connection: &mut Connection,
-    command: &redis::Cmd,
-    progress: &NodeProgress,
-) -> Result<(), Fault> {
-    let answer = ask(connection, command).await.map_err(|error| error.fault(progress))?;
+async fn tell(connection: &mut Connection, command: &Cmd, progress: &NodeProgress) -> Result<(), Fault> {
+    let answer = resp::ask(connection, command).await.map_err(|error| error.fault(progress))?;
     expect_okay(&answer, progress)
 }
 
-/// Reads one answer of those that the commands above can have: a line, or a string whose length the line
-/// tells (RESP 2 and 3, "RESP protocol description": simple string, simple error, integer, bulk string,
-/// null). It is cut out here, where its length is bounded, and the crate decodes it: left to itself its
-/// parser would make room for as many elements as an answer announces.
-async fn answer(connection: &mut Connection) -> Result<Value, AnswerError> {
-    let mut frame = connection.line().await?;
-    let length = match frame.first() {
-        Some(b'+' | b'-' | b':' | b'_') => None,
-        Some(b'$') => match std::str::from_utf8(&frame[1..]).ok().and_then(|len| len.parse::<i64>().ok()) {
-            Some(-1) => None,
-            Some(len) => Some(
-                usize::try_from(len)
-                    .map_err(|_| AnswerError::Malformed("the length of a string is negative"))?,
-            ),
-            None => return Err(AnswerError::Malformed("the length of a string is no number")),
+/// Asks a server for its role, whose first element is `master` for a primary.
+async fn expect_primary(connection: &mut Connection, progress: &NodeProgress) -> Result<(), Fault> {
+    let answer = resp::ask_for_list(connection, &cmd("ROLE"), ANSWER_LIMIT)
+        .await
+        .map_err(|error| error.fault(progress))?;
+    match &answer {
+        Value::ServerError(error) => Err(server_fault(error, progress)),
+        Value::Array(elements) => match elements.first() {
+            Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+            Some(Value::BulkString(role)) => {
+                let role = String::from_utf8_lossy(role);
+                Err(progress
+                    .fault(Cause::ReadOnly, &format!("its role is {role}, and not that of a primary")))
+            }
+            _ => Err(progress.fault(Cause::Protocol, NO_ROLE)),
         },
-        _ => return Err(AnswerError::Malformed("the answer is not one of Redis' kinds of answers")),
-    };
-    frame.extend_from_slice(b"\r\n");
-    if let Some(length) = length {
-        frame.extend(connection.data(length).await?);
-        frame.extend_from_slice(b"\r\n");
+        _ => Err(progress.fault(Cause::Protocol, NO_ROLE)),
     }
-    parse_redis_value(&frame).map_err(|_| AnswerError::Malformed("the answer cannot be decoded"))
 }
+
+const NO_ROLE: &str = "ROLE was not answered with a role";
 
 fn expect_okay(answer: &Value, progress: &NodeProgress) -> Result<(), Fault> {
     match answer {
@@ -156,6 +195,7 @@ fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
         "MISCONF" | "NOREPLICAS" | "BUSY" => Cause::WriteBlocked,
         "LOADING" => Cause::Loading,
         "CLUSTERDOWN" => Cause::ClusterDown,
+        "MOVED" | "ASK" | "TRYAGAIN" => Cause::Redirected,
         "MASTERDOWN" => Cause::PrimaryDown,
         // The first answer on a connection over the limit is this line, whatever was asked.
         "ERR" if words.starts_with("max number of clients reached") => Cause::Refused,

@@ -34,14 +34,37 @@ struct State {
     in_doubt: RangeInclusive<u64>,
 }
 
-impl Series {
-    /// The series of `node`, whose keys begin with `prefix` and whose canaries live for `ttl`.
+/// What the keys of a series are called.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    /// What they begin with.
+    pub prefix: &'a str,
+    /// Which sidecar writes them.
+    pub instance: &'a str,
+    /// The alias that is checked.
+    pub alias: &'a Alias,
+    /// The node of it that they are written to.
+    pub node: &'a str,
+    /// What chooses their slot in a Redis cluster ("Redis cluster specification", Hash tags).
+    pub tag: Option<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    /// Names without a tag.
     #[must_use]
-    pub fn new(prefix: &str, instance: &str, alias: &Alias, node: &str, ttl: Duration) -> Self {
+    pub fn new(prefix: &'a str, instance: &'a str, alias: &'a Alias, node: &'a str) -> Self {
+        Self { prefix, instance, alias, node, tag: None }
+    }
+}
+
+impl Series {
+    /// A series of these names, whose canaries live for `ttl`.
+    #[must_use]
+    pub fn new(names: &Names<'_>, ttl: Duration) -> Self {
         let id = fastrand::u64(..);
-        let key = |slot| Key::new(prefix, instance, alias, node, id, slot);
+        let key = |slot| Key::new(names, id, slot);
         Self {
-            instance: instance.to_owned(),
+            instance: names.instance.to_owned(),
             id,
             keys: [key(Slot::A), key(Slot::B)],
             ttl,
@@ -163,7 +186,7 @@ mod tests {
 
     fn series(instance: &str) -> Series {
         let alias = Alias::try_from("main").unwrap();
-        Series::new("djblets-", instance, &alias, "cache:6379", Duration::from_mins(1))
+        Series::new(&Names::new("djblets-", instance, &alias, "cache:6379"), Duration::from_mins(1))
     }
 
     #[test]
@@ -214,7 +237,8 @@ mod tests {
     fn keys_fit_memcached_whatever_the_names_are() {
         let alias = Alias::try_from("a".repeat(64).as_str()).unwrap();
         let node = "unix:/a path/\r\nflush_all\u{e9}".repeat(20);
-        let long = Series::new(&"p".repeat(64), &"i".repeat(128), &alias, &node, Duration::from_mins(1));
+        let (prefix, instance) = ("p".repeat(64), "i".repeat(128));
+        let long = Series::new(&Names::new(&prefix, &instance, &alias, &node), Duration::from_mins(1));
         let short = series("web-1");
         for key in [long.key(Slot::A), long.key(Slot::B), short.key(Slot::A)] {
             assert!(key.as_str().len() <= 250, "{key}");
@@ -222,6 +246,14 @@ mod tests {
         }
         assert_ne!(long.key(Slot::A), long.key(Slot::B));
         assert!(short.key(Slot::A).as_str().starts_with("djblets-canary:web-1:main:cache:6379:"));
+    }
+
+    #[test]
+    fn a_hash_tag_stands_where_a_cluster_looks_for_it() {
+        let alias = Alias::try_from("main").unwrap();
+        let names = Names { tag: Some("1f3"), ..Names::new("djblets-", "web-1", &alias, "cache:6379") };
+        let key = Series::new(&names, Duration::from_mins(1)).key(Slot::A).to_string();
+        assert!(key.starts_with("djblets-canary:{1f3}:web-1:main:cache:6379:"), "{key}");
     }
 
     #[test]

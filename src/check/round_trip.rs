@@ -1,149 +1,140 @@
-//! The round trip: a canary is written to each node and read back. Everything else in the project stands
-//! around this.
+//! The round trip: a canary is written to a node and read back. Everything else in the project stands around
+//! this.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use futures_util::future::{BoxFuture, FutureExt as _, join_all};
-use tower::Service;
 
 use crate::cache::{Cache, SetError};
 use crate::canary::{Canary, Sentinel, Series, Verdict};
 use crate::outcome::{Cause, Fault, Phase};
-use crate::progress::{NodeProgress, Progress};
+use crate::progress::NodeProgress;
 
-/// The round trip through each node of an alias.
-#[derive(Clone)]
-pub struct RoundTrip {
-    nodes: Arc<[Node]>,
-}
-
-/// One server behind an alias.
+/// One server behind an alias, and the canaries that are written to it.
 pub struct Node {
+    name: Arc<str>,
     cache: Box<dyn Cache>,
-    series: Series,
-}
-
-impl RoundTrip {
-    /// The round trip through these nodes, which are checked all together.
-    #[must_use]
-    pub fn new(nodes: Vec<Node>) -> Self {
-        Self { nodes: nodes.into() }
-    }
-}
-
-impl Service<Arc<Progress>> for RoundTrip {
-    type Response = ();
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<(), Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, progress: Arc<Progress>) -> Self::Future {
-        let nodes = self.nodes.clone();
-        async move {
-            join_all(nodes.iter().zip(progress.nodes()).map(|(node, progress)| node.check(progress))).await;
-            Ok(())
-        }
-        .boxed()
-    }
+    series: Vec<Series>,
 }
 
 impl Node {
-    /// A node, and the canaries that are written to it.
+    /// A node, called by its address, with at least one series of canaries. With more than one, each round
+    /// writes a canary of each.
     #[must_use]
-    pub fn new(cache: Box<dyn Cache>, series: Series) -> Self {
-        Self { cache, series }
+    pub fn new(name: Arc<str>, cache: Box<dyn Cache>, series: Vec<Series>) -> Self {
+        Self { name, cache, series }
     }
 
-    /// Two operations: a write, whose answer is awaited, and then a read. Neither is tried again.
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The round trip, written down in `progress`. If every canary was read back, that of the first series is
+    /// returned.
+    pub async fn check(&self, progress: &NodeProgress) -> Option<Canary> {
+        let mut first = None;
+        for series in &self.series {
+            let trip = RoundTrip { cache: &*self.cache, series, progress };
+            first = first.or(Some(trip.make().await?));
+        }
+        progress.conclude(Ok(()));
+        first
+    }
+}
+
+/// One round trip of one canary.
+struct RoundTrip<'a> {
+    cache: &'a dyn Cache,
+    series: &'a Series,
+    progress: &'a NodeProgress,
+}
+
+impl RoundTrip<'_> {
+    /// Two operations: a write, whose answer is awaited, and then a read. Neither is tried again. The canary,
+    /// if it was read back; otherwise the fault is concluded.
     ///
     /// A check that gives up at its deadline leaves a write on its way, and a server that hung takes it up
     /// when it goes on, perhaps between a later check's write and its read. So where the read finds a write
     /// that was never answered, the check starts over with a new canary. Each arrives but once: what is found
     /// a second time was there all along.
-    async fn check(&self, progress: &NodeProgress) {
+    async fn make(&self) -> Option<Canary> {
         let mut late = None;
-        while let Some(found) = self.look(late, progress).await {
-            late = Some(found);
-        }
-    }
-
-    /// One write and one read, and the verdict; or, in its place, a canary that has arrived late, other than
-    /// `late`.
-    async fn look(&self, late: Option<u64>, progress: &NodeProgress) -> Option<u64> {
-        let canary = match self.write(progress).await {
-            Ok(canary) => canary,
-            Err(fault) => {
-                let full = fault.cause == Cause::OutOfMemory;
-                progress.conclude(Err(fault));
-                if full {
-                    // An expired canary would make room for one, and a full memcached look up once for every
-                    // time to live.
-                    self.cache.renew(self.series.keys(), self.series.ttl()).await;
+        loop {
+            let canary = self.write().await?;
+            match self.read(&canary).await {
+                Ok(Verdict::Intact) => {
+                    self.series.settle(&canary);
+                    return Some(canary);
                 }
-                return None;
+                Ok(Verdict::Stale { sequence, .. })
+                    if late != Some(sequence) && self.series.is_in_doubt(sequence) =>
+                {
+                    late = Some(sequence);
+                }
+                Ok(Verdict::Masked) => {
+                    self.progress.conclude(Err(fault(&Verdict::Masked)));
+                    self.look_closer().await;
+                    return None;
+                }
+                Ok(other) => {
+                    self.progress.conclude(Err(fault(&other)));
+                    return None;
+                }
+                Err(fault) => {
+                    self.progress.conclude(Err(fault));
+                    return None;
+                }
             }
-        };
-        match self.read(&canary, progress).await {
-            Ok(Verdict::Stale { sequence, .. })
-                if late != Some(sequence) && self.series.is_in_doubt(sequence) =>
-            {
-                return Some(sequence);
-            }
-            Err(fault) => progress.conclude(Err(fault)),
-            Ok(Verdict::Intact) => {
-                self.series.settle(&canary);
-                progress.conclude(Ok(()));
-            }
-            Ok(Verdict::Masked) => {
-                progress.conclude(Err(fault(&Verdict::Masked)));
-                self.look_closer(progress).await;
-            }
-            Ok(other) => progress.conclude(Err(fault(&other))),
         }
-        None
     }
 
     /// Writes a canary. Where a kept connection turns out to have been closed, the check starts over, once.
-    async fn write(&self, progress: &NodeProgress) -> Result<Canary, Fault> {
+    async fn write(&self) -> Option<Canary> {
         for _ in 0..2 {
             let canary = self.series.next();
-            match self.set(&canary, progress).await {
-                Ok(()) => return Ok(canary),
-                Err(SetError::Fault(fault)) => return Err(fault),
+            match self.set(&canary).await {
+                Ok(()) => return Some(canary),
                 Err(SetError::KeptConnectionClosed) => {}
+                Err(SetError::Fault(fault)) => {
+                    let full = fault.cause == Cause::OutOfMemory;
+                    self.progress.conclude(Err(fault));
+                    if full {
+                        // An expired canary would make room for one, and a full memcached look up once for
+                        // every time to live.
+                        self.cache.renew(self.series.keys(), self.series.ttl()).await;
+                    }
+                    return None;
+                }
             }
         }
-        Err(progress.fault(Cause::Unreachable, "the server closes every connection without an answer"))
+        let said = "the server closes every connection without an answer";
+        self.progress.conclude(Err(self.progress.fault(Cause::Unreachable, said)));
+        None
     }
 
     /// Has a canary stored. Until that is answered its write is in doubt.
-    async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
+    async fn set(&self, canary: &Canary) -> Result<(), SetError> {
         let doubt = self.series.doubt(canary);
-        self.cache.set(canary, progress).await?;
+        self.cache.set(canary, self.progress).await?;
         doubt.answered();
         Ok(())
     }
 
-    async fn read(&self, canary: &Canary, progress: &NodeProgress) -> Result<Verdict, Fault> {
-        let read = self.cache.get(canary.key(), Sentinel::new(), progress).await?;
+    async fn read(&self, canary: &Canary) -> Result<Verdict, Fault> {
+        let read = self.cache.get(canary.key(), Sentinel::new(), self.progress).await?;
         Ok(canary.judge(&read))
     }
 
     /// Tells `stale` from `masked`, after a canary was lost. The one before it may still stand under the
     /// other key: when a canary written over that one is acknowledged and the earlier one is read, writes are
     /// dropped while reads are real. The node is down either way; this only says more.
-    async fn look_closer(&self, progress: &NodeProgress) {
+    async fn look_closer(&self) {
         let Some(canary) = self.series.next_over_resident() else { return };
-        if self.set(&canary, progress).await.is_err() {
+        if self.set(&canary).await.is_err() {
             return;
         }
-        if let Ok(stale @ Verdict::Stale { .. }) = self.read(&canary, progress).await {
-            progress.conclude(Err(fault(&stale)));
+        if let Ok(stale @ Verdict::Stale { .. }) = self.read(&canary).await {
+            self.progress.conclude(Err(fault(&stale)));
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::alias::Alias;
-use crate::outcome::Outcome;
+use crate::outcome::{Needs, Outcome};
 use crate::progress::Progress;
 
 /// Gives each check of an alias one deadline for everything: resolving, connecting, TLS, authenticating, the
@@ -18,14 +18,14 @@ use crate::progress::Progress;
 #[derive(Clone)]
 pub(super) struct DeadlineLayer {
     alias: Alias,
-    names: Arc<[Arc<str>]>,
+    needs: Needs,
     timeout: Duration,
 }
 
 impl DeadlineLayer {
-    /// `names` are the nodes', in the configured order.
-    pub(super) fn new(alias: &Alias, names: Arc<[Arc<str>]>, timeout: Duration) -> Self {
-        Self { alias: alias.clone(), names, timeout }
+    /// `needs` is what the alias needs of its nodes.
+    pub(super) fn new(alias: &Alias, needs: Needs, timeout: Duration) -> Self {
+        Self { alias: alias.clone(), needs, timeout }
     }
 }
 
@@ -58,12 +58,12 @@ where
 
     fn call(&mut self, arrived: Instant) -> Self::Future {
         let check = self.check.clone();
-        let DeadlineLayer { alias, names, timeout } = self.settings.clone();
+        let DeadlineLayer { alias, needs, timeout } = self.settings.clone();
         async move {
-            let progress = Arc::new(Progress::begin(names.len()));
+            let progress = Arc::new(Progress::begin());
             // Whether it ended or the deadline struck, what it wrote down is the outcome.
             let _ = timeout_at(arrived + timeout, check.oneshot(progress.clone())).await;
-            Ok(progress.outcome(alias, names.iter()))
+            Ok(progress.outcome(alias, needs))
         }
         .boxed()
     }

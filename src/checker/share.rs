@@ -162,6 +162,7 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
+    use crate::outcome::Needs;
 
     const MAX_AGE: Duration = Duration::from_millis(100);
     const TIMEOUT: Duration = Duration::from_millis(750);
@@ -191,7 +192,14 @@ mod tests {
                 let _ = timeout_at(arrived + TIMEOUT, tokio::time::sleep(time)).await;
                 running.fetch_sub(1, Ordering::SeqCst);
                 let (began_at, elapsed) = (SystemTime::now(), start.elapsed());
-                Ok(Outcome { alias, began: start, began_at, elapsed, nodes: Vec::new() })
+                Ok(Outcome {
+                    alias,
+                    began: start,
+                    began_at,
+                    elapsed,
+                    nodes: Vec::new(),
+                    needs: Needs::default(),
+                })
             }
         }))
     }

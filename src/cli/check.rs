@@ -178,18 +178,19 @@ mod tests {
     use super::{Style, exit_code, table};
     use crate::alias::Alias;
     use crate::outcome::{
-        Cause, Fault, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped, Status,
+        Cause, Fault, Needs, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped, Status,
     };
     use std::process::ExitCode;
     use tokio::time::Instant;
 
     fn report() -> Report {
-        let node = |name: &str, fault| NodeOutcome { node: name.into(), phases: Phases::default(), fault };
+        let node = |name: &str, fault| NodeOutcome::server(name, Phases::default(), fault);
         let fault = |cause, said| Some(Fault::new(cause, Phase::Write, said));
         let outcome = |alias, milliseconds, nodes| {
             let elapsed = Duration::from_millis(milliseconds);
             let (began, began_at) = (Instant::now(), SystemTime::now());
-            Arc::new(Outcome { alias: Alias::try_from(alias).unwrap(), began, began_at, elapsed, nodes })
+            let (alias, needs) = (Alias::try_from(alias).unwrap(), Needs::default());
+            Arc::new(Outcome { alias, began, began_at, elapsed, nodes, needs })
         };
         let ring = vec![
             node("mc-1:11211", fault(Cause::TimedOut, "")),

@@ -10,7 +10,9 @@ use humantime::format_duration;
 
 use super::{Failure, FileArgs, load, print};
 use crate::catalog::Catalog;
-use crate::config::{Address, Backend, Cache, Config, Listen, Loaded, MASK, Origin, Redis};
+use crate::config::{
+    Address, Backend, Cache, Config, Listen, Loaded, MASK, Origin, Redis, RedisServers, WhichReplicas,
+};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 if the configuration is valid, 2 if it is not.";
@@ -71,16 +73,29 @@ fn what(backend: &Backend) -> String {
     match backend {
         Backend::Redis(redis) => {
             let tls = if redis.tls.is_some() { ", TLS" } else { "" };
-            format!("redis at {}, database {}{tls}", redis.address, redis.database)
+            let database = redis.login.database;
+            match &redis.servers {
+                RedisServers::Standalone(address) => format!("redis at {address}, database {database}{tls}"),
+                RedisServers::Cluster { seeds, .. } => format!("redis cluster at {}{tls}", joined(seeds)),
+                RedisServers::Sentinel { sentinels, name, .. } => {
+                    format!(
+                        "redis {name}, of the sentinels at {}, database {database}{tls}",
+                        joined(sentinels)
+                    )
+                }
+            }
         }
         Backend::Memcached(memcached) => {
-            let servers: Vec<_> = memcached.servers.iter().map(Address::to_string).collect();
-            format!("memcached at {}", servers.join(", "))
+            format!("memcached at {}", joined(&memcached.servers))
         }
         Backend::LocalMemory => "local-memory".to_owned(),
         Backend::Forwarding { to } => format!("forwarding to {to}"),
         Backend::NoServer { kind } => (*kind).to_owned(),
     }
+}
+
+fn joined<T: Display>(servers: &[T]) -> String {
+    servers.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Writes what is in force as TOML, each value with where it came from.
@@ -122,6 +137,7 @@ impl Page<'_> {
             ("timeout", config.timeout),
             ("max_age", config.max_age),
             ("reconnect_every", config.reconnect_every),
+            ("dns_recheck", config.dns_recheck),
         ] {
             self.value(key, quoted(&format_duration(duration).to_string()), key);
         }
@@ -158,26 +174,36 @@ impl Page<'_> {
     }
 
     fn redis(&mut self, redis: &Redis, path: &impl Fn(&str) -> String) {
-        match &redis.address {
-            Address::Tcp { .. } => {
-                let scheme = if redis.tls.is_some() { "rediss" } else { "redis" };
-                self.value("url", quoted(&format!("{scheme}://{}", redis.address)), &path("url"));
+        let s = if redis.tls.is_some() { "s" } else { "" };
+        let url = match &redis.servers {
+            RedisServers::Standalone(address @ Address::Tcp { .. }) => format!("redis{s}://{address}"),
+            RedisServers::Standalone(address @ Address::Unix(_)) => address.to_string(),
+            RedisServers::Cluster { seeds, .. } => format!("redis{s}+cluster://{}", joined(seeds)),
+            RedisServers::Sentinel { sentinels, name, .. } => {
+                format!("redis{s}+sentinel://{}/{name}", joined(sentinels))
             }
-            Address::Unix(_) => self.value("location", quoted(&redis.address.to_string()), &path("url")),
-        }
-        if let Some(username) = &redis.username {
+        };
+        let key = if matches!(&redis.servers, RedisServers::Standalone(Address::Unix(_))) {
+            "location"
+        } else {
+            "url"
+        };
+        self.value(key, quoted(&url), &path("url"));
+        if let Some(username) = &redis.login.username {
             self.value("username", quoted(username), &path("username"));
         }
-        if redis.password.is_some() {
+        if redis.login.password.is_some() {
             self.value("password", quoted(MASK), &path("password"));
         }
-        self.value("database", redis.database, &path("database"));
+        self.value("database", redis.login.database, &path("database"));
         if let Some(ca_file) = redis.tls.as_ref().and_then(|tls| tls.ca_file.as_ref()) {
             let ca_file = quoted(&ca_file.display().to_string());
             self.value("tls", format_args!("{{ ca_file = {ca_file} }}"), &path("tls"));
         }
-        if !redis.replicas.is_empty() {
-            self.value("replicas", list(&redis.replicas), &path("replicas"));
+        if let WhichReplicas::Named(replicas) = &redis.replicas.which
+            && !replicas.is_empty()
+        {
+            self.value("replicas", list(replicas), &path("replicas"));
         }
     }
 

@@ -14,7 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::alias::{Alias, InvalidAlias};
 use crate::checker::SetupError;
-use crate::config::{Access, Address, Backend, Cache, Config, Listen, Memcached, Redis};
+use crate::config::{
+    Access, Address, Backend, Cache, Config, Listen, Memcached, MemcachedServers, Redis, RedisServers,
+};
 use crate::embedded::Server;
 use crate::http::server::{self, BindError, Listener};
 use switchboard::Switchboard;
@@ -141,18 +143,13 @@ fn bind<T>(
 
 fn config(main: SocketAddr, sessions: [SocketAddr; 2]) -> Result<Config, InvalidAlias> {
     let address = |addr: SocketAddr| Address::Tcp { host: addr.ip().to_string(), port: addr.port() };
-    let main = Redis {
-        address: address(main),
-        username: None,
-        password: None,
-        database: 0,
-        tls: None,
-        replicas: Vec::new(),
-    };
     let caches = [
         ("default", Backend::Forwarding { to: Alias::try_from("main")? }),
-        ("main", Backend::Redis(main)),
-        ("sessions", Backend::Memcached(Memcached { servers: sessions.map(address).into() })),
+        ("main", Backend::Redis(Redis::at(RedisServers::Standalone(address(main))))),
+        (
+            "sessions",
+            Backend::Memcached(Memcached::at(sessions.map(|addr| MemcachedServers::One(address(addr))))),
+        ),
         ("staticfiles", Backend::LocalMemory),
     ];
     let caches = caches.map(|(alias, backend)| Alias::try_from(alias).map(|alias| Cache { alias, backend }));
@@ -166,6 +163,7 @@ fn config(main: SocketAddr, sessions: [SocketAddr; 2]) -> Result<Config, Invalid
         // Whoever breaks a cache and looks at once wants to see it, so no earlier verdict is shared.
         max_age: Duration::ZERO,
         reconnect_every: Duration::from_secs(5),
+        dns_recheck: Duration::from_secs(30),
         access: Access {
             allow: vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
             details: local.map(IpAddr::into).into(),

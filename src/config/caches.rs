@@ -9,7 +9,7 @@ use super::address::{self, RedisUrl};
 use super::place::{Origin, Place, Problem};
 use super::secret;
 use super::value::{Kind as Typed, Table, Value, nearest};
-use super::{Address, Backend, Memcached, Redis, Tls};
+use super::{Address, Backend, Login, Memcached, MemcachedServers, Redis, RedisServers, Tls, WhichReplicas};
 use crate::alias::Alias;
 
 /// Every key that some kind of cache has.
@@ -196,32 +196,40 @@ impl Reading {
         self.came_from(&url.says(), &server.value.place);
         let (tls_by_scheme, database) = (url.tls, url.database);
         let mut redis = redis_at(url);
-        if redis.password.is_some() && server.literal {
+        if redis.login.password.is_some() && server.literal {
             self.note_password(server.value);
         }
         if let Some(value) = table.get("username") {
-            unless(redis.username.is_some(), value, "the URL names a user as well; keep one of the two")?;
-            redis.username = Some(value.text()?.to_owned());
+            unless(
+                redis.login.username.is_some(),
+                value,
+                "the URL names a user as well; keep one of the two",
+            )?;
+            redis.login.username = Some(value.text()?.to_owned());
             self.came_from(&["username"], &value.place);
         }
         if let Some((key, value)) = one_of(table, PASSWORD)? {
-            unless(redis.password.is_some(), value, "the URL holds a password as well; keep one of the two")?;
-            redis.password = Some(self.password(key, value)?);
+            unless(
+                redis.login.password.is_some(),
+                value,
+                "the URL holds a password as well; keep one of the two",
+            )?;
+            redis.login.password = Some(self.password(key, value)?);
             self.came_from(&["password"], &value.place);
         }
         if let Some(value) = table.get("database") {
             unless(database.is_some(), value, "the URL names a database as well; keep one of the two")?;
-            redis.database = value.number()?;
+            redis.login.database = value.number()?;
             self.came_from(&["database"], &value.place);
         }
         if let Some(value) = table.get("tls") {
-            let socket = matches!(redis.address, Address::Unix(_));
+            let socket = matches!(redis.servers, RedisServers::Standalone(Address::Unix(_)));
             unless(socket, value, "TLS is not spoken over a unix socket; remove this")?;
             unless(tls_by_scheme == Some(false), value, "the URL asks for no TLS; begin it with rediss://")?;
             redis.tls = Some(self.tls(value)?);
         }
         if let Some(value) = table.get("replicas") {
-            redis.replicas = replicas(value)?;
+            redis.replicas.which = WhichReplicas::Named(replicas(value)?);
             self.came_from(&["replicas"], &value.place);
         }
         self.finished(redis)
@@ -229,14 +237,12 @@ impl Reading {
 
     /// The backend, once all that was said about a Redis is known.
     pub(super) fn finished(&mut self, redis: Redis) -> Result<Backend, Problem> {
-        let password = redis.password.as_ref().is_some_and(|password| !password.expose_secret().is_empty());
-        if redis.username.is_some() && !password {
+        let password =
+            redis.login.password.as_ref().is_some_and(|password| !password.expose_secret().is_empty());
+        if redis.login.username.is_some() && !password {
             return Err(self.problem(
                 "a user is named without a password; a password alone is written redis://:password@host",
             ));
-        }
-        if !redis.replicas.is_empty() {
-            self.notes.push(format!("{}: its replicas are named, but not checked yet", self.alias));
         }
         Ok(Backend::Redis(redis))
     }
@@ -275,7 +281,7 @@ impl Reading {
         let ca_file = table.get("ca_file");
         let ca_file =
             ca_file.map(|value| Ok::<_, Problem>(value.place.resolve(value.text()?))).transpose()?;
-        Ok(Tls { ca_file })
+        Ok(Tls { ca_file, ..Tls::default() })
     }
 
     fn memcached(&mut self, server: &Written<'_>) -> Result<Backend, Problem> {
@@ -315,12 +321,14 @@ impl Reading {
 /// The Redis that a URL names.
 pub(super) fn redis_at(url: RedisUrl) -> Redis {
     Redis {
-        address: url.address,
-        username: url.username,
-        password: url.password,
-        database: url.database.unwrap_or_default(),
+        login: Login {
+            username: url.username,
+            password: url.password,
+            database: url.database.unwrap_or_default(),
+            ..Login::default()
+        },
         tls: url.tls.unwrap_or_default().then(Tls::default),
-        replicas: Vec::new(),
+        ..Redis::at(RedisServers::Standalone(url.address))
     }
 }
 
@@ -334,9 +342,9 @@ pub(super) fn memcached<'a>(
         if !seen.insert(address.clone()) {
             return Err(place.problem(format_args!("{address} is named twice; name each server once")));
         }
-        addresses.push(address);
+        addresses.push(MemcachedServers::One(address));
     }
-    Ok(Backend::Memcached(Memcached { servers: addresses }))
+    Ok(Backend::Memcached(Memcached::at(addresses)))
 }
 
 fn replicas(value: &Value) -> Result<Vec<Address>, Problem> {

@@ -19,7 +19,7 @@ use super::caches::{self, Kind, Reading};
 use super::place::{Format, Place, Problem, Text};
 use super::secret;
 use super::value::{Entry, Kind as Typed, Table, Value};
-use super::{Backend, Tls};
+use super::{Backend, Tls, WhichReplicas};
 
 /// What a dotted path stands for.
 enum Known {
@@ -219,7 +219,7 @@ fn redis(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Ba
         reading.came_from(&["tls"], place);
         *tls = options.tls(reading, &parameters)?;
     }
-    redis.replicas = replicas;
+    redis.replicas.which = WhichReplicas::Named(replicas);
     reading.finished(redis)
 }
 
@@ -332,7 +332,7 @@ impl<'a> Options<'a> {
                 format!("{}: its client certificate (ssl_certfile) is not supported yet", reading.alias);
             reading.notes.push(note);
         }
-        Ok(Tls { ca_file })
+        Ok(Tls { ca_file, ..Tls::default() })
     }
 
     /// Something other than one primary with replicas, by the names of the classes that the client is made

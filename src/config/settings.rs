@@ -21,6 +21,7 @@ pub(super) const KEYS: &[&str] = &[
     "timeout",
     "max_age",
     "reconnect_every",
+    "dns_recheck",
     "access",
     "django_caches",
     "caches",
@@ -51,9 +52,10 @@ impl Reader {
         let timeout = self.duration("timeout", Duration::from_millis(750), millisecond, 600);
         let max_age = self.duration("max_age", Duration::from_millis(100), Duration::ZERO, 60);
         let reconnect_every = self.duration("reconnect_every", Duration::from_secs(5), Duration::ZERO, 3600);
+        let dns_recheck = self.duration("dns_recheck", Duration::from_secs(30), Duration::ZERO, 3600);
         let access = self.access();
         let caches = self.caches();
-        Config { listen, prefix, instance, timeout, max_age, reconnect_every, access, caches }
+        Config { listen, prefix, instance, timeout, max_age, reconnect_every, dns_recheck, access, caches }
     }
 
     /// The value of a key at the top, or its default; and in case of a problem too, since that is reported.

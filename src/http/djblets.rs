@@ -80,9 +80,12 @@ struct Detail<'a> {
 #[derive(Serialize)]
 struct NodeDetail<'a> {
     node: &'a str,
+    role: &'static str,
     status: &'static str,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     fault: Option<FaultDetail<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_ms: Option<f64>,
     phases_ms: Entries<&'static str, f64>,
 }
 
@@ -108,12 +111,14 @@ impl<'a> NodeDetail<'a> {
     fn of(node: &'a NodeOutcome) -> Self {
         Self {
             node: &node.node,
+            role: node.role.name(),
             status: node.status().as_str(),
             fault: node.fault.as_ref().map(|fault| FaultDetail {
                 cause: fault.cause.name(),
                 phase: fault.phase.name(),
                 said: &fault.said,
             }),
+            lag_ms: node.lag.map(milliseconds),
             phases_ms: node.phases.iter().map(|(phase, time)| (phase.name(), milliseconds(time))).collect(),
         }
     }

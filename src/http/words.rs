@@ -9,16 +9,19 @@ use crate::outcome::{Cause, Fault, NodeOutcome, Outcome};
 /// - for one who may see details, the nodes with their phases and words, and the hint:
 ///   `refused: at mc-1:11211 in connect: Connection refused (os error 111). Nothing accepts ...`,
 /// - for anyone else the hint, and of how many nodes it is true: `refused: Nothing accepts ... (1 of 2
-///    nodes)`.
+///    nodes)`;
+///
+/// and at the end, where nodes are counted, by how many there are too few.
 pub(super) fn error(outcome: &Outcome, view: View) -> Option<String> {
+    outcome.cause()?;
     let mut causes: Vec<Cause> = Vec::new();
     for (_, fault) in outcome.faults() {
         if !causes.contains(&fault.cause) {
             causes.push(fault.cause);
         }
     }
-    let of_each_cause: Vec<_> = causes.into_iter().map(|cause| of_cause(outcome, cause, view)).collect();
-    (!of_each_cause.is_empty()).then(|| of_each_cause.join(" | "))
+    let of_each_cause = causes.into_iter().map(|cause| of_cause(outcome, cause, view));
+    Some(of_each_cause.chain(outcome.shortfall()).collect::<Vec<_>>().join(" | "))
 }
 
 fn of_cause(outcome: &Outcome, cause: Cause, view: View) -> String {

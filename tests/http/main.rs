@@ -13,21 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_canary::alias::Alias;
-use cache_canary::config::{Access, Address, Backend, Cache, Config, Redis};
+use cache_canary::config::{Access, Address, Backend, Cache, Config, Redis, RedisServers};
 use cache_canary::http::App;
 use socket2::{Domain, Socket, Type};
 
 /// A configuration with one cache, `main`, at `address`; `default` forwards to it, `staticfiles` is local
 /// memory.
 fn config(address: SocketAddr) -> Config {
-    let redis = Redis {
-        address: Address::Tcp { host: address.ip().to_string(), port: address.port() },
-        username: None,
-        password: None,
-        database: 0,
-        tls: None,
-        replicas: Vec::new(),
-    };
+    let address = Address::Tcp { host: address.ip().to_string(), port: address.port() };
+    let redis = Redis::at(RedisServers::Standalone(address));
     let cache = |alias: &str, backend| Cache { alias: self::alias(alias), backend };
     Config {
         listen: Vec::new(),
@@ -36,6 +30,7 @@ fn config(address: SocketAddr) -> Config {
         timeout: Duration::from_millis(750),
         max_age: Duration::from_millis(100),
         reconnect_every: Duration::from_secs(5),
+        dns_recheck: Duration::from_secs(30),
         access: Access {
             allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
             details: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],

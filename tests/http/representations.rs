@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use cache_canary::http::access::View;
 use cache_canary::http::{Life, djblets, kubernetes, text};
-use cache_canary::outcome::{Cause, Fault, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped};
+use cache_canary::outcome::{
+    Cause, Fault, Needs, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped,
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -16,13 +18,14 @@ fn node(name: &str, phases: &[(Phase, u64)], fault: Option<Fault>) -> NodeOutcom
     for (phase, microseconds) in phases {
         times.add(*phase, Duration::from_micros(*microseconds));
     }
-    NodeOutcome { node: name.into(), phases: times, fault }
+    NodeOutcome::server(name, times, fault)
 }
 
 fn outcome(name: &str, began: Instant, nodes: Vec<NodeOutcome>) -> Arc<Outcome> {
     let began_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_344_660_250);
     let elapsed = Duration::from_nanos(412_300);
-    Arc::new(Outcome { alias: alias(name), began, began_at, elapsed, nodes })
+    let needs = Needs::default();
+    Arc::new(Outcome { alias: alias(name), began, began_at, elapsed, nodes, needs })
 }
 
 /// Two caches, both up, nothing skipped; one was dialled, one was on a kept connection.
@@ -79,10 +82,10 @@ fn json_details_say_when_where_and_how_long() {
     let expected = concat!(
         r#"{"status":"UP","checks":{"cache.zebra":"UP","cache.ant":"UP"},"errors":{},"details":{"#,
         r#""cache.zebra":{"elapsed_ms":0.412,"age_ms":12.5,"began_at":"2026-11-22T10:51:00.250Z","nodes":["#,
-        r#"{"node":"cache:6379","status":"UP","#,
+        r#"{"node":"cache:6379","role":"server","status":"UP","#,
         r#""phases_ms":{"resolve":0.08,"connect":0.12,"write":0.1,"read":0.112}}]},"#,
         r#""cache.ant":{"elapsed_ms":0.412,"age_ms":12.5,"began_at":"2026-11-22T10:51:00.250Z","nodes":["#,
-        r#"{"node":"mc:11211","status":"UP","phases_ms":{"write":0.02,"read":0.001}}]}}}"#,
+        r#"{"node":"mc:11211","role":"server","status":"UP","phases_ms":{"write":0.02,"read":0.001}}]}}}"#,
         "\n",
     );
     assert_eq!(body, expected);
@@ -117,10 +120,10 @@ fn json_with_details_gives_nodes_phases_and_words_and_then_the_hint() {
     assert_eq!(
         body["details"]["cache.sessions"]["nodes"],
         json!([
-            {"node": "mc-1:11211", "status": "DOWN", "cause": "refused", "phase": "connect",
+            {"node": "mc-1:11211", "role": "server", "status": "DOWN", "cause": "refused", "phase": "connect",
              "said": "Connection refused (os error 111)", "phases_ms": {"connect": 0.09}},
-            {"node": "mc-2:11211", "status": "UP", "phases_ms": {"write": 0.03, "read": 0.03}},
-            {"node": "mc-3:11211", "status": "DOWN", "cause": "out_of_memory", "phase": "write",
+            {"node": "mc-2:11211", "role": "server", "status": "UP", "phases_ms": {"write": 0.03, "read": 0.03}},
+            {"node": "mc-3:11211", "role": "server", "status": "DOWN", "cause": "out_of_memory", "phase": "write",
              "said": "SERVER_ERROR out of memory storing object.", "phases_ms": {"write": 0.03}},
         ])
     );
@@ -161,6 +164,7 @@ fn json_of_a_check_that_began_before_1970_is_still_json() {
         began_at: SystemTime::UNIX_EPOCH - Duration::from_secs(1),
         elapsed: Duration::ZERO,
         nodes: vec![node("cache:6379", &[], None)],
+        needs: Needs::default(),
     };
     let report = Report { outcomes: vec![Arc::new(outcome)], skipped: Vec::new() };
     let body: Value = serde_json::from_str(&djblets::body(&report, View::Details, Instant::now())).unwrap();

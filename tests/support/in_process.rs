@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use cache_canary::alias::Alias;
 use cache_canary::checker::Checker;
-use cache_canary::config::{Access, Address, Backend, Cache, Config, Memcached, Redis};
+use cache_canary::config::{
+    Access, Address, Backend, Cache, Config, Memcached, MemcachedServers, Redis, RedisServers,
+};
 use cache_canary::outcome::{Cause, Status};
 use tokio::time::Instant;
 
@@ -18,6 +20,7 @@ pub fn one_cache(backend: Backend) -> Config {
         timeout: Duration::from_millis(750),
         max_age: Duration::ZERO,
         reconnect_every: Duration::from_secs(5),
+        dns_recheck: Duration::from_secs(30),
         access: Access { allow: Vec::new(), details: Vec::new() },
         caches: vec![Cache { alias: Alias::try_from("main").unwrap(), backend }],
     }
@@ -25,19 +28,12 @@ pub fn one_cache(backend: Backend) -> Config {
 
 /// A Redis without credentials.
 pub fn redis_at(addr: SocketAddr) -> Backend {
-    Backend::Redis(Redis {
-        address: address(addr),
-        username: None,
-        password: None,
-        database: 0,
-        tls: None,
-        replicas: Vec::new(),
-    })
+    Backend::Redis(Redis::at(RedisServers::Standalone(address(addr))))
 }
 
 /// These memcached servers.
 pub fn memcached_at(addrs: &[SocketAddr]) -> Backend {
-    Backend::Memcached(Memcached { servers: addrs.iter().copied().map(address).collect() })
+    Backend::Memcached(Memcached::at(addrs.iter().map(|&addr| MemcachedServers::One(address(addr)))))
 }
 
 fn address(addr: SocketAddr) -> Address {

@@ -1,0 +1,81 @@
+//! [`Topology`]: which nodes an alias has, and a round of checks over them. A file a topology.
+
+mod fixed;
+mod maker;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use futures_util::future::{BoxFuture, FutureExt as _};
+use tower::Service;
+
+use crate::cache::SetupError;
+use crate::config::{Backend, MemcachedServers, RedisServers};
+use crate::progress::Progress;
+use fixed::Fixed;
+
+pub(crate) use maker::{Maker, Wrap};
+
+/// The nodes behind an alias.
+#[async_trait]
+pub(crate) trait Topology: Send + Sync {
+    /// Finds out which nodes there are, adds each to `progress`, and checks them all together. Like every
+    /// check it cannot fail, and it is dropped when its deadline strikes.
+    async fn round(&self, progress: &Progress);
+}
+
+/// The topology that a backend has; none where it is not checked. Nothing is dialled yet.
+pub(crate) fn open(backend: &Backend, maker: Maker) -> Result<Option<Round>, SetupError> {
+    let topology: Arc<dyn Topology> = match backend {
+        Backend::Redis(redis) => {
+            let (login, tls) = (Arc::new(redis.login.clone()), redis.tls.as_ref());
+            match &redis.servers {
+                RedisServers::Standalone(address) => {
+                    let server = maker.redis(address, &login, tls)?;
+                    Arc::new(Fixed::new(vec![maker.node(address, server, redis.spray)]))
+                }
+                RedisServers::Cluster { .. } => todo!("topology/cluster.rs"),
+                RedisServers::Sentinel { .. } => todo!("topology/sentinel.rs"),
+            }
+        }
+        Backend::Memcached(memcached) => {
+            let nodes = memcached.servers.iter().map(|servers| match servers {
+                MemcachedServers::One(address) => {
+                    let server = maker.memcached(address, None, memcached)?;
+                    Ok(maker.node(address, server, memcached.spray))
+                }
+                MemcachedServers::EveryAddress { .. } | MemcachedServers::Endpoint(_) => {
+                    todo!("topology/ring.rs")
+                }
+            });
+            Arc::new(Fixed::new(nodes.collect::<Result<_, SetupError>>()?))
+        }
+        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => return Ok(None),
+    };
+    Ok(Some(Round(topology)))
+}
+
+/// A round over a topology, as a service.
+#[derive(Clone)]
+pub(crate) struct Round(Arc<dyn Topology>);
+
+impl Service<Arc<Progress>> for Round {
+    type Response = ();
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<(), Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, progress: Arc<Progress>) -> Self::Future {
+        let topology = self.0.clone();
+        async move {
+            topology.round(&progress).await;
+            Ok(())
+        }
+        .boxed()
+    }
+}
