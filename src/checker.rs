@@ -16,7 +16,7 @@ use tower::layer::util::Identity;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceBuilder, ServiceExt as _};
 
-use crate::cache::{Cache, Dialer};
+use crate::cache::{Cache, DialSettings, Dialer};
 use crate::catalog::{Catalog, Selection};
 use crate::config::Config;
 use crate::outcome::{Outcome, Report};
@@ -47,7 +47,11 @@ impl Checker {
         L: Layer<Box<dyn Cache>> + Send + Sync + 'static,
         L::Service: Into<Box<dyn Cache>>,
     {
-        let dialer = Arc::new(Dialer::new(config.reconnect_every));
+        let dialer = Arc::new(Dialer::new(DialSettings {
+            reconnect_every: config.reconnect_every,
+            dns_recheck: config.dns_recheck,
+            timeout: config.timeout,
+        }));
         let wrap: Wrap = Arc::new(move |cache| layer.layer(cache).into());
         let catalog = Catalog::new(&config.caches);
         let mut checks = Vec::new();

@@ -2,6 +2,7 @@
 //! must.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
@@ -9,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 
 use super::SetError;
-use super::dial::{Dialer, Stream, Target, io_fault};
+use super::dial::{Dialer, Dialled, Stream, Target, io_fault};
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
@@ -19,7 +20,11 @@ pub(crate) const ANSWER_LIMIT: usize = 64 * 1024;
 /// A connection to a node. It holds no buffer while nothing is awaited.
 pub(crate) struct Connection {
     stream: Box<dyn Stream>,
+    /// The address at the other end, unless that is a unix socket.
+    peer: Option<SocketAddr>,
     opened: Instant,
+    /// When its host was resolved last.
+    resolved: Instant,
     /// Whether it was kept from an earlier check.
     kept: bool,
     /// Bytes of the answer that were received and not taken yet.
@@ -53,8 +58,9 @@ impl AnswerError {
 }
 
 impl Connection {
-    fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, opened: Instant::now(), kept: false, received: Vec::new(), allowance: 0 }
+    fn new(Dialled { stream, peer }: Dialled) -> Self {
+        let now = Instant::now();
+        Self { stream, peer, opened: now, resolved: now, kept: false, received: Vec::new(), allowance: 0 }
     }
 
     /// Sends a command. That the other side has closed the connection is left to be met by the read of the
@@ -170,7 +176,11 @@ impl Link {
     /// at its connection limit, the sidecar would slip into the place that it had just left, be up, and at
     /// the next dial down again. That the new one is made proves nothing yet: the server's system makes it
     /// before the server takes it.
-    pub(crate) async fn begin<D: Dialling>(&self, dial: impl FnOnce() -> D) -> Result<Connection, Fault> {
+    pub(crate) async fn begin<D: Dialling>(
+        &self,
+        progress: &NodeProgress,
+        dial: impl FnOnce() -> D,
+    ) -> Result<Connection, Fault> {
         // To dial is rare and needs much more room than the rest, so it is not a part of every check's
         // future.
         let dial = || Box::pin(dial());
@@ -178,12 +188,21 @@ impl Link {
         if !kept.is_quiet() {
             return dial().await;
         }
-        if kept.opened.elapsed() < self.dialer.reconnect_every() {
-            kept.kept = true;
-            return Ok(kept);
+        let settings = self.dialer.settings();
+        if kept.opened.elapsed() >= settings.reconnect_every {
+            *lock(&self.expired) = Some(kept);
+            return dial().await;
         }
-        *lock(&self.expired) = Some(kept);
-        dial().await
+        if let Some(peer) = kept.peer
+            && kept.resolved.elapsed() >= settings.dns_recheck
+        {
+            if !Box::pin(self.dialer.leads_to(&self.target, peer, progress)).await? {
+                return dial().await;
+            }
+            kept.resolved = Instant::now();
+        }
+        kept.kept = true;
+        Ok(kept)
     }
 
     /// The connection to go on with, after a check has begun: the kept one as it is, since when it was closed

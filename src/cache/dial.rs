@@ -1,56 +1,37 @@
 //! [`Dialer`]: resolves, connects and agrees on TLS, with a phase for each, for every backend.
 
+mod tls;
+
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::error::Error as _;
+use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{self, ClientConfig};
+use tower::{Service as _, service_fn};
 
 use crate::config::{Address, Tls};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
+pub use tls::SetupError;
+
 /// A transport, whichever it is.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
-
-/// Why a backend cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The file of trusted certificates cannot be used.
-    #[error("cannot read the trusted certificates in {}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: rustls::pki_types::pem::Error,
-    },
-    /// The file of trusted certificates holds none that can be used.
-    #[error("no usable certificate in {}", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// This build cannot speak TLS with these settings.
-    #[error("cannot set up TLS")]
-    Tls(#[from] rustls::Error),
-    /// The name of the server cannot stand in a certificate.
-    #[error("{host:?} cannot be the name of a TLS server")]
-    ServerName {
-        /// The name.
-        host: String,
-    },
-}
 
 /// Where and how a node is dialled.
 #[derive(Debug)]
@@ -59,12 +40,30 @@ pub(crate) struct Target {
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
+/// What holds for every connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DialSettings {
+    /// A connection serves for this long.
+    pub(crate) reconnect_every: Duration,
+    /// The host of a kept connection is resolved again after this long.
+    pub(crate) dns_recheck: Duration,
+    /// The deadline of a check, within which the addresses of a host share their turns.
+    pub(crate) timeout: Duration,
+}
+
+/// A connection that was made, and the address at its other end.
+pub(crate) struct Dialled {
+    pub(crate) stream: Box<dyn Stream>,
+    /// Nothing where that is a unix socket.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
 /// Makes connections. One dialer serves all caches.
 #[derive(Debug)]
 pub(crate) struct Dialer {
-    reconnect_every: Duration,
+    settings: DialSettings,
     lookups: Mutex<HashMap<(String, u16), AwaitedLookup>>,
-    tls: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
+    tls_configs: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
 }
 
 /// What a look-up of a name came to; the error's text, because an [`io::Error`] cannot be shared.
@@ -74,14 +73,12 @@ type Lookup = Result<Arc<[SocketAddr]>, Arc<str>>;
 type AwaitedLookup = watch::Receiver<Option<Lookup>>;
 
 impl Dialer {
-    /// A dialer for connections that serve for `reconnect_every`.
-    pub(crate) fn new(reconnect_every: Duration) -> Self {
-        Self { reconnect_every, lookups: Mutex::default(), tls: Mutex::default() }
+    pub(crate) fn new(settings: DialSettings) -> Self {
+        Self { settings, lookups: Mutex::default(), tls_configs: Mutex::default() }
     }
 
-    /// How long a connection serves.
-    pub(crate) fn reconnect_every(&self) -> Duration {
-        self.reconnect_every
+    pub(crate) fn settings(&self) -> DialSettings {
+        self.settings
     }
 
     /// Prepares what can be prepared before anything is dialled. The server's certificate must have the name
@@ -113,23 +110,43 @@ impl Dialer {
         self: &Arc<Self>,
         target: &Target,
         progress: &NodeProgress,
-    ) -> Result<Box<dyn Stream>, Fault> {
+    ) -> Result<Dialled, Fault> {
+        let mut peer = None;
         let stream: Box<dyn Stream> = match &target.address {
             Address::Tcp { host, port } => {
                 let addresses = self.resolve(host, *port, progress).await?;
                 progress.enter(Phase::Connect);
-                Box::new(connect(&addresses).await.map_err(|error| io_fault(progress, &error))?)
+                let stream = connect(&addresses, self.settings.timeout).await;
+                let stream = stream.map_err(|error| io_fault(progress, &error))?;
+                peer = stream.peer_addr().ok();
+                Box::new(stream)
             }
             Address::Unix(path) => {
                 progress.enter(Phase::Connect);
                 Box::new(UnixStream::connect(path).await.map_err(|error| io_fault(progress, &error))?)
             }
         };
-        let Some((config, name)) = &target.tls else { return Ok(stream) };
+        let Some((config, name)) = &target.tls else { return Ok(Dialled { stream, peer }) };
         progress.enter(Phase::Tls);
         match TlsConnector::from(config.clone()).connect(name.clone(), stream).await {
-            Ok(stream) => Ok(Box::new(stream)),
+            Ok(stream) => Ok(Dialled { stream: Box::new(stream), peer }),
             Err(error) => Err(progress.fault(Cause::Tls, &tls_words(&error))),
+        }
+    }
+
+    /// Whether a connection to `peer` still is one to the target, now that its host is resolved again.
+    pub(crate) async fn leads_to(
+        self: &Arc<Self>,
+        target: &Target,
+        peer: SocketAddr,
+        progress: &NodeProgress,
+    ) -> Result<bool, Fault> {
+        match &target.address {
+            Address::Tcp { host, port } => {
+                let addresses = self.resolve(host, *port, progress).await?;
+                Ok(addresses.iter().any(|address| address.ip() == peer.ip()))
+            }
+            Address::Unix(_) => Ok(true),
         }
     }
 
@@ -181,62 +198,47 @@ impl Dialer {
     /// The TLS configuration for these settings, made once: reading the system's certificates takes
     /// milliseconds.
     fn client_config(&self, tls: &Tls) -> Result<Arc<ClientConfig>, SetupError> {
-        let mut made = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.tls_configs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = made.get(tls) {
             return Ok(config.clone());
         }
-        let roots = match &tls.ca_file {
-            Some(path) => roots_in(path)?,
-            None => system_roots(),
-        };
-        // Named, so that no feature of another crate can change or unsettle the choice.
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = tls::client_config(tls)?;
         let config = Arc::new(config);
         made.insert(tls.clone(), config.clone());
         Ok(config)
     }
 }
 
-/// Connects to the first of the addresses that accepts.
-async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // The end of a TLS handshake and the first command are two small segments in a row, and the second
-                // must not wait until the first was acknowledged.
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
+/// Connects to the first of the addresses that accepts, IPv6 and IPv4 in a race (RFC 8305). Where one does not
+/// answer the next has its turn while `patience` lasts.
+async fn connect(addresses: &[SocketAddr], patience: Duration) -> io::Result<TcpStream> {
+    let stream = match addresses {
+        &[address] => TcpStream::connect(address).await?,
+        _ => race(addresses, patience).await?,
+    };
+    // The end of a TLS handshake and the first command are two small segments in a row, and the second must not
+    // wait until the first was acknowledged.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn race(addresses: &[SocketAddr], patience: Duration) -> io::Result<TcpStream> {
+    /// The Connection Attempt Delay that RFC 8305 recommends (section 5).
+    const DELAY: Duration = Duration::from_millis(250);
+    let resolved = addresses.to_vec();
+    let resolver = service_fn(move |_| ready(Ok::<_, Infallible>(resolved.clone().into_iter())));
+    let mut connector = HttpConnector::new_with_resolver(resolver);
+    connector.set_happy_eyeballs_timeout(Some(DELAY.min(patience / 3)));
+    connector.set_connect_timeout(Some(patience));
+    // The connector asks its resolver for whatever name, and leaves the addresses their ports.
+    let connected = connector.call(Uri::from_static("http://cache")).await;
+    connected.map(TokioIo::into_inner).map_err(|error| {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        match cause {
+            Some(cause) => io::Error::new(cause.kind(), cause.to_string()),
+            None => io::Error::other(error.to_string()),
         }
-    }
-    Err(last)
-}
-
-fn roots_in(path: &PathBuf) -> Result<RootCertStore, SetupError> {
-    let unreadable = |source| SetupError::CaFile { path: path.clone(), source };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        let certificate = certificate.map_err(unreadable)?;
-        roots.add(certificate).map_err(|_| SetupError::NoCertificate { path: path.clone() })?;
-    }
-    if roots.is_empty() { Err(SetupError::NoCertificate { path: path.clone() }) } else { Ok(roots) }
-}
-
-/// The system's certificates; where there are none, as in an image made from scratch, Mozilla's.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
+    })
 }
 
 /// The fault that an error of the network's is, in the phase that was entered last.

@@ -108,7 +108,7 @@ impl Memcached {
 #[async_trait]
 impl Cache for Memcached {
     async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
-        let mut connection = self.link.begin(|| self.dial(progress)).await?;
+        let mut connection = self.link.begin(progress, || self.dial(progress)).await?;
         progress.enter(Phase::Write);
         let stored = self.store(&mut connection, canary).await;
         match stored {

@@ -47,7 +47,7 @@ impl Redis {
         progress: &NodeProgress,
     ) -> Result<Value, Fault> {
         loop {
-            let mut connection = self.0.link.begin(|| self.0.dial(progress)).await?;
+            let mut connection = self.0.link.begin(progress, || self.0.dial(progress)).await?;
             progress.enter(Phase::Read);
             match resp::ask_for_list(&mut connection, command, limit).await {
                 Ok(Value::ServerError(error)) => return Err(server_fault(&error, progress)),
@@ -110,7 +110,7 @@ impl Server {
 impl Cache for Redis {
     async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
         let link = &self.0.link;
-        let mut connection = link.begin(|| self.0.dial(progress)).await?;
+        let mut connection = link.begin(progress, || self.0.dial(progress)).await?;
         progress.enter(Phase::Write);
         let mut set = cmd("SET");
         set.arg(canary.key().as_str()).arg(canary.value());

@@ -19,6 +19,7 @@
 
 pub mod in_process;
 mod memcached;
+mod names;
 mod net;
 mod process;
 mod redis;
@@ -31,6 +32,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use memcached::Memcached;
+pub use names::Hosts;
 pub use net::{BlackHole, HeldConnections, Port};
 pub use redis::Redis;
 pub use relay::Relay;

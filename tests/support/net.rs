@@ -1,11 +1,11 @@
 //! Ports of the loopback address: reserved, refusing, a black hole, all connections taken.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
 use super::eventually;
 
@@ -23,9 +23,16 @@ pub struct Port {
 impl Port {
     /// Takes a free port and holds it.
     pub fn reserve() -> Self {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        Self::reserve_at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Takes this port of this loopback address and holds it.
+    pub fn reserve_at(addr: SocketAddr) -> Self {
+        let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        // A process that is started meanwhile must not hold it as well.
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
         sockopt::set_socket_reuseaddr(&socket, true).expect("SO_REUSEADDR");
-        bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        bind(&socket, &addr).expect("a free port");
         let addr = rustix::net::getsockname(&socket).expect("a name").try_into().expect("an IP address");
         Self { socket, addr }
     }
@@ -56,7 +63,12 @@ pub struct BlackHole {
 impl BlackHole {
     /// Listens, and connects until a connection is not taken any more.
     pub fn open() -> Self {
-        let port = Port::reserve();
+        Self::open_at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// The same at this address.
+    pub fn open_at(addr: SocketAddr) -> Self {
+        let port = Port::reserve_at(addr);
         listen(&port.socket, 0).expect("to listen");
         let mut queued = Vec::new();
         while let Ok(stream) = TcpStream::connect_timeout(&port.addr, Duration::from_millis(250)) {

@@ -9,8 +9,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::Hosts;
+
 /// The deadline that a check has unless a test says otherwise, the product's default.
 const TIMEOUT: Duration = Duration::from_millis(750);
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cache-canary");
 
 /// What a machine with other things to do may add to a deadline.
 const SCHEDULING: Duration = Duration::from_secs(2);
@@ -43,6 +47,20 @@ impl Sidecar {
 
     /// The same, with other settings before the caches, such as `max_age = "0s"`.
     pub fn start_with(settings: &str, caches: impl Display) -> Self {
+        Self::start_by(Command::new(BINARY), settings, caches)
+    }
+
+    /// The same, where the system's names are these. It takes a mount of its own over `/etc/hosts`, for which
+    /// the system must allow user namespaces.
+    pub fn start_among(hosts: &Hosts, settings: &str, caches: impl Display) -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-euc"]);
+        command.arg("mount --bind \"$1\" /etc/hosts; shift; exec \"$@\"");
+        command.arg("sh").arg(hosts.path()).arg(BINARY);
+        Self::start_by(command, settings, caches)
+    }
+
+    fn start_by(mut command: Command, settings: &str, caches: impl Display) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("cache-canary.toml");
         // A test's requests follow each other faster than any prober's: none may have the verdict of the one
@@ -54,12 +72,8 @@ impl Sidecar {
             .lines()
             .find_map(|line| line.strip_prefix("timeout = \"")?.strip_suffix("ms\"")?.parse().ok())
             .map_or(TIMEOUT, Duration::from_millis);
-        let mut process = Command::new(env!("CARGO_BIN_EXE_cache-canary"))
-            .args(["serve", "-c"])
-            .arg(&file)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the sidecar");
+        let mut process =
+            command.args(["serve", "-c"]).arg(&file).stderr(Stdio::piped()).spawn().expect("the sidecar");
         let mut log = BufReader::new(process.stderr.take().expect("stderr"));
         let (mut logged, mut line) = (String::new(), String::new());
         let addr = loop {
