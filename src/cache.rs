@@ -34,6 +34,10 @@ pub trait Cache: Send + Sync {
 
     /// Gives the canaries under these keys another time to live, after the server was too full for a new one.
     async fn renew(&self, keys: &[Key], ttl: Duration);
+
+    /// The command with which others ask whether the server is there, if it is answered. That proves nothing,
+    /// and is only told beside a failure that data has shown.
+    async fn answers(&self, progress: &NodeProgress) -> Option<&'static str>;
 }
 
 /// Why a canary was not written.

@@ -211,6 +211,18 @@ impl Fault {
             .collect();
         Self { cause, phase, said }
     }
+
+    /// The same, of so many of the canaries that were written in one round.
+    #[must_use]
+    pub fn of_several(self, lost: usize, canaries: usize) -> Self {
+        Self { said: format!("{lost} of {canaries} canaries: {}", self.said).into(), ..self }
+    }
+
+    /// The same, of a server that answers this command all the same.
+    #[must_use]
+    pub fn although_it_answers(self, command: &str) -> Self {
+        Self { said: format!("{} (answers {command}, does not hold data)", self.said).into(), ..self }
+    }
 }
 
 impl fmt::Display for Fault {

@@ -154,6 +154,13 @@ impl Cache for Memcached {
         // What is left over in it will be met by the next check.
         let _ = self.link.keep(connection);
     }
+
+    async fn answers(&self, progress: &NodeProgress) -> Option<&'static str> {
+        let mut connection = self.link.resume(|| self.dial(progress)).await.ok()?;
+        classic::version(&mut connection).await.ok()?;
+        self.link.keep(connection).ok()?;
+        Some("version")
+    }
 }
 
 /// Reads an error line, in either dialect ("Error strings", memcached's protocol.txt). What is none is

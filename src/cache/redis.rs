@@ -145,6 +145,10 @@ impl Cache for Redis {
 
     /// Nothing: Redis refuses by its total of memory, so that no single expired key makes room.
     async fn renew(&self, _keys: &[Key], _ttl: Duration) {}
+
+    async fn answers(&self, progress: &NodeProgress) -> Option<&'static str> {
+        self.ask(&cmd("PING"), ANSWER_LIMIT, progress).await.ok().map(|_| "PING")
+    }
 }
 
 /// Sends a command whose answer is to be OK.
@@ -203,7 +207,21 @@ fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
         "ERR" if progress.phase() == Phase::Auth && words.to_ascii_lowercase().contains("password") => {
             Cause::Auth
         }
+        // twemproxy's words for what the system told it about the server behind it (`msg_get_error` in its
+        // `nc_message.c`): it answers in the server's place.
+        "ERR" if SYSTEM_ERRORS.iter().any(|error| words.starts_with(error)) => Cause::Unreachable,
         _ => Cause::Protocol,
     };
     progress.fault(cause, &format!("{} {words}", error.code()))
 }
+
+/// What the C library says of connections that fail (`strerror`).
+const SYSTEM_ERRORS: [&str; 7] = [
+    "Connection refused",
+    "Connection reset",
+    "Connection timed out",
+    "Broken pipe",
+    "Host is down",
+    "Network is ",
+    "No route to host",
+];

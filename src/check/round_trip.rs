@@ -29,16 +29,42 @@ impl Node {
         &self.name
     }
 
-    /// The round trip, written down in `progress`. If every canary was read back, that of the first series is
-    /// returned.
+    /// The round trip of each series, one after the other, written down in `progress`. If every canary was read
+    /// back, that of the first series is returned.
     pub async fn check(&self, progress: &NodeProgress) -> Option<Canary> {
         let mut first = None;
+        let mut lost = 0;
         for series in &self.series {
-            let trip = RoundTrip { cache: &*self.cache, series, progress };
-            first = first.or(Some(trip.make().await?));
+            let trip = RoundTrip { cache: &*self.cache, series, progress, decided: lost > 0 };
+            match trip.make().await {
+                Some(canary) => first = first.or(Some(canary)),
+                None => lost += 1,
+            }
         }
-        progress.conclude(Ok(()));
-        first
+        if lost == 0 {
+            progress.conclude(Ok(()));
+            return first;
+        }
+        self.say_more(lost, progress).await;
+        None
+    }
+
+    /// Says more about a fault: of how many canaries it is true, and whether one would hear nothing of it who
+    /// does not look at data.
+    async fn say_more(&self, lost: usize, progress: &NodeProgress) {
+        let Some(Err(mut fault)) = progress.verdict() else { return };
+        if self.series.len() > 1 {
+            fault = fault.of_several(lost, self.series.len());
+            progress.conclude(Err(fault.clone()));
+        }
+        match fault.phase {
+            Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Auth => {}
+            Phase::Write | Phase::Read => {
+                if let Some(command) = self.cache.answers(progress).await {
+                    progress.conclude(Err(fault.although_it_answers(command)));
+                }
+            }
+        }
     }
 }
 
@@ -47,6 +73,8 @@ struct RoundTrip<'a> {
     cache: &'a dyn Cache,
     series: &'a Series,
     progress: &'a NodeProgress,
+    /// Whether another canary was lost before this one, and the verdict stands.
+    decided: bool,
 }
 
 impl RoundTrip<'_> {
@@ -72,16 +100,16 @@ impl RoundTrip<'_> {
                     late = Some(sequence);
                 }
                 Ok(Verdict::Masked) => {
-                    self.progress.conclude(Err(fault(&Verdict::Masked)));
+                    self.conclude(fault(&Verdict::Masked));
                     self.look_closer().await;
                     return None;
                 }
                 Ok(other) => {
-                    self.progress.conclude(Err(fault(&other)));
+                    self.conclude(fault(&other));
                     return None;
                 }
                 Err(fault) => {
-                    self.progress.conclude(Err(fault));
+                    self.conclude(fault);
                     return None;
                 }
             }
@@ -97,7 +125,7 @@ impl RoundTrip<'_> {
                 Err(SetError::KeptConnectionClosed) => {}
                 Err(SetError::Fault(fault)) => {
                     let full = fault.cause == Cause::OutOfMemory;
-                    self.progress.conclude(Err(fault));
+                    self.conclude(fault);
                     if full {
                         // An expired canary would make room for one, and a full memcached look up once for
                         // every time to live.
@@ -108,8 +136,14 @@ impl RoundTrip<'_> {
             }
         }
         let said = "the server closes every connection without an answer";
-        self.progress.conclude(Err(self.progress.fault(Cause::Unreachable, said)));
+        self.conclude(self.progress.fault(Cause::Unreachable, said));
         None
+    }
+
+    fn conclude(&self, fault: Fault) {
+        if !self.decided {
+            self.progress.conclude(Err(fault));
+        }
     }
 
     /// Has a canary stored. Until that is answered its write is in doubt.
@@ -134,7 +168,7 @@ impl RoundTrip<'_> {
             return;
         }
         if let Ok(stale @ Verdict::Stale { .. }) = self.read(&canary).await {
-            self.progress.conclude(Err(fault(&stale)));
+            self.conclude(fault(&stale));
         }
     }
 }

@@ -62,6 +62,12 @@ pub(super) async fn touch(connection: &mut Connection, key: &Key, ttl: Duration)
     }
 }
 
+/// Asks for the version.
+pub(super) async fn version(connection: &mut Connection) -> Result<(), Refusal> {
+    let line = ask(connection, "version\r\n").await?;
+    if word(&line, 0) == Some("VERSION") { Ok(()) } else { Err(refusal(&line)) }
+}
+
 async fn ask(connection: &mut Connection, command: &str) -> Result<Vec<u8>, AnswerError> {
     connection.send(command.as_bytes()).await?;
     connection.line().await

@@ -1,0 +1,217 @@
+//! A thousand nodes in one process, beside the same bytes over a thousand raw streams, measured in the same
+//! run: `cargo bench --bench nodes`.
+//!
+//! Memory is measured in processes of their own, so that neither has what the other has freed. Everything runs
+//! pinned to one core, the servers included.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a benchmark, for a terminal")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use cache_canary::alias::Alias;
+use cache_canary::checker::Checker;
+use cache_canary::config::{Cache, Config};
+use cache_canary::outcome::Status;
+use futures_util::future::join_all;
+use rustix::thread::{CpuSet, sched_setaffinity};
+use support::in_process::{memcached_at, one_cache, redis_at};
+use support::{Memcached, Redis};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const REDIS_NODES: usize = 750;
+const MEMCACHED_NODES: usize = 250;
+const NODES: usize = REDIS_NODES + MEMCACHED_NODES;
+const ROUNDS: usize = 60;
+
+/// What a node may cost in memory, in kB, and its round in time, in floors.
+const MEMORY_BOUND: f64 = 4.0;
+const TIME_BOUND: f64 = 1.2;
+
+fn main() {
+    let mut core = CpuSet::new();
+    core.set(0);
+    sched_setaffinity(None, &core).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+
+    // A process that measures memory is told where the servers are.
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    if let Some(what) = args.next() {
+        let servers = Servers {
+            redis: args.next().unwrap().parse().unwrap(),
+            memcached: args.next().unwrap().parse().unwrap(),
+        };
+        let grown = runtime.block_on(memory(&what, servers));
+        println!("{grown}");
+        return;
+    }
+
+    let (redis, memcached) = (Redis::start(&["--maxclients", "4000"]), Memcached::start(&["-c", "4000"]));
+    let servers = Servers { redis: redis.addr(), memcached: memcached.addr() };
+    let kilobytes = |what: &str| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output =
+            command.args([what, &servers.redis.to_string(), &servers.memcached.to_string()]).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let grown: f64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+        grown / as_f64(NODES)
+    };
+    let (memory, memory_floor) = (kilobytes("checker"), kilobytes("floor"));
+    let (first, round, floor) = runtime.block_on(times(servers));
+
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    println!(
+        "{NODES} nodes: {REDIS_NODES} Redis, {MEMCACHED_NODES} memcached{:>15} {:>10} {:>10}",
+        "checker", "floor", "bound"
+    );
+    let row = |what: &str, checker: f64, floor: f64, bound: f64| {
+        println!("{what:<44} {checker:>10.2} {floor:>10.2} {bound:>10.2}");
+        checker < bound
+    };
+    let mut held = row("memory a node, kB", memory, memory_floor, MEMORY_BOUND);
+    let (round, floor) = (milliseconds(round), milliseconds(floor));
+    held &= row("a round on kept connections, ms", round, floor, TIME_BOUND * floor);
+    held &= row("the first round, which dials, ms", milliseconds(first), f64::NAN, 750.0);
+    println!("\nThe round is {:.2} times its floor (bound {TIME_BOUND}).", round / floor);
+    assert!(held, "a bound does not hold");
+}
+
+#[derive(Clone, Copy)]
+struct Servers {
+    redis: SocketAddr,
+    memcached: SocketAddr,
+}
+
+/// One ring of memcached servers, and an alias for each Redis.
+fn config(servers: Servers) -> Config {
+    let mut config = one_cache(memcached_at(&[servers.memcached; MEMCACHED_NODES]));
+    for number in 0..REDIS_NODES {
+        let alias = Alias::try_from(format!("redis-{number}").as_str()).unwrap();
+        config.caches.push(Cache { alias, backend: redis_at(servers.redis) });
+    }
+    // A connection that is replaced meanwhile has no floor.
+    config.reconnect_every = Duration::from_secs(3600);
+    config
+}
+
+async fn check(checker: &Checker) {
+    let selection = checker.catalog().all();
+    let report = checker.check(&selection, tokio::time::Instant::now()).await;
+    assert_eq!(report.status(), Status::Up);
+}
+
+/// How much the process grew, in kB, by what is measured and by its rounds.
+async fn memory(what: &str, servers: Servers) -> usize {
+    let before = resident_kib();
+    match what {
+        "checker" => {
+            let checker = Checker::new(&config(servers)).unwrap();
+            for _ in 0..3 {
+                check(&checker).await;
+            }
+            resident_kib() - before
+        }
+        "floor" => {
+            let mut streams = Raw::connect_all(servers).await;
+            for _ in 0..3 {
+                join_all(streams.iter_mut().map(Raw::round_trips)).await;
+            }
+            resident_kib() - before
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// The first round, and the medians of the rounds of the checker and of the floor, in turn.
+async fn times(servers: Servers) -> (Duration, Duration, Duration) {
+    let checker = Checker::new(&config(servers)).unwrap();
+    let mut streams = Raw::connect_all(servers).await;
+    let began = Instant::now();
+    check(&checker).await;
+    let first = began.elapsed();
+    let (mut rounds, mut floors) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        check(&checker).await;
+        rounds.push(began.elapsed());
+        let began = Instant::now();
+        join_all(streams.iter_mut().map(Raw::round_trips)).await;
+        floors.push(began.elapsed());
+    }
+    (first, median(rounds), median(floors))
+}
+
+/// A raw stream, and the bytes that a check sends over one.
+struct Raw {
+    stream: TcpStream,
+    set: String,
+    get: String,
+    /// How long the answers are.
+    answers: [usize; 2],
+}
+
+impl Raw {
+    async fn connect_all(servers: Servers) -> Vec<Self> {
+        let redis = (0..REDIS_NODES).map(|number| Self::connect(servers.redis, number, true));
+        let memcached = (0..MEMCACHED_NODES).map(|number| Self::connect(servers.memcached, number, false));
+        let mut streams = join_all(redis).await;
+        streams.extend(join_all(memcached).await);
+        streams
+    }
+
+    async fn connect(server: SocketAddr, number: usize, redis: bool) -> Self {
+        let stream = TcpStream::connect(server).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        // As long as a canary's.
+        let key = format!("djblets-canary:test:redis-{number:03}:127.0.0.1:46379:9f86d081884c7d65:a");
+        let value = "cache-canary/1 test 9f86d081884c7d65 12 1795344660250";
+        let (key_len, len) = (key.len(), value.len());
+        if redis {
+            Self {
+                stream,
+                set: format!(
+                    "*5\r\n$3\r\nSET\r\n${key_len}\r\n{key}\r\n${len}\r\n{value}\r\n$2\r\nPX\r\n$6\r\n120000\r\n"
+                ),
+                get: format!("*2\r\n$3\r\nGET\r\n${key_len}\r\n{key}\r\n"),
+                answers: ["+OK\r\n".len(), format!("${len}\r\n{value}\r\n").len()],
+            }
+        } else {
+            Self {
+                stream,
+                set: format!("ms {key} {len} T120\r\n{value}\r\n"),
+                get: format!("mg {key} v k\r\n"),
+                answers: ["HD\r\n".len(), format!("VA {len} k{key}\r\n{value}\r\n").len()],
+            }
+        }
+    }
+
+    async fn round_trips(&mut self) {
+        let mut answer = [0; 512];
+        for (command, len) in [&self.set, &self.get].into_iter().zip(self.answers) {
+            self.stream.write_all(command.as_bytes()).await.unwrap();
+            self.stream.read_exact(&mut answer[..len]).await.unwrap();
+        }
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a count, shown with two decimals")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}
