@@ -207,8 +207,8 @@ fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
         "ERR" if progress.phase() == Phase::Auth && words.to_ascii_lowercase().contains("password") => {
             Cause::Auth
         }
-        // twemproxy's words for what the system told it about the server behind it (`msg_get_error` in its
-        // `nc_message.c`): it answers in the server's place.
+        // twemproxy's words for what the system told it about the server behind it, or for an answer of that
+        // server's which it does not understand (`msg_get_error` in its `nc_message.c`).
         "ERR" if SYSTEM_ERRORS.iter().any(|error| words.starts_with(error)) => Cause::Unreachable,
         _ => Cause::Protocol,
     };
@@ -216,12 +216,13 @@ fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
 }
 
 /// What the C library says of connections that fail (`strerror`).
-const SYSTEM_ERRORS: [&str; 7] = [
+const SYSTEM_ERRORS: [&str; 8] = [
     "Connection refused",
     "Connection reset",
     "Connection timed out",
     "Broken pipe",
     "Host is down",
+    "Invalid argument",
     "Network is ",
     "No route to host",
 ];
