@@ -395,3 +395,28 @@ fn a_thousand_checks_of_a_stopped_server_leave_nothing_behind() {
     sidecar.expect_up();
     assert_eq!(redis.command(&["DBSIZE"]), (2 * ALIASES).to_string(), "two keys an alias, whatever was sent");
 }
+
+#[test]
+fn resp3_is_spoken_where_the_settings_say_so() {
+    let redis = Redis::start(&[]);
+    redis.set_user("canary", "on >right ~djblets-canary:* +get +set +select");
+    let sidecar = |password: &str, protocol: &str| {
+        Sidecar::start(format!(
+            "[caches.main]\nurl = \"redis://canary:{password}@{}/3\"\nprotocol = \"{protocol}\"",
+            redis.addr()
+        ))
+    };
+    for (protocol, spoken) in [("resp2", "resp=2"), ("resp3", "resp=3")] {
+        let up = sidecar("right", protocol);
+        (0..3).for_each(|_| up.expect_up());
+        let clients = redis.command(&["CLIENT", "LIST"]);
+        let client = clients.lines().find(|client| client.contains("user=canary")).unwrap();
+        assert!(client.contains(spoken), "{client}");
+        redis.fill();
+        up.expect_down("out_of_memory");
+        redis.make_room();
+        up.expect_up();
+        sidecar("wrong", protocol).expect_down("auth");
+        redis.disconnect_clients();
+    }
+}

@@ -24,6 +24,8 @@ const SCHEDULING: Duration = Duration::from_secs(2);
 pub struct Sidecar {
     process: Child,
     addr: String,
+    /// What it logged until it listened.
+    logged: String,
     timeout: Duration,
     _config: tempfile::TempDir,
 }
@@ -86,12 +88,17 @@ impl Sidecar {
         };
         // Whatever else it logs must not fill the pipe, which would stop it.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { process, addr, timeout, _config: dir }
+        Self { process, addr, logged, timeout, _config: dir }
     }
 
     /// Where it listens: host and port.
     pub fn addr(&self) -> &str {
         &self.addr
+    }
+
+    /// What it logged until it listened.
+    pub fn logged_at_start(&self) -> &str {
+        &self.logged
     }
 
     /// The process' id.

@@ -1,0 +1,119 @@
+//! TLS: who has to show what to whom, and what is said where it is not shown.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{Authority, Identity, Redis, Sidecar};
+use tempfile::TempDir;
+
+/// The files of an alias' TLS settings.
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// `cert_file` and `key_file` for this identity.
+    fn identity(&self, name: &str, identity: &Identity) -> String {
+        let cert_file = self.write(&format!("{name}.pem"), identity.certificate());
+        let key_file = self.write(&format!("{name}.key"), identity.key());
+        format!("cert_file = {cert_file:?}, key_file = {key_file:?}")
+    }
+}
+
+fn main_at(redis: &Redis, tls: &str) -> String {
+    format!("[caches.main]\nurl = \"rediss://localhost:{}\"\ntls = {{ {tls} }}", redis.port())
+}
+
+#[test]
+fn a_server_that_wants_a_client_certificate_gets_the_configured_one() {
+    let (authority, another) = (Authority::new(), Authority::new());
+    let files = Files::new();
+    let ca_file = files.write("ca.pem", &authority.certificate());
+    let ca_file = format!("ca_file = {ca_file:?}");
+    let redis = Redis::start_tls(&authority.issue(&["localhost"]), Some(&authority));
+    let sidecar = |client: &str| Sidecar::start(main_at(&redis, &format!("{ca_file}{client}")));
+
+    let shown = format!(", {}", files.identity("client", &authority.issue(&["cache-canary"])));
+    let up = sidecar(&shown);
+    (0..3).for_each(|_| up.expect_up());
+
+    let words = sidecar("").expect_down("tls");
+    assert!(words.contains("CertificateRequired"), "{words}");
+    let expired = format!(", {}", files.identity("expired", &authority.issue_expired(&["cache-canary"])));
+    let words = sidecar(&expired).expect_down("tls");
+    assert!(words.contains("received fatal alert"), "{words}");
+    let unknown = format!(", {}", files.identity("unknown", &another.issue(&["cache-canary"])));
+    let words = sidecar(&unknown).expect_down("tls");
+    assert!(words.contains("received fatal alert"), "{words}");
+    up.expect_up();
+}
+
+#[test]
+fn a_certificate_may_have_another_name_than_the_host_where_the_settings_say_so() {
+    let authority = Authority::new();
+    let files = Files::new();
+    let ca_file = files.write("ca.pem", &authority.certificate());
+    let redis = Redis::start_tls(&authority.issue(&["cache.example"]), None);
+    let sidecar = |name: &str| Sidecar::start(main_at(&redis, &format!("ca_file = {ca_file:?}{name}")));
+    sidecar(", server_name = \"cache.example\"").expect_up();
+    for name in ["", ", server_name = \"elsewhere.example\""] {
+        let words = sidecar(name).expect_down("tls");
+        assert!(words.contains("not valid for name"), "{words}");
+    }
+}
+
+#[test]
+fn nobodys_certificate_is_verified_only_where_the_settings_say_so_and_every_start_warns_of_it() {
+    let unknown = Authority::new();
+    let redis = Redis::start_tls(&unknown.issue_expired(&["elsewhere.example"]), None);
+    let verifying = Sidecar::start(main_at(&redis, ""));
+    verifying.expect_down("tls");
+    assert!(!verifying.logged_at_start().contains("verif"), "{}", verifying.logged_at_start());
+    let trusting = Sidecar::start(main_at(&redis, "verify = \"none\""));
+    trusting.expect_up();
+    let warning = trusting.logged_at_start().lines().find(|line| line.contains("verif")).unwrap();
+    assert!(warning.contains("WARN") && warning.contains("main"), "{warning}");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_at_the_start() {
+    let authority = Authority::new();
+    let files = Files::new();
+    let redis = Redis::start_tls(&authority.issue(&["localhost"]), None);
+    let missing = Path::new("/nowhere/ca.pem");
+    let empty = files.write("empty.pem", "");
+    let (one, two) = (authority.issue(&["one"]), authority.issue(&["two"]));
+    let (certificate, key) = (files.write("one.pem", one.certificate()), files.write("two.key", two.key()));
+    let pair = |certificate: &Path, key: &Path| format!("cert_file = {certificate:?}, key_file = {key:?}");
+    for (tls, said) in [
+        (
+            format!("ca_file = {missing:?}"),
+            "cannot read the trusted certificates in /nowhere/ca.pem".to_owned(),
+        ),
+        (format!("ca_file = {empty:?}"), format!("no usable certificate in {}", empty.display())),
+        (pair(missing, &key), "cannot read the client certificate or its key in /nowhere/ca.pem".to_owned()),
+        (pair(&certificate, &empty), format!("its key in {}", empty.display())),
+        (
+            pair(&certificate, &key),
+            format!("{} cannot be used with the key in {}", certificate.display(), key.display()),
+        ),
+    ] {
+        let config = files.write("cache-canary.toml", &main_at(&redis, &tls));
+        let mut check = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
+        let output = check.arg("check").arg("-c").arg(config).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(&said), "{stderr}");
+    }
+}
