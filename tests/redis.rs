@@ -420,3 +420,25 @@ fn resp3_is_spoken_where_the_settings_say_so() {
         redis.disconnect_clients();
     }
 }
+
+#[test]
+fn a_unix_socket_is_as_good_as_a_port() {
+    let mut redis = Redis::start(&[]);
+    let socket = redis.socket();
+    for location in [
+        format!("url = \"redis+unix://{}?db=1\"", socket.display()),
+        format!("backend = \"redis\"\nlocation = \"unix:{}\"", socket.display()),
+    ] {
+        let sidecar = Sidecar::start(format!("[caches.main]\n{location}"));
+        (0..3).for_each(|_| sidecar.expect_up());
+        redis.stop();
+        sidecar.expect_down("timed_out");
+        redis.cont();
+        sidecar.expect_up();
+        redis.kill();
+        let words = sidecar.expect_down("refused");
+        assert!(words.starts_with(&format!("unix:{}", socket.display())), "{words}");
+        redis.restart();
+        sidecar.expect_up();
+    }
+}

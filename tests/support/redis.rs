@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::net::{HeldConnections, Port};
 use super::process::Process;
@@ -93,6 +93,11 @@ impl Redis {
     /// The address, `127.0.0.1` and the port.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
+    }
+
+    /// The unix socket at which it listens as well.
+    pub fn socket(&self) -> PathBuf {
+        self.process.dir().join("admin.sock")
     }
 
     /// The process' id; another one after [`Self::restart`].
