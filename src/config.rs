@@ -274,6 +274,14 @@ impl fmt::Display for MemcachedServers {
     }
 }
 
+impl Login {
+    /// Whether there is nothing to say before the first command.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.password.is_none() && self.database == 0 && self.protocol == Protocol::Resp2
+    }
+}
+
 impl Redis {
     /// One server or several, without credentials or TLS.
     #[must_use]

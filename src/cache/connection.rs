@@ -1,12 +1,15 @@
 //! [`Connection`]: asks and reads answers, within bounds; and [`Link`], which keeps one and dials when it
 //! must.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::Instant;
 
 use super::SetError;
@@ -124,9 +127,7 @@ impl Connection {
             return Err(AnswerError::Malformed(TOO_LONG));
         }
         let begun = !self.received.is_empty();
-        self.received.reserve(512);
-        let mut stream = (&mut self.stream).take(self.allowance as u64);
-        let closed = match stream.read_buf(&mut self.received).await {
+        let closed = match poll_fn(|cx| self.poll_receive(cx)).await {
             Ok(0) => io::ErrorKind::UnexpectedEof.into(),
             Ok(length) => {
                 self.allowance -= length;
@@ -136,6 +137,16 @@ impl Connection {
             Err(error) => return Err(AnswerError::Io(error)),
         };
         Err(if begun { AnswerError::Malformed(CLOSED_MIDWAY) } else { AnswerError::Closed(closed) })
+    }
+
+    /// Reads by way of the stack: thousands of connections that wait for an answer hold no buffer for it.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; 4096];
+        let most = self.allowance.min(bytes.len());
+        let mut buffer = ReadBuf::new(&mut bytes[..most]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        self.received.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     /// Whether nothing has come since the last answer: neither a close nor bytes that nobody asked for.

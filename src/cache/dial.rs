@@ -128,7 +128,7 @@ impl Dialer {
         };
         let Some((config, name)) = &target.tls else { return Ok(Dialled { stream, peer }) };
         progress.enter(Phase::Tls);
-        match TlsConnector::from(config.clone()).connect(name.clone(), stream).await {
+        match Box::pin(TlsConnector::from(config.clone()).connect(name.clone(), stream)).await {
             Ok(stream) => Ok(Dialled { stream: Box::new(stream), peer }),
             Err(error) => Err(progress.fault(Cause::Tls, &tls_words(&error))),
         }
@@ -214,7 +214,7 @@ impl Dialer {
 async fn connect(addresses: &[SocketAddr], patience: Duration) -> io::Result<TcpStream> {
     let stream = match addresses {
         &[address] => TcpStream::connect(address).await?,
-        _ => race(addresses, patience).await?,
+        _ => Box::pin(race(addresses, patience)).await?,
     };
     // The end of a TLS handshake and the first command are two small segments in a row, and the second must not
     // wait until the first was acknowledged.

@@ -65,21 +65,28 @@ impl Redis {
 }
 
 impl Server {
-    /// A new connection, with credentials given and the database chosen.
+    /// A new connection that is ready for commands.
     async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
-        let mut connection = self.link.dial(progress).await?;
+        let connection = self.link.dial(progress).await?;
+        if self.login.is_plain() && !self.primary {
+            return Ok(connection);
+        }
+        Box::pin(self.log_in(connection, progress)).await
+    }
+
+    /// Gives credentials, chooses the protocol and the database, and asks for the role where that matters.
+    async fn log_in(&self, mut connection: Connection, progress: &NodeProgress) -> Result<Connection, Fault> {
+        progress.enter(Phase::Auth);
         let Login { username, password, database, protocol } = &*self.login;
         match protocol {
             Protocol::Resp2 => {
                 if let Some(password) = password {
-                    progress.enter(Phase::Auth);
                     let mut auth = cmd("AUTH");
                     auth.arg(username).arg(password.expose_secret());
                     tell(&mut connection, &auth, progress).await?;
                 }
             }
             Protocol::Resp3 => {
-                progress.enter(Phase::Auth);
                 let mut hello = cmd("HELLO");
                 hello.arg(3);
                 if let Some(password) = password {
@@ -95,11 +102,9 @@ impl Server {
             }
         }
         if *database != 0 {
-            progress.enter(Phase::Auth);
             tell(&mut connection, cmd("SELECT").arg(*database), progress).await?;
         }
         if self.primary {
-            progress.enter(Phase::Auth);
             expect_primary(&mut connection, progress).await?;
         }
         Ok(connection)

@@ -45,7 +45,8 @@ impl Node {
             progress.conclude(Ok(()));
             return first;
         }
-        self.say_more(lost, progress).await;
+        // What is rare has no room in every check's future.
+        Box::pin(self.say_more(lost, progress)).await;
         None
     }
 
@@ -101,7 +102,7 @@ impl RoundTrip<'_> {
                 }
                 Ok(Verdict::Masked) => {
                     self.conclude(fault(&Verdict::Masked));
-                    self.look_closer().await;
+                    Box::pin(self.look_closer()).await;
                     return None;
                 }
                 Ok(other) => {
