@@ -247,3 +247,97 @@ fn named(answer: &Value) -> Option<Vec<Address>> {
     };
     replicas.iter().map(address).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alias::Alias;
+    use crate::cache::Dialer;
+    use crate::config::{Access, Config, RedisServers};
+
+    fn at(port: u16) -> Address {
+        Address::Tcp { host: "cache".to_owned(), port }
+    }
+
+    /// Those that a primary at port 1 names.
+    fn discovered() -> (Primary, Replicas) {
+        let config = Config {
+            listen: Vec::new(),
+            prefix: String::new(),
+            instance: "test".to_owned(),
+            timeout: Duration::from_millis(750),
+            max_age: Duration::ZERO,
+            reconnect_every: Duration::ZERO,
+            dns_recheck: Duration::ZERO,
+            access: Access { allow: Vec::new(), details: Vec::new() },
+            caches: Vec::new(),
+        };
+        let (alias, dialer) = (Alias::try_from("main").unwrap(), Arc::new(Dialer::new(Duration::ZERO)));
+        let maker = Arc::new(Maker::new(&config, &alias, &dialer, &(Arc::new(|cache| cache) as _)));
+        let mut redis = config::Redis::at(RedisServers::Standalone(at(1)));
+        redis.replicas.which = WhichReplicas::Discovered;
+        let login = Arc::new(Login::default());
+        let server = maker.redis(&at(1), &login, None).unwrap();
+        let node = maker.node(&at(1), server.clone(), 1);
+        (Primary::new(&at(1), server, node), Replicas::new(&redis, &login, &maker).unwrap())
+    }
+
+    fn remember(replicas: &Replicas, ports: impl IntoIterator<Item = u16>) -> Result<(), Fault> {
+        let progress = Progress::begin().node(&"replicas".into(), Role::Replica);
+        replicas.remember(&ports.into_iter().map(at).collect::<Vec<_>>(), &progress)
+    }
+
+    fn present(primary: &Primary, replicas: &Replicas) -> Vec<String> {
+        replicas.present(primary).iter().map(|replica| replica.name.to_string()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_is_named_no_more_is_forgotten_in_the_end() {
+        let (primary, replicas) = discovered();
+        remember(&replicas, [2, 3]).unwrap();
+        tokio::time::advance(REMEMBERED / 2).await;
+        remember(&replicas, [3]).unwrap();
+        assert_eq!(present(&primary, &replicas), ["cache:2", "cache:3"]);
+        tokio::time::advance(REMEMBERED / 2).await;
+        remember(&replicas, []).unwrap();
+        assert_eq!(present(&primary, &replicas), ["cache:3"]);
+    }
+
+    #[tokio::test]
+    async fn the_primary_is_no_replica_of_itself() {
+        let (primary, replicas) = discovered();
+        remember(&replicas, [1, 2]).unwrap();
+        assert_eq!(present(&primary, &replicas), ["cache:2"]);
+    }
+
+    #[tokio::test]
+    async fn no_more_than_so_many_replicas_are_looked_at() {
+        let (primary, replicas) = discovered();
+        let fault = remember(&replicas, 2..1000).unwrap_err();
+        assert_eq!(fault.cause, Cause::Protocol);
+        assert_eq!(present(&primary, &replicas).len(), MAX_KNOWN);
+    }
+
+    #[test]
+    fn only_a_primary_names_replicas() {
+        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let replica = |host, port| Value::Array(vec![bulk(host), bulk(port), bulk("14")]);
+        let role = |role, replicas| Value::Array(vec![bulk(role), Value::Int(14), Value::Array(replicas)]);
+        assert_eq!(named(&role("master", vec![])), Some(vec![]));
+        assert_eq!(named(&role("master", vec![replica("cache", "2")])), Some(vec![at(2)]));
+        let no_primary = Value::Array(vec![bulk("slave"), bulk("cache"), Value::Int(1), bulk("connected")]);
+        let lies = [
+            no_primary,
+            role("slave", vec![]),
+            role("master", vec![Value::Nil]),
+            role("master", vec![Value::Array(vec![bulk("cache")])]),
+            role("master", vec![replica("", "2")]),
+            role("master", vec![replica("cache", "0")]),
+            Value::Array(vec![bulk("master")]),
+            Value::Okay,
+        ];
+        for lie in lies {
+            assert_eq!(named(&lie), None, "{lie:?}");
+        }
+    }
+}

@@ -14,7 +14,7 @@ use super::{Maker, Topology, announced};
 use crate::cache::SetupError;
 use crate::cache::redis::Redis;
 use crate::config::{self, Address, Login, Tls};
-use crate::outcome::{Cause, Fault, Role, majority};
+use crate::outcome::{Cause, Fault, Phase, Role, majority};
 use crate::progress::{NodeProgress, Progress};
 
 /// Sentinels, and the primary that they name.
@@ -251,16 +251,13 @@ fn choose(votes: &[Address], known: Option<&Address>) -> Option<Address> {
 
 /// The fault of a primary of which no Sentinel said where it is: that of the first.
 fn nobody_knows(asked: &[Asked<'_>]) -> Fault {
+    let said = "no Sentinel says where the primary is";
     let faulty = asked.iter().find_map(|asked| Some((&asked.watcher.name, asked.progress.verdict()?.err()?)));
     match faulty {
-        Some((name, Fault { cause, phase, said })) => {
-            Fault::new(cause, phase, &format!("no Sentinel says where the primary is; {name}: {said}"))
+        Some((name, first)) => {
+            Fault::new(first.cause, first.phase, &format!("{said}; {name}: {}", first.said))
         }
-        None => Fault::new(
-            Cause::Unreachable,
-            crate::outcome::Phase::Resolve,
-            "no Sentinel says where the primary is",
-        ),
+        None => Fault::new(Cause::Unreachable, Phase::Resolve, said),
     }
 }
 

@@ -18,23 +18,27 @@
 )]
 
 pub mod in_process;
+mod link;
 mod memcached;
 mod net;
 mod process;
 mod redis;
 mod relay;
 mod resp;
+pub mod sentinel;
 mod sidecar;
 mod tls;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use link::Link;
 pub use memcached::Memcached;
 pub use net::{BlackHole, HeldConnections, Port};
 pub use redis::Redis;
 pub use relay::Relay;
 pub use resp::{Answer, Client};
+pub use sentinel::{Sentinel, Watched};
 pub use sidecar::{Health, Sidecar};
 pub use tls::{Authority, Identity};
 
