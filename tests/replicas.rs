@@ -22,16 +22,15 @@ fn pair() -> (Redis, Redis) {
 
 fn replica_of(primary: &Redis) -> Redis {
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &primary.port().to_string()]);
-    wait_for_link(&replica);
+    catch_up(primary, &replica);
     replica
 }
 
-fn wait_for_link(replica: &Redis) {
-    eventually("a replica has its link", || replica.info("master_link_status") == "up");
-}
-
-/// Waits until the replica has everything that the primary has.
+/// Waits until the replica has everything that the primary has. That its link is up is not enough: after a
+/// full synchronisation the primary sends nothing before the replica acknowledges it, which may take a
+/// second.
 fn catch_up(primary: &Redis, replica: &Redis) {
+    eventually("a replica has its link", || replica.info("master_link_status") == "up");
     primary.command(&["INCR", "caught-up"]);
     let value = primary.command(&["GET", "caught-up"]);
     eventually("a replica catches up", || replica.command(&["GET", "caught-up"]) == value);
@@ -78,6 +77,7 @@ fn a_replica_whose_link_is_cut_is_behind() {
     let words = sidecar.expect_degraded("behind");
     assert!(words.contains(" read the canary of "), "{words}");
     replica.become_replica_of(&primary);
+    catch_up(&primary, &replica);
     sidecar.expect_up();
 }
 
@@ -89,6 +89,7 @@ fn a_replica_that_may_not_answer_from_old_data_says_that_its_primary_is_down() {
     replica.become_orphan();
     assert!(sidecar.expect_degraded("primary_down").contains("MASTERDOWN"));
     replica.become_replica_of(&primary);
+    catch_up(&primary, &replica);
     sidecar.expect_up();
 }
 
@@ -114,7 +115,7 @@ fn a_killed_replica_is_refused() {
     let words = sidecar.expect_degraded("refused");
     assert!(words.starts_with(&format!("{} connect", replica.addr())), "{words}");
     replica.restart();
-    wait_for_link(&replica);
+    catch_up(&primary, &replica);
     sidecar.expect_up();
 }
 
@@ -131,7 +132,7 @@ fn a_faulty_replica_that_is_required_is_down() {
         assert!(words.starts_with(&replica.addr().to_string()), "{words}");
     }
     replica.restart();
-    wait_for_link(&replica);
+    catch_up(&primary, &replica);
     sidecars.iter().for_each(Sidecar::expect_up);
 }
 
@@ -143,6 +144,7 @@ fn a_promoted_replica_is_behind() {
     replica.become_primary();
     sidecar.expect_degraded("behind");
     replica.become_replica_of(&primary);
+    catch_up(&primary, &replica);
     sidecar.expect_up();
 }
 
@@ -170,7 +172,7 @@ fn without_the_primary_no_replica_is_judged() {
     assert!(words.starts_with(&primary.addr().to_string()), "{words}");
     assert_eq!(lags(&sidecar).len(), 1);
     primary.restart();
-    wait_for_link(&replica);
+    catch_up(&primary, &replica);
     sidecar.expect_up();
 }
 
@@ -203,7 +205,7 @@ fn replicas_are_found_and_not_forgotten_when_they_die() {
         assert!(words.starts_with(&replica.addr().to_string()), "{words}");
     }
     replica.restart();
-    wait_for_link(&replica);
+    catch_up(&primary, &replica);
     sidecar.expect_up();
 }
 
@@ -217,6 +219,7 @@ fn a_found_replica_whose_link_is_cut_is_behind() {
     let words = sidecar.expect_degraded("behind");
     assert!(words.starts_with(&replica.addr().to_string()), "{words}");
     replica.become_replica_of(&primary);
+    catch_up(&primary, &replica);
     sidecar.expect_up();
 }
 
@@ -253,7 +256,7 @@ fn linked() -> (Redis, Link, Redis) {
     let primary = Redis::start(&[]);
     let link = Link::start(primary.addr());
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &link.port().to_string()]);
-    wait_for_link(&replica);
+    catch_up(&primary, &replica);
     (primary, link, replica)
 }
 

@@ -200,21 +200,22 @@ fn what_is_no_sentinel_is_no_witness() {
     let watched = Watched::start(NEVER, &[]);
     let [one, two, ..] = watched.sentinels.as_slice() else { unreachable!() };
     let redis = Redis::start(&[]);
-    let answers = [
+    let lies = [
         "*2\r\n$0\r\n\r\n$1\r\n0\r\n",
         "*2\r\n$9\r\n127.0.0.1\r\n$5\r\n99999\r\n",
-        "*1000000000\r\n",
         "$1000000000\r\n",
         "+OK\r\n",
         "garbage\r\n",
         "*2\r\n$9\r\n127.0.0.1\r\n$4\r\n6379\r\n+more\r\n",
     ];
-    for liar in answers.map(parrot).into_iter().chain([redis.addr()]) {
+    for liar in lies.map(parrot).into_iter().chain([redis.addr()]) {
         told_by(&[liar], "").expect_down("protocol");
         let sidecar = told_by(&[liar, one.addr(), two.addr()], "");
         sidecar.expect_up();
         assert_eq!(sidecar.health().nodes()[1].2, "protocol");
     }
+    // What it announces never comes.
+    told_by(&[parrot("*1000000000\r\n")], "").expect_down("timed_out");
 }
 
 #[test]
@@ -237,6 +238,19 @@ fn what_most_sentinels_name_is_the_primary() {
     for _ in 0..20 {
         sidecar.expect_up();
         assert_eq!(sidecar.health().nodes()[0].1, new.addr().to_string());
+    }
+}
+
+#[test]
+fn sentinels_that_do_not_agree_are_not_believed_in_turn() {
+    let (one, other) = (Redis::start(&[]), Redis::start(&[]));
+    let sentinels = [&one, &other].map(|redis| Sentinel::start(redis.addr(), NEVER, &[]));
+    let sidecar = told_by(&sentinels.each_ref().map(Sentinel::addr), "");
+    let server = || sidecar.health().nodes()[0].1.clone();
+    let first = server();
+    for _ in 0..20 {
+        sidecar.expect_up();
+        assert_eq!(server(), first);
     }
 }
 
@@ -284,6 +298,8 @@ fn a_failover_from_a_hung_primary_is_down_until_another_takes_writes() {
 #[test]
 fn a_failover_by_hand_is_followed() {
     let watched = Watched::start(Duration::from_secs(10), &[]);
+    let with_replicas = Sidecar::start(main_of(&watched.url(), "replicas = \"discover\""));
+    with_replicas.expect_up();
     let timeline = Timeline::begin(&watched);
     let at = Instant::now();
     watched.sentinels[0].ask(&["SENTINEL", "FAILOVER", NAME]).unwrap().unwrap();
@@ -292,6 +308,17 @@ fn a_failover_by_hand_is_followed() {
     let sidecar = beside(&watched);
     sidecar.expect_up();
     assert_ne!(sidecar.health().nodes()[0].1, watched.primary().addr().to_string());
+    // The replicas are now the old primary and the one that stayed a replica.
+    eventually("the replicas follow the new primary", || {
+        let health = with_replicas.health();
+        let mut servers: Vec<_> = health.nodes().into_iter().take(3).collect();
+        let whole = health.body["status"] == "UP" && servers.iter().skip(1).all(|node| node.0 == "replica");
+        servers.sort_by(|one, other| one.1.cmp(&other.1));
+        let mut all: Vec<_> = watched.servers.iter().map(|server| server.addr().to_string()).collect();
+        all.sort();
+        whole && servers.into_iter().map(|node| node.1).eq(all)
+    });
+    with_replicas.expect_up();
 }
 
 /// A failover as a sidecar sees it, and as somebody sees it who asks the servers and Sentinels themselves.

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use redis::{Value, cmd};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::replicas::{Primary, Replicas};
 use super::{Maker, Topology, announced};
@@ -42,6 +42,25 @@ pub(super) struct Sentinels {
 struct Watcher {
     name: Arc<str>,
     server: Redis,
+    said: Mutex<Option<Vote>>,
+}
+
+/// What a Sentinel says.
+#[derive(Debug, Clone)]
+struct Vote {
+    address: Address,
+    /// When it said so first, without having said anything else since.
+    since: Instant,
+}
+
+impl Watcher {
+    fn vote(&self, address: Address) -> Vote {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*said {
+            Some(vote) if vote.address == address => vote.clone(),
+            Some(_) | None => said.insert(Vote { address, since: Instant::now() }).clone(),
+        }
+    }
 }
 
 /// One Sentinel in a round.
@@ -63,9 +82,11 @@ impl Sentinels {
         login: Arc<Login>,
         maker: Arc<Maker>,
     ) -> Result<Self, SetupError> {
-        let watchers = sentinels
-            .into_iter()
-            .map(|(address, server)| Watcher { name: address.to_string().into(), server });
+        let watchers = sentinels.into_iter().map(|(address, server)| Watcher {
+            name: address.to_string().into(),
+            server,
+            said: Mutex::default(),
+        });
         Ok(Self {
             sentinels: watchers.collect(),
             name: name.into(),
@@ -117,7 +138,7 @@ impl Sentinels {
     /// Asks those that have answered in this round what they say now.
     async fn ask_again(&self, asked: &[Asked<'_>]) -> Option<Address> {
         let answered = asked.iter().filter(|asked| asked.progress.verdict() == Some(Ok(())));
-        self.inquire(answered).decide(&self.known_address()).await
+        self.inquire(answered).decide().await
     }
 
     fn inquire<'a>(&'a self, asked: impl Iterator<Item = &'a Asked<'a>>) -> Inquiry<'a> {
@@ -126,9 +147,10 @@ impl Sentinels {
     }
 
     /// Asks one Sentinel for the primary's address. One that takes a quarter of the deadline for it is not
-    /// waited for: the rest is left for the primary.
-    async fn ask(&self, Asked { watcher, progress }: &Asked<'_>) -> Option<Address> {
-        let limit = self.maker.timeout() / 4;
+    /// waited for: the rest is left for the primary. Half of it where there is none to check without an
+    /// answer.
+    async fn ask(&self, Asked { watcher, progress }: &Asked<'_>) -> Option<Vote> {
+        let limit = self.maker.timeout() / if self.known().is_some() { 4 } else { 2 };
         let mut command = cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&*self.name);
         let answer = match timeout(limit, watcher.server.ask(&command, ADDRESS_LIMIT, progress)).await {
@@ -141,7 +163,7 @@ impl Sentinels {
         match answer {
             Ok(address) => {
                 progress.conclude(Ok(()));
-                Some(address)
+                Some(watcher.vote(address))
             }
             Err(fault) => {
                 progress.conclude(Err(fault));
@@ -188,10 +210,6 @@ impl Sentinels {
         self.known().clone()
     }
 
-    fn known_address(&self) -> Option<Address> {
-        self.known().as_ref().map(|primary| primary.address().clone())
-    }
-
     fn known(&self) -> MutexGuard<'_, Option<Arc<Primary>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,30 +226,30 @@ impl Topology for Sentinels {
             .map(|watcher| Asked { watcher, progress: progress.node(&watcher.name, Role::Sentinel) })
             .collect();
         let mut inquiry = self.inquire(asked.iter());
-        let address = inquiry.decide(&self.known_address()).await;
+        let address = inquiry.decide().await;
         tokio::join!(inquiry.finish(), self.check(address, &unknown, &asked, progress));
     }
 }
 
 /// Sentinels that were asked for the primary's address, all at once.
 struct Inquiry<'a> {
-    pending: FuturesUnordered<BoxFuture<'a, Option<Address>>>,
-    votes: Vec<Address>,
+    pending: FuturesUnordered<BoxFuture<'a, Option<Vote>>>,
+    votes: Vec<Vote>,
     /// How many need to agree before the others are not waited for.
     enough: usize,
 }
 
 impl Inquiry<'_> {
     /// The address that they name: as soon as enough do, or else when all have answered or failed to.
-    async fn decide(&mut self, known: &Option<Address>) -> Option<Address> {
+    async fn decide(&mut self) -> Option<Address> {
         while let Some(vote) = self.pending.next().await {
-            let Some(vote) = vote else { continue };
-            self.votes.push(vote.clone());
-            if self.votes.iter().filter(|other| **other == vote).count() >= self.enough {
-                return Some(vote);
+            self.votes.extend(vote);
+            let chosen = choose(&self.votes).filter(|(_, votes)| *votes >= self.enough);
+            if let Some((address, _)) = chosen {
+                return Some(address.clone());
             }
         }
-        choose(&self.votes, known.as_ref())
+        choose(&self.votes).map(|(address, _)| address.clone())
     }
 
     /// Lets those answer that have not yet.
@@ -240,13 +258,12 @@ impl Inquiry<'_> {
     }
 }
 
-/// The address that most name. Of two that equally many name it is the one that was not known before: a
-/// Sentinel that has not heard of a failover yet names the old primary, and none names a new one too early.
-fn choose(votes: &[Address], known: Option<&Address>) -> Option<Address> {
-    let rank = |address: &Address| {
-        (votes.iter().filter(|vote| *vote == address).count(), known.is_some_and(|known| known != address))
-    };
-    votes.iter().max_by_key(|address| rank(address)).cloned()
+/// The address that most name, and how many do. Of two that equally many name it is the one that a Sentinel
+/// came to name last: one that has not heard of a failover yet names the old primary.
+fn choose(votes: &[Vote]) -> Option<(&Address, usize)> {
+    let same = |vote: &Vote| votes.iter().filter(move |other| other.address == vote.address).count();
+    let chosen = votes.iter().max_by_key(|vote| (same(vote), vote.since))?;
+    Some((&chosen.address, same(chosen)))
 }
 
 /// The fault of a primary of which no Sentinel said where it is: that of the first.
@@ -263,29 +280,37 @@ fn nobody_knows(asked: &[Asked<'_>]) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    fn at(port: u16) -> Address {
-        Address::Tcp { host: "cache".to_owned(), port }
-    }
-
-    fn chosen(votes: &[u16], known: Option<u16>) -> Option<Address> {
-        let votes: Vec<_> = votes.iter().copied().map(at).collect();
-        choose(&votes, known.map(at).as_ref())
+    /// What is chosen where Sentinels name these ports, each since so many seconds after the first.
+    fn chosen(votes: &[(u16, u64)]) -> Option<(u16, usize)> {
+        let began = Instant::now();
+        let vote = |&(port, after): &(u16, u64)| Vote {
+            address: Address::Tcp { host: "cache".to_owned(), port },
+            since: began + Duration::from_secs(after),
+        };
+        let votes: Vec<_> = votes.iter().map(vote).collect();
+        let port = |address: &Address| match address {
+            Address::Tcp { port, .. } => *port,
+            Address::Unix(_) => 0,
+        };
+        choose(&votes).map(|(address, votes)| (port(address), votes))
     }
 
     #[test]
     fn the_primary_is_what_most_name() {
-        assert_eq!(chosen(&[1, 2, 2], Some(1)), Some(at(2)));
-        assert_eq!(chosen(&[2, 1, 1], Some(1)), Some(at(1)));
-        assert_eq!(chosen(&[1], None), Some(at(1)));
-        assert_eq!(chosen(&[], Some(1)), None);
+        assert_eq!(chosen(&[(1, 0), (2, 9), (1, 0)]), Some((1, 2)));
+        assert_eq!(chosen(&[(2, 9), (1, 0), (1, 0)]), Some((1, 2)));
+        assert_eq!(chosen(&[(1, 0)]), Some((1, 1)));
+        assert_eq!(chosen(&[]), None);
     }
 
     #[test]
-    fn on_a_tie_it_is_not_the_old_one() {
-        assert_eq!(chosen(&[1, 2], Some(1)), Some(at(2)));
-        assert_eq!(chosen(&[2, 1], Some(1)), Some(at(2)));
-        assert_eq!(chosen(&[1, 1, 2, 2, 3], Some(2)), Some(at(1)));
+    fn on_a_tie_it_is_what_was_named_last() {
+        assert_eq!(chosen(&[(1, 0), (2, 9)]), Some((2, 1)));
+        assert_eq!(chosen(&[(2, 9), (1, 0)]), Some((2, 1)));
+        assert_eq!(chosen(&[(1, 0), (1, 9), (2, 4), (2, 5), (3, 10)]), Some((1, 2)));
     }
 }
