@@ -1,6 +1,7 @@
 //! A primary that Sentinels watch: failovers, and Sentinels that are lost, hang, or are wrong.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the message")]
+#![allow(clippy::print_stdout, reason = "a failover's timeline is printed")]
 
 mod support;
 
@@ -8,12 +9,12 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use support::sentinel::{NAME, NEVER, connect, names};
-use support::{Port, Redis, Sentinel, Sidecar, Watched, eventually};
+use support::{Authority, Port, Redis, Sentinel, Sidecar, Watched, eventually};
 
 fn main_of(url: &str, settings: &str) -> String {
     format!("[caches.main]\nurl = \"{url}\"\n{settings}")
@@ -29,17 +30,23 @@ fn told_by(sentinels: &[SocketAddr], settings: &str) -> Sidecar {
     Sidecar::start(main_of(&format!("redis+sentinel://{}/{NAME}", sentinels.join(",")), settings))
 }
 
-/// A server that gives this answer to whatever it is asked, on its next connections.
-fn parrot(answer: &'static str) -> SocketAddr {
+/// A server that gives these answers, one after the other, to whatever it is asked, and the last of them for
+/// ever.
+fn parrot(answers: &[&str]) -> SocketAddr {
+    let answers: Vec<_> = answers.iter().map(|&answer| answer.to_owned()).collect();
+    let next = move |given: &AtomicUsize| {
+        answers[given.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)].clone()
+    };
+    let next = Arc::new((next, AtomicUsize::new(0)));
     let port = Port::reserve();
     let (listener, addr) = (port.listen(), port.addr());
     thread::spawn(move || {
+        let _held = port;
         for mut client in listener.incoming().flatten() {
-            let _port = &port;
+            let next = next.clone();
             thread::spawn(move || {
-                let mut asked = [0; 4096];
-                while let Ok(1..) = client.read(&mut asked) {
-                    if client.write_all(answer.as_bytes()).is_err() {
+                while let Ok(1..) = client.read(&mut [0; 4096]) {
+                    if client.write_all((next.0)(&next.1).as_bytes()).is_err() {
                         break;
                     }
                 }
@@ -47,6 +54,12 @@ fn parrot(answer: &'static str) -> SocketAddr {
         }
     });
     addr
+}
+
+/// A Sentinel's answer with the address of this server.
+fn naming(redis: &Redis) -> String {
+    let port = redis.port().to_string();
+    format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len())
 }
 
 #[test]
@@ -208,14 +221,14 @@ fn what_is_no_sentinel_is_no_witness() {
         "garbage\r\n",
         "*2\r\n$9\r\n127.0.0.1\r\n$4\r\n6379\r\n+more\r\n",
     ];
-    for liar in lies.map(parrot).into_iter().chain([redis.addr()]) {
+    for liar in lies.map(|lie| parrot(&[lie])).into_iter().chain([redis.addr()]) {
         told_by(&[liar], "").expect_down("protocol");
         let sidecar = told_by(&[liar, one.addr(), two.addr()], "");
         sidecar.expect_up();
         assert_eq!(sidecar.health().nodes()[1].2, "protocol");
     }
     // What it announces never comes.
-    told_by(&[parrot("*1000000000\r\n")], "").expect_down("timed_out");
+    told_by(&[parrot(&["*1000000000\r\n"])], "").expect_down("timed_out");
 }
 
 #[test]
@@ -239,6 +252,54 @@ fn what_most_sentinels_name_is_the_primary() {
         sidecar.expect_up();
         assert_eq!(sidecar.health().nodes()[0].1, new.addr().to_string());
     }
+}
+
+#[test]
+fn a_failover_between_the_sentinels_word_and_the_write_is_followed() {
+    let (old, new) = (Redis::start(&[]), Redis::start(&[]));
+    let (of_old, of_new) = (naming(&old), naming(&new));
+    let sidecar = told_by(&[parrot(&[&of_old, &of_old, &of_new])], "");
+    sidecar.expect_up();
+    old.become_replica_of(&new);
+    sidecar.expect_up();
+    let nodes = sidecar.health().nodes();
+    assert_eq!(nodes[0], ("server".to_owned(), new.addr().to_string(), String::new()));
+    assert_eq!(nodes[1].0, "sentinel", "the old primary is no server any more: {nodes:?}");
+    // A Sentinel that stays with its word is not helped by being asked twice.
+    assert!(told_by(&[parrot(&[&of_old])], "").expect_down("read_only").starts_with(&old.addr().to_string()));
+}
+
+#[test]
+fn sentinels_are_asked_over_tls_as_the_servers_are() {
+    let authority = Authority::new();
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, pem: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let identity = authority.issue(&["127.0.0.1"]);
+    let primary = Redis::start_tls(&identity, None);
+    let ca = file("ca.pem", &authority.certificate());
+    let (certificate, key) = (file("cert.pem", identity.certificate()), file("key.pem", identity.key()));
+    let settings = [
+        format!("tls-cert-file {certificate}"),
+        format!("tls-key-file {key}"),
+        format!("tls-ca-cert-file {ca}"),
+        "tls-auth-clients no".to_owned(),
+        "tls-replication yes".to_owned(),
+    ];
+    let tls_port = Port::reserve();
+    let listens = format!("tls-port {}", tls_port.number());
+    let settings: Vec<_> = settings.iter().map(String::as_str).chain([listens.as_str()]).collect();
+    let sentinel = Sentinel::start(primary.addr(), NEVER, &settings);
+    let sidecar = |settings: &str| {
+        let url = format!("rediss+sentinel://{}/{NAME}", tls_port.addr());
+        Sidecar::start(main_of(&url, settings))
+    };
+    sidecar(&format!("tls = {{ ca_file = \"{ca}\" }}")).expect_up();
+    assert!(sidecar("").expect_down("tls").starts_with(NAME));
+    assert_eq!(sentinel.names(), Some(primary.port()));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::progress::{NodeProgress, Progress};
 /// keeps its connections, and works. The alias is then degraded, since no failover can be and nobody new
 /// learns where the primary is. A sidecar that was never told cannot check anything: there the alias is down.
 pub(super) struct Sentinels {
-    sentinels: Vec<Watcher>,
+    watchers: Vec<Watcher>,
     /// What they call the primary.
     name: Arc<str>,
     maker: Arc<Maker>,
@@ -88,7 +88,7 @@ impl Sentinels {
             said: Mutex::default(),
         });
         Ok(Self {
-            sentinels: watchers.collect(),
+            watchers: watchers.collect(),
             name: name.into(),
             replicas: Replicas::new(redis, &login, &maker)?,
             maker,
@@ -143,7 +143,7 @@ impl Sentinels {
 
     fn inquire<'a>(&'a self, asked: impl Iterator<Item = &'a Asked<'a>>) -> Inquiry<'a> {
         let pending = asked.map(|asked| -> BoxFuture<'_, _> { Box::pin(self.ask(asked)) }).collect();
-        Inquiry { pending, votes: Vec::new(), enough: majority(self.sentinels.len()) }
+        Inquiry { pending, votes: Vec::new(), enough: majority(self.watchers.len()) }
     }
 
     /// Asks one Sentinel for the primary's address. One that takes a quarter of the deadline for it is not
@@ -153,12 +153,12 @@ impl Sentinels {
         let limit = self.maker.timeout() / if self.known().is_some() { 4 } else { 2 };
         let mut command = cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&*self.name);
-        let answer = match timeout(limit, watcher.server.ask(&command, ADDRESS_LIMIT, progress)).await {
-            Ok(answer) => answer.and_then(|answer| self.named(&answer, progress)),
-            Err(_) => {
-                let said = format!("no answer after {} ms", limit.as_millis());
-                Err(progress.fault(Cause::TimedOut, &said))
-            }
+        let answer = watcher.server.ask(&command, ADDRESS_LIMIT, progress);
+        let answer = if let Ok(answer) = timeout(limit, answer).await {
+            answer.and_then(|answer| self.named(&answer, progress))
+        } else {
+            let said = format!("no answer after {} ms", limit.as_millis());
+            Err(progress.fault(Cause::TimedOut, &said))
         };
         match answer {
             Ok(address) => {
@@ -175,18 +175,17 @@ impl Sentinels {
     /// The address in a Sentinel's answer: a host and a port, or nil where it does not know the name (Redis'
     /// documentation, "High availability with Redis Sentinel", Obtaining the address of the current master).
     fn named(&self, answer: &Value, progress: &NodeProgress) -> Result<Address, Fault> {
-        match answer {
-            Value::Array(elements) => match elements.as_slice() {
-                [host, port] => announced::address(host, port),
-                _ => None,
-            }
-            .ok_or_else(|| progress.fault(Cause::Protocol, "the Sentinel answered with no address")),
+        let address = match answer {
             Value::Nil => {
                 let said = format!("the Sentinel knows no primary called {}", self.name);
-                Err(progress.fault(Cause::Protocol, &said))
+                return Err(progress.fault(Cause::Protocol, &said));
             }
-            _ => Err(progress.fault(Cause::Protocol, "the Sentinel answered with no address")),
-        }
+            Value::Array(elements) if let [host, port] = elements.as_slice() => {
+                announced::address(host, port)
+            }
+            _ => None,
+        };
+        address.ok_or_else(|| progress.fault(Cause::Protocol, "the Sentinel did not answer with an address"))
     }
 
     /// The primary at this address: the known one while it stays there. It must be one by its own word: what
@@ -221,7 +220,7 @@ impl Topology for Sentinels {
         // Should the deadline strike before the address is known, the alias still has a server that is down.
         let unknown = progress.node(&self.name, Role::Server);
         let asked: Vec<_> = self
-            .sentinels
+            .watchers
             .iter()
             .map(|watcher| Asked { watcher, progress: progress.node(&watcher.name, Role::Sentinel) })
             .collect();
