@@ -177,6 +177,23 @@ fn without_the_primary_no_replica_is_judged() {
 }
 
 #[test]
+fn the_first_check_after_a_hang_of_the_primary_is_up() {
+    let (primary, replica) = pair();
+    let settings = format!("replicas = [\"{}\"]", replica.addr());
+    let sidecar = Sidecar::start_with("timeout = \"200ms\"", main_at(&primary, &settings));
+    for _ in 0..10 {
+        sidecar.expect_up();
+        primary.stop();
+        // Their writes arrive when it goes on.
+        for _ in 0..4 {
+            sidecar.expect_down("timed_out");
+        }
+        primary.cont();
+        sidecar.expect_up();
+    }
+}
+
+#[test]
 fn a_connection_that_the_replica_closed_between_two_checks_is_no_fault() {
     let (primary, replica) = pair();
     let sidecar = beside(&primary, &replica);
