@@ -416,7 +416,7 @@ impl Outcome {
 
 /// More than half, which is how many sentinels it takes to elect the one that fails over ("Redis Sentinel
 /// documentation", Fundamental things to know).
-fn majority(all: usize) -> usize {
+pub(crate) fn majority(all: usize) -> usize {
     if all == 0 { 0 } else { all / 2 + 1 }
 }
 

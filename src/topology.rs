@@ -1,7 +1,10 @@
 //! [`Topology`]: which nodes an alias has, and a round of checks over them. A file a topology.
 
+mod announced;
 mod fixed;
 mod maker;
+mod replicas;
+mod sentinel;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,9 +15,11 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use tower::Service;
 
 use crate::cache::SetupError;
-use crate::config::{Backend, MemcachedServers, RedisServers};
+use crate::config::{Backend, MemcachedServers, RedisServers, WhichReplicas};
 use crate::progress::Progress;
 use fixed::Fixed;
+use replicas::{Primary, Replicas, Replicated};
+use sentinel::Sentinels;
 
 pub(crate) use maker::{Maker, Wrap};
 
@@ -34,10 +39,25 @@ pub(crate) fn open(backend: &Backend, maker: Maker) -> Result<Option<Round>, Set
             match &redis.servers {
                 RedisServers::Standalone(address) => {
                     let server = maker.redis(address, &login, tls)?;
-                    Arc::new(Fixed::new(vec![maker.node(address, server, redis.spray)]))
+                    let node = maker.node(address, server.clone(), redis.spray);
+                    if redis.replicas.which == WhichReplicas::Named(Vec::new()) {
+                        Arc::new(Fixed::new(vec![node]))
+                    } else {
+                        let primary = Primary::new(address, server, node);
+                        let replicas = Replicas::new(redis, &login, &Arc::new(maker))?;
+                        Arc::new(Replicated::new(primary, replicas))
+                    }
                 }
                 RedisServers::Cluster { .. } => todo!("topology/cluster.rs"),
-                RedisServers::Sentinel { .. } => todo!("topology/sentinel.rs"),
+                RedisServers::Sentinel { sentinels, name, login: at_sentinels } => {
+                    let at_sentinels = Arc::new(at_sentinels.clone());
+                    let sentinels = sentinels.iter().map(|address| {
+                        let server = maker.redis(address, &at_sentinels, tls)?;
+                        Ok((address, server))
+                    });
+                    let sentinels = sentinels.collect::<Result<_, SetupError>>()?;
+                    Arc::new(Sentinels::new(sentinels, name, redis, login, Arc::new(maker))?)
+                }
             }
         }
         Backend::Memcached(memcached) => {

@@ -8,7 +8,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::{Answer, Authority, BlackHole, Client, Memcached, Port, Redis, Relay};
+use support::sentinel::{NAME, NEVER};
+use support::{
+    Answer, Authority, BlackHole, Client, Link, Memcached, Port, Redis, Relay, Watched, eventually,
+};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto};
 
@@ -328,4 +331,40 @@ fn certificates_are_what_they_are_called() {
     let wants_a_certificate = Redis::start_tls(&authority.issue(&["localhost"]), Some(&authority));
     let said = refusal(&wants_a_certificate, &authority);
     assert!(said.contains("CertificateRequired"), "{said}");
+}
+
+#[test]
+fn sentinels_name_the_primary_and_know_each_other() {
+    let mut watched = Watched::start(NEVER, &[]);
+    let port = watched.primary().port();
+    for sentinel in &watched.sentinels {
+        assert_eq!(sentinel.names(), Some(port));
+        sentinel.ask(&["SENTINEL", "CKQUORUM", NAME]).unwrap().unwrap();
+    }
+    watched.sentinels[0].kill();
+    watched.sentinels[1].stop();
+    assert_eq!(watched.sentinels[0].names(), None);
+    assert_eq!(watched.sentinels[1].names(), None);
+    watched.sentinels[0].restart();
+    watched.sentinels[1].cont();
+    watched.wait_until_known();
+    assert!(watched.sentinels.iter().all(|sentinel| sentinel.names() == Some(port)));
+}
+
+#[test]
+fn a_held_link_brings_nothing_and_a_released_one_all() {
+    let primary = Redis::start(&[]);
+    let link = Link::start(primary.addr());
+    let replica = Redis::start(&["--replicaof", "127.0.0.1", &link.port().to_string()]);
+    let get = |key| replica.command(&["GET", key]);
+    let set = |key| primary.command(&["SET", key, "value"]);
+    eventually("a replica has its link", || replica.info("master_link_status") == "up");
+    set("before");
+    eventually("the link brings what is written", || get("before") == "value");
+    link.hold();
+    set("held");
+    std::thread::sleep(MOMENT);
+    assert_eq!((get("held"), replica.info("master_link_status")), ("(nil)".to_owned(), "up".to_owned()));
+    link.release();
+    eventually("a released link brings what was held", || get("held") == "value");
 }

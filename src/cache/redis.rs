@@ -62,6 +62,18 @@ impl Redis {
             }
         }
     }
+
+    /// Reads a key as [`Cache::get`] does, but as the first thing of a round: a kept connection that turns out
+    /// to have been closed is no fault.
+    pub(crate) async fn get_first(
+        &self,
+        key: &Key,
+        default: Sentinel,
+        progress: &NodeProgress,
+    ) -> Result<Read, Fault> {
+        let answer = self.ask(cmd("GET").arg(key.as_str()), ANSWER_LIMIT, progress).await?;
+        expect_string(answer, default, progress)
+    }
 }
 
 impl Server {
@@ -133,17 +145,8 @@ impl Cache for Redis {
         let link = &self.0.link;
         let mut connection = link.resume(|| self.0.dial(progress)).await?;
         progress.enter(Phase::Read);
-        let read = match resp::ask(&mut connection, cmd("GET").arg(key.as_str())).await {
-            Ok(Value::BulkString(bytes)) => Read::Value(bytes),
-            Ok(Value::Nil) => Read::Default(default),
-            Ok(Value::ServerError(error)) => return Err(server_fault(&error, progress)),
-            Ok(_) => {
-                return Err(
-                    progress.fault(Cause::Protocol, "GET was answered with something else than a string")
-                );
-            }
-            Err(error) => return Err(error.fault(progress)),
-        };
+        let answer = resp::ask(&mut connection, cmd("GET").arg(key.as_str())).await;
+        let read = expect_string(answer.map_err(|error| error.fault(progress))?, default, progress)?;
         link.keep(connection).map_err(|error| error.fault(progress))?;
         Ok(read)
     }
@@ -189,6 +192,15 @@ fn expect_okay(answer: &Value, progress: &NodeProgress) -> Result<(), Fault> {
         Value::Okay => Ok(()),
         Value::ServerError(error) => Err(server_fault(error, progress)),
         _ => Err(progress.fault(Cause::Protocol, "a command was answered with something else than OK")),
+    }
+}
+
+fn expect_string(answer: Value, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    match answer {
+        Value::BulkString(bytes) => Ok(Read::Value(bytes)),
+        Value::Nil => Ok(Read::Default(default)),
+        Value::ServerError(error) => Err(server_fault(&error, progress)),
+        _ => Err(progress.fault(Cause::Protocol, "GET was answered with something else than a string")),
     }
 }
 

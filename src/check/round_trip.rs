@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::cache::{Cache, SetError};
 use crate::canary::{Canary, Sentinel, Series, Verdict};
 use crate::outcome::{Cause, Fault, Phase};
@@ -31,7 +33,7 @@ impl Node {
 
     /// The round trip of each series, one after the other, written down in `progress`. If every canary was read
     /// back, that of the first series is returned.
-    pub async fn check(&self, progress: &NodeProgress) -> Option<Canary> {
+    pub async fn check(&self, progress: &NodeProgress) -> Option<Written> {
         let mut first = None;
         let mut lost = 0;
         for series in &self.series {
@@ -69,6 +71,15 @@ impl Node {
     }
 }
 
+/// A canary that was written and read back.
+#[derive(Debug)]
+pub struct Written {
+    /// The canary.
+    pub canary: Canary,
+    /// When its write was acknowledged.
+    pub at: Instant,
+}
+
 /// One round trip of one canary.
 struct RoundTrip<'a> {
     cache: &'a dyn Cache,
@@ -86,14 +97,15 @@ impl RoundTrip<'_> {
     /// when it goes on, perhaps between a later check's write and its read. So where the read finds a write
     /// that was never answered, the check starts over with a new canary. Each arrives but once: what is found
     /// a second time was there all along.
-    async fn make(&self) -> Option<Canary> {
+    async fn make(&self) -> Option<Written> {
         let mut late = None;
         loop {
             let canary = self.write().await?;
+            let at = Instant::now();
             match self.read(&canary).await {
                 Ok(Verdict::Intact) => {
                     self.series.settle(&canary);
-                    return Some(canary);
+                    return Some(Written { canary, at });
                 }
                 Ok(Verdict::Stale { sequence, .. })
                     if late != Some(sequence) && self.series.is_in_doubt(sequence) =>
@@ -175,7 +187,7 @@ impl RoundTrip<'_> {
 }
 
 /// The fault that a verdict other than intact is.
-fn fault(verdict: &Verdict) -> Fault {
+pub(crate) fn fault(verdict: &Verdict) -> Fault {
     let (cause, said) = match verdict {
         Verdict::Intact | Verdict::Masked => (Cause::Masked, "nothing was found".to_owned()),
         Verdict::Stale { age, .. } => {

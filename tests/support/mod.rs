@@ -18,6 +18,7 @@
 )]
 
 pub mod in_process;
+mod link;
 mod memcached;
 mod names;
 mod net;
@@ -26,12 +27,14 @@ mod proxy;
 mod redis;
 mod relay;
 mod resp;
+pub mod sentinel;
 mod sidecar;
 mod tls;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use link::Link;
 pub use memcached::Memcached;
 pub use names::Hosts;
 pub use net::{BlackHole, HeldConnections, Port};
@@ -39,6 +42,7 @@ pub use proxy::{Haproxy, Twemproxy};
 pub use redis::Redis;
 pub use relay::Relay;
 pub use resp::{Answer, Client};
+pub use sentinel::{Sentinel, Watched};
 pub use sidecar::{Health, Sidecar};
 pub use tls::{Authority, Identity};
 

@@ -1,0 +1,56 @@
+//! Addresses that a server tells of others.
+
+use redis::Value;
+
+use crate::config::Address;
+
+/// The most characters of a host's name (RFC 1035, section 2.3.4).
+const MAX_HOST: usize = 255;
+
+/// The address that a host and a port are, as a server announces them; none where they are no address.
+pub(super) fn address(host: &Value, port: &Value) -> Option<Address> {
+    let host = text(host)?;
+    let port = match port {
+        Value::Int(port) => u16::try_from(*port).ok()?,
+        port => text(port)?.parse().ok()?,
+    };
+    let is_host = (1..=MAX_HOST).contains(&host.len()) && host.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_host && port != 0).then(|| Address::Tcp { host: host.to_owned(), port })
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_host_is_an_address_or_a_name() {
+        for host in ["10.0.0.1", "::1", "redis-0.redis"] {
+            let tcp = Some(Address::Tcp { host: host.to_owned(), port: 6379 });
+            assert_eq!(address(&bulk(host), &bulk("6379")), tcp);
+            assert_eq!(address(&bulk(host), &Value::Int(6379)), tcp);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_dialled_is_no_address() {
+        for host in ["", "a b", "a\n", "h\u{e9}", &"a".repeat(256)] {
+            assert_eq!(address(&bulk(host), &bulk("6379")), None, "{host:?}");
+        }
+        for port in [bulk("0"), bulk("65536"), bulk("-1"), bulk(""), Value::Int(-1), Value::Nil] {
+            assert_eq!(address(&bulk("cache"), &port), None, "{port:?}");
+        }
+        assert_eq!(address(&Value::Nil, &bulk("6379")), None);
+    }
+}

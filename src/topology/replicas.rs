@@ -1,0 +1,348 @@
+//! [`Replicas`]: what the primary was given must be read on each of them in time.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use redis::{Value, cmd};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Maker, Topology, announced};
+use crate::cache::redis::Redis;
+use crate::cache::{Cache as _, SetupError};
+use crate::canary::{Sentinel, Verdict};
+use crate::check::round_trip::{self, Node, Written};
+use crate::config::{self, Address, Login, Tls, WhichReplicas};
+use crate::outcome::{Cause, Fault, Phase, Role};
+use crate::progress::{NodeProgress, Progress};
+
+/// A server that takes writes, and perhaps has replicas.
+pub(super) struct Primary {
+    address: Address,
+    server: Redis,
+    node: Node,
+}
+
+impl Primary {
+    /// One whose node is this `node`, and which `server` asks for other things than canaries.
+    pub(super) fn new(address: &Address, server: Redis, node: Node) -> Self {
+        Self { address: address.clone(), server, node }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+}
+
+/// A primary that the configuration names, and its replicas.
+pub(super) struct Replicated {
+    primary: Primary,
+    replicas: Replicas,
+}
+
+impl Replicated {
+    pub(super) fn new(primary: Primary, replicas: Replicas) -> Self {
+        Self { primary, replicas }
+    }
+}
+
+#[async_trait]
+impl Topology for Replicated {
+    async fn round(&self, progress: &Progress) {
+        let node = self.primary.node();
+        // Without the canary there is nothing to judge a replica by, and the primary's fault is the alias'.
+        if let Some(written) = node.check(&progress.node(node.name(), Role::Server)).await {
+            self.replicas.follow(&self.primary, &written, progress).await;
+        }
+    }
+}
+
+/// The replicas of a primary.
+pub(super) struct Replicas {
+    maker: Arc<Maker>,
+    login: Arc<Login>,
+    tls: Option<Tls>,
+    discovered: bool,
+    required: bool,
+    within: Duration,
+    known: Mutex<Vec<Known>>,
+}
+
+/// A replica that the configuration or a primary named.
+struct Known {
+    replica: Arc<Replica>,
+    /// When that was last.
+    named: Instant,
+}
+
+struct Replica {
+    name: Arc<str>,
+    address: Address,
+    server: Redis,
+}
+
+/// How long a replica is looked at after the primary named it last. `ROLE` names only those whose link is up:
+/// one that is named no more may have been taken away, or have died, or have lost its link, and the latter two
+/// must show.
+const REMEMBERED: Duration = Duration::from_mins(10);
+
+/// The most replicas that are looked at, whatever a server names.
+const MAX_KNOWN: usize = 128;
+
+/// The most bytes of an answer to `ROLE`: room for far more replicas than are looked at.
+const ROLE_LIMIT: usize = 64 * 1024;
+
+/// The first pause between two looks at a replica; each is twice the one before, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+impl Replicas {
+    pub(super) fn new(
+        redis: &config::Redis,
+        login: &Arc<Login>,
+        maker: &Arc<Maker>,
+    ) -> Result<Self, SetupError> {
+        let config::Replicas { which, required, within } = &redis.replicas;
+        let (named, discovered) = match which {
+            WhichReplicas::Named(named) => (named.as_slice(), false),
+            WhichReplicas::Discovered => (&[][..], true),
+        };
+        let replicas = Self {
+            maker: maker.clone(),
+            login: login.clone(),
+            tls: redis.tls.clone(),
+            discovered,
+            required: *required,
+            within: *within,
+            known: Mutex::default(),
+        };
+        for address in named {
+            let known = replicas.make(address)?;
+            replicas.known().push(known);
+        }
+        Ok(replicas)
+    }
+
+    /// Looks at each replica until it shows the canary that the primary was given.
+    pub(super) async fn follow(&self, primary: &Primary, written: &Written, progress: &Progress) {
+        if self.discovered {
+            self.discover(primary, progress).await;
+        }
+        join_all(self.present(primary).into_iter().map(|replica| {
+            let progress = progress.node(&replica.name, Role::Replica);
+            async move { progress.conclude(self.look(&replica, written, &progress).await) }
+        }))
+        .await;
+    }
+
+    /// The replicas that are looked at now. After a failover the primary may be one that was a replica before.
+    fn present(&self, primary: &Primary) -> Vec<Arc<Replica>> {
+        let replicas = self.known();
+        let replicas = replicas.iter().map(|known| &known.replica);
+        replicas.filter(|replica| replica.address != *primary.address()).cloned().collect()
+    }
+
+    /// Asks the primary for its replicas. Until they are known, they stand in the round as one node.
+    async fn discover(&self, primary: &Primary, progress: &Progress) {
+        let all = progress.node(&"replicas".into(), Role::Replica);
+        let answer = match primary.server.ask(&cmd("ROLE"), ROLE_LIMIT, &all).await {
+            Ok(answer) => answer,
+            Err(fault) => return all.conclude(Err(fault)),
+        };
+        let remembered = match named(&answer) {
+            Some(addresses) => self.remember(&addresses, &all),
+            None => Err(all.fault(Cause::Protocol, "ROLE was not answered with a primary's replicas")),
+        };
+        match remembered {
+            Ok(()) if self.required && self.present(primary).is_empty() => {
+                all.conclude(Err(all.fault(Cause::Unreachable, "the primary has no replica")));
+            }
+            Ok(()) => all.withdraw(),
+            Err(fault) => all.conclude(Err(fault)),
+        }
+    }
+
+    /// Takes note of what the primary named now, and forgets what it has not named for long.
+    fn remember(&self, addresses: &[Address], all: &NodeProgress) -> Result<(), Fault> {
+        let mut replicas = self.known();
+        replicas.retain(|known| known.named.elapsed() < REMEMBERED);
+        for address in addresses {
+            if let Some(known) = replicas.iter_mut().find(|known| known.replica.address == *address) {
+                known.named = Instant::now();
+            } else if replicas.len() < MAX_KNOWN {
+                let made = self.make(address);
+                replicas.push(made.map_err(|error| all.fault(Cause::Tls, &error.to_string()))?);
+            } else {
+                let said = format!("the primary named more than the {MAX_KNOWN} replicas that are looked at");
+                return Err(all.fault(Cause::Protocol, &said));
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&self, address: &Address) -> Result<Known, SetupError> {
+        let server = self.maker.redis(address, &self.login, self.tls.as_ref())?;
+        let replica = Replica { name: address.to_string().into(), address: address.clone(), server };
+        Ok(Known { replica: Arc::new(replica), named: Instant::now() })
+    }
+
+    /// Reads the canary's key until it is there, or until the replica's time is up.
+    async fn look(&self, replica: &Replica, written: &Written, progress: &NodeProgress) -> Result<(), Fault> {
+        let Written { canary, at } = written;
+        let due = *at + self.within;
+        let mut pause = FIRST_PAUSE;
+        let mut asked = Instant::now();
+        let mut read = replica.server.get_first(canary.key(), Sentinel::new(), progress).await?;
+        loop {
+            let waited = at.elapsed();
+            let found = match canary.judge(&read) {
+                Verdict::Intact => {
+                    progress.lagged(waited);
+                    return Ok(());
+                }
+                Verdict::Masked => "nothing was found".to_owned(),
+                Verdict::Stale { age, .. } => {
+                    format!("the canary of {} ms before was found", age.as_millis())
+                }
+                // Nothing that a replica is late with.
+                other @ (Verdict::Foreign { .. } | Verdict::Corrupt { .. }) => {
+                    return Err(round_trip::fault(&other));
+                }
+            };
+            let said = format!("{found} {} ms after the primary's write", waited.as_millis());
+            let behind = Fault::new(Cause::Behind, Phase::Read, &said);
+            // A last look is begun when the time is up, however long the dial or the one before took.
+            if asked >= due {
+                return Err(behind);
+            }
+            progress.foresee(behind);
+            sleep_until(due.min(Instant::now() + pause)).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+            asked = Instant::now();
+            read = replica.server.get(canary.key(), Sentinel::new(), progress).await?;
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The replicas in a primary's answer to `ROLE`: `master`, an offset, and a list with host, port and offset of
+/// each (Redis' commands, ROLE, "Master output").
+fn named(answer: &Value) -> Option<Vec<Address>> {
+    let Value::Array(elements) = answer else { return None };
+    let [Value::BulkString(role), _, Value::Array(replicas)] = elements.as_slice() else { return None };
+    if role != b"master" {
+        return None;
+    }
+    let address = |replica: &Value| match replica {
+        Value::Array(replica) => announced::address(replica.first()?, replica.get(1)?),
+        _ => None,
+    };
+    replicas.iter().map(address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alias::Alias;
+    use crate::cache::{DialSettings, Dialer};
+    use crate::config::{Access, Config, RedisServers};
+
+    fn at(port: u16) -> Address {
+        Address::Tcp { host: "cache".to_owned(), port }
+    }
+
+    /// Those that a primary at port 1 names.
+    fn discovered() -> (Primary, Replicas) {
+        let config = Config {
+            listen: Vec::new(),
+            prefix: String::new(),
+            instance: "test".to_owned(),
+            timeout: Duration::from_millis(750),
+            max_age: Duration::ZERO,
+            reconnect_every: Duration::ZERO,
+            dns_recheck: Duration::ZERO,
+            access: Access { allow: Vec::new(), details: Vec::new() },
+            caches: Vec::new(),
+        };
+        let alias = Alias::try_from("main").unwrap();
+        let dialer = Arc::new(Dialer::new(DialSettings {
+            reconnect_every: config.reconnect_every,
+            dns_recheck: config.dns_recheck,
+            timeout: config.timeout,
+        }));
+        let maker = Arc::new(Maker::new(&config, &alias, &dialer, &(Arc::new(|cache| cache) as _)));
+        let mut redis = config::Redis::at(RedisServers::Standalone(at(1)));
+        redis.replicas.which = WhichReplicas::Discovered;
+        let login = Arc::new(Login::default());
+        let server = maker.redis(&at(1), &login, None).unwrap();
+        let node = maker.node(&at(1), server.clone(), 1);
+        (Primary::new(&at(1), server, node), Replicas::new(&redis, &login, &maker).unwrap())
+    }
+
+    fn remember(replicas: &Replicas, ports: impl IntoIterator<Item = u16>) -> Result<(), Fault> {
+        let progress = Progress::begin().node(&"replicas".into(), Role::Replica);
+        replicas.remember(&ports.into_iter().map(at).collect::<Vec<_>>(), &progress)
+    }
+
+    fn present(primary: &Primary, replicas: &Replicas) -> Vec<String> {
+        replicas.present(primary).iter().map(|replica| replica.name.to_string()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_is_named_no_more_is_forgotten_in_the_end() {
+        let (primary, replicas) = discovered();
+        remember(&replicas, [2, 3]).unwrap();
+        tokio::time::advance(REMEMBERED / 2).await;
+        remember(&replicas, [3]).unwrap();
+        assert_eq!(present(&primary, &replicas), ["cache:2", "cache:3"]);
+        tokio::time::advance(REMEMBERED / 2).await;
+        remember(&replicas, []).unwrap();
+        assert_eq!(present(&primary, &replicas), ["cache:3"]);
+    }
+
+    #[tokio::test]
+    async fn the_primary_is_no_replica_of_itself() {
+        let (primary, replicas) = discovered();
+        remember(&replicas, [1, 2]).unwrap();
+        assert_eq!(present(&primary, &replicas), ["cache:2"]);
+    }
+
+    #[tokio::test]
+    async fn no_more_than_so_many_replicas_are_looked_at() {
+        let (primary, replicas) = discovered();
+        let fault = remember(&replicas, 2..1000).unwrap_err();
+        assert_eq!(fault.cause, Cause::Protocol);
+        assert_eq!(present(&primary, &replicas).len(), MAX_KNOWN);
+    }
+
+    #[test]
+    fn only_a_primary_names_replicas() {
+        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let replica = |host, port| Value::Array(vec![bulk(host), bulk(port), bulk("14")]);
+        let role = |role, replicas| Value::Array(vec![bulk(role), Value::Int(14), Value::Array(replicas)]);
+        assert_eq!(named(&role("master", vec![])), Some(vec![]));
+        assert_eq!(named(&role("master", vec![replica("cache", "2")])), Some(vec![at(2)]));
+        let no_primary = Value::Array(vec![bulk("slave"), bulk("cache"), Value::Int(1), bulk("connected")]);
+        let lies = [
+            no_primary,
+            role("slave", vec![]),
+            role("master", vec![Value::Nil]),
+            role("master", vec![Value::Array(vec![bulk("cache")])]),
+            role("master", vec![replica("", "2")]),
+            role("master", vec![replica("cache", "0")]),
+            Value::Array(vec![bulk("master")]),
+            Value::Okay,
+        ];
+        for lie in lies {
+            assert_eq!(named(&lie), None, "{lie:?}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! [`Sentinels`]: the primary that Sentinels watch, whichever it is at the moment.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use redis::{Value, cmd};
+use tokio::time::{Instant, timeout};
+
+use super::replicas::{Primary, Replicas};
+use super::{Maker, Topology, announced};
+use crate::cache::SetupError;
+use crate::cache::redis::Redis;
+use crate::config::{self, Address, Login, Tls};
+use crate::outcome::{Cause, Fault, Phase, Role, majority};
+use crate::progress::{NodeProgress, Progress};
+
+/// Sentinels, and the primary that they name.
+///
+/// All of them are asked in every round, so that a failover and a lost Sentinel are seen by the first check
+/// after. What most of those that answer name is the primary.
+///
+/// Where none answers, the primary that was named last is checked still: an application that is connected
+/// keeps its connections, and works. The alias is then degraded, since no failover can be and nobody new
+/// learns where the primary is. A sidecar that was never told cannot check anything: there the alias is down.
+pub(super) struct Sentinels {
+    watchers: Vec<Watcher>,
+    /// What they call the primary.
+    name: Arc<str>,
+    maker: Arc<Maker>,
+    login: Arc<Login>,
+    tls: Option<Tls>,
+    spray: usize,
+    replicas: Replicas,
+    /// The primary that was named last.
+    known: Mutex<Option<Arc<Primary>>>,
+}
+
+/// One Sentinel.
+struct Watcher {
+    name: Arc<str>,
+    server: Redis,
+    said: Mutex<Option<Vote>>,
+}
+
+/// What a Sentinel says.
+#[derive(Debug, Clone)]
+struct Vote {
+    address: Address,
+    /// When it said so first, without having said anything else since.
+    since: Instant,
+}
+
+impl Watcher {
+    fn vote(&self, address: Address) -> Vote {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*said {
+            Some(vote) if vote.address == address => vote.clone(),
+            Some(_) | None => said.insert(Vote { address, since: Instant::now() }).clone(),
+        }
+    }
+}
+
+/// One Sentinel in a round.
+struct Asked<'a> {
+    watcher: &'a Watcher,
+    progress: Arc<NodeProgress>,
+}
+
+/// The most bytes of an answer with one address.
+const ADDRESS_LIMIT: usize = 1024;
+
+impl Sentinels {
+    /// Sentinels at these addresses that watch the primary called `name`; `redis` and `login` say how that is
+    /// dialled.
+    pub(super) fn new(
+        sentinels: Vec<(&Address, Redis)>,
+        name: &str,
+        redis: &config::Redis,
+        login: Arc<Login>,
+        maker: Arc<Maker>,
+    ) -> Result<Self, SetupError> {
+        let watchers = sentinels.into_iter().map(|(address, server)| Watcher {
+            name: address.to_string().into(),
+            server,
+            said: Mutex::default(),
+        });
+        Ok(Self {
+            watchers: watchers.collect(),
+            name: name.into(),
+            replicas: Replicas::new(redis, &login, &maker)?,
+            maker,
+            login,
+            tls: redis.tls.clone(),
+            spray: redis.spray,
+            known: Mutex::default(),
+        })
+    }
+
+    /// Finds the primary, and checks it and its replicas. `unknown` stands for it until its address is known.
+    async fn check(
+        &self,
+        address: Option<Address>,
+        unknown: &NodeProgress,
+        asked: &[Asked<'_>],
+        progress: &Progress,
+    ) {
+        let primary = match address {
+            Some(address) => self.primary(&address, unknown),
+            None => self.last_known().ok_or_else(|| nobody_knows(asked)),
+        };
+        let mut primary = match primary {
+            Ok(primary) => primary,
+            Err(fault) => return unknown.conclude(Err(fault)),
+        };
+        unknown.withdraw();
+        let node = progress.node(primary.node().name(), Role::Server);
+        let mut written = primary.node().check(&node).await;
+        if written.is_none()
+            && let Some(address) = self.ask_again(asked).await
+            && address != *primary.address()
+        {
+            // A failover has come between the Sentinels' word and the write.
+            primary = match self.primary(&address, &node) {
+                Ok(primary) => primary,
+                Err(fault) => return node.conclude(Err(fault)),
+            };
+            node.withdraw();
+            written = primary.node().check(&progress.node(primary.node().name(), Role::Server)).await;
+        }
+        if let Some(written) = written {
+            self.replicas.follow(&primary, &written, progress).await;
+        }
+    }
+
+    /// Asks those that have answered in this round what they say now.
+    async fn ask_again(&self, asked: &[Asked<'_>]) -> Option<Address> {
+        let answered = asked.iter().filter(|asked| asked.progress.verdict() == Some(Ok(())));
+        self.inquire(answered).decide().await
+    }
+
+    fn inquire<'a>(&'a self, asked: impl Iterator<Item = &'a Asked<'a>>) -> Inquiry<'a> {
+        let pending = asked.map(|asked| -> BoxFuture<'_, _> { Box::pin(self.ask(asked)) }).collect();
+        Inquiry { pending, votes: Vec::new(), enough: majority(self.watchers.len()) }
+    }
+
+    /// Asks one Sentinel for the primary's address. One that takes a quarter of the deadline for it is not
+    /// waited for: the rest is left for the primary. Half of it where there is none to check without an
+    /// answer.
+    async fn ask(&self, Asked { watcher, progress }: &Asked<'_>) -> Option<Vote> {
+        let limit = self.maker.timeout() / if self.known().is_some() { 4 } else { 2 };
+        let mut command = cmd("SENTINEL");
+        command.arg("GET-MASTER-ADDR-BY-NAME").arg(&*self.name);
+        let answer = watcher.server.ask(&command, ADDRESS_LIMIT, progress);
+        let answer = if let Ok(answer) = timeout(limit, answer).await {
+            answer.and_then(|answer| self.named(&answer, progress))
+        } else {
+            let said = format!("no answer after {} ms", limit.as_millis());
+            Err(progress.fault(Cause::TimedOut, &said))
+        };
+        match answer {
+            Ok(address) => {
+                progress.conclude(Ok(()));
+                Some(watcher.vote(address))
+            }
+            Err(fault) => {
+                progress.conclude(Err(fault));
+                None
+            }
+        }
+    }
+
+    /// The address in a Sentinel's answer: a host and a port, or nil where it does not know the name (Redis'
+    /// documentation, "High availability with Redis Sentinel", Obtaining the address of the current master).
+    fn named(&self, answer: &Value, progress: &NodeProgress) -> Result<Address, Fault> {
+        let address = match answer {
+            Value::Nil => {
+                let said = format!("the Sentinel knows no primary called {}", self.name);
+                return Err(progress.fault(Cause::Protocol, &said));
+            }
+            Value::Array(elements) if let [host, port] = elements.as_slice() => {
+                announced::address(host, port)
+            }
+            _ => None,
+        };
+        address.ok_or_else(|| progress.fault(Cause::Protocol, "the Sentinel did not answer with an address"))
+    }
+
+    /// The primary at this address: the known one while it stays there. It must be one by its own word: what
+    /// the Sentinels say may be old.
+    fn primary(&self, address: &Address, progress: &NodeProgress) -> Result<Arc<Primary>, Fault> {
+        let mut known = self.known();
+        if let Some(primary) = &*known
+            && primary.address() == address
+        {
+            return Ok(primary.clone());
+        }
+        let server = self
+            .maker
+            .primary(address, &self.login, self.tls.as_ref())
+            .map_err(|error| progress.fault(Cause::Tls, &error.to_string()))?;
+        let node = self.maker.node(address, server.clone(), self.spray);
+        Ok(known.insert(Arc::new(Primary::new(address, server, node))).clone())
+    }
+
+    fn last_known(&self) -> Option<Arc<Primary>> {
+        self.known().clone()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Arc<Primary>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Topology for Sentinels {
+    async fn round(&self, progress: &Progress) {
+        // Should the deadline strike before the address is known, the alias still has a server that is down.
+        let unknown = progress.node(&self.name, Role::Server);
+        let asked: Vec<_> = self
+            .watchers
+            .iter()
+            .map(|watcher| Asked { watcher, progress: progress.node(&watcher.name, Role::Sentinel) })
+            .collect();
+        let mut inquiry = self.inquire(asked.iter());
+        let address = inquiry.decide().await;
+        tokio::join!(inquiry.finish(), self.check(address, &unknown, &asked, progress));
+    }
+}
+
+/// Sentinels that were asked for the primary's address, all at once.
+struct Inquiry<'a> {
+    pending: FuturesUnordered<BoxFuture<'a, Option<Vote>>>,
+    votes: Vec<Vote>,
+    /// How many need to agree before the others are not waited for.
+    enough: usize,
+}
+
+impl Inquiry<'_> {
+    /// The address that they name: as soon as enough do, or else when all have answered or failed to.
+    async fn decide(&mut self) -> Option<Address> {
+        while let Some(vote) = self.pending.next().await {
+            self.votes.extend(vote);
+            let chosen = choose(&self.votes).filter(|(_, votes)| *votes >= self.enough);
+            if let Some((address, _)) = chosen {
+                return Some(address.clone());
+            }
+        }
+        choose(&self.votes).map(|(address, _)| address.clone())
+    }
+
+    /// Lets those answer that have not yet.
+    async fn finish(mut self) {
+        while self.pending.next().await.is_some() {}
+    }
+}
+
+/// The address that most name, and how many do. Of two that equally many name it is the one that a Sentinel
+/// came to name last: one that has not heard of a failover yet names the old primary.
+fn choose(votes: &[Vote]) -> Option<(&Address, usize)> {
+    let same = |vote: &Vote| votes.iter().filter(move |other| other.address == vote.address).count();
+    let chosen = votes.iter().max_by_key(|vote| (same(vote), vote.since))?;
+    Some((&chosen.address, same(chosen)))
+}
+
+/// The fault of a primary of which no Sentinel said where it is: that of the first.
+fn nobody_knows(asked: &[Asked<'_>]) -> Fault {
+    let said = "no Sentinel says where the primary is";
+    let faulty = asked.iter().find_map(|asked| Some((&asked.watcher.name, asked.progress.verdict()?.err()?)));
+    match faulty {
+        Some((name, first)) => {
+            Fault::new(first.cause, first.phase, &format!("{said}; {name}: {}", first.said))
+        }
+        None => Fault::new(Cause::Unreachable, Phase::Resolve, said),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What is chosen where Sentinels name these ports, each since so many seconds after the first.
+    fn chosen(votes: &[(u16, u64)]) -> Option<(u16, usize)> {
+        let began = Instant::now();
+        let vote = |&(port, after): &(u16, u64)| Vote {
+            address: Address::Tcp { host: "cache".to_owned(), port },
+            since: began + Duration::from_secs(after),
+        };
+        let votes: Vec<_> = votes.iter().map(vote).collect();
+        let port = |address: &Address| match address {
+            Address::Tcp { port, .. } => *port,
+            Address::Unix(_) => 0,
+        };
+        choose(&votes).map(|(address, votes)| (port(address), votes))
+    }
+
+    #[test]
+    fn the_primary_is_what_most_name() {
+        assert_eq!(chosen(&[(1, 0), (2, 9), (1, 0)]), Some((1, 2)));
+        assert_eq!(chosen(&[(2, 9), (1, 0), (1, 0)]), Some((1, 2)));
+        assert_eq!(chosen(&[(1, 0)]), Some((1, 1)));
+        assert_eq!(chosen(&[]), None);
+    }
+
+    #[test]
+    fn on_a_tie_it_is_what_was_named_last() {
+        assert_eq!(chosen(&[(1, 0), (2, 9)]), Some((2, 1)));
+        assert_eq!(chosen(&[(2, 9), (1, 0)]), Some((2, 1)));
+        assert_eq!(chosen(&[(1, 0), (1, 9), (2, 4), (2, 5), (3, 10)]), Some((1, 2)));
+    }
+}
