@@ -18,7 +18,7 @@ Examples:
 
 Each line is a command for redis-cli. Passwords are not printed.
 
-Exit codes: 0, 2 if the arguments or the configuration are not valid.";
+Exit codes: 0 if the users were printed, 2 if the arguments or the configuration are not valid.";
 
 /// The user's name where none is configured.
 const USER: &str = "cache-canary";
