@@ -10,7 +10,7 @@ use super::{object, text};
 
 /// `OPTIONS`, and the arguments for parts of the client in it.
 pub(super) struct Options<'a> {
-    options: Option<&'a Table>,
+    given: Option<&'a Table>,
     pool: Option<&'a Table>,
     client: Option<&'a Table>,
 }
@@ -43,8 +43,8 @@ const CLUSTERS: &[&str] = &[
 
 impl<'a> Options<'a> {
     pub(super) fn of(entry: &'a Table) -> Result<Self, Problem> {
-        let mut options = Self { options: None, pool: None, client: None };
-        options.options = entry.get("OPTIONS").map(object).transpose()?;
+        let mut options = Self { given: None, pool: None, client: None };
+        options.given = entry.get("OPTIONS").map(object).transpose()?;
         options.pool = options.table("CONNECTION_POOL_KWARGS")?;
         Ok(options)
     }
@@ -61,15 +61,15 @@ impl<'a> Options<'a> {
     }
 
     fn table(&self, name: &str) -> Result<Option<&'a Table>, Problem> {
-        self.options.and_then(|options| options.get(name)).map(object).transpose()
+        self.given.and_then(|options| options.get(name)).map(object).transpose()
     }
 
     /// An option by redis-py's name: from the client's or the pool's arguments, which are put over
     /// django-redis' own option in capitals, or as Django hands it on.
     pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
-        let in_options = |name: &str| self.options.and_then(|options| options.get(name));
-        let arguments = [self.client, self.pool].into_iter().flatten();
-        let argument = arguments.filter_map(|arguments| arguments.get(name)).next();
+        let in_options = |name: &str| self.given.and_then(|options| options.get(name));
+        let mut arguments = [self.client, self.pool].into_iter().flatten();
+        let argument = arguments.find_map(|arguments| arguments.get(name));
         argument.or_else(|| in_options(&name.to_uppercase())).or_else(|| in_options(name))
     }
 
@@ -106,7 +106,7 @@ impl<'a> Options<'a> {
             ClientCertificate { cert_file, key_file }
         });
 
-        let tables = [self.client, self.pool, self.options];
+        let tables = [self.client, self.pool, self.given];
         let null = tables.into_iter().flatten().any(|table| table.is_null("ssl_cert_reqs"));
         let requirement = match parameter("ssl_cert_reqs") {
             Some(requirement) => Some(requirement.as_str()),
@@ -132,7 +132,7 @@ impl<'a> Options<'a> {
 
     /// The Sentinels, each a host and a port.
     pub(super) fn sentinels(&self) -> Option<&'a Value> {
-        self.options?
+        self.given?
             .get("SENTINELS")
             .filter(|value| !matches!(&value.kind, Typed::List(list) if list.is_empty()))
     }
@@ -152,7 +152,7 @@ impl<'a> Options<'a> {
             "BASE_CLIENT_CLASS",
             "pool_class",
         ];
-        let Some(options) = self.options else { return Way::Plain };
+        let Some(options) = self.given else { return Way::Plain };
         let class = |name: &&str| options.get(name)?.text().ok();
         let classes = CLASSES.iter().filter_map(class).collect::<Vec<_>>();
         let named = |word: &str| classes.iter().any(|class| class.to_lowercase().contains(word));
