@@ -112,7 +112,7 @@ fn security(tls: Option<&Tls>) -> &'static str {
     }
 }
 
-fn joined<T: Display>(servers: &[T]) -> String {
+pub(super) fn joined<T: Display>(servers: &[T]) -> String {
     servers.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 

@@ -8,9 +8,7 @@ use super::address::{self, RedisUrl};
 use super::caches::{PASSWORD, Reading, SENTINEL_PASSWORD, Written, one_of, unless};
 use super::place::{Place, Problem};
 use super::value::{Kind as Typed, Table, Value, nearest};
-use super::{
-    Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, Tls, WhichReplicas, tls,
-};
+use super::{Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, WhichReplicas, tls};
 
 /// The keys of a table in `replicas`.
 pub(super) const REPLICA_KEYS: &[&str] = &["servers", "required"];
@@ -240,13 +238,6 @@ const NO_SERVER: &str = "no server is named; add url = \"redis://host:6379/0\"";
 /// Whether there is a password, and it is not empty.
 pub(super) fn is_given(password: Option<&SecretString>) -> bool {
     password.is_some_and(|password| !password.expose_secret().is_empty())
-}
-
-/// The one Redis that a URL names.
-pub(super) fn redis_at(mut url: RedisUrl) -> Option<Redis> {
-    let login = login(&mut url);
-    let tls = url.tls.unwrap_or_default().then(Tls::default);
-    Some(Redis { login, tls, ..Redis::at(standalone(url.addresses)?) })
 }
 
 fn standalone(addresses: Vec<Address>) -> Option<RedisServers> {
