@@ -2,6 +2,7 @@
 
 mod fixed;
 mod maker;
+mod ring;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use tower::Service;
 
 use crate::cache::SetupError;
-use crate::config::{Backend, MemcachedServers, RedisServers};
+use crate::config::{Backend, RedisServers};
 use crate::progress::Progress;
 use fixed::Fixed;
+use ring::Ring;
 
 pub(crate) use maker::{Maker, Wrap};
 
@@ -40,18 +42,7 @@ pub(crate) fn open(backend: &Backend, maker: Maker) -> Result<Option<Round>, Set
                 RedisServers::Sentinel { .. } => todo!("topology/sentinel.rs"),
             }
         }
-        Backend::Memcached(memcached) => {
-            let nodes = memcached.servers.iter().map(|servers| match servers {
-                MemcachedServers::One(address) => {
-                    let server = maker.memcached(address, None, memcached)?;
-                    Ok(maker.node(address, server, memcached.spray))
-                }
-                MemcachedServers::EveryAddress { .. } | MemcachedServers::Endpoint(_) => {
-                    todo!("topology/ring.rs")
-                }
-            });
-            Arc::new(Fixed::new(nodes.collect::<Result<_, SetupError>>()?))
-        }
+        Backend::Memcached(memcached) => Arc::new(Ring::new(maker, memcached)?),
         Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => return Ok(None),
     };
     Ok(Some(Round(topology)))
