@@ -19,18 +19,21 @@
 
 pub mod in_process;
 mod memcached;
+mod names;
 mod net;
 mod process;
 mod redis;
 mod relay;
 mod resp;
+mod saslauthd;
 mod sidecar;
 mod tls;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use memcached::Memcached;
+pub use memcached::{Memcached, PASSWORD, USER};
+pub use names::Names;
 pub use net::{BlackHole, HeldConnections, Port};
 pub use redis::Redis;
 pub use relay::Relay;

@@ -3,11 +3,14 @@
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use super::Names;
 
 /// The deadline that a check has unless a test says otherwise, the product's default.
 const TIMEOUT: Duration = Duration::from_millis(750);
@@ -43,6 +46,15 @@ impl Sidecar {
 
     /// The same, with other settings before the caches, such as `max_age = "0s"`.
     pub fn start_with(settings: &str, caches: impl Display) -> Self {
+        Self::launch(settings, caches, &[])
+    }
+
+    /// The same, where these names have addresses.
+    pub fn start_knowing(names: &Names, settings: &str, caches: impl Display) -> Self {
+        Self::launch(settings, caches, &names.environment())
+    }
+
+    fn launch(settings: &str, caches: impl Display, environment: &[(&str, PathBuf)]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("cache-canary.toml");
         // A test's requests follow each other faster than any prober's: none may have the verdict of the one
@@ -57,6 +69,7 @@ impl Sidecar {
         let mut process = Command::new(env!("CARGO_BIN_EXE_cache-canary"))
             .args(["serve", "-c"])
             .arg(&file)
+            .envs(environment.iter().map(|(key, value)| (key, value)))
             .stderr(Stdio::piped())
             .spawn()
             .expect("the sidecar");

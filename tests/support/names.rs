@@ -1,0 +1,63 @@
+//! Names that a test gives to addresses, for the sidecar's process alone.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+
+use tempfile::TempDir;
+
+/// Names that end in `.test`. A process with [`Self::environment`] looks them up here, by way of a library that
+/// stands before the system's look-up of names; everything else in it is as ever.
+#[derive(Debug)]
+pub struct Names {
+    dir: TempDir,
+    given: Mutex<Vec<(String, Vec<String>)>>,
+}
+
+impl Names {
+    /// No names yet.
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/names.c");
+        let compiler = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(dir.path().join("names.so"))
+            .args([source, "-ldl"])
+            .output()
+            .expect("cc, which building the crate needs as well");
+        assert!(compiler.status.success(), "{}", String::from_utf8_lossy(&compiler.stderr));
+        let names = Self { dir, given: Mutex::default() };
+        names.write();
+        names
+    }
+
+    /// Gives a name these addresses, instead of those that it had; none is that there is no such name.
+    pub fn give(&self, name: &str, addresses: &[&str]) {
+        assert!(name.ends_with(".test"), "other names are looked up as ever");
+        let mut given = self.given.lock().expect("no panic while it was held");
+        given.retain(|(known, _)| known != name);
+        given.push((name.to_owned(), addresses.iter().map(|&address| address.to_owned()).collect()));
+        drop(given);
+        self.write();
+    }
+
+    /// What a process needs in its environment.
+    pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
+        [("LD_PRELOAD", self.dir.path().join("names.so")), ("NAMES_FILE", self.dir.path().join("names"))]
+    }
+
+    fn write(&self) {
+        let mut lines = String::new();
+        for (name, addresses) in &*self.given.lock().expect("no panic while it was held") {
+            for address in addresses {
+                let _ = writeln!(lines, "{name} {address}");
+            }
+        }
+        // Whoever reads it meanwhile reads either the old one or the new one.
+        let (new, file) = (self.dir.path().join("new"), self.dir.path().join("names"));
+        fs::write(&new, lines).expect("a file");
+        fs::rename(new, file).expect("to replace it");
+    }
+}
