@@ -137,8 +137,17 @@ impl Sidecar {
     /// Asks once, and wants the first alias in trouble to be down with this cause, within the deadline. The
     /// answer's words for it are returned: cause, node, phase, and what was said.
     pub fn expect_down(&self, cause: &str) -> String {
+        self.expect(503, "DOWN", cause)
+    }
+
+    /// The same, and wants it to be degraded.
+    pub fn expect_degraded(&self, cause: &str) -> String {
+        self.expect(200, "DEGRADED", cause)
+    }
+
+    fn expect(&self, code: u16, status: &str, cause: &str) -> String {
         let health = self.health();
-        assert_eq!((health.code, &health.body["status"]), (503, &"DOWN".into()), "{:#}", health.body);
+        assert_eq!((health.code, &health.body["status"]), (code, &status.into()), "{:#}", health.body);
         assert!(health.took < self.timeout + SCHEDULING, "answered after {:?}", health.took);
         let (found, words) = health.fault();
         assert_eq!(found, cause, "{:#}", health.body);
@@ -147,6 +156,13 @@ impl Sidecar {
 }
 
 impl Health {
+    /// The nodes of the alias `main`: role, name and cause, which is empty for one that is up.
+    pub fn nodes(&self) -> Vec<(String, String, String)> {
+        let nodes = self.body["details"]["cache.main"]["nodes"].as_array().expect("nodes");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        nodes.iter().map(|node| (text(&node["role"]), text(&node["node"]), text(&node["cause"]))).collect()
+    }
+
     /// The first node's fault: its cause, and `NODE PHASE SAID`.
     fn fault(&self) -> (String, String) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
