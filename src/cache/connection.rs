@@ -225,6 +225,11 @@ impl Link {
         lock(&self.kept).take()
     }
 
+    /// Whether the connection before was given up for its age alone, and was as good as ever.
+    pub(crate) fn is_renewing(&self) -> bool {
+        lock(&self.expired).is_some()
+    }
+
     /// Makes a new connection, which is not ready for commands yet.
     pub(crate) async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
         self.dialer.dial(&self.target, progress).await.map(Connection::new)

@@ -83,7 +83,7 @@ impl Memcached {
         }
     }
 
-    /// The dialect that was found out last. It is that of every connection that is in use, also while it is in doubt.
+    /// The dialect that was found out last. It is that of every connection in use, also while it is in doubt.
     fn dialect(&self) -> Dialect {
         match self.dialect.load(Ordering::Relaxed) {
             byte if byte == Dialect::Meta as u8 => Dialect::Meta,

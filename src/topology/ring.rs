@@ -12,7 +12,7 @@ use crate::cache::SetupError;
 use crate::cache::memcached::{Credentials, MAX_MEMBERS, Member, Memcached};
 use crate::check::round_trip::Node;
 use crate::config::{self, Address, MemcachedServers, Tls};
-use crate::outcome::{Cause, Fault, Role};
+use crate::outcome::{Cause, Fault, Phase, Quorum, Role};
 use crate::progress::{NodeProgress, Progress};
 
 /// A ring of servers.
@@ -21,6 +21,7 @@ pub(super) struct Ring {
     named: Vec<Node>,
     by_name: Vec<EveryAddress>,
     by_endpoint: Vec<Endpoint>,
+    quorum: Quorum,
 }
 
 /// Makes the servers of a ring.
@@ -63,7 +64,7 @@ struct Round<'a> {
 impl Ring {
     /// The ring that is configured. Nothing is looked up yet.
     pub(super) fn new(maker: Maker, memcached: &config::Memcached) -> Result<Self, SetupError> {
-        let config::Memcached { servers, quorum: _, login, tls, spray } = memcached;
+        let config::Memcached { servers, quorum, login, tls, spray } = memcached;
         let credentials = login.clone().map(|(username, password)| Credentials { username, password });
         let made = Servers { maker, tls: tls.clone(), credentials: credentials.map(Arc::new), spray: *spray };
         let (mut named, mut by_name, mut by_endpoint) = (Vec::new(), Vec::new(), Vec::new());
@@ -81,7 +82,7 @@ impl Ring {
                 }
             }
         }
-        Ok(Self { servers: made, named, by_name, by_endpoint })
+        Ok(Self { servers: made, named, by_name, by_endpoint, quorum: *quorum })
     }
 }
 
@@ -97,7 +98,26 @@ impl Topology for Ring {
         let by_name = join_all(self.by_name.iter().map(|name| name.round(&round)));
         let by_endpoint = join_all(self.by_endpoint.iter().map(|endpoint| endpoint.round(&round)));
         // Those that look up a name or ask an endpoint are few, and need much more room than the rest.
-        join(named, Box::pin(join(by_name, by_endpoint))).await;
+        let found = Box::pin(join(by_name, by_endpoint));
+        let (_, (by_name, by_endpoint)) = join(named, found).await;
+        if by_name.into_iter().chain(by_endpoint).all(|found| found) {
+            self.conclude_too_few(&round);
+        }
+    }
+}
+
+impl Ring {
+    /// Adds a fault where fewer servers were found than the quorum is: all of those may be up.
+    fn conclude_too_few(&self, round: &Round<'_>) {
+        let Quorum::AtLeast(least) = self.quorum else { return };
+        let all = round.checked().len();
+        let sources =
+            self.by_name.iter().map(|name| &name.name).chain(self.by_endpoint.iter().map(|it| &it.name));
+        if let (true, Some(name)) = (all < least, { sources }.next()) {
+            let said = format!("{all} servers are found, and the quorum is {least}");
+            let fault = Fault::new(Cause::Unresolvable, Phase::Resolve, &said);
+            round.progress.node(name, Role::Server).conclude(Err(fault));
+        }
     }
 }
 
@@ -113,23 +133,23 @@ impl Servers {
 }
 
 impl EveryAddress {
-    async fn round(&self, round: &Round<'_>) {
+    /// Checks the servers at all addresses that the name has now; false where it has none and stands for them.
+    async fn round(&self, round: &Round<'_>) -> bool {
         let name = round.progress.node(&self.name, Role::Server);
-        let members = match self.members(round.servers, &name).await {
-            Ok(members) => members,
-            Err(fault) => return name.conclude(Err(fault)),
-        };
-        match self.found.follow(members, round.servers, &name) {
-            Err(fault) => name.conclude(Err(fault)),
+        match self.nodes(round.servers, &name).await {
+            Err(fault) => {
+                name.conclude(Err(fault));
+                false
+            }
             Ok(nodes) => {
-                // From here on its addresses stand for it.
                 name.withdraw();
                 round.check(nodes).await;
+                true
             }
         }
     }
 
-    async fn members(&self, servers: &Servers, progress: &NodeProgress) -> Result<Vec<Member>, Fault> {
+    async fn nodes(&self, servers: &Servers, progress: &NodeProgress) -> Result<Vec<Arc<Node>>, Fault> {
         let addresses = servers.maker.dialer().resolve(&self.host, self.port, progress).await?;
         let member = |ip| Member { host: self.host.clone(), ip: Some(ip), port: self.port };
         let mut members: Vec<_> = addresses.iter().map(|address| member(address.ip())).collect();
@@ -139,49 +159,53 @@ impl EveryAddress {
         if members.len() > MAX_MEMBERS {
             return Err(progress.fault(Cause::Unresolvable, "the name has more than 1000 addresses"));
         }
-        Ok(members)
+        self.found.follow(members, servers, progress)
     }
 }
 
 impl Endpoint {
     /// Checks the servers that are known while the endpoint is asked for those that there are. Without an answer the
-    /// known ones are all there is; where none is known, the endpoint stands for the servers.
-    async fn round(&self, round: &Round<'_>) {
+    /// known ones are all there is; false where none is known, and the endpoint stands for them.
+    async fn round(&self, round: &Round<'_>) -> bool {
         let known = self.found.nodes();
         if known.is_empty() {
             let server = round.progress.node(&self.name, Role::Server);
-            match self.ask(round, &server).await {
-                Err(fault) => server.conclude(Err(fault)),
+            return match self.nodes(round.servers, &server).await {
+                Err(fault) => {
+                    server.conclude(Err(fault));
+                    false
+                }
                 Ok(nodes) => {
                     server.withdraw();
                     round.progress.node(&self.name, Role::Endpoint).conclude(Ok(()));
                     round.check(nodes).await;
+                    true
                 }
-            }
-            return;
+            };
         }
         let endpoint = round.progress.node(&self.name, Role::Endpoint);
         let (checks, running): (Vec<_>, Vec<_>) =
             known.into_iter().filter_map(|node| Running::begin(node, round)).unzip();
         let follow = async {
-            match self.ask(round, &endpoint).await {
+            match self.nodes(round.servers, &endpoint).await {
                 Err(fault) => endpoint.conclude(Err(fault)),
                 Ok(nodes) => {
                     endpoint.conclude(Ok(()));
                     let gone = |known: &&Running| !nodes.iter().any(|node| Arc::ptr_eq(node, &known.node));
-                    running.iter().filter(gone).for_each(Running::end);
+                    running.iter().filter(gone).for_each(|known| known.end(round));
                     round.check(nodes).await;
                 }
             }
         };
         join(join_all(checks), follow).await;
+        true
     }
 
-    async fn ask(&self, round: &Round<'_>, progress: &NodeProgress) -> Result<Vec<Arc<Node>>, Fault> {
+    async fn nodes(&self, servers: &Servers, progress: &NodeProgress) -> Result<Vec<Arc<Node>>, Fault> {
         let mut members = self.endpoint.members(progress).await?;
         members.sort_unstable();
         members.dedup();
-        self.found.follow(members, round.servers, progress)
+        self.found.follow(members, servers, progress)
     }
 }
 
@@ -208,7 +232,8 @@ impl Running {
     }
 
     /// Ends it: nobody is to wait for a server that was taken out.
-    fn end(&self) {
+    fn end(&self, round: &Round<'_>) {
+        round.checked().remove(self.node.name());
         self.progress.withdraw();
         self.check.abort();
     }
@@ -261,5 +286,9 @@ impl Round<'_> {
             Some(async move { node.check(&progress).await })
         }))
         .await;
+    }
+
+    fn checked(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,6 +21,8 @@ pub struct Memcached {
     process: Process,
     port: Port,
     args: Vec<String>,
+    /// How many of them are the harness' own.
+    own: usize,
     door: Door,
 }
 
@@ -106,7 +108,7 @@ impl Memcached {
         }
         let args: Vec<String> = all.iter().chain(args).map(|&arg| arg.to_owned()).collect();
         let process = Process::spawn("env", &args, dir);
-        let mut memcached = Self { process, port, args, door };
+        let mut memcached = Self { process, port, args, own: all.len(), door };
         memcached.wait_until_it_answers();
         memcached
     }
@@ -142,6 +144,12 @@ impl Memcached {
     /// Starts a killed server anew on its port, with its arguments, and waits until it answers.
     pub fn restart(&mut self) {
         self.process.respawn(&self.args);
+        self.wait_until_it_answers();
+    }
+
+    /// Starts a killed server anew without the arguments that a test gave it: in text, and without credentials.
+    pub fn restart_plain(&mut self) {
+        self.process.respawn(&self.args[..self.own]);
         self.wait_until_it_answers();
     }
 

@@ -17,6 +17,7 @@
     reason = "helpers of tests, of which each test file uses some"
 )]
 
+mod endpoint;
 pub mod in_process;
 mod memcached;
 mod names;
@@ -32,6 +33,7 @@ mod tls;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use endpoint::Endpoint;
 pub use memcached::{Memcached, PASSWORD, USER};
 pub use names::Names;
 pub use net::{BlackHole, HeldConnections, Port};

@@ -6,7 +6,6 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::super::connection::{AnswerError, Connection};
-use super::hello::Hello;
 use super::{Credentials, Refusal};
 use crate::canary::{Canary, Key};
 use crate::outcome::Cause;
@@ -61,27 +60,27 @@ struct Answer {
     value: Vec<u8>,
 }
 
-/// Asks whether the server speaks this protocol, and whether it wants credentials.
-pub(super) async fn hello(connection: &mut Connection) -> Result<Hello, Refusal> {
+/// Whether the server speaks this protocol. One that wants credentials refuses.
+pub(super) async fn is_spoken(connection: &mut Connection) -> Result<bool, Refusal> {
     let answer = begin(connection, Opcode::Noop, &Request::default()).await?;
     match answer {
-        None => Ok(Hello::NotSpoken),
-        Some(Answer { status: status::DONE, .. }) => Ok(Hello::Served),
+        None => Ok(false),
+        Some(Answer { status: status::DONE, .. }) => Ok(true),
         Some(other) => Err(refusal(&other)),
     }
 }
 
-/// The same, with the credentials, in SASL's mechanism PLAIN (RFC 4616, section 2). A server that wants some closes
+/// The same, and gives the credentials, in SASL's mechanism PLAIN (RFC 4616, section 2). A server that wants some closes
 /// a connection on which anything else came before ("SASLAuthProtocol", Auth Required).
 pub(super) async fn authenticate(
     connection: &mut Connection,
     credentials: &Credentials,
-) -> Result<Hello, Refusal> {
+) -> Result<bool, Refusal> {
     let plain = format!("\0{}\0{}", credentials.username, credentials.password.expose_secret());
     let request = Request { key: b"PLAIN", value: plain.as_bytes(), ..Request::default() };
     match begin(connection, Opcode::Authenticate, &request).await? {
-        None => Ok(Hello::NotSpoken),
-        Some(Answer { status: status::DONE, .. }) => Ok(Hello::Served),
+        None => Ok(false),
+        Some(Answer { status: status::DONE, .. }) => Ok(true),
         // A server that was started without SASL does not know the command.
         Some(Answer { status: status::UNKNOWN_COMMAND, .. }) => Err(Refusal::unwanted_credentials()),
         Some(other) => Err(refusal(&other)),

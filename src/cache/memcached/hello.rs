@@ -7,14 +7,6 @@ use super::{Credentials, Dialect, Memcached, Refusal, binary, fault, refusal};
 use crate::outcome::{Fault, Phase};
 use crate::progress::NodeProgress;
 
-/// What a server makes of a protocol, and of the credentials that were given in it.
-pub(super) enum Hello {
-    /// It speaks it and serves.
-    Served,
-    /// It does not speak it.
-    NotSpoken,
-}
-
 /// `mn`, the meta command that does nothing ("Meta No-Op" in memcached's protocol.txt), made as long as the header of
 /// a binary request: a server that speaks binary alone then sees that this is none, and does not wait for the rest.
 const META_NOOP: &[u8; 24] = b"mn                    \r\n";
@@ -30,19 +22,28 @@ enum Said {
 impl Memcached {
     /// A connection that is ready for commands.
     ///
-    /// What the server speaks is found out on the first, and remembered. Credentials are given on each, in binary at
-    /// once, and in text after the server has asked for them: it would store them, if it wants none.
+    /// What the server speaks is found out on the first, and on each that does not just take an older one's place:
+    /// another kind of server may have been started there. Credentials are given on each, in binary at once, and in
+    /// text after the server has asked for them: one that wants none would store them.
     pub(super) async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
+        let (certain, dialect) = (self.is_certain(), self.dialect());
+        // Until it is answered, and for longer if it never is.
+        self.doubt();
         let connection = self.link.dial(progress).await?;
-        if self.is_certain() && self.credentials.is_none() {
+        if certain && self.credentials.is_none() && self.link.is_renewing() {
+            self.remember(dialect);
             return Ok(connection);
         }
         progress.enter(Phase::Auth);
-        let binary = self.is_certain() && self.dialect() == Dialect::Binary;
-        // Until it is answered, and for good if it never is.
-        self.doubt();
-        let (connection, dialect) = if binary {
-            self.begin_in_binary(connection, progress).await?
+        let (connection, dialect) = if certain && dialect == Dialect::Binary {
+            match self.begin_in_binary(connection, progress).await? {
+                Some(connection) => (connection, Dialect::Binary),
+                None => {
+                    let connection = self.link.dial(progress).await?;
+                    progress.enter(Phase::Auth);
+                    self.begin_in_text(connection, progress).await?
+                }
+            }
         } else {
             self.begin_in_text(connection, progress).await?
         };
@@ -74,25 +75,27 @@ impl Memcached {
         }
         let connection = self.link.dial(progress).await?;
         progress.enter(Phase::Auth);
-        self.begin_in_binary(connection, progress).await
+        match (self.begin_in_binary(connection, progress).await?, &self.credentials) {
+            (Some(connection), _) => Ok((connection, Dialect::Binary)),
+            // A proxy closes a connection on all that it does not know.
+            (None, None) => Ok((self.link.dial(progress).await?, Dialect::Classic)),
+            // There is no way left to give them.
+            (None, Some(_)) => Err(failed(closed())),
+        }
     }
 
-    /// Begins in binary, or else in classic text: that is for proxies, which close a connection on all else.
+    /// Begins in binary; none where the server does not speak it.
     async fn begin_in_binary(
         &self,
         mut connection: Connection,
         progress: &NodeProgress,
-    ) -> Result<(Connection, Dialect), Fault> {
-        let hello = match &self.credentials {
-            None => binary::hello(&mut connection).await,
+    ) -> Result<Option<Connection>, Fault> {
+        let spoken = match &self.credentials {
+            None => binary::is_spoken(&mut connection).await,
             Some(credentials) => binary::authenticate(&mut connection, credentials).await,
         };
-        match (hello.map_err(|refusal| fault(&refusal, progress))?, &self.credentials) {
-            (Hello::Served, _) => Ok((connection, Dialect::Binary)),
-            (Hello::NotSpoken, None) => Ok((self.link.dial(progress).await?, Dialect::Classic)),
-            // There is no way left to give them.
-            (Hello::NotSpoken, Some(_)) => Err(fault(&closed(), progress)),
-        }
+        let spoken = spoken.map_err(|refusal| fault(&refusal, progress))?;
+        Ok(spoken.then_some(connection))
     }
 }
 
