@@ -8,8 +8,8 @@ mod support;
 
 use std::fmt::Display;
 use std::net::Ipv6Addr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use support::{Authority, Memcached, PASSWORD, Port, Relay, Sidecar, USER};
 
@@ -140,6 +140,63 @@ fn in_binary_a_canary_that_is_flushed_between_write_and_read_is_masked() {
     sidecar.expect_down("masked");
     flush.store(false, Ordering::SeqCst);
     sidecar.expect_up();
+}
+
+/// Changes an answer in binary; none closes the connection.
+type Lie = fn(&[u8]) -> Option<Vec<u8>>;
+
+fn with(answer: &[u8], place: usize, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut answer = answer.to_vec();
+    answer[place..place + bytes.len()].copy_from_slice(bytes);
+    Some(answer)
+}
+
+#[test]
+fn every_lie_in_binary_is_seen_at_the_first_check() {
+    // The places are those of the header ("Packet Structure").
+    let lies: &[(&str, &str, Lie)] = &[
+        ("protocol", "not one of memcached's binary protocol", |_| Some(b"ERROR\r\n".to_vec())),
+        ("protocol", "another request was answered", |answer| with(answer, 1, &[0x0b])),
+        ("protocol", "another request was answered", |answer| with(answer, 12, b"opaq")),
+        ("protocol", "longer than the whole", |answer| with(answer, 2, &[1, 0])),
+        ("protocol", "longer than any", |answer| with(answer, 8, &[0xff; 4])),
+        ("protocol", "more was answered", |answer| Some([answer, answer].concat())),
+        ("unreachable", "closed without an answer", |_| None),
+        ("timed_out", "no answer", |answer| Some(answer[..12].to_vec())),
+        ("timed_out", "no answer", |answer| with(answer, 8, &[0, 0, 0xff, 0])),
+        ("not_stored", "status 0x0003", |answer| with(answer, 6, &[0, 3])),
+        ("not_stored", "status 0x0005", |answer| with(answer, 6, &[0, 5])),
+        ("auth", "status 0x0020", |answer| with(answer, 6, &[0, 0x20])),
+        ("out_of_memory", "status 0x0082", |answer| with(answer, 6, &[0, 0x82])),
+        ("unreachable", "status 0x0084", |answer| with(answer, 6, &[0, 0x84])),
+        ("protocol", "status 0x0081", |answer| with(answer, 6, &[0, 0x81])),
+        ("protocol", "status 0xffff", |answer| with(answer, 6, &[0xff, 0xff])),
+    ];
+    let server = Memcached::start(&[]);
+    let told = Arc::new(Mutex::new(None::<Lie>));
+    let tells = told.clone();
+    let relay = Relay::start_lying(
+        server.addr(),
+        |piece| piece.starts_with(&[0x80]),
+        // 0x0a is the question whether binary is spoken.
+        move |answer| match *tells.lock().unwrap() {
+            Some(lie) if answer.get(1) != Some(&0x0a) => lie(answer),
+            Some(_) | None => Some(answer.to_vec()),
+        },
+    );
+    let sidecar = Sidecar::start(main_at(relay.addr()));
+    for (cause, said, lie) in lies {
+        for healthy_before in [1, 2] {
+            (0..healthy_before).for_each(|_| sidecar.expect_up());
+            *told.lock().unwrap() = Some(*lie);
+            for _ in 0..2 {
+                let words = sidecar.expect_down(cause);
+                assert!(words.contains(said), "{cause}, {said}: {words}");
+            }
+            *told.lock().unwrap() = None;
+            sidecar.expect_up();
+        }
+    }
 }
 
 #[test]

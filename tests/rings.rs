@@ -103,7 +103,7 @@ fn a_name_without_addresses_is_unresolvable() {
         names.give("mc.test", &["127.0.0.1"]);
         sidecar.expect_up();
         let words = quorum.expect_down("unresolvable");
-        assert!(words.ends_with("1 servers are found, and the quorum is 2"), "{words}");
+        assert!(words.ends_with("servers found: 1, and the quorum is 2"), "{words}");
         names.give("mc.test", &["127.0.0.1", "127.0.0.2"]);
         quorum.expect_up();
         assert_eq!(nodes(&quorum), up(&[&one, &two]));
@@ -152,21 +152,23 @@ fn the_certificate_of_a_found_server_has_the_name_that_it_was_found_by() {
     let names = Names::new();
     names.give("mc.test", &["127.0.0.1"]);
     names.give("other.test", &["127.0.0.1"]);
-    let endpoint = Endpoint::start(&[format!("mc.test|127.0.0.1|{}", server.port())]);
-    let by_endpoint = format!("discover:127.0.0.1:{}", endpoint.addr().port());
-    for (found, cause) in [
-        (format!("dns+all:mc.test:{}", server.port()), None),
-        (format!("dns+all:other.test:{}", server.port()), Some("tls")),
-        // The endpoint does not speak TLS.
-        (by_endpoint, Some("tls")),
-    ] {
-        let caches = format!("{}\ntls = {{ ca_file = {ca_file:?} }}", ring(&[found], "1"));
-        let sidecar = Sidecar::start_knowing(&names, "", caches);
-        match cause {
-            None => sidecar.expect_up(),
-            Some(cause) => drop(sidecar.expect_down(cause)),
-        }
-    }
+    let hold = |host: &str| {
+        let text = format!("1\n{host}|127.0.0.1|{}\n", server.port());
+        server.command(&format!("set AmazonElastiCache:cluster 0 0 {}\r\n{text}", text.len()));
+    };
+    let sidecar = |found: &str| {
+        let servers = ring(&[format!("{found}:{}", server.port())], "1");
+        Sidecar::start_knowing(&names, "", format!("{servers}\ntls = {{ ca_file = {ca_file:?} }}"))
+    };
+    sidecar("dns+all:mc.test").expect_up();
+    assert!(sidecar("dns+all:other.test").expect_down("tls").contains("not valid for name \"other.test\""));
+    hold("mc.test");
+    let found = sidecar("discover:mc.test");
+    found.expect_up();
+    hold("other.test");
+    assert!(found.expect_down("tls").contains("not valid for name \"other.test\""));
+    hold("mc.test");
+    found.expect_up();
 }
 
 #[test]

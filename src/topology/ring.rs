@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use futures_util::future::{AbortHandle, abortable, join, join_all};
+use futures_util::future::{AbortHandle, abortable, join, join_all, join3};
 
 use super::{Maker, Topology};
 use crate::cache::SetupError;
@@ -89,17 +89,19 @@ impl Ring {
 #[async_trait]
 impl Topology for Ring {
     async fn round(&self, progress: &Progress) {
-        let checked = Mutex::new(self.named.iter().map(|node| node.name().clone()).collect());
-        let round = Round { servers: &self.servers, progress, checked };
         let named = join_all(self.named.iter().map(|node| {
             let progress = progress.node(node.name(), Role::Server);
             async move { node.check(&progress).await }
         }));
+        if self.by_name.is_empty() && self.by_endpoint.is_empty() {
+            named.await;
+            return;
+        }
+        let checked = Mutex::new(self.named.iter().map(|node| node.name().clone()).collect());
+        let round = Round { servers: &self.servers, progress, checked };
         let by_name = join_all(self.by_name.iter().map(|name| name.round(&round)));
         let by_endpoint = join_all(self.by_endpoint.iter().map(|endpoint| endpoint.round(&round)));
-        // Those that look up a name or ask an endpoint are few, and need much more room than the rest.
-        let found = Box::pin(join(by_name, by_endpoint));
-        let (_, (by_name, by_endpoint)) = join(named, found).await;
+        let (_, by_name, by_endpoint) = join3(named, by_name, by_endpoint).await;
         if by_name.into_iter().chain(by_endpoint).all(|found| found) {
             self.conclude_too_few(&round);
         }
@@ -111,10 +113,10 @@ impl Ring {
     fn conclude_too_few(&self, round: &Round<'_>) {
         let Quorum::AtLeast(least) = self.quorum else { return };
         let all = round.checked().len();
-        let sources =
-            self.by_name.iter().map(|name| &name.name).chain(self.by_endpoint.iter().map(|it| &it.name));
-        if let (true, Some(name)) = (all < least, { sources }.next()) {
-            let said = format!("{all} servers are found, and the quorum is {least}");
+        let by_name = self.by_name.iter().map(|name| &name.name);
+        let by_endpoint = self.by_endpoint.iter().map(|endpoint| &endpoint.name);
+        if let Some(name) = by_name.chain(by_endpoint).next().filter(|_| all < least) {
+            let said = format!("servers found: {all}, and the quorum is {least}");
             let fault = Fault::new(Cause::Unresolvable, Phase::Resolve, &said);
             round.progress.node(name, Role::Server).conclude(Err(fault));
         }
@@ -191,7 +193,8 @@ impl Endpoint {
                 Err(fault) => endpoint.conclude(Err(fault)),
                 Ok(nodes) => {
                     endpoint.conclude(Ok(()));
-                    let gone = |known: &&Running| !nodes.iter().any(|node| Arc::ptr_eq(node, &known.node));
+                    let there: HashSet<_> = nodes.iter().map(|node| Arc::as_ptr(node).addr()).collect();
+                    let gone = |known: &&Running| !there.contains(&Arc::as_ptr(&known.node).addr());
                     running.iter().filter(gone).for_each(|known| known.end(round));
                     round.check(nodes).await;
                 }

@@ -24,6 +24,8 @@ pub struct Memcached {
     /// How many of them are the harness' own.
     own: usize,
     door: Door,
+    /// The port for the harness, where a test's takes no text.
+    beside: Option<Port>,
 }
 
 /// How one gets in.
@@ -61,7 +63,7 @@ impl Memcached {
         Self::start_in(dir, Port::reserve(), Door::Socket(path), &[&args[0], &args[1]])
     }
 
-    /// Starts a server that speaks TLS alone; given `clients`, it wants a certificate that this authority
+    /// Starts a server that speaks TLS alone, but to the harness; given `clients`, it wants a certificate that this authority
     /// issued.
     pub fn start_tls(server: &Identity, clients: Option<&Authority>) -> Self {
         let dir = directory();
@@ -77,7 +79,12 @@ impl Memcached {
             // 2: the client must show one.
             options.push_str(&format!(",ssl_verify_mode=2,ssl_ca_cert={clients}"));
         }
-        Self::start_in(dir, Port::reserve(), Door::Other, &["-Z", "-o", &options])
+        let beside = Port::reserve();
+        let listen = format!("notls:{}", beside.addr());
+        let args = ["-Z", "-o", &options, "-l", &listen];
+        let mut memcached = Self::start_in(dir, Port::reserve(), Door::Other, &args);
+        memcached.beside = Some(beside);
+        memcached
     }
 
     /// Starts a server that wants credentials in text, [`USER`] and [`PASSWORD`].
@@ -108,7 +115,7 @@ impl Memcached {
         }
         let args: Vec<String> = all.iter().chain(args).map(|&arg| arg.to_owned()).collect();
         let process = Process::spawn("env", &args, dir);
-        let mut memcached = Self { process, port, args, own: all.len(), door };
+        let mut memcached = Self { process, port, args, own: all.len(), door, beside: None };
         memcached.wait_until_it_answers();
         memcached
     }
@@ -166,7 +173,8 @@ impl Memcached {
     /// The answer to a command of the text protocol, without the last line's end. What is stored goes on a
     /// line of its own: `set key 0 0 5\r\nvalue`.
     pub fn command(&self, command: &str) -> String {
-        ask(self.addr(), command).unwrap_or_else(|error| panic!("no answer to {command:?}: {error}"))
+        let addr = self.beside.as_ref().map_or(self.addr(), Port::addr);
+        ask(addr, command).unwrap_or_else(|error| panic!("no answer to {command:?}: {error}"))
     }
 
     /// The value of a line of `stats`.
