@@ -1,6 +1,6 @@
-//! Every way to a memcached: credentials in text and by SASL, the binary protocol, TLS, sockets, IPv6. For each
-//! healthy before, the right cause at the first request after the fault begins, within the deadline, and up again at
-//! the first request after it ends.
+//! Every way to a memcached: credentials in text and by SASL, the binary protocol, TLS, sockets, IPv6. For
+//! each healthy before, the right cause at the first request after the fault begins, within the deadline,
+//! and up again at the first request after it ends.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
@@ -145,10 +145,10 @@ fn in_binary_a_canary_that_is_flushed_between_write_and_read_is_masked() {
 /// Changes an answer in binary; none closes the connection.
 type Lie = fn(&[u8]) -> Option<Vec<u8>>;
 
-fn with(answer: &[u8], place: usize, bytes: &[u8]) -> Option<Vec<u8>> {
+fn with(answer: &[u8], place: usize, bytes: &[u8]) -> Vec<u8> {
     let mut answer = answer.to_vec();
     answer[place..place + bytes.len()].copy_from_slice(bytes);
-    Some(answer)
+    answer
 }
 
 #[test]
@@ -156,21 +156,21 @@ fn every_lie_in_binary_is_seen_at_the_first_check() {
     // The places are those of the header ("Packet Structure").
     let lies: &[(&str, &str, Lie)] = &[
         ("protocol", "not one of memcached's binary protocol", |_| Some(b"ERROR\r\n".to_vec())),
-        ("protocol", "another request was answered", |answer| with(answer, 1, &[0x0b])),
-        ("protocol", "another request was answered", |answer| with(answer, 12, b"opaq")),
-        ("protocol", "longer than the whole", |answer| with(answer, 2, &[1, 0])),
-        ("protocol", "longer than any", |answer| with(answer, 8, &[0xff; 4])),
+        ("protocol", "another request was answered", |answer| Some(with(answer, 1, &[0x0b]))),
+        ("protocol", "another request was answered", |answer| Some(with(answer, 12, b"opaq"))),
+        ("protocol", "longer than the whole", |answer| Some(with(answer, 2, &[1, 0]))),
+        ("protocol", "longer than any", |answer| Some(with(answer, 8, &[0xff; 4]))),
         ("protocol", "more was answered", |answer| Some([answer, answer].concat())),
         ("unreachable", "closed without an answer", |_| None),
         ("timed_out", "no answer", |answer| Some(answer[..12].to_vec())),
-        ("timed_out", "no answer", |answer| with(answer, 8, &[0, 0, 0xff, 0])),
-        ("not_stored", "status 0x0003", |answer| with(answer, 6, &[0, 3])),
-        ("not_stored", "status 0x0005", |answer| with(answer, 6, &[0, 5])),
-        ("auth", "status 0x0020", |answer| with(answer, 6, &[0, 0x20])),
-        ("out_of_memory", "status 0x0082", |answer| with(answer, 6, &[0, 0x82])),
-        ("unreachable", "status 0x0084", |answer| with(answer, 6, &[0, 0x84])),
-        ("protocol", "status 0x0081", |answer| with(answer, 6, &[0, 0x81])),
-        ("protocol", "status 0xffff", |answer| with(answer, 6, &[0xff, 0xff])),
+        ("timed_out", "no answer", |answer| Some(with(answer, 8, &[0, 0, 0xff, 0]))),
+        ("not_stored", "status 0x0003", |answer| Some(with(answer, 6, &[0, 3]))),
+        ("not_stored", "status 0x0005", |answer| Some(with(answer, 6, &[0, 5]))),
+        ("auth", "status 0x0020", |answer| Some(with(answer, 6, &[0, 0x20]))),
+        ("out_of_memory", "status 0x0082", |answer| Some(with(answer, 6, &[0, 0x82]))),
+        ("unreachable", "status 0x0084", |answer| Some(with(answer, 6, &[0, 0x84]))),
+        ("protocol", "status 0x0081", |answer| Some(with(answer, 6, &[0, 0x81]))),
+        ("protocol", "status 0xffff", |answer| Some(with(answer, 6, &[0xff, 0xff]))),
     ];
     let server = Memcached::start(&[]);
     let told = Arc::new(Mutex::new(None::<Lie>));

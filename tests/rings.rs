@@ -1,6 +1,6 @@
 //! Rings of memcached servers, named, with a quorum, and found: by a name with several addresses and by a
-//! configuration endpoint. For each healthy before, the right status, cause and node at the first request after the
-//! fault begins, within the deadline, and up again at the first request after it ends.
+//! configuration endpoint. For each healthy before, the right status, cause and node at the first request
+//! after the fault begins, within the deadline, and up again at the first request after it ends.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 

@@ -208,8 +208,8 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
-                // The end of a TLS handshake and the first command are two small segments in a row, and the second
-                // must not wait until the first was acknowledged.
+                // The end of a TLS handshake and the first command are two small segments in a row, and the
+                // second must not wait until the first was acknowledged.
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }

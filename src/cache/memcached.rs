@@ -1,5 +1,5 @@
-//! memcached: the `memcache` crate's codec of the meta protocol on a connection of our own; classic text for servers
-//! and proxies that know no meta commands; and the binary protocol for servers with SASL.
+//! memcached: the `memcache` crate's codec of the meta protocol on a connection of our own; classic text
+//! for servers and proxies that know no meta commands; and the binary protocol for servers with SASL.
 
 mod binary;
 mod classic;
@@ -105,8 +105,8 @@ impl Memcached {
         self.certain.store(true, Ordering::Relaxed);
     }
 
-    /// Has the dialect found out anew where the fault may mean that another kind of server has taken the place of the
-    /// one before: it was not understood, or the server closed the connection on it.
+    /// Has the dialect found out anew where the fault may mean that another kind of server has taken the
+    /// place of the one before: it was not understood, or the server closed the connection on it.
     fn doubt_dialect(&self, fault: Fault) -> Fault {
         if matches!(fault.cause, Cause::Protocol | Cause::Auth | Cause::Unreachable) {
             self.doubt();
@@ -114,9 +114,9 @@ impl Memcached {
         fault
     }
 
-    /// Stores a canary. Where its key may hold an earlier one it is replaced, in classic text or in binary: a
-    /// server that has no memory for a new item drops the old one on `set` and on every mode of `ms`, but not on
-    /// `replace` (`process_update_command` and `process_mset_command` in memcached's `proto_text.c`,
+    /// Stores a canary. Where its key may hold an earlier one it is replaced, in classic text or in binary:
+    /// a server that has no memory for a new item drops the old one on `set` and on every mode of `ms`, but
+    /// not on `replace` (`process_update_command` and `process_mset_command` in memcached's `proto_text.c`,
     /// `process_bin_update` in its `proto_bin.c`), and a dropped one would make room for the next check.
     async fn store(&self, connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
         let dialect = self.dialect();

@@ -1,5 +1,5 @@
-//! Servers of memcached, each of which is a node: those that the configuration names, those that a name has addresses
-//! of, and those that a configuration endpoint names.
+//! Servers of memcached, each of which is a node: those that the configuration names, those that a name has
+//! addresses of, and those that a configuration endpoint names.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,12 +44,12 @@ struct EveryAddress {
 /// The servers that a configuration endpoint names.
 struct Endpoint {
     name: Arc<str>,
-    endpoint: Memcached,
+    server: Memcached,
     found: Found,
 }
 
-/// The nodes that were found last, in the order of their members. A node keeps its connection and its canaries for as
-/// long as it is found again.
+/// The nodes that were found last, in the order of their members. A node keeps its connection and its
+/// canaries for as long as it is found again.
 #[derive(Default)]
 struct Found(Mutex<Vec<(Member, Arc<Node>)>>);
 
@@ -77,8 +77,8 @@ impl Ring {
                     by_name.push(EveryAddress { name, host, port: *port, found: Found::default() });
                 }
                 MemcachedServers::Endpoint(address) => {
-                    let (name, endpoint) = (address.to_string().into(), made.server(address, None)?);
-                    by_endpoint.push(Endpoint { name, endpoint, found: Found::default() });
+                    let (name, server) = (address.to_string().into(), made.server(address, None)?);
+                    by_endpoint.push(Endpoint { name, server, found: Found::default() });
                 }
             }
         }
@@ -135,7 +135,8 @@ impl Servers {
 }
 
 impl EveryAddress {
-    /// Checks the servers at all addresses that the name has now; false where it has none and stands for them.
+    /// Checks the servers at all addresses that the name has now; false where it has none and stands for
+    /// them.
     async fn round(&self, round: &Round<'_>) -> bool {
         let name = round.progress.node(&self.name, Role::Server);
         match self.nodes(round.servers, &name).await {
@@ -166,8 +167,8 @@ impl EveryAddress {
 }
 
 impl Endpoint {
-    /// Checks the servers that are known while the endpoint is asked for those that there are. Without an answer the
-    /// known ones are all there is; false where none is known, and the endpoint stands for them.
+    /// Checks the servers that are known while the endpoint is asked for those that there are. Without an
+    /// answer the known ones are all there is; false where none is known, and the endpoint stands for them.
     async fn round(&self, round: &Round<'_>) -> bool {
         let known = self.found.nodes();
         if known.is_empty() {
@@ -205,7 +206,7 @@ impl Endpoint {
     }
 
     async fn nodes(&self, servers: &Servers, progress: &NodeProgress) -> Result<Vec<Arc<Node>>, Fault> {
-        let mut members = self.endpoint.members(progress).await?;
+        let mut members = self.server.members(progress).await?;
         members.sort_unstable();
         members.dedup();
         self.found.follow(members, servers, progress)
@@ -247,8 +248,8 @@ impl Found {
         self.lock().iter().map(|(_, node)| node.clone()).collect()
     }
 
-    /// Keeps the nodes that are among `members`, drops the others and makes those that are missing. The members are
-    /// sorted, and each is there once.
+    /// Keeps the nodes that are among `members`, drops the others and makes those that are missing. The
+    /// members are sorted, and each is there once.
     fn follow(
         &self,
         members: Vec<Member>,

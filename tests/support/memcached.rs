@@ -63,8 +63,8 @@ impl Memcached {
         Self::start_in(dir, Port::reserve(), Door::Socket(path), &[&args[0], &args[1]])
     }
 
-    /// Starts a server that speaks TLS alone, but to the harness; given `clients`, it wants a certificate that this authority
-    /// issued.
+    /// Starts a server that speaks TLS alone, but to the harness; given `clients`, it wants a certificate
+    /// that this authority issued.
     pub fn start_tls(server: &Identity, clients: Option<&Authority>) -> Self {
         let dir = directory();
         let file = |name: &str, pem: &str| {
@@ -77,7 +77,7 @@ impl Memcached {
         if let Some(clients) = clients {
             let clients = file("clients.pem", &clients.certificate());
             // 2: the client must show one.
-            options.push_str(&format!(",ssl_verify_mode=2,ssl_ca_cert={clients}"));
+            let _ = write!(options, ",ssl_verify_mode=2,ssl_ca_cert={clients}");
         }
         let beside = Port::reserve();
         let listen = format!("notls:{}", beside.addr());
@@ -154,7 +154,8 @@ impl Memcached {
         self.wait_until_it_answers();
     }
 
-    /// Starts a killed server anew without the arguments that a test gave it: in text, and without credentials.
+    /// Starts a killed server anew without the arguments that a test gave it: in text, and without
+    /// credentials.
     pub fn restart_plain(&mut self) {
         self.process.respawn(&self.args[..self.own]);
         self.wait_until_it_answers();

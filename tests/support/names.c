@@ -1,6 +1,6 @@
 /*
- * The system's look-up of names, with names of a test's own: those that end in .test are looked up in the file that
- * NAMES_FILE names, whose lines are a name and an address. All others are looked up as ever.
+ * The system's look-up of names, with names of a test's own: those that end in .test are looked up in the file
+ * that NAMES_FILE names, whose lines are a name and an address. All others are looked up as ever.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

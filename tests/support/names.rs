@@ -8,13 +8,16 @@ use std::sync::Mutex;
 
 use tempfile::TempDir;
 
-/// Names that end in `.test`. A process with [`Self::environment`] looks them up here, by way of a library that
-/// stands before the system's look-up of names; everything else in it is as ever.
+/// Names that end in `.test`. A process with [`Self::environment`] looks them up here, by way of a library
+/// that stands before the system's look-up of names; everything else in it is as ever.
 #[derive(Debug)]
 pub struct Names {
     dir: TempDir,
     given: Mutex<Vec<(String, Vec<String>)>>,
 }
+
+/// What those names end in that names.c looks up.
+const KNOWN: &str = ".test";
 
 impl Names {
     /// No names yet.
@@ -35,7 +38,7 @@ impl Names {
 
     /// Gives a name these addresses, instead of those that it had; none is that there is no such name.
     pub fn give(&self, name: &str, addresses: &[&str]) {
-        assert!(name.ends_with(".test"), "other names are looked up as ever");
+        assert!(name.ends_with(KNOWN), "other names are looked up as ever");
         let mut given = self.given.lock().expect("no panic while it was held");
         given.retain(|(known, _)| known != name);
         given.push((name.to_owned(), addresses.iter().map(|&address| address.to_owned()).collect()));

@@ -23,8 +23,8 @@ pub(super) fn start(dir: &Path) {
     });
 }
 
-/// User, password, service and realm are asked about, each with its length before it (`saslauthd/ipc_unix.c` of Cyrus
-/// SASL).
+/// User, password, service and realm are asked about, each with its length before it
+/// (`saslauthd/ipc_unix.c` of Cyrus SASL).
 fn answer(mut stream: UnixStream) -> io::Result<()> {
     let [user, password, _service, _realm] = [(); 4].map(|()| counted(&mut stream).unwrap_or_default());
     let verdict = if (user.as_str(), password.as_str()) == (USER, PASSWORD) { "OK" } else { "NO" };

@@ -1,5 +1,5 @@
-//! The binary commands ("Memcached Binary Protocol", memcached's protocol-binary.txt), which are all that a server
-//! with SASL (`-S`) understands.
+//! The binary commands ("Memcached Binary Protocol", memcached's protocol-binary.txt), which are all that a
+//! server with SASL (`-S`) understands.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ const ANSWER: u8 = 0x81;
 /// The length of what every request and every answer begins with ("General format of a packet").
 const HEADER: usize = 24;
 
-/// What is asked for ("Command Opcodes"; SASL's are in memcached's wiki, "SASLAuthProtocol").
+/// What is asked for ("Command Opcodes"; SASL's are in memcached's wiki, "SASL authentication for
+/// memcached").
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Opcode {
@@ -70,8 +71,9 @@ pub(super) async fn is_spoken(connection: &mut Connection) -> Result<bool, Refus
     }
 }
 
-/// The same, and gives the credentials, in SASL's mechanism PLAIN (RFC 4616, section 2). A server that wants some closes
-/// a connection on which anything else came before ("SASLAuthProtocol", Auth Required).
+/// The same, and gives the credentials, in SASL's mechanism PLAIN (RFC 4616, section 2). A server that
+/// wants some closes a connection on which anything else came before (the wiki's "SASL authentication for
+/// memcached").
 pub(super) async fn authenticate(
     connection: &mut Connection,
     credentials: &Credentials,
@@ -87,7 +89,8 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Makes the first request on a connection, to a server that may not speak this protocol: then there is no answer.
+/// Makes the first request on a connection, to a server that may not speak this protocol: then there is no
+/// answer.
 async fn begin(
     connection: &mut Connection,
     opcode: Opcode,
@@ -173,8 +176,8 @@ async fn send(
     opcode: Opcode,
     request: &Request<'_>,
 ) -> Result<Opaque, AnswerError> {
-    // The line end is for a server that speaks text alone: it takes what comes before for a command, and answers
-    // instead of waiting for the end of a line.
+    // The line end is for a server that speaks text alone: it takes what comes before for a command, and
+    // answers instead of waiting for the end of a line.
     let [first, second] = fastrand::u16(..).to_be_bytes();
     let opaque = [first, second, b'\r', b'\n'];
     connection.send(&encode(opcode, opaque, request)).await?;

@@ -1,5 +1,5 @@
-//! What a configuration endpoint says: which servers there are ("Adding Auto Discovery to your client library" in the
-//! documentation of Amazon ElastiCache).
+//! What a configuration endpoint says: which servers there are ("Adding Auto Discovery to your client
+//! library" in the documentation of Amazon `ElastiCache`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,8 +34,8 @@ impl Member {
 }
 
 impl Memcached {
-    /// Asks a configuration endpoint which servers there are; at least one. Where a kept connection turns out to have
-    /// been closed it is asked on a new one.
+    /// Asks a configuration endpoint which servers there are; at least one. Where a kept connection turns
+    /// out to have been closed it is asked on a new one.
     pub(crate) async fn members(&self, progress: &NodeProgress) -> Result<Vec<Member>, Fault> {
         loop {
             let mut connection = self.link.begin(|| self.dial(progress)).await?;
@@ -101,8 +101,8 @@ fn malformed(what: &'static str) -> Refusal {
     AnswerError::Malformed(what).into()
 }
 
-/// Reads what an endpoint says: a line with the version, and one with the servers, as `host|ip|port` with a space
-/// between. The address may be missing.
+/// Reads what an endpoint says: a line with the version, and one with the servers, as `host|ip|port` with a
+/// space between. The address may be missing.
 fn parse(text: &[u8]) -> Result<Vec<Member>, &'static str> {
     let text = std::str::from_utf8(text).map_err(|_| "the configuration is no text")?;
     let (version, servers) = text.split_once('\n').ok_or("the configuration has no line of servers")?;

@@ -7,46 +7,45 @@ use super::{Credentials, Dialect, Memcached, Refusal, binary, fault, refusal};
 use crate::outcome::{Fault, Phase};
 use crate::progress::NodeProgress;
 
-/// `mn`, the meta command that does nothing ("Meta No-Op" in memcached's protocol.txt), made as long as the header of
-/// a binary request: a server that speaks binary alone then sees that this is none, and does not wait for the rest.
+/// `mn`, the meta command that does nothing ("Meta No-Op" in memcached's protocol.txt), made as long as the
+/// header of a binary request: a server that speaks binary alone then sees that this is none, and does not
+/// wait for the rest.
 const META_NOOP: &[u8; 24] = b"mn                    \r\n";
 
 /// A server's answer to `mn`.
 enum Said {
     Dialect(Dialect),
     Unauthenticated,
-    /// Nothing: it closed the connection, as those do that speak binary alone, and proxies on what they do not know.
+    /// Nothing: it closed the connection, as those do that speak binary alone, and proxies on what they do
+    /// not know.
     Closed,
 }
 
 impl Memcached {
     /// A connection that is ready for commands.
     ///
-    /// What the server speaks is found out on the first, and on each that does not just take an older one's place:
-    /// another kind of server may have been started there. Credentials are given on each, in binary at once, and in
-    /// text after the server has asked for them: one that wants none would store them.
+    /// What the server speaks is found out on the first, and on each that does not just take an older one's
+    /// place: another kind of server may have been started there. Credentials are given on each, in binary
+    /// at once, and in text after the server has asked for them: one that wants none would store them.
     pub(super) async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
         let (certain, dialect) = (self.is_certain(), self.dialect());
         // Until it is answered, and for longer if it never is.
         self.doubt();
-        let connection = self.link.dial(progress).await?;
+        let mut connection = self.link.dial(progress).await?;
         if certain && self.credentials.is_none() && self.link.is_renewing() {
             self.remember(dialect);
             return Ok(connection);
         }
         progress.enter(Phase::Auth);
-        let (connection, dialect) = if certain && dialect == Dialect::Binary {
-            match self.begin_in_binary(connection, progress).await? {
-                Some(connection) => (connection, Dialect::Binary),
-                None => {
-                    let connection = self.link.dial(progress).await?;
-                    progress.enter(Phase::Auth);
-                    self.begin_in_text(connection, progress).await?
-                }
+        if certain && dialect == Dialect::Binary {
+            if let Some(ready) = self.begin_in_binary(connection, progress).await? {
+                self.remember(Dialect::Binary);
+                return Ok(ready);
             }
-        } else {
-            self.begin_in_text(connection, progress).await?
-        };
+            connection = self.link.dial(progress).await?;
+            progress.enter(Phase::Auth);
+        }
+        let (connection, dialect) = self.begin_in_text(connection, progress).await?;
         self.remember(dialect);
         Ok(connection)
     }
@@ -113,11 +112,13 @@ async fn noop(connection: &mut Connection) -> Result<Said, Refusal> {
     }
 }
 
-/// What a server with `-Y` answers to everything but credentials (`proto_text.c`, `try_read_command_asciiauth`).
+/// What a server with `-Y` answers to everything but credentials (`proto_text.c`,
+/// `try_read_command_asciiauth`).
 const UNAUTHENTICATED: &[u8] = b"CLIENT_ERROR unauthenticated";
 
-/// Gives the credentials in text: they are the data of a `set`, of which all else is ignored ("Authentication" in
-/// memcached's protocol.txt). With an expiry that is over, a server that took it for a `set` would keep nothing.
+/// Gives the credentials in text: they are the data of a `set`, of which all else is ignored
+/// ("Authentication" in memcached's protocol.txt). With an expiry that is over, a server that took it for a
+/// `set` would keep nothing.
 async fn authenticate(connection: &mut Connection, credentials: &Credentials) -> Result<(), Refusal> {
     let data = format!("{} {}", credentials.username, credentials.password.expose_secret());
     let command = format!("set auth 0 -1 {}\r\n{data}\r\n", data.len());
