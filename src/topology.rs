@@ -4,6 +4,7 @@ mod announced;
 mod fixed;
 mod maker;
 mod replicas;
+mod ring;
 mod sentinel;
 
 use std::convert::Infallible;
@@ -15,10 +16,11 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use tower::Service;
 
 use crate::cache::SetupError;
-use crate::config::{Backend, MemcachedServers, RedisServers, WhichReplicas};
+use crate::config::{Backend, RedisServers, WhichReplicas};
 use crate::progress::Progress;
 use fixed::Fixed;
 use replicas::{Primary, Replicas, Replicated};
+use ring::Ring;
 use sentinel::Sentinels;
 
 pub(crate) use maker::{Maker, Wrap};
@@ -60,18 +62,7 @@ pub(crate) fn open(backend: &Backend, maker: Maker) -> Result<Option<Round>, Set
                 }
             }
         }
-        Backend::Memcached(memcached) => {
-            let nodes = memcached.servers.iter().map(|servers| match servers {
-                MemcachedServers::One(address) => {
-                    let server = maker.memcached(address, None, memcached)?;
-                    Ok(maker.node(address, server, memcached.spray))
-                }
-                MemcachedServers::EveryAddress { .. } | MemcachedServers::Endpoint(_) => {
-                    todo!("topology/ring.rs")
-                }
-            });
-            Arc::new(Fixed::new(nodes.collect::<Result<_, SetupError>>()?))
-        }
+        Backend::Memcached(memcached) => Arc::new(Ring::new(maker, memcached)?),
         Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => return Ok(None),
     };
     Ok(Some(Round(topology)))

@@ -199,12 +199,12 @@ fn evicted_canaries_are_no_fault() {
 fn a_server_without_meta_commands_is_spoken_to_in_classic_text() {
     let memcached = Arc::new(Memcached::start(&[]));
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
-    // Cuts the connection on what it does not know, as proxies do.
+    // Cuts the connection on what it does not know, as proxies do: meta commands, and the binary protocol.
     let relay = Relay::start(memcached.addr(), {
         let seen = seen.clone();
         move |piece| {
             seen.lock().unwrap().extend_from_slice(piece);
-            !piece.starts_with(b"m")
+            !piece.starts_with(b"m") && !piece.starts_with(&[0x80])
         }
     });
     let sidecar = Sidecar::start(ring(&[relay.addr()]));

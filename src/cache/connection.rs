@@ -116,6 +116,30 @@ impl Connection {
         Ok(self.take_ended(len))
     }
 
+    /// The next byte of an answer, which is not taken yet.
+    pub(crate) async fn peek(&mut self) -> Result<u8, AnswerError> {
+        loop {
+            match self.received.first() {
+                Some(&byte) => return Ok(byte),
+                None => self.receive().await?,
+            }
+        }
+    }
+
+    /// Takes the next `len` bytes of an answer that has begun.
+    pub(crate) async fn bytes(&mut self, len: usize) -> Result<Vec<u8>, AnswerError> {
+        if len > self.received.len() + self.allowance {
+            return Err(AnswerError::Malformed(TOO_LONG));
+        }
+        while self.received.len() < len {
+            match self.receive().await {
+                Err(AnswerError::Closed(_)) => return Err(AnswerError::Malformed(CLOSED_MIDWAY)),
+                other => other?,
+            }
+        }
+        Ok(self.received.drain(..len).collect())
+    }
+
     /// Takes the first `len` bytes that were received, and drops the line end behind them.
     fn take_ended(&mut self, len: usize) -> Vec<u8> {
         self.received.drain(..len + 2).take(len).collect()
@@ -229,6 +253,11 @@ impl Link {
     /// The kept connection as it is.
     pub(crate) fn take(&self) -> Option<Connection> {
         lock(&self.kept).take()
+    }
+
+    /// Whether the connection before was given up for its age alone, and was as good as ever.
+    pub(crate) fn is_renewing(&self) -> bool {
+        lock(&self.expired).is_some()
     }
 
     /// Makes a new connection, which is not ready for commands yet.

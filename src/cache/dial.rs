@@ -150,7 +150,8 @@ impl Dialer {
         }
     }
 
-    async fn resolve(
+    /// The addresses that a name has, at least one; an address is its own.
+    pub(crate) async fn resolve(
         self: &Arc<Self>,
         host: &str,
         port: u16,

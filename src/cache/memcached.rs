@@ -1,14 +1,18 @@
-//! memcached: the `memcache` crate's codec of the meta protocol on a connection of our own, and classic text
-//! for servers and proxies that know no meta commands.
+//! memcached: the `memcache` crate's codec of the meta protocol on a connection of our own; classic text
+//! for servers and proxies that know no meta commands; and the binary protocol for servers with SASL.
 
+mod binary;
 mod classic;
+mod discovery;
+mod hello;
 mod meta;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 
 use super::connection::{AnswerError, Connection, Link, set_error};
 use super::dial::{Dialer, Target};
@@ -17,21 +21,34 @@ use crate::canary::{Canary, Key, Read, Sentinel};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
+pub(crate) use discovery::{MAX_MEMBERS, Member};
+
 /// One memcached server.
 pub(crate) struct Memcached {
     link: Link,
+    credentials: Option<Arc<Credentials>>,
     dialect: AtomicU8,
+    /// Whether the dialect is known, and not in doubt.
+    certain: AtomicBool,
+}
+
+/// Who one is at a memcached.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    pub(crate) username: String,
+    pub(crate) password: SecretString,
 }
 
 /// The commands that a server understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 enum Dialect {
-    /// Not found out yet, or to be found out anew.
-    Unknown,
     /// `mg` and `ms`: memcached since 1.6.
     Meta,
-    /// `get`, `set`, `replace`: all of them, and proxies.
+    /// `get`, `set`, `replace`: all that speak text, and proxies.
     Classic,
+    /// What servers with SASL understand alone.
+    Binary,
 }
 
 /// What a server answered where it did not do what it was asked.
@@ -49,59 +66,74 @@ impl From<AnswerError> for Refusal {
     }
 }
 
+impl Refusal {
+    /// The server serves whoever comes: what was configured for it to be asked is not asked.
+    fn unwanted_credentials() -> Self {
+        Self::Said(Cause::Auth, "the server wants no credentials".to_owned())
+    }
+}
+
 impl Memcached {
-    pub(crate) fn new(target: Target, dialer: &Arc<Dialer>) -> Self {
-        Self { link: Link::new(target, dialer), dialect: AtomicU8::new(Dialect::Unknown as u8) }
+    pub(crate) fn new(target: Target, credentials: Option<&Arc<Credentials>>, dialer: &Arc<Dialer>) -> Self {
+        Self {
+            link: Link::new(target, dialer),
+            credentials: credentials.cloned(),
+            dialect: AtomicU8::new(Dialect::Classic as u8),
+            certain: AtomicBool::new(false),
+        }
     }
 
+    /// The dialect that was found out last. It is that of every connection in use, also while it is in doubt.
     fn dialect(&self) -> Dialect {
         match self.dialect.load(Ordering::Relaxed) {
             byte if byte == Dialect::Meta as u8 => Dialect::Meta,
-            byte if byte == Dialect::Classic as u8 => Dialect::Classic,
-            _ => Dialect::Unknown,
+            byte if byte == Dialect::Binary as u8 => Dialect::Binary,
+            _ => Dialect::Classic,
         }
     }
 
-    /// A new connection. The dialect is found out on the first.
-    async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
-        let mut connection = self.link.dial(progress).await?;
-        if self.dialect() == Dialect::Unknown {
-            progress.enter(Phase::Auth);
-            let dialect = match meta::is_spoken(&mut connection).await {
-                Ok(true) => Dialect::Meta,
-                Ok(false) => Dialect::Classic,
-                // A proxy that does not know a command may close the connection on it.
-                Err(Refusal::Answer(AnswerError::Closed(_))) => {
-                    connection = self.link.dial(progress).await?;
-                    Dialect::Classic
-                }
-                Err(refusal) => return Err(fault(&refusal, progress)),
-            };
-            self.dialect.store(dialect as u8, Ordering::Relaxed);
-        }
-        Ok(connection)
+    fn is_certain(&self) -> bool {
+        self.certain.load(Ordering::Relaxed)
     }
 
-    /// Stores a canary. Where its key may hold an earlier one it is replaced, in classic text: a server that
-    /// has no memory for a new item drops the old one on `set` and on every mode of `ms`, but not on
-    /// `replace` (`process_update_command` and `process_mset_command` in memcached's `proto_text.c`), and a
-    /// dropped one would make room for the next check.
-    async fn store(&self, connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
-        if canary.replaces() && classic::replace(connection, canary).await? {
-            return Ok(());
-        }
-        match self.dialect() {
-            Dialect::Meta => meta::set(connection, canary).await,
-            Dialect::Classic | Dialect::Unknown => classic::set(connection, canary).await,
-        }
+    fn doubt(&self) {
+        self.certain.store(false, Ordering::Relaxed);
     }
 
-    /// What is not understood may mean that another kind of server has taken the place of the one before.
+    fn remember(&self, dialect: Dialect) {
+        self.dialect.store(dialect as u8, Ordering::Relaxed);
+        self.certain.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the dialect found out anew where the fault may mean that another kind of server has taken the
+    /// place of the one before: it was not understood, or the server closed the connection on it.
     fn doubt_dialect(&self, fault: Fault) -> Fault {
-        if fault.cause == Cause::Protocol {
-            self.dialect.store(Dialect::Unknown as u8, Ordering::Relaxed);
+        if matches!(fault.cause, Cause::Protocol | Cause::Auth | Cause::Unreachable) {
+            self.doubt();
         }
         fault
+    }
+
+    /// Stores a canary. Where its key may hold an earlier one it is replaced, in classic text or in binary:
+    /// a server that has no memory for a new item drops the old one on `set` and on every mode of `ms`, but
+    /// not on `replace` (`process_update_command` and `process_mset_command` in memcached's `proto_text.c`,
+    /// `process_bin_update` in its `proto_bin.c`), and a dropped one would make room for the next check.
+    async fn store(&self, connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
+        let dialect = self.dialect();
+        if canary.replaces() {
+            let replaced = match dialect {
+                Dialect::Meta | Dialect::Classic => classic::replace(connection, canary).await?,
+                Dialect::Binary => binary::replace(connection, canary).await?,
+            };
+            if replaced {
+                return Ok(());
+            }
+        }
+        match dialect {
+            Dialect::Meta => meta::set(connection, canary).await,
+            Dialect::Classic => classic::set(connection, canary).await,
+            Dialect::Binary => binary::set(connection, canary).await,
+        }
     }
 }
 
@@ -133,7 +165,8 @@ impl Cache for Memcached {
         progress.enter(Phase::Read);
         let found = match self.dialect() {
             Dialect::Meta => meta::get(&mut connection, key).await,
-            Dialect::Classic | Dialect::Unknown => classic::get(&mut connection, key).await,
+            Dialect::Classic => classic::get(&mut connection, key.as_str()).await,
+            Dialect::Binary => binary::get(&mut connection, key.as_str()).await,
         };
         let read = match found {
             Ok(Some(bytes)) => Read::Value(bytes),
@@ -147,7 +180,11 @@ impl Cache for Memcached {
     async fn renew(&self, keys: &[Key], ttl: Duration) {
         let Some(mut connection) = self.link.take() else { return };
         for key in keys {
-            if classic::touch(&mut connection, key, ttl).await.is_err() {
+            let touched = match self.dialect() {
+                Dialect::Meta | Dialect::Classic => classic::touch(&mut connection, key, ttl).await,
+                Dialect::Binary => binary::touch(&mut connection, key, ttl).await,
+            };
+            if touched.is_err() {
                 return;
             }
         }
@@ -157,9 +194,13 @@ impl Cache for Memcached {
 
     async fn answers(&self, progress: &NodeProgress) -> Option<&'static str> {
         let mut connection = self.link.resume(|| self.dial(progress)).await.ok()?;
-        classic::version(&mut connection).await.ok()?;
+        let command = match self.dialect() {
+            Dialect::Meta | Dialect::Classic => classic::version(&mut connection).await.map(|()| "version"),
+            Dialect::Binary => binary::is_spoken(&mut connection).await.map(|_| "noop"),
+        }
+        .ok()?;
         self.link.keep(connection).ok()?;
-        Some("version")
+        Some(command)
     }
 }
 
@@ -172,7 +213,8 @@ fn refusal(line: &[u8]) -> Refusal {
         Some("SERVER_ERROR") if text.contains("too large") => Cause::NotStored,
         // Whatever else a server cannot do: in practice a proxy's word that nothing is behind it.
         Some("SERVER_ERROR") => Cause::Unreachable,
-        Some("CLIENT_ERROR") if text.contains("unauthenticated") => Cause::Auth,
+        // "unauthenticated", "authentication failure", "bad authentication token format".
+        Some("CLIENT_ERROR") if text.contains("authentica") => Cause::Auth,
         Some("ERROR") if text.contains("Too many open connections") => Cause::Refused,
         Some("ERROR" | "CLIENT_ERROR") => Cause::Protocol,
         _ => return AnswerError::Malformed("the answer is not one of memcached's").into(),

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alias::Alias;
-use crate::cache::memcached::Memcached;
+use crate::cache::memcached::{Credentials, Memcached};
 use crate::cache::redis::Redis;
 use crate::cache::{Cache, Dialer, SetupError};
 use crate::canary::{Names, Series};
 use crate::check::round_trip::Node;
-use crate::config::{self, Address, Config, Login, Tls};
+use crate::config::{Address, Config, Login, Tls};
 
 /// Makes the nodes of one alias.
 pub(crate) struct Maker {
@@ -38,6 +38,11 @@ impl Maker {
             dialer: dialer.clone(),
             wrap: wrap.clone(),
         }
+    }
+
+    /// What makes the connections.
+    pub(crate) fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialer
     }
 
     /// The deadline of a round.
@@ -70,10 +75,10 @@ impl Maker {
         &self,
         address: &Address,
         name: Option<&str>,
-        memcached: &config::Memcached,
+        tls: Option<&Tls>,
+        credentials: Option<&Arc<Credentials>>,
     ) -> Result<Memcached, SetupError> {
-        let target = self.dialer.target(address, name, memcached.tls.as_ref())?;
-        Ok(Memcached::new(target, &self.dialer))
+        Ok(Memcached::new(self.dialer.target(address, name, tls)?, credentials, &self.dialer))
     }
 
     /// The node that a cache is, with `spray` series of canaries.

@@ -1,12 +1,19 @@
 //! A real memcached, and the states that it can be put into.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
 
 use super::PATIENCE;
 use super::net::{HeldConnections, Port};
 use super::process::Process;
+use super::saslauthd;
+use super::tls::{Authority, Identity};
 
 /// A memcached on a port of its own.
 #[derive(Debug)]
@@ -14,18 +21,101 @@ pub struct Memcached {
     process: Process,
     port: Port,
     args: Vec<String>,
+    /// How many of them are the harness' own.
+    own: usize,
+    door: Door,
+    /// The port for the harness, where a test's takes no text.
+    beside: Option<Port>,
 }
+
+/// How one gets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Door {
+    /// In text, on the port.
+    Text,
+    /// On the port, in a way that the harness does not know.
+    Other,
+    /// On a socket, and not on the port.
+    Socket(PathBuf),
+}
+
+/// The user whom servers that want credentials let in.
+pub const USER: &str = "canary";
+/// The password of that user.
+pub const PASSWORD: &str = "correct-horse";
 
 impl Memcached {
     /// Starts a server with these arguments after the harness' own, and waits until it answers.
     pub fn start(args: &[&str]) -> Self {
-        let port = Port::reserve();
-        let number = port.number().to_string();
+        Self::start_at(Port::reserve(), args)
+    }
+
+    /// The same, on this port and its address.
+    pub fn start_at(port: Port, args: &[&str]) -> Self {
+        Self::start_in(directory(), port, Door::Text, args)
+    }
+
+    /// Starts a server on a unix socket alone.
+    pub fn start_on_socket() -> Self {
+        let dir = directory();
+        let path = dir.path().join("memcached.sock");
+        let args = ["-s", path.to_str().expect("a path in UTF-8")].map(str::to_owned);
+        Self::start_in(dir, Port::reserve(), Door::Socket(path), &[&args[0], &args[1]])
+    }
+
+    /// Starts a server that speaks TLS alone, but to the harness; given `clients`, it wants a certificate
+    /// that this authority issued.
+    pub fn start_tls(server: &Identity, clients: Option<&Authority>) -> Self {
+        let dir = directory();
+        let file = |name: &str, pem: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, pem).expect("a file");
+            path.to_str().expect("a path in UTF-8").to_owned()
+        };
+        let (chain, key) = (file("chain.pem", server.certificate()), file("key.pem", server.key()));
+        let mut options = format!("ssl_chain_cert={chain},ssl_key={key}");
+        if let Some(clients) = clients {
+            let clients = file("clients.pem", &clients.certificate());
+            // 2: the client must show one.
+            let _ = write!(options, ",ssl_verify_mode=2,ssl_ca_cert={clients}");
+        }
+        let beside = Port::reserve();
+        let listen = format!("notls:{}", beside.addr());
+        let args = ["-Z", "-o", &options, "-l", &listen];
+        let mut memcached = Self::start_in(dir, Port::reserve(), Door::Other, &args);
+        memcached.beside = Some(beside);
+        memcached
+    }
+
+    /// Starts a server that wants credentials in text, [`USER`] and [`PASSWORD`].
+    pub fn start_with_auth_file() -> Self {
+        let dir = directory();
+        let file = dir.path().join("users");
+        fs::write(&file, format!("{USER}:{PASSWORD}\n")).expect("a file");
+        let file = file.to_str().expect("a path in UTF-8").to_owned();
+        Self::start_in(dir, Port::reserve(), Door::Text, &["-Y", &file])
+    }
+
+    /// Starts a server that speaks binary alone and wants credentials by SASL, [`USER`] and [`PASSWORD`].
+    pub fn start_with_sasl() -> Self {
+        let dir = directory();
+        saslauthd::start(dir.path());
+        Self::start_in(dir, Port::reserve(), Door::Other, &["-S"])
+    }
+
+    fn start_in(dir: TempDir, port: Port, door: Door, args: &[&str]) -> Self {
+        let (ip, number) = (port.addr().ip().to_string(), port.number().to_string());
+        let listen = if port.addr().is_ipv6() { format!("[{ip}]") } else { ip };
+        // What SASL is told; without it, SASL has no effect.
+        let own = format!("SASL_CONF_PATH={} memcached -U 0", dir.path().display());
         // It does not run as root unless it is told to; for others `-u` has no effect.
-        let own = ["-l", "127.0.0.1", "-p", &number, "-U", "0", "-u", "root"];
-        let args: Vec<String> = own.iter().chain(args).map(|&arg| arg.to_owned()).collect();
-        let process = Process::spawn("memcached", &args, tempfile::tempdir().expect("a directory"));
-        let mut memcached = Self { process, port, args };
+        let mut all: Vec<&str> = own.split(' ').chain(["-u", "root"]).collect();
+        if !matches!(door, Door::Socket(_)) {
+            all.extend(["-l", &listen, "-p", &number]);
+        }
+        let args: Vec<String> = all.iter().chain(args).map(|&arg| arg.to_owned()).collect();
+        let process = Process::spawn("env", &args, dir);
+        let mut memcached = Self { process, port, args, own: all.len(), door, beside: None };
         memcached.wait_until_it_answers();
         memcached
     }
@@ -35,9 +125,17 @@ impl Memcached {
         self.port.number()
     }
 
-    /// The address, `127.0.0.1` and the port.
+    /// The address, `127.0.0.1` unless another was asked for, and the port.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
+    }
+
+    /// The path of its socket.
+    pub fn socket(&self) -> &Path {
+        match &self.door {
+            Door::Socket(path) => path,
+            Door::Text | Door::Other => panic!("it listens on a port"),
+        }
     }
 
     /// The process' id; another one after [`Self::restart`].
@@ -56,6 +154,13 @@ impl Memcached {
         self.wait_until_it_answers();
     }
 
+    /// Starts a killed server anew without the arguments that a test gave it: in text, and without
+    /// credentials.
+    pub fn restart_plain(&mut self) {
+        self.process.respawn(&self.args[..self.own]);
+        self.wait_until_it_answers();
+    }
+
     /// Stops the server with SIGSTOP: connections are made by the kernel and nothing is answered.
     pub fn stop(&self) {
         self.process.stop();
@@ -69,7 +174,8 @@ impl Memcached {
     /// The answer to a command of the text protocol, without the last line's end. What is stored goes on a
     /// line of its own: `set key 0 0 5\r\nvalue`.
     pub fn command(&self, command: &str) -> String {
-        ask(self.addr(), command).unwrap_or_else(|error| panic!("no answer to {command:?}: {error}"))
+        let addr = self.beside.as_ref().map_or(self.addr(), Port::addr);
+        ask(addr, command).unwrap_or_else(|error| panic!("no answer to {command:?}: {error}"))
     }
 
     /// The value of a line of `stats`.
@@ -112,8 +218,12 @@ impl Memcached {
     }
 
     fn wait_until_it_answers(&mut self) {
-        let addr = self.addr();
-        self.process.wait_until(|| ask(addr, "version").is_ok());
+        let (addr, door) = (self.addr(), self.door.clone());
+        self.process.wait_until(|| match &door {
+            Door::Text => ask(addr, "version").is_ok(),
+            Door::Other => connect(addr).is_ok(),
+            Door::Socket(path) => UnixStream::connect(path).is_ok(),
+        });
     }
 }
 
@@ -150,6 +260,10 @@ fn drain(stream: &mut BufReader<TcpStream>) -> io::Result<()> {
         stream.read_line(&mut line)?;
     }
     Ok(())
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
 }
 
 fn connect(addr: SocketAddr) -> io::Result<TcpStream> {

@@ -17,6 +17,7 @@
     reason = "helpers of tests, of which each test file uses some"
 )]
 
+mod endpoint;
 pub mod in_process;
 mod link;
 mod memcached;
@@ -27,6 +28,7 @@ mod proxy;
 mod redis;
 mod relay;
 mod resp;
+mod saslauthd;
 pub mod sentinel;
 mod sidecar;
 mod tls;
@@ -34,9 +36,10 @@ mod tls;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use endpoint::Endpoint;
 pub use link::Link;
-pub use memcached::Memcached;
-pub use names::Hosts;
+pub use memcached::{Memcached, PASSWORD, USER};
+pub use names::Names;
 pub use net::{BlackHole, HeldConnections, Port};
 pub use proxy::{Haproxy, Twemproxy};
 pub use redis::Redis;

@@ -1,31 +1,66 @@
-//! Host names that a test gives and takes.
+//! Names that a test gives to addresses, for the sidecar's process alone.
 
-use std::fmt::Display;
+use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
 
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 
-/// A hosts file of the test's own, which a sidecar has in the place of `/etc/hosts`.
+/// Names that end in `.test`. A process with [`Self::environment`] looks them up here, by way of a library
+/// that stands before the system's look-up of names; everything else in it is as ever.
 #[derive(Debug)]
-pub struct Hosts(NamedTempFile);
+pub struct Names {
+    dir: TempDir,
+    given: Mutex<Vec<(String, Vec<String>)>>,
+}
 
-impl Hosts {
-    /// A file with these names: `[("cache.test", "127.0.0.1")]`.
-    pub fn new<A: Display>(names: &[(&str, A)]) -> Self {
-        let hosts = Self(NamedTempFile::new().expect("a file"));
-        hosts.set(names);
-        hosts
+/// What those names end in that names.c looks up.
+const KNOWN: &str = ".test";
+
+impl Names {
+    /// No names yet.
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/names.c");
+        let compiler = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(dir.path().join("names.so"))
+            .args([source, "-ldl"])
+            .output()
+            .expect("cc, which building the crate needs as well");
+        assert!(compiler.status.success(), "{}", String::from_utf8_lossy(&compiler.stderr));
+        let names = Self { dir, given: Mutex::default() };
+        names.write();
+        names
     }
 
-    /// Has these names and no others from now on.
-    pub fn set<A: Display>(&self, names: &[(&str, A)]) {
-        let lines: String = names.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
-        // In its place, and not by another file of its name: a mount is of the file.
-        fs::write(self.path(), lines).expect("to write");
+    /// Gives a name these addresses, instead of those that it had; none is that there is no such name.
+    pub fn give(&self, name: &str, addresses: &[&str]) {
+        assert!(name.ends_with(KNOWN), "other names are looked up as ever");
+        let mut given = self.given.lock().expect("no panic while it was held");
+        given.retain(|(known, _)| known != name);
+        given.push((name.to_owned(), addresses.iter().map(|&address| address.to_owned()).collect()));
+        drop(given);
+        self.write();
     }
 
-    pub(super) fn path(&self) -> &Path {
-        self.0.path()
+    /// What a process needs in its environment.
+    pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
+        [("LD_PRELOAD", self.dir.path().join("names.so")), ("NAMES_FILE", self.dir.path().join("names"))]
+    }
+
+    fn write(&self) {
+        let mut lines = String::new();
+        for (name, addresses) in &*self.given.lock().expect("no panic while it was held") {
+            for address in addresses {
+                let _ = writeln!(lines, "{name} {address}");
+            }
+        }
+        // Whoever reads it meanwhile reads either the old one or the new one.
+        let (new, file) = (self.dir.path().join("new"), self.dir.path().join("names"));
+        fs::write(&new, lines).expect("a file");
+        fs::rename(new, file).expect("to replace it");
     }
 }

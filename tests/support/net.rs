@@ -1,6 +1,7 @@
 //! Ports of the loopback address: reserved, refusing, a black hole, all connections taken.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
@@ -23,18 +24,32 @@ pub struct Port {
 impl Port {
     /// Takes a free port and holds it.
     pub fn reserve() -> Self {
-        Self::reserve_at((Ipv4Addr::LOCALHOST, 0).into())
+        Self::reserve_at((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port")
     }
 
-    /// Takes this port of this loopback address and holds it.
-    pub fn reserve_at(addr: SocketAddr) -> Self {
-        let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    /// Takes the same free port of each of these addresses.
+    pub fn reserve_each<const N: usize>(addresses: [IpAddr; N]) -> [Self; N] {
+        let mut reserved = None;
+        eventually("a port is free on each address", || {
+            let first = Self::reserve_at((addresses[0], 0).into()).expect("a free port");
+            let number = first.number();
+            let others = addresses[1..].iter().map(|&address| Self::reserve_at((address, number).into()));
+            let all: io::Result<Vec<_>> = std::iter::once(Ok(first)).chain(others).collect();
+            reserved = all.ok();
+            reserved.is_some()
+        });
+        reserved.and_then(|ports| ports.try_into().ok()).expect("a port for each address")
+    }
+
+    /// Takes this port of this address and holds it.
+    pub fn reserve_at(addr: SocketAddr) -> io::Result<Self> {
+        let family = if addr.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
         // A process that is started meanwhile must not hold it as well.
-        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
-        sockopt::set_socket_reuseaddr(&socket, true).expect("SO_REUSEADDR");
-        bind(&socket, &addr).expect("a free port");
-        let addr = rustix::net::getsockname(&socket).expect("a name").try_into().expect("an IP address");
-        Self { socket, addr }
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        bind(&socket, &addr)?;
+        let addr = rustix::net::getsockname(&socket)?.try_into()?;
+        Ok(Self { socket, addr })
     }
 
     /// The port's number.
@@ -42,7 +57,7 @@ impl Port {
         self.addr.port()
     }
 
-    /// The address, `127.0.0.1` and the port.
+    /// The address, `127.0.0.1` unless another was asked for, and the port.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -63,12 +78,11 @@ pub struct BlackHole {
 impl BlackHole {
     /// Listens, and connects until a connection is not taken any more.
     pub fn open() -> Self {
-        Self::open_at((Ipv4Addr::LOCALHOST, 0).into())
+        Self::open_at(Port::reserve())
     }
 
-    /// The same at this address.
-    pub fn open_at(addr: SocketAddr) -> Self {
-        let port = Port::reserve_at(addr);
+    /// The same at this port.
+    pub fn open_at(port: Port) -> Self {
         listen(&port.socket, 0).expect("to listen");
         let mut queued = Vec::new();
         while let Ok(stream) = TcpStream::connect_timeout(&port.addr, Duration::from_millis(250)) {

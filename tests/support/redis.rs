@@ -35,6 +35,12 @@ impl Redis {
         Self::start_on(port, None, &[&["--port", &number], args].concat())
     }
 
+    /// The same at this port.
+    pub fn start_at(port: Port, args: &[&str]) -> Self {
+        let (host, number) = (port.addr().ip().to_string(), port.number().to_string());
+        Self::start_on(port, None, &[&["--bind", &host, "--port", &number], args].concat())
+    }
+
     /// Starts a server that speaks TLS alone; given `clients`, it wants a certificate that this authority
     /// issued.
     pub fn start_tls(server: &Identity, clients: Option<&Authority>) -> Self {

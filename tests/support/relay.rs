@@ -18,10 +18,20 @@ impl Relay {
     /// from a client that waits for answers is one command, before the server does; where it says false the
     /// connection is closed.
     pub fn start(server: SocketAddr, before: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
+        Self::start_lying(server, before, |answer| Some(answer.to_vec()))
+    }
+
+    /// The same, where `lie` turns each piece that the server answers into what the client gets; where it
+    /// says none the connection is closed.
+    pub fn start_lying(
+        server: SocketAddr,
+        before: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
+        lie: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");
         let closed = Arc::new(AtomicBool::new(false));
-        let before = Arc::new(before);
+        let (before, lie) = (Arc::new(before), Arc::new(lie));
         let ends = Arc::clone(&closed);
         thread::spawn(move || {
             for client in listener.incoming() {
@@ -30,10 +40,10 @@ impl Relay {
                 }
                 // A server that refuses closes the client's connection.
                 let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else { continue };
-                let before = Arc::clone(&before);
+                let (before, lie) = (Arc::clone(&before), Arc::clone(&lie));
                 let answers = (server.try_clone().expect("a handle"), client.try_clone().expect("a handle"));
-                thread::spawn(move || pass_on(client, server, |piece| before(piece)));
-                thread::spawn(move || pass_on(answers.0, answers.1, |_| true));
+                thread::spawn(move || pass_on(client, server, |piece| before(piece).then(|| piece.to_vec())));
+                thread::spawn(move || pass_on(answers.0, answers.1, |piece| lie(piece)));
             }
         });
         Self { addr, closed }
@@ -58,10 +68,11 @@ impl Drop for Relay {
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, before: impl Fn(&[u8]) -> bool) {
+fn pass_on(mut from: TcpStream, mut to: TcpStream, change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let mut piece = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece) {
-        if !before(&piece[..length]) || to.write_all(&piece[..length]).is_err() {
+        let Some(changed) = change(&piece[..length]) else { break };
+        if to.write_all(&changed).is_err() {
             break;
         }
     }

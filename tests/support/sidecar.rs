@@ -3,18 +3,17 @@
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Hosts;
+use super::Names;
 
 /// The deadline that a check has unless a test says otherwise, the product's default.
 const TIMEOUT: Duration = Duration::from_millis(750);
-
-const BINARY: &str = env!("CARGO_BIN_EXE_cache-canary");
 
 /// What a machine with other things to do may add to a deadline.
 const SCHEDULING: Duration = Duration::from_secs(2);
@@ -49,20 +48,15 @@ impl Sidecar {
 
     /// The same, with other settings before the caches, such as `max_age = "0s"`.
     pub fn start_with(settings: &str, caches: impl Display) -> Self {
-        Self::start_by(Command::new(BINARY), settings, caches)
+        Self::launch(settings, caches, &[])
     }
 
-    /// The same, where the system's names are these. It takes a mount of its own over `/etc/hosts`, for which
-    /// the system must allow user namespaces.
-    pub fn start_among(hosts: &Hosts, settings: &str, caches: impl Display) -> Self {
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-euc"]);
-        command.arg("mount --bind \"$1\" /etc/hosts; shift; exec \"$@\"");
-        command.arg("sh").arg(hosts.path()).arg(BINARY);
-        Self::start_by(command, settings, caches)
+    /// The same, where these names have addresses.
+    pub fn start_knowing(names: &Names, settings: &str, caches: impl Display) -> Self {
+        Self::launch(settings, caches, &names.environment())
     }
 
-    fn start_by(mut command: Command, settings: &str, caches: impl Display) -> Self {
+    fn launch(settings: &str, caches: impl Display, environment: &[(&str, PathBuf)]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("cache-canary.toml");
         // A test's requests follow each other faster than any prober's: none may have the verdict of the one
@@ -74,8 +68,13 @@ impl Sidecar {
             .lines()
             .find_map(|line| line.strip_prefix("timeout = \"")?.strip_suffix("ms\"")?.parse().ok())
             .map_or(TIMEOUT, Duration::from_millis);
-        let mut process =
-            command.args(["serve", "-c"]).arg(&file).stderr(Stdio::piped()).spawn().expect("the sidecar");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_cache-canary"))
+            .args(["serve", "-c"])
+            .arg(&file)
+            .envs(environment.iter().map(|(key, value)| (key, value)))
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the sidecar");
         let mut log = BufReader::new(process.stderr.take().expect("stderr"));
         let (mut logged, mut line) = (String::new(), String::new());
         let addr = loop {

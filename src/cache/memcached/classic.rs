@@ -33,7 +33,7 @@ async fn store(connection: &mut Connection, verb: &str, canary: &Canary) -> Resu
 }
 
 /// Reads a key.
-pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option<Vec<u8>>, Refusal> {
+pub(super) async fn get(connection: &mut Connection, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
     let line = ask(connection, &format!("get {key}\r\n")).await?;
     if line == b"END" {
         return Ok(None);
@@ -41,7 +41,7 @@ pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option
     if word(&line, 0) != Some("VALUE") {
         return Err(refusal(&line));
     }
-    if word(&line, 1) != Some(key.as_str()) {
+    if word(&line, 1) != Some(key) {
         return Err(AnswerError::Malformed("another key was answered than was asked for").into());
     }
     let Some(len) = word(&line, 3).and_then(|len| len.parse().ok()) else {

@@ -8,17 +8,6 @@ use super::{Refusal, refusal};
 use crate::canary::{Canary, Key};
 use crate::outcome::Cause;
 
-/// Whether the server knows meta commands: `mn` is answered with `MN`, or with `ERROR`.
-pub(super) async fn is_spoken(connection: &mut Connection) -> Result<bool, Refusal> {
-    connection.send(b"mn\r\n").await?;
-    let line = connection.line().await?;
-    match line.as_slice() {
-        b"MN" => Ok(true),
-        b"ERROR" => Ok(false),
-        other => Err(refusal(other)),
-    }
-}
-
 /// Stores a canary.
 pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
     let mut options = SetOptions::default();

@@ -1,0 +1,235 @@
+//! The binary commands ("Memcached Binary Protocol", memcached's protocol-binary.txt), which are all that a
+//! server with SASL (`-S`) understands.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
+use super::super::connection::{AnswerError, Connection};
+use super::{Credentials, Refusal};
+use crate::canary::{Canary, Key};
+use crate::outcome::Cause;
+
+/// The first byte of a request, and of an answer ("Magic Byte").
+const REQUEST: u8 = 0x80;
+const ANSWER: u8 = 0x81;
+
+/// The length of what every request and every answer begins with ("General format of a packet").
+const HEADER: usize = 24;
+
+/// What is asked for ("Command Opcodes"; SASL's are in memcached's wiki, "SASL authentication for
+/// memcached").
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Opcode {
+    Set = 0x01,
+    Replace = 0x03,
+    Noop = 0x0a,
+    /// A get that is answered with the key too.
+    GetKey = 0x0c,
+    Touch = 0x1c,
+    Authenticate = 0x21,
+}
+
+/// What an answer says of itself ("Response Status"); those that are told apart.
+mod status {
+    pub(super) const DONE: u16 = 0x0000;
+    pub(super) const NOT_FOUND: u16 = 0x0001;
+    pub(super) const TOO_LARGE: u16 = 0x0003;
+    pub(super) const NOT_STORED: u16 = 0x0005;
+    /// Also for what was asked without credentials.
+    pub(super) const AUTH_ERROR: u16 = 0x0020;
+    pub(super) const AUTH_CONTINUE: u16 = 0x0021;
+    pub(super) const UNKNOWN_COMMAND: u16 = 0x0081;
+    pub(super) const OUT_OF_MEMORY: u16 = 0x0082;
+    pub(super) const INTERNAL_ERROR: u16 = 0x0084;
+    pub(super) const BUSY: u16 = 0x0085;
+    pub(super) const TEMPORARY_FAILURE: u16 = 0x0086;
+}
+
+/// What a request is about, besides its opcode.
+#[derive(Default)]
+struct Request<'a> {
+    extras: &'a [u8],
+    key: &'a [u8],
+    value: &'a [u8],
+}
+
+struct Answer {
+    status: u16,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// Whether the server speaks this protocol. One that wants credentials refuses.
+pub(super) async fn is_spoken(connection: &mut Connection) -> Result<bool, Refusal> {
+    let answer = begin(connection, Opcode::Noop, &Request::default()).await?;
+    match answer {
+        None => Ok(false),
+        Some(Answer { status: status::DONE, .. }) => Ok(true),
+        Some(other) => Err(refusal(&other)),
+    }
+}
+
+/// The same, and gives the credentials, in SASL's mechanism PLAIN (RFC 4616, section 2). A server that
+/// wants some closes a connection on which anything else came before (the wiki's "SASL authentication for
+/// memcached").
+pub(super) async fn authenticate(
+    connection: &mut Connection,
+    credentials: &Credentials,
+) -> Result<bool, Refusal> {
+    let plain = format!("\0{}\0{}", credentials.username, credentials.password.expose_secret());
+    let request = Request { key: b"PLAIN", value: plain.as_bytes(), ..Request::default() };
+    match begin(connection, Opcode::Authenticate, &request).await? {
+        None => Ok(false),
+        Some(Answer { status: status::DONE, .. }) => Ok(true),
+        // A server that was started without SASL does not know the command.
+        Some(Answer { status: status::UNKNOWN_COMMAND, .. }) => Err(Refusal::unwanted_credentials()),
+        Some(other) => Err(refusal(&other)),
+    }
+}
+
+/// Makes the first request on a connection, to a server that may not speak this protocol: then there is no
+/// answer.
+async fn begin(
+    connection: &mut Connection,
+    opcode: Opcode,
+    request: &Request<'_>,
+) -> Result<Option<Answer>, AnswerError> {
+    let opaque = send(connection, opcode, request).await?;
+    match connection.peek().await {
+        Ok(ANSWER) => receive(connection, opcode, opaque).await.map(Some),
+        Ok(_) | Err(AnswerError::Closed(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Stores a canary.
+pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
+    let answer = store(connection, Opcode::Set, canary).await?;
+    if answer.status == status::DONE { Ok(()) } else { Err(refusal(&answer)) }
+}
+
+/// Stores a canary over the one that its key holds; false where it holds none, as after an eviction or a
+/// restart.
+pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Result<bool, Refusal> {
+    let answer = store(connection, Opcode::Replace, canary).await?;
+    match answer.status {
+        status::DONE => Ok(true),
+        status::NOT_FOUND => Ok(false),
+        _ => Err(refusal(&answer)),
+    }
+}
+
+async fn store(connection: &mut Connection, opcode: Opcode, canary: &Canary) -> Result<Answer, AnswerError> {
+    // The flags that clients mark their values with, none here, and the time to live.
+    let mut extras = [0; 8];
+    extras[4..].copy_from_slice(&seconds(canary.ttl()));
+    let request =
+        Request { extras: &extras, key: canary.key().as_str().as_bytes(), value: canary.value().as_bytes() };
+    ask(connection, opcode, &request).await
+}
+
+/// Reads a key.
+pub(super) async fn get(connection: &mut Connection, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    let request = Request { key: key.as_bytes(), ..Request::default() };
+    let answer = ask(connection, Opcode::GetKey, &request).await?;
+    match answer.status {
+        status::DONE if answer.key != key.as_bytes() => {
+            Err(AnswerError::Malformed("another key was answered than was asked for").into())
+        }
+        status::DONE => Ok(Some(answer.value)),
+        status::NOT_FOUND => Ok(None),
+        _ => Err(refusal(&answer)),
+    }
+}
+
+/// Gives a key another time to live, without a new place in memory.
+pub(super) async fn touch(connection: &mut Connection, key: &Key, ttl: Duration) -> Result<(), Refusal> {
+    let request = Request { extras: &seconds(ttl), key: key.as_str().as_bytes(), ..Request::default() };
+    let answer = ask(connection, Opcode::Touch, &request).await?;
+    match answer.status {
+        status::DONE | status::NOT_FOUND => Ok(()),
+        _ => Err(refusal(&answer)),
+    }
+}
+
+fn seconds(ttl: Duration) -> [u8; 4] {
+    u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+/// Makes a request and awaits its answer.
+async fn ask(
+    connection: &mut Connection,
+    opcode: Opcode,
+    request: &Request<'_>,
+) -> Result<Answer, AnswerError> {
+    let opaque = send(connection, opcode, request).await?;
+    receive(connection, opcode, opaque).await
+}
+
+/// Bytes that a server sends back as they are ("Opaque").
+type Opaque = [u8; 4];
+
+async fn send(
+    connection: &mut Connection,
+    opcode: Opcode,
+    request: &Request<'_>,
+) -> Result<Opaque, AnswerError> {
+    // The line end is for a server that speaks text alone: it takes what comes before for a command, and
+    // answers instead of waiting for the end of a line.
+    let [first, second] = fastrand::u16(..).to_be_bytes();
+    let opaque = [first, second, b'\r', b'\n'];
+    connection.send(&encode(opcode, opaque, request)).await?;
+    Ok(opaque)
+}
+
+async fn receive(connection: &mut Connection, opcode: Opcode, opaque: Opaque) -> Result<Answer, AnswerError> {
+    // Looked at by itself, since an answer in text may have fewer bytes than a header.
+    if connection.peek().await? != ANSWER {
+        return Err(AnswerError::Malformed("the answer is not one of memcached's binary protocol"));
+    }
+    let header = connection.bytes(HEADER).await?;
+    let number = |place: usize| u16::from_be_bytes([header[place], header[place + 1]]);
+    let (key, extras) = (usize::from(number(2)), usize::from(header[4]));
+    let body = u32::from_be_bytes([header[8], header[9], header[10], header[11]]) as usize;
+    if header[1] != opcode as u8 || header[12..16] != opaque {
+        return Err(AnswerError::Malformed("another request was answered than was made"));
+    }
+    if extras + key > body {
+        return Err(AnswerError::Malformed("the parts of an answer are longer than the whole"));
+    }
+    let mut body = connection.bytes(body).await?;
+    let value = body.split_off(extras + key);
+    Ok(Answer { status: number(6), key: body.split_off(extras), value })
+}
+
+/// The bytes of a request, whose parts are each far shorter than a length can say.
+fn encode(opcode: Opcode, opaque: Opaque, request: &Request<'_>) -> Vec<u8> {
+    let Request { extras, key, value } = request;
+    let body = extras.len() + key.len() + value.len();
+    let mut bytes = vec![0; HEADER];
+    bytes[0] = REQUEST;
+    bytes[1] = opcode as u8;
+    bytes[2..4].copy_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_be_bytes());
+    bytes[4] = u8::try_from(extras.len()).unwrap_or(u8::MAX);
+    bytes[8..12].copy_from_slice(&u32::try_from(body).unwrap_or(u32::MAX).to_be_bytes());
+    bytes[12..16].copy_from_slice(&opaque);
+    for part in [extras, key, value] {
+        bytes.extend_from_slice(part);
+    }
+    bytes
+}
+
+/// What an answer means that does not say what was hoped for; its value is the server's words.
+fn refusal(answer: &Answer) -> Refusal {
+    let cause = match answer.status {
+        status::OUT_OF_MEMORY => Cause::OutOfMemory,
+        status::TOO_LARGE | status::NOT_STORED | status::NOT_FOUND => Cause::NotStored,
+        status::AUTH_ERROR | status::AUTH_CONTINUE => Cause::Auth,
+        status::INTERNAL_ERROR | status::BUSY | status::TEMPORARY_FAILURE => Cause::Unreachable,
+        _ => Cause::Protocol,
+    };
+    let words = String::from_utf8_lossy(&answer.value);
+    Refusal::Said(cause, format!("status {:#06x}: {words}", answer.status))
+}

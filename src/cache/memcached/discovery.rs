@@ -1,0 +1,164 @@
+//! What a configuration endpoint says: which servers there are ("Adding Auto Discovery to your client
+//! library" in the documentation of Amazon `ElastiCache`).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::super::SetError;
+use super::super::connection::{AnswerError, Connection, set_error};
+use super::{Dialect, Memcached, Refusal, binary, classic, fault, refusal, word};
+use crate::config::Address;
+use crate::outcome::{Fault, Phase};
+use crate::progress::NodeProgress;
+
+/// The most servers that are looked after where they are found; `ElastiCache` has at most 60.
+pub(crate) const MAX_MEMBERS: usize = 1000;
+
+/// A server that was found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Member {
+    /// What it is called, and what its certificate says.
+    pub(crate) host: Arc<str>,
+    /// Its address, where that is known.
+    pub(crate) ip: Option<IpAddr>,
+    /// Its port.
+    pub(crate) port: u16,
+}
+
+impl Member {
+    /// Where it is dialled.
+    pub(crate) fn address(&self) -> Address {
+        let host = self.ip.map_or_else(|| self.host.to_string(), |ip| ip.to_string());
+        Address::Tcp { host, port: self.port }
+    }
+}
+
+impl Memcached {
+    /// Asks a configuration endpoint which servers there are; at least one. Where a kept connection turns
+    /// out to have been closed it is asked on a new one.
+    pub(crate) async fn members(&self, progress: &NodeProgress) -> Result<Vec<Member>, Fault> {
+        loop {
+            let mut connection = self.link.begin(progress, || self.dial(progress)).await?;
+            progress.enter(Phase::Read);
+            match ask(&mut connection, self.dialect()).await {
+                Ok(members) => {
+                    self.link.keep(connection).map_err(|error| error.fault(progress))?;
+                    return Ok(members);
+                }
+                Err(Refusal::Answer(error)) => match set_error(&connection, &error, progress) {
+                    SetError::KeptConnectionClosed => {}
+                    SetError::Fault(fault) => return Err(self.doubt_dialect(fault)),
+                },
+                Err(refusal) => return Err(self.doubt_dialect(fault(&refusal, progress))),
+            }
+        }
+    }
+}
+
+/// The key under which engines before 1.4.14 hold what `config get cluster` is answered with since.
+const KEY: &str = "AmazonElastiCache:cluster";
+
+async fn ask(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Member>, Refusal> {
+    let text = match dialect {
+        Dialect::Meta | Dialect::Classic => match config_get(connection).await? {
+            Configured::Text(text) => Some(text),
+            Configured::Unknown => classic::get(connection, KEY).await?,
+        },
+        Dialect::Binary => binary::get(connection, KEY).await?,
+    };
+    let Some(text) = text else {
+        return Err(malformed("it names no servers: it is no configuration endpoint"));
+    };
+    parse(&text).map_err(malformed)
+}
+
+enum Configured {
+    Text(Vec<u8>),
+    /// The server does not know the command.
+    Unknown,
+}
+
+async fn config_get(connection: &mut Connection) -> Result<Configured, Refusal> {
+    connection.send(b"config get cluster\r\n").await?;
+    let line = connection.line().await?;
+    if line == b"ERROR" {
+        return Ok(Configured::Unknown);
+    }
+    if word(&line, 0) != Some("CONFIG") || word(&line, 1) != Some("cluster") {
+        return Err(refusal(&line));
+    }
+    let Some(len) = word(&line, 3).and_then(|len| len.parse().ok()) else {
+        return Err(malformed("the length of the configuration is no number"));
+    };
+    let text = connection.data(len).await?;
+    match connection.line().await?.as_slice() {
+        b"END" => Ok(Configured::Text(text)),
+        _ => Err(malformed("the configuration is not followed by END")),
+    }
+}
+
+fn malformed(what: &'static str) -> Refusal {
+    AnswerError::Malformed(what).into()
+}
+
+/// Reads what an endpoint says: a line with the version, and one with the servers, as `host|ip|port` with a
+/// space between. The address may be missing.
+fn parse(text: &[u8]) -> Result<Vec<Member>, &'static str> {
+    let text = std::str::from_utf8(text).map_err(|_| "the configuration is no text")?;
+    let (version, servers) = text.split_once('\n').ok_or("the configuration has no line of servers")?;
+    version.trim().parse::<u64>().map_err(|_| "the configuration's version is no number")?;
+    let mut members = Vec::new();
+    for server in servers.split_ascii_whitespace() {
+        if members.len() == MAX_MEMBERS {
+            return Err("the configuration names more than 1000 servers");
+        }
+        members.push(member(server).ok_or("a server in the configuration is not of the form host|ip|port")?);
+    }
+    if members.is_empty() { Err("the configuration names no server") } else { Ok(members) }
+}
+
+fn member(text: &str) -> Option<Member> {
+    let mut parts = text.split('|');
+    let (host, ip, port) = (parts.next()?, parts.next()?, parts.next()?);
+    // The longest name there is in DNS (RFC 1035, section 2.3.4), and what names and addresses are made of.
+    let named = (1..=253).contains(&host.len())
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+    let ip = if ip.is_empty() { None } else { Some(ip.parse().ok()?) };
+    let port = port.parse().ok().filter(|&port| port != 0)?;
+    (named && parts.next().is_none()).then(|| Member { host: host.into(), ip, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_read_as_it_is_documented() {
+        let text = b"12\nmc.0001.example|10.82.235.120|11211 mc.0002.example||11212\n";
+        let members = parse(text).unwrap();
+        let addresses: Vec<_> = members.iter().map(|member| member.address().to_string()).collect();
+        assert_eq!(addresses, ["10.82.235.120:11211", "mc.0002.example:11212"]);
+        assert_eq!(&*members[0].host, "mc.0001.example");
+        assert_eq!(parse(b"3\nmc|::1|11211").unwrap()[0].address().to_string(), "[::1]:11211");
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_said() {
+        let many = format!("1\n{}", "a||1 ".repeat(MAX_MEMBERS + 1));
+        for (text, said) in [
+            ("", "the configuration has no line of servers"),
+            ("12", "the configuration has no line of servers"),
+            ("twelve\na||1\n", "the configuration's version is no number"),
+            ("12\n\n", "the configuration names no server"),
+            ("12\na|1\n", "a server in the configuration is not of the form host|ip|port"),
+            ("12\n||1\n", "a server in the configuration is not of the form host|ip|port"),
+            ("12\na||0\n", "a server in the configuration is not of the form host|ip|port"),
+            ("12\na|b|1\n", "a server in the configuration is not of the form host|ip|port"),
+            ("12\na||1|x\n", "a server in the configuration is not of the form host|ip|port"),
+            ("12\na@b||1\n", "a server in the configuration is not of the form host|ip|port"),
+            (&many, "the configuration names more than 1000 servers"),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Err(said), "{text:.40}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! How a connection begins: the dialect is found out, and credentials are given.
+
+use secrecy::ExposeSecret as _;
+
+use super::super::connection::{AnswerError, Connection};
+use super::{Credentials, Dialect, Memcached, Refusal, binary, fault, refusal};
+use crate::outcome::{Fault, Phase};
+use crate::progress::NodeProgress;
+
+/// `mn`, the meta command that does nothing ("Meta No-Op" in memcached's protocol.txt), made as long as the
+/// header of a binary request: a server that speaks binary alone then sees that this is none, and does not
+/// wait for the rest.
+const META_NOOP: &[u8; 24] = b"mn                    \r\n";
+
+/// A server's answer to `mn`.
+enum Said {
+    Dialect(Dialect),
+    Unauthenticated,
+    /// Nothing: it closed the connection, as those do that speak binary alone, and proxies on what they do
+    /// not know.
+    Closed,
+}
+
+impl Memcached {
+    /// A connection that is ready for commands.
+    ///
+    /// What the server speaks is found out on the first, and on each that does not just take an older one's
+    /// place: another kind of server may have been started there. Credentials are given on each, in binary
+    /// at once, and in text after the server has asked for them: one that wants none would store them.
+    pub(super) async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
+        let (certain, dialect) = (self.is_certain(), self.dialect());
+        // Until it is answered, and for longer if it never is.
+        self.doubt();
+        let mut connection = self.link.dial(progress).await?;
+        if certain && self.credentials.is_none() && self.link.is_renewing() {
+            self.remember(dialect);
+            return Ok(connection);
+        }
+        progress.enter(Phase::Auth);
+        if certain && dialect == Dialect::Binary {
+            if let Some(ready) = self.begin_in_binary(connection, progress).await? {
+                self.remember(Dialect::Binary);
+                return Ok(ready);
+            }
+            connection = self.link.dial(progress).await?;
+            progress.enter(Phase::Auth);
+        }
+        let (connection, dialect) = self.begin_in_text(connection, progress).await?;
+        self.remember(dialect);
+        Ok(connection)
+    }
+
+    /// Begins in text, or else in what the server speaks.
+    async fn begin_in_text(
+        &self,
+        mut connection: Connection,
+        progress: &NodeProgress,
+    ) -> Result<(Connection, Dialect), Fault> {
+        let failed = |refusal: Refusal| fault(&refusal, progress);
+        match (noop(&mut connection).await.map_err(failed)?, &self.credentials) {
+            (Said::Dialect(dialect), None) => return Ok((connection, dialect)),
+            (Said::Dialect(_), Some(_)) => return Err(failed(Refusal::unwanted_credentials())),
+            (Said::Unauthenticated, None) => return Err(failed(refusal(UNAUTHENTICATED))),
+            (Said::Unauthenticated, Some(credentials)) => {
+                authenticate(&mut connection, credentials).await.map_err(failed)?;
+                // Before, the server did not say more of itself.
+                return match noop(&mut connection).await.map_err(failed)? {
+                    Said::Dialect(dialect) => Ok((connection, dialect)),
+                    Said::Unauthenticated => Err(failed(refusal(UNAUTHENTICATED))),
+                    Said::Closed => Err(failed(closed())),
+                };
+            }
+            (Said::Closed, _) => {}
+        }
+        let connection = self.link.dial(progress).await?;
+        progress.enter(Phase::Auth);
+        match (self.begin_in_binary(connection, progress).await?, &self.credentials) {
+            (Some(connection), _) => Ok((connection, Dialect::Binary)),
+            // A proxy closes a connection on all that it does not know.
+            (None, None) => Ok((self.link.dial(progress).await?, Dialect::Classic)),
+            // There is no way left to give them.
+            (None, Some(_)) => Err(failed(closed())),
+        }
+    }
+
+    /// Begins in binary; none where the server does not speak it.
+    async fn begin_in_binary(
+        &self,
+        mut connection: Connection,
+        progress: &NodeProgress,
+    ) -> Result<Option<Connection>, Fault> {
+        let spoken = match &self.credentials {
+            None => binary::is_spoken(&mut connection).await,
+            Some(credentials) => binary::authenticate(&mut connection, credentials).await,
+        };
+        let spoken = spoken.map_err(|refusal| fault(&refusal, progress))?;
+        Ok(spoken.then_some(connection))
+    }
+}
+
+async fn noop(connection: &mut Connection) -> Result<Said, Refusal> {
+    connection.send(META_NOOP).await?;
+    match connection.line().await {
+        Ok(line) => match line.as_slice() {
+            b"MN" => Ok(Said::Dialect(Dialect::Meta)),
+            b"ERROR" => Ok(Said::Dialect(Dialect::Classic)),
+            UNAUTHENTICATED => Ok(Said::Unauthenticated),
+            other => Err(refusal(other)),
+        },
+        Err(AnswerError::Closed(_)) => Ok(Said::Closed),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a server with `-Y` answers to everything but credentials (`proto_text.c`,
+/// `try_read_command_asciiauth`).
+const UNAUTHENTICATED: &[u8] = b"CLIENT_ERROR unauthenticated";
+
+/// Gives the credentials in text: they are the data of a `set`, of which all else is ignored
+/// ("Authentication" in memcached's protocol.txt). With an expiry that is over, a server that took it for a
+/// `set` would keep nothing.
+async fn authenticate(connection: &mut Connection, credentials: &Credentials) -> Result<(), Refusal> {
+    let data = format!("{} {}", credentials.username, credentials.password.expose_secret());
+    let command = format!("set auth 0 -1 {}\r\n{data}\r\n", data.len());
+    connection.send(command.as_bytes()).await?;
+    match connection.line().await?.as_slice() {
+        b"STORED" => Ok(()),
+        other => Err(refusal(other)),
+    }
+}
+
+fn closed() -> Refusal {
+    AnswerError::Closed(std::io::ErrorKind::UnexpectedEof.into()).into()
+}

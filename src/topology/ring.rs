@@ -1,0 +1,298 @@
+//! Servers of memcached, each of which is a node: those that the configuration names, those that a name has
+//! addresses of, and those that a configuration endpoint names.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use futures_util::future::{AbortHandle, abortable, join, join_all, join3};
+
+use super::{Maker, Topology};
+use crate::cache::SetupError;
+use crate::cache::memcached::{Credentials, MAX_MEMBERS, Member, Memcached};
+use crate::check::round_trip::Node;
+use crate::config::{self, Address, MemcachedServers, Tls};
+use crate::outcome::{Cause, Fault, Phase, Quorum, Role};
+use crate::progress::{NodeProgress, Progress};
+
+/// A ring of servers.
+pub(super) struct Ring {
+    servers: Servers,
+    named: Vec<Node>,
+    by_name: Vec<EveryAddress>,
+    by_endpoint: Vec<Endpoint>,
+    quorum: Quorum,
+}
+
+/// Makes the servers of a ring.
+struct Servers {
+    maker: Maker,
+    tls: Option<Tls>,
+    credentials: Option<Arc<Credentials>>,
+    spray: usize,
+}
+
+/// Every address that a name has.
+struct EveryAddress {
+    /// The name and the port, for people.
+    name: Arc<str>,
+    host: Arc<str>,
+    port: u16,
+    found: Found,
+}
+
+/// The servers that a configuration endpoint names.
+struct Endpoint {
+    name: Arc<str>,
+    server: Memcached,
+    found: Found,
+}
+
+/// The nodes that were found last, in the order of their members. A node keeps its connection and its
+/// canaries for as long as it is found again.
+#[derive(Default)]
+struct Found(Mutex<Vec<(Member, Arc<Node>)>>);
+
+/// The round of one ring.
+struct Round<'a> {
+    servers: &'a Servers,
+    progress: &'a Progress,
+    /// Which nodes are checked in this round. One that is found in two ways is one node.
+    checked: Mutex<HashSet<Arc<str>>>,
+}
+
+impl Ring {
+    /// The ring that is configured. Nothing is looked up yet.
+    pub(super) fn new(maker: Maker, memcached: &config::Memcached) -> Result<Self, SetupError> {
+        let config::Memcached { servers, quorum, login, tls, spray } = memcached;
+        let credentials = login.clone().map(|(username, password)| Credentials { username, password });
+        let made = Servers { maker, tls: tls.clone(), credentials: credentials.map(Arc::new), spray: *spray };
+        let (mut named, mut by_name, mut by_endpoint) = (Vec::new(), Vec::new(), Vec::new());
+        for server in servers {
+            match server {
+                MemcachedServers::One(address) => named.push(made.node(address, None)?),
+                MemcachedServers::EveryAddress { host, port } => {
+                    let name = Address::Tcp { host: host.clone(), port: *port }.to_string();
+                    let (name, host) = (name.into(), host.as_str().into());
+                    by_name.push(EveryAddress { name, host, port: *port, found: Found::default() });
+                }
+                MemcachedServers::Endpoint(address) => {
+                    let (name, server) = (address.to_string().into(), made.server(address, None)?);
+                    by_endpoint.push(Endpoint { name, server, found: Found::default() });
+                }
+            }
+        }
+        Ok(Self { servers: made, named, by_name, by_endpoint, quorum: *quorum })
+    }
+}
+
+#[async_trait]
+impl Topology for Ring {
+    async fn round(&self, progress: &Progress) {
+        let named = join_all(self.named.iter().map(|node| {
+            let progress = progress.node(node.name(), Role::Server);
+            async move { node.check(&progress).await }
+        }));
+        if self.by_name.is_empty() && self.by_endpoint.is_empty() {
+            named.await;
+            return;
+        }
+        let checked = Mutex::new(self.named.iter().map(|node| node.name().clone()).collect());
+        let round = Round { servers: &self.servers, progress, checked };
+        let by_name = join_all(self.by_name.iter().map(|name| name.round(&round)));
+        let by_endpoint = join_all(self.by_endpoint.iter().map(|endpoint| endpoint.round(&round)));
+        let (_, by_name, by_endpoint) = join3(named, by_name, by_endpoint).await;
+        if by_name.into_iter().chain(by_endpoint).all(|found| found) {
+            self.conclude_too_few(&round);
+        }
+    }
+}
+
+impl Ring {
+    /// Adds a fault where fewer servers were found than the quorum is: all of those may be up.
+    fn conclude_too_few(&self, round: &Round<'_>) {
+        let Quorum::AtLeast(least) = self.quorum else { return };
+        let all = round.checked().len();
+        let by_name = self.by_name.iter().map(|name| &name.name);
+        let by_endpoint = self.by_endpoint.iter().map(|endpoint| &endpoint.name);
+        if let Some(name) = by_name.chain(by_endpoint).next().filter(|_| all < least) {
+            let said = format!("servers found: {all}, and the quorum is {least}");
+            let fault = Fault::new(Cause::Unresolvable, Phase::Resolve, &said);
+            round.progress.node(name, Role::Server).conclude(Err(fault));
+        }
+    }
+}
+
+impl Servers {
+    /// A server; `name` is what its certificate is to say where that is not the address' host.
+    fn server(&self, address: &Address, name: Option<&str>) -> Result<Memcached, SetupError> {
+        self.maker.memcached(address, name, self.tls.as_ref(), self.credentials.as_ref())
+    }
+
+    fn node(&self, address: &Address, name: Option<&str>) -> Result<Node, SetupError> {
+        Ok(self.maker.node(address, self.server(address, name)?, self.spray))
+    }
+}
+
+impl EveryAddress {
+    /// Checks the servers at all addresses that the name has now; false where it has none and stands for
+    /// them.
+    async fn round(&self, round: &Round<'_>) -> bool {
+        let name = round.progress.node(&self.name, Role::Server);
+        match self.nodes(round.servers, &name).await {
+            Err(fault) => {
+                name.conclude(Err(fault));
+                false
+            }
+            Ok(nodes) => {
+                name.withdraw();
+                round.check(nodes).await;
+                true
+            }
+        }
+    }
+
+    async fn nodes(&self, servers: &Servers, progress: &NodeProgress) -> Result<Vec<Arc<Node>>, Fault> {
+        let addresses = servers.maker.dialer().resolve(&self.host, self.port, progress).await?;
+        let member = |ip| Member { host: self.host.clone(), ip: Some(ip), port: self.port };
+        let mut members: Vec<_> = addresses.iter().map(|address| member(address.ip())).collect();
+        // A resolver names them in another order each time, and some twice.
+        members.sort_unstable();
+        members.dedup();
+        if members.len() > MAX_MEMBERS {
+            return Err(progress.fault(Cause::Unresolvable, "the name has more than 1000 addresses"));
+        }
+        self.found.follow(members, servers, progress)
+    }
+}
+
+impl Endpoint {
+    /// Checks the servers that are known while the endpoint is asked for those that there are. Without an
+    /// answer the known ones are all there is; false where none is known, and the endpoint stands for them.
+    async fn round(&self, round: &Round<'_>) -> bool {
+        let known = self.found.nodes();
+        if known.is_empty() {
+            let server = round.progress.node(&self.name, Role::Server);
+            return match self.nodes(round.servers, &server).await {
+                Err(fault) => {
+                    server.conclude(Err(fault));
+                    false
+                }
+                Ok(nodes) => {
+                    server.withdraw();
+                    round.progress.node(&self.name, Role::Endpoint).conclude(Ok(()));
+                    round.check(nodes).await;
+                    true
+                }
+            };
+        }
+        let endpoint = round.progress.node(&self.name, Role::Endpoint);
+        let (checks, running): (Vec<_>, Vec<_>) =
+            known.into_iter().filter_map(|node| Running::begin(node, round)).unzip();
+        let follow = async {
+            match self.nodes(round.servers, &endpoint).await {
+                Err(fault) => endpoint.conclude(Err(fault)),
+                Ok(nodes) => {
+                    endpoint.conclude(Ok(()));
+                    let there: HashSet<_> = nodes.iter().map(|node| Arc::as_ptr(node).addr()).collect();
+                    let gone = |known: &&Running| !there.contains(&Arc::as_ptr(&known.node).addr());
+                    running.iter().filter(gone).for_each(|known| known.end(round));
+                    round.check(nodes).await;
+                }
+            }
+        };
+        join(join_all(checks), follow).await;
+        true
+    }
+
+    async fn nodes(&self, servers: &Servers, progress: &NodeProgress) -> Result<Vec<Arc<Node>>, Fault> {
+        let mut members = self.server.members(progress).await?;
+        members.sort_unstable();
+        members.dedup();
+        self.found.follow(members, servers, progress)
+    }
+}
+
+/// The check of a node that may turn out to be gone.
+struct Running {
+    node: Arc<Node>,
+    progress: Arc<NodeProgress>,
+    check: AbortHandle,
+}
+
+impl Running {
+    /// The check, and the means to end it; none where the node is checked already.
+    fn begin(node: Arc<Node>, round: &Round<'_>) -> Option<(impl Future<Output = ()> + use<>, Self)> {
+        let progress = round.claim(&node)?;
+        let (check, handle) = abortable({
+            let (node, progress) = (node.clone(), progress.clone());
+            async move { node.check(&progress).await }
+        });
+        let check = async {
+            // Whether it was ended is seen in what stands in the progress.
+            let _ = check.await;
+        };
+        Some((check, Self { node, progress, check: handle }))
+    }
+
+    /// Ends it: nobody is to wait for a server that was taken out.
+    fn end(&self, round: &Round<'_>) {
+        round.checked().remove(self.node.name());
+        self.progress.withdraw();
+        self.check.abort();
+    }
+}
+
+impl Found {
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        self.lock().iter().map(|(_, node)| node.clone()).collect()
+    }
+
+    /// Keeps the nodes that are among `members`, drops the others and makes those that are missing. The
+    /// members are sorted, and each is there once.
+    fn follow(
+        &self,
+        members: Vec<Member>,
+        servers: &Servers,
+        progress: &NodeProgress,
+    ) -> Result<Vec<Arc<Node>>, Fault> {
+        let mut found = self.lock();
+        if !found.iter().map(|(member, _)| member).eq(&members) {
+            let node = |member: Member| {
+                let node = match found.binary_search_by(|(known, _)| known.cmp(&member)) {
+                    Ok(place) => found[place].1.clone(),
+                    Err(_) => Arc::new(servers.node(&member.address(), Some(&member.host))?),
+                };
+                Ok((member, node))
+            };
+            let nodes: Result<Vec<_>, SetupError> = members.into_iter().map(node).collect();
+            *found = nodes.map_err(|error| progress.fault(Cause::Protocol, &error.to_string()))?;
+        }
+        Ok(found.iter().map(|(_, node)| node.clone()).collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Member, Arc<Node>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Round<'_> {
+    /// Adds a node to the round, unless it is in it already.
+    fn claim(&self, node: &Node) -> Option<Arc<NodeProgress>> {
+        let new = self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(node.name().clone());
+        new.then(|| self.progress.node(node.name(), Role::Server))
+    }
+
+    /// Checks those of the nodes that are not in the round yet.
+    async fn check(&self, nodes: Vec<Arc<Node>>) {
+        join_all(nodes.into_iter().filter_map(|node| {
+            let progress = self.claim(&node)?;
+            Some(async move { node.check(&progress).await })
+        }))
+        .await;
+    }
+
+    fn checked(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,100 @@
+//! A configuration endpoint, as those of `ElastiCache` are, that says what a test wants.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::Port;
+
+/// Answers `config get cluster`, and nothing else.
+#[derive(Debug)]
+pub struct Endpoint {
+    port: Port,
+    said: Arc<Mutex<Said>>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    answer: String,
+    open: Vec<TcpStream>,
+    ended: bool,
+}
+
+impl Endpoint {
+    /// Listens on a free port, and names these servers.
+    pub fn start(servers: &[String]) -> Self {
+        let port = Port::reserve();
+        let endpoint = Self { port, said: Arc::default() };
+        endpoint.name(servers);
+        endpoint.listen();
+        endpoint
+    }
+
+    /// The address.
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    /// Names these servers from now on, each as `host|ip|port`.
+    pub fn name(&self, servers: &[String]) {
+        let text = format!("12\n{}\n", servers.join(" "));
+        self.answer(&format!("CONFIG cluster 0 {}\r\n{text}\r\nEND\r\n", text.len()));
+    }
+
+    /// Answers this from now on, whatever it is.
+    pub fn answer(&self, answer: &str) {
+        answer.clone_into(&mut self.said.lock().expect("no panic while it was held").answer);
+    }
+
+    /// Closes every connection and takes no more, until [`Self::listen`].
+    pub fn close(&self) {
+        let mut said = self.said.lock().expect("no panic while it was held");
+        said.ended = true;
+        for client in said.open.drain(..) {
+            let _ = client.shutdown(Shutdown::Both);
+        }
+        drop(said);
+        // Wakes the listener, which then sees that it is to end; until it has, connections are made.
+        super::eventually("the endpoint refuses", || TcpStream::connect(self.addr()).is_err());
+    }
+
+    /// Takes connections.
+    pub fn listen(&self) {
+        let listener: TcpListener = self.port.listen();
+        self.said.lock().expect("no panic while it was held").ended = false;
+        let said = Arc::clone(&self.said);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let mut state = said.lock().expect("no panic while it was held");
+                if state.ended {
+                    return;
+                }
+                let Ok(client) = client else { continue };
+                state.open.push(client.try_clone().expect("a handle"));
+                let said = Arc::clone(&said);
+                thread::spawn(move || serve(client, &said));
+            }
+        });
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn serve(client: TcpStream, said: &Mutex<Said>) {
+    let mut answers = client.try_clone().expect("a handle");
+    for line in BufReader::new(client).lines() {
+        let Ok(line) = line else { return };
+        let answer = match line.as_str() {
+            "config get cluster" => said.lock().expect("no panic while it was held").answer.clone(),
+            _ => "ERROR\r\n".to_owned(),
+        };
+        if answers.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}

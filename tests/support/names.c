@@ -1,0 +1,34 @@
+/*
+ * The system's look-up of names, with names of a test's own: those that end in .test are looked up in the file
+ * that NAMES_FILE names, whose lines are a name and an address. All others are looked up as ever.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef int look_up(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+    look_up *real = (look_up *)dlsym(RTLD_NEXT, "getaddrinfo");
+    size_t length = name ? strlen(name) : 0;
+    if (length < 5 || strcmp(name + length - 5, ".test") != 0)
+        return real(name, service, hints, found);
+    const char *path = getenv("NAMES_FILE");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    if (!file)
+        return EAI_AGAIN;
+    struct addrinfo **end = found;
+    *end = NULL;
+    char known[256], address[64];
+    while (fscanf(file, "%255s %63s", known, address) == 2) {
+        if (strcmp(known, name) == 0 && real(address, service, hints, end) == 0)
+            while (*end)
+                end = &(*end)->ai_next;
+    }
+    fclose(file);
+    return *found ? 0 : EAI_NONAME;
+}
