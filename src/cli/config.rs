@@ -80,7 +80,7 @@ fn what(backend: &Backend) -> String {
                 RedisServers::Standalone(address) => format!("redis at {address}, database {database}"),
                 RedisServers::Cluster { seeds, .. } => format!("redis cluster at {}", joined(seeds)),
                 RedisServers::Sentinel { sentinels, name, .. } => {
-                    format!("redis {name} of the sentinels at {}, database {database}", joined(sentinels))
+                    format!("redis {name} of the Sentinels at {}, database {database}", joined(sentinels))
                 }
             };
             let replicas = match &redis.replicas.which {

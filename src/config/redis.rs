@@ -263,10 +263,18 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Pro
             if let Some(problem) = table.unknown(REPLICA_KEYS).next() {
                 return Err(problem);
             }
-            let servers =
-                table.get("servers").map(|value| named_replicas(value, tls)).transpose()?.unwrap_or_default();
+            let named = table.get("servers").map(|servers| {
+                let in_short = matches!(servers.text(), Ok("discover" | "required"));
+                unless(
+                    in_short,
+                    servers,
+                    "this stands alone, as in replicas = \"discover\" or \"required\"",
+                )?;
+                named_replicas(servers, tls)
+            });
+            let named = named.transpose()?.unwrap_or_default();
             unless(
-                servers.is_empty(),
+                named.is_empty(),
                 value,
                 "no replica is named; write { servers = [\"host:6379\"], required = true }, or \"required\" \
                  for those that the primary names",
@@ -274,7 +282,7 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Pro
             let required = table
                 .get("required")
                 .map(|value| value.boolean().ok_or_else(|| value.problem("true or false belongs here")));
-            Ok((WhichReplicas::Named(servers), required.transpose()?.unwrap_or_default()))
+            Ok((WhichReplicas::Named(named), required.transpose()?.unwrap_or_default()))
         }
         Typed::Text(_)
         | Typed::Integer(_)
@@ -287,9 +295,8 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Pro
 
 fn named_replicas(value: &Value, tls: bool) -> Result<Vec<Address>, Problem> {
     let replica = |(text, place): (&str, &Place)| {
-        let url = address::topology(text)
-            .and_then(|_| address::redis_location(text, Topology::Standalone))
-            .map_err(|error| place.problem(error))?;
+        let url = address::redis_location(text, Topology::Standalone);
+        let url = url.map_err(|error| place.problem(error))?;
         let says = url.says();
         if says.iter().any(|key| *key != "tls") || !url.others.is_empty() {
             return Err(place
