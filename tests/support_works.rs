@@ -285,6 +285,22 @@ fn a_full_memcached_refuses_items_of_every_size() {
 }
 
 #[test]
+fn a_memcached_that_wants_credentials_serves_nobody_without_them() {
+    let mut memcached = Memcached::start_with_auth_file();
+    assert_eq!(memcached.command("get key"), "CLIENT_ERROR unauthenticated");
+    memcached.kill();
+    memcached.restart_plain();
+    assert_eq!(memcached.command("get key"), "END");
+    // One with SASL takes no text at all.
+    let mut memcached = Memcached::start_with_sasl();
+    let long_enough_to_be_looked_at = format!("get {}", "key".repeat(10));
+    assert_ne!(error_kind(answers(memcached.addr(), &long_enough_to_be_looked_at)), io::ErrorKind::TimedOut);
+    memcached.kill();
+    memcached.restart_plain();
+    assert_eq!(memcached.command("get key"), "END");
+}
+
+#[test]
 fn a_memcached_at_its_connection_limit_turns_clients_away() {
     let memcached = Memcached::start(&["-c", "64"]);
     let held = memcached.reach_connection_limit();

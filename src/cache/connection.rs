@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -198,11 +199,19 @@ pub(crate) struct Link {
     kept: Mutex<Option<Connection>>,
     /// The connection that has served its time, held until another one was answered in its place.
     expired: Mutex<Option<Connection>>,
+    /// Whether the one that was kept last turned out to be closed.
+    lost: AtomicBool,
 }
 
 impl Link {
     pub(crate) fn new(target: Target, dialer: &Arc<Dialer>) -> Self {
-        Self { target, dialer: dialer.clone(), kept: Mutex::default(), expired: Mutex::default() }
+        Self {
+            target,
+            dialer: dialer.clone(),
+            kept: Mutex::default(),
+            expired: Mutex::default(),
+            lost: AtomicBool::default(),
+        }
     }
 
     /// The connection to begin a check with: the kept one, or else the one that `dial` makes.
@@ -221,6 +230,7 @@ impl Link {
         let dial = || Box::pin(dial());
         let Some(mut kept) = self.take() else { return dial().await };
         if !kept.is_quiet() {
+            self.lost.store(true, Ordering::Relaxed);
             return dial().await;
         }
         let settings = self.dialer.settings();
@@ -232,6 +242,7 @@ impl Link {
             && kept.resolved.elapsed() >= settings.dns_recheck
         {
             if !Box::pin(self.dialer.leads_to(&self.target, peer, progress)).await? {
+                self.lost.store(true, Ordering::Relaxed);
                 return dial().await;
             }
             kept.resolved = Instant::now();
@@ -255,9 +266,9 @@ impl Link {
         lock(&self.kept).take()
     }
 
-    /// Whether the connection before was given up for its age alone, and was as good as ever.
-    pub(crate) fn is_renewing(&self) -> bool {
-        lock(&self.expired).is_some()
+    /// Whether the other side has closed the connection that was kept last; said once.
+    pub(crate) fn was_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::Relaxed)
     }
 
     /// Makes a new connection, which is not ready for commands yet.

@@ -147,7 +147,10 @@ impl Cache for Memcached {
             Ok(()) => Ok(self.link.keep(connection).map_err(|error| error.fault(progress))?),
             Err(Refusal::Answer(error)) => match set_error(&connection, &error, progress) {
                 SetError::Fault(fault) => Err(self.doubt_dialect(fault).into()),
-                closed @ SetError::KeptConnectionClosed => Err(closed),
+                closed @ SetError::KeptConnectionClosed => {
+                    self.doubt();
+                    Err(closed)
+                }
             },
             Err(refusal) => {
                 let fault = self.doubt_dialect(fault(&refusal, progress));

@@ -1,4 +1,4 @@
-//! Servers that the configuration names: one, or a ring of which each is a node.
+//! Servers that the configuration names: of a Redis, one.
 
 use async_trait::async_trait;
 use futures_util::future::join_all;

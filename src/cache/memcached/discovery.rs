@@ -46,7 +46,7 @@ impl Memcached {
                     return Ok(members);
                 }
                 Err(Refusal::Answer(error)) => match set_error(&connection, &error, progress) {
-                    SetError::KeptConnectionClosed => {}
+                    SetError::KeptConnectionClosed => self.doubt(),
                     SetError::Fault(fault) => return Err(self.doubt_dialect(fault)),
                 },
                 Err(refusal) => return Err(self.doubt_dialect(fault(&refusal, progress))),

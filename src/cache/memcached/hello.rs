@@ -24,20 +24,21 @@ enum Said {
 impl Memcached {
     /// A connection that is ready for commands.
     ///
-    /// What the server speaks is found out on the first, and on each that does not just take an older one's
-    /// place: another kind of server may have been started there. Credentials are given on each, in binary
-    /// at once, and in text after the server has asked for them: one that wants none would store them.
+    /// What the server speaks is found out on the first, and on each that follows one which it closed or
+    /// did not understand: another kind of server may have been started there. Credentials are given on each,
+    /// in binary at once, and in text after the server has asked for them: one that wants none would store
+    /// them.
     pub(super) async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
-        let (certain, dialect) = (self.is_certain(), self.dialect());
+        let (certain, dialect) = (self.is_certain() && !self.link.was_lost(), self.dialect());
         // Until it is answered, and for longer if it never is.
         self.doubt();
         let mut connection = self.link.dial(progress).await?;
-        if certain && self.credentials.is_none() && self.link.is_renewing() {
+        if certain && self.credentials.is_none() {
             self.remember(dialect);
             return Ok(connection);
         }
         progress.enter(Phase::Auth);
-        if certain && dialect == Dialect::Binary {
+        if dialect == Dialect::Binary {
             if let Some(ready) = self.begin_in_binary(connection, progress).await? {
                 self.remember(Dialect::Binary);
                 return Ok(ready);
