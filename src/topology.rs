@@ -1,5 +1,6 @@
 //! [`Topology`]: which nodes an alias has, and a round of checks over them. A file a topology.
 
+mod cluster;
 mod fixed;
 mod maker;
 
@@ -14,6 +15,7 @@ use tower::Service;
 use crate::cache::SetupError;
 use crate::config::{Backend, MemcachedServers, RedisServers};
 use crate::progress::Progress;
+use cluster::Cluster;
 use fixed::Fixed;
 
 pub(crate) use maker::{Maker, Wrap};
@@ -36,7 +38,9 @@ pub(crate) fn open(backend: &Backend, maker: Maker) -> Result<Option<Round>, Set
                     let server = maker.redis(address, &login, tls)?;
                     Arc::new(Fixed::new(vec![maker.node(address, server, redis.spray)]))
                 }
-                RedisServers::Cluster { .. } => todo!("topology/cluster.rs"),
+                RedisServers::Cluster { seeds, announce } => {
+                    Arc::new(Cluster::new(seeds, *announce, redis, maker)?)
+                }
                 RedisServers::Sentinel { .. } => todo!("topology/sentinel.rs"),
             }
         }

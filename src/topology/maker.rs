@@ -40,6 +40,11 @@ impl Maker {
         }
     }
 
+    /// What every key begins with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The deadline of a round.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
@@ -63,6 +68,16 @@ impl Maker {
         tls: Option<&Tls>,
     ) -> Result<Redis, SetupError> {
         Ok(Redis::primary(self.dialer.target(address, None, tls)?, login, &self.dialer))
+    }
+
+    /// A server of a Redis cluster that another one sent to by ASK.
+    pub(crate) fn asking(
+        &self,
+        address: &Address,
+        login: &Arc<Login>,
+        tls: Option<&Tls>,
+    ) -> Result<Redis, SetupError> {
+        Ok(Redis::asking(self.dialer.target(address, None, tls)?, login, &self.dialer))
     }
 
     /// A memcached server; `name` is what its certificate is to say where that is not the address' host.
