@@ -2,7 +2,7 @@
 //!
 //! Past this module, to hold a value is to know that it is valid. [`load`] makes one; it reads in two steps,
 //! what was typed (`value`, brought there by `file`, `environment` and `django`) and then what it means
-//! (`settings`, `caches`, `chains`).
+//! (`settings`, `caches` with `redis`, `memcached` and `tls`, `chains`).
 
 mod address;
 mod caches;
@@ -11,9 +11,12 @@ mod django;
 mod environment;
 mod file;
 mod load;
+mod memcached;
 mod place;
+mod redis;
 mod secret;
 mod settings;
+mod tls;
 mod value;
 
 use std::fmt;

@@ -2,17 +2,20 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
-
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use humantime::format_duration;
+use secrecy::SecretString;
 
 use super::{Failure, FileArgs, load, print};
 use crate::catalog::Catalog;
 use crate::config::{
-    Address, Backend, Cache, Config, Listen, Loaded, MASK, Origin, Redis, RedisServers, WhichReplicas,
+    Address, Announce, Backend, Cache, Config, Listen, Loaded, MASK, Memcached, Origin, Protocol, Redis,
+    RedisServers, Replicas, Tls, Verify, WhichReplicas,
 };
+use crate::outcome::Quorum;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 if the configuration is valid, 2 if it is not.";
@@ -72,25 +75,40 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
 fn what(backend: &Backend) -> String {
     match backend {
         Backend::Redis(redis) => {
-            let tls = if redis.tls.is_some() { ", TLS" } else { "" };
             let database = redis.login.database;
-            match &redis.servers {
-                RedisServers::Standalone(address) => format!("redis at {address}, database {database}{tls}"),
-                RedisServers::Cluster { seeds, .. } => format!("redis cluster at {}{tls}", joined(seeds)),
+            let at = match &redis.servers {
+                RedisServers::Standalone(address) => format!("redis at {address}, database {database}"),
+                RedisServers::Cluster { seeds, .. } => format!("redis cluster at {}", joined(seeds)),
                 RedisServers::Sentinel { sentinels, name, .. } => {
-                    format!(
-                        "redis {name}, of the sentinels at {}, database {database}{tls}",
-                        joined(sentinels)
-                    )
+                    format!("redis {name} of the sentinels at {}, database {database}", joined(sentinels))
                 }
-            }
+            };
+            let replicas = match &redis.replicas.which {
+                WhichReplicas::Named(replicas) if replicas.is_empty() => String::new(),
+                WhichReplicas::Named(replicas) => format!(", replicas at {}", joined(replicas)),
+                WhichReplicas::Discovered => ", its replicas".to_owned(),
+            };
+            format!("{at}{}{replicas}", security(redis.tls.as_ref()))
         }
         Backend::Memcached(memcached) => {
-            format!("memcached at {}", joined(&memcached.servers))
+            let quorum = match memcached.quorum {
+                Quorum::All => String::new(),
+                Quorum::AtLeast(least) => format!(", quorum {least}"),
+            };
+            format!("memcached at {}{}{quorum}", joined(&memcached.servers), security(memcached.tls.as_ref()))
         }
         Backend::LocalMemory => "local-memory".to_owned(),
         Backend::Forwarding { to } => format!("forwarding to {to}"),
         Backend::NoServer { kind } => (*kind).to_owned(),
+    }
+}
+
+/// What TLS there is, in a few words.
+fn security(tls: Option<&Tls>) -> &'static str {
+    match tls.map(|tls| tls.verify) {
+        None => "",
+        Some(Verify::Full) => ", TLS",
+        Some(Verify::None) => ", TLS, certificate not verified",
     }
 }
 
@@ -165,9 +183,7 @@ impl Page<'_> {
         self.value("backend", quoted(backend), &path("backend"));
         match &cache.backend {
             Backend::Redis(redis) => self.redis(redis, &path),
-            Backend::Memcached(memcached) => {
-                self.value("servers", list(&memcached.servers), &path("servers"));
-            }
+            Backend::Memcached(memcached) => self.memcached(memcached, &path),
             Backend::Forwarding { to } => self.value("location", quoted(to.as_str()), &path("location")),
             Backend::LocalMemory | Backend::NoServer { .. } => {}
         }
@@ -175,35 +191,93 @@ impl Page<'_> {
 
     fn redis(&mut self, redis: &Redis, path: &impl Fn(&str) -> String) {
         let s = if redis.tls.is_some() { "s" } else { "" };
-        let url = match &redis.servers {
-            RedisServers::Standalone(address @ Address::Tcp { .. }) => format!("redis{s}://{address}"),
-            RedisServers::Standalone(address @ Address::Unix(_)) => address.to_string(),
-            RedisServers::Cluster { seeds, .. } => format!("redis{s}+cluster://{}", joined(seeds)),
+        let (key, url) = match &redis.servers {
+            RedisServers::Standalone(address @ Address::Tcp { .. }) => {
+                ("url", format!("redis{s}://{address}"))
+            }
+            RedisServers::Standalone(address @ Address::Unix(_)) => ("location", address.to_string()),
+            RedisServers::Cluster { seeds, .. } => ("url", format!("redis{s}+cluster://{}", commas(seeds))),
             RedisServers::Sentinel { sentinels, name, .. } => {
-                format!("redis{s}+sentinel://{}/{name}", joined(sentinels))
+                ("url", format!("redis{s}+sentinel://{}/{name}", commas(sentinels)))
             }
         };
-        let key = if matches!(&redis.servers, RedisServers::Standalone(Address::Unix(_))) {
-            "location"
-        } else {
-            "url"
-        };
         self.value(key, quoted(&url), &path("url"));
-        if let Some(username) = &redis.login.username {
-            self.value("username", quoted(username), &path("username"));
-        }
-        if redis.login.password.is_some() {
-            self.value("password", quoted(MASK), &path("password"));
-        }
+        self.login(redis.login.username.as_deref(), redis.login.password.as_ref(), "", path);
         self.value("database", redis.login.database, &path("database"));
-        if let Some(ca_file) = redis.tls.as_ref().and_then(|tls| tls.ca_file.as_ref()) {
-            let ca_file = quoted(&ca_file.display().to_string());
-            self.value("tls", format_args!("{{ ca_file = {ca_file} }}"), &path("tls"));
+        let protocol = match redis.login.protocol {
+            Protocol::Resp2 => "resp2",
+            Protocol::Resp3 => "resp3",
+        };
+        self.value("protocol", quoted(protocol), &path("protocol"));
+        if let Some(tls) = redis.tls.as_ref().filter(|tls| **tls != Tls::default()) {
+            self.value("tls", tls_table(tls), &path("tls"));
         }
-        if let WhichReplicas::Named(replicas) = &redis.replicas.which
-            && !replicas.is_empty()
-        {
-            self.value("replicas", list(replicas), &path("replicas"));
+        match &redis.servers {
+            RedisServers::Standalone(_) => {}
+            // A cluster has neither replicas that are looked at nor a choice of keys.
+            RedisServers::Cluster { announce, .. } => {
+                let announce = match announce {
+                    Announce::AsIs => "as-is",
+                    Announce::SeedHost => "seed-host",
+                };
+                self.value("announce", quoted(announce), &path("announce"));
+                return;
+            }
+            RedisServers::Sentinel { login, .. } => {
+                self.login(login.username.as_deref(), login.password.as_ref(), "sentinel_", path);
+            }
+        }
+        self.replicas(&redis.replicas, path);
+        self.value("spray", redis.spray, &path("spray"));
+    }
+
+    fn replicas(&mut self, replicas: &Replicas, path: &impl Fn(&str) -> String) {
+        let which = match (&replicas.which, replicas.required) {
+            (WhichReplicas::Named(servers), _) if servers.is_empty() => return,
+            (WhichReplicas::Named(servers), false) => list(servers),
+            (WhichReplicas::Named(servers), true) => {
+                format!("{{ servers = {}, required = true }}", list(servers))
+            }
+            (WhichReplicas::Discovered, false) => quoted("discover"),
+            (WhichReplicas::Discovered, true) => quoted("required"),
+        };
+        self.value("replicas", which, &path("replicas"));
+        let within = format_duration(replicas.within).to_string();
+        self.value("replica_within", quoted(&within), &path("replica_within"));
+    }
+
+    fn memcached(&mut self, memcached: &Memcached, path: &impl Fn(&str) -> String) {
+        self.value("servers", list(&memcached.servers), &path("servers"));
+        if let Some((username, password)) = &memcached.login {
+            self.login(Some(username), Some(password), "", path);
+        }
+        match &memcached.tls {
+            None => {}
+            Some(tls) if *tls == Tls::default() => self.value("tls", true, &path("tls")),
+            Some(tls) => self.value("tls", tls_table(tls), &path("tls")),
+        }
+        match memcached.quorum {
+            Quorum::All => self.value("quorum", quoted("all"), &path("quorum")),
+            Quorum::AtLeast(least) => self.value("quorum", least, &path("quorum")),
+        }
+        self.value("spray", memcached.spray, &path("spray"));
+    }
+
+    /// A user and a password, under keys that begin with `whose`.
+    fn login(
+        &mut self,
+        username: Option<&str>,
+        password: Option<&SecretString>,
+        whose: &str,
+        path: &impl Fn(&str) -> String,
+    ) {
+        if let Some(username) = username {
+            let key = format!("{whose}username");
+            self.value(&key, quoted(username), &path(&key));
+        }
+        if password.is_some() {
+            let key = format!("{whose}password");
+            self.value(&key, quoted(MASK), &path(&key));
         }
     }
 
@@ -231,6 +305,28 @@ fn quoted(text: &str) -> String {
 fn list<T: Display>(values: impl IntoIterator<Item = T>) -> String {
     let values: Vec<_> = values.into_iter().map(|value| quoted(&value.to_string())).collect();
     format!("[{}]", values.join(", "))
+}
+
+/// The addresses, as a URL has them.
+fn commas(servers: &[Address]) -> String {
+    servers.iter().map(Address::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// A TOML table that says how TLS is spoken, as far as it is not usual.
+fn tls_table(tls: &Tls) -> String {
+    let file = |key: &str, path: &Path| format!("{key} = {}", quoted(&path.display().to_string()));
+    let verify = match tls.verify {
+        Verify::Full => None,
+        Verify::None => Some("verify = \"none\"".to_owned()),
+    };
+    let parts = [
+        tls.ca_file.as_ref().map(|path| file("ca_file", path)),
+        tls.client.as_ref().map(|client| file("cert_file", &client.cert_file)),
+        tls.client.as_ref().map(|client| file("key_file", &client.key_file)),
+        tls.server_name.as_ref().map(|name| format!("server_name = {}", quoted(name))),
+        verify,
+    ];
+    format!("{{ {} }}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 /// An alias as a TOML key: one with a dot in it needs quotes.

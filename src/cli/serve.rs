@@ -4,7 +4,7 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Failure, FileArgs, block_on, load};
 use crate::config::Config;
@@ -38,8 +38,11 @@ pub(super) struct ServeArgs {
 /// Serves until it is told to stop.
 pub(super) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
-    let config = load(args.config.config, args.listen)?.config;
-    block_on(serve(config))
+    let loaded = load(args.config.config, args.listen)?;
+    for note in &loaded.notes {
+        warn!("{note}");
+    }
+    block_on(serve(loaded.config))
 }
 
 async fn serve(config: Config) -> Result<ExitCode, Failure> {

@@ -12,10 +12,13 @@ use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::Url;
 
-use super::Address;
+use super::redis::Topology;
+use super::{Address, MemcachedServers, Protocol};
 
 /// The port on which a Redis listens if nothing else is said.
 const REDIS_PORT: u16 = 6379;
+/// The port on which a Sentinel listens if nothing else is said.
+const SENTINEL_PORT: u16 = 26379;
 /// The port on which a memcached listens if nothing else is said.
 const MEMCACHED_PORT: u16 = 11211;
 /// The longest path of a unix socket: `sun_path` of Linux has 108 bytes, the last of them a NUL (unix(7)).
@@ -23,30 +26,62 @@ pub(super) const MAX_SOCKET_PATH: usize = 107;
 
 /// What a Redis URL says.
 pub(super) struct RedisUrl {
-    pub(super) address: Address,
+    /// The servers, or the Sentinels; at least one.
+    pub(super) addresses: Vec<Address>,
+    /// What Sentinels call the primary, where there are Sentinels.
+    pub(super) name: Option<String>,
     pub(super) username: Option<String>,
     pub(super) password: Option<SecretString>,
     pub(super) database: Option<u32>,
+    pub(super) protocol: Option<Protocol>,
     /// TLS is asked for by the scheme; `None` where there is no scheme that could.
     pub(super) tls: Option<bool>,
     /// Parameters after the `?` that say nothing about where the server is, in their order.
     pub(super) others: Vec<(String, String)>,
 }
 
-pub(super) const NO_SCHEME: &str =
-    "a URL begins with redis://, rediss:// (TLS), valkey://, valkeys://, redis+unix:// or memcached://";
-const NOT_REDIS: &str = "this is no URL of a Redis: it begins with redis://, rediss:// (TLS), valkey://, \
-                         valkeys:// or redis+unix://";
+/// What a URL of memcached servers says.
+pub(super) struct MemcachedUrl {
+    /// At least one.
+    pub(super) servers: Vec<MemcachedServers>,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<SecretString>,
+    /// TLS is asked for by the scheme.
+    pub(super) tls: bool,
+}
+
+/// What the scheme of a redis URL says.
+struct Scheme {
+    /// How the servers are found, where the scheme says it.
+    topology: Option<Topology>,
+    unix: bool,
+    tls: Option<bool>,
+}
+
+pub(super) const NO_SCHEME: &str = "a URL begins with redis://, rediss:// (TLS), redis+cluster://, redis+sentinel://, redis+unix://, the \
+     same with valkey, memcached:// or memcacheds:// (TLS)";
+const NOT_REDIS: &str = "this is no URL of a Redis: it begins with redis://, rediss:// (TLS), \
+                         redis+cluster://, redis+sentinel:// or redis+unix://, or the same with valkey";
 const BAD_URL: &str = "this URL cannot be understood: it has the form redis://user:password@host:6379/0, \
                        and in user and password the characters / ? # @ : % are written %2F %3F %23 %40 %3A \
                        %25";
-const SEVERAL: &str = "this URL names several servers: name the primary here and the others in `replicas` \
-                       (clusters and sentinels are not supported yet)";
+const BAD_MEMCACHED_URL: &str = "this URL cannot be understood: it has the form \
+                                 memcached://user:password@one:11211,two:11211, and in user and password \
+                                 the characters / ? # @ : % are written %2F %3F %23 %40 %3A %25";
+const SEVERAL: &str = "this names several servers: begin the URL with redis+cluster:// or \
+                       redis+sentinel://, or name the primary here and the others in `replicas`";
 const DATABASE: &str = "after the host and the `/` comes the database's number, as in redis://host:6379/0";
+const NAME: &str = "what Sentinels call the primary comes after their addresses, in letters, digits, `.`, \
+                    `-` and `_`: redis+sentinel://user:password@one:26379,two:26379/mymaster/0";
+const PROTOCOL: &str = "`protocol` in this URL is 2 or 3";
+const NO_SOCKETS: &str = "a socket is one server's: name a cluster's nodes and Sentinels as host:port";
 const HOST: &str = "this is no address of a server; write host, host:port, [IPv6 address]:port or \
                     unix:/path, and a comma between several";
 const PORT: &str = "the port is a number from 1 to 65535";
 const SOCKET: &str = "the path of a unix socket begins with / and has at most 107 bytes";
+const MANY_SERVERS: &str = "after `dns+all:` and `discover:` comes host:port";
+const DECODED: &str =
+    "what stands for a user, password or path in this URL is not UTF-8 once it is percent-decoded";
 
 impl RedisUrl {
     /// The keys of `[caches.ALIAS]` that this URL answers besides the address.
@@ -55,6 +90,8 @@ impl RedisUrl {
             ("username", self.username.is_some()),
             ("password", self.password.is_some()),
             ("database", self.database.is_some()),
+            ("protocol", self.protocol.is_some()),
+            ("tls", self.tls == Some(true)),
         ];
         said.into_iter().filter_map(|(key, said)| said.then_some(key)).collect()
     }
@@ -70,97 +107,238 @@ pub(super) fn is_url(text: &str) -> bool {
     text.contains("://")
 }
 
-/// A redis URL, or an address without a scheme.
-pub(super) fn redis_location(text: &str) -> Result<RedisUrl, &'static str> {
-    if is_url(text) {
-        return redis_url(text);
-    }
-    let address = address(text, REDIS_PORT)?;
-    Ok(RedisUrl { address, username: None, password: None, database: None, tls: None, others: Vec::new() })
+/// How the servers of a Redis are found, where the scheme of its URL, or its address without one, says it.
+pub(super) fn topology(text: &str) -> Result<Option<Topology>, &'static str> {
+    Ok(match text.split_once("://") {
+        Some((name, _)) => scheme(name)?.topology,
+        None => None,
+    })
 }
 
-/// A redis URL, of the forms that redis-py's `from_url` takes and their synonyms for Valkey.
-pub(super) fn redis_url(text: &str) -> Result<RedisUrl, &'static str> {
-    let (scheme, rest) = text.split_once("://").ok_or(NO_SCHEME)?;
-    let (unix, tls) = match scheme {
-        "redis" | "valkey" => (false, Some(false)),
-        "rediss" | "valkeys" => (false, Some(true)),
-        "unix" | "redis+unix" => (true, None),
+fn scheme(name: &str) -> Result<Scheme, &'static str> {
+    let (name, way) = name.split_once('+').map_or((name, None), |(name, way)| (name, Some(way)));
+    let tls = match name {
+        "redis" | "valkey" | "unix" => false,
+        "rediss" | "valkeys" => true,
         _ => return Err(NOT_REDIS),
     };
+    let topology = match (name, way) {
+        ("unix", None) | ("redis" | "valkey", Some("unix")) => {
+            return Ok(Scheme { topology: Some(Topology::Standalone), unix: true, tls: None });
+        }
+        ("redis" | "rediss" | "valkey" | "valkeys", None) => None,
+        ("redis" | "rediss" | "valkey" | "valkeys", Some("cluster")) => Some(Topology::Cluster),
+        ("redis" | "rediss" | "valkey" | "valkeys", Some("sentinel")) => Some(Topology::Sentinel),
+        _ => return Err(NOT_REDIS),
+    };
+    Ok(Scheme { topology, unix: false, tls: Some(tls) })
+}
+
+/// A redis URL, or addresses without a scheme.
+pub(super) fn redis_location(text: &str, topology: Topology) -> Result<RedisUrl, &'static str> {
+    if is_url(text) {
+        return redis_url(text, topology);
+    }
+    let addresses = match topology {
+        Topology::Standalone => vec![address(text, REDIS_PORT)?],
+        Topology::Cluster => {
+            text.split(',').map(|text| address(text.trim(), REDIS_PORT)).collect::<Result<_, _>>()?
+        }
+        Topology::Sentinel => return Err(NAME),
+    };
+    let socket = addresses.iter().any(|address| matches!(address, Address::Unix(_)));
+    if socket && topology != Topology::Standalone {
+        return Err(NO_SOCKETS);
+    }
+    Ok(RedisUrl {
+        addresses,
+        name: None,
+        username: None,
+        password: None,
+        database: None,
+        protocol: None,
+        tls: None,
+        others: Vec::new(),
+    })
+}
+
+/// A redis URL, of the forms that redis-py's `from_url` takes and their synonyms for Valkey, with several
+/// hosts where there is more than one to ask.
+fn redis_url(text: &str, topology: Topology) -> Result<RedisUrl, &'static str> {
+    let (name, rest) = text.split_once("://").ok_or(NO_SCHEME)?;
+    let Scheme { unix, tls, .. } = scheme(name)?;
     // The parser would drop tabs and newlines without a word.
     if text.chars().any(char::is_control) {
         return Err(BAD_URL);
     }
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
     let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
-    if hosts.contains(',') {
-        return Err(SEVERAL);
-    }
+    let (user, path) = (&authority[..authority.len() - hosts.len()], &rest[authority.len()..]);
+    let (first, others) = hosts.split_once(',').map_or((hosts, None), |(first, rest)| (first, Some(rest)));
     // The parser takes no user without a host, which is how redis-py writes a socket's: unix://user@/path.
-    let socket_host = if unix && hosts.is_empty() && !authority.is_empty() { "localhost" } else { "" };
-    let (userinfo, path) = rest.split_at(authority.len());
-    let url = Url::parse(&format!("redis://{userinfo}{socket_host}{path}")).map_err(|error| match error {
-        // Without an @ there is no password that could look like a port.
-        url::ParseError::InvalidPort if !text.contains('@') => PORT,
-        _ => BAD_URL,
-    })?;
+    let host = if unix && hosts.is_empty() && !user.is_empty() { "localhost" } else { first };
+    let parse = |url: String| {
+        Url::parse(&url).map_err(|error| match error {
+            // Without an @ there is no password that could look like a port.
+            url::ParseError::InvalidPort if !text.contains('@') => PORT,
+            _ => BAD_URL,
+        })
+    };
+    let url = parse(format!("redis://{user}{host}{path}"))?;
     // What follows an unescaped / ? or # of a password looks like a path, a parameter or a fragment.
     let spilt = url.fragment().is_some() || if unix { !hosts.is_empty() } else { path.contains('@') };
     if spilt {
         return Err(BAD_URL);
     }
-
-    let mut username = decoded(url.username())?;
-    let mut password = decoded(url.password().unwrap_or_default())?;
-    let mut database = None;
-    let mut others = Vec::new();
-    for (name, value) in url.query_pairs() {
-        match &*name {
-            "db" => database = Some(value.parse().map_err(|_| DATABASE)?),
-            "username" => username = value.into_owned(),
-            "password" => password = value.into_owned(),
-            _ => others.push((name.into_owned(), value.into_owned())),
-        }
+    if others.is_some() && topology == Topology::Standalone {
+        return Err(SEVERAL);
     }
-    let address = if unix {
-        socket(&decoded(url.path())?)?
+
+    let mut said = Parameters::of(&url)?;
+    let mut name = None;
+    let addresses = if unix {
+        vec![socket(&decoded(url.path())?)?]
     } else {
-        if let Some(number) = url.path().strip_prefix('/').filter(|number| !number.is_empty()) {
+        let path = url.path();
+        let mut parts = path.strip_prefix('/').unwrap_or(path).splitn(2, '/');
+        if topology == Topology::Sentinel {
+            name = Some(parts.next().and_then(primary_name).ok_or(NAME)?);
+        }
+        let number = parts.collect::<Vec<_>>().join("/");
+        if !number.is_empty() {
             // As in redis-py, ?db= wins over the path.
             let number = number.parse().map_err(|_| DATABASE)?;
-            database = database.or(Some(number));
+            said.database = said.database.or(Some(number));
         }
-        tcp(url.host_str().unwrap_or_default(), url.port().unwrap_or(REDIS_PORT))?
+        let port = if topology == Topology::Sentinel { SENTINEL_PORT } else { REDIS_PORT };
+        let at = |url: &Url| tcp(url.host_str().unwrap_or_default(), url.port().unwrap_or(port));
+        let others = others.into_iter().flat_map(|others| others.split(','));
+        let others = others.map(|host| at(&parse(format!("redis://{host}"))?));
+        std::iter::once(at(&url)).chain(others).collect::<Result<_, _>>()?
     };
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     Ok(RedisUrl {
-        address,
-        username: given(username),
-        password: given(password).map(SecretString::from),
-        database,
+        addresses,
+        name,
+        username: given(said.username),
+        password: given(said.password).map(SecretString::from),
+        database: said.database,
+        protocol: said.protocol,
         tls,
-        others,
+        others: said.others,
     })
 }
 
-/// The servers that a URL such as `memcached://a:11211,b:11211` names.
-pub(super) fn memcached_url(text: &str) -> Result<Vec<Address>, &'static str> {
-    let servers = memcached_authority(text).ok_or("a URL of memcached servers begins with memcached://")?;
-    if servers.contains('@') {
-        return Err("credentials for memcached are not supported yet; write memcached://host:11211");
-    }
-    let servers = if servers.starts_with('/') { servers } else { servers.trim_end_matches('/') };
-    servers.split(',').map(memcached_server).collect()
+/// What user, password and parameters of a redis URL say.
+struct Parameters {
+    username: String,
+    password: String,
+    database: Option<u32>,
+    protocol: Option<Protocol>,
+    others: Vec<(String, String)>,
 }
 
-/// What follows `memcached://`.
-fn memcached_authority(text: &str) -> Option<&str> {
-    text.strip_prefix("memcached://").or_else(|| text.strip_prefix("memcache://"))
+impl Parameters {
+    fn of(url: &Url) -> Result<Self, &'static str> {
+        let mut said = Self {
+            username: decoded(url.username())?,
+            password: decoded(url.password().unwrap_or_default())?,
+            database: None,
+            protocol: None,
+            others: Vec::new(),
+        };
+        for (name, value) in url.query_pairs() {
+            match &*name {
+                "db" => said.database = Some(value.parse().map_err(|_| DATABASE)?),
+                "protocol" => said.protocol = Some(protocol(&value).ok_or(PROTOCOL)?),
+                "username" => said.username = value.into_owned(),
+                "password" => said.password = value.into_owned(),
+                _ => said.others.push((name.into_owned(), value.into_owned())),
+            }
+        }
+        Ok(said)
+    }
+}
+
+/// The version of the protocol, by the number that redis-py gives it.
+pub(super) fn protocol(number: &str) -> Option<Protocol> {
+    match number {
+        "2" => Some(Protocol::Resp2),
+        "3" => Some(Protocol::Resp3),
+        _ => None,
+    }
+}
+
+/// What Sentinels may call a primary (the comment on `sentinel monitor` in sentinel.conf).
+pub(super) fn primary_name(name: &str) -> Option<String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    ((1..=253).contains(&name.len()) && name.bytes().all(fits)).then(|| name.to_owned())
+}
+
+/// A Sentinel, without a scheme.
+pub(super) fn sentinel(text: &str) -> Result<Address, &'static str> {
+    match address(text, SENTINEL_PORT)? {
+        Address::Unix(_) => Err(NO_SOCKETS),
+        address @ Address::Tcp { .. } => Ok(address),
+    }
+}
+
+/// A name in a certificate: a host, without a port.
+pub(super) fn server_name(text: &str) -> Option<String> {
+    match tcp(text, 1) {
+        Ok(Address::Tcp { host, .. }) if !text.starts_with('[') => Some(host),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// The servers that a URL such as `memcached://a:11211,b:11211` names, and who one is there.
+pub(super) fn memcached_url(text: &str) -> Result<MemcachedUrl, &'static str> {
+    let (rest, tls) = memcached_authority(text)
+        .ok_or("a URL of memcached servers begins with memcached:// or memcacheds:// (TLS)")?;
+    let (user, servers) = rest.rsplit_once('@').unwrap_or(("", rest));
+    // What follows an unescaped character of these in a password looks like an address.
+    if user.contains(['/', '?', '#']) || text.chars().any(char::is_control) {
+        return Err(BAD_MEMCACHED_URL);
+    }
+    let (username, password) = user.split_once(':').unwrap_or((user, ""));
+    let servers = if servers.starts_with('/') { servers } else { servers.trim_end_matches('/') };
+    let given = |text: &str| Ok::<_, &str>(Some(decoded(text)?).filter(|text| !text.is_empty()));
+    Ok(MemcachedUrl {
+        servers: servers.split(',').map(memcached_servers).collect::<Result<_, _>>()?,
+        username: given(username)?,
+        password: given(password)?.map(SecretString::from),
+        tls,
+    })
+}
+
+/// What follows `memcached://`, and whether the scheme asks for TLS.
+fn memcached_authority(text: &str) -> Option<(&str, bool)> {
+    match text.split_once("://")? {
+        ("memcached" | "memcache", rest) => Some((rest, false)),
+        ("memcacheds", rest) => Some((rest, true)),
+        _ => None,
+    }
+}
+
+/// A memcached server, or where to find some, without a scheme.
+pub(super) fn memcached_servers(text: &str) -> Result<MemcachedServers, &'static str> {
+    let text = text.trim();
+    let (way, rest) = text.split_once(':').unwrap_or(("", text));
+    match way {
+        // A server may be called `discover`, and then only its port follows.
+        "dns+all" | "discover" if rest.parse::<u16>().is_err() => {
+            match (way, memcached_server(rest).map_err(|_| MANY_SERVERS)?) {
+                ("discover", address @ Address::Tcp { .. }) => Ok(MemcachedServers::Endpoint(address)),
+                (_, Address::Tcp { host, port }) => Ok(MemcachedServers::EveryAddress { host, port }),
+                (_, Address::Unix(_)) => Err(MANY_SERVERS),
+            }
+        }
+        _ => memcached_server(text).map(MemcachedServers::One),
+    }
 }
 
 /// A memcached server, without a scheme.
-pub(super) fn memcached_server(text: &str) -> Result<Address, &'static str> {
+fn memcached_server(text: &str) -> Result<Address, &'static str> {
     if is_url(text) {
         return Err(
             "this is a URL, not the address of a memcached server, which is host:11211 or unix:/path",
@@ -215,7 +393,5 @@ fn socket(path: &str) -> Result<Address, &'static str> {
 }
 
 fn decoded(text: &str) -> Result<String, &'static str> {
-    percent_decode_str(text).decode_utf8().map(Cow::into_owned).map_err(
-        |_| "what stands for a user, password or path in this URL is not UTF-8 once it is percent-decoded",
-    )
+    percent_decode_str(text).decode_utf8().map(Cow::into_owned).map_err(|_| DECODED)
 }

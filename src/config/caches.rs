@@ -1,15 +1,13 @@
 //! `[caches.ALIAS]`: what was typed about one cache, turned into its [`Backend`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
-use super::address::{self, RedisUrl};
 use super::place::{Origin, Place, Problem};
-use super::secret;
 use super::value::{Kind as Typed, Table, Value, nearest};
-use super::{Address, Backend, Login, Memcached, MemcachedServers, Redis, RedisServers, Tls, WhichReplicas};
+use super::{Backend, address, secret};
 use crate::alias::Alias;
 
 /// Every key that some kind of cache has.
@@ -19,18 +17,32 @@ pub(super) const KEYS: &[&str] = &[
     "url_file",
     "location",
     "servers",
+    "topology",
+    "announce",
     "username",
     "password",
     "password_file",
+    "sentinel_username",
+    "sentinel_password",
+    "sentinel_password_file",
     "database",
+    "protocol",
     "tls",
     "replicas",
+    "replica_within",
+    "quorum",
+    "spray",
 ];
+
+/// The keys whose value may be a table, and something else in short.
+pub(super) const PARTED: &[&str] = &["tls", "replicas"];
 
 /// The keys that say where a cache is, of which it has one.
 const WHERE: &[&str] = &["url", "url_file", "servers", "location"];
 /// The keys that give a password, of which a cache has one.
-const PASSWORD: &[&str] = &["password", "password_file"];
+pub(super) const PASSWORD: &[&str] = &["password", "password_file"];
+/// The same for the password of Sentinels.
+pub(super) const SENTINEL_PASSWORD: &[&str] = &["sentinel_password", "sentinel_password_file"];
 
 /// The alias to which a forwarding cache forwards if nothing else is said: `DEFAULT_FORWARD_CACHE_ALIAS` of
 /// `djblets.cache.forwarding_backend`.
@@ -63,7 +75,7 @@ pub(super) struct Written<'a> {
     pub(super) text: String,
     pub(super) value: &'a Value,
     /// Whether the text is in the file for everybody to read, and not elsewhere by `${NAME}` or `url_file`.
-    literal: bool,
+    pub(super) literal: bool,
 }
 
 impl Kind {
@@ -101,14 +113,34 @@ impl Kind {
                 "url",
                 "url_file",
                 "location",
+                "topology",
+                "announce",
                 "username",
                 "password",
                 "password_file",
+                "sentinel_username",
+                "sentinel_password",
+                "sentinel_password_file",
                 "database",
+                "protocol",
                 "tls",
                 "replicas",
+                "replica_within",
+                "spray",
             ],
-            Self::Memcached => &["backend", "url", "url_file", "servers", "location"],
+            Self::Memcached => &[
+                "backend",
+                "url",
+                "url_file",
+                "servers",
+                "location",
+                "username",
+                "password",
+                "password_file",
+                "tls",
+                "quorum",
+                "spray",
+            ],
             Self::LocalMemory => &["backend"],
             Self::Forwarding => &["backend", "location"],
         }
@@ -144,7 +176,7 @@ impl Reading {
             (Kind::LocalMemory, _) => Ok(Backend::LocalMemory),
             (Kind::Forwarding, _) => self.forwarding(table.get("location")),
             (Kind::Redis, Some(server)) => self.redis(table, &server),
-            (Kind::Memcached, Some(server)) => self.memcached(&server),
+            (Kind::Memcached, Some(server)) => self.memcached(table, &server),
             (Kind::Redis, None) => Err(self.problem("no server is named; add url = \"redis://host:6379/0\"")),
             (Kind::Memcached, None) => {
                 Err(self.problem("no server is named; add servers = [\"host:11211\"]"))
@@ -185,70 +217,9 @@ impl Reading {
         }
     }
 
-    fn redis(&mut self, table: &Table, server: &Written<'_>) -> Result<Backend, Problem> {
-        let url = address::redis_location(&server.text).map_err(|error| server.value.problem(error))?;
-        if !url.others.is_empty() {
-            return Err(server
-                .value
-                .problem("a parameter of this URL is not known; there are db, username, password"));
-        }
-        self.came_from(&["url"], &server.value.place);
-        self.came_from(&url.says(), &server.value.place);
-        let (tls_by_scheme, database) = (url.tls, url.database);
-        let mut redis = redis_at(url);
-        if redis.login.password.is_some() && server.literal {
-            self.note_password(server.value);
-        }
-        if let Some(value) = table.get("username") {
-            unless(
-                redis.login.username.is_some(),
-                value,
-                "the URL names a user as well; keep one of the two",
-            )?;
-            redis.login.username = Some(value.text()?.to_owned());
-            self.came_from(&["username"], &value.place);
-        }
-        if let Some((key, value)) = one_of(table, PASSWORD)? {
-            unless(
-                redis.login.password.is_some(),
-                value,
-                "the URL holds a password as well; keep one of the two",
-            )?;
-            redis.login.password = Some(self.password(key, value)?);
-            self.came_from(&["password"], &value.place);
-        }
-        if let Some(value) = table.get("database") {
-            unless(database.is_some(), value, "the URL names a database as well; keep one of the two")?;
-            redis.login.database = value.number()?;
-            self.came_from(&["database"], &value.place);
-        }
-        if let Some(value) = table.get("tls") {
-            let socket = matches!(redis.servers, RedisServers::Standalone(Address::Unix(_)));
-            unless(socket, value, "TLS is not spoken over a unix socket; remove this")?;
-            unless(tls_by_scheme == Some(false), value, "the URL asks for no TLS; begin it with rediss://")?;
-            redis.tls = Some(self.tls(value)?);
-        }
-        if let Some(value) = table.get("replicas") {
-            redis.replicas.which = WhichReplicas::Named(replicas(value)?);
-            self.came_from(&["replicas"], &value.place);
-        }
-        self.finished(redis)
-    }
-
-    /// The backend, once all that was said about a Redis is known.
-    pub(super) fn finished(&mut self, redis: Redis) -> Result<Backend, Problem> {
-        let password =
-            redis.login.password.as_ref().is_some_and(|password| !password.expose_secret().is_empty());
-        if redis.login.username.is_some() && !password {
-            return Err(self.problem(
-                "a user is named without a password; a password alone is written redis://:password@host",
-            ));
-        }
-        Ok(Backend::Redis(redis))
-    }
-
-    fn password(&mut self, key: &str, value: &Value) -> Result<SecretString, Problem> {
-        if key == "password_file" {
+    /// A password, from a key or from the file that the key names.
+    pub(super) fn password(&mut self, key: &str, value: &Value) -> Result<SecretString, Problem> {
+        if key.ends_with("_file") {
             return Ok(SecretString::from(secret_file(value)?));
         }
         let password = value.text()?;
@@ -259,7 +230,8 @@ impl Reading {
         Ok(SecretString::from(password))
     }
 
-    fn note_password(&mut self, value: &Value) {
+    /// Takes note that a password is there for every reader of the file.
+    pub(super) fn note_password(&mut self, value: &Value) {
         if let Origin::File { path, line } = value.place.origin() {
             self.notes.push(format!(
                 "{}: its password stands in {}:{line}; password_file or ${{NAME}} would keep it out of the \
@@ -268,41 +240,6 @@ impl Reading {
                 path.display()
             ));
         }
-    }
-
-    fn tls(&mut self, value: &Value) -> Result<Tls, Problem> {
-        let Typed::Table(table) = &value.kind else {
-            return Err(value.problem("a table belongs here, such as { ca_file = \"ca.pem\" }"));
-        };
-        if let Some(problem) = table.unknown(&["ca_file"]).next() {
-            return Err(problem);
-        }
-        self.came_from(&["tls"], &value.place);
-        let ca_file = table.get("ca_file");
-        let ca_file =
-            ca_file.map(|value| Ok::<_, Problem>(value.place.resolve(value.text()?))).transpose()?;
-        Ok(Tls { ca_file, ..Tls::default() })
-    }
-
-    fn memcached(&mut self, server: &Written<'_>) -> Result<Backend, Problem> {
-        self.came_from(&["servers"], &server.value.place);
-        if address::is_url(&server.text) {
-            let servers = address::memcached_url(&server.text);
-            let servers = servers.map_err(|error| server.value.problem(error))?;
-            return memcached(servers.into_iter().map(|address| (address, &server.value.place)));
-        }
-        let servers = server.value.texts()?;
-        let servers: Result<Vec<_>, Problem> = servers
-            .into_iter()
-            .flat_map(|(text, place)| text.split([',', ';']).map(move |text| (text, place)))
-            .map(|(text, place)| {
-                let server = address::memcached_server(text).map_err(|error| place.problem(error))?;
-                Ok((server, place))
-            })
-            .collect();
-        let servers = servers?;
-        unless(servers.is_empty(), server.value, "no server is named; write \"host:11211\"")?;
-        memcached(servers)
     }
 
     /// A cache that forwards to the alias that `location` names.
@@ -318,70 +255,21 @@ impl Reading {
     }
 }
 
-/// The Redis that a URL names.
-pub(super) fn redis_at(url: RedisUrl) -> Redis {
-    Redis {
-        login: Login {
-            username: url.username,
-            password: url.password,
-            database: url.database.unwrap_or_default(),
-            ..Login::default()
-        },
-        tls: url.tls.unwrap_or_default().then(Tls::default),
-        ..Redis::at(RedisServers::Standalone(url.address))
-    }
-}
-
-/// The memcached servers with these addresses, none of which may be there twice.
-pub(super) fn memcached<'a>(
-    servers: impl IntoIterator<Item = (Address, &'a Place)>,
-) -> Result<Backend, Problem> {
-    let mut seen = HashSet::new();
-    let mut addresses = Vec::new();
-    for (address, place) in servers {
-        if !seen.insert(address.clone()) {
-            return Err(place.problem(format_args!("{address} is named twice; name each server once")));
-        }
-        addresses.push(MemcachedServers::One(address));
-    }
-    Ok(Backend::Memcached(Memcached::at(addresses)))
-}
-
-fn replicas(value: &Value) -> Result<Vec<Address>, Problem> {
-    let replica = |(text, place): (&str, &Place)| {
-        let url = address::redis_location(text).map_err(|error| place.problem(error))?;
-        if url.username.is_some()
-            || url.password.is_some()
-            || url.database.is_some()
-            || !url.others.is_empty()
-        {
-            return Err(
-                place.problem("a replica is host:port; user, password and database are the primary's")
-            );
-        }
-        Ok(url.address)
-    };
-    value.texts()?.into_iter().map(replica).collect()
-}
-
 /// Whether two keys are the same or answer the same question, so that one of them is enough.
 pub(super) fn say_the_same(one: &str, other: &str) -> bool {
-    one == other || [WHERE, PASSWORD].iter().any(|keys| keys.contains(&one) && keys.contains(&other))
+    let groups = [WHERE, PASSWORD, SENTINEL_PASSWORD];
+    one == other || groups.iter().any(|keys| keys.contains(&one) && keys.contains(&other))
 }
 
 fn foreign_key(kind: Kind, key: &str) -> String {
-    match (kind, key) {
-        (Kind::Memcached, "username" | "password" | "password_file") => {
-            "credentials for memcached are not supported yet".to_owned()
-        }
-        (kind, key) => {
-            format!("`{key}` is no key of a {} cache; its keys are {}", kind.name(), kind.keys().join(", "))
-        }
-    }
+    format!("`{key}` is no key of a {} cache; its keys are {}", kind.name(), kind.keys().join(", "))
 }
 
 /// The one of these keys that is there, if any.
-fn one_of<'a>(table: &'a Table, keys: &[&'static str]) -> Result<Option<(&'static str, &'a Value)>, Problem> {
+pub(super) fn one_of<'a>(
+    table: &'a Table,
+    keys: &[&'static str],
+) -> Result<Option<(&'static str, &'a Value)>, Problem> {
     let mut found = keys.iter().filter_map(|key| Some((*key, table.get(key)?)));
     let first = found.next();
     if let (Some((first, _)), Some((second, value))) = (first, found.next()) {
@@ -403,6 +291,7 @@ fn secret_file(value: &Value) -> Result<String, Problem> {
     })
 }
 
-fn unless(wrong: bool, value: &Value, what: &str) -> Result<(), Problem> {
+/// A problem with the value where something is wrong.
+pub(super) fn unless(wrong: bool, value: &Value, what: impl Display) -> Result<(), Problem> {
     if wrong { Err(value.problem(what)) } else { Ok(()) }
 }

@@ -15,11 +15,11 @@ use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_
 use secrecy::SecretString;
 
 use super::address;
-use super::caches::{self, Kind, Reading};
+use super::caches::{Kind, Reading};
 use super::place::{Format, Place, Problem, Text};
-use super::secret;
+use super::redis::Topology;
 use super::value::{Entry, Kind as Typed, Table, Value};
-use super::{Backend, Tls, WhichReplicas};
+use super::{Backend, Memcached, Tls, WhichReplicas, memcached, redis, secret};
 
 /// What a dotted path stands for.
 enum Known {
@@ -103,7 +103,7 @@ fn convert(text: &Arc<Text>, value: ast::Value<'_>) -> Result<Value, Problem> {
         ast::Value::NumberLit(number) => {
             number.value.parse().map_or(Typed::Other("such a number"), Typed::Integer)
         }
-        ast::Value::BooleanLit(_) => Typed::Other("true or false"),
+        ast::Value::BooleanLit(boolean) => Typed::Boolean(boolean.value),
         ast::Value::NullKeyword(_) => Typed::Null,
         ast::Value::Array(array) => {
             let values = array.elements.into_iter().map(|value| convert(text, value));
@@ -158,8 +158,8 @@ pub(super) fn backend(
         known(path.text()?).ok_or_else(|| path.problem(unknown_class(reading)))?
     };
     match class {
-        Known::Redis(separators) => redis(reading, entry, separators),
-        Known::Memcached => memcached(reading, entry),
+        Known::Redis(separators) => redis_cache(reading, entry, separators),
+        Known::Memcached => memcached_cache(reading, entry),
         Known::LocalMemory => Ok(Backend::LocalMemory),
         // Django hands over an empty text where there is no LOCATION.
         Known::Forwarding => {
@@ -187,19 +187,22 @@ fn not_yet(reading: &Reading, what: &str) -> Problem {
     ))
 }
 
-fn redis(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Backend, Problem> {
+fn redis_cache(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Backend, Problem> {
     let options = Options::of(entry)?;
     if let Some(what) = options.topology() {
         return Err(not_yet(reading, what));
     }
     let mut urls = Vec::new();
     for (text, value) in locations(reading, entry, separators)? {
-        urls.push((address::redis_location(&text).map_err(|error| value.problem(error))?, &value.place));
+        urls.push((
+            address::redis_location(&text, Topology::Standalone).map_err(|error| value.problem(error))?,
+            &value.place,
+        ));
     }
     // The first takes the writes and the others are its replicas, for Django and for its relatives.
     let mut urls = urls.into_iter();
     let Some((mut primary, place)) = urls.next() else { return Err(no_location(reading)) };
-    let replicas = urls.map(|(url, _)| url.address).collect();
+    let replicas = urls.flat_map(|(url, _)| url.addresses).collect();
     reading.came_from(&["url", "replicas"], place);
     reading.came_from(&primary.says(), place);
     // What stands in the URL wins over OPTIONS, as in redis-py's ConnectionPool.from_url.
@@ -214,7 +217,7 @@ fn redis(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Ba
         reading.came_from(&["database"], &value.place);
     }
     let parameters = std::mem::take(&mut primary.others);
-    let mut redis = caches::redis_at(primary);
+    let mut redis = redis::redis_at(primary).ok_or_else(|| no_location(reading))?;
     if let Some(tls) = &mut redis.tls {
         reading.came_from(&["tls"], place);
         *tls = options.tls(reading, &parameters)?;
@@ -223,7 +226,7 @@ fn redis(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Ba
     reading.finished(redis)
 }
 
-fn memcached(reading: &mut Reading, entry: &Table) -> Result<Backend, Problem> {
+fn memcached_cache(reading: &mut Reading, entry: &Table) -> Result<Backend, Problem> {
     let options = Options::of(entry)?;
     let credentials = [entry.get("USERNAME"), entry.get("PASSWORD"), options.get("username")];
     let given = |value: &&Value| !matches!(value.text(), Ok(""));
@@ -232,12 +235,13 @@ fn memcached(reading: &mut Reading, entry: &Table) -> Result<Backend, Problem> {
     }
     let mut servers = Vec::new();
     for (text, value) in locations(reading, entry, &[',', ';'])? {
-        servers.push((address::memcached_server(&text).map_err(|error| value.problem(error))?, &value.place));
+        servers
+            .push((address::memcached_servers(&text).map_err(|error| value.problem(error))?, &value.place));
     }
     if let Some((_, place)) = servers.first() {
         reading.came_from(&["servers"], place);
     }
-    caches::memcached(servers)
+    Ok(Backend::Memcached(Memcached::at(memcached::distinct(servers)?)))
 }
 
 /// Each location in `LOCATION`: a text, which the client splits, or a list.

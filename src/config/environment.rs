@@ -150,7 +150,12 @@ fn insert(table: &mut Table, path: &[String], value: &str, place: &Place) -> Res
         table.0.push(Entry { key: key.clone(), key_place: place.clone(), value });
         table.0.len() - 1
     });
-    match &mut table.0[position].value.kind {
+    let whole = &mut table.0[position].value;
+    let in_short = !matches!(whole.kind, Kind::Table(_)) && !matches!(whole.place, Place::Variable(_));
+    if in_short && caches::PARTED.contains(&key.as_str()) {
+        *whole = Value::new(Kind::Table(Table::default()), place.clone());
+    }
+    match &mut whole.kind {
         Kind::Table(inner) => insert(inner, deeper, value, place),
         _ => Err(place.problem(format_args!("no setting is called that; `{key}` has no parts"))),
     }

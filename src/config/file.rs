@@ -71,7 +71,7 @@ impl Reader<'_> {
             DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
                 .map_or(Kind::Other("a number so large"), Kind::Integer),
             DeValue::Float(_) => Kind::Other("a number with a fraction"),
-            DeValue::Boolean(_) => Kind::Other("true or false"),
+            DeValue::Boolean(boolean) => Kind::Boolean(*boolean),
             DeValue::Datetime(_) => Kind::Other("a date"),
             DeValue::Array(values) => Kind::List(values.iter().map(|value| self.value(value)).collect()),
             DeValue::Table(table) => Kind::Table(self.table(table)),

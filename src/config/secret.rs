@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::place::Format;
 use super::value::nearest;
-use super::{caches, settings};
+use super::{caches, redis, settings, tls};
 
 /// What stands in the place of something that is not shown.
 pub(crate) const MASK: &str = "***";
@@ -57,10 +57,19 @@ const HARMLESS: &[&str] = &[
     "timeout",
     "max_age",
     "reconnect_every",
+    "dns_recheck",
     "allow",
     "details",
     "backend",
+    "topology",
+    "announce",
     "database",
+    "protocol",
+    "replica_within",
+    "required",
+    "quorum",
+    "spray",
+    "verify",
     "django_caches",
 ];
 
@@ -130,11 +139,14 @@ fn bare_key(key: &str) -> Option<&str> {
     let parts: Vec<&str> = key.split('.').collect();
     let bare = parts.iter().all(|part| part.bytes().all(is_bare));
     let (name, tables) = parts.split_last()?;
-    let places = matches!(tables, [] | ["access" | "caches"] | ["caches", _]);
+    let places =
+        matches!(tables, [] | ["access" | "caches"] | ["caches", _] | ["caches", _, "tls" | "replicas"]);
     // A word that is like no key may be the rest of a password in whose middle the line was broken.
     let like_a_key = nearest(name, settings::KEYS)
         .or(nearest(name, caches::KEYS))
-        .or(nearest(name, settings::ACCESS_KEYS));
+        .or(nearest(name, settings::ACCESS_KEYS))
+        .or(nearest(name, tls::KEYS))
+        .or(nearest(name, redis::REPLICA_KEYS));
     (bare && places && like_a_key.is_some()).then_some(name)
 }
 

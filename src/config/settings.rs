@@ -11,7 +11,7 @@ use super::environment::Environment;
 use super::load::Reader;
 use super::place::{Origin, Place, Problem};
 use super::value::{Entry, Kind, Value};
-use super::{Access, Config, Listen};
+use super::{Access, Backend, Cache, Config, Listen, Redis, RedisServers};
 
 /// The keys at the top of the file.
 pub(super) const KEYS: &[&str] = &[
@@ -55,7 +55,22 @@ impl Reader {
         let dns_recheck = self.duration("dns_recheck", Duration::from_secs(30), Duration::ZERO, 3600);
         let access = self.access();
         let caches = self.caches();
+        self.problems.extend(self.hash_tag_in_prefix(&prefix, &caches));
         Config { listen, prefix, instance, timeout, max_age, reconnect_every, dns_recheck, access, caches }
+    }
+
+    /// A problem if the prefix would choose the slot of every key in a cluster: of a key, the first `{` with
+    /// the next `}` is its hash tag ("Redis cluster specification", Hash tags), and that is the canary's own.
+    fn hash_tag_in_prefix(&self, prefix: &str, caches: &[Cache]) -> Option<Problem> {
+        let is_cluster = |cache: &&Cache| {
+            matches!(&cache.backend, Backend::Redis(Redis { servers: RedisServers::Cluster { .. }, .. }))
+        };
+        let value = self.table.get("prefix").filter(|_| prefix.contains('{'))?;
+        let cluster = caches.iter().find(is_cluster)?;
+        Some(value.problem(format_args!(
+            "with `{{` in the prefix, keys could not be spread over the cluster `{}`; leave it out",
+            cluster.alias
+        )))
     }
 
     /// The value of a key at the top, or its default; and in case of a problem too, since that is reported.
@@ -103,19 +118,7 @@ impl Reader {
     }
 
     fn duration(&mut self, key: &str, default: Duration, least: Duration, most: u64) -> Duration {
-        self.setting(key, default, |value| {
-            let text = value.text().ok().map(humantime::parse_duration);
-            let Some(Ok(duration)) = text else {
-                return Err(value.problem("this is no duration; write it with its unit, such as \"750ms\""));
-            };
-            let most = Duration::from_secs(most);
-            if (least..=most).contains(&duration) {
-                return Ok(duration);
-            }
-            let least = humantime::format_duration(least);
-            Err(value
-                .problem(format_args!("`{key}` is from {least} to {}", humantime::format_duration(most))))
-        })
+        self.setting(key, default, |value| value.duration(key, least, Duration::from_secs(most)))
     }
 
     fn access(&mut self) -> Access {

@@ -3,6 +3,10 @@
 //! Files, environment and flags are all brought into this one shape, so that each is read by the same words.
 //! A value may be a secret, so nothing here has `Debug`, and no message repeats a value.
 
+use std::time::Duration;
+
+use humantime::format_duration;
+
 use super::environment;
 use super::place::{Place, Problem};
 
@@ -20,6 +24,7 @@ pub(super) struct Value {
 pub(super) enum Kind {
     Text(String),
     Integer(i64),
+    Boolean(bool),
     List(Vec<Value>),
     Table(Table),
     /// JSON's `null`, which is Python's `None`.
@@ -50,6 +55,7 @@ impl Value {
         match &self.kind {
             Kind::Text(_) => "text",
             Kind::Integer(_) => "a number",
+            Kind::Boolean(_) => "true or false",
             Kind::List(_) => "a list",
             Kind::Table(_) => "a table",
             Kind::Null => "null",
@@ -94,6 +100,35 @@ impl Value {
             _ => None,
         };
         number.ok_or_else(|| self.problem("a whole number belongs here, 0 or more"))
+    }
+
+    /// A whole number from `least` to `most`; `key` is what it is called in the message.
+    pub(super) fn number_between(&self, key: &str, least: u32, most: u32) -> Result<usize, Problem> {
+        let number = self.number().ok().filter(|number| (least..=most).contains(number));
+        let number = number.and_then(|number| usize::try_from(number).ok());
+        number.ok_or_else(|| self.problem(format_args!("`{key}` is a whole number from {least} to {most}")))
+    }
+
+    /// A duration from `least` to `most`; `key` is what it is called in the message.
+    pub(super) fn duration(&self, key: &str, least: Duration, most: Duration) -> Result<Duration, Problem> {
+        let text = self.text().ok().map(humantime::parse_duration);
+        let Some(Ok(duration)) = text else {
+            return Err(self.problem("this is no duration; write it with its unit, such as \"750ms\""));
+        };
+        if (least..=most).contains(&duration) {
+            return Ok(duration);
+        }
+        let (least, most) = (format_duration(least), format_duration(most));
+        Err(self.problem(format_args!("`{key}` is from {least} to {most}")))
+    }
+
+    /// True or false, if it is one of them; the environment has them as text.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match &self.kind {
+            Kind::Boolean(boolean) => Some(*boolean),
+            Kind::Text(text) => text.parse().ok(),
+            Kind::Integer(_) | Kind::List(_) | Kind::Table(_) | Kind::Null | Kind::Other(_) => None,
+        }
     }
 
     /// A table, taken apart.

@@ -1,0 +1,313 @@
+//! `[caches.ALIAS]` of a Redis: how its servers are found, who one is there, and what is wanted of it.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::address::{self, RedisUrl};
+use super::caches::{PASSWORD, Reading, SENTINEL_PASSWORD, Written, one_of, unless};
+use super::place::{Place, Problem};
+use super::value::{Kind as Typed, Table, Value, nearest};
+use super::{
+    Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, Tls, WhichReplicas, tls,
+};
+
+/// The keys of a table in `replicas`.
+pub(super) const REPLICA_KEYS: &[&str] = &["servers", "required"];
+
+/// The most canaries that are written to a server in a round.
+pub(super) const MAX_SPRAY: u32 = 1024;
+
+const NO_USER_ALONE: &str =
+    "a user is named without a password; a password alone is written redis://:password@host";
+
+/// How the servers of a Redis are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Topology {
+    Standalone,
+    Cluster,
+    Sentinel,
+}
+
+impl Topology {
+    const NAMES: &[&str] = &["standalone", "cluster", "sentinel"];
+
+    /// What the cache says of it, in its own key or by the scheme of its URL.
+    fn read(table: &Table, server: &Written<'_>) -> Result<Self, Problem> {
+        let by_scheme = address::topology(&server.text).map_err(|error| server.value.problem(error))?;
+        let Some(value) = table.get("topology") else { return Ok(by_scheme.unwrap_or(Self::Standalone)) };
+        let name = value.text()?;
+        let topology = match name {
+            "standalone" => Self::Standalone,
+            "cluster" => Self::Cluster,
+            "sentinel" => Self::Sentinel,
+            _ => {
+                return Err(value.problem(match nearest(name, Self::NAMES) {
+                    Some(nearest) => format!("no topology is called that; did you mean \"{nearest}\"?"),
+                    None => format!("no topology is called that; there are {}", Self::NAMES.join(", ")),
+                }));
+            }
+        };
+        let contradicted = by_scheme.is_some_and(|by_scheme| by_scheme != topology);
+        unless(contradicted, value, "the URL begins with another topology; keep one of the two")?;
+        Ok(topology)
+    }
+
+    /// Why a key that is one of some Redis' keys is none of this topology's, if it is none.
+    fn refuses(self, key: &str) -> Option<&'static str> {
+        match (self, key) {
+            (Self::Cluster, "replicas" | "replica_within") => {
+                Some("in a cluster each primary is checked, and no replica; remove this")
+            }
+            (Self::Cluster, "spray") => {
+                Some("in a cluster each primary is checked with a key of its own; remove this")
+            }
+            (Self::Standalone | Self::Sentinel, "announce") => Some(
+                "only a cluster announces addresses; begin the URL with redis+cluster://, or remove this",
+            ),
+            (
+                Self::Standalone | Self::Cluster,
+                "sentinel_username" | "sentinel_password" | "sentinel_password_file",
+            ) => Some("no Sentinels are named; begin the URL with redis+sentinel://, or remove this"),
+            (Self::Standalone | Self::Cluster | Self::Sentinel, _) => None,
+        }
+    }
+
+    /// The schemes of its URLs, with TLS and without.
+    fn schemes(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Standalone => ("rediss://", "redis://"),
+            Self::Cluster => ("rediss+cluster://", "redis+cluster://"),
+            Self::Sentinel => ("rediss+sentinel://", "redis+sentinel://"),
+        }
+    }
+}
+
+impl Reading {
+    pub(super) fn redis(&mut self, table: &Table, server: &Written<'_>) -> Result<Backend, Problem> {
+        let topology = Topology::read(table, server)?;
+        for entry in &table.0 {
+            if let Some(why) = topology.refuses(&entry.key) {
+                return Err(entry.key_place.problem(why));
+            }
+        }
+        let mut url =
+            address::redis_location(&server.text, topology).map_err(|error| server.value.problem(error))?;
+        if !url.others.is_empty() {
+            return Err(server.value.problem(
+                "a parameter of this URL is not known; there are db, protocol, username, password",
+            ));
+        }
+        self.came_from(&["url"], &server.value.place);
+        self.came_from(&url.says(), &server.value.place);
+        let by_scheme = url.tls;
+        let login = self.login(table, server, &mut url)?;
+        if topology == Topology::Cluster && login.database != 0 {
+            let value = table.get("database").unwrap_or(server.value);
+            return Err(value.problem("a cluster has database 0 alone; leave the number out"));
+        }
+        let servers = self.servers(table, topology, url, login.protocol)?;
+        let said = tls::Said {
+            by_scheme,
+            schemes: topology.schemes(),
+            socket: matches!(servers, RedisServers::Standalone(Address::Unix(_))),
+        };
+        let tls = self.tls(table.get("tls"), said)?;
+        let replicas = self.replicas(table, tls.is_some())?;
+        let spray = self.spray(table)?;
+        self.finished(Redis { servers, login, tls, replicas, spray })
+    }
+
+    /// Who one is at the servers, by the URL or by keys of its own.
+    fn login(&mut self, table: &Table, server: &Written<'_>, url: &mut RedisUrl) -> Result<Login, Problem> {
+        let mut login = login(url);
+        if login.password.is_some() && server.literal {
+            self.note_password(server.value);
+        }
+        if let Some(value) = table.get("username") {
+            unless(login.username.is_some(), value, "the URL names a user as well; keep one of the two")?;
+            login.username = Some(value.text()?.to_owned());
+            self.came_from(&["username"], &value.place);
+        }
+        if let Some((key, value)) = one_of(table, PASSWORD)? {
+            unless(login.password.is_some(), value, "the URL holds a password as well; keep one of the two")?;
+            login.password = Some(self.password(key, value)?);
+            self.came_from(&["password"], &value.place);
+        }
+        if let Some(value) = table.get("database") {
+            unless(url.database.is_some(), value, "the URL names a database as well; keep one of the two")?;
+            login.database = value.number()?;
+            self.came_from(&["database"], &value.place);
+        }
+        if let Some(value) = table.get("protocol") {
+            unless(url.protocol.is_some(), value, "the URL names a protocol as well; keep one of the two")?;
+            login.protocol = match value.text()? {
+                "resp2" => Protocol::Resp2,
+                "resp3" => Protocol::Resp3,
+                _ => return Err(value.problem("the protocols are \"resp2\" and \"resp3\"")),
+            };
+            self.came_from(&["protocol"], &value.place);
+        }
+        Ok(login)
+    }
+
+    /// The servers, or who knows them.
+    fn servers(
+        &mut self,
+        table: &Table,
+        topology: Topology,
+        url: RedisUrl,
+        protocol: Protocol,
+    ) -> Result<RedisServers, Problem> {
+        let RedisUrl { addresses, name, .. } = url;
+        match topology {
+            Topology::Standalone => standalone(addresses).ok_or_else(|| self.problem(NO_SERVER)),
+            Topology::Cluster => {
+                Ok(RedisServers::Cluster { seeds: addresses, announce: self.announce(table)? })
+            }
+            Topology::Sentinel => Ok(RedisServers::Sentinel {
+                sentinels: addresses,
+                name: name.ok_or_else(|| self.problem(NO_SERVER))?,
+                login: Login { protocol, ..self.sentinel_login(table)? },
+            }),
+        }
+    }
+
+    fn announce(&mut self, table: &Table) -> Result<Announce, Problem> {
+        let Some(value) = table.get("announce") else { return Ok(Announce::default()) };
+        self.came_from(&["announce"], &value.place);
+        match value.text()? {
+            "as-is" => Ok(Announce::AsIs),
+            "seed-host" => Ok(Announce::SeedHost),
+            _ => Err(value.problem(
+                "`announce` is \"as-is\", or \"seed-host\" where the cluster's ports are forwarded",
+            )),
+        }
+    }
+
+    fn sentinel_login(&mut self, table: &Table) -> Result<Login, Problem> {
+        let mut login = Login::default();
+        if let Some((key, value)) = one_of(table, SENTINEL_PASSWORD)? {
+            login.password = Some(self.password(key, value)?);
+            self.came_from(&["sentinel_password"], &value.place);
+        }
+        if let Some(value) = table.get("sentinel_username") {
+            unless(
+                login.password.is_none(),
+                value,
+                "a user of the Sentinels is named without a sentinel_password",
+            )?;
+            login.username = Some(value.text()?.to_owned());
+            self.came_from(&["sentinel_username"], &value.place);
+        }
+        Ok(login)
+    }
+
+    /// What is wanted of the replicas, which speak TLS if the primary does.
+    fn replicas(&mut self, table: &Table, tls: bool) -> Result<Replicas, Problem> {
+        let mut replicas = Replicas::default();
+        if let Some(value) = table.get("replicas") {
+            (replicas.which, replicas.required) = which_replicas(value, tls)?;
+            self.came_from(&["replicas"], &value.place);
+        }
+        if let Some(value) = table.get("replica_within") {
+            let none = replicas.which == WhichReplicas::Named(Vec::new());
+            unless(none, value, "there are no replicas to wait for; add `replicas`, or remove this")?;
+            replicas.within = value.duration("replica_within", Duration::ZERO, Duration::from_mins(10))?;
+            self.came_from(&["replica_within"], &value.place);
+        }
+        Ok(replicas)
+    }
+
+    /// How many canaries are written to each server.
+    pub(super) fn spray(&mut self, table: &Table) -> Result<usize, Problem> {
+        let Some(value) = table.get("spray") else { return Ok(1) };
+        self.came_from(&["spray"], &value.place);
+        value.number_between("spray", 1, MAX_SPRAY)
+    }
+
+    /// The backend, once all that was said about a Redis is known.
+    pub(super) fn finished(&mut self, redis: Redis) -> Result<Backend, Problem> {
+        if redis.login.username.is_some() && !is_given(redis.login.password.as_ref()) {
+            return Err(self.problem(NO_USER_ALONE));
+        }
+        Ok(Backend::Redis(redis))
+    }
+}
+
+const NO_SERVER: &str = "no server is named; add url = \"redis://host:6379/0\"";
+
+/// Whether there is a password, and it is not empty.
+pub(super) fn is_given(password: Option<&SecretString>) -> bool {
+    password.is_some_and(|password| !password.expose_secret().is_empty())
+}
+
+/// The one Redis that a URL names.
+pub(super) fn redis_at(mut url: RedisUrl) -> Option<Redis> {
+    let login = login(&mut url);
+    let tls = url.tls.unwrap_or_default().then(Tls::default);
+    Some(Redis { login, tls, ..Redis::at(standalone(url.addresses)?) })
+}
+
+fn standalone(addresses: Vec<Address>) -> Option<RedisServers> {
+    addresses.into_iter().next().map(RedisServers::Standalone)
+}
+
+/// Who one is by a URL, which gives its credentials away.
+pub(super) fn login(url: &mut RedisUrl) -> Login {
+    Login {
+        username: url.username.take(),
+        password: url.password.take(),
+        database: url.database.unwrap_or_default(),
+        protocol: url.protocol.unwrap_or_default(),
+    }
+}
+
+/// Which replicas are looked at, and whether a faulty one is the alias down.
+fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Problem> {
+    match &value.kind {
+        Typed::Text(text) if text == "discover" => Ok((WhichReplicas::Discovered, false)),
+        Typed::Text(text) if text == "required" => Ok((WhichReplicas::Discovered, true)),
+        Typed::Table(table) => {
+            if let Some(problem) = table.unknown(REPLICA_KEYS).next() {
+                return Err(problem);
+            }
+            let servers =
+                table.get("servers").map(|value| named_replicas(value, tls)).transpose()?.unwrap_or_default();
+            unless(
+                servers.is_empty(),
+                value,
+                "no replica is named; write { servers = [\"host:6379\"], required = true }, or \"required\" \
+                 for those that the primary names",
+            )?;
+            let required = table
+                .get("required")
+                .map(|value| value.boolean().ok_or_else(|| value.problem("true or false belongs here")));
+            Ok((WhichReplicas::Named(servers), required.transpose()?.unwrap_or_default()))
+        }
+        Typed::Text(_)
+        | Typed::Integer(_)
+        | Typed::Boolean(_)
+        | Typed::List(_)
+        | Typed::Null
+        | Typed::Other(_) => Ok((WhichReplicas::Named(named_replicas(value, tls)?), false)),
+    }
+}
+
+fn named_replicas(value: &Value, tls: bool) -> Result<Vec<Address>, Problem> {
+    let replica = |(text, place): (&str, &Place)| {
+        let url = address::topology(text)
+            .and_then(|_| address::redis_location(text, Topology::Standalone))
+            .map_err(|error| place.problem(error))?;
+        let says = url.says();
+        if says.iter().any(|key| *key != "tls") || !url.others.is_empty() {
+            return Err(place
+                .problem("a replica is host:port; user, password, database and protocol are the primary's"));
+        }
+        if url.tls.is_some_and(|by_scheme| by_scheme != tls) {
+            return Err(place.problem("TLS is spoken to the primary and its replicas alike; write host:port"));
+        }
+        url.addresses.into_iter().next().ok_or_else(|| place.problem(NO_SERVER))
+    };
+    value.texts()?.into_iter().map(replica).collect()
+}

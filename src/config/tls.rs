@@ -1,0 +1,111 @@
+//! `tls` of a cache: whether it is spoken, and how.
+
+use super::caches::{Reading, unless};
+use super::place::Problem;
+use super::value::{Kind as Typed, Table, Value};
+use super::{ClientCertificate, Tls, Verify, address};
+
+/// The keys of `[caches.ALIAS.tls]`.
+pub(super) const KEYS: &[&str] = &["ca_file", "cert_file", "key_file", "server_name", "verify"];
+
+/// What the rest of the configuration says about TLS.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'a> {
+    /// The scheme of the URL asks for it, or for none; `None` where there is no such scheme.
+    pub(super) by_scheme: Option<bool>,
+    /// The scheme with TLS, and the one without.
+    pub(super) schemes: (&'a str, &'a str),
+    /// Some server is reached over a unix socket.
+    pub(super) socket: bool,
+}
+
+impl Reading {
+    /// How TLS is spoken, if it is.
+    pub(super) fn tls(&mut self, value: Option<&Value>, said: Said<'_>) -> Result<Option<Tls>, Problem> {
+        let by_scheme = said.by_scheme.unwrap_or_default().then(Tls::default);
+        let Some(value) = value else { return Ok(by_scheme) };
+        let (secure, plain) = said.schemes;
+        let table = match (&value.kind, value.boolean()) {
+            (Typed::Table(table), _) => Some(table),
+            (_, Some(true)) => {
+                unless(
+                    said.by_scheme == Some(true),
+                    value,
+                    "the URL asks for TLS already; remove this, or write a table such as { ca_file = \
+                     \"ca.pem\" }",
+                )?;
+                None
+            }
+            (_, Some(false)) => {
+                unless(
+                    said.by_scheme == Some(true),
+                    value,
+                    format_args!("the URL asks for TLS; begin it with {plain}"),
+                )?;
+                return Ok(None);
+            }
+            (_, None) => {
+                return Err(value.problem("true or a table belongs here, such as { ca_file = \"ca.pem\" }"));
+            }
+        };
+        unless(said.socket, value, "TLS is not spoken over a unix socket; remove this")?;
+        unless(
+            said.by_scheme == Some(false),
+            value,
+            format_args!("the URL asks for no TLS; begin it with {secure}"),
+        )?;
+        self.came_from(&["tls"], &value.place);
+        let tls = table.map(tls).transpose()?.unwrap_or_default();
+        if tls.verify == Verify::None {
+            self.note_unverified();
+        }
+        Ok(Some(tls))
+    }
+
+    fn note_unverified(&mut self) {
+        self.notes.push(format!(
+            "{}: no certificate is verified (tls.verify = \"none\"): anybody in between can \
+             read the password and answer in the server's place",
+            self.alias
+        ));
+    }
+}
+
+fn tls(table: &Table) -> Result<Tls, Problem> {
+    if let Some(problem) = table.unknown(KEYS).next() {
+        return Err(problem);
+    }
+    let file = |key| {
+        let value: Option<&Value> = table.get(key);
+        value.map(|value| Ok::<_, Problem>(value.place.resolve(value.text()?))).transpose()
+    };
+    let client = match (file("cert_file")?, file("key_file")?) {
+        (Some(cert_file), Some(key_file)) => Some(ClientCertificate { cert_file, key_file }),
+        (None, None) => None,
+        (Some(_), None) => return Err(lonely(table, "cert_file", "key_file")),
+        (None, Some(_)) => return Err(lonely(table, "key_file", "cert_file")),
+    };
+    let server_name = table.get("server_name").map(|value| {
+        address::server_name(value.text()?).ok_or_else(|| {
+            value.problem("this is no name that a certificate has; write a host's name or an IP address")
+        })
+    });
+    let verify = table.get("verify").map(|value| match value.text()? {
+        "full" => Ok(Verify::Full),
+        "none" => Ok(Verify::None),
+        _ => Err(value.problem(
+            "`verify` is \"full\", or \"none\" to trust whoever answers, with a warning in every log",
+        )),
+    });
+    Ok(Tls {
+        ca_file: file("ca_file")?,
+        client,
+        server_name: server_name.transpose()?,
+        verify: verify.transpose()?.unwrap_or_default(),
+    })
+}
+
+fn lonely(table: &Table, key: &str, other: &str) -> Problem {
+    let what = format!("`{key}` is of no use without `{other}`; name both files, or the same one twice");
+    table.get(key).map_or_else(|| Problem::new(&what), |value| value.problem(&what))
+}
