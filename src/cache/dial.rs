@@ -44,11 +44,6 @@ pub enum SetupError {
     /// This build cannot speak TLS with these settings.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
-    /// The prefix decides by itself which slot of a Redis cluster all keys are in.
-    #[error(
-        "a prefix with {{ in it cannot be used for a Redis cluster: it would put all canaries into one slot"
-    )]
-    PrefixChoosesSlot,
     /// The name of the server cannot stand in a certificate.
     #[error("{host:?} cannot be the name of a TLS server")]
     ServerName {

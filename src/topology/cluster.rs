@@ -74,11 +74,6 @@ impl Cluster {
         redis: &config::Redis,
         maker: Maker,
     ) -> Result<Self, SetupError> {
-        // A key's slot is chosen by what stands between its first { and the } after it ("Redis cluster
-        // specification", Hash tags).
-        if maker.prefix().contains('{') {
-            return Err(SetupError::PrefixChoosesSlot);
-        }
         let cluster = Self {
             seeds: seeds.to_vec(),
             announce,

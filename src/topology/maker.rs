@@ -40,11 +40,6 @@ impl Maker {
         }
     }
 
-    /// What every key begins with.
-    pub(crate) fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
     /// The deadline of a round.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout

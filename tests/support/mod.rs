@@ -17,6 +17,7 @@
     reason = "helpers of tests, of which each test file uses some"
 )]
 
+pub mod cluster;
 pub mod in_process;
 mod memcached;
 mod net;
@@ -30,6 +31,7 @@ mod tls;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use cluster::Cluster;
 pub use memcached::Memcached;
 pub use net::{BlackHole, HeldConnections, Port};
 pub use redis::Redis;

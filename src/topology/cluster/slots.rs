@@ -139,7 +139,7 @@ impl SlotMap {
             if left == 0 {
                 break;
             }
-            let text = format!("{number:x}");
+            let text = number.to_string();
             let slot = slot(&text);
             if let Some(place) = owners[usize::from(slot)]
                 && missing[place] > 0
@@ -167,8 +167,8 @@ impl Shard {
     }
 }
 
-/// As many numbers as it takes, written in hexadecimal, to reach every slot; a test counts them.
-const TAGS: u32 = 1 << 18;
+/// As many numbers as it takes to reach every slot; a test counts them.
+const TAGS: u32 = 1 << 17;
 
 /// The slot of a key without braces ("Redis cluster specification", Key distribution model).
 pub(super) fn slot(key: &str) -> u16 {
