@@ -82,7 +82,7 @@ fn every_primary_is_checked_and_no_replica() {
     for sidecar in [
         beside(&cluster),
         Sidecar::start(main_at(&cluster.url_of(&[4]))),
-        Sidecar::start(format!("{}\nprotocol = 3", main_at(&cluster.url()))),
+        Sidecar::start(format!("{}\nprotocol = \"resp3\"", main_at(&cluster.url()))),
         Sidecar::start_with("reconnect_every = \"0s\"", main_at(&cluster.url())),
     ] {
         for _ in 0..3 {

@@ -199,14 +199,16 @@ impl Cluster {
                     if let Err(fault) = &answer {
                         progress.conclude(Err(fault.clone()));
                     }
-                    answer
+                    answer.map(|view| (address, view))
                 });
             }
             let mut best: Option<View> = None;
+            let mut unowned = Vec::new();
             let mut until = Instant::now() + self.patience();
             loop {
                 match timeout_at(until, asked.next()).await {
-                    Ok(Some(Ok(view))) => {
+                    Ok(Some(Ok((address, view)))) => {
+                        unowned.push((address, view.map.gaps()));
                         if best.as_ref().is_none_or(|best| view.is_better_than(best)) {
                             best = Some(view);
                         }
@@ -218,7 +220,10 @@ impl Cluster {
                     Err(_) => break,
                 }
             }
-            if let Some(best) = best {
+            if let Some(mut best) = best {
+                for (address, unowned) in &unowned {
+                    best.map.deny(address, unowned);
+                }
                 return Ok(best);
             }
             if rest.len() == 0 {

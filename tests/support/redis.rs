@@ -149,8 +149,12 @@ impl Redis {
 
     /// The answer to a command of the harness' own user, who may do anything; panics when it is an error.
     pub fn command(&self, command: &[&str]) -> String {
-        let answer = ask_as_harness(self.process.dir(), command).expect("an answer");
-        answer.unwrap_or_else(|error| panic!("{command:?} was answered with {error}"))
+        self.try_command(command).unwrap_or_else(|error| panic!("{command:?} was answered with {error}"))
+    }
+
+    /// The same, where an error may be the answer.
+    pub fn try_command(&self, command: &[&str]) -> Answer {
+        ask_as_harness(self.process.dir(), command).expect("an answer")
     }
 
     /// The value of a field of INFO.

@@ -120,6 +120,16 @@ impl SlotMap {
         gaps
     }
 
+    /// Takes slots from a primary that does not know of it that they are its own: it refuses their keys,
+    /// whatever the others say.
+    pub(super) fn deny(&mut self, primary: &Address, unowned: &[Range]) {
+        for shard in self.shards.iter_mut().filter(|shard| shard.primary == *primary) {
+            let kept = shard.ranges.iter().flat_map(|range| without(range, unowned)).collect();
+            shard.ranges = kept;
+        }
+        self.shards.retain(|shard| !shard.ranges.is_empty());
+    }
+
     /// For each shard of which `wanted` says how many, so many tags of slots that it owns, none of them in
     /// `avoided`; fewer where it has no more slots.
     pub(super) fn tags(&self, wanted: &[usize], avoided: &BTreeSet<u16>) -> Vec<Vec<Tag>> {
@@ -165,6 +175,31 @@ impl Shard {
     pub(super) fn owns(&self, slot: u16) -> bool {
         self.ranges.iter().any(|range| range.contains(&slot))
     }
+}
+
+/// What is left of a range without others, which are in order and apart.
+fn without(range: &Range, others: &[Range]) -> Vec<Range> {
+    let (mut next, end) = (u32::from(*range.start()), u32::from(*range.end()));
+    let mut left = Vec::new();
+    let mut keep = |from: u32, to: u32| {
+        if let (Ok(from), Ok(to)) = (u16::try_from(from), u16::try_from(to))
+            && from <= to
+        {
+            left.push(from..=to);
+        }
+    };
+    for other in others {
+        let (first, last) = (u32::from(*other.start()), u32::from(*other.end()));
+        if last < next || first > end {
+            continue;
+        }
+        if first > next {
+            keep(next, first - 1);
+        }
+        next = last + 1;
+    }
+    keep(next, end);
+    left
 }
 
 /// As many numbers as it takes to reach every slot; a test counts them.
@@ -316,6 +351,18 @@ mod tests {
         assert_eq!(SlotMap::default().gaps(), [0..=16_383]);
         let many: Vec<Range> = (0..20).map(|slot| slot * 2..=slot * 2).collect();
         assert_eq!(list(&many), "slots 0, 2, 4, 6, 8, 10, 12, 14 and 12 more ranges");
+    }
+
+    #[test]
+    fn slots_that_their_owner_does_not_know_of_have_no_owner() {
+        let mut map = thirds();
+        let two = address("two", 1);
+        map.deny(&two, &[0..=100, 5_461..=5_500, 6_000..=6_000, 10_900..=11_000]);
+        assert_eq!(map.shards[1].ranges, [5_501..=5_999, 6_001..=10_899]);
+        assert_eq!(map.gaps(), [5_461..=5_500, 6_000..=6_000, 10_900..=10_922]);
+        map.deny(&two, &[0..=16_383]);
+        assert_eq!(map.gaps(), [5_461..=10_922]);
+        assert_eq!(map.shards.len(), 2);
     }
 
     #[test]
