@@ -137,9 +137,11 @@ impl NodeProgress {
         self.state().verdict.as_ref().map(|(verdict, _)| verdict.clone())
     }
 
-    /// Takes the verdict back, because the node is checked once more.
+    /// Takes the verdict back, because the node is checked once more, and puts a node that was withdrawn back
+    /// in.
     pub fn reopen(&self) {
         let mut state = self.state();
+        state.withdrawn = false;
         state.verdict = None;
         state.phase = None;
         state.entered = Instant::now();

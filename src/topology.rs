@@ -1,6 +1,7 @@
 //! [`Topology`]: which nodes an alias has, and a round of checks over them. A file a topology.
 
 mod announced;
+mod cluster;
 mod fixed;
 mod maker;
 mod replicas;
@@ -18,6 +19,7 @@ use tower::Service;
 use crate::cache::SetupError;
 use crate::config::{Backend, RedisServers, WhichReplicas};
 use crate::progress::Progress;
+use cluster::Cluster;
 use fixed::Fixed;
 use replicas::{Primary, Replicas, Replicated};
 use ring::Ring;
@@ -50,7 +52,9 @@ pub(crate) fn open(backend: &Backend, maker: Maker) -> Result<Option<Round>, Set
                         Arc::new(Replicated::new(primary, replicas))
                     }
                 }
-                RedisServers::Cluster { .. } => todo!("topology/cluster.rs"),
+                RedisServers::Cluster { seeds, announce } => {
+                    Arc::new(Cluster::new(seeds, *announce, redis, maker)?)
+                }
                 RedisServers::Sentinel { sentinels, name, login: at_sentinels } => {
                     let at_sentinels = Arc::new(at_sentinels.clone());
                     let sentinels = sentinels.iter().map(|address| {

@@ -7,7 +7,8 @@ mod support;
 use std::fs;
 use std::process::{Command, Output};
 
-use support::{Redis, Sidecar};
+use support::sentinel::NEVER;
+use support::{Redis, Sidecar, Watched};
 
 const PASSWORD: &str = "s3cret";
 
@@ -90,6 +91,84 @@ fn the_printed_user_is_enough_for_a_server_and_with_a_right_less_it_is_not() {
     apply(&redis, command, &["+ping"]);
     sidecar.expect_up();
     assert_eq!(command.iter().filter(|word| word.starts_with('+')).count(), 4, "{command:?}");
+}
+
+#[test]
+fn the_printed_user_is_enough_for_a_cluster_and_with_a_right_less_it_is_not() {
+    let redis = Redis::start_cluster();
+    let config = format!("[caches.main]\nurl = \"redis+cluster://canary:{PASSWORD}@{}\"", redis.addr());
+    let text = printed(&config);
+    let [command] = &commands(&text)[..] else { panic!("not one command: {text}") };
+    for right in ["+set", "+get", "+cluster|info", "+cluster|slots", "~djblets-canary:*"] {
+        apply(&redis, command, &[]);
+        Sidecar::start_with(DIAL, &config).expect_up();
+        apply(&redis, command, &[right]);
+        Sidecar::start_with(DIAL, &config).expect_down("forbidden");
+    }
+}
+
+#[test]
+fn the_printed_users_are_enough_for_replicas_and_with_a_right_less_they_are_not() {
+    let (primary, replica) = (Redis::start(&[]), Redis::start(&[]));
+    replica.become_replica_of(&primary);
+    let named = format!("{{ servers = [\"{}\"], required = true }}", replica.addr());
+    for (replicas, right) in [(named.as_str(), "+set"), ("\"required\"", "+role")] {
+        let config = format!(
+            "[caches.main]\nurl = \"redis://canary:{PASSWORD}@{}/2\"\nreplicas = {replicas}",
+            primary.addr()
+        );
+        let text = printed(&config);
+        let [of_primary, of_replica] = &commands(&text)[..] else { panic!("not two commands: {text}") };
+        let apply_both = |of_primary_without: &[&str], of_replica_without: &[&str]| {
+            apply(&primary, of_primary, of_primary_without);
+            apply(&replica, of_replica, of_replica_without);
+        };
+        apply_both(&[], &[]);
+        let sidecar = Sidecar::start_with(DIAL, &config);
+        sidecar.expect_up();
+        for (of_primary, of_replica) in
+            [(&[right][..], &[][..]), (&[], &["+get"]), (&[], &["+select"]), (&[], &["~djblets-canary:*"])]
+        {
+            apply_both(of_primary, of_replica);
+            sidecar.expect_down("forbidden");
+            apply_both(&[], &[]);
+            sidecar.expect_up();
+        }
+    }
+}
+
+#[test]
+fn the_printed_users_are_enough_for_sentinels_and_what_they_watch() {
+    let watched = Watched::start(NEVER, &[]);
+    let url = watched.url().replace("://", &format!("://canary:{PASSWORD}@"));
+    let config = format!(
+        "[caches.main]\nurl = \"{url}/1\"\nreplicas = \"required\"\nsentinel_username = \"watcher\"\n\
+         sentinel_password = \"{PASSWORD}\""
+    );
+    let text = printed(&config);
+    let [of_servers, of_sentinels] = &commands(&text)[..] else { panic!("not two commands: {text}") };
+    let apply_all = |without: &[&str], of_sentinels_without: &[&str]| {
+        for server in &watched.servers {
+            apply(server, of_servers, without);
+        }
+        let (name, mut rules) = user(of_sentinels);
+        rules.retain(|rule| !of_sentinels_without.contains(rule));
+        for sentinel in &watched.sentinels {
+            let command = [&["ACL", "SETUSER", name, "reset"][..], &rules].concat();
+            sentinel.ask(&command).unwrap().unwrap();
+        }
+    };
+    apply_all(&[], &[]);
+    let sidecar = Sidecar::start_with(DIAL, &config);
+    sidecar.expect_up();
+    for right in ["+set", "+get", "+role", "+select"] {
+        apply_all(&[right], &[]);
+        sidecar.expect_down("forbidden");
+        apply_all(&[], &[]);
+        sidecar.expect_up();
+    }
+    apply_all(&[], &["+sentinel|get-master-addr-by-name"]);
+    sidecar.expect_degraded("forbidden");
 }
 
 #[test]

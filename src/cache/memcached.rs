@@ -197,11 +197,13 @@ impl Cache for Memcached {
 
     async fn answers(&self, progress: &NodeProgress) -> Option<&'static str> {
         let mut connection = self.link.resume(|| self.dial(progress)).await.ok()?;
-        let command = match self.dialect() {
-            Dialect::Meta | Dialect::Classic => classic::version(&mut connection).await.map(|()| "version"),
-            Dialect::Binary => binary::is_spoken(&mut connection).await.map(|_| "noop"),
+        let (answered, command) = match self.dialect() {
+            Dialect::Meta | Dialect::Classic => (classic::version(&mut connection).await.is_ok(), "version"),
+            Dialect::Binary => (matches!(binary::is_spoken(&mut connection).await, Ok(true)), "noop"),
+        };
+        if !answered {
+            return None;
         }
-        .ok()?;
         self.link.keep(connection).ok()?;
         Some(command)
     }

@@ -26,16 +26,24 @@ struct Server {
     login: Arc<Login>,
     /// Whether a server that is no primary is refused, even if it takes writes.
     primary: bool,
+    /// Whether each command is preceded by ASKING: the server takes over the slot of its key.
+    asking: bool,
 }
 
 impl Redis {
     pub(crate) fn new(target: Target, login: &Arc<Login>, dialer: &Arc<Dialer>) -> Self {
-        Self(Arc::new(Server { link: Link::new(target, dialer), login: login.clone(), primary: false }))
+        Self(Arc::new(Server::new(target, login, dialer)))
     }
 
     /// One that must be a primary, by its own word (`ROLE`).
     pub(crate) fn primary(target: Target, login: &Arc<Login>, dialer: &Arc<Dialer>) -> Self {
-        Self(Arc::new(Server { link: Link::new(target, dialer), login: login.clone(), primary: true }))
+        Self(Arc::new(Server { primary: true, ..Server::new(target, login, dialer) }))
+    }
+
+    /// One of a cluster that another one sent to by ASK: it takes over the slot of the canaries, and serves a
+    /// key of it only after ASKING ("Redis cluster specification", ASK redirection).
+    pub(crate) fn asking(target: Target, login: &Arc<Login>, dialer: &Arc<Dialer>) -> Self {
+        Self(Arc::new(Server { asking: true, ..Server::new(target, login, dialer) }))
     }
 
     /// Asks something else than for a canary, on a connection that is ready; the answer may have `limit`
@@ -74,9 +82,32 @@ impl Redis {
         let answer = self.ask(cmd("GET").arg(key.as_str()), ANSWER_LIMIT, progress).await?;
         expect_string(answer, default, progress)
     }
+
+    /// The same on the connection that a check has just used, as a further part of that check.
+    pub(crate) async fn ask_further(
+        &self,
+        command: &Cmd,
+        limit: usize,
+        progress: &NodeProgress,
+    ) -> Result<Value, Fault> {
+        let link = &self.0.link;
+        let mut connection = link.resume(|| self.0.dial(progress)).await?;
+        let answer = resp::ask_for_list(&mut connection, command, limit).await;
+        let answer = answer.map_err(|error| error.fault(progress))?;
+        if let Value::ServerError(error) = &answer {
+            return Err(server_fault(error, progress));
+        }
+        link.keep(connection).map_err(|error| error.fault(progress))?;
+        Ok(answer)
+    }
 }
 
 impl Server {
+    fn new(target: Target, login: &Arc<Login>, dialer: &Arc<Dialer>) -> Self {
+        let link = Link::new(target, dialer);
+        Self { link, login: login.clone(), primary: false, asking: false }
+    }
+
     /// A new connection that is ready for commands.
     async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
         let connection = self.link.dial(progress).await?;
@@ -132,6 +163,9 @@ impl Cache for Redis {
         let mut set = cmd("SET");
         set.arg(canary.key().as_str()).arg(canary.value());
         set.arg("PX").arg(canary.ttl().as_millis().to_string());
+        if self.0.asking {
+            tell(&mut connection, &cmd("ASKING"), progress).await?;
+        }
         match resp::ask(&mut connection, &set).await {
             Ok(Value::Nil) => return Err(progress.fault(Cause::NotStored, "nil").into()),
             Ok(answer) => expect_okay(&answer, progress)?,
@@ -145,6 +179,9 @@ impl Cache for Redis {
         let link = &self.0.link;
         let mut connection = link.resume(|| self.0.dial(progress)).await?;
         progress.enter(Phase::Read);
+        if self.0.asking {
+            tell(&mut connection, &cmd("ASKING"), progress).await?;
+        }
         let answer = resp::ask(&mut connection, cmd("GET").arg(key.as_str())).await;
         let read = expect_string(answer.map_err(|error| error.fault(progress))?, default, progress)?;
         link.keep(connection).map_err(|error| error.fault(progress))?;

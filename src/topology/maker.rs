@@ -70,6 +70,16 @@ impl Maker {
         Ok(Redis::primary(self.dialer.target(address, None, tls)?, login, &self.dialer))
     }
 
+    /// A server of a Redis cluster that another one sent to by ASK.
+    pub(crate) fn asking(
+        &self,
+        address: &Address,
+        login: &Arc<Login>,
+        tls: Option<&Tls>,
+    ) -> Result<Redis, SetupError> {
+        Ok(Redis::asking(self.dialer.target(address, None, tls)?, login, &self.dialer))
+    }
+
     /// A memcached server; `name` is what its certificate is to say where that is not the address' host.
     pub(crate) fn memcached(
         &self,

@@ -17,6 +17,7 @@
     reason = "helpers of tests, of which each test file uses some"
 )]
 
+pub mod cluster;
 mod endpoint;
 pub mod in_process;
 mod link;
@@ -36,6 +37,7 @@ mod tls;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use cluster::Cluster;
 pub use endpoint::Endpoint;
 pub use link::Link;
 pub use memcached::{Memcached, PASSWORD, USER};

@@ -21,7 +21,7 @@ pub struct Redis {
     process: Process,
     port: Port,
     args: Vec<String>,
-    /// The port on which a cluster's nodes would talk to each other.
+    /// The port on which a cluster's nodes talk to each other.
     cluster_bus: Option<Port>,
     /// The connection on which an endless script was begun.
     script: Option<Client<UnixStream>>,
@@ -66,14 +66,23 @@ impl Redis {
 
     /// Starts a cluster of one node that owns every slot.
     pub fn start_cluster() -> Self {
-        let (port, bus) = (Port::reserve(), Port::reserve());
-        let (number, bus_number) = (port.number().to_string(), bus.number().to_string());
-        let mut args = vec!["--port", &number, "--cluster-enabled", "yes", "--cluster-port", &bus_number];
         // How long a node that was in the minority, as one without slots is, waits before it serves.
-        args.extend(["--cluster-node-timeout", "500"]);
-        let redis = Self::start_on(port, Some(bus), &args);
+        let redis = Self::start_cluster_node(&["--cluster-node-timeout", "500"]);
         redis.regain_slots();
         redis
+    }
+
+    /// Starts a node for a cluster, that knows no other and owns no slots.
+    pub fn start_cluster_node(args: &[&str]) -> Self {
+        let (port, bus) = (Port::reserve(), Port::reserve());
+        let (number, bus_number) = (port.number().to_string(), bus.number().to_string());
+        let own = ["--port", &number, "--cluster-enabled", "yes", "--cluster-port", &bus_number];
+        Self::start_on(port, Some(bus), &[&own, args].concat())
+    }
+
+    /// The port on which a cluster's nodes talk to each other.
+    pub fn bus_port(&self) -> u16 {
+        self.cluster_bus.as_ref().expect("a node of a cluster").number()
     }
 
     fn start_on(port: Port, cluster_bus: Option<Port>, args: &[&str]) -> Self {
@@ -151,8 +160,12 @@ impl Redis {
 
     /// The answer to a command of the harness' own user, who may do anything; panics when it is an error.
     pub fn command(&self, command: &[&str]) -> String {
-        let answer = ask_as_harness(self.process.dir(), command).expect("an answer");
-        answer.unwrap_or_else(|error| panic!("{command:?} was answered with {error}"))
+        self.try_command(command).unwrap_or_else(|error| panic!("{command:?} was answered with {error}"))
+    }
+
+    /// The same, where an error may be the answer.
+    pub fn try_command(&self, command: &[&str]) -> Answer {
+        ask_as_harness(self.process.dir(), command).expect("an answer")
     }
 
     /// The value of a field of INFO.

@@ -1,0 +1,402 @@
+//! [`SlotMap`]: who owns which slots of a cluster, as `CLUSTER SLOTS` tells it; and the hash tags that put a
+//! key into one of them. No I/O.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+
+use crc::{CRC_16_XMODEM, Crc};
+use redis::Value;
+
+use crate::config::{Address, Announce};
+
+/// How many slots a cluster has ("Redis cluster specification", Key distribution model).
+pub(super) const SLOTS: u16 = 16_384;
+
+/// The most primaries that are checked; the specification recommends no more than about 1,000 nodes.
+const MAX_PRIMARIES: usize = 1_000;
+
+/// The most replicas of a primary that are remembered. They are only asked where a primary is lost.
+const MAX_REPLICAS: usize = 8;
+
+/// The longest host that is dialled, which is the longest name that DNS has (RFC 1035, 2.3.4).
+const MAX_HOST: usize = 253;
+
+/// Slots from one to another, with both.
+pub(super) type Range = RangeInclusive<u16>;
+
+/// Who owns which slots.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct SlotMap {
+    /// The primaries that own slots, in the order of their first ones.
+    pub(super) shards: Vec<Shard>,
+}
+
+/// A primary, its replicas and its slots.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Shard {
+    pub(super) primary: Address,
+    pub(super) replicas: Vec<Address>,
+    pub(super) ranges: Vec<Range>,
+}
+
+/// A hash tag, and the slot into which it puts a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tag {
+    pub(super) text: String,
+    pub(super) slot: u16,
+}
+
+/// Which addresses are dialled, and the host of the node that was asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hosts<'a> {
+    pub(super) announce: Announce,
+    pub(super) asked: &'a str,
+}
+
+impl Hosts<'_> {
+    /// Where to dial a node that is announced like this. A host that is null, empty or `?` is the one that was
+    /// asked ("CLUSTER SLOTS", Nested result array).
+    pub(super) fn address(self, announced: Option<&str>, port: u16) -> Option<Address> {
+        let announced = announced.filter(|host| !matches!(*host, "" | "?"));
+        let host = match self.announce {
+            Announce::AsIs => announced.unwrap_or(self.asked),
+            Announce::SeedHost => self.asked,
+        };
+        let dialled = port != 0 && host.len() <= MAX_HOST && host.bytes().all(|byte| byte.is_ascii_graphic());
+        dialled.then(|| Address::Tcp { host: host.to_owned(), port })
+    }
+}
+
+impl SlotMap {
+    /// The map that an answer to `CLUSTER SLOTS` is; the error says what is wrong with it.
+    pub(super) fn parse(answer: &Value, hosts: Hosts<'_>) -> Result<Self, &'static str> {
+        let Value::Array(entries) = answer else { return Err(NO_LIST) };
+        let mut map = Self::default();
+        let mut places: HashMap<Address, usize> = HashMap::new();
+        let mut claimed = Vec::new();
+        for entry in entries {
+            let (range, mut nodes) = parse_entry(entry, hosts)?;
+            let primary = nodes.next().ok_or(NO_NODE)??;
+            let replicas = nodes.take(MAX_REPLICAS).collect::<Result<Vec<_>, _>>()?;
+            claimed.push(range.clone());
+            if let Some(&place) = places.get(&primary) {
+                let shard = &mut map.shards[place];
+                shard.ranges.push(range);
+                continue;
+            }
+            if map.shards.len() == MAX_PRIMARIES {
+                return Err("CLUSTER SLOTS was answered with more than 1,000 primaries");
+            }
+            places.insert(primary.clone(), map.shards.len());
+            map.shards.push(Shard { primary, replicas, ranges: vec![range] });
+        }
+        claimed.sort_by_key(|range| *range.start());
+        if claimed.windows(2).any(|pair| pair[0].end() >= pair[1].start()) {
+            return Err("CLUSTER SLOTS was answered with two owners of a slot");
+        }
+        for shard in &mut map.shards {
+            shard.ranges.sort_by_key(|range| *range.start());
+        }
+        map.shards.sort_by_key(|shard| shard.ranges.first().map(|range| *range.start()));
+        Ok(map)
+    }
+
+    /// The slots that nobody owns.
+    pub(super) fn gaps(&self) -> Vec<Range> {
+        let mut owned: Vec<_> = self.shards.iter().flat_map(|shard| &shard.ranges).collect();
+        owned.sort_by_key(|range| *range.start());
+        let mut gaps = Vec::new();
+        let mut next = 0;
+        for range in owned {
+            if next < *range.start() {
+                gaps.push(next..=*range.start() - 1);
+            }
+            next = *range.end() + 1;
+        }
+        if next < SLOTS {
+            gaps.push(next..=SLOTS - 1);
+        }
+        gaps
+    }
+
+    /// Takes slots from a primary that does not know of it that they are its own: it refuses their keys,
+    /// whatever the others say.
+    pub(super) fn deny(&mut self, primary: &Address, unowned: &[Range]) {
+        for shard in self.shards.iter_mut().filter(|shard| shard.primary == *primary) {
+            let kept = shard.ranges.iter().flat_map(|range| without(range, unowned)).collect();
+            shard.ranges = kept;
+        }
+        self.shards.retain(|shard| !shard.ranges.is_empty());
+    }
+
+    /// For each shard of which `wanted` says how many, so many tags of slots that it owns, none of them in
+    /// `avoided`; fewer where it has no more slots.
+    pub(super) fn tags(&self, wanted: &[usize], avoided: &BTreeSet<u16>) -> Vec<Vec<Tag>> {
+        let mut owners = vec![None; usize::from(SLOTS)];
+        let mut missing = wanted.to_vec();
+        for (place, shard) in self.shards.iter().enumerate() {
+            let mut free = 0;
+            for slot in shard.ranges.iter().flat_map(Clone::clone).filter(|slot| !avoided.contains(slot)) {
+                owners[usize::from(slot)] = Some(place);
+                free += 1;
+            }
+            missing[place] = missing[place].min(free);
+        }
+        let mut tags = vec![Vec::new(); self.shards.len()];
+        let mut left: usize = missing.iter().sum();
+        for number in 0..TAGS {
+            if left == 0 {
+                break;
+            }
+            let text = number.to_string();
+            let slot = slot(&text);
+            if let Some(place) = owners[usize::from(slot)]
+                && missing[place] > 0
+            {
+                // One tag a slot.
+                owners[usize::from(slot)] = None;
+                tags[place].push(Tag { text, slot });
+                missing[place] -= 1;
+                left -= 1;
+            }
+        }
+        tags
+    }
+}
+
+impl Shard {
+    /// How many slots it owns.
+    pub(super) fn len(&self) -> usize {
+        self.ranges.iter().map(ExactSizeIterator::len).sum()
+    }
+
+    /// Whether it owns this slot.
+    pub(super) fn owns(&self, slot: u16) -> bool {
+        self.ranges.iter().any(|range| range.contains(&slot))
+    }
+}
+
+/// What is left of a range without others, which are in order and apart.
+fn without(range: &Range, others: &[Range]) -> Vec<Range> {
+    let (mut next, end) = (u32::from(*range.start()), u32::from(*range.end()));
+    let mut left = Vec::new();
+    let mut keep = |from: u32, to: u32| {
+        if let (Ok(from), Ok(to)) = (u16::try_from(from), u16::try_from(to))
+            && from <= to
+        {
+            left.push(from..=to);
+        }
+    };
+    for other in others {
+        let (first, last) = (u32::from(*other.start()), u32::from(*other.end()));
+        if last < next || first > end {
+            continue;
+        }
+        if first > next {
+            keep(next, first - 1);
+        }
+        next = last + 1;
+    }
+    keep(next, end);
+    left
+}
+
+/// As many numbers as it takes to reach every slot; a test counts them.
+const TAGS: u32 = 1 << 17;
+
+/// The slot of a key without braces ("Redis cluster specification", Key distribution model).
+pub(super) fn slot(key: &str) -> u16 {
+    const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
+    CRC.checksum(key.as_bytes()) % SLOTS
+}
+
+/// `slots 0-99, 5461-10922`, as many of them as fit into a fault's words.
+pub(super) fn list(ranges: &[Range]) -> String {
+    const SHOWN: usize = 8;
+    let mut said = "slots ".to_owned();
+    for (place, range) in ranges.iter().take(SHOWN).enumerate() {
+        let comma = if place == 0 { "" } else { ", " };
+        let (start, end) = (range.start(), range.end());
+        // Writing to a text cannot fail.
+        let _ =
+            if start == end { write!(said, "{comma}{start}") } else { write!(said, "{comma}{start}-{end}") };
+    }
+    if ranges.len() > SHOWN {
+        let _ = write!(said, " and {} more ranges", ranges.len() - SHOWN);
+    }
+    said
+}
+
+/// The text that a string of any kind is.
+pub(super) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::VerbatimString { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
+const NO_LIST: &str = "CLUSTER SLOTS was not answered with a list of slots";
+const NO_NODE: &str = "CLUSTER SLOTS was answered with slots without a primary";
+const NO_ADDRESS: &str = "CLUSTER SLOTS was answered with a node without an address";
+
+/// One entry: the range, then the primary and the replicas.
+fn parse_entry<'a>(
+    entry: &'a Value,
+    hosts: Hosts<'a>,
+) -> Result<(Range, impl Iterator<Item = Result<Address, &'static str>> + 'a), &'static str> {
+    let Value::Array(entry) = entry else { return Err(NO_LIST) };
+    let [Value::Int(start), Value::Int(end), nodes @ ..] = entry.as_slice() else { return Err(NO_LIST) };
+    let number = |number: i64| u16::try_from(number).ok().filter(|&slot| slot < SLOTS);
+    let (Some(start), Some(end)) = (number(*start), number(*end)) else { return Err(NO_LIST) };
+    if start > end {
+        return Err(NO_LIST);
+    }
+    Ok((start..=end, nodes.iter().map(move |node| parse_node(node, hosts))))
+}
+
+/// One node: its host, its port, and what is not needed here.
+fn parse_node(node: &Value, hosts: Hosts<'_>) -> Result<Address, &'static str> {
+    let Value::Array(node) = node else { return Err(NO_ADDRESS) };
+    let [host, Value::Int(port), ..] = node.as_slice() else { return Err(NO_ADDRESS) };
+    let host = match host {
+        Value::Nil => None,
+        host => Some(text(host).ok_or(NO_ADDRESS)?),
+    };
+    let port = u16::try_from(*port).map_err(|_| NO_ADDRESS)?;
+    hosts.address(host, port).ok_or(NO_ADDRESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AS_IS: Hosts<'_> = Hosts { announce: Announce::AsIs, asked: "seed" };
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn node(host: Value, port: i64) -> Value {
+        let metadata = Value::Map(vec![(bulk("hostname"), bulk("redis-0"))]);
+        Value::Array(vec![host, Value::Int(port), bulk("5f3a"), metadata])
+    }
+
+    fn entry(start: i64, end: i64, nodes: impl IntoIterator<Item = Value>) -> Value {
+        Value::Array([Value::Int(start), Value::Int(end)].into_iter().chain(nodes).collect())
+    }
+
+    fn address(host: &str, port: u16) -> Address {
+        Address::Tcp { host: host.to_owned(), port }
+    }
+
+    /// One, two and three own a third each.
+    fn thirds() -> SlotMap {
+        let entries = [(10_923, 16_383, "three"), (0, 5_460, "one"), (5_461, 10_922, "two")]
+            .map(|(start, end, host)| entry(start, end, [node(bulk(host), 1), node(bulk(host), 2)]));
+        SlotMap::parse(&Value::Array(entries.to_vec()), AS_IS).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_in_the_slot_that_the_specification_says() {
+        // "Redis cluster specification", Appendix A: the CRC16 of 123456789 is 0x31C3.
+        assert_eq!(slot("123456789"), 0x31c3);
+        assert_eq!(slot("foo"), 12_182);
+    }
+
+    #[test]
+    fn every_slot_has_a_tag() {
+        let entries: Vec<_> = (0..1_000)
+            .map(|place| {
+                let end = if place == 999 { 16_383 } else { place * 16 + 15 };
+                entry(place * 16, end, [node(bulk("one"), place + 1)])
+            })
+            .collect();
+        let map = SlotMap::parse(&Value::Array(entries), AS_IS).unwrap();
+        let tags = map.tags(&[16_384; 1_000], &BTreeSet::new());
+        assert_eq!(tags.iter().map(Vec::len).sum::<usize>(), usize::from(SLOTS));
+    }
+
+    #[test]
+    fn tags_are_of_slots_that_their_primary_owns_and_not_of_those_to_avoid() {
+        let map = thirds();
+        let first = map.tags(&[1, 0, 3], &BTreeSet::new());
+        assert_eq!(first.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 3]);
+        for (shard, tags) in map.shards.iter().zip(&first) {
+            assert!(tags.iter().all(|tag| slot(&tag.text) == tag.slot && shard.owns(tag.slot)), "{tags:?}");
+        }
+        let avoided = BTreeSet::from([first[0][0].slot]);
+        assert_ne!(map.tags(&[1, 0, 0], &avoided)[0], first[0]);
+        let all_avoided: BTreeSet<u16> = (0..=5_460).collect();
+        assert_eq!(map.tags(&[1, 0, 0], &all_avoided)[0], []);
+    }
+
+    #[test]
+    fn the_owners_are_in_the_order_of_their_slots() {
+        let map = thirds();
+        let primaries: Vec<_> = map.shards.iter().map(|shard| shard.primary.to_string()).collect();
+        assert_eq!(primaries, ["one:1", "two:1", "three:1"]);
+        assert_eq!(map.shards[1].replicas, [address("two", 2)]);
+        assert_eq!(map.gaps(), []);
+    }
+
+    #[test]
+    fn slots_without_an_owner_are_found_and_listed() {
+        let entries = [(1, 99), (101, 16_000)].map(|(from, to)| entry(from, to, [node(bulk("one"), 1)]));
+        let map = SlotMap::parse(&Value::Array(entries.to_vec()), AS_IS).unwrap();
+        assert_eq!(map.shards.len(), 1);
+        assert_eq!(map.gaps(), [0..=0, 100..=100, 16_001..=16_383]);
+        assert_eq!(list(&map.gaps()), "slots 0, 100, 16001-16383");
+        assert_eq!(SlotMap::default().gaps(), [0..=16_383]);
+        let many: Vec<Range> = (0..20).map(|slot| slot * 2..=slot * 2).collect();
+        assert_eq!(list(&many), "slots 0, 2, 4, 6, 8, 10, 12, 14 and 12 more ranges");
+    }
+
+    #[test]
+    fn slots_that_their_owner_does_not_know_of_have_no_owner() {
+        let mut map = thirds();
+        let two = address("two", 1);
+        map.deny(&two, &[0..=100, 5_461..=5_500, 6_000..=6_000, 10_900..=11_000]);
+        assert_eq!(map.shards[1].ranges, [5_501..=5_999, 6_001..=10_899]);
+        assert_eq!(map.gaps(), [5_461..=5_500, 6_000..=6_000, 10_900..=10_922]);
+        map.deny(&two, &[0..=16_383]);
+        assert_eq!(map.gaps(), [5_461..=10_922]);
+        assert_eq!(map.shards.len(), 2);
+    }
+
+    #[test]
+    fn a_host_that_is_not_announced_is_the_one_that_was_asked() {
+        for host in [Value::Nil, bulk(""), bulk("?")] {
+            let entry = entry(0, 16_383, [node(host, 7)]);
+            let map = SlotMap::parse(&Value::Array(vec![entry]), AS_IS).unwrap();
+            assert_eq!(map.shards[0].primary, address("seed", 7));
+        }
+        let seed_host = Hosts { announce: Announce::SeedHost, ..AS_IS };
+        assert_eq!(seed_host.address(Some("10.0.0.9"), 7), Some(address("seed", 7)));
+    }
+
+    #[test]
+    fn what_is_no_map_is_refused() {
+        let good = || node(bulk("one"), 1);
+        for wrong in [
+            Value::Okay,
+            Value::Array(vec![Value::Nil]),
+            Value::Array(vec![Value::Array(Vec::new())]),
+            Value::Array(vec![entry(0, 16_384, [good()])]),
+            Value::Array(vec![entry(-1, 5, [good()])]),
+            Value::Array(vec![entry(7, 5, [good()])]),
+            Value::Array(vec![entry(0, 5, [])]),
+            Value::Array(vec![entry(0, 5, [Value::Nil])]),
+            Value::Array(vec![entry(0, 5, [node(bulk("one"), 0)])]),
+            Value::Array(vec![entry(0, 5, [node(bulk("one"), 65_536)])]),
+            Value::Array(vec![entry(0, 5, [node(bulk("a b"), 1)])]),
+            Value::Array(vec![entry(0, 5, [node(bulk(&"a".repeat(254)), 1)])]),
+            Value::Array(vec![entry(0, 5, [node(Value::Okay, 1)])]),
+            Value::Array(vec![entry(0, 5, [good()]), entry(5, 9, [node(bulk("two"), 1)])]),
+            Value::Array((0..1_001).map(|slot| entry(slot, slot, [node(bulk("one"), slot + 1)])).collect()),
+        ] {
+            assert!(SlotMap::parse(&wrong, AS_IS).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! [`Sight`] and [`View`]: what one node says of its cluster.
+
+use redis::{Value, cmd};
+
+use super::slots::{Hosts, SlotMap, text};
+use crate::cache::redis::Redis;
+use crate::outcome::{Cause, Fault};
+use crate::progress::NodeProgress;
+
+/// The most bytes of an answer to `CLUSTER SLOTS`: every slot a range of its own, each with a primary and a
+/// replica in 250 bytes.
+const SLOTS_LIMIT: usize = 4 * 1024 * 1024;
+
+/// The most bytes of an answer to `CLUSTER INFO`, which has some 30 short lines.
+const INFO_LIMIT: usize = 16 * 1024;
+
+/// What a node says of its cluster in short ("CLUSTER INFO").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sight {
+    /// Whether it takes commands: it sees enough of the others, and every slot that it must.
+    pub(super) serves: bool,
+    /// The greatest epoch that it has seen. Every failover and every slot that moves makes a greater one.
+    epoch: Option<u64>,
+    /// That of its own slots, or of its primary's.
+    own_epoch: Option<u64>,
+    /// How many primaries own slots.
+    size: Option<u64>,
+    /// How many slots have an owner.
+    assigned: Option<u64>,
+}
+
+impl Sight {
+    /// Asks a server on the connection that its check has just used.
+    pub(super) async fn further(server: &Redis, progress: &NodeProgress) -> Result<Self, Fault> {
+        let answer = server.ask_further(cmd("CLUSTER").arg("INFO"), INFO_LIMIT, progress).await?;
+        Self::parse(&answer).ok_or_else(|| progress.fault(Cause::Protocol, NO_STATE))
+    }
+
+    fn parse(answer: &Value) -> Option<Self> {
+        let text = text(answer)?;
+        let field = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+        };
+        // Not every server that speaks this protocol counts all of this.
+        let number = |name: &str| field(name)?.parse().ok();
+        Some(Self {
+            serves: field("cluster_state")? == "ok",
+            epoch: number("cluster_current_epoch"),
+            own_epoch: number("cluster_my_epoch"),
+            size: number("cluster_size"),
+            assigned: number("cluster_slots_assigned"),
+        })
+    }
+
+    /// Whether it is possible that nothing has changed between the two.
+    pub(super) fn agrees(&self, other: &Self) -> bool {
+        (self.epoch, self.size, self.assigned) == (other.epoch, other.size, other.assigned)
+    }
+}
+
+const NO_STATE: &str = "CLUSTER INFO was not answered with a state";
+
+/// What a node says of its cluster in full.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) sight: Sight,
+    pub(super) map: SlotMap,
+}
+
+impl View {
+    /// Asks a server.
+    pub(super) async fn ask(
+        server: &Redis,
+        hosts: Hosts<'_>,
+        progress: &NodeProgress,
+    ) -> Result<Self, Fault> {
+        // In this order: what changes in between is seen by the next sight.
+        let sight = server.ask(cmd("CLUSTER").arg("INFO"), INFO_LIMIT, progress).await?;
+        let sight = Sight::parse(&sight).ok_or_else(|| progress.fault(Cause::Protocol, NO_STATE))?;
+        let slots = server.ask(cmd("CLUSTER").arg("SLOTS"), SLOTS_LIMIT, progress).await?;
+        let map = SlotMap::parse(&slots, hosts).map_err(|what| progress.fault(Cause::Protocol, what))?;
+        Ok(Self { sight, map })
+    }
+
+    /// Whether it is rather to be believed than another. A node that is cut off from the others does not
+    /// serve; of those that do, the one with the greatest epoch has seen most; and of several that have seen
+    /// the same, a primary that was just elected knows of it first.
+    pub(super) fn is_better_than(&self, other: &Self) -> bool {
+        let rank = |view: &Self| {
+            let Sight { serves, epoch, own_epoch, .. } = view.sight;
+            (!view.map.shards.is_empty(), serves, epoch, own_epoch)
+        };
+        rank(self) > rank(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sight(text: &str) -> Option<Sight> {
+        Sight::parse(&Value::BulkString(text.as_bytes().to_vec()))
+    }
+
+    fn view(serves: bool, epoch: u64, own_epoch: u64) -> View {
+        let state = if serves { "ok" } else { "fail" };
+        let text = format!(
+            "cluster_state:{state}\r\ncluster_current_epoch:{epoch}\r\ncluster_my_epoch:{own_epoch}\r\n"
+        );
+        View { sight: sight(&text).unwrap(), map: SlotMap::default() }
+    }
+
+    #[test]
+    fn a_sight_is_what_the_lines_say_as_far_as_there_are_any() {
+        let said = "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_known_nodes:6\r\n\
+                    cluster_size:3\r\ncluster_current_epoch:7\r\ncluster_my_epoch:2\r\n";
+        let whole =
+            Sight { serves: true, epoch: Some(7), own_epoch: Some(2), size: Some(3), assigned: Some(16_384) };
+        assert_eq!(sight(said), Some(whole));
+        let failing = sight("cluster_state:fail\r\ncluster_size:x\r\n").unwrap();
+        assert!(!failing.serves && failing.size.is_none());
+        assert_eq!(sight("cluster_size:3\r\n"), None);
+        assert_eq!(Sight::parse(&Value::Okay), None);
+    }
+
+    #[test]
+    fn a_node_that_serves_is_believed_and_of_those_the_one_that_has_seen_most() {
+        assert!(view(true, 3, 1).is_better_than(&view(false, 9, 9)));
+        assert!(view(true, 4, 1).is_better_than(&view(true, 3, 3)));
+        assert!(view(true, 4, 4).is_better_than(&view(true, 4, 3)));
+        assert!(!view(true, 4, 4).is_better_than(&view(true, 4, 4)));
+    }
+}
