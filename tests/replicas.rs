@@ -22,18 +22,8 @@ fn pair() -> (Redis, Redis) {
 
 fn replica_of(primary: &Redis) -> Redis {
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &primary.port().to_string()]);
-    catch_up(primary, &replica);
+    replica.catch_up_with(primary);
     replica
-}
-
-/// Waits until the replica has everything that the primary has. That its link is up is not enough: after a
-/// full synchronisation the primary sends nothing before the replica acknowledges it, which may take a
-/// second.
-fn catch_up(primary: &Redis, replica: &Redis) {
-    eventually("a replica has its link", || replica.info("master_link_status") == "up");
-    primary.command(&["INCR", "caught-up"]);
-    let value = primary.command(&["GET", "caught-up"]);
-    eventually("a replica catches up", || replica.command(&["GET", "caught-up"]) == value);
 }
 
 /// A sidecar that is told of this replica.
@@ -77,7 +67,6 @@ fn a_replica_whose_link_is_cut_is_behind() {
     let words = sidecar.expect_degraded("behind");
     assert!(words.contains(" read the canary of "), "{words}");
     replica.become_replica_of(&primary);
-    catch_up(&primary, &replica);
     sidecar.expect_up();
 }
 
@@ -89,7 +78,6 @@ fn a_replica_that_may_not_answer_from_old_data_says_that_its_primary_is_down() {
     replica.become_orphan();
     assert!(sidecar.expect_degraded("primary_down").contains("MASTERDOWN"));
     replica.become_replica_of(&primary);
-    catch_up(&primary, &replica);
     sidecar.expect_up();
 }
 
@@ -102,7 +90,7 @@ fn a_stopped_replica_times_out() {
     let words = sidecar.expect_degraded("timed_out");
     assert!(words.starts_with(&format!("{} read ", replica.addr())), "{words}");
     replica.cont();
-    catch_up(&primary, &replica);
+    replica.catch_up_with(&primary);
     sidecar.expect_up();
 }
 
@@ -115,7 +103,7 @@ fn a_killed_replica_is_refused() {
     let words = sidecar.expect_degraded("refused");
     assert!(words.starts_with(&format!("{} connect", replica.addr())), "{words}");
     replica.restart();
-    catch_up(&primary, &replica);
+    replica.catch_up_with(&primary);
     sidecar.expect_up();
 }
 
@@ -132,7 +120,7 @@ fn a_faulty_replica_that_is_required_is_down() {
         assert!(words.starts_with(&replica.addr().to_string()), "{words}");
     }
     replica.restart();
-    catch_up(&primary, &replica);
+    replica.catch_up_with(&primary);
     sidecars.iter().for_each(Sidecar::expect_up);
 }
 
@@ -144,7 +132,6 @@ fn a_promoted_replica_is_behind() {
     replica.become_primary();
     sidecar.expect_degraded("behind");
     replica.become_replica_of(&primary);
-    catch_up(&primary, &replica);
     sidecar.expect_up();
 }
 
@@ -172,7 +159,7 @@ fn without_the_primary_no_replica_is_judged() {
     assert!(words.starts_with(&primary.addr().to_string()), "{words}");
     assert_eq!(lags(&sidecar).len(), 1);
     primary.restart();
-    catch_up(&primary, &replica);
+    replica.catch_up_with(&primary);
     sidecar.expect_up();
 }
 
@@ -222,7 +209,7 @@ fn replicas_are_found_and_not_forgotten_when_they_die() {
         assert!(words.starts_with(&replica.addr().to_string()), "{words}");
     }
     replica.restart();
-    catch_up(&primary, &replica);
+    replica.catch_up_with(&primary);
     sidecar.expect_up();
 }
 
@@ -236,7 +223,6 @@ fn a_found_replica_whose_link_is_cut_is_behind() {
     let words = sidecar.expect_degraded("behind");
     assert!(words.starts_with(&replica.addr().to_string()), "{words}");
     replica.become_replica_of(&primary);
-    catch_up(&primary, &replica);
     sidecar.expect_up();
 }
 
@@ -273,7 +259,7 @@ fn linked() -> (Redis, Link, Redis) {
     let primary = Redis::start(&[]);
     let link = Link::start(primary.addr());
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &link.port().to_string()]);
-    catch_up(&primary, &replica);
+    replica.catch_up_with(&primary);
     (primary, link, replica)
 }
 
@@ -288,12 +274,12 @@ fn a_replica_that_lags_is_up_within_its_time_and_behind_without() {
     link.delay(Duration::from_millis(150));
     let words = hurried.expect_degraded("behind");
     assert!(words.contains("ms after the primary's write"), "{words}");
-    catch_up(&primary, &replica);
+    replica.catch_up_with(&primary);
     patient.expect_up();
     let lag = lags(&patient)[1].1.unwrap();
     assert!(lag >= 140.0, "{lag} ms");
     link.delay(Duration::ZERO);
-    catch_up(&primary, &replica);
+    replica.catch_up_with(&primary);
     hurried.expect_up();
     patient.expect_up();
 }
@@ -306,6 +292,6 @@ fn a_replica_that_gets_nothing_is_behind_at_the_deadline() {
     link.hold();
     sidecar.expect_degraded("behind");
     link.release();
-    catch_up(&primary, &replica);
+    replica.catch_up_with(&primary);
     sidecar.expect_up();
 }

@@ -62,6 +62,8 @@ impl Node {
         }
         match fault.phase {
             Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Auth => {}
+            // Nothing is wrong with a server that names another one.
+            Phase::Write | Phase::Read if fault.cause == Cause::Redirected => {}
             Phase::Write | Phase::Read => {
                 if let Some(command) = self.cache.answers(progress).await {
                     progress.conclude(Err(fault.although_it_answers(command)));

@@ -188,7 +188,17 @@ impl Redis {
     /// Makes the server a replica with a link to `primary`: writes are refused with READONLY.
     pub fn become_replica_of(&self, primary: &Self) {
         self.command(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
+        self.catch_up_with(primary);
+    }
+
+    /// Waits until this replica has everything that its primary has. That its link is up is not enough: after a
+    /// full synchronisation the primary sends nothing before the replica acknowledges it, which may take a
+    /// second.
+    pub fn catch_up_with(&self, primary: &Self) {
         eventually("a replica has its link", || self.info("master_link_status") == "up");
+        primary.command(&["INCR", "caught-up"]);
+        let value = primary.command(&["GET", "caught-up"]);
+        eventually("a replica catches up", || self.command(&["GET", "caught-up"]) == value);
     }
 
     /// Makes the server a replica whose primary is gone and which may not serve stale data: reads are refused
