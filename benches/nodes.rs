@@ -108,29 +108,30 @@ async fn check(checker: &Checker) {
 
 /// How much the process grew, in kB, by what is measured and by its rounds.
 async fn memory(what: &str, servers: Servers) -> usize {
-    let before = resident_kib();
+    let before = anonymous_kib();
     match what {
         "checker" => {
             let checker = Checker::new(&config(servers)).unwrap();
             for _ in 0..3 {
                 check(&checker).await;
             }
-            resident_kib() - before
+            anonymous_kib() - before
         }
         "floor" => {
             let mut streams = Raw::connect_all(servers).await;
             for _ in 0..3 {
                 join_all(streams.iter_mut().map(Raw::round_trips)).await;
             }
-            resident_kib() - before
+            anonymous_kib() - before
         }
         other => panic!("{other}"),
     }
 }
 
-fn resident_kib() -> usize {
+/// The memory that is the process' own: what else is resident is the program, of which each node needs the same.
+fn anonymous_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 

@@ -83,26 +83,39 @@ impl fmt::Display for Phase {
     }
 }
 
-/// How long each phase took; a phase that was not entered has no time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Phases([Option<Duration>; Phase::ALL.len()]);
+/// How long each phase took, in microseconds; a phase that was not entered has no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Phases([u32; Phase::ALL.len()]);
 
 impl Phases {
+    /// Stands for a phase that was not entered. No check takes so long: it is more than an hour.
+    const NOT_ENTERED: u32 = u32::MAX;
+
     /// The time that `phase` took, if it was entered.
     #[must_use]
     pub fn get(&self, phase: Phase) -> Option<Duration> {
-        self.0[phase as usize]
+        match self.0[phase as usize] {
+            Self::NOT_ENTERED => None,
+            micros => Some(Duration::from_micros(micros.into())),
+        }
     }
 
     /// Adds `time` to what `phase` took so far.
     pub fn add(&mut self, phase: Phase, time: Duration) {
-        let slot = &mut self.0[phase as usize];
-        *slot = Some(slot.unwrap_or_default() + time);
+        let time = self.get(phase).unwrap_or_default() + time;
+        let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        self.0[phase as usize] = micros.min(Self::NOT_ENTERED - 1);
     }
 
     /// The phases that were entered, in order, with their times.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
         Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.get(phase)?)))
+    }
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        Self([Self::NOT_ENTERED; Phase::ALL.len()])
     }
 }
 

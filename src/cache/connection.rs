@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,10 +22,14 @@ use crate::progress::NodeProgress;
 pub(crate) const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// A connection to a node. It holds no buffer while nothing is awaited.
-pub(crate) struct Connection {
+///
+/// It is passed on all the time, so it is no more than a pointer.
+pub(crate) struct Connection(Box<Wire>);
+
+struct Wire {
     stream: Box<dyn Stream>,
     /// The address at the other end, unless that is a unix socket.
-    peer: Option<SocketAddr>,
+    peer: Option<IpAddr>,
     opened: Instant,
     /// When its host was resolved last.
     resolved: Instant,
@@ -64,7 +68,8 @@ impl AnswerError {
 impl Connection {
     fn new(Dialled { stream, peer }: Dialled) -> Self {
         let now = Instant::now();
-        Self { stream, peer, opened: now, resolved: now, kept: false, received: Vec::new(), allowance: 0 }
+        let (kept, received, allowance) = (false, Vec::new(), 0);
+        Self(Box::new(Wire { stream, peer, opened: now, resolved: now, kept, received, allowance }))
     }
 
     /// Sends a command. That the other side has closed the connection is left to be met by the read of the
@@ -76,10 +81,10 @@ impl Connection {
 
     /// The same, for an answer that may have `limit` bytes.
     pub(crate) async fn send_for(&mut self, command: &[u8], limit: usize) -> Result<(), AnswerError> {
-        self.allowance = limit;
+        self.0.allowance = limit;
         let sent = async {
-            self.stream.write_all(command).await?;
-            self.stream.flush().await
+            self.0.stream.write_all(command).await?;
+            self.0.stream.flush().await
         };
         match sent.await {
             Err(error) if !is_close(&error) => Err(AnswerError::Io(error)),
@@ -91,27 +96,27 @@ impl Connection {
     pub(crate) async fn line(&mut self) -> Result<Vec<u8>, AnswerError> {
         let mut searched = 0;
         loop {
-            if let Some(end) = self.received[searched..].windows(2).position(|pair| pair == b"\r\n") {
+            if let Some(end) = self.0.received[searched..].windows(2).position(|pair| pair == b"\r\n") {
                 let end = searched + end;
                 return Ok(self.take_ended(end));
             }
-            searched = self.received.len().saturating_sub(1);
+            searched = self.0.received.len().saturating_sub(1);
             self.receive().await?;
         }
     }
 
     /// Takes the next `len` bytes of an answer and the line end behind them.
     pub(crate) async fn data(&mut self, len: usize) -> Result<Vec<u8>, AnswerError> {
-        if len > self.received.len() + self.allowance {
+        if len > self.0.received.len() + self.0.allowance {
             return Err(AnswerError::Malformed(TOO_LONG));
         }
-        while self.received.len() < len + 2 {
+        while self.0.received.len() < len + 2 {
             match self.receive().await {
                 Err(AnswerError::Closed(_)) => return Err(AnswerError::Malformed(CLOSED_MIDWAY)),
                 other => other?,
             }
         }
-        if &self.received[len..len + 2] != b"\r\n" {
+        if &self.0.received[len..len + 2] != b"\r\n" {
             return Err(AnswerError::Malformed("the answer's data is longer than it says"));
         }
         Ok(self.take_ended(len))
@@ -120,7 +125,7 @@ impl Connection {
     /// The next byte of an answer, which is not taken yet.
     pub(crate) async fn peek(&mut self) -> Result<u8, AnswerError> {
         loop {
-            match self.received.first() {
+            match self.0.received.first() {
                 Some(&byte) => return Ok(byte),
                 None => self.receive().await?,
             }
@@ -129,33 +134,33 @@ impl Connection {
 
     /// Takes the next `len` bytes of an answer that has begun.
     pub(crate) async fn bytes(&mut self, len: usize) -> Result<Vec<u8>, AnswerError> {
-        if len > self.received.len() + self.allowance {
+        if len > self.0.received.len() + self.0.allowance {
             return Err(AnswerError::Malformed(TOO_LONG));
         }
-        while self.received.len() < len {
+        while self.0.received.len() < len {
             match self.receive().await {
                 Err(AnswerError::Closed(_)) => return Err(AnswerError::Malformed(CLOSED_MIDWAY)),
                 other => other?,
             }
         }
-        Ok(self.received.drain(..len).collect())
+        Ok(self.0.received.drain(..len).collect())
     }
 
     /// Takes the first `len` bytes that were received, and drops the line end behind them.
     fn take_ended(&mut self, len: usize) -> Vec<u8> {
-        self.received.drain(..len + 2).take(len).collect()
+        self.0.received.drain(..len + 2).take(len).collect()
     }
 
     /// Waits for more bytes.
     async fn receive(&mut self) -> Result<(), AnswerError> {
-        if self.allowance == 0 {
+        if self.0.allowance == 0 {
             return Err(AnswerError::Malformed(TOO_LONG));
         }
-        let begun = !self.received.is_empty();
+        let begun = !self.0.received.is_empty();
         let closed = match poll_fn(|cx| self.poll_receive(cx)).await {
             Ok(0) => io::ErrorKind::UnexpectedEof.into(),
             Ok(length) => {
-                self.allowance -= length;
+                self.0.allowance -= length;
                 return Ok(());
             }
             Err(error) if is_close(&error) => error,
@@ -167,16 +172,16 @@ impl Connection {
     /// Reads by way of the stack: thousands of connections that wait for an answer hold no buffer for it.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut bytes = [0; 4096];
-        let most = self.allowance.min(bytes.len());
+        let most = self.0.allowance.min(bytes.len());
         let mut buffer = ReadBuf::new(&mut bytes[..most]);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        self.received.extend_from_slice(buffer.filled());
+        ready!(Pin::new(&mut self.0.stream).poll_read(cx, &mut buffer))?;
+        self.0.received.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
     /// Whether nothing has come since the last answer: neither a close nor bytes that nobody asked for.
     fn is_quiet(&mut self) -> bool {
-        self.received.is_empty() && self.stream.read(&mut [0]).now_or_never().is_none()
+        self.0.received.is_empty() && self.0.stream.read(&mut [0]).now_or_never().is_none()
     }
 }
 
@@ -234,20 +239,20 @@ impl Link {
             return dial().await;
         }
         let settings = self.dialer.settings();
-        if kept.opened.elapsed() >= settings.reconnect_every {
+        if kept.0.opened.elapsed() >= settings.reconnect_every {
             *lock(&self.expired) = Some(kept);
             return dial().await;
         }
-        if let Some(peer) = kept.peer
-            && kept.resolved.elapsed() >= settings.dns_recheck
+        if let Some(peer) = kept.0.peer
+            && kept.0.resolved.elapsed() >= settings.dns_recheck
         {
             if !Box::pin(self.dialer.leads_to(&self.target, peer, progress)).await? {
                 self.lost.store(true, Ordering::Relaxed);
                 return dial().await;
             }
-            kept.resolved = Instant::now();
+            kept.0.resolved = Instant::now();
         }
-        kept.kept = true;
+        kept.0.kept = true;
         Ok(kept)
     }
 
@@ -278,10 +283,10 @@ impl Link {
 
     /// Keeps a connection whose last answer was taken whole.
     pub(crate) fn keep(&self, mut connection: Connection) -> Result<(), AnswerError> {
-        if !connection.received.is_empty() {
+        if !connection.0.received.is_empty() {
             return Err(AnswerError::Malformed("more was answered than was asked for"));
         }
-        connection.received = Vec::new();
+        connection.0.received = Vec::new();
         *lock(&self.expired) = None;
         *lock(&self.kept) = Some(connection);
         Ok(())
@@ -301,7 +306,7 @@ impl<F: Future<Output = Result<Connection, Fault>> + Send> Dialling for F {}
 /// may start over once.
 pub(crate) fn set_error(connection: &Connection, error: &AnswerError, progress: &NodeProgress) -> SetError {
     match error {
-        AnswerError::Closed(_) if connection.kept => SetError::KeptConnectionClosed,
+        AnswerError::Closed(_) if connection.0.kept => SetError::KeptConnectionClosed,
         AnswerError::Closed(_) | AnswerError::Io(_) | AnswerError::Malformed(_) => {
             SetError::Fault(error.fault(progress))
         }

@@ -55,7 +55,7 @@ pub(crate) struct DialSettings {
 pub(crate) struct Dialled {
     pub(crate) stream: Box<dyn Stream>,
     /// Nothing where that is a unix socket.
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// Makes connections. One dialer serves all caches.
@@ -118,7 +118,7 @@ impl Dialer {
                 progress.enter(Phase::Connect);
                 let stream = connect(&addresses, self.settings.timeout).await;
                 let stream = stream.map_err(|error| io_fault(progress, &error))?;
-                peer = stream.peer_addr().ok();
+                peer = stream.peer_addr().ok().map(|peer| peer.ip());
                 Box::new(stream)
             }
             Address::Unix(path) => {
@@ -138,13 +138,13 @@ impl Dialer {
     pub(crate) async fn leads_to(
         self: &Arc<Self>,
         target: &Target,
-        peer: SocketAddr,
+        peer: IpAddr,
         progress: &NodeProgress,
     ) -> Result<bool, Fault> {
         match &target.address {
             Address::Tcp { host, port } => {
                 let addresses = self.resolve(host, *port, progress).await?;
-                Ok(addresses.iter().any(|address| address.ip() == peer.ip()))
+                Ok(addresses.iter().any(|address| address.ip() == peer))
             }
             Address::Unix(_) => Ok(true),
         }

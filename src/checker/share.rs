@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
@@ -67,7 +67,22 @@ struct State {
 }
 
 /// What a check will have come to.
-type Awaited = watch::Receiver<Option<Arc<Outcome>>>;
+type Awaited = Arc<SetOnce<Arc<Outcome>>>;
+
+/// Says what a check came to, also where it ends without having come to anything.
+struct Verdict {
+    awaited: Awaited,
+    alias: Alias,
+    arrived: Instant,
+}
+
+impl Drop for Verdict {
+    fn drop(&mut self) {
+        if !self.awaited.initialized() {
+            let _ = self.awaited.set(Arc::new(Outcome::lost(self.alias.clone(), self.arrived)));
+        }
+    }
+}
 
 impl<S> Share<S>
 where
@@ -85,19 +100,20 @@ where
         if let Some(next) = &state.next {
             return next.clone();
         }
-        let (sender, awaited) = watch::channel(None);
-        let running = state.latest.clone().filter(|(_, outcome)| outcome.borrow().is_none());
+        let awaited = Awaited::default();
+        let verdict = Verdict { awaited: awaited.clone(), alias: self.settings.alias.clone(), arrived };
+        let running = state.latest.clone().filter(|(_, outcome)| !outcome.initialized());
         match running {
-            None => self.begin(&mut state, arrived, sender, &awaited),
-            Some((began, mut outcome)) => {
+            None => self.begin(&mut state, verdict),
+            Some((began, outcome)) => {
                 state.next = Some(awaited.clone());
-                let (share, next) = (self.clone(), awaited.clone());
+                let share = self.clone();
                 tokio::spawn(async move {
                     let patience = began + share.settings.patience;
-                    let _ = timeout_at(patience, outcome.wait_for(Option::is_some)).await;
+                    let _ = timeout_at(patience, outcome.wait()).await;
                     let mut state = share.state();
                     state.next = None;
-                    share.begin(&mut state, arrived, sender, &next);
+                    share.begin(&mut state, verdict);
                 });
             }
         }
@@ -105,18 +121,13 @@ where
     }
 
     /// Begins a check in a task of its own: a caller that goes away must not take it from the others.
-    fn begin(
-        &self,
-        state: &mut State,
-        arrived: Instant,
-        sender: watch::Sender<Option<Arc<Outcome>>>,
-        awaited: &Awaited,
-    ) {
-        state.latest = Some((Instant::now(), awaited.clone()));
+    fn begin(&self, state: &mut State, verdict: Verdict) {
+        state.latest = Some((Instant::now(), verdict.awaited.clone()));
         let check = self.check.clone();
         tokio::spawn(async move {
-            let Ok(outcome) = check.oneshot(arrived).await;
-            sender.send_replace(Some(Arc::new(outcome)));
+            let Ok(outcome) = check.oneshot(verdict.arrived).await;
+            // Nobody else says it.
+            let _ = verdict.awaited.set(Arc::new(outcome));
         });
     }
 }
@@ -140,16 +151,8 @@ where
     }
 
     fn call(&mut self, arrived: Instant) -> Self::Future {
-        let mut awaited = self.join(arrived);
-        let alias = self.settings.alias.clone();
-        async move {
-            let outcome = match awaited.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone(),
-                Err(_) => None,
-            };
-            Ok(outcome.unwrap_or_else(|| Arc::new(Outcome::lost(alias, arrived))))
-        }
-        .boxed()
+        let awaited = self.join(arrived);
+        async move { Ok(awaited.wait().await.clone()) }.boxed()
     }
 }
 

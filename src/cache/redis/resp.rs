@@ -12,7 +12,11 @@ const DEPTH: usize = 8;
 /// Sends a command and awaits its answer, which is to be a single value.
 pub(super) async fn ask(connection: &mut Connection, command: &Cmd) -> Result<Value, AnswerError> {
     connection.send(&command.get_packed_command()).await?;
-    decode(&frame(connection, 0).await?)
+    let mut frame = Vec::new();
+    match element(connection, &mut frame).await? {
+        0 => decode(&frame),
+        _ => Err(TOO_DEEP),
+    }
 }
 
 /// The same, for an answer that may be a list or a map, and have `limit` bytes.
@@ -22,67 +26,52 @@ pub(super) async fn ask_for_list(
     limit: usize,
 ) -> Result<Value, AnswerError> {
     connection.send_for(&command.get_packed_command(), limit).await?;
-    decode(&frame(connection, DEPTH).await?)
+    let mut frame = Vec::new();
+    // How many elements are still to come on each level.
+    let mut missing = vec![1];
+    while let Some(left) = missing.last_mut() {
+        if *left == 0 {
+            missing.pop();
+            continue;
+        }
+        *left -= 1;
+        let elements = match element(connection, &mut frame).await {
+            Err(AnswerError::Closed(_)) if !frame.is_empty() => {
+                return Err(AnswerError::Malformed("the connection was closed in the middle of an answer"));
+            }
+            elements => elements?,
+        };
+        if elements > 0 && missing.len() > DEPTH {
+            return Err(TOO_DEEP);
+        }
+        missing.push(elements);
+    }
+    decode(&frame)
 }
 
 fn decode(frame: &[u8]) -> Result<Value, AnswerError> {
     parse_redis_value(frame).map_err(|_| AnswerError::Malformed("the answer cannot be decoded"))
 }
 
-/// Takes one whole answer, nested no deeper than `depth` (RESP 2 and 3, "Redis serialization protocol specification": the table of types).
-async fn frame(connection: &mut Connection, depth: usize) -> Result<Vec<u8>, AnswerError> {
-    let mut frame = Vec::new();
-    // How many elements are still to come on each level.
-    let mut missing = [0_usize; DEPTH + 1];
-    let mut level = 0;
-    missing[level] = 1;
-    loop {
-        while missing[level] == 0 {
-            if level == 0 {
-                return Ok(frame);
-            }
-            level -= 1;
-        }
-        missing[level] -= 1;
-        let line = match connection.line().await {
-            Err(AnswerError::Closed(_)) if !frame.is_empty() => {
-                return Err(AnswerError::Malformed("the connection was closed in the middle of an answer"));
-            }
-            line => line?,
-        };
-        let Some((kind, rest)) = line.split_first() else { return Err(UNKNOWN) };
-        let length = match kind {
-            b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => Length::Line,
-            b'$' | b'=' | b'!' => length(rest)?.map_or(Length::Line, Length::Bytes),
-            b'*' | b'~' | b'>' => length(rest)?.map_or(Length::Line, Length::Elements),
-            b'%' => length(rest)?.map_or(Length::Line, |pairs| Length::Elements(pairs.saturating_mul(2))),
-            _ => return Err(UNKNOWN),
-        };
-        frame.extend_from_slice(&line);
+/// Takes one value, or the head of a list or map, and says how many elements of that follow (RESP 2 and 3,
+/// "Redis serialization protocol specification", the table of types).
+async fn element(connection: &mut Connection, frame: &mut Vec<u8>) -> Result<usize, AnswerError> {
+    let line = connection.line().await?;
+    let Some((kind, rest)) = line.split_first() else { return Err(UNKNOWN) };
+    let (bytes, elements) = match kind {
+        b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => (None, 0),
+        b'$' | b'=' | b'!' => (length(rest)?, 0),
+        b'*' | b'~' | b'>' => (None, length(rest)?.unwrap_or_default()),
+        b'%' => (None, length(rest)?.unwrap_or_default().saturating_mul(2)),
+        _ => return Err(UNKNOWN),
+    };
+    frame.extend_from_slice(&line);
+    frame.extend_from_slice(b"\r\n");
+    if let Some(bytes) = bytes {
+        frame.extend(connection.data(bytes).await?);
         frame.extend_from_slice(b"\r\n");
-        match length {
-            Length::Line => {}
-            Length::Bytes(bytes) => {
-                frame.extend(connection.data(bytes).await?);
-                frame.extend_from_slice(b"\r\n");
-            }
-            Length::Elements(_) if level == depth => return Err(TOO_DEEP),
-            Length::Elements(elements) => {
-                level += 1;
-                missing[level] = elements;
-            }
-        }
     }
-}
-
-/// What follows the line that an answer begins with.
-enum Length {
-    /// Nothing: the line is all.
-    Line,
-    /// So many bytes.
-    Bytes(usize),
-    /// So many answers.
-    Elements(usize),
+    Ok(elements)
 }
 
 const TOO_DEEP: AnswerError =
