@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -171,9 +172,9 @@ impl Connection {
 
     /// Reads by way of the stack: thousands of connections that wait for an answer hold no buffer for it.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut bytes = [0; 4096];
+        let mut bytes = [MaybeUninit::uninit(); 1024];
         let most = self.0.allowance.min(bytes.len());
-        let mut buffer = ReadBuf::new(&mut bytes[..most]);
+        let mut buffer = ReadBuf::uninit(&mut bytes[..most]);
         ready!(Pin::new(&mut self.0.stream).poll_read(cx, &mut buffer))?;
         self.0.received.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
