@@ -80,7 +80,7 @@ impl Catalog {
     /// Everything: each backend once, however many aliases forward to it.
     #[must_use]
     pub fn all(&self) -> Selection {
-        select(self.entries.iter())
+        choose(self.entries.iter())
     }
 
     /// Some aliases; an alias that forwards selects its target's check.
@@ -92,11 +92,22 @@ impl Catalog {
             let place = Alias::try_from(name).ok().and_then(|alias| self.positions.get(&alias));
             entries.push(&self.entries[*place.ok_or(name)?]);
         }
-        Ok(select(entries))
+        Ok(choose(entries))
+    }
+    /// What was asked for by name on a command line: these aliases, or everything if there are none. An error
+    /// is a sentence that names those that there are.
+    pub fn select(&self, names: &[String]) -> Result<Selection, String> {
+        if names.is_empty() {
+            return Ok(self.all());
+        }
+        self.named(names.iter().map(String::as_str)).map_err(|unknown| {
+            let known: Vec<_> = self.aliases().map(ToString::to_string).collect();
+            format!("there is no cache `{unknown}`; there are {}", known.join(", "))
+        })
     }
 }
 
-fn select<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Selection {
+fn choose<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Selection {
     let mut selection = Selection::default();
     for entry in entries {
         match entry {

@@ -12,6 +12,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Loaded, Source};
 
+/// The least users of Redis that the checks need.
+mod acl;
 /// One round of checks, now, without a server.
 mod check;
 /// What the configuration says, before it is served.
@@ -69,6 +71,7 @@ enum Command {
     Check(check::CheckArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
     Config(config::ConfigArgs),
+    Acl(acl::AclArgs),
     Demo(demo::DemoArgs),
 }
 
@@ -123,6 +126,7 @@ impl Cli {
             Command::Check(args) => check::run(args),
             Command::Healthcheck(args) => healthcheck::run(&args),
             Command::Config(args) => config::run(args.command),
+            Command::Acl(args) => acl::run(args),
             Command::Demo(args) => block_on(async {
                 demo::run(&args, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
             }),

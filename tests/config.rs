@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cache_canary::cli;
-use cache_canary::config::{self, Backend, Listen, Loaded, Origin, Source};
+use cache_canary::config::{self, Backend, Listen, Loaded, Origin, Redis, RedisServers, Source};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
@@ -186,6 +186,33 @@ fn passwords_are_what_was_meant() {
 }
 
 #[test]
+fn passwords_of_sentinels_and_memcached_are_what_was_meant() {
+    let password = |variables: &[(&str, &str)]| {
+        let mut loaded = config::load(&environment(variables)).expect("a valid configuration");
+        let password = match loaded.config.caches.remove(0).backend {
+            Backend::Redis(Redis { servers: RedisServers::Sentinel { login, .. }, .. }) => login.password,
+            Backend::Memcached(memcached) => memcached.login.map(|(_, password)| password),
+            other => panic!("neither Sentinels nor memcached: {other:?}"),
+        };
+        password.map(|password| password.expose_secret().to_owned())
+    };
+    let sentinels = ("CACHE_URL", "redis+sentinel://app:the-servers@s1,s2/mymaster");
+    let file = "tests/config/valid/password.secret";
+    let in_file = fs::read_to_string(file).expect("the password").trim_end().to_owned();
+    assert_eq!(password(&[sentinels]), None);
+    let given = |name: &str, value: &str| password(&[sentinels, (name, value)]);
+    assert_eq!(given("CACHE_CANARY_CACHES__DEFAULT__SENTINEL_PASSWORD", "a:b").as_deref(), Some("a:b"));
+    assert_eq!(given("CACHE_CANARY_CACHES__DEFAULT__SENTINEL_PASSWORD_FILE", file), Some(in_file.clone()));
+
+    let memcached = |url: &str| password(&[("CACHE_URL", url)]);
+    assert_eq!(memcached("memcached://mc-1"), None);
+    assert_eq!(memcached("memcached://app:p%25%2f:+,@mc-1,mc-2").as_deref(), Some("p%/:+,"));
+    let user = ("CACHE_CANARY_CACHES__DEFAULT__USERNAME", "app");
+    let password_file = ("CACHE_CANARY_CACHES__DEFAULT__PASSWORD_FILE", file);
+    assert_eq!(password(&[("CACHE_URL", "memcached://mc-1"), user, password_file]), Some(in_file));
+}
+
+#[test]
 fn what_is_shown_can_be_loaded_and_means_the_same() {
     let folder = PathBuf::from("tests/config/valid");
     for name in cases(&folder).0 {
@@ -204,9 +231,15 @@ fn what_is_shown_can_be_loaded_and_means_the_same() {
 
 #[test]
 fn an_unknown_key_is_told_with_the_one_that_was_meant() {
-    for (written, meant) in
-        [("URL", "url"), ("pasword", "password"), ("databse", "database"), ("server", "servers")]
-    {
+    for (written, meant) in [
+        ("URL", "url"),
+        ("pasword", "password"),
+        ("databse", "database"),
+        ("server", "servers"),
+        ("replica", "replicas"),
+        ("quorom", "quorum"),
+        ("sentinel_pasword", "sentinel_password"),
+    ] {
         let folder = TempDir::new().expect("a temporary folder");
         let file = folder.path().join("canary.toml");
         fs::write(&file, format!("[caches.main]\n{written} = 1")).expect("the file is written");
@@ -226,6 +259,10 @@ fn limits_themselves_are_allowed_and_what_lies_beyond_is_not() {
         ("CACHE_CANARY_MAX_AGE", "60s"),
         ("CACHE_CANARY_RECONNECT_EVERY", "0s"),
         ("CACHE_CANARY_RECONNECT_EVERY", "1h"),
+        ("CACHE_CANARY_DNS_RECHECK", "0s"),
+        ("CACHE_CANARY_DNS_RECHECK", "1h"),
+        ("CACHE_CANARY_CACHES__DEFAULT__SPRAY", "1"),
+        ("CACHE_CANARY_CACHES__DEFAULT__SPRAY", "1024"),
         ("CACHE_CANARY_PREFIX", "!~"),
         ("CACHE_CANARY_PREFIX", &longest_prefix),
         ("CACHE_CANARY_INSTANCE", "aZ09_.:-"),
@@ -238,6 +275,10 @@ fn limits_themselves_are_allowed_and_what_lies_beyond_is_not() {
         ("CACHE_CANARY_MAX_AGE", "60001ms"),
         ("CACHE_CANARY_RECONNECT_EVERY", "3601s"),
         ("CACHE_CANARY_RECONNECT_EVERY", "-1s"),
+        ("CACHE_CANARY_DNS_RECHECK", "3601s"),
+        ("CACHE_CANARY_CACHES__DEFAULT__SPRAY", "0"),
+        ("CACHE_CANARY_CACHES__DEFAULT__SPRAY", "1025"),
+        ("CACHE_CANARY_CACHES__DEFAULT__SPRAY", "2.5"),
         ("CACHE_CANARY_PREFIX", "a\u{7f}"),
         ("CACHE_CANARY_PREFIX", "\u{e9}"),
         ("CACHE_CANARY_PREFIX", &too_long.0),

@@ -51,15 +51,7 @@ pub(super) fn run(args: CheckArgs) -> Result<ExitCode, Failure> {
     let config = load(args.config.config, Vec::new())?.config;
     let report = block_on(async {
         let checker = Checker::new(&config).map_err(Failure::usage)?;
-        let catalog = checker.catalog();
-        let selection = if args.aliases.is_empty() {
-            catalog.all()
-        } else {
-            catalog.named(args.aliases.iter().map(String::as_str)).map_err(|unknown| {
-                let known: Vec<_> = catalog.aliases().map(ToString::to_string).collect();
-                Failure::usage(format!("there is no cache `{unknown}`; there are {}", known.join(", ")))
-            })?
-        };
+        let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
         Ok(checker.check(&selection, Instant::now()).await)
     })?;
     let text = match args.format {

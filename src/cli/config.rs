@@ -80,7 +80,7 @@ fn what(backend: &Backend) -> String {
                 RedisServers::Standalone(address) => format!("redis at {address}, database {database}"),
                 RedisServers::Cluster { seeds, .. } => format!("redis cluster at {}", joined(seeds)),
                 RedisServers::Sentinel { sentinels, name, .. } => {
-                    format!("redis {name} of the sentinels at {}, database {database}", joined(sentinels))
+                    format!("redis {name} of the Sentinels at {}, database {database}", joined(sentinels))
                 }
             };
             let replicas = match &redis.replicas.which {
@@ -112,7 +112,7 @@ fn security(tls: Option<&Tls>) -> &'static str {
     }
 }
 
-fn joined<T: Display>(servers: &[T]) -> String {
+pub(super) fn joined<T: Display>(servers: &[T]) -> String {
     servers.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 

@@ -70,6 +70,7 @@ const BAD_MEMCACHED_URL: &str = "this URL cannot be understood: it has the form 
                                  the characters / ? # @ : % are written %2F %3F %23 %40 %3A %25";
 const SEVERAL: &str = "this names several servers: begin the URL with redis+cluster:// or \
                        redis+sentinel://, or name the primary here and the others in `replicas`";
+const ONE_SERVER: &str = "one server belongs here, and this URL names a cluster or Sentinels";
 const DATABASE: &str = "after the host and the `/` comes the database's number, as in redis://host:6379/0";
 const NAME: &str = "what Sentinels call the primary comes after their addresses, in letters, digits, `.`, \
                     `-` and `_`: redis+sentinel://user:password@one:26379,two:26379/mymaster/0";
@@ -166,7 +167,10 @@ pub(super) fn redis_location(text: &str, topology: Topology) -> Result<RedisUrl,
 /// hosts where there is more than one to ask.
 fn redis_url(text: &str, topology: Topology) -> Result<RedisUrl, &'static str> {
     let (name, rest) = text.split_once("://").ok_or(NO_SCHEME)?;
-    let Scheme { unix, tls, .. } = scheme(name)?;
+    let Scheme { topology: said, unix, tls } = scheme(name)?;
+    if said.is_some_and(|said| said != topology) {
+        return Err(ONE_SERVER);
+    }
     // The parser would drop tabs and newlines without a word.
     if text.chars().any(char::is_control) {
         return Err(BAD_URL);

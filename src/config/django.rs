@@ -4,8 +4,11 @@
 //! `VERSION`, `TIMEOUT`, most of `OPTIONS`) is no matter of a check, which has keys of its own, and is passed
 //! over. There is no `${NAME}` here: such a text in a password is the password.
 
+mod options;
+mod redis;
+
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jsonc_parser::ast::{self, ObjectPropName};
@@ -14,12 +17,11 @@ use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_ast};
 use secrecy::SecretString;
 
-use super::address;
 use super::caches::{Kind, Reading};
 use super::place::{Format, Place, Problem, Text};
-use super::redis::Topology;
 use super::value::{Entry, Kind as Typed, Table, Value};
-use super::{Backend, Memcached, Tls, WhichReplicas, memcached, redis, secret};
+use super::{Backend, Memcached, address, memcached, secret};
+use options::Options;
 
 /// What a dotted path stands for.
 enum Known {
@@ -30,8 +32,8 @@ enum Known {
     Forwarding,
     /// No server at all; the words say what it is.
     NoServer(&'static str),
-    /// Something that cannot be checked yet; the words say what it is.
-    NotYet(&'static str),
+    /// A Redis cluster, of which the locations name some nodes.
+    RedisCluster,
 }
 
 /// What each dotted path stands for, by the source of Django 1.2 to 5.2, django-redis 7.0, django-valkey 0.4,
@@ -42,7 +44,7 @@ fn known(path: &str) -> Option<Known> {
         "django_redis.cache.RedisCache"
         | "django_valkey.cache.ValkeyCache"
         | "django_valkey.async_cache.cache.AsyncValkeyCache" => Known::Redis(&[',']),
-        "django_valkey.cluster_cache.cache.ClusterValkeyCache" => Known::NotYet("a cluster"),
+        "django_valkey.cluster_cache.cache.ClusterValkeyCache" => Known::RedisCluster,
         "django.core.cache.backends.memcached.PyMemcacheCache"
         | "django.core.cache.backends.memcached.PyLibMCCache"
         | "django.core.cache.backends.memcached.MemcachedCache"
@@ -158,7 +160,8 @@ pub(super) fn backend(
         known(path.text()?).ok_or_else(|| path.problem(unknown_class(reading)))?
     };
     match class {
-        Known::Redis(separators) => redis_cache(reading, entry, separators),
+        Known::Redis(separators) => redis::cache(reading, entry, separators),
+        Known::RedisCluster => redis::cluster(reading, entry, &[',']),
         Known::Memcached => memcached_cache(reading, entry),
         Known::LocalMemory => Ok(Backend::LocalMemory),
         // Django hands over an empty text where there is no LOCATION.
@@ -167,7 +170,6 @@ pub(super) fn backend(
             reading.forwarding(location.filter(|value| !matches!(value.text(), Ok(""))))
         }
         Known::NoServer(kind) => Ok(Backend::NoServer { kind }),
-        Known::NotYet(what) => Err(not_yet(reading, what)),
     }
 }
 
@@ -179,59 +181,14 @@ fn unknown_class(reading: &Reading) -> String {
     )
 }
 
-fn not_yet(reading: &Reading, what: &str) -> Problem {
-    reading.problem(format_args!(
-        "it is {what}, which is not supported yet; in the config file, [caches.{}] with a url names one \
-         server in its place, and with backend = \"local-memory\" skips it",
-        reading.alias
-    ))
-}
-
-fn redis_cache(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Backend, Problem> {
-    let options = Options::of(entry)?;
-    if let Some(what) = options.topology() {
-        return Err(not_yet(reading, what));
-    }
-    let mut urls = Vec::new();
-    for (text, value) in locations(reading, entry, separators)? {
-        urls.push((
-            address::redis_location(&text, Topology::Standalone).map_err(|error| value.problem(error))?,
-            &value.place,
-        ));
-    }
-    // The first takes the writes and the others are its replicas, for Django and for its relatives.
-    let mut urls = urls.into_iter();
-    let Some((mut primary, place)) = urls.next() else { return Err(no_location(reading)) };
-    let replicas = urls.flat_map(|(url, _)| url.addresses).collect();
-    reading.came_from(&["url", "replicas"], place);
-    reading.came_from(&primary.says(), place);
-    // What stands in the URL wins over OPTIONS, as in redis-py's ConnectionPool.from_url.
-    if primary.username.is_none() {
-        primary.username = options.text(reading, "username", "username")?;
-    }
-    if primary.password.is_none() {
-        primary.password = options.text(reading, "password", "password")?.map(SecretString::from);
-    }
-    if let (None, Some(value)) = (primary.database, options.get("db")) {
-        primary.database = Some(value.number()?);
-        reading.came_from(&["database"], &value.place);
-    }
-    let parameters = std::mem::take(&mut primary.others);
-    let mut redis = redis::redis_at(primary).ok_or_else(|| no_location(reading))?;
-    if let Some(tls) = &mut redis.tls {
-        reading.came_from(&["tls"], place);
-        *tls = options.tls(reading, &parameters)?;
-    }
-    redis.replicas.which = WhichReplicas::Named(replicas);
-    reading.finished(redis)
-}
-
 fn memcached_cache(reading: &mut Reading, entry: &Table) -> Result<Backend, Problem> {
     let options = Options::of(entry)?;
-    let credentials = [entry.get("USERNAME"), entry.get("PASSWORD"), options.get("username")];
-    let given = |value: &&Value| !matches!(value.text(), Ok(""));
-    if let Some(value) = credentials.into_iter().flatten().find(given) {
-        return Err(value.problem("credentials for memcached are not supported yet"));
+    if let Some(value) = options.get("tls_context") {
+        return Err(value.problem(format_args!(
+            "it speaks TLS, and how is no JSON; in the config file, [caches.{}] with a url that begins with \
+             memcacheds:// says it",
+            reading.alias
+        )));
     }
     let mut servers = Vec::new();
     for (text, value) in locations(reading, entry, &[',', ';'])? {
@@ -241,7 +198,11 @@ fn memcached_cache(reading: &mut Reading, entry: &Table) -> Result<Backend, Prob
     if let Some((_, place)) = servers.first() {
         reading.came_from(&["servers"], place);
     }
-    Ok(Backend::Memcached(Memcached::at(memcached::distinct(servers)?)))
+    // What stands in OPTIONS wins in django-bmemcached; the others know one of the two.
+    let username = text(reading, options.get("username").or_else(|| entry.get("USERNAME")), "username")?;
+    let password = text(reading, options.get("password").or_else(|| entry.get("PASSWORD")), "password")?;
+    let login = reading.memcached_login(username, password.map(SecretString::from))?;
+    Ok(Backend::Memcached(Memcached { login, ..Memcached::at(memcached::distinct(servers)?) }))
 }
 
 /// Each location in `LOCATION`: a text, which the client splits, or a list.
@@ -267,7 +228,8 @@ fn locations<'a>(
 /// One location of a list: a text, or a host and a port, which pymemcache takes as a tuple.
 fn one(value: &Value) -> Result<Cow<'_, str>, Problem> {
     if let Typed::List(pair) = &value.kind
-        && let [Value { kind: Typed::Text(host), .. }, Value { kind: Typed::Integer(port), .. }] = &pair[..]
+        && let [Value { kind: Typed::Text(host), .. }, port] = &pair[..]
+        && let Ok(port) = port.number()
     {
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         return Ok(Cow::from(format!("{bracketed}:{port}")));
@@ -275,93 +237,17 @@ fn one(value: &Value) -> Result<Cow<'_, str>, Problem> {
     value.text().map(Cow::from)
 }
 
+/// A value that is a text and not empty, which answers `key`.
+fn text(reading: &mut Reading, value: Option<&Value>, key: &'static str) -> Result<Option<String>, Problem> {
+    let Some(value) = value else { return Ok(None) };
+    let text = value.text()?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    reading.came_from(&[key], &value.place);
+    Ok(Some(text.to_owned()))
+}
+
 fn no_location(reading: &Reading) -> Problem {
     reading.problem("it has no LOCATION that names a server")
-}
-
-/// `OPTIONS`, as far as they say where and how to connect.
-struct Options<'a> {
-    options: Option<&'a Table>,
-    pool: Option<&'a Table>,
-}
-
-impl<'a> Options<'a> {
-    fn of(entry: &'a Table) -> Result<Self, Problem> {
-        let options = entry.get("OPTIONS").map(object).transpose()?;
-        let pool =
-            options.and_then(|options| options.get("CONNECTION_POOL_KWARGS")).map(object).transpose()?;
-        Ok(Self { options, pool })
-    }
-
-    /// An option by redis-py's name: from the pool's arguments, which django-redis puts over its own option
-    /// in capitals, or as Django hands it on.
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        let in_options = |name: &str| self.options.and_then(|options| options.get(name));
-        let in_pool = self.pool.and_then(|pool| pool.get(name));
-        in_pool.or_else(|| in_options(&name.to_uppercase())).or_else(|| in_options(name))
-    }
-
-    /// An option that is a text and not empty, which answers `key`.
-    fn text(&self, reading: &mut Reading, name: &str, key: &'static str) -> Result<Option<String>, Problem> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        let text = value.text()?;
-        if text.is_empty() {
-            return Ok(None);
-        }
-        reading.came_from(&[key], &value.place);
-        Ok(Some(text.to_owned()))
-    }
-
-    /// TLS, once the scheme has asked for it: redis-py's options, here or as parameters of the URL.
-    fn tls(&self, reading: &mut Reading, parameters: &[(String, String)]) -> Result<Tls, Problem> {
-        let parameter = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value);
-        let ca_file = match parameter("ssl_ca_certs") {
-            Some(path) => Some(PathBuf::from(path)),
-            None => self.text(reading, "ssl_ca_certs", "tls")?.map(PathBuf::from),
-        };
-        let alias = &reading.alias;
-        let lax = [self.pool, self.options].into_iter().flatten().any(|table| table.is_null("ssl_cert_reqs"));
-        let requirement = match parameter("ssl_cert_reqs") {
-            Some(requirement) => Some(requirement.as_str()),
-            None => self.get("ssl_cert_reqs").and_then(|value| value.text().ok()),
-        };
-        if lax || requirement == Some("none") {
-            let note = format!(
-                "{alias}: the application does not verify the certificate (ssl_cert_reqs); the check does"
-            );
-            reading.notes.push(note);
-        }
-        if parameter("ssl_certfile").is_some() || self.get("ssl_certfile").is_some() {
-            let note =
-                format!("{}: its client certificate (ssl_certfile) is not supported yet", reading.alias);
-            reading.notes.push(note);
-        }
-        Ok(Tls { ca_file, ..Tls::default() })
-    }
-
-    /// Something other than one primary with replicas, by the names of the classes that the client is made
-    /// of.
-    fn topology(&self) -> Option<&'static str> {
-        const CLASSES: &[&str] = &[
-            "CLIENT_CLASS",
-            "CONNECTION_FACTORY",
-            "CONNECTION_POOL_CLASS",
-            "REDIS_CLIENT_CLASS",
-            "BASE_CLIENT_CLASS",
-            "pool_class",
-        ];
-        let options = self.options?;
-        let class = |name: &&str| options.get(name)?.text().ok().map(str::to_lowercase);
-        let classes = CLASSES.iter().filter_map(class).collect::<Vec<_>>();
-        let named = |word: &str| classes.iter().any(|class| class.contains(word));
-        if options.get("SENTINELS").is_some() || named("sentinel") {
-            Some("found through sentinels")
-        } else if named("cluster") {
-            Some("a cluster")
-        } else if named("shard") {
-            Some("sharded over several servers")
-        } else {
-            None
-        }
-    }
 }

@@ -151,8 +151,10 @@ fn insert(table: &mut Table, path: &[String], value: &str, place: &Place) -> Res
         table.0.len() - 1
     });
     let whole = &mut table.0[position].value;
-    let in_short = !matches!(whole.kind, Kind::Table(_)) && !matches!(whole.place, Place::Variable(_));
-    if in_short && caches::PARTED.contains(&key.as_str()) {
+    if caches::PARTED.contains(&key.as_str()) && !matches!(whole.kind, Kind::Table(_)) {
+        if let Place::Variable(other) = &whole.place {
+            return Err(place.problem(format_args!("{other} says it in short; keep one of the two")));
+        }
         *whole = Value::new(Kind::Table(Table::default()), place.clone());
     }
     match &mut whole.kind {

@@ -8,9 +8,7 @@ use super::address::{self, RedisUrl};
 use super::caches::{PASSWORD, Reading, SENTINEL_PASSWORD, Written, one_of, unless};
 use super::place::{Place, Problem};
 use super::value::{Kind as Typed, Table, Value, nearest};
-use super::{
-    Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, Tls, WhichReplicas, tls,
-};
+use super::{Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, WhichReplicas, tls};
 
 /// The keys of a table in `replicas`.
 pub(super) const REPLICA_KEYS: &[&str] = &["servers", "required"];
@@ -242,13 +240,6 @@ pub(super) fn is_given(password: Option<&SecretString>) -> bool {
     password.is_some_and(|password| !password.expose_secret().is_empty())
 }
 
-/// The one Redis that a URL names.
-pub(super) fn redis_at(mut url: RedisUrl) -> Option<Redis> {
-    let login = login(&mut url);
-    let tls = url.tls.unwrap_or_default().then(Tls::default);
-    Some(Redis { login, tls, ..Redis::at(standalone(url.addresses)?) })
-}
-
 fn standalone(addresses: Vec<Address>) -> Option<RedisServers> {
     addresses.into_iter().next().map(RedisServers::Standalone)
 }
@@ -272,10 +263,18 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Pro
             if let Some(problem) = table.unknown(REPLICA_KEYS).next() {
                 return Err(problem);
             }
-            let servers =
-                table.get("servers").map(|value| named_replicas(value, tls)).transpose()?.unwrap_or_default();
+            let named = table.get("servers").map(|servers| {
+                let in_short = matches!(servers.text(), Ok("discover" | "required"));
+                unless(
+                    in_short,
+                    servers,
+                    "this stands alone, as in replicas = \"discover\" or \"required\"",
+                )?;
+                named_replicas(servers, tls)
+            });
+            let named = named.transpose()?.unwrap_or_default();
             unless(
-                servers.is_empty(),
+                named.is_empty(),
                 value,
                 "no replica is named; write { servers = [\"host:6379\"], required = true }, or \"required\" \
                  for those that the primary names",
@@ -283,7 +282,7 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Pro
             let required = table
                 .get("required")
                 .map(|value| value.boolean().ok_or_else(|| value.problem("true or false belongs here")));
-            Ok((WhichReplicas::Named(servers), required.transpose()?.unwrap_or_default()))
+            Ok((WhichReplicas::Named(named), required.transpose()?.unwrap_or_default()))
         }
         Typed::Text(_)
         | Typed::Integer(_)
@@ -296,9 +295,8 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Pro
 
 fn named_replicas(value: &Value, tls: bool) -> Result<Vec<Address>, Problem> {
     let replica = |(text, place): (&str, &Place)| {
-        let url = address::topology(text)
-            .and_then(|_| address::redis_location(text, Topology::Standalone))
-            .map_err(|error| place.problem(error))?;
+        let url = address::redis_location(text, Topology::Standalone);
+        let url = url.map_err(|error| place.problem(error))?;
         let says = url.says();
         if says.iter().any(|key| *key != "tls") || !url.others.is_empty() {
             return Err(place

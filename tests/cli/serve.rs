@@ -13,6 +13,8 @@ struct Serving {
     process: Child,
     stderr: BufReader<ChildStderr>,
     urls: Vec<String>,
+    /// What it logged until it was ready.
+    log: String,
 }
 
 impl Serving {
@@ -20,9 +22,10 @@ impl Serving {
     fn start(command: &mut Command) -> Self {
         let mut process = command.env("CACHE_URL", no_cache()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
-        let mut serving = Self { process, stderr, urls: Vec::new() };
+        let mut serving = Self { process, stderr, urls: Vec::new(), log: String::new() };
         loop {
             let line = serving.log_line();
+            serving.log.push_str(&line);
             if let Some((_, url)) = line.split_once("listening on ") {
                 serving.urls.push(url.trim_end().to_owned());
             } else if line.ends_with(" ready\n") {
@@ -77,6 +80,19 @@ fn answer(stream: &mut (impl std::io::Read + std::io::Write), request: &str) -> 
 }
 
 const ASK_LIVEZ: &str = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn what_is_worth_a_look_is_a_warning_in_the_log_of_every_start() {
+    let mut command = cache_canary();
+    command.args(["serve", "--listen", "127.0.0.1:0"]);
+    command.env("CACHE_URL_OTHER", no_cache().replace("redis://", "rediss://"));
+    command.env("CACHE_CANARY_CACHES__OTHER__TLS__VERIFY", "none");
+    let serving = Serving::start(&mut command);
+    let warning = serving.log.lines().find(|line| line.contains("WARN"));
+    let words = "other: no certificate is verified (tls.verify = \"none\"): anybody in between can read the \
+                 password and answer in the server's place";
+    assert!(warning.is_some_and(|line| line.ends_with(words)), "{}", serving.log);
+}
 
 #[test]
 fn a_signal_stops_the_server_when_the_open_requests_are_answered() {

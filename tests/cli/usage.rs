@@ -7,11 +7,11 @@ fn help_of_every_command_has_examples_and_exit_codes() {
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     for word in
-        ["Examples:", "Environment:", "serve", "check", "healthcheck", "CACHE_URL", "CACHE_CANARY_LOG"]
+        ["Examples:", "Environment:", "serve", "check", "healthcheck", "acl", "CACHE_URL", "CACHE_CANARY_LOG"]
     {
         assert!(stdout(&help).contains(word), "{word}");
     }
-    for command in ["serve", "check", "healthcheck"] {
+    for command in ["serve", "check", "healthcheck", "acl"] {
         let help = run(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0), "{command}");
         for word in ["Usage: cache-canary", "Examples:", "Exit codes: 0 "] {

@@ -71,6 +71,43 @@ database = "${SECRET}"
 backend = "forwarding"
 location = "${SECRET}/"
 "#,
+    r#"
+[caches.main]
+url = "redis+sentinel://app:MARKER@s1,s2:26380/mymaster/0"
+sentinel_username = "app"
+sentinel_password = "MARKER"
+replicas = { servers = ["redis://app:MARKER@replica"], required = true }
+[caches.other]
+url = "redis+cluster://app:MARKER@a:7000,b:7001/0?protocol=3"
+announce = "seed-host"
+"#,
+    r#"
+[caches.main]
+url = "redis://app:MARKER@s1,s2/mymaster"
+topology = "sentinel"
+sentinel_password_file = "MARKER"
+protocol = "${SECRET}"
+replica_within = "${SECRET}"
+spray = "${SECRET}"
+[caches.other]
+url = "memcacheds://app:MARKER@mc-1,dns+all:mc-2"
+quorum = "${SECRET}"
+[caches.other.tls]
+server_name = "${SECRET} "
+verify = "${SECRET}"
+"#,
+    r#"
+[caches.main]
+servers = ["discover:app:MARKER@mc-1", "dns+all:mc-2"]
+username = "app"
+password = "MARKER"
+tls = { cert_file = "MARKER" }
+topology = "${SECRET}"
+[caches.other]
+url = "redis://a"
+topology = "${SECRET}"
+announce = "${SECRET}"
+"#,
 ];
 
 const JSON: &[&str] = &[
@@ -87,6 +124,22 @@ const JSON: &[&str] = &[
     r#"{"default": {"BACKEND": "django_bmemcached.memcached.BMemcached", "LOCATION": "mc-1",
   "OPTIONS": {"username": "app", "password": "MARKER"}, "PASSWORD": "MARKER"},
   "other": {"BACKEND": "unknown.Cache", "LOCATION": "redis://:MARKER@host"}}"#,
+    r#"{
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": "redis://app:MARKER@mymaster/0",
+        "OPTIONS": {
+            "CLIENT_CLASS": "django_redis.client.SentinelClient",
+            "SENTINELS": [["s1", 26379]],
+            "SENTINEL_KWARGS": {"password": "MARKER"}
+        }
+    },
+    "cluster": {
+        "BACKEND": "django_valkey.cluster_cache.cache.ClusterValkeyCache",
+        "LOCATION": "valkey://app:MARKER@a,valkey://app:MARKER@b",
+        "OPTIONS": {"BASE_CLIENT_KWARGS": {"password": "MARKER"}}
+    }
+}"#,
 ];
 
 /// Loads a configuration and collects everything that is ever shown of it.
@@ -235,6 +288,14 @@ fn no_mistake_in_the_environment_makes_it_show_a_password() {
         "CACHE_CANARY_CACHES__MAIN__LOCATION",
         "CACHE_CANARY_CACHES__MAIN__SERVERS",
         "CACHE_CANARY_CACHES__MAIN__REPLICAS",
+        "CACHE_CANARY_CACHES__MAIN__REPLICAS__SERVERS",
+        "CACHE_CANARY_CACHES__MAIN__TOPOLOGY",
+        "CACHE_CANARY_CACHES__MAIN__SENTINEL_PASSWORD",
+        "CACHE_CANARY_CACHES__MAIN__SENTINEL_PASSWORD_FILE",
+        "CACHE_CANARY_CACHES__MAIN__TLS",
+        "CACHE_CANARY_CACHES__MAIN__TLS__VERIFY",
+        "CACHE_CANARY_CACHES__MAIN__QUORUM",
+        "CACHE_CANARY_CACHES__MAIN__SPRAY",
         "CACHE_CANARY_CACHES__MAIN__BACKEND",
         "CACHE_CANARY_CACHES__MAIN",
         "CACHE_CANARY_LISTEN",
@@ -246,6 +307,9 @@ fn no_mistake_in_the_environment_makes_it_show_a_password() {
         for url in [
             "redis://app:MARKER@host:6379/0",
             "memcached://app:MARKER@host",
+            "memcacheds://app:MARKER@one,two:11212",
+            "redis+cluster://app:MARKER@a,b:7001/0",
+            "redis+sentinel://app:MARKER@s1,s2:26380/mymaster/0",
             "unix://:MARKER@/run/redis.sock",
         ] {
             for value in broken(&url.replace("MARKER", MARKER)) {
@@ -268,8 +332,14 @@ fn no_mistake_in_the_environment_makes_it_show_a_password() {
 #[test]
 fn a_password_that_looks_like_a_port_is_no_address() {
     for spilt in ["81/93", "81?93", "81#93", "81\\93", "81,93", "/93", "?93", "#93", "81@93", "81:93"] {
-        for url in ["redis://app:MARKER@host", "rediss://:MARKER@host/0", "unix://app:MARKER@/run/redis.sock"]
-        {
+        for url in [
+            "redis://app:MARKER@host",
+            "rediss://:MARKER@host/0",
+            "unix://app:MARKER@/run/redis.sock",
+            "redis+cluster://app:MARKER@a,b",
+            "redis+sentinel://app:MARKER@s1,s2/mymaster",
+            "memcached://app:MARKER@mc-1",
+        ] {
             let source = Source {
                 environment: BTreeMap::from([
                     ("HOSTNAME".to_owned(), "sidecar".to_owned()),

@@ -1,0 +1,199 @@
+//! A Redis of Django's `CACHES`: one primary with replicas, what Sentinels watch, or a cluster.
+
+use std::borrow::Cow;
+
+use secrecy::SecretString;
+
+use super::super::address::{self, RedisUrl};
+use super::super::caches::Reading;
+use super::super::place::{Place, Problem};
+use super::super::redis::{Topology, login};
+use super::super::value::{Kind as Typed, Table, Value};
+use super::super::{
+    Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, Tls, WhichReplicas,
+};
+use super::options::{Options, Way};
+use super::{locations, no_location, one, text};
+
+/// Reads an entry whose client may be made for any of them. Locations in one text are split at `separators`.
+pub(super) fn cache(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Backend, Problem> {
+    match Options::of(entry)?.way() {
+        Way::Plain => plain(reading, entry, separators),
+        Way::Sentinels { replicas } => sentinels(reading, entry, separators, replicas),
+        Way::Cluster => cluster(reading, entry, separators),
+        Way::UnknownCluster => Err(reading.problem(format_args!(
+            "it is a cluster, by a client that is not known; in the config file, [caches.{}] with url = \
+             \"redis+cluster://host:6379\" says where it is",
+            reading.alias
+        ))),
+        Way::Shards => Err(reading.problem(format_args!(
+            "its client spreads keys over several servers; in the config file, give each server an alias of \
+             its own, and skip this one with backend = \"local-memory\" under [caches.{}]",
+            reading.alias
+        ))),
+    }
+}
+
+/// A primary, and its replicas. The first location takes the writes and the others are its replicas, for
+/// Django and for its relatives.
+fn plain(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Backend, Problem> {
+    let options = Options::of(entry)?;
+    let mut urls = urls(reading, entry, separators)?.into_iter();
+    let Some((mut primary, place)) = urls.next() else { return Err(no_location(reading)) };
+    let replicas: Vec<Address> = urls.flat_map(|(url, _)| url.addresses).collect();
+    reading.came_from(&["url", "replicas"], place);
+    reading.came_from(&primary.says(), place);
+    let login = credentials(reading, &options, &mut primary)?;
+    let tls = match primary.tls {
+        Some(true) => Some(options.tls(reading, &primary.others)?),
+        Some(false) | None => None,
+    };
+    let Some(address) = primary.addresses.into_iter().next() else { return Err(no_location(reading)) };
+    let replicas = Replicas { which: WhichReplicas::Named(replicas), ..Replicas::default() };
+    reading.finished(Redis { login, tls, replicas, ..Redis::at(RedisServers::Standalone(address)) })
+}
+
+/// A cluster, of which each location is a node.
+pub(super) fn cluster(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Backend, Problem> {
+    let options = Options::of_cluster(entry)?;
+    let mut urls = urls(reading, entry, separators)?.into_iter();
+    let Some((mut first, place)) = urls.next() else { return Err(no_location(reading)) };
+    let others: Vec<Address> = urls.flat_map(|(url, _)| url.addresses).collect();
+    reading.came_from(&["url"], place);
+    reading.came_from(&first.says(), place);
+    let login = credentials(reading, &options, &mut first)?;
+    if login.database != 0 {
+        return Err(place.problem("a cluster has database 0 alone; leave the number out"));
+    }
+    let seeds: Vec<_> = std::mem::take(&mut first.addresses).into_iter().chain(others).collect();
+    if seeds.iter().any(|seed| matches!(seed, Address::Unix(_))) {
+        return Err(place.problem("a socket is one server's: name a cluster's nodes as host:port"));
+    }
+    let tls = tls(reading, &options, &first)?;
+    let servers = RedisServers::Cluster { seeds, announce: Announce::default() };
+    reading.finished(Redis { login, tls, ..Redis::at(servers) })
+}
+
+/// What Sentinels watch: the host in the location is what they call the primary. So it is in the
+/// `SentinelConnectionFactory` of django-redis 7.0 and django-valkey 0.4, in small letters.
+fn sentinels(
+    reading: &mut Reading,
+    entry: &Table,
+    separators: &[char],
+    mut replicas: bool,
+) -> Result<Backend, Problem> {
+    let options = Options::of(entry)?;
+    let sentinels = options.sentinels().ok_or_else(|| {
+        reading.problem("it names no Sentinels; SENTINELS in its OPTIONS is a list of [host, port]")
+    })?;
+    let mut urls = urls(reading, entry, separators)?.into_iter();
+    let Some((mut first, place)) = urls.next() else { return Err(no_location(reading)) };
+    let name = primary(&first).ok_or_else(|| place.problem(NO_NAME))?;
+    for (other, place) in urls {
+        if primary(&other).as_ref() != Some(&name) {
+            return Err(place.problem("the locations name several primaries; give each an alias of its own"));
+        }
+        replicas = true;
+    }
+    reading.came_from(&["url"], &sentinels.place);
+    reading.came_from(&first.says(), place);
+    let login = credentials(reading, &options, &mut first)?;
+    let tls = tls(reading, &options, &first)?;
+    let (theirs, theirs_with_tls) = sentinel_login(reading, &options, login.protocol)?;
+    if theirs_with_tls != tls.is_some() {
+        return Err(sentinels.problem(
+            "TLS is asked for at the Sentinels alone, or at their servers alone (`ssl` in SENTINEL_KWARGS): \
+             it is spoken to all of them, or to none",
+        ));
+    }
+    let servers =
+        RedisServers::Sentinel { sentinels: sentinel_addresses(reading, sentinels)?, name, login: theirs };
+    let which = if replicas { WhichReplicas::Discovered } else { WhichReplicas::Named(Vec::new()) };
+    if replicas {
+        reading.came_from(&["replicas"], place);
+    }
+    let replicas = Replicas { which, ..Replicas::default() };
+    reading.finished(Redis { login, tls, replicas, ..Redis::at(servers) })
+}
+
+const NO_NAME: &str = "with Sentinels the location is redis://mymaster/0, with what they call the primary";
+
+/// What Sentinels call the primary, by a location.
+fn primary(url: &RedisUrl) -> Option<String> {
+    match url.addresses.first()? {
+        Address::Tcp { host, .. } => address::primary_name(host),
+        Address::Unix(_) => None,
+    }
+}
+
+fn sentinel_addresses(reading: &Reading, sentinels: &Value) -> Result<Vec<Address>, Problem> {
+    let Typed::List(pairs) = &sentinels.kind else {
+        return Err(
+            sentinels.problem(format_args!("a list of [host, port] belongs here, not {}", sentinels.noun()))
+        );
+    };
+    let addresses: Vec<Address> = pairs
+        .iter()
+        .map(|pair| address::sentinel(&one(pair)?).map_err(|error| pair.problem(error)))
+        .collect::<Result<_, Problem>>()?;
+    if addresses.is_empty() { Err(no_location(reading)) } else { Ok(addresses) }
+}
+
+/// Who one is at the Sentinels, and whether TLS is spoken there.
+fn sentinel_login(
+    reading: &mut Reading,
+    options: &Options<'_>,
+    protocol: Protocol,
+) -> Result<(Login, bool), Problem> {
+    let arguments = options.sentinel_arguments()?;
+    let argument = |name| arguments.and_then(|arguments| arguments.get(name));
+    let username = text(reading, argument("username"), "sentinel_username")?;
+    let password = text(reading, argument("password"), "sentinel_password")?.map(SecretString::from);
+    if let (Some(value), None) = (argument("username").filter(|_| username.is_some()), &password) {
+        return Err(value.problem("a user of the Sentinels is named without a password"));
+    }
+    let tls = argument("ssl").and_then(Value::boolean).unwrap_or_default();
+    Ok((Login { username, password, protocol, database: 0 }, tls))
+}
+
+/// Each location, and its place.
+fn urls<'a>(
+    reading: &Reading,
+    entry: &'a Table,
+    separators: &[char],
+) -> Result<Vec<(RedisUrl, &'a Place)>, Problem> {
+    let url = |(text, value): (Cow<'_, str>, &'a Value)| {
+        let url = address::redis_location(&text, Topology::Standalone);
+        Ok((url.map_err(|error| value.problem(error))?, &value.place))
+    };
+    locations(reading, entry, separators)?.into_iter().map(url).collect()
+}
+
+/// Who one is at the servers. What stands in the URL wins over OPTIONS, as in redis-py's
+/// `ConnectionPool.from_url`.
+fn credentials(reading: &mut Reading, options: &Options<'_>, url: &mut RedisUrl) -> Result<Login, Problem> {
+    if url.username.is_none() {
+        url.username = text(reading, options.get("username"), "username")?;
+    }
+    if url.password.is_none() {
+        url.password = text(reading, options.get("password"), "password")?.map(SecretString::from);
+    }
+    if let (None, Some(value)) = (url.database, options.get("db")) {
+        url.database = Some(value.number()?);
+        reading.came_from(&["database"], &value.place);
+    }
+    if url.protocol.is_none() {
+        url.protocol = options.protocol(reading)?;
+    }
+    Ok(login(url))
+}
+
+/// TLS to servers that are found through others, by the scheme or by an option.
+fn tls(reading: &mut Reading, options: &Options<'_>, url: &RedisUrl) -> Result<Option<Tls>, Problem> {
+    if let Some(value) = options.asks_for_tls() {
+        reading.came_from(&["tls"], &value.place);
+    } else if url.tls != Some(true) {
+        return Ok(None);
+    }
+    options.tls(reading, &url.others).map(Some)
+}
