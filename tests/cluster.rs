@@ -15,7 +15,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use support::cluster::{THIRDS, slot_of};
+use support::cluster::{SOON_FAILED, THIRDS, slot_of};
 use support::{Authority, Cluster, Port, Sidecar, eventually};
 
 fn main_at(url: &str) -> String {
@@ -101,7 +101,7 @@ fn every_primary_is_checked_and_no_replica() {
 
 #[test]
 fn a_killed_primary_is_named_and_after_its_failover_it_is_up_at_once() {
-    let mut cluster = Cluster::start(&[]);
+    let mut cluster = Cluster::start(SOON_FAILED);
     let sidecar = beside(&cluster);
     sidecar.expect_up();
     cluster.nodes[0].kill();
@@ -116,7 +116,7 @@ fn a_killed_primary_is_named_and_after_its_failover_it_is_up_at_once() {
 
 #[test]
 fn a_hung_primary_is_named_and_after_its_failover_it_is_up_at_once() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::start(SOON_FAILED);
     let sidecar = beside(&cluster);
     sidecar.expect_up();
     cluster.nodes[1].stop();
@@ -132,7 +132,7 @@ fn a_hung_primary_is_named_and_after_its_failover_it_is_up_at_once() {
 
 #[test]
 fn a_failover_that_nobody_watched_is_up_at_the_first_check_after_even_if_the_old_primary_hangs() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::start(SOON_FAILED);
     let sidecar = beside(&cluster);
     sidecar.expect_up();
     cluster.nodes[2].stop();
@@ -271,7 +271,7 @@ fn a_primary_whose_only_slot_is_on_its_way_is_followed_as_clients_follow_it() {
 
 #[test]
 fn a_lost_quorum_is_cluster_down_with_the_slots_that_are_lost() {
-    let mut cluster = Cluster::start_without_replicas(&[]);
+    let mut cluster = Cluster::start_without_replicas(SOON_FAILED);
     let sidecar = beside(&cluster);
     sidecar.expect_up();
     for node in [0, 1] {
