@@ -23,13 +23,14 @@ use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
 
-/// How many times a primary is checked once more, because slots move. A client follows no more redirections
-/// than about that.
+/// How many times a primary is checked once more in a round, because slots move: clients give up after some 5
+/// to 16 redirections.
 const MOST_RESTARTS: u32 = 8;
 
-/// How many times the map is asked for.
+/// How many times the map is asked for in a round.
 const MOST_SURVEYS: u32 = 8;
 
+/// A round, while it is under way. Dropped at the deadline, it leaves in the progress what is known by then.
 pub(super) struct Round<'a> {
     cluster: &'a Cluster,
     progress: &'a Progress,
