@@ -1,15 +1,22 @@
 //! A real Redis Cluster while primaries are killed, hang and hand over, slots move and are lost: the right
 //! cause at the first request after, and up at the first request after the end.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "in a test a panic is the message, and the timeline of a failover is to be seen"
+)]
 
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use support::cluster::{THIRDS, slot_of};
-use support::{Cluster, Port, Sidecar, eventually};
+use support::cluster::{SOON_FAILED, THIRDS, slot_of};
+use support::{Authority, Cluster, Port, Sidecar, eventually};
 
 fn main_at(url: &str) -> String {
     format!("[caches.main]\nurl = \"{url}\"")
@@ -94,7 +101,7 @@ fn every_primary_is_checked_and_no_replica() {
 
 #[test]
 fn a_killed_primary_is_named_and_after_its_failover_it_is_up_at_once() {
-    let mut cluster = Cluster::start(&[]);
+    let mut cluster = Cluster::start(SOON_FAILED);
     let sidecar = beside(&cluster);
     sidecar.expect_up();
     cluster.nodes[0].kill();
@@ -109,7 +116,7 @@ fn a_killed_primary_is_named_and_after_its_failover_it_is_up_at_once() {
 
 #[test]
 fn a_hung_primary_is_named_and_after_its_failover_it_is_up_at_once() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::start(SOON_FAILED);
     let sidecar = beside(&cluster);
     sidecar.expect_up();
     cluster.nodes[1].stop();
@@ -125,7 +132,7 @@ fn a_hung_primary_is_named_and_after_its_failover_it_is_up_at_once() {
 
 #[test]
 fn a_failover_that_nobody_watched_is_up_at_the_first_check_after_even_if_the_old_primary_hangs() {
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::start(SOON_FAILED);
     let sidecar = beside(&cluster);
     sidecar.expect_up();
     cluster.nodes[2].stop();
@@ -150,6 +157,21 @@ fn a_primary_that_hands_over_by_itself_is_no_fault() {
             cluster.wait_until_replica(0);
         }
     }
+}
+
+#[test]
+fn a_hung_replica_is_no_fault_and_holds_nothing_up() {
+    let cluster = Cluster::start(&[]);
+    let sidecar = beside(&cluster);
+    cluster.nodes[3].stop();
+    for _ in 0..3 {
+        sidecar.expect_up();
+    }
+    cluster.fail_over_to(4);
+    sidecar.expect_up();
+    assert_eq!(listed(&sidecar), addrs(&cluster, &[0, 2, 4]));
+    Sidecar::start(main_at(&cluster.url())).expect_up();
+    cluster.nodes[3].cont();
 }
 
 #[test]
@@ -249,7 +271,7 @@ fn a_primary_whose_only_slot_is_on_its_way_is_followed_as_clients_follow_it() {
 
 #[test]
 fn a_lost_quorum_is_cluster_down_with_the_slots_that_are_lost() {
-    let mut cluster = Cluster::start_without_replicas(&[]);
+    let mut cluster = Cluster::start_without_replicas(SOON_FAILED);
     let sidecar = beside(&cluster);
     sidecar.expect_up();
     for node in [0, 1] {
@@ -402,6 +424,88 @@ fn a_cluster_wants_credentials_and_the_least_user_will_do() {
     sidecar.expect_down("forbidden");
     cluster.nodes[2].set_user("canary", least);
     sidecar.expect_up();
+}
+
+#[test]
+fn a_cluster_speaks_tls_and_each_nodes_certificate_is_verified() {
+    let (authority, files) = (Authority::new(), tempfile::tempdir().unwrap());
+    let file = |name: &str, pem: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let identity = authority.issue(&["127.0.0.1", "cache.example"]);
+    let ca = file("ca.pem", &authority.certificate());
+    let (cert, key) = (file("cert.pem", identity.certificate()), file("key.pem", identity.key()));
+    let mut args = vec!["--tls-cluster", "yes", "--tls-replication", "yes", "--tls-auth-clients", "no"];
+    args.extend(["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca]);
+    let cluster = Cluster::start_without_replicas(&args);
+    let url = main_at(&cluster.url().replace("redis+cluster", "rediss+cluster"));
+    let sidecar = Sidecar::start(format!("{url}\ntls.ca_file = \"{ca}\""));
+    sidecar.expect_up();
+    assert_eq!(listed(&sidecar), addrs(&cluster, &[0, 1, 2]));
+    Sidecar::start(&url).expect_down("tls");
+    let wrong = format!("{url}\ntls.ca_file = \"{ca}\"\ntls.server_name = \"other.example\"");
+    Sidecar::start(wrong).expect_down("tls");
+}
+
+#[test]
+fn nonsense_is_protocol_or_timed_out() {
+    let lines = "cluster_state:ok\r\ncluster_current_epoch:1\r\ncluster_size:1\r\n";
+    let info = &*format!("${}\r\n{lines}\r\n", lines.len());
+    let endless = |what: &str| what.repeat(5 << 20);
+    for (info, slots, cause) in [
+        ("+OK\r\n", String::new(), "protocol"),
+        ("$5\r\nhello\r\n", String::new(), "protocol"),
+        ("*1000000000\r\n", String::new(), "timed_out"),
+        (info, "*-1\r\n".to_owned(), "protocol"),
+        (info, "+OK\r\n".to_owned(), "protocol"),
+        (info, "*1\r\n*3\r\n:0\r\n:99999\r\n*2\r\n$1\r\na\r\n:1\r\n".to_owned(), "protocol"),
+        (info, "*1\r\n*3\r\n:0\r\n:5\r\n*2\r\n$1\r\na\r\n:0\r\n".to_owned(), "protocol"),
+        (info, "*2147483647\r\n:1\r\n".to_owned(), "timed_out"),
+        (info, endless("*"), "protocol"),
+        (info, format!("*{}\r\n{}", 1_000_000_000, ":1\r\n".repeat(2 << 20)), "protocol"),
+        (info, "*1\r\n".repeat(20), "protocol"),
+        (info, "*1\r\n*3\r\n:0\r\n".to_owned(), "timed_out"),
+    ] {
+        let liar = Liar::start(info.to_owned(), slots);
+        // Enough for the longest of them on a machine that has other things to do.
+        let url = main_at(&format!("redis+cluster://{}", liar.addr));
+        let sidecar = Sidecar::start_with("timeout = \"3000ms\"", url);
+        let words = sidecar.expect_down(cause);
+        assert!(words.starts_with(&liar.addr.to_string()), "{words}");
+    }
+}
+
+/// Answers `CLUSTER INFO` and `CLUSTER SLOTS` with what it is told to, once a connection each, and nothing
+/// else.
+struct Liar {
+    addr: std::net::SocketAddr,
+}
+
+impl Liar {
+    fn start(info: String, slots: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            // A round or two, and then the test is over.
+            for stream in listener.incoming().take(2) {
+                let Ok(mut stream) = stream else { return };
+                let (info, slots) = (info.clone(), slots.clone());
+                std::thread::spawn(move || {
+                    let mut piece = [0; 1024];
+                    while let Ok(length @ 1..) = stream.read(&mut piece) {
+                        let asked = String::from_utf8_lossy(&piece[..length]);
+                        let answer = if asked.contains("INFO") { &info } else { &slots };
+                        if stream.write_all(answer.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { addr }
+    }
 }
 
 #[test]

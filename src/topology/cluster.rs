@@ -1,31 +1,29 @@
 //! A Redis cluster: each of its primaries is a node, with canaries in slots that it owns.
 //!
-//! `slots` is who owns which slots, `view` what one node says of that, `round` a round of checks. Between
-//! rounds nothing happens; the map is asked for again in a round that needs it.
+//! `slots` is who owns which slots, `view` what one node says of that, `survey` asks some for it, and `round` is
+//! a round of checks. Between rounds nothing happens; the map is asked for again in a round that needs it.
 
+mod redirect;
 mod round;
 mod slots;
+mod survey;
 mod view;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, timeout_at};
 
 use super::{Maker, Topology};
 use crate::cache::SetupError;
 use crate::cache::redis::Redis;
 use crate::check::round_trip::Node;
 use crate::config::{self, Address, Announce, Login, Tls};
-use crate::outcome::{Cause, Fault, Phase, Role};
-use crate::progress::{NodeProgress, Progress};
+use crate::progress::Progress;
 use round::Round;
-use slots::{Hosts, SlotMap, Tag};
-use view::{Sight, View};
+use slots::{Hosts, Range, Shard, SlotMap, Tag};
+use view::Sight;
 
 /// A cluster, as it was found by the last round.
 pub(super) struct Cluster {
@@ -44,6 +42,8 @@ struct Known {
     /// In short, from the node that told the map.
     sight: Sight,
     map: Arc<SlotMap>,
+    /// The slots that nobody owns.
+    gaps: Vec<Range>,
     /// The primary of each of the map's shards.
     primaries: Vec<Arc<Primary>>,
 }
@@ -56,16 +56,6 @@ struct Primary {
     /// What puts the canaries into its slots, one for each series.
     tags: Vec<Tag>,
 }
-
-/// Somebody to ask for the map, and where that is written down.
-struct Candidate {
-    address: Address,
-    server: Redis,
-    progress: Arc<NodeProgress>,
-}
-
-/// How many are asked for the map at the same time.
-const AT_ONCE: usize = 8;
 
 impl Cluster {
     pub(super) fn new(
@@ -132,18 +122,7 @@ impl Cluster {
             })
             .collect();
         let wanted: Vec<_> = stays.iter().map(|stays| if stays.is_some() { 0 } else { self.spray }).collect();
-        let mut tags = map.tags(&wanted, avoided);
-        // One all of whose slots are to be avoided.
-        let left: Vec<_> = wanted
-            .iter()
-            .zip(&tags)
-            .map(|(&wanted, tags)| if tags.is_empty() { wanted } else { 0 })
-            .collect();
-        if left.iter().any(|&left| left > 0) {
-            for (tags, more) in tags.iter_mut().zip(map.tags(&left, &BTreeSet::new())) {
-                tags.extend(more);
-            }
-        }
+        let tags = map.tags(&wanted, avoided);
         let primaries = map.shards.iter().zip(stays).zip(tags).map(|((shard, stays), tags)| {
             if let Some(stays) = stays {
                 return Ok(Arc::clone(stays));
@@ -160,81 +139,9 @@ impl Cluster {
             Ok(Arc::new(Primary { address, server, node, tags }))
         });
         let primaries = primaries.collect::<Result<Vec<_>, SetupError>>()?;
-        let known = Arc::new(Known { sight, map, primaries });
+        let known = Arc::new(Known { sight, gaps: map.gaps(), map, primaries });
         *self.known() = (!known.primaries.is_empty()).then(|| known.clone());
         Ok(known)
-    }
-
-    /// The seeds, each as a node that is written down in `progress`.
-    fn seeds(&self, progress: &Progress) -> Vec<Candidate> {
-        self.candidates(self.seeds.iter().map(|seed| (seed, None)), progress)
-    }
-
-    /// Those of these addresses that can be asked, each once, as nodes in `progress`.
-    fn candidates<'a>(
-        &self,
-        addresses: impl Iterator<Item = (&'a Address, Option<&'a Redis>)>,
-        progress: &Progress,
-    ) -> Vec<Candidate> {
-        let mut listed = HashSet::new();
-        let candidates =
-            addresses.filter(|(address, _)| listed.insert(*address)).filter_map(|(address, server)| {
-                let server = server.map_or_else(|| self.server(address), |server| Ok(server.clone())).ok()?;
-                let progress = progress.node(&address.to_string().into(), Role::Server);
-                Some(Candidate { address: address.clone(), server, progress })
-            });
-        candidates.collect()
-    }
-
-    /// Asks for the map: some candidates at once, and the next ones when none of those has answered in time,
-    /// so that one that hangs costs no more than that. Of several answers the best is taken.
-    async fn survey(&self, candidates: Vec<Candidate>) -> Result<View, Fault> {
-        let mut rest = candidates.into_iter();
-        let mut asked = FuturesUnordered::new();
-        let mut fault = Fault::new(Cause::Unreachable, Phase::Resolve, "there is nobody to ask");
-        loop {
-            for Candidate { address, server, progress } in rest.by_ref().take(AT_ONCE) {
-                asked.push(async move {
-                    let answer = View::ask(&server, self.hosts(&address), &progress).await;
-                    if let Err(fault) = &answer {
-                        progress.conclude(Err(fault.clone()));
-                    }
-                    answer.map(|view| (address, view))
-                });
-            }
-            let mut best: Option<View> = None;
-            let mut unowned = Vec::new();
-            let mut until = Instant::now() + self.patience();
-            loop {
-                match timeout_at(until, asked.next()).await {
-                    Ok(Some(Ok((address, view)))) => {
-                        unowned.push((address, view.map.gaps()));
-                        if best.as_ref().is_none_or(|best| view.is_better_than(best)) {
-                            best = Some(view);
-                        }
-                    }
-                    Ok(Some(Err(met))) => fault = met,
-                    Ok(None) => break,
-                    // With nobody else to ask it may take until the deadline.
-                    Err(_) if best.is_none() && rest.len() == 0 => until += self.maker.timeout(),
-                    Err(_) => break,
-                }
-            }
-            if let Some(mut best) = best {
-                for (address, unowned) in &unowned {
-                    best.map.deny(address, unowned);
-                }
-                return Ok(best);
-            }
-            if rest.len() == 0 {
-                return Err(fault);
-            }
-        }
-    }
-
-    /// How long a candidate is waited for before the next ones are asked as well.
-    fn patience(&self) -> Duration {
-        self.maker.timeout() / 8
     }
 
     /// How long a primary is waited for before it is found out whether it still is one.
@@ -245,6 +152,20 @@ impl Cluster {
     /// Between two looks at a slot that one primary has let go and another has not taken yet.
     fn pause(&self) -> Duration {
         self.maker.timeout() / 64
+    }
+}
+
+impl Known {
+    fn shard(&self, primary: &Address) -> Option<&Shard> {
+        self.map.shards.iter().find(|shard| shard.primary == *primary)
+    }
+
+    fn replicas(&self, of: &Address) -> &[Address] {
+        self.shard(of).map(|shard| shard.replicas.as_slice()).unwrap_or_default()
+    }
+
+    fn ranges(&self, of: &Address) -> &[Range] {
+        self.shard(of).map(|shard| shard.ranges.as_slice()).unwrap_or_default()
     }
 }
 

@@ -9,8 +9,12 @@ use super::{Client, Redis, eventually};
 /// The slots of the three primaries that a cluster begins with.
 pub const THIRDS: [(u16, u16); 3] = [(0, 5460), (5461, 10922), (10923, 16383)];
 
-/// How long a node may be silent before the others take it for failed.
-const NODE_TIMEOUT: &str = "1000";
+/// How long a node may be silent before the others take it for failed, in milliseconds: longer than a busy
+/// machine makes it wait, so that only a test that is about failing nodes has any.
+const NODE_TIMEOUT: &str = "3000";
+
+/// The argument for a test that waits for a failover.
+pub const SOON_FAILED: &[&str] = &["--cluster-node-timeout", "1000"];
 
 /// A cluster: nodes 0, 1 and 2 begin as primaries with a third of the slots each, and 3, 4 and 5, where there
 /// are any, as their replicas.
@@ -271,7 +275,8 @@ fn quick_client(addr: SocketAddr) -> std::io::Result<Client<std::net::TcpStream>
 
 /// A hash tag that puts a key into this slot.
 pub fn tag_of(slot: u16) -> String {
-    (0_u32..).map(|number| number.to_string()).find(|tag| slot_of(tag) == slot).expect("a tag for every slot")
+    let tags = (0..1_000_000).map(|number: u32| number.to_string());
+    tags.into_iter().find(|tag| slot_of(tag) == slot).expect("a tag for every slot")
 }
 
 /// The slot of what a hash tag holds: its CRC16 as of XMODEM, modulo 16384.

@@ -72,11 +72,14 @@ impl Redis {
         redis
     }
 
-    /// Starts a node for a cluster, that knows no other and owns no slots.
+    /// Starts a node for a cluster, that knows no other and owns no slots. With `--tls-cluster` among the
+    /// arguments it speaks TLS alone.
     pub fn start_cluster_node(args: &[&str]) -> Self {
         let (port, bus) = (Port::reserve(), Port::reserve());
         let (number, bus_number) = (port.number().to_string(), bus.number().to_string());
-        let own = ["--port", &number, "--cluster-enabled", "yes", "--cluster-port", &bus_number];
+        let (plain, tls) = if args.contains(&"--tls-cluster") { ("0", &*number) } else { (&*number, "0") };
+        let own =
+            ["--port", plain, "--tls-port", tls, "--cluster-enabled", "yes", "--cluster-port", &bus_number];
         Self::start_on(port, Some(bus), &[&own, args].concat())
     }
 

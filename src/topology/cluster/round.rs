@@ -4,7 +4,7 @@
 //! known, the map is asked for, once for each such reason, and the checks are brought in line with it. What
 //! the map does not explain stands.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,27 +13,24 @@ use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt as _, abor
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::slots::{Hosts, Range, list};
+use super::redirect::Redirect;
+use super::slots::list;
+use super::survey::{Candidate, Groups};
 use super::view::{Sight, View};
-use super::{Candidate, Cluster, Known, Primary};
+use super::{Cluster, Known, Primary};
 use crate::check::round_trip::Node;
 use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
 
-/// How many times a primary is checked once more, because slots move. A client follows no more redirections
-/// than about that.
+/// How many times a primary is checked once more in a round, because slots move: clients give up after some 5
+/// to 16 redirections.
 const MOST_RESTARTS: u32 = 8;
 
-/// How many times the map is asked for.
+/// How many times the map is asked for in a round.
 const MOST_SURVEYS: u32 = 8;
 
-/// How many replicas of primaries that are in trouble are asked for the map.
-const ASKED_REPLICAS: usize = 4;
-
-/// How many primaries that are well are.
-const ASKED_PRIMARIES: usize = 2;
-
+/// A round, while it is under way. Dropped at the deadline, it leaves in the progress what is known by then.
 pub(super) struct Round<'a> {
     cluster: &'a Cluster,
     progress: &'a Progress,
@@ -49,6 +46,8 @@ pub(super) struct Round<'a> {
     /// Slots that are on their way to another primary.
     avoided: BTreeSet<u16>,
     checks: Vec<Check>,
+    /// Whether a check has ended that shows that the map has changed.
+    outdated: bool,
     running: FuturesUnordered<BoxFuture<'a, Result<(usize, Found), Aborted>>>,
 }
 
@@ -79,32 +78,6 @@ enum Found {
     Follows(u16),
 }
 
-/// Where a node sends a client ("Redis cluster specification", Redirection and resharding).
-#[derive(Debug, PartialEq, Eq)]
-enum Redirect {
-    /// Another primary owns the slot.
-    Moved,
-    /// This slot is on its way to another primary, which serves the key already.
-    Ask(u16, Address),
-}
-
-impl Redirect {
-    /// What a fault says, in the server's words: `MOVED 3999 127.0.0.1:6381`.
-    fn parse(fault: &Fault, hosts: Hosts<'_>) -> Option<Self> {
-        if fault.cause != Cause::Redirected {
-            return None;
-        }
-        let mut words = fault.said.split(' ');
-        if words.next() != Some("ASK") {
-            return Some(Self::Moved);
-        }
-        let slot = words.next()?.parse().ok()?;
-        let (host, port) = words.next()?.rsplit_once(':')?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        Some(Self::Ask(slot, hosts.address(Some(host), port.parse().ok()?)?))
-    }
-}
-
 impl<'a> Round<'a> {
     pub(super) fn new(cluster: &'a Cluster, progress: &'a Progress) -> Self {
         // The first of the nodes: where the cluster as a whole does not serve, that is the alias' cause.
@@ -120,25 +93,25 @@ impl<'a> Round<'a> {
             lost: None,
             avoided: BTreeSet::new(),
             checks: Vec::new(),
+            outdated: false,
             running: FuturesUnordered::new(),
         }
     }
 
     /// The round, from what was known before it.
     pub(super) async fn run(mut self, known: Option<Arc<Known>>) {
-        match known {
-            Some(known) => self.take_in(known),
-            None => {
-                let seeds = self.cluster.seeds(self.progress);
-                let asked: Vec<_> = seeds.iter().map(|seed| seed.progress.clone()).collect();
-                // Where none answers, they are what is down.
-                let Ok(view) = self.cluster.survey(seeds).await else { return };
-                for seed in asked {
-                    seed.withdraw();
-                }
-                self.gaps_considered = true;
-                self.learn(view);
+        if let Some(known) = known {
+            self.take_in(known);
+        } else {
+            let seeds = self.cluster.seeds(self.progress);
+            let asked: Vec<_> = seeds.iter().map(|seed| seed.progress.clone()).collect();
+            // Where none answers, they are what is down.
+            let Ok(view) = self.cluster.survey(seeds).await else { return };
+            for seed in asked {
+                seed.withdraw();
             }
+            self.gaps_considered = true;
+            self.learn(view);
         }
         loop {
             self.drive().await;
@@ -146,13 +119,13 @@ impl<'a> Round<'a> {
             if self.leave_slots_alone() {
                 continue;
             }
-            let Some(candidates) = self.candidates() else {
+            let Some(informants) = self.informants() else {
                 if self.running.is_empty() {
                     return;
                 }
                 continue;
             };
-            let survey = self.cluster.survey(candidates);
+            let survey = self.cluster.survey(informants);
             match self.drive_beside(survey).await {
                 Ok(view) => self.learn(view),
                 Err(fault) => self.lose(fault),
@@ -160,13 +133,10 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Waits until something is to be decided: a check has met a redirection, all have ended, or one has
-    /// become slow.
+    /// Waits until something is to be decided: a check shows that the map has changed, all have ended, or one
+    /// has become slow.
     async fn drive(&mut self) {
-        loop {
-            if self.running.is_empty() || self.checks.iter().any(|check| self.is_redirected(check)) {
-                return;
-            }
+        while !self.running.is_empty() && !self.outdated {
             match self.next_slow() {
                 None => {
                     let ended = self.running.next().await;
@@ -213,6 +183,7 @@ impl<'a> Round<'a> {
         let check = &self.checks[place];
         let hosts = self.cluster.hosts(&check.primary.address);
         let redirect = check.fault().and_then(|fault| Redirect::parse(&fault, hosts));
+        self.outdated |= self.is_redirected(check) || self.differs(check);
         if let Some(Redirect::Ask(slot, address)) = redirect
             && check.restarts < MOST_RESTARTS
             && let Some(node) = self.cluster.asking(&check.primary, slot, &address)
@@ -272,11 +243,20 @@ impl<'a> Round<'a> {
         });
     }
 
+    /// Whether the primary sees another cluster than is known, or one that does not serve.
+    fn differs(&self, check: &Check) -> bool {
+        match (&check.state, &self.known) {
+            (State::Ended(Found::Sight(Some(sight))), Some(known)) => {
+                !sight.serves || !sight.agrees(&known.sight)
+            }
+            (State::Ended(_) | State::Running { .. }, _) => false,
+        }
+    }
+
     /// Whether it was sent elsewhere, and may be checked once more.
     fn is_redirected(&self, check: &Check) -> bool {
-        let has_moved = |fault: Fault| fault.cause == Cause::Redirected;
         let may = self.surveys > 0 && check.restarts <= MOST_RESTARTS;
-        may && !check.gone && check.fault().is_some_and(has_moved)
+        may && !check.gone && check.cause() == Some(Cause::Redirected)
     }
 
     /// Primaries whose canaries met a slot that is on its way are checked with slots that are not. True where
@@ -319,8 +299,9 @@ impl<'a> Round<'a> {
 
     /// Brings the checks in line with what is known now.
     fn take_in(&mut self, known: Arc<Known>) {
+        let present: HashSet<_> = known.primaries.iter().map(|primary| &primary.address).collect();
         for check in &mut self.checks {
-            if known.primaries.iter().all(|primary| primary.address != check.primary.address) {
+            if !present.contains(&check.primary.address) {
                 check.gone = true;
                 check.progress.withdraw();
                 if let State::Running { handle, .. } = &check.state {
@@ -339,14 +320,14 @@ impl<'a> Round<'a> {
                 let check = &mut self.checks[place];
                 let changed = !Arc::ptr_eq(&check.primary, primary);
                 check.primary = primary.clone();
-                let once_more = check.gone
-                    || match (&check.state, check.fault()) {
-                        (State::Running { .. }, _) | (_, Some(_)) if changed => true,
-                        (State::Running { .. }, _) => false,
-                        (State::Ended(_), Some(fault)) => fault.cause == Cause::Redirected,
-                        (State::Ended(Found::Follows(_)), None) => changed,
-                        (State::Ended(Found::Sight(_)), None) => false,
-                    };
+                let once_more = changed || check.gone;
+                let once_more = match &check.state {
+                    State::Running { .. } | State::Ended(Found::Follows(_)) => once_more,
+                    State::Ended(Found::Sight(_)) => match check.cause() {
+                        Some(cause) => once_more || cause == Cause::Redirected,
+                        None => check.gone,
+                    },
+                };
                 if once_more && check.restarts <= MOST_RESTARTS {
                     self.start_primary(place);
                 }
@@ -366,69 +347,48 @@ impl<'a> Round<'a> {
         self.known = Some(known);
     }
 
-    /// Whom to ask for the map, the likeliest to know first; nobody where there is no reason to ask.
-    fn candidates(&mut self) -> Option<Vec<Candidate>> {
+    /// Whom to ask for the map; nobody where there is no reason to ask.
+    fn informants(&mut self) -> Option<Vec<Candidate>> {
+        self.outdated = false;
         let known = self.known.clone()?;
         let now = Instant::now();
-        let has_gaps = !self.gaps_considered && !known.map.gaps().is_empty();
-        let (mut odd, mut sent_on, mut in_trouble, mut well, mut others) =
-            (false, Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut reason = has_gaps;
+        let mut groups = Groups::default();
+        // A reason that is a fault stands until it is explained; a doubt is none.
+        let mut fault = !self.gaps_considered && !known.gaps.is_empty();
+        let mut doubt = false;
         for check in self.checks.iter().filter(|check| !check.gone) {
-            let redirected = self.is_redirected(check);
-            let new = !check.considered;
-            let primary = &check.primary;
+            let primary = &*check.primary;
             match &check.state {
-                State::Running { slow_from, .. } if *slow_from <= now => {
-                    reason |= new;
-                    in_trouble.push(primary);
+                State::Running { slow_from, .. } => {
+                    groups.silent.push(primary);
+                    if *slow_from <= now {
+                        fault |= !check.considered;
+                        groups.in_trouble.push(primary);
+                    }
                 }
-                State::Running { .. } => others.push(primary),
-                State::Ended(Found::Follows(_)) => well.push(primary),
-                State::Ended(Found::Sight(Some(sight))) => {
-                    let differs = !sight.agrees(&known.sight) || !sight.serves;
-                    odd |= differs && new;
-                    (if differs { &mut sent_on } else { &mut well }).push(primary);
+                State::Ended(Found::Sight(Some(_))) if self.differs(check) => {
+                    doubt |= !check.considered;
+                    groups.telling.push(primary);
                 }
+                State::Ended(Found::Sight(Some(_)) | Found::Follows(_)) => groups.well.push(primary),
                 State::Ended(Found::Sight(None)) => {
-                    reason |= new || redirected;
-                    let cluster_down = check.fault().is_some_and(|fault| fault.cause == Cause::ClusterDown);
-                    (if redirected || cluster_down { &mut sent_on } else { &mut in_trouble }).push(primary);
+                    let redirected = self.is_redirected(check);
+                    fault |= redirected || !check.considered;
+                    let tells = redirected || check.cause() == Some(Cause::ClusterDown);
+                    if tells { &mut groups.telling } else { &mut groups.in_trouble }.push(primary);
                 }
             }
         }
-        if !(reason || odd) || self.surveys == 0 {
+        if !(fault || doubt) || self.surveys == 0 {
             return None;
         }
-        self.surveys -= 1;
-        if !reason {
-            // All are up, and yet it is not known whether they are all: until that is told, it is not up.
+        if !fault {
+            // All that are known are up, and until it is told whether they are all, the cluster is not.
             self.whole.reopen();
             self.whole.enter(Phase::Read);
         }
-        // A replica that takes over is the first to know.
-        let replicas = |of: &Arc<Primary>| {
-            let shard = known.map.shards.iter().find(|shard| shard.primary == of.address);
-            shard.map(|shard| shard.replicas.as_slice()).unwrap_or_default()
-        };
-        let heirs = in_trouble.iter().flat_map(|primary| replicas(primary)).take(ASKED_REPLICAS);
-        let likely = sent_on.iter().chain(well.iter().take(ASKED_PRIMARIES));
-        let rest = well.iter().chain(&others).chain(&in_trouble);
-        let every_replica = known.map.shards.iter().flat_map(|shard| &shard.replicas);
-        let with_server =
-            |primary: &'_ &Arc<Primary>| (primary.address.clone(), Some(primary.server.clone()));
-        let alone = |address: &Address| (address.clone(), None);
-        let order: Vec<_> = heirs
-            .map(alone)
-            .chain(likely.map(with_server))
-            .chain(self.cluster.seeds.iter().map(alone))
-            .chain(rest.map(with_server))
-            .chain(every_replica.map(alone))
-            .collect();
-        // None of them is a node of the alias for being asked.
-        let aside = Progress::begin();
-        let order = order.iter().map(|(address, server)| (address, server.as_ref()));
-        let candidates = self.cluster.candidates(order, &aside);
+        let informants = self.cluster.informants(&known, &groups);
+        self.surveys -= 1;
         self.gaps_considered = true;
         for check in &mut self.checks {
             check.considered = match check.state {
@@ -436,23 +396,21 @@ impl<'a> Round<'a> {
                 State::Ended(_) => true,
             };
         }
-        Some(candidates)
+        Some(informants)
     }
 
     /// Says of the cluster as a whole what is known by now.
     fn judge(&self) {
-        let gaps = self.known.as_ref().map(|known| known.map.gaps()).unwrap_or_default();
+        let gaps = self.known.as_ref().map(|known| known.gaps.as_slice()).unwrap_or_default();
         let present = || self.checks.iter().filter(|check| !check.gone);
-        let refuses = |check: &Check| match (&check.state, check.fault()) {
-            (State::Ended(_), Some(fault)) => fault.cause == Cause::ClusterDown,
-            (State::Ended(Found::Sight(Some(sight))), None) => !sight.serves,
-            (State::Ended(Found::Sight(None) | Found::Follows(_)), None) | (State::Running { .. }, _) => {
-                false
-            }
+        let refuses = |check: &Check| match &check.state {
+            State::Running { .. } | State::Ended(Found::Follows(_)) => false,
+            State::Ended(Found::Sight(Some(sight))) => !sight.serves,
+            State::Ended(Found::Sight(None)) => check.cause() == Some(Cause::ClusterDown),
         };
         let mut said = Vec::new();
         if !gaps.is_empty() {
-            said.push(format!("{} have no owner", list(&gaps)));
+            said.push(format!("{} have no owner", list(gaps)));
         }
         if present().any(refuses) {
             if gaps.is_empty() {
@@ -485,15 +443,12 @@ impl Check {
         }
     }
 
+    fn cause(&self) -> Option<Cause> {
+        self.fault().map(|fault| fault.cause)
+    }
+
     fn is_up(&self) -> bool {
         matches!(self.state, State::Ended(_)) && self.progress.verdict() == Some(Ok(()))
-    }
-}
-
-impl Known {
-    fn ranges(&self, primary: &Address) -> &[Range] {
-        let shard = self.map.shards.iter().find(|shard| shard.primary == *primary);
-        shard.map(|shard| shard.ranges.as_slice()).unwrap_or_default()
     }
 }
 
@@ -502,6 +457,6 @@ impl Cluster {
     fn asking(&self, primary: &Primary, slot: u16, address: &Address) -> Option<Node> {
         let tag = primary.tags.iter().find(|tag| tag.slot == slot)?;
         let server = self.maker.asking(address, &self.login, self.tls.as_ref()).ok()?;
-        Some(self.maker.node_in_cluster(&primary.address, server, &[tag.text.clone()]))
+        Some(self.maker.node_in_cluster(&primary.address, server, std::slice::from_ref(&tag.text)))
     }
 }

@@ -1,0 +1,57 @@
+//! [`Redirect`]: where a node sends a client that asked for a key which is not its own.
+
+use super::slots::Hosts;
+use crate::config::Address;
+use crate::outcome::{Cause, Fault};
+
+/// Where a node sends a client ("Redis cluster specification", Redirection and resharding).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Redirect {
+    /// Another primary owns the slot.
+    Moved,
+    /// This slot is on its way to another primary, which serves the key already.
+    Ask(u16, Address),
+}
+
+impl Redirect {
+    /// What a fault says, in the server's words: `MOVED 3999 127.0.0.1:6381`.
+    pub(super) fn parse(fault: &Fault, hosts: Hosts<'_>) -> Option<Self> {
+        if fault.cause != Cause::Redirected {
+            return None;
+        }
+        let mut words = fault.said.split(' ');
+        if words.next() != Some("ASK") {
+            return Some(Self::Moved);
+        }
+        let slot = words.next()?.parse().ok()?;
+        let (host, port) = words.next()?.rsplit_once(':')?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Some(Self::Ask(slot, hosts.address(Some(host), port.parse().ok()?)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Announce;
+    use crate::outcome::Phase;
+
+    fn parse(cause: Cause, said: &str) -> Option<Redirect> {
+        let hosts = Hosts { announce: Announce::AsIs, asked: "asked" };
+        Redirect::parse(&Fault::new(cause, Phase::Write, said), hosts)
+    }
+
+    #[test]
+    fn a_redirection_is_read_in_the_servers_words() {
+        let ask = |host: &str| Some(Redirect::Ask(5, Address::Tcp { host: host.to_owned(), port: 7 }));
+        assert_eq!(parse(Cause::Redirected, "ASK 5 10.0.0.1:7"), ask("10.0.0.1"));
+        assert_eq!(parse(Cause::Redirected, "ASK 5 ::1:7"), ask("::1"));
+        assert_eq!(parse(Cause::Redirected, "ASK 5 :7"), ask("asked"), "no host is that which was asked");
+        assert_eq!(parse(Cause::Redirected, "MOVED 5 10.0.0.1:7"), Some(Redirect::Moved));
+        assert_eq!(parse(Cause::Redirected, "TRYAGAIN Multiple keys request"), Some(Redirect::Moved));
+        assert_eq!(parse(Cause::ReadOnly, "ASK 5 10.0.0.1:7"), None);
+        for garbage in ["ASK", "ASK x 10.0.0.1:7", "ASK 5", "ASK 5 10.0.0.1", "ASK 5 10.0.0.1:0"] {
+            assert_eq!(parse(Cause::Redirected, garbage), None, "{garbage}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Asks for the map of a cluster: whom, in which order, and whom to believe.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, timeout_at};
+
+use super::view::View;
+use super::{Cluster, Known, Primary};
+use crate::cache::redis::Redis;
+use crate::config::Address;
+use crate::outcome::{Cause, Fault, Phase, Role};
+use crate::progress::{NodeProgress, Progress};
+
+/// Somebody to ask for the map, and where that is written down.
+pub(super) struct Candidate {
+    address: Address,
+    server: Redis,
+    pub(super) progress: Arc<NodeProgress>,
+}
+
+/// The primaries that are known, by what their checks have come to so far.
+#[derive(Default)]
+pub(super) struct Groups<'a> {
+    /// They say that something has changed.
+    pub(super) telling: Vec<&'a Primary>,
+    pub(super) well: Vec<&'a Primary>,
+    /// They have a fault, or are slow.
+    pub(super) in_trouble: Vec<&'a Primary>,
+    /// They have not answered yet, whether they are slow or not.
+    pub(super) silent: Vec<&'a Primary>,
+}
+
+/// How many are asked for the map at the same time.
+const AT_ONCE: usize = 8;
+
+/// How many are asked at all.
+const MOST_ASKED: usize = 4 * AT_ONCE;
+
+/// How many replicas of primaries that are in trouble are among the first to be asked.
+const HEIRS: usize = 4;
+
+/// How many primaries that are well are.
+const WELL: usize = 2;
+
+impl Cluster {
+    /// Whom to ask where the map may have changed, the likeliest to know first.
+    pub(super) fn informants(&self, known: &Known, groups: &Groups<'_>) -> Vec<Candidate> {
+        let Groups { telling, well, in_trouble, silent } = groups;
+        let server = |primary: &&'_ Primary| (primary.address.clone(), Some(primary.server.clone()));
+        let address = |address: &Address| (address.clone(), None);
+        // A replica that takes over is the first to know.
+        let heirs = in_trouble.iter().flat_map(|primary| known.replicas(&primary.address)).take(HEIRS);
+        let replicas = known.map.shards.iter().flat_map(|shard| &shard.replicas);
+        let order: Vec<_> = heirs
+            .map(address)
+            .chain(telling.iter().take(AT_ONCE - HEIRS - WELL).map(server))
+            .chain(well.iter().take(WELL).map(server))
+            .chain(self.seeds.iter().map(address))
+            .chain(telling.iter().chain(well).chain(in_trouble).map(server))
+            .chain(replicas.map(address))
+            .collect();
+        // Who does not even answer its check would only be waited for.
+        let silent: HashSet<_> = silent.iter().map(|primary| &primary.address).collect();
+        let anybody_else = order.iter().any(|(address, _)| !silent.contains(address));
+        let asked = order.iter().filter(|(address, _)| !anybody_else || !silent.contains(address));
+        // None of them is a node of the alias for being asked.
+        let aside = Progress::begin();
+        self.candidates(asked.map(|(address, server)| (address, server.as_ref())), &aside)
+    }
+
+    /// The seeds, each as a node that is written down in `progress`.
+    pub(super) fn seeds(&self, progress: &Progress) -> Vec<Candidate> {
+        self.candidates(self.seeds.iter().map(|seed| (seed, None)), progress)
+    }
+
+    /// Those of these addresses that can be asked, each once, as nodes in `progress`.
+    fn candidates<'a>(
+        &self,
+        addresses: impl Iterator<Item = (&'a Address, Option<&'a Redis>)>,
+        progress: &Progress,
+    ) -> Vec<Candidate> {
+        let mut listed = HashSet::new();
+        let candidates = addresses
+            .filter(|(address, _)| listed.insert(*address))
+            .take(MOST_ASKED)
+            .filter_map(|(address, server)| {
+                let server = server.map_or_else(|| self.server(address), |server| Ok(server.clone())).ok()?;
+                let progress = progress.node(&address.to_string().into(), Role::Server);
+                Some(Candidate { address: address.clone(), server, progress })
+            });
+        candidates.collect()
+    }
+
+    /// Asks for the map: some candidates at once, and the next ones when none of those has answered in time,
+    /// so that one that hangs costs no more than that. Of several answers the best is taken.
+    pub(super) async fn survey(&self, candidates: Vec<Candidate>) -> Result<View, Fault> {
+        let mut rest = candidates.into_iter();
+        let mut asked = FuturesUnordered::new();
+        let mut fault = Fault::new(Cause::Unreachable, Phase::Resolve, "there is nobody to ask");
+        loop {
+            for Candidate { address, server, progress } in rest.by_ref().take(AT_ONCE) {
+                asked.push(async move {
+                    let answer = View::ask(&server, self.hosts(&address), &progress).await;
+                    if let Err(fault) = &answer {
+                        progress.conclude(Err(fault.clone()));
+                    }
+                    answer.map(|view| (address, view))
+                });
+            }
+            let mut best: Option<View> = None;
+            let mut unowned = Vec::new();
+            let patience = self.maker.timeout() / 8;
+            let mut until = Instant::now() + patience;
+            loop {
+                match timeout_at(until, asked.next()).await {
+                    Ok(Some(Ok((address, view)))) => {
+                        if best.is_none() {
+                            // The others were asked at the same time.
+                            until = until.min(Instant::now() + patience / 2);
+                        }
+                        unowned.push((address, view.map.gaps()));
+                        if best.as_ref().is_none_or(|best| view.is_better_than(best)) {
+                            best = Some(view);
+                        }
+                    }
+                    Ok(Some(Err(met))) => fault = met,
+                    // With nobody else to ask it may take until the deadline.
+                    Err(_) if best.is_none() && rest.len() == 0 => until += self.maker.timeout(),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            if let Some(mut best) = best {
+                for (address, unowned) in &unowned {
+                    best.map.deny(address, unowned);
+                }
+                return Ok(best);
+            }
+            if rest.len() == 0 {
+                return Err(fault);
+            }
+        }
+    }
+}
