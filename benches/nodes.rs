@@ -96,7 +96,7 @@ fn config(servers: Servers) -> Config {
         config.caches.push(Cache { alias, backend: redis_at(servers.redis) });
     }
     // A connection that is replaced meanwhile has no floor.
-    config.reconnect_every = Duration::from_secs(3600);
+    config.reconnect_every = Duration::from_hours(1);
     config
 }
 

@@ -6,6 +6,7 @@
 mod series;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use series::{Doubt, Names, Series};
@@ -34,7 +35,7 @@ pub enum Read {
 
 /// A cache's key: at most 250 bytes of printable ASCII, which no protocol can take for anything else.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key(Box<str>);
+pub struct Key(Arc<str>);
 
 impl Key {
     /// What memcached takes: "the key must not include control characters or whitespace" and "currently the
@@ -99,8 +100,11 @@ pub struct Canary {
     key: Key,
     slot: Slot,
     replaces: bool,
-    mark: Mark,
-    value: String,
+    series: u64,
+    sequence: u64,
+    /// Milliseconds since 1970.
+    made_at: u64,
+    value: Box<str>,
     ttl: Duration,
 }
 
@@ -166,12 +170,14 @@ impl Canary {
         };
         match std::str::from_utf8(bytes).ok().and_then(Mark::parse) {
             None => Verdict::Corrupt { len: bytes.len() },
-            Some(mark) if mark.series != self.mark.series => Verdict::Foreign { instance: mark.instance },
+            Some(mark) if mark.series != self.series => {
+                Verdict::Foreign { instance: mark.instance.to_owned() }
+            }
             // Two checks of a node overlap when a cache is slow; they share its keys, and a newer value is as
             // good a proof that writes and reads are real.
-            Some(mark) if mark.sequence > self.mark.sequence => Verdict::Intact,
+            Some(mark) if mark.sequence > self.sequence => Verdict::Intact,
             Some(Mark { sequence, made_at, .. }) => {
-                let age = Duration::from_millis(self.mark.made_at.saturating_sub(made_at));
+                let age = Duration::from_millis(self.made_at.saturating_sub(made_at));
                 Verdict::Stale { sequence, age }
             }
         }
@@ -180,30 +186,30 @@ impl Canary {
 
 /// What a value says of itself: whose it is, and when it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Mark {
-    instance: String,
+struct Mark<'a> {
+    instance: &'a str,
     series: u64,
     sequence: u64,
     /// Milliseconds since 1970. Only for people: nothing is decided by it.
     made_at: u64,
 }
 
-impl Mark {
-    const MAGIC: &str = "cache-canary/1";
+impl<'a> Mark<'a> {
+    const MAGIC: &'static str = "cache-canary/1";
 
     fn write(&self) -> String {
         let Self { instance, series, sequence, made_at } = self;
         format!("{} {instance} {series:016x} {sequence} {made_at}", Self::MAGIC)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &'a str) -> Option<Self> {
         let mut words = text.split(' ');
         let mut next = || words.next();
         if next()? != Self::MAGIC {
             return None;
         }
         let mark = Self {
-            instance: next()?.to_owned(),
+            instance: next()?,
             series: u64::from_str_radix(next()?, 16).ok()?,
             sequence: next()?.parse().ok()?,
             made_at: next()?.parse().ok()?,
@@ -261,8 +267,9 @@ mod tests {
     fn a_clock_that_is_set_back_changes_no_verdict() {
         let series = series("web-1");
         let (first, mut second) = (series.next(), series.next());
-        second.mark.made_at = 0;
-        second.value = second.mark.write();
+        second.made_at = 0;
+        let (series, sequence) = (second.series, second.sequence);
+        second.value = Mark { instance: "web-1", series, sequence, made_at: 0 }.write().into();
         assert_eq!(second.judge(&read(second.value())), Verdict::Intact);
         assert_eq!(second.judge(&read(first.value())), Verdict::Stale { sequence: 1, age: Duration::ZERO });
         assert_eq!(first.judge(&read(second.value())), Verdict::Intact);

@@ -256,7 +256,7 @@ pub enum MemcachedServers {
         /// The port of all of them.
         port: u16,
     },
-    /// The servers that a configuration endpoint names, as those of `ElastiCache` and Memorystore do:
+    /// The servers that a configuration endpoint names, as those of ElastiCache and Memorystore do:
     /// `discover:host:port`.
     Endpoint(Address),
 }

@@ -33,7 +33,7 @@ pub mod cache;
 pub mod check;
 
 // Which nodes an alias has, and a round of checks over them.
-pub mod topology;
+mod topology;
 
 // Which checks run when: selection, sharing, deadline.
 pub mod checker;

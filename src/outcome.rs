@@ -183,7 +183,7 @@ causes! {
     /// The answer was not one that the protocol allows here.
     Protocol "protocol" "The answer was not understood: is this the right port, the right kind of server, and TLS on both sides or on neither?";
     /// The server is one of a cluster and names another one for the canary's slot.
-    Redirected "redirected" "The server is one of a cluster and sends clients to another: begin the URL with redis+cluster://, as its clients must.";
+    Redirected "redirected" "The server sends clients to another, as the nodes of a cluster do: begin the URL with redis+cluster://; where it does, the nodes disagree about who owns a slot.";
     /// A replica did not show the primary's canary in time.
     Behind "behind" "The replica does not show in time what its primary was given: look at the link between them, and at the replica's load.";
     /// Anything else of the network's.

@@ -17,6 +17,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use tower::Service;
 
 use crate::cache::SetupError;
+use crate::cache::redis::Kind;
 use crate::config::{Backend, RedisServers, WhichReplicas};
 use crate::progress::Progress;
 use cluster::Cluster;
@@ -42,7 +43,7 @@ pub(crate) fn open(backend: &Backend, maker: Maker) -> Result<Option<Round>, Set
             let (login, tls) = (Arc::new(redis.login.clone()), redis.tls.as_ref());
             match &redis.servers {
                 RedisServers::Standalone(address) => {
-                    let server = maker.redis(address, &login, tls)?;
+                    let server = maker.redis(address, Kind::Any, &login, tls)?;
                     let node = maker.node(address, server.clone(), redis.spray);
                     if redis.replicas.which == WhichReplicas::Named(Vec::new()) {
                         Arc::new(Fixed::new(vec![node]))
@@ -58,7 +59,7 @@ pub(crate) fn open(backend: &Backend, maker: Maker) -> Result<Option<Round>, Set
                 RedisServers::Sentinel { sentinels, name, login: at_sentinels } => {
                     let at_sentinels = Arc::new(at_sentinels.clone());
                     let sentinels = sentinels.iter().map(|address| {
-                        let server = maker.redis(address, &at_sentinels, tls)?;
+                        let server = maker.redis(address, Kind::Any, &at_sentinels, tls)?;
                         Ok((address, server))
                     });
                     let sentinels = sentinels.collect::<Result<_, SetupError>>()?;

@@ -1,5 +1,7 @@
 //! Names and addresses: what a name leads to is found out at every dial, and in between.
 
+#![allow(clippy::expect_used, reason = "helpers of tests")]
+
 mod support;
 
 use support::{BlackHole, Names, Port, Redis, Sidecar};
@@ -14,7 +16,7 @@ fn main_at(host: &str, port: u16) -> String {
 
 /// A port that is free on each of these addresses.
 fn ports<const N: usize>(addresses: [&str; N]) -> [Port; N] {
-    Port::reserve_each(addresses.map(|address| address.parse().unwrap()))
+    Port::reserve_each(addresses.map(|address| address.parse().expect("an address")))
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! TLS: who has to show what to whom, and what is said where it is not shown.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::fs;
@@ -27,8 +29,12 @@ impl Files {
     fn identity(&self, name: &str, identity: &Identity) -> String {
         let cert_file = self.write(&format!("{name}.pem"), identity.certificate());
         let key_file = self.write(&format!("{name}.key"), identity.key());
-        format!("cert_file = {cert_file:?}, key_file = {key_file:?}")
+        pair(&cert_file, &key_file)
     }
+}
+
+fn pair(cert_file: &Path, key_file: &Path) -> String {
+    format!("cert_file = \"{}\", key_file = \"{}\"", cert_file.display(), key_file.display())
 }
 
 fn main_at(redis: &Redis, tls: &str) -> String {
@@ -95,7 +101,6 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
     let empty = files.write("empty.pem", "");
     let (one, two) = (authority.issue(&["one"]), authority.issue(&["two"]));
     let (certificate, key) = (files.write("one.pem", one.certificate()), files.write("two.key", two.key()));
-    let pair = |certificate: &Path, key: &Path| format!("cert_file = {certificate:?}, key_file = {key:?}");
     for (tls, said) in [
         (
             format!("ca_file = {missing:?}"),

@@ -226,9 +226,9 @@ async fn connect(addresses: &[SocketAddr], patience: Duration) -> io::Result<Tcp
 async fn race(addresses: &[SocketAddr], patience: Duration) -> io::Result<TcpStream> {
     /// The Connection Attempt Delay that RFC 8305 recommends (section 5).
     const DELAY: Duration = Duration::from_millis(250);
-    let resolved = addresses.to_vec();
-    let resolver = service_fn(move |_| ready(Ok::<_, Infallible>(resolved.clone().into_iter())));
-    let mut connector = HttpConnector::new_with_resolver(resolver);
+    let addresses = addresses.to_vec();
+    let resolve = service_fn(move |_| ready(Ok::<_, Infallible>(addresses.clone().into_iter())));
+    let mut connector = HttpConnector::new_with_resolver(resolve);
     connector.set_happy_eyeballs_timeout(Some(DELAY.min(patience / 3)));
     connector.set_connect_timeout(Some(patience));
     // The connector asks its resolver for whatever name, and leaves the addresses their ports.

@@ -24,26 +24,24 @@ pub(crate) struct Redis(Arc<Server>);
 struct Server {
     link: Link,
     login: Arc<Login>,
-    /// Whether a server that is no primary is refused, even if it takes writes.
-    primary: bool,
-    /// Whether each command is preceded by ASKING: the server takes over the slot of its key.
-    asking: bool,
+    kind: Kind,
+}
+
+/// What is wanted of a server besides that it takes canaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing.
+    Any,
+    /// That it is a primary, by its own word (`ROLE`): another one is refused, even if it takes writes.
+    Primary,
+    /// That it serves keys of a slot that it takes over in a cluster: each command is preceded by ASKING
+    /// ("Redis cluster specification", ASK redirection).
+    Importing,
 }
 
 impl Redis {
-    pub(crate) fn new(target: Target, login: &Arc<Login>, dialer: &Arc<Dialer>) -> Self {
-        Self(Arc::new(Server::new(target, login, dialer)))
-    }
-
-    /// One that must be a primary, by its own word (`ROLE`).
-    pub(crate) fn primary(target: Target, login: &Arc<Login>, dialer: &Arc<Dialer>) -> Self {
-        Self(Arc::new(Server { primary: true, ..Server::new(target, login, dialer) }))
-    }
-
-    /// One of a cluster that another one sent to by ASK: it takes over the slot of the canaries, and serves a
-    /// key of it only after ASKING ("Redis cluster specification", ASK redirection).
-    pub(crate) fn asking(target: Target, login: &Arc<Login>, dialer: &Arc<Dialer>) -> Self {
-        Self(Arc::new(Server { asking: true, ..Server::new(target, login, dialer) }))
+    pub(crate) fn new(target: Target, login: &Arc<Login>, kind: Kind, dialer: &Arc<Dialer>) -> Self {
+        Self(Arc::new(Server { link: Link::new(target, dialer), login: login.clone(), kind }))
     }
 
     /// Asks something else than for a canary, on a connection that is ready; the answer may have `limit`
@@ -71,18 +69,6 @@ impl Redis {
         }
     }
 
-    /// Reads a key as [`Cache::get`] does, but as the first thing of a round: a kept connection that turns out
-    /// to have been closed is no fault.
-    pub(crate) async fn get_first(
-        &self,
-        key: &Key,
-        default: Sentinel,
-        progress: &NodeProgress,
-    ) -> Result<Read, Fault> {
-        let answer = self.ask(cmd("GET").arg(key.as_str()), ANSWER_LIMIT, progress).await?;
-        expect_string(answer, default, progress)
-    }
-
     /// The same on the connection that a check has just used, as a further part of that check.
     pub(crate) async fn ask_further(
         &self,
@@ -100,18 +86,25 @@ impl Redis {
         link.keep(connection).map_err(|error| error.fault(progress))?;
         Ok(answer)
     }
+
+    /// Reads a key as [`Cache::get`] does, but as the first thing of a round: a kept connection that turns out
+    /// to have been closed is no fault.
+    pub(crate) async fn get_first(
+        &self,
+        key: &Key,
+        default: Sentinel,
+        progress: &NodeProgress,
+    ) -> Result<Read, Fault> {
+        let answer = self.ask(cmd("GET").arg(key.as_str()), ANSWER_LIMIT, progress).await?;
+        expect_string(answer, default, progress)
+    }
 }
 
 impl Server {
-    fn new(target: Target, login: &Arc<Login>, dialer: &Arc<Dialer>) -> Self {
-        let link = Link::new(target, dialer);
-        Self { link, login: login.clone(), primary: false, asking: false }
-    }
-
     /// A new connection that is ready for commands.
     async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
         let connection = self.link.dial(progress).await?;
-        if self.login.is_plain() && !self.primary {
+        if self.login.is_plain() && self.kind != Kind::Primary {
             return Ok(connection);
         }
         Box::pin(self.log_in(connection, progress)).await
@@ -147,7 +140,7 @@ impl Server {
         if *database != 0 {
             tell(&mut connection, cmd("SELECT").arg(*database), progress).await?;
         }
-        if self.primary {
+        if self.kind == Kind::Primary {
             expect_primary(&mut connection, progress).await?;
         }
         Ok(connection)
@@ -163,7 +156,7 @@ impl Cache for Redis {
         let mut set = cmd("SET");
         set.arg(canary.key().as_str()).arg(canary.value());
         set.arg("PX").arg(canary.ttl().as_millis().to_string());
-        if self.0.asking {
+        if self.0.kind == Kind::Importing {
             tell(&mut connection, &cmd("ASKING"), progress).await?;
         }
         match resp::ask(&mut connection, &set).await {
@@ -179,7 +172,7 @@ impl Cache for Redis {
         let link = &self.0.link;
         let mut connection = link.resume(|| self.0.dial(progress)).await?;
         progress.enter(Phase::Read);
-        if self.0.asking {
+        if self.0.kind == Kind::Importing {
             tell(&mut connection, &cmd("ASKING"), progress).await?;
         }
         let answer = resp::ask(&mut connection, cmd("GET").arg(key.as_str())).await;

@@ -110,14 +110,14 @@ impl Series {
     pub fn settle(&self, canary: &Canary) {
         let mut state = self.state();
         state.resident = Some(canary.slot);
-        state.settled = state.settled.max(canary.mark.sequence);
+        state.settled = state.settled.max(canary.sequence);
     }
 
     /// Takes the write of `canary` for one that is in doubt, unless what is returned is told that it was
     /// answered. A check that is dropped at its deadline leaves it so.
     #[must_use]
     pub fn doubt(&self, canary: &Canary) -> Doubt<'_> {
-        Doubt { series: self, sequence: canary.mark.sequence, answered: false }
+        Doubt { series: self, sequence: canary.sequence, answered: false }
     }
 
     /// Whether the write of this canary was not answered, so that it may have arrived at any time since.
@@ -129,15 +129,12 @@ impl Series {
     fn make(&self, state: &mut State, slot: Slot) -> Canary {
         state.sequence += 1;
         let made_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let mark = Mark {
-            instance: self.instance.clone(),
-            series: self.id,
-            sequence: state.sequence,
-            made_at: u64::try_from(made_at).unwrap_or(u64::MAX),
-        };
-        let value = mark.write();
+        let (series, sequence) = (self.id, state.sequence);
+        let made_at = u64::try_from(made_at).unwrap_or(u64::MAX);
+        let value = Mark { instance: &self.instance, series, sequence, made_at }.write().into();
         let replaces = std::mem::replace(&mut state.written[slot as usize], true);
-        Canary { key: self.key(slot).clone(), slot, replaces, mark, value, ttl: self.ttl }
+        let (key, ttl) = (self.key(slot).clone(), self.ttl);
+        Canary { key, slot, replaces, series, sequence, made_at, value, ttl }
     }
 
     fn key(&self, slot: Slot) -> &Key {

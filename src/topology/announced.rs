@@ -1,27 +1,32 @@
-//! Addresses that a server tells of others.
+//! What a server tells of others: their addresses.
 
 use redis::Value;
 
 use crate::config::Address;
 
-/// The most characters of a host's name (RFC 1035, section 2.3.4).
-const MAX_HOST: usize = 255;
+/// The longest host that is dialled, which is the longest name that DNS has (RFC 1035, section 2.3.4).
+const MAX_HOST: usize = 253;
 
-/// The address that a host and a port are, as a server announces them; none where they are no address.
-pub(super) fn address(host: &Value, port: &Value) -> Option<Address> {
-    let host = text(host)?;
-    let port = match port {
-        Value::Int(port) => u16::try_from(*port).ok()?,
-        port => text(port)?.parse().ok()?,
-    };
+/// The address that a host and a port are; none where they cannot be dialled.
+pub(super) fn tcp(host: &str, port: u16) -> Option<Address> {
     let is_host = (1..=MAX_HOST).contains(&host.len()) && host.bytes().all(|byte| byte.is_ascii_graphic());
     (is_host && port != 0).then(|| Address::Tcp { host: host.to_owned(), port })
 }
 
-fn text(value: &Value) -> Option<&str> {
+/// The same, as values of an answer.
+pub(super) fn address(host: &Value, port: &Value) -> Option<Address> {
+    let port = match port {
+        Value::Int(port) => u16::try_from(*port).ok()?,
+        port => text(port)?.parse().ok()?,
+    };
+    tcp(text(host)?, port)
+}
+
+/// The text that a string of any kind is.
+pub(super) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
         _ => None,
     }
 }
@@ -45,7 +50,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_dialled_is_no_address() {
-        for host in ["", "a b", "a\n", "h\u{e9}", &"a".repeat(256)] {
+        for host in ["", "a b", "a\n", "h\u{e9}", &"a".repeat(254)] {
             assert_eq!(address(&bulk(host), &bulk("6379")), None, "{host:?}");
         }
         for port in [bulk("0"), bulk("65536"), bulk("-1"), bulk(""), Value::Int(-1), Value::Nil] {

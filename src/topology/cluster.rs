@@ -17,7 +17,7 @@ use async_trait::async_trait;
 
 use super::{Maker, Topology};
 use crate::cache::SetupError;
-use crate::cache::redis::Redis;
+use crate::cache::redis::{Kind, Redis};
 use crate::check::round_trip::Node;
 use crate::config::{self, Address, Announce, Login, Tls};
 use crate::progress::Progress;
@@ -81,7 +81,7 @@ impl Cluster {
     }
 
     fn server(&self, address: &Address) -> Result<Redis, SetupError> {
-        self.maker.redis(address, &self.login, self.tls.as_ref())
+        self.maker.redis(address, Kind::Any, &self.login, self.tls.as_ref())
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Arc<Known>>> {

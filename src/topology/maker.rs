@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::alias::Alias;
 use crate::cache::memcached::{Credentials, Memcached};
-use crate::cache::redis::Redis;
+use crate::cache::redis::{Kind, Redis};
 use crate::cache::{Cache, Dialer, SetupError};
 use crate::canary::{Names, Series};
 use crate::check::round_trip::Node;
@@ -54,30 +54,11 @@ impl Maker {
     pub(crate) fn redis(
         &self,
         address: &Address,
+        kind: Kind,
         login: &Arc<Login>,
         tls: Option<&Tls>,
     ) -> Result<Redis, SetupError> {
-        Ok(Redis::new(self.dialer.target(address, None, tls)?, login, &self.dialer))
-    }
-
-    /// A Redis server that must say of itself that it is a primary.
-    pub(crate) fn primary(
-        &self,
-        address: &Address,
-        login: &Arc<Login>,
-        tls: Option<&Tls>,
-    ) -> Result<Redis, SetupError> {
-        Ok(Redis::primary(self.dialer.target(address, None, tls)?, login, &self.dialer))
-    }
-
-    /// A server of a Redis cluster that another one sent to by ASK.
-    pub(crate) fn asking(
-        &self,
-        address: &Address,
-        login: &Arc<Login>,
-        tls: Option<&Tls>,
-    ) -> Result<Redis, SetupError> {
-        Ok(Redis::asking(self.dialer.target(address, None, tls)?, login, &self.dialer))
+        Ok(Redis::new(self.dialer.target(address, None, tls)?, login, kind, &self.dialer))
     }
 
     /// A memcached server; `name` is what its certificate is to say where that is not the address' host.

@@ -9,7 +9,7 @@ use redis::{Value, cmd};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Maker, Topology, announced};
-use crate::cache::redis::Redis;
+use crate::cache::redis::{Kind, Redis};
 use crate::cache::{Cache as _, SetupError};
 use crate::canary::{Sentinel, Verdict};
 use crate::check::round_trip::{self, Node, Written};
@@ -186,7 +186,7 @@ impl Replicas {
     }
 
     fn make(&self, address: &Address) -> Result<Known, SetupError> {
-        let server = self.maker.redis(address, &self.login, self.tls.as_ref())?;
+        let server = self.maker.redis(address, Kind::Any, &self.login, self.tls.as_ref())?;
         let replica = Replica { name: address.to_string().into(), address: address.clone(), server };
         Ok(Known { replica: Arc::new(replica), named: Instant::now() })
     }
@@ -282,7 +282,7 @@ mod tests {
         let mut redis = config::Redis::at(RedisServers::Standalone(at(1)));
         redis.replicas.which = WhichReplicas::Discovered;
         let login = Arc::new(Login::default());
-        let server = maker.redis(&at(1), &login, None).unwrap();
+        let server = maker.redis(&at(1), Kind::Any, &login, None).unwrap();
         let node = maker.node(&at(1), server.clone(), 1);
         (Primary::new(&at(1), server, node), Replicas::new(&redis, &login, &maker).unwrap())
     }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::replicas::{Primary, Replicas};
 use super::{Maker, Topology, announced};
 use crate::cache::SetupError;
-use crate::cache::redis::Redis;
+use crate::cache::redis::{Kind, Redis};
 use crate::config::{self, Address, Login, Tls};
 use crate::outcome::{Cause, Fault, Phase, Role, majority};
 use crate::progress::{NodeProgress, Progress};
@@ -199,7 +199,7 @@ impl Sentinels {
         }
         let server = self
             .maker
-            .primary(address, &self.login, self.tls.as_ref())
+            .redis(address, Kind::Primary, &self.login, self.tls.as_ref())
             .map_err(|error| progress.fault(Cause::Tls, &error.to_string()))?;
         let node = self.maker.node(address, server.clone(), self.spray);
         Ok(known.insert(Arc::new(Primary::new(address, server, node))).clone())

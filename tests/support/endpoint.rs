@@ -1,4 +1,4 @@
-//! A configuration endpoint, as those of `ElastiCache` are, that says what a test wants.
+//! A configuration endpoint, as those of ElastiCache are, that says what a test wants.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

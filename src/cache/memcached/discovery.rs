@@ -1,5 +1,5 @@
 //! What a configuration endpoint says: which servers there are ("Adding Auto Discovery to your client
-//! library" in the documentation of Amazon `ElastiCache`).
+//! library" in the documentation of Amazon ElastiCache).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::config::Address;
 use crate::outcome::{Fault, Phase};
 use crate::progress::NodeProgress;
 
-/// The most servers that are looked after where they are found; `ElastiCache` has at most 60.
+/// The most servers that are looked after where they are found; ElastiCache has at most 60.
 pub(crate) const MAX_MEMBERS: usize = 1000;
 
 /// A server that was found.

@@ -56,7 +56,7 @@ fn decode(frame: &[u8]) -> Result<Value, AnswerError> {
 /// Takes one value, or the head of a list or map, and says how many elements of that follow (RESP 2 and 3,
 /// "Redis serialization protocol specification", the table of types).
 async fn element(connection: &mut Connection, frame: &mut Vec<u8>) -> Result<usize, AnswerError> {
-    let line = connection.line().await?;
+    let mut line = connection.line().await?;
     let Some((kind, rest)) = line.split_first() else { return Err(UNKNOWN) };
     let (bytes, elements) = match kind {
         b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => (None, 0),
@@ -65,8 +65,12 @@ async fn element(connection: &mut Connection, frame: &mut Vec<u8>) -> Result<usi
         b'%' => (None, length(rest)?.unwrap_or_default().saturating_mul(2)),
         _ => return Err(UNKNOWN),
     };
-    frame.extend_from_slice(&line);
-    frame.extend_from_slice(b"\r\n");
+    line.extend_from_slice(b"\r\n");
+    if frame.is_empty() {
+        *frame = line;
+    } else {
+        frame.extend_from_slice(&line);
+    }
     if let Some(bytes) = bytes {
         frame.extend(connection.data(bytes).await?);
         frame.extend_from_slice(b"\r\n");

@@ -18,6 +18,7 @@ use super::slots::list;
 use super::survey::{Candidate, Groups};
 use super::view::{Sight, View};
 use super::{Cluster, Known, Primary};
+use crate::cache::redis::Kind;
 use crate::check::round_trip::Node;
 use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase, Role};
@@ -456,7 +457,7 @@ impl Cluster {
     /// The node that takes over a slot from `primary`, with a canary in that slot.
     fn asking(&self, primary: &Primary, slot: u16, address: &Address) -> Option<Node> {
         let tag = primary.tags.iter().find(|tag| tag.slot == slot)?;
-        let server = self.maker.asking(address, &self.login, self.tls.as_ref()).ok()?;
+        let server = self.maker.redis(address, Kind::Importing, &self.login, self.tls.as_ref()).ok()?;
         Some(self.maker.node_in_cluster(&primary.address, server, std::slice::from_ref(&tag.text)))
     }
 }

@@ -9,6 +9,7 @@ use crc::{CRC_16_XMODEM, Crc};
 use redis::Value;
 
 use crate::config::{Address, Announce};
+use crate::topology::announced;
 
 /// How many slots a cluster has ("Redis cluster specification", Key distribution model).
 pub(super) const SLOTS: u16 = 16_384;
@@ -18,9 +19,6 @@ const MAX_PRIMARIES: usize = 1_000;
 
 /// The most replicas of a primary that are remembered. They are only asked where a primary is lost.
 const MAX_REPLICAS: usize = 8;
-
-/// The longest host that is dialled, which is the longest name that DNS has (RFC 1035, 2.3.4).
-const MAX_HOST: usize = 253;
 
 /// Slots from one to another, with both.
 pub(super) type Range = RangeInclusive<u16>;
@@ -63,8 +61,7 @@ impl Hosts<'_> {
             Announce::AsIs => announced.unwrap_or(self.asked),
             Announce::SeedHost => self.asked,
         };
-        let dialled = port != 0 && host.len() <= MAX_HOST && host.bytes().all(|byte| byte.is_ascii_graphic());
-        dialled.then(|| Address::Tcp { host: host.to_owned(), port })
+        announced::tcp(host, port)
     }
 }
 
@@ -231,15 +228,6 @@ pub(super) fn list(ranges: &[Range]) -> String {
     said
 }
 
-/// The text that a string of any kind is.
-pub(super) fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::VerbatimString { text, .. } => Some(text),
-        _ => None,
-    }
-}
-
 const NO_LIST: &str = "CLUSTER SLOTS was not answered with a list of slots";
 const NO_NODE: &str = "CLUSTER SLOTS was answered with slots without a primary";
 const NO_ADDRESS: &str = "CLUSTER SLOTS was answered with a node without an address";
@@ -265,7 +253,7 @@ fn parse_node(node: &Value, hosts: Hosts<'_>) -> Result<Address, &'static str> {
     let [host, Value::Int(port), ..] = node.as_slice() else { return Err(NO_ADDRESS) };
     let host = match host {
         Value::Nil => None,
-        host => Some(text(host).ok_or(NO_ADDRESS)?),
+        host => Some(announced::text(host).ok_or(NO_ADDRESS)?),
     };
     let port = u16::try_from(*port).map_err(|_| NO_ADDRESS)?;
     hosts.address(host, port).ok_or(NO_ADDRESS)

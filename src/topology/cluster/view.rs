@@ -2,10 +2,11 @@
 
 use redis::{Value, cmd};
 
-use super::slots::{Hosts, SlotMap, text};
+use super::slots::{Hosts, SlotMap};
 use crate::cache::redis::Redis;
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
+use crate::topology::announced;
 
 /// The most bytes of an answer to `CLUSTER SLOTS`: every slot a range of its own, each with a primary and a
 /// replica in 250 bytes.
@@ -37,7 +38,7 @@ impl Sight {
     }
 
     fn parse(answer: &Value) -> Option<Self> {
-        let text = text(answer)?;
+        let text = announced::text(answer)?;
         let field = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
         };
