@@ -2,11 +2,11 @@
 
 mod announced;
 mod cluster;
-mod fixed;
 mod maker;
 mod replicas;
 mod ring;
 mod sentinel;
+mod standalone;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::cache::redis::Kind;
 use crate::config::{Backend, RedisServers, WhichReplicas};
 use crate::progress::Progress;
 use cluster::Cluster;
-use fixed::Fixed;
 use replicas::{Primary, Replicas, Replicated};
 use ring::Ring;
 use sentinel::Sentinels;
+use standalone::Standalone;
 
 pub(crate) use maker::{Maker, Wrap};
 
@@ -46,7 +46,7 @@ pub(crate) fn open(backend: &Backend, maker: Maker) -> Result<Option<Round>, Set
                     let server = maker.redis(address, Kind::Any, &login, tls)?;
                     let node = maker.node(address, server.clone(), redis.spray);
                     if redis.replicas.which == WhichReplicas::Named(Vec::new()) {
-                        Arc::new(Fixed::new(vec![node]))
+                        Arc::new(Standalone::new(node))
                     } else {
                         let primary = Primary::new(address, server, node);
                         let replicas = Replicas::new(redis, &login, &Arc::new(maker))?;

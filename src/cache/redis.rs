@@ -55,7 +55,7 @@ impl Redis {
         loop {
             let mut connection = self.0.link.begin(progress, || self.0.dial(progress)).await?;
             progress.enter(Phase::Read);
-            match resp::ask_for_list(&mut connection, command, limit).await {
+            match resp::ask_for_list(&mut connection, command.get_packed_command(), limit).await {
                 Ok(Value::ServerError(error)) => return Err(server_fault(&error, progress)),
                 Ok(answer) => {
                     self.0.link.keep(connection).map_err(|error| error.fault(progress))?;
@@ -78,7 +78,7 @@ impl Redis {
     ) -> Result<Value, Fault> {
         let link = &self.0.link;
         let mut connection = link.resume(|| self.0.dial(progress)).await?;
-        let answer = resp::ask_for_list(&mut connection, command, limit).await;
+        let answer = resp::ask_for_list(&mut connection, command.get_packed_command(), limit).await;
         let answer = answer.map_err(|error| error.fault(progress))?;
         if let Value::ServerError(error) = &answer {
             return Err(server_fault(error, progress));
@@ -117,9 +117,8 @@ impl Server {
         match protocol {
             Protocol::Resp2 => {
                 if let Some(password) = password {
-                    let mut auth = cmd("AUTH");
-                    auth.arg(username).arg(password.expose_secret());
-                    tell(&mut connection, &auth, progress).await?;
+                    let auth = cmd("AUTH").arg(username).arg(password.expose_secret()).get_packed_command();
+                    tell(&mut connection, auth, progress).await?;
                 }
             }
             Protocol::Resp3 => {
@@ -129,7 +128,8 @@ impl Server {
                     let username = username.as_deref().unwrap_or("default");
                     hello.arg("AUTH").arg(username).arg(password.expose_secret());
                 }
-                let answer = resp::ask_for_list(&mut connection, &hello, ANSWER_LIMIT).await;
+                let answer =
+                    resp::ask_for_list(&mut connection, hello.get_packed_command(), ANSWER_LIMIT).await;
                 match answer.map_err(|error| error.fault(progress))? {
                     Value::ServerError(error) => return Err(server_fault(&error, progress)),
                     Value::Map(_) => {}
@@ -138,7 +138,7 @@ impl Server {
             }
         }
         if *database != 0 {
-            tell(&mut connection, cmd("SELECT").arg(*database), progress).await?;
+            tell(&mut connection, cmd("SELECT").arg(*database).get_packed_command(), progress).await?;
         }
         if self.kind == Kind::Primary {
             expect_primary(&mut connection, progress).await?;
@@ -153,13 +153,12 @@ impl Cache for Redis {
         let link = &self.0.link;
         let mut connection = link.begin(progress, || self.0.dial(progress)).await?;
         progress.enter(Phase::Write);
-        let mut set = cmd("SET");
-        set.arg(canary.key().as_str()).arg(canary.value());
-        set.arg("PX").arg(canary.ttl().as_millis().to_string());
         if self.0.kind == Kind::Importing {
-            tell(&mut connection, &cmd("ASKING"), progress).await?;
+            Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
         }
-        match resp::ask(&mut connection, &set).await {
+        let (key, value, ttl) = (canary.key().as_str(), canary.value(), canary.ttl().as_millis());
+        let set = cmd("SET").arg(key).arg(value).arg("PX").arg(ttl.to_string()).get_packed_command();
+        match resp::ask(&mut connection, set).await {
             Ok(Value::Nil) => return Err(progress.fault(Cause::NotStored, "nil").into()),
             Ok(answer) => expect_okay(&answer, progress)?,
             Err(error) => return Err(set_error(&connection, &error, progress)),
@@ -173,9 +172,10 @@ impl Cache for Redis {
         let mut connection = link.resume(|| self.0.dial(progress)).await?;
         progress.enter(Phase::Read);
         if self.0.kind == Kind::Importing {
-            tell(&mut connection, &cmd("ASKING"), progress).await?;
+            Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
         }
-        let answer = resp::ask(&mut connection, cmd("GET").arg(key.as_str())).await;
+        let get = cmd("GET").arg(key.as_str()).get_packed_command();
+        let answer = resp::ask(&mut connection, get).await;
         let read = expect_string(answer.map_err(|error| error.fault(progress))?, default, progress)?;
         link.keep(connection).map_err(|error| error.fault(progress))?;
         Ok(read)
@@ -190,14 +190,14 @@ impl Cache for Redis {
 }
 
 /// Sends a command whose answer is to be OK.
-async fn tell(connection: &mut Connection, command: &Cmd, progress: &NodeProgress) -> Result<(), Fault> {
+async fn tell(connection: &mut Connection, command: Vec<u8>, progress: &NodeProgress) -> Result<(), Fault> {
     let answer = resp::ask(connection, command).await.map_err(|error| error.fault(progress))?;
     expect_okay(&answer, progress)
 }
 
 /// Asks a server for its role, whose first element is `master` for a primary.
 async fn expect_primary(connection: &mut Connection, progress: &NodeProgress) -> Result<(), Fault> {
-    let answer = resp::ask_for_list(connection, &cmd("ROLE"), ANSWER_LIMIT)
+    let answer = resp::ask_for_list(connection, cmd("ROLE").get_packed_command(), ANSWER_LIMIT)
         .await
         .map_err(|error| error.fault(progress))?;
     match &answer {

@@ -77,7 +77,7 @@ impl Node {
 #[derive(Debug)]
 pub struct Written {
     /// The canary.
-    pub canary: Canary,
+    pub canary: Box<Canary>,
     /// When its write was acknowledged.
     pub at: Instant,
 }
@@ -132,9 +132,9 @@ impl RoundTrip<'_> {
     }
 
     /// Writes a canary. Where a kept connection turns out to have been closed, the check starts over, once.
-    async fn write(&self) -> Option<Canary> {
+    async fn write(&self) -> Option<Box<Canary>> {
         for _ in 0..2 {
-            let canary = self.series.next();
+            let canary = Box::new(self.series.next());
             match self.set(&canary).await {
                 Ok(()) => return Some(canary),
                 Err(SetError::KeptConnectionClosed) => {}

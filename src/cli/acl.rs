@@ -1,3 +1,5 @@
+//! `acl`: the least users of Redis that the configured checks need, as commands for it.
+
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::process::ExitCode;

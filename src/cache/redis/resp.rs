@@ -2,16 +2,18 @@
 //! the `redis` crate. Left to itself the crate's parser would make room for as many elements as an answer
 //! announces.
 
-use redis::{Cmd, Value, parse_redis_value};
+use redis::{Value, parse_redis_value};
 
 use super::super::connection::{AnswerError, Connection};
 
 /// How deep answers may be nested; those that are read here are nested three deep.
 const DEPTH: usize = 8;
 
-/// Sends a command and awaits its answer, which is to be a single value.
-pub(super) async fn ask(connection: &mut Connection, command: &Cmd) -> Result<Value, AnswerError> {
-    connection.send(&command.get_packed_command()).await?;
+/// Sends a command, packed as it is sent, and awaits its answer, which is to be a single value.
+pub(super) async fn ask(connection: &mut Connection, command: Vec<u8>) -> Result<Value, AnswerError> {
+    connection.send(&command).await?;
+    // Not needed while the answer is awaited.
+    drop(command);
     let mut frame = Vec::new();
     match element(connection, &mut frame).await? {
         0 => decode(&frame),
@@ -22,10 +24,11 @@ pub(super) async fn ask(connection: &mut Connection, command: &Cmd) -> Result<Va
 /// The same, for an answer that may be a list or a map, and have `limit` bytes.
 pub(super) async fn ask_for_list(
     connection: &mut Connection,
-    command: &Cmd,
+    command: Vec<u8>,
     limit: usize,
 ) -> Result<Value, AnswerError> {
-    connection.send_for(&command.get_packed_command(), limit).await?;
+    connection.send_for(&command, limit).await?;
+    drop(command);
     let mut frame = Vec::new();
     // How many elements are still to come on each level.
     let mut missing = vec![1];

@@ -1,0 +1,26 @@
+//! One server that the configuration names.
+
+use async_trait::async_trait;
+
+use super::Topology;
+use crate::check::round_trip::Node;
+use crate::outcome::Role;
+use crate::progress::Progress;
+
+/// The same node in every round.
+pub(super) struct Standalone {
+    node: Node,
+}
+
+impl Standalone {
+    pub(super) fn new(node: Node) -> Self {
+        Self { node }
+    }
+}
+
+#[async_trait]
+impl Topology for Standalone {
+    async fn round(&self, progress: &Progress) {
+        self.node.check(&progress.node(self.node.name(), Role::Server)).await;
+    }
+}
