@@ -5,7 +5,7 @@
 
 mod series;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ pub struct Canary {
     sequence: u64,
     /// Milliseconds since 1970.
     made_at: u64,
-    value: Box<str>,
+    value: String,
     ttl: Duration,
 }
 
@@ -199,7 +199,11 @@ impl<'a> Mark<'a> {
 
     fn write(&self) -> String {
         let Self { instance, series, sequence, made_at } = self;
-        format!("{} {instance} {series:016x} {sequence} {made_at}", Self::MAGIC)
+        // Room for the first hundred million canaries of a series, and for the time until the year 2286.
+        let mut text = String::with_capacity(Self::MAGIC.len() + instance.len() + 41);
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{} {instance} {series:016x} {sequence} {made_at}", Self::MAGIC);
+        text
     }
 
     fn parse(text: &'a str) -> Option<Self> {
@@ -269,7 +273,7 @@ mod tests {
         let (first, mut second) = (series.next(), series.next());
         second.made_at = 0;
         let (series, sequence) = (second.series, second.sequence);
-        second.value = Mark { instance: "web-1", series, sequence, made_at: 0 }.write().into();
+        second.value = Mark { instance: "web-1", series, sequence, made_at: 0 }.write();
         assert_eq!(second.judge(&read(second.value())), Verdict::Intact);
         assert_eq!(second.judge(&read(first.value())), Verdict::Stale { sequence: 1, age: Duration::ZERO });
         assert_eq!(first.judge(&read(second.value())), Verdict::Intact);

@@ -74,15 +74,14 @@ impl Progress {
     pub fn outcome(&self, alias: Alias, needs: Needs) -> Outcome {
         let now = Instant::now();
         let mut end = self.began;
-        let mut nodes: Vec<_> = self
-            .nodes()
-            .iter()
-            .filter_map(|node| node.outcome(now, self.began))
-            .map(|(outcome, verdict_at)| {
-                end = end.max(verdict_at);
-                outcome
-            })
-            .collect();
+        let known = self.nodes();
+        // An outcome is kept until the next one, so it has no more room than it needs.
+        let mut nodes = Vec::with_capacity(known.len());
+        for (outcome, verdict_at) in known.iter().filter_map(|node| node.outcome(now, self.began)) {
+            end = end.max(verdict_at);
+            nodes.push(outcome);
+        }
+        drop(known);
         if nodes.is_empty() {
             end = now;
             let fault = timed_out(Phase::Resolve, now - self.began);

@@ -149,7 +149,11 @@ impl Connection {
 
     /// Takes the first `len` bytes that were received, and drops the line end behind them.
     fn take_ended(&mut self, len: usize) -> Vec<u8> {
-        self.0.received.drain(..len + 2).take(len).collect()
+        let received = &mut self.0.received;
+        let rest = received.split_off(len + 2);
+        let mut taken = std::mem::replace(received, rest);
+        taken.truncate(len);
+        taken
     }
 
     /// Waits for more bytes.

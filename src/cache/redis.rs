@@ -157,7 +157,8 @@ impl Cache for Redis {
             Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
         }
         let (key, value, ttl) = (canary.key().as_str(), canary.value(), canary.ttl().as_millis());
-        let set = cmd("SET").arg(key).arg(value).arg("PX").arg(ttl.to_string()).get_packed_command();
+        let mut set = Cmd::with_capacity(5, key.len() + value.len() + 16);
+        let set = set.arg("SET").arg(key).arg(value).arg("PX").arg(ttl.to_string()).get_packed_command();
         match resp::ask(&mut connection, set).await {
             Ok(Value::Nil) => return Err(progress.fault(Cause::NotStored, "nil").into()),
             Ok(answer) => expect_okay(&answer, progress)?,
@@ -174,7 +175,8 @@ impl Cache for Redis {
         if self.0.kind == Kind::Importing {
             Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
         }
-        let get = cmd("GET").arg(key.as_str()).get_packed_command();
+        let get =
+            Cmd::with_capacity(2, key.as_str().len() + 8).arg("GET").arg(key.as_str()).get_packed_command();
         let answer = resp::ask(&mut connection, get).await;
         let read = expect_string(answer.map_err(|error| error.fault(progress))?, default, progress)?;
         link.keep(connection).map_err(|error| error.fault(progress))?;

@@ -131,7 +131,7 @@ impl Series {
         let made_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let (series, sequence) = (self.id, state.sequence);
         let made_at = u64::try_from(made_at).unwrap_or(u64::MAX);
-        let value = Mark { instance: &self.instance, series, sequence, made_at }.write().into();
+        let value = Mark { instance: &self.instance, series, sequence, made_at }.write();
         let replaces = std::mem::replace(&mut state.written[slot as usize], true);
         let (key, ttl) = (self.key(slot).clone(), self.ttl);
         Canary { key, slot, replaces, series, sequence, made_at, value, ttl }
