@@ -16,8 +16,8 @@ use crate::canary::{Canary, Key, Read, Sentinel};
 use crate::outcome::Fault;
 use crate::progress::NodeProgress;
 
+pub(crate) use dial::Dialer;
 pub use dial::SetupError;
-pub(crate) use dial::{DialSettings, Dialer};
 
 /// One node of a cache: something that can be written and read.
 ///

@@ -230,7 +230,7 @@ mod tests {
 
     fn series(instance: &str) -> Series {
         let alias = Alias::try_from("main").unwrap();
-        Series::new(&Names::new("djblets-", instance, &alias, "cache:6379"), Duration::from_mins(1))
+        Series::new(&Names::new("djblets-", &instance.into(), &alias, "cache:6379"), Duration::from_mins(1))
     }
 
     fn read(value: &str) -> Read {

@@ -6,23 +6,21 @@
 mod deadline;
 mod share;
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tower::layer::util::Identity;
-use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceBuilder, ServiceExt as _};
 
-use crate::cache::{Cache, DialSettings, Dialer};
+use crate::cache::{Cache, Dialer};
 use crate::catalog::{Catalog, Selection};
 use crate::config::Config;
-use crate::outcome::{Outcome, Report};
-use crate::topology::{self, Maker, Wrap};
-use deadline::DeadlineLayer;
-use share::ShareLayer;
+use crate::outcome::Report;
+use crate::topology::{self, Maker, Round, Wrap};
+use deadline::{Deadline, DeadlineLayer};
+use share::{Share, ShareLayer};
 
 pub use crate::cache::SetupError;
 
@@ -33,7 +31,7 @@ pub struct Checker {
 }
 
 /// The check of one alias with everything around it: from the arrival of a request to an outcome.
-type AliasCheck = BoxCloneSyncService<Instant, Arc<Outcome>, Infallible>;
+type AliasCheck = Share<Deadline<Round>>;
 
 impl Checker {
     /// Sets up a check for every alias that has one. Nothing is dialled until the first request.
@@ -47,22 +45,18 @@ impl Checker {
         L: Layer<Box<dyn Cache>> + Send + Sync + 'static,
         L::Service: Into<Box<dyn Cache>>,
     {
-        let dialer = Arc::new(Dialer::new(DialSettings {
-            reconnect_every: config.reconnect_every,
-            dns_recheck: config.dns_recheck,
-            timeout: config.timeout,
-        }));
+        let dialer = Arc::new(Dialer::new(config));
         let wrap: Wrap = Arc::new(move |cache| layer.layer(cache).into());
         let catalog = Catalog::new(&config.caches);
         let mut checks = Vec::new();
         for cache in &config.caches {
             let maker = Maker::new(config, &cache.alias, &dialer, &wrap);
             let Some(round) = topology::open(&cache.backend, maker)? else { continue };
-            let check = ServiceBuilder::new()
+            let check: AliasCheck = ServiceBuilder::new()
                 .layer(ShareLayer::new(&cache.alias, config.max_age, config.timeout))
                 .layer(DeadlineLayer::new(&cache.alias, cache.backend.needs(), config.timeout))
                 .service(round);
-            checks.push(BoxCloneSyncService::new(check));
+            checks.push(check);
         }
         Ok(Self { catalog, checks })
     }

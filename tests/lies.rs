@@ -42,7 +42,7 @@ async fn each_is_seen(server: Server, checker: Checker, lies: impl IntoIterator<
 fn foreign() -> Fault {
     let alias = Alias::try_from("main").unwrap();
     let series =
-        Series::new(&Names::new("djblets-", "another", &alias, "cache:6379"), Duration::from_secs(9));
+        Series::new(&Names::new("djblets-", &"another".into(), &alias, "cache:6379"), Duration::from_secs(9));
     Fault::Foreign(series.next().value().as_bytes().to_vec())
 }
 

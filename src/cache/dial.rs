@@ -22,7 +22,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, ClientConfig};
 use tower::{Service as _, service_fn};
 
-use crate::config::{Address, Tls};
+use crate::config::{Address, Config, Tls};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
@@ -37,7 +37,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 #[derive(Debug)]
 pub(crate) struct Target {
     address: Address,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// Boxed, since thousands of nodes have none.
+    tls: Option<Box<(Arc<ClientConfig>, ServerName<'static>)>>,
 }
 
 /// What holds for every connection.
@@ -73,7 +74,10 @@ type Lookup = Result<Arc<[SocketAddr]>, Arc<str>>;
 type AwaitedLookup = watch::Receiver<Option<Lookup>>;
 
 impl Dialer {
-    pub(crate) fn new(settings: DialSettings) -> Self {
+    /// The dialer of everything that is configured.
+    pub(crate) fn new(config: &Config) -> Self {
+        let &Config { reconnect_every, dns_recheck, timeout, .. } = config;
+        let settings = DialSettings { reconnect_every, dns_recheck, timeout };
         Self { settings, lookups: Mutex::default(), tls_configs: Mutex::default() }
     }
 
@@ -99,7 +103,7 @@ impl Dialer {
                 let host = tls.server_name.as_deref().or(name).unwrap_or(host);
                 let name = ServerName::try_from(host.to_owned())
                     .map_err(|_| SetupError::ServerName { host: host.to_owned() })?;
-                Some((self.client_config(tls)?, name))
+                Some(Box::new((self.client_config(tls)?, name)))
             }
         };
         Ok(Target { address: address.clone(), tls })
@@ -126,7 +130,7 @@ impl Dialer {
                 Box::new(UnixStream::connect(path).await.map_err(|error| io_fault(progress, &error))?)
             }
         };
-        let Some((config, name)) = &target.tls else { return Ok(Dialled { stream, peer }) };
+        let Some((config, name)) = target.tls.as_deref() else { return Ok(Dialled { stream, peer }) };
         progress.enter(Phase::Tls);
         match Box::pin(TlsConnector::from(config.clone()).connect(name.clone(), stream)).await {
             Ok(stream) => Ok(Dialled { stream: Box::new(stream), peer }),

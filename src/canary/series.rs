@@ -1,7 +1,7 @@
 //! [`Series`]: the canaries of one node, one after the other, and which of their writes are in doubt.
 
 use std::ops::RangeInclusive;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Canary, Key, Mark, Slot};
@@ -14,7 +14,7 @@ use crate::alias::Alias;
 /// sidecars, and no two runs of one, ever share a key.
 #[derive(Debug)]
 pub struct Series {
-    instance: String,
+    instance: Arc<str>,
     id: u64,
     keys: [Key; 2],
     ttl: Duration,
@@ -40,7 +40,7 @@ pub struct Names<'a> {
     /// What they begin with.
     pub prefix: &'a str,
     /// Which sidecar writes them.
-    pub instance: &'a str,
+    pub instance: &'a Arc<str>,
     /// The alias that is checked.
     pub alias: &'a Alias,
     /// The node of it that they are written to.
@@ -52,7 +52,7 @@ pub struct Names<'a> {
 impl<'a> Names<'a> {
     /// Names without a tag.
     #[must_use]
-    pub fn new(prefix: &'a str, instance: &'a str, alias: &'a Alias, node: &'a str) -> Self {
+    pub fn new(prefix: &'a str, instance: &'a Arc<str>, alias: &'a Alias, node: &'a str) -> Self {
         Self { prefix, instance, alias, node, tag: None }
     }
 }
@@ -64,7 +64,7 @@ impl Series {
         let id = fastrand::u64(..);
         let key = |slot| Key::new(names, id, slot);
         Self {
-            instance: names.instance.to_owned(),
+            instance: names.instance.clone(),
             id,
             keys: [key(Slot::A), key(Slot::B)],
             ttl,
@@ -183,7 +183,7 @@ mod tests {
 
     fn series(instance: &str) -> Series {
         let alias = Alias::try_from("main").unwrap();
-        Series::new(&Names::new("djblets-", instance, &alias, "cache:6379"), Duration::from_mins(1))
+        Series::new(&Names::new("djblets-", &instance.into(), &alias, "cache:6379"), Duration::from_mins(1))
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
     fn keys_fit_memcached_whatever_the_names_are() {
         let alias = Alias::try_from("a".repeat(64).as_str()).unwrap();
         let node = "unix:/a path/\r\nflush_all\u{e9}".repeat(20);
-        let (prefix, instance) = ("p".repeat(64), "i".repeat(128));
+        let (prefix, instance) = ("p".repeat(64), "i".repeat(128).into());
         let long = Series::new(&Names::new(&prefix, &instance, &alias, &node), Duration::from_mins(1));
         let short = series("web-1");
         for key in [long.key(Slot::A), long.key(Slot::B), short.key(Slot::A)] {
@@ -248,7 +248,8 @@ mod tests {
     #[test]
     fn a_hash_tag_stands_where_a_cluster_looks_for_it() {
         let alias = Alias::try_from("main").unwrap();
-        let names = Names { tag: Some("1f3"), ..Names::new("djblets-", "web-1", &alias, "cache:6379") };
+        let instance = "web-1".into();
+        let names = Names { tag: Some("1f3"), ..Names::new("djblets-", &instance, &alias, "cache:6379") };
         let key = Series::new(&names, Duration::from_mins(1)).key(Slot::A).to_string();
         assert!(key.starts_with("djblets-canary:{1f3}:web-1:main:cache:6379:"), "{key}");
     }

@@ -46,16 +46,23 @@ impl<S> Layer<S> for ShareLayer {
     type Service = Share<S>;
 
     fn layer(&self, check: S) -> Share<S> {
-        Share { check, settings: self.clone(), state: Arc::default() }
+        Share(Arc::new(Shared { check, settings: self.clone(), state: Mutex::default() }))
     }
 }
 
-/// A check that its callers share.
-#[derive(Clone)]
-pub(super) struct Share<S> {
+/// A check that its callers share. Its clones are one.
+pub(super) struct Share<S>(Arc<Shared<S>>);
+
+struct Shared<S> {
     check: S,
     settings: ShareLayer,
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
+}
+
+impl<S> Clone for Share<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -86,14 +93,14 @@ impl Drop for Verdict {
 
 impl<S> Share<S>
 where
-    S: Service<Instant, Response = Outcome, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Instant, Response = Outcome, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
 {
     /// The check that a caller who arrived at `arrived` may have the verdict of; a new one where there is
     /// none.
     fn join(&self, arrived: Instant) -> Awaited {
         let mut state = self.state();
         if let Some((began, outcome)) = &state.latest
-            && arrived.saturating_duration_since(*began) <= self.settings.max_age
+            && arrived.saturating_duration_since(*began) <= self.0.settings.max_age
         {
             return outcome.clone();
         }
@@ -101,7 +108,7 @@ where
             return next.clone();
         }
         let awaited = Awaited::default();
-        let verdict = Verdict { awaited: awaited.clone(), alias: self.settings.alias.clone(), arrived };
+        let verdict = Verdict { awaited: awaited.clone(), alias: self.0.settings.alias.clone(), arrived };
         let running = state.latest.clone().filter(|(_, outcome)| !outcome.initialized());
         match running {
             None => self.begin(&mut state, verdict),
@@ -109,7 +116,7 @@ where
                 state.next = Some(awaited.clone());
                 let share = self.clone();
                 tokio::spawn(async move {
-                    let patience = began + share.settings.patience;
+                    let patience = began + share.0.settings.patience;
                     let _ = timeout_at(patience, outcome.wait()).await;
                     let mut state = share.state();
                     state.next = None;
@@ -123,7 +130,7 @@ where
     /// Begins a check in a task of its own: a caller that goes away must not take it from the others.
     fn begin(&self, state: &mut State, verdict: Verdict) {
         state.latest = Some((Instant::now(), verdict.awaited.clone()));
-        let check = self.check.clone();
+        let check = self.0.check.clone();
         tokio::spawn(async move {
             let Ok(outcome) = check.oneshot(verdict.arrived).await;
             // Nobody else says it.
@@ -134,13 +141,13 @@ where
 
 impl<S> Share<S> {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<S> Service<Instant> for Share<S>
 where
-    S: Service<Instant, Response = Outcome, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Instant, Response = Outcome, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
 {
     type Response = Arc<Outcome>;
     type Error = Infallible;

@@ -14,7 +14,7 @@ use crate::config::{Address, Config, Login, Tls};
 /// Makes the nodes of one alias.
 pub(crate) struct Maker {
     prefix: String,
-    instance: String,
+    instance: Arc<str>,
     alias: Alias,
     timeout: Duration,
     dialer: Arc<Dialer>,
@@ -32,7 +32,7 @@ impl Maker {
     pub(crate) fn new(config: &Config, alias: &Alias, dialer: &Arc<Dialer>, wrap: &Wrap) -> Self {
         Self {
             prefix: config.prefix.clone(),
-            instance: config.instance.clone(),
+            instance: config.instance.as_str().into(),
             alias: alias.clone(),
             timeout: config.timeout,
             dialer: dialer.clone(),

@@ -252,7 +252,7 @@ fn named(answer: &Value) -> Option<Vec<Address>> {
 mod tests {
     use super::*;
     use crate::alias::Alias;
-    use crate::cache::{DialSettings, Dialer};
+    use crate::cache::Dialer;
     use crate::config::{Access, Config, RedisServers};
 
     fn at(port: u16) -> Address {
@@ -273,11 +273,7 @@ mod tests {
             caches: Vec::new(),
         };
         let alias = Alias::try_from("main").unwrap();
-        let dialer = Arc::new(Dialer::new(DialSettings {
-            reconnect_every: config.reconnect_every,
-            dns_recheck: config.dns_recheck,
-            timeout: config.timeout,
-        }));
+        let dialer = Arc::new(Dialer::new(&config));
         let maker = Arc::new(Maker::new(&config, &alias, &dialer, &(Arc::new(|cache| cache) as _)));
         let mut redis = config::Redis::at(RedisServers::Standalone(at(1)));
         redis.replicas.which = WhichReplicas::Discovered;
