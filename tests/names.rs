@@ -106,3 +106,19 @@ fn a_kept_connection_is_dropped_once_its_name_leads_elsewhere() {
     names.give("cache.test", &[ANOTHER_V4]);
     rechecks.expect_up();
 }
+
+#[test]
+fn many_names_are_looked_up_by_a_few_threads() {
+    let redis = Redis::start(&[]);
+    let names = Names::new();
+    let aliases = (0..100).map(|number| {
+        let name = format!("cache-{number}.test");
+        names.give(&name, &[V4]);
+        format!("[caches.number-{number}]\nurl = \"redis://{name}:{}\"\n", redis.port())
+    });
+    let aliases: String = aliases.collect();
+    let sidecar = Sidecar::start_knowing(&names, "reconnect_every = \"0s\"", aliases);
+    (0..3).for_each(|_| sidecar.expect_up());
+    let threads = std::fs::read_dir(format!("/proc/{}/task", sidecar.pid())).unwrap().count();
+    assert!((2..=17).contains(&threads), "one for all else, and sixteen for names: {threads}");
+}
