@@ -485,3 +485,79 @@ impl Report {
         self.outcomes.iter().map(|outcome| outcome.status()).max().unwrap_or(Status::Skipped)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The status of an alias with so many nodes of each role, up and not.
+    fn status(nodes: &[(Role, usize, usize)], needs: Needs) -> Status {
+        outcome(nodes, needs).status()
+    }
+
+    fn outcome(nodes: &[(Role, usize, usize)], needs: Needs) -> Outcome {
+        let node =
+            |role, fault| NodeOutcome { role, ..NodeOutcome::server("node", Phases::default(), fault) };
+        let fault = || Fault::new(Cause::Refused, Phase::Connect, "");
+        let nodes = nodes.iter().flat_map(|&(role, up, down)| {
+            let up = (0..up).map(move |_| node(role, None));
+            up.chain((0..down).map(move |_| node(role, Some(fault()))))
+        });
+        let (alias, began_at) = (Alias::try_from("main").unwrap(), SystemTime::now());
+        let (began, elapsed) = (Instant::now(), Duration::ZERO);
+        Outcome { alias, began, began_at, elapsed, nodes: nodes.collect(), needs }
+    }
+
+    #[test]
+    fn every_server_has_to_be_up_unless_there_is_a_quorum() {
+        let quorum = Needs { servers: Quorum::AtLeast(2), ..Needs::default() };
+        for (up, down, all, at_least_two) in [
+            (3, 0, Status::Up, Status::Up),
+            (2, 1, Status::Down, Status::Degraded),
+            (1, 2, Status::Down, Status::Down),
+            (0, 3, Status::Down, Status::Down),
+        ] {
+            assert_eq!(status(&[(Role::Server, up, down)], Needs::default()), all, "{up} {down}");
+            assert_eq!(status(&[(Role::Server, up, down)], quorum), at_least_two, "{up} {down}");
+        }
+    }
+
+    #[test]
+    fn a_faulty_replica_is_degraded_unless_every_one_is_needed() {
+        let needed = Needs { every_replica: true, ..Needs::default() };
+        let nodes = [(Role::Server, 1, 0), (Role::Replica, 1, 1)];
+        assert_eq!(status(&nodes, Needs::default()), Status::Degraded);
+        assert_eq!(status(&nodes, needed), Status::Down);
+        assert_eq!(status(&[(Role::Server, 0, 1), (Role::Replica, 2, 0)], Needs::default()), Status::Down);
+    }
+
+    #[test]
+    fn too_few_sentinels_are_those_that_elect_nobody() {
+        for (up, down, expected) in [
+            (3, 0, Status::Up),
+            (2, 1, Status::Up),
+            (1, 2, Status::Degraded),
+            (0, 3, Status::Degraded),
+            (1, 1, Status::Degraded),
+            (1, 0, Status::Up),
+        ] {
+            let nodes = [(Role::Server, 1, 0), (Role::Sentinel, up, down)];
+            assert_eq!(status(&nodes, Needs::default()), expected, "{up} {down}");
+        }
+        let one_of_three = outcome(&[(Role::Server, 1, 0), (Role::Sentinel, 1, 2)], Needs::default());
+        let shortfall = one_of_three.shortfall();
+        assert_eq!(shortfall.as_deref(), Some("1 of 3 sentinels up, and a failover needs 2"));
+    }
+
+    #[test]
+    fn an_endpoint_without_an_answer_is_degraded() {
+        let nodes = [(Role::Server, 2, 0), (Role::Endpoint, 0, 1)];
+        assert_eq!(status(&nodes, Needs::default()), Status::Degraded);
+    }
+
+    #[test]
+    fn an_alias_that_is_up_has_no_cause_whatever_a_sentinel_has() {
+        let outcome = outcome(&[(Role::Server, 1, 0), (Role::Sentinel, 2, 1)], Needs::default());
+        assert_eq!((outcome.cause(), outcome.faults().count()), (None, 1));
+    }
+}

@@ -97,8 +97,8 @@ struct Row {
     hint: &'static str,
 }
 
-/// Aligned lines: one for each alias without a fault, for each faulty node of the others, and for what is
-/// skipped.
+/// Aligned lines: one for each alias without a fault, for each faulty node of the others and where there are too
+/// few, and for what is skipped.
 fn table(report: &Report, style: Style) -> String {
     let mut rows = rows(report);
     if let Style::Terminal { .. } = style {
@@ -138,12 +138,15 @@ fn rows(report: &Report) -> Vec<Row> {
     for outcome in &report.outcomes {
         let status = outcome.status();
         let time = format!("{:.3} ms", outcome.elapsed.as_secs_f64() * 1e3);
-        if outcome.cause().is_none() {
+        if outcome.faults().next().is_none() {
             row(&outcome.alias, status, &time, String::new(), "");
         }
         for (node, fault) in outcome.faults() {
             let note = format!("{} {}", fault.cause, place(node, fault).trim_end_matches('.'));
             row(&outcome.alias, status, &time, note, fault.cause.hint());
+        }
+        if let Some(shortfall) = outcome.shortfall() {
+            row(&outcome.alias, status, &time, shortfall, "");
         }
     }
     for skipped in &report.skipped {

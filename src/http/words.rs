@@ -1,7 +1,7 @@
 //! What is said about a faulty alias, and to whom.
 
 use super::access::View;
-use crate::outcome::{Cause, Fault, NodeOutcome, Outcome};
+use crate::outcome::{Cause, Fault, NodeOutcome, Outcome, Role};
 
 /// One line on what is wrong with an alias, or `None` if nothing is: for each cause its stable name, a colon,
 /// and
@@ -38,8 +38,13 @@ fn of_cause(outcome: &Outcome, cause: Cause, view: View) -> String {
     }
 }
 
-/// Where a fault was met and what was said: `at mc-1:11211 in connect: Connection refused (os error 111)`.
+/// Where a fault was met and what was said: `at mc-1:11211 in connect: Connection refused (os error 111)`, or `at
+/// replica cache-2:6379 in read`.
 pub(crate) fn place(node: &NodeOutcome, Fault { phase, said, cause: _ }: &Fault) -> String {
-    let node = &node.node;
-    if said.is_empty() { format!("at {node} in {phase}") } else { format!("at {node} in {phase}: {said}") }
+    let role = match node.role {
+        Role::Server => String::new(),
+        role @ (Role::Replica | Role::Sentinel | Role::Endpoint) => format!("{} ", role.name()),
+    };
+    let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+    format!("at {role}{} in {phase}{said}", node.node)
 }

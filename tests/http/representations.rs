@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use cache_canary::http::access::View;
 use cache_canary::http::{Life, djblets, kubernetes, text};
 use cache_canary::outcome::{
-    Cause, Fault, Needs, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped,
+    Cause, Fault, Needs, NodeOutcome, Outcome, Phase, Phases, Report, Role, SkipReason, Skipped,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -144,6 +144,62 @@ fn nodes_that_fail_alike_share_one_hint() {
     );
     assert_eq!(error(View::Details), with_hints(expected));
     assert_eq!(error(View::Verdicts), with_hints("refused: {refused} (2 of 2 nodes)"));
+}
+
+/// A primary that is up, with a replica that lags behind, another that does not, and two of three Sentinels that
+/// are gone.
+fn degraded(began: Instant) -> Report {
+    let with_role = |role, node: NodeOutcome| NodeOutcome { role, ..node };
+    let gone = || Some(Fault::new(Cause::Refused, Phase::Connect, ""));
+    let behind = Some(Fault::new(Cause::Behind, Phase::Read, "nothing was found"));
+    let shown = with_role(Role::Replica, node("cache-3:6379", &[(Phase::Read, 40)], None));
+    let nodes = vec![
+        node("cache-1:6379", &[(Phase::Write, 30), (Phase::Read, 20)], None),
+        with_role(Role::Replica, node("cache-2:6379", &[(Phase::Read, 50)], behind)),
+        NodeOutcome { lag: Some(Duration::from_micros(1_500)), ..shown },
+        with_role(Role::Sentinel, node("s1:26379", &[], None)),
+        with_role(Role::Sentinel, node("s2:26379", &[], gone())),
+        with_role(Role::Sentinel, node("s3:26379", &[], gone())),
+    ];
+    Report { outcomes: vec![outcome("main", began, nodes)], skipped: Vec::new() }
+}
+
+#[test]
+fn json_of_a_degraded_alias_names_roles_and_says_how_many_are_missing() {
+    let began = Instant::now();
+    let body =
+        |view| -> Value { serde_json::from_str(&djblets::body(&degraded(began), view, began)).unwrap() };
+    let all = body(View::Details);
+    assert_eq!((&all["status"], &all["checks"]["cache.main"]), (&json!("DEGRADED"), &json!("DEGRADED")));
+    let error = concat!(
+        "behind: at replica cache-2:6379 in read: nothing was found. {behind} | ",
+        "refused: at sentinel s2:26379 in connect; at sentinel s3:26379 in connect. {refused} | ",
+        "1 of 3 sentinels up, and a failover needs 2",
+    );
+    assert_eq!(all["errors"]["cache.main"], with_hints(error));
+    let nodes = &all["details"]["cache.main"]["nodes"];
+    let replica = json!({"node": "cache-3:6379", "role": "replica", "status": "UP", "lag_ms": 1.5,
+                         "phases_ms": {"read": 0.04}});
+    assert_eq!(nodes[2], replica);
+    assert_eq!((&nodes[0]["role"], &nodes[3]["role"]), (&json!("server"), &json!("sentinel")));
+    let error = concat!(
+        "behind: {behind} (1 of 6 nodes) | refused: {refused} (2 of 6 nodes) | ",
+        "1 of 3 sentinels up, and a failover needs 2",
+    );
+    assert_eq!(body(View::Verdicts)["errors"]["cache.main"], with_hints(error));
+}
+
+#[test]
+fn one_sentinel_of_three_that_is_gone_is_shown_and_is_no_error() {
+    let began = Instant::now();
+    let mut report = degraded(began);
+    let mut outcome = (*report.outcomes[0]).clone();
+    outcome.nodes[1].fault = None;
+    outcome.nodes[4].fault = None;
+    report.outcomes = vec![Arc::new(outcome)];
+    let body: Value = serde_json::from_str(&djblets::body(&report, View::Details, began)).unwrap();
+    assert_eq!((&body["status"], &body["errors"]), (&json!("UP"), &json!({})));
+    assert_eq!(body["details"]["cache.main"]["nodes"][5]["status"], "DOWN");
 }
 
 #[test]
