@@ -56,7 +56,8 @@ impl Progress {
     pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
         let state = State {
             phase: None,
-            entered: Instant::now(),
+            // Of no account before there is a phase.
+            entered: self.began,
             phases: Phases::default(),
             verdict: None,
             foreseen: None,

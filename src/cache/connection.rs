@@ -243,13 +243,13 @@ impl Link {
             self.lost.store(true, Ordering::Relaxed);
             return dial().await;
         }
-        let settings = self.dialer.settings();
-        if kept.0.opened.elapsed() >= settings.reconnect_every {
+        let (settings, now) = (self.dialer.settings(), Instant::now());
+        if now - kept.0.opened >= settings.reconnect_every {
             *lock(&self.expired) = Some(kept);
             return dial().await;
         }
         if let Some(peer) = kept.0.peer
-            && kept.0.resolved.elapsed() >= settings.dns_recheck
+            && now - kept.0.resolved >= settings.dns_recheck
         {
             if !Box::pin(self.dialer.leads_to(&self.target, peer, progress)).await? {
                 self.lost.store(true, Ordering::Relaxed);
