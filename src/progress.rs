@@ -46,12 +46,6 @@ impl Progress {
         Self { began: Instant::now(), began_at: SystemTime::now(), nodes: Mutex::default() }
     }
 
-    /// When the check began.
-    #[must_use]
-    pub fn began(&self) -> Instant {
-        self.began
-    }
-
     /// Adds a node to the check. From now on it has an outcome, unless it is withdrawn.
     pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
         let state = State {

@@ -108,15 +108,7 @@ impl Connection {
 
     /// Takes the next `len` bytes of an answer and the line end behind them.
     pub(crate) async fn data(&mut self, len: usize) -> Result<Vec<u8>, AnswerError> {
-        if len > self.0.received.len() + self.0.allowance {
-            return Err(AnswerError::Malformed(TOO_LONG));
-        }
-        while self.0.received.len() < len + 2 {
-            match self.receive().await {
-                Err(AnswerError::Closed(_)) => return Err(AnswerError::Malformed(CLOSED_MIDWAY)),
-                other => other?,
-            }
-        }
+        self.await_bytes(len.saturating_add(2)).await?;
         if &self.0.received[len..len + 2] != b"\r\n" {
             return Err(AnswerError::Malformed("the answer's data is longer than it says"));
         }
@@ -135,6 +127,12 @@ impl Connection {
 
     /// Takes the next `len` bytes of an answer that has begun.
     pub(crate) async fn bytes(&mut self, len: usize) -> Result<Vec<u8>, AnswerError> {
+        self.await_bytes(len).await?;
+        Ok(self.0.received.drain(..len).collect())
+    }
+
+    /// Waits until the next `len` bytes of an answer that has begun were received.
+    async fn await_bytes(&mut self, len: usize) -> Result<(), AnswerError> {
         if len > self.0.received.len() + self.0.allowance {
             return Err(AnswerError::Malformed(TOO_LONG));
         }
@@ -144,7 +142,7 @@ impl Connection {
                 other => other?,
             }
         }
-        Ok(self.0.received.drain(..len).collect())
+        Ok(())
     }
 
     /// Takes the first `len` bytes that were received, and drops the line end behind them.

@@ -40,7 +40,7 @@ pub(super) const PARTED: &[&str] = &["tls", "replicas"];
 /// The keys that say where a cache is, of which it has one.
 const WHERE: &[&str] = &["url", "url_file", "servers", "location"];
 /// The keys that give a password, of which a cache has one.
-pub(super) const PASSWORD: &[&str] = &["password", "password_file"];
+const PASSWORD: &[&str] = &["password", "password_file"];
 /// The same for the password of Sentinels.
 pub(super) const SENTINEL_PASSWORD: &[&str] = &["sentinel_password", "sentinel_password_file"];
 
@@ -75,7 +75,7 @@ pub(super) struct Written<'a> {
     pub(super) text: String,
     pub(super) value: &'a Value,
     /// Whether the text is in the file for everybody to read, and not elsewhere by `${NAME}` or `url_file`.
-    pub(super) literal: bool,
+    literal: bool,
 }
 
 impl Kind {
@@ -217,6 +217,30 @@ impl Reading {
         }
     }
 
+    /// Adds the user and the password that keys give to those of the URL, which may not name them as well.
+    pub(super) fn credentials(
+        &mut self,
+        table: &Table,
+        server: &Written<'_>,
+        username: &mut Option<String>,
+        password: &mut Option<SecretString>,
+    ) -> Result<(), Problem> {
+        if password.is_some() && server.literal {
+            self.note_password(server.value);
+        }
+        if let Some(value) = table.get("username") {
+            unless(username.is_some(), value, "the URL names a user as well; keep one of the two")?;
+            *username = Some(value.text()?.to_owned());
+            self.came_from(&["username"], &value.place);
+        }
+        if let Some((key, value)) = one_of(table, PASSWORD)? {
+            unless(password.is_some(), value, "the URL holds a password as well; keep one of the two")?;
+            *password = Some(self.password(key, value)?);
+            self.came_from(&["password"], &value.place);
+        }
+        Ok(())
+    }
+
     /// A password, from a key or from the file that the key names.
     pub(super) fn password(&mut self, key: &str, value: &Value) -> Result<SecretString, Problem> {
         if key.ends_with("_file") {
@@ -231,7 +255,7 @@ impl Reading {
     }
 
     /// Takes note that a password is there for every reader of the file.
-    pub(super) fn note_password(&mut self, value: &Value) {
+    fn note_password(&mut self, value: &Value) {
         if let Origin::File { path, line } = value.place.origin() {
             self.notes.push(format!(
                 "{}: its password stands in {}:{line}; password_file or ${{NAME}} would keep it out of the \

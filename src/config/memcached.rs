@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use secrecy::SecretString;
 
 use super::address;
-use super::caches::{PASSWORD, Reading, Written, one_of, unless};
+use super::caches::{Reading, Written, unless};
 use super::place::{Place, Problem};
 use super::redis::is_given;
 use super::value::{Table, Value};
@@ -38,19 +38,7 @@ impl Reading {
                 self.came_from(&[key], &server.value.place);
             }
         }
-        if password.is_some() && server.literal {
-            self.note_password(server.value);
-        }
-        if let Some(value) = table.get("username") {
-            unless(username.is_some(), value, "the URL names a user as well; keep one of the two")?;
-            username = Some(value.text()?.to_owned());
-            self.came_from(&["username"], &value.place);
-        }
-        if let Some((key, value)) = one_of(table, PASSWORD)? {
-            unless(password.is_some(), value, "the URL holds a password as well; keep one of the two")?;
-            password = Some(self.password(key, value)?);
-            self.came_from(&["password"], &value.place);
-        }
+        self.credentials(table, server, &mut username, &mut password)?;
         let socket = servers.iter().any(|servers| matches!(servers, MemcachedServers::One(Address::Unix(_))));
         let schemes = ("memcacheds://", "memcached://");
         unless(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::address::{self, RedisUrl};
-use super::caches::{PASSWORD, Reading, SENTINEL_PASSWORD, Written, one_of, unless};
+use super::caches::{Reading, SENTINEL_PASSWORD, Written, one_of, unless};
 use super::place::{Place, Problem};
 use super::value::{Kind as Typed, Table, Value, nearest};
 use super::{Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, WhichReplicas, tls};
@@ -119,19 +119,7 @@ impl Reading {
     /// Who one is at the servers, by the URL or by keys of its own.
     fn login(&mut self, table: &Table, server: &Written<'_>, url: &mut RedisUrl) -> Result<Login, Problem> {
         let mut login = login(url);
-        if login.password.is_some() && server.literal {
-            self.note_password(server.value);
-        }
-        if let Some(value) = table.get("username") {
-            unless(login.username.is_some(), value, "the URL names a user as well; keep one of the two")?;
-            login.username = Some(value.text()?.to_owned());
-            self.came_from(&["username"], &value.place);
-        }
-        if let Some((key, value)) = one_of(table, PASSWORD)? {
-            unless(login.password.is_some(), value, "the URL holds a password as well; keep one of the two")?;
-            login.password = Some(self.password(key, value)?);
-            self.came_from(&["password"], &value.place);
-        }
+        self.credentials(table, server, &mut login.username, &mut login.password)?;
         if let Some(value) = table.get("database") {
             unless(url.database.is_some(), value, "the URL names a database as well; keep one of the two")?;
             login.database = value.number()?;

@@ -279,7 +279,7 @@ impl Found {
 impl Round<'_> {
     /// Adds a node to the round, unless it is in it already.
     fn claim(&self, node: &Node) -> Option<Arc<NodeProgress>> {
-        let new = self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(node.name().clone());
+        let new = self.checked().insert(node.name().clone());
         new.then(|| self.progress.node(node.name(), Role::Server))
     }
 
