@@ -11,7 +11,7 @@ use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use support::{Authority, Memcached, PASSWORD, Port, Relay, Sidecar, USER};
+use support::{Memcached, PASSWORD, Port, Relay, Sidecar, USER};
 
 fn main_at(server: impl Display) -> String {
     format!("[caches.main]\nurl = \"memcached://{server}\"")
@@ -197,45 +197,6 @@ fn every_lie_in_binary_is_seen_at_the_first_check() {
             sidecar.expect_up();
         }
     }
-}
-
-#[test]
-fn tls_is_spoken_and_what_is_wrong_with_a_certificate_is_said() {
-    let (trusted, unknown) = (Authority::new(), Authority::new());
-    let dir = tempfile::tempdir().unwrap();
-    let ca_file = dir.path().join("ca.pem");
-    std::fs::write(&ca_file, trusted.certificate()).unwrap();
-    let sidecar = |memcached: &Memcached| {
-        Sidecar::start(format!(
-            "[caches.main]\nurl = \"memcacheds://localhost:{}\"\ntls = {{ ca_file = {ca_file:?} }}",
-            memcached.port()
-        ))
-    };
-    let good = trusted.issue(&["localhost"]);
-    let mut server = Memcached::start_tls(&good, None);
-    let beside = sidecar(&server);
-    (0..3).for_each(|_| beside.expect_up());
-    assert!(
-        beside.health().body["details"]["cache.main"]["nodes"][0]["phases_ms"]["tls"].is_null(),
-        "it is kept"
-    );
-    server.kill();
-    beside.expect_down("refused");
-    server.restart();
-    beside.expect_up();
-    for (identity, clients, said) in [
-        (trusted.issue_expired(&["localhost"]), None, "expired"),
-        (trusted.issue(&["elsewhere.example"]), None, "not valid for name"),
-        (unknown.issue(&["localhost"]), None, "UnknownIssuer"),
-        (trusted.issue(&["localhost"]), Some(&trusted), "CertificateRequired"),
-    ] {
-        let words = sidecar(&Memcached::start_tls(&identity, clients)).expect_down("tls");
-        assert!(words.contains(said), "{words}");
-    }
-    // One that does not speak TLS finds the end of a line in the handshake, and answers ERROR.
-    let words = sidecar(&Memcached::start(&[])).expect_down("tls");
-    assert!(words.contains("corrupt message"), "{words}");
-    Sidecar::start(main_at(Memcached::start_tls(&good, None).addr())).expect_down("unreachable");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 mod support;
 
-use support::{Authority, BlackHole, Port, Redis, Relay, Sidecar};
+use support::{BlackHole, Port, Redis, Relay, Sidecar};
 
 fn main_at(addr: impl std::fmt::Display) -> String {
     format!("[caches.main]\nurl = \"redis://{addr}\"")
@@ -298,45 +298,6 @@ fn a_canary_that_is_evicted_is_masked() {
     sidecar.expect_down("masked");
     evict.store(false, std::sync::atomic::Ordering::SeqCst);
     sidecar.expect_up();
-}
-
-#[test]
-fn tls_is_spoken_and_what_is_wrong_with_a_certificate_is_said() {
-    let (trusted, unknown) = (Authority::new(), Authority::new());
-    let dir = tempfile::tempdir().unwrap();
-    let ca_file = dir.path().join("ca.pem");
-    std::fs::write(&ca_file, trusted.certificate()).unwrap();
-    let sidecar = |redis: &Redis| {
-        Sidecar::start(format!(
-            "[caches.main]\nurl = \"rediss://localhost:{}\"\ntls = {{ ca_file = {ca_file:?} }}",
-            redis.port()
-        ))
-    };
-    let good = trusted.issue(&["localhost"]);
-    let mut server = Redis::start_tls(&good, None);
-    let beside = sidecar(&server);
-    (0..3).for_each(|_| beside.expect_up());
-    assert!(
-        beside.health().body["details"]["cache.main"]["nodes"][0]["phases_ms"]["tls"].is_null(),
-        "it is kept"
-    );
-    server.kill();
-    beside.expect_down("refused");
-    server.restart();
-    beside.expect_up();
-    for (identity, clients, said) in [
-        (trusted.issue_expired(&["localhost"]), None, "expired"),
-        (trusted.issue(&["elsewhere.example"]), None, "not valid for name"),
-        (unknown.issue(&["localhost"]), None, "UnknownIssuer"),
-        (trusted.issue(&["localhost"]), Some(&trusted), "CertificateRequired"),
-    ] {
-        let words = sidecar(&Redis::start_tls(&identity, clients)).expect_down("tls");
-        assert!(words.contains(said), "{words}");
-    }
-    // A Redis that does not speak TLS waits for the end of what it takes for a command.
-    let words = sidecar(&Redis::start(&[])).expect_down("timed_out");
-    assert!(words.contains(" tls "), "{words}");
-    Sidecar::start(main_at(Redis::start_tls(&good, None).addr())).expect_down("unreachable");
 }
 
 #[test]

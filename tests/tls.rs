@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Authority, Identity, Redis, Sidecar};
+use support::{Authority, Identity, Memcached, Redis, Sidecar};
 use tempfile::TempDir;
 
 /// The files of an alias' TLS settings.
@@ -35,6 +35,102 @@ impl Files {
 
 fn pair(cert_file: &Path, key_file: &Path) -> String {
     format!("cert_file = \"{}\", key_file = \"{}\"", cert_file.display(), key_file.display())
+}
+
+/// A server that speaks TLS, whichever it is.
+trait Server {
+    /// What a URL of one with TLS begins with, and one without.
+    const SCHEMES: [&str; 2];
+    fn start() -> Self;
+    fn start_tls(server: &Identity, clients: Option<&Authority>) -> Self;
+    fn port(&self) -> u16;
+    fn kill(&mut self);
+    fn restart(&mut self);
+}
+
+macro_rules! server {
+    ($server:ty, $tls:literal, $plain:literal) => {
+        impl Server for $server {
+            const SCHEMES: [&str; 2] = [$tls, $plain];
+
+            fn start() -> Self {
+                Self::start(&[])
+            }
+
+            fn start_tls(server: &Identity, clients: Option<&Authority>) -> Self {
+                Self::start_tls(server, clients)
+            }
+
+            fn port(&self) -> u16 {
+                self.port()
+            }
+
+            fn kill(&mut self) {
+                self.kill();
+            }
+
+            fn restart(&mut self) {
+                self.restart();
+            }
+        }
+    };
+}
+
+server!(Redis, "rediss", "redis");
+server!(Memcached, "memcacheds", "memcached");
+
+/// What holds for every server. One that does not speak TLS is down with this cause and these words.
+fn tls_is_spoken_and_what_is_wrong_with_a_certificate_is_said<S: Server>(without: (&str, &str)) {
+    let (trusted, unknown) = (Authority::new(), Authority::new());
+    let files = Files::new();
+    let ca_file = files.write("ca.pem", &trusted.certificate());
+    let [with_tls, plain] = S::SCHEMES;
+    let sidecar = |server: &S| {
+        Sidecar::start(format!(
+            "[caches.main]\nurl = \"{with_tls}://localhost:{}\"\ntls = {{ ca_file = \"{}\" }}",
+            server.port(),
+            ca_file.display()
+        ))
+    };
+    let good = trusted.issue(&["localhost"]);
+    let mut server = S::start_tls(&good, None);
+    let beside = sidecar(&server);
+    (0..3).for_each(|_| beside.expect_up());
+    assert!(
+        beside.health().body["details"]["cache.main"]["nodes"][0]["phases_ms"]["tls"].is_null(),
+        "it is kept"
+    );
+    server.kill();
+    beside.expect_down("refused");
+    server.restart();
+    beside.expect_up();
+    for (identity, clients, said) in [
+        (trusted.issue_expired(&["localhost"]), None, "expired"),
+        (trusted.issue(&["elsewhere.example"]), None, "not valid for name"),
+        (unknown.issue(&["localhost"]), None, "UnknownIssuer"),
+        (trusted.issue(&["localhost"]), Some(&trusted), "CertificateRequired"),
+    ] {
+        let words = sidecar(&S::start_tls(&identity, clients)).expect_down("tls");
+        assert!(words.contains(said), "{words}");
+    }
+    let (cause, said) = without;
+    let words = sidecar(&S::start()).expect_down(cause);
+    assert!(words.contains(said), "{words}");
+    let server = S::start_tls(&good, None);
+    let at_plain = format!("[caches.main]\nurl = \"{plain}://127.0.0.1:{}\"", server.port());
+    Sidecar::start(at_plain).expect_down("unreachable");
+}
+
+#[test]
+fn a_redis_speaks_tls_and_what_is_wrong_with_its_certificate_is_said() {
+    // One that does not speak it waits for the end of what it takes for a command.
+    tls_is_spoken_and_what_is_wrong_with_a_certificate_is_said::<Redis>(("timed_out", " tls "));
+}
+
+#[test]
+fn a_memcached_speaks_tls_and_what_is_wrong_with_its_certificate_is_said() {
+    // One that does not speak it finds the end of a line in the handshake, and answers ERROR.
+    tls_is_spoken_and_what_is_wrong_with_a_certificate_is_said::<Memcached>(("tls", "corrupt message"));
 }
 
 fn main_at(redis: &Redis, tls: &str) -> String {
