@@ -103,7 +103,7 @@ fn config(servers: Servers, nodes: Nodes) -> Config {
     let mut config = one_cache(memcached_at(&vec![servers.memcached; nodes.memcached]));
     for number in 0..nodes.redis {
         let alias = Alias::try_from(format!("redis-{number}").as_str()).unwrap();
-        config.caches.push(Cache { alias, backend: redis_at(servers.redis) });
+        config.caches.push(Cache::new(alias, redis_at(servers.redis)));
     }
     // A connection that is replaced meanwhile has no floor.
     config.reconnect_every = Duration::from_hours(1);

@@ -32,6 +32,9 @@ pub trait Cache: Send + Sync {
     /// Reads a key. Where there is no such key the `default` is given back.
     async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault>;
 
+    /// Deletes a key, as a further part of a check that has begun; that there is no such key is no fault.
+    async fn delete(&self, key: &Key, progress: &NodeProgress) -> Result<(), Fault>;
+
     /// Gives the canaries under these keys another time to live, after the server was too full for a new one.
     async fn renew(&self, keys: &[Key], ttl: Duration);
 

@@ -2,6 +2,7 @@
 //! selects.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::alias::Alias;
 use crate::config::{Backend, Cache};
@@ -17,10 +18,10 @@ pub struct Catalog {
 /// What becomes of one alias.
 #[derive(Debug)]
 enum Entry {
-    /// It is checked; the number is its place among the checks.
-    Checked { alias: Alias, check: usize },
-    /// It is not checked; one that forwards to a checked alias has the place of its target's check.
-    Skipped { skipped: Skipped, target: Option<usize> },
+    /// It is checked; the numbers are the places of its checks.
+    Checked { alias: Alias, checks: Range<usize> },
+    /// It is not checked; one that forwards to a checked alias has the places of its target's checks.
+    Skipped { skipped: Skipped, target: Option<Range<usize>> },
 }
 
 /// Which checks a request asks for, and which of the aliases that it asked for are skipped.
@@ -38,19 +39,24 @@ impl Catalog {
     pub fn new(caches: &[Cache]) -> Self {
         let backends: HashMap<&Alias, &Backend> =
             caches.iter().map(|cache| (&cache.alias, &cache.backend)).collect();
-        let checks: HashMap<&Alias, usize> = caches
+        let mut next = 0;
+        let checks: HashMap<&Alias, Range<usize>> = caches
             .iter()
             .filter(|cache| skip_reason(&cache.backend, &backends).is_none())
-            .enumerate()
-            .map(|(check, cache)| (&cache.alias, check))
+            .map(|cache| {
+                // The round trip, and what is checked besides.
+                let checks = next..next + 1 + cache.checks.len();
+                next = checks.end;
+                (&cache.alias, checks)
+            })
             .collect();
         let entries = caches
             .iter()
             .map(|cache| match skip_reason(&cache.backend, &backends) {
-                None => Entry::Checked { alias: cache.alias.clone(), check: checks[&cache.alias] },
+                None => Entry::Checked { alias: cache.alias.clone(), checks: checks[&cache.alias].clone() },
                 Some(reason) => {
                     let target = match &reason {
-                        SkipReason::Forwards { to } => checks.get(to).copied(),
+                        SkipReason::Forwards { to } => checks.get(to).cloned(),
                         SkipReason::LocalMemory | SkipReason::NoServer { .. } => None,
                     };
                     Entry::Skipped { skipped: Skipped { alias: cache.alias.clone(), reason }, target }
@@ -62,10 +68,20 @@ impl Catalog {
         Self { entries, positions }
     }
 
-    /// The aliases that are checked, in order: the place of each is its number in a [`Selection`].
+    /// The aliases that are checked, in order.
     pub fn checked(&self) -> impl Iterator<Item = &Alias> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Checked { alias, .. } => Some(alias),
+            Entry::Skipped { .. } => None,
+        })
+    }
+
+    /// Those of them that have a check in this selection.
+    pub fn selected(&self, selection: &Selection) -> impl Iterator<Item = &Alias> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Checked { alias, checks } => {
+                selection.checks.iter().any(|check| checks.contains(check)).then_some(alias)
+            }
             Entry::Skipped { .. } => None,
         })
     }
@@ -111,10 +127,10 @@ fn choose<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Selection {
     let mut selection = Selection::default();
     for entry in entries {
         match entry {
-            Entry::Checked { check, .. } => selection.checks.push(*check),
+            Entry::Checked { checks, .. } => selection.checks.extend(checks.clone()),
             Entry::Skipped { skipped, target } => {
                 selection.skipped.push(skipped.clone());
-                selection.checks.extend(target);
+                selection.checks.extend(target.clone().into_iter().flatten());
             }
         }
     }
@@ -161,7 +177,7 @@ mod tests {
             // A name is only a name.
             ("forwarded_backend", checked()),
         ];
-        let caches = caches.map(|(name, backend)| Cache { alias: alias(name), backend });
+        let caches = caches.map(|(name, backend)| Cache::new(alias(name), backend));
         Catalog::new(&caches)
     }
 

@@ -1,5 +1,154 @@
 //! What a check is: something that is done to one node, and writes down in a
 //! [`NodeProgress`](crate::progress::NodeProgress) what it does and finds. It cannot fail, and it knows no
 //! deadline: it is dropped when that strikes.
+//!
+//! The round trip is done to every node. The other kinds are each a [`Look`]: it sees the alias' servers one by
+//! one, and then says what all of that means.
 
+mod clock;
+mod efficiency;
+mod makings;
+mod queue;
 pub mod round_trip;
+mod visibility;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::cache::memcached::Memcached;
+use crate::cache::redis::Redis;
+use crate::cache::{Cache, SetupError};
+use crate::config::{Backend, checks};
+use crate::outcome::Fault;
+use crate::progress::{NodeProgress, Progress};
+use clock::Clock;
+use efficiency::Efficiency;
+use queue::Queue;
+use round_trip::{RoundTrips, Written};
+use visibility::Visibility;
+
+pub(crate) use makings::Makings;
+
+/// A kind of check other than the round trip. Its rounds come one after the other.
+#[async_trait]
+pub(crate) trait Look: Send + Sync {
+    /// Forgets what the last round saw, of which some may be there still where its deadline struck.
+    fn begin(&self);
+
+    /// Looks at one server of the alias. May be called once more in a round, where the topology changes meanwhile.
+    async fn look(&self, seat: &Seat, progress: &NodeProgress) -> Result<(), Fault>;
+
+    /// Says what the round has seen: findings and figures.
+    fn judge(&self, progress: &Progress);
+}
+
+/// The look that a check of this kind is, at an alias with this backend. Nothing is dialled yet.
+pub(crate) fn open(
+    check: &checks::Check,
+    backend: &Backend,
+    makings: &Makings,
+) -> Result<Arc<dyn Look>, SetupError> {
+    Ok(match check {
+        checks::Check::Visibility(config) => Arc::new(Visibility::new(config, backend, makings)?),
+        checks::Check::Queue(config) => Arc::new(Queue::new(config)),
+        checks::Check::Clock(config) => Arc::new(Clock::new(config)),
+        checks::Check::Efficiency(config) => Arc::new(Efficiency::new(config)),
+    })
+}
+
+/// One server behind an alias, and what is done to it.
+pub(crate) struct Node {
+    name: Arc<str>,
+    task: Task,
+}
+
+enum Task {
+    RoundTrips(RoundTrips),
+    Look(Arc<dyn Look>, Seat),
+}
+
+/// A server as a [`Look`] sees it.
+pub(crate) struct Seat {
+    /// What it is called: its address.
+    pub(crate) name: Arc<str>,
+    /// For commands of every kind.
+    pub(crate) server: Server,
+    /// The same for canaries, with the layers around it that were asked for.
+    pub(crate) cache: Box<dyn Cache>,
+    /// Its share of the keys, in a Redis cluster.
+    pub(crate) share: Option<Box<dyn KeyShare>>,
+}
+
+/// A server, whichever kind it is. Its clones are one.
+#[derive(Clone)]
+pub(crate) enum Server {
+    Redis(Redis),
+    Memcached(Arc<Memcached>),
+}
+
+/// Which keys of a Redis cluster one of its primaries holds.
+pub(crate) trait KeyShare: Send + Sync {
+    /// Whether this key is one of them.
+    fn holds(&self, key: &[u8]) -> bool;
+
+    /// The server that ASK sends to, by the words of that error: `ASK 3999 127.0.0.1:6381`. Every command to it is
+    /// preceded by ASKING.
+    fn importing(&self, said: &str) -> Option<Redis>;
+}
+
+/// A node did not pass; why stands in its progress.
+#[derive(Debug)]
+pub(crate) struct Failed;
+
+impl Server {
+    /// The cache that it is.
+    pub(crate) fn cache(&self) -> Box<dyn Cache> {
+        match self {
+            Self::Redis(redis) => Box::new(redis.clone()),
+            Self::Memcached(memcached) => Box::new(memcached.clone()),
+        }
+    }
+}
+
+impl Seat {
+    /// Whether this server is the one that holds a key, where servers share them.
+    pub(crate) fn holds(&self, key: &[u8]) -> bool {
+        self.share.as_ref().is_none_or(|share| share.holds(key))
+    }
+}
+
+impl Node {
+    /// A node to which round trips are made.
+    pub(crate) fn round_trips(name: Arc<str>, trips: RoundTrips) -> Self {
+        Self { name, task: Task::RoundTrips(trips) }
+    }
+
+    /// A node that is looked at.
+    pub(crate) fn look(look: Arc<dyn Look>, seat: Seat) -> Self {
+        Self { name: seat.name.clone(), task: Task::Look(look, seat) }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether what is done to it depends on which keys it holds.
+    pub(crate) fn depends_on_keys(&self) -> bool {
+        matches!(self.task, Task::Look(..))
+    }
+
+    /// Checks it, and writes that down in `progress`. A round trip that was made returns its canary.
+    pub(crate) async fn check(&self, progress: &NodeProgress) -> Result<Option<Written>, Failed> {
+        match &self.task {
+            Task::RoundTrips(trips) => trips.make(progress).await.map(Some).ok_or(Failed),
+            Task::Look(look, seat) => {
+                let verdict = look.look(seat, progress).await;
+                let passed = verdict.is_ok();
+                progress.conclude(verdict);
+                if passed { Ok(None) } else { Err(Failed) }
+            }
+        }
+    }
+}

@@ -16,8 +16,9 @@ use tower::{Layer, ServiceBuilder, ServiceExt as _};
 
 use crate::cache::{Cache, Dialer};
 use crate::catalog::{Catalog, Selection};
-use crate::config::Config;
-use crate::outcome::Report;
+use crate::check::{self, Makings};
+use crate::config::{Cache as Cached, Config};
+use crate::outcome::{Kind, Report};
 use crate::topology::{self, Maker, Round, Wrap};
 use deadline::{Deadline, DeadlineLayer};
 use share::{Share, ShareLayer};
@@ -39,8 +40,21 @@ impl Checker {
         Self::layered(config, Identity::new())
     }
 
+    /// The same, and each outcome says what was done step by step.
+    pub fn explained(config: &Config) -> Result<Self, SetupError> {
+        Self::made(config, Identity::new(), true)
+    }
+
     /// The same, with `layer` around the cache of every node.
     pub fn layered<L>(config: &Config, layer: L) -> Result<Self, SetupError>
+    where
+        L: Layer<Box<dyn Cache>> + Send + Sync + 'static,
+        L::Service: Into<Box<dyn Cache>>,
+    {
+        Self::made(config, layer, false)
+    }
+
+    fn made<L>(config: &Config, layer: L, explained: bool) -> Result<Self, SetupError>
     where
         L: Layer<Box<dyn Cache>> + Send + Sync + 'static,
         L::Service: Into<Box<dyn Cache>>,
@@ -49,14 +63,26 @@ impl Checker {
         let wrap: Wrap = Arc::new(move |cache| layer.layer(cache).into());
         let catalog = Catalog::new(&config.caches);
         let mut checks = Vec::new();
-        for cache in &config.caches {
-            let maker = Maker::new(config, &cache.alias, &dialer, &wrap);
-            let Some(round) = topology::open(&cache.backend, maker)? else { continue };
-            let check: AliasCheck = ServiceBuilder::new()
-                .layer(ShareLayer::new(&cache.alias, config.max_age, config.timeout))
-                .layer(DeadlineLayer::new(&cache.alias, cache.backend.needs(), config.timeout))
-                .service(round);
-            checks.push(check);
+        for Cached { alias, backend, checks: others } in &config.caches {
+            let makings = Makings::new(config, alias, &dialer);
+            let maker = || Maker::new(&makings, &wrap);
+            let mut add = |kind, round| {
+                let (timeout, needs) = (config.timeout, backend.needs());
+                let deadline = DeadlineLayer { alias: alias.clone(), kind, needs, timeout, explained };
+                let check: AliasCheck = ServiceBuilder::new()
+                    .layer(ShareLayer::new(alias, kind, config.max_age, timeout))
+                    .layer(deadline)
+                    .service(round);
+                checks.push(check);
+            };
+            let Some(round) = topology::round_trips(backend, maker())? else { continue };
+            add(Kind::RoundTrip, round);
+            for other in others {
+                let look = check::open(other, backend, &makings)?;
+                if let Some(round) = topology::looks(backend, maker(), look)? {
+                    add(other.kind(), round);
+                }
+            }
         }
         Ok(Self { catalog, checks })
     }

@@ -7,6 +7,7 @@
 mod address;
 mod caches;
 mod chains;
+pub mod checks;
 mod django;
 mod environment;
 mod file;
@@ -83,6 +84,16 @@ pub struct Cache {
     pub alias: Alias,
     /// What is behind it.
     pub backend: Backend,
+    /// What is checked of it besides the round trip, in the order in which it was written, each kind at most once.
+    pub checks: Vec<checks::Check>,
+}
+
+impl Cache {
+    /// One of which only the round trip is checked.
+    #[must_use]
+    pub fn new(alias: Alias, backend: Backend) -> Self {
+        Self { alias, backend, checks: Vec::new() }
+    }
 }
 
 /// What kind of cache an alias is.

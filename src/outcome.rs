@@ -1,4 +1,7 @@
-//! What a check came to: [`Cause`], [`Fault`], [`Outcome`], [`Status`], [`Report`]. Pure, no I/O.
+//! What a check came to: [`Cause`], [`Fault`], [`Finding`], [`Outcome`], [`Status`], [`Report`]. Pure, no I/O.
+
+mod cause;
+mod finding;
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +10,45 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::alias::Alias;
+
+pub use cause::Cause;
+pub use finding::{Finding, Measure};
+
+/// What is done to an alias.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A canary is written to each server and read back.
+    #[default]
+    RoundTrip,
+    /// Whether every way into the cache shows what was written and deleted through the alias.
+    Visibility,
+    /// Whether queues are drained.
+    Queue,
+    /// Whether the clocks of a partitioned log are in step.
+    Clock,
+    /// Whether the cache is of use.
+    Efficiency,
+}
+
+impl Kind {
+    /// The stable name, as in the configuration, JSON and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RoundTrip => "round_trip",
+            Self::Visibility => "visibility",
+            Self::Queue => "queue",
+            Self::Clock => "clock",
+            Self::Efficiency => "efficiency",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
 
 /// How an alias, or everything that was asked for, is. The worst wins, and what is skipped counts
 /// for nothing, so the order of the variants is the order of severity.
@@ -119,83 +161,6 @@ impl Default for Phases {
     }
 }
 
-/// Makes [`Cause`] with its table: variant, stable name, hint for the operator.
-macro_rules! causes {
-    ($($(#[$doc:meta])* $variant:ident $name:literal $hint:literal;)+) => {
-        /// Why a check did not pass. A closed list: the names are promised to people's monitoring.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Cause { $($(#[$doc])* $variant,)+ }
-
-        impl Cause {
-            /// Every cause, in the order in which the documentation lists them.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The stable name, as in JSON and metrics.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-
-            /// One sentence that tells the operator where to look.
-            #[must_use]
-            pub fn hint(self) -> &'static str {
-                match self { $(Self::$variant => $hint,)+ }
-            }
-        }
-    };
-}
-
-causes! {
-    /// The name of the host has no address.
-    Unresolvable "unresolvable" "The host name has no address: check its spelling, and that DNS works where the sidecar runs.";
-    /// Nothing listens, or the server takes no more connections.
-    Refused "refused" "Nothing accepts connections there: is the server running, is the port right, is it at its connection limit?";
-    /// No answer before the deadline.
-    TimedOut "timed_out" "The server hangs or is overloaded, or a firewall drops packets.";
-    /// TLS could not be agreed on.
-    Tls "tls" "TLS failed: check the certificate's dates, name and issuer, and whether both sides expect TLS.";
-    /// The credentials were not taken, or are missing.
-    Auth "auth" "The server wants other credentials than the configured ones: compare user and password.";
-    /// The user may not do what the check does.
-    Forbidden "forbidden" "The user may not write or read the canary's keys: give it SET and GET on the configured prefix.";
-    /// The server is a replica, or takes no writes.
-    ReadOnly "read_only" "The server takes no writes: it is a replica, so a failover may have left the address pointing at the wrong server.";
-    /// The server's memory is full and it may not evict.
-    OutOfMemory "out_of_memory" "The server's memory is full and it may not evict: raise its memory limit, or allow eviction.";
-    /// The server refuses writes until something else is mended.
-    WriteBlocked "write_blocked" "The server refuses writes for now: failing snapshots, too few replicas or a running script; its own words say which.";
-    /// The server is still reading its data from disk.
-    Loading "loading" "The server is loading its data from disk and will serve when that is done.";
-    /// The cluster does not serve the canary's slot.
-    ClusterDown "cluster_down" "The Redis cluster does not serve: slots have no owner, or too few primaries see each other.";
-    /// A replica lost its primary and may not answer from old data.
-    PrimaryDown "primary_down" "The replica has lost its primary and does not answer from old data: check the link and the primary.";
-    /// The server answered that it did not store the canary.
-    NotStored "not_stored" "The server answered that it did not store the value: look at its limits and at rules in front of it.";
-    /// The write was acknowledged and the read answered with the sentinel.
-    Masked "masked" "Writes are acknowledged and cannot be read back: something masks a failure (an open circuit breaker, a proxy with a dead pool), or evicts or flushes what was just written.";
-    /// The read answered with an earlier canary of this instance.
-    Stale "stale" "Writes are acknowledged and dropped, while reads are real: look for what stands between, a circuit breaker or a proxy.";
-    /// The read answered with another instance's canary.
-    Foreign "foreign" "Something in between mixes up keys: a proxy, or a client that changes them.";
-    /// The read answered with something that no instance wrote.
-    Corrupt "corrupt" "Something alters data, or another program writes the keys under the prefix.";
-    /// The answer was not one that the protocol allows here.
-    Protocol "protocol" "The answer was not understood: is this the right port, the right kind of server, and TLS on both sides or on neither?";
-    /// The server is one of a cluster and names another one for the canary's slot.
-    Redirected "redirected" "The server sends clients to another, as the nodes of a cluster do: begin the URL with redis+cluster://; where it does, the nodes disagree about who owns a slot.";
-    /// A replica did not show the primary's canary in time.
-    Behind "behind" "The replica does not show in time what its primary was given: look at the link between them, and at the replica's load.";
-    /// Anything else of the network's.
-    Unreachable "unreachable" "The server cannot be reached: the network, or a proxy in front of it, reports a failure.";
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
 /// What went wrong with one node: the cause, the phase it was met in, and what was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -208,21 +173,20 @@ pub struct Fault {
     pub said: Box<str>,
 }
 
-impl Fault {
-    /// The most characters of an error's text that are kept.
+/// What somebody said, as one line of bounded length.
+fn printable(said: &str) -> Box<str> {
+    /// The most characters of it that are kept.
     const MAX_SAID: usize = 240;
+    let said = said.trim().chars().take(MAX_SAID);
+    said.map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+}
 
+impl Fault {
     /// A fault with the words that go with it; a server's words may hold anything, so they are cut and
     /// their control characters replaced.
     #[must_use]
     pub fn new(cause: Cause, phase: Phase, said: &str) -> Self {
-        let said = said
-            .trim()
-            .chars()
-            .take(Self::MAX_SAID)
-            .map(|char| if char.is_control() { '\u{fffd}' } else { char })
-            .collect();
-        Self { cause, phase, said }
+        Self { cause, phase, said: printable(said) }
     }
 
     /// The same, of so many of the canaries that were written in one round.
@@ -322,10 +286,12 @@ impl NodeOutcome {
 }
 
 /// What one check of one alias came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The alias that was checked.
     pub alias: Alias,
+    /// What was done to it.
+    pub kind: Kind,
     /// When the check began, for deciding who may share it: a clock that is set back does not matter.
     pub began: Instant,
     /// When the check began, for people.
@@ -336,26 +302,105 @@ pub struct Outcome {
     pub nodes: Vec<NodeOutcome>,
     /// What is needed of them.
     pub needs: Needs,
+    /// What was found beyond the nodes' faults, the worst first.
+    pub findings: Vec<Finding>,
+    /// The figures that it was judged by.
+    pub measures: Vec<Measure>,
+    /// What was done step by step, if that was asked for.
+    pub steps: Vec<Step>,
+}
+
+/// One command of a check, for the person who asks what it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The node that it was given to.
+    pub node: Arc<str>,
+    /// The command, without secrets.
+    pub command: String,
+    /// What a healthy answer is.
+    pub expected: String,
+    /// What came back.
+    pub saw: String,
+}
+
+/// One thing that is wrong with an alias: the fault of a node, or a finding.
+#[derive(Debug, Clone, Copy)]
+pub enum Trouble<'a> {
+    /// A node did not do what it was asked.
+    Fault(&'a NodeOutcome, &'a Fault),
+    /// The servers answer, and what they say is not as it should be.
+    Finding(&'a Finding),
+}
+
+impl Trouble<'_> {
+    /// Why.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Fault(_, fault) => fault.cause,
+            Self::Finding(finding) => finding.cause,
+        }
+    }
+}
+
+impl fmt::Display for Trouble<'_> {
+    /// Where it was met and what was said: `at mc-1:11211 in connect: Connection refused (os error 111)`, `at replica
+    /// cache-2:6379 in read`, or `key b:p:3: 25000 entries, and from 20000 it is down`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault(node, Fault { phase, said, cause: _ }) => {
+                f.write_str("at ")?;
+                match node.role {
+                    Role::Server => {}
+                    role @ (Role::Replica | Role::Sentinel | Role::Endpoint) => {
+                        write!(f, "{} ", role.name())?
+                    }
+                }
+                write!(f, "{} in {phase}", node.node)?;
+                if said.is_empty() { Ok(()) } else { write!(f, ": {said}") }
+            }
+            Self::Finding(finding) => finding.fmt(f),
+        }
+    }
 }
 
 impl Outcome {
     /// The outcome of a check that ended without one, which only a bug of this program's, or its end, can
     /// bring about.
     #[must_use]
-    pub fn lost(alias: Alias, began: Instant) -> Self {
+    pub fn lost(alias: Alias, kind: Kind, began: Instant) -> Self {
         let fault =
             Fault::new(Cause::Unreachable, Phase::Resolve, "the check was given up inside cache-canary");
         let node = NodeOutcome::server("cache-canary", Phases::default(), Some(fault));
         let (began_at, elapsed, needs) = (SystemTime::now(), Duration::ZERO, Needs::default());
-        Self { alias, began, began_at, elapsed, nodes: vec![node], needs }
+        Self::plain(alias, kind, (began, began_at), elapsed, vec![node], needs)
     }
 
-    /// What the nodes that are not up mean together.
+    /// The outcome of a check that found nothing beyond what its nodes did.
+    #[must_use]
+    pub fn plain(
+        alias: Alias,
+        kind: Kind,
+        (began, began_at): (Instant, SystemTime),
+        elapsed: Duration,
+        nodes: Vec<NodeOutcome>,
+        needs: Needs,
+    ) -> Self {
+        let (findings, measures, steps) = (Vec::new(), Vec::new(), Vec::new());
+        Self { alias, kind, began, began_at, elapsed, nodes, needs, findings, measures, steps }
+    }
+
+    /// What the nodes that are not up, and what else was found, mean together.
     #[must_use]
     pub fn status(&self) -> Status {
         if self.nodes.is_empty() {
             return Status::Skipped;
         }
+        let found = self.findings.iter().map(|finding| finding.status).max();
+        self.status_of_nodes().max(found.unwrap_or(Status::Up))
+    }
+
+    fn status_of_nodes(&self) -> Status {
         let mut status = Status::Up;
         let (up, all) = self.tally(Role::Server);
         if up < all {
@@ -405,24 +450,43 @@ impl Outcome {
         (!said.is_empty()).then(|| said.join("; "))
     }
 
-    /// The name of this check in every representation: `cache.` and the alias.
+    /// The name of this check in every representation: `cache.main`, or `cache.main.queue`.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("cache.{}", self.alias)
+        format!("cache.{}", self.entry())
     }
 
-    /// The nodes that are not up, with their faults, in the order in which the nodes are listed. There may be
-    /// some although the alias is up: one sentinel of three.
-    pub fn faults(&self) -> impl Iterator<Item = (&NodeOutcome, &Fault)> {
-        self.nodes.iter().filter_map(|node| Some((node, node.fault.as_ref()?)))
+    /// The same where it is plain that these are caches: `main`, or `main.queue`.
+    #[must_use]
+    pub fn entry(&self) -> String {
+        match self.kind {
+            Kind::RoundTrip => self.alias.to_string(),
+            kind @ (Kind::Visibility | Kind::Queue | Kind::Clock | Kind::Efficiency) => {
+                format!("{}.{kind}", self.alias)
+            }
+        }
     }
 
-    /// The cause that stands for an alias that is not up: that of the first node that is not.
+    /// What is wrong: the nodes that are not up, in the order in which they are listed, then what was found. There
+    /// may be something although the alias is up: one sentinel of three.
+    pub fn troubles(&self) -> impl Iterator<Item = Trouble<'_>> {
+        let faults = self.nodes.iter().filter_map(|node| Some(Trouble::Fault(node, node.fault.as_ref()?)));
+        faults.chain(self.findings.iter().map(Trouble::Finding))
+    }
+
+    /// The cause that stands for an alias that is not up: that of the first node that is not, or of what was found
+    /// if that is worse.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        match self.status() {
+        let status = self.status();
+        let by_nodes = self.status_of_nodes() == status;
+        let stands = |trouble: &Trouble<'_>| match trouble {
+            Trouble::Fault(..) => by_nodes,
+            Trouble::Finding(finding) => finding.status == status,
+        };
+        match status {
             Status::Skipped | Status::Up => None,
-            Status::Degraded | Status::Down => self.faults().next().map(|(_, fault)| fault.cause),
+            Status::Degraded | Status::Down => self.troubles().find(stands).map(|trouble| trouble.cause()),
         }
     }
 }
@@ -505,7 +569,7 @@ mod tests {
         });
         let (alias, began_at) = (Alias::try_from("main").unwrap(), SystemTime::now());
         let (began, elapsed) = (Instant::now(), Duration::ZERO);
-        Outcome { alias, began, began_at, elapsed, nodes: nodes.collect(), needs }
+        Outcome::plain(alias, Kind::RoundTrip, (began, began_at), elapsed, nodes.collect(), needs)
     }
 
     #[test]
@@ -558,6 +622,6 @@ mod tests {
     #[test]
     fn an_alias_that_is_up_has_no_cause_whatever_a_sentinel_has() {
         let outcome = outcome(&[(Role::Server, 1, 0), (Role::Sentinel, 2, 1)], Needs::default());
-        assert_eq!((outcome.cause(), outcome.faults().count()), (None, 1));
+        assert_eq!((outcome.cause(), outcome.troubles().count()), (None, 1));
     }
 }

@@ -3,13 +3,16 @@
 //! A check writes down what it does as it goes. When its deadline strikes it is simply dropped, and what
 //! stands here is its outcome: a node without a verdict timed out in the phase that it was in.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::alias::Alias;
-use crate::outcome::{Cause, Fault, Needs, NodeOutcome, Outcome, Phase, Phases, Role};
+use crate::outcome::{
+    Cause, Fault, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Role, Step,
+};
 
 /// What is known of a check of one alias.
 #[derive(Debug)]
@@ -17,6 +20,16 @@ pub struct Progress {
     began: Instant,
     began_at: SystemTime,
     nodes: Mutex<Vec<Arc<NodeProgress>>>,
+    found: Mutex<Found>,
+    /// What is done step by step, if that was asked for.
+    steps: Option<Arc<Mutex<Vec<Step>>>>,
+}
+
+/// What was found beyond what each node did.
+#[derive(Debug, Default)]
+struct Found {
+    findings: Vec<Finding>,
+    measures: Vec<Measure>,
 }
 
 /// What is known of one node in it.
@@ -25,6 +38,7 @@ pub struct NodeProgress {
     name: Arc<str>,
     role: Role,
     state: Mutex<State>,
+    steps: Option<Arc<Mutex<Vec<Step>>>>,
 }
 
 #[derive(Debug)]
@@ -43,7 +57,41 @@ impl Progress {
     /// The progress of a check that begins now, and of which no node is known yet.
     #[must_use]
     pub fn begin() -> Self {
-        Self { began: Instant::now(), began_at: SystemTime::now(), nodes: Mutex::default() }
+        let (began, began_at) = (Instant::now(), SystemTime::now());
+        Self { began, began_at, nodes: Mutex::default(), found: Mutex::default(), steps: None }
+    }
+
+    /// The same, in which every step is written down.
+    #[must_use]
+    pub fn begin_explained() -> Self {
+        Self { steps: Some(Arc::default()), ..Self::begin() }
+    }
+
+    /// When the check began, for people and for what is dated.
+    #[must_use]
+    pub fn began_at(&self) -> SystemTime {
+        self.began_at
+    }
+
+    /// Adds something that is not as it should be.
+    pub fn find(&self, finding: Finding) {
+        lock(&self.found).findings.push(finding);
+    }
+
+    /// Adds a figure.
+    pub fn measure(&self, measure: Measure) {
+        lock(&self.found).measures.push(measure);
+    }
+
+    /// The names of the nodes that have passed.
+    #[must_use]
+    pub fn passed(&self) -> Vec<Arc<str>> {
+        let nodes = self.nodes();
+        let passed = nodes.iter().filter(|node| {
+            let state = node.state();
+            !state.withdrawn && matches!(state.verdict, Some((Ok(()), _)))
+        });
+        passed.map(|node| node.name.clone()).collect()
     }
 
     /// Adds a node to the check. From now on it has an outcome, unless it is withdrawn.
@@ -58,7 +106,8 @@ impl Progress {
             lag: None,
             withdrawn: false,
         };
-        let node = Arc::new(NodeProgress { name: name.clone(), role, state: Mutex::new(state) });
+        let (name, steps) = (name.clone(), self.steps.clone());
+        let node = Arc::new(NodeProgress { name, role, state: Mutex::new(state), steps });
         self.nodes().push(node.clone());
         node
     }
@@ -66,7 +115,7 @@ impl Progress {
     /// The outcome, from what is known by now. A node without a verdict has timed out, and so has a check
     /// that does not even know a node.
     #[must_use]
-    pub fn outcome(&self, alias: Alias, needs: Needs) -> Outcome {
+    pub fn outcome(&self, alias: Alias, kind: Kind, needs: Needs) -> Outcome {
         let now = Instant::now();
         let mut end = self.began;
         let known = self.nodes();
@@ -77,23 +126,55 @@ impl Progress {
             nodes.push(outcome);
         }
         drop(known);
+        if kind != Kind::RoundTrip {
+            // Who follows the servers and who tells where they are is the round trip's to judge.
+            nodes.retain(|node| node.role == Role::Server);
+        }
         if nodes.is_empty() {
             end = now;
             let fault = timed_out(Phase::Resolve, now - self.began);
             nodes.push(NodeOutcome::server(alias.as_str(), Phases::default(), Some(fault)));
         }
         nodes.sort_by_key(|node| node.role);
-        Outcome { alias, began: self.began, began_at: self.began_at, elapsed: end - self.began, nodes, needs }
+        let Found { mut findings, measures } = std::mem::take(&mut *lock(&self.found));
+        findings.sort_by_key(|finding| Reverse(finding.status));
+        let steps = self.steps.as_ref().map(|steps| std::mem::take(&mut *lock(steps))).unwrap_or_default();
+        let (began, began_at) = (self.began, self.began_at);
+        Outcome {
+            alias,
+            kind,
+            began,
+            began_at,
+            elapsed: end - began,
+            nodes,
+            needs,
+            findings,
+            measures,
+            steps,
+        }
     }
 
     fn nodes(&self) -> MutexGuard<'_, Vec<Arc<NodeProgress>>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.nodes)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl NodeProgress {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
+    }
+
+    /// Writes a step down, if that was asked for; `step` says what it was: the command without secrets, what a
+    /// healthy answer is, and what came back.
+    pub fn step(&self, step: impl FnOnce() -> (String, String, String)) {
+        if let Some(steps) = &self.steps {
+            let (command, expected, saw) = step();
+            lock(steps).push(Step { node: self.name.clone(), command, expected, saw });
+        }
     }
 
     /// Leaves the phase it was in and enters `phase`.
@@ -216,7 +297,7 @@ mod tests {
     }
 
     fn outcome(progress: &Progress) -> Outcome {
-        progress.outcome(Alias::try_from("main").unwrap(), Needs::default())
+        progress.outcome(Alias::try_from("main").unwrap(), Kind::RoundTrip, Needs::default())
     }
 
     #[tokio::test(start_paused = true)]

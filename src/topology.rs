@@ -14,10 +14,12 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt as _};
+use tokio::sync::Mutex;
 use tower::Service;
 
 use crate::cache::SetupError;
 use crate::cache::redis::Kind;
+use crate::check::{Look, Server};
 use crate::config::{Backend, RedisServers, WhichReplicas};
 use crate::progress::Progress;
 use cluster::Cluster;
@@ -36,25 +38,40 @@ pub(crate) trait Topology: Send + Sync {
     async fn round(&self, progress: &Progress);
 }
 
-/// The topology that a backend has; none where it is not checked. Nothing is dialled yet.
-pub(crate) fn open(backend: &Backend, maker: Maker) -> Result<Option<Round>, SetupError> {
-    let topology: Arc<dyn Topology> = match backend {
+/// The round trips of an alias with this backend; none where it is not checked. Nothing is dialled yet.
+pub(crate) fn round_trips(backend: &Backend, maker: Maker) -> Result<Option<Round>, SetupError> {
+    Ok(topology(backend, maker)?.map(|topology| Round(Arc::new(Rounds::RoundTrips(topology)))))
+}
+
+/// The rounds of another kind of check.
+pub(crate) fn looks(
+    backend: &Backend,
+    maker: Maker,
+    look: Arc<dyn Look>,
+) -> Result<Option<Round>, SetupError> {
+    let topology = topology(backend, maker.looking(look.clone()))?;
+    let looks = |topology| Round(Arc::new(Rounds::Looks { topology, look, turn: Mutex::new(()) }));
+    Ok(topology.map(looks))
+}
+
+fn topology(backend: &Backend, maker: Maker) -> Result<Option<Box<dyn Topology>>, SetupError> {
+    let topology: Box<dyn Topology> = match backend {
         Backend::Redis(redis) => {
             let (login, tls) = (Arc::new(redis.login.clone()), redis.tls.as_ref());
             match &redis.servers {
                 RedisServers::Standalone(address) => {
                     let server = maker.redis(address, Kind::Any, &login, tls)?;
-                    let node = maker.node(address, server.clone(), redis.spray);
+                    let node = maker.node(address, Server::Redis(server.clone()), redis.spray);
                     if redis.replicas.which == WhichReplicas::Named(Vec::new()) {
-                        Arc::new(Standalone::new(node))
+                        Box::new(Standalone::new(node))
                     } else {
                         let primary = Primary::new(address, server, node);
                         let replicas = Replicas::new(redis, &login, &Arc::new(maker))?;
-                        Arc::new(Replicated::new(primary, replicas))
+                        Box::new(Replicated::new(primary, replicas))
                     }
                 }
                 RedisServers::Cluster { seeds, announce } => {
-                    Arc::new(Cluster::new(seeds, *announce, redis, maker)?)
+                    Box::new(Cluster::new(seeds, *announce, redis, maker)?)
                 }
                 RedisServers::Sentinel { sentinels, name, login: at_sentinels } => {
                     let at_sentinels = Arc::new(at_sentinels.clone());
@@ -63,19 +80,43 @@ pub(crate) fn open(backend: &Backend, maker: Maker) -> Result<Option<Round>, Set
                         Ok((address, server))
                     });
                     let sentinels = sentinels.collect::<Result<_, SetupError>>()?;
-                    Arc::new(Sentinels::new(sentinels, name, redis, login, Arc::new(maker))?)
+                    Box::new(Sentinels::new(sentinels, name, redis, login, Arc::new(maker))?)
                 }
             }
         }
-        Backend::Memcached(memcached) => Arc::new(Ring::new(maker, memcached)?),
+        Backend::Memcached(memcached) => Box::new(Ring::new(maker, memcached)?),
         Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => return Ok(None),
     };
-    Ok(Some(Round(topology)))
+    Ok(Some(topology))
 }
 
 /// A round over a topology, as a service.
 #[derive(Clone)]
-pub(crate) struct Round(Arc<dyn Topology>);
+pub(crate) struct Round(Arc<Rounds>);
+
+enum Rounds {
+    RoundTrips(Box<dyn Topology>),
+    Looks {
+        topology: Box<dyn Topology>,
+        look: Arc<dyn Look>,
+        /// Held for a round: what was seen in the last one matters to the next.
+        turn: Mutex<()>,
+    },
+}
+
+impl Rounds {
+    async fn make(&self, progress: &Progress) {
+        match self {
+            Self::RoundTrips(topology) => topology.round(progress).await,
+            Self::Looks { topology, look, turn } => {
+                let _turn = turn.lock().await;
+                look.begin();
+                topology.round(progress).await;
+                look.judge(progress);
+            }
+        }
+    }
+}
 
 impl Service<Arc<Progress>> for Round {
     type Response = ();
@@ -87,9 +128,9 @@ impl Service<Arc<Progress>> for Round {
     }
 
     fn call(&mut self, progress: Arc<Progress>) -> Self::Future {
-        let topology = self.0.clone();
+        let rounds = self.0.clone();
         async move {
-            topology.round(&progress).await;
+            rounds.make(&progress).await;
             Ok(())
         }
         .boxed()

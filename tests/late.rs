@@ -113,6 +113,10 @@ impl Cache for Script {
         Ok(found.map_or(Read::Default(default), |value| Read::Value(value.clone().into_bytes())))
     }
 
+    async fn delete(&self, _key: &Key, _progress: &NodeProgress) -> Result<(), Fault> {
+        Ok(())
+    }
+
     async fn renew(&self, _: &[Key], _: Duration) {}
 
     async fn answers(&self, _: &NodeProgress) -> Option<&'static str> {

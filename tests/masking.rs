@@ -60,6 +60,14 @@ impl Cache for Broken {
         self.cache.get(key, default, progress).await
     }
 
+    async fn delete(&self, key: &Key, progress: &NodeProgress) -> Result<(), Fault> {
+        if self.state.load(Ordering::SeqCst) == CLOSED {
+            self.cache.delete(key, progress).await
+        } else {
+            Ok(())
+        }
+    }
+
     async fn renew(&self, keys: &[Key], ttl: Duration) {
         self.cache.renew(keys, ttl).await;
     }

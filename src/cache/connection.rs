@@ -54,6 +54,14 @@ pub(crate) enum AnswerError {
 }
 
 impl AnswerError {
+    /// The same of a further part of an answer: that the connection was closed there is no answer to begin with.
+    pub(crate) fn midway(self) -> Self {
+        match self {
+            Self::Closed(_) => Self::Malformed(CLOSED_MIDWAY),
+            Self::Io(_) | Self::Malformed(_) => self,
+        }
+    }
+
     /// The fault that it is, in the phase that was entered last.
     pub(crate) fn fault(&self, progress: &NodeProgress) -> Fault {
         match self {
@@ -137,10 +145,7 @@ impl Connection {
             return Err(AnswerError::Malformed(TOO_LONG));
         }
         while self.0.received.len() < len {
-            match self.receive().await {
-                Err(AnswerError::Closed(_)) => return Err(AnswerError::Malformed(CLOSED_MIDWAY)),
-                other => other?,
-            }
+            self.receive().await.map_err(AnswerError::midway)?;
         }
         Ok(())
     }

@@ -137,8 +137,34 @@ impl Memcached {
     }
 }
 
+impl Memcached {
+    /// What the server counts and is set to, by name ("General-purpose statistics" in memcached's protocol.txt). As
+    /// the first thing of a round: a kept connection that turns out to have been closed is no fault.
+    pub(crate) async fn stats(&self, progress: &NodeProgress) -> Result<Vec<(String, String)>, Fault> {
+        loop {
+            let mut connection = self.link.begin(progress, || self.dial(progress)).await?;
+            progress.enter(Phase::Read);
+            let stats = match self.dialect() {
+                Dialect::Meta | Dialect::Classic => classic::stats(&mut connection).await,
+                Dialect::Binary => binary::stats(&mut connection).await,
+            };
+            match stats {
+                Ok(stats) => {
+                    self.link.keep(connection).map_err(|error| error.fault(progress))?;
+                    return Ok(stats);
+                }
+                Err(Refusal::Answer(error)) => match set_error(&connection, &error, progress) {
+                    SetError::KeptConnectionClosed => self.doubt(),
+                    SetError::Fault(fault) => return Err(self.doubt_dialect(fault)),
+                },
+                Err(refusal) => return Err(self.doubt_dialect(fault(&refusal, progress))),
+            }
+        }
+    }
+}
+
 #[async_trait]
-impl Cache for Memcached {
+impl Cache for Arc<Memcached> {
     async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
         let mut connection = self.link.begin(progress, || self.dial(progress)).await?;
         progress.enter(Phase::Write);
@@ -178,6 +204,17 @@ impl Cache for Memcached {
         };
         self.link.keep(connection).map_err(|error| error.fault(progress))?;
         Ok(read)
+    }
+
+    async fn delete(&self, key: &Key, progress: &NodeProgress) -> Result<(), Fault> {
+        let mut connection = self.link.resume(|| self.dial(progress)).await?;
+        progress.enter(Phase::Write);
+        let deleted = match self.dialect() {
+            Dialect::Meta | Dialect::Classic => classic::delete(&mut connection, key).await,
+            Dialect::Binary => binary::delete(&mut connection, key).await,
+        };
+        deleted.map_err(|refusal| self.doubt_dialect(fault(&refusal, progress)))?;
+        self.link.keep(connection).map_err(|error| error.fault(progress))
     }
 
     async fn renew(&self, keys: &[Key], ttl: Duration) {

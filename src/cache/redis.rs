@@ -87,6 +87,40 @@ impl Redis {
         Ok(answer)
     }
 
+    /// Asks several things at once, in one round trip, on a connection that is ready; all answers together may have
+    /// `limit` bytes. One that is an error is [`Value::ServerError`]: see [`answered`].
+    pub(crate) async fn ask_each(
+        &self,
+        commands: &[Cmd],
+        limit: usize,
+        progress: &NodeProgress,
+    ) -> Result<Vec<Value>, Fault> {
+        let importing = self.0.kind == Kind::Importing;
+        let mut packed = Vec::new();
+        for command in commands {
+            if importing {
+                cmd("ASKING").write_packed_command(&mut packed);
+            }
+            command.write_packed_command(&mut packed);
+        }
+        let answers = if importing { commands.len() * 2 } else { commands.len() };
+        loop {
+            let mut connection = self.0.link.begin(progress, || self.0.dial(progress)).await?;
+            progress.enter(Phase::Read);
+            match resp::ask_each(&mut connection, &packed, answers, limit).await {
+                Ok(answers) => {
+                    self.0.link.keep(connection).map_err(|error| error.fault(progress))?;
+                    let of_commands = answers.into_iter().skip(usize::from(importing));
+                    return Ok(of_commands.step_by(1 + usize::from(importing)).collect());
+                }
+                Err(error) => match set_error(&connection, &error, progress) {
+                    SetError::KeptConnectionClosed => {}
+                    SetError::Fault(fault) => return Err(fault),
+                },
+            }
+        }
+    }
+
     /// Reads a key as [`Cache::get`] does, but as the first thing of a round: a kept connection that turns out
     /// to have been closed is no fault.
     pub(crate) async fn get_first(
@@ -183,11 +217,39 @@ impl Cache for Redis {
         Ok(read)
     }
 
+    async fn delete(&self, key: &Key, progress: &NodeProgress) -> Result<(), Fault> {
+        let link = &self.0.link;
+        let mut connection = link.resume(|| self.0.dial(progress)).await?;
+        progress.enter(Phase::Write);
+        if self.0.kind == Kind::Importing {
+            Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
+        }
+        let answer = resp::ask(&mut connection, cmd("DEL").arg(key.as_str()).get_packed_command()).await;
+        match answer.map_err(|error| error.fault(progress))? {
+            Value::Int(_) => {}
+            Value::ServerError(error) => return Err(server_fault(&error, progress)),
+            _ => {
+                return Err(
+                    progress.fault(Cause::Protocol, "DEL was answered with something else than a number")
+                );
+            }
+        }
+        link.keep(connection).map_err(|error| error.fault(progress))
+    }
+
     /// Nothing: Redis refuses by its total of memory, so that no single expired key makes room.
     async fn renew(&self, _keys: &[Key], _ttl: Duration) {}
 
     async fn answers(&self, progress: &NodeProgress) -> Option<&'static str> {
         self.ask(&cmd("PING"), ANSWER_LIMIT, progress).await.ok().map(|_| "PING")
+    }
+}
+
+/// An answer, if it is no error.
+pub(crate) fn answered<'a>(answer: &'a Value, progress: &NodeProgress) -> Result<&'a Value, Fault> {
+    match answer {
+        Value::ServerError(error) => Err(server_fault(error, progress)),
+        other => Ok(other),
     }
 }
 

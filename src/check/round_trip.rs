@@ -1,8 +1,6 @@
 //! The round trip: a canary is written to a node and read back. Everything else in the project stands around
 //! this.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use crate::cache::{Cache, SetError};
@@ -10,30 +8,21 @@ use crate::canary::{Canary, Sentinel, Series, Verdict};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
-/// One server behind an alias, and the canaries that are written to it.
-pub struct Node {
-    name: Arc<str>,
+/// The round trips to one server.
+pub(crate) struct RoundTrips {
     cache: Box<dyn Cache>,
     series: Vec<Series>,
 }
 
-impl Node {
-    /// A node, called by its address, with at least one series of canaries. With more than one, each round
-    /// writes a canary of each.
-    #[must_use]
-    pub fn new(name: Arc<str>, cache: Box<dyn Cache>, series: Vec<Series>) -> Self {
-        Self { name, cache, series }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
+impl RoundTrips {
+    /// Those of at least one series of canaries. With more than one, each round writes a canary of each.
+    pub(crate) fn new(cache: Box<dyn Cache>, series: Vec<Series>) -> Self {
+        Self { cache, series }
     }
 
     /// The round trip of each series, one after the other, written down in `progress`. If every canary was read
     /// back, that of the first series is returned.
-    pub async fn check(&self, progress: &NodeProgress) -> Option<Written> {
+    pub(crate) async fn make(&self, progress: &NodeProgress) -> Option<Written> {
         let mut first = None;
         let mut lost = 0;
         for series in &self.series {
@@ -75,11 +64,11 @@ impl Node {
 
 /// A canary that was written and read back.
 #[derive(Debug)]
-pub struct Written {
+pub(crate) struct Written {
     /// The canary.
-    pub canary: Box<Canary>,
+    pub(crate) canary: Box<Canary>,
     /// When its write was acknowledged.
-    pub at: Instant,
+    pub(crate) at: Instant,
 }
 
 /// One round trip of one canary.

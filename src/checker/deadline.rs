@@ -10,23 +10,20 @@ use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::alias::Alias;
-use crate::outcome::{Needs, Outcome};
+use crate::outcome::{Kind, Needs, Outcome};
 use crate::progress::Progress;
 
 /// Gives each check of an alias one deadline for everything: resolving, connecting, TLS, authenticating, the
 /// write and the read, of all its nodes together.
 #[derive(Clone)]
 pub(super) struct DeadlineLayer {
-    alias: Alias,
-    needs: Needs,
-    timeout: Duration,
-}
-
-impl DeadlineLayer {
-    /// `needs` is what the alias needs of its nodes.
-    pub(super) fn new(alias: &Alias, needs: Needs, timeout: Duration) -> Self {
-        Self { alias: alias.clone(), needs, timeout }
-    }
+    pub(super) alias: Alias,
+    pub(super) kind: Kind,
+    /// What the alias needs of its nodes.
+    pub(super) needs: Needs,
+    pub(super) timeout: Duration,
+    /// Whether every step is written down.
+    pub(super) explained: bool,
 }
 
 impl<S> Layer<S> for DeadlineLayer {
@@ -58,12 +55,12 @@ where
 
     fn call(&mut self, arrived: Instant) -> Self::Future {
         let check = self.check.clone();
-        let DeadlineLayer { alias, needs, timeout } = self.settings.clone();
+        let DeadlineLayer { alias, kind, needs, timeout, explained } = self.settings.clone();
         async move {
-            let progress = Arc::new(Progress::begin());
+            let progress = Arc::new(if explained { Progress::begin_explained() } else { Progress::begin() });
             // Whether it ended or the deadline struck, what it wrote down is the outcome.
             let _ = timeout_at(arrived + timeout, check.oneshot(progress.clone())).await;
-            Ok(progress.outcome(alias, needs))
+            Ok(progress.outcome(alias, kind, needs))
         }
         .boxed()
     }

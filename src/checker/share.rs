@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::alias::Alias;
-use crate::outcome::Outcome;
+use crate::outcome::{Kind, Outcome};
 
 /// How many checks of an alias may overlap.
 const OVERLAP: u32 = 8;
@@ -31,14 +31,15 @@ const OVERLAP: u32 = 8;
 #[derive(Debug, Clone)]
 pub(super) struct ShareLayer {
     alias: Alias,
+    kind: Kind,
     max_age: Duration,
     patience: Duration,
 }
 
 impl ShareLayer {
     /// Verdicts are shared for `max_age`; `timeout` is the deadline of the checks.
-    pub(super) fn new(alias: &Alias, max_age: Duration, timeout: Duration) -> Self {
-        Self { alias: alias.clone(), max_age, patience: timeout / OVERLAP }
+    pub(super) fn new(alias: &Alias, kind: Kind, max_age: Duration, timeout: Duration) -> Self {
+        Self { alias: alias.clone(), kind, max_age, patience: timeout / OVERLAP }
     }
 }
 
@@ -80,13 +81,14 @@ type Awaited = Arc<SetOnce<Arc<Outcome>>>;
 struct Verdict {
     awaited: Awaited,
     alias: Alias,
+    kind: Kind,
     arrived: Instant,
 }
 
 impl Drop for Verdict {
     fn drop(&mut self) {
         if !self.awaited.initialized() {
-            let _ = self.awaited.set(Arc::new(Outcome::lost(self.alias.clone(), self.arrived)));
+            let _ = self.awaited.set(Arc::new(Outcome::lost(self.alias.clone(), self.kind, self.arrived)));
         }
     }
 }
@@ -108,7 +110,8 @@ where
             return next.clone();
         }
         let awaited = Awaited::default();
-        let verdict = Verdict { awaited: awaited.clone(), alias: self.0.settings.alias.clone(), arrived };
+        let ShareLayer { alias, kind, .. } = &self.0.settings;
+        let verdict = Verdict { awaited: awaited.clone(), alias: alias.clone(), kind: *kind, arrived };
         let running = state.latest.clone().filter(|(_, outcome)| !outcome.initialized());
         match running {
             None => self.begin(&mut state, verdict),
@@ -192,7 +195,7 @@ mod tests {
     {
         let alias = Alias::try_from("main").unwrap();
         let (begun, most, running) = (begun.clone(), most.clone(), Arc::new(AtomicUsize::new(0)));
-        let layer = ShareLayer::new(&alias, max_age, TIMEOUT);
+        let layer = ShareLayer::new(&alias, Kind::RoundTrip, max_age, TIMEOUT);
         layer.layer(service_fn(move |arrived: Instant| {
             let (begun, most, running, alias) = (begun.clone(), most.clone(), running.clone(), alias.clone());
             async move {
@@ -202,14 +205,8 @@ mod tests {
                 let _ = timeout_at(arrived + TIMEOUT, tokio::time::sleep(time)).await;
                 running.fetch_sub(1, Ordering::SeqCst);
                 let (began_at, elapsed) = (SystemTime::now(), start.elapsed());
-                Ok(Outcome {
-                    alias,
-                    began: start,
-                    began_at,
-                    elapsed,
-                    nodes: Vec::new(),
-                    needs: Needs::default(),
-                })
+                let (kind, needs) = (Kind::RoundTrip, Needs::default());
+                Ok(Outcome::plain(alias, kind, (start, began_at), elapsed, Vec::new(), needs))
             }
         }))
     }

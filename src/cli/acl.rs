@@ -41,11 +41,7 @@ pub(super) fn run(args: AclArgs) -> Result<ExitCode, Failure> {
     let config = load(args.config.config, Vec::new())?.config;
     let catalog = Catalog::new(&config.caches);
     let selection = catalog.select(&args.aliases).map_err(Failure::usage)?;
-    let chosen: Vec<_> = catalog
-        .checked()
-        .enumerate()
-        .filter_map(|(check, alias)| selection.checks.contains(&check).then_some(alias))
-        .collect();
+    let chosen: Vec<_> = catalog.selected(&selection).collect();
     print(users(&config, &chosen).as_bytes());
     Ok(ExitCode::SUCCESS)
 }
@@ -83,7 +79,7 @@ enum Servers<'a> {
 fn users(config: &Config, chosen: &[&Alias]) -> String {
     let mut grants: Vec<Grant<'_>> = Vec::new();
     let mut memcached = Vec::new();
-    for Cache { alias, backend } in config.caches.iter().filter(|cache| chosen.contains(&&cache.alias)) {
+    for Cache { alias, backend, .. } in config.caches.iter().filter(|cache| chosen.contains(&&cache.alias)) {
         match backend {
             Backend::Redis(redis) => {
                 for grant in granted(alias, redis) {

@@ -5,11 +5,9 @@ use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 
 use super::{Failure, FileArgs, block_on, load, print};
-use crate::alias::Alias;
 use crate::checker::Checker;
 use crate::http::access::View;
 use crate::http::djblets;
-use crate::http::words::place;
 use crate::outcome::{Report, Status};
 use crate::telemetry;
 
@@ -131,26 +129,27 @@ fn table(report: &Report, style: Style) -> String {
 
 fn rows(report: &Report) -> Vec<Row> {
     let mut rows = Vec::new();
-    let mut row = |alias: &Alias, status: Status, time: &str, note: String, hint| {
-        let cells = [alias.to_string(), status.to_string(), time.to_owned()];
+    let mut row = |entry: &str, status: Status, time: &str, note: String, hint| {
+        let cells = [entry.to_owned(), status.to_string(), time.to_owned()];
         rows.push(Row { status: Some(status), cells, note, hint });
     };
     for outcome in &report.outcomes {
         let status = outcome.status();
         let time = format!("{:.3} ms", outcome.elapsed.as_secs_f64() * 1e3);
-        if outcome.faults().next().is_none() {
-            row(&outcome.alias, status, &time, String::new(), "");
+        let entry = outcome.entry();
+        if outcome.troubles().next().is_none() {
+            row(&entry, status, &time, String::new(), "");
         }
-        for (node, fault) in outcome.faults() {
-            let note = format!("{} {}", fault.cause, place(node, fault).trim_end_matches('.'));
-            row(&outcome.alias, status, &time, note, fault.cause.hint());
+        for trouble in outcome.troubles() {
+            let (cause, said) = (trouble.cause(), trouble.to_string());
+            row(&entry, status, &time, format!("{cause} {}", said.trim_end_matches('.')), cause.hint());
         }
         if let Some(shortfall) = outcome.shortfall() {
-            row(&outcome.alias, status, &time, shortfall, "");
+            row(&entry, status, &time, shortfall, "");
         }
     }
     for skipped in &report.skipped {
-        row(&skipped.alias, Status::Skipped, "", skipped.reason.to_string(), "");
+        row(skipped.alias.as_str(), Status::Skipped, "", skipped.reason.to_string(), "");
     }
     rows
 }
@@ -173,7 +172,7 @@ mod tests {
     use super::{Style, exit_code, table};
     use crate::alias::Alias;
     use crate::outcome::{
-        Cause, Fault, Needs, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped, Status,
+        Cause, Fault, Kind, Needs, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped, Status,
     };
     use std::process::ExitCode;
     use tokio::time::Instant;
@@ -185,7 +184,7 @@ mod tests {
             let elapsed = Duration::from_millis(milliseconds);
             let (began, began_at) = (Instant::now(), SystemTime::now());
             let (alias, needs) = (Alias::try_from(alias).unwrap(), Needs::default());
-            Arc::new(Outcome { alias, began, began_at, elapsed, nodes, needs })
+            Arc::new(Outcome::plain(alias, Kind::RoundTrip, (began, began_at), elapsed, nodes, needs))
         };
         let ring = vec![
             node("mc-1:11211", fault(Cause::TimedOut, "")),

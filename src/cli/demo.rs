@@ -152,7 +152,8 @@ fn config(main: SocketAddr, sessions: [SocketAddr; 2]) -> Result<Config, Invalid
         ),
         ("staticfiles", Backend::LocalMemory),
     ];
-    let caches = caches.map(|(alias, backend)| Alias::try_from(alias).map(|alias| Cache { alias, backend }));
+    let caches =
+        caches.map(|(alias, backend)| Alias::try_from(alias).map(|alias| Cache::new(alias, backend)));
     let local = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     Ok(Config {
         // The listeners are bound before there is a configuration, to find free ports.

@@ -163,7 +163,7 @@ impl Reader {
         if self.problems.is_empty() {
             self.problems.extend(chains::check(&found));
         }
-        found.into_iter().map(|(reading, backend)| Cache { alias: reading.alias, backend }).collect()
+        found.into_iter().map(|(reading, backend)| Cache::new(reading.alias, backend)).collect()
     }
 
     /// The entries of Django's `CACHES`, if there is a file of them.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Life;
 use super::access::View;
 use super::words;
-use crate::outcome::{NodeOutcome, Outcome, Report, Status};
+use crate::outcome::{Finding, Measure, NodeOutcome, Outcome, Report, Status, Step};
 
 /// The report as one line of JSON, as it is at `now`:
 ///
@@ -75,6 +75,36 @@ struct Detail<'a> {
     age_ms: f64,
     began_at: String,
     nodes: Vec<NodeDetail<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<FindingDetail<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    measures: Vec<MeasureDetail<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<StepDetail<'a>>,
+}
+
+#[derive(Serialize)]
+struct FindingDetail<'a> {
+    about: &'a str,
+    status: &'static str,
+    cause: &'static str,
+    said: &'a str,
+}
+
+#[derive(Serialize)]
+struct MeasureDetail<'a> {
+    name: &'static str,
+    #[serde(flatten)]
+    labels: Entries<&'static str, &'a str>,
+    value: f64,
+}
+
+#[derive(Serialize)]
+struct StepDetail<'a> {
+    node: &'a str,
+    command: &'a str,
+    expected: &'a str,
+    saw: &'a str,
 }
 
 #[derive(Serialize)]
@@ -103,7 +133,28 @@ impl<'a> Detail<'a> {
             age_ms: milliseconds(now - outcome.began),
             began_at: timestamp(outcome.began_at),
             nodes: outcome.nodes.iter().map(NodeDetail::of).collect(),
+            findings: outcome.findings.iter().map(FindingDetail::of).collect(),
+            measures: outcome.measures.iter().map(MeasureDetail::of).collect(),
+            steps: outcome.steps.iter().map(StepDetail::of).collect(),
         }
+    }
+}
+
+impl<'a> FindingDetail<'a> {
+    fn of(Finding { status, cause, about, said }: &'a Finding) -> Self {
+        Self { about, status: status.as_str(), cause: cause.name(), said }
+    }
+}
+
+impl<'a> MeasureDetail<'a> {
+    fn of(Measure { name, labels, value }: &'a Measure) -> Self {
+        Self { name, labels: labels.iter().map(|(label, of)| (*label, &**of)).collect(), value: *value }
+    }
+}
+
+impl<'a> StepDetail<'a> {
+    fn of(Step { node, command, expected, saw }: &'a Step) -> Self {
+        Self { node, command, expected, saw }
     }
 }
 

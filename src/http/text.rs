@@ -16,13 +16,15 @@ use crate::outcome::{Report, Status};
 pub fn body(report: &Report, view: View) -> String {
     let checked = report.outcomes.iter().map(|outcome| {
         let note = words::error(outcome, view).unwrap_or_default();
-        (&outcome.alias, outcome.status(), note)
+        (outcome.entry(), outcome.status(), note)
     });
-    let skipped =
-        report.skipped.iter().map(|skipped| (&skipped.alias, Status::Skipped, skipped.reason.to_string()));
+    let skipped = report
+        .skipped
+        .iter()
+        .map(|skipped| (skipped.alias.to_string(), Status::Skipped, skipped.reason.to_string()));
     let rows: Vec<_> = checked.chain(skipped).collect();
 
-    let aliases = rows.iter().map(|(alias, ..)| alias.as_str().len()).max().unwrap_or(0);
+    let aliases = rows.iter().map(|(alias, ..)| alias.len()).max().unwrap_or(0);
     let statuses = rows.iter().map(|(_, status, _)| status.as_str().len()).max().unwrap_or(0);
     let mut body = format!("{}\n", report.status());
     for (alias, status, note) in rows {

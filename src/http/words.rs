@@ -1,7 +1,7 @@
 //! What is said about a faulty alias, and to whom.
 
 use super::access::View;
-use crate::outcome::{Cause, Fault, NodeOutcome, Outcome, Role};
+use crate::outcome::{Cause, Outcome, Trouble};
 
 /// One line on what is wrong with an alias, or `None` if nothing is: for each cause its stable name, a colon,
 /// and
@@ -15,36 +15,43 @@ use crate::outcome::{Cause, Fault, NodeOutcome, Outcome, Role};
 pub(super) fn error(outcome: &Outcome, view: View) -> Option<String> {
     outcome.cause()?;
     let mut causes: Vec<Cause> = Vec::new();
-    for (_, fault) in outcome.faults() {
-        if !causes.contains(&fault.cause) {
-            causes.push(fault.cause);
+    for trouble in outcome.troubles() {
+        if !causes.contains(&trouble.cause()) {
+            causes.push(trouble.cause());
         }
     }
     let of_each_cause = causes.into_iter().map(|cause| of_cause(outcome, cause, view));
     Some(of_each_cause.chain(outcome.shortfall()).collect::<Vec<_>>().join(" | "))
 }
 
+/// How many places of one cause are listed; the details have all.
+const LISTED: usize = 20;
+
 fn of_cause(outcome: &Outcome, cause: Cause, view: View) -> String {
-    let faults = outcome.faults().filter(|(_, fault)| fault.cause == cause);
+    let troubles: Vec<_> = outcome.troubles().filter(|trouble| trouble.cause() == cause).collect();
     let hint = cause.hint();
     match view {
         View::Details => {
-            let places: Vec<_> = faults.map(|(node, fault)| place(node, fault)).collect();
+            let places: Vec<_> = troubles.iter().take(LISTED).map(ToString::to_string).collect();
             let places = places.join("; ");
-            format!("{cause}: {}. {hint}", places.trim_end_matches('.'))
+            let places = places.trim_end_matches('.');
+            match troubles.len().saturating_sub(LISTED) {
+                0 => format!("{cause}: {places}. {hint}"),
+                more => format!("{cause}: {places}; and {more} more. {hint}"),
+            }
         }
-        View::Verdicts if outcome.nodes.len() == 1 => format!("{cause}: {hint}"),
-        View::Verdicts => format!("{cause}: {hint} ({} of {} nodes)", faults.count(), outcome.nodes.len()),
+        View::Verdicts => {
+            let nodes = troubles.iter().filter(|trouble| matches!(trouble, Trouble::Fault(..))).count();
+            let mut counts = Vec::new();
+            if nodes > 0 && outcome.nodes.len() > 1 {
+                counts.push(format!("{nodes} of {} nodes", outcome.nodes.len()));
+            }
+            match troubles.len() - nodes {
+                0 | 1 => {}
+                findings => counts.push(format!("{findings} times")),
+            }
+            let counts = if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) };
+            format!("{cause}: {hint}{counts}")
+        }
     }
-}
-
-/// Where a fault was met and what was said: `at mc-1:11211 in connect: Connection refused (os error 111)`, or `at
-/// replica cache-2:6379 in read`.
-pub(crate) fn place(node: &NodeOutcome, Fault { phase, said, cause: _ }: &Fault) -> String {
-    let role = match node.role {
-        Role::Server => String::new(),
-        role @ (Role::Replica | Role::Sentinel | Role::Endpoint) => format!("{} ", role.name()),
-    };
-    let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-    format!("at {role}{} in {phase}{said}", node.node)
 }

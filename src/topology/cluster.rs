@@ -18,9 +18,10 @@ use async_trait::async_trait;
 use super::{Maker, Topology};
 use crate::cache::SetupError;
 use crate::cache::redis::{Kind, Redis};
-use crate::check::round_trip::Node;
+use crate::check::{KeyShare, Node, Server};
 use crate::config::{self, Address, Announce, Login, Tls};
 use crate::progress::Progress;
+use redirect::Redirect;
 use round::Round;
 use slots::{Hosts, Range, Shard, SlotMap, Tag};
 use view::Sight;
@@ -28,13 +29,18 @@ use view::Sight;
 /// A cluster, as it was found by the last round.
 pub(super) struct Cluster {
     seeds: Vec<Address>,
+    spray: usize,
+    nodes: Arc<Nodes>,
+    /// None until a round has found a primary.
+    known: Mutex<Option<Arc<Known>>>,
+}
+
+/// How its nodes are dialled.
+struct Nodes {
     announce: Announce,
     login: Arc<Login>,
     tls: Option<Tls>,
-    spray: usize,
     maker: Maker,
-    /// None until a round has found a primary.
-    known: Mutex<Option<Arc<Known>>>,
 }
 
 /// What is known of a cluster.
@@ -55,6 +61,8 @@ struct Primary {
     node: Node,
     /// What puts the canaries into its slots, one for each series.
     tags: Vec<Tag>,
+    /// The slots that it owned when it was made a node.
+    ranges: Vec<Range>,
 }
 
 impl Cluster {
@@ -66,35 +74,24 @@ impl Cluster {
     ) -> Result<Self, SetupError> {
         let cluster = Self {
             seeds: seeds.to_vec(),
-            announce,
-            login: Arc::new(redis.login.clone()),
-            tls: redis.tls.clone(),
             spray: redis.spray,
-            maker,
+            nodes: Arc::new(Nodes {
+                announce,
+                login: Arc::new(redis.login.clone()),
+                tls: redis.tls.clone(),
+                maker,
+            }),
             known: Mutex::default(),
         };
         // What is wrong with a seed is said at the start.
         for seed in seeds {
-            cluster.server(seed)?;
+            cluster.nodes.server(seed, Kind::Any)?;
         }
         Ok(cluster)
     }
 
-    fn server(&self, address: &Address) -> Result<Redis, SetupError> {
-        self.maker.redis(address, Kind::Any, &self.login, self.tls.as_ref())
-    }
-
     fn known(&self) -> MutexGuard<'_, Option<Arc<Known>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How the addresses that a node announces are taken.
-    fn hosts<'a>(&self, asked: &'a Address) -> Hosts<'a> {
-        let asked = match asked {
-            Address::Tcp { host, .. } => host.as_str(),
-            Address::Unix(_) => "localhost",
-        };
-        Hosts { announce: self.announce, asked }
     }
 
     /// Takes in a map. A primary stays the node that it was, with its connection and its series, as long as it
@@ -117,7 +114,9 @@ impl Cluster {
             .map(|shard| {
                 let owned = |tag: &Tag| shard.owns(tag.slot) && !avoided.contains(&tag.slot);
                 before.get(&shard.primary).filter(|primary| {
-                    primary.tags.len() >= self.spray.min(shard.len()) && primary.tags.iter().all(owned)
+                    primary.tags.len() >= self.spray.min(shard.len())
+                        && primary.tags.iter().all(owned)
+                        && !primary.has_other_keys(shard)
                 })
             })
             .collect();
@@ -130,13 +129,17 @@ impl Cluster {
             let address = shard.primary.clone();
             let server = match before.get(&address) {
                 // With tags that it has had, there is nothing to change.
-                Some(earlier) if earlier.tags == tags => return Ok(Arc::clone(earlier)),
+                Some(earlier) if earlier.tags == tags && !earlier.has_other_keys(shard) => {
+                    return Ok(Arc::clone(earlier));
+                }
                 Some(earlier) => earlier.server.clone(),
-                None => self.server(&address)?,
+                None => self.nodes.server(&address, Kind::Any)?,
             };
             let texts: Vec<_> = tags.iter().map(|tag| tag.text.clone()).collect();
-            let node = self.maker.node_in_cluster(&address, server.clone(), &texts);
-            Ok(Arc::new(Primary { address, server, node, tags }))
+            let share = self.nodes.share(&address, &shard.ranges);
+            let server_of_node = Server::Redis(server.clone());
+            let node = self.nodes.maker.node_in_cluster(&address, server_of_node, share, &texts);
+            Ok(Arc::new(Primary { address, server, node, tags, ranges: shard.ranges.clone() }))
         });
         let primaries = primaries.collect::<Result<Vec<_>, SetupError>>()?;
         let known = Arc::new(Known { sight, gaps: map.gaps(), map, primaries });
@@ -146,12 +149,60 @@ impl Cluster {
 
     /// How long a primary is waited for before it is found out whether it still is one.
     fn slow(&self) -> Duration {
-        self.maker.timeout() / 4
+        self.nodes.maker.timeout() / 4
     }
 
     /// Between two looks at a slot that one primary has let go and another has not taken yet.
     fn pause(&self) -> Duration {
-        self.maker.timeout() / 64
+        self.nodes.maker.timeout() / 64
+    }
+}
+
+impl Nodes {
+    fn server(&self, address: &Address, kind: Kind) -> Result<Redis, SetupError> {
+        self.maker.redis(address, kind, &self.login, self.tls.as_ref())
+    }
+
+    /// How the addresses that a node announces are taken.
+    fn hosts<'a>(&self, asked: &'a Address) -> Hosts<'a> {
+        let asked = match asked {
+            Address::Tcp { host, .. } => host.as_str(),
+            Address::Unix(_) => "localhost",
+        };
+        Hosts { announce: self.announce, asked }
+    }
+
+    /// The keys of a primary with these slots.
+    fn share(self: &Arc<Self>, address: &Address, ranges: &[Range]) -> Box<dyn KeyShare> {
+        Box::new(Share { nodes: self.clone(), address: address.clone(), ranges: ranges.to_vec() })
+    }
+}
+
+impl Primary {
+    /// Whether it matters for what is done to it that the slots of the shard are not those that it had.
+    fn has_other_keys(&self, shard: &Shard) -> bool {
+        self.node.depends_on_keys() && self.ranges != shard.ranges
+    }
+}
+
+/// The keys that one primary holds.
+struct Share {
+    nodes: Arc<Nodes>,
+    address: Address,
+    ranges: Vec<Range>,
+}
+
+impl KeyShare for Share {
+    fn holds(&self, key: &[u8]) -> bool {
+        let slot = slots::slot_of_key(key);
+        self.ranges.iter().any(|range| range.contains(&slot))
+    }
+
+    fn importing(&self, said: &str) -> Option<Redis> {
+        match Redirect::of_words(said, self.nodes.hosts(&self.address))? {
+            Redirect::Moved => None,
+            Redirect::Ask(_, address) => self.nodes.server(&address, Kind::Importing).ok(),
+        }
     }
 }
 

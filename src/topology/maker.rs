@@ -1,98 +1,75 @@
 //! [`Maker`]: makes an alias' nodes, when they are known.
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::alias::Alias;
-use crate::cache::memcached::{Credentials, Memcached};
-use crate::cache::redis::{Kind, Redis};
-use crate::cache::{Cache, Dialer, SetupError};
-use crate::canary::{Names, Series};
-use crate::check::round_trip::Node;
-use crate::config::{Address, Config, Login, Tls};
+use crate::cache::Cache;
+use crate::check::round_trip::RoundTrips;
+use crate::check::{KeyShare, Look, Makings, Node, Seat, Server};
+use crate::config::Address;
 
 /// Makes the nodes of one alias.
 pub(crate) struct Maker {
-    prefix: String,
-    instance: Arc<str>,
-    alias: Alias,
-    timeout: Duration,
-    dialer: Arc<Dialer>,
+    makings: Makings,
     wrap: Wrap,
+    /// What is done to the servers, if that is something else than round trips.
+    look: Option<Arc<dyn Look>>,
 }
 
 /// Puts a layer around the cache that a node is.
 pub(crate) type Wrap = Arc<dyn Fn(Box<dyn Cache>) -> Box<dyn Cache> + Send + Sync>;
 
-/// How long a canary may live: long enough that the one before is still there at the next look of any usual
-/// probe, so that a dropped write can be told from a masked one.
-const CANARY_TTL: Duration = Duration::from_mins(2);
+impl Deref for Maker {
+    type Target = Makings;
+
+    fn deref(&self) -> &Makings {
+        &self.makings
+    }
+}
 
 impl Maker {
-    pub(crate) fn new(config: &Config, alias: &Alias, dialer: &Arc<Dialer>, wrap: &Wrap) -> Self {
-        Self {
-            prefix: config.prefix.clone(),
-            instance: config.instance.as_str().into(),
-            alias: alias.clone(),
-            timeout: config.timeout,
-            dialer: dialer.clone(),
-            wrap: wrap.clone(),
-        }
+    /// One of nodes to which round trips are made.
+    pub(crate) fn new(makings: &Makings, wrap: &Wrap) -> Self {
+        Self { makings: makings.clone(), wrap: wrap.clone(), look: None }
     }
 
-    /// What makes the connections.
-    pub(crate) fn dialer(&self) -> &Arc<Dialer> {
-        &self.dialer
+    /// The same for another kind of check.
+    pub(crate) fn looking(self, look: Arc<dyn Look>) -> Self {
+        Self { look: Some(look), ..self }
     }
 
-    /// The deadline of a round.
-    pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
+    /// The node that a server is, with `spray` series of canaries.
+    pub(crate) fn node(&self, address: &Address, server: Server, spray: usize) -> Node {
+        self.make(address, server, None, std::iter::repeat_n(None, spray))
     }
 
-    /// A Redis server.
-    pub(crate) fn redis(
-        &self,
-        address: &Address,
-        kind: Kind,
-        login: &Arc<Login>,
-        tls: Option<&Tls>,
-    ) -> Result<Redis, SetupError> {
-        Ok(Redis::new(self.dialer.target(address, None, tls)?, login, kind, &self.dialer))
-    }
-
-    /// A memcached server; `name` is what its certificate is to say where that is not the address' host.
-    pub(crate) fn memcached(
-        &self,
-        address: &Address,
-        name: Option<&str>,
-        tls: Option<&Tls>,
-        credentials: Option<&Arc<Credentials>>,
-    ) -> Result<Memcached, SetupError> {
-        Ok(Memcached::new(self.dialer.target(address, name, tls)?, credentials, &self.dialer))
-    }
-
-    /// The node that a cache is, with `spray` series of canaries.
-    pub(crate) fn node(&self, address: &Address, cache: impl Cache + 'static, spray: usize) -> Node {
-        let name: Arc<str> = address.to_string().into();
-        let series = (0..spray).map(|_| self.series(&name, None)).collect();
-        Node::new(name, (self.wrap)(Box::new(cache)), series)
-    }
-
-    /// The same in a cluster, where the hash tag chooses the slot of the canaries.
+    /// The same in a cluster, where hash tags choose the slots of the canaries, and each primary has its share of
+    /// the keys.
     pub(crate) fn node_in_cluster(
         &self,
         address: &Address,
-        cache: impl Cache + 'static,
+        server: Server,
+        share: Box<dyn KeyShare>,
         tags: &[String],
     ) -> Node {
-        let name: Arc<str> = address.to_string().into();
-        let series = tags.iter().map(|tag| self.series(&name, Some(tag))).collect();
-        Node::new(name, (self.wrap)(Box::new(cache)), series)
+        self.make(address, server, Some(share), tags.iter().map(|tag| Some(tag.as_str())))
     }
 
-    fn series(&self, node: &str, tag: Option<&str>) -> Series {
-        let Self { prefix, instance, alias, .. } = self;
-        Series::new(&Names { prefix, instance, alias, node, tag }, CANARY_TTL.max(self.timeout * 2))
+    fn make<'a>(
+        &self,
+        address: &Address,
+        server: Server,
+        share: Option<Box<dyn KeyShare>>,
+        tags: impl Iterator<Item = Option<&'a str>>,
+    ) -> Node {
+        let name: Arc<str> = address.to_string().into();
+        let cache = (self.wrap)(server.cache());
+        match &self.look {
+            None => {
+                let series = tags.map(|tag| self.makings.series(&name, tag)).collect();
+                Node::round_trips(name, RoundTrips::new(cache, series))
+            }
+            Some(look) => Node::look(look.clone(), Seat { name, server, cache, share }),
+        }
     }
 }

@@ -12,7 +12,8 @@ use super::{Maker, Topology, announced};
 use crate::cache::redis::{Kind, Redis};
 use crate::cache::{Cache as _, SetupError};
 use crate::canary::{Sentinel, Verdict};
-use crate::check::round_trip::{self, Node, Written};
+use crate::check::Node;
+use crate::check::round_trip::{self, Written};
 use crate::config::{self, Address, Login, Tls, WhichReplicas};
 use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
@@ -56,7 +57,7 @@ impl Topology for Replicated {
     async fn round(&self, progress: &Progress) {
         let node = self.primary.node();
         // Without the canary there is nothing to judge a replica by, and the primary's fault is the alias'.
-        if let Some(written) = node.check(&progress.node(node.name(), Role::Server)).await {
+        if let Ok(Some(written)) = node.check(&progress.node(node.name(), Role::Server)).await {
             self.replicas.follow(&self.primary, &written, progress).await;
         }
     }
@@ -253,6 +254,7 @@ mod tests {
     use super::*;
     use crate::alias::Alias;
     use crate::cache::Dialer;
+    use crate::check::{Makings, Server};
     use crate::config::{Access, Config, RedisServers};
 
     fn at(port: u16) -> Address {
@@ -274,12 +276,13 @@ mod tests {
         };
         let alias = Alias::try_from("main").unwrap();
         let dialer = Arc::new(Dialer::new(&config));
-        let maker = Arc::new(Maker::new(&config, &alias, &dialer, &(Arc::new(|cache| cache) as _)));
+        let maker =
+            Arc::new(Maker::new(&Makings::new(&config, &alias, &dialer), &(Arc::new(|cache| cache) as _)));
         let mut redis = config::Redis::at(RedisServers::Standalone(at(1)));
         redis.replicas.which = WhichReplicas::Discovered;
         let login = Arc::new(Login::default());
         let server = maker.redis(&at(1), Kind::Any, &login, None).unwrap();
-        let node = maker.node(&at(1), server.clone(), 1);
+        let node = maker.node(&at(1), Server::Redis(server.clone()), 1);
         (Primary::new(&at(1), server, node), Replicas::new(&redis, &login, &maker).unwrap())
     }
 

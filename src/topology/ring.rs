@@ -10,7 +10,7 @@ use futures_util::future::{AbortHandle, abortable, join, join_all, join3};
 use super::{Maker, Topology};
 use crate::cache::SetupError;
 use crate::cache::memcached::{Credentials, MAX_MEMBERS, Member, Memcached};
-use crate::check::round_trip::Node;
+use crate::check::{Node, Server};
 use crate::config::{self, Address, MemcachedServers, Tls};
 use crate::outcome::{Cause, Fault, Phase, Quorum, Role};
 use crate::progress::{NodeProgress, Progress};
@@ -130,7 +130,8 @@ impl Servers {
     }
 
     fn node(&self, address: &Address, name: Option<&str>) -> Result<Node, SetupError> {
-        Ok(self.maker.node(address, self.server(address, name)?, self.spray))
+        let server = Server::Memcached(Arc::new(self.server(address, name)?));
+        Ok(self.maker.node(address, server, self.spray))
     }
 }
 

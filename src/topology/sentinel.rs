@@ -13,6 +13,7 @@ use super::replicas::{Primary, Replicas};
 use super::{Maker, Topology, announced};
 use crate::cache::SetupError;
 use crate::cache::redis::{Kind, Redis};
+use crate::check::Server;
 use crate::config::{self, Address, Login, Tls};
 use crate::outcome::{Cause, Fault, Phase, Role, majority};
 use crate::progress::{NodeProgress, Progress};
@@ -118,7 +119,7 @@ impl Sentinels {
         unknown.withdraw();
         let node = progress.node(primary.node().name(), Role::Server);
         let mut written = primary.node().check(&node).await;
-        if written.is_none()
+        if written.is_err()
             && let Some(address) = self.ask_again(asked).await
             && address != *primary.address()
         {
@@ -130,7 +131,7 @@ impl Sentinels {
             node.withdraw();
             written = primary.node().check(&progress.node(primary.node().name(), Role::Server)).await;
         }
-        if let Some(written) = written {
+        if let Ok(Some(written)) = written {
             self.replicas.follow(&primary, &written, progress).await;
         }
     }
@@ -201,7 +202,7 @@ impl Sentinels {
             .maker
             .redis(address, Kind::Primary, &self.login, self.tls.as_ref())
             .map_err(|error| progress.fault(Cause::Tls, &error.to_string()))?;
-        let node = self.maker.node(address, server.clone(), self.spray);
+        let node = self.maker.node(address, Server::Redis(server.clone()), self.spray);
         Ok(known.insert(Arc::new(Primary::new(address, server, node))).clone())
     }
 

@@ -22,7 +22,7 @@ use socket2::{Domain, Socket, Type};
 fn config(address: SocketAddr) -> Config {
     let address = Address::Tcp { host: address.ip().to_string(), port: address.port() };
     let redis = Redis::at(RedisServers::Standalone(address));
-    let cache = |alias: &str, backend| Cache { alias: self::alias(alias), backend };
+    let cache = |alias: &str, backend| Cache::new(self::alias(alias), backend);
     Config {
         listen: Vec::new(),
         prefix: "djblets-".to_owned(),

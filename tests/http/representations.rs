@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use cache_canary::http::access::View;
 use cache_canary::http::{Life, djblets, kubernetes, text};
 use cache_canary::outcome::{
-    Cause, Fault, Needs, NodeOutcome, Outcome, Phase, Phases, Report, Role, SkipReason, Skipped,
+    Cause, Fault, Kind, Needs, NodeOutcome, Outcome, Phase, Phases, Report, Role, SkipReason, Skipped,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ fn outcome(name: &str, began: Instant, nodes: Vec<NodeOutcome>) -> Arc<Outcome> 
     let began_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_344_660_250);
     let elapsed = Duration::from_nanos(412_300);
     let needs = Needs::default();
-    Arc::new(Outcome { alias: alias(name), began, began_at, elapsed, nodes, needs })
+    Arc::new(Outcome::plain(alias(name), Kind::RoundTrip, (began, began_at), elapsed, nodes, needs))
 }
 
 /// Two caches, both up, nothing skipped; one was dialled, one was on a kept connection.
@@ -214,14 +214,9 @@ fn json_of_what_is_skipped_says_why() {
 
 #[test]
 fn json_of_a_check_that_began_before_1970_is_still_json() {
-    let outcome = Outcome {
-        alias: alias("main"),
-        began: Instant::now(),
-        began_at: SystemTime::UNIX_EPOCH - Duration::from_secs(1),
-        elapsed: Duration::ZERO,
-        nodes: vec![node("cache:6379", &[], None)],
-        needs: Needs::default(),
-    };
+    let began_at = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+    let outcome = outcome("main", Instant::now(), vec![node("cache:6379", &[], None)]);
+    let outcome = Outcome { began_at, ..Outcome::clone(&outcome) };
     let report = Report { outcomes: vec![Arc::new(outcome)], skipped: Vec::new() };
     let body: Value = serde_json::from_str(&djblets::body(&report, View::Details, Instant::now())).unwrap();
     assert_eq!(body["details"]["cache.main"]["began_at"], "1970-01-01T00:00:00.000Z");

@@ -22,7 +22,7 @@ pub fn one_cache(backend: Backend) -> Config {
         reconnect_every: Duration::from_secs(5),
         dns_recheck: Duration::from_secs(30),
         access: Access { allow: Vec::new(), details: Vec::new() },
-        caches: vec![Cache { alias: Alias::try_from("main").unwrap(), backend }],
+        caches: vec![Cache::new(Alias::try_from("main").unwrap(), backend)],
     }
 }
 

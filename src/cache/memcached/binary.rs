@@ -24,7 +24,9 @@ const HEADER: usize = 24;
 enum Opcode {
     Set = 0x01,
     Replace = 0x03,
+    Delete = 0x04,
     Noop = 0x0a,
+    Stat = 0x10,
     /// A get that is answered with the key too.
     GetKey = 0x0c,
     Touch = 0x1c,
@@ -151,6 +153,34 @@ pub(super) async fn touch(connection: &mut Connection, key: &Key, ttl: Duration)
     match answer.status {
         status::DONE | status::NOT_FOUND => Ok(()),
         _ => Err(refusal(&answer)),
+    }
+}
+
+/// Deletes a key, if it is there.
+pub(super) async fn delete(connection: &mut Connection, key: &Key) -> Result<(), Refusal> {
+    let request = Request { key: key.as_str().as_bytes(), ..Request::default() };
+    let answer = ask(connection, Opcode::Delete, &request).await?;
+    match answer.status {
+        status::DONE | status::NOT_FOUND => Ok(()),
+        _ => Err(refusal(&answer)),
+    }
+}
+
+/// Asks for the statistics: an answer for each, and one without a name at the end.
+pub(super) async fn stats(connection: &mut Connection) -> Result<Vec<(String, String)>, Refusal> {
+    let opaque = send(connection, Opcode::Stat, &Request::default()).await?;
+    let mut stats = Vec::new();
+    loop {
+        let answer = receive(connection, Opcode::Stat, opaque).await;
+        let answer = if stats.is_empty() { answer? } else { answer.map_err(AnswerError::midway)? };
+        if answer.status != status::DONE {
+            return Err(refusal(&answer));
+        }
+        if answer.key.is_empty() {
+            return Ok(stats);
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        stats.push((text(&answer.key), text(&answer.value)));
     }
 }
 

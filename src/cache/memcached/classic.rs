@@ -62,6 +62,28 @@ pub(super) async fn touch(connection: &mut Connection, key: &Key, ttl: Duration)
     }
 }
 
+/// Deletes a key, if it is there.
+pub(super) async fn delete(connection: &mut Connection, key: &Key) -> Result<(), Refusal> {
+    match ask(connection, &format!("delete {key}\r\n")).await?.as_slice() {
+        b"DELETED" | b"NOT_FOUND" => Ok(()),
+        other => Err(refusal(other)),
+    }
+}
+
+/// Asks for the statistics: lines of `STAT`, a name and a value, and `END`.
+pub(super) async fn stats(connection: &mut Connection) -> Result<Vec<(String, String)>, Refusal> {
+    let mut line = ask(connection, "stats\r\n").await?;
+    let mut stats = Vec::new();
+    while line != b"END" {
+        match (word(&line, 0), word(&line, 1), word(&line, 2)) {
+            (Some("STAT"), Some(name), Some(value)) => stats.push((name.to_owned(), value.to_owned())),
+            _ => return Err(refusal(&line)),
+        }
+        line = connection.line().await.map_err(AnswerError::midway)?;
+    }
+    Ok(stats)
+}
+
 /// Asks for the version.
 pub(super) async fn version(connection: &mut Connection) -> Result<(), Refusal> {
     let line = ask(connection, "version\r\n").await?;

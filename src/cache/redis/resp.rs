@@ -40,6 +40,27 @@ pub(super) async fn ask_for_list(
 ) -> Result<Value, AnswerError> {
     connection.send_for(&command, limit).await?;
     drop(command);
+    answer(connection).await
+}
+
+/// Sends several commands at once, and takes as many answers, which together may have `limit` bytes.
+pub(super) async fn ask_each(
+    connection: &mut Connection,
+    commands: &[u8],
+    answers: usize,
+    limit: usize,
+) -> Result<Vec<Value>, AnswerError> {
+    connection.send_for(commands, limit).await?;
+    let mut taken = Vec::new();
+    while taken.len() < answers {
+        let answer = answer(connection).await;
+        taken.push(if taken.is_empty() { answer? } else { answer.map_err(AnswerError::midway)? });
+    }
+    Ok(taken)
+}
+
+/// Takes one answer, which may be a list or a map.
+async fn answer(connection: &mut Connection) -> Result<Value, AnswerError> {
     let mut frame = Vec::new();
     // How many elements are still to come on each level.
     let mut missing = vec![1];
@@ -49,12 +70,9 @@ pub(super) async fn ask_for_list(
             continue;
         }
         *left -= 1;
-        let elements = match element(connection, &mut frame).await {
-            Err(AnswerError::Closed(_)) if !frame.is_empty() => {
-                return Err(AnswerError::Malformed("the connection was closed in the middle of an answer"));
-            }
-            elements => elements?,
-        };
+        let begun = !frame.is_empty();
+        let elements = element(connection, &mut frame).await;
+        let elements = if begun { elements.map_err(AnswerError::midway)? } else { elements? };
         if elements > 0 && missing.len() > DEPTH {
             return Err(TOO_DEEP);
         }

@@ -19,7 +19,12 @@ impl Redirect {
         if fault.cause != Cause::Redirected {
             return None;
         }
-        let mut words = fault.said.split(' ');
+        Self::of_words(&fault.said, hosts)
+    }
+
+    /// The same, of an error that is one of the two.
+    pub(super) fn of_words(said: &str, hosts: Hosts<'_>) -> Option<Self> {
+        let mut words = said.split(' ');
         if words.next() != Some("ASK") {
             return Some(Self::Moved);
         }

@@ -19,7 +19,7 @@ use super::survey::{Candidate, Groups};
 use super::view::{Sight, View};
 use super::{Cluster, Known, Primary};
 use crate::cache::redis::Kind;
-use crate::check::round_trip::Node;
+use crate::check::{Node, Server};
 use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
@@ -182,7 +182,7 @@ impl<'a> Round<'a> {
         let Some(Ok((place, found))) = ended else { return };
         self.checks[place].state = State::Ended(found);
         let check = &self.checks[place];
-        let hosts = self.cluster.hosts(&check.primary.address);
+        let hosts = self.cluster.nodes.hosts(&check.primary.address);
         let redirect = check.fault().and_then(|fault| Redirect::parse(&fault, hosts));
         self.outdated |= self.is_redirected(check) || self.differs(check);
         if let Some(Redirect::Ask(slot, address)) = redirect
@@ -191,7 +191,7 @@ impl<'a> Round<'a> {
         {
             let progress = check.progress.clone();
             self.start(place, async move {
-                node.check(&progress).await;
+                let _ = node.check(&progress).await;
                 match progress.verdict() {
                     Some(Err(fault)) => {
                         let said = format!("{} at {address}, to which ASK sent", fault.said);
@@ -231,7 +231,7 @@ impl<'a> Round<'a> {
         let Check { primary, progress, .. } = &self.checks[place];
         let (primary, progress) = (primary.clone(), progress.clone());
         self.start(place, async move {
-            if primary.node.check(&progress).await.is_none() {
+            if primary.node.check(&progress).await.is_err() {
                 return Found::Sight(None);
             }
             match Sight::further(&primary.server, &progress).await {
@@ -326,7 +326,8 @@ impl<'a> Round<'a> {
                     State::Running { .. } | State::Ended(Found::Follows(_)) => once_more,
                     State::Ended(Found::Sight(_)) => match check.cause() {
                         Some(cause) => once_more || cause == Cause::Redirected,
-                        None => check.gone,
+                        // Keys that it has got since were not looked at.
+                        None => check.gone || changed && primary.node.depends_on_keys(),
                     },
                 };
                 if once_more && check.restarts <= MOST_RESTARTS {
@@ -457,7 +458,9 @@ impl Cluster {
     /// The node that takes over a slot from `primary`, with a canary in that slot.
     fn asking(&self, primary: &Primary, slot: u16, address: &Address) -> Option<Node> {
         let tag = primary.tags.iter().find(|tag| tag.slot == slot)?;
-        let server = self.maker.redis(address, Kind::Importing, &self.login, self.tls.as_ref()).ok()?;
-        Some(self.maker.node_in_cluster(&primary.address, server, std::slice::from_ref(&tag.text)))
+        let server = Server::Redis(self.nodes.server(address, Kind::Importing).ok()?);
+        let share = self.nodes.share(&primary.address, &primary.ranges);
+        let tags = std::slice::from_ref(&tag.text);
+        Some(self.nodes.maker.node_in_cluster(&primary.address, server, share, tags))
     }
 }

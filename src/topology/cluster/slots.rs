@@ -206,9 +206,19 @@ fn without(range: &Range, others: &[Range]) -> Vec<Range> {
 const TAGS: u32 = 1 << 17;
 
 /// The slot of a key without braces ("Redis cluster specification", Key distribution model).
-pub(super) fn slot(key: &str) -> u16 {
+pub(super) fn slot(key: impl AsRef<[u8]>) -> u16 {
     const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
-    CRC.checksum(key.as_bytes()) % SLOTS
+    CRC.checksum(key.as_ref()) % SLOTS
+}
+
+/// The slot of any key: of one with a hash tag, that of the tag ("Redis cluster specification", Hash tags).
+pub(super) fn slot_of_key(key: &[u8]) -> u16 {
+    let tag = key.iter().position(|&byte| byte == b'{').and_then(|open| {
+        let tag = &key[open + 1..];
+        let close = tag.iter().position(|&byte| byte == b'}')?;
+        (close > 0).then(|| &tag[..close])
+    });
+    slot(tag.unwrap_or(key))
 }
 
 /// `slots 0-99, 5461-10922`, as many of them as fit into a fault's words.
@@ -330,6 +340,13 @@ mod tests {
         assert_eq!(primaries, ["one:1", "two:1", "three:1"]);
         assert_eq!(map.shards[1].replicas, [address("two", 2)]);
         assert_eq!(map.gaps(), []);
+    }
+
+    #[test]
+    fn the_hash_tag_of_a_key_is_the_first_pair_of_braces_if_there_is_something_in_it() {
+        let same = |key: &str, tag: &str| slot_of_key(key.as_bytes()) == slot(tag);
+        assert!(same("{user1000}.following", "user1000") && same("foo{bar}{zap}", "bar"));
+        assert!(same("foo{}{bar}", "foo{}{bar}") && same("foo{{bar}}zap", "{bar") && same("foo{", "foo{"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::view::View;
 use super::{Cluster, Known, Primary};
-use crate::cache::redis::Redis;
+use crate::cache::redis::{Kind, Redis};
 use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
@@ -87,7 +87,9 @@ impl Cluster {
             .filter(|(address, _)| listed.insert(*address))
             .take(MOST_ASKED)
             .filter_map(|(address, server)| {
-                let server = server.map_or_else(|| self.server(address), |server| Ok(server.clone())).ok()?;
+                let server = server
+                    .map_or_else(|| self.nodes.server(address, Kind::Any), |server| Ok(server.clone()))
+                    .ok()?;
                 let progress = progress.node(&address.to_string().into(), Role::Server);
                 Some(Candidate { address: address.clone(), server, progress })
             });
@@ -103,7 +105,7 @@ impl Cluster {
         loop {
             for Candidate { address, server, progress } in rest.by_ref().take(AT_ONCE) {
                 asked.push(async move {
-                    let answer = View::ask(&server, self.hosts(&address), &progress).await;
+                    let answer = View::ask(&server, self.nodes.hosts(&address), &progress).await;
                     if let Err(fault) = &answer {
                         progress.conclude(Err(fault.clone()));
                     }
@@ -112,7 +114,7 @@ impl Cluster {
             }
             let mut best: Option<View> = None;
             let mut unowned = Vec::new();
-            let patience = self.maker.timeout() / 8;
+            let patience = self.nodes.maker.timeout() / 8;
             let mut until = Instant::now() + patience;
             loop {
                 match timeout_at(until, asked.next()).await {
@@ -128,7 +130,7 @@ impl Cluster {
                     }
                     Ok(Some(Err(met))) => fault = met,
                     // With nobody else to ask it may take until the deadline.
-                    Err(_) if best.is_none() && rest.len() == 0 => until += self.maker.timeout(),
+                    Err(_) if best.is_none() && rest.len() == 0 => until += self.nodes.maker.timeout(),
                     Ok(None) | Err(_) => break,
                 }
             }

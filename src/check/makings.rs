@@ -1,0 +1,75 @@
+//! [`Makings`]: what the servers of one alias, and the canaries for them, are made with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::alias::Alias;
+use crate::cache::memcached::{Credentials, Memcached};
+use crate::cache::redis::{Kind, Redis};
+use crate::cache::{Dialer, SetupError};
+use crate::canary::{Names, Series};
+use crate::config::{Address, Config, Login, Tls};
+
+/// What the servers of one alias, and the canaries for them, are made with.
+#[derive(Clone)]
+pub(crate) struct Makings {
+    prefix: String,
+    instance: Arc<str>,
+    alias: Alias,
+    timeout: Duration,
+    dialer: Arc<Dialer>,
+}
+
+/// How long a canary may live: long enough that the one before is still there at the next look of any usual
+/// probe, so that a dropped write can be told from a masked one.
+const CANARY_TTL: Duration = Duration::from_mins(2);
+
+impl Makings {
+    pub(crate) fn new(config: &Config, alias: &Alias, dialer: &Arc<Dialer>) -> Self {
+        Self {
+            prefix: config.prefix.clone(),
+            instance: config.instance.as_str().into(),
+            alias: alias.clone(),
+            timeout: config.timeout,
+            dialer: dialer.clone(),
+        }
+    }
+
+    /// What makes the connections.
+    pub(crate) fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialer
+    }
+
+    /// The deadline of a round.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// A Redis server.
+    pub(crate) fn redis(
+        &self,
+        address: &Address,
+        kind: Kind,
+        login: &Arc<Login>,
+        tls: Option<&Tls>,
+    ) -> Result<Redis, SetupError> {
+        Ok(Redis::new(self.dialer.target(address, None, tls)?, login, kind, &self.dialer))
+    }
+
+    /// A memcached server; `name` is what its certificate is to say where that is not the address' host.
+    pub(crate) fn memcached(
+        &self,
+        address: &Address,
+        name: Option<&str>,
+        tls: Option<&Tls>,
+        credentials: Option<&Arc<Credentials>>,
+    ) -> Result<Memcached, SetupError> {
+        Ok(Memcached::new(self.dialer.target(address, name, tls)?, credentials, &self.dialer))
+    }
+
+    /// Canaries for a node; in a cluster a `tag` chooses their slot.
+    pub(crate) fn series(&self, node: &str, tag: Option<&str>) -> Series {
+        let Self { prefix, instance, alias, .. } = self;
+        Series::new(&Names { prefix, instance, alias, node, tag }, CANARY_TTL.max(self.timeout * 2))
+    }
+}

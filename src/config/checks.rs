@@ -1,0 +1,269 @@
+//! `[caches.ALIAS.checks.KIND]`: what is checked of a cache besides the round trip.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Backend;
+use crate::outcome::{Kind, Status};
+
+/// What is checked of a cache besides the round trip.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Check {
+    /// Whether every way into it shows what was written and deleted through the alias.
+    Visibility(Visibility),
+    /// Whether queues in it are drained.
+    Queue(Queue),
+    /// Whether clocks in it are in step.
+    Clock(Clock),
+    /// Whether it is of use.
+    Efficiency(Efficiency),
+}
+
+/// From where on something is degraded and from where on it is down. A limit that is not given is not judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits<T> {
+    /// From there on it is degraded.
+    pub degraded: Option<T>,
+    /// From there on it is down.
+    pub down: Option<T>,
+}
+
+/// Which ways into the cache must agree, and how soon.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Visibility {
+    /// The ways besides the alias; at least one.
+    pub views: Vec<View>,
+    /// How soon each must show what was written through the alias; later is degraded.
+    pub write_within: Duration,
+    /// How soon each must no longer show what was deleted through the alias; later is down.
+    pub delete_within: Duration,
+    /// How a client spreads keys over several memcached servers, for the alias and for each view.
+    pub client: Client,
+    /// How many canaries are written to each server in a round; at least 1.
+    pub canaries: usize,
+}
+
+/// A way into a cache.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// What it is called: its address or addresses, without credentials.
+    pub name: Arc<str>,
+    /// What is there: one Redis, or memcached servers that are all named.
+    pub backend: Backend,
+}
+
+impl PartialEq for View {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// How a client spreads keys over several memcached servers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Client {
+    /// As pymemcache's `HashClient`, and so Django's `PyMemcacheCache`: rendezvous hashing with MurmurHash3. The order
+    /// of the servers does not matter.
+    #[default]
+    Pymemcache,
+    /// As python-memcached: CRC-32, modulo the number of servers in their order.
+    PythonMemcached,
+    /// As libmemcached and so pylibmc, if nothing else is set: Jenkins' one-at-a-time, modulo the number of servers in
+    /// their order.
+    Libmemcached,
+}
+
+/// Which queues are looked at, and what of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queue {
+    /// The keys, none twice; at least one.
+    pub keys: Vec<Keys>,
+    /// How many entries each may have.
+    pub length: Limits<u64>,
+    /// How long its oldest entry may have been there, where a score or an id is a time.
+    pub age: Limits<Duration>,
+    /// What a score counts.
+    pub unit: Unit,
+    /// How many times as long as the median of its siblings a partition may be.
+    pub skew: Limits<f64>,
+    /// A partition with fewer entries than this is not out of proportion, whatever its siblings have.
+    pub skew_floor: u64,
+    /// The key of the lock that those hold who drain it.
+    pub lock: Option<String>,
+    /// How long the lock may be held while nothing is drained.
+    pub lock_within: Duration,
+}
+
+/// One key, or a family of keys with numbers in them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Keys {
+    /// What stands before the number; the key itself where there is none.
+    pub before: String,
+    /// The numbers.
+    pub numbers: Option<RangeInclusive<u32>>,
+    /// What stands behind the number.
+    pub after: String,
+}
+
+/// What a clock or a score counts, since 1970-01-01 in UTC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds; fractions of them may stand behind a point.
+    #[default]
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+}
+
+/// Which clocks are looked at, and what of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clock {
+    /// The key of the sorted set that has a member a partition, whose score is that partition's clock.
+    pub partitions: String,
+    /// The key of the string that is the global clock.
+    pub global: Option<String>,
+    /// How many partitions there are.
+    pub expected: Option<u32>,
+    /// What the clocks count.
+    pub unit: Unit,
+    /// How far a clock moves at least when it moves: a minute where seconds are cut off.
+    pub resolution: Duration,
+    /// How far the least of the clocks may be behind now.
+    pub lag: Limits<Duration>,
+    /// How far the clocks may be apart.
+    pub skew: Limits<Duration>,
+    /// How many partitions may be missing of those that are expected.
+    pub drought: Limits<u32>,
+    /// How long a partition may stand still while another moves.
+    pub standstill: Limits<Duration>,
+    /// How far a clock may go backwards between two looks.
+    pub backwards: Limits<Duration>,
+}
+
+/// What of a cache's use is judged. Figures are kept of all of it, in any case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Efficiency {
+    /// Hits in relation to look-ups; less is worse.
+    pub hit_ratio: Limits<f64>,
+    /// Entries that are thrown out in a second to make room.
+    pub evictions_per_second: Limits<f64>,
+    /// Memory in use in relation to the limit.
+    pub memory_ratio: Limits<f64>,
+    /// Connections in relation to the limit.
+    pub connections_ratio: Limits<f64>,
+    /// Entries whose time to live is looked at.
+    pub ttl: Option<Ttl>,
+}
+
+/// A promise about the time to live of some entries, and how it is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ttl {
+    /// Which entries, as a glob-style pattern of Redis.
+    pub pattern: String,
+    /// How long they may live at most.
+    pub max: Duration,
+    /// How many entries are looked at in a round, at most.
+    pub sample: usize,
+}
+
+impl Check {
+    /// Which kind of check it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Visibility(_) => Kind::Visibility,
+            Self::Queue(_) => Kind::Queue,
+            Self::Clock(_) => Kind::Clock,
+            Self::Efficiency(_) => Kind::Efficiency,
+        }
+    }
+}
+
+impl<T> Default for Limits<T> {
+    /// Not judged.
+    fn default() -> Self {
+        Self { degraded: None, down: None }
+    }
+}
+
+impl<T: Copy + PartialOrd> Limits<T> {
+    /// What a value is of which more is worse, and the limit that it has reached; none where it is well.
+    #[must_use]
+    pub fn reached(&self, value: T) -> Option<(Status, T)> {
+        self.first(|limit| value >= limit)
+    }
+
+    /// The same of a value of which less is worse, and which has fallen below the limit.
+    #[must_use]
+    pub fn undercut(&self, value: T) -> Option<(Status, T)> {
+        self.first(|limit| value < limit)
+    }
+
+    fn first(&self, is_met: impl Fn(T) -> bool) -> Option<(Status, T)> {
+        let limits = [(Status::Down, self.down), (Status::Degraded, self.degraded)];
+        limits.into_iter().find_map(|(status, limit)| Some((status, limit.filter(|&limit| is_met(limit))?)))
+    }
+}
+
+impl Keys {
+    /// Each key, in order.
+    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+        let one = self.numbers.is_none().then(|| self.before.clone());
+        let family = self.numbers.clone().into_iter().flatten();
+        one.into_iter().chain(family.map(|number| format!("{}{number}{}", self.before, self.after)))
+    }
+}
+
+impl fmt::Display for Keys {
+    /// As it is written in the configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.numbers {
+            None => f.write_str(&self.before),
+            Some(numbers) => {
+                write!(f, "{}{{{}..{}}}{}", self.before, numbers.start(), numbers.end(), self.after)
+            }
+        }
+    }
+}
+
+impl Unit {
+    /// How long after 1970 a clock or score says it is; none for what is no such time.
+    #[must_use]
+    pub fn since_epoch(self, score: f64) -> Option<Duration> {
+        let seconds = match self {
+            Self::Seconds => score,
+            Self::Milliseconds => score / 1e3,
+        };
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_limit_that_is_met_counts() {
+        let limits = Limits { degraded: Some(10), down: Some(20) };
+        assert_eq!(
+            [9, 10, 19, 20].map(|value| limits.reached(value)),
+            [None, Some((Status::Degraded, 10)), Some((Status::Degraded, 10)), Some((Status::Down, 20)),]
+        );
+        let least = Limits { degraded: Some(0.8), down: Some(0.5) };
+        assert_eq!(
+            [0.8, 0.7, 0.4].map(|value| least.undercut(value)),
+            [None, Some((Status::Degraded, 0.8)), Some((Status::Down, 0.5)),]
+        );
+        assert_eq!(Limits::default().reached(9), None);
+    }
+
+    #[test]
+    fn a_family_has_a_key_for_each_number() {
+        let keys = |before: &str, numbers| Keys { before: before.to_owned(), numbers, after: String::new() };
+        assert_eq!(keys("b:p", None).names().collect::<Vec<_>>(), ["b:p"]);
+        let family = keys("b:p:", Some(8..=10));
+        assert_eq!(family.names().collect::<Vec<_>>(), ["b:p:8", "b:p:9", "b:p:10"]);
+        assert_eq!(family.to_string(), "b:p:{8..10}");
+    }
+}

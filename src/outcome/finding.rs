@@ -1,0 +1,49 @@
+//! [`Finding`] and [`Measure`]: what a check has found beyond whether its servers answer, and the figures that it
+//! was judged by.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Cause, Status};
+
+/// Something that is not as it should be, although the servers answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters: degraded or down.
+    pub status: Status,
+    /// Why, from the closed list.
+    pub cause: Cause,
+    /// What it is true of, for people: `key b:p:3`, `partition part-7`, `view replica:6379`. May name addresses and
+    /// keys, so it is shown only to callers who may see details.
+    pub about: Box<str>,
+    /// What was seen and what was expected: `25000 entries, and from 20000 it is down`.
+    pub said: Box<str>,
+}
+
+impl Finding {
+    /// A finding; `about` and `said` may hold what a server said, so they are cut and their control characters
+    /// replaced.
+    #[must_use]
+    pub fn new(status: Status, cause: Cause, about: &str, said: &str) -> Self {
+        Self { status, cause, about: super::printable(about), said: super::printable(said) }
+    }
+}
+
+impl fmt::Display for Finding {
+    /// `key b:p:3: 25000 entries, and from 20000 it is down`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.about, self.said)
+    }
+}
+
+/// A figure that a check has read or counted, for metrics and details.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measure {
+    /// Its stable name, as in metrics; it ends in its unit, and in `_total` where it is a counter.
+    pub name: &'static str,
+    /// What it is of, each with the stable name of its label. The values come from the configuration or are names of
+    /// nodes.
+    pub labels: Vec<(&'static str, Arc<str>)>,
+    /// How much.
+    pub value: f64,
+}
