@@ -7,6 +7,7 @@ mod connection;
 mod dial;
 pub(crate) mod memcached;
 pub(crate) mod redis;
+pub(crate) mod spelling;
 
 use std::time::Duration;
 

@@ -115,6 +115,24 @@ impl Dialer {
         target: &Target,
         progress: &NodeProgress,
     ) -> Result<Dialled, Fault> {
+        let dialled = self.connection(target, progress).await;
+        progress.step(|| {
+            let tls = if target.tls.is_some() { " with TLS" } else { "" };
+            let saw = match &dialled {
+                Ok(Dialled { peer: Some(peer), .. }) => format!("one to {peer}"),
+                Ok(Dialled { peer: None, .. }) => "one".to_owned(),
+                Err(fault) => fault.to_string(),
+            };
+            (format!("connect to {}{tls}", target.address), "a connection".to_owned(), saw)
+        });
+        dialled
+    }
+
+    async fn connection(
+        self: &Arc<Self>,
+        target: &Target,
+        progress: &NodeProgress,
+    ) -> Result<Dialled, Fault> {
         let mut peer = None;
         let stream: Box<dyn Stream> = match &target.address {
             Address::Tcp { host, port } => {

@@ -16,7 +16,7 @@ use secrecy::SecretString;
 
 use super::connection::{AnswerError, Connection, Link, set_error};
 use super::dial::{Dialer, Target};
-use super::{Cache, SetError};
+use super::{Cache, SetError, spelling};
 use crate::canary::{Canary, Key, Read, Sentinel};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
@@ -138,6 +138,22 @@ impl Memcached {
 }
 
 impl Memcached {
+    /// Writes down what was asked and what came back, for `check --explain`.
+    fn explain<T, S: FnOnce(&T) -> String>(
+        progress: &NodeProgress,
+        answer: &Result<T, Refusal>,
+        asked: impl FnOnce() -> (String, &'static str, S),
+    ) {
+        progress.step(|| {
+            let (command, expected, saw) = asked();
+            let saw = match answer {
+                Ok(answer) => saw(answer),
+                Err(refusal) => fault(refusal, progress).to_string(),
+            };
+            (command, expected.to_owned(), saw)
+        });
+    }
+
     /// What the server counts and is set to, by name ("General-purpose statistics" in memcached's protocol.txt). As
     /// the first thing of a round: a kept connection that turns out to have been closed is no fault.
     pub(crate) async fn stats(&self, progress: &NodeProgress) -> Result<Vec<(String, String)>, Fault> {
@@ -169,6 +185,18 @@ impl Cache for Arc<Memcached> {
         let mut connection = self.link.begin(progress, || self.dial(progress)).await?;
         progress.enter(Phase::Write);
         let stored = self.store(&mut connection, canary).await;
+        Memcached::explain(progress, &stored, || {
+            let (key, value, ttl) = (canary.key(), canary.value(), canary.ttl().as_secs());
+            let len = value.len();
+            let command = match (self.dialect(), canary.replaces()) {
+                (Dialect::Meta, false) => format!("ms {key} {len} T{ttl}"),
+                (Dialect::Meta | Dialect::Classic, true) => format!("replace {key} 0 {ttl} {len}"),
+                (Dialect::Classic, false) => format!("set {key} 0 {ttl} {len}"),
+                (Dialect::Binary, true) => format!("Replace {key} (binary)"),
+                (Dialect::Binary, false) => format!("Set {key} (binary)"),
+            };
+            (format!("{command}, {value}"), "stored", |()| "stored".to_owned())
+        });
         match stored {
             Ok(()) => Ok(self.link.keep(connection).map_err(|error| error.fault(progress))?),
             Err(Refusal::Answer(error)) => match set_error(&connection, &error, progress) {
@@ -197,6 +225,17 @@ impl Cache for Arc<Memcached> {
             Dialect::Classic => classic::get(&mut connection, key.as_str()).await,
             Dialect::Binary => binary::get(&mut connection, key.as_str()).await,
         };
+        Memcached::explain(progress, &found, || {
+            let saw = |found: &Option<Vec<u8>>| {
+                found.as_ref().map_or_else(|| "nothing".to_owned(), |found| spelling::text(found))
+            };
+            let command = match self.dialect() {
+                Dialect::Meta => format!("mg {key} v k"),
+                Dialect::Classic => format!("get {key}"),
+                Dialect::Binary => format!("GetK {key} (binary)"),
+            };
+            (command, "the value that was written", saw)
+        });
         let read = match found {
             Ok(Some(bytes)) => Read::Value(bytes),
             Ok(None) => Read::Default(default),
@@ -213,6 +252,9 @@ impl Cache for Arc<Memcached> {
             Dialect::Meta | Dialect::Classic => classic::delete(&mut connection, key).await,
             Dialect::Binary => binary::delete(&mut connection, key).await,
         };
+        Memcached::explain(progress, &deleted, || {
+            (format!("delete {key}"), "that it is gone", |()| "that it is gone".to_owned())
+        });
         deleted.map_err(|refusal| self.doubt_dialect(fault(&refusal, progress)))?;
         self.link.keep(connection).map_err(|error| error.fault(progress))
     }

@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use redis::{Cmd, ServerError, Value, cmd};
 use secrecy::ExposeSecret as _;
 
-use super::connection::{ANSWER_LIMIT, Connection, Link, set_error};
+use super::connection::{ANSWER_LIMIT, AnswerError, Connection, Link, set_error};
 use super::dial::{Dialer, Target};
-use super::{Cache, SetError};
+use super::{Cache, SetError, spelling};
 use crate::canary::{Canary, Key, Read, Sentinel};
-use crate::config::{Login, Protocol};
+use crate::config::{Login, MASK, Protocol};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
@@ -39,17 +39,41 @@ pub(crate) enum Kind {
     Importing,
 }
 
+/// Something that a server is asked, other than for a canary.
+pub(crate) struct Query<'a> {
+    /// The command, which holds no secret.
+    pub(crate) command: &'a Cmd,
+    /// How many bytes the answer may have.
+    pub(crate) limit: usize,
+    /// What a healthy answer is, for people.
+    pub(crate) expected: &'static str,
+}
+
+impl Query<'_> {
+    fn explain(&self, answer: &Result<Value, Fault>, progress: &NodeProgress) {
+        progress.step(|| {
+            let saw = answer.as_ref().map_or_else(ToString::to_string, spelling::answer);
+            (spelling::command(self.command), self.expected.to_owned(), saw)
+        });
+    }
+}
+
 impl Redis {
     pub(crate) fn new(target: Target, login: &Arc<Login>, kind: Kind, dialer: &Arc<Dialer>) -> Self {
         Self(Arc::new(Server { link: Link::new(target, dialer), login: login.clone(), kind }))
     }
 
-    /// Asks something else than for a canary, on a connection that is ready; the answer may have `limit`
-    /// bytes. Where a kept connection turns out to have been closed it is asked on a new one.
-    pub(crate) async fn ask(
+    /// Asks something else than for a canary, on a connection that is ready. Where a kept connection turns out to have
+    /// been closed it is asked on a new one.
+    pub(crate) async fn ask(&self, query: &Query<'_>, progress: &NodeProgress) -> Result<Value, Fault> {
+        let answer = self.ask_first(query, progress).await;
+        query.explain(&answer, progress);
+        answer
+    }
+
+    async fn ask_first(
         &self,
-        command: &Cmd,
-        limit: usize,
+        &Query { command, limit, .. }: &Query<'_>,
         progress: &NodeProgress,
     ) -> Result<Value, Fault> {
         loop {
@@ -72,8 +96,17 @@ impl Redis {
     /// The same on the connection that a check has just used, as a further part of that check.
     pub(crate) async fn ask_further(
         &self,
-        command: &Cmd,
-        limit: usize,
+        query: &Query<'_>,
+        progress: &NodeProgress,
+    ) -> Result<Value, Fault> {
+        let answer = self.ask_then(query, progress).await;
+        query.explain(&answer, progress);
+        answer
+    }
+
+    async fn ask_then(
+        &self,
+        &Query { command, limit, .. }: &Query<'_>,
         progress: &NodeProgress,
     ) -> Result<Value, Fault> {
         let link = &self.0.link;
@@ -127,9 +160,12 @@ impl Redis {
         &self,
         key: &Key,
         default: Sentinel,
+        expected: &'static str,
         progress: &NodeProgress,
     ) -> Result<Read, Fault> {
-        let answer = self.ask(cmd("GET").arg(key.as_str()), ANSWER_LIMIT, progress).await?;
+        let mut get = cmd("GET");
+        let query = Query { command: get.arg(key.as_str()), limit: ANSWER_LIMIT, expected };
+        let answer = self.ask(&query, progress).await?;
         expect_string(answer, default, progress)
     }
 }
@@ -152,7 +188,10 @@ impl Server {
             Protocol::Resp2 => {
                 if let Some(password) = password {
                     let auth = cmd("AUTH").arg(username).arg(password.expose_secret()).get_packed_command();
-                    tell(&mut connection, auth, progress).await?;
+                    let told = tell(&mut connection, auth, progress).await;
+                    let user = username.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
+                    explain_told(progress, &told, || format!("AUTH {user}{MASK}"));
+                    told?;
                 }
             }
             Protocol::Resp3 => {
@@ -164,6 +203,10 @@ impl Server {
                 }
                 let answer =
                     resp::ask_for_list(&mut connection, hello.get_packed_command(), ANSWER_LIMIT).await;
+                explain(progress, &answer, || {
+                    let auth = if password.is_some() { format!(" AUTH {MASK}") } else { String::new() };
+                    (format!("HELLO 3{auth}"), "a map that describes the server")
+                });
                 match answer.map_err(|error| error.fault(progress))? {
                     Value::ServerError(error) => return Err(server_fault(&error, progress)),
                     Value::Map(_) => {}
@@ -172,7 +215,10 @@ impl Server {
             }
         }
         if *database != 0 {
-            tell(&mut connection, cmd("SELECT").arg(*database).get_packed_command(), progress).await?;
+            let told =
+                tell(&mut connection, cmd("SELECT").arg(*database).get_packed_command(), progress).await;
+            explain_told(progress, &told, || format!("SELECT {database}"));
+            told?;
         }
         if self.kind == Kind::Primary {
             expect_primary(&mut connection, progress).await?;
@@ -193,7 +239,9 @@ impl Cache for Redis {
         let (key, value, ttl) = (canary.key().as_str(), canary.value(), canary.ttl().as_millis());
         let mut set = Cmd::with_capacity(5, key.len() + value.len() + 16);
         let set = set.arg("SET").arg(key).arg(value).arg("PX").arg(ttl.to_string()).get_packed_command();
-        match resp::ask(&mut connection, set).await {
+        let answer = resp::ask(&mut connection, set).await;
+        explain(progress, &answer, || (format!("SET {key} {value} PX {ttl}"), "OK"));
+        match answer {
             Ok(Value::Nil) => return Err(progress.fault(Cause::NotStored, "nil").into()),
             Ok(answer) => expect_okay(&answer, progress)?,
             Err(error) => return Err(set_error(&connection, &error, progress)),
@@ -212,6 +260,7 @@ impl Cache for Redis {
         let get =
             Cmd::with_capacity(2, key.as_str().len() + 8).arg("GET").arg(key.as_str()).get_packed_command();
         let answer = resp::ask(&mut connection, get).await;
+        explain(progress, &answer, || (format!("GET {key}"), "the value that was written"));
         let read = expect_string(answer.map_err(|error| error.fault(progress))?, default, progress)?;
         link.keep(connection).map_err(|error| error.fault(progress))?;
         Ok(read)
@@ -225,6 +274,7 @@ impl Cache for Redis {
             Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
         }
         let answer = resp::ask(&mut connection, cmd("DEL").arg(key.as_str()).get_packed_command()).await;
+        explain(progress, &answer, || (format!("DEL {key}"), "1"));
         match answer.map_err(|error| error.fault(progress))? {
             Value::Int(_) => {}
             Value::ServerError(error) => return Err(server_fault(&error, progress)),
@@ -241,8 +291,34 @@ impl Cache for Redis {
     async fn renew(&self, _keys: &[Key], _ttl: Duration) {}
 
     async fn answers(&self, progress: &NodeProgress) -> Option<&'static str> {
-        self.ask(&cmd("PING"), ANSWER_LIMIT, progress).await.ok().map(|_| "PING")
+        let ping =
+            Query { command: &cmd("PING"), limit: ANSWER_LIMIT, expected: "PONG, which proves nothing" };
+        self.ask(&ping, progress).await.ok().map(|_| "PING")
     }
+}
+
+/// Writes down what was asked and what came back, for `check --explain`.
+fn explain(
+    progress: &NodeProgress,
+    answer: &Result<Value, AnswerError>,
+    asked: impl FnOnce() -> (String, &'static str),
+) {
+    progress.step(|| {
+        let (command, expected) = asked();
+        let saw = match answer {
+            Ok(answer) => spelling::answer(answer),
+            Err(error) => error.fault(progress).to_string(),
+        };
+        (command, expected.to_owned(), saw)
+    });
+}
+
+/// The same of a command whose answer is to be OK.
+fn explain_told(progress: &NodeProgress, told: &Result<(), Fault>, command: impl FnOnce() -> String) {
+    progress.step(|| {
+        let saw = told.as_ref().map_or_else(ToString::to_string, |()| "OK".to_owned());
+        (command(), "OK".to_owned(), saw)
+    });
 }
 
 /// An answer, if it is no error.
@@ -261,9 +337,9 @@ async fn tell(connection: &mut Connection, command: Vec<u8>, progress: &NodeProg
 
 /// Asks a server for its role, whose first element is `master` for a primary.
 async fn expect_primary(connection: &mut Connection, progress: &NodeProgress) -> Result<(), Fault> {
-    let answer = resp::ask_for_list(connection, cmd("ROLE").get_packed_command(), ANSWER_LIMIT)
-        .await
-        .map_err(|error| error.fault(progress))?;
+    let answer = resp::ask_for_list(connection, cmd("ROLE").get_packed_command(), ANSWER_LIMIT).await;
+    explain(progress, &answer, || ("ROLE".to_owned(), "master"));
+    let answer = answer.map_err(|error| error.fault(progress))?;
     match &answer {
         Value::ServerError(error) => Err(server_fault(error, progress)),
         Value::Array(elements) => match elements.first() {

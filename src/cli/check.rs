@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
 use std::process::ExitCode;
 
@@ -8,13 +9,14 @@ use super::{Failure, FileArgs, block_on, load, print};
 use crate::checker::Checker;
 use crate::http::access::View;
 use crate::http::djblets;
-use crate::outcome::{Report, Status};
+use crate::outcome::{Outcome, Report, Status, Step};
 use crate::telemetry;
 
 const AFTER_HELP: &str = "\
 Examples:
   cache-canary check -c cache-canary.toml              every cache
   cache-canary check -c cache-canary.toml main         one of them
+  cache-canary check -c cache-canary.toml --explain    what each check does, command by command
   CACHE_URL=redis://cache:6379/0 cache-canary check --format json
 
 Exit codes: 0 if every cache is up, 1 if one is down (with --strict also if one is degraded), 2 if the
@@ -35,6 +37,9 @@ pub(super) struct CheckArgs {
     /// Take a degraded cache for a failure
     #[arg(long)]
     strict: bool,
+    /// Tell what each check did, command by command, what it expected and what came back
+    #[arg(long)]
+    explain: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -48,13 +53,18 @@ pub(super) fn run(args: CheckArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
     let config = load(args.config.config, Vec::new())?.config;
     let report = block_on(async {
-        let checker = Checker::new(&config).map_err(Failure::usage)?;
+        let made = if args.explain { Checker::explained(&config) } else { Checker::new(&config) };
+        let checker = made.map_err(Failure::usage)?;
         let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
         Ok(checker.check(&selection, Instant::now()).await)
     })?;
     let text = match args.format {
         Format::Json => djblets::body(&report, View::Details, Instant::now()),
-        Format::Table => table(&report, Style::of_stdout()),
+        Format::Table => {
+            let explained = report.outcomes.iter().map(|outcome| explain(outcome));
+            let explained: String = if args.explain { explained.collect() } else { String::new() };
+            table(&report, Style::of_stdout()) + &explained
+        }
     };
     print(text.as_bytes());
     Ok(exit_code(report.status(), args.strict))
@@ -125,6 +135,19 @@ fn table(report: &Report, style: Style) -> String {
         table.push('\n');
     }
     table
+}
+
+/// What a check did, step by step: under the name of each node, what it was told as one would type it, then what was
+/// expected and what came back.
+fn explain(outcome: &Outcome) -> String {
+    let mut text = format!("\n{}: {}\n", outcome.name(), outcome.status());
+    for Step { node, command, expected, saw } in &outcome.steps {
+        let _ = write!(text, "  {node}> {command}\n    expected {expected}; saw {saw}\n");
+    }
+    for trouble in outcome.troubles() {
+        let _ = writeln!(text, "  {} {trouble}", trouble.cause());
+    }
+    text
 }
 
 fn rows(report: &Report) -> Vec<Row> {

@@ -9,7 +9,7 @@ use redis::{Value, cmd};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Maker, Topology, announced};
-use crate::cache::redis::{Kind, Redis};
+use crate::cache::redis::{Kind, Query, Redis};
 use crate::cache::{Cache as _, SetupError};
 use crate::canary::{Sentinel, Verdict};
 use crate::check::Node;
@@ -98,6 +98,9 @@ const MAX_KNOWN: usize = 128;
 /// The most bytes of an answer to `ROLE`: room for far more replicas than are looked at.
 const ROLE_LIMIT: usize = 64 * 1024;
 
+/// What a replica is expected to show.
+const SHOWN: &str = "the value that the primary was given";
+
 /// The first pause between two looks at a replica; each is twice the one before, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
@@ -151,7 +154,8 @@ impl Replicas {
     /// Asks the primary for its replicas. Until they are known, they stand in the round as one node.
     async fn discover(&self, primary: &Primary, progress: &Progress) {
         let all = progress.node(&"replicas".into(), Role::Replica);
-        let answer = match primary.server.ask(&cmd("ROLE"), ROLE_LIMIT, &all).await {
+        let role = Query { command: &cmd("ROLE"), limit: ROLE_LIMIT, expected: "master, and its replicas" };
+        let answer = match primary.server.ask(&role, &all).await {
             Ok(answer) => answer,
             Err(fault) => return all.conclude(Err(fault)),
         };
@@ -198,7 +202,7 @@ impl Replicas {
         let due = *at + self.within;
         let mut pause = FIRST_PAUSE;
         let mut asked = Instant::now();
-        let mut read = replica.server.get_first(canary.key(), Sentinel::new(), progress).await?;
+        let mut read = replica.server.get_first(canary.key(), Sentinel::new(), SHOWN, progress).await?;
         loop {
             let waited = at.elapsed();
             let found = match canary.judge(&read) {

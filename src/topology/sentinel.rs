@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::replicas::{Primary, Replicas};
 use super::{Maker, Topology, announced};
 use crate::cache::SetupError;
-use crate::cache::redis::{Kind, Redis};
+use crate::cache::redis::{Kind, Query, Redis};
 use crate::check::Server;
 use crate::config::{self, Address, Login, Tls};
 use crate::outcome::{Cause, Fault, Phase, Role, majority};
@@ -154,7 +154,8 @@ impl Sentinels {
         let limit = self.maker.timeout() / if self.known().is_some() { 4 } else { 2 };
         let mut command = cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&*self.name);
-        let answer = watcher.server.ask(&command, ADDRESS_LIMIT, progress);
+        let query = Query { command: &command, limit: ADDRESS_LIMIT, expected: "the primary's address" };
+        let answer = watcher.server.ask(&query, progress);
         let answer = if let Ok(answer) = timeout(limit, answer).await {
             answer.and_then(|answer| self.named(&answer, progress))
         } else {

@@ -1,9 +1,9 @@
 //! [`Sight`] and [`View`]: what one node says of its cluster.
 
-use redis::{Value, cmd};
+use redis::{Cmd, Value, cmd};
 
 use super::slots::{Hosts, SlotMap};
-use crate::cache::redis::Redis;
+use crate::cache::redis::{Query, Redis};
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 use crate::topology::announced;
@@ -33,7 +33,7 @@ pub(super) struct Sight {
 impl Sight {
     /// Asks a server on the connection that its check has just used.
     pub(super) async fn further(server: &Redis, progress: &NodeProgress) -> Result<Self, Fault> {
-        let answer = server.ask_further(cmd("CLUSTER").arg("INFO"), INFO_LIMIT, progress).await?;
+        let answer = server.ask_further(&info(&mut cmd("CLUSTER")), progress).await?;
         Self::parse(&answer).ok_or_else(|| progress.fault(Cause::Protocol, NO_STATE))
     }
 
@@ -59,6 +59,11 @@ impl Sight {
     }
 }
 
+/// `CLUSTER INFO`, of a command that has its first word.
+fn info(command: &mut Cmd) -> Query<'_> {
+    Query { command: command.arg("INFO"), limit: INFO_LIMIT, expected: "cluster_state:ok" }
+}
+
 const NO_STATE: &str = "CLUSTER INFO was not answered with a state";
 
 /// What a node says of its cluster in full.
@@ -76,9 +81,12 @@ impl View {
         progress: &NodeProgress,
     ) -> Result<Self, Fault> {
         // In this order: what changes in between is seen by the next sight.
-        let sight = server.ask(cmd("CLUSTER").arg("INFO"), INFO_LIMIT, progress).await?;
+        let sight = server.ask(&info(&mut cmd("CLUSTER")), progress).await?;
         let sight = Sight::parse(&sight).ok_or_else(|| progress.fault(Cause::Protocol, NO_STATE))?;
-        let slots = server.ask(cmd("CLUSTER").arg("SLOTS"), SLOTS_LIMIT, progress).await?;
+        let mut command = cmd("CLUSTER");
+        let slots =
+            Query { command: command.arg("SLOTS"), limit: SLOTS_LIMIT, expected: "an owner of every slot" };
+        let slots = server.ask(&slots, progress).await?;
         let map = SlotMap::parse(&slots, hosts).map_err(|what| progress.fault(Cause::Protocol, what))?;
         Ok(Self { sight, map })
     }
