@@ -6,6 +6,7 @@
 //! | `/health/{alias}` | one; a forwarding alias answers with its target's outcome | the same, 404 unknown |
 //! | `/livez` | the sidecar itself; no cache is asked | 200 |
 //! | `/readyz` | every alias, in Kubernetes' text; no cache is asked while starting or draining | 200, 503 |
+//! | `/metrics` | every alias, for Prometheus; also when caches are down | 200 |
 //!
 //! Each answers GET and HEAD, and each answer, a refusal too, says `Cache-Control: no-store`.
 
@@ -34,6 +35,8 @@ pub mod djblets;
 /// Kubernetes' text.
 pub mod kubernetes;
 mod listener;
+/// Prometheus' metrics.
+pub mod metrics;
 mod patience;
 mod refusal;
 mod representation;
@@ -118,6 +121,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/health/{alias}", get(health_of))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(scrape))
         .fallback(async || Refusal::NoSuchPath)
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
@@ -165,6 +169,14 @@ async fn health_of(
     let selection = catalog.named([name]).map_err(|_| Refusal::no_such_alias(catalog))?;
     let report = app.checker.check(&selection, arrived).await;
     Ok(format.response(&report, View::of(&request)))
+}
+
+/// A scrape checks everything, as a request for `/health` does: figures of an earlier check would say UP during an
+/// outage that nobody else has asked about.
+async fn scrape(State(app): State<Arc<App>>, request: Request) -> impl IntoResponse {
+    let report = app.checker.check(&app.everything, Instant::now()).await;
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))];
+    (content_type, metrics::body(&report, View::of(&request)))
 }
 
 async fn livez(request: Request) -> Response {

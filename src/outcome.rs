@@ -1,6 +1,7 @@
 //! What a check came to: [`Cause`], [`Fault`], [`Finding`], [`Outcome`], [`Status`], [`Report`]. Pure, no I/O.
 
 mod cause;
+mod figure;
 mod finding;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use crate::alias::Alias;
 
 pub use cause::Cause;
+pub use figure::Figure;
 pub use finding::{Finding, Measure};
 
 /// What is done to an alias.

@@ -147,7 +147,8 @@ impl<'a> FindingDetail<'a> {
 }
 
 impl<'a> MeasureDetail<'a> {
-    fn of(Measure { name, labels, value }: &'a Measure) -> Self {
+    fn of(Measure { figure, labels, value }: &'a Measure) -> Self {
+        let name = figure.name();
         Self { name, labels: labels.iter().map(|(label, of)| (*label, &**of)).collect(), value: *value }
     }
 }

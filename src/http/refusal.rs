@@ -38,7 +38,7 @@ impl IntoResponse for Refusal {
             // Without a body, as Djblets does.
             Self::Access => StatusCode::FORBIDDEN.into_response(),
             Self::NoSuchPath => {
-                let body = "no such path; there are /health, /health/{alias}, /livez and /readyz\n";
+                let body = "no such path; there are /health, /health/{alias}, /livez, /readyz and /metrics\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()
             }
             Self::NoSuchAlias(known) => {

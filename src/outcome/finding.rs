@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Cause, Status};
+use super::{Cause, Figure, Status};
 
 /// Something that is not as it should be, although the servers answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +39,8 @@ impl fmt::Display for Finding {
 /// A figure that a check has read or counted, for metrics and details.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measure {
-    /// Its stable name, as in metrics; it ends in its unit, and in `_total` where it is a counter.
-    pub name: &'static str,
+    /// What was measured.
+    pub figure: Figure,
     /// What it is of, each with the stable name of its label. The values come from the configuration or are names of
     /// nodes.
     pub labels: Vec<(&'static str, Arc<str>)>,

@@ -86,7 +86,8 @@ async fn an_alias_that_is_not_configured_is_404_and_names_those_that_are() {
 #[tokio::test]
 async fn a_path_that_is_not_there_is_404_and_names_those_that_are() {
     for path in ["/", "/health/", "/health/main/", "/Health", "/healthzz", "//health"] {
-        let expected = plain(404, "no such path; there are /health, /health/{alias}, /livez and /readyz\n");
+        let expected =
+            plain(404, "no such path; there are /health, /health/{alias}, /livez, /readyz and /metrics\n");
         assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
     }
 }
@@ -108,7 +109,7 @@ async fn head_has_the_headers_of_get_and_no_body() {
 #[tokio::test]
 async fn other_methods_are_405_and_are_told_which_are_allowed() {
     let router = ready();
-    for path in ["/health", "/healthz", "/health/main", "/livez", "/readyz"] {
+    for path in ["/health", "/healthz", "/health/main", "/livez", "/readyz", "/metrics"] {
         for method in
             [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE, Method::PATCH]
         {
@@ -219,7 +220,7 @@ async fn a_caller_who_may_not_ask_gets_403_without_a_body_on_every_path() {
     let strangers = ["127.0.0.1", "11.0.0.1", "::1", "::ffff:11.0.0.1", "::10.0.0.1"];
     let strangers = strangers.map(|ip| Some(Caller::Remote(ip.parse().unwrap())));
     for caller in strangers.into_iter().chain([None]) {
-        for path in ["/health", "/health/main", "/readyz", "/livez", "/nope"] {
+        for path in ["/health", "/health/main", "/readyz", "/livez", "/metrics", "/nope"] {
             let mut request = request(Method::GET, path, caller);
             // What a caller says of itself counts for nothing.
             request.headers_mut().insert("x-forwarded-for", "10.1.0.1".parse().unwrap());

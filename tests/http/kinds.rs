@@ -1,0 +1,126 @@
+//! Every representation shows a check of another kind than the round trip, with what it found and measured.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cache_canary::http::access::View;
+use cache_canary::http::{djblets, kubernetes, metrics, text};
+use cache_canary::outcome::{
+    Cause, Fault, Figure, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report, Status,
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::alias;
+
+/// A round trip that is well, and queues of which two are too long and one is out of proportion.
+fn report(fault: Option<Fault>) -> Report {
+    let (began, needs) = ((Instant::now(), SystemTime::now()), Needs::default());
+    let outcome = |kind, fault| {
+        let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
+        Outcome::plain(alias("main"), kind, began, Duration::from_micros(400), nodes, needs)
+    };
+    let mut queue = outcome(Kind::Queue, fault);
+    queue.findings = [
+        (Status::Down, Cause::TooLong, "key b:p:1", "25000 entries, and from 20000 it is down"),
+        (Status::Degraded, Cause::TooLong, "key b:p:2", "12000 entries, and from 10000 it is degraded"),
+        (Status::Degraded, Cause::Skewed, "key b:p:1", "25000 entries, and the median of its siblings is 12"),
+    ]
+    .map(|(status, cause, about, said)| Finding::new(status, cause, about, said))
+    .into();
+    let key = |key: &str| vec![("key", Arc::from(key))];
+    queue.measures = vec![
+        Measure { figure: Figure::QueueLength, labels: key("b:p:1"), value: 25000.0 },
+        Measure { figure: Figure::QueueLength, labels: key("a \"b\"\\"), value: 0.0 },
+        Measure { figure: Figure::Hits, labels: vec![("node", "cache:6379".into())], value: 7.0 },
+    ];
+    let outcomes = vec![Arc::new(outcome(Kind::RoundTrip, None)), Arc::new(queue)];
+    Report { outcomes, skipped: Vec::new() }
+}
+
+#[test]
+fn json_has_an_entry_for_each_kind_with_findings_and_figures_in_its_details() {
+    let report = report(None);
+    let json =
+        |view| -> Value { serde_json::from_str(&djblets::body(&report, view, Instant::now())).unwrap() };
+    let body = json(View::Details);
+    assert_eq!(body["checks"], json!({"cache.main": "UP", "cache.main.queue": "DOWN"}));
+    let expected = format!(
+        "too_long: key b:p:1: 25000 entries, and from 20000 it is down; key b:p:2: 12000 entries, and from 10000 it is \
+         degraded. {} | skewed: key b:p:1: 25000 entries, and the median of its siblings is 12. {}",
+        Cause::TooLong.hint(),
+        Cause::Skewed.hint()
+    );
+    assert_eq!(body["errors"], json!({"cache.main.queue": expected}));
+    let details = &body["details"]["cache.main.queue"];
+    assert_eq!(
+        details["findings"][0],
+        json!({"about": "key b:p:1", "status": "DOWN", "cause": "too_long",
+               "said": "25000 entries, and from 20000 it is down"})
+    );
+    assert_eq!(
+        details["measures"][0],
+        json!({"name": "cache_queue_length", "key": "b:p:1", "value": 25000.0})
+    );
+
+    let body = json(View::Verdicts);
+    let (long, skewed) = (Cause::TooLong.hint(), Cause::Skewed.hint());
+    assert_eq!(
+        body["errors"],
+        json!({"cache.main.queue": format!("too_long: {long} (2 times) | skewed: {skewed}")})
+    );
+    assert_eq!(body.get("details"), None);
+}
+
+#[test]
+fn text_and_kubernetes_have_a_line_for_each_kind() {
+    let report = report(None);
+    let lines = text::body(&report, View::Verdicts);
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines[..2], ["DOWN", "main        UP"]);
+    assert!(lines[2].starts_with("main.queue  DOWN  too_long: "), "{lines:?}");
+    let verbose = "[+]cache.main ok\n[-]cache.main.queue failed: too_long\nreadyz check failed\n";
+    assert_eq!(kubernetes::readyz(&report, true), verbose);
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_told_before_what_was_found() {
+    let fault = Fault::new(Cause::Refused, Phase::Connect, "Connection refused");
+    let report = report(Some(fault));
+    assert_eq!(report.outcomes[1].cause(), Some(Cause::Refused));
+    assert!(kubernetes::readyz(&report, false).contains("cache.main.queue failed: refused"));
+}
+
+#[test]
+fn metrics_have_a_series_for_each_kind_and_figures_only_for_one_who_may_see_details() {
+    let expected = concat!(
+        "# HELP cache_up Whether the check passed, if only as degraded.\n",
+        "# TYPE cache_up gauge\n",
+        "cache_up{alias=\"main\"} 1\n",
+        "cache_up{alias=\"main.queue\"} 0\n",
+        "# HELP cache_status What the check came to: 1 for one status, 0 for the others.\n",
+        "# TYPE cache_status gauge\n",
+        "cache_status{alias=\"main\",status=\"up\"} 1\n",
+        "cache_status{alias=\"main\",status=\"degraded\"} 0\n",
+        "cache_status{alias=\"main\",status=\"down\"} 0\n",
+        "cache_status{alias=\"main.queue\",status=\"up\"} 0\n",
+        "cache_status{alias=\"main.queue\",status=\"degraded\"} 0\n",
+        "cache_status{alias=\"main.queue\",status=\"down\"} 1\n",
+    );
+    assert_eq!(metrics::body(&report(None), View::Verdicts), format!("{expected}# EOF\n"));
+    let details = concat!(
+        "# HELP cache_node_up Whether the node did what it was asked.\n",
+        "# TYPE cache_node_up gauge\n",
+        "cache_node_up{alias=\"main\",node=\"cache:6379\"} 1\n",
+        "cache_node_up{alias=\"main.queue\",node=\"cache:6379\"} 1\n",
+        "# HELP cache_queue_length How many entries a queue has.\n",
+        "# TYPE cache_queue_length gauge\n",
+        "cache_queue_length{alias=\"main.queue\",key=\"b:p:1\"} 25000.0\n",
+        "cache_queue_length{alias=\"main.queue\",key=\"a \\\"b\\\"\\\\\"} 0.0\n",
+        "# HELP cache_node_hits Look-ups that found something, as the server counts them.\n",
+        "# TYPE cache_node_hits counter\n",
+        "cache_node_hits_total{alias=\"main.queue\",node=\"cache:6379\"} 7.0\n",
+        "# EOF\n",
+    );
+    assert_eq!(metrics::body(&report(None), View::Details), format!("{expected}{details}"));
+}
