@@ -5,21 +5,39 @@
 
 use std::fmt::Write as _;
 
-use cache_canary::outcome::Cause;
+use cache_canary::http::metrics::VERDICTS;
+use cache_canary::outcome::{Cause, Figure};
 
 #[test]
-fn the_table_of_causes_is_the_codes() {
+fn the_tables_of_causes_and_metrics_are_the_codes() {
+    let mut causes = "| cause | where to look |\n| --- | --- |\n".to_owned();
+    for cause in Cause::ALL {
+        writeln!(causes, "| `{}` | {} |", cause.name(), cause.hint()).unwrap();
+    }
+    let mut metrics = "| metric | labels | what it is |\n| --- | --- | --- |\n".to_owned();
+    let of_figure = |figure: &Figure| {
+        let of = Some(figure.label()).filter(|label| !label.is_empty());
+        (figure.name(), ["alias"].into_iter().chain(of).collect(), figure.help())
+    };
+    let verdicts = VERDICTS.iter().map(|&(name, labels, help)| (name, labels.to_vec(), help));
+    for (name, labels, help) in verdicts.chain(Figure::ALL.iter().map(of_figure)) {
+        writeln!(metrics, "| `{name}` | `{}` | {help} |", labels.join("`, `")).unwrap();
+    }
+    // In one test, since each writes the whole page.
+    for (name, table) in [("causes", causes), ("metrics", metrics)] {
+        compare(name, &table);
+    }
+}
+
+/// Compares the part of the README between two comments with what it should be, or writes it anew.
+fn compare(name: &str, table: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = std::fs::read_to_string(path).unwrap();
-    let begin = readme.find("<!-- causes").and_then(|at| Some(at + readme[at..].find('\n')? + 1)).unwrap();
-    let end = readme.find("<!-- /causes -->").unwrap();
-    let mut table = "| cause | where to look |\n| --- | --- |\n".to_owned();
-    for cause in Cause::ALL {
-        writeln!(table, "| `{}` | {} |", cause.name(), cause.hint()).unwrap();
-    }
+    let begin = readme.find(&format!("<!-- {name}")).and_then(|at| Some(at + readme[at..].find('\n')? + 1));
+    let (begin, end) = (begin.unwrap(), readme.find(&format!("<!-- /{name} -->")).unwrap());
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, format!("{}{table}{}", &readme[..begin], &readme[end..])).unwrap();
     } else {
-        assert_eq!(readme[begin..end], table);
+        assert_eq!(readme[begin..end], *table);
     }
 }

@@ -95,7 +95,7 @@ struct FindingDetail<'a> {
 struct MeasureDetail<'a> {
     name: &'static str,
     #[serde(flatten)]
-    labels: Entries<&'static str, &'a str>,
+    of: Entries<&'static str, &'a str>,
     value: f64,
 }
 
@@ -147,9 +147,9 @@ impl<'a> FindingDetail<'a> {
 }
 
 impl<'a> MeasureDetail<'a> {
-    fn of(Measure { figure, labels, value }: &'a Measure) -> Self {
-        let name = figure.name();
-        Self { name, labels: labels.iter().map(|(label, of)| (*label, &**of)).collect(), value: *value }
+    fn of(Measure { figure, of, value }: &'a Measure) -> Self {
+        let of = of.iter().map(|of| (figure.label(), &**of)).collect();
+        Self { name: figure.name(), of, value: *value }
     }
 }
 

@@ -41,9 +41,9 @@ impl fmt::Display for Finding {
 pub struct Measure {
     /// What was measured.
     pub figure: Figure,
-    /// What it is of, each with the stable name of its label. The values come from the configuration or are names of
-    /// nodes.
-    pub labels: Vec<(&'static str, Arc<str>)>,
+    /// What it is of, where an alias has several: the value of the figure's label. It comes from the configuration, or
+    /// is the name of a node.
+    pub of: Option<Arc<str>>,
     /// How much.
     pub value: f64,
 }

@@ -28,11 +28,10 @@ fn report(fault: Option<Fault>) -> Report {
     ]
     .map(|(status, cause, about, said)| Finding::new(status, cause, about, said))
     .into();
-    let key = |key: &str| vec![("key", Arc::from(key))];
     queue.measures = vec![
-        Measure { figure: Figure::QueueLength, labels: key("b:p:1"), value: 25000.0 },
-        Measure { figure: Figure::QueueLength, labels: key("a \"b\"\\"), value: 0.0 },
-        Measure { figure: Figure::Hits, labels: vec![("node", "cache:6379".into())], value: 7.0 },
+        Measure { figure: Figure::QueueLength, of: Some("b:p:1".into()), value: 25000.0 },
+        Measure { figure: Figure::QueueLength, of: Some("a \"b\"\\".into()), value: 0.0 },
+        Measure { figure: Figure::Hits, of: Some("cache:6379".into()), value: 7.0 },
     ];
     let outcomes = vec![Arc::new(outcome(Kind::RoundTrip, None)), Arc::new(queue)];
     Report { outcomes, skipped: Vec::new() }
