@@ -65,7 +65,8 @@ pub(crate) struct Node {
 
 enum Task {
     RoundTrips(RoundTrips),
-    Look(Arc<dyn Look>, Seat),
+    /// Boxed, since of round trips there may be thousands.
+    Look(Box<(Arc<dyn Look>, Seat)>),
 }
 
 /// A server as a [`Look`] sees it.
@@ -126,7 +127,7 @@ impl Node {
 
     /// A node that is looked at.
     pub(crate) fn look(look: Arc<dyn Look>, seat: Seat) -> Self {
-        Self { name: seat.name.clone(), task: Task::Look(look, seat) }
+        Self { name: seat.name.clone(), task: Task::Look(Box::new((look, seat))) }
     }
 
     /// Its name.
@@ -143,7 +144,8 @@ impl Node {
     pub(crate) async fn check(&self, progress: &NodeProgress) -> Result<Option<Written>, Failed> {
         match &self.task {
             Task::RoundTrips(trips) => trips.make(progress).await.map(Some).ok_or(Failed),
-            Task::Look(look, seat) => {
+            Task::Look(looked_at) => {
+                let (look, seat) = &**looked_at;
                 let verdict = look.look(seat, progress).await;
                 let passed = verdict.is_ok();
                 progress.conclude(verdict);

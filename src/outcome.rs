@@ -304,7 +304,14 @@ pub struct Outcome {
     pub nodes: Vec<NodeOutcome>,
     /// What is needed of them.
     pub needs: Needs,
-    /// What was found beyond the nodes' faults, the worst first.
+    /// What there is beyond what the nodes did; boxed, since thousands of round trips have nothing.
+    pub beyond: Option<Box<Beyond>>,
+}
+
+/// What a check has come to beyond what its nodes did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Beyond {
+    /// What was found, the worst first.
     pub findings: Vec<Finding>,
     /// The figures that it was judged by.
     pub measures: Vec<Measure>,
@@ -388,8 +395,25 @@ impl Outcome {
         nodes: Vec<NodeOutcome>,
         needs: Needs,
     ) -> Self {
-        let (findings, measures, steps) = (Vec::new(), Vec::new(), Vec::new());
-        Self { alias, kind, began, began_at, elapsed, nodes, needs, findings, measures, steps }
+        Self { alias, kind, began, began_at, elapsed, nodes, needs, beyond: None }
+    }
+
+    /// What was found beyond the nodes' faults, the worst first.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        self.beyond.as_ref().map_or(&[], |beyond| &beyond.findings)
+    }
+
+    /// The figures that it was judged by.
+    #[must_use]
+    pub fn measures(&self) -> &[Measure] {
+        self.beyond.as_ref().map_or(&[], |beyond| &beyond.measures)
+    }
+
+    /// What was done step by step, if that was asked for.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        self.beyond.as_ref().map_or(&[], |beyond| &beyond.steps)
     }
 
     /// What the nodes that are not up, and what else was found, mean together.
@@ -398,7 +422,7 @@ impl Outcome {
         if self.nodes.is_empty() {
             return Status::Skipped;
         }
-        let found = self.findings.iter().map(|finding| finding.status).max();
+        let found = self.findings().iter().map(|finding| finding.status).max();
         self.status_of_nodes().max(found.unwrap_or(Status::Up))
     }
 
@@ -473,7 +497,7 @@ impl Outcome {
     /// may be something although the alias is up: one sentinel of three.
     pub fn troubles(&self) -> impl Iterator<Item = Trouble<'_>> {
         let faults = self.nodes.iter().filter_map(|node| Some(Trouble::Fault(node, node.fault.as_ref()?)));
-        faults.chain(self.findings.iter().map(Trouble::Finding))
+        faults.chain(self.findings().iter().map(Trouble::Finding))
     }
 
     /// The cause that stands for an alias that is not up: that of the first node that is not, or of what was found

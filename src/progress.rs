@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::alias::Alias;
 use crate::outcome::{
-    Cause, Fault, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Role, Step,
+    Beyond, Cause, Fault, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Role, Step,
 };
 
 /// What is known of a check of one alias.
@@ -20,16 +20,9 @@ pub struct Progress {
     began: Instant,
     began_at: SystemTime,
     nodes: Mutex<Vec<Arc<NodeProgress>>>,
-    found: Mutex<Found>,
-    /// What is done step by step, if that was asked for.
-    steps: Option<Arc<Mutex<Vec<Step>>>>,
-}
-
-/// What was found beyond what each node did.
-#[derive(Debug, Default)]
-struct Found {
-    findings: Vec<Finding>,
-    measures: Vec<Measure>,
+    beyond: Arc<Mutex<Beyond>>,
+    /// Whether every step is written down.
+    explained: bool,
 }
 
 /// What is known of one node in it.
@@ -38,7 +31,8 @@ pub struct NodeProgress {
     name: Arc<str>,
     role: Role,
     state: Mutex<State>,
-    steps: Option<Arc<Mutex<Vec<Step>>>>,
+    /// Where its steps are written down, if that was asked for.
+    steps: Option<Arc<Mutex<Beyond>>>,
 }
 
 #[derive(Debug)]
@@ -58,13 +52,13 @@ impl Progress {
     #[must_use]
     pub fn begin() -> Self {
         let (began, began_at) = (Instant::now(), SystemTime::now());
-        Self { began, began_at, nodes: Mutex::default(), found: Mutex::default(), steps: None }
+        Self { began, began_at, nodes: Mutex::default(), beyond: Arc::default(), explained: false }
     }
 
     /// The same, in which every step is written down.
     #[must_use]
     pub fn begin_explained() -> Self {
-        Self { steps: Some(Arc::default()), ..Self::begin() }
+        Self { explained: true, ..Self::begin() }
     }
 
     /// When the check began, for people and for what is dated.
@@ -75,12 +69,12 @@ impl Progress {
 
     /// Adds something that is not as it should be.
     pub fn find(&self, finding: Finding) {
-        lock(&self.found).findings.push(finding);
+        lock(&self.beyond).findings.push(finding);
     }
 
     /// Adds a figure.
     pub fn measure(&self, measure: Measure) {
-        lock(&self.found).measures.push(measure);
+        lock(&self.beyond).measures.push(measure);
     }
 
     /// The names of the nodes that have passed.
@@ -106,7 +100,7 @@ impl Progress {
             lag: None,
             withdrawn: false,
         };
-        let (name, steps) = (name.clone(), self.steps.clone());
+        let (name, steps) = (name.clone(), self.explained.then(|| self.beyond.clone()));
         let node = Arc::new(NodeProgress { name, role, state: Mutex::new(state), steps });
         self.nodes().push(node.clone());
         node
@@ -136,22 +130,11 @@ impl Progress {
             nodes.push(NodeOutcome::server(alias.as_str(), Phases::default(), Some(fault)));
         }
         nodes.sort_by_key(|node| node.role);
-        let Found { mut findings, measures } = std::mem::take(&mut *lock(&self.found));
-        findings.sort_by_key(|finding| Reverse(finding.status));
-        let steps = self.steps.as_ref().map(|steps| std::mem::take(&mut *lock(steps))).unwrap_or_default();
+        let mut beyond = std::mem::take(&mut *lock(&self.beyond));
+        beyond.findings.sort_by_key(|finding| Reverse(finding.status));
+        let beyond = (beyond != Beyond::default()).then(|| Box::new(beyond));
         let (began, began_at) = (self.began, self.began_at);
-        Outcome {
-            alias,
-            kind,
-            began,
-            began_at,
-            elapsed: end - began,
-            nodes,
-            needs,
-            findings,
-            measures,
-            steps,
-        }
+        Outcome { alias, kind, began, began_at, elapsed: end - began, nodes, needs, beyond }
     }
 
     fn nodes(&self) -> MutexGuard<'_, Vec<Arc<NodeProgress>>> {
@@ -173,7 +156,7 @@ impl NodeProgress {
     pub fn step(&self, step: impl FnOnce() -> (String, String, String)) {
         if let Some(steps) = &self.steps {
             let (command, expected, saw) = step();
-            lock(steps).push(Step { node: self.name.clone(), command, expected, saw });
+            lock(steps).steps.push(Step { node: self.name.clone(), command, expected, saw });
         }
     }
 

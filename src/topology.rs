@@ -40,7 +40,7 @@ pub(crate) trait Topology: Send + Sync {
 
 /// The round trips of an alias with this backend; none where it is not checked. Nothing is dialled yet.
 pub(crate) fn round_trips(backend: &Backend, maker: Maker) -> Result<Option<Round>, SetupError> {
-    Ok(topology(backend, maker)?.map(|topology| Round(Arc::new(Rounds::RoundTrips(topology)))))
+    Ok(topology(backend, maker)?.map(|topology| Round { topology, looks: None }))
 }
 
 /// The rounds of another kind of check.
@@ -50,12 +50,12 @@ pub(crate) fn looks(
     look: Arc<dyn Look>,
 ) -> Result<Option<Round>, SetupError> {
     let topology = topology(backend, maker.looking(look.clone()))?;
-    let looks = |topology| Round(Arc::new(Rounds::Looks { topology, look, turn: Mutex::new(()) }));
-    Ok(topology.map(looks))
+    let looks = Some(Arc::new(Looks { look, turn: Mutex::new(()) }));
+    Ok(topology.map(|topology| Round { topology, looks }))
 }
 
-fn topology(backend: &Backend, maker: Maker) -> Result<Option<Box<dyn Topology>>, SetupError> {
-    let topology: Box<dyn Topology> = match backend {
+fn topology(backend: &Backend, maker: Maker) -> Result<Option<Arc<dyn Topology>>, SetupError> {
+    let topology: Arc<dyn Topology> = match backend {
         Backend::Redis(redis) => {
             let (login, tls) = (Arc::new(redis.login.clone()), redis.tls.as_ref());
             match &redis.servers {
@@ -63,15 +63,15 @@ fn topology(backend: &Backend, maker: Maker) -> Result<Option<Box<dyn Topology>>
                     let server = maker.redis(address, Kind::Any, &login, tls)?;
                     let node = maker.node(address, Server::Redis(server.clone()), redis.spray);
                     if redis.replicas.which == WhichReplicas::Named(Vec::new()) {
-                        Box::new(Standalone::new(node))
+                        Arc::new(Standalone::new(node))
                     } else {
                         let primary = Primary::new(address, server, node);
                         let replicas = Replicas::new(redis, &login, &Arc::new(maker))?;
-                        Box::new(Replicated::new(primary, replicas))
+                        Arc::new(Replicated::new(primary, replicas))
                     }
                 }
                 RedisServers::Cluster { seeds, announce } => {
-                    Box::new(Cluster::new(seeds, *announce, redis, maker)?)
+                    Arc::new(Cluster::new(seeds, *announce, redis, maker)?)
                 }
                 RedisServers::Sentinel { sentinels, name, login: at_sentinels } => {
                     let at_sentinels = Arc::new(at_sentinels.clone());
@@ -80,11 +80,11 @@ fn topology(backend: &Backend, maker: Maker) -> Result<Option<Box<dyn Topology>>
                         Ok((address, server))
                     });
                     let sentinels = sentinels.collect::<Result<_, SetupError>>()?;
-                    Box::new(Sentinels::new(sentinels, name, redis, login, Arc::new(maker))?)
+                    Arc::new(Sentinels::new(sentinels, name, redis, login, Arc::new(maker))?)
                 }
             }
         }
-        Backend::Memcached(memcached) => Box::new(Ring::new(maker, memcached)?),
+        Backend::Memcached(memcached) => Arc::new(Ring::new(maker, memcached)?),
         Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => return Ok(None),
     };
     Ok(Some(topology))
@@ -92,29 +92,25 @@ fn topology(backend: &Backend, maker: Maker) -> Result<Option<Box<dyn Topology>>
 
 /// A round over a topology, as a service.
 #[derive(Clone)]
-pub(crate) struct Round(Arc<Rounds>);
-
-enum Rounds {
-    RoundTrips(Box<dyn Topology>),
-    Looks {
-        topology: Box<dyn Topology>,
-        look: Arc<dyn Look>,
-        /// Held for a round: what was seen in the last one matters to the next.
-        turn: Mutex<()>,
-    },
+pub(crate) struct Round {
+    topology: Arc<dyn Topology>,
+    /// What is done in it, if that is something else than round trips.
+    looks: Option<Arc<Looks>>,
 }
 
-impl Rounds {
+struct Looks {
+    look: Arc<dyn Look>,
+    /// Held for a round: what was seen in the last one matters to the next.
+    turn: Mutex<()>,
+}
+
+impl Round {
     async fn make(&self, progress: &Progress) {
-        match self {
-            Self::RoundTrips(topology) => topology.round(progress).await,
-            Self::Looks { topology, look, turn } => {
-                let _turn = turn.lock().await;
-                look.begin();
-                topology.round(progress).await;
-                look.judge(progress);
-            }
-        }
+        let Some(looks) = &self.looks else { return self.topology.round(progress).await };
+        let _turn = looks.turn.lock().await;
+        looks.look.begin();
+        self.topology.round(progress).await;
+        looks.look.judge(progress);
     }
 }
 
@@ -128,9 +124,9 @@ impl Service<Arc<Progress>> for Round {
     }
 
     fn call(&mut self, progress: Arc<Progress>) -> Self::Future {
-        let rounds = self.0.clone();
+        let round = self.clone();
         async move {
-            rounds.make(&progress).await;
+            round.make(&progress).await;
             Ok(())
         }
         .boxed()

@@ -141,7 +141,7 @@ fn table(report: &Report, style: Style) -> String {
 /// expected and what came back.
 fn explain(outcome: &Outcome) -> String {
     let mut text = format!("\n{}: {}\n", outcome.name(), outcome.status());
-    for Step { node, command, expected, saw } in &outcome.steps {
+    for Step { node, command, expected, saw } in outcome.steps() {
         let _ = write!(text, "  {node}> {command}\n    expected {expected}; saw {saw}\n");
     }
     for trouble in outcome.troubles() {

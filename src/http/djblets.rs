@@ -133,9 +133,9 @@ impl<'a> Detail<'a> {
             age_ms: milliseconds(now - outcome.began),
             began_at: timestamp(outcome.began_at),
             nodes: outcome.nodes.iter().map(NodeDetail::of).collect(),
-            findings: outcome.findings.iter().map(FindingDetail::of).collect(),
-            measures: outcome.measures.iter().map(MeasureDetail::of).collect(),
-            steps: outcome.steps.iter().map(StepDetail::of).collect(),
+            findings: outcome.findings().iter().map(FindingDetail::of).collect(),
+            measures: outcome.measures().iter().map(MeasureDetail::of).collect(),
+            steps: outcome.steps().iter().map(StepDetail::of).collect(),
         }
     }
 }

@@ -90,7 +90,7 @@ fn encode_figure(
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
     let measured = |measure: &&Measure| measure.figure == figure;
-    if !entries.iter().any(|(_, outcome)| outcome.measures.iter().any(|measure| measured(&measure))) {
+    if !entries.iter().any(|(_, outcome)| outcome.measures().iter().any(|measure| measured(&measure))) {
         return Ok(());
     }
     // The encoder adds a counter's ending itself.
@@ -98,7 +98,7 @@ fn encode_figure(
     let kind = if figure.is_counter() { MetricType::Counter } else { MetricType::Gauge };
     let mut family = encoder.encode_descriptor(name, figure.help(), None, kind)?;
     for (entry, outcome) in entries {
-        for Measure { of, value, .. } in outcome.measures.iter().filter(measured) {
+        for Measure { of, value, .. } in outcome.measures().iter().filter(measured) {
             let of = of.iter().map(|of| (figure.label(), &**of));
             let labels: Labels<'_> = std::iter::once(("alias", entry.as_str())).chain(of).collect();
             let mut one = family.encode_family(&labels)?;

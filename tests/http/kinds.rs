@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use cache_canary::http::access::View;
 use cache_canary::http::{djblets, kubernetes, metrics, text};
 use cache_canary::outcome::{
-    Cause, Fault, Figure, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report, Status,
+    Beyond, Cause, Fault, Figure, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report,
+    Status,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -21,18 +22,19 @@ fn report(fault: Option<Fault>) -> Report {
         Outcome::plain(alias("main"), kind, began, Duration::from_micros(400), nodes, needs)
     };
     let mut queue = outcome(Kind::Queue, fault);
-    queue.findings = [
+    let findings = [
         (Status::Down, Cause::TooLong, "key b:p:1", "25000 entries, and from 20000 it is down"),
         (Status::Degraded, Cause::TooLong, "key b:p:2", "12000 entries, and from 10000 it is degraded"),
         (Status::Degraded, Cause::Skewed, "key b:p:1", "25000 entries, and the median of its siblings is 12"),
     ]
     .map(|(status, cause, about, said)| Finding::new(status, cause, about, said))
     .into();
-    queue.measures = vec![
+    let measures = vec![
         Measure { figure: Figure::QueueLength, of: Some("b:p:1".into()), value: 25000.0 },
         Measure { figure: Figure::QueueLength, of: Some("a \"b\"\\".into()), value: 0.0 },
         Measure { figure: Figure::Hits, of: Some("cache:6379".into()), value: 7.0 },
     ];
+    queue.beyond = Some(Box::new(Beyond { findings, measures, steps: Vec::new() }));
     let outcomes = vec![Arc::new(outcome(Kind::RoundTrip, None)), Arc::new(queue)];
     Report { outcomes, skipped: Vec::new() }
 }
