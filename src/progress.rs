@@ -20,9 +20,9 @@ pub struct Progress {
     began: Instant,
     began_at: SystemTime,
     nodes: Mutex<Vec<Arc<NodeProgress>>>,
-    beyond: Arc<Mutex<Beyond>>,
-    /// Whether every step is written down.
-    explained: bool,
+    beyond: Mutex<Option<Box<Beyond>>>,
+    /// Where every step is written down, if that was asked for.
+    steps: Option<Arc<Mutex<Vec<Step>>>>,
 }
 
 /// What is known of one node in it.
@@ -31,8 +31,7 @@ pub struct NodeProgress {
     name: Arc<str>,
     role: Role,
     state: Mutex<State>,
-    /// Where its steps are written down, if that was asked for.
-    steps: Option<Arc<Mutex<Beyond>>>,
+    steps: Option<Arc<Mutex<Vec<Step>>>>,
 }
 
 #[derive(Debug)]
@@ -52,13 +51,13 @@ impl Progress {
     #[must_use]
     pub fn begin() -> Self {
         let (began, began_at) = (Instant::now(), SystemTime::now());
-        Self { began, began_at, nodes: Mutex::default(), beyond: Arc::default(), explained: false }
+        Self { began, began_at, nodes: Mutex::default(), beyond: Mutex::default(), steps: None }
     }
 
     /// The same, in which every step is written down.
     #[must_use]
     pub fn begin_explained() -> Self {
-        Self { explained: true, ..Self::begin() }
+        Self { steps: Some(Arc::default()), ..Self::begin() }
     }
 
     /// When the check began, for people and for what is dated.
@@ -69,12 +68,12 @@ impl Progress {
 
     /// Adds something that is not as it should be.
     pub fn find(&self, finding: Finding) {
-        lock(&self.beyond).findings.push(finding);
+        lock(&self.beyond).get_or_insert_default().findings.push(finding);
     }
 
     /// Adds a figure.
     pub fn measure(&self, measure: Measure) {
-        lock(&self.beyond).measures.push(measure);
+        lock(&self.beyond).get_or_insert_default().measures.push(measure);
     }
 
     /// The names of the nodes that have passed.
@@ -100,7 +99,7 @@ impl Progress {
             lag: None,
             withdrawn: false,
         };
-        let (name, steps) = (name.clone(), self.explained.then(|| self.beyond.clone()));
+        let (name, steps) = (name.clone(), self.steps.clone());
         let node = Arc::new(NodeProgress { name, role, state: Mutex::new(state), steps });
         self.nodes().push(node.clone());
         node
@@ -130,9 +129,13 @@ impl Progress {
             nodes.push(NodeOutcome::server(alias.as_str(), Phases::default(), Some(fault)));
         }
         nodes.sort_by_key(|node| node.role);
-        let mut beyond = std::mem::take(&mut *lock(&self.beyond));
-        beyond.findings.sort_by_key(|finding| Reverse(finding.status));
-        let beyond = (beyond != Beyond::default()).then(|| Box::new(beyond));
+        let mut beyond = lock(&self.beyond).take();
+        if let Some(beyond) = &mut beyond {
+            beyond.findings.sort_by_key(|finding| Reverse(finding.status));
+        }
+        if let Some(steps) = &self.steps {
+            beyond.get_or_insert_default().steps = std::mem::take(&mut *lock(steps));
+        }
         let (began, began_at) = (self.began, self.began_at);
         Outcome { alias, kind, began, began_at, elapsed: end - began, nodes, needs, beyond }
     }
@@ -156,7 +159,7 @@ impl NodeProgress {
     pub fn step(&self, step: impl FnOnce() -> (String, String, String)) {
         if let Some(steps) = &self.steps {
             let (command, expected, saw) = step();
-            lock(steps).steps.push(Step { node: self.name.clone(), command, expected, saw });
+            lock(steps).push(Step { node: self.name.clone(), command, expected, saw });
         }
     }
 

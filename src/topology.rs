@@ -104,13 +104,12 @@ struct Looks {
     turn: Mutex<()>,
 }
 
-impl Round {
-    async fn make(&self, progress: &Progress) {
-        let Some(looks) = &self.looks else { return self.topology.round(progress).await };
-        let _turn = looks.turn.lock().await;
-        looks.look.begin();
-        self.topology.round(progress).await;
-        looks.look.judge(progress);
+impl Looks {
+    async fn round(&self, topology: &dyn Topology, progress: &Progress) {
+        let _turn = self.turn.lock().await;
+        self.look.begin();
+        topology.round(progress).await;
+        self.look.judge(progress);
     }
 }
 
@@ -124,9 +123,13 @@ impl Service<Arc<Progress>> for Round {
     }
 
     fn call(&mut self, progress: Arc<Progress>) -> Self::Future {
-        let round = self.clone();
+        let Self { topology, looks } = self.clone();
         async move {
-            round.make(&progress).await;
+            match looks {
+                None => topology.round(&progress).await,
+                // Round trips to thousands of nodes have no room for it in their futures.
+                Some(looks) => Box::pin(looks.round(&*topology, &progress)).await,
+            }
             Ok(())
         }
         .boxed()

@@ -240,7 +240,10 @@ impl Cache for Redis {
         let mut set = Cmd::with_capacity(5, key.len() + value.len() + 16);
         let set = set.arg("SET").arg(key).arg(value).arg("PX").arg(ttl.to_string()).get_packed_command();
         let answer = resp::ask(&mut connection, set).await;
-        explain(progress, &answer, || (format!("SET {key} {value} PX {ttl}"), "OK"));
+        explain(progress, &answer, || {
+            let (key, value, ttl) = (canary.key(), canary.value(), canary.ttl().as_millis());
+            (format!("SET {key} {value} PX {ttl}"), "OK")
+        });
         match answer {
             Ok(Value::Nil) => return Err(progress.fault(Cause::NotStored, "nil").into()),
             Ok(answer) => expect_okay(&answer, progress)?,
