@@ -40,7 +40,7 @@ pub(crate) trait Topology: Send + Sync {
 
 /// The round trips of an alias with this backend; none where it is not checked. Nothing is dialled yet.
 pub(crate) fn round_trips(backend: &Backend, maker: Maker) -> Result<Option<Round>, SetupError> {
-    Ok(topology(backend, maker)?.map(|topology| Round { topology, looks: None }))
+    Ok(topology(backend, maker)?.map(Round))
 }
 
 /// The rounds of another kind of check.
@@ -50,8 +50,7 @@ pub(crate) fn looks(
     look: Arc<dyn Look>,
 ) -> Result<Option<Round>, SetupError> {
     let topology = topology(backend, maker.looking(look.clone()))?;
-    let looks = Some(Arc::new(Looks { look, turn: Mutex::new(()) }));
-    Ok(topology.map(|topology| Round { topology, looks }))
+    Ok(topology.map(|topology| Round(Arc::new(Looks { topology, look, turn: Mutex::new(()) }))))
 }
 
 fn topology(backend: &Backend, maker: Maker) -> Result<Option<Arc<dyn Topology>>, SetupError> {
@@ -90,28 +89,28 @@ fn topology(backend: &Backend, maker: Maker) -> Result<Option<Arc<dyn Topology>>
     Ok(Some(topology))
 }
 
-/// A round over a topology, as a service.
-#[derive(Clone)]
-pub(crate) struct Round {
-    topology: Arc<dyn Topology>,
-    /// What is done in it, if that is something else than round trips.
-    looks: Option<Arc<Looks>>,
-}
-
+/// The rounds of another kind of check than the round trip, one after the other: each compares with what the last one
+/// saw.
 struct Looks {
+    topology: Arc<dyn Topology>,
     look: Arc<dyn Look>,
-    /// Held for a round: what was seen in the last one matters to the next.
+    /// Held for a round.
     turn: Mutex<()>,
 }
 
-impl Looks {
-    async fn round(&self, topology: &dyn Topology, progress: &Progress) {
+#[async_trait]
+impl Topology for Looks {
+    async fn round(&self, progress: &Progress) {
         let _turn = self.turn.lock().await;
         self.look.begin();
-        topology.round(progress).await;
+        self.topology.round(progress).await;
         self.look.judge(progress);
     }
 }
+
+/// A round over a topology, as a service.
+#[derive(Clone)]
+pub(crate) struct Round(Arc<dyn Topology>);
 
 impl Service<Arc<Progress>> for Round {
     type Response = ();
@@ -123,13 +122,9 @@ impl Service<Arc<Progress>> for Round {
     }
 
     fn call(&mut self, progress: Arc<Progress>) -> Self::Future {
-        let Self { topology, looks } = self.clone();
+        let topology = self.0.clone();
         async move {
-            match looks {
-                None => topology.round(&progress).await,
-                // Round trips to thousands of nodes have no room for it in their futures.
-                Some(looks) => Box::pin(looks.round(&*topology, &progress)).await,
-            }
+            topology.round(&progress).await;
             Ok(())
         }
         .boxed()

@@ -286,7 +286,17 @@ impl Link {
 
     /// Makes a new connection, which is not ready for commands yet.
     pub(crate) async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
-        self.dialer.dial(&self.target, progress).await.map(Connection::new)
+        let dialled = self.dialer.dial(&self.target, progress).await;
+        progress.step(|| {
+            let tls = if self.target.tls.is_some() { " with TLS" } else { "" };
+            let saw = match &dialled {
+                Ok(Dialled { peer: Some(peer), .. }) => format!("one to {peer}"),
+                Ok(Dialled { peer: None, .. }) => "one".to_owned(),
+                Err(fault) => fault.to_string(),
+            };
+            (format!("connect to {}{tls}", self.target.address), "a connection".to_owned(), saw)
+        });
+        dialled.map(Connection::new)
     }
 
     /// Keeps a connection whose last answer was taken whole.

@@ -36,9 +36,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 /// Where and how a node is dialled.
 #[derive(Debug)]
 pub(crate) struct Target {
-    address: Address,
+    pub(super) address: Address,
     /// Boxed, since thousands of nodes have none.
-    tls: Option<Box<(Arc<ClientConfig>, ServerName<'static>)>>,
+    pub(super) tls: Option<Box<(Arc<ClientConfig>, ServerName<'static>)>>,
 }
 
 /// What holds for every connection.
@@ -111,24 +111,6 @@ impl Dialer {
 
     /// Makes a new connection.
     pub(crate) async fn dial(
-        self: &Arc<Self>,
-        target: &Target,
-        progress: &NodeProgress,
-    ) -> Result<Dialled, Fault> {
-        let dialled = self.connection(target, progress).await;
-        progress.step(|| {
-            let tls = if target.tls.is_some() { " with TLS" } else { "" };
-            let saw = match &dialled {
-                Ok(Dialled { peer: Some(peer), .. }) => format!("one to {peer}"),
-                Ok(Dialled { peer: None, .. }) => "one".to_owned(),
-                Err(fault) => fault.to_string(),
-            };
-            (format!("connect to {}{tls}", target.address), "a connection".to_owned(), saw)
-        });
-        dialled
-    }
-
-    async fn connection(
         self: &Arc<Self>,
         target: &Target,
         progress: &NodeProgress,

@@ -3,6 +3,7 @@
 
 use tokio::time::Instant;
 
+use super::Failed;
 use crate::cache::{Cache, SetError};
 use crate::canary::{Canary, Sentinel, Series, Verdict};
 use crate::outcome::{Cause, Fault, Phase};
@@ -22,7 +23,7 @@ impl RoundTrips {
 
     /// The round trip of each series, one after the other, written down in `progress`. If every canary was read
     /// back, that of the first series is returned.
-    pub(crate) async fn make(&self, progress: &NodeProgress) -> Option<Written> {
+    pub(super) async fn make(&self, progress: &NodeProgress) -> Result<Option<Written>, Failed> {
         let mut first = None;
         let mut lost = 0;
         for series in &self.series {
@@ -34,11 +35,11 @@ impl RoundTrips {
         }
         if lost == 0 {
             progress.conclude(Ok(()));
-            return first;
+            return Ok(first);
         }
         // What is rare has no room in every check's future.
         Box::pin(self.say_more(lost, progress)).await;
-        None
+        Err(Failed)
     }
 
     /// Says more about a fault: of how many canaries it is true, and whether one would hear nothing of it who
