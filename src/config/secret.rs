@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::place::Format;
 use super::value::nearest;
-use super::{caches, redis, settings, tls};
+use super::{caches, checks, redis, settings, tls};
 
 /// What stands in the place of something that is not shown.
 pub(crate) const MASK: &str = "***";
@@ -71,6 +71,25 @@ const HARMLESS: &[&str] = &[
     "spray",
     "verify",
     "django_caches",
+    "preset",
+    "degraded",
+    "down",
+    "floor",
+    "write_within",
+    "delete_within",
+    "client",
+    "canaries",
+    "keys",
+    "unit",
+    "lock",
+    "lock_within",
+    "partitions",
+    "global",
+    "expected",
+    "resolution",
+    "pattern",
+    "max",
+    "sample",
 ];
 
 /// The keys of Django's `CACHES` that may be shown, though not their values.
@@ -130,12 +149,32 @@ fn shown_toml(before: &str, line: &str) -> (usize, bool) {
     // A comment is nobody's business, and may hold the old password.
     let value = value.split_once('#').map_or(value, |(value, _comment)| value);
     let value_start = key.len() + 1 + (value.len() - value.trim_start().len());
-    let plain = !value.contains(['@', '{', '=']) && !value.contains("://");
-    if HARMLESS.contains(&name) && plain {
+    // The numbers of a family of keys stand in braces.
+    let table = name != "keys" && value.contains('{');
+    let plain = !table && !value.contains(['@', '=']) && !value.contains("://");
+    if HARMLESS.contains(&name) && plain || is_of_a_kind(name) && are_limits(value) {
         (key.len() + 1 + value.trim_end().len(), true)
     } else {
         (value_start, false)
     }
+}
+
+/// Whether a word is a key of some kind of check.
+fn is_of_a_kind(word: &str) -> bool {
+    checks::keys_of_kinds().any(|key| key == word)
+}
+
+/// Whether a value is a table of limits, of which each is a number or a duration.
+fn are_limits(value: &str) -> bool {
+    let inner = value.trim().strip_prefix('{').and_then(|value| value.strip_suffix('}'));
+    let is_limit = |part: &str| {
+        let Some((name, limit)) = part.split_once('=') else { return false };
+        let (name, limit) = (name.trim(), limit.trim());
+        let is_duration = |text: &str| humantime::parse_duration(text).is_ok();
+        let harmless = limit.parse::<f64>().is_ok() || quoted(limit).is_some_and(is_duration);
+        name.bytes().all(is_bare) && nearest(name, checks::LIMITS).is_some() && harmless
+    };
+    inner.is_some_and(|inner| inner.split(',').all(is_limit))
 }
 
 /// The last part of a key such as `timeout` or `caches.main.url`, if all of it may be shown.
@@ -143,15 +182,32 @@ fn bare_key(key: &str) -> Option<&str> {
     let parts: Vec<&str> = key.split('.').collect();
     let bare = parts.iter().all(|part| part.bytes().all(is_bare));
     let (name, tables) = parts.split_last()?;
-    let places =
-        matches!(tables, [] | ["access" | "caches"] | ["caches", _] | ["caches", _, "tls" | "replicas"]);
+    let places = match tables {
+        [] | ["access" | "caches"] | ["caches", _] | ["caches", _, "tls" | "replicas"] => true,
+        ["caches", _, "checks", within @ ..] | ["checks", within @ ..] => match within {
+            [] => true,
+            [kind] => checks::KINDS.contains(kind),
+            [kind, key] => checks::KINDS.contains(kind) && is_of_a_kind(key),
+            _ => false,
+        },
+        [key] => is_of_a_kind(key),
+        _ => false,
+    };
     // A word that is like no key may be the rest of a password in whose middle the line was broken.
-    let like_a_key = nearest(name, settings::KEYS)
-        .or(nearest(name, caches::KEYS))
-        .or(nearest(name, settings::ACCESS_KEYS))
-        .or(nearest(name, tls::KEYS))
-        .or(nearest(name, redis::REPLICA_KEYS));
-    (bare && places && like_a_key.is_some()).then_some(name)
+    let of_kinds: Vec<_> = checks::keys_of_kinds().collect();
+    let known = [
+        settings::KEYS,
+        caches::KEYS,
+        settings::ACCESS_KEYS,
+        tls::KEYS,
+        redis::REPLICA_KEYS,
+        checks::KINDS,
+        &of_kinds,
+        checks::LIMITS,
+        checks::TTL,
+    ];
+    let like_a_key = known.into_iter().any(|known| nearest(name, known).is_some());
+    (bare && places && like_a_key).then_some(name)
 }
 
 /// A table's header, such as `[caches.main]`, and no element of an array of several lines.
