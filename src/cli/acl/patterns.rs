@@ -71,7 +71,8 @@ mod tests {
             pattern = if let Some(class) = pattern.strip_prefix('[') {
                 let (class, rest) = class.split_once(']').unwrap();
                 let (least, greatest) = class.split_once('-').unwrap();
-                if !(least.parse().unwrap()..=greatest.parse().unwrap()).contains(&digit) {
+                let digits: RangeInclusive<char> = least.parse().unwrap()..=greatest.parse().unwrap();
+                if !digits.contains(&digit) {
                     return false;
                 }
                 rest
