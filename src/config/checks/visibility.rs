@@ -153,7 +153,7 @@ fn redis_view(text: &str, url: RedisUrl, value: &Value, backend: &Backend) -> Re
         password: url.password,
     };
     unless(login.username.is_some() && !is_given(login.password.as_ref()), value, NO_USER_ALONE)?;
-    if says_nobody(text, login.password.is_some()) {
+    if login.password.is_none() && leaves_it_open(text) {
         login.username = alias.username;
         login.password = alias.password;
     }
@@ -177,7 +177,7 @@ fn memcached_view(text: &str, url: MemcachedUrl, value: &Value, backend: &Backen
     let login = match (url.username, url.password) {
         (Some(username), Some(password)) => Some((username, password)),
         (None, None) => match backend {
-            Backend::Memcached(memcached) if says_nobody(text, false) => memcached.login.clone(),
+            Backend::Memcached(memcached) if leaves_it_open(text) => memcached.login.clone(),
             Backend::Memcached(_)
             | Backend::Redis(_)
             | Backend::LocalMemory
@@ -192,10 +192,10 @@ fn memcached_view(text: &str, url: MemcachedUrl, value: &Value, backend: &Backen
     Ok(View { name, backend })
 }
 
-/// Whether a URL leaves open who one is, so that it is who one is at the alias. With an `@` and nothing before it, it
-/// says that one is nobody.
-fn says_nobody(text: &str, password: bool) -> bool {
-    !password && !text.contains('@')
+/// Whether a URL without a user leaves open who one is, so that it is who one is at the alias. One with an `@` and
+/// nothing before it says that one is nobody.
+fn leaves_it_open(text: &str) -> bool {
+    !text.contains('@')
 }
 
 /// Whether the alias' password, which goes there under TLS, is sent to a view without.
