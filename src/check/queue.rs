@@ -31,10 +31,11 @@ use verdict::{Names, Sight};
 /// stream, and once more where one of these has changed meanwhile. In the steady state it is asked once.
 const MOST_PASSES: usize = 5;
 
-/// How many bytes all answers of a server may have. The first entry of a sorted set or a stream comes whole, and may be
-/// anything; all of them together come for each key.
+/// How many bytes all answers of a server may have: so many, more for each key, and at most the last. The first entry
+/// of a sorted set or a stream comes whole, and may be anything.
 const LIMIT: usize = 1024 * 1024;
 const LIMIT_FOR_A_KEY: usize = 8 * 1024;
+const MOST_BYTES: usize = 16 * LIMIT;
 
 /// The check of the queues of one alias.
 pub(crate) struct Queue {
@@ -104,7 +105,7 @@ impl Queue {
             }
             let commands: Vec<Cmd> =
                 questions.iter().map(|(number, question)| question.command(self.key(*number))).collect();
-            let limit = LIMIT + open.len() * LIMIT_FOR_A_KEY;
+            let limit = (LIMIT + open.len() * LIMIT_FOR_A_KEY).min(MOST_BYTES);
             let answers = redis.ask_each(&commands, limit, progress).await?;
             for ((number, question), answer) in questions.iter().zip(&answers) {
                 progress.step(|| self.step(*number, question, answer));

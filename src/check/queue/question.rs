@@ -1,6 +1,6 @@
 //! [`Question`]: a command about one key, as it is sent and as it is explained.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 
 use humantime::format_duration;
 use redis::{Cmd, Value};
@@ -44,7 +44,10 @@ impl Question {
             if !typed.is_empty() {
                 typed.push(' ');
             }
-            typed.push_str(&String::from_utf8_lossy(word));
+            // As redis-cli takes it: Celery has control characters in its keys.
+            let plain = !word.is_empty() && word.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"');
+            let escaped = word.escape_ascii();
+            let _ = if plain { write!(typed, "{escaped}") } else { write!(typed, "\"{escaped}\"") };
         });
         typed
     }
@@ -136,5 +139,52 @@ fn below<T: Display>(what: &str, limits: &Limits<T>) -> String {
         (Some(degraded), None) => format!("{what}: less than {degraded}"),
         (None, Some(down)) => format!("{what}: less than {down}"),
         (None, None) => format!("{what}: not judged"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::checks::Keys;
+
+    #[test]
+    fn a_command_is_explained_as_it_is_typed_and_with_what_is_expected() {
+        let key = Keys { before: "b:p".to_owned(), numbers: None, after: String::new() };
+        let mut config = checks::Queue::of(vec![key]);
+        config.length = Limits { degraded: Some(10), down: Some(20) };
+        config.age.down = Some(Duration::from_secs(90));
+        let explained = |question: Question| (question.typed("b:p"), question.expected(&config));
+        assert_eq!(
+            explained(Question::SortedLength),
+            ("ZCARD b:p".to_owned(), "length: less than 10, and from 20 it is down".to_owned())
+        );
+        assert_eq!(
+            explained(Question::SortedFirst),
+            ("ZRANGE b:p 0 0 WITHSCORES".to_owned(), "age: less than 1m 30s".to_owned())
+        );
+        assert_eq!(
+            explained(Question::TimeToLive),
+            ("PTTL b:p".to_owned(), "held for less than 1m while nothing is drained".to_owned())
+        );
+        assert_eq!(Question::ListLength.typed("celery\x06\x163"), r#"LLEN "celery\x06\x163""#);
+        let pending = Question::StreamPending(b"my group".as_slice().into());
+        assert_eq!(pending.typed("jobs"), r#"XPENDING jobs "my group" - + 1"#);
+    }
+
+    #[test]
+    fn what_came_back_is_said_without_what_the_application_stores() {
+        let key = Keys { before: "b:p".to_owned(), numbers: None, after: String::new() };
+        let config = checks::Queue::of(vec![key]);
+        let member = || Value::BulkString(b"somebody's".to_vec());
+        let first = |score: &[u8]| Value::Array(vec![member(), Value::BulkString(score.to_vec())]);
+        let saw = |question: Question, answer: &Value| question.saw(answer, &config);
+        assert_eq!(saw(Question::SortedFirst, &first(b"1700000000.5")), "score 1700000000.5");
+        assert_eq!(saw(Question::SortedFirst, &first(b"5")), "score 5, which is no time");
+        assert_eq!(saw(Question::SortedFirst, &Value::Array(Vec::new())), "nothing");
+        let entry = Value::Array(vec![Value::BulkString(b"1700000000000-3".to_vec()), first(b"1")]);
+        assert_eq!(saw(Question::StreamFirst, &Value::Array(vec![entry])), "id 1700000000000-3");
+        assert_eq!(saw(Question::SortedLength, &Value::Int(7)), "7");
     }
 }

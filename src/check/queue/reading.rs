@@ -412,3 +412,235 @@ fn group(answer: &Value) -> Option<Group> {
         lag: field("lag").and_then(count),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use redis::parse_redis_value;
+
+    use super::*;
+
+    const SECONDS: Unit = Unit::Seconds;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn bulks(texts: &[&str]) -> Value {
+        Value::Array(texts.iter().map(|text| bulk(text)).collect())
+    }
+
+    fn error(words: &str) -> Value {
+        parse_redis_value(format!("-{words}\r\n").as_bytes()).unwrap()
+    }
+
+    /// What `XRANGE` and `XPENDING` answer where this is the first.
+    fn entry(id: &str) -> Value {
+        Value::Array(vec![Value::Array(vec![bulk(id), bulks(&["field", "value"])])])
+    }
+
+    fn nothing() -> Value {
+        Value::Array(Vec::new())
+    }
+
+    fn group_of(name: &str, pending: i64, delivered: &str, lag: Option<Value>) -> Value {
+        let mut fields = vec![bulk("name"), bulk(name), bulk("consumers"), Value::Int(1)];
+        fields.extend([bulk("pending"), Value::Int(pending), bulk("last-delivered-id"), bulk(delivered)]);
+        fields.extend(lag.into_iter().flat_map(|lag| [bulk("lag"), lag]));
+        Value::Array(fields)
+    }
+
+    fn one_group(pending: i64, delivered: &str, lag: Option<Value>) -> Value {
+        Value::Array(vec![group_of("g", pending, delivered, lag)])
+    }
+
+    fn place(group: &str, delivered: &str) -> Place {
+        Place { group: group.as_bytes().into(), delivered: delivered.parse().unwrap() }
+    }
+
+    fn known(delivered: &str) -> Shape {
+        Shape::Stream(Box::new([place("g", delivered)]))
+    }
+
+    /// The queue that is read, and its oldest entry's milliseconds.
+    fn queue(shape: &Shape, answers: &[Value], fresh: bool) -> (u64, bool, Option<u128>) {
+        match shape.read(answers, fresh, SECONDS) {
+            Ok(Reading::Done(Seen::Queue(queued), _)) => {
+                let since = queued.oldest.and_then(|oldest| oldest.since);
+                (queued.length, queued.at_most, since.map(|since| since.as_millis()))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_key_is_asked_as_what_it_is() {
+        let read = |kind: &str| {
+            Shape::Unknown.read(&[Value::SimpleString(kind.to_owned())], false, SECONDS).unwrap()
+        };
+        assert_eq!(read("list"), Reading::Again(Shape::List));
+        assert_eq!(read("set"), Reading::Again(Shape::Set));
+        assert_eq!(read("zset"), Reading::Again(Shape::Sorted));
+        assert_eq!(read("stream"), Reading::Again(Shape::Stream(Box::default())));
+        assert_eq!(read("none"), Reading::Done(Seen::Queue(Queued::default()), Shape::Unknown));
+        assert_eq!(read("hash"), Reading::Done(Seen::Other("hash".into()), Shape::Unknown));
+    }
+
+    #[test]
+    fn a_key_that_has_become_something_else_is_asked_for_its_type() {
+        let wrong = error("WRONGTYPE Operation against a key holding the wrong kind of value");
+        for shape in [Shape::List, Shape::Set] {
+            assert_eq!(
+                shape.read(std::slice::from_ref(&wrong), false, SECONDS),
+                Ok(Reading::Again(Shape::Unknown))
+            );
+        }
+        let answers = [wrong.clone(), wrong];
+        assert_eq!(Shape::Sorted.read(&answers, false, SECONDS), Ok(Reading::Again(Shape::Unknown)));
+    }
+
+    #[test]
+    fn errors_are_told_from_answers() {
+        let ask = [Value::Int(0), error("ASK 7 10.0.0.1:6379")];
+        assert_eq!(
+            Shape::Sorted.read(&ask, false, SECONDS),
+            Ok(Reading::Elsewhere("ASK 7 10.0.0.1:6379".to_owned()))
+        );
+        let forbidden = [Value::Int(3), error("NOPERM this user has no permissions")];
+        assert_eq!(Shape::Sorted.read(&forbidden, false, SECONDS), Err(Unread::Refused(&forbidden[1])));
+        let garbage: [&[Value]; 5] = [
+            &[],
+            &[Value::Int(3)],
+            &[bulk("3"), nothing()],
+            &[Value::Int(3), bulks(&["member"])],
+            &[Value::Int(3), bulks(&["member", "no score"])],
+        ];
+        for answers in garbage {
+            assert_eq!(Shape::Sorted.read(answers, false, SECONDS), Err(Unread::Nonsense), "{answers:?}");
+        }
+    }
+
+    #[test]
+    fn a_score_is_a_time_in_either_version_of_the_protocol_unless_it_cannot_be_one() {
+        let at = |score: Value| {
+            let flat = Value::Array(vec![bulk("member"), score.clone()]);
+            let nested = Value::Array(vec![Value::Array(vec![bulk("member"), score])]);
+            let [flat, nested] =
+                [flat, nested].map(|first| queue(&Shape::Sorted, &[Value::Int(2), first], false));
+            assert_eq!(flat, nested);
+            flat.2
+        };
+        assert_eq!(at(bulk("1700000000.25")), Some(1_700_000_000_250));
+        assert_eq!(at(Value::Double(1_700_000_000.25)), Some(1_700_000_000_250));
+        // A priority, milliseconds for seconds, and what is no number.
+        for score in ["5", "-5", "1700000000250", "inf", "nan"] {
+            assert_eq!(at(bulk(score)), None, "{score}");
+        }
+        assert_eq!(queue(&Shape::Sorted, &[Value::Int(0), nothing()], false), (0, false, None));
+    }
+
+    #[test]
+    fn a_stream_without_groups_has_the_entries_that_are_in_it() {
+        let shape = Shape::Stream(Box::default());
+        let answers = [Value::Int(3), nothing(), entry("1700000000000-1")];
+        assert_eq!(queue(&shape, &answers, false), (3, false, Some(1_700_000_000_000)));
+        let gone = [Value::Int(0), error("ERR no such key"), nothing()];
+        assert_eq!(queue(&shape, &gone, false), (0, false, None));
+    }
+
+    #[test]
+    fn a_stream_with_groups_has_what_the_slowest_has_not_acknowledged() {
+        let shape =
+            Shape::Stream(Box::new([place("fast", "1700000009000-0"), place("slow", "1700000005000-0")]));
+        let groups = Value::Array(vec![
+            group_of("fast", 1, "1700000009000-0", Some(Value::Int(0))),
+            group_of("slow", 2, "1700000005000-0", Some(Value::Int(4))),
+        ]);
+        let answers = [
+            Value::Int(10),
+            groups,
+            entry("1700000002000-0"),
+            nothing(),
+            entry("1700000004000-0"),
+            entry("1700000006000-0"),
+        ];
+        assert_eq!(queue(&shape, &answers, false), (6, false, Some(1_700_000_002_000)));
+        let Ok(Reading::Done(Seen::Queue(queued), _)) = shape.read(&answers, false, SECONDS) else {
+            panic!("not done")
+        };
+        assert_eq!(queued.slowest.as_deref(), Some("slow"));
+        assert_eq!(queued.oldest.unwrap().group.as_deref(), Some("fast"));
+    }
+
+    #[test]
+    fn acknowledged_entries_that_remain_do_not_count() {
+        let at = "1700000009000-0";
+        for lag in [None, Some(Value::Nil), Some(Value::Int(0))] {
+            let answers = [Value::Int(1_000), one_group(0, at, lag), nothing(), nothing()];
+            assert_eq!(queue(&known(at), &answers, false), (0, false, None));
+        }
+    }
+
+    #[test]
+    fn where_the_lag_is_not_known_it_is_no_more_than_what_is_in_the_stream() {
+        let at = "1700000005000-0";
+        for lag in [None, Some(Value::Nil)] {
+            let answers = [Value::Int(10), one_group(2, at, lag), entry(at), entry("1700000006000-0")];
+            assert_eq!(queue(&known(at), &answers, false), (10, true, Some(1_700_000_005_000)));
+        }
+    }
+
+    #[test]
+    fn a_group_that_has_come_farther_is_asked_once_more_and_then_believed() {
+        let (before, now) = ("1700000005000-0", "1700000007000-0");
+        let answers =
+            [Value::Int(10), one_group(0, now, Some(Value::Int(3))), nothing(), entry("1700000006000-0")];
+        let shape = known(before);
+        assert_eq!(shape.read(&answers, false, SECONDS), Ok(Reading::Again(known(now))));
+        assert_eq!(queue(&shape, &answers, true), (3, false, Some(1_700_000_006_000)));
+        // What is behind its place now is what it is given next, wherever it was before.
+        let beyond =
+            [Value::Int(10), one_group(0, now, Some(Value::Int(3))), nothing(), entry("1700000008000-0")];
+        assert_eq!(queue(&shape, &beyond, false), (3, false, Some(1_700_000_008_000)));
+    }
+
+    #[test]
+    fn groups_that_come_and_go_are_noticed() {
+        let at = "1700000005000-0";
+        let none = Shape::Stream(Box::default());
+        let come = [Value::Int(1), one_group(0, at, None), entry(at)];
+        assert_eq!(none.read(&come, false, SECONDS), Ok(Reading::Again(known(at))));
+        let gone = [Value::Int(1), nothing(), error("NOGROUP No such key or group"), nothing()];
+        assert_eq!(known(at).read(&gone, false, SECONDS), Ok(Reading::Again(none)));
+    }
+
+    #[test]
+    fn a_group_is_read_in_either_version_of_the_protocol() {
+        let flat = one_group(2, "1700000005000-0", Some(Value::Int(4)));
+        let Value::Array(of_flat) = &flat else { panic!() };
+        let Value::Array(fields) = &of_flat[0] else { panic!() };
+        let (pairs, _) = fields.as_chunks::<2>();
+        let map = pairs.iter().cloned().map(|[name, value]| (name, value)).collect();
+        assert_eq!(groups(&Value::Array(vec![Value::Map(map)])), groups(&flat));
+        assert_eq!(
+            groups(&flat).unwrap()[0].to_string(),
+            "g: pending 2, lag 4, last delivered 1700000005000-0"
+        );
+    }
+
+    #[test]
+    fn the_next_id_is_the_least_behind() {
+        assert_eq!(Id(5, 7).next(), Id(5, 8));
+        assert_eq!(Id(5, u64::MAX).next(), Id(6, 0));
+    }
+
+    #[test]
+    fn a_lock_is_free_or_held_and_perhaps_expires() {
+        let read = |ttl| match Shape::Lock.read(&[Value::Int(ttl)], false, SECONDS) {
+            Ok(Reading::Done(Seen::Lock(lock), Shape::Lock)) => lock,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(-2), Lock::Free);
+        assert_eq!(read(-1), Lock::Held(None));
+        assert_eq!(read(1_500), Lock::Held(Some(Duration::from_millis(1_500))));
+    }
+}

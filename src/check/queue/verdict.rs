@@ -206,3 +206,186 @@ fn span(time: Duration) -> impl Display {
         Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::Oldest;
+    use super::*;
+    use crate::config::checks::{Keys, Limits};
+
+    const NOW: Duration = Duration::from_secs(1_700_000_000);
+
+    fn key(name: &str) -> Keys {
+        Keys { before: name.to_owned(), numbers: None, after: String::new() }
+    }
+
+    /// `b:p` beside its partitions.
+    fn config(partitions: u32) -> checks::Queue {
+        let family =
+            Keys { before: "b:p:".to_owned(), numbers: Some(0..=partitions - 1), after: String::new() };
+        checks::Queue { skew_floor: 10, ..checks::Queue::of(vec![key("b:p"), family]) }
+    }
+
+    fn queue(length: u64, age: Option<Duration>) -> Option<Seen> {
+        let oldest = age.map(|age| Oldest { mark: 0, since: Some(NOW - age), group: None });
+        Some(Seen::Queue(Queued { length, oldest, ..Queued::default() }))
+    }
+
+    fn lengths(lengths: &[u64]) -> Vec<Option<Seen>> {
+        lengths.iter().map(|&length| queue(length, None)).collect()
+    }
+
+    fn sight(seen: &[Option<Seen>]) -> Sight<'_> {
+        Sight { seen, lock: None, standstill: None, now: NOW }
+    }
+
+    /// Each finding: `degraded too_long key b:p:3: 25000 entries, ...`.
+    fn said(config: &checks::Queue, sight: Sight<'_>) -> Vec<String> {
+        let line = |finding: &Finding| {
+            format!("{} {} {finding}", finding.status.as_str().to_lowercase(), finding.cause)
+        };
+        findings(config, &Names::of(&config.keys), sight).iter().map(line).collect()
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_judged() {
+        let seen = [queue(1_000_000, Some(Duration::from_hours(24))), queue(0, None), None];
+        assert_eq!(said(&config(2), sight(&seen)), [""; 0]);
+    }
+
+    #[test]
+    fn the_longest_comes_first() {
+        let mut config = config(3);
+        config.length = Limits { degraded: Some(10_000), down: Some(20_000) };
+        assert_eq!(
+            said(&config, sight(&lengths(&[9_999, 10_000, 25_000, 20_000]))),
+            [
+                "down too_long key b:p:1: 25000 entries, and from 20000 it is down",
+                "down too_long key b:p:2: 20000 entries, and from 20000 it is down",
+                "degraded too_long key b:p:0: 10000 entries, and from 10000 it is degraded",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_oldest_entry_is_judged_and_what_is_dated_later_than_now_is_new() {
+        let mut config = checks::Queue::of(vec![key("one"), key("two"), key("three")]);
+        config.age = Limits { degraded: Some(Duration::from_mins(1)), down: Some(Duration::from_mins(5)) };
+        let mut seen = [59, 60, 372].map(|age| queue(1, Some(Duration::from_secs(age))));
+        assert_eq!(
+            said(&config, sight(&seen)),
+            [
+                "down too_old key three: the oldest entry has waited 6m 12s, and from 5m it is down",
+                "degraded too_old key two: the oldest entry has waited 1m, and from 1m it is degraded",
+            ]
+        );
+        let later = Oldest { mark: 0, since: Some(NOW + Duration::from_hours(1)), group: None };
+        seen = [
+            later.clone(),
+            Oldest { since: None, ..later }.clone(),
+            Oldest { since: None, mark: 1, group: None },
+        ]
+        .map(|oldest| Some(Seen::Queue(Queued { length: 1, oldest: Some(oldest), ..Queued::default() })));
+        config.age.degraded = Some(Duration::from_nanos(1));
+        assert_eq!(said(&config, sight(&seen)), [""; 0]);
+    }
+
+    #[test]
+    fn the_group_that_has_not_acknowledged_is_named() {
+        let mut config = checks::Queue::of(vec![key("jobs")]);
+        config.length.down = Some(10);
+        config.age.down = Some(Duration::from_secs(1));
+        let group = || Some("mail".into());
+        let oldest =
+            Some(Oldest { mark: 0, since: Some(NOW - Duration::from_millis(1_500)), group: group() });
+        let queued = Queued { length: 10, at_most: true, slowest: group(), oldest };
+        assert_eq!(
+            said(&config, sight(&[Some(Seen::Queue(queued))])),
+            [
+                "down too_long key jobs: at most 10 entries that group mail has not acknowledged, and from 10 it \
+                 is down",
+                "down too_old key jobs: the oldest entry that group mail has not acknowledged has waited 1s 500ms, \
+                 and from 1s it is down",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_partition_is_out_of_proportion_to_the_median_of_the_others() {
+        let mut config = config(4);
+        config.skew = Limits { degraded: Some(10.0), down: Some(100.0) };
+        let said = |seen: &[u64]| said(&config, sight(&lengths(seen)));
+        // What is in no family has no siblings, and is none.
+        assert_eq!(said(&[5_000, 20, 20, 20, 20]), [""; 0]);
+        assert_eq!(said(&[0, 20, 20, 199, 20]), [""; 0]);
+        assert_eq!(
+            said(&[0, 20, 30, 250, 20]),
+            [
+                "degraded skewed key b:p:2: 250 entries, 12.5 times the median of its 3 siblings (20), and from 10 \
+                 times it is degraded"
+            ]
+        );
+        // Half of them may be, and where most are long that is in proportion.
+        assert_eq!(said(&[0, 1_000, 20, 20, 1_000]).len(), 2);
+        assert_eq!(said(&[0, 1_000, 20, 1_000, 1_000]).len(), 0);
+        assert_eq!(said(&[0, 3_000, 20, 20, 20])[0].split(':').next(), Some("down skewed key b"));
+    }
+
+    #[test]
+    fn a_partition_beside_empty_ones_is_out_of_proportion_from_the_floor_on() {
+        let mut config = config(3);
+        config.skew.degraded = Some(5.0);
+        assert_eq!(said(&config, sight(&lengths(&[0, 0, 9, 0]))), [""; 0]);
+        assert_eq!(
+            said(&config, sight(&lengths(&[0, 0, 10, 0]))),
+            [
+                "degraded skewed key b:p:1: 10 entries, 10.0 times the median of its 2 siblings (0), and from 5 \
+                 times it is degraded"
+            ]
+        );
+    }
+
+    #[test]
+    fn two_partitions_say_nothing_of_each_other_and_what_is_not_seen_is_no_sibling() {
+        let mut config = config(2);
+        config.skew.degraded = Some(5.0);
+        assert_eq!(said(&config, sight(&lengths(&[0, 1_000, 1]))), [""; 0]);
+        config.keys[1].numbers = Some(0..=2);
+        let mut seen = lengths(&[0, 1_000, 1, 1]);
+        assert_eq!(said(&config, sight(&seen)).len(), 1);
+        seen[3] = None;
+        assert_eq!(said(&config, sight(&seen)), [""; 0]);
+    }
+
+    #[test]
+    fn a_lock_is_a_finding_only_when_it_has_been_held_for_too_long() {
+        let mut config = checks::Queue { lock: Some("l:b:p".to_owned()), ..config(1) };
+        config.length.degraded = Some(10);
+        let seen = lengths(&[10, 3]);
+        let standing = |lock, seconds: Option<u64>| {
+            let standstill = seconds.map(Duration::from_secs);
+            said(&config, Sight { lock: Some(lock), standstill, ..sight(&seen) })
+        };
+        let held = |seconds| Lock::Held(Some(Duration::from_secs(seconds)));
+        let long = "degraded too_long key b:p: 10 entries, and from 10 it is degraded";
+        assert_eq!(standing(Lock::Free, None), [long]);
+        assert_eq!(
+            standing(held(48), Some(59)),
+            [format!("{long}; the lock l:b:p is held and expires in 48s")]
+        );
+        let locked = "degraded locked lock l:b:p: held for 1m 12s while nothing was drained, and";
+        assert_eq!(standing(held(48), Some(72)), [long, &format!("{locked} expires in 48s")]);
+        assert_eq!(standing(Lock::Held(None), Some(72)), [long, &format!("{locked} never expires")]);
+    }
+
+    #[test]
+    fn another_kind_of_value_is_down() {
+        let seen = [Some(Seen::Other("hash".into())), queue(0, None)];
+        assert_eq!(
+            said(&config(1), sight(&seen)),
+            [
+                "down wrong_type key b:p: it holds a value of type hash, and no list, set, sorted set or stream"
+            ]
+        );
+    }
+}
