@@ -5,7 +5,7 @@ use std::fmt::{Display, Write as _};
 use humantime::format_duration;
 use redis::{Cmd, Value};
 
-use super::reading::{self, Id};
+use super::reading::{self, Id, Malformed};
 use crate::config::checks::{self, Limits};
 
 /// A command about one key. Each takes the server O(1) or O(log n), whatever the key holds.
@@ -66,7 +66,9 @@ impl Question {
             Self::StreamPending(group) => {
                 all(&["XPENDING", key]);
                 say(group);
-                ["-", "+", "1"].iter().for_each(|word| say(word.as_bytes()));
+                for word in ["-", "+", "1"] {
+                    say(word.as_bytes());
+                }
             }
             // An id that is left out with `(` is known from Redis 6.2 on.
             Self::StreamAfter(id) => all(&["XRANGE", key, &id.next().to_string(), "+", "COUNT", "1"]),
@@ -107,17 +109,17 @@ impl Question {
             | Self::StreamLength
             | Self::TimeToLive => reading::text(answer).unwrap_or_else(|| "something else".to_owned()),
             Self::SortedFirst => match reading::first_score(answer) {
-                Some(Some((_, score))) => {
+                Ok(Some((_, score))) => {
                     format!("score {score}{}", not_judged(reading::time_of_score(score, config.unit)))
                 }
-                Some(None) => "nothing".to_owned(),
-                None => "something else".to_owned(),
+                Ok(None) => "nothing".to_owned(),
+                Err(Malformed) => "something else".to_owned(),
             },
             Self::StreamFirst | Self::StreamPending(_) | Self::StreamAfter(_) => {
                 match reading::first_id(answer) {
-                    Some(Some(id)) => format!("id {id}{}", not_judged(id.time())),
-                    Some(None) => "nothing".to_owned(),
-                    None => "something else".to_owned(),
+                    Ok(Some(id)) => format!("id {id}{}", not_judged(id.time())),
+                    Ok(None) => "nothing".to_owned(),
+                    Err(Malformed) => "something else".to_owned(),
                 }
             }
             Self::StreamGroups => match reading::groups(answer) {

@@ -99,6 +99,10 @@ pub(super) enum Unread<'a> {
     Nonsense,
 }
 
+/// An answer that is not as the documentation of its command says.
+#[derive(Debug, PartialEq)]
+pub(super) struct Malformed;
+
 impl Shape {
     /// What a key of this shape is asked.
     pub(super) fn questions(&self, ask: &mut dyn FnMut(Question)) {
@@ -161,7 +165,7 @@ impl Shape {
             },
             (Self::List | Self::Set, [length]) => plain(count(length)?),
             (Self::Sorted, [length, first]) => {
-                let oldest = first_score(first)?.map(|(mark, score)| Oldest {
+                let oldest = first_score(first).ok()?.map(|(mark, score)| Oldest {
                     mark,
                     since: time_of_score(score, unit),
                     group: None,
@@ -175,7 +179,7 @@ impl Shape {
                     if !places.is_empty() {
                         return Some(Reading::Again(Self::Stream(Box::default())));
                     }
-                    let oldest = first_id(rest.first()?)?.map(|id| id.oldest(None));
+                    let oldest = first_id(rest.first()?).ok()?.map(|id| id.oldest(None));
                     let queued = Queued { length, oldest, ..Queued::default() };
                     return Some(Reading::Done(Seen::Queue(queued), self.clone()));
                 }
@@ -217,8 +221,8 @@ fn stream(
             queued.take_in(group, group.to_do(length));
             continue;
         };
-        let pending = first_id(details.get(place * 2)?)?;
-        let next = match first_id(details.get(place * 2 + 1)?)? {
+        let pending = first_id(details.get(place * 2)?).ok()?;
+        let next = match first_id(details.get(place * 2 + 1)?).ok()? {
             // The group has come farther since the last look, so this need not be what it is given next.
             Some(next) if !fresh && next <= group.delivered => return Some(Reading::Again(shape())),
             next => next,
@@ -352,52 +356,52 @@ fn id(answer: &Value) -> Option<Id> {
 }
 
 /// The elements of a list; none of what is not there.
-fn list(answer: &Value) -> Option<&[Value]> {
+fn list(answer: &Value) -> Result<&[Value], Malformed> {
     match answer {
-        Value::Array(elements) => Some(elements),
-        Value::Nil | Value::ServerError(_) => Some(&[]),
-        _ => None,
+        Value::Array(elements) => Ok(elements),
+        Value::Nil | Value::ServerError(_) => Ok(&[]),
+        _ => Err(Malformed),
     }
 }
 
 /// The first member of a sorted set, as a mark of it and its score, and the score.
-pub(super) fn first_score(answer: &Value) -> Option<Option<(u64, f64)>> {
+pub(super) fn first_score(answer: &Value) -> Result<Option<(u64, f64)>, Malformed> {
     let (member, score) = match list(answer)? {
-        [] => return Some(None),
+        [] => return Ok(None),
         [member, score] => (member, score),
         // In version 3 of the protocol each member is in a list with its score.
         [Value::Array(pair)] => match pair.as_slice() {
             [member, score] => (member, score),
-            _ => return None,
+            _ => return Err(Malformed),
         },
-        _ => return None,
+        _ => return Err(Malformed),
     };
-    let Value::BulkString(member) = member else { return None };
+    let Value::BulkString(member) = member else { return Err(Malformed) };
     let score: f64 = match score {
         Value::Double(score) => *score,
-        other => text(other)?.parse().ok()?,
+        other => text(other).and_then(|score| score.parse().ok()).ok_or(Malformed)?,
     };
-    Some(Some((mark((member, score.to_bits())), score)))
+    Ok(Some((mark((member, score.to_bits())), score)))
 }
 
 /// The id of the first entry of a range of a stream, or of those that are pending.
-pub(super) fn first_id(answer: &Value) -> Option<Option<Id>> {
+pub(super) fn first_id(answer: &Value) -> Result<Option<Id>, Malformed> {
     match list(answer)? {
-        [] => Some(None),
-        [entry, ..] => id(list(entry)?.first()?).map(Some),
+        [] => Ok(None),
+        [entry, ..] => list(entry)?.first().and_then(id).map(Some).ok_or(Malformed),
     }
 }
 
 /// The groups of a stream ("XINFO GROUPS": lists of names and values, or maps).
 pub(super) fn groups(answer: &Value) -> Option<Vec<Group>> {
-    list(answer)?.iter().map(group).collect()
+    list(answer).ok()?.iter().map(group).collect()
 }
 
 fn group(answer: &Value) -> Option<Group> {
     let fields: Vec<(&Value, &Value)> = match answer {
         Value::Map(fields) => fields.iter().map(|(name, value)| (name, value)).collect(),
         other => {
-            let (pairs, _) = list(other)?.as_chunks::<2>();
+            let (pairs, _) = list(other).ok()?.as_chunks::<2>();
             pairs.iter().map(|[name, value]| (name, value)).collect()
         }
     };

@@ -77,6 +77,7 @@ mod tests {
 
     const HELD: Option<Lock> = Some(Lock::Held(None));
 
+    #[allow(clippy::unnecessary_wraps, reason = "as what is seen is kept")]
     fn queue(length: u64, mark: Option<u64>) -> Option<Seen> {
         let oldest = mark.map(|mark| Oldest { mark, since: None, group: None });
         Some(Seen::Queue(Queued { length, oldest, ..Queued::default() }))

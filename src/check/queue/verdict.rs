@@ -1,5 +1,6 @@
 //! What the queues that were seen mean. No I/O.
 
+use std::cmp::Reverse;
 use std::fmt::Display;
 use std::ops::Range;
 use std::sync::Arc;
@@ -80,7 +81,7 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
     let mut long: Vec<_> = queues()
         .filter_map(|(key, queued)| Some((queued.length, key, queued, config.length.reached(queued.length)?)))
         .collect();
-    long.sort_by(|one, other| other.0.cmp(&one.0));
+    long.sort_by_key(|&(length, ..)| Reverse(length));
     findings.extend(long.into_iter().map(|(length, key, queued, (status, limit))| {
         let most = if queued.at_most { "at most " } else { "" };
         let whose = not_acknowledged(queued.slowest.as_deref());
@@ -94,7 +95,7 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
             Some((age, key, queued, config.age.reached(age)?))
         })
         .collect();
-    old.sort_by(|one, other| other.0.cmp(&one.0));
+    old.sort_by_key(|&(age, ..)| Reverse(age));
     findings.extend(old.into_iter().map(|(age, key, queued, (status, limit))| {
         let whose = not_acknowledged(queued.oldest.as_ref().and_then(|oldest| oldest.group.as_deref()));
         let (age, limit) = (span(age), format_duration(limit));
@@ -226,8 +227,9 @@ mod tests {
         checks::Queue { skew_floor: 10, ..checks::Queue::of(vec![key("b:p"), family]) }
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "as what is seen is kept")]
     fn queue(length: u64, age: Option<Duration>) -> Option<Seen> {
-        let oldest = age.map(|age| Oldest { mark: 0, since: Some(NOW - age), group: None });
+        let oldest = age.map(|age| Oldest { mark: 0, since: NOW.checked_sub(age), group: None });
         Some(Seen::Queue(Queued { length, oldest, ..Queued::default() }))
     }
 
@@ -297,7 +299,7 @@ mod tests {
         config.age.down = Some(Duration::from_secs(1));
         let group = || Some("mail".into());
         let oldest =
-            Some(Oldest { mark: 0, since: Some(NOW - Duration::from_millis(1_500)), group: group() });
+            Some(Oldest { mark: 0, since: NOW.checked_sub(Duration::from_millis(1_500)), group: group() });
         let queued = Queued { length: 10, at_most: true, slowest: group(), oldest };
         assert_eq!(
             said(&config, sight(&[Some(Seen::Queue(queued))])),
