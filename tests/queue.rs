@@ -5,9 +5,8 @@
 
 mod support;
 
-use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use serde_json::Value;
 use support::cluster::{slot_of, tag_of};
-use support::{Client, Cluster, Redis, Relay, Sidecar, eventually};
+use support::{Cluster, Redis, Relay, Sidecar};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const NOW: Duration = Duration::ZERO;
@@ -30,14 +29,17 @@ fn beside(redis: &Redis, queue: &str) -> Sidecar {
     Sidecar::start(main_at(&format!("redis://{}", redis.addr()), queue))
 }
 
+/// The time so long ago, counted from 1970.
+fn time(ago: Duration) -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().checked_sub(ago).unwrap()
+}
+
 fn score(ago: Duration) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    (now - ago).as_secs_f64().to_string()
+    time(ago).as_secs_f64().to_string()
 }
 
 fn milliseconds(ago: Duration) -> u128 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    (now - ago).as_millis()
+    time(ago).as_millis()
 }
 
 /// A producer and consumer of Sentry's kind: what is buffered is a member of one of the partitions, by its checksum,
@@ -631,6 +633,59 @@ fn a_user_that_may_not_look_is_forbidden() {
     sidecar.expect_up();
 }
 
+/// What a command of the program prints for this configuration, and its exit code.
+fn run(command: &str, config: &str) -> (String, Option<i32>) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("cache-canary.toml");
+    std::fs::write(&file, config).unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_cache-canary")).args([command, "-c"]).arg(&file).output().unwrap();
+    (String::from_utf8(output.stdout).unwrap(), output.status.code())
+}
+
+#[test]
+fn the_printed_user_is_enough_and_with_a_right_less_it_is_not() {
+    const RIGHTS: [&str; 11] = [
+        "+type",
+        "+llen",
+        "+scard",
+        "+zcard",
+        "+zrange",
+        "+xlen",
+        "+xinfo|groups",
+        "+xpending",
+        "+xrange",
+        "+pttl",
+        "~lock",
+    ];
+    let redis = Redis::start(&[]);
+    redis.command(&["RPUSH", "list", "job"]);
+    redis.command(&["SADD", "set", "job"]);
+    redis.command(&["ZADD", "sorted", &score(NOW), "job"]);
+    redis.command(&["XADD", "stream", "*", "job", "1"]);
+    redis.command(&["XGROUP", "CREATE", "stream", "mail", "0"]);
+    let config = main_at(
+        &format!("redis://canary:secret@{}", redis.addr()),
+        "keys = [\"list\", \"set\", \"sorted\", \"stream\"]\nlength = { down = 3 }\nlock = \"lock\"",
+    );
+    let (printed, _) = run("acl", &config);
+    let line = printed.lines().find(|line| !line.starts_with('#')).unwrap();
+    let rules = line.strip_prefix("ACL SETUSER canary on ").unwrap();
+    let grant = |without: &str| {
+        let rules: Vec<_> = rules.split(' ').filter(|rule| *rule != without).collect();
+        redis.set_user("canary", &format!("on >secret {}", rules.join(" ")));
+    };
+    for right in RIGHTS {
+        grant("");
+        Sidecar::start(&config).expect_up();
+        grant(right);
+        let health = Sidecar::start(&config).health();
+        assert_eq!(health.body["checks"]["cache.main"], "UP", "{:#}", health.body);
+        let queue = &health.body["details"]["cache.main.queue"]["nodes"][0];
+        assert_eq!(queue["cause"], "forbidden", "without {right}: {queue:#}");
+    }
+}
+
 /// What the sidecar answers, as it stands.
 fn raw(sidecar: &Sidecar, path: &str) -> String {
     let mut stream = TcpStream::connect(sidecar.addr()).unwrap();
@@ -662,15 +717,8 @@ fn it_is_an_entry_of_its_own_everywhere() {
     let ready = raw(&sidecar, "/readyz?verbose");
     assert!(ready.contains("[+]cache.main ok\n") && ready.contains("[-]cache.main.queue failed"), "{ready}");
 
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("cache-canary.toml");
-    std::fs::write(&file, &config).unwrap();
-    let check =
-        Command::new(env!("CARGO_BIN_EXE_cache-canary")).args(["check", "-c"]).arg(&file).output().unwrap();
-    let table = String::from_utf8(check.stdout).unwrap();
-    assert_eq!(check.status.code(), Some(1), "{table}");
-    assert!(
-        table.lines().any(|line| line.starts_with("main.queue") && line.contains("too_long key celery")),
-        "{table}"
-    );
+    let (table, code) = run("check", &config);
+    assert_eq!(code, Some(1), "{table}");
+    let line = table.lines().find(|line| line.starts_with("main.queue")).unwrap();
+    assert!(line.contains("too_long key celery"), "{table}");
 }
