@@ -1,31 +1,222 @@
-//! TODO.
+//! Whether queues are drained: how many entries each has, how long the oldest has waited, whether a partition is
+//! out of proportion to its siblings, and whether a lock is held while nothing is drained.
+//!
+//! `question` is what a key is asked, `reading` what its answers come to, `verdict` what all of that means, and
+//! `standstill` what is remembered for it from look to look. All but what is below does no I/O.
+
+mod question;
+mod reading;
+mod standstill;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
+use redis::Cmd;
+use tokio::time::Instant;
 
-use super::{Look, Seat};
+use super::{Look, Seat, Server};
+use crate::cache::redis::{Redis, answered};
 use crate::config::checks;
-use crate::outcome::Fault;
+use crate::outcome::{Cause, Fault, Measure};
 use crate::progress::{NodeProgress, Progress};
+use question::Question;
+use reading::{Lock, Reading, Seen, Shape, Unread};
+use standstill::Standstill;
+use verdict::{Names, Sight};
 
-/// TODO
+/// How many times a key is asked in a look: which type it has, then what is asked of that, then of the groups of a
+/// stream, and once more where one of these has changed meanwhile. In the steady state it is asked once.
+const MOST_PASSES: usize = 5;
+
+/// How many bytes all answers of a server may have: so many, more for each key, and at most the last. The first entry
+/// of a sorted set or a stream comes whole, and may be anything.
+const LIMIT: usize = 1024 * 1024;
+const LIMIT_FOR_A_KEY: usize = 8 * 1024;
+const MOST_BYTES: usize = 16 * LIMIT;
+
+/// The check of the queues of one alias.
 pub(crate) struct Queue {
     config: checks::Queue,
+    names: Names,
+    /// The lock's key, which has the number behind the last key's.
+    lock: Option<Arc<str>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What each key was when it was looked at last, and the lock.
+    shapes: Vec<Shape>,
+    /// What was seen of each in this round.
+    seen: Vec<Option<Seen>>,
+    standstill: Standstill,
+}
+
+/// A key that is asked.
+struct Asked {
+    number: usize,
+    shape: Shape,
+    /// Whether the shape was found out in this look.
+    fresh: bool,
 }
 
 impl Queue {
     pub(super) fn new(config: &checks::Queue) -> Self {
-        Self { config: config.clone() }
+        let names = Names::of(&config.keys);
+        let lock = config.lock.as_deref().map(Arc::from);
+        let keys = names.keys.len();
+        let mut shapes = vec![Shape::Unknown; keys];
+        shapes.extend(lock.as_ref().map(|_| Shape::Lock));
+        let (seen, standstill) = (vec![None; shapes.len()], Standstill::new(keys));
+        let state = Mutex::new(State { shapes, seen, standstill });
+        Self { config: config.clone(), names, lock, state }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn key(&self, number: usize) -> &str {
+        self.names.keys.get(number).or(self.lock.as_ref()).map_or("", |key| key)
+    }
+
+    /// Asks a server for these keys, until all is known that is wanted. Those that another server has by now are
+    /// returned, by the words of the error that says so.
+    async fn ask(
+        &self,
+        redis: &Redis,
+        mut open: Vec<Asked>,
+        progress: &NodeProgress,
+    ) -> Result<Vec<(String, Asked)>, Fault> {
+        let mut elsewhere = Vec::new();
+        let mut fault = None;
+        for _ in 0..MOST_PASSES {
+            if open.is_empty() {
+                break;
+            }
+            let mut questions = Vec::new();
+            let mut counts = Vec::with_capacity(open.len());
+            for asked in &open {
+                let before = questions.len();
+                asked.shape.questions(&mut |question| questions.push((asked.number, question)));
+                counts.push(questions.len() - before);
+            }
+            let commands: Vec<Cmd> =
+                questions.iter().map(|(number, question)| question.command(self.key(*number))).collect();
+            let limit = (LIMIT + open.len() * LIMIT_FOR_A_KEY).min(MOST_BYTES);
+            let answers = redis.ask_each(&commands, limit, progress).await?;
+            for ((number, question), answer) in questions.iter().zip(&answers) {
+                progress.step(|| self.step(*number, question, answer));
+            }
+            let mut left = answers.as_slice();
+            let mut state = self.state();
+            for (asked, count) in std::mem::take(&mut open).into_iter().zip(counts) {
+                let (of_key, rest) = left.split_at(count.min(left.len()));
+                left = rest;
+                let number = asked.number;
+                match asked.shape.read(of_key, asked.fresh, self.config.unit) {
+                    Ok(Reading::Done(seen, shape)) => {
+                        state.seen[number] = Some(seen);
+                        state.shapes[number] = shape;
+                    }
+                    Ok(Reading::Again(shape)) => {
+                        // What is told of a stream's groups goes beyond its type.
+                        let fresh = matches!(asked.shape, Shape::Stream(_));
+                        open.push(Asked { number, shape, fresh });
+                    }
+                    Ok(Reading::Elsewhere(words)) => elsewhere.push((words, asked)),
+                    Err(Unread::Refused(answer)) => {
+                        fault = fault.or_else(|| answered(answer, progress).err());
+                    }
+                    Err(Unread::Nonsense) => {
+                        let said = format!("key {} was answered for with something else", self.key(number));
+                        fault.get_or_insert_with(|| progress.fault(Cause::Protocol, &said));
+                    }
+                }
+            }
+        }
+        if let Some(asked) = open.first() {
+            let said = format!("key {} changes its type all the time", self.key(asked.number));
+            fault.get_or_insert_with(|| progress.fault(Cause::Protocol, &said));
+        }
+        fault.map_or(Ok(elsewhere), Err)
+    }
+
+    fn step(&self, number: usize, question: &Question, answer: &redis::Value) -> (String, String, String) {
+        let typed = question.typed(self.key(number));
+        (typed, question.expected(&self.config), question.saw(answer, &self.config))
     }
 }
 
 #[async_trait]
 impl Look for Queue {
-    fn begin(&self) {}
+    fn begin(&self) {
+        self.state().seen.fill(None);
+    }
 
-    async fn look(&self, _seat: &Seat, _progress: &NodeProgress) -> Result<(), Fault> {
-        let _ = &self.config;
+    async fn look(&self, seat: &Seat, progress: &NodeProgress) -> Result<(), Fault> {
+        let redis = match &seat.server {
+            Server::Redis(redis) => redis,
+            Server::Memcached(_) => {
+                return Err(progress.fault(Cause::Protocol, "memcached has no queues"));
+            }
+        };
+        let open = {
+            let state = self.state();
+            let held = |&(number, _): &(usize, &Shape)| seat.holds(self.key(number).as_bytes());
+            let asked =
+                |(number, shape): (usize, &Shape)| Asked { number, shape: shape.clone(), fresh: false };
+            state.shapes.iter().enumerate().filter(held).map(asked).collect()
+        };
+        // By where they are; a slot that is on its way may hold several.
+        let mut on_their_way: BTreeMap<String, Vec<Asked>> = BTreeMap::new();
+        for (words, asked) in self.ask(redis, open, progress).await? {
+            on_their_way.entry(words).or_default().push(asked);
+        }
+        for (words, open) in on_their_way {
+            let importing = seat.share.as_ref().and_then(|share| share.importing(&words));
+            let Some(importing) = importing else { return Err(progress.fault(Cause::Redirected, &words)) };
+            let elsewhere = self.ask(&importing, open, progress).await.map_err(|fault| {
+                Fault::new(fault.cause, fault.phase, &format!("{}, where {words} sent", fault.said))
+            })?;
+            if let Some((words, _)) = elsewhere.first() {
+                return Err(progress.fault(Cause::Redirected, words));
+            }
+        }
         Ok(())
     }
 
-    fn judge(&self, _progress: &Progress) {}
+    fn judge(&self, progress: &Progress) {
+        let mut state = self.state();
+        let State { seen, standstill, .. } = &mut *state;
+        let (seen, lock) = seen.split_at(self.names.keys.len());
+        let lock = lock.iter().find_map(|lock| match lock {
+            Some(Seen::Lock(lock)) => Some(*lock),
+            Some(Seen::Queue(_) | Seen::Other(_)) | None => None,
+        });
+        let standstill = standstill.observe(seen, lock, Instant::now());
+        let now = progress.began_at().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let sight = Sight { seen, lock, standstill, now };
+        for finding in verdict::findings(&self.config, &self.names, sight) {
+            progress.find(finding);
+        }
+        for (key, seen) in self.names.keys.iter().zip(seen) {
+            let Some(Seen::Queue(queued)) = seen else { continue };
+            let of_key = |name, value| Measure { name, labels: vec![("key", key.clone())], value };
+            progress.measure(of_key("cache_queue_length", verdict::as_f64(queued.length)));
+            if let Some(age) = queued.age(now) {
+                progress.measure(of_key("cache_queue_oldest_age_seconds", age.as_secs_f64()));
+            }
+        }
+        if let (Some(name), Some(lock)) = (&self.lock, lock) {
+            let value = match lock {
+                Lock::Free => 0.0,
+                Lock::Held(_) => 1.0,
+            };
+            let labels = vec![("lock", name.clone())];
+            progress.measure(Measure { name: "cache_queue_lock_held", labels, value });
+        }
+    }
 }

@@ -1,0 +1,192 @@
+//! [`Question`]: a command about one key, as it is sent and as it is explained.
+
+use std::fmt::{Display, Write as _};
+
+use humantime::format_duration;
+use redis::{Cmd, Value};
+
+use super::reading::{self, Id, Malformed};
+use crate::config::checks::{self, Limits};
+
+/// A command about one key. Each takes the server O(1) or O(log n), whatever the key holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Question {
+    Type,
+    ListLength,
+    SetLength,
+    SortedLength,
+    SortedFirst,
+    StreamLength,
+    StreamGroups,
+    StreamFirst,
+    /// The oldest entry that a group was given and has not acknowledged. The longer form of the command, since the
+    /// short one lists every consumer that the group ever had.
+    StreamPending(Box<[u8]>),
+    /// The first entry behind this one.
+    StreamAfter(Id),
+    TimeToLive,
+}
+
+impl Question {
+    /// The command.
+    pub(super) fn command(&self, key: &str) -> Cmd {
+        let mut command = Cmd::new();
+        self.spell(key, &mut |word| {
+            command.arg(word);
+        });
+        command
+    }
+
+    /// The command as it is typed.
+    pub(super) fn typed(&self, key: &str) -> String {
+        let mut typed = String::new();
+        self.spell(key, &mut |word| {
+            if !typed.is_empty() {
+                typed.push(' ');
+            }
+            // As redis-cli takes it: Celery has control characters in its keys.
+            let plain = !word.is_empty() && word.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"');
+            let escaped = word.escape_ascii();
+            let _ = if plain { write!(typed, "{escaped}") } else { write!(typed, "\"{escaped}\"") };
+        });
+        typed
+    }
+
+    fn spell(&self, key: &str, say: &mut dyn FnMut(&[u8])) {
+        let mut all = |words: &[&str]| words.iter().for_each(|word| say(word.as_bytes()));
+        match self {
+            Self::Type => all(&["TYPE", key]),
+            Self::ListLength => all(&["LLEN", key]),
+            Self::SetLength => all(&["SCARD", key]),
+            Self::SortedLength => all(&["ZCARD", key]),
+            Self::SortedFirst => all(&["ZRANGE", key, "0", "0", "WITHSCORES"]),
+            Self::StreamLength => all(&["XLEN", key]),
+            Self::StreamGroups => all(&["XINFO", "GROUPS", key]),
+            Self::StreamFirst => all(&["XRANGE", key, "-", "+", "COUNT", "1"]),
+            Self::StreamPending(group) => {
+                all(&["XPENDING", key]);
+                say(group);
+                for word in ["-", "+", "1"] {
+                    say(word.as_bytes());
+                }
+            }
+            // An id that is left out with `(` is known from Redis 6.2 on.
+            Self::StreamAfter(id) => all(&["XRANGE", key, &id.next().to_string(), "+", "COUNT", "1"]),
+            Self::TimeToLive => all(&["PTTL", key]),
+        }
+    }
+
+    /// What a healthy answer is.
+    pub(super) fn expected(&self, config: &checks::Queue) -> String {
+        let Limits { degraded, down } = config.age;
+        let age = Limits { degraded: degraded.map(format_duration), down: down.map(format_duration) };
+        match self {
+            Self::Type => "a list, a set, a sorted set or a stream; none where the queue is empty".to_owned(),
+            Self::ListLength | Self::SetLength | Self::SortedLength | Self::StreamLength => {
+                below("length", &config.length)
+            }
+            Self::SortedFirst | Self::StreamFirst | Self::StreamPending(_) | Self::StreamAfter(_) => {
+                below("age", &age)
+            }
+            Self::StreamGroups => below("pending and lag of each", &config.length),
+            Self::TimeToLive => {
+                format!("held for less than {} while nothing is drained", format_duration(config.lock_within))
+            }
+        }
+    }
+
+    /// What came back, in short and without what the application stores.
+    pub(super) fn saw(&self, answer: &Value, config: &checks::Queue) -> String {
+        if let Value::ServerError(error) = answer {
+            return format!("{} {}", error.code(), error.details().unwrap_or_default());
+        }
+        let not_judged = |time: Option<_>| if time.is_some() { "" } else { ", which is no time" };
+        match self {
+            Self::Type
+            | Self::ListLength
+            | Self::SetLength
+            | Self::SortedLength
+            | Self::StreamLength
+            | Self::TimeToLive => reading::text(answer).unwrap_or_else(|| "something else".to_owned()),
+            Self::SortedFirst => match reading::first_score(answer) {
+                Ok(Some((_, score))) => {
+                    format!("score {score}{}", not_judged(reading::time_of_score(score, config.unit)))
+                }
+                Ok(None) => "nothing".to_owned(),
+                Err(Malformed) => "something else".to_owned(),
+            },
+            Self::StreamFirst | Self::StreamPending(_) | Self::StreamAfter(_) => {
+                match reading::first_id(answer) {
+                    Ok(Some(id)) => format!("id {id}{}", not_judged(id.time())),
+                    Ok(None) => "nothing".to_owned(),
+                    Err(Malformed) => "something else".to_owned(),
+                }
+            }
+            Self::StreamGroups => match reading::groups(answer) {
+                Some(groups) if groups.is_empty() => "no groups".to_owned(),
+                Some(groups) => {
+                    let groups = groups.iter().take(8).map(ToString::to_string);
+                    groups.collect::<Vec<_>>().join("; ")
+                }
+                None => "something else".to_owned(),
+            },
+        }
+    }
+}
+
+/// `length: less than 10, and from 20 it is down`.
+fn below<T: Display>(what: &str, limits: &Limits<T>) -> String {
+    match (&limits.degraded, &limits.down) {
+        (Some(degraded), Some(down)) => format!("{what}: less than {degraded}, and from {down} it is down"),
+        (Some(degraded), None) => format!("{what}: less than {degraded}"),
+        (None, Some(down)) => format!("{what}: less than {down}"),
+        (None, None) => format!("{what}: not judged"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::checks::Keys;
+
+    #[test]
+    fn a_command_is_explained_as_it_is_typed_and_with_what_is_expected() {
+        let key = Keys { before: "b:p".to_owned(), numbers: None, after: String::new() };
+        let mut config = checks::Queue::of(vec![key]);
+        config.length = Limits { degraded: Some(10), down: Some(20) };
+        config.age.down = Some(Duration::from_secs(90));
+        let explained = |question: Question| (question.typed("b:p"), question.expected(&config));
+        assert_eq!(
+            explained(Question::SortedLength),
+            ("ZCARD b:p".to_owned(), "length: less than 10, and from 20 it is down".to_owned())
+        );
+        assert_eq!(
+            explained(Question::SortedFirst),
+            ("ZRANGE b:p 0 0 WITHSCORES".to_owned(), "age: less than 1m 30s".to_owned())
+        );
+        assert_eq!(
+            explained(Question::TimeToLive),
+            ("PTTL b:p".to_owned(), "held for less than 1m while nothing is drained".to_owned())
+        );
+        assert_eq!(Question::ListLength.typed("celery\x06\x163"), r#"LLEN "celery\x06\x163""#);
+        let pending = Question::StreamPending(b"my group".as_slice().into());
+        assert_eq!(pending.typed("jobs"), r#"XPENDING jobs "my group" - + 1"#);
+    }
+
+    #[test]
+    fn what_came_back_is_said_without_what_the_application_stores() {
+        let key = Keys { before: "b:p".to_owned(), numbers: None, after: String::new() };
+        let config = checks::Queue::of(vec![key]);
+        let member = || Value::BulkString(b"somebody's".to_vec());
+        let first = |score: &[u8]| Value::Array(vec![member(), Value::BulkString(score.to_vec())]);
+        let saw = |question: Question, answer: &Value| question.saw(answer, &config);
+        assert_eq!(saw(Question::SortedFirst, &first(b"1700000000.5")), "score 1700000000.5");
+        assert_eq!(saw(Question::SortedFirst, &first(b"5")), "score 5, which is no time");
+        assert_eq!(saw(Question::SortedFirst, &Value::Array(Vec::new())), "nothing");
+        let entry = Value::Array(vec![Value::BulkString(b"1700000000000-3".to_vec()), first(b"1")]);
+        assert_eq!(saw(Question::StreamFirst, &Value::Array(vec![entry])), "id 1700000000000-3");
+        assert_eq!(saw(Question::SortedLength, &Value::Int(7)), "7");
+    }
+}

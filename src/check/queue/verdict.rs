@@ -1,0 +1,393 @@
+//! What the queues that were seen mean. No I/O.
+
+use std::cmp::Reverse;
+use std::fmt::Display;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use super::reading::{Lock, Queued, Seen};
+use crate::config::checks;
+use crate::outcome::{Cause, Finding, Status};
+
+/// The keys that are looked at, by name, and which of them are families.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) keys: Vec<Arc<str>>,
+    families: Vec<Range<usize>>,
+}
+
+/// What was seen, in a round and by those before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sight<'a> {
+    /// Of each key; nothing where nobody could say.
+    pub(super) seen: &'a [Option<Seen>],
+    pub(super) lock: Option<Lock>,
+    /// How long the lock has been held while nothing was drained.
+    pub(super) standstill: Option<Duration>,
+    /// Counted from 1970.
+    pub(super) now: Duration,
+}
+
+impl Names {
+    pub(super) fn of(keys: &[checks::Keys]) -> Self {
+        let mut names = Self { keys: Vec::new(), families: Vec::new() };
+        for of_one in keys {
+            let first = names.keys.len();
+            names.keys.extend(of_one.names().map(Arc::from));
+            if of_one.numbers.is_some() {
+                names.families.push(first..names.keys.len());
+            }
+        }
+        names
+    }
+}
+
+impl Queued {
+    /// How long its oldest entry has waited; what is dated later than now has not.
+    pub(super) fn age(&self, now: Duration) -> Option<Duration> {
+        Some(now.saturating_sub(self.oldest.as_ref()?.since?))
+    }
+}
+
+/// Everything that is not as it should be: of each cause the worst first, since only so many are listed.
+pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) -> Vec<Finding> {
+    let locked = locked(config, sight);
+    let holder = match (&config.lock, sight.lock) {
+        (Some(lock), Some(Lock::Held(ttl))) if locked.is_none() => {
+            format!("; the lock {lock} is held and {}", expiry(ttl))
+        }
+        _ => String::new(),
+    };
+    let queues = || {
+        names.keys.iter().zip(sight.seen).filter_map(|(key, seen)| match seen {
+            Some(Seen::Queue(queued)) => Some((key, queued)),
+            Some(Seen::Other(_) | Seen::Lock(_)) | None => None,
+        })
+    };
+    let about = |key: &str| format!("key {key}");
+
+    let wrong = names.keys.iter().zip(sight.seen).filter_map(|(key, seen)| match seen {
+        Some(Seen::Other(kind)) => {
+            let said = format!("it holds a value of type {kind}, and no list, set, sorted set or stream");
+            Some(Finding::new(Status::Down, Cause::WrongType, &about(key), &said))
+        }
+        Some(Seen::Queue(_) | Seen::Lock(_)) | None => None,
+    });
+    let mut findings: Vec<Finding> = wrong.collect();
+
+    let mut long: Vec<_> = queues()
+        .filter_map(|(key, queued)| Some((queued.length, key, queued, config.length.reached(queued.length)?)))
+        .collect();
+    long.sort_by_key(|&(length, ..)| Reverse(length));
+    findings.extend(long.into_iter().map(|(length, key, queued, (status, limit))| {
+        let most = if queued.at_most { "at most " } else { "" };
+        let whose = not_acknowledged(queued.slowest.as_deref());
+        let said = format!("{most}{length} entries{whose}, and from {limit} {}{holder}", it_is(status));
+        Finding::new(status, Cause::TooLong, &about(key), &said)
+    }));
+
+    let mut old: Vec<_> = queues()
+        .filter_map(|(key, queued)| {
+            let age = queued.age(sight.now)?;
+            Some((age, key, queued, config.age.reached(age)?))
+        })
+        .collect();
+    old.sort_by_key(|&(age, ..)| Reverse(age));
+    findings.extend(old.into_iter().map(|(age, key, queued, (status, limit))| {
+        let whose = not_acknowledged(queued.oldest.as_ref().and_then(|oldest| oldest.group.as_deref()));
+        let (age, limit) = (span(age), format_duration(limit));
+        let said =
+            format!("the oldest entry{whose} has waited {age}, and from {limit} {}{holder}", it_is(status));
+        Finding::new(status, Cause::TooOld, &about(key), &said)
+    }));
+
+    for family in &names.families {
+        findings.extend(skewed(config, names, sight.seen, family.clone()).into_iter().map(
+            |Skewed { key, length, times, median, siblings, status, limit }| {
+                let said = format!(
+                    "{length} entries, {times:.1} times the median of its {siblings} siblings ({median}), and from \
+                     {limit} times {}{holder}",
+                    it_is(status)
+                );
+                Finding::new(status, Cause::Skewed, &about(key), &said)
+            },
+        ));
+    }
+    findings.extend(locked);
+    findings
+}
+
+/// The lock, where it is held for too long while nothing is drained.
+fn locked(config: &checks::Queue, sight: Sight<'_>) -> Option<Finding> {
+    let (Some(lock), Some(Lock::Held(ttl))) = (&config.lock, sight.lock) else { return None };
+    let standstill = sight.standstill.filter(|&time| time >= config.lock_within)?;
+    let said = format!("held for {} while nothing was drained, and {}", span(standstill), expiry(ttl));
+    Some(Finding::new(Status::Degraded, Cause::Locked, &format!("lock {lock}"), &said))
+}
+
+/// A partition that is out of proportion.
+struct Skewed<'a> {
+    key: &'a str,
+    length: u64,
+    times: f64,
+    median: f64,
+    siblings: usize,
+    status: Status,
+    limit: f64,
+}
+
+/// The partitions of a family that are out of proportion, the longest first.
+fn skewed<'a>(
+    config: &checks::Queue,
+    names: &'a Names,
+    seen: &[Option<Seen>],
+    family: Range<usize>,
+) -> Vec<Skewed<'a>> {
+    /// With fewer there is nothing that a partition is out of.
+    const LEAST_MEMBERS: usize = 3;
+    let mut members: Vec<_> = family
+        .filter_map(|key| match seen.get(key)? {
+            Some(Seen::Queue(queued)) => Some((queued.length, &*names.keys[key])),
+            Some(Seen::Other(_) | Seen::Lock(_)) | None => None,
+        })
+        .collect();
+    if members.len() < LEAST_MEMBERS {
+        return Vec::new();
+    }
+    members.sort_by_key(|&(length, _)| length);
+    let skewed = members.iter().enumerate().rev().take_while(|(_, (length, _))| *length >= config.skew_floor);
+    let skewed = skewed.filter_map(|(place, &(length, key))| {
+        let median = median_without(&members, place);
+        // Where most partitions are empty, one entry is what the others would have.
+        let times = as_f64(length) / median.max(1.0);
+        let (status, limit) = config.skew.reached(times)?;
+        Some(Skewed { key, length, times, median, siblings: members.len() - 1, status, limit })
+    });
+    skewed.collect()
+}
+
+/// The median length of all members but the one in this place; they are sorted.
+fn median_without(members: &[(u64, &str)], place: usize) -> f64 {
+    let other = |number: usize| as_f64(members[if number < place { number } else { number + 1 }].0);
+    let others = members.len() - 1;
+    if others % 2 == 1 { other(others / 2) } else { f64::midpoint(other(others / 2 - 1), other(others / 2)) }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "how many entries a queue has, in proportion to others")]
+pub(super) fn as_f64(length: u64) -> f64 {
+    length as f64
+}
+
+fn not_acknowledged(group: Option<&str>) -> String {
+    group.map_or_else(String::new, |group| format!(" that group {group} has not acknowledged"))
+}
+
+fn it_is(status: Status) -> &'static str {
+    match status {
+        Status::Skipped | Status::Up => "it is well",
+        Status::Degraded => "it is degraded",
+        Status::Down => "it is down",
+    }
+}
+
+/// `expires in 48s`.
+fn expiry(ttl: Option<Duration>) -> String {
+    ttl.map_or_else(|| "never expires".to_owned(), |ttl| format!("expires in {}", span(ttl)))
+}
+
+/// A time that was measured, without digits that nobody wants.
+fn span(time: Duration) -> impl Display {
+    let whole_seconds = time >= Duration::from_secs(10);
+    format_duration(if whole_seconds {
+        Duration::from_secs(time.as_secs())
+    } else {
+        Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::Oldest;
+    use super::*;
+    use crate::config::checks::{Keys, Limits};
+
+    const NOW: Duration = Duration::from_secs(1_700_000_000);
+
+    fn key(name: &str) -> Keys {
+        Keys { before: name.to_owned(), numbers: None, after: String::new() }
+    }
+
+    /// `b:p` beside its partitions.
+    fn config(partitions: u32) -> checks::Queue {
+        let family =
+            Keys { before: "b:p:".to_owned(), numbers: Some(0..=partitions - 1), after: String::new() };
+        checks::Queue { skew_floor: 10, ..checks::Queue::of(vec![key("b:p"), family]) }
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "as what is seen is kept")]
+    fn queue(length: u64, age: Option<Duration>) -> Option<Seen> {
+        let oldest = age.map(|age| Oldest { mark: 0, since: NOW.checked_sub(age), group: None });
+        Some(Seen::Queue(Queued { length, oldest, ..Queued::default() }))
+    }
+
+    fn lengths(lengths: &[u64]) -> Vec<Option<Seen>> {
+        lengths.iter().map(|&length| queue(length, None)).collect()
+    }
+
+    fn sight(seen: &[Option<Seen>]) -> Sight<'_> {
+        Sight { seen, lock: None, standstill: None, now: NOW }
+    }
+
+    /// Each finding: `degraded too_long key b:p:3: 25000 entries, ...`.
+    fn said(config: &checks::Queue, sight: Sight<'_>) -> Vec<String> {
+        let line = |finding: &Finding| {
+            format!("{} {} {finding}", finding.status.as_str().to_lowercase(), finding.cause)
+        };
+        findings(config, &Names::of(&config.keys), sight).iter().map(line).collect()
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_judged() {
+        let seen = [queue(1_000_000, Some(Duration::from_hours(24))), queue(0, None), None];
+        assert_eq!(said(&config(2), sight(&seen)), [""; 0]);
+    }
+
+    #[test]
+    fn the_longest_comes_first() {
+        let mut config = config(3);
+        config.length = Limits { degraded: Some(10_000), down: Some(20_000) };
+        assert_eq!(
+            said(&config, sight(&lengths(&[9_999, 10_000, 25_000, 20_000]))),
+            [
+                "down too_long key b:p:1: 25000 entries, and from 20000 it is down",
+                "down too_long key b:p:2: 20000 entries, and from 20000 it is down",
+                "degraded too_long key b:p:0: 10000 entries, and from 10000 it is degraded",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_oldest_entry_is_judged_and_what_is_dated_later_than_now_is_new() {
+        let mut config = checks::Queue::of(vec![key("one"), key("two"), key("three")]);
+        config.age = Limits { degraded: Some(Duration::from_mins(1)), down: Some(Duration::from_mins(5)) };
+        let mut seen = [59, 60, 372].map(|age| queue(1, Some(Duration::from_secs(age))));
+        assert_eq!(
+            said(&config, sight(&seen)),
+            [
+                "down too_old key three: the oldest entry has waited 6m 12s, and from 5m it is down",
+                "degraded too_old key two: the oldest entry has waited 1m, and from 1m it is degraded",
+            ]
+        );
+        let later = Oldest { mark: 0, since: Some(NOW + Duration::from_hours(1)), group: None };
+        seen = [
+            later.clone(),
+            Oldest { since: None, ..later }.clone(),
+            Oldest { since: None, mark: 1, group: None },
+        ]
+        .map(|oldest| Some(Seen::Queue(Queued { length: 1, oldest: Some(oldest), ..Queued::default() })));
+        config.age.degraded = Some(Duration::from_nanos(1));
+        assert_eq!(said(&config, sight(&seen)), [""; 0]);
+    }
+
+    #[test]
+    fn the_group_that_has_not_acknowledged_is_named() {
+        let mut config = checks::Queue::of(vec![key("jobs")]);
+        config.length.down = Some(10);
+        config.age.down = Some(Duration::from_secs(1));
+        let group = || Some("mail".into());
+        let oldest =
+            Some(Oldest { mark: 0, since: NOW.checked_sub(Duration::from_millis(1_500)), group: group() });
+        let queued = Queued { length: 10, at_most: true, slowest: group(), oldest };
+        assert_eq!(
+            said(&config, sight(&[Some(Seen::Queue(queued))])),
+            [
+                "down too_long key jobs: at most 10 entries that group mail has not acknowledged, and from 10 it \
+                 is down",
+                "down too_old key jobs: the oldest entry that group mail has not acknowledged has waited 1s 500ms, \
+                 and from 1s it is down",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_partition_is_out_of_proportion_to_the_median_of_the_others() {
+        let mut config = config(4);
+        config.skew = Limits { degraded: Some(10.0), down: Some(100.0) };
+        let said = |seen: &[u64]| said(&config, sight(&lengths(seen)));
+        // What is in no family has no siblings, and is none.
+        assert_eq!(said(&[5_000, 20, 20, 20, 20]), [""; 0]);
+        assert_eq!(said(&[0, 20, 20, 199, 20]), [""; 0]);
+        assert_eq!(
+            said(&[0, 20, 30, 250, 20]),
+            [
+                "degraded skewed key b:p:2: 250 entries, 12.5 times the median of its 3 siblings (20), and from 10 \
+                 times it is degraded"
+            ]
+        );
+        // Half of them may be, and where most are long that is in proportion.
+        assert_eq!(said(&[0, 1_000, 20, 20, 1_000]).len(), 2);
+        assert_eq!(said(&[0, 1_000, 20, 1_000, 1_000]).len(), 0);
+        assert_eq!(said(&[0, 3_000, 20, 20, 20])[0].split(':').next(), Some("down skewed key b"));
+    }
+
+    #[test]
+    fn a_partition_beside_empty_ones_is_out_of_proportion_from_the_floor_on() {
+        let mut config = config(3);
+        config.skew.degraded = Some(5.0);
+        assert_eq!(said(&config, sight(&lengths(&[0, 0, 9, 0]))), [""; 0]);
+        assert_eq!(
+            said(&config, sight(&lengths(&[0, 0, 10, 0]))),
+            [
+                "degraded skewed key b:p:1: 10 entries, 10.0 times the median of its 2 siblings (0), and from 5 \
+                 times it is degraded"
+            ]
+        );
+    }
+
+    #[test]
+    fn two_partitions_say_nothing_of_each_other_and_what_is_not_seen_is_no_sibling() {
+        let mut config = config(2);
+        config.skew.degraded = Some(5.0);
+        assert_eq!(said(&config, sight(&lengths(&[0, 1_000, 1]))), [""; 0]);
+        config.keys[1].numbers = Some(0..=2);
+        let mut seen = lengths(&[0, 1_000, 1, 1]);
+        assert_eq!(said(&config, sight(&seen)).len(), 1);
+        seen[3] = None;
+        assert_eq!(said(&config, sight(&seen)), [""; 0]);
+    }
+
+    #[test]
+    fn a_lock_is_a_finding_only_when_it_has_been_held_for_too_long() {
+        let mut config = checks::Queue { lock: Some("l:b:p".to_owned()), ..config(1) };
+        config.length.degraded = Some(10);
+        let seen = lengths(&[10, 3]);
+        let standing = |lock, seconds: Option<u64>| {
+            let standstill = seconds.map(Duration::from_secs);
+            said(&config, Sight { lock: Some(lock), standstill, ..sight(&seen) })
+        };
+        let held = |seconds| Lock::Held(Some(Duration::from_secs(seconds)));
+        let long = "degraded too_long key b:p: 10 entries, and from 10 it is degraded";
+        assert_eq!(standing(Lock::Free, None), [long]);
+        assert_eq!(
+            standing(held(48), Some(59)),
+            [format!("{long}; the lock l:b:p is held and expires in 48s")]
+        );
+        let locked = "degraded locked lock l:b:p: held for 1m 12s while nothing was drained, and";
+        assert_eq!(standing(held(48), Some(72)), [long, &format!("{locked} expires in 48s")]);
+        assert_eq!(standing(Lock::Held(None), Some(72)), [long, &format!("{locked} never expires")]);
+    }
+
+    #[test]
+    fn another_kind_of_value_is_down() {
+        let seen = [Some(Seen::Other("hash".into())), queue(0, None)];
+        assert_eq!(
+            said(&config(1), sight(&seen)),
+            [
+                "down wrong_type key b:p: it holds a value of type hash, and no list, set, sorted set or stream"
+            ]
+        );
+    }
+}
