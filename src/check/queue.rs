@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::{Look, Seat, Server};
 use crate::cache::redis::{Redis, answered};
 use crate::config::checks;
-use crate::outcome::{Cause, Fault, Measure};
+use crate::outcome::{Cause, Fault, Figure, Measure};
 use crate::progress::{NodeProgress, Progress};
 use question::Question;
 use reading::{Lock, Reading, Seen, Shape, Unread};
@@ -204,10 +204,10 @@ impl Look for Queue {
         }
         for (key, seen) in self.names.keys.iter().zip(seen) {
             let Some(Seen::Queue(queued)) = seen else { continue };
-            let of_key = |name, value| Measure { name, labels: vec![("key", key.clone())], value };
-            progress.measure(of_key("cache_queue_length", verdict::as_f64(queued.length)));
+            let of_key = |figure, value| Measure { figure, of: Some(key.clone()), value };
+            progress.measure(of_key(Figure::QueueLength, verdict::as_f64(queued.length)));
             if let Some(age) = queued.age(now) {
-                progress.measure(of_key("cache_queue_oldest_age_seconds", age.as_secs_f64()));
+                progress.measure(of_key(Figure::QueueOldestAge, age.as_secs_f64()));
             }
         }
         if let (Some(name), Some(lock)) = (&self.lock, lock) {
@@ -215,8 +215,7 @@ impl Look for Queue {
                 Lock::Free => 0.0,
                 Lock::Held(_) => 1.0,
             };
-            let labels = vec![("lock", name.clone())];
-            progress.measure(Measure { name: "cache_queue_lock_held", labels, value });
+            progress.measure(Measure { figure: Figure::QueueLockHeld, of: Some(name.clone()), value });
         }
     }
 }
