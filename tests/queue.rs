@@ -15,7 +15,8 @@ use std::time::{Duration, SystemTime};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use serde_json::Value;
 use support::cluster::{slot_of, tag_of};
-use support::{Cluster, Redis, Relay, Sidecar};
+use support::sentinel::NEVER;
+use support::{Cluster, Redis, Relay, Sidecar, Watched};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const NOW: Duration = Duration::ZERO;
@@ -589,6 +590,17 @@ fn a_hash_tag_keeps_a_family_together() {
     expect(&sidecar, &format!("DEGRADED too_long key {{{tag}}}:42 3 entries"));
     cluster.move_keys(9_000, 1, 2);
     expect(&sidecar, &format!("DEGRADED too_long key {{{tag}}}:42 3 entries"));
+}
+
+#[test]
+fn the_queues_of_a_watched_primary_are_its_own() {
+    let watched = Watched::start(NEVER, &[]);
+    let sidecar = Sidecar::start(main_at(&watched.url(), "keys = [\"celery\"]\nlength = { down = 1 }"));
+    sidecar.expect_up();
+    watched.primary().command(&["LPUSH", "celery", "job"]);
+    expect(&sidecar, "DOWN too_long key celery 1 entries");
+    watched.primary().command(&["DEL", "celery"]);
+    sidecar.expect_up();
 }
 
 #[test]
