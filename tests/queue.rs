@@ -157,7 +157,7 @@ fn a_partitioned_buffer_that_is_drained_is_up_and_one_that_is_not_is_named() {
     buffer.fill_one("b:p:7", 100, NOW);
     expect(&sidecar, "DEGRADED too_long key b:p:7 100 entries, and from 100 it is degraded");
     buffer.fill_one("b:p:7", 201, NOW);
-    expect(&sidecar, "DOWN too_long key b:p:7 201 entries, and from 200 it is down");
+    expect(&sidecar, "DOWN too_long key b:p:7 201 entry, and from 200 it is down");
     buffer.drain();
     sidecar.expect_up();
 }
@@ -598,7 +598,7 @@ fn the_queues_of_a_watched_primary_are_its_own() {
     let sidecar = Sidecar::start(main_at(&watched.url(), "keys = [\"celery\"]\nlength = { down = 1 }"));
     sidecar.expect_up();
     watched.primary().command(&["LPUSH", "celery", "job"]);
-    expect(&sidecar, "DOWN too_long key celery 1 entries");
+    expect(&sidecar, "DOWN too_long key celery 1 entry");
     watched.primary().command(&["DEL", "celery"]);
     sidecar.expect_up();
 }
@@ -719,7 +719,7 @@ fn it_is_an_entry_of_its_own_everywhere() {
     assert_eq!(json["checks"]["cache.main"], "UP");
     assert_eq!(json["checks"]["cache.main.queue"], "DOWN");
     let error = json["errors"]["cache.main.queue"].as_str().unwrap();
-    assert!(error.starts_with("too_long: key celery: 1 entries"), "{error}");
+    assert!(error.starts_with("too_long: key celery: 1 entry"), "{error}");
     let text = raw(&sidecar, "/health?format=text");
     let lines: Vec<_> = text.lines().filter(|line| line.starts_with("main")).collect();
     assert!(
