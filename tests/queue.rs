@@ -157,7 +157,7 @@ fn a_partitioned_buffer_that_is_drained_is_up_and_one_that_is_not_is_named() {
     buffer.fill_one("b:p:7", 100, NOW);
     expect(&sidecar, "DEGRADED too_long key b:p:7 100 entries, and from 100 it is degraded");
     buffer.fill_one("b:p:7", 201, NOW);
-    expect(&sidecar, "DOWN too_long key b:p:7 201 entry, and from 200 it is down");
+    expect(&sidecar, "DOWN too_long key b:p:7 201 entries, and from 200 it is down");
     buffer.drain();
     sidecar.expect_up();
 }

@@ -153,14 +153,9 @@ impl Connection {
     /// Takes the first `len` bytes that were received, and drops the line end behind them.
     fn take_ended(&mut self, len: usize) -> Vec<u8> {
         let received = &mut self.0.received;
-        if received.len() == len + 2 {
-            let mut taken = std::mem::take(received);
-            taken.truncate(len);
-            return taken;
-        }
-        // One of many answers: what is behind it stays where there is room for it.
-        let taken = received[..len].to_vec();
-        received.drain(..len + 2);
+        let rest = received.split_off(len + 2);
+        let mut taken = std::mem::replace(received, rest);
+        taken.truncate(len);
         taken
     }
 

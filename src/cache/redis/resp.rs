@@ -82,12 +82,6 @@ async fn answer(connection: &mut Connection) -> Result<Value, AnswerError> {
 }
 
 fn decode(frame: &[u8]) -> Result<Value, AnswerError> {
-    // Most answers to many questions at once are numbers.
-    if let [b':', digits @ .., b'\r', b'\n'] = frame
-        && let Some(number) = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok())
-    {
-        return Ok(Value::Int(number));
-    }
     parse_redis_value(frame).map_err(|_| AnswerError::Malformed("the answer cannot be decoded"))
 }
 
