@@ -15,7 +15,8 @@ use std::time::{Duration, SystemTime};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use serde_json::Value;
 use support::cluster::{slot_of, tag_of};
-use support::{Cluster, Redis, Relay, Sidecar};
+use support::sentinel::NEVER;
+use support::{Cluster, Redis, Relay, Sidecar, Watched};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const NOW: Duration = Duration::ZERO;
@@ -592,6 +593,17 @@ fn a_hash_tag_keeps_a_family_together() {
 }
 
 #[test]
+fn the_queues_of_a_watched_primary_are_its_own() {
+    let watched = Watched::start(NEVER, &[]);
+    let sidecar = Sidecar::start(main_at(&watched.url(), "keys = [\"celery\"]\nlength = { down = 1 }"));
+    sidecar.expect_up();
+    watched.primary().command(&["LPUSH", "celery", "job"]);
+    expect(&sidecar, "DOWN too_long key celery 1 entry");
+    watched.primary().command(&["DEL", "celery"]);
+    sidecar.expect_up();
+}
+
+#[test]
 fn a_killed_server_is_refused_at_both_checks_and_recovers_at_both() {
     let mut redis = Redis::start(&[]);
     let sidecar = beside(&redis, "keys = [\"celery\"]\nlength = { down = 3 }");
@@ -707,7 +719,7 @@ fn it_is_an_entry_of_its_own_everywhere() {
     assert_eq!(json["checks"]["cache.main"], "UP");
     assert_eq!(json["checks"]["cache.main.queue"], "DOWN");
     let error = json["errors"]["cache.main.queue"].as_str().unwrap();
-    assert!(error.starts_with("too_long: key celery: 1 entries"), "{error}");
+    assert!(error.starts_with("too_long: key celery: 1 entry"), "{error}");
     let text = raw(&sidecar, "/health?format=text");
     let lines: Vec<_> = text.lines().filter(|line| line.starts_with("main")).collect();
     assert!(

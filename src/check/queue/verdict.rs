@@ -85,7 +85,7 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
     findings.extend(long.into_iter().map(|(length, key, queued, (status, limit))| {
         let most = if queued.at_most { "at most " } else { "" };
         let whose = not_acknowledged(queued.slowest.as_deref());
-        let said = format!("{most}{length} entries{whose}, and from {limit} {}{holder}", it_is(status));
+        let said = format!("{most}{}{whose}, and from {limit} {}{holder}", entries(length), it_is(status));
         Finding::new(status, Cause::TooLong, &about(key), &said)
     }));
 
@@ -108,8 +108,9 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
         findings.extend(skewed(config, names, sight.seen, family.clone()).into_iter().map(
             |Skewed { key, length, times, median, siblings, status, limit }| {
                 let said = format!(
-                    "{length} entries, {times:.1} times the median of its {siblings} siblings ({median}), and from \
-                     {limit} times {}{holder}",
+                    "{}, {times:.1} times the median of its {siblings} siblings ({median}), and from {limit} times \
+                     {}{holder}",
+                    entries(length),
                     it_is(status)
                 );
                 Finding::new(status, Cause::Skewed, &about(key), &said)
@@ -179,6 +180,10 @@ fn median_without(members: &[(u64, &str)], place: usize) -> f64 {
 #[allow(clippy::cast_precision_loss, reason = "how many entries a queue has, in proportion to others")]
 pub(super) fn as_f64(length: u64) -> f64 {
     length as f64
+}
+
+fn entries(length: u64) -> String {
+    if length == 1 { "1 entry".to_owned() } else { format!("{length} entries") }
 }
 
 fn not_acknowledged(group: Option<&str>) -> String {
