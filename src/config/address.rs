@@ -68,7 +68,7 @@ const BAD_URL: &str = "this URL cannot be understood: it has the form redis://us
 const BAD_MEMCACHED_URL: &str = "this URL cannot be understood: it has the form \
                                  memcached://user:password@one:11211,two:11211, and in user and password \
                                  the characters / ? # @ : % are written %2F %3F %23 %40 %3A %25";
-const SEVERAL: &str = "this names several servers: begin the URL with redis+cluster:// or \
+pub(super) const SEVERAL: &str = "this names several servers: begin the URL with redis+cluster:// or \
                        redis+sentinel://, or name the primary here and the others in `replicas`";
 const ONE_SERVER: &str = "one server belongs here, and this URL names a cluster or Sentinels";
 const DATABASE: &str = "after the host and the `/` comes the database's number, as in redis://host:6379/0";

@@ -32,6 +32,7 @@ pub(super) const KEYS: &[&str] = &[
     "replica_within",
     "quorum",
     "spray",
+    "checks",
 ];
 
 /// The keys whose value may be a table, and something else in short.
@@ -63,7 +64,7 @@ pub(super) struct Reading {
     /// Where it was named.
     pub(super) place: Place,
     /// Where its values came from, by the key that `config show` gives each.
-    pub(super) origins: BTreeMap<&'static str, Origin>,
+    pub(super) origins: BTreeMap<String, Origin>,
     /// What an operator may want to know although nothing is wrong.
     pub(super) notes: Vec<String>,
     /// Where it says to which alias it forwards, if it says so.
@@ -127,6 +128,7 @@ impl Kind {
                 "replicas",
                 "replica_within",
                 "spray",
+                "checks",
             ],
             Self::Memcached => &[
                 "backend",
@@ -140,6 +142,7 @@ impl Kind {
                 "tls",
                 "quorum",
                 "spray",
+                "checks",
             ],
             Self::LocalMemory => &["backend"],
             Self::Forwarding => &["backend", "location"],
@@ -158,8 +161,8 @@ impl Reading {
     }
 
     /// Remembers where the values of these keys came from.
-    pub(super) fn came_from(&mut self, keys: &[&'static str], place: &Place) {
-        self.origins.extend(keys.iter().map(|key| (*key, place.origin())));
+    pub(super) fn came_from(&mut self, keys: &[&str], place: &Place) {
+        self.origins.extend(keys.iter().map(|key| ((*key).to_owned(), place.origin())));
     }
 
     /// Reads a cache whose keys are all known.
@@ -226,7 +229,7 @@ impl Reading {
         password: &mut Option<SecretString>,
     ) -> Result<(), Problem> {
         if password.is_some() && server.literal {
-            self.note_password(server.value);
+            self.note_password(server.value, "its password", "password_file or ${NAME}");
         }
         if let Some(value) = table.get("username") {
             unless(username.is_some(), value, "the URL names a user as well; keep one of the two")?;
@@ -249,17 +252,16 @@ impl Reading {
         let password = value.text()?;
         unless(password.is_empty(), value, "the password is empty; if there is none, leave this out")?;
         if value.literal {
-            self.note_password(value);
+            self.note_password(value, "its password", "password_file or ${NAME}");
         }
         Ok(SecretString::from(password))
     }
 
-    /// Takes note that a password is there for every reader of the file.
-    fn note_password(&mut self, value: &Value) {
+    /// Takes note that a password is there for every reader of the file, and what would keep it out.
+    pub(super) fn note_password(&mut self, value: &Value, whose: &str, instead: &str) {
         if let Origin::File { path, line } = value.place.origin() {
             self.notes.push(format!(
-                "{}: its password stands in {}:{line}; password_file or ${{NAME}} would keep it out of the \
-                 file",
+                "{}: {whose} stands in {}:{line}; {instead} would keep it out of the file",
                 self.alias,
                 path.display()
             ));

@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Backend;
 use super::caches::Reading;
 use super::place::Problem;
 use super::value::nearest;
+use super::{Backend, Cache};
 use crate::alias::Alias;
 
 /// A problem for each chain that is a loop or leads nowhere, or one if there is nothing to check.
-pub(super) fn check(caches: &[(Reading, Backend)]) -> Vec<Problem> {
-    let by_alias: HashMap<&Alias, &(Reading, Backend)> =
+pub(super) fn check(caches: &[(Reading, Cache)]) -> Vec<Problem> {
+    let by_alias: HashMap<&Alias, &(Reading, Cache)> =
         caches.iter().map(|cache| (&cache.0.alias, cache)).collect();
     let mut followed = HashSet::new();
     let mut problems = Vec::new();
@@ -18,7 +18,7 @@ pub(super) fn check(caches: &[(Reading, Backend)]) -> Vec<Problem> {
         let mut chain = vec![&reading.alias];
         let mut here = by_alias.get(&reading.alias);
         // What was followed before is sound, or has its problem already.
-        while let Some((reading, Backend::Forwarding { to })) = here
+        while let Some((reading, Cache { backend: Backend::Forwarding { to }, .. })) = here
             && followed.insert(&reading.alias)
         {
             let looped = chain.contains(&to);
@@ -43,7 +43,7 @@ pub(super) fn check(caches: &[(Reading, Backend)]) -> Vec<Problem> {
     problems
 }
 
-fn missing(from: &Reading, to: &Alias, by_alias: &HashMap<&Alias, &(Reading, Backend)>) -> String {
+fn missing(from: &Reading, to: &Alias, by_alias: &HashMap<&Alias, &(Reading, Cache)>) -> String {
     let mut aliases: Vec<_> = by_alias.keys().map(|alias| alias.as_str()).collect();
     aliases.sort_unstable();
     if from.forwards.is_none() {
@@ -58,7 +58,7 @@ fn missing(from: &Reading, to: &Alias, by_alias: &HashMap<&Alias, &(Reading, Bac
     }
 }
 
-fn nothing_to_check(caches: &[(Reading, Backend)]) -> Option<Problem> {
+fn nothing_to_check(caches: &[(Reading, Cache)]) -> Option<Problem> {
     let kind = |backend: &Backend| match backend {
         Backend::Redis(_) | Backend::Memcached(_) => None,
         Backend::LocalMemory => Some("lives in the application's memory"),
@@ -67,7 +67,7 @@ fn nothing_to_check(caches: &[(Reading, Backend)]) -> Option<Problem> {
     };
     let reasons: Option<Vec<_>> = caches
         .iter()
-        .map(|(reading, backend)| Some(format!("{} {}", reading.alias, kind(backend)?)))
+        .map(|(reading, cache)| Some(format!("{} {}", reading.alias, kind(&cache.backend)?)))
         .collect();
     let (first, _) = caches.first()?;
     let reasons = reasons?.join(", ");

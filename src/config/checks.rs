@@ -1,5 +1,12 @@
 //! `[caches.ALIAS.checks.KIND]`: what is checked of a cache besides the round trip.
 
+mod clock;
+mod efficiency;
+mod presets;
+mod queue;
+mod read;
+mod visibility;
+
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -7,6 +14,9 @@ use std::time::Duration;
 
 use super::Backend;
 use crate::outcome::{Kind, Status};
+
+pub(in crate::config) use efficiency::TTL;
+pub(in crate::config) use read::{KINDS, LIMITS, keys_of_kinds};
 
 /// What is checked of a cache besides the round trip.
 #[derive(Debug, Clone, PartialEq)]
@@ -206,7 +216,71 @@ impl<T: Copy + PartialOrd> Limits<T> {
     }
 }
 
+impl Client {
+    /// Every client.
+    pub(super) const ALL: [Self; 3] = [Self::Pymemcache, Self::PythonMemcached, Self::Libmemcached];
+
+    /// What it is called in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pymemcache => "pymemcache",
+            Self::PythonMemcached => "python-memcached",
+            Self::Libmemcached => "libmemcached",
+        }
+    }
+}
+
+impl Queue {
+    /// These keys, of which nothing is judged yet.
+    #[must_use]
+    pub fn of(keys: Vec<Keys>) -> Self {
+        Self {
+            keys,
+            length: Limits::default(),
+            age: Limits::default(),
+            unit: Unit::default(),
+            skew: Limits::default(),
+            skew_floor: 100,
+            lock: None,
+            lock_within: Duration::from_mins(1),
+        }
+    }
+}
+
+impl Clock {
+    /// The clocks in this sorted set, in seconds, of which only one that goes backwards is judged.
+    #[must_use]
+    pub fn of(partitions: String) -> Self {
+        let resolution = Duration::from_secs(1);
+        Self {
+            partitions,
+            global: None,
+            expected: None,
+            unit: Unit::default(),
+            resolution,
+            lag: Limits::default(),
+            skew: Limits::default(),
+            drought: Limits::default(),
+            standstill: Limits::default(),
+            backwards: Limits { degraded: Some(resolution), down: None },
+        }
+    }
+}
+
 impl Keys {
+    /// One key.
+    #[must_use]
+    pub fn one(key: &str) -> Self {
+        Self { before: key.to_owned(), numbers: None, after: String::new() }
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn many(&self) -> u64 {
+        self.numbers.as_ref().map_or(1, |numbers| u64::from(numbers.end() - numbers.start()) + 1)
+    }
+
     /// Each key, in order.
     pub fn names(&self) -> impl Iterator<Item = String> + '_ {
         let one = self.numbers.is_none().then(|| self.before.clone());

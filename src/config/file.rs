@@ -70,7 +70,7 @@ impl Reader<'_> {
             },
             DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
                 .map_or(Kind::Other("a number so large"), Kind::Integer),
-            DeValue::Float(_) => Kind::Other("a number with a fraction"),
+            DeValue::Float(float) => float.as_str().parse().map_or(Kind::Other("such a number"), Kind::Float),
             DeValue::Boolean(boolean) => Kind::Boolean(*boolean),
             DeValue::Datetime(_) => Kind::Other("a date"),
             DeValue::Array(values) => Kind::List(values.iter().map(|value| self.value(value)).collect()),

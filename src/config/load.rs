@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use super::caches::{self, Reading};
 use super::environment::Environment;
 use super::place::{Origin, Place, Problem};
-use super::value::{Entry, Kind, Table};
+use super::value::{Entry, Kind, Table, Value};
 use super::{Backend, Cache, Config, chains, django, file, settings};
 use crate::alias::Alias;
+use crate::outcome;
 
 /// What a configuration is made from. What is said first here wins: flags, environment, file; then defaults.
 ///
@@ -132,10 +133,10 @@ impl Reader {
         let written = self.take_table("caches");
         let django = self.django();
         let overridden: Vec<_> = written.0.iter().map(|entry| entry.key.clone()).collect();
-        let mut found = Vec::new();
+        let mut found: Vec<(Reading, Cache)> = Vec::new();
         for Entry { key, key_place, value } in written.0 {
             let Some(mut reading) = self.reading(&key, key_place) else { continue };
-            let Kind::Table(table) = value.kind else {
+            let Kind::Table(mut table) = value.kind else {
                 self.problems.push(no_table(&key, &value.place));
                 continue;
             };
@@ -144,12 +145,15 @@ impl Reader {
                 self.problems.extend(unknown);
                 continue;
             }
-            // An entry that says no more than what its backend is tells what Django's entry is.
+            let checks = table.take("checks");
+            // An entry that says no more than what its backend is tells what Django's entry is, and one with checks
+            // alone leaves all else to that.
             let backend = match (django.get(&key), table.0.as_slice(), table.get("backend")) {
                 (Some(entry), [_], Some(told)) => django::backend(&mut reading, entry, Some(told)),
+                (Some(entry), [], None) if checks.is_some() => django::backend(&mut reading, entry, None),
                 _ => reading.backend(&table),
             };
-            self.keep(&mut found, reading, backend);
+            self.keep(&mut found, reading, backend, checks);
         }
         for Entry { key, key_place, value } in django.0 {
             if overridden.contains(&key) {
@@ -157,13 +161,14 @@ impl Reader {
             }
             let Some(mut reading) = self.reading(&key, key_place) else { continue };
             let backend = django::backend(&mut reading, &value, None);
-            self.keep(&mut found, reading, backend);
+            self.keep(&mut found, reading, backend, None);
         }
         // A cache that could not be read is not missing.
         if self.problems.is_empty() {
             self.problems.extend(chains::check(&found));
+            self.problems.extend(same_names(&found));
         }
-        found.into_iter().map(|(reading, backend)| Cache::new(reading.alias, backend)).collect()
+        found.into_iter().map(|(_, cache)| cache).collect()
     }
 
     /// The entries of Django's `CACHES`, if there is a file of them.
@@ -198,17 +203,22 @@ impl Reader {
     /// Takes over what was found out about one cache.
     fn keep(
         &mut self,
-        found: &mut Vec<(Reading, Backend)>,
+        found: &mut Vec<(Reading, Cache)>,
         mut reading: Reading,
         backend: Result<Backend, Problem>,
+        checks: Option<Value>,
     ) {
-        match backend {
-            Ok(backend) => {
+        let cache = backend.and_then(|backend| {
+            let checks = checks.map(|checks| reading.checks(checks, &backend)).transpose()?;
+            Ok(Cache { alias: reading.alias.clone(), backend, checks: checks.unwrap_or_default() })
+        });
+        match cache {
+            Ok(cache) => {
                 self.notes.append(&mut reading.notes);
                 for (key, origin) in std::mem::take(&mut reading.origins) {
                     self.origins.insert(format!("caches.{}.{key}", reading.alias), origin);
                 }
-                found.push((reading, backend));
+                found.push((reading, cache));
             }
             Err(problem) => self.problems.push(problem.about(&reading.alias)),
         }
@@ -222,6 +232,23 @@ fn no_table(alias: &str, place: &Place) -> Problem {
             format!("a cache is a table; write [caches.{alias}] and url = \"...\" under it")
         }
     })
+}
+
+/// A problem for each cache that is called what a check of another is called in every answer.
+fn same_names(caches: &[(Reading, Cache)]) -> Vec<Problem> {
+    let names: HashMap<String, (&Alias, outcome::Kind)> = caches
+        .iter()
+        .flat_map(|(_, Cache { alias, checks, .. })| checks.iter().map(move |check| (alias, check.kind())))
+        .map(|(alias, kind)| (format!("{alias}.{kind}"), (alias, kind)))
+        .collect();
+    let same = |(reading, _): &(Reading, Cache)| {
+        let (alias, kind) = names.get(reading.alias.as_str())?;
+        Some(reading.problem(format_args!(
+            "`{}` is what the check `{kind}` of the cache `{alias}` is called; give this cache another name",
+            reading.alias
+        )))
+    };
+    caches.iter().filter_map(same).collect()
 }
 
 /// A problem if no cache is configured at all. One in which every cache is skipped is found where they are

@@ -16,7 +16,7 @@ pub(super) const REPLICA_KEYS: &[&str] = &["servers", "required"];
 /// The most canaries that are written to a server in a round.
 pub(super) const MAX_SPRAY: u32 = 1024;
 
-const NO_USER_ALONE: &str =
+pub(super) const NO_USER_ALONE: &str =
     "a user is named without a password; a password alone is written redis://:password@host";
 
 /// How the servers of a Redis are found.
@@ -274,6 +274,7 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Pro
         }
         Typed::Text(_)
         | Typed::Integer(_)
+        | Typed::Float(_)
         | Typed::Boolean(_)
         | Typed::List(_)
         | Typed::Null

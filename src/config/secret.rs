@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::place::Format;
 use super::value::nearest;
-use super::{caches, redis, settings, tls};
+use super::{caches, checks, redis, settings, tls};
 
 /// What stands in the place of something that is not shown.
 pub(crate) const MASK: &str = "***";
@@ -71,6 +71,25 @@ const HARMLESS: &[&str] = &[
     "spray",
     "verify",
     "django_caches",
+    "preset",
+    "degraded",
+    "down",
+    "floor",
+    "write_within",
+    "delete_within",
+    "client",
+    "canaries",
+    "keys",
+    "unit",
+    "lock",
+    "lock_within",
+    "partitions",
+    "global",
+    "expected",
+    "resolution",
+    "pattern",
+    "max",
+    "sample",
 ];
 
 /// The keys of Django's `CACHES` that may be shown, though not their values.
@@ -143,15 +162,29 @@ fn bare_key(key: &str) -> Option<&str> {
     let parts: Vec<&str> = key.split('.').collect();
     let bare = parts.iter().all(|part| part.bytes().all(is_bare));
     let (name, tables) = parts.split_last()?;
-    let places =
-        matches!(tables, [] | ["access" | "caches"] | ["caches", _] | ["caches", _, "tls" | "replicas"]);
+    let places = match tables {
+        [] | ["access" | "caches"] | ["caches", _] | ["caches", _, "tls" | "replicas" | "checks"] => true,
+        ["caches", _, "checks", kind] => checks::KINDS.contains(kind),
+        ["caches", _, "checks", kind, key] => {
+            checks::KINDS.contains(kind) && checks::keys_of_kinds().any(|known| known == *key)
+        }
+        _ => false,
+    };
     // A word that is like no key may be the rest of a password in whose middle the line was broken.
-    let like_a_key = nearest(name, settings::KEYS)
-        .or(nearest(name, caches::KEYS))
-        .or(nearest(name, settings::ACCESS_KEYS))
-        .or(nearest(name, tls::KEYS))
-        .or(nearest(name, redis::REPLICA_KEYS));
-    (bare && places && like_a_key.is_some()).then_some(name)
+    let of_kinds: Vec<_> = checks::keys_of_kinds().collect();
+    let known = [
+        settings::KEYS,
+        caches::KEYS,
+        settings::ACCESS_KEYS,
+        tls::KEYS,
+        redis::REPLICA_KEYS,
+        checks::KINDS,
+        &of_kinds,
+        checks::LIMITS,
+        checks::TTL,
+    ];
+    let like_a_key = known.into_iter().any(|known| nearest(name, known).is_some());
+    (bare && places && like_a_key).then_some(name)
 }
 
 /// A table's header, such as `[caches.main]`, and no element of an array of several lines.

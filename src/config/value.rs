@@ -24,6 +24,7 @@ pub(super) struct Value {
 pub(super) enum Kind {
     Text(String),
     Integer(i64),
+    Float(f64),
     Boolean(bool),
     List(Vec<Value>),
     Table(Table),
@@ -55,6 +56,7 @@ impl Value {
         match &self.kind {
             Kind::Text(_) => "text",
             Kind::Integer(_) => "a number",
+            Kind::Float(_) => "a number with a fraction",
             Kind::Boolean(_) => "true or false",
             Kind::List(_) => "a list",
             Kind::Table(_) => "a table",
@@ -127,8 +129,24 @@ impl Value {
         match &self.kind {
             Kind::Boolean(boolean) => Some(*boolean),
             Kind::Text(text) => text.parse().ok(),
-            Kind::Integer(_) | Kind::List(_) | Kind::Table(_) | Kind::Null | Kind::Other(_) => None,
+            Kind::Integer(_)
+            | Kind::Float(_)
+            | Kind::List(_)
+            | Kind::Table(_)
+            | Kind::Null
+            | Kind::Other(_) => None,
         }
+    }
+
+    /// A number, with a fraction or without, if it is one; the environment has them as text.
+    pub(super) fn float(&self) -> Option<f64> {
+        let float = match &self.kind {
+            Kind::Float(float) => Some(*float),
+            Kind::Integer(integer) => u32::try_from(*integer).ok().map(f64::from),
+            Kind::Text(text) => text.parse().ok(),
+            Kind::Boolean(_) | Kind::List(_) | Kind::Table(_) | Kind::Null | Kind::Other(_) => None,
+        };
+        float.filter(|float| float.is_finite())
     }
 
     /// A table, taken apart.

@@ -1,0 +1,74 @@
+//! `[caches.ALIAS.checks.clock]`: the clocks that are to be in step, and when they are not.
+
+use std::time::Duration;
+
+use super::super::Backend;
+use super::super::caches::unless;
+use super::super::place::Problem;
+use super::read::{self, Section};
+use super::{Clock, Limits, Unit, presets};
+
+pub(super) const KEYS: &[&str] = &[
+    "preset",
+    "partitions",
+    "global",
+    "expected",
+    "unit",
+    "resolution",
+    "lag",
+    "skew",
+    "drought",
+    "standstill",
+    "backwards",
+];
+
+/// The most partitions that are looked at in a round.
+const MAX_PARTITIONS: u32 = 10_000;
+
+pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Clock, Problem> {
+    section.no_other(KEYS)?;
+    section.redis_alone(backend, "memcached has no sorted sets; `clock` is for a Redis")?;
+    let filled_in = ["partitions", "global", "unit", "resolution", "lag", "skew", "standstill"];
+    let preset = section.preset(&filled_in, presets::CLOCK, presets::clock)?;
+    let resolution_of_preset = preset.as_ref().map(|preset| preset.resolution);
+    let partitions = section.text("partitions")?;
+    let mut clock = match (partitions, preset) {
+        (Some(partitions), preset) => {
+            Clock { partitions, ..preset.unwrap_or_else(|| Clock::of(String::new())) }
+        }
+        (None, Some(preset)) => preset,
+        (None, None) => {
+            return Err(section.place.problem(
+                "no sorted set of clocks is named; add partitions = \"KEY\", or preset = \"sentry-monitors\"",
+            ));
+        }
+    };
+    clock.global = section.text("global")?.or(clock.global);
+    if let Some(value) = section.get("expected") {
+        value.number_between("expected", 1, MAX_PARTITIONS)?;
+        clock.expected = Some(value.number()?);
+    }
+    clock.unit = section.unit()?.unwrap_or(clock.unit);
+    let least = Duration::from_millis(1);
+    let resolution =
+        section.said("resolution", |value| value.duration("resolution", least, Duration::from_hours(24)))?;
+    clock.resolution = resolution.or(resolution_of_preset).unwrap_or(match clock.unit {
+        Unit::Seconds => Duration::from_secs(1),
+        Unit::Milliseconds => least,
+    });
+    clock.lag = section.durations("lag")?.unwrap_or(clock.lag);
+    clock.skew = section.durations("skew")?.unwrap_or(clock.skew);
+    clock.standstill = section.durations("standstill")?.unwrap_or(clock.standstill);
+    let one_step = Limits { degraded: Some(clock.resolution), down: None };
+    clock.backwards = section.durations("backwards")?.unwrap_or(one_step);
+    let any = Limits { degraded: clock.expected.map(|_| 1), down: None };
+    if let Some(value) = section.get("drought") {
+        unless(
+            clock.expected.is_none(),
+            value,
+            "how many partitions there are is not known; add `expected`, or remove this",
+        )?;
+    }
+    clock.drought = section.limits("drought", read::count)?.unwrap_or(any);
+    Ok(clock)
+}

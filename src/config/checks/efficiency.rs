@@ -1,0 +1,60 @@
+//! `[caches.ALIAS.checks.efficiency]`: from where on a cache is of little use. Without any limit there are figures alone.
+
+use super::super::Backend;
+use super::super::place::Problem;
+use super::super::value::{Kind as Typed, Value};
+use super::read::{self, LIMITS, Section, Worse};
+use super::{Efficiency, Ttl};
+
+pub(super) const KEYS: &[&str] =
+    &["hit_ratio", "evictions_per_second", "memory_ratio", "connections_ratio", "ttl"];
+
+/// The keys of `ttl`.
+pub(in crate::config) const TTL: &[&str] = &["pattern", "max", "sample"];
+
+/// The most entries whose time to live is looked at in a round, and how many if nobody says it.
+const MAX_SAMPLE: u32 = 10_000;
+const SAMPLE: usize = 100;
+
+const A_TTL: &str = "`ttl` is a table, { pattern = \"session:*\", max = \"1h\" }, and perhaps a `sample`";
+
+pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Efficiency, Problem> {
+    section.no_other(KEYS)?;
+    let hit_ratio = section.said("hit_ratio", |value| {
+        let table = read::table_of_limits("hit_ratio", value)?;
+        read::known(table, LIMITS)?;
+        read::limits("hit_ratio", value, table, Worse::Less, read::ratio)
+    })?;
+    let evictions = section.limits("evictions_per_second", |key, value| read::above(0, key, value))?;
+    let ttl = section.get("ttl");
+    if let Some(value) = ttl {
+        section.redis_alone(backend, "").map_err(|_| {
+            value.problem("memcached does not tell what entries it has; `ttl` is for a Redis")
+        })?;
+    }
+    Ok(Efficiency {
+        hit_ratio: hit_ratio.unwrap_or_default(),
+        evictions_per_second: evictions.unwrap_or_default(),
+        memory_ratio: section.limits("memory_ratio", read::ratio)?.unwrap_or_default(),
+        connections_ratio: section.limits("connections_ratio", read::ratio)?.unwrap_or_default(),
+        ttl: ttl.map(read_ttl).transpose()?,
+    })
+}
+
+fn read_ttl(value: &Value) -> Result<Ttl, Problem> {
+    let Typed::Table(table) = &value.kind else { return Err(value.problem(A_TTL)) };
+    read::known(table, TTL)?;
+    let (Some(pattern), Some(max)) = (table.get("pattern"), table.get("max")) else {
+        return Err(value.problem(A_TTL));
+    };
+    let sample = table.get("sample").map(|value| value.number_between("ttl.sample", 1, MAX_SAMPLE));
+    let text = pattern.text()?;
+    if text.is_empty() {
+        return Err(pattern.problem("no key matches an empty pattern; write \"*\" for all of them"));
+    }
+    Ok(Ttl {
+        pattern: text.to_owned(),
+        max: read::duration("ttl.max", max)?,
+        sample: sample.transpose()?.unwrap_or(SAMPLE),
+    })
+}

@@ -1,0 +1,111 @@
+//! `[caches.ALIAS.checks.queue]`: the queues that are to be drained, and when they are not.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+use super::super::Backend;
+use super::super::caches::unless;
+use super::super::place::Problem;
+use super::super::value::Value;
+use super::read::{self, Section, Worse};
+use super::{Keys, Queue, presets};
+
+pub(super) const KEYS: &[&str] = &["preset", "keys", "length", "age", "unit", "skew", "lock", "lock_within"];
+
+/// The keys of `skew`.
+const SKEW: &[&str] = &["degraded", "down", "floor"];
+
+/// The most keys that are looked at in a round.
+const MAX_KEYS: u64 = 10_000;
+
+const FAMILY: &str = "a family of keys has its numbers in braces, from the least to the greatest, without zeros \
+                      before them: \"b:p:{0..15}\"";
+
+pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Queue, Problem> {
+    section.no_other(KEYS)?;
+    section.redis_alone(
+        backend,
+        "memcached has no lists, sorted sets, streams or sets; `queue` is for a Redis",
+    )?;
+    let filled_in = ["keys", "length", "age", "skew", "lock"];
+    let preset = section.preset(&filled_in, presets::QUEUE, presets::queue)?;
+    let keys = section.said("keys", keys)?;
+    let mut queue = match (keys, preset) {
+        (Some(keys), preset) => Queue { keys, ..preset.unwrap_or_else(|| Queue::of(Vec::new())) },
+        (None, Some(preset)) => preset,
+        (None, None) => {
+            return Err(section.place.problem(
+                "no key is named; add keys = [\"celery\"], or a preset such as preset = \"celery\"",
+            ));
+        }
+    };
+    let length = section.limits("length", |key, value| read::count(key, value).map(u64::from))?;
+    queue.length = length.unwrap_or(queue.length);
+    queue.age = section.durations("age")?.unwrap_or(queue.age);
+    queue.unit = section.unit()?.unwrap_or(queue.unit);
+    if let Some(value) = section.get("skew") {
+        let table = read::table_of_limits("skew", value)?;
+        read::known(table, SKEW)?;
+        queue.skew =
+            read::limits("skew", value, table, Worse::More, |key, value| read::above(1, key, value))?;
+        if let Some(floor) = table.get("floor") {
+            queue.skew_floor = u64::from(floor.number()?);
+        }
+    }
+    queue.lock = section.text("lock")?.or(queue.lock);
+    if let Some(value) = section.get("lock_within") {
+        unless(queue.lock.is_none(), value, "there is no lock to wait for; add `lock`, or remove this")?;
+        queue.lock_within = read::duration("lock_within", value)?;
+    }
+    Ok(queue)
+}
+
+/// The keys, none of which may be there twice.
+fn keys(value: &Value) -> Result<Vec<Keys>, Problem> {
+    let texts = value.texts()?;
+    unless(texts.is_empty(), value, "no key is named; write \"celery\", or \"b:p:{0..15}\" for sixteen")?;
+    let families: Vec<_> = texts
+        .into_iter()
+        .map(|(text, place)| Ok((family(text).map_err(|error| place.problem(error))?, place)))
+        .collect::<Result<_, Problem>>()?;
+    let many: u64 = families.iter().map(|(keys, _)| keys.many()).sum();
+    unless(many > MAX_KEYS, value, format_args!("these are {many} keys, and there may be {MAX_KEYS}"))?;
+    let mut seen = HashSet::new();
+    for (keys, place) in &families {
+        if let Some(twice) = keys.names().find(|name| !seen.insert(name.clone())) {
+            return Err(place.problem(format_args!("`{twice}` is named twice; name each key once")));
+        }
+    }
+    Ok(families.into_iter().map(|(keys, _)| keys).collect())
+}
+
+/// A key, or a family of them with their numbers in braces. Other braces, such as those of a hash tag, are a part of
+/// the key.
+fn family(text: &str) -> Result<Keys, &'static str> {
+    if text.is_empty() {
+        return Err("a key is empty; leave it out");
+    }
+    let mut found = None;
+    for (open, _) in text.match_indices('{') {
+        let Some((inner, after)) = text[open + 1..].split_once('}') else { break };
+        let Some((least, greatest)) = inner.split_once("..") else { continue };
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(least) || !digits(greatest) {
+            continue;
+        }
+        if found.is_some() {
+            return Err("a key has one number that counts; write each family by itself");
+        }
+        let numbers = numbers(least, greatest).ok_or(FAMILY)?;
+        found =
+            Some(Keys { before: text[..open].to_owned(), numbers: Some(numbers), after: after.to_owned() });
+    }
+    let one = || Keys { before: text.to_owned(), numbers: None, after: String::new() };
+    Ok(found.unwrap_or_else(one))
+}
+
+fn numbers(least: &str, greatest: &str) -> Option<RangeInclusive<u32>> {
+    let number = |text: &str| text.parse().ok().filter(|number: &u32| number.to_string() == text);
+    let (least, greatest) = (number(least)?, number(greatest)?);
+    (least <= greatest).then_some(least..=greatest)
+}

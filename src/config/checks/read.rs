@@ -1,0 +1,270 @@
+//! `[caches.ALIAS.checks]`: what was typed about the checks of a cache, turned into [`Check`]s.
+
+use std::time::Duration;
+
+use super::super::Backend;
+use super::super::caches::Reading;
+use super::super::place::{Place, Problem};
+use super::super::value::{Entry, Kind as Typed, Table, Value, nearest};
+use super::{Check, Limits, Unit, clock, efficiency, queue, visibility};
+use crate::outcome::Kind;
+
+/// The kinds of check that are configured.
+pub(in crate::config) const KINDS: &[&str] = &["visibility", "queue", "clock", "efficiency"];
+
+/// The keys of a table of limits.
+pub(in crate::config) const LIMITS: &[&str] = &["degraded", "down"];
+
+/// The longest duration that a check may be told: a year.
+const LONGEST: Duration = Duration::from_secs(31_557_600);
+
+/// The keys of each kind's table.
+pub(in crate::config) fn keys_of_kinds() -> impl Iterator<Item = &'static str> {
+    [visibility::KEYS, queue::KEYS, clock::KEYS, efficiency::KEYS].into_iter().flatten().copied()
+}
+
+/// The table of one kind, while it is read.
+pub(super) struct Section<'a> {
+    /// Where the kind was named.
+    pub(super) place: Place,
+    pub(super) reading: &'a mut Reading,
+    kind: Kind,
+    table: &'a Table,
+}
+
+/// Which values of something are the bad ones.
+#[derive(Clone, Copy)]
+pub(super) enum Worse {
+    More,
+    Less,
+}
+
+impl Reading {
+    /// The checks of a cache besides the round trip.
+    pub(in crate::config) fn checks(
+        &mut self,
+        checks: Value,
+        backend: &Backend,
+    ) -> Result<Vec<Check>, Problem> {
+        if let Some(why) = never_checked(backend) {
+            return Err(checks.problem(why));
+        }
+        let table = checks.into_table()?;
+        if let Some(problem) = table.unknown(KINDS).next() {
+            return Err(problem);
+        }
+        table.0.into_iter().map(|entry| self.check(entry, backend)).collect()
+    }
+
+    fn check(&mut self, entry: Entry, backend: &Backend) -> Result<Check, Problem> {
+        let Entry { key, key_place: place, value } = entry;
+        let table = &value.into_table()?;
+        let section = |kind| Section { kind, place, table, reading: self };
+        match key.as_str() {
+            "visibility" => visibility::read(section(Kind::Visibility), backend).map(Check::Visibility),
+            "queue" => queue::read(section(Kind::Queue), backend).map(Check::Queue),
+            "clock" => clock::read(section(Kind::Clock), backend).map(Check::Clock),
+            // Whatever is unknown has been refused.
+            _ => efficiency::read(section(Kind::Efficiency), backend).map(Check::Efficiency),
+        }
+    }
+}
+
+/// Why nothing is checked of a cache, if that is so.
+fn never_checked(backend: &Backend) -> Option<String> {
+    match backend {
+        Backend::Redis(_) | Backend::Memcached(_) => None,
+        Backend::Forwarding { to } => Some(format!(
+            "a cache that forwards is not checked itself; write [caches.{to}.checks], where it forwards to"
+        )),
+        Backend::LocalMemory => Some(
+            "a cache in the application's own memory is not checked; write this under the Redis or memcached \
+             that is meant, or remove it"
+                .to_owned(),
+        ),
+        Backend::NoServer { kind } => Some(format!(
+            "a cache that is {kind} is not checked; write this under the Redis or memcached that is meant, or \
+             remove it"
+        )),
+    }
+}
+
+impl<'a> Section<'a> {
+    /// A problem with a key that this kind does not have.
+    pub(super) fn no_other(&self, known: &[&str]) -> Result<(), Problem> {
+        self.table.unknown(known).next().map_or(Ok(()), Err)
+    }
+
+    /// A problem if this kind is one for Redis alone and the cache is none.
+    pub(super) fn redis_alone(&self, backend: &Backend, why: &str) -> Result<(), Problem> {
+        match backend {
+            Backend::Redis(_) => Ok(()),
+            Backend::Memcached(_)
+            | Backend::LocalMemory
+            | Backend::Forwarding { .. }
+            | Backend::NoServer { .. } => Err(self.place.problem(why)),
+        }
+    }
+
+    /// The value of a key, whose origin is remembered.
+    pub(super) fn get(&mut self, key: &str) -> Option<&'a Value> {
+        let value = self.table.get(key)?;
+        self.came_from(key, &value.place);
+        Some(value)
+    }
+
+    /// What a key says, read by `read`.
+    pub(super) fn said<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&'a Value) -> Result<T, Problem>,
+    ) -> Result<Option<T>, Problem> {
+        self.get(key).map(read).transpose()
+    }
+
+    /// Remembers where the value of a key came from.
+    pub(super) fn came_from(&mut self, key: &str, place: &Place) {
+        let path = format!("checks.{}.{key}", self.kind);
+        self.reading.came_from(&[path.as_str()], place);
+    }
+
+    /// What a preset fills in. `keys` are those that it may fill, and `find` knows those of this kind, whose
+    /// `names` are told where the one that is named is none of them.
+    pub(super) fn preset<T>(
+        &mut self,
+        keys: &[&str],
+        names: &[&'static str],
+        find: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(value) = self.table.get("preset") else { return Ok(None) };
+        let name = value.text()?;
+        let Some(found) = find(name) else {
+            let there_are = format!("presets of `{}` are {}", self.kind, names.join(", "));
+            return Err(value.problem(match (super::presets::kind(name), nearest(name, names)) {
+                (Some(other), _) => format!("that is a preset of `{other}`; {there_are}"),
+                (None, Some(nearest)) => format!("no preset is called that; did you mean \"{nearest}\"?"),
+                (None, None) => format!("no preset is called that; {there_are}"),
+            }));
+        };
+        for key in keys {
+            self.came_from(key, &value.place);
+        }
+        Ok(Some(found))
+    }
+
+    /// A text that is not empty.
+    pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, Problem> {
+        self.said(key, |value| {
+            let text = value.text()?;
+            if text.is_empty() {
+                return Err(value.problem(format_args!("`{key}` is empty; if there is none, leave it out")));
+            }
+            Ok(text.to_owned())
+        })
+    }
+
+    /// What a clock or a score counts.
+    pub(super) fn unit(&mut self) -> Result<Option<Unit>, Problem> {
+        self.said("unit", |value| match value.text()? {
+            "s" => Ok(Unit::Seconds),
+            "ms" => Ok(Unit::Milliseconds),
+            _ => Err(value.problem("`unit` is \"s\" for seconds or \"ms\" for milliseconds, since 1970")),
+        })
+    }
+
+    /// Limits of something of which more is worse.
+    pub(super) fn limits<T: Copy + PartialOrd>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&str, &Value) -> Result<T, Problem>,
+    ) -> Result<Option<Limits<T>>, Problem> {
+        self.said(key, |value| {
+            let table = table_of_limits(key, value)?;
+            known(table, LIMITS)?;
+            limits(key, value, table, Worse::More, read)
+        })
+    }
+
+    /// Limits of something that lasts, of which more is worse.
+    pub(super) fn durations(&mut self, key: &str) -> Result<Option<Limits<Duration>>, Problem> {
+        self.limits(key, duration)
+    }
+}
+
+/// The table of limits that a key has for its value.
+pub(super) fn table_of_limits<'a>(key: &str, value: &'a Value) -> Result<&'a Table, Problem> {
+    match &value.kind {
+        Typed::Table(table) => Ok(table),
+        Typed::Text(_)
+        | Typed::Integer(_)
+        | Typed::Float(_)
+        | Typed::Boolean(_)
+        | Typed::List(_)
+        | Typed::Null
+        | Typed::Other(_) => Err(value.problem(match &value.place {
+            Place::Variable(name) => format!("this has two parts; write {name}__DEGRADED or {name}__DOWN"),
+            Place::File(..) | Place::Flag(_) => {
+                format!("`{key}` is a table, {{ degraded = ..., down = ... }}, of which one may be left out")
+            }
+        })),
+    }
+}
+
+/// A problem if some key of a table is none of those that are known.
+pub(super) fn known(table: &Table, known: &[&str]) -> Result<(), Problem> {
+    table.unknown(known).next().map_or(Ok(()), Err)
+}
+
+/// The limits in a table, which `read` reads from the path of a key and its value.
+pub(super) fn limits<T: Copy + PartialOrd>(
+    key: &str,
+    whole: &Value,
+    table: &Table,
+    worse: Worse,
+    read: impl Fn(&str, &Value) -> Result<T, Problem>,
+) -> Result<Limits<T>, Problem> {
+    let limit = |name: &str| {
+        table.get(name).map(|value| Ok((read(&format!("{key}.{name}"), value)?, value))).transpose()
+    };
+    let (degraded, down) = (limit("degraded")?, limit("down")?);
+    let milder = |degraded: T, down: T| match worse {
+        Worse::More => down < degraded,
+        Worse::Less => down > degraded,
+    };
+    match (degraded, down) {
+        (None, None) => Err(whole.problem(format_args!(
+            "`{key}` has neither `degraded` nor `down`; give one of them, or remove it"
+        ))),
+        (Some((degraded, _)), Some((down, value))) if milder(degraded, down) => {
+            let which = match worse {
+                Worse::More => "larger",
+                Worse::Less => "smaller",
+            };
+            Err(value.problem(format_args!("of `{key}`, `down` is to be the {which} one, and `degraded` is")))
+        }
+        _ => Ok(Limits { degraded: degraded.map(|(limit, _)| limit), down: down.map(|(limit, _)| limit) }),
+    }
+}
+
+/// A duration that is not nothing.
+pub(super) fn duration(key: &str, value: &Value) -> Result<Duration, Problem> {
+    value.duration(key, Duration::from_millis(1), LONGEST)
+}
+
+/// A whole number from 1.
+pub(super) fn count(key: &str, value: &Value) -> Result<u32, Problem> {
+    let number = value.number().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| value.problem(format_args!("`{key}` is a whole number, 1 or more")))
+}
+
+/// A number above `least`, with a fraction or without.
+pub(super) fn above(least: u32, key: &str, value: &Value) -> Result<f64, Problem> {
+    let number = value.float().filter(|number| *number > f64::from(least) && *number <= 1e9);
+    number.ok_or_else(|| value.problem(format_args!("`{key}` is a number above {least}, such as 10 or 2.5")))
+}
+
+/// A part of a whole, above 0 and up to 1.
+pub(super) fn ratio(key: &str, value: &Value) -> Result<f64, Problem> {
+    let number = value.float().filter(|number| *number > 0.0 && *number <= 1.0);
+    number.ok_or_else(|| value.problem(format_args!("`{key}` is a number above 0 and up to 1, such as 0.8")))
+}

@@ -1,0 +1,206 @@
+//! `[caches.ALIAS.checks.visibility]`: the ways into a cache that must agree, and how soon.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::super::address::{self, MemcachedUrl, RedisUrl};
+use super::super::caches::unless;
+use super::super::memcached::distinct;
+use super::super::place::{Place, Problem};
+use super::super::redis::{NO_USER_ALONE, Topology, is_given};
+use super::super::value::{Kind as Typed, Value, nearest};
+use super::super::{Address, Backend, Login, Memcached, MemcachedServers, Redis, RedisServers, Tls};
+use super::read::Section;
+use super::{Client, View, Visibility};
+
+pub(super) const KEYS: &[&str] = &["views", "write_within", "delete_within", "client", "canaries"];
+
+/// The most canaries that are written to a server in a round.
+const MAX_CANARIES: u32 = 64;
+/// So many canaries there are where memcached is asked: of two rings of two servers that spread keys by different
+/// rules, each agrees on half of the keys, and all of so many by chance once in 256 rounds.
+const CANARIES_IN_RINGS: usize = 8;
+
+const A_VIEW: &str = "a view is one Redis, or memcached servers that are all named: it begins with redis://, \
+                      rediss:// (TLS), redis+unix://, memcached:// or memcacheds:// (TLS)";
+
+pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Visibility, Problem> {
+    section.no_other(KEYS)?;
+    if !servers_are_named(backend) {
+        return Err(section.place.problem(
+            "the order of servers that are discovered is not known, and clients go by it; name each server, \
+             or remove `visibility`",
+        ));
+    }
+    let value = section.get("views").ok_or_else(|| {
+        section
+            .place
+            .problem("no other way into the cache is named; add views = [\"redis://replica:6379/0\"]")
+    })?;
+    let views = views(&mut section, value, backend)?;
+    let within = |key| move |value: &Value| value.duration(key, Duration::ZERO, Duration::from_mins(10));
+    let write_within = section.said("write_within", within("write_within"))?.unwrap_or_default();
+    let delete_within = section.said("delete_within", within("delete_within"))?.unwrap_or_default();
+    let client = section.said("client", client)?.unwrap_or_default();
+    let canaries = section.said("canaries", |value| value.number_between("canaries", 1, MAX_CANARIES))?;
+    let is_memcached = |backend: &Backend| matches!(backend, Backend::Memcached(_));
+    let rings = is_memcached(backend) || views.iter().any(|view| is_memcached(&view.backend));
+    let canaries = canaries.unwrap_or(if rings { CANARIES_IN_RINGS } else { 1 });
+    Ok(Visibility { views, write_within, delete_within, client, canaries })
+}
+
+fn servers_are_named(backend: &Backend) -> bool {
+    match backend {
+        Backend::Memcached(memcached) => {
+            memcached.servers.iter().all(|servers| matches!(servers, MemcachedServers::One(_)))
+        }
+        Backend::Redis(_) | Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {
+            true
+        }
+    }
+}
+
+fn client(value: &Value) -> Result<Client, Problem> {
+    let name = value.text()?;
+    let found = Client::ALL.iter().find(|client| client.name() == name);
+    found.copied().ok_or_else(|| {
+        let names = Client::ALL.map(Client::name);
+        value.problem(match nearest(name, &names) {
+            Some(nearest) => format!("no client is called that; did you mean \"{nearest}\"?"),
+            None => format!("no client is called that; there are {}", names.join(", ")),
+        })
+    })
+}
+
+fn views(section: &mut Section<'_>, value: &Value, backend: &Backend) -> Result<Vec<View>, Problem> {
+    let mut names = HashSet::new();
+    let mut views = Vec::new();
+    for (text, value) in urls(value)? {
+        let (view, own_password) = view(&text, value, backend)?;
+        unless(
+            !names.insert(view.name.clone()),
+            value,
+            format_args!("{} is named twice; name each view once", view.name),
+        )?;
+        if own_password && value.literal {
+            section.reading.note_password(value, "the password of a view", "${NAME}");
+        }
+        views.push(view);
+    }
+    unless(views.is_empty(), value, "no view is named; write \"redis://replica:6379/0\"")?;
+    Ok(views)
+}
+
+/// Each URL, with the value that it stands in. Commas separate those in the environment, and also the servers of
+/// one.
+fn urls(value: &Value) -> Result<Vec<(String, &Value)>, Problem> {
+    if let Typed::List(values) = &value.kind {
+        return values.iter().map(|value| Ok((value.text()?.to_owned(), value))).collect();
+    }
+    let text = value.text()?;
+    if !matches!(value.place, Place::Variable(_)) {
+        return Ok(vec![(text.to_owned(), value)]);
+    }
+    let mut urls: Vec<(String, &Value)> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match urls.last_mut() {
+            Some((url, _)) if !address::is_url(part) => {
+                url.push(',');
+                url.push_str(part);
+            }
+            _ => urls.push((part.to_owned(), value)),
+        }
+    }
+    Ok(urls)
+}
+
+/// A view, and whether its URL holds a password of its own.
+fn view(text: &str, value: &Value, backend: &Backend) -> Result<(View, bool), Problem> {
+    if address::is_memcached_url(text) {
+        let url = address::memcached_url(text).map_err(|error| value.problem(error))?;
+        let own_password = url.password.is_some();
+        return Ok((memcached_view(text, url, value, backend)?, own_password));
+    }
+    let is_one =
+        address::is_url(text) && matches!(address::topology(text), Ok(None | Some(Topology::Standalone)));
+    unless(!is_one, value, A_VIEW)?;
+    let url = address::redis_location(text, Topology::Standalone)
+        .map_err(|error| value.problem(if error == address::SEVERAL { A_VIEW } else { error }))?;
+    unless(
+        !url.others.is_empty(),
+        value,
+        "a parameter of this URL is not known; there are db, protocol, username, password",
+    )?;
+    let own_password = url.password.is_some();
+    Ok((redis_view(text, url, value, backend)?, own_password))
+}
+
+fn redis_view(text: &str, url: RedisUrl, value: &Value, backend: &Backend) -> Result<View, Problem> {
+    let alias = match backend {
+        Backend::Redis(redis) => redis.login.clone(),
+        Backend::Memcached(_)
+        | Backend::LocalMemory
+        | Backend::Forwarding { .. }
+        | Backend::NoServer { .. } => Login::default(),
+    };
+    let mut login = Login {
+        database: url.database.unwrap_or(alias.database),
+        protocol: url.protocol.unwrap_or_default(),
+        username: url.username,
+        password: url.password,
+    };
+    unless(login.username.is_some() && !is_given(login.password.as_ref()), value, NO_USER_ALONE)?;
+    if says_nobody(text, login.password.is_some()) {
+        login.username = alias.username;
+        login.password = alias.password;
+    }
+    let tls = url.tls.unwrap_or_default().then(|| tls(backend));
+    let Some(address) = url.addresses.into_iter().next() else { return Err(value.problem(A_VIEW)) };
+    let name = address.to_string().into();
+    let backend = Backend::Redis(Redis { login, tls, ..Redis::at(RedisServers::Standalone(address)) });
+    Ok(View { name, backend })
+}
+
+fn memcached_view(text: &str, url: MemcachedUrl, value: &Value, backend: &Backend) -> Result<View, Problem> {
+    let servers = url.servers.into_iter().map(|servers| (servers, &value.place)).collect();
+    let servers = distinct(servers)?;
+    unless(!servers.iter().all(|servers| matches!(servers, MemcachedServers::One(_))), value, A_VIEW)?;
+    let socket = servers.iter().any(|servers| matches!(servers, MemcachedServers::One(Address::Unix(_))));
+    unless(
+        socket && url.tls,
+        value,
+        "TLS is not spoken over a unix socket; begin the URL with memcached://",
+    )?;
+    let login = match (url.username, url.password) {
+        (Some(username), Some(password)) => Some((username, password)),
+        (None, None) => match backend {
+            Backend::Memcached(memcached) if says_nobody(text, false) => memcached.login.clone(),
+            Backend::Memcached(_)
+            | Backend::Redis(_)
+            | Backend::LocalMemory
+            | Backend::Forwarding { .. }
+            | Backend::NoServer { .. } => None,
+        },
+        _ => return Err(value.problem("memcached wants a user and a password, or neither")),
+    };
+    let tls = url.tls.then(|| tls(backend));
+    let name = servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into();
+    let backend = Backend::Memcached(Memcached { login, tls, ..Memcached::at(servers) });
+    Ok(View { name, backend })
+}
+
+/// Whether a URL leaves open who one is, so that it is who one is at the alias. With an `@` and nothing before it, it
+/// says that one is nobody.
+fn says_nobody(text: &str, password: bool) -> bool {
+    !password && !text.contains('@')
+}
+
+/// How TLS is spoken to a view: as to the alias.
+fn tls(backend: &Backend) -> Tls {
+    let tls = match backend {
+        Backend::Redis(redis) => redis.tls.clone(),
+        Backend::Memcached(memcached) => memcached.tls.clone(),
+        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => None,
+    };
+    tls.unwrap_or_default()
+}
