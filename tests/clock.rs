@@ -265,9 +265,19 @@ fn hammer(sidecar: &Sidecar, producer: &Producer<'_>) {
     let (done, minutes) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         scope.spawn(|| {
+            let (mut of_partitions, mut of_global) =
+                (producer.servers.0.client(), producer.servers.1.client());
+            let (clocks, global) = &producer.keys;
+            let names: Vec<_> = (0..PARTITIONS).map(|partition| format!("part-{partition}")).collect();
             let mut minute = 2;
             while !done.load(Ordering::Relaxed) {
-                producer.consume_all(minute);
+                let clock = producer.clock(minute);
+                let clocks = names.iter().fold(vec!["ZADD", clocks], |mut command, name| {
+                    command.extend([clock.as_str(), name]);
+                    command
+                });
+                of_partitions.ask(&clocks).unwrap();
+                of_global.ask(&["SET", global, &clock]).unwrap();
                 minute += 1;
                 minutes.fetch_add(1, Ordering::Relaxed);
             }
@@ -275,7 +285,7 @@ fn hammer(sidecar: &Sidecar, producer: &Producer<'_>) {
         let began = Instant::now();
         let mut checks = 0;
         let mut trouble = None;
-        while trouble.is_none() && (began.elapsed() < AT_LEAST || minutes.load(Ordering::Relaxed) < 50) {
+        while trouble.is_none() && (began.elapsed() < AT_LEAST || minutes.load(Ordering::Relaxed) < 1000) {
             let health = sidecar.health();
             checks += 1;
             trouble = (health.body["status"] != "UP").then_some(health);
