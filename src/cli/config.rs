@@ -62,13 +62,12 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
     let width = caches.iter().map(|cache| cache.alias.as_str().len()).max().unwrap_or_default();
     for cache in caches {
         let alias = &cache.alias;
-        match skipped.iter().find(|skipped| skipped.alias == *alias) {
-            Some(skipped) => writeln!(out, "  {alias:width$}  skipped: {}", skipped.reason)?,
-            None => {
-                let more = if cache.checks.is_empty() { "" } else { ", with " };
-                let (what, checks) = (what(&cache.backend), checks::in_short(&cache.checks));
-                writeln!(out, "  {alias:width$}  checked: {what}{more}{checks}")?;
-            }
+        if let Some(skipped) = skipped.iter().find(|skipped| skipped.alias == *alias) {
+            writeln!(out, "  {alias:width$}  skipped: {}", skipped.reason)?;
+        } else {
+            let more = if cache.checks.is_empty() { "" } else { ", with " };
+            let (what, checks) = (what(&cache.backend), checks::in_short(&cache.checks));
+            writeln!(out, "  {alias:width$}  checked: {what}{more}{checks}")?;
         }
     }
     for note in &loaded.notes {

@@ -73,7 +73,7 @@ impl PartialEq for View {
 /// How a client spreads keys over several memcached servers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Client {
-    /// As pymemcache's `HashClient`, and so Django's `PyMemcacheCache`: rendezvous hashing with MurmurHash3. The order
+    /// As pymemcache's `HashClient`, and so Django's `PyMemcacheCache`: rendezvous hashing with `MurmurHash3`. The order
     /// of the servers does not matter.
     #[default]
     Pymemcache,

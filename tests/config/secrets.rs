@@ -110,10 +110,10 @@ announce = "${SECRET}"
 "#,
     r#"
 [caches.main]
-url = "redis://app:MARKER@host"
+url = "redis://host"
 checks.queue = { keys = ["a:{0..3}"], length = { degraded = 10, down = 20 } }
 [caches.main.checks.visibility]
-views = ["redis://app:MARKER@replica/1", "memcached://app:MARKER@mc-1,mc-2"]
+views = ["redis://app:MARKER@replica/1", "memcached://mc-1,mc-2"]
 client = "${SECRET}"
 write_within = "${SECRET}"
 [caches.main.checks.clock]

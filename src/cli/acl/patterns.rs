@@ -47,14 +47,14 @@ fn numbers_in(range: &RangeInclusive<u32>) -> Vec<String> {
         }
         let digit = next / block % 10;
         let more = ((greatest + 1 - next) / block - 1).min(9 - digit);
-        let before = next / block / 10;
-        let mut pattern = if before == 0 { String::new() } else { before.to_string() };
-        match more {
-            0 => pattern.push_str(&digit.to_string()),
-            _ => pattern.push_str(&format!("[{digit}-{}]", digit + more)),
-        }
-        pattern.push_str(&"[0-9]".repeat(block.ilog10() as usize));
-        patterns.push(pattern);
+        let before = Some(next / block / 10).filter(|before| *before > 0);
+        let before = before.map(|before| before.to_string()).unwrap_or_default();
+        let last = match more {
+            0 => digit.to_string(),
+            _ => format!("[{digit}-{}]", digit + more),
+        };
+        let behind = "[0-9]".repeat(block.ilog10() as usize);
+        patterns.push(format!("{before}{last}{behind}"));
         next += block * (more + 1);
     }
     patterns
@@ -71,7 +71,8 @@ mod tests {
             pattern = if let Some(class) = pattern.strip_prefix('[') {
                 let (class, rest) = class.split_once(']').unwrap();
                 let (least, greatest) = class.split_once('-').unwrap();
-                if !(least.parse().unwrap()..=greatest.parse().unwrap()).contains(&digit) {
+                let digits: RangeInclusive<char> = least.parse().unwrap()..=greatest.parse().unwrap();
+                if !digits.contains(&digit) {
                     return false;
                 }
                 rest

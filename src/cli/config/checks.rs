@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use humantime::format_duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{Page, key, list, quoted};
-use crate::config::checks::{Check, Clock, Efficiency, Limits, Queue, Unit, View, Visibility};
+use crate::config::checks::{Check, Clock, Efficiency, Keys, Limits, Queue, Unit, View, Visibility};
 use crate::config::{Address, Backend, Cache, MASK, Memcached, Protocol, Redis, RedisServers, Tls};
 
 /// What of a user or a path is not a plain part of a URL.
@@ -22,7 +22,7 @@ pub(super) fn in_short(checks: &[Check]) -> String {
         let kind = check.kind();
         let many = match check {
             Check::Visibility(visibility) => Some(counted(visibility.views.len() as u64, "view")),
-            Check::Queue(queue) => Some(counted(queue.keys.iter().map(|keys| keys.many()).sum(), "key")),
+            Check::Queue(queue) => Some(counted(queue.keys.iter().map(Keys::many).sum(), "key")),
             Check::Clock(clock) => clock.expected.map(|many| counted(u64::from(many), "partition")),
             Check::Efficiency(_) => None,
         };
@@ -201,7 +201,7 @@ impl<'a> Who<'a> {
     }
 
     fn is(&self, other: &Self) -> bool {
-        let [ours, theirs] = [self, other].map(|who| who.password.map(|password| password.expose_secret()));
+        let [ours, theirs] = [self, other].map(|who| who.password.map(ExposeSecret::expose_secret));
         self.username == other.username && ours == theirs
     }
 }

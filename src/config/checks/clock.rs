@@ -27,7 +27,7 @@ const MAX_PARTITIONS: u32 = 10_000;
 
 pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Clock, Problem> {
     section.no_other(KEYS)?;
-    section.redis_alone(backend, "memcached has no sorted sets; `clock` is for a Redis")?;
+    read::redis_alone(backend, &section.place, "memcached has no sorted sets; `clock` is for a Redis")?;
     let filled_in = ["partitions", "global", "unit", "resolution", "lag", "skew", "standstill"];
     let preset = section.preset(&filled_in, presets::CLOCK, presets::clock)?;
     let resolution_of_preset = preset.as_ref().map(|preset| preset.resolution);

@@ -28,9 +28,11 @@ pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Effici
     let evictions = section.limits("evictions_per_second", |key, value| read::above(0, key, value))?;
     let ttl = section.get("ttl");
     if let Some(value) = ttl {
-        section.redis_alone(backend, "").map_err(|_| {
-            value.problem("memcached does not tell what entries it has; `ttl` is for a Redis")
-        })?;
+        read::redis_alone(
+            backend,
+            &value.place,
+            "memcached does not tell what entries it has; `ttl` is for a Redis",
+        )?;
     }
     Ok(Efficiency {
         hit_ratio: hit_ratio.unwrap_or_default(),

@@ -35,7 +35,7 @@ pub(super) fn clock(name: &str) -> Option<Clock> {
     }
 }
 
-/// `RedisBuffer` of Sentry (src/sentry/buffer/redis.py): sorted sets scored by `time()`, `pending_key` and its
+/// `RedisBuffer` of Sentry (`src/sentry/buffer/redis.py`): sorted sets scored by `time()`, `pending_key` and its
 /// partitions, which are drained under `l:` and the key by turns. It drains what is not in a partition too.
 fn sentry_buffer() -> Queue {
     let family = Keys { before: "b:p:".to_owned(), numbers: Some(0..=127), after: String::new() };
@@ -49,18 +49,18 @@ fn sentry_buffer() -> Queue {
 }
 
 /// Lists of Celery's default queue, `task_default_queue`, one for each of kombu's `PRIORITY_STEPS`, whose name is
-/// `sep` and the step behind the queue's (`_q_for_pri` in kombu/transport/redis.py).
+/// `sep` and the step behind the queue's (`_q_for_pri` in `kombu/transport/redis.py`).
 fn celery() -> Queue {
     lists(&["celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169"])
 }
 
-/// Lists of RQ: `redis_queue_namespace_prefix` (rq/queue.py) before the three names that its documentation gives to
+/// Lists of RQ: `redis_queue_namespace_prefix` (`rq/queue.py`) before the three names that its documentation gives to
 /// queues.
 fn rq() -> Queue {
     lists(&["rq:queue:high", "rq:queue:default", "rq:queue:low"])
 }
 
-/// Lists of Sidekiq (`push` in lib/sidekiq/client.rb): `queue:` before its default queue, that of Rails' mailers and
+/// Lists of Sidekiq (`push` in `lib/sidekiq/client.rb`): `queue:` before its default queue, that of Rails' mailers and
 /// the two that its documentation of queues has beside it.
 fn sidekiq() -> Queue {
     lists(&["queue:critical", "queue:default", "queue:mailers", "queue:low"])
@@ -71,7 +71,7 @@ fn lists(keys: &[&str]) -> Queue {
     Queue { length, ..Queue::of(keys.iter().copied().map(Keys::one).collect()) }
 }
 
-/// Sentry's monitors (src/sentry/monitors/clock_dispatch.py): `MONITOR_TASKS_PARTITION_CLOCKS` and
+/// Sentry's monitors (`src/sentry/monitors/clock_dispatch.py`): `MONITOR_TASKS_PARTITION_CLOCKS` and
 /// `MONITOR_TASKS_LAST_TRIGGERED_KEY`, in seconds with the second set to 0.
 fn sentry_monitors() -> Clock {
     Clock {

@@ -23,8 +23,9 @@ const FAMILY: &str = "a family of keys has its numbers in braces, from the least
 
 pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Queue, Problem> {
     section.no_other(KEYS)?;
-    section.redis_alone(
+    read::redis_alone(
         backend,
+        &section.place,
         "memcached has no lists, sorted sets, streams or sets; `queue` is for a Redis",
     )?;
     let filled_in = ["keys", "length", "age", "skew", "lock"];

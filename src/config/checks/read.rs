@@ -16,7 +16,7 @@ pub(in crate::config) const KINDS: &[&str] = &["visibility", "queue", "clock", "
 pub(in crate::config) const LIMITS: &[&str] = &["degraded", "down"];
 
 /// The longest duration that a check may be told: a year.
-const LONGEST: Duration = Duration::from_secs(31_557_600);
+const LONGEST: Duration = Duration::from_hours(8766);
 
 /// The keys of each kind's table.
 pub(in crate::config) fn keys_of_kinds() -> impl Iterator<Item = &'static str> {
@@ -93,17 +93,6 @@ impl<'a> Section<'a> {
     /// A problem with a key that this kind does not have.
     pub(super) fn no_other(&self, known: &[&str]) -> Result<(), Problem> {
         self.table.unknown(known).next().map_or(Ok(()), Err)
-    }
-
-    /// A problem if this kind is one for Redis alone and the cache is none.
-    pub(super) fn redis_alone(&self, backend: &Backend, why: &str) -> Result<(), Problem> {
-        match backend {
-            Backend::Redis(_) => Ok(()),
-            Backend::Memcached(_)
-            | Backend::LocalMemory
-            | Backend::Forwarding { .. }
-            | Backend::NoServer { .. } => Err(self.place.problem(why)),
-        }
     }
 
     /// The value of a key, whose origin is remembered.
@@ -188,6 +177,17 @@ impl<'a> Section<'a> {
     /// Limits of something that lasts, of which more is worse.
     pub(super) fn durations(&mut self, key: &str) -> Result<Option<Limits<Duration>>, Problem> {
         self.limits(key, duration)
+    }
+}
+
+/// A problem at a place that is for Redis alone, if the cache is none.
+pub(super) fn redis_alone(backend: &Backend, place: &Place, why: &str) -> Result<(), Problem> {
+    match backend {
+        Backend::Redis(_) => Ok(()),
+        Backend::Memcached(_)
+        | Backend::LocalMemory
+        | Backend::Forwarding { .. }
+        | Backend::NoServer { .. } => Err(place.problem(why)),
     }
 }
 

@@ -85,6 +85,9 @@ fn views(section: &mut Section<'_>, value: &Value, backend: &Backend) -> Result<
         if own_password && value.literal {
             section.reading.note_password(value, "the password of a view", "${NAME}");
         }
+        if !own_password && tls_is_lost(&view.backend, backend) {
+            section.reading.note_plain(&view.name);
+        }
         views.push(view);
     }
     unless(views.is_empty(), value, "no view is named; write \"redis://replica:6379/0\"")?;
@@ -150,7 +153,7 @@ fn redis_view(text: &str, url: RedisUrl, value: &Value, backend: &Backend) -> Re
         password: url.password,
     };
     unless(login.username.is_some() && !is_given(login.password.as_ref()), value, NO_USER_ALONE)?;
-    if says_nobody(text, login.password.is_some()) {
+    if login.password.is_none() && leaves_it_open(text) {
         login.username = alias.username;
         login.password = alias.password;
     }
@@ -174,7 +177,7 @@ fn memcached_view(text: &str, url: MemcachedUrl, value: &Value, backend: &Backen
     let login = match (url.username, url.password) {
         (Some(username), Some(password)) => Some((username, password)),
         (None, None) => match backend {
-            Backend::Memcached(memcached) if says_nobody(text, false) => memcached.login.clone(),
+            Backend::Memcached(memcached) if leaves_it_open(text) => memcached.login.clone(),
             Backend::Memcached(_)
             | Backend::Redis(_)
             | Backend::LocalMemory
@@ -189,10 +192,27 @@ fn memcached_view(text: &str, url: MemcachedUrl, value: &Value, backend: &Backen
     Ok(View { name, backend })
 }
 
-/// Whether a URL leaves open who one is, so that it is who one is at the alias. With an `@` and nothing before it, it
-/// says that one is nobody.
-fn says_nobody(text: &str, password: bool) -> bool {
-    !password && !text.contains('@')
+/// Whether a URL without a user leaves open who one is, so that it is who one is at the alias. One with an `@` and
+/// nothing before it says that one is nobody.
+fn leaves_it_open(text: &str) -> bool {
+    !text.contains('@')
+}
+
+/// Whether the alias' password, which goes there under TLS, is sent to a view without.
+fn tls_is_lost(view: &Backend, alias: &Backend) -> bool {
+    match (view, alias) {
+        (Backend::Redis(view), Backend::Redis(alias)) => {
+            let socket = matches!(view.servers, RedisServers::Standalone(Address::Unix(_)));
+            alias.tls.is_some() && view.tls.is_none() && view.login.password.is_some() && !socket
+        }
+        (Backend::Memcached(view), Backend::Memcached(alias)) => {
+            let tcp =
+                |servers: &MemcachedServers| !matches!(servers, MemcachedServers::One(Address::Unix(_)));
+            let network = view.servers.iter().any(tcp);
+            alias.tls.is_some() && view.tls.is_none() && view.login.is_some() && network
+        }
+        _ => false,
+    }
 }
 
 /// How TLS is spoken to a view: as to the alias.
