@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use support::checks::{expect_found, findings, give_rights, measure, printed_user};
+use support::checks::{expect_found, explained, findings, give_rights, measure, printed_user};
 use support::cluster::{THIRDS, tag_of};
 use support::{Cluster, Health, Redis, Sidecar, eventually};
 
@@ -56,8 +56,8 @@ impl<'a> Producer<'a> {
         self.servers.0.command(&["ZADD", clocks, &self.clock(minute), &format!("part-{partition}")]);
         let least = self.servers.0.command(&["ZRANGE", clocks, "0", "0", "WITHSCORES"]);
         let least: u64 = least.lines().nth(1).unwrap().parse().unwrap();
-        let last = self.servers.1.command(&["GET", global]);
-        if last.parse().is_ok_and(|last: u64| last >= least) {
+        let before = self.servers.1.command(&["GET", global]);
+        if before.parse().is_ok_and(|before: u64| before >= least) {
             return;
         }
         self.servers.1.command(&["GETSET", global, &least.to_string()]);
@@ -115,9 +115,14 @@ fn each_fault_is_found_and_named_at_once_and_forgotten_when_it_ends() {
         healthy();
 
         // All but one go on.
-        (0..PARTITIONS).filter(|&partition| partition != 3).for_each(|partition| producer.consume(partition, 5));
+        (0..PARTITIONS)
+            .filter(|&partition| partition != 3)
+            .for_each(|partition| producer.consume(partition, 5));
         let said = found(&["DEGRADED clock_skew partition part-3"]);
-        assert!(said.contains("5m behind part-7 at ") && said.ends_with("from 5m on it is degraded"), "{said}");
+        assert!(
+            said.contains("5m behind part-7 at ") && said.ends_with("from 5m on it is degraded"),
+            "{said}"
+        );
         producer.consume(3, 5);
         healthy();
 
@@ -402,4 +407,22 @@ fn a_server_that_is_gone_or_hangs_is_its_fault_and_no_clocks() {
     expect_found(&sidecar, CHECK, &["DOWN drought key clocks"]);
     Producer::new(&redis, Unit::Seconds).consume_all(0);
     expect_found(&sidecar, CHECK, &[]);
+}
+
+#[tokio::test]
+async fn each_command_is_told_with_what_was_expected_and_seen() {
+    let redis = Redis::start(&[]);
+    let producer = Producer::new(&redis, Unit::Seconds);
+    producer.consume_all(0);
+    producer.consume(3, 1);
+    let (now, later) = (producer.clock(0), producer.clock(1));
+    let limits = "behind now by less than 10m (degraded) and 20m (down), apart by less than 5m (degraded) and 30m \
+                  (down)";
+    let expected = [
+        format!("GET global | the least of the partitions' clocks | {now}"),
+        "ZCARD clocks | 8 | 8".to_owned(),
+        format!("ZRANGE clocks 0 9999 WITHSCORES | {limits} | part-0 at {now}"),
+        format!("ZRANGE clocks -1 -1 WITHSCORES | {limits} | part-3 at {later}"),
+    ];
+    assert_eq!(explained(&producer.config(&url(&redis), LIMITS)).await, expected);
 }

@@ -20,7 +20,7 @@ use crate::cache::redis::Redis;
 use crate::config::checks;
 use crate::outcome::{Cause, Fault};
 use crate::progress::{NodeProgress, Progress};
-use reading::{Clocks, Global, LIMIT, MOST_PARTITIONS, Partitions, ask_global, ask_partitions};
+use reading::{Clocks, Global, LIMIT, Partitions, RANGES, ask_global, ask_partitions};
 use verdict::{Memory, Sight};
 
 /// How long the global clock may take to follow the least of the partitions', while nothing is wrong: whoever has
@@ -76,24 +76,20 @@ impl Clock {
         let commands = [ask_global(key), ask_partitions(&self.config.partitions)].concat();
         let answers = server.ask_each(&commands, LIMIT, progress).await?;
         let (first, rest) = answers.split_at_checked(1).unwrap_or_default();
-        let global = self.take_global(key, first, progress)?;
+        let global = Self::take_global(key, first, progress)?;
         let partitions = self.take_partitions(rest, progress)?;
         let holder = Holder { name: Arc::clone(progress.name()), server: server.clone() };
         let mut round = self.round();
         round.globals += 1;
         (round.global_at, round.partitions_at) = (Some(holder.clone()), Some(holder));
-        round.sight = Sight {
-            global: Some(global),
-            partitions: Some(partitions),
-            in_order: true,
-            later: None,
-        };
+        round.sight =
+            Sight { global: Some(global), partitions: Some(partitions), in_order: true, later: None };
         Ok(())
     }
 
     async fn read_global(&self, key: &str, holder: Holder, progress: &NodeProgress) -> Result<(), Fault> {
         let answers = holder.ask(&ask_global(key), progress).await?;
-        let global = self.take_global(key, &answers, progress)?;
+        let global = Self::take_global(key, &answers, progress)?;
         let mut round = self.round();
         round.globals += 1;
         round.global_at = Some(holder);
@@ -149,12 +145,12 @@ impl Clock {
         let Some(holder) = holder else { return Ok(()) };
         sleep(self.pause).await;
         let answers = holder.ask(&ask_global(key), progress).await?;
-        let later = self.take_global(key, &answers, progress)?;
+        let later = Self::take_global(key, &answers, progress)?;
         self.round().sight.later = Some(later);
         Ok(())
     }
 
-    fn take_global(&self, key: &str, answers: &[Value], progress: &NodeProgress) -> Result<Global, Fault> {
+    fn take_global(key: &str, answers: &[Value], progress: &NodeProgress) -> Result<Global, Fault> {
         let global = Global::read(answers, progress)?;
         progress.step(|| {
             let expected = "the least of the partitions' clocks".to_owned();
@@ -181,9 +177,7 @@ impl Clock {
             (format!("ZCARD {key}"), expected, saw)
         });
         if let Some(clocks) = partitions.clocks() {
-            for (from, to, partition) in
-                [(0, MOST_PARTITIONS as i64 - 1, clocks.least()), (-1, -1, clocks.most())]
-            {
+            for ((from, to), partition) in RANGES.into_iter().zip([clocks.least(), clocks.most()]) {
                 progress.step(|| {
                     let lag = words::expected("behind now by less than", &config.lag, words::time);
                     let skew = words::expected("apart by less than", &config.skew, words::time);

@@ -25,8 +25,8 @@ use crate::config::checks::{self, Ttl};
 use crate::outcome::{Cause, Fault};
 use crate::progress::{NodeProgress, Progress};
 use counters::{Counters, Gauge, SECTIONS};
-use history::{Happened, History};
-use sweep::{Key, Life, Looked, Sweep};
+use history::History;
+use sweep::{Entries, Key, Life, Looked, Sweep};
 
 /// The most bytes of all answers of one round trip: some hundred keys of some kilobytes each.
 const LIMIT: usize = 4 * 1024 * 1024;
@@ -60,6 +60,12 @@ struct Seen {
 struct Known {
     history: History,
     sweep: Sweep,
+}
+
+impl Known {
+    fn begin(counters: &Counters, now: Instant) -> Self {
+        Self { history: History::begin(counters, now), sweep: Sweep::new() }
+    }
 }
 
 impl Efficiency {
@@ -99,8 +105,11 @@ impl Efficiency {
                 commands.push(walk.ask());
             }
             // Nothing is asked of a step that has found nothing and is the last one.
-            let mut answers =
-                if commands.is_empty() { Vec::new() } else { redis.ask_each(&commands, LIMIT, progress).await? };
+            let mut answers = if commands.is_empty() {
+                Vec::new()
+            } else {
+                redis.ask_each(&commands, LIMIT, progress).await?
+            };
             let scanned = if more { answers.pop() } else { None };
             looked.steps.push((lives(keys, &answers, ttl, progress)?, cursor));
             if !more {
@@ -230,7 +239,11 @@ impl<'a> Walk<'a> {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let (from, to) = (text(&self.cursor), text(cursor));
             let command = format!("SCAN {from} MATCH {} COUNT {}", self.ttl.pattern, self.count());
-            (command, "keys whose time to live is looked at".to_owned(), format!("{} keys, cursor {to}", keys.len()))
+            (
+                command,
+                "keys whose time to live is looked at".to_owned(),
+                format!("{} keys, cursor {to}", keys.len()),
+            )
         });
         self.cursor.clone_from(cursor);
         Ok(keys)
@@ -249,12 +262,7 @@ fn ask_ttl(key: &[u8]) -> Cmd {
 }
 
 /// The time to live of each key.
-fn lives(
-    keys: Vec<Key>,
-    answers: &[Value],
-    ttl: &Ttl,
-    progress: &NodeProgress,
-) -> Result<Vec<(Key, Life)>, Fault> {
+fn lives(keys: Vec<Key>, answers: &[Value], ttl: &Ttl, progress: &NodeProgress) -> Result<Entries, Fault> {
     let lives = keys.into_iter().zip(answers).map(|(key, answer)| {
         let life = match answered(answer, progress) {
             Ok(Value::Int(ms)) => Life::of(*ms),
@@ -309,13 +317,8 @@ impl Look for Efficiency {
         servers.retain(|_, known| now.saturating_duration_since(known.history.at()) < FORGOTTEN_AFTER);
         let (mut sampled, mut names) = (0, Vec::new());
         for (name, Seen { counters, at, looked }) in round {
-            let (happened, known) = match servers.get_mut(&name) {
-                Some(known) => (known.history.advance(&counters, at), known),
-                None => {
-                    let known = Known { history: History::begin(&counters, at), sweep: Sweep::new() };
-                    (Happened::default(), servers.entry(name.clone()).or_insert(known))
-                }
-            };
+            let known = servers.entry(name.clone()).or_insert_with(|| Known::begin(&counters, at));
+            let happened = known.history.advance(&counters, at);
             for finding in verdict::judge(&self.config, &name, &counters, &happened) {
                 progress.find(finding);
             }

@@ -35,9 +35,9 @@ pub(super) fn below(status: Status, limit: impl Display) -> String {
 /// first of it; nothing where they judge nothing.
 pub(super) fn expected<T: Copy>(than: &str, limits: &Limits<T>, say: impl Fn(T) -> String) -> Option<String> {
     let limits = [(Status::Degraded, limits.degraded), (Status::Down, limits.down)];
-    let limits = limits.into_iter().filter_map(|(status, limit)| {
-        Some(format!("{} ({})", say(limit?), status.as_str().to_lowercase()))
-    });
+    let limits = limits
+        .into_iter()
+        .filter_map(|(status, limit)| Some(format!("{} ({})", say(limit?), status.as_str().to_lowercase())));
     let limits = limits.collect::<Vec<_>>().join(" and ");
     (!limits.is_empty()).then(|| format!("{than} {limits}"))
 }

@@ -3,7 +3,10 @@
 use std::fs;
 use std::process::Command;
 
+use cache_canary::checker::Checker;
+use cache_canary::config::{Source, load};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{Health, Redis, Sidecar};
 
@@ -70,4 +73,16 @@ pub fn give_rights(redis: &Redis, (name, rules): &(String, Vec<String>), passwor
     let rules = rules.iter().map(String::as_str).filter(|rule| !without.contains(rule));
     let rules: Vec<_> = rules.collect();
     redis.set_user(name, &format!(">{password} {}", rules.join(" ")));
+}
+
+/// What the last of the configured checks does, step by step: `COMMAND | EXPECTED | SAW`.
+pub async fn explained(config: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("cache-canary.toml");
+    fs::write(&file, config).expect("to write");
+    let source = Source { file: Some(file), listen: Vec::new(), environment: [].into() };
+    let checker = Checker::explained(&load(&source).expect("a valid configuration").config).expect("checks");
+    let report = checker.check(&checker.catalog().all(), Instant::now()).await;
+    let steps = &report.outcomes.last().expect("an outcome").steps;
+    steps.iter().map(|step| format!("{} | {} | {}", step.command, step.expected, step.saw)).collect()
 }

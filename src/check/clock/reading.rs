@@ -7,7 +7,10 @@ use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
 /// So many partitions are read; of more, the least and the most.
-pub(super) const MOST_PARTITIONS: usize = 10_000;
+const MOST_PARTITIONS: usize = 10_000;
+
+/// The least of them, and the most, as ZRANGE counts.
+pub(super) const RANGES: [(i32, i32); 2] = [(0, 9_999), (-1, -1)];
 
 /// The most bytes of all answers together: enough for so many partitions with names of a hundred characters.
 pub(super) const LIMIT: usize = 2 * 1024 * 1024;
@@ -54,8 +57,9 @@ pub(super) fn ask_global(key: &str) -> Vec<Cmd> {
 
 /// How the partitions' are asked for.
 pub(super) fn ask_partitions(key: &str) -> Vec<Cmd> {
-    let range = |from: i64, to: i64| cmd("ZRANGE").arg(key).arg(from).arg(to).arg("WITHSCORES").take();
-    vec![cmd("ZCARD").arg(key).take(), range(0, MOST_PARTITIONS as i64 - 1), range(-1, -1)]
+    let range = |(from, to): (i32, i32)| cmd("ZRANGE").arg(key).arg(from).arg(to).arg("WITHSCORES").take();
+    let [least, most] = RANGES.map(range);
+    vec![cmd("ZCARD").arg(key).take(), least, most]
 }
 
 impl Global {

@@ -1,6 +1,7 @@
 //! What the clocks mean, without I/O: [`Memory`] compares them with those of earlier looks, and [`judge`] says what is
 //! not as it should be.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
@@ -209,11 +210,8 @@ fn global(config: &checks::Clock, sight: &Sight, changes: &Changes) -> Option<Fi
                 return None;
             }
             let behind = words::time(behind);
-            let lasting = if lasts {
-                format!(", for {} now", words::time(changes.behind_for))
-            } else {
-                String::new()
-            };
+            let lasting =
+                if lasts { format!(", for {} now", words::time(changes.behind_for)) } else { String::new() };
             format!("at {global} it is {behind} behind the least partition's, {name} at {least}{lasting}")
         }
         Global::NoNumber(_) | Global::OtherType => return None,
@@ -286,7 +284,7 @@ fn standstill(config: &checks::Clock, changes: &Changes) -> Option<Finding> {
     });
     let mut standing: Vec<_> = standing.collect();
     // The one that has stood longest first, and of those the least.
-    standing.sort_by(|one, other| other.3.cmp(&one.3));
+    standing.sort_by_key(|&(_, _, _, stood)| Reverse(stood));
     let &(status, limit, Partition { clock, .. }, stood) = standing.first()?;
     let (stood, from) = (words::time(stood), words::from(status, words::time(limit)));
     let said = format!("at {clock} for {stood} while others move, {from}");
@@ -501,10 +499,7 @@ mod tests {
             "2 of 3 partitions have a clock, missing: part-1; from 1 on it is degraded"
         );
         let others = sight(Some(0.0), &[("east", 0.0)]);
-        assert_eq!(
-            &*judged(&others)[0].said,
-            "1 of 3 partitions have a clock; from 2 on it is down"
-        );
+        assert_eq!(&*judged(&others)[0].said, "1 of 3 partitions have a clock; from 2 on it is down");
         let unlimited = checks::Clock { drought: Limits::default(), ..config() };
         assert_eq!(judge(&unlimited, &others, &Changes::default(), now(0.0)), []);
     }
@@ -591,7 +586,8 @@ mod tests {
 
     #[test]
     fn milliseconds_are_a_thousandth() {
-        let config = checks::Clock { unit: Unit::Milliseconds, resolution: Duration::from_millis(1), ..config() };
+        let config =
+            checks::Clock { unit: Unit::Milliseconds, resolution: Duration::from_millis(1), ..config() };
         let mut sight = sight(None, &[]);
         let clock = NOON * 1e3;
         let ascending = vec![
@@ -605,11 +601,14 @@ mod tests {
         assert!(findings[0].said.contains("it is 2m 1s behind now"), "{}", findings[0].said);
         let measures = measures(&config, &sight, now(0.0));
         let values: Vec<_> = measures.iter().map(|measure| (measure.name, measure.value)).collect();
-        assert_eq!(values, [
-            ("cache_clock_partitions", 3.0),
-            ("cache_clock_lag_seconds", 121.5),
-            ("cache_clock_skew_seconds", 121.5),
-            ("cache_clock_global_offset_seconds", 0.0)
-        ]);
+        assert_eq!(
+            values,
+            [
+                ("cache_clock_partitions", 3.0),
+                ("cache_clock_lag_seconds", 121.5),
+                ("cache_clock_skew_seconds", 121.5),
+                ("cache_clock_global_offset_seconds", 0.0)
+            ]
+        );
     }
 }

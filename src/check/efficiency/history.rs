@@ -173,7 +173,10 @@ mod tests {
         };
         assert!(quiet(&Counters { run: "other".to_owned(), hits: 5000, ..before.clone() }, later));
         assert!(quiet(&Counters { uptime: 999, hits: 5000, ..before.clone() }, began));
-        assert!(quiet(&Counters { hits: 5000, uptime: 1000, ..before.clone() }, began + Duration::from_mins(20)));
+        assert!(quiet(
+            &Counters { hits: 5000, uptime: 1000, ..before.clone() },
+            began + Duration::from_mins(20)
+        ));
         for fewer in [counters(999, 5000, 5000), counters(5000, 999, 5000), counters(5000, 5000, 999)] {
             assert!(quiet(&fewer, later));
         }

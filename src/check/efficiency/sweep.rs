@@ -17,6 +17,9 @@ const LONGEST_NAME: usize = 1024;
 /// A key, as it is.
 pub(super) type Key = Vec<u8>;
 
+/// Entries, and how long they live.
+pub(super) type Entries = Vec<(Key, Life)>;
+
 /// What PTTL says of an entry ("PTTL" in Redis' documentation: -1 for one without a time to live, -2 for none).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
@@ -65,9 +68,9 @@ struct Lap {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Looked {
     /// Those that were remembered.
-    pub(super) again: Vec<(Key, Life)>,
+    pub(super) again: Entries,
     /// What SCAN came by, and the cursor behind each step.
-    pub(super) steps: Vec<(Vec<(Key, Life)>, Vec<u8>)>,
+    pub(super) steps: Vec<(Entries, Vec<u8>)>,
 }
 
 impl Life {
@@ -186,12 +189,12 @@ mod tests {
 
     const MAX: Duration = Duration::from_mins(1);
 
-    fn entries(range: std::ops::Range<u32>, ms: i64) -> Vec<(Key, Life)> {
+    fn entries(range: std::ops::Range<u32>, ms: i64) -> Entries {
         range.map(|number| (number.to_string().into_bytes(), Life::of(ms))).collect()
     }
 
     /// A round that begins with what is remembered, all of which has this time to live by now.
-    fn round(sweep: &mut Sweep, again: i64, steps: &[(Vec<(Key, Life)>, &str)]) -> (u64, u64) {
+    fn round(sweep: &mut Sweep, again: i64, steps: &[(Entries, &str)]) -> (u64, u64) {
         let again = sweep.remembered().into_iter().map(|key| (key, Life::of(again))).collect();
         let steps = steps.iter().map(|(keys, cursor)| (keys.clone(), cursor.as_bytes().to_vec())).collect();
         sweep.take_in(Looked { again, steps }, MAX);
