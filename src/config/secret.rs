@@ -206,8 +206,8 @@ fn bare_key(key: &str) -> Option<&str> {
         checks::LIMITS,
         checks::TTL,
     ];
-    let like_a_key = known.into_iter().any(|known| nearest(name, known).is_some());
-    (bare && places && like_a_key).then_some(name)
+    let like_a_key = || known.iter().any(|known| nearest(name, known).is_some());
+    (bare && places && like_a_key()).then_some(name)
 }
 
 /// A table's header, such as `[caches.main]`, and no element of an array of several lines.
