@@ -11,6 +11,7 @@ mod makings;
 mod queue;
 pub mod round_trip;
 mod visibility;
+mod words;
 
 use std::sync::Arc;
 
@@ -53,7 +54,7 @@ pub(crate) fn open(
     Ok(match check {
         checks::Check::Visibility(config) => Arc::new(Visibility::new(config, backend, makings)?),
         checks::Check::Queue(config) => Arc::new(Queue::new(config)),
-        checks::Check::Clock(config) => Arc::new(Clock::new(config)),
+        checks::Check::Clock(config) => Arc::new(Clock::new(config, makings)),
         checks::Check::Efficiency(config) => Arc::new(Efficiency::new(config)),
     })
 }

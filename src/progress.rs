@@ -150,6 +150,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl NodeProgress {
+    /// What the node is called.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }

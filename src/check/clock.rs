@@ -1,31 +1,277 @@
-//! TODO.
+//! Whether the clocks of a partitioned log are in step: those of its partitions, in a sorted set, among each other and
+//! with the present, and the global clock with the least of them.
+//!
+//! `reading` is what the keys hold, and `verdict` what that means.
+
+mod reading;
+mod verdict;
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use redis::Value;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{Look, Seat};
+use super::{Look, Makings, Seat, Server, words};
+use crate::cache::redis::Redis;
 use crate::config::checks;
-use crate::outcome::Fault;
+use crate::outcome::{Cause, Fault};
 use crate::progress::{NodeProgress, Progress};
+use reading::{Clocks, Global, LIMIT, Partitions, RANGES, ask_global, ask_partitions};
+use verdict::{Memory, Sight};
 
-/// TODO
+/// How long the global clock may take to follow the least of the partitions', while nothing is wrong: whoever has
+/// moved a partition's clock still has to work out which is the least.
+const FOLLOWS_WITHIN: Duration = Duration::from_millis(50);
+
+/// The clocks of one alias.
 pub(crate) struct Clock {
     config: checks::Clock,
+    /// Before the global clock is read once more.
+    pause: Duration,
+    round: Mutex<Round>,
+    /// Told when the global clock was read.
+    global_read: Notify,
+    memory: Mutex<Memory>,
+}
+
+/// What a round has read so far, and where. In a cluster the two keys may be on two servers that are looked at
+/// together.
+#[derive(Default)]
+struct Round {
+    sight: Sight,
+    global_at: Option<Holder>,
+    partitions_at: Option<Holder>,
+    /// How many times the global clock was read.
+    globals: u32,
+}
+
+/// The server that holds a key.
+#[derive(Clone)]
+struct Holder {
+    name: Arc<str>,
+    server: Redis,
 }
 
 impl Clock {
-    pub(super) fn new(config: &checks::Clock) -> Self {
-        Self { config: config.clone() }
+    pub(super) fn new(config: &checks::Clock, makings: &Makings) -> Self {
+        Self {
+            config: config.clone(),
+            pause: FOLLOWS_WITHIN.min(makings.timeout() / 8),
+            round: Mutex::default(),
+            global_read: Notify::new(),
+            memory: Mutex::default(),
+        }
     }
+
+    fn round(&self) -> MutexGuard<'_, Round> {
+        lock(&self.round)
+    }
+
+    /// Reads both keys, in one round trip, at the server that holds both.
+    async fn read_both(&self, key: &str, server: &Redis, progress: &NodeProgress) -> Result<(), Fault> {
+        let commands = [ask_global(key), ask_partitions(&self.config.partitions)].concat();
+        let answers = server.ask_each(&commands, LIMIT, progress).await?;
+        let (first, rest) = answers.split_at_checked(1).unwrap_or_default();
+        let global = Self::take_global(key, first, progress)?;
+        let partitions = self.take_partitions(rest, progress)?;
+        let holder = Holder { name: Arc::clone(progress.name()), server: server.clone() };
+        let mut round = self.round();
+        round.globals += 1;
+        (round.global_at, round.partitions_at) = (Some(holder.clone()), Some(holder));
+        round.sight =
+            Sight { global: Some(global), partitions: Some(partitions), in_order: true, later: None };
+        Ok(())
+    }
+
+    async fn read_global(&self, key: &str, holder: Holder, progress: &NodeProgress) -> Result<(), Fault> {
+        let answers = holder.ask(&ask_global(key), progress).await?;
+        let global = Self::take_global(key, &answers, progress)?;
+        let mut round = self.round();
+        round.globals += 1;
+        round.global_at = Some(holder);
+        round.sight.global = Some(global);
+        round.sight.in_order = false;
+        drop(round);
+        self.global_read.notify_waiters();
+        Ok(())
+    }
+
+    /// Lets the global clock be read first, at another server. Not for long: that one may be down, or not known yet.
+    async fn wait_for_global(&self) {
+        let mut read = pin!(self.global_read.notified());
+        read.as_mut().enable();
+        if self.round().globals == 0 {
+            // What was not waited for is put in order later.
+            let _ = timeout(self.pause, read).await;
+        }
+    }
+
+    async fn read_partitions(&self, holder: Holder, progress: &NodeProgress) -> Result<(), Fault> {
+        let before = self.round().globals;
+        let answers = holder.ask(&ask_partitions(&self.config.partitions), progress).await?;
+        let partitions = self.take_partitions(&answers, progress)?;
+        let mut round = self.round();
+        round.partitions_at = Some(holder);
+        round.sight.partitions = Some(partitions);
+        round.sight.in_order = round.globals == before;
+        Ok(())
+    }
+
+    /// Reads the partitions' clocks once more where the global one was read after them. Whichever look ends last does
+    /// that, so that neither waits for the other.
+    async fn put_in_order(&self, progress: &NodeProgress) -> Result<(), Fault> {
+        loop {
+            let holder = {
+                let round = self.round();
+                let missing = round.sight.global.is_none() || round.sight.partitions.is_none();
+                if missing || round.sight.in_order { None } else { round.partitions_at.clone() }
+            };
+            let Some(holder) = holder else { return Ok(()) };
+            self.read_partitions(holder, progress).await?;
+        }
+    }
+
+    /// Reads the global clock once more where it seems not to follow: it may just be about to.
+    async fn confirm(&self, key: &str, progress: &NodeProgress) -> Result<(), Fault> {
+        let holder = {
+            let Round { sight, global_at, .. } = &*self.round();
+            let doubtful = sight.in_order && sight.is_doubtful(&self.config);
+            if doubtful { global_at.clone() } else { None }
+        };
+        let Some(holder) = holder else { return Ok(()) };
+        sleep(self.pause).await;
+        let answers = holder.ask(&ask_global(key), progress).await?;
+        let later = Self::take_global(key, &answers, progress)?;
+        self.round().sight.later = Some(later);
+        Ok(())
+    }
+
+    fn take_global(key: &str, answers: &[Value], progress: &NodeProgress) -> Result<Global, Fault> {
+        let global = Global::read(answers, progress)?;
+        progress.step(|| {
+            let expected = "the least of the partitions' clocks".to_owned();
+            let saw = match &global {
+                Global::At(clock) => clock.to_string(),
+                Global::Missing => "nothing".to_owned(),
+                Global::NoNumber(text) => format!("{text:?}"),
+                Global::OtherType => "no string".to_owned(),
+            };
+            (format!("GET {key}"), expected, saw)
+        });
+        Ok(global)
+    }
+
+    fn take_partitions(&self, answers: &[Value], progress: &NodeProgress) -> Result<Partitions, Fault> {
+        let partitions = Partitions::read(answers, progress)?;
+        let (key, config) = (&self.config.partitions, &self.config);
+        progress.step(|| {
+            let expected = config.expected.map_or_else(|| "at least 1".to_owned(), |count| count.to_string());
+            let saw = match &partitions {
+                Partitions::Clocks(Clocks { count, .. }) => count.to_string(),
+                Partitions::OtherType => "no sorted set".to_owned(),
+            };
+            (format!("ZCARD {key}"), expected, saw)
+        });
+        if let Some(clocks) = partitions.clocks() {
+            for ((from, to), partition) in RANGES.into_iter().zip([clocks.least(), clocks.most()]) {
+                progress.step(|| {
+                    let lag = words::expected("behind now by less than", &config.lag, words::time);
+                    let skew = words::expected("apart by less than", &config.skew, words::time);
+                    let expected: Vec<_> = lag.into_iter().chain(skew).collect();
+                    let expected =
+                        if expected.is_empty() { "clocks".to_owned() } else { expected.join(", ") };
+                    let saw = partition.map(|first| format!("{} at {}", first.name, first.clock));
+                    let saw = saw.unwrap_or_else(|| "nothing".to_owned());
+                    (format!("ZRANGE {key} {from} {to} WITHSCORES"), expected, saw)
+                });
+            }
+        }
+        Ok(partitions)
+    }
+}
+
+impl Holder {
+    async fn ask(&self, commands: &[redis::Cmd], progress: &NodeProgress) -> Result<Vec<Value>, Fault> {
+        let asked = self.server.ask_each(commands, LIMIT, progress).await;
+        asked.map_err(|fault| {
+            if self.name == *progress.name() {
+                return fault;
+            }
+            Fault::new(fault.cause, fault.phase, &format!("{} at {}", fault.said, self.name))
+        })
+    }
+}
+
+/// The server to go on with where a key is on its way to it: the one that ASK sends to.
+fn follow(seat: &Seat, fault: Fault) -> Result<Redis, Fault> {
+    let importing = || seat.share.as_ref()?.importing(&fault.said);
+    let importing = if fault.cause == Cause::Redirected { importing() } else { None };
+    importing.ok_or(fault)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
 impl Look for Clock {
-    fn begin(&self) {}
+    fn begin(&self) {
+        *self.round() = Round::default();
+    }
 
-    async fn look(&self, _seat: &Seat, _progress: &NodeProgress) -> Result<(), Fault> {
-        let _ = &self.config;
+    async fn look(&self, seat: &Seat, progress: &NodeProgress) -> Result<(), Fault> {
+        // The configuration has no such check of another server.
+        let Server::Redis(redis) = &seat.server else { return Ok(()) };
+        let global = self.config.global.as_deref().filter(|key| seat.holds(key.as_bytes()));
+        let partitions = seat.holds(self.config.partitions.as_bytes());
+        let mut both = false;
+        if let Some(key) = global.filter(|_| partitions) {
+            match self.read_both(key, redis, progress).await {
+                Ok(()) => both = true,
+                // One of them may be elsewhere; each is followed by itself.
+                Err(fault) => drop(follow(seat, fault)?),
+            }
+        }
+        let here = |server: &Redis| Holder { name: Arc::clone(progress.name()), server: server.clone() };
+        if let Some(key) = global.filter(|_| !both)
+            && let Err(fault) = self.read_global(key, here(redis), progress).await
+        {
+            self.read_global(key, here(&follow(seat, fault)?), progress).await?;
+        }
+        if partitions && !both && self.config.global.is_some() {
+            self.wait_for_global().await;
+        }
+        if partitions
+            && !both
+            && let Err(fault) = self.read_partitions(here(redis), progress).await
+        {
+            self.read_partitions(here(&follow(seat, fault)?), progress).await?;
+        }
+        if global.is_none() && !partitions {
+            // Nothing is asked of it here, but what follows is to find a connection that was not closed meanwhile.
+            redis.ask_each(&[], LIMIT, progress).await?;
+            return Ok(());
+        }
+        if let Some(key) = &self.config.global {
+            self.put_in_order(progress).await?;
+            self.confirm(key, progress).await?;
+        }
         Ok(())
     }
 
-    fn judge(&self, _progress: &Progress) {}
+    fn judge(&self, progress: &Progress) {
+        let sight = std::mem::take(&mut self.round().sight);
+        let changes = lock(&self.memory).compare(&sight, Instant::now());
+        let now = progress.began_at();
+        for finding in verdict::judge(&self.config, &sight, &changes, now) {
+            progress.find(finding);
+        }
+        for measure in verdict::measures(&self.config, &sight, now) {
+            progress.measure(measure);
+        }
+    }
 }

@@ -1,31 +1,344 @@
-//! TODO.
+//! Whether a cache is of use: how many look-ups find something, how much is thrown out to make room, how full it is, and
+//! whether its entries live as long as was promised and no longer.
+//!
+//! `counters` is what a server counts, `history` what happened since the last look, `sweep` the times to live of its
+//! entries, and `verdict` what all of that means. What this program looks up itself counts with the rest, as the server
+//! does not tell one client from another.
+
+mod counters;
+mod history;
+mod sweep;
+mod verdict;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use redis::{Cmd, Value, cmd};
+use tokio::time::Instant;
 
-use super::{Look, Seat};
-use crate::config::checks;
-use crate::outcome::Fault;
+use super::{Look, Seat, Server, words};
+use crate::cache::memcached::Memcached;
+use crate::cache::redis::{Redis, answered};
+use crate::config::checks::{self, Ttl};
+use crate::outcome::{Cause, Fault};
 use crate::progress::{NodeProgress, Progress};
+use counters::{Counters, Gauge, SECTIONS};
+use history::History;
+use sweep::{Entries, Key, Life, Looked, Sweep};
 
-/// TODO
+/// The most bytes of all answers of one round trip: some hundred keys of some kilobytes each.
+const LIMIT: usize = 4 * 1024 * 1024;
+
+/// How many steps of SCAN there are in a round, at most.
+const MOST_STEPS: usize = 10;
+
+/// How many keys a server goes by in a step: it serves nobody else meanwhile, and of few it takes many steps.
+const COUNT: std::ops::RangeInclusive<usize> = 10..=500;
+
+/// For how long a server that is not there is remembered.
+const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
+
+/// The use of one alias.
 pub(crate) struct Efficiency {
     config: checks::Efficiency,
+    /// What this round has seen of each server.
+    round: Mutex<BTreeMap<Arc<str>, Seen>>,
+    /// What is known of each from earlier rounds.
+    servers: Mutex<HashMap<Arc<str>, Known>>,
+}
+
+/// What one look has seen of a server.
+struct Seen {
+    counters: Counters,
+    at: Instant,
+    looked: Looked,
+}
+
+/// What is known of a server from earlier rounds.
+struct Known {
+    history: History,
+    sweep: Sweep,
+}
+
+impl Known {
+    fn begin(counters: &Counters, now: Instant) -> Self {
+        Self { history: History::begin(counters, now), sweep: Sweep::new() }
+    }
 }
 
 impl Efficiency {
     pub(super) fn new(config: &checks::Efficiency) -> Self {
-        Self { config: config.clone() }
+        Self { config: config.clone(), round: Mutex::default(), servers: Mutex::default() }
     }
+
+    /// Asks a Redis for its counters, and for the times to live of some entries.
+    async fn look_at_redis(
+        &self,
+        redis: &Redis,
+        name: &str,
+        progress: &NodeProgress,
+    ) -> Result<(Counters, Looked), Fault> {
+        let mut commands: Vec<_> = SECTIONS.iter().map(|section| cmd("INFO").arg(section).take()).collect();
+        let Some(ttl) = &self.config.ttl else {
+            let answers = redis.ask_each(&commands, LIMIT, progress).await?;
+            return Ok((self.read_info(&answers, progress)?, Looked::default()));
+        };
+        let known = lock(&self.servers).get(name).map(|known| known.sweep.clone());
+        let Sweep { cursor, .. } = known.clone().unwrap_or_else(Sweep::new);
+        let again = known.map(|sweep| sweep.remembered()).unwrap_or_default();
+        let mut walk = Walk::begin(ttl, cursor);
+        commands.extend(again.iter().map(|key| ask_ttl(key)));
+        commands.push(walk.ask());
+        let mut answers = redis.ask_each(&commands, LIMIT, progress).await?;
+        let scanned = answers.pop();
+        let (info, ttls) = answers.split_at_checked(SECTIONS.len()).unwrap_or_default();
+        let counters = self.read_info(info, progress)?;
+        let mut looked = Looked { again: lives(again, ttls, ttl, progress)?, steps: Vec::new() };
+        let mut keys = walk.read(scanned.as_ref(), progress)?;
+        loop {
+            let more = walk.goes_on(looked.seen() + keys.len());
+            let mut commands: Vec<_> = keys.iter().map(|key| ask_ttl(key)).collect();
+            let cursor = walk.cursor.clone();
+            if more {
+                commands.push(walk.ask());
+            }
+            // Nothing is asked of a step that has found nothing and is the last one.
+            let mut answers = if commands.is_empty() {
+                Vec::new()
+            } else {
+                redis.ask_each(&commands, LIMIT, progress).await?
+            };
+            let scanned = if more { answers.pop() } else { None };
+            looked.steps.push((lives(keys, &answers, ttl, progress)?, cursor));
+            if !more {
+                return Ok((counters, looked));
+            }
+            keys = walk.read(scanned.as_ref(), progress)?;
+        }
+    }
+
+    /// Asks a memcached for its counters.
+    async fn look_at_memcached(
+        &self,
+        memcached: &Memcached,
+        progress: &NodeProgress,
+    ) -> Result<Counters, Fault> {
+        let stats = memcached.stats(progress).await?;
+        let counters = Counters::of_stats(&stats);
+        let counters =
+            counters.ok_or_else(|| progress.fault(Cause::Protocol, "stats does not count look-ups"))?;
+        progress.step(|| {
+            let [memory, connections, stats] = self.expected();
+            let expected = format!("{memory}; {connections}; {stats}");
+            ("stats".to_owned(), expected, said(&counters).join("; "))
+        });
+        Ok(counters)
+    }
+
+    fn read_info(&self, answers: &[Value], progress: &NodeProgress) -> Result<Counters, Fault> {
+        let mut info = String::new();
+        for answer in answers {
+            match answered(answer, progress)? {
+                Value::BulkString(bytes) => info.push_str(&String::from_utf8_lossy(bytes)),
+                Value::VerbatimString { text, .. } => info.push_str(text),
+                _ => {}
+            }
+            info.push('\n');
+        }
+        let counters = Counters::of_info(&info);
+        let counters =
+            counters.ok_or_else(|| progress.fault(Cause::Protocol, "INFO does not count look-ups"))?;
+        let [memory, connections, stats] = self.expected();
+        let [saw_memory, saw_connections, saw_stats] = said(&counters);
+        let run = format!("run_id {}, uptime {} s", counters.run, counters.uptime);
+        let steps = [
+            ("server", "the run_id of the last look, or counters begin anew".to_owned(), run),
+            ("clients", connections, saw_connections),
+            ("memory", memory, saw_memory),
+            ("stats", stats, saw_stats),
+        ];
+        for (section, expected, saw) in steps {
+            progress.step(|| (format!("INFO {section}"), expected, saw));
+        }
+        Ok(counters)
+    }
+
+    /// What is well, for the person who asks: of memory, of connections, and of what is counted.
+    fn expected(&self) -> [String; 3] {
+        let checks::Efficiency { hit_ratio, evictions_per_second, memory_ratio, connections_ratio, ttl: _ } =
+            &self.config;
+        let judged = |said: Option<String>| said.unwrap_or_else(|| "figures alone".to_owned());
+        let memory = words::expected("memory: less than", memory_ratio, words::percent);
+        let connections = words::expected("connections: less than", connections_ratio, words::percent);
+        let hits = words::expected("hits: since the last look no less than", hit_ratio, words::percent);
+        let per_second = |rate: f64| format!("{rate} a second");
+        let evictions = words::expected("evictions: less than", evictions_per_second, per_second);
+        let counted: Vec<_> = hits.into_iter().chain(evictions).collect();
+        let counted = Some(counted.join(", ")).filter(|counted| !counted.is_empty());
+        [judged(memory), judged(connections), judged(counted)]
+    }
+}
+
+/// The same of what was seen.
+fn said(counters: &Counters) -> [String; 3] {
+    let Counters { hits, misses, evictions, expired, memory, connections, .. } = counters;
+    let gauge = |gauge: &Gauge, say: fn(u64) -> String| match gauge.limit {
+        Some(limit) => format!("{} of {}", say(gauge.used), say(limit)),
+        None => format!("{}, and no limit is told", say(gauge.used)),
+    };
+    [
+        format!("memory {}", gauge(memory, verdict::bytes)),
+        format!("connections {}", gauge(connections, |number| number.to_string())),
+        format!("hits {hits}, misses {misses}, evictions {evictions}, expired {expired}"),
+    ]
+}
+
+/// The steps of SCAN of one round.
+struct Walk<'a> {
+    ttl: &'a Ttl,
+    cursor: Vec<u8>,
+    /// How many entries are still to be found.
+    wanted: usize,
+    steps: usize,
+    /// Whether the cursor may come to the end once more before all keys were gone by.
+    may_begin_anew: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn begin(ttl: &'a Ttl, cursor: Vec<u8>) -> Self {
+        let may_begin_anew = cursor != Sweep::START;
+        Self { ttl, cursor, wanted: ttl.sample, steps: 0, may_begin_anew }
+    }
+
+    /// The next step.
+    fn ask(&mut self) -> Cmd {
+        self.steps += 1;
+        let mut scan = cmd("SCAN");
+        scan.arg(&self.cursor[..]).arg("MATCH").arg(&self.ttl.pattern).arg("COUNT").arg(self.count());
+        scan
+    }
+
+    fn count(&self) -> usize {
+        self.wanted.clamp(*COUNT.start(), *COUNT.end())
+    }
+
+    /// Reads what the step was answered ("SCAN" in Redis' documentation): the cursor, and keys.
+    fn read(&mut self, answer: Option<&Value>, progress: &NodeProgress) -> Result<Vec<Key>, Fault> {
+        let unexpected = || progress.fault(Cause::Protocol, "SCAN was not answered with a cursor and keys");
+        let answer = answered(answer.ok_or_else(unexpected)?, progress)?;
+        let Value::Array(parts) = answer else { return Err(unexpected()) };
+        let [Value::BulkString(cursor), Value::Array(keys)] = &parts[..] else { return Err(unexpected()) };
+        let keys = keys.iter().map(|key| match key {
+            Value::BulkString(key) => Ok(key.clone()),
+            _ => Err(unexpected()),
+        });
+        let keys = keys.collect::<Result<Vec<_>, Fault>>()?;
+        progress.step(|| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let (from, to) = (text(&self.cursor), text(cursor));
+            let command = format!("SCAN {from} MATCH {} COUNT {}", self.ttl.pattern, self.count());
+            (
+                command,
+                "keys whose time to live is looked at".to_owned(),
+                format!("{} keys, cursor {to}", keys.len()),
+            )
+        });
+        self.cursor.clone_from(cursor);
+        Ok(keys)
+    }
+
+    /// Whether there is to be another step, when so many entries were found.
+    fn goes_on(&mut self, found: usize) -> bool {
+        self.wanted = self.ttl.sample.saturating_sub(found);
+        let around = self.cursor == Sweep::START && !std::mem::replace(&mut self.may_begin_anew, false);
+        self.wanted > 0 && self.steps < MOST_STEPS && !around
+    }
+}
+
+fn ask_ttl(key: &[u8]) -> Cmd {
+    cmd("PTTL").arg(key).take()
+}
+
+/// The time to live of each key.
+fn lives(keys: Vec<Key>, answers: &[Value], ttl: &Ttl, progress: &NodeProgress) -> Result<Entries, Fault> {
+    let lives = keys.into_iter().zip(answers).map(|(key, answer)| {
+        let life = match answered(answer, progress) {
+            Ok(Value::Int(ms)) => Life::of(*ms),
+            // It is on its way to another primary of a cluster, where it is looked at when it has arrived.
+            Err(fault) if fault.cause == Cause::Redirected => Life::Gone,
+            Err(fault) => return Err(fault),
+            Ok(_) => return Err(progress.fault(Cause::Protocol, "PTTL was not answered with a number")),
+        };
+        progress.step(|| {
+            let saw = match life {
+                Life::Gone => "no such key by now".to_owned(),
+                Life::Endless => "no time to live".to_owned(),
+                Life::Left(left) => words::time(left),
+            };
+            let command = format!("PTTL {}", String::from_utf8_lossy(&key));
+            (command, format!("at most {}", words::time(ttl.max)), saw)
+        });
+        Ok((key, life))
+    });
+    lives.collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
 impl Look for Efficiency {
-    fn begin(&self) {}
+    fn begin(&self) {
+        lock(&self.round).clear();
+    }
 
-    async fn look(&self, _seat: &Seat, _progress: &NodeProgress) -> Result<(), Fault> {
-        let _ = &self.config;
+    async fn look(&self, seat: &Seat, progress: &NodeProgress) -> Result<(), Fault> {
+        let (counters, looked) = match &seat.server {
+            Server::Redis(redis) => self.look_at_redis(redis, &seat.name, progress).await?,
+            Server::Memcached(memcached) => {
+                (self.look_at_memcached(memcached, progress).await?, Looked::default())
+            }
+        };
+        let seen = Seen { counters, at: Instant::now(), looked };
+        lock(&self.round).insert(seat.name.clone(), seen);
         Ok(())
     }
 
-    fn judge(&self, _progress: &Progress) {}
+    fn judge(&self, progress: &Progress) {
+        let mut round = std::mem::take(&mut *lock(&self.round));
+        // One that turned out to be no part of the alias any more is nobody's concern.
+        let passed = progress.passed();
+        round.retain(|name, _| passed.contains(name));
+        let mut servers = lock(&self.servers);
+        let now = Instant::now();
+        servers.retain(|_, known| now.saturating_duration_since(known.history.at()) < FORGOTTEN_AFTER);
+        let (mut sampled, mut names) = (0, Vec::new());
+        for (name, Seen { counters, at, looked }) in round {
+            let known = servers.entry(name.clone()).or_insert_with(|| Known::begin(&counters, at));
+            let happened = known.history.advance(&counters, at);
+            for finding in verdict::judge(&self.config, &name, &counters, &happened) {
+                progress.find(finding);
+            }
+            for measure in verdict::measures(&name, &counters, &happened) {
+                progress.measure(measure);
+            }
+            if let Some(ttl) = &self.config.ttl {
+                sampled += looked.seen();
+                known.sweep.take_in(looked, ttl.max);
+            }
+            names.push(name);
+        }
+        if let Some(ttl) = &self.config.ttl {
+            let sweeps = || names.iter().filter_map(|name| Some(&servers.get(name)?.sweep));
+            if let Some(finding) = verdict::judge_ttl(ttl, sweeps()) {
+                progress.find(finding);
+            }
+            for measure in verdict::measures_of_ttl(ttl, sampled, sweeps()) {
+                progress.measure(measure);
+            }
+        }
+    }
 }

@@ -17,6 +17,7 @@
     reason = "helpers of tests, of which each test file uses some"
 )]
 
+pub mod checks;
 pub mod cluster;
 mod endpoint;
 pub mod in_process;

@@ -1,0 +1,172 @@
+//! What the keys hold: Redis' answers, turned into clocks.
+
+use redis::{Cmd, Value, cmd};
+
+use crate::cache::redis::answered;
+use crate::outcome::{Cause, Fault};
+use crate::progress::NodeProgress;
+
+/// So many partitions are read; of more, the least and the most.
+const MOST_PARTITIONS: usize = 10_000;
+
+/// The least of them, and the most, as ZRANGE counts.
+pub(super) const RANGES: [(i32, i32); 2] = [(0, 9_999), (-1, -1)];
+
+/// The most bytes of all answers together: enough for so many partitions with names of a hundred characters.
+pub(super) const LIMIT: usize = 2 * 1024 * 1024;
+
+/// What stands where the global clock is looked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Global {
+    At(f64),
+    Missing,
+    /// A string that is no number.
+    NoNumber(Box<str>),
+    /// Something else than a string.
+    OtherType,
+}
+
+/// What stands where the partitions' clocks are looked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Partitions {
+    Clocks(Clocks),
+    /// Something else than a sorted set.
+    OtherType,
+}
+
+/// The clocks of the partitions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Clocks {
+    /// How many there are.
+    pub(super) count: usize,
+    /// The least [`MOST_PARTITIONS`] in ascending order, and behind them the most, if it is none of them.
+    pub(super) ascending: Vec<Partition>,
+}
+
+/// The clock of one partition.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Partition {
+    pub(super) name: Box<str>,
+    pub(super) clock: f64,
+}
+
+/// How the global clock is asked for.
+pub(super) fn ask_global(key: &str) -> Vec<Cmd> {
+    vec![cmd("GET").arg(key).take()]
+}
+
+/// How the partitions' are asked for.
+pub(super) fn ask_partitions(key: &str) -> Vec<Cmd> {
+    let range = |(from, to): (i32, i32)| cmd("ZRANGE").arg(key).arg(from).arg(to).arg("WITHSCORES").take();
+    let [least, most] = RANGES.map(range);
+    vec![cmd("ZCARD").arg(key).take(), least, most]
+}
+
+impl Global {
+    /// Reads what [`ask_global`] was answered.
+    pub(super) fn read(answers: &[Value], progress: &NodeProgress) -> Result<Self, Fault> {
+        let [answer] = answers else { return Err(unexpected(progress)) };
+        if is_other_type(answer) {
+            return Ok(Self::OtherType);
+        }
+        match answered(answer, progress)? {
+            Value::Nil => Ok(Self::Missing),
+            Value::BulkString(bytes) => {
+                let text = String::from_utf8_lossy(bytes);
+                let number = text.trim().parse().ok().filter(|number: &f64| number.is_finite());
+                Ok(number.map_or_else(|| Self::NoNumber(shortened(&text)), Self::At))
+            }
+            _ => Err(unexpected(progress)),
+        }
+    }
+
+    pub(super) fn at(&self) -> Option<f64> {
+        match self {
+            Self::At(clock) => Some(*clock),
+            Self::Missing | Self::NoNumber(_) | Self::OtherType => None,
+        }
+    }
+}
+
+impl Partitions {
+    /// Reads what [`ask_partitions`] was answered.
+    pub(super) fn read(answers: &[Value], progress: &NodeProgress) -> Result<Self, Fault> {
+        let [count, least, most] = answers else { return Err(unexpected(progress)) };
+        if answers.iter().any(is_other_type) {
+            return Ok(Self::OtherType);
+        }
+        let Value::Int(count) = answered(count, progress)? else { return Err(unexpected(progress)) };
+        let list = |answer| {
+            let answer = answered(answer, progress)?;
+            partitions(answer).ok_or_else(|| unexpected(progress))
+        };
+        let (mut ascending, most) = (list(least)?, list(most)?);
+        // The set may have changed between the commands: where they were read, all that were read count.
+        let mut all = ascending.len();
+        if all == MOST_PARTITIONS {
+            all = all.max(usize::try_from(*count).unwrap_or_default());
+            let listed = |most: &Partition| ascending.iter().any(|partition| partition.name == most.name);
+            let beyond: Vec<_> = most.into_iter().filter(|most| !listed(most)).collect();
+            ascending.extend(beyond);
+        }
+        Ok(Self::Clocks(Clocks { count: all, ascending }))
+    }
+
+    pub(super) fn clocks(&self) -> Option<&Clocks> {
+        match self {
+            Self::Clocks(clocks) => Some(clocks),
+            Self::OtherType => None,
+        }
+    }
+}
+
+impl Clocks {
+    pub(super) fn least(&self) -> Option<&Partition> {
+        self.ascending.first()
+    }
+
+    pub(super) fn most(&self) -> Option<&Partition> {
+        self.ascending.last()
+    }
+}
+
+/// Members and scores: one after the other in RESP 2, in pairs in RESP 3.
+fn partitions(answer: &Value) -> Option<Vec<Partition>> {
+    let Value::Array(elements) = answer else { return None };
+    let partition = |member: &Value, score: &Value| {
+        let Value::BulkString(name) = member else { return None };
+        let clock = match score {
+            Value::Double(clock) => *clock,
+            Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok()?,
+            _ => return None,
+        };
+        Some(Partition { name: String::from_utf8_lossy(name).into(), clock })
+    };
+    if matches!(elements.first(), Some(Value::Array(_))) {
+        let pair = |pair: &Value| match pair {
+            Value::Array(pair) => match &pair[..] {
+                [member, score] => partition(member, score),
+                _ => None,
+            },
+            _ => None,
+        };
+        return elements.iter().map(pair).collect();
+    }
+    elements.chunks(2).map(|pair| partition(pair.first()?, pair.get(1)?)).collect()
+}
+
+/// The code of the error that a command for another type is answered with (Redis' `server.c`,
+/// `createSharedObjects`).
+fn is_other_type(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.code() == "WRONGTYPE")
+}
+
+/// As much of it as is worth showing.
+fn shortened(text: &str) -> Box<str> {
+    const MOST: usize = 100;
+    text.chars().take(MOST).collect()
+}
+
+fn unexpected(progress: &NodeProgress) -> Fault {
+    progress.fault(Cause::Protocol, "a clock was answered with something that is none")
+}

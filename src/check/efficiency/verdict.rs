@@ -1,0 +1,217 @@
+//! What the figures of a server mean, without I/O.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::counters::{Counters, Gauge};
+use super::history::Happened;
+use super::sweep::{Sweep, Tally};
+use crate::check::words;
+use crate::config::checks::{self, Limits, Ttl};
+use crate::outcome::{Cause, Finding, Measure, Status};
+
+/// What is not as it should be on one server.
+pub(super) fn judge(
+    config: &checks::Efficiency,
+    node: &str,
+    counters: &Counters,
+    happened: &Happened,
+) -> Vec<Finding> {
+    let about = format!("node {node}");
+    let find = |status, cause, said: &str| Finding::new(status, cause, &about, said);
+    let mut findings = Vec::new();
+    if let Some(lookups) = happened.judged
+        && let Some((status, limit)) = config.hit_ratio.undercut(lookups.ratio())
+    {
+        let (ratio, below) = (words::percent(lookups.ratio()), words::below(status, words::percent(limit)));
+        let said = format!("{} of {} look-ups found something, {ratio}, {below}", lookups.hits, lookups.all);
+        findings.push(find(status, Cause::LowHitRatio, &said));
+    }
+    let rate = happened.evictions_per_second;
+    if let Some((status, limit)) = config.evictions_per_second.reached(rate).filter(|_| rate > 0.0) {
+        let said = format!("{rate:.1} entries are thrown out in a second, {}", words::from(status, limit));
+        findings.push(find(status, Cause::Evicting, &said));
+    }
+    let used = |gauge: Gauge, limits: &Limits<f64>, say: fn(u64) -> String, what| {
+        let (ratio, most) = (gauge.ratio()?, gauge.limit?);
+        let (status, limit) = limits.reached(ratio)?;
+        let (ratio, from) = (words::percent(ratio), words::from(status, words::percent(limit)));
+        Some((status, format!("{} of {} {what}, {ratio}, {from}", say(gauge.used), say(most))))
+    };
+    let memory = used(counters.memory, &config.memory_ratio, bytes, "in use");
+    findings.extend(memory.map(|(status, said)| find(status, Cause::MemoryHigh, &said)));
+    let plain = |number: u64| number.to_string();
+    let connections = used(counters.connections, &config.connections_ratio, plain, "connections");
+    findings.extend(connections.map(|(status, said)| find(status, Cause::ConnectionsHigh, &said)));
+    findings
+}
+
+/// The figures of one server.
+#[allow(clippy::cast_precision_loss, reason = "figures for people and their metrics")]
+pub(super) fn measures(node: &Arc<str>, counters: &Counters, happened: &Happened) -> Vec<Measure> {
+    let Counters { run: _, uptime: _, hits, misses, evictions, expired, memory, connections } = counters;
+    let counted = |number: u64| Some(number as f64);
+    let limit = |gauge: &Gauge| gauge.limit.map(|limit| limit as f64);
+    let figures = [
+        ("cache_node_hits_total", counted(*hits)),
+        ("cache_node_misses_total", counted(*misses)),
+        ("cache_node_evictions_total", counted(*evictions)),
+        ("cache_node_expired_total", counted(*expired)),
+        ("cache_node_memory_used_bytes", counted(memory.used)),
+        ("cache_node_memory_limit_bytes", limit(memory)),
+        ("cache_node_connections", counted(connections.used)),
+        ("cache_node_connections_limit", limit(connections)),
+        ("cache_node_hit_ratio", happened.lookups.map(super::history::Lookups::ratio)),
+    ];
+    let measures = figures.into_iter().filter_map(|(name, value)| {
+        Some(Measure { name, labels: vec![("node", node.clone())], value: value? })
+    });
+    measures.collect()
+}
+
+/// What is wrong with the times to live, over all servers.
+pub(super) fn judge_ttl<'a>(config: &Ttl, sweeps: impl Iterator<Item = &'a Sweep>) -> Option<Finding> {
+    let (mut tally, mut seen, mut example) = (Tally::default(), 0, None);
+    for sweep in sweeps {
+        tally = tally.and(sweep.tally());
+        seen += sweep.seen();
+        example = example.or_else(|| sweep.example());
+    }
+    if tally.all() == 0 {
+        return None;
+    }
+    let example = example.map(|key| String::from_utf8_lossy(key));
+    let such_as =
+        |example: Option<&Cow<'_, str>>| example.map(|key| format!(", such as {key}")).unwrap_or_default();
+    let longer = format!("a longer one than {}", words::time(config.max));
+    let said = match tally {
+        Tally { endless: 0, longer: count } => {
+            format!("{count} of {seen} entries have {longer}{}", such_as(example.as_ref()))
+        }
+        Tally { endless, longer: 0 } => {
+            format!("{endless} of {seen} entries have no time to live{}", such_as(example.as_ref()))
+        }
+        Tally { endless, longer: count } => {
+            let such_as = such_as(example.as_ref());
+            format!("{endless} of {seen} entries have no time to live{such_as}; {count} have {longer}")
+        }
+    };
+    Some(Finding::new(Status::Degraded, Cause::Immortal, &format!("pattern {}", config.pattern), &said))
+}
+
+/// The figures of the times to live: how many entries were looked at in this round, and how many are known to break
+/// the promise.
+#[allow(clippy::cast_precision_loss, reason = "a number of entries")]
+pub(super) fn measures_of_ttl<'a>(
+    config: &Ttl,
+    sampled: usize,
+    sweeps: impl Iterator<Item = &'a Sweep>,
+) -> [Measure; 2] {
+    let broken: u64 = sweeps.map(|sweep| sweep.tally().all()).sum();
+    let pattern: Arc<str> = config.pattern.as_str().into();
+    [("cache_ttl_sampled", sampled as f64), ("cache_ttl_broken", broken as f64)]
+        .map(|(name, value)| Measure { name, labels: vec![("pattern", pattern.clone())], value })
+}
+
+/// Bytes for people.
+#[allow(clippy::cast_precision_loss, reason = "rounded to a decimal")]
+pub(super) fn bytes(bytes: u64) -> String {
+    const KIB: u64 = 1024;
+    const UNITS: [(u64, &str); 3] = [(KIB * KIB * KIB, "GiB"), (KIB * KIB, "MiB"), (KIB, "KiB")];
+    match UNITS.into_iter().find(|(size, _)| bytes >= *size) {
+        Some((size, unit)) => format!("{:.1} {unit}", bytes as f64 / size as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::Lookups;
+    use super::*;
+    use crate::check::efficiency::sweep::{Life, Looked};
+    use std::time::Duration;
+
+    fn degraded(at: f64) -> Limits<f64> {
+        Limits { degraded: Some(at), down: None }
+    }
+
+    fn config() -> checks::Efficiency {
+        checks::Efficiency {
+            hit_ratio: degraded(0.8),
+            evictions_per_second: degraded(100.0),
+            memory_ratio: Limits { degraded: Some(0.9), down: Some(0.98) },
+            connections_ratio: degraded(0.8),
+            ttl: None,
+        }
+    }
+
+    #[test]
+    fn each_limit_is_judged_by_itself_and_said_with_its_figures() {
+        let mib = 1024 * 1024;
+        let counters = Counters {
+            memory: Gauge { used: 99 * mib, limit: Some(100 * mib) },
+            connections: Gauge { used: 80, limit: Some(100) },
+            ..Counters::default()
+        };
+        let judged = Some(Lookups { hits: 12, all: 240 });
+        let happened = Happened { lookups: None, judged, evictions_per_second: 350.0 };
+        let said: Vec<_> = judge(&config(), "cache:6379", &counters, &happened)
+            .into_iter()
+            .map(|found| format!("{} {} {found}", found.status, found.cause))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "DEGRADED low_hit_ratio node cache:6379: 12 of 240 look-ups found something, 5%, and below 80% \
+                 it is degraded",
+                "DEGRADED evicting node cache:6379: 350.0 entries are thrown out in a second, and from 100 on it \
+                 is degraded",
+                "DOWN memory_high node cache:6379: 99.0 MiB of 100.0 MiB in use, 99%, and from 98% on it is down",
+                "DEGRADED connections_high node cache:6379: 80 of 100 connections, 80%, and from 80% on it is \
+                 degraded",
+            ]
+        );
+    }
+
+    #[test]
+    fn without_a_limit_or_enough_lookups_nothing_is_judged() {
+        let unlimited = Gauge { used: 1 << 40, limit: None };
+        let counters = Counters { memory: unlimited, connections: unlimited, ..Counters::default() };
+        let lookups = Some(Lookups { hits: 0, all: 99 });
+        let happened = Happened { lookups, ..Happened::default() };
+        assert_eq!(judge(&config(), "cache:6379", &counters, &happened), []);
+        let nothing_thrown_out = checks::Efficiency { evictions_per_second: degraded(0.0), ..config() };
+        assert_eq!(judge(&nothing_thrown_out, "cache:6379", &counters, &happened), []);
+    }
+
+    #[test]
+    fn times_to_live_are_added_up_over_servers() {
+        let config = Ttl { pattern: "session:*".to_owned(), max: Duration::from_mins(1), sample: 100 };
+        let sweep = |lives: &[(&str, i64)]| {
+            let mut sweep = Sweep::new();
+            let keys = lives.iter().map(|&(key, ms)| (key.as_bytes().to_vec(), Life::of(ms))).collect();
+            let steps = vec![(keys, Sweep::START.to_vec())];
+            sweep.take_in(Looked { again: Vec::new(), steps }, config.max);
+            sweep
+        };
+        let said = |sweeps: &[Sweep]| judge_ttl(&config, sweeps.iter()).map(|found| found.to_string());
+        let (well, endless) = (sweep(&[("a", 5), ("b", 60_000)]), sweep(&[("session:c", -1)]));
+        assert_eq!(said(std::slice::from_ref(&well)), None);
+        assert_eq!(
+            said(&[well.clone(), endless.clone()]).as_deref(),
+            Some("pattern session:*: 1 of 3 entries have no time to live, such as session:c")
+        );
+        let longer = sweep(&[("session:d", 60_001), ("gone", -2)]);
+        assert_eq!(
+            said(&[endless, longer.clone()]).as_deref(),
+            Some(
+                "pattern session:*: 1 of 2 entries have no time to live, such as session:c; 1 have a longer one \
+                 than 1m"
+            )
+        );
+        assert_eq!(
+            said(&[longer]).as_deref(),
+            Some("pattern session:*: 1 of 1 entries have a longer one than 1m, such as session:d")
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! How findings and steps say figures and limits.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::config::checks::Limits;
+use crate::outcome::Status;
+
+/// A time for people: whole seconds where it has some.
+pub(super) fn time(time: Duration) -> String {
+    let whole = if time < Duration::from_secs(10) {
+        Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    } else {
+        Duration::from_secs(time.as_secs())
+    };
+    humantime::format_duration(whole).to_string()
+}
+
+/// A part of a whole, in percent.
+pub(super) fn percent(ratio: f64) -> String {
+    format!("{}%", (ratio * 1000.0).round() / 10.0)
+}
+
+/// What a limit means that was reached: `and from 5m on it is down`.
+pub(super) fn from(status: Status, limit: impl Display) -> String {
+    format!("and from {limit} on it is {}", status.as_str().to_lowercase())
+}
+
+/// What a limit means that something has fallen below: `and below 80% it is degraded`.
+pub(super) fn below(status: Status, limit: impl Display) -> String {
+    format!("and below {limit} it is {}", status.as_str().to_lowercase())
+}
+
+/// What is well by these limits, as a step expects it: `less than 2m (degraded) and 5m (down)`, where `than` is the
+/// first of it; nothing where they judge nothing.
+pub(super) fn expected<T: Copy>(than: &str, limits: &Limits<T>, say: impl Fn(T) -> String) -> Option<String> {
+    let limits = [(Status::Degraded, limits.degraded), (Status::Down, limits.down)];
+    let limits = limits
+        .into_iter()
+        .filter_map(|(status, limit)| Some(format!("{} ({})", say(limit?), status.as_str().to_lowercase())));
+    let limits = limits.collect::<Vec<_>>().join(" and ");
+    (!limits.is_empty()).then(|| format!("{than} {limits}"))
+}
+
+/// The first of some names, and how many more there are: `part-3, part-77 and 5 more`.
+pub(super) fn names<T: Display>(names: impl IntoIterator<Item = T>) -> String {
+    /// So many are named.
+    const NAMED: usize = 5;
+    let mut names = names.into_iter();
+    let first: Vec<_> = names.by_ref().take(NAMED).map(|name| name.to_string()).collect();
+    let first = first.join(", ");
+    match names.count() {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_no_more_digits_than_matter() {
+        let said = [1_234_567, 12_345_678, 400_000_000].map(|micros| time(Duration::from_micros(micros)));
+        assert_eq!(said, ["1s 234ms", "12s", "6m 40s"]);
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_said() {
+        assert_eq!(names([1, 2]), "1, 2");
+        assert_eq!(names(1..=8), "1, 2, 3, 4, 5 and 3 more");
+    }
+}
