@@ -37,6 +37,8 @@ struct Found {
 pub struct NodeProgress {
     name: Arc<str>,
     role: Role,
+    /// When the check began that it is a part of.
+    began: Instant,
     state: Mutex<State>,
     steps: Option<Arc<Mutex<Vec<Step>>>>,
 }
@@ -96,18 +98,7 @@ impl Progress {
 
     /// Adds a node to the check. From now on it has an outcome, unless it is withdrawn.
     pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
-        let state = State {
-            phase: None,
-            // Of no account before there is a phase.
-            entered: self.began,
-            phases: Phases::default(),
-            verdict: None,
-            foreseen: None,
-            lag: None,
-            withdrawn: false,
-        };
-        let (name, steps) = (name.clone(), self.steps.clone());
-        let node = Arc::new(NodeProgress { name, role, state: Mutex::new(state), steps });
+        let node = Arc::new(NodeProgress::new(name, role, self.began, self.steps.clone()));
         self.nodes().push(node.clone());
         node
     }
@@ -164,6 +155,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl NodeProgress {
+    fn new(name: &Arc<str>, role: Role, began: Instant, steps: Option<Arc<Mutex<Vec<Step>>>>) -> Self {
+        let state = State {
+            phase: None,
+            // Of no account before there is a phase.
+            entered: began,
+            phases: Phases::default(),
+            verdict: None,
+            foreseen: None,
+            lag: None,
+            withdrawn: false,
+        };
+        Self { name: name.clone(), role, began, state: Mutex::new(state), steps }
+    }
+
+    /// The progress of another server that is asked for this node's sake. It has no outcome of its own, and its steps
+    /// are written down with the others.
+    pub(crate) fn beside(&self, name: &Arc<str>) -> Self {
+        Self::new(name, self.role, self.began, self.steps.clone())
+    }
+
+    /// When the check began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
