@@ -10,7 +10,11 @@ use std::net::SocketAddr;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use cache_canary::checker::Checker;
+use cache_canary::config::checks::{self, Check};
+use cache_canary::embedded::{Fault, Server};
 use serde_json::Value;
+use support::in_process::{one_cache, redis_at};
 use support::{BlackHole, Health, Link, Memcached, Redis, Sidecar, Twemproxy};
 
 /// An alias at `url`, these ways into it, and further settings of the check.
@@ -365,6 +369,59 @@ fn the_least_users_are_enough() {
     replica.set_user("reader", "-get");
     let said = expect(&sidecar, "DOWN", "forbidden", replica.addr());
     assert!(said.contains("NOPERM"), "{said}");
+}
+
+/// What the check itself is down with, beside the round trip's.
+fn fault_of_check(sidecar: &Sidecar) -> Value {
+    let body = sidecar.health().body;
+    body["details"]["cache.main.visibility"]["nodes"][0]["cause"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_that_loses_what_is_written_is_no_fault_of_a_view() {
+    let server = Server::memcached().await.unwrap();
+    let url = memcached(&[server.addr()]);
+    let sidecar = Sidecar::start(seen_by(&url, &[url.clone()], ""));
+    // Each lie begins where there is a canary left standing, and where there is none.
+    for (lie, cause) in [
+        (Fault::Masking, "masked"),
+        (Fault::DroppingWrites, "stale"),
+        (Fault::Full, "out_of_memory"),
+        (Fault::Hung, "timed_out"),
+        (Fault::ClosesWithoutAnswer, "unreachable"),
+    ] {
+        for _ in 0..2 {
+            sidecar.expect_up();
+            server.set_fault(lie.clone()).unwrap();
+            for _ in 0..2 {
+                assert_eq!(fault_of_check(&sidecar), cause, "{lie:?}");
+            }
+            server.mend().unwrap();
+            sidecar.expect_up();
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_step_is_told_with_what_was_expected_and_seen() {
+    let server = Redis::start(&[]);
+    let backend = redis_at(server.addr());
+    let mut config = one_cache(backend.clone());
+    config.caches[0].checks.push(Check::Visibility(checks::Visibility {
+        views: vec![checks::View { name: "view".into(), backend }],
+        write_within: Duration::ZERO,
+        delete_within: Duration::from_millis(20),
+        client: checks::Client::default(),
+        canaries: 1,
+    }));
+    let checker = Checker::explained(&config).unwrap();
+    let report = checker.check(&checker.catalog().all(), tokio::time::Instant::now()).await;
+    let steps = &report.outcomes[1].steps;
+    let commands: Vec<_> = steps.iter().map(|step| step.command.split(' ').next().unwrap()).collect();
+    assert_eq!(commands, ["SET", "SET", "GET", "GET", "DEL", "GET"], "{steps:#?}");
+    let deleted = steps.last().unwrap();
+    assert_eq!(deleted.expected, "nothing within 20 ms of the delete");
+    assert!(deleted.saw.starts_with("nothing after "), "{deleted:?}");
 }
 
 #[test]

@@ -279,6 +279,28 @@ mod tests {
     }
 
     #[test]
+    fn both_keys_are_placed_where_they_are_to_land() {
+        let alias = Alias::try_from("main").unwrap();
+        let instance = "web-1".into();
+        let names = Names::new("djblets-", &instance, &alias, "cache:6379");
+        let placed = |lands: &dyn Fn(&Key) -> bool| Series::placed(&names, Duration::from_mins(1), lands);
+        let plain = placed(&|_| true).unwrap();
+        assert!(plain.keys().iter().all(|key| !key.as_str().contains('{')), "{plain:?}");
+        let lands = |key: &Key| key.as_str().bytes().map(u32::from).sum::<u32>() % 50 == 0;
+        let tagged = placed(&lands).unwrap();
+        assert!(tagged.keys().iter().all(lands), "{tagged:?}");
+        assert!(placed(&|_| false).is_none());
+    }
+
+    #[test]
+    fn a_canary_that_was_removed_is_not_replaced() {
+        let series = series("web-1");
+        let first = series.next();
+        series.removed(&first);
+        assert!(!series.next().replaces());
+    }
+
+    #[test]
     fn no_two_runs_share_a_key() {
         assert_ne!(series("web-1").next().key(), series("web-1").next().key());
     }

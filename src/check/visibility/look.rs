@@ -13,7 +13,7 @@ use super::view::{Expected, Patience, Shown, View};
 use crate::cache::SetError;
 use crate::canary::{Canary, Key, Sentinel, Series, Verdict};
 use crate::check::{Seat, Server, round_trip};
-use crate::outcome::{Cause, Fault};
+use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
 /// A place for canaries on one server: two keys, used in turn.
@@ -84,12 +84,15 @@ impl OneLook<'_> {
         for (place, canary) in earlier {
             expected.push(self.delete(place, canary).await?);
         }
-        self.watch(expected).await?;
+        if first.is_empty() {
+            return self.watch(expected, self.patience).await;
+        }
+        self.watch(expected, self.patience.half()).await?;
         let mut expected = Vec::new();
         for (place, canary) in first {
             expected.push(self.delete(place, canary).await?);
         }
-        self.watch(expected).await
+        self.watch(expected, self.patience).await
     }
 
     /// Writes a canary through the alias. Where a kept connection turns out to have been closed another one is
@@ -149,17 +152,21 @@ impl OneLook<'_> {
     /// Watches what is expected in every view. What a view does not show is evidence against it only where the alias
     /// does: a server that hung takes up writes and deletes that an earlier check gave up waiting for, and may evict or
     /// be flushed between two commands. Then it is done once more.
-    async fn watch(&mut self, mut expected: Vec<Expected>) -> Result<(), Fault> {
+    async fn watch(&mut self, mut expected: Vec<Expected>, patience: Patience) -> Result<(), Fault> {
         for repeat in 0.. {
-            let shown = self.look_around(&expected).await;
-            let may_repeat = repeat < MOST_REPEATS && Instant::now() < self.patience.last;
+            if expected.is_empty() {
+                break;
+            }
+            if Instant::now() >= patience.last {
+                return Err(self.progress.fault(Cause::TimedOut, "no time was left to look at the views"));
+            }
+            let until_due = Patience { over: Duration::ZERO, ..patience };
+            let shown = self.look_around(&expected, until_due).await;
+            let may_repeat = repeat < MOST_REPEATS && Instant::now() < patience.last;
             let mut again = Vec::new();
             for (index, expected) in expected.iter().enumerate() {
-                let never = shown
-                    .iter()
-                    .map(|(_, shown)| shown)
-                    .filter(|shown| shown.expected == index && shown.sight.timing == Timing::Never);
-                let never: Vec<_> = never.map(|shown| &shown.verdict).collect();
+                let never = shown.iter().filter(|(_, shown)| shown.is_never(index));
+                let never: Vec<_> = never.map(|(_, shown)| &shown.verdict).collect();
                 if never.is_empty() {
                     continue;
                 }
@@ -169,26 +176,44 @@ impl OneLook<'_> {
                     None | Some(_) => {}
                 }
             }
-            for (view, Shown { expected, sight, .. }) in shown {
-                if !again.contains(&expected) {
-                    self.seen[view].sights.push(sight);
-                }
-            }
-            if again.is_empty() {
-                break;
-            }
+            let evidence = shown.into_iter().filter(|(_, shown)| !again.contains(&shown.expected)).collect();
+            self.watch_further(&expected, evidence, patience).await;
             let mut repeated = Vec::new();
-            for Expected { place, canary, what, .. } in again.into_iter().map(|index| expected[index].clone())
-            {
+            for index in again {
+                let Expected { place, canary, what, .. } = &expected[index];
                 repeated.push(match what {
                     // It is under the key of the one that was written last.
-                    What::Write => self.write(place, Series::next_over_resident).await?,
-                    What::Delete => self.delete(place, canary).await?,
+                    What::Write => self.write(*place, Series::next_over_resident).await?,
+                    What::Delete => self.delete(*place, canary.clone()).await?,
                 });
             }
             expected = repeated;
         }
         Ok(())
+    }
+
+    /// Takes note of what was `shown`; what was not is watched further, in order to say how long that goes on.
+    async fn watch_further(&mut self, expected: &[Expected], shown: Vec<(usize, Shown)>, patience: Patience) {
+        let is_never = |index| shown.iter().any(|(_, shown)| shown.is_never(index));
+        let missed: Vec<_> = (0..expected.len()).filter(|index| is_never(*index)).collect();
+        let mut later = Vec::new();
+        if !missed.is_empty() && Instant::now() < patience.last {
+            let expected: Vec<_> = missed.iter().map(|index| expected[*index].clone()).collect();
+            later = self.look_around(&expected, patience).await;
+        }
+        for (view, Shown { expected, mut sight, .. }) in shown {
+            let is_same = |(of, shown): &&(usize, Shown)| *of == view && missed[shown.expected] == expected;
+            if sight.timing == Timing::Never
+                && let Some((_, shown)) = later.iter().find(is_same)
+            {
+                sight = shown.sight.clone();
+                if sight.timing == Timing::InTime {
+                    // It was due before this began.
+                    sight.timing = Timing::Late;
+                }
+            }
+            self.seen[view].sights.push(sight);
+        }
     }
 
     /// Why what views never showed is no evidence against them, if it is none.
@@ -220,7 +245,8 @@ impl OneLook<'_> {
 
     /// Watches what is expected at every door of every view, all at the same time. A door that had a fault is left
     /// alone.
-    async fn look_around(&mut self, expected: &[Expected]) -> Vec<(usize, Shown)> {
+    async fn look_around(&mut self, expected: &[Expected], patience: Patience) -> Vec<(usize, Shown)> {
+        self.progress.enter(Phase::Read);
         let mut watches = Vec::new();
         for (view, (ways, seen)) in self.views.iter().zip(&self.seen).enumerate() {
             for (place, door) in ways.doors.iter().enumerate() {
@@ -230,7 +256,7 @@ impl OneLook<'_> {
                 if here.is_empty() || seen.faults.iter().any(|met| met.door == place) {
                     continue;
                 }
-                let (patience, progress) = (self.patience, self.progress);
+                let progress = self.progress;
                 watches.push(async move { (view, place, door.watch(&here, patience, progress).await) });
             }
         }

@@ -212,3 +212,109 @@ pub(super) fn span(time: Duration) -> String {
     let milliseconds = format!("{:.1}", time.as_secs_f64() * 1e3);
     format!("{} ms", milliseconds.trim_end_matches(".0"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Phase;
+
+    use Timing::{InTime, Late, Never};
+    use What::{Delete, Write};
+
+    /// What is seen of one server in one view, one canary each.
+    struct Views {
+        estranged: Estranged,
+        began: Instant,
+    }
+
+    fn sight(what: What, timing: Timing, lag: u64, acked: Instant) -> Sight {
+        Sight { what, timing, lag: Duration::from_millis(lag), acked, odd: None }
+    }
+
+    impl Views {
+        fn new() -> Self {
+            Self { estranged: Estranged::new(), began: Instant::now() }
+        }
+
+        /// A round so many seconds after the beginning, in which this was seen in the one view.
+        fn round(&mut self, seconds: u64, seen: &[(What, Timing, u64)]) -> (Vec<Finding>, Vec<Measure>) {
+            let now = self.began + Duration::from_secs(seconds);
+            let sights = seen.iter().map(|&(what, timing, lag)| sight(what, timing, lag, now)).collect();
+            let seen = Seen { sights, faults: Vec::new() };
+            judge(&["view".into()], &Round::from([("alias".into(), vec![seen])]), &mut self.estranged, now)
+        }
+    }
+
+    fn said(findings: &[Finding]) -> Vec<(Status, Cause, &str)> {
+        findings.iter().map(|finding| (finding.status, finding.cause, &*finding.said)).collect()
+    }
+
+    #[test]
+    fn what_is_shown_in_time_is_measured_and_nothing_is_found() {
+        let (findings, measures) =
+            Views::new().round(0, &[(Write, InTime, 2), (Delete, InTime, 1), (Write, InTime, 3)]);
+        assert_eq!(findings, []);
+        let measures: Vec<_> = measures.iter().map(|measure| (measure.name, measure.value)).collect();
+        let expected =
+            [("cache_visibility_write_lag_seconds", 0.003), ("cache_visibility_delete_lag_seconds", 0.001)];
+        assert_eq!(measures, expected);
+    }
+
+    #[test]
+    fn a_late_write_is_degraded_and_a_late_delete_down() {
+        let late =
+            |what| Views::new().round(0, &[(what, Late, 20), (Write, InTime, 1), (Delete, InTime, 1)]).0;
+        let write = "took 20 ms to show what was written at alias (1 of 2 canaries)";
+        assert_eq!(said(&late(Write)), [(Status::Degraded, Cause::InvisibleWrite, write)]);
+        let delete = "went on for 20 ms to show what was deleted at alias (1 of 2 canaries)";
+        assert_eq!(said(&late(Delete)), [(Status::Down, Cause::InvisibleDelete, delete)]);
+    }
+
+    #[test]
+    fn a_view_that_missed_a_delete_is_down_until_it_shows_a_write() {
+        let mut views = Views::new();
+        let lagging = [(Write, Never, 190), (Delete, InTime, 1)];
+        let cause = |findings: &[Finding]| findings.first().map(|finding| finding.cause);
+        let invisible = |seconds, views: &mut Views| cause(&views.round(seconds, &lagging).0);
+        assert_eq!(invisible(0, &mut views), Some(Cause::InvisibleWrite));
+        let (findings, _) = views.round(10, &[(Write, Never, 190), (Delete, Never, 190)]);
+        assert_eq!(said(&findings)[0].2, "still shows 190 ms after the delete what was deleted at alias");
+        let (findings, measures) = views.round(40, &lagging);
+        let expected = "missed what was deleted at alias 30 s ago, and has shown nothing new since";
+        assert_eq!(said(&findings)[0], (Status::Down, Cause::InvisibleDelete, expected));
+        assert_eq!(measures[1].value, 30.0);
+        assert_eq!(
+            cause(&views.round(50, &[(Write, Late, 90), (Delete, InTime, 1)]).0),
+            Some(Cause::InvisibleWrite)
+        );
+        assert_eq!(invisible(60, &mut views), Some(Cause::InvisibleWrite), "it has shown a write since");
+    }
+
+    #[test]
+    fn a_server_that_is_gone_is_forgotten() {
+        let mut views = Views::new();
+        views.round(0, &[(Delete, Never, 190)]);
+        assert_eq!(views.estranged.len(), 1);
+        judge(&["view".into()], &Round::new(), &mut views.estranged, views.began);
+        assert_eq!(views.estranged.len(), 0);
+    }
+
+    #[test]
+    fn what_nobody_here_wrote_and_what_fails_is_down_whichever_server_it_is_seen_of() {
+        let now = Instant::now();
+        let odd = Some(Fault::new(Cause::Corrupt, Phase::Read, "5 bytes that are no canary were found"));
+        let seen = || {
+            let sights = vec![Sight { odd: odd.clone(), ..sight(Write, Never, 190, now) }];
+            let fault = |said: &str| Met { door: 0, cause: Cause::Refused, said: said.to_owned() };
+            Seen { sights, faults: vec![fault("in connect")] }
+        };
+        let round = Round::from([("a".into(), vec![seen()]), ("b".into(), vec![seen()])]);
+        let (findings, _) = judge(&["view".into()], &round, &mut Estranged::new(), now);
+        assert!(
+            findings.iter().all(|finding| finding.status == Status::Down && &*finding.about == "view view")
+        );
+        let causes: Vec<_> = findings.iter().map(|finding| finding.cause).collect();
+        assert_eq!(causes, [Cause::Corrupt, Cause::Corrupt, Cause::Refused]);
+        assert!(findings[1].said.ends_with("where a canary of b was looked for"), "{}", findings[1].said);
+    }
+}

@@ -228,6 +228,22 @@ impl Door {
     }
 }
 
+impl Patience {
+    /// The half of it, from now on.
+    pub(super) fn half(self) -> Self {
+        let now = Instant::now();
+        let half = |moment: Instant| now + moment.saturating_duration_since(now) / 2;
+        Self { over: self.over / 2, last: half(self.last), end: half(self.end) }
+    }
+}
+
+impl Shown {
+    /// Whether it is of the one at this place, and that was not shown.
+    pub(super) fn is_never(&self, expected: usize) -> bool {
+        self.expected == expected && self.sight.timing == Timing::Never
+    }
+}
+
 impl Expected {
     /// From then on it is late.
     fn due(&self) -> Instant {
