@@ -2,7 +2,7 @@
 //!
 //! Past this module, to hold a value is to know that it is valid. [`load`] makes one; it reads in two steps,
 //! what was typed (`value`, brought there by `file`, `environment` and `django`) and then what it means
-//! (`settings`, `caches` with `redis`, `memcached` and `tls`, `chains`).
+//! (`settings`, `caches` with `redis`, `memcached` and `tls`, `checks`, `chains`).
 
 mod address;
 mod caches;

@@ -48,7 +48,13 @@ fn words(line: &str) -> Vec<String> {
     while let Some(char) = chars.next() {
         match char {
             '"' => quoted = !quoted,
-            '\\' if quoted => words.last_mut().unwrap().extend(chars.next()),
+            '\\' if quoted => match chars.next() {
+                Some('x') => {
+                    let digits: String = chars.by_ref().take(2).collect();
+                    words.last_mut().unwrap().push(u8::from_str_radix(&digits, 16).unwrap().into());
+                }
+                char => words.last_mut().unwrap().extend(char),
+            },
             ' ' if !quoted => words.push(String::new()),
             char => words.last_mut().unwrap().push(char),
         }
@@ -230,6 +236,82 @@ ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +ping
 ACL SETUSER watcher on resetkeys resetchannels -@all +sentinel|get-master-addr-by-name
 ";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn each_kind_of_check_has_its_commands_and_its_keys() {
+    let text = printed(
+        "[caches.main]\nurl = \"redis://canary:s3cret@cache\"\n\
+         [caches.main.checks.visibility]\n\
+         views = [\"redis://one/2\", \"redis://reader:s3cret@two\", \"redis://:s3cret@three\", \"memcached://mc\"]\n\
+         [caches.main.checks.queue]\nkeys = [\"b:p\", \"b:p:{0..15}\", \"a b\"]\nlock = \"l:b:p\"\n\
+         [caches.main.checks.clock]\npartitions = \"clocks\"\nglobal = \"clock*\"\n\
+         [caches.main.checks.efficiency]\nttl = { pattern = \"s:[ab]*\", max = \"1m\" }\n\
+         [caches.two]\nurl = \"redis://reader:s3cret@two\"\nchecks.efficiency = {}\n\
+         [caches.sessions]\nservers = \"mc\"\nchecks.visibility.views = [\"redis://both\"]",
+    );
+    let expected = "\
+# sessions: nothing to allow, in memcached a user may do everything
+# A user that is new needs a password: add >PASSWORD behind `on`.
+# main: on cache:6379
+ACL SETUSER canary on resetkeys ~djblets-canary:* ~b:p ~b:p:[0-9] ~b:p:1[0-5] ~a?b ~l:b:p ~clocks ~clock\\* \
+                    ~s:[ab]* resetchannels -@all +del +get +info +llen +ping +pttl +scan +scard +set +type \
+                    +xinfo|groups +xlen +xpending +xrange +zcard +zrange
+# main: on one:6379
+ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +select
+# main, two: on two:6379
+ACL SETUSER reader on resetkeys ~djblets-canary:* resetchannels -@all +get +info +ping +set
+# main: on three:6379; to log in as it, put it and its password into the view's URL
+ACL SETUSER cache-canary on resetkeys ~djblets-canary:* resetchannels -@all +get
+# sessions: on both:6379; to log in as it, put it and its password into the view's URL
+ACL SETUSER cache-canary on resetkeys ~djblets-canary:* resetchannels -@all +get
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn queues_and_clocks_of_clusters_and_sentinels_are_granted_on_each_server() {
+    let text = printed(
+        "[caches.cluster]\nurl = \"redis+cluster://canary:s3cret@a\"\n\
+         checks.clock.partitions = \"clocks\"\n\
+         [caches.watched]\nurl = \"redis+sentinel://canary:s3cret@s1/mymaster\"\n\
+         checks.queue.keys = \"celery\"",
+    );
+    let expected = "\
+# A user that is new needs a password: add >PASSWORD behind `on`.
+# cluster: on every node of the cluster at a:6379
+ACL SETUSER canary on resetkeys ~djblets-canary:* ~clocks resetchannels -@all +asking +cluster|info \
+                    +cluster|slots +get +ping +set +zcard +zrange
+# watched: on every server of mymaster, since each may become the primary
+ACL SETUSER canary on resetkeys ~djblets-canary:* ~celery resetchannels -@all +get +llen +ping +role +scard +set \
+                    +type +xinfo|groups +xlen +xpending +xrange +zcard +zrange
+# watched: on the Sentinels at s1:26379; to log in as it, say sentinel_username = \"cache-canary\" and its \
+                    password
+ACL SETUSER cache-canary on resetkeys resetchannels -@all +sentinel|get-master-addr-by-name
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_user_may_look_at_the_keys_of_its_checks_and_at_no_others() {
+    let redis = Redis::start(&[]);
+    let config = format!(
+        "[caches.main]\nurl = \"redis://canary:{PASSWORD}@{}\"\n\
+         checks.clock.preset = \"sentry-monitors\"\nchecks.efficiency.ttl = {{ pattern = \"s:*\", max = \"1m\" }}\n\
+         [caches.main.checks.queue]\nkeys = [\"celery\\u0006\\u00163\", \"b:p:{{8..123}}\", \"my \\\"jobs\\\"\"]",
+        redis.addr()
+    );
+    apply(&redis, &commands(&printed(&config))[0], &[]);
+    let may = |words: &[&str]| redis.command(&[&["ACL", "DRYRUN", "canary"], words].concat()) == "OK";
+    for key in ["celery\x06\x163", "b:p:8", "b:p:10", "b:p:99", "b:p:123", "my \"jobs\""] {
+        assert!(may(&["ZCARD", key]) && may(&["XINFO", "GROUPS", key]), "{key}");
+    }
+    for key in ["celery", "celery\x06\x166", "b:p", "b:p:7", "b:p:124", "b:p:010", "s"] {
+        assert!(!may(&["ZCARD", key]), "{key}");
+    }
+    assert!(may(&["GET", "sentry.monitors.last_tasks_ts"]) && may(&["PTTL", "s:1"]));
+    assert!(may(&["INFO"]) && may(&["SCAN", "0", "MATCH", "s:*"]));
+    assert!(!may(&["KEYS", "*"]) && !may(&["LPOP", "b:p:8"]) && !may(&["XINFO", "STREAM", "b:p:8"]));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `acl`: the least users of Redis that the configured checks need, as commands for it.
 
+mod patterns;
+
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::process::ExitCode;
@@ -10,6 +12,7 @@ use super::config::joined;
 use super::{Failure, FileArgs, load, print};
 use crate::alias::Alias;
 use crate::catalog::Catalog;
+use crate::config::checks::{Check, View, Visibility};
 use crate::config::{Address, Backend, Cache, Config, Redis, RedisServers, WhichReplicas};
 
 const AFTER_HELP: &str = "\
@@ -50,15 +53,24 @@ pub(super) fn run(args: AclArgs) -> Result<ExitCode, Failure> {
 struct Grant<'a> {
     aliases: Vec<&'a Alias>,
     user: Option<&'a str>,
-    /// The key of the configuration that names the user.
-    setting: &'static str,
+    /// Where the configuration names the user.
+    named: Named,
     servers: Vec<Servers<'a>>,
     /// Of replicas, their primary.
     primary: Option<&'a Address>,
-    /// Whether it has to do with keys.
-    keys: bool,
+    /// The patterns of the keys that it has to do with.
+    keys: Vec<String>,
     /// In the order of their names, with ACL's names for subcommands.
     commands: BTreeSet<&'static str>,
+}
+
+/// Where the configuration names a user.
+#[derive(Clone, Copy)]
+enum Named {
+    /// In this key.
+    In(&'static str),
+    /// In the URL of a view.
+    InView,
 }
 
 /// Servers that a user is for.
@@ -79,15 +91,21 @@ enum Servers<'a> {
 fn users(config: &Config, chosen: &[&Alias]) -> String {
     let mut grants: Vec<Grant<'_>> = Vec::new();
     let mut memcached = Vec::new();
-    for Cache { alias, backend, .. } in config.caches.iter().filter(|cache| chosen.contains(&&cache.alias)) {
-        match backend {
+    let canaries = format!("{}canary:*", patterns::literally(&config.prefix));
+    for cache in config.caches.iter().filter(|cache| chosen.contains(&&cache.alias)) {
+        match &cache.backend {
             Backend::Redis(redis) => {
-                for grant in granted(alias, redis) {
+                for grant in granted(cache, redis, &canaries) {
                     add(&mut grants, grant);
                 }
             }
-            Backend::Memcached(_) => memcached.push(alias.as_str()),
+            Backend::Memcached(_) => memcached.push(cache.alias.as_str()),
             Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {}
+        }
+        for view in views(cache) {
+            if let Some(grant) = granted_to_view(cache, view, &canaries) {
+                add(&mut grants, grant);
+            }
         }
     }
     let mut text = String::new();
@@ -98,23 +116,84 @@ fn users(config: &Config, chosen: &[&Alias]) -> String {
     if !grants.is_empty() {
         text.push_str("# A user that is new needs a password: add >PASSWORD behind `on`.\n");
     }
-    let pattern = format!("~{}canary:*", literally(&config.prefix));
     for grant in &grants {
-        grant.write(&pattern, &mut text);
+        grant.write(&mut text);
     }
     text
 }
 
-/// What one alias needs.
-fn granted<'a>(alias: &'a Alias, redis: &'a Redis) -> Vec<Grant<'a>> {
+/// The views of a cache, if some have to agree.
+fn views(cache: &Cache) -> &[View] {
+    let views = cache.checks.iter().find_map(|check| match check {
+        Check::Visibility(Visibility { views, .. }) => Some(views.as_slice()),
+        Check::Queue(_) | Check::Clock(_) | Check::Efficiency(_) => None,
+    });
+    views.unwrap_or_default()
+}
+
+/// What reading the canaries of one cache through a view needs, where that is a Redis.
+fn granted_to_view<'a>(cache: &'a Cache, view: &'a View, canaries: &str) -> Option<Grant<'a>> {
+    let Backend::Redis(Redis { servers: RedisServers::Standalone(address), login, .. }) = &view.backend
+    else {
+        return None;
+    };
+    let mut commands = BTreeSet::from(["get"]);
+    if login.database != 0 {
+        commands.insert("select");
+    }
+    Some(Grant {
+        aliases: vec![&cache.alias],
+        user: login.username.as_deref(),
+        named: Named::InView,
+        servers: vec![Servers::One(address)],
+        primary: None,
+        keys: vec![canaries.to_owned()],
+        commands,
+    })
+}
+
+/// The commands that a check besides the round trip asks of the cache's own servers, and the patterns of the keys that
+/// it asks for besides the canaries.
+fn asked(check: &Check) -> (Vec<&'static str>, Vec<String>) {
+    match check {
+        Check::Visibility(_) => (vec!["set", "get", "del"], Vec::new()),
+        Check::Queue(queue) => {
+            let mut commands = vec!["type", "llen", "scard", "zcard", "zrange"];
+            commands.extend(["xlen", "xinfo|groups", "xpending", "xrange"]);
+            let mut keys: Vec<_> = queue.keys.iter().flat_map(patterns::of).collect();
+            if let Some(lock) = &queue.lock {
+                commands.push("pttl");
+                keys.push(patterns::literally(lock));
+            }
+            (commands, keys)
+        }
+        Check::Clock(clock) => {
+            let mut commands = vec!["zcard", "zrange"];
+            let mut keys = vec![patterns::literally(&clock.partitions)];
+            if let Some(global) = &clock.global {
+                commands.push("get");
+                keys.push(patterns::literally(global));
+            }
+            (commands, keys)
+        }
+        Check::Efficiency(efficiency) => match &efficiency.ttl {
+            Some(ttl) => (vec!["info", "scan", "pttl"], vec![patterns::without_spaces(&ttl.pattern)]),
+            None => (vec!["info"], Vec::new()),
+        },
+    }
+}
+
+/// What one alias needs of its own servers.
+fn granted<'a>(cache: &'a Cache, redis: &'a Redis, canaries: &str) -> Vec<Grant<'a>> {
+    let alias = &cache.alias;
     let user = redis.login.username.as_deref();
     let grant = |servers: Vec<Servers<'a>>, commands: &[&'static str]| Grant {
         aliases: vec![alias],
         user,
-        setting: "username",
+        named: Named::In("username"),
         servers,
         primary: None,
-        keys: true,
+        keys: vec![canaries.to_owned()],
         commands: commands.iter().copied().collect(),
     };
     // PING is asked only to say more of a fault.
@@ -124,6 +203,13 @@ fn granted<'a>(alias: &'a Alias, redis: &'a Redis) -> Vec<Grant<'a>> {
         primary.push("select");
         replica.push("select");
     }
+    let mut keys = vec![canaries.to_owned()];
+    for check in &cache.checks {
+        let (more_commands, more_keys) = asked(check);
+        primary.extend(more_commands);
+        keys.extend(more_keys);
+    }
+    let of_primary = |servers, primary: &[&'static str]| Grant { keys, ..grant(vec![servers], primary) };
     match &redis.servers {
         RedisServers::Standalone(address) => {
             let replicas = match &redis.replicas.which {
@@ -133,7 +219,7 @@ fn granted<'a>(alias: &'a Alias, redis: &'a Redis) -> Vec<Grant<'a>> {
                     vec![Servers::ReplicasOf(address)]
                 }
             };
-            let mut grants = vec![grant(vec![Servers::One(address)], &primary)];
+            let mut grants = vec![of_primary(Servers::One(address), &primary)];
             if !replicas.is_empty() {
                 grants.push(Grant { primary: Some(address), ..grant(replicas, &replica) });
             }
@@ -141,17 +227,17 @@ fn granted<'a>(alias: &'a Alias, redis: &'a Redis) -> Vec<Grant<'a>> {
         }
         RedisServers::Cluster { seeds, .. } => {
             primary.extend(["asking", "cluster|info", "cluster|slots"]);
-            vec![grant(vec![Servers::Cluster(seeds)], &primary)]
+            vec![of_primary(Servers::Cluster(seeds), &primary)]
         }
         RedisServers::Sentinel { sentinels, name, login } => {
             primary.push("role");
             let sentinel = Grant {
                 user: login.username.as_deref(),
-                setting: "sentinel_username",
-                keys: false,
+                named: Named::In("sentinel_username"),
+                keys: Vec::new(),
                 ..grant(vec![Servers::Sentinels(sentinels)], &["sentinel|get-master-addr-by-name"])
             };
-            vec![grant(vec![Servers::Watched { name, sentinels }], &primary), sentinel]
+            vec![of_primary(Servers::Watched { name, sentinels }, &primary), sentinel]
         }
     }
 }
@@ -225,16 +311,28 @@ impl<'a> Grant<'a> {
                 self.servers.push(servers);
             }
         }
+        for pattern in other.keys {
+            if !self.keys.contains(&pattern) {
+                self.keys.push(pattern);
+            }
+        }
         self.commands.extend(other.commands);
     }
 
     /// Writes the comment and the line.
-    fn write(&self, pattern: &str, text: &mut String) {
+    fn write(&self, text: &mut String) {
         let _ = write!(text, "# {}: on {}", joined(&self.aliases), joined(&self.servers));
         if self.user.is_none() {
-            let _ = write!(text, "; to log in as it, say {} = \"{USER}\" and its password", self.setting);
+            let _ = match self.named {
+                Named::In(key) => {
+                    write!(text, "; to log in as it, say {key} = \"{USER}\" and its password")
+                }
+                Named::InView => {
+                    write!(text, "; to log in as it, put it and its password into the view's URL")
+                }
+            };
         }
-        let keys = if self.keys { format!("{} ", argument(pattern)) } else { String::new() };
+        let keys: String = self.keys.iter().map(|pattern| argument(&format!("~{pattern}")) + " ").collect();
         let commands: Vec<_> = self.commands.iter().map(|command| format!("+{command}")).collect();
         let user = argument(self.user.unwrap_or(USER));
         let _ = writeln!(
@@ -243,19 +341,6 @@ impl<'a> Grant<'a> {
             commands.join(" ")
         );
     }
-}
-
-/// A pattern of keys that matches this text and nothing else (Redis' documentation, KEYS, on glob-style
-/// patterns).
-fn literally(text: &str) -> String {
-    let mut pattern = String::new();
-    for char in text.chars() {
-        if matches!(char, '*' | '?' | '[' | ']' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(char);
-    }
-    pattern
 }
 
 /// An argument as redis-cli reads it (`sdssplitargs` in Redis' sds.c): in quotes where it would

@@ -1,5 +1,7 @@
 //! `config check` and `config show`: what the configuration says, before it is served.
 
+mod checks;
+
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
@@ -62,7 +64,11 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
         let alias = &cache.alias;
         match skipped.iter().find(|skipped| skipped.alias == *alias) {
             Some(skipped) => writeln!(out, "  {alias:width$}  skipped: {}", skipped.reason)?,
-            None => writeln!(out, "  {alias:width$}  checked: {}", what(&cache.backend))?,
+            None => {
+                let more = if cache.checks.is_empty() { "" } else { ", with " };
+                let (what, checks) = (what(&cache.backend), checks::in_short(&cache.checks));
+                writeln!(out, "  {alias:width$}  checked: {what}{more}{checks}")?;
+            }
         }
     }
     for note in &loaded.notes {
@@ -187,6 +193,7 @@ impl Page<'_> {
             Backend::Forwarding { to } => self.value("location", quoted(to.as_str()), &path("location")),
             Backend::LocalMemory | Backend::NoServer { .. } => {}
         }
+        self.checks(cache);
     }
 
     fn redis(&mut self, redis: &Redis, path: &impl Fn(&str) -> String) {

@@ -268,6 +268,15 @@ impl Reading {
         }
     }
 
+    /// Takes note that the password goes to a view without TLS, and to the cache itself with it.
+    pub(super) fn note_plain(&mut self, view: &str) {
+        self.notes.push(format!(
+            "{}: its password goes to the view {view} without TLS; begin its URL with rediss:// or \
+             memcacheds://, or give it a user of its own",
+            self.alias
+        ));
+    }
+
     /// A cache that forwards to the alias that `location` names.
     pub(super) fn forwarding(&mut self, location: Option<&Value>) -> Result<Backend, Problem> {
         let Some(value) = location else {

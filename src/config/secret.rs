@@ -149,12 +149,32 @@ fn shown_toml(before: &str, line: &str) -> (usize, bool) {
     // A comment is nobody's business, and may hold the old password.
     let value = value.split_once('#').map_or(value, |(value, _comment)| value);
     let value_start = key.len() + 1 + (value.len() - value.trim_start().len());
-    let plain = !value.contains(['@', '{', '=']) && !value.contains("://");
-    if HARMLESS.contains(&name) && plain {
+    // The numbers of a family of keys stand in braces.
+    let table = name != "keys" && value.contains('{');
+    let plain = !table && !value.contains(['@', '=']) && !value.contains("://");
+    if HARMLESS.contains(&name) && plain || is_of_a_kind(name) && are_limits(value) {
         (key.len() + 1 + value.trim_end().len(), true)
     } else {
         (value_start, false)
     }
+}
+
+/// Whether a word is a key of some kind of check.
+fn is_of_a_kind(word: &str) -> bool {
+    checks::keys_of_kinds().any(|key| key == word)
+}
+
+/// Whether a value is a table of limits, of which each is a number or a duration.
+fn are_limits(value: &str) -> bool {
+    let inner = value.trim().strip_prefix('{').and_then(|value| value.strip_suffix('}'));
+    let is_limit = |part: &str| {
+        let Some((name, limit)) = part.split_once('=') else { return false };
+        let (name, limit) = (name.trim(), limit.trim());
+        let is_duration = |text: &str| humantime::parse_duration(text).is_ok();
+        let harmless = limit.parse::<f64>().is_ok() || quoted(limit).is_some_and(is_duration);
+        name.bytes().all(is_bare) && nearest(name, checks::LIMITS).is_some() && harmless
+    };
+    inner.is_some_and(|inner| inner.split(',').all(is_limit))
 }
 
 /// The last part of a key such as `timeout` or `caches.main.url`, if all of it may be shown.
@@ -163,11 +183,14 @@ fn bare_key(key: &str) -> Option<&str> {
     let bare = parts.iter().all(|part| part.bytes().all(is_bare));
     let (name, tables) = parts.split_last()?;
     let places = match tables {
-        [] | ["access" | "caches"] | ["caches", _] | ["caches", _, "tls" | "replicas" | "checks"] => true,
-        ["caches", _, "checks", kind] => checks::KINDS.contains(kind),
-        ["caches", _, "checks", kind, key] => {
-            checks::KINDS.contains(kind) && checks::keys_of_kinds().any(|known| known == *key)
-        }
+        [] | ["access" | "caches"] | ["caches", _] | ["caches", _, "tls" | "replicas"] => true,
+        ["caches", _, "checks", within @ ..] | ["checks", within @ ..] => match within {
+            [] => true,
+            [kind] => checks::KINDS.contains(kind),
+            [kind, key] => checks::KINDS.contains(kind) && is_of_a_kind(key),
+            _ => false,
+        },
+        [key] => is_of_a_kind(key),
         _ => false,
     };
     // A word that is like no key may be the rest of a password in whose middle the line was broken.

@@ -108,6 +108,34 @@ url = "redis://a"
 topology = "${SECRET}"
 announce = "${SECRET}"
 "#,
+    r#"
+[caches.main]
+url = "redis://host"
+checks.queue = { keys = ["a:{0..3}"], length = { degraded = 10, down = 20 } }
+[caches.main.checks.visibility]
+views = ["redis://app:MARKER@replica/1", "memcached://mc-1,mc-2"]
+client = "${SECRET}"
+write_within = "${SECRET}"
+[caches.main.checks.clock]
+preset = "${SECRET}"
+lag = { degraded = "${SECRET}", down = "1m" }
+"#,
+    r#"
+[caches.main]
+servers = ["mc-1"]
+checks.visibility.views = [
+    "memcached://app:MARKER@mc-1,mc-2",
+    "redis+unix://:MARKER@/run/redis.sock",
+]
+checks.efficiency.hit_ratio = { degraded = "${SECRET}" }
+[caches.other]
+url = "redis://a"
+[caches.other.checks.queue]
+keys = ["a", "a"]
+lock_within = "1m"
+[caches.other.checks.efficiency]
+ttl = { pattern = "*", max = "${SECRET}" }
+"#,
 ];
 
 const JSON: &[&str] = &[

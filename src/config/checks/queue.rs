@@ -94,7 +94,7 @@ fn family(text: &str) -> Result<Keys, &'static str> {
             continue;
         }
         if found.is_some() {
-            return Err("a key has one number that counts; write each family by itself");
+            return Err("one number of a key counts up, and no second one; write each family by itself");
         }
         let numbers = numbers(least, greatest).ok_or(FAMILY)?;
         found =

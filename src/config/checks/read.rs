@@ -236,11 +236,13 @@ pub(super) fn limits<T: Copy + PartialOrd>(
             "`{key}` has neither `degraded` nor `down`; give one of them, or remove it"
         ))),
         (Some((degraded, _)), Some((down, value))) if milder(degraded, down) => {
-            let which = match worse {
-                Worse::More => "larger",
-                Worse::Less => "smaller",
+            let (worse, least) = match worse {
+                Worse::More => ("more", "no less"),
+                Worse::Less => ("less", "no more"),
             };
-            Err(value.problem(format_args!("of `{key}`, `down` is to be the {which} one, and `degraded` is")))
+            Err(value.problem(format_args!(
+                "{worse} is worse here, so `{key}.down` is to be {least} than `{key}.degraded`"
+            )))
         }
         _ => Ok(Limits { degraded: degraded.map(|(limit, _)| limit), down: down.map(|(limit, _)| limit) }),
     }

@@ -85,6 +85,9 @@ fn views(section: &mut Section<'_>, value: &Value, backend: &Backend) -> Result<
         if own_password && value.literal {
             section.reading.note_password(value, "the password of a view", "${NAME}");
         }
+        if !own_password && tls_is_lost(&view.backend, backend) {
+            section.reading.note_plain(&view.name);
+        }
         views.push(view);
     }
     unless(views.is_empty(), value, "no view is named; write \"redis://replica:6379/0\"")?;
@@ -193,6 +196,23 @@ fn memcached_view(text: &str, url: MemcachedUrl, value: &Value, backend: &Backen
 /// says that one is nobody.
 fn says_nobody(text: &str, password: bool) -> bool {
     !password && !text.contains('@')
+}
+
+/// Whether the alias' password, which goes there under TLS, is sent to a view without.
+fn tls_is_lost(view: &Backend, alias: &Backend) -> bool {
+    match (view, alias) {
+        (Backend::Redis(view), Backend::Redis(alias)) => {
+            let socket = matches!(view.servers, RedisServers::Standalone(Address::Unix(_)));
+            alias.tls.is_some() && view.tls.is_none() && view.login.password.is_some() && !socket
+        }
+        (Backend::Memcached(view), Backend::Memcached(alias)) => {
+            let tcp =
+                |servers: &MemcachedServers| !matches!(servers, MemcachedServers::One(Address::Unix(_)));
+            let network = view.servers.iter().any(tcp);
+            alias.tls.is_some() && view.tls.is_none() && view.login.is_some() && network
+        }
+        _ => false,
+    }
 }
 
 /// How TLS is spoken to a view: as to the alias.

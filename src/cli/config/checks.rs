@@ -1,0 +1,217 @@
+//! What `config show` and `config check` say of the checks besides the round trip.
+
+use std::fmt::Display;
+use std::mem;
+use std::time::Duration;
+
+use humantime::format_duration;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{Page, key, list, quoted};
+use crate::config::checks::{Check, Clock, Efficiency, Limits, Queue, Unit, View, Visibility};
+use crate::config::{Address, Backend, Cache, MASK, Memcached, Protocol, Redis, RedisServers, Tls};
+
+/// What of a user or a path is not a plain part of a URL.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+
+/// The checks in a few words, such as `queue (17 keys), efficiency`.
+pub(super) fn in_short(checks: &[Check]) -> String {
+    let counted = |many: u64, what: &str| format!("{many} {what}{}", if many == 1 { "" } else { "s" });
+    let words = checks.iter().map(|check| {
+        let kind = check.kind();
+        let many = match check {
+            Check::Visibility(visibility) => Some(counted(visibility.views.len() as u64, "view")),
+            Check::Queue(queue) => Some(counted(queue.keys.iter().map(|keys| keys.many()).sum(), "key")),
+            Check::Clock(clock) => clock.expected.map(|many| counted(u64::from(many), "partition")),
+            Check::Efficiency(_) => None,
+        };
+        many.map_or_else(|| kind.to_string(), |many| format!("{kind} ({many})"))
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// The lines of one kind, under its header.
+struct Section<'p, 'a> {
+    page: &'p mut Page<'a>,
+    /// What the paths of its values begin with.
+    path: String,
+}
+
+impl Page<'_> {
+    pub(super) fn checks(&mut self, cache: &Cache) {
+        for check in &cache.checks {
+            let kind = check.kind();
+            self.header(&format!("caches.{}.checks.{kind}", key(cache.alias.as_str())));
+            let mut section =
+                Section { page: &mut *self, path: format!("caches.{}.checks.{kind}", cache.alias) };
+            match check {
+                Check::Visibility(visibility) => section.visibility(visibility, &cache.backend),
+                Check::Queue(queue) => section.queue(queue),
+                Check::Clock(clock) => section.clock(clock),
+                Check::Efficiency(efficiency) => section.efficiency(efficiency),
+            }
+        }
+    }
+}
+
+impl Section<'_, '_> {
+    fn value(&mut self, key: &str, value: impl Display) {
+        let path = format!("{}.{key}", self.path);
+        self.page.value(key, value, &path);
+    }
+
+    /// Limits, if there are any, and what else stands in their table.
+    fn limits<T: Copy>(&mut self, key: &str, limits: Limits<T>, show: impl Fn(T) -> String, more: &str) {
+        let limit = |name, limit: Option<T>| limit.map(|limit| format!("{name} = {}", show(limit)));
+        let limits: Vec<_> =
+            [limit("degraded", limits.degraded), limit("down", limits.down)].into_iter().flatten().collect();
+        if !limits.is_empty() {
+            self.value(key, format_args!("{{ {}{more} }}", limits.join(", ")));
+        }
+    }
+
+    fn visibility(&mut self, visibility: &Visibility, alias: &Backend) {
+        let Visibility { views, write_within, delete_within, client, canaries } = visibility;
+        self.value("views", list(views.iter().map(|view| url(view, alias))));
+        self.value("write_within", duration(*write_within));
+        self.value("delete_within", duration(*delete_within));
+        self.value("client", quoted(client.name()));
+        self.value("canaries", canaries);
+    }
+
+    fn queue(&mut self, queue: &Queue) {
+        let Queue { keys, length, age, unit: counts, skew, skew_floor, lock, lock_within } = queue;
+        self.value("keys", list(keys));
+        self.limits("length", *length, |length| length.to_string(), "");
+        self.limits("age", *age, duration, "");
+        self.value("unit", unit(*counts));
+        self.limits("skew", *skew, |times| times.to_string(), &format!(", floor = {skew_floor}"));
+        if let Some(lock) = lock {
+            self.value("lock", quoted(lock));
+            self.value("lock_within", duration(*lock_within));
+        }
+    }
+
+    fn clock(&mut self, clock: &Clock) {
+        let Clock { partitions, global, expected, unit: counts, resolution, .. } = clock;
+        self.value("partitions", quoted(partitions));
+        if let Some(global) = global {
+            self.value("global", quoted(global));
+        }
+        if let Some(expected) = expected {
+            self.value("expected", expected);
+        }
+        self.value("unit", unit(*counts));
+        self.value("resolution", duration(*resolution));
+        let Clock { lag, skew, drought, standstill, backwards, .. } = clock;
+        self.limits("lag", *lag, duration, "");
+        self.limits("skew", *skew, duration, "");
+        self.limits("drought", *drought, |missing| missing.to_string(), "");
+        self.limits("standstill", *standstill, duration, "");
+        self.limits("backwards", *backwards, duration, "");
+    }
+
+    fn efficiency(&mut self, efficiency: &Efficiency) {
+        let Efficiency { hit_ratio, evictions_per_second, memory_ratio, connections_ratio, ttl } = efficiency;
+        for (key, limits) in [
+            ("hit_ratio", hit_ratio),
+            ("evictions_per_second", evictions_per_second),
+            ("memory_ratio", memory_ratio),
+            ("connections_ratio", connections_ratio),
+        ] {
+            self.limits(key, *limits, |number| number.to_string(), "");
+        }
+        if let Some(ttl) = ttl {
+            let (pattern, max) = (quoted(&ttl.pattern), duration(ttl.max));
+            let ttl = format!("{{ pattern = {pattern}, max = {max}, sample = {} }}", ttl.sample);
+            self.value("ttl", ttl);
+        }
+    }
+}
+
+fn duration(duration: Duration) -> String {
+    quoted(&format_duration(duration).to_string())
+}
+
+fn unit(unit: Unit) -> String {
+    quoted(match unit {
+        Unit::Seconds => "s",
+        Unit::Milliseconds => "ms",
+    })
+}
+
+/// The URL of a view, with a mask in the place of a password of its own.
+fn url(view: &View, alias: &Backend) -> String {
+    let same_kind = mem::discriminant(&view.backend) == mem::discriminant(alias);
+    let of_alias = if same_kind { Who::at(alias) } else { Who::default() };
+    let who = user(&Who::at(&view.backend), &of_alias);
+    let scheme = |tls: Option<&Tls>| if tls.is_some() { "s://" } else { "://" };
+    match &view.backend {
+        Backend::Redis(Redis { servers: RedisServers::Standalone(address), login, tls, .. }) => {
+            let database = login.database;
+            let protocol = match login.protocol {
+                Protocol::Resp2 => None,
+                Protocol::Resp3 => Some("protocol=3"),
+            };
+            match address {
+                Address::Unix(path) => {
+                    let path = path.display().to_string();
+                    let path = utf8_percent_encode(&path, ESCAPED);
+                    let protocol = protocol.map(|protocol| format!("&{protocol}")).unwrap_or_default();
+                    format!("redis+unix://{who}{path}?db={database}{protocol}")
+                }
+                Address::Tcp { .. } => {
+                    let protocol = protocol.map(|protocol| format!("?{protocol}")).unwrap_or_default();
+                    format!("redis{}{who}{address}/{database}{protocol}", scheme(tls.as_ref()))
+                }
+            }
+        }
+        Backend::Memcached(memcached) => {
+            format!("memcached{}{who}{}", scheme(memcached.tls.as_ref()), view.name)
+        }
+        // A view is none of these.
+        Backend::Redis(_) | Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {
+            view.name.to_string()
+        }
+    }
+}
+
+/// Who one is at some servers.
+#[derive(Default)]
+struct Who<'a> {
+    username: Option<&'a str>,
+    password: Option<&'a SecretString>,
+}
+
+impl<'a> Who<'a> {
+    fn at(backend: &'a Backend) -> Self {
+        match backend {
+            Backend::Redis(Redis { login, .. }) => {
+                Self { username: login.username.as_deref(), password: login.password.as_ref() }
+            }
+            Backend::Memcached(Memcached { login: Some((username, password)), .. }) => {
+                Self { username: Some(username), password: Some(password) }
+            }
+            Backend::Memcached(_)
+            | Backend::LocalMemory
+            | Backend::Forwarding { .. }
+            | Backend::NoServer { .. } => Self::default(),
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let [ours, theirs] = [self, other].map(|who| who.password.map(|password| password.expose_secret()));
+        self.username == other.username && ours == theirs
+    }
+}
+
+/// What stands before the address of a view: nothing where one is there who one is at the alias.
+fn user(view: &Who<'_>, alias: &Who<'_>) -> String {
+    if view.is(alias) {
+        return String::new();
+    }
+    let username = utf8_percent_encode(view.username.unwrap_or_default(), ESCAPED);
+    let password = view.password.map(|_| format!(":{MASK}")).unwrap_or_default();
+    format!("{username}{password}@")
+}
