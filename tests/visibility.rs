@@ -8,6 +8,7 @@ mod support;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
+use std::slice::from_ref;
 use std::time::Duration;
 
 use cache_canary::checker::Checker;
@@ -15,7 +16,7 @@ use cache_canary::config::checks::{self, Check};
 use cache_canary::embedded::{Fault, Server};
 use serde_json::Value;
 use support::in_process::{one_cache, redis_at};
-use support::{BlackHole, Health, Link, Memcached, Redis, Sidecar, Twemproxy};
+use support::{BlackHole, Health, Link, Memcached, Redis, Sidecar, Twemproxy, eventually};
 
 /// An alias at `url`, these ways into it, and further settings of the check.
 fn seen_by(url: &str, views: &[String], settings: &str) -> String {
@@ -145,7 +146,7 @@ fn clients_with_another_order_of_the_servers_disagree_unless_the_order_does_not_
     for (client, agree) in [("pymemcache", true), ("python-memcached", false), ("libmemcached", false)] {
         let client = format!("client = \"{client}\"");
         let same = Sidecar::start(seen_by(&memcached(&[one, other]), &[memcached(&[one, other])], &client));
-        let turned = Sidecar::start(seen_by(&memcached(&[one, other]), &[view.clone()], &client));
+        let turned = Sidecar::start(seen_by(&memcached(&[one, other]), from_ref(&view), &client));
         for _ in 0..4 {
             same.expect_up();
             if agree {
@@ -264,7 +265,7 @@ fn a_cache_that_forgets_deletes_is_down() {
     // EXISTS is answered as DEL is, and deletes nothing.
     let forgetful = Redis::start(&["--rename-command", "DEL", "", "--rename-command", "EXISTS", "DEL"]);
     let url = redis(forgetful.addr());
-    let sidecar = Sidecar::start(seen_by(&url, &[url.clone()], ""));
+    let sidecar = Sidecar::start(seen_by(&url, from_ref(&url), ""));
     for _ in 0..3 {
         expect(&sidecar, "DOWN", "invisible_delete", forgetful.addr());
     }
@@ -291,7 +292,7 @@ fn what_a_cache_loses_is_no_fault_of_a_view() {
 fn the_first_check_after_a_hang_of_the_alias_is_up() {
     let server = Redis::start(&[]);
     let url = redis(server.addr());
-    let sidecar = Sidecar::start_with("timeout = \"400ms\"", seen_by(&url, &[url.clone()], ""));
+    let sidecar = Sidecar::start_with("timeout = \"400ms\"", seen_by(&url, from_ref(&url), ""));
     for _ in 0..10 {
         sidecar.expect_up();
         server.stop();
@@ -308,7 +309,7 @@ fn the_first_check_after_a_hang_of_the_alias_is_up() {
 fn an_alias_that_is_dead_is_down_and_up_when_it_is_back() {
     let mut server = Redis::start(&[]);
     let url = redis(server.addr());
-    let sidecar = Sidecar::start(seen_by(&url, &[url.clone()], ""));
+    let sidecar = Sidecar::start(seen_by(&url, from_ref(&url), ""));
     sidecar.expect_up();
     server.kill();
     sidecar.expect_down("refused");
@@ -322,8 +323,8 @@ fn thousands_of_checks_of_a_healthy_cache_are_up_and_leave_two_keys() {
     let url = redis(server.addr());
     let caches = [Memcached::start(&[]), Memcached::start(&[])];
     let ring = memcached(&caches.each_ref().map(Memcached::addr));
-    let sidecar = Sidecar::start(seen_by(&url, &[url.clone()], ""));
-    let of_ring = Sidecar::start(seen_by(&ring, &[ring.clone()], ""));
+    let sidecar = Sidecar::start(seen_by(&url, from_ref(&url), ""));
+    let of_ring = Sidecar::start(seen_by(&ring, from_ref(&ring), ""));
     for _ in 0..2000 {
         sidecar.expect_up();
         of_ring.expect_up();
@@ -347,11 +348,11 @@ fn check(config: &str) -> Output {
 fn a_check_on_its_own_writes_and_deletes_and_tells_what_it_finds() {
     let server = Redis::start(&[]);
     let url = redis(server.addr());
-    let output = check(&seen_by(&url, &[url.clone()], ""));
+    let output = check(&seen_by(&url, from_ref(&url), ""));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let forgetful = Redis::start(&["--rename-command", "DEL", "", "--rename-command", "EXISTS", "DEL"]);
     let url = redis(forgetful.addr());
-    let output = check(&seen_by(&url, &[url.clone()], ""));
+    let output = check(&seen_by(&url, from_ref(&url), ""));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("invisible_delete"), "{output:?}");
 }
@@ -381,11 +382,10 @@ fn fault_of_check(sidecar: &Sidecar) -> Value {
 async fn an_alias_that_loses_what_is_written_is_no_fault_of_a_view() {
     let server = Server::memcached().await.unwrap();
     let url = memcached(&[server.addr()]);
-    let sidecar = Sidecar::start(seen_by(&url, &[url.clone()], ""));
+    let sidecar = Sidecar::start(seen_by(&url, from_ref(&url), ""));
     // Each lie begins where there is a canary left standing, and where there is none.
     for (lie, cause) in [
         (Fault::Masking, "masked"),
-        (Fault::DroppingWrites, "stale"),
         (Fault::Full, "out_of_memory"),
         (Fault::Hung, "timed_out"),
         (Fault::ClosesWithoutAnswer, "unreachable"),
@@ -430,4 +430,35 @@ fn a_cluster_of_one_is_seen_by_itself() {
     let url = format!("redis+cluster://{}", cluster.addr());
     let sidecar = Sidecar::start(seen_by(&url, &[redis(cluster.addr())], "canaries = 16"));
     (0..5).for_each(|_| sidecar.expect_up());
+}
+
+#[test]
+fn keys_that_are_on_their_way_to_another_primary_are_left_for_others() {
+    let cluster = Redis::start_cluster();
+    let other = Redis::start_cluster_node(&["--cluster-node-timeout", "500"]);
+    other.command(&["CLUSTER", "SET-CONFIG-EPOCH", "2"]);
+    let [port, bus] = [other.port(), other.bus_port()].map(|port| port.to_string());
+    cluster.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+    let [id, other_id] = [&cluster, &other].map(|node| node.command(&["CLUSTER", "MYID"]));
+    let known = |node: &Redis| {
+        let info = node.command(&["CLUSTER", "INFO"]);
+        info.contains("cluster_known_nodes:2\r") && info.contains("cluster_slots_assigned:16384\r")
+    };
+    eventually("the two know each other", || known(&cluster) && known(&other));
+    let url = format!("redis+cluster://{}", cluster.addr());
+    let sidecar = || Sidecar::start(seen_by(&url, &[redis(cluster.addr())], "canaries = 2"));
+    let before = sidecar();
+    before.expect_up();
+    let (mut from, mut to) = (cluster.client(), other.client());
+    for slot in (0..16_384).step_by(4).map(|slot: u16| slot.to_string()) {
+        to.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id]);
+        from.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &other_id]);
+    }
+    for _ in 0..3 {
+        before.expect_up();
+    }
+    for _ in 0..5 {
+        let sidecar = sidecar();
+        (0..3).for_each(|_| sidecar.expect_up());
+    }
 }

@@ -166,9 +166,9 @@ mod tests {
 
     #[test]
     fn the_order_of_the_servers_matters_to_those_who_count_them() {
-        let names = ["mc-1", "mc-2"];
+        let hosts = ["mc-1", "mc-2"];
         for (client, matters) in CLIENTS.into_iter().zip([false, true, true]) {
-            let [one, other] = [[0, 1], [1, 0]].map(|order| ring(client, &order.map(|place| names[place])));
+            let [one, other] = [[0, 1], [1, 0]].map(|order| ring(client, &order.map(|place| hosts[place])));
             let named = |ring: &Ring| {
                 let servers = places(ring).into_iter().map(|place| ring.servers[place].name.clone());
                 servers.collect::<Vec<_>>()

@@ -87,7 +87,7 @@ impl OneLook<'_> {
         if first.is_empty() {
             return self.watch(expected, self.patience).await;
         }
-        self.watch(expected, self.patience.half()).await?;
+        self.watch(expected, self.patience.half(self.write_within)).await?;
         let mut expected = Vec::new();
         for (place, canary) in first {
             expected.push(self.delete(place, canary).await?);

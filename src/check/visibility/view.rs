@@ -229,11 +229,13 @@ impl Door {
 }
 
 impl Patience {
-    /// The half of it, from now on.
-    pub(super) fn half(self) -> Self {
+    /// The half of what is left of it, and more where something is not due before; for the first of two watches.
+    pub(super) fn half(self, within: Duration) -> Self {
         let now = Instant::now();
         let half = |moment: Instant| now + moment.saturating_duration_since(now) / 2;
-        Self { over: self.over / 2, last: half(self.last), end: half(self.end) }
+        let last = half(self.last).max(now + within).min(self.last);
+        let end = half(self.end).max(last + (self.end - self.last));
+        Self { over: self.over / 2, last, end }
     }
 }
 
