@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 use std::slice::from_ref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cache_canary::checker::Checker;
@@ -16,7 +18,7 @@ use cache_canary::config::checks::{self, Check};
 use cache_canary::embedded::{Fault, Server};
 use serde_json::Value;
 use support::in_process::{one_cache, redis_at};
-use support::{BlackHole, Health, Link, Memcached, Redis, Sidecar, Twemproxy, eventually};
+use support::{BlackHole, Health, Link, Memcached, Redis, Relay, Sidecar, Twemproxy, eventually};
 
 /// An alias at `url`, these ways into it, and further settings of the check.
 fn seen_by(url: &str, views: &[String], settings: &str) -> String {
@@ -285,6 +287,25 @@ fn what_a_cache_loses_is_no_fault_of_a_view() {
         sidecar.expect_up();
         primary.disconnect_clients();
         replica.catch_up_with(&primary);
+    }
+}
+
+#[test]
+fn what_is_lost_between_the_write_and_the_look_is_written_once_more() {
+    let server = Arc::new(Redis::start(&[]));
+    let flush = Arc::new(AtomicBool::new(false));
+    let (of_relay, armed) = (server.clone(), flush.clone());
+    let view = Relay::start(server.addr(), move |_| {
+        if armed.swap(false, Ordering::SeqCst) {
+            of_relay.command(&["FLUSHALL"]);
+        }
+        true
+    });
+    let sidecar = Sidecar::start(seen_by(&redis(server.addr()), &[redis(view.addr())], ""));
+    for _ in 0..10 {
+        flush.store(true, Ordering::SeqCst);
+        sidecar.expect_up();
+        assert!(!flush.load(Ordering::SeqCst), "it was flushed");
     }
 }
 
