@@ -467,18 +467,18 @@ fn keys_that_are_on_their_way_to_another_primary_are_left_for_others() {
     };
     eventually("the two know each other", || known(&cluster) && known(&other));
     let url = format!("redis+cluster://{}", cluster.addr());
-    let sidecar = || Sidecar::start(seen_by(&url, &[redis(cluster.addr())], "canaries = 2"));
+    let sidecar = || Sidecar::start(seen_by(&url, &[redis(cluster.addr())], ""));
     let before = sidecar();
     before.expect_up();
     let (mut from, mut to) = (cluster.client(), other.client());
-    for slot in (0..16_384).step_by(4).map(|slot: u16| slot.to_string()) {
-        to.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id]);
-        from.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &other_id]);
+    for slot in (0..16_384).step_by(8).map(|slot: u16| slot.to_string()) {
+        to.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id]).unwrap();
+        from.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &other_id]).unwrap();
     }
     for _ in 0..3 {
         before.expect_up();
     }
-    for _ in 0..5 {
+    for _ in 0..10 {
         let sidecar = sidecar();
         (0..3).for_each(|_| sidecar.expect_up());
     }

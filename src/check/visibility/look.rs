@@ -56,6 +56,11 @@ impl Spot {
         self.leaves.load(Ordering::Relaxed)
     }
 
+    /// Takes note that they are.
+    fn leave(&self) {
+        self.leaves.store(true, Ordering::Relaxed);
+    }
+
     /// The canary that was left standing, unless it has expired.
     fn standing(&self) -> Option<Arc<Canary>> {
         let standing = lock(&self.standing);
@@ -161,7 +166,7 @@ impl OneLook<'_> {
                 return Err(self.progress.fault(Cause::TimedOut, "no time was left to look at the views"));
             }
             let until_due = Patience { over: Duration::ZERO, ..patience };
-            let shown = self.look_around(&expected, until_due).await;
+            let shown = self.look_around(&expected, until_due).await?;
             let may_repeat = repeat < MOST_REPEATS && Instant::now() < patience.last;
             let mut again = Vec::new();
             for (index, expected) in expected.iter().enumerate() {
@@ -177,7 +182,7 @@ impl OneLook<'_> {
                 }
             }
             let evidence = shown.into_iter().filter(|(_, shown)| !again.contains(&shown.expected)).collect();
-            self.watch_further(&expected, evidence, patience).await;
+            self.watch_further(&expected, evidence, patience).await?;
             let mut repeated = Vec::new();
             for index in again {
                 let Expected { place, canary, what, .. } = &expected[index];
@@ -193,13 +198,18 @@ impl OneLook<'_> {
     }
 
     /// Takes note of what was `shown`; what was not is watched further, in order to say how long that goes on.
-    async fn watch_further(&mut self, expected: &[Expected], shown: Vec<(usize, Shown)>, patience: Patience) {
+    async fn watch_further(
+        &mut self,
+        expected: &[Expected],
+        shown: Vec<(usize, Shown)>,
+        patience: Patience,
+    ) -> Result<(), Fault> {
         let is_never = |index| shown.iter().any(|(_, shown)| shown.is_never(index));
         let missed: Vec<_> = (0..expected.len()).filter(|index| is_never(*index)).collect();
         let mut later = Vec::new();
         if !missed.is_empty() && Instant::now() < patience.last {
             let expected: Vec<_> = missed.iter().map(|index| expected[*index].clone()).collect();
-            later = self.look_around(&expected, patience).await;
+            later = self.look_around(&expected, patience).await?;
         }
         for (view, Shown { expected, mut sight, .. }) in shown {
             let is_same = |(of, shown): &&(usize, Shown)| *of == view && missed[shown.expected] == expected;
@@ -214,6 +224,7 @@ impl OneLook<'_> {
             }
             self.seen[view].sights.push(sight);
         }
+        Ok(())
     }
 
     /// Why what views never showed is no evidence against them, if it is none.
@@ -245,7 +256,11 @@ impl OneLook<'_> {
 
     /// Watches what is expected at every door of every view, all at the same time. A door that had a fault is left
     /// alone.
-    async fn look_around(&mut self, expected: &[Expected], patience: Patience) -> Vec<(usize, Shown)> {
+    async fn look_around(
+        &mut self,
+        expected: &[Expected],
+        patience: Patience,
+    ) -> Result<Vec<(usize, Shown)>, Fault> {
         self.progress.enter(Phase::Read);
         let mut watches = Vec::new();
         for (view, (ways, seen)) in self.views.iter().zip(&self.seen).enumerate() {
@@ -264,17 +279,27 @@ impl OneLook<'_> {
         for (view, place, watched) in join_all(watches).await {
             match watched {
                 Ok(shown) => all.extend(shown.into_iter().map(|shown| (view, shown))),
+                Err(fault) if self.is_of_move(&fault) => {
+                    // It does not say of which key.
+                    self.spots.iter().for_each(|spot| spot.leave());
+                    return Err(fault);
+                }
                 Err(fault) => self.seen[view].faults.push(self.views[view].met(place, &fault)),
             }
         }
-        all
+        Ok(all)
+    }
+
+    /// Whether a fault says that a key is on its way from one primary of a cluster to another.
+    fn is_of_move(&self, fault: &Fault) -> bool {
+        let said = |word| fault.said.starts_with(word);
+        self.seat.share.is_some() && fault.cause == Cause::Redirected && (said("ASK ") || said("TRYAGAIN "))
     }
 
     /// A fault of the alias, met with the keys of a spot.
     fn met_at(&self, spot: &Spot, fault: Fault) -> Fault {
-        let on_their_way = ["ASK ", "TRYAGAIN "].iter().any(|word| fault.said.starts_with(word));
-        if self.seat.share.is_some() && fault.cause == Cause::Redirected && on_their_way {
-            spot.leaves.store(true, Ordering::Relaxed);
+        if self.is_of_move(&fault) {
+            spot.leave();
         }
         fault
     }
