@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::Either;
+use tokio::time::Instant;
 
 use crate::cache::memcached::Memcached;
 use crate::cache::redis::Redis;
@@ -35,8 +36,9 @@ pub(crate) use makings::Makings;
 /// A kind of check other than the round trip. Its rounds come one after the other.
 #[async_trait]
 pub(crate) trait Look: Send + Sync {
-    /// Forgets what the last round saw, of which some may be there still where its deadline struck.
-    fn begin(&self);
+    /// Forgets what the last round saw, of which some may be there still where its deadline struck. The check began at
+    /// `began`, perhaps long before it was its turn.
+    fn begin(&self, began: Instant);
 
     /// Looks at one server of the alias. May be called once more in a round, where the topology changes meanwhile.
     async fn look(&self, seat: &Seat, progress: &NodeProgress) -> Result<(), Fault>;

@@ -362,7 +362,7 @@ impl fmt::Display for Trouble<'_> {
                 match node.role {
                     Role::Server => {}
                     role @ (Role::Replica | Role::Sentinel | Role::Endpoint) => {
-                        write!(f, "{} ", role.name())?
+                        write!(f, "{} ", role.name())?;
                     }
                 }
                 write!(f, "{} in {phase}", node.node)?;

@@ -30,6 +30,7 @@ pub struct Progress {
 pub struct NodeProgress {
     name: Arc<str>,
     role: Role,
+    /// When the check began that it is a part of.
     state: Mutex<State>,
     steps: Option<Arc<Mutex<Vec<Step>>>>,
 }
@@ -60,7 +61,13 @@ impl Progress {
         Self { steps: Some(Arc::default()), ..Self::begin() }
     }
 
-    /// When the check began, for people and for what is dated.
+    /// When the check began.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// The same, for people and for what is dated.
     #[must_use]
     pub fn began_at(&self) -> SystemTime {
         self.began_at
@@ -89,18 +96,7 @@ impl Progress {
 
     /// Adds a node to the check. From now on it has an outcome, unless it is withdrawn.
     pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
-        let state = State {
-            phase: None,
-            // Of no account before there is a phase.
-            entered: self.began,
-            phases: Phases::default(),
-            verdict: None,
-            foreseen: None,
-            lag: None,
-            withdrawn: false,
-        };
-        let (name, steps) = (name.clone(), self.steps.clone());
-        let node = Arc::new(NodeProgress { name, role, state: Mutex::new(state), steps });
+        let node = Arc::new(NodeProgress::new(name, role, self.began, self.steps.clone()));
         self.nodes().push(node.clone());
         node
     }
@@ -150,6 +146,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl NodeProgress {
+    fn new(name: &Arc<str>, role: Role, began: Instant, steps: Option<Arc<Mutex<Vec<Step>>>>) -> Self {
+        let state = State {
+            phase: None,
+            // Of no account before there is a phase.
+            entered: began,
+            phases: Phases::default(),
+            verdict: None,
+            foreseen: None,
+            lag: None,
+            withdrawn: false,
+        };
+        Self { name: name.clone(), role, state: Mutex::new(state), steps }
+    }
+
+    /// The progress of another server that is asked for this node's sake. It has no outcome of its own, and its steps
+    /// are written down with the others.
+    pub(crate) fn beside(&self, name: &Arc<str>) -> Self {
+        Self::new(name, self.role, Instant::now(), self.steps.clone())
+    }
+
     /// What the node is called.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {

@@ -102,7 +102,7 @@ struct Looks {
 impl Topology for Looks {
     async fn round(&self, progress: &Progress) {
         let _turn = self.turn.lock().await;
-        self.look.begin();
+        self.look.begin(progress.began());
         self.topology.round(progress).await;
         self.look.judge(progress);
     }

@@ -154,6 +154,40 @@ impl Memcached {
         });
     }
 
+    /// Reads a key as [`Cache::get`] does, but as the first thing of a round: a kept connection that turns out
+    /// to have been closed is no fault.
+    pub(crate) async fn get_first(
+        &self,
+        key: &Key,
+        default: Sentinel,
+        progress: &NodeProgress,
+    ) -> Result<Read, Fault> {
+        loop {
+            let mut connection = self.link.begin(progress, || self.dial(progress)).await?;
+            progress.enter(Phase::Read);
+            match self.find(&mut connection, key).await {
+                Ok(found) => {
+                    self.link.keep(connection).map_err(|error| error.fault(progress))?;
+                    return Ok(found.map_or(Read::Default(default), Read::Value));
+                }
+                Err(Refusal::Answer(error)) => match set_error(&connection, &error, progress) {
+                    SetError::KeptConnectionClosed => self.doubt(),
+                    SetError::Fault(fault) => return Err(self.doubt_dialect(fault)),
+                },
+                Err(refusal) => return Err(self.doubt_dialect(fault(&refusal, progress))),
+            }
+        }
+    }
+
+    /// What stands under a key.
+    async fn find(&self, connection: &mut Connection, key: &Key) -> Result<Option<Vec<u8>>, Refusal> {
+        match self.dialect() {
+            Dialect::Meta => meta::get(connection, key).await,
+            Dialect::Classic => classic::get(connection, key.as_str()).await,
+            Dialect::Binary => binary::get(connection, key.as_str()).await,
+        }
+    }
+
     /// What the server counts and is set to, by name ("General-purpose statistics" in memcached's protocol.txt). As
     /// the first thing of a round: a kept connection that turns out to have been closed is no fault.
     pub(crate) async fn stats(&self, progress: &NodeProgress) -> Result<Vec<(String, String)>, Fault> {
@@ -220,11 +254,7 @@ impl Cache for Arc<Memcached> {
     async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
         let mut connection = self.link.resume(|| self.dial(progress)).await?;
         progress.enter(Phase::Read);
-        let found = match self.dialect() {
-            Dialect::Meta => meta::get(&mut connection, key).await,
-            Dialect::Classic => classic::get(&mut connection, key.as_str()).await,
-            Dialect::Binary => binary::get(&mut connection, key.as_str()).await,
-        };
+        let found = self.find(&mut connection, key).await;
         Memcached::explain(progress, &found, || {
             let saw = |found: &Option<Vec<u8>>| {
                 found.as_ref().map_or_else(|| "nothing".to_owned(), |found| spelling::text(found))

@@ -168,6 +168,13 @@ impl Redis {
         let answer = self.ask(&query, progress).await?;
         expect_string(answer, default, progress)
     }
+
+    /// The same of several keys, in one round trip, in their order.
+    pub(crate) async fn get_each(&self, keys: &[&Key], progress: &NodeProgress) -> Result<Vec<Read>, Fault> {
+        let gets: Vec<_> = keys.iter().map(|key| cmd("GET").arg(key.as_str()).take()).collect();
+        let answers = self.ask_each(&gets, ANSWER_LIMIT.saturating_mul(keys.len()), progress).await?;
+        answers.into_iter().map(|answer| expect_string(answer, Sentinel::new(), progress)).collect()
+    }
 }
 
 impl Server {

@@ -57,16 +57,35 @@ impl<'a> Names<'a> {
     }
 }
 
+/// How many tags are tried for a key: in a Redis cluster enough to find a single slot but once in ten million times.
+const MOST_TAGS: u32 = 1 << 18;
+
 impl Series {
     /// A series of these names, whose canaries live for `ttl`.
     #[must_use]
     pub fn new(names: &Names<'_>, ttl: Duration) -> Self {
         let id = fastrand::u64(..);
-        let key = |slot| Key::new(names, id, slot);
+        Self::of_keys(names, id, [Slot::A, Slot::B].map(|slot| Key::new(names, id, slot)), ttl)
+    }
+
+    /// The same with keys of which both are such that `lands` is true of them, by a tag of its own for each that needs
+    /// one; none where no such tag is found.
+    pub(crate) fn placed(names: &Names<'_>, ttl: Duration, lands: impl Fn(&Key) -> bool) -> Option<Self> {
+        let id = fastrand::u64(..);
+        let key = |slot| {
+            let plain = std::iter::once_with(|| Key::new(names, id, slot));
+            let tagged = (0..MOST_TAGS)
+                .map(|tag| Key::new(&Names { tag: Some(&format!("{tag:x}")), ..*names }, id, slot));
+            plain.chain(tagged).find(|key| lands(key))
+        };
+        Some(Self::of_keys(names, id, [key(Slot::A)?, key(Slot::B)?], ttl))
+    }
+
+    fn of_keys(names: &Names<'_>, id: u64, keys: [Key; 2], ttl: Duration) -> Self {
         Self {
             instance: names.instance.clone(),
             id,
-            keys: [key(Slot::A), key(Slot::B)],
+            keys,
             ttl,
             state: Mutex::new(State {
                 sequence: 0,
@@ -111,6 +130,11 @@ impl Series {
         let mut state = self.state();
         state.resident = Some(canary.slot);
         state.settled = state.settled.max(canary.sequence);
+    }
+
+    /// Takes note that `canary` was removed from its key.
+    pub(crate) fn removed(&self, canary: &Canary) {
+        self.state().written[canary.slot as usize] = false;
     }
 
     /// Takes the write of `canary` for one that is in doubt, unless what is returned is told that it was
@@ -252,6 +276,29 @@ mod tests {
         let names = Names { tag: Some("1f3"), ..Names::new("djblets-", &instance, &alias, "cache:6379") };
         let key = Series::new(&names, Duration::from_mins(1)).key(Slot::A).to_string();
         assert!(key.starts_with("djblets-canary:{1f3}:web-1:main:cache:6379:"), "{key}");
+    }
+
+    #[test]
+    fn both_keys_are_placed_where_they_are_to_land() {
+        let alias = Alias::try_from("main").unwrap();
+        let instance = "web-1".into();
+        let names = Names::new("djblets-", &instance, &alias, "cache:6379");
+        let placed = |lands: &dyn Fn(&Key) -> bool| Series::placed(&names, Duration::from_mins(1), lands);
+        let plain = placed(&|_| true).unwrap();
+        assert!(plain.keys().iter().all(|key| !key.as_str().contains('{')), "{plain:?}");
+        let hash = |hash: u32, byte: u8| hash.wrapping_mul(31).wrapping_add(byte.into());
+        let lands = |key: &Key| key.as_str().bytes().fold(0, hash) % 50 == 0;
+        let tagged = placed(&lands).unwrap();
+        assert!(tagged.keys().iter().all(lands), "{tagged:?}");
+        assert!(placed(&|_| false).is_none());
+    }
+
+    #[test]
+    fn a_canary_that_was_removed_is_not_replaced() {
+        let series = series("web-1");
+        let first = series.next();
+        series.removed(&first);
+        assert!(!series.next().replaces());
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[async_trait]
 impl Look for Clock {
-    fn begin(&self) {
+    fn begin(&self, _began: Instant) {
         *self.round() = Round::default();
     }
 

@@ -291,7 +291,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[async_trait]
 impl Look for Efficiency {
-    fn begin(&self) {
+    fn begin(&self, _began: Instant) {
         lock(&self.round).clear();
     }
 

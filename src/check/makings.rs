@@ -7,7 +7,7 @@ use crate::alias::Alias;
 use crate::cache::memcached::{Credentials, Memcached};
 use crate::cache::redis::{Kind, Redis};
 use crate::cache::{Dialer, SetupError};
-use crate::canary::{Names, Series};
+use crate::canary::{Key, Names, Series};
 use crate::config::{Address, Config, Login, Tls};
 
 /// What the servers of one alias, and the canaries for them, are made with.
@@ -69,7 +69,20 @@ impl Makings {
 
     /// Canaries for a node; in a cluster a `tag` chooses their slot.
     pub(crate) fn series(&self, node: &str, tag: Option<&str>) -> Series {
+        Series::new(&self.names(node, tag), self.ttl())
+    }
+
+    /// Canaries for a node whose keys are such that `lands` is true of them; none where none are found.
+    pub(crate) fn placed_series(&self, node: &str, lands: impl Fn(&Key) -> bool) -> Option<Series> {
+        Series::placed(&self.names(node, None), self.ttl(), lands)
+    }
+
+    fn names<'a>(&'a self, node: &'a str, tag: Option<&'a str>) -> Names<'a> {
         let Self { prefix, instance, alias, .. } = self;
-        Series::new(&Names { prefix, instance, alias, node, tag }, CANARY_TTL.max(self.timeout * 2))
+        Names { prefix, instance, alias, node, tag }
+    }
+
+    fn ttl(&self) -> Duration {
+        CANARY_TTL.max(self.timeout * 2)
     }
 }

@@ -152,7 +152,7 @@ impl Queue {
 
 #[async_trait]
 impl Look for Queue {
-    fn begin(&self) {
+    fn begin(&self, _began: Instant) {
         self.state().seen.fill(None);
     }
 

@@ -1,36 +1,162 @@
-//! TODO.
+//! [`Visibility`]: whether every way into the cache shows what was written and deleted through the alias.
+//!
+//! A canary is left standing from one look to the next, which writes a new one beside it and deletes the earlier:
+//! every view is to show the one and no longer the other. So a view that was cut off in between is seen to go on
+//! showing what was deleted, which a write and a delete within one look would not tell.
+
+mod client;
+mod look;
+mod verdict;
+mod view;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::{Look, Makings, Seat};
 use crate::cache::SetupError;
-use crate::config::{Backend, checks};
+use crate::config::{Backend, MemcachedServers, checks};
 use crate::outcome::Fault;
 use crate::progress::{NodeProgress, Progress};
+use client::Ring;
+use look::{OneLook, Spot};
+use verdict::{Estranged, Round, Seen};
+use view::{Patience, View};
 
-/// TODO
+/// Whether every way into the cache shows what was written and deleted through the alias.
 pub(crate) struct Visibility {
-    config: checks::Visibility,
+    makings: Makings,
+    views: Vec<View>,
+    /// Where a client sends keys among several servers of the alias, if it has some.
+    ring: Option<Ring>,
+    write_within: Duration,
+    delete_within: Duration,
+    canaries: usize,
+    /// The canaries of each server of the alias.
+    spots: Mutex<HashMap<Arc<str>, Vec<Arc<Spot>>>>,
+    /// When this round's check began.
+    began: Mutex<Instant>,
+    /// What this round has seen.
+    round: Mutex<Round>,
+    estranged: Mutex<Estranged>,
 }
+
+/// How many times a look begins anew because a key was on its way to another server.
+const MOST_MOVES: u32 = 8;
 
 impl Visibility {
     pub(super) fn new(
         config: &checks::Visibility,
-        _backend: &Backend,
-        _makings: &Makings,
+        backend: &Backend,
+        makings: &Makings,
     ) -> Result<Self, SetupError> {
-        Ok(Self { config: config.clone() })
+        let checks::Visibility { views, write_within, delete_within, client, canaries } = config;
+        let views = views.iter().map(|view| View::new(view, *client, makings));
+        let ring = match backend {
+            Backend::Memcached(memcached) => {
+                let named = memcached.servers.iter().filter_map(|server| match server {
+                    MemcachedServers::One(address) => Some(address),
+                    MemcachedServers::EveryAddress { .. } | MemcachedServers::Endpoint(_) => None,
+                });
+                Some(Ring::new(*client, named))
+            }
+            Backend::Redis(_)
+            | Backend::LocalMemory
+            | Backend::Forwarding { .. }
+            | Backend::NoServer { .. } => None,
+        };
+        Ok(Self {
+            makings: makings.clone(),
+            views: views.collect::<Result<_, _>>()?,
+            ring,
+            write_within: *write_within,
+            delete_within: *delete_within,
+            canaries: *canaries,
+            spots: Mutex::default(),
+            began: Mutex::new(Instant::now()),
+            round: Mutex::default(),
+            estranged: Mutex::default(),
+        })
+    }
+
+    /// The places for canaries on a server: those that it had, if they are still its own, and new ones for the rest.
+    fn spots(&self, seat: &Seat) -> Vec<Arc<Spot>> {
+        let place = self.ring.as_ref().and_then(|ring| Some((ring, ring.position(&seat.name)?)));
+        let mut all = lock(&self.spots);
+        let spots = all.entry(seat.name.clone()).or_default();
+        spots.retain(|spot| {
+            !spot.leaves() && spot.keys().iter().all(|key| seat.holds(key.as_str().as_bytes()))
+        });
+        while spots.len() < self.canaries {
+            let series = self.makings.placed_series(&seat.name, |key| {
+                let key = key.as_str();
+                seat.holds(key.as_bytes()) && place.is_none_or(|(ring, place)| ring.sends_to(key, place))
+            });
+            let Some(series) = series else { break };
+            spots.push(Arc::new(Spot::new(series)));
+        }
+        spots.clone()
+    }
+
+    fn one_look<'a>(&'a self, seat: &'a Seat, progress: &'a NodeProgress) -> OneLook<'a> {
+        let timeout = self.makings.timeout();
+        // An eighth of the deadline may have passed before the check began, and there is to be time for a verdict.
+        let end = *lock(&self.began) + timeout * 3 / 4;
+        OneLook {
+            seat,
+            progress,
+            views: &self.views,
+            spots: self.spots(seat),
+            patience: Patience { over: timeout / 4, last: end - timeout / 16, end },
+            write_within: self.write_within,
+            delete_within: self.delete_within,
+            seen: self.views.iter().map(|_| Seen::default()).collect(),
+        }
     }
 }
 
 #[async_trait]
 impl Look for Visibility {
-    fn begin(&self) {}
-
-    async fn look(&self, _seat: &Seat, _progress: &NodeProgress) -> Result<(), Fault> {
-        let _ = &self.config;
-        Ok(())
+    fn begin(&self, began: Instant) {
+        *lock(&self.began) = began;
+        lock(&self.round).clear();
     }
 
-    fn judge(&self, _progress: &Progress) {}
+    async fn look(&self, seat: &Seat, progress: &NodeProgress) -> Result<(), Fault> {
+        // A server that has a fault is one of the alias all the same.
+        lock(&self.round).entry(seat.name.clone()).or_default();
+        let mut moves = 0;
+        loop {
+            let mut look = self.one_look(seat, progress);
+            match look.make().await {
+                Err(_) if moves < MOST_MOVES && look.spots.iter().any(|spot| spot.leaves()) => moves += 1,
+                Err(fault) => return Err(fault),
+                Ok(()) => {
+                    lock(&self.round).insert(seat.name.clone(), look.seen);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn judge(&self, progress: &Progress) {
+        let round = lock(&self.round);
+        lock(&self.spots).retain(|server, _| round.contains_key(server));
+        let views: Vec<_> = self.views.iter().map(|view| view.name.clone()).collect();
+        let mut estranged = lock(&self.estranged);
+        let (findings, measures) = verdict::judge(&views, &round, &mut estranged, Instant::now());
+        for finding in findings {
+            progress.find(finding);
+        }
+        for measure in measures {
+            progress.measure(measure);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -83,6 +83,6 @@ pub async fn explained(config: &str) -> Vec<String> {
     let source = Source { file: Some(file), listen: Vec::new(), environment: [].into() };
     let checker = Checker::explained(&load(&source).expect("a valid configuration").config).expect("checks");
     let report = checker.check(&checker.catalog().all(), Instant::now()).await;
-    let steps = &report.outcomes.last().expect("an outcome").steps;
+    let steps = report.outcomes.last().expect("an outcome").steps();
     steps.iter().map(|step| format!("{} | {} | {}", step.command, step.expected, step.saw)).collect()
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::reading::{Clocks, Global, Partition, Partitions};
 use crate::check::words;
 use crate::config::checks::{self, Unit};
-use crate::outcome::{Cause, Finding, Measure, Status};
+use crate::outcome::{Cause, Figure, Finding, Measure, Status};
 
 /// What one round has read.
 #[derive(Debug, Default)]
@@ -173,19 +173,19 @@ pub(super) fn judge(
 /// The figures that it is judged by.
 pub(super) fn measures(config: &checks::Clock, sight: &Sight, now: SystemTime) -> Vec<Measure> {
     let mut measures = Vec::new();
-    let mut measure = |name, value: f64| {
+    let mut measure = |figure, value: f64| {
         if value.is_finite() {
-            measures.push(Measure { name, labels: Vec::new(), value });
+            measures.push(Measure { figure, of: None, value });
         }
     };
     let Some(clocks) = sight.clocks() else { return measures };
     #[allow(clippy::cast_precision_loss, reason = "a number of partitions")]
-    measure("cache_clock_partitions", clocks.count as f64);
+    measure(Figure::ClockPartitions, clocks.count as f64);
     if let (Some(least), Some(most)) = (clocks.least(), clocks.most()) {
-        measure("cache_clock_lag_seconds", behind_now(config.unit, least.clock, now).as_secs_f64());
-        measure("cache_clock_skew_seconds", seconds(config.unit, most.clock - least.clock));
+        measure(Figure::ClockLag, behind_now(config.unit, least.clock, now).as_secs_f64());
+        measure(Figure::ClockSkew, seconds(config.unit, most.clock - least.clock));
         if let Some(global) = sight.following().and_then(Global::at) {
-            measure("cache_clock_global_offset_seconds", seconds(config.unit, global - least.clock));
+            measure(Figure::ClockGlobalOffset, seconds(config.unit, global - least.clock));
         }
     }
     measures
@@ -600,14 +600,14 @@ mod tests {
         assert_eq!(findings.iter().map(|f| f.cause).collect::<Vec<_>>(), [Cause::ClockLag, Cause::ClockSkew]);
         assert!(findings[0].said.contains("it is 2m 1s behind now"), "{}", findings[0].said);
         let measures = measures(&config, &sight, now(0.0));
-        let values: Vec<_> = measures.iter().map(|measure| (measure.name, measure.value)).collect();
+        let values: Vec<_> = measures.iter().map(|measure| (measure.figure, measure.value)).collect();
         assert_eq!(
             values,
             [
-                ("cache_clock_partitions", 3.0),
-                ("cache_clock_lag_seconds", 121.5),
-                ("cache_clock_skew_seconds", 121.5),
-                ("cache_clock_global_offset_seconds", 0.0)
+                (Figure::ClockPartitions, 3.0),
+                (Figure::ClockLag, 121.5),
+                (Figure::ClockSkew, 121.5),
+                (Figure::ClockGlobalOffset, 0.0)
             ]
         );
     }

@@ -8,7 +8,7 @@ use super::history::Happened;
 use super::sweep::{Sweep, Tally};
 use crate::check::words;
 use crate::config::checks::{self, Limits, Ttl};
-use crate::outcome::{Cause, Finding, Measure, Status};
+use crate::outcome::{Cause, Figure, Finding, Measure, Status};
 
 /// What is not as it should be on one server.
 pub(super) fn judge(
@@ -53,19 +53,19 @@ pub(super) fn measures(node: &Arc<str>, counters: &Counters, happened: &Happened
     let counted = |number: u64| Some(number as f64);
     let limit = |gauge: &Gauge| gauge.limit.map(|limit| limit as f64);
     let figures = [
-        ("cache_node_hits_total", counted(*hits)),
-        ("cache_node_misses_total", counted(*misses)),
-        ("cache_node_evictions_total", counted(*evictions)),
-        ("cache_node_expired_total", counted(*expired)),
-        ("cache_node_memory_used_bytes", counted(memory.used)),
-        ("cache_node_memory_limit_bytes", limit(memory)),
-        ("cache_node_connections", counted(connections.used)),
-        ("cache_node_connections_limit", limit(connections)),
-        ("cache_node_hit_ratio", happened.lookups.map(super::history::Lookups::ratio)),
+        (Figure::Hits, counted(*hits)),
+        (Figure::Misses, counted(*misses)),
+        (Figure::Evictions, counted(*evictions)),
+        (Figure::Expired, counted(*expired)),
+        (Figure::MemoryUsed, counted(memory.used)),
+        (Figure::MemoryLimit, limit(memory)),
+        (Figure::Connections, counted(connections.used)),
+        (Figure::ConnectionsLimit, limit(connections)),
+        (Figure::HitRatio, happened.lookups.map(super::history::Lookups::ratio)),
     ];
-    let measures = figures.into_iter().filter_map(|(name, value)| {
-        Some(Measure { name, labels: vec![("node", node.clone())], value: value? })
-    });
+    let measures = figures
+        .into_iter()
+        .filter_map(|(figure, value)| Some(Measure { figure, of: Some(node.clone()), value: value? }));
     measures.collect()
 }
 
@@ -109,8 +109,8 @@ pub(super) fn measures_of_ttl<'a>(
 ) -> [Measure; 2] {
     let broken: u64 = sweeps.map(|sweep| sweep.tally().all()).sum();
     let pattern: Arc<str> = config.pattern.as_str().into();
-    [("cache_ttl_sampled", sampled as f64), ("cache_ttl_broken", broken as f64)]
-        .map(|(name, value)| Measure { name, labels: vec![("pattern", pattern.clone())], value })
+    [(Figure::TtlSampled, sampled as f64), (Figure::TtlBroken, broken as f64)]
+        .map(|(figure, value)| Measure { figure, of: Some(pattern.clone()), value })
 }
 
 /// Bytes for people.

@@ -234,7 +234,13 @@ impl<'a> Round<'a> {
             if primary.node.check(&progress).await.is_err() {
                 return Found::Sight(None);
             }
-            match Sight::further(&primary.server, &progress).await {
+            // A look may have had nothing to ask this primary.
+            let sight = if primary.node.depends_on_keys() {
+                Sight::first(&primary.server, &progress).await
+            } else {
+                Sight::further(&primary.server, &progress).await
+            };
+            match sight {
                 Ok(sight) => Found::Sight(Some(sight)),
                 Err(fault) => {
                     progress.conclude(Err(fault));

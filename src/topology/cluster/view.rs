@@ -31,6 +31,12 @@ pub(super) struct Sight {
 }
 
 impl Sight {
+    /// Asks a server as the first thing of a round.
+    pub(super) async fn first(server: &Redis, progress: &NodeProgress) -> Result<Self, Fault> {
+        let answer = server.ask(&info(&mut cmd("CLUSTER")), progress).await?;
+        Self::parse(&answer).ok_or_else(|| progress.fault(Cause::Protocol, NO_STATE))
+    }
+
     /// Asks a server on the connection that its check has just used.
     pub(super) async fn further(server: &Redis, progress: &NodeProgress) -> Result<Self, Fault> {
         let answer = server.ask_further(&info(&mut cmd("CLUSTER")), progress).await?;
@@ -81,8 +87,7 @@ impl View {
         progress: &NodeProgress,
     ) -> Result<Self, Fault> {
         // In this order: what changes in between is seen by the next sight.
-        let sight = server.ask(&info(&mut cmd("CLUSTER")), progress).await?;
-        let sight = Sight::parse(&sight).ok_or_else(|| progress.fault(Cause::Protocol, NO_STATE))?;
+        let sight = Sight::first(server, progress).await?;
         let mut command = cmd("CLUSTER");
         let slots =
             Query { command: command.arg("SLOTS"), limit: SLOTS_LIMIT, expected: "an owner of every slot" };

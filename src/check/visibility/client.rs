@@ -1,0 +1,187 @@
+//! [`Ring`]: to which of several memcached servers a client sends a key. No I/O.
+
+use crc::{CRC_32_ISO_HDLC, Crc};
+
+use crate::config::Address;
+use crate::config::checks::Client;
+
+/// Servers in the order in which a client is told of them, and how it spreads keys over them.
+pub(super) struct Ring {
+    client: Client,
+    servers: Vec<Server>,
+}
+
+struct Server {
+    /// Its address, as nodes are called.
+    name: String,
+    /// What pymemcache calls it.
+    hashed: String,
+}
+
+impl Ring {
+    /// These servers, in this order.
+    pub(super) fn new<'a>(client: Client, addresses: impl IntoIterator<Item = &'a Address>) -> Self {
+        let server = |address: &Address| Server { name: address.to_string(), hashed: hashed(address) };
+        Self { client, servers: addresses.into_iter().map(server).collect() }
+    }
+
+    /// The place of a server in the order.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.servers.iter().position(|server| server.name == name)
+    }
+
+    /// The place of the server to which a key is sent; none where there are no servers.
+    pub(super) fn place(&self, key: &str) -> Option<usize> {
+        let hash = match self.client {
+            Client::Pymemcache => {
+                return (0..self.servers.len()).max_by_key(|&place| self.score(place, key));
+            }
+            Client::PythonMemcached => python_memcached(key.as_bytes()),
+            Client::Libmemcached => one_at_a_time(key.as_bytes()),
+        };
+        usize::try_from(hash).ok()?.checked_rem(self.servers.len())
+    }
+
+    /// Whether a key is sent to the server at this place.
+    pub(super) fn sends_to(&self, key: &str, place: usize) -> bool {
+        match self.client {
+            Client::Pymemcache => {
+                // Where it is not, that is mostly seen at the first or second of the others.
+                let score = self.score(place, key);
+                (0..self.servers.len()).all(|other| self.score(other, key) <= score)
+            }
+            Client::PythonMemcached | Client::Libmemcached => self.place(key) == Some(place),
+        }
+    }
+
+    /// How much pymemcache prefers a server for a key (`RendezvousHash.get_node` in its `rendezvous.py`): the highest
+    /// score wins, and between equal ones the greater name.
+    fn score(&self, place: usize, key: &str) -> (u32, &str) {
+        let server = self.servers[place].hashed.as_str();
+        (murmur3(format!("{server}-{key}").as_bytes()), server)
+    }
+}
+
+/// What pymemcache calls a server: `%s:%s` of host and port, or the path of a socket (`_make_client_key` in its
+/// `hash.py`).
+fn hashed(address: &Address) -> String {
+    match address {
+        Address::Tcp { host, port } => format!("{host}:{port}"),
+        Address::Unix(path) => path.display().to_string(),
+    }
+}
+
+/// The hash of python-memcached (`cmemcache_hash` in its `memcache.py`).
+fn python_memcached(key: &[u8]) -> u32 {
+    const CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+    CRC32.checksum(key) >> 16 & 0x7fff
+}
+
+/// Bob Jenkins' one-at-a-time, which is libmemcached's default (`hashkit_one_at_a_time` in its
+/// `libhashkit/one_at_a_time.cc`).
+fn one_at_a_time(key: &[u8]) -> u32 {
+    let mut hash = 0_u32;
+    for &byte in key {
+        hash = hash.wrapping_add(byte.into());
+        hash = hash.wrapping_add(hash << 10);
+        hash ^= hash >> 6;
+    }
+    hash = hash.wrapping_add(hash << 3);
+    hash ^= hash >> 11;
+    hash.wrapping_add(hash << 15)
+}
+
+/// Austin Appleby's `MurmurHash3_x86_32` with the seed 0.
+fn murmur3(data: &[u8]) -> u32 {
+    let scrambled = |block: u32| block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
+    let (blocks, tail) = data.as_chunks::<4>();
+    let mut hash = 0_u32;
+    for block in blocks {
+        hash ^= scrambled(u32::from_le_bytes(*block));
+        hash = hash.rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
+    }
+    let rest = tail.iter().rev().fold(0, |rest, &byte| rest << 8 | u32::from(byte));
+    hash ^= scrambled(rest);
+    // The algorithm counts the length in 32 bits.
+    #[allow(clippy::cast_possible_truncation, reason = "modulo 2^32, as it is defined")]
+    let length = data.len() as u32;
+    hash ^= length;
+    hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
+    hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
+    hash ^ hash >> 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENTS: [Client; 3] = [Client::Pymemcache, Client::PythonMemcached, Client::Libmemcached];
+
+    fn ring(client: Client, hosts: &[&str]) -> Ring {
+        let address = |host: &&str| Address::Tcp { host: (*host).to_owned(), port: 11211 };
+        Ring::new(client, &hosts.iter().map(address).collect::<Vec<_>>())
+    }
+
+    fn places(ring: &Ring) -> Vec<usize> {
+        (0..24).map(|number| ring.place(&format!("k{number}")).unwrap()).collect()
+    }
+
+    /// What the clients themselves answer for the keys `k0` to `k23`: pymemcache 4.0.0, python-memcached 1.62, and
+    /// pylibmc 1.6.3 before three servers, each of which was asked for every key.
+    #[test]
+    fn keys_go_where_the_clients_send_them() {
+        let expected = [
+            [1, 0, 0, 0, 2, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 1, 2, 2, 2, 0, 1, 2, 2, 2],
+            [1, 0, 1, 0, 1, 2, 0, 2, 0, 0, 0, 0, 0, 0, 2, 1, 2, 2, 1, 0, 2, 2, 1, 0],
+            [2, 1, 2, 2, 1, 1, 1, 1, 1, 1, 2, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 1],
+        ];
+        for (client, expected) in CLIENTS.into_iter().zip(expected) {
+            let ring = ring(client, &["mc-1", "mc-2", "mc-3"]);
+            assert_eq!(places(&ring), expected, "{client:?}");
+            for (number, place) in expected.into_iter().enumerate() {
+                let sent = |to| ring.sends_to(&format!("k{number}"), to);
+                assert_eq!([0, 1, 2].map(sent), [0, 1, 2].map(|other| other == place));
+            }
+        }
+    }
+
+    /// pymemcache's and python-memcached's own functions said these, and Python's of the algorithm the last.
+    #[test]
+    fn hashes_are_those_of_the_clients() {
+        let canary = "djblets-canary:web-1:main:cache:6379:9f86d081884c7d65:a";
+        let cases = [
+            ("", 0, 0),
+            ("a", 0x3c25_69b2, 0x68b7),
+            ("ab", 0x9bbf_d75f, 0x1e83),
+            ("abc", 0xb3dd_93fa, 0x3524),
+            ("abcd", 0x43ed_676a, 0x6d82),
+            ("hello, world", 0x149b_bb7f, 0x7fab),
+            (canary, 0x838e_7fbc, 0x0184),
+        ];
+        for (key, murmur, crc) in cases {
+            assert_eq!((murmur3(key.as_bytes()), python_memcached(key.as_bytes())), (murmur, crc), "{key}");
+        }
+        assert_eq!(["", "a"].map(|key| one_at_a_time(key.as_bytes())), [0, 0xca2e_9442]);
+    }
+
+    #[test]
+    fn the_order_of_the_servers_matters_to_those_who_count_them() {
+        let hosts = ["mc-1", "mc-2"];
+        for (client, matters) in CLIENTS.into_iter().zip([false, true, true]) {
+            let [one, other] = [[0, 1], [1, 0]].map(|order| ring(client, &order.map(|place| hosts[place])));
+            let named = |ring: &Ring| {
+                let servers = places(ring).into_iter().map(|place| ring.servers[place].name.clone());
+                servers.collect::<Vec<_>>()
+            };
+            assert_eq!(named(&one) != named(&other), matters, "{client:?}");
+        }
+    }
+
+    #[test]
+    fn without_servers_a_key_is_sent_nowhere_and_to_one_server_every_key() {
+        for client in CLIENTS {
+            assert_eq!(ring(client, &[]).place("k"), None);
+            assert_eq!(places(&ring(client, &["mc-1"])), [0; 24]);
+        }
+    }
+}

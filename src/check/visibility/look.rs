@@ -1,0 +1,341 @@
+//! [`OneLook`]: one look at one server of the alias, through it and through every view.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::lock;
+use super::verdict::{Seen, Timing, What};
+use super::view::{Expected, Patience, Shown, View};
+use crate::cache::SetError;
+use crate::canary::{Canary, Key, Sentinel, Series, Verdict};
+use crate::check::{Seat, Server, round_trip};
+use crate::outcome::{Cause, Fault, Phase};
+use crate::progress::NodeProgress;
+
+/// A place for canaries on one server: two keys, used in turn.
+pub(super) struct Spot {
+    series: Series,
+    /// The canary that was left standing, and when that was written.
+    standing: Mutex<Option<(Arc<Canary>, Instant)>>,
+    /// Whether its keys are on their way to another server, as slots of a cluster are.
+    leaves: AtomicBool,
+}
+
+/// One look at one server.
+pub(super) struct OneLook<'a> {
+    pub(super) seat: &'a Seat,
+    pub(super) progress: &'a NodeProgress,
+    pub(super) views: &'a [View],
+    pub(super) spots: Vec<Arc<Spot>>,
+    pub(super) patience: Patience,
+    pub(super) write_within: Duration,
+    pub(super) delete_within: Duration,
+    /// What was seen in each view.
+    pub(super) seen: Vec<Seen>,
+}
+
+/// How many times that which is no evidence is done once more.
+const MOST_REPEATS: u32 = 2;
+
+impl Spot {
+    pub(super) fn new(series: Series) -> Self {
+        Self { series, standing: Mutex::default(), leaves: AtomicBool::new(false) }
+    }
+
+    /// Its keys.
+    pub(super) fn keys(&self) -> &[Key; 2] {
+        self.series.keys()
+    }
+
+    /// Whether its keys are on their way to another server.
+    pub(super) fn leaves(&self) -> bool {
+        self.leaves.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that they are.
+    fn leave(&self) {
+        self.leaves.store(true, Ordering::Relaxed);
+    }
+
+    /// The canary that was left standing, unless it has expired.
+    fn standing(&self) -> Option<Arc<Canary>> {
+        let standing = lock(&self.standing);
+        let (canary, since) = standing.as_ref()?;
+        (since.elapsed() < self.series.ttl()).then(|| canary.clone())
+    }
+}
+
+impl OneLook<'_> {
+    /// Writes a new canary at each spot, deletes the one that was left standing there, and watches both in all views.
+    /// Where none was left standing, one is written and watched first, so that the delete is one of what was shown.
+    ///
+    /// Nothing is deleted before all was written: a full memcached must not have a place freed.
+    pub(super) async fn make(&mut self) -> Result<(), Fault> {
+        let (mut expected, mut earlier, mut first) = (Vec::new(), Vec::new(), Vec::new());
+        for place in 0..self.spots.len() {
+            if let Some(canary) = self.spots[place].standing() {
+                earlier.push((place, canary));
+            } else {
+                let written = self.write(place, |series| Some(series.next())).await?;
+                first.push((place, written.canary.clone()));
+                expected.push(written);
+            }
+            expected.push(self.write(place, |series| Some(series.next())).await?);
+        }
+        for (place, canary) in earlier {
+            expected.push(self.delete(place, canary).await?);
+        }
+        if first.is_empty() {
+            return self.watch(expected, self.patience).await;
+        }
+        self.watch(expected, self.patience.half(self.write_within)).await?;
+        let mut expected = Vec::new();
+        for (place, canary) in first {
+            expected.push(self.delete(place, canary).await?);
+        }
+        self.watch(expected, self.patience).await
+    }
+
+    /// Writes a canary through the alias. Where a kept connection turns out to have been closed another one is
+    /// written, once.
+    async fn write(&self, place: usize, next: impl Fn(&Series) -> Option<Canary>) -> Result<Expected, Fault> {
+        let Self { seat, progress, .. } = self;
+        let spot = &self.spots[place];
+        for _ in 0..2 {
+            let Some(canary) = next(&spot.series).map(Arc::new) else { break };
+            let doubt = spot.series.doubt(&canary);
+            let set = seat.cache.set(&canary, progress).await;
+            let acked = Instant::now();
+            progress.step(|| self.step_of_write(&canary, &set));
+            match set {
+                Ok(()) => {
+                    doubt.answered();
+                    spot.series.settle(&canary);
+                    *lock(&spot.standing) = Some((canary.clone(), acked));
+                    return Ok(Expected {
+                        place,
+                        canary,
+                        what: What::Write,
+                        acked,
+                        within: self.write_within,
+                    });
+                }
+                Err(SetError::KeptConnectionClosed) => {}
+                Err(SetError::Fault(fault)) => {
+                    if fault.cause == Cause::OutOfMemory {
+                        // As in a round trip: an expired canary would make room for one.
+                        for spot in &self.spots {
+                            seat.cache.renew(spot.keys(), spot.series.ttl()).await;
+                        }
+                    }
+                    return Err(self.met_at(spot, fault));
+                }
+            }
+        }
+        Err(progress.fault(Cause::Unreachable, "the server closes every connection without an answer"))
+    }
+
+    /// Deletes a canary through the alias.
+    async fn delete(&self, place: usize, canary: Arc<Canary>) -> Result<Expected, Fault> {
+        let spot = &self.spots[place];
+        let deleted = self.seat.cache.delete(canary.key(), self.progress).await;
+        let acked = Instant::now();
+        self.progress.step(|| {
+            let delete = verb(&self.seat.server, "DEL", "delete");
+            let saw = deleted.as_ref().map_or_else(ToString::to_string, |()| "that it is done".to_owned());
+            (format!("{delete} {}", canary.key()), "that it is done".to_owned(), saw)
+        });
+        deleted.map_err(|fault| self.met_at(spot, fault))?;
+        spot.series.removed(&canary);
+        Ok(Expected { place, canary, what: What::Delete, acked, within: self.delete_within })
+    }
+
+    /// Watches what is expected in every view. What a view does not show is evidence against it only where the alias
+    /// does: a server that hung takes up writes and deletes that an earlier check gave up waiting for, and may evict or
+    /// be flushed between two commands. Then it is done once more.
+    async fn watch(&mut self, mut expected: Vec<Expected>, patience: Patience) -> Result<(), Fault> {
+        for repeat in 0.. {
+            if expected.is_empty() {
+                break;
+            }
+            if Instant::now() >= patience.last {
+                return Err(self.progress.fault(Cause::TimedOut, "no time was left to look at the views"));
+            }
+            let until_due = Patience { over: Duration::ZERO, ..patience };
+            let shown = self.look_around(&expected, until_due).await?;
+            let may_repeat = repeat < MOST_REPEATS && Instant::now() < patience.last;
+            let mut again = Vec::new();
+            for (index, expected) in expected.iter().enumerate() {
+                let never = shown.iter().filter(|(_, shown)| shown.is_never(index));
+                let never: Vec<_> = never.map(|(_, shown)| &shown.verdict).collect();
+                if never.is_empty() {
+                    continue;
+                }
+                match self.doubted(expected, &never).await? {
+                    Some(_) if may_repeat => again.push(index),
+                    Some(fault) if expected.what == What::Write => return Err(fault),
+                    None | Some(_) => {}
+                }
+            }
+            let evidence = shown.into_iter().filter(|(_, shown)| !again.contains(&shown.expected)).collect();
+            self.watch_further(&expected, evidence, patience).await?;
+            let mut repeated = Vec::new();
+            for index in again {
+                let Expected { place, canary, what, .. } = &expected[index];
+                repeated.push(match what {
+                    // It is under the key of the one that was written last.
+                    What::Write => self.write(*place, Series::next_over_resident).await?,
+                    What::Delete => self.delete(*place, canary.clone()).await?,
+                });
+            }
+            expected = repeated;
+        }
+        Ok(())
+    }
+
+    /// Takes note of what was `shown`; what was not is watched further, in order to say how long that goes on.
+    async fn watch_further(
+        &mut self,
+        expected: &[Expected],
+        shown: Vec<(usize, Shown)>,
+        patience: Patience,
+    ) -> Result<(), Fault> {
+        let is_never = |index| shown.iter().any(|(_, shown)| shown.is_never(index));
+        let missed: Vec<_> = (0..expected.len()).filter(|index| is_never(*index)).collect();
+        let mut later = Vec::new();
+        if !missed.is_empty() && Instant::now() < patience.last {
+            let expected: Vec<_> = missed.iter().map(|index| expected[*index].clone()).collect();
+            later = self.look_around(&expected, patience).await?;
+        }
+        for (view, Shown { expected, mut sight, .. }) in shown {
+            let is_same = |(of, shown): &&(usize, Shown)| *of == view && missed[shown.expected] == expected;
+            if sight.timing == Timing::Never
+                && let Some((_, shown)) = later.iter().find(is_same)
+            {
+                sight = shown.sight.clone();
+                if sight.timing == Timing::InTime {
+                    // It was due before this began.
+                    sight.timing = Timing::Late;
+                }
+            }
+            self.seen[view].sights.push(sight);
+        }
+        Ok(())
+    }
+
+    /// Why what views never showed is no evidence against them, if it is none.
+    async fn doubted(&self, expected: &Expected, shown: &[&Verdict]) -> Result<Option<Fault>, Fault> {
+        let Expected { place, canary, what, .. } = expected;
+        let spot = &self.spots[*place];
+        match what {
+            What::Write => {
+                let read = self.seat.cache.get(canary.key(), Sentinel::new(), self.progress).await;
+                let verdict =
+                    read.map_err(|fault| self.met_at(spot, fault)).map(|read| canary.judge(&read))?;
+                self.progress.step(|| {
+                    let get = verb(&self.seat.server, "GET", "get");
+                    (format!("{get} {}", canary.key()), "the canary".to_owned(), found(&verdict).to_owned())
+                });
+                Ok((verdict != Verdict::Intact).then(|| round_trip::fault(&verdict)))
+            }
+            What::Delete => {
+                let late = |verdict: &&&Verdict| match verdict {
+                    Verdict::Stale { sequence, .. } => spot.series.is_in_doubt(*sequence),
+                    Verdict::Intact | Verdict::Masked | Verdict::Foreign { .. } | Verdict::Corrupt { .. } => {
+                        false
+                    }
+                };
+                Ok(shown.iter().find(late).map(|verdict| round_trip::fault(verdict)))
+            }
+        }
+    }
+
+    /// Watches what is expected at every door of every view, all at the same time. A door that had a fault is left
+    /// alone.
+    async fn look_around(
+        &mut self,
+        expected: &[Expected],
+        patience: Patience,
+    ) -> Result<Vec<(usize, Shown)>, Fault> {
+        self.progress.enter(Phase::Read);
+        let mut watches = Vec::new();
+        for (view, (ways, seen)) in self.views.iter().zip(&self.seen).enumerate() {
+            for (place, door) in ways.doors.iter().enumerate() {
+                let is_here =
+                    |(_, expected): &(usize, &Expected)| ways.place(expected.canary.key()) == Some(place);
+                let here: Vec<_> = expected.iter().enumerate().filter(is_here).collect();
+                if here.is_empty() || seen.faults.iter().any(|met| met.door == place) {
+                    continue;
+                }
+                let progress = self.progress;
+                watches.push(async move { (view, place, door.watch(&here, patience, progress).await) });
+            }
+        }
+        let mut all = Vec::new();
+        for (view, place, watched) in join_all(watches).await {
+            match watched {
+                Ok(shown) => all.extend(shown.into_iter().map(|shown| (view, shown))),
+                Err(fault) if self.is_of_move(&fault) => {
+                    // It does not say of which key.
+                    self.spots.iter().for_each(|spot| spot.leave());
+                    return Err(fault);
+                }
+                Err(fault) => self.seen[view].faults.push(self.views[view].met(place, &fault)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether a fault says that a key is on its way from one primary of a cluster to another.
+    fn is_of_move(&self, fault: &Fault) -> bool {
+        let said = |word| fault.said.starts_with(word);
+        self.seat.share.is_some() && fault.cause == Cause::Redirected && (said("ASK ") || said("TRYAGAIN "))
+    }
+
+    /// A fault of the alias, met with the keys of a spot.
+    fn met_at(&self, spot: &Spot, fault: Fault) -> Fault {
+        if self.is_of_move(&fault) {
+            spot.leave();
+        }
+        fault
+    }
+
+    fn step_of_write(&self, canary: &Canary, set: &Result<(), SetError>) -> (String, String, String) {
+        let (key, value, ttl) = (canary.key(), canary.value(), canary.ttl());
+        let (command, well) = match self.seat.server {
+            Server::Redis(_) => (format!("SET {key} \"{value}\" PX {}", ttl.as_millis()), "OK"),
+            Server::Memcached(_) => {
+                (format!("set {key} 0 {} {}\\r\\n{value}", ttl.as_secs(), value.len()), "STORED")
+            }
+        };
+        let saw = match set {
+            Ok(()) => well.to_owned(),
+            Err(SetError::KeptConnectionClosed) => "the connection was closed, and is made anew".to_owned(),
+            Err(SetError::Fault(fault)) => fault.to_string(),
+        };
+        (command, well.to_owned(), saw)
+    }
+}
+
+/// What a command is called.
+pub(super) fn verb(server: &Server, redis: &'static str, memcached: &'static str) -> &'static str {
+    match server {
+        Server::Redis(_) => redis,
+        Server::Memcached(_) => memcached,
+    }
+}
+
+/// What was found under a canary's key, for people.
+pub(super) fn found(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Intact => "the canary",
+        Verdict::Masked => "nothing",
+        Verdict::Stale { .. } => "an earlier canary",
+        Verdict::Foreign { .. } => "another instance's canary",
+        Verdict::Corrupt { .. } => "no canary",
+    }
+}

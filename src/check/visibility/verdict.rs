@@ -1,0 +1,316 @@
+//! What it means that views show, or do not show, what was written and deleted through the alias. No I/O.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::canary::Verdict;
+use crate::outcome::{Cause, Fault, Figure, Finding, Measure, Status};
+
+/// What was done through the alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// A canary was written.
+    Write,
+    /// A canary was deleted.
+    Delete,
+}
+
+/// How soon a view showed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timing {
+    /// Before it was due.
+    InTime,
+    /// Later, while it was watched.
+    Late,
+    /// Not while it was watched.
+    Never,
+}
+
+/// What a view showed of one canary.
+#[derive(Debug, Clone)]
+pub(super) struct Sight {
+    pub(super) what: What,
+    pub(super) timing: Timing,
+    /// How long after the acknowledgement it first showed, or last did not.
+    pub(super) lag: Duration,
+    /// When the alias acknowledged it.
+    pub(super) acked: Instant,
+    /// Where something was there that nobody here wrote.
+    pub(super) odd: Option<Fault>,
+}
+
+/// A fault of one server of a view.
+#[derive(Debug, Clone)]
+pub(super) struct Met {
+    /// The server's place in the view.
+    pub(super) door: usize,
+    pub(super) cause: Cause,
+    pub(super) said: String,
+}
+
+/// What was seen in one view of one server of the alias.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) sights: Vec<Sight>,
+    pub(super) faults: Vec<Met>,
+}
+
+/// What was seen of each server of the alias, in each view.
+pub(super) type Round = BTreeMap<Arc<str>, Vec<Seen>>;
+
+/// Since when a view, by its place, has not followed a server of the alias: it missed what was deleted then, and
+/// nothing that was written since has shown. That it shows no longer what it missed, because that has expired, does not
+/// mean that it would not miss the next delete.
+pub(super) type Estranged = HashMap<(Arc<str>, usize), Instant>;
+
+impl What {
+    /// Whether what was found under a canary's key is what this leaves there.
+    pub(super) fn is_shown_by(self, verdict: &Verdict) -> bool {
+        match self {
+            Self::Write => *verdict == Verdict::Intact,
+            Self::Delete => *verdict == Verdict::Masked,
+        }
+    }
+
+    fn figure(self) -> Figure {
+        match self {
+            Self::Write => Figure::WriteLag,
+            Self::Delete => Figure::DeleteLag,
+        }
+    }
+}
+
+/// Findings and figures of a round that ends `now`. `estranged` is what was known before, and is brought up to date.
+pub(super) fn judge(
+    views: &[Arc<str>],
+    round: &Round,
+    estranged: &mut Estranged,
+    now: Instant,
+) -> (Vec<Finding>, Vec<Measure>) {
+    estranged.retain(|(server, _), _| round.contains_key(server));
+    let (mut findings, mut measures) = (Vec::new(), Vec::new());
+    for (place, view) in views.iter().enumerate() {
+        let mut faults: Vec<&Met> = Vec::new();
+        let mut lags = HashMap::new();
+        for (server, seen) in round.iter().filter_map(|(server, seen)| Some((server, seen.get(place)?))) {
+            for met in &seen.faults {
+                // Who came by another server of the alias has met the same.
+                if !faults.iter().any(|known| (known.door, known.cause) == (met.door, met.cause)) {
+                    faults.push(met);
+                }
+            }
+            for sight in &seen.sights {
+                let lag: &mut Duration = lags.entry(sight.what.figure()).or_default();
+                *lag = sight.lag.max(*lag);
+            }
+            let since = follow(estranged, (server.clone(), place), &seen.sights);
+            let pair = SeenPair { view, server, sights: &seen.sights };
+            findings.extend(pair.findings(since.map(|since| now - since)));
+            if let Some(since) = since {
+                let lag = lags.entry(What::Delete.figure()).or_default();
+                *lag = (now - since).max(*lag);
+            }
+        }
+        let about = format!("view {view}");
+        findings.extend(faults.iter().map(|met| Finding::new(Status::Down, met.cause, &about, &met.said)));
+        for what in [What::Write, What::Delete] {
+            let figure = what.figure();
+            let lag = lags.get(&figure).map(Duration::as_secs_f64);
+            measures.extend(lag.map(|value| Measure { figure, of: Some(view.clone()), value }));
+        }
+    }
+    (findings, measures)
+}
+
+/// Takes note of whether the view of a pair follows its server, and says since when it does not.
+fn follow(estranged: &mut Estranged, pair: (Arc<str>, usize), sights: &[Sight]) -> Option<Instant> {
+    let never = |what| sights.iter().filter(move |sight| sight.what == what && sight.timing == Timing::Never);
+    if let Some(missed) = never(What::Delete).map(|sight| sight.acked).min() {
+        return Some(*estranged.entry(pair).or_insert(missed));
+    }
+    if sights.iter().any(|sight| sight.what == What::Write) && never(What::Write).next().is_none() {
+        estranged.remove(&pair);
+    }
+    estranged.get(&pair).copied()
+}
+
+/// What was seen of one server in one view.
+struct SeenPair<'a> {
+    view: &'a str,
+    server: &'a str,
+    sights: &'a [Sight],
+}
+
+impl SeenPair<'_> {
+    fn findings(&self, estranged: Option<Duration>) -> Vec<Finding> {
+        let Self { view, server, sights } = self;
+        let about = format!("view {view}");
+        let find = |status, cause, said: &str| Finding::new(status, cause, &about, said);
+        let mut findings = Vec::new();
+        if let Some(Fault { cause, said, .. }) = sights.iter().find_map(|sight| sight.odd.as_ref()) {
+            let said = format!("{said} where a canary of {server} was looked for");
+            findings.push(find(Status::Down, *cause, &said));
+        }
+        if let Some((sight, of)) = self.worst(What::Delete) {
+            let lag = span(sight.lag);
+            let said = match sight.timing {
+                Timing::Never => {
+                    format!("still shows {lag} after the delete what was deleted at {server}{of}")
+                }
+                Timing::InTime | Timing::Late => {
+                    format!("went on for {lag} to show what was deleted at {server}{of}")
+                }
+            };
+            findings.push(find(Status::Down, Cause::InvisibleDelete, &said));
+        } else if let Some(ago) = estranged {
+            let ago = span(ago);
+            let said =
+                format!("missed what was deleted at {server} {ago} ago, and has shown nothing new since");
+            findings.push(find(Status::Down, Cause::InvisibleDelete, &said));
+        }
+        if let Some((sight, of)) = self.worst(What::Write) {
+            let lag = span(sight.lag);
+            let said = match sight.timing {
+                Timing::Never => {
+                    format!("does not show {lag} after the write what was written at {server}{of}")
+                }
+                Timing::InTime | Timing::Late => {
+                    format!("took {lag} to show what was written at {server}{of}")
+                }
+            };
+            findings.push(find(Status::Degraded, Cause::InvisibleWrite, &said));
+        }
+        findings
+    }
+
+    /// The worst of those that were not shown in time, and of how many it is one, if there are several.
+    fn worst(&self, what: What) -> Option<(&Sight, String)> {
+        let all = || self.sights.iter().filter(|sight| sight.what == what);
+        let wrong = || all().filter(|sight| sight.timing != Timing::InTime && sight.odd.is_none());
+        let worst = wrong().max_by_key(|sight| (sight.timing == Timing::Never, sight.lag))?;
+        let mut of = String::new();
+        if all().count() > 1 {
+            // Writing to a text cannot fail.
+            let _ = write!(of, " ({} of {} canaries)", wrong().count(), all().count());
+        }
+        Some((worst, of))
+    }
+}
+
+/// A length of time, for people.
+pub(super) fn span(time: Duration) -> String {
+    if time >= Duration::from_secs(10) {
+        return format!("{} s", time.as_secs());
+    }
+    let milliseconds = format!("{:.1}", time.as_secs_f64() * 1e3);
+    format!("{} ms", milliseconds.trim_end_matches(".0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Phase;
+
+    use Timing::{InTime, Late, Never};
+    use What::{Delete, Write};
+
+    /// What is seen of one server in one view, one canary each.
+    struct Views {
+        estranged: Estranged,
+        began: Instant,
+    }
+
+    fn sight(what: What, timing: Timing, lag: u64, acked: Instant) -> Sight {
+        Sight { what, timing, lag: Duration::from_millis(lag), acked, odd: None }
+    }
+
+    impl Views {
+        fn new() -> Self {
+            Self { estranged: Estranged::new(), began: Instant::now() }
+        }
+
+        /// A round so many seconds after the beginning, in which this was seen in the one view.
+        fn round(&mut self, seconds: u64, seen: &[(What, Timing, u64)]) -> (Vec<Finding>, Vec<Measure>) {
+            let now = self.began + Duration::from_secs(seconds);
+            let sights = seen.iter().map(|&(what, timing, lag)| sight(what, timing, lag, now)).collect();
+            let seen = Seen { sights, faults: Vec::new() };
+            judge(&["view".into()], &Round::from([("alias".into(), vec![seen])]), &mut self.estranged, now)
+        }
+    }
+
+    fn said(findings: &[Finding]) -> Vec<(Status, Cause, &str)> {
+        findings.iter().map(|finding| (finding.status, finding.cause, &*finding.said)).collect()
+    }
+
+    #[test]
+    fn what_is_shown_in_time_is_measured_and_nothing_is_found() {
+        let (findings, measures) =
+            Views::new().round(0, &[(Write, InTime, 2), (Delete, InTime, 1), (Write, InTime, 3)]);
+        assert_eq!(findings, []);
+        let measures: Vec<_> = measures.iter().map(|measure| (measure.figure, measure.value)).collect();
+        let expected = [(Figure::WriteLag, 0.003), (Figure::DeleteLag, 0.001)];
+        assert_eq!(measures, expected);
+    }
+
+    #[test]
+    fn a_late_write_is_degraded_and_a_late_delete_down() {
+        let late =
+            |what| Views::new().round(0, &[(what, Late, 20), (Write, InTime, 1), (Delete, InTime, 1)]).0;
+        let write = "took 20 ms to show what was written at alias (1 of 2 canaries)";
+        assert_eq!(said(&late(Write)), [(Status::Degraded, Cause::InvisibleWrite, write)]);
+        let delete = "went on for 20 ms to show what was deleted at alias (1 of 2 canaries)";
+        assert_eq!(said(&late(Delete)), [(Status::Down, Cause::InvisibleDelete, delete)]);
+    }
+
+    #[test]
+    fn a_view_that_missed_a_delete_is_down_until_it_shows_a_write() {
+        let mut views = Views::new();
+        let lagging = [(Write, Never, 190), (Delete, InTime, 1)];
+        let cause = |findings: &[Finding]| findings.first().map(|finding| finding.cause);
+        let invisible = |seconds, views: &mut Views| cause(&views.round(seconds, &lagging).0);
+        assert_eq!(invisible(0, &mut views), Some(Cause::InvisibleWrite));
+        let (findings, _) = views.round(10, &[(Write, Never, 190), (Delete, Never, 190)]);
+        assert_eq!(said(&findings)[0].2, "still shows 190 ms after the delete what was deleted at alias");
+        let (findings, measures) = views.round(40, &lagging);
+        let expected = "missed what was deleted at alias 30 s ago, and has shown nothing new since";
+        assert_eq!(said(&findings)[0], (Status::Down, Cause::InvisibleDelete, expected));
+        assert!(measures[1].value >= 30.0, "{measures:?}");
+        assert_eq!(
+            cause(&views.round(50, &[(Write, Late, 90), (Delete, InTime, 1)]).0),
+            Some(Cause::InvisibleWrite)
+        );
+        assert_eq!(invisible(60, &mut views), Some(Cause::InvisibleWrite), "it has shown a write since");
+    }
+
+    #[test]
+    fn a_server_that_is_gone_is_forgotten() {
+        let mut views = Views::new();
+        views.round(0, &[(Delete, Never, 190)]);
+        assert_eq!(views.estranged.len(), 1);
+        judge(&["view".into()], &Round::new(), &mut views.estranged, views.began);
+        assert_eq!(views.estranged.len(), 0);
+    }
+
+    #[test]
+    fn what_nobody_here_wrote_and_what_fails_is_down_whichever_server_it_is_seen_of() {
+        let now = Instant::now();
+        let odd = Some(Fault::new(Cause::Corrupt, Phase::Read, "5 bytes that are no canary were found"));
+        let seen = || {
+            let sights = vec![Sight { odd: odd.clone(), ..sight(Write, Never, 190, now) }];
+            let fault = |said: &str| Met { door: 0, cause: Cause::Refused, said: said.to_owned() };
+            Seen { sights, faults: vec![fault("in connect")] }
+        };
+        let round = Round::from([("a".into(), vec![seen()]), ("b".into(), vec![seen()])]);
+        let (findings, _) = judge(&["view".into()], &round, &mut Estranged::new(), now);
+        assert!(
+            findings.iter().all(|finding| finding.status == Status::Down && &*finding.about == "view view")
+        );
+        let causes: Vec<_> = findings.iter().map(|finding| finding.cause).collect();
+        assert_eq!(causes, [Cause::Corrupt, Cause::Corrupt, Cause::Refused]);
+        assert!(findings[1].said.ends_with("where a canary of b was looked for"), "{}", findings[1].said);
+    }
+}

@@ -1,0 +1,259 @@
+//! [`View`]: a way into the cache, and how what it shows is watched.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::client::Ring;
+use super::look::{found, verb};
+use super::verdict::{Met, Sight, Timing, What, span};
+use crate::cache::SetupError;
+use crate::cache::memcached::Credentials;
+use crate::cache::redis::Kind;
+use crate::canary::{Canary, Key, Read, Sentinel, Verdict};
+use crate::check::{Makings, Server, round_trip};
+use crate::config::checks::{self, Client};
+use crate::config::{Address, Backend, MemcachedServers, RedisServers};
+use crate::outcome::{Cause, Fault};
+use crate::progress::NodeProgress;
+
+/// A way into the cache.
+pub(super) struct View {
+    pub(super) name: Arc<str>,
+    pub(super) doors: Vec<Door>,
+    ring: Ring,
+}
+
+/// One server of a view.
+pub(super) struct Door {
+    name: Arc<str>,
+    server: Server,
+    /// Held for a read: those who come by several servers of the alias share one connection.
+    turn: Mutex<()>,
+}
+
+/// What a view is to show.
+#[derive(Clone)]
+pub(super) struct Expected {
+    /// The place of its spot in the look.
+    pub(super) place: usize,
+    pub(super) canary: Arc<Canary>,
+    /// Whether it was written last, or deleted.
+    pub(super) what: What,
+    /// When the alias acknowledged that.
+    pub(super) acked: Instant,
+    /// How soon after that it must show.
+    pub(super) within: Duration,
+}
+
+/// Until when views are watched.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// How much longer than it should take, in order to say how long it takes.
+    pub(super) over: Duration,
+    /// From then on no further look is begun.
+    pub(super) last: Instant,
+    /// Then no answer is awaited any more.
+    pub(super) end: Instant,
+}
+
+/// What a door showed of one of those that were expected.
+pub(super) struct Shown {
+    /// Which one.
+    pub(super) expected: usize,
+    pub(super) sight: Sight,
+    /// What was there last.
+    pub(super) verdict: Verdict,
+}
+
+/// The pauses between two looks grow from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+impl View {
+    /// The view that is configured. Nothing is dialled yet.
+    pub(super) fn new(view: &checks::View, client: Client, makings: &Makings) -> Result<Self, SetupError> {
+        let mut addresses = Vec::new();
+        let mut doors = Vec::new();
+        let mut add = |address: &Address, server| {
+            addresses.push(address.clone());
+            doors.push(Door { name: address.to_string().into(), server, turn: Mutex::new(()) });
+        };
+        match &view.backend {
+            Backend::Redis(redis) => {
+                // The configuration lets no other topology in.
+                if let RedisServers::Standalone(address) = &redis.servers {
+                    let login = Arc::new(redis.login.clone());
+                    let server = makings.redis(address, Kind::Any, &login, redis.tls.as_ref())?;
+                    add(address, Server::Redis(server));
+                }
+            }
+            Backend::Memcached(memcached) => {
+                let credentials = memcached.login.clone();
+                let credentials =
+                    credentials.map(|(username, password)| Arc::new(Credentials { username, password }));
+                for server in &memcached.servers {
+                    if let MemcachedServers::One(address) = server {
+                        let tls = memcached.tls.as_ref();
+                        let server = makings.memcached(address, None, tls, credentials.as_ref())?;
+                        add(address, Server::Memcached(Arc::new(server)));
+                    }
+                }
+            }
+            Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {}
+        }
+        Ok(Self { name: view.name.clone(), doors, ring: Ring::new(client, &addresses) })
+    }
+
+    /// The fault that was met at one of its doors; where it has several, with the name of that one.
+    pub(super) fn met(&self, door: usize, fault: &Fault) -> Met {
+        let Fault { cause, phase, said } = fault;
+        let at = if self.doors.len() > 1 { format!("at {} ", self.doors[door].name) } else { String::new() };
+        Met { door, cause: *cause, said: format!("{at}in {phase}: {said}") }
+    }
+
+    /// The place of the door behind which a key is.
+    pub(super) fn place(&self, key: &Key) -> Option<usize> {
+        self.ring.place(key.as_str())
+    }
+}
+
+impl Door {
+    /// Reads the keys of what is `expected` here, until all show as they should or their time is up.
+    pub(super) async fn watch(
+        &self,
+        expected: &[(usize, &Expected)],
+        patience: Patience,
+        progress: &NodeProgress,
+    ) -> Result<Vec<Shown>, Fault> {
+        let progress = progress.beside(&self.name);
+        let watched = self.watch_all(expected, patience, &progress).await;
+        for (index, expected) in expected {
+            let shown = watched.as_ref().map(|shown| shown.iter().find(|shown| shown.expected == *index));
+            progress.step(|| self.step(expected, shown));
+        }
+        watched
+    }
+
+    async fn watch_all(
+        &self,
+        expected: &[(usize, &Expected)],
+        patience: Patience,
+        progress: &NodeProgress,
+    ) -> Result<Vec<Shown>, Fault> {
+        let mut shown = Vec::new();
+        let mut pending: Vec<_> =
+            expected.iter().map(|(index, expected)| (*index, *expected, false)).collect();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let keys: Vec<_> = pending.iter().map(|(_, expected, _)| expected.canary.key()).collect();
+            let began = Instant::now();
+            let read = timeout_at(patience.end, async {
+                let _turn = self.turn.lock().await;
+                (Instant::now(), self.read(&keys, progress).await)
+            });
+            let Ok((asked, reads)) = read.await else {
+                let waited = format!("no answer after {} ms", began.elapsed().as_millis());
+                return Err(progress.fault(Cause::TimedOut, &waited));
+            };
+            let now = Instant::now();
+            let mut left = Vec::new();
+            for ((index, expected, was_late), read) in pending.into_iter().zip(reads?) {
+                let verdict = expected.canary.judge(&read);
+                let right = expected.what.is_shown_by(&verdict);
+                let late = was_late || !right && asked >= expected.due();
+                if right || asked >= expected.until(patience) {
+                    let timing = match (right, late) {
+                        (true, false) => Timing::InTime,
+                        (true, true) => Timing::Late,
+                        (false, _) => Timing::Never,
+                    };
+                    let lag = now - expected.acked;
+                    let odd = match &verdict {
+                        Verdict::Foreign { .. } | Verdict::Corrupt { .. } => {
+                            Some(round_trip::fault(&verdict))
+                        }
+                        Verdict::Intact | Verdict::Masked | Verdict::Stale { .. } => None,
+                    };
+                    let sight = Sight { what: expected.what, timing, lag, acked: expected.acked, odd };
+                    shown.push(Shown { expected: index, sight, verdict });
+                } else {
+                    left.push((index, expected, late));
+                }
+            }
+            if left.is_empty() {
+                return Ok(shown);
+            }
+            pending = left;
+            // A last look is begun when the time is up, however long the one before took.
+            let moments =
+                pending.iter().flat_map(|(_, expected, _)| [expected.due(), expected.until(patience)]);
+            let next = moments.filter(|moment| *moment > now).min();
+            sleep_until(next.map_or(now + pause, |next| next.min(now + pause))).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    async fn read(&self, keys: &[&Key], progress: &NodeProgress) -> Result<Vec<Read>, Fault> {
+        match &self.server {
+            Server::Redis(redis) => redis.get_each(keys, progress).await,
+            Server::Memcached(memcached) => {
+                let mut reads = Vec::new();
+                for key in keys {
+                    reads.push(memcached.get_first(key, Sentinel::new(), progress).await?);
+                }
+                Ok(reads)
+            }
+        }
+    }
+
+    fn step(&self, expected: &Expected, shown: Result<Option<&Shown>, &Fault>) -> (String, String, String) {
+        let get = verb(&self.server, "GET", "get");
+        let Expected { canary, what, within, .. } = expected;
+        let within = span(*within);
+        let wanted = match what {
+            What::Write => format!("the canary within {within} of its write"),
+            What::Delete => format!("nothing within {within} of the delete"),
+        };
+        let saw = match shown {
+            Ok(Some(Shown { sight, verdict, .. })) => {
+                format!("{} after {}", found(verdict), span(sight.lag))
+            }
+            Ok(None) => "nothing in time".to_owned(),
+            Err(fault) => fault.to_string(),
+        };
+        (format!("{get} {}", canary.key()), wanted, saw)
+    }
+}
+
+impl Patience {
+    /// The half of what is left of it, and more where something is not due before; for the first of two watches.
+    pub(super) fn half(self, within: Duration) -> Self {
+        let now = Instant::now();
+        let half = |moment: Instant| now + moment.saturating_duration_since(now) / 2;
+        let last = half(self.last).max(now + within).min(self.last);
+        let end = half(self.end).max(last + (self.end - self.last));
+        Self { over: self.over / 2, last, end }
+    }
+}
+
+impl Shown {
+    /// Whether it is of the one at this place, and that was not shown.
+    pub(super) fn is_never(&self, expected: usize) -> bool {
+        self.expected == expected && self.sight.timing == Timing::Never
+    }
+}
+
+impl Expected {
+    /// From then on it is late.
+    fn due(&self) -> Instant {
+        self.acked + self.within
+    }
+
+    /// From then on it is not watched any more.
+    fn until(&self, patience: Patience) -> Instant {
+        (self.due() + patience.over).min(patience.last)
+    }
+}
