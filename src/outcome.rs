@@ -354,7 +354,7 @@ impl Trouble<'_> {
 
 impl fmt::Display for Trouble<'_> {
     /// Where it was met and what was said: `at mc-1:11211 in connect: Connection refused (os error 111)`, `at replica
-    /// cache-2:6379 in read`, or `key b:p:3: 25000 entries, and from 20000 it is down`.
+    /// cache-2:6379 in read`, or `key b:p:3: 25000 entries, and from 20000 on it is down`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fault(node, Fault { phase, said, cause: _ }) => {

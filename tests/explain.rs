@@ -50,8 +50,8 @@ fn a_fault_is_told_where_it_was_met_and_in_the_servers_words() {
     let text = explained(&format!("redis://{}/0", redis.addr()));
     let steps = steps(&text);
     assert!(steps[1].0.contains("> SET ") && steps[1].1.contains("saw OOM command not allowed"), "{text}");
-    let (ping, pong) = steps.last().unwrap();
-    assert!(ping.ends_with("> PING") && pong.ends_with("saw PONG"), "{text}");
+    let (command, answer) = steps.last().unwrap();
+    assert!(command.ends_with("> PING") && answer.ends_with("saw PONG"), "{text}");
     assert!(text.contains("\ncache.default: DOWN\n") && text.contains("  out_of_memory at "), "{text}");
 }
 

@@ -155,9 +155,9 @@ fn a_partitioned_buffer_that_is_drained_is_up_and_one_that_is_not_is_named() {
     sidecar.expect_up();
 
     buffer.fill_one("b:p:7", 100, NOW);
-    expect(&sidecar, "DEGRADED too_long key b:p:7 100 entries, and from 100 it is degraded");
+    expect(&sidecar, "DEGRADED too_long key b:p:7 100 entries, and from 100 on it is degraded");
     buffer.fill_one("b:p:7", 201, NOW);
-    expect(&sidecar, "DOWN too_long key b:p:7 201 entries, and from 200 it is down");
+    expect(&sidecar, "DOWN too_long key b:p:7 201 entries, and from 200 on it is down");
     buffer.drain();
     sidecar.expect_up();
 }
@@ -192,7 +192,7 @@ fn a_partition_out_of_proportion_to_its_siblings_is_skewed() {
     buffer.fill_one("b:p:3", 49, NOW);
     sidecar.expect_up();
     buffer.fill_one("b:p:3", 50, NOW);
-    expect(&sidecar, "DEGRADED skewed key b:p:3 50 entries, 50.0 times the median of its 15 siblings (0)");
+    expect(&sidecar, "DEGRADED skewed key b:p:3 50 entries, 50 times the median of its 15 siblings (0)");
     buffer.drain();
     sidecar.expect_up();
 }

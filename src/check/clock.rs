@@ -252,8 +252,6 @@ impl Look for Clock {
             self.read_partitions(here(&follow(seat, fault)?), progress).await?;
         }
         if global.is_none() && !partitions {
-            // Nothing is asked of it here, but what follows is to find a connection that was not closed meanwhile.
-            redis.ask_each(&[], LIMIT, progress).await?;
             return Ok(());
         }
         if let Some(key) = &self.config.global {

@@ -6,14 +6,23 @@ use std::time::Duration;
 use crate::config::checks::Limits;
 use crate::outcome::Status;
 
-/// A time for people: whole seconds where it has some.
+/// A time for people, with no more digits than matter: `0.3ms`, `1s 234ms`, `6m 12s`.
 pub(super) fn time(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        let milliseconds = format!("{:.1}", time.as_secs_f64() * 1e3);
+        return format!("{}ms", milliseconds.trim_end_matches(".0"));
+    }
     let whole = if time < Duration::from_secs(10) {
         Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     } else {
         Duration::from_secs(time.as_secs())
     };
     humantime::format_duration(whole).to_string()
+}
+
+/// How many times as much: `12.5`.
+pub(super) fn times(times: f64) -> String {
+    format!("{}", (times * 10.0).round() / 10.0)
 }
 
 /// A part of a whole, in percent.
@@ -61,8 +70,9 @@ mod tests {
 
     #[test]
     fn times_have_no_more_digits_than_matter() {
-        let said = [1_234_567, 12_345_678, 400_000_000].map(|micros| time(Duration::from_micros(micros)));
-        assert_eq!(said, ["1s 234ms", "12s", "6m 40s"]);
+        let said = [0, 312, 20_000, 1_234_567, 12_345_678, 400_000_000];
+        let said = said.map(|micros| time(Duration::from_micros(micros)));
+        assert_eq!(said, ["0ms", "0.3ms", "20ms", "1s 234ms", "12s", "6m 40s"]);
     }
 
     #[test]

@@ -23,8 +23,8 @@ fn report(fault: Option<Fault>) -> Report {
     };
     let mut queue = outcome(Kind::Queue, fault);
     let findings = [
-        (Status::Down, Cause::TooLong, "key b:p:1", "25000 entries, and from 20000 it is down"),
-        (Status::Degraded, Cause::TooLong, "key b:p:2", "12000 entries, and from 10000 it is degraded"),
+        (Status::Down, Cause::TooLong, "key b:p:1", "25000 entries, and from 20000 on it is down"),
+        (Status::Degraded, Cause::TooLong, "key b:p:2", "12000 entries, and from 10000 on it is degraded"),
         (Status::Degraded, Cause::Skewed, "key b:p:1", "25000 entries, and the median of its siblings is 12"),
     ]
     .map(|(status, cause, about, said)| Finding::new(status, cause, about, said))
@@ -47,7 +47,7 @@ fn json_has_an_entry_for_each_kind_with_findings_and_figures_in_its_details() {
     let body = json(View::Details);
     assert_eq!(body["checks"], json!({"cache.main": "UP", "cache.main.queue": "DOWN"}));
     let expected = format!(
-        "too_long: key b:p:1: 25000 entries, and from 20000 it is down; key b:p:2: 12000 entries, and from 10000 it is \
+        "too_long: key b:p:1: 25000 entries, and from 20000 on it is down; key b:p:2: 12000 entries, and from 10000 it is \
          degraded. {} | skewed: key b:p:1: 25000 entries, and the median of its siblings is 12. {}",
         Cause::TooLong.hint(),
         Cause::Skewed.hint()
@@ -57,7 +57,7 @@ fn json_has_an_entry_for_each_kind_with_findings_and_figures_in_its_details() {
     assert_eq!(
         details["findings"][0],
         json!({"about": "key b:p:1", "status": "DOWN", "cause": "too_long",
-               "said": "25000 entries, and from 20000 it is down"})
+               "said": "25000 entries, and from 20000 on it is down"})
     );
     assert_eq!(
         details["measures"][0],

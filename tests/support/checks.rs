@@ -75,7 +75,7 @@ pub fn give_rights(redis: &Redis, (name, rules): &(String, Vec<String>), passwor
     redis.set_user(name, &format!(">{password} {}", rules.join(" ")));
 }
 
-/// What the last of the configured checks does, step by step: `COMMAND | EXPECTED | SAW`.
+/// What the last of the configured checks does once it is connected, step by step: `COMMAND | EXPECTED | SAW`.
 pub async fn explained(config: &str) -> Vec<String> {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("cache-canary.toml");
@@ -84,5 +84,6 @@ pub async fn explained(config: &str) -> Vec<String> {
     let checker = Checker::explained(&load(&source).expect("a valid configuration").config).expect("checks");
     let report = checker.check(&checker.catalog().all(), Instant::now()).await;
     let steps = report.outcomes.last().expect("an outcome").steps();
-    steps.iter().map(|step| format!("{} | {} | {}", step.command, step.expected, step.saw)).collect()
+    let steps = steps.iter().filter(|step| !step.command.starts_with("connect to "));
+    steps.map(|step| format!("{} | {} | {}", step.command, step.expected, step.saw)).collect()
 }

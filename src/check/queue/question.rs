@@ -1,11 +1,11 @@
 //! [`Question`]: a command about one key, as it is sent and as it is explained.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 
-use humantime::format_duration;
 use redis::{Cmd, Value};
 
 use super::reading::{self, Id, Malformed};
+use crate::check::words;
 use crate::config::checks::{self, Limits};
 
 /// A command about one key. Each takes the server O(1) or O(log n), whatever the key holds.
@@ -78,19 +78,18 @@ impl Question {
 
     /// What a healthy answer is.
     pub(super) fn expected(&self, config: &checks::Queue) -> String {
-        let Limits { degraded, down } = config.age;
-        let age = Limits { degraded: degraded.map(format_duration), down: down.map(format_duration) };
+        let length = |length: u64| length.to_string();
         match self {
             Self::Type => "a list, a set, a sorted set or a stream; none where the queue is empty".to_owned(),
             Self::ListLength | Self::SetLength | Self::SortedLength | Self::StreamLength => {
-                below("length", &config.length)
+                below("length", &config.length, length)
             }
             Self::SortedFirst | Self::StreamFirst | Self::StreamPending(_) | Self::StreamAfter(_) => {
-                below("age", &age)
+                below("age", &config.age, words::time)
             }
-            Self::StreamGroups => below("pending and lag of each", &config.length),
+            Self::StreamGroups => below("pending and lag of each", &config.length, length),
             Self::TimeToLive => {
-                format!("held for less than {} while nothing is drained", format_duration(config.lock_within))
+                format!("held for less than {} while nothing is drained", words::time(config.lock_within))
             }
         }
     }
@@ -134,14 +133,10 @@ impl Question {
     }
 }
 
-/// `length: less than 10, and from 20 it is down`.
-fn below<T: Display>(what: &str, limits: &Limits<T>) -> String {
-    match (&limits.degraded, &limits.down) {
-        (Some(degraded), Some(down)) => format!("{what}: less than {degraded}, and from {down} it is down"),
-        (Some(degraded), None) => format!("{what}: less than {degraded}"),
-        (None, Some(down)) => format!("{what}: less than {down}"),
-        (None, None) => format!("{what}: not judged"),
-    }
+/// `length: less than 10 (degraded) and 20 (down)`.
+fn below<T: Copy>(what: &str, limits: &Limits<T>, say: impl Fn(T) -> String) -> String {
+    let expected = words::expected("less than", limits, say);
+    format!("{what}: {}", expected.as_deref().unwrap_or("not judged"))
 }
 
 #[cfg(test)]
@@ -160,11 +155,11 @@ mod tests {
         let explained = |question: Question| (question.typed("b:p"), question.expected(&config));
         assert_eq!(
             explained(Question::SortedLength),
-            ("ZCARD b:p".to_owned(), "length: less than 10, and from 20 it is down".to_owned())
+            ("ZCARD b:p".to_owned(), "length: less than 10 (degraded) and 20 (down)".to_owned())
         );
         assert_eq!(
             explained(Question::SortedFirst),
-            ("ZRANGE b:p 0 0 WITHSCORES".to_owned(), "age: less than 1m 30s".to_owned())
+            ("ZRANGE b:p 0 0 WITHSCORES".to_owned(), "age: less than 1m 30s (down)".to_owned())
         );
         assert_eq!(
             explained(Question::TimeToLive),

@@ -1,14 +1,12 @@
 //! What the queues that were seen mean. No I/O.
 
 use std::cmp::Reverse;
-use std::fmt::Display;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use humantime::format_duration;
-
 use super::reading::{Lock, Queued, Seen};
+use crate::check::words;
 use crate::config::checks;
 use crate::outcome::{Cause, Finding, Status};
 
@@ -85,7 +83,7 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
     findings.extend(long.into_iter().map(|(length, key, queued, (status, limit))| {
         let most = if queued.at_most { "at most " } else { "" };
         let whose = not_acknowledged(queued.slowest.as_deref());
-        let said = format!("{most}{}{whose}, and from {limit} {}{holder}", entries(length), it_is(status));
+        let said = format!("{most}{}{whose}, {}{holder}", entries(length), words::from(status, limit));
         Finding::new(status, Cause::TooLong, &about(key), &said)
     }));
 
@@ -98,20 +96,18 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
     old.sort_by_key(|&(age, ..)| Reverse(age));
     findings.extend(old.into_iter().map(|(age, key, queued, (status, limit))| {
         let whose = not_acknowledged(queued.oldest.as_ref().and_then(|oldest| oldest.group.as_deref()));
-        let (age, limit) = (span(age), format_duration(limit));
-        let said =
-            format!("the oldest entry{whose} has waited {age}, and from {limit} {}{holder}", it_is(status));
+        let (age, from) = (words::time(age), words::from(status, words::time(limit)));
+        let said = format!("the oldest entry{whose} has waited {age}, {from}{holder}");
         Finding::new(status, Cause::TooOld, &about(key), &said)
     }));
 
     for family in &names.families {
         findings.extend(skewed(config, names, sight.seen, family.clone()).into_iter().map(
             |Skewed { key, length, times, median, siblings, status, limit }| {
+                let (length, from) = (entries(length), words::from(status, format_args!("{limit} times")));
+                let times = words::times(times);
                 let said = format!(
-                    "{}, {times:.1} times the median of its {siblings} siblings ({median}), and from {limit} times \
-                     {}{holder}",
-                    entries(length),
-                    it_is(status)
+                    "{length}, {times} times the median of its {siblings} siblings ({median}), {from}{holder}"
                 );
                 Finding::new(status, Cause::Skewed, &about(key), &said)
             },
@@ -125,7 +121,7 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
 fn locked(config: &checks::Queue, sight: Sight<'_>) -> Option<Finding> {
     let (Some(lock), Some(Lock::Held(ttl))) = (&config.lock, sight.lock) else { return None };
     let standstill = sight.standstill.filter(|&time| time >= config.lock_within)?;
-    let said = format!("held for {} while nothing was drained, and {}", span(standstill), expiry(ttl));
+    let said = format!("held for {} while nothing was drained, and {}", words::time(standstill), expiry(ttl));
     Some(Finding::new(Status::Degraded, Cause::Locked, &format!("lock {lock}"), &said))
 }
 
@@ -190,27 +186,9 @@ fn not_acknowledged(group: Option<&str>) -> String {
     group.map_or_else(String::new, |group| format!(" that group {group} has not acknowledged"))
 }
 
-fn it_is(status: Status) -> &'static str {
-    match status {
-        Status::Skipped | Status::Up => "it is well",
-        Status::Degraded => "it is degraded",
-        Status::Down => "it is down",
-    }
-}
-
 /// `expires in 48s`.
 fn expiry(ttl: Option<Duration>) -> String {
-    ttl.map_or_else(|| "never expires".to_owned(), |ttl| format!("expires in {}", span(ttl)))
-}
-
-/// A time that was measured, without digits that nobody wants.
-fn span(time: Duration) -> impl Display {
-    let whole_seconds = time >= Duration::from_secs(10);
-    format_duration(if whole_seconds {
-        Duration::from_secs(time.as_secs())
-    } else {
-        Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-    })
+    ttl.map_or_else(|| "never expires".to_owned(), |ttl| format!("expires in {}", words::time(ttl)))
 }
 
 #[cfg(test)]
@@ -267,9 +245,9 @@ mod tests {
         assert_eq!(
             said(&config, sight(&lengths(&[9_999, 10_000, 25_000, 20_000]))),
             [
-                "down too_long key b:p:1: 25000 entries, and from 20000 it is down",
-                "down too_long key b:p:2: 20000 entries, and from 20000 it is down",
-                "degraded too_long key b:p:0: 10000 entries, and from 10000 it is degraded",
+                "down too_long key b:p:1: 25000 entries, and from 20000 on it is down",
+                "down too_long key b:p:2: 20000 entries, and from 20000 on it is down",
+                "degraded too_long key b:p:0: 10000 entries, and from 10000 on it is degraded",
             ]
         );
     }
@@ -282,8 +260,8 @@ mod tests {
         assert_eq!(
             said(&config, sight(&seen)),
             [
-                "down too_old key three: the oldest entry has waited 6m 12s, and from 5m it is down",
-                "degraded too_old key two: the oldest entry has waited 1m, and from 1m it is degraded",
+                "down too_old key three: the oldest entry has waited 6m 12s, and from 5m on it is down",
+                "degraded too_old key two: the oldest entry has waited 1m, and from 1m on it is degraded",
             ]
         );
         let later = Oldest { mark: 0, since: Some(NOW + Duration::from_hours(1)), group: None };
@@ -309,10 +287,10 @@ mod tests {
         assert_eq!(
             said(&config, sight(&[Some(Seen::Queue(queued))])),
             [
-                "down too_long key jobs: at most 10 entries that group mail has not acknowledged, and from 10 it \
+                "down too_long key jobs: at most 10 entries that group mail has not acknowledged, and from 10 on it \
                  is down",
                 "down too_old key jobs: the oldest entry that group mail has not acknowledged has waited 1s 500ms, \
-                 and from 1s it is down",
+                 and from 1s on it is down",
             ]
         );
     }
@@ -329,7 +307,7 @@ mod tests {
             said(&[0, 20, 30, 250, 20]),
             [
                 "degraded skewed key b:p:2: 250 entries, 12.5 times the median of its 3 siblings (20), and from 10 \
-                 times it is degraded"
+                 times on it is degraded"
             ]
         );
         // Half of them may be, and where most are long that is in proportion.
@@ -345,10 +323,8 @@ mod tests {
         assert_eq!(said(&config, sight(&lengths(&[0, 0, 9, 0]))), [""; 0]);
         assert_eq!(
             said(&config, sight(&lengths(&[0, 0, 10, 0]))),
-            [
-                "degraded skewed key b:p:1: 10 entries, 10.0 times the median of its 2 siblings (0), and from 5 \
-                 times it is degraded"
-            ]
+            ["degraded skewed key b:p:1: 10 entries, 10 times the median of its 2 siblings (0), and from 5 \
+                 times on it is degraded"]
         );
     }
 
@@ -374,7 +350,7 @@ mod tests {
             said(&config, Sight { lock: Some(lock), standstill, ..sight(&seen) })
         };
         let held = |seconds| Lock::Held(Some(Duration::from_secs(seconds)));
-        let long = "degraded too_long key b:p: 10 entries, and from 10 it is degraded";
+        let long = "degraded too_long key b:p: 10 entries, and from 10 on it is degraded";
         assert_eq!(standing(Lock::Free, None), [long]);
         assert_eq!(
             standing(held(48), Some(59)),

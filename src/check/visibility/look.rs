@@ -12,7 +12,7 @@ use super::verdict::{Seen, Timing, What};
 use super::view::{Expected, Patience, Shown, View};
 use crate::cache::SetError;
 use crate::canary::{Canary, Key, Sentinel, Series, Verdict};
-use crate::check::{Seat, Server, round_trip};
+use crate::check::{Seat, round_trip};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
@@ -110,7 +110,6 @@ impl OneLook<'_> {
             let doubt = spot.series.doubt(&canary);
             let set = seat.cache.set(&canary, progress).await;
             let acked = Instant::now();
-            progress.step(|| self.step_of_write(&canary, &set));
             match set {
                 Ok(()) => {
                     doubt.answered();
@@ -144,11 +143,6 @@ impl OneLook<'_> {
         let spot = &self.spots[place];
         let deleted = self.seat.cache.delete(canary.key(), self.progress).await;
         let acked = Instant::now();
-        self.progress.step(|| {
-            let delete = verb(&self.seat.server, "DEL", "delete");
-            let saw = deleted.as_ref().map_or_else(ToString::to_string, |()| "that it is done".to_owned());
-            (format!("{delete} {}", canary.key()), "that it is done".to_owned(), saw)
-        });
         deleted.map_err(|fault| self.met_at(spot, fault))?;
         spot.series.removed(&canary);
         Ok(Expected { place, canary, what: What::Delete, acked, within: self.delete_within })
@@ -236,10 +230,6 @@ impl OneLook<'_> {
                 let read = self.seat.cache.get(canary.key(), Sentinel::new(), self.progress).await;
                 let verdict =
                     read.map_err(|fault| self.met_at(spot, fault)).map(|read| canary.judge(&read))?;
-                self.progress.step(|| {
-                    let get = verb(&self.seat.server, "GET", "get");
-                    (format!("{get} {}", canary.key()), "the canary".to_owned(), found(&verdict).to_owned())
-                });
                 Ok((verdict != Verdict::Intact).then(|| round_trip::fault(&verdict)))
             }
             What::Delete => {
@@ -302,40 +292,5 @@ impl OneLook<'_> {
             spot.leave();
         }
         fault
-    }
-
-    fn step_of_write(&self, canary: &Canary, set: &Result<(), SetError>) -> (String, String, String) {
-        let (key, value, ttl) = (canary.key(), canary.value(), canary.ttl());
-        let (command, well) = match self.seat.server {
-            Server::Redis(_) => (format!("SET {key} \"{value}\" PX {}", ttl.as_millis()), "OK"),
-            Server::Memcached(_) => {
-                (format!("set {key} 0 {} {}\\r\\n{value}", ttl.as_secs(), value.len()), "STORED")
-            }
-        };
-        let saw = match set {
-            Ok(()) => well.to_owned(),
-            Err(SetError::KeptConnectionClosed) => "the connection was closed, and is made anew".to_owned(),
-            Err(SetError::Fault(fault)) => fault.to_string(),
-        };
-        (command, well.to_owned(), saw)
-    }
-}
-
-/// What a command is called.
-pub(super) fn verb(server: &Server, redis: &'static str, memcached: &'static str) -> &'static str {
-    match server {
-        Server::Redis(_) => redis,
-        Server::Memcached(_) => memcached,
-    }
-}
-
-/// What was found under a canary's key, for people.
-pub(super) fn found(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Intact => "the canary",
-        Verdict::Masked => "nothing",
-        Verdict::Stale { .. } => "an earlier canary",
-        Verdict::Foreign { .. } => "another instance's canary",
-        Verdict::Corrupt { .. } => "no canary",
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::canary::Verdict;
+use crate::check::words;
 use crate::outcome::{Cause, Fault, Figure, Finding, Measure, Status};
 
 /// What was done through the alias.
@@ -156,7 +157,7 @@ impl SeenPair<'_> {
             findings.push(find(Status::Down, *cause, &said));
         }
         if let Some((sight, of)) = self.worst(What::Delete) {
-            let lag = span(sight.lag);
+            let lag = words::time(sight.lag);
             let said = match sight.timing {
                 Timing::Never => {
                     format!("still shows {lag} after the delete what was deleted at {server}{of}")
@@ -167,13 +168,13 @@ impl SeenPair<'_> {
             };
             findings.push(find(Status::Down, Cause::InvisibleDelete, &said));
         } else if let Some(ago) = estranged {
-            let ago = span(ago);
+            let ago = words::time(ago);
             let said =
                 format!("missed what was deleted at {server} {ago} ago, and has shown nothing new since");
             findings.push(find(Status::Down, Cause::InvisibleDelete, &said));
         }
         if let Some((sight, of)) = self.worst(What::Write) {
-            let lag = span(sight.lag);
+            let lag = words::time(sight.lag);
             let said = match sight.timing {
                 Timing::Never => {
                     format!("does not show {lag} after the write what was written at {server}{of}")
@@ -199,15 +200,6 @@ impl SeenPair<'_> {
         }
         Some((worst, of))
     }
-}
-
-/// A length of time, for people.
-pub(super) fn span(time: Duration) -> String {
-    if time >= Duration::from_secs(10) {
-        return format!("{} s", time.as_secs());
-    }
-    let milliseconds = format!("{:.1}", time.as_secs_f64() * 1e3);
-    format!("{} ms", milliseconds.trim_end_matches(".0"))
 }
 
 #[cfg(test)]
@@ -260,9 +252,9 @@ mod tests {
     fn a_late_write_is_degraded_and_a_late_delete_down() {
         let late =
             |what| Views::new().round(0, &[(what, Late, 20), (Write, InTime, 1), (Delete, InTime, 1)]).0;
-        let write = "took 20 ms to show what was written at alias (1 of 2 canaries)";
+        let write = "took 20ms to show what was written at alias (1 of 2 canaries)";
         assert_eq!(said(&late(Write)), [(Status::Degraded, Cause::InvisibleWrite, write)]);
-        let delete = "went on for 20 ms to show what was deleted at alias (1 of 2 canaries)";
+        let delete = "went on for 20ms to show what was deleted at alias (1 of 2 canaries)";
         assert_eq!(said(&late(Delete)), [(Status::Down, Cause::InvisibleDelete, delete)]);
     }
 
@@ -274,9 +266,9 @@ mod tests {
         let invisible = |seconds, views: &mut Views| cause(&views.round(seconds, &lagging).0);
         assert_eq!(invisible(0, &mut views), Some(Cause::InvisibleWrite));
         let (findings, _) = views.round(10, &[(Write, Never, 190), (Delete, Never, 190)]);
-        assert_eq!(said(&findings)[0].2, "still shows 190 ms after the delete what was deleted at alias");
+        assert_eq!(said(&findings)[0].2, "still shows 190ms after the delete what was deleted at alias");
         let (findings, measures) = views.round(40, &lagging);
-        let expected = "missed what was deleted at alias 30 s ago, and has shown nothing new since";
+        let expected = "missed what was deleted at alias 30s ago, and has shown nothing new since";
         assert_eq!(said(&findings)[0], (Status::Down, Cause::InvisibleDelete, expected));
         assert!(measures[1].value >= 30.0, "{measures:?}");
         assert_eq!(

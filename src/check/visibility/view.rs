@@ -7,13 +7,12 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::client::Ring;
-use super::look::{found, verb};
-use super::verdict::{Met, Sight, Timing, What, span};
+use super::verdict::{Met, Sight, Timing, What};
 use crate::cache::SetupError;
 use crate::cache::memcached::Credentials;
 use crate::cache::redis::Kind;
 use crate::canary::{Canary, Key, Read, Sentinel, Verdict};
-use crate::check::{Makings, Server, round_trip};
+use crate::check::{Makings, Server, round_trip, words};
 use crate::config::checks::{self, Client};
 use crate::config::{Address, Backend, MemcachedServers, RedisServers};
 use crate::outcome::{Cause, Fault};
@@ -212,14 +211,14 @@ impl Door {
     fn step(&self, expected: &Expected, shown: Result<Option<&Shown>, &Fault>) -> (String, String, String) {
         let get = verb(&self.server, "GET", "get");
         let Expected { canary, what, within, .. } = expected;
-        let within = span(*within);
+        let within = words::time(*within);
         let wanted = match what {
             What::Write => format!("the canary within {within} of its write"),
             What::Delete => format!("nothing within {within} of the delete"),
         };
         let saw = match shown {
             Ok(Some(Shown { sight, verdict, .. })) => {
-                format!("{} after {}", found(verdict), span(sight.lag))
+                format!("{} after {}", found(verdict), words::time(sight.lag))
             }
             Ok(None) => "nothing in time".to_owned(),
             Err(fault) => fault.to_string(),
@@ -255,5 +254,24 @@ impl Expected {
     /// From then on it is not watched any more.
     fn until(&self, patience: Patience) -> Instant {
         (self.due() + patience.over).min(patience.last)
+    }
+}
+
+/// What a command is called.
+fn verb(server: &Server, redis: &'static str, memcached: &'static str) -> &'static str {
+    match server {
+        Server::Redis(_) => redis,
+        Server::Memcached(_) => memcached,
+    }
+}
+
+/// What was found under a canary's key, for people.
+fn found(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Intact => "the canary",
+        Verdict::Masked => "nothing",
+        Verdict::Stale { .. } => "an earlier canary",
+        Verdict::Foreign { .. } => "another instance's canary",
+        Verdict::Corrupt { .. } => "no canary",
     }
 }
