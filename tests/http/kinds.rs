@@ -47,8 +47,8 @@ fn json_has_an_entry_for_each_kind_with_findings_and_figures_in_its_details() {
     let body = json(View::Details);
     assert_eq!(body["checks"], json!({"cache.main": "UP", "cache.main.queue": "DOWN"}));
     let expected = format!(
-        "too_long: key b:p:1: 25000 entries, and from 20000 on it is down; key b:p:2: 12000 entries, and from 10000 it is \
-         degraded. {} | skewed: key b:p:1: 25000 entries, and the median of its siblings is 12. {}",
+        "too_long: key b:p:1: 25000 entries, and from 20000 on it is down; key b:p:2: 12000 entries, and from 10000 on it \
+         is degraded. {} | skewed: key b:p:1: 25000 entries, and the median of its siblings is 12. {}",
         Cause::TooLong.hint(),
         Cause::Skewed.hint()
     );
