@@ -246,7 +246,7 @@ pub enum Quorum {
     #[default]
     All,
     /// So many: with fewer the alias is down, with fewer than all it is degraded.
-    AtLeast(usize),
+    AtLeast(u32),
 }
 
 /// What an alias needs of its nodes.
@@ -432,7 +432,7 @@ impl Outcome {
         if up < all {
             let enough = match self.needs.servers {
                 Quorum::All => false,
-                Quorum::AtLeast(least) => up >= least,
+                Quorum::AtLeast(least) => up >= least as usize,
             };
             status = status.max(if enough { Status::Degraded } else { Status::Down });
         }

@@ -19,20 +19,34 @@ use crate::outcome::{
 pub struct Progress {
     began: Instant,
     began_at: SystemTime,
-    nodes: Mutex<Vec<Arc<NodeProgress>>>,
-    beyond: Mutex<Option<Box<Beyond>>>,
-    /// Where every step is written down, if that was asked for.
-    steps: Option<Arc<Mutex<Vec<Step>>>>,
+    known: Mutex<Known>,
 }
+
+#[derive(Debug, Default)]
+struct Known {
+    nodes: Vec<Arc<NodeProgress>>,
+    /// Boxed, since thousands of round trips have nothing there.
+    more: Option<Box<More>>,
+}
+
+/// What there is beyond the nodes.
+#[derive(Debug, Default)]
+struct More {
+    findings: Vec<Finding>,
+    measures: Vec<Measure>,
+    /// Where every step is written down, if that was asked for.
+    steps: Option<Steps>,
+}
+
+type Steps = Arc<Mutex<Vec<Step>>>;
 
 /// What is known of one node in it.
 #[derive(Debug)]
 pub struct NodeProgress {
     name: Arc<str>,
     role: Role,
-    /// When the check began that it is a part of.
     state: Mutex<State>,
-    steps: Option<Arc<Mutex<Vec<Step>>>>,
+    steps: Option<Steps>,
 }
 
 #[derive(Debug)]
@@ -52,13 +66,15 @@ impl Progress {
     #[must_use]
     pub fn begin() -> Self {
         let (began, began_at) = (Instant::now(), SystemTime::now());
-        Self { began, began_at, nodes: Mutex::default(), beyond: Mutex::default(), steps: None }
+        Self { began, began_at, known: Mutex::default() }
     }
 
     /// The same, in which every step is written down.
     #[must_use]
     pub fn begin_explained() -> Self {
-        Self { steps: Some(Arc::default()), ..Self::begin() }
+        let progress = Self::begin();
+        progress.known().more.get_or_insert_default().steps = Some(Arc::default());
+        progress
     }
 
     /// When the check began.
@@ -75,19 +91,19 @@ impl Progress {
 
     /// Adds something that is not as it should be.
     pub fn find(&self, finding: Finding) {
-        lock(&self.beyond).get_or_insert_default().findings.push(finding);
+        self.known().more.get_or_insert_default().findings.push(finding);
     }
 
     /// Adds a figure.
     pub fn measure(&self, measure: Measure) {
-        lock(&self.beyond).get_or_insert_default().measures.push(measure);
+        self.known().more.get_or_insert_default().measures.push(measure);
     }
 
     /// The names of the nodes that have passed.
     #[must_use]
     pub fn passed(&self) -> Vec<Arc<str>> {
-        let nodes = self.nodes();
-        let passed = nodes.iter().filter(|node| {
+        let known = self.known();
+        let passed = known.nodes.iter().filter(|node| {
             let state = node.state();
             !state.withdrawn && matches!(state.verdict, Some((Ok(()), _)))
         });
@@ -96,8 +112,10 @@ impl Progress {
 
     /// Adds a node to the check. From now on it has an outcome, unless it is withdrawn.
     pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
-        let node = Arc::new(NodeProgress::new(name, role, self.began, self.steps.clone()));
-        self.nodes().push(node.clone());
+        let mut known = self.known();
+        let steps = known.more.as_ref().and_then(|more| more.steps.clone());
+        let node = Arc::new(NodeProgress::new(name, role, self.began, steps));
+        known.nodes.push(node.clone());
         node
     }
 
@@ -107,10 +125,11 @@ impl Progress {
     pub fn outcome(&self, alias: Alias, kind: Kind, needs: Needs) -> Outcome {
         let now = Instant::now();
         let mut end = self.began;
-        let known = self.nodes();
+        let mut known = self.known();
+        let more = known.more.take();
         // An outcome is kept until the next one, so it has no more room than it needs.
-        let mut nodes = Vec::with_capacity(known.len());
-        for (outcome, verdict_at) in known.iter().filter_map(|node| node.outcome(now, self.began)) {
+        let mut nodes = Vec::with_capacity(known.nodes.len());
+        for (outcome, verdict_at) in known.nodes.iter().filter_map(|node| node.outcome(now, self.began)) {
             end = end.max(verdict_at);
             nodes.push(outcome);
         }
@@ -125,19 +144,18 @@ impl Progress {
             nodes.push(NodeOutcome::server(alias.as_str(), Phases::default(), Some(fault)));
         }
         nodes.sort_by_key(|node| node.role);
-        let mut beyond = lock(&self.beyond).take();
-        if let Some(beyond) = &mut beyond {
-            beyond.findings.sort_by_key(|finding| Reverse(finding.status));
-        }
-        if let Some(steps) = &self.steps {
-            beyond.get_or_insert_default().steps = std::mem::take(&mut *lock(steps));
-        }
+        let beyond = more.map(|more| {
+            let More { mut findings, measures, steps } = *more;
+            findings.sort_by_key(|finding| Reverse(finding.status));
+            let steps = steps.map(|steps| std::mem::take(&mut *lock(&steps))).unwrap_or_default();
+            Box::new(Beyond { findings, measures, steps })
+        });
         let (began, began_at) = (self.began, self.began_at);
         Outcome { alias, kind, began, began_at, elapsed: end - began, nodes, needs, beyond }
     }
 
-    fn nodes(&self) -> MutexGuard<'_, Vec<Arc<NodeProgress>>> {
-        lock(&self.nodes)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        lock(&self.known)
     }
 }
 
@@ -146,7 +164,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl NodeProgress {
-    fn new(name: &Arc<str>, role: Role, began: Instant, steps: Option<Arc<Mutex<Vec<Step>>>>) -> Self {
+    fn new(name: &Arc<str>, role: Role, began: Instant, steps: Option<Steps>) -> Self {
         let state = State {
             phase: None,
             // Of no account before there is a phase.

@@ -209,7 +209,7 @@ impl Reading {
     pub(super) fn spray(&mut self, table: &Table) -> Result<usize, Problem> {
         let Some(value) = table.get("spray") else { return Ok(1) };
         self.came_from(&["spray"], &value.place);
-        value.number_between("spray", 1, MAX_SPRAY)
+        Ok(value.number_between("spray", 1, MAX_SPRAY)? as usize)
     }
 
     /// The backend, once all that was said about a Redis is known.

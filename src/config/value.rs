@@ -105,9 +105,8 @@ impl Value {
     }
 
     /// A whole number from `least` to `most`; `key` is what it is called in the message.
-    pub(super) fn number_between(&self, key: &str, least: u32, most: u32) -> Result<usize, Problem> {
+    pub(super) fn number_between(&self, key: &str, least: u32, most: u32) -> Result<u32, Problem> {
         let number = self.number().ok().filter(|number| (least..=most).contains(number));
-        let number = number.and_then(|number| usize::try_from(number).ok());
         number.ok_or_else(|| self.problem(format_args!("`{key}` is a whole number from {least} to {most}")))
     }
 

@@ -115,7 +115,7 @@ impl Ring {
         let all = round.checked().len();
         let by_name = self.by_name.iter().map(|name| &name.name);
         let by_endpoint = self.by_endpoint.iter().map(|endpoint| &endpoint.name);
-        if let Some(name) = by_name.chain(by_endpoint).next().filter(|_| all < least) {
+        if let Some(name) = by_name.chain(by_endpoint).next().filter(|_| all < least as usize) {
             let said = format!("servers found: {all}, and the quorum is {least}");
             let fault = Fault::new(Cause::Unresolvable, Phase::Resolve, &said);
             round.progress.node(name, Role::Server).conclude(Err(fault));

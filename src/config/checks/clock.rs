@@ -45,8 +45,7 @@ pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Clock,
     };
     clock.global = section.text("global")?.or(clock.global);
     if let Some(value) = section.get("expected") {
-        value.number_between("expected", 1, MAX_PARTITIONS)?;
-        clock.expected = Some(value.number()?);
+        clock.expected = Some(value.number_between("expected", 1, MAX_PARTITIONS)?);
     }
     clock.unit = section.unit()?.unwrap_or(clock.unit);
     let least = Duration::from_millis(1);

@@ -14,7 +14,7 @@ pub(in crate::config) const TTL: &[&str] = &["pattern", "max", "sample"];
 
 /// The most entries whose time to live is looked at in a round, and how many if nobody says it.
 const MAX_SAMPLE: u32 = 10_000;
-const SAMPLE: usize = 100;
+const SAMPLE: u32 = 100;
 
 const A_TTL: &str = "`ttl` is a table, { pattern = \"session:*\", max = \"1h\" }, and perhaps a `sample`";
 
@@ -57,6 +57,6 @@ fn read_ttl(value: &Value) -> Result<Ttl, Problem> {
     Ok(Ttl {
         pattern: text.to_owned(),
         max: read::duration("ttl.max", max)?,
-        sample: sample.transpose()?.unwrap_or(SAMPLE),
+        sample: sample.transpose()?.unwrap_or(SAMPLE) as usize,
     })
 }

@@ -19,7 +19,7 @@ pub(super) const KEYS: &[&str] = &["views", "write_within", "delete_within", "cl
 const MAX_CANARIES: u32 = 64;
 /// So many canaries there are where memcached is asked: of two rings of two servers that spread keys by different
 /// rules, each agrees on half of the keys, and all of so many by chance once in 256 rounds.
-const CANARIES_IN_RINGS: usize = 8;
+const CANARIES_IN_RINGS: u32 = 8;
 
 const A_VIEW: &str = "a view is one Redis, or memcached servers that are all named: it begins with redis://, \
                       rediss:// (TLS), redis+unix://, memcached:// or memcacheds:// (TLS)";
@@ -45,7 +45,7 @@ pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Visibi
     let canaries = section.said("canaries", |value| value.number_between("canaries", 1, MAX_CANARIES))?;
     let is_memcached = |backend: &Backend| matches!(backend, Backend::Memcached(_));
     let rings = is_memcached(backend) || views.iter().any(|view| is_memcached(&view.backend));
-    let canaries = canaries.unwrap_or(if rings { CANARIES_IN_RINGS } else { 1 });
+    let canaries = canaries.unwrap_or(if rings { CANARIES_IN_RINGS } else { 1 }) as usize;
     Ok(Visibility { views, write_within, delete_within, client, canaries })
 }
 
