@@ -4,111 +4,42 @@
 
 mod support;
 
-use std::fs;
-use std::process::{Command, Output};
-
+use support::acl::{PASSWORD, printed, printed_users};
 use support::sentinel::NEVER;
-use support::{Redis, Sidecar, Watched};
-
-const PASSWORD: &str = "s3cret";
+use support::{Redis, Sidecar, Watched, run};
 
 /// Every check dials anew, since SELECT is asked of new connections alone.
 const DIAL: &str = "reconnect_every = \"0s\"";
-
-fn acl(config: &str, arguments: &[&str]) -> Output {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("cache-canary.toml");
-    fs::write(&file, config).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CACHE_") {
-            command.env_remove(name);
-        }
-    }
-    command.arg("acl").args(arguments).arg("-c").arg(file).output().unwrap()
-}
-
-/// What is printed for a valid configuration.
-fn printed(config: &str) -> String {
-    let output = acl(config, &[]);
-    assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(!text.contains(PASSWORD), "{text}");
-    text
-}
-
-/// The words of each command in what was printed, as redis-cli takes them apart.
-fn commands(text: &str) -> Vec<Vec<String>> {
-    text.lines().filter(|line| !line.starts_with('#')).map(words).collect()
-}
-
-fn words(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let (mut quoted, mut chars) = (false, line.chars());
-    while let Some(char) = chars.next() {
-        match char {
-            '"' => quoted = !quoted,
-            '\\' if quoted => match chars.next() {
-                Some('x') => {
-                    let digits: String = chars.by_ref().take(2).collect();
-                    words.last_mut().unwrap().push(u8::from_str_radix(&digits, 16).unwrap().into());
-                }
-                char => words.last_mut().unwrap().extend(char),
-            },
-            ' ' if !quoted => words.push(String::new()),
-            char => words.last_mut().unwrap().push(char),
-        }
-    }
-    words
-}
-
-/// The user of a printed command, and its rules with the password among them.
-fn user(command: &[String]) -> (&str, Vec<&str>) {
-    let [acl, setuser, name, on, rules @ ..] = command else { panic!("no command: {command:?}") };
-    assert_eq!((acl.as_str(), setuser.as_str(), on.as_str()), ("ACL", "SETUSER", "on"));
-    (name, ["on", ">s3cret"].into_iter().chain(rules.iter().map(String::as_str)).collect())
-}
-
-/// Has the user of a printed command, without the rules that are named.
-fn apply(redis: &Redis, command: &[String], without: &[&str]) {
-    let (name, mut rules) = user(command);
-    let before = rules.len();
-    rules.retain(|rule| !without.contains(rule));
-    assert_eq!(rules.len() + without.len(), before, "{rules:?} were to have {without:?}");
-    redis.set_user(name, &rules.join(" "));
-}
 
 #[test]
 fn the_printed_user_is_enough_for_a_server_and_with_a_right_less_it_is_not() {
     let redis = Redis::start(&[]);
     let config = format!("[caches.main]\nurl = \"redis://canary:{PASSWORD}@{}/1\"", redis.addr());
-    let text = printed(&config);
-    let [command] = &commands(&text)[..] else { panic!("not one command: {text}") };
-    apply(&redis, command, &[]);
+    let [user] = printed_users(&config);
+    user.give(&redis, &[]);
     let sidecar = Sidecar::start_with(DIAL, &config);
     sidecar.expect_up();
     for right in ["+set", "+get", "+select", "~djblets-canary:*"] {
-        apply(&redis, command, &[right]);
+        user.give(&redis, &[right]);
         sidecar.expect_down("forbidden");
-        apply(&redis, command, &[]);
+        user.give(&redis, &[]);
         sidecar.expect_up();
     }
     // It is asked only where something is wrong already.
-    apply(&redis, command, &["+ping"]);
+    user.give(&redis, &["+ping"]);
     sidecar.expect_up();
-    assert_eq!(command.iter().filter(|word| word.starts_with('+')).count(), 4, "{command:?}");
+    assert_eq!(user.commands(), 4, "{user:?}");
 }
 
 #[test]
 fn the_printed_user_is_enough_for_a_cluster_and_with_a_right_less_it_is_not() {
     let redis = Redis::start_cluster();
     let config = format!("[caches.main]\nurl = \"redis+cluster://canary:{PASSWORD}@{}\"", redis.addr());
-    let text = printed(&config);
-    let [command] = &commands(&text)[..] else { panic!("not one command: {text}") };
+    let [user] = printed_users(&config);
     for right in ["+set", "+get", "+cluster|info", "+cluster|slots", "~djblets-canary:*"] {
-        apply(&redis, command, &[]);
+        user.give(&redis, &[]);
         Sidecar::start_with(DIAL, &config).expect_up();
-        apply(&redis, command, &[right]);
+        user.give(&redis, &[right]);
         Sidecar::start_with(DIAL, &config).expect_down("forbidden");
     }
 }
@@ -123,11 +54,10 @@ fn the_printed_users_are_enough_for_replicas_and_with_a_right_less_they_are_not(
             "[caches.main]\nurl = \"redis://canary:{PASSWORD}@{}/2\"\nreplicas = {replicas}",
             primary.addr()
         );
-        let text = printed(&config);
-        let [of_primary, of_replica] = &commands(&text)[..] else { panic!("not two commands: {text}") };
+        let [of_primary, of_replica] = printed_users(&config);
         let apply_both = |of_primary_without: &[&str], of_replica_without: &[&str]| {
-            apply(&primary, of_primary, of_primary_without);
-            apply(&replica, of_replica, of_replica_without);
+            of_primary.give(&primary, of_primary_without);
+            of_replica.give(&replica, of_replica_without);
         };
         apply_both(&[], &[]);
         let sidecar = Sidecar::start_with(DIAL, &config);
@@ -151,16 +81,14 @@ fn the_printed_users_are_enough_for_sentinels_and_what_they_watch() {
         "[caches.main]\nurl = \"{url}/1\"\nreplicas = \"required\"\nsentinel_username = \"watcher\"\n\
          sentinel_password = \"{PASSWORD}\""
     );
-    let text = printed(&config);
-    let [of_servers, of_sentinels] = &commands(&text)[..] else { panic!("not two commands: {text}") };
+    let [of_servers, of_sentinels] = printed_users(&config);
     let apply_all = |without: &[&str], of_sentinels_without: &[&str]| {
         for server in &watched.servers {
-            apply(server, of_servers, without);
+            of_servers.give(server, without);
         }
-        let (name, mut rules) = user(of_sentinels);
-        rules.retain(|rule| !of_sentinels_without.contains(rule));
+        let rules = of_sentinels.rules(of_sentinels_without);
         for sentinel in &watched.sentinels {
-            let command = [&["ACL", "SETUSER", name, "reset"][..], &rules].concat();
+            let command = [&["ACL", "SETUSER", &of_sentinels.name, "reset"][..], &rules].concat();
             sentinel.ask(&command).unwrap().unwrap();
         }
     };
@@ -181,7 +109,8 @@ fn the_printed_users_are_enough_for_sentinels_and_what_they_watch() {
 fn the_printed_user_is_enough_over_resp3() {
     let redis = Redis::start(&[]);
     let config = format!("[caches.main]\nurl = \"redis://canary:{PASSWORD}@{}?protocol=3\"", redis.addr());
-    apply(&redis, &commands(&printed(&config))[0], &[]);
+    let [user] = printed_users(&config);
+    user.give(&redis, &[]);
     Sidecar::start(&config).expect_up();
 }
 
@@ -191,7 +120,8 @@ fn a_prefix_with_the_characters_of_a_pattern_stands_for_itself_alone() {
     for (prefix, other) in [("a*[b]?\\", "axb?\\"), ("a\"b'*", "a\"b'x")] {
         let caches = format!("[caches.main]\nurl = \"redis://canary:{PASSWORD}@{}\"", redis.addr());
         let prefix_line = format!("prefix = '''{prefix}'''");
-        apply(&redis, &commands(&printed(&format!("{prefix_line}\n{caches}")))[0], &[]);
+        let [user] = printed_users(&format!("{prefix_line}\n{caches}"));
+        user.give(&redis, &[]);
         Sidecar::start_with(&prefix_line, &caches).expect_up();
         let may_read = |key: &str| redis.command(&["ACL", "DRYRUN", "canary", "GET", key]);
         assert_eq!(may_read(&format!("{prefix}canary:x")), "OK");
@@ -301,7 +231,8 @@ fn a_user_may_look_at_the_keys_of_its_checks_and_at_no_others() {
          [caches.main.checks.queue]\nkeys = [\"celery\\u0006\\u00163\", \"b:p:{{8..123}}\", \"my \\\"jobs\\\"\"]",
         redis.addr()
     );
-    apply(&redis, &commands(&printed(&config))[0], &[]);
+    let [user] = printed_users(&config);
+    user.give(&redis, &[]);
     let may = |words: &[&str]| redis.command(&[&["ACL", "DRYRUN", "canary"], words].concat()) == "OK";
     for key in ["celery\x06\x163", "b:p:8", "b:p:10", "b:p:99", "b:p:123", "my \"jobs\""] {
         assert!(may(&["ZCARD", key]) && may(&["XINFO", "GROUPS", key]), "{key}");
@@ -333,11 +264,11 @@ fn memcached_alone_has_nothing_to_allow() {
 fn some_aliases_are_printed_and_one_that_is_not_there_is_named() {
     let config = "[caches.one]\nurl = \"redis://one\"\n[caches.two]\nurl = \"redis://two\"\n\
                   [caches.default]\nbackend = \"forwarding\"\nlocation = \"two\"";
-    let text = String::from_utf8(acl(config, &["default"]).stdout).unwrap();
+    let text = String::from_utf8(run(&["acl", "default"], config).stdout).unwrap();
     assert!(text.contains("# two: on two:6379") && !text.contains("one:6379"), "{text}");
-    let output = acl(config, &["three"]);
+    let output = run(&["acl", "three"], config);
     assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(said, "error: there is no cache `three`; there are one, two, default\n");
-    assert_eq!(acl("nonsense", &[]).status.code(), Some(2));
+    assert_eq!(run(&["acl"], "nonsense").status.code(), Some(2));
 }

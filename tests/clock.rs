@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use support::checks::{expect_found, explained, findings, give_rights, measure, printed_user};
+use support::acl::{PASSWORD, printed_users};
+use support::checks::{expect_found, explained, findings, measure};
 use support::cluster::{THIRDS, tag_of};
 use support::{Cluster, Health, Redis, Sidecar, eventually};
 
@@ -362,29 +363,28 @@ fn in_a_cluster_the_keys_may_be_on_two_primaries() {
     let killed = cluster.addr(2).to_string();
     cluster.nodes[2].kill();
     let health = sidecar.health();
-    let nodes = health.body["details"][CHECK]["nodes"].as_array().unwrap();
-    let faulty: Vec<_> = nodes.iter().filter(|node| !node["cause"].is_null()).collect();
-    assert_eq!(faulty.len(), 1, "{:#}", health.body);
-    assert_eq!((&faulty[0]["node"], &faulty[0]["cause"]), (&killed.into(), &"refused".into()));
+    let mut nodes = health.nodes_of(CHECK);
+    nodes.retain(|(_, _, cause)| !cause.is_empty());
+    let [(_, node, cause)] = &nodes[..] else { panic!("{:#}", health.body) };
+    assert_eq!((node, &**cause), (&killed, "refused"));
 }
 
 #[test]
 fn the_printed_user_is_enough_and_with_a_right_less_it_is_not() {
-    const PASSWORD: &str = "s3cret";
     let redis = Redis::start(&[]);
     let producer = Producer::new(&redis, Unit::Seconds);
     producer.consume_all(0);
     let url = format!("redis://canary:{PASSWORD}@{}", redis.addr());
     let config = producer.config(&url, LIMITS);
-    let user = printed_user(&config);
-    give_rights(&redis, &user, PASSWORD, &[]);
+    let [user] = printed_users(&config);
+    user.give(&redis, &[]);
     let sidecar = Sidecar::start(&config);
     expect_found(&sidecar, CHECK, &[]);
     for right in ["+zcard", "+zrange", "~clocks", "~global"] {
-        give_rights(&redis, &user, PASSWORD, &[right]);
+        user.give(&redis, &[right]);
         let said = sidecar.expect_down("forbidden");
         assert!(said.contains("NOPERM"), "{right}: {said}");
-        give_rights(&redis, &user, PASSWORD, &[]);
+        user.give(&redis, &[]);
         expect_found(&sidecar, CHECK, &[]);
     }
 }

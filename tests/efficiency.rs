@@ -9,7 +9,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use support::checks::{expect_found, explained, findings, give_rights, measure, printed_user};
+use support::acl::{self, printed_users};
+use support::checks::{expect_found, explained, findings, measure};
 use support::cluster::{THIRDS, tag_of};
 use support::{Client, Cluster, Health, Memcached, PASSWORD, Redis, Sidecar, USER};
 
@@ -381,23 +382,25 @@ fn in_a_cluster_each_primary_is_looked_at() {
 
 #[test]
 fn the_printed_user_is_enough_and_with_a_right_less_it_is_not() {
-    const PASSWORD: &str = "s3cret";
     let server = Redis::start(&[]);
     server.command(&["SET", "session:1", "1"]);
-    let config = redis(&server, TTL).replace("redis://", &format!("redis://canary:{PASSWORD}@"));
-    let user = printed_user(&config);
-    give_rights(&server, &user, PASSWORD, &[]);
+    let as_canary =
+        |limits| redis(&server, limits).replace("redis://", &format!("redis://canary:{}@", acl::PASSWORD));
+    let config = as_canary(TTL);
+    let [user] = printed_users(&config);
+    user.give(&server, &[]);
     let sidecar = Sidecar::start(&config);
     expect_found(&sidecar, CHECK, IMMORTAL);
     for right in ["+info", "+scan", "+pttl", "~session:*"] {
-        give_rights(&server, &user, PASSWORD, &[right]);
+        user.give(&server, &[right]);
         let said = sidecar.expect_down("forbidden");
         assert!(said.contains("NOPERM"), "{right}: {said}");
-        give_rights(&server, &user, PASSWORD, &[]);
+        user.give(&server, &[]);
         expect_found(&sidecar, CHECK, IMMORTAL);
     }
-    let without_ttl = redis(&server, "").replace("redis://", &format!("redis://canary:{PASSWORD}@"));
-    give_rights(&server, &printed_user(&without_ttl), PASSWORD, &[]);
+    let without_ttl = as_canary("");
+    let [user] = printed_users(&without_ttl);
+    user.give(&server, &[]);
     expect_found(&Sidecar::start(&without_ttl), CHECK, &[]);
 }
 

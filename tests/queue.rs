@@ -5,19 +5,18 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crc::{CRC_32_ISO_HDLC, Crc};
-use serde_json::Value;
+use support::acl::{PASSWORD, printed_users};
+use support::checks::{find, measure};
 use support::cluster::{slot_of, tag_of};
 use support::sentinel::NEVER;
-use support::{Cluster, Redis, Relay, Sidecar, Watched};
+use support::{Cluster, Redis, Relay, Sidecar, Watched, run};
 
+const CHECK: &str = "cache.main.queue";
 const MINUTE: Duration = Duration::from_mins(1);
 const NOW: Duration = Duration::ZERO;
 
@@ -93,41 +92,16 @@ impl Buffer<'_> {
     }
 }
 
-/// What was found: status, cause, about and said of each.
-fn findings(sidecar: &Sidecar) -> Vec<String> {
-    let health = sidecar.health();
-    assert_eq!(health.body["checks"]["cache.main"], "UP", "{:#}", health.body);
-    let queue = &health.body["details"]["cache.main.queue"];
-    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
-    let line = |finding: &Value| ["status", "cause", "about", "said"].map(|key| text(finding, key)).join(" ");
-    let findings: Vec<_> = queue["findings"].as_array().into_iter().flatten().map(line).collect();
-    let worst = ["DOWN", "DEGRADED"]
-        .into_iter()
-        .find(|status| findings.iter().any(|finding| finding.starts_with(status)));
-    let (status, code) = (worst.unwrap_or("UP"), if worst == Some("DOWN") { 503 } else { 200 });
-    assert_eq!(
-        (health.code, &health.body["status"], &health.body["checks"]["cache.main.queue"]),
-        (code, &status.into(), &status.into()),
-        "{:#}",
-        health.body
-    );
-    findings
-}
-
 /// Wants one finding, which begins like this.
 fn expect(sidecar: &Sidecar, beginning: &str) {
-    let findings = findings(sidecar);
-    assert_eq!(findings.len(), 1, "{findings:#?}");
-    assert!(findings[0].starts_with(beginning), "{findings:#?}");
+    let found = find(sidecar, CHECK);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].line().starts_with(beginning), "{found:#?}");
 }
 
 /// The figure of this name and label.
-fn measure(sidecar: &Sidecar, name: &str, label: &str) -> Option<f64> {
-    let health = sidecar.health();
-    let measures = health.body["details"]["cache.main.queue"]["measures"].as_array().unwrap().clone();
-    let labelled =
-        |measure: &&Value| measure["name"] == name && ["key", "lock"].iter().any(|of| measure[of] == label);
-    measures.iter().find(labelled).map(|measure| measure["value"].as_f64().unwrap())
+fn figure(sidecar: &Sidecar, name: &str, label: (&str, &str)) -> Option<f64> {
+    measure(&sidecar.health(), CHECK, name, Some(label))
 }
 
 #[test]
@@ -213,9 +187,9 @@ fn lists_as_celery_has_them_are_judged_by_length() {
     for _ in 0..5 {
         push("celery\x06\x163");
     }
-    let found = findings(&sidecar);
+    let found = find(&sidecar, CHECK);
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[0].starts_with("DOWN too_long key celery\u{fffd}\u{fffd}3 5 entries"), "{found:?}");
+    assert!(found[0].line().starts_with("DOWN too_long key celery\u{fffd}\u{fffd}3 5 entries"), "{found:?}");
     redis.command(&["DEL", "celery\x06\x163"]);
     redis.command(&["BRPOP", "celery", "1"]);
     sidecar.expect_up();
@@ -248,8 +222,8 @@ fn scores_may_be_milliseconds_or_no_times_at_all() {
         // A priority.
         redis.command(&["ZADD", "scheduled", "5", "job"]);
         sidecar.expect_up();
-        assert_eq!(measure(&sidecar, "cache_queue_length", "scheduled"), Some(1.0));
-        assert_eq!(measure(&sidecar, "cache_queue_oldest_age_seconds", "scheduled"), None);
+        assert_eq!(figure(&sidecar, "cache_queue_length", ("key", "scheduled")), Some(1.0));
+        assert_eq!(figure(&sidecar, "cache_queue_oldest_age_seconds", ("key", "scheduled")), None);
     }
 }
 
@@ -298,8 +272,8 @@ fn a_stream_whose_consumer_stops_is_found_by_its_group_and_acknowledged_entries_
             }
             sidecar.expect_up();
         }
-        assert_eq!(measure(&sidecar, "cache_queue_length", "jobs"), Some(0.0));
-        assert_eq!(measure(&sidecar, "cache_queue_oldest_age_seconds", "jobs"), None);
+        assert_eq!(figure(&sidecar, "cache_queue_length", ("key", "jobs")), Some(0.0));
+        assert_eq!(figure(&sidecar, "cache_queue_oldest_age_seconds", ("key", "jobs")), None);
 
         // It takes two and acknowledges none, and then it takes no more.
         add(2, NOW);
@@ -386,7 +360,7 @@ fn a_key_of_another_type_is_named_also_when_it_becomes_that_later() {
     redis.command(&["XADD", "two", "*", "job", "1"]);
     redis.command(&["XGROUP", "CREATE", "two", "mail", "0"]);
     sidecar.expect_up();
-    assert_eq!(measure(&sidecar, "cache_queue_length", "two"), Some(1.0));
+    assert_eq!(figure(&sidecar, "cache_queue_length", ("key", "two")), Some(1.0));
 }
 
 #[test]
@@ -398,10 +372,10 @@ fn a_lock_that_is_held_while_nothing_is_drained_is_said() {
     let sidecar = beside(&redis, &settings);
     buffer.fill(64, NOW);
     sidecar.expect_up();
-    assert_eq!(measure(&sidecar, "cache_queue_lock_held", "l:b:p"), Some(0.0));
+    assert_eq!(figure(&sidecar, "cache_queue_lock_held", ("lock", "l:b:p")), Some(0.0));
     redis.command(&["SET", "l:b:p", "holder", "EX", "599"]);
     sidecar.expect_up();
-    assert_eq!(measure(&sidecar, "cache_queue_lock_held", "l:b:p"), Some(1.0));
+    assert_eq!(figure(&sidecar, "cache_queue_lock_held", ("lock", "l:b:p")), Some(1.0));
     // Its holder drains.
     for partition in 0..3 {
         std::thread::sleep(within);
@@ -411,12 +385,12 @@ fn a_lock_that_is_held_while_nothing_is_drained_is_said() {
     // And now it hangs, while others go on to fill.
     std::thread::sleep(within);
     buffer.fill_one("b:p:3", 1, NOW);
-    let found = findings(&sidecar);
-    assert!(found[0].starts_with("DEGRADED locked lock l:b:p held for "), "{found:?}");
-    assert!(found[0].contains(" while nothing was drained, and expires in 9m "), "{found:?}");
+    let found = find(&sidecar, CHECK);
+    assert!(found[0].line().starts_with("DEGRADED locked lock l:b:p held for "), "{found:?}");
+    assert!(found[0].said.contains(" while nothing was drained, and expires in 9m "), "{found:?}");
     redis.command(&["PERSIST", "l:b:p"]);
-    let found = findings(&sidecar);
-    assert!(found[0].ends_with(", and never expires"), "{found:?}");
+    let found = find(&sidecar, CHECK);
+    assert!(found[0].said.ends_with(", and never expires"), "{found:?}");
     // Another takes over.
     redis.command(&["DEL", "l:b:p"]);
     sidecar.expect_up();
@@ -436,10 +410,10 @@ fn what_else_is_wrong_says_that_the_lock_is_held() {
     let settings = format!("{}\nlock = \"l:b:p\"\nage = {{ degraded = \"1m\" }}", Buffer::KEYS);
     let sidecar = beside(&redis, &settings);
     buffer.fill_one("b:p:5", 3, MINUTE * 2);
-    assert!(!findings(&sidecar)[0].contains("lock"));
+    assert!(!find(&sidecar, CHECK)[0].line().contains("lock"));
     redis.command(&["SET", "l:b:p", "holder", "EX", "599"]);
-    let found = findings(&sidecar);
-    assert!(found[0].contains("it is degraded; the lock l:b:p is held and expires in 9m "), "{found:?}");
+    let found = find(&sidecar, CHECK);
+    assert!(found[0].said.contains("it is degraded; the lock l:b:p is held and expires in 9m "), "{found:?}");
 }
 
 #[test]
@@ -537,7 +511,7 @@ fn the_queues_of_a_cluster_are_looked_at_where_they_are() {
     }
     let lock = &cluster.nodes[owner("l:jobs")];
     lock.command(&["SET", "l:jobs", "holder"]);
-    assert_eq!(measure(&sidecar, "cache_queue_lock_held", "l:jobs"), Some(1.0));
+    assert_eq!(figure(&sidecar, "cache_queue_lock_held", ("lock", "l:jobs")), Some(1.0));
 
     // A slot on its way: the queue and the lock's server are asked where they are by now.
     let (key, from) = (&families[0], owner(&families[0]));
@@ -565,17 +539,9 @@ fn the_queues_of_a_cluster_are_looked_at_where_they_are() {
 
     cluster.nodes[1].kill();
     let health = sidecar.health();
-    assert_eq!(
-        (health.code, &health.body["checks"]["cache.main.queue"]),
-        (503, &"DOWN".into()),
-        "{:#}",
-        health.body
-    );
-    let nodes = health.body["details"]["cache.main.queue"]["nodes"].as_array().unwrap().clone();
-    assert!(
-        nodes.iter().any(|node| node["node"] == cluster.addr(1).to_string() && node["cause"] == "refused"),
-        "{nodes:#?}"
-    );
+    assert_eq!((health.code, &health.body["checks"][CHECK]), (503, &"DOWN".into()), "{:#}", health.body);
+    let (nodes, killed) = (health.nodes_of(CHECK), cluster.addr(1).to_string());
+    assert!(nodes.iter().any(|(_, node, cause)| *node == killed && cause == "refused"), "{nodes:#?}");
 }
 
 #[test]
@@ -611,19 +577,15 @@ fn a_killed_server_is_refused_at_both_checks_and_recovers_at_both() {
     redis.kill();
     let health = sidecar.health();
     assert_eq!(health.code, 503);
-    for name in ["cache.main", "cache.main.queue"] {
+    for name in ["cache.main", CHECK] {
         assert_eq!(health.body["checks"][name], "DOWN", "{:#}", health.body);
-        assert_eq!(health.body["details"][name]["nodes"][0]["cause"], "refused", "{:#}", health.body);
+        assert_eq!(health.nodes_of(name)[0].2, "refused", "{:#}", health.body);
     }
     redis.restart();
     sidecar.expect_up();
     redis.stop();
     let health = sidecar.health();
-    assert_eq!(
-        health.body["details"]["cache.main.queue"]["nodes"][0]["cause"], "timed_out",
-        "{:#}",
-        health.body
-    );
+    assert_eq!(health.nodes_of(CHECK)[0].2, "timed_out", "{:#}", health.body);
     redis.cont();
     sidecar.expect_up();
 }
@@ -637,22 +599,12 @@ fn a_user_that_may_not_look_is_forbidden() {
     let sidecar = Sidecar::start(main_at(&url, "keys = [\"b:p\"]\nlength = { down = 3 }"));
     let health = sidecar.health();
     let checks = &health.body["checks"];
-    assert_eq!((&checks["cache.main"], &checks["cache.main.queue"]), (&"UP".into(), &"DOWN".into()));
-    let node = &health.body["details"]["cache.main.queue"]["nodes"][0];
-    assert_eq!(node["cause"], "forbidden", "{node:#}");
-    assert!(node["said"].as_str().unwrap().contains("zcard"), "{node:#}");
+    assert_eq!((&checks["cache.main"], &checks[CHECK]), (&"UP".into(), &"DOWN".into()));
+    let (cause, words) = health.fault_of(CHECK).unwrap();
+    assert_eq!(cause, "forbidden", "{words}");
+    assert!(words.contains("zcard"), "{words}");
     redis.set_user("canary", "on >secret ~* +@all");
     sidecar.expect_up();
-}
-
-/// What a command of the program prints for this configuration, and its exit code.
-fn run(command: &str, config: &str) -> (String, Option<i32>) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("cache-canary.toml");
-    std::fs::write(&file, config).unwrap();
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_cache-canary")).args([command, "-c"]).arg(&file).output().unwrap();
-    (String::from_utf8(output.stdout).unwrap(), output.status.code())
 }
 
 #[test]
@@ -677,34 +629,19 @@ fn the_printed_user_is_enough_and_with_a_right_less_it_is_not() {
     redis.command(&["XADD", "stream", "*", "job", "1"]);
     redis.command(&["XGROUP", "CREATE", "stream", "mail", "0"]);
     let config = main_at(
-        &format!("redis://canary:secret@{}", redis.addr()),
+        &format!("redis://canary:{PASSWORD}@{}", redis.addr()),
         "keys = [\"list\", \"set\", \"sorted\", \"stream\"]\nlength = { down = 3 }\nlock = \"lock\"",
     );
-    let (printed, _) = run("acl", &config);
-    let line = printed.lines().find(|line| !line.starts_with('#')).unwrap();
-    let rules = line.strip_prefix("ACL SETUSER canary on ").unwrap();
-    let grant = |without: &str| {
-        let rules: Vec<_> = rules.split(' ').filter(|rule| *rule != without).collect();
-        redis.set_user("canary", &format!("on >secret {}", rules.join(" ")));
-    };
+    let [user] = printed_users(&config);
     for right in RIGHTS {
-        grant("");
+        user.give(&redis, &[]);
         Sidecar::start(&config).expect_up();
-        grant(right);
+        user.give(&redis, &[right]);
         let health = Sidecar::start(&config).health();
         assert_eq!(health.body["checks"]["cache.main"], "UP", "{:#}", health.body);
-        let queue = &health.body["details"]["cache.main.queue"]["nodes"][0];
-        assert_eq!(queue["cause"], "forbidden", "without {right}: {queue:#}");
+        let cause = health.fault_of(CHECK).map(|(cause, _)| cause);
+        assert_eq!(cause.as_deref(), Some("forbidden"), "without {right}: {:#}", health.body);
     }
-}
-
-/// What the sidecar answers, as it stands.
-fn raw(sidecar: &Sidecar, path: &str) -> String {
-    let mut stream = TcpStream::connect(sidecar.addr()).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: canary\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 #[test]
@@ -712,25 +649,26 @@ fn it_is_an_entry_of_its_own_everywhere() {
     let redis = Redis::start(&[]);
     let config = main_at(&format!("redis://{}", redis.addr()), "keys = [\"celery\"]\nlength = { down = 1 }");
     let sidecar = Sidecar::start(&config);
-    let up = raw(&sidecar, "/health/main");
+    let up = sidecar.raw("/health/main");
     assert!(up.contains(r#""cache.main":"UP""#) && up.contains(r#""cache.main.queue":"UP""#), "{up}");
     redis.command(&["LPUSH", "celery", "job"]);
     let json = sidecar.get("/health/main").body;
     assert_eq!(json["checks"]["cache.main"], "UP");
-    assert_eq!(json["checks"]["cache.main.queue"], "DOWN");
-    let error = json["errors"]["cache.main.queue"].as_str().unwrap();
+    assert_eq!(json["checks"][CHECK], "DOWN");
+    let error = json["errors"][CHECK].as_str().unwrap();
     assert!(error.starts_with("too_long: key celery: 1 entry"), "{error}");
-    let text = raw(&sidecar, "/health?format=text");
+    let text = sidecar.raw("/health?format=text");
     let lines: Vec<_> = text.lines().filter(|line| line.starts_with("main")).collect();
     assert!(
         lines[0].contains("UP") && lines[1].starts_with("main.queue") && lines[1].contains("DOWN"),
         "{text}"
     );
-    let ready = raw(&sidecar, "/readyz?verbose");
+    let ready = sidecar.raw("/readyz?verbose");
     assert!(ready.contains("[+]cache.main ok\n") && ready.contains("[-]cache.main.queue failed"), "{ready}");
 
-    let (table, code) = run("check", &config);
-    assert_eq!(code, Some(1), "{table}");
+    let output = run(&["check"], &config);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{table}");
     let line = table.lines().find(|line| line.starts_with("main.queue")).unwrap();
     assert!(line.contains("too_long key celery"), "{table}");
 }

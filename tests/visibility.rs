@@ -5,20 +5,21 @@
 
 mod support;
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
-use std::process::{Command, Output};
 use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cache_canary::checker::Checker;
-use cache_canary::config::checks::{self, Check};
 use cache_canary::embedded::{Fault, Server};
-use serde_json::Value;
-use support::in_process::{one_cache, redis_at};
-use support::{BlackHole, Health, Link, Memcached, Redis, Relay, Sidecar, Twemproxy, eventually};
+use support::acl::{PASSWORD, printed_users};
+use support::checks::{find, measure, steps};
+use support::{
+    Authority, BlackHole, Identity, Link, Memcached, Redis, Relay, Sidecar, Twemproxy, eventually, run,
+};
+
+const CHECK: &str = "cache.main.visibility";
 
 /// An alias at `url`, these ways into it, and further settings of the check.
 fn seen_by(url: &str, views: &[String], settings: &str) -> String {
@@ -36,34 +37,17 @@ fn memcached(servers: &[SocketAddr]) -> String {
     format!("memcached://{}", servers.join(","))
 }
 
-/// What the check says besides the faults of nodes: status, cause, what it is about, and what was said.
-fn findings(health: &Health) -> Vec<[String; 4]> {
-    let findings = health.body["details"]["cache.main.visibility"]["findings"].as_array();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let finding = |finding: &Value| ["status", "cause", "about", "said"].map(|key| text(&finding[key]));
-    findings.map(|findings| findings.iter().map(finding).collect()).unwrap_or_default()
+/// Asks once, and wants the first finding to be this, and to be the worst.
+fn expect(sidecar: &Sidecar, status: &str, cause: &str, view: impl Display) -> String {
+    let mut found = find(sidecar, CHECK);
+    assert_eq!(found[0].short, format!("{status} {cause} view {view}"), "{found:#?}");
+    found.swap_remove(0).said
 }
 
-/// Asks once, and wants the check to find this, and nothing that is worse.
-fn expect(sidecar: &Sidecar, status: &str, cause: &str, view: impl std::fmt::Display) -> String {
-    let health = sidecar.health();
-    let code = if status == "DOWN" { 503 } else { 200 };
-    let found = findings(&health);
-    assert_eq!((health.code, &health.body["status"]), (code, &status.into()), "{:#}", health.body);
-    assert!(health.took < Duration::from_secs(3), "answered after {:?}", health.took);
-    let [found_status, found_cause, about, said] = &found[0];
-    assert_eq!((&**found_status, &**found_cause), (status, cause), "{found:?}");
-    assert_eq!(*about, format!("view {view}"), "{found:?}");
-    said.clone()
-}
-
-/// The greatest lag that was measured of this kind, in seconds.
-fn lag(sidecar: &Sidecar, kind: &str) -> f64 {
-    let health = sidecar.health();
-    let measures = health.body["details"]["cache.main.visibility"]["measures"].as_array().unwrap();
+/// The lag that was measured of this kind at a view, in seconds.
+fn lag(sidecar: &Sidecar, kind: &str, view: &Redis) -> f64 {
     let name = format!("cache_visibility_{kind}_lag_seconds");
-    let of_kind = measures.iter().filter(|measure| measure["name"] == *name);
-    of_kind.map(|measure| measure["value"].as_f64().unwrap()).reduce(f64::max).unwrap()
+    measure(&sidecar.health(), CHECK, &name, Some(("view", &view.addr().to_string()))).unwrap()
 }
 
 /// Longer than a replica on this machine takes, also when that is busy, and shorter than the check's deadline.
@@ -93,7 +77,7 @@ fn a_replica_whose_link_is_cut_goes_on_to_show_what_was_deleted() {
     replica.command(&["FLUSHALL"]);
     let said = expect(&sidecar, "DOWN", "invisible_delete", replica.addr());
     assert!(said.contains("shown nothing new since"), "{said}");
-    assert!(lag(&sidecar, "delete") > 0.1);
+    assert!(lag(&sidecar, "delete", &replica) > 0.1);
     replica.become_replica_of(&primary);
     (0..3).for_each(|_| sidecar.expect_up());
 }
@@ -114,7 +98,7 @@ fn a_replica_that_lags_is_up_within_its_time_and_found_without() {
     patient.expect_up();
     link.delay(Duration::from_millis(60));
     (0..3).for_each(|_| patient.expect_up());
-    assert!(lag(&patient, "write") >= 0.05 && lag(&patient, "delete") >= 0.05);
+    assert!(lag(&patient, "write", &replica) >= 0.05 && lag(&patient, "delete", &replica) >= 0.05);
     let said = expect(&patient_with_writes, "DOWN", "invisible_delete", replica.addr());
     assert!(said.starts_with("went on for ") && said.contains("ms to show what was deleted"), "{said}");
     let said = expect(&patient_with_deletes, "DEGRADED", "invisible_write", replica.addr());
@@ -136,8 +120,7 @@ fn a_view_of_another_cache_never_shows_what_was_written() {
         let said = expect(&sidecar, "DEGRADED", "invisible_write", other.addr());
         assert!(said.starts_with("does not show "), "{said}");
     }
-    let view = sidecar.health().body["details"]["cache.main.visibility"]["findings"].clone();
-    assert_eq!(view.as_array().unwrap().len(), 1, "{view:#}");
+    assert_eq!(find(&sidecar, CHECK).len(), 1);
 }
 
 #[test]
@@ -201,13 +184,9 @@ fn a_view_that_fails_is_down_and_does_not_hide_what_others_show() {
     sidecar.expect_up();
     expect(&sidecar_of_both, "DEGRADED", "invisible_write", elsewhere);
     let also_degraded = || {
-        let found = findings(&sidecar_of_both.health());
-        assert!(
-            found.iter().any(|[_, cause, about, _]| {
-                cause == "invisible_write" && *about == format!("view {elsewhere}")
-            }),
-            "{found:?}"
-        );
+        let expected = format!("DEGRADED invisible_write view {elsewhere}");
+        let found = find(&sidecar_of_both, CHECK);
+        assert!(found.iter().any(|found| found.short == expected), "{found:?}");
     };
 
     replica.kill();
@@ -256,10 +235,10 @@ fn a_dead_server_of_a_view_is_named_once() {
     drop(second);
     let said = expect(&by_doors, "DOWN", "refused", doors.map(|addr| addr.to_string()).join(","));
     assert!(said.starts_with(&format!("at {} in connect: ", doors[1])), "{said}");
-    assert_eq!(findings(&by_doors.health()).len(), 1);
+    assert_eq!(find(&by_doors, CHECK).len(), 1);
     let said = expect(&by_one, "DOWN", "refused", doors[1]);
     assert!(said.starts_with("in connect: "), "{said}");
-    assert_eq!(findings(&by_one.health()).len(), 1);
+    assert_eq!(find(&by_one, CHECK).len(), 1);
 }
 
 #[test]
@@ -357,46 +336,80 @@ fn thousands_of_checks_of_a_healthy_cache_are_up_and_leave_two_keys() {
     }
 }
 
-fn check(config: &str) -> Output {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("cache-canary.toml");
-    std::fs::write(&file, config).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
-    command.args(["check", "--format", "json", "-c"]).arg(file).output().unwrap()
-}
-
 #[test]
 fn a_check_on_its_own_writes_and_deletes_and_tells_what_it_finds() {
     let server = Redis::start(&[]);
     let url = redis(server.addr());
-    let output = check(&seen_by(&url, from_ref(&url), ""));
+    let output = run(&["check", "--format", "json"], &seen_by(&url, from_ref(&url), ""));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let forgetful = Redis::start(&["--rename-command", "DEL", "", "--rename-command", "EXISTS", "DEL"]);
     let url = redis(forgetful.addr());
-    let output = check(&seen_by(&url, from_ref(&url), ""));
+    let output = run(&["check", "--format", "json"], &seen_by(&url, from_ref(&url), ""));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("invisible_delete"), "{output:?}");
 }
 
 #[test]
-fn the_least_users_are_enough() {
+fn the_printed_users_are_enough_and_with_a_right_less_they_are_not() {
     let primary = Redis::start(&[]);
     let replica = replica_of(primary.port());
     replica.catch_up_with(&primary);
-    primary.set_user("app", "on >secret resetkeys ~djblets-canary:* -@all +get +set +del");
-    replica.set_user("reader", "on >secret resetkeys ~djblets-canary:* -@all +get");
-    let at = |user: &str, server: &Redis| format!("redis://{user}:secret@{}", server.addr());
-    let sidecar = Sidecar::start(seen_by(&at("app", &primary), &[at("reader", &replica)], PATIENT));
+    let at = |user: &str, server: &Redis| format!("redis://{user}:{PASSWORD}@{}/1", server.addr());
+    let config = seen_by(&at("app", &primary), &[at("reader", &replica)], PATIENT);
+    let [of_alias, of_view] = printed_users(&config);
+    of_alias.give(&primary, &[]);
+    of_view.give(&replica, &[]);
+    // SELECT is asked of new connections alone.
+    let sidecar = Sidecar::start_with("reconnect_every = \"0s\"", config);
     (0..3).for_each(|_| sidecar.expect_up());
-    replica.set_user("reader", "-get");
-    let said = expect(&sidecar, "DOWN", "forbidden", replica.addr());
-    assert!(said.contains("NOPERM"), "{said}");
+    // The alias is read by the round trip alone, as long as nothing is wrong.
+    for right in ["+set", "+del", "+select", "~djblets-canary:*"] {
+        of_alias.give(&primary, &[right]);
+        let (cause, words) = sidecar.health().fault_of(CHECK).unwrap();
+        assert!(cause == "forbidden" && words.contains("NOPERM"), "{right}: {cause} {words}");
+        of_alias.give(&primary, &[]);
+        sidecar.expect_up();
+    }
+    for right in ["+get", "+select", "~djblets-canary:*"] {
+        of_view.give(&replica, &[right]);
+        let said = expect(&sidecar, "DOWN", "forbidden", replica.addr());
+        assert!(said.contains("NOPERM"), "{right}: {said}");
+        of_view.give(&replica, &[]);
+        sidecar.expect_up();
+    }
 }
 
-/// What the check itself is down with, beside the round trip's.
-fn fault_of_check(sidecar: &Sidecar) -> Value {
-    let body = sidecar.health().body;
-    body["details"]["cache.main.visibility"]["nodes"][0]["cause"].clone()
+#[test]
+fn a_view_whose_certificate_nobody_vouches_for_is_down() {
+    let (authority, unknown) = (Authority::new(), Authority::new());
+    let files = tempfile::tempdir().unwrap();
+    let write = |name: &str, pem: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let ca_file = write("ca.pem", &authority.certificate());
+    let known = authority.issue(&["localhost"]);
+    let [primary, replica] = [(); 2].map(|()| Redis::start_tls(&known, None));
+    replica.command(&["CONFIG", "SET", "tls-ca-cert-file", &ca_file, "tls-replication", "yes"]);
+    replica.become_replica_of(&primary);
+    let at = |server: &Redis| format!("rediss://localhost:{}", server.port());
+    let config = seen_by(&at(&primary), &[at(&replica)], PATIENT);
+    let config = format!("{config}[caches.main.tls]\nca_file = {ca_file:?}\n");
+    let sidecar = Sidecar::start_with("reconnect_every = \"0s\"", config);
+    let show = |name: &str, identity: &Identity| {
+        let certificate = write(&format!("{name}.pem"), identity.certificate());
+        let key = write(&format!("{name}.key"), identity.key());
+        replica.command(&["CONFIG", "SET", "tls-cert-file", &certificate, "tls-key-file", &key]);
+    };
+    (0..3).for_each(|_| sidecar.expect_up());
+    show("unknown", &unknown.issue(&["localhost"]));
+    for _ in 0..3 {
+        let said = expect(&sidecar, "DOWN", "tls", format_args!("localhost:{}", replica.port()));
+        assert!(said.contains("UnknownIssuer"), "{said}");
+    }
+    show("known", &known);
+    sidecar.expect_up();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -415,7 +428,8 @@ async fn an_alias_that_loses_what_is_written_is_no_fault_of_a_view() {
             sidecar.expect_up();
             server.set_fault(lie.clone()).unwrap();
             for _ in 0..2 {
-                assert_eq!(fault_of_check(&sidecar), cause, "{lie:?}");
+                let (found, _) = sidecar.health().fault_of(CHECK).unwrap();
+                assert_eq!(found, cause, "{lie:?}");
             }
             server.mend().unwrap();
             sidecar.expect_up();
@@ -426,18 +440,8 @@ async fn an_alias_that_loses_what_is_written_is_no_fault_of_a_view() {
 #[tokio::test]
 async fn every_step_is_told_with_what_was_expected_and_seen() {
     let server = Redis::start(&[]);
-    let backend = redis_at(server.addr());
-    let mut config = one_cache(backend.clone());
-    config.caches[0].checks.push(Check::Visibility(checks::Visibility {
-        views: vec![checks::View { name: "view".into(), backend }],
-        write_within: Duration::ZERO,
-        delete_within: Duration::from_millis(20),
-        client: checks::Client::default(),
-        canaries: 1,
-    }));
-    let checker = Checker::explained(&config).unwrap();
-    let report = checker.check(&checker.catalog().all(), tokio::time::Instant::now()).await;
-    let steps = report.outcomes[1].steps();
+    let url = redis(server.addr());
+    let steps = steps(&seen_by(&url, from_ref(&url), "delete_within = \"20ms\"")).await;
     let commands: Vec<_> = steps.iter().map(|step| step.command.split(' ').next().unwrap()).collect();
     let expected = ["connect", "SET", "SET", "connect", "GET", "GET", "DEL", "GET"];
     assert_eq!(commands, expected, "{steps:#?}");

@@ -187,12 +187,18 @@ const TOO_MANY: &[&str] =
     &["\"", "'", "\n", "/", "#", "?", "@", ":", "%", ",", "=", "{", "}", "[", "]", "$", "\\", " "];
 
 /// Every text that has one mistake more not far from a password: a character too little, one too many, or the
-/// end too early.
+/// end too early. In a word they are made at its ends and a letter from them, and amid a password.
 fn broken(text: &str) -> impl Iterator<Item = String> {
-    let near = |position: &usize| {
-        text.match_indices(MARKER).any(|(start, _)| (start.saturating_sub(20)..start + 40).contains(position))
+    let passwords: Vec<_> = text.match_indices(MARKER).map(|(start, _)| start).collect();
+    let near =
+        |position| passwords.iter().any(|start| (start.saturating_sub(20)..start + 40).contains(&position));
+    let amid_a_word = |position: usize| {
+        let around = position.checked_sub(2).and_then(|start| text.as_bytes().get(start..position + 2));
+        around.is_some_and(|around| around.iter().all(u8::is_ascii_alphanumeric))
     };
-    let positions = (0..=text.len()).filter(near).collect::<Vec<_>>();
+    let amid_a_password = |position| passwords.iter().any(|start| start + MARKER.len() / 2 == position);
+    let chosen = |&position: &usize| near(position) && (!amid_a_word(position) || amid_a_password(position));
+    let positions = (0..=text.len()).filter(chosen).collect::<Vec<_>>();
     positions.into_iter().flat_map(move |position| {
         let (before, after) = text.split_at(position);
         let shorter = after.get(1..).map(|after| format!("{before}{after}"));
@@ -226,6 +232,8 @@ impl Desk {
 
     fn source(&self, name: &str, text: &str, marker: &str) -> Source {
         let path = self.folder.path().join(name);
+        // Some file systems wait for the disk when a file is emptied and written anew, and not for a new one.
+        let _ = fs::remove_file(&path);
         fs::write(&path, text).expect("the file is written");
         let mut environment = BTreeMap::from([
             ("HOSTNAME".to_owned(), "sidecar-1".to_owned()),

@@ -17,6 +17,7 @@
     reason = "helpers of tests, of which each test file uses some"
 )]
 
+pub mod acl;
 pub mod checks;
 pub mod cluster;
 mod endpoint;
@@ -30,6 +31,7 @@ mod proxy;
 mod redis;
 mod relay;
 mod resp;
+mod run;
 mod saslauthd;
 pub mod sentinel;
 mod sidecar;
@@ -48,6 +50,7 @@ pub use proxy::{Haproxy, Twemproxy};
 pub use redis::Redis;
 pub use relay::Relay;
 pub use resp::{Answer, Client};
+pub use run::run;
 pub use sentinel::{Sentinel, Watched};
 pub use sidecar::{Health, Sidecar};
 pub use tls::{Authority, Identity};

@@ -122,13 +122,26 @@ impl Sidecar {
         self.get("/health")
     }
 
-    /// Asks for a path.
-    pub fn get(&self, path: &str) -> Health {
-        let began = Instant::now();
+    /// The same, and wants the answer within the deadline.
+    pub fn health_in_time(&self) -> Health {
+        let health = self.health();
+        assert!(health.took < self.timeout + SCHEDULING, "answered after {:?}", health.took);
+        health
+    }
+
+    /// The answer for a path, as it stands.
+    pub fn raw(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.addr).expect("the sidecar");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: canary\r\nConnection: close\r\n\r\n").expect("to ask");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// Asks for a path.
+    pub fn get(&self, path: &str) -> Health {
+        let began = Instant::now();
+        let answer = self.raw(path);
         let took = began.elapsed();
         let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status code");
         let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
@@ -153,9 +166,8 @@ impl Sidecar {
     }
 
     fn expect(&self, code: u16, status: &str, cause: &str) -> String {
-        let health = self.health();
+        let health = self.health_in_time();
         assert_eq!((health.code, &health.body["status"]), (code, &status.into()), "{:#}", health.body);
-        assert!(health.took < self.timeout + SCHEDULING, "answered after {:?}", health.took);
         let (found, words) = health.fault();
         assert_eq!(found, cause, "{:#}", health.body);
         words
@@ -165,23 +177,36 @@ impl Sidecar {
 impl Health {
     /// The nodes of the alias `main`: role, name and cause, which is empty for one that is up.
     pub fn nodes(&self) -> Vec<(String, String, String)> {
-        let nodes = self.body["details"]["cache.main"]["nodes"].as_array().expect("nodes");
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        self.nodes_of("cache.main")
+    }
+
+    /// The same of a check such as `cache.main.queue`.
+    pub fn nodes_of(&self, check: &str) -> Vec<(String, String, String)> {
+        let nodes = self.body["details"][check]["nodes"].as_array().expect("nodes");
         nodes.iter().map(|node| (text(&node["role"]), text(&node["node"]), text(&node["cause"]))).collect()
     }
 
     /// The first node's fault: its cause, and `NODE PHASE SAID`.
     fn fault(&self) -> (String, String) {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let checks = self.body["details"].as_object().expect("details");
-        let node = checks
-            .values()
-            .flat_map(|check| check["nodes"].as_array().expect("nodes"))
-            .find(|node| !node["cause"].is_null())
-            .expect("a faulty node");
-        let words = ["node", "phase", "said"].map(|key| text(&node[key])).join(" ");
-        (text(&node["cause"]), words)
+        first_fault(checks.values()).expect("a faulty node")
     }
+
+    /// The same of a check such as `cache.main.queue`; none where no node of its is at fault.
+    pub fn fault_of(&self, check: &str) -> Option<(String, String)> {
+        first_fault([&self.body["details"][check]])
+    }
+}
+
+fn first_fault<'a>(checks: impl IntoIterator<Item = &'a Value>) -> Option<(String, String)> {
+    let mut nodes = checks.into_iter().flat_map(|check| check["nodes"].as_array().expect("nodes"));
+    let node = nodes.find(|node| !node["cause"].is_null())?;
+    let words = ["node", "phase", "said"].map(|key| text(&node[key])).join(" ");
+    Some((text(&node["cause"]), words))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 impl Drop for Sidecar {
