@@ -150,17 +150,16 @@ impl Efficiency {
         let counters = Counters::of_info(&info);
         let counters =
             counters.ok_or_else(|| progress.fault(Cause::Protocol, "INFO does not count look-ups"))?;
-        let [memory, connections, stats] = self.expected();
-        let [saw_memory, saw_connections, saw_stats] = said(&counters);
-        let run = format!("run_id {}, uptime {} s", counters.run, counters.uptime);
-        let steps = [
-            ("server", "the run_id of the last look, or counters begin anew".to_owned(), run),
-            ("clients", connections, saw_connections),
-            ("memory", memory, saw_memory),
-            ("stats", stats, saw_stats),
-        ];
-        for (section, expected, saw) in steps {
-            progress.step(|| (format!("INFO {section}"), expected, saw));
+        progress.step(|| {
+            let expected = "the run_id of the last look, or counters begin anew".to_owned();
+            let saw = format!("run_id {}, uptime {} s", counters.run, counters.uptime);
+            ("INFO server".to_owned(), expected, saw)
+        });
+        for (section, place) in [("clients", 1), ("memory", 0), ("stats", 2)] {
+            progress.step(|| {
+                let (expected, saw) = (self.expected()[place].clone(), said(&counters)[place].clone());
+                (format!("INFO {section}"), expected, saw)
+            });
         }
         Ok(counters)
     }
