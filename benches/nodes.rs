@@ -34,7 +34,7 @@ const ROUNDS: usize = 200;
 
 /// What a node may cost in memory, in kB, and its round in time, in floors.
 const MEMORY_BOUND: f64 = 4.0;
-const TIME_BOUND: f64 = 1.2;
+const TIME_BOUND: f64 = 1.4;
 
 fn main() {
     let mut core = CpuSet::new();
