@@ -153,7 +153,7 @@ fn each_fault_is_found_and_named_at_once_and_forgotten_when_it_ends() {
         producer.starve(0);
         producer.starve(6);
         let said = found(&["DOWN drought key clocks"]);
-        assert!(said.contains("missing: part-0, part-5, part-6; from 3 on it is down"), "{said}");
+        assert!(said.contains("missing: part-0, part-5, part-6, and from 3 missing on it is down"), "{said}");
         producer.consume_all(9);
         healthy();
 

@@ -254,7 +254,7 @@ fn drought(config: &checks::Clock, clocks: &Clocks) -> Option<Finding> {
         said = format!("{said}, missing: {}", words::names(&unseen));
     }
     if let Some(limit) = limit {
-        said = format!("{said}; {}", words::from(status, limit).trim_start_matches("and "));
+        said = format!("{said}, {}", words::from(status, format_args!("{limit} missing")));
     }
     Some(Finding::new(status, Cause::Drought, &about, &said))
 }
@@ -496,10 +496,10 @@ mod tests {
         assert_eq!(short(&findings), [(Cause::Drought, Status::Degraded, "key clocks")]);
         assert_eq!(
             &*findings[0].said,
-            "2 of 3 partitions have a clock, missing: part-1; from 1 on it is degraded"
+            "2 of 3 partitions have a clock, missing: part-1, and from 1 missing on it is degraded"
         );
         let others = sight(Some(0.0), &[("east", 0.0)]);
-        assert_eq!(&*judged(&others)[0].said, "1 of 3 partitions have a clock; from 2 on it is down");
+        assert_eq!(&*judged(&others)[0].said, "1 of 3 partitions have a clock, and from 2 missing on it is down");
         let unlimited = checks::Clock { drought: Limits::default(), ..config() };
         assert_eq!(judge(&unlimited, &others, &Changes::default(), now(0.0)), []);
     }
