@@ -1,8 +1,8 @@
 //! What a check is: something that is done to one node, and writes down in a
-//! [`NodeProgress`](crate::progress::NodeProgress) what it does and finds. It cannot fail, and it knows no
+//! [`NodeProgress`] what it does and finds. It cannot fail, and it knows no
 //! deadline: it is dropped when that strikes.
 //!
-//! The round trip is done to every node. The other kinds are each a [`Look`]: it sees the alias' servers one by
+//! The round trip is done to every node. The other kinds are each a `Look`: it sees the alias' servers one by
 //! one, and then says what all of that means.
 
 mod clock;

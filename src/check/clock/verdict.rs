@@ -499,7 +499,10 @@ mod tests {
             "2 of 3 partitions have a clock, missing: part-1, and from 1 missing on it is degraded"
         );
         let others = sight(Some(0.0), &[("east", 0.0)]);
-        assert_eq!(&*judged(&others)[0].said, "1 of 3 partitions have a clock, and from 2 missing on it is down");
+        assert_eq!(
+            &*judged(&others)[0].said,
+            "1 of 3 partitions have a clock, and from 2 missing on it is down"
+        );
         let unlimited = checks::Clock { drought: Limits::default(), ..config() };
         assert_eq!(judge(&unlimited, &others, &Changes::default(), now(0.0)), []);
     }
