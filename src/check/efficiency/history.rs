@@ -95,7 +95,7 @@ impl History {
         }
         let since = |(hits, misses): (u64, u64)| {
             let hits = counters.hits - hits;
-            Lookups { hits, all: hits + (counters.misses - misses) }
+            Lookups { hits, all: hits.saturating_add(counters.misses - misses) }
         };
         let lookups = Some(since((self.last.hits, self.last.misses))).filter(|lookups| lookups.all > 0);
         let unjudged = since(self.lookups_from);

@@ -265,7 +265,7 @@ impl Group {
     /// be: where entries were deleted, and before Redis 7, nobody knows how many it was not given. They are all in the
     /// stream.
     fn to_do(&self, length: u64) -> (u64, bool) {
-        self.lag.map_or((length.max(self.pending), true), |lag| (lag + self.pending, false))
+        self.lag.map_or((length.max(self.pending), true), |lag| (lag.saturating_add(self.pending), false))
     }
 
     fn label(&self) -> Box<str> {
