@@ -136,7 +136,7 @@ fn memcacheds_hit_ratio_is_judged_by_itself_for_each_of_a_ring() {
     let [one, other] = servers.each_ref().map(Memcached::addr);
     let sidecar = Sidecar::start(format!(
         "[caches.main]\nservers = [\"{one}\", \"{other}\"]\n\
-         [caches.main.checks.efficiency]\nhit_ratio = {{ degraded = 0.5, down = 0.001 }}"
+         [caches.main.checks.efficiency]\nhit_ratio = {{ degraded = 0.5 }}"
     ));
     expect_found(&sidecar, CHECK, &[]);
     let look_up = |key: &str| drop(servers[1].command(&format!("get{}", format!(" {key}").repeat(120))));
