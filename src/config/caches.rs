@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -63,6 +64,8 @@ pub(super) struct Reading {
     pub(super) alias: Alias,
     /// Where it was named.
     pub(super) place: Place,
+    /// The deadline of its checks.
+    pub(super) timeout: Duration,
     /// Where its values came from, by the key that `config show` gives each.
     pub(super) origins: BTreeMap<String, Origin>,
     /// What an operator may want to know although nothing is wrong.
@@ -151,8 +154,8 @@ impl Kind {
 }
 
 impl Reading {
-    pub(super) fn new(alias: Alias, place: Place) -> Self {
-        Self { alias, place, origins: BTreeMap::new(), notes: Vec::new(), forwards: None }
+    pub(super) fn new(alias: Alias, place: Place, timeout: Duration) -> Self {
+        Self { alias, place, timeout, origins: BTreeMap::new(), notes: Vec::new(), forwards: None }
     }
 
     /// A problem with the cache as a whole.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::caches::{self, Reading};
 use super::environment::Environment;
@@ -105,7 +106,8 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     if !problems.is_empty() {
         return Err(ConfigError::new(problems));
     }
-    let mut reader = Reader { table, problems, origins: HashMap::new(), notes: Vec::new() };
+    let mut reader =
+        Reader { table, problems, origins: HashMap::new(), timeout: Duration::ZERO, notes: Vec::new() };
     reader.problems.extend(reader.table.unknown(settings::KEYS));
     let config = reader.config(&source.listen, &environment);
     if reader.problems.is_empty() {
@@ -124,6 +126,8 @@ pub(super) struct Reader {
     pub(super) table: Table,
     pub(super) problems: Vec<Problem>,
     pub(super) origins: HashMap<String, Origin>,
+    /// The deadline of a check, once it is known.
+    pub(super) timeout: Duration,
     notes: Vec<String>,
 }
 
@@ -192,7 +196,7 @@ impl Reader {
 
     fn reading(&mut self, alias: &str, place: Place) -> Option<Reading> {
         match Alias::try_from(alias) {
-            Ok(alias) => Some(Reading::new(alias, place)),
+            Ok(alias) => Some(Reading::new(alias, place, self.timeout)),
             Err(error) => {
                 self.problems.push(place.problem(error));
                 None

@@ -54,6 +54,7 @@ impl Reader {
         let reconnect_every = self.duration("reconnect_every", Duration::from_secs(5), Duration::ZERO, 3600);
         let dns_recheck = self.duration("dns_recheck", Duration::from_secs(30), Duration::ZERO, 3600);
         let access = self.access();
+        self.timeout = timeout;
         let caches = self.caches();
         self.problems.extend(self.hash_tag_in_prefix(&prefix, &caches));
         Config { listen, prefix, instance, timeout, max_age, reconnect_every, dns_recheck, access, caches }

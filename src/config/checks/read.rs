@@ -95,9 +95,14 @@ impl<'a> Section<'a> {
         self.table.unknown(known).next().map_or(Ok(()), Err)
     }
 
-    /// The value of a key, whose origin is remembered.
+    /// The value of a key.
+    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
+        self.table.get(key)
+    }
+
+    /// The same, whose origin is remembered.
     pub(super) fn get(&mut self, key: &str) -> Option<&'a Value> {
-        let value = self.table.get(key)?;
+        let value = self.value(key)?;
         self.came_from(key, &value.place);
         Some(value)
     }

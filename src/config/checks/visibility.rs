@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use humantime::format_duration;
+
 use super::super::address::{self, MemcachedUrl, RedisUrl};
 use super::super::caches::unless;
 use super::super::memcached::distinct;
@@ -41,12 +43,32 @@ pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Visibi
     let within = |key| move |value: &Value| value.duration(key, Duration::ZERO, Duration::from_mins(10));
     let write_within = section.said("write_within", within("write_within"))?.unwrap_or_default();
     let delete_within = section.said("delete_within", within("delete_within"))?.unwrap_or_default();
+    in_time(&section, write_within, delete_within)?;
     let client = section.said("client", client)?.unwrap_or_default();
     let canaries = section.said("canaries", |value| value.number_between("canaries", 1, MAX_CANARIES))?;
     let is_memcached = |backend: &Backend| matches!(backend, Backend::Memcached(_));
     let rings = is_memcached(backend) || views.iter().any(|view| is_memcached(&view.backend));
     let canaries = canaries.unwrap_or(if rings { CANARIES_IN_RINGS } else { 1 }) as usize;
     Ok(Visibility { views, write_within, delete_within, client, canaries })
+}
+
+/// A problem where views are given more time than the deadline leaves: what is allowed would be called late.
+fn in_time(section: &Section<'_>, write_within: Duration, delete_within: Duration) -> Result<(), Problem> {
+    let (timeout, both) = (section.reading.timeout, write_within + delete_within);
+    // A check that leaves nothing standing from an earlier one watches one after the other, and looking ends at three
+    // quarters of the deadline.
+    let most = timeout * 2 / 3;
+    let longer = if write_within > delete_within { "write_within" } else { "delete_within" };
+    match section.value(longer) {
+        Some(value) if both > most => {
+            let [most, timeout] = [most, timeout].map(format_duration);
+            Err(value.problem(format_args!(
+                "`write_within` and `delete_within` are together at most two thirds of `timeout`: {most} of {timeout}; \
+                 raise `timeout`, or ask the views for more"
+            )))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn servers_are_named(backend: &Backend) -> bool {
