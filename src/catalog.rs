@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::alias::Alias;
-use crate::config::{Backend, Cache};
-use crate::outcome::{SkipReason, Skipped};
+use crate::config::{Backend, Cache, checks};
+use crate::outcome::{Kind, SkipReason, Skipped};
 
 /// What is known of every configured alias, in the configured order.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub struct Catalog {
 /// What becomes of one alias.
 #[derive(Debug)]
 enum Entry {
-    /// It is checked; the numbers are the places of its checks.
-    Checked { alias: Alias, checks: Range<usize> },
+    /// It is checked; the numbers are the places of its checks: the round trip, and then those of these kinds.
+    Checked { alias: Alias, checks: Range<usize>, others: Box<[Kind]> },
     /// It is not checked; one that forwards to a checked alias has the places of its target's checks.
     Skipped { skipped: Skipped, target: Option<Range<usize>> },
 }
@@ -40,7 +40,7 @@ impl Catalog {
         let backends: HashMap<&Alias, &Backend> =
             caches.iter().map(|cache| (&cache.alias, &cache.backend)).collect();
         let mut next = 0;
-        let checks: HashMap<&Alias, Range<usize>> = caches
+        let places: HashMap<&Alias, Range<usize>> = caches
             .iter()
             .filter(|cache| skip_reason(&cache.backend, &backends).is_none())
             .map(|cache| {
@@ -53,10 +53,14 @@ impl Catalog {
         let entries = caches
             .iter()
             .map(|cache| match skip_reason(&cache.backend, &backends) {
-                None => Entry::Checked { alias: cache.alias.clone(), checks: checks[&cache.alias].clone() },
+                None => {
+                    let (alias, checks) = (cache.alias.clone(), places[&cache.alias].clone());
+                    let others = cache.checks.iter().map(checks::Check::kind).collect();
+                    Entry::Checked { alias, checks, others }
+                }
                 Some(reason) => {
                     let target = match &reason {
-                        SkipReason::Forwards { to } => checks.get(to).cloned(),
+                        SkipReason::Forwards { to } => places.get(to).cloned(),
                         SkipReason::LocalMemory | SkipReason::NoServer { .. } => None,
                     };
                     Entry::Skipped { skipped: Skipped { alias: cache.alias.clone(), reason }, target }
@@ -79,7 +83,7 @@ impl Catalog {
     /// Those of them that have a check in this selection.
     pub fn selected(&self, selection: &Selection) -> impl Iterator<Item = &Alias> {
         self.entries.iter().filter_map(|entry| match entry {
-            Entry::Checked { alias, checks } => {
+            Entry::Checked { alias, checks, .. } => {
                 selection.checks.iter().any(|check| checks.contains(check)).then_some(alias)
             }
             Entry::Skipped { .. } => None,
@@ -99,17 +103,41 @@ impl Catalog {
         choose(self.entries.iter())
     }
 
-    /// Some aliases; an alias that forwards selects its target's check.
+    /// Some aliases, or single checks of one, such as `main.queue` or `main.round_trip`; an alias that forwards selects
+    /// its target's checks.
     ///
-    /// An alias that is not configured is returned as the error.
+    /// A name that is neither is returned as the error.
     pub fn named<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Selection, &'a str> {
-        let mut entries = Vec::new();
+        let (mut entries, mut single) = (Vec::new(), Vec::new());
         for name in names {
-            let place = Alias::try_from(name).ok().and_then(|alias| self.positions.get(&alias));
-            entries.push(&self.entries[*place.ok_or(name)?]);
+            match (self.entry(name), self.check(name)) {
+                (Some(entry), _) => entries.push(entry),
+                (None, Some(check)) => single.push(check),
+                (None, None) => return Err(name),
+            }
         }
-        Ok(choose(entries))
+        let mut selection = choose(entries);
+        selection.add(single);
+        Ok(selection)
     }
+
+    fn entry(&self, alias: &str) -> Option<&Entry> {
+        let alias = Alias::try_from(alias).ok()?;
+        self.positions.get(&alias).map(|&place| &self.entries[place])
+    }
+
+    /// The place of the check that is called by its alias and its kind.
+    fn check(&self, name: &str) -> Option<usize> {
+        let (alias, kind) = name.rsplit_once('.')?;
+        match self.entry(alias)? {
+            Entry::Checked { checks, others, .. } => {
+                let mut kinds = std::iter::once(&Kind::RoundTrip).chain(others);
+                Some(checks.start + kinds.position(|known| known.name() == kind)?)
+            }
+            Entry::Skipped { .. } => None,
+        }
+    }
+
     /// What was asked for by name on a command line: these aliases, or everything if there are none. An error
     /// is a sentence that names those that there are.
     pub fn select(&self, names: &[String]) -> Result<Selection, String> {
@@ -134,9 +162,17 @@ fn choose<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Selection {
             }
         }
     }
-    selection.checks.sort_unstable();
-    selection.checks.dedup();
+    selection.add([]);
     selection
+}
+
+impl Selection {
+    /// Adds checks; each is in it once, in order.
+    fn add(&mut self, checks: impl IntoIterator<Item = usize>) {
+        self.checks.extend(checks);
+        self.checks.sort_unstable();
+        self.checks.dedup();
+    }
 }
 
 /// Why a backend is not checked, or `None` if it is. A forwarding one is followed to the end of its chain,
@@ -209,6 +245,21 @@ mod tests {
         assert_eq!(selection.checks, [0]);
         assert_eq!(selection.skipped, [skipped("default", SkipReason::Forwards { to: alias("main") })]);
         assert_eq!(catalog().named(["to-local"]).unwrap().checks, [0; 0]);
+    }
+
+    #[test]
+    fn a_single_check_is_called_by_its_alias_and_its_kind() {
+        let checked = || Backend::Memcached(Memcached::at([]));
+        let queue = checks::Check::Queue(checks::Queue::of(Vec::new()));
+        let main = Cache { checks: vec![queue], ..Cache::new(alias("main"), checked()) };
+        let catalog = Catalog::new(&[Cache::new(alias("a.queue"), checked()), main]);
+        let checks = |names: &[&'static str]| catalog.named(names.iter().copied()).map(|named| named.checks);
+        assert_eq!(checks(&["main"]), Ok(vec![1, 2]));
+        assert_eq!(checks(&["main.queue"]), Ok(vec![2]));
+        assert_eq!(checks(&["main.round_trip"]), Ok(vec![1]));
+        assert_eq!(checks(&["main.queue", "a.queue", "main"]), Ok(vec![0, 1, 2]));
+        assert_eq!(checks(&["main.clock"]), Err("main.clock"));
+        assert_eq!(checks(&["a.queue.queue"]), Err("a.queue.queue"));
     }
 
     #[test]

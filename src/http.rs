@@ -3,7 +3,7 @@
 //! | path | what | code |
 //! | --- | --- | --- |
 //! | `/health`, `/healthz` | every alias | 200 up, degraded or skipped, 503 down |
-//! | `/health/{alias}` | one; a forwarding alias answers with its target's outcome | the same, 404 unknown |
+//! | `/health/{alias}` | one, or `main.queue`, one check of it; a forwarding alias answers with its target's outcome | the same, 404 unknown |
 //! | `/livez` | the sidecar itself; no cache is asked | 200 |
 //! | `/readyz` | every alias, in Kubernetes' text; no cache is asked while starting or draining | 200, 503 |
 //! | `/metrics` | every alias, for Prometheus; also when caches are down | 200 |

@@ -137,6 +137,23 @@ fn a_partitioned_buffer_that_is_drained_is_up_and_one_that_is_not_is_named() {
 }
 
 #[test]
+fn one_check_of_an_alias_can_be_asked_for_by_itself() {
+    let redis = Redis::start(&[]);
+    let sidecar = beside(&redis, "keys = [\"jobs\"]\nlength = { down = 1 }");
+    redis.command(&["RPUSH", "jobs", "one"]);
+    for (path, code, checks) in [
+        ("/health/main", 503, vec!["cache.main", "cache.main.queue"]),
+        ("/health/main.queue", 503, vec!["cache.main.queue"]),
+        ("/health/main.round_trip", 200, vec!["cache.main"]),
+        ("/health/main.clock", 404, vec![]),
+    ] {
+        let health = sidecar.get(path);
+        let named = health.body["checks"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+        assert_eq!((health.code, named.collect::<Vec<_>>()), (code, checks), "{path}");
+    }
+}
+
+#[test]
 fn the_remainder_of_before_there_were_partitions_is_a_queue_too() {
     let redis = Redis::start(&[]);
     let buffer = Buffer::new(&redis);

@@ -26,7 +26,7 @@ arguments or the configuration are not valid.";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct CheckArgs {
-    /// The caches to check; without any, all
+    /// The caches to check, or single checks of one, such as main.queue; without any, all
     #[arg(value_name = "ALIAS")]
     aliases: Vec<String>,
     #[command(flatten)]
