@@ -154,6 +154,27 @@ impl Memcached {
         });
     }
 
+    /// Whether nothing is known but that a kept connection was closed, when the first thing of a round was asked on it:
+    /// then it is asked on a new one. Any other refusal is a fault.
+    fn closed_before(
+        &self,
+        connection: &Connection,
+        refusal: &Refusal,
+        progress: &NodeProgress,
+    ) -> Result<(), Fault> {
+        let fault = match refusal {
+            Refusal::Answer(error) => match set_error(connection, error, progress) {
+                SetError::KeptConnectionClosed => {
+                    self.doubt();
+                    return Ok(());
+                }
+                SetError::Fault(fault) => fault,
+            },
+            Refusal::Said(..) => fault(refusal, progress),
+        };
+        Err(self.doubt_dialect(fault))
+    }
+
     /// Reads a key as [`Cache::get`] does, but as the first thing of a round: a kept connection that turns out
     /// to have been closed is no fault.
     pub(crate) async fn get_first(
@@ -170,11 +191,7 @@ impl Memcached {
                     self.link.keep(connection).map_err(|error| error.fault(progress))?;
                     return Ok(found.map_or(Read::Default(default), Read::Value));
                 }
-                Err(Refusal::Answer(error)) => match set_error(&connection, &error, progress) {
-                    SetError::KeptConnectionClosed => self.doubt(),
-                    SetError::Fault(fault) => return Err(self.doubt_dialect(fault)),
-                },
-                Err(refusal) => return Err(self.doubt_dialect(fault(&refusal, progress))),
+                Err(refusal) => self.closed_before(&connection, &refusal, progress)?,
             }
         }
     }
@@ -203,11 +220,7 @@ impl Memcached {
                     self.link.keep(connection).map_err(|error| error.fault(progress))?;
                     return Ok(stats);
                 }
-                Err(Refusal::Answer(error)) => match set_error(&connection, &error, progress) {
-                    SetError::KeptConnectionClosed => self.doubt(),
-                    SetError::Fault(fault) => return Err(self.doubt_dialect(fault)),
-                },
-                Err(refusal) => return Err(self.doubt_dialect(fault(&refusal, progress))),
+                Err(refusal) => self.closed_before(&connection, &refusal, progress)?,
             }
         }
     }

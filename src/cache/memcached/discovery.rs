@@ -4,9 +4,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::super::SetError;
-use super::super::connection::{AnswerError, Connection, set_error};
-use super::{Dialect, Memcached, Refusal, binary, classic, fault, refusal, word};
+use super::super::connection::{AnswerError, Connection};
+use super::{Dialect, Memcached, Refusal, binary, classic, refusal, word};
 use crate::config::Address;
 use crate::outcome::{Fault, Phase};
 use crate::progress::NodeProgress;
@@ -45,11 +44,7 @@ impl Memcached {
                     self.link.keep(connection).map_err(|error| error.fault(progress))?;
                     return Ok(members);
                 }
-                Err(Refusal::Answer(error)) => match set_error(&connection, &error, progress) {
-                    SetError::KeptConnectionClosed => self.doubt(),
-                    SetError::Fault(fault) => return Err(self.doubt_dialect(fault)),
-                },
-                Err(refusal) => return Err(self.doubt_dialect(fault(&refusal, progress))),
+                Err(refusal) => self.closed_before(&connection, &refusal, progress)?,
             }
         }
     }
