@@ -100,7 +100,7 @@ impl Catalog {
     /// Everything: each backend once, however many aliases forward to it.
     #[must_use]
     pub fn all(&self) -> Selection {
-        choose(self.entries.iter())
+        choose(self.entries.iter(), Vec::new())
     }
 
     /// Some aliases, or single checks of one, such as `main.queue` or `main.round_trip`; an alias that forwards selects
@@ -116,9 +116,7 @@ impl Catalog {
                 (None, None) => return Err(name),
             }
         }
-        let mut selection = choose(entries);
-        selection.add(single);
-        Ok(selection)
+        Ok(choose(entries, single))
     }
 
     fn entry(&self, alias: &str) -> Option<&Entry> {
@@ -151,8 +149,9 @@ impl Catalog {
     }
 }
 
-fn choose<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Selection {
-    let mut selection = Selection::default();
+/// What these entries stand for, and these single checks.
+fn choose<'a>(entries: impl IntoIterator<Item = &'a Entry>, checks: Vec<usize>) -> Selection {
+    let mut selection = Selection { checks, skipped: Vec::new() };
     for entry in entries {
         match entry {
             Entry::Checked { checks, .. } => selection.checks.extend(checks.clone()),
@@ -162,17 +161,9 @@ fn choose<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Selection {
             }
         }
     }
-    selection.add([]);
+    selection.checks.sort_unstable();
+    selection.checks.dedup();
     selection
-}
-
-impl Selection {
-    /// Adds checks; each is in it once, in order.
-    fn add(&mut self, checks: impl IntoIterator<Item = usize>) {
-        self.checks.extend(checks);
-        self.checks.sort_unstable();
-        self.checks.dedup();
-    }
 }
 
 /// Why a backend is not checked, or `None` if it is. A forwarding one is followed to the end of its chain,
