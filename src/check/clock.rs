@@ -7,7 +7,7 @@ mod reading;
 mod verdict;
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use redis::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Look, Makings, Seat, Server, words};
+use super::{Look, Makings, Seat, Server, lock, words};
 use crate::cache::redis::Redis;
 use crate::config::checks;
 use crate::outcome::{Cause, Fault};
@@ -211,10 +211,6 @@ fn follow(seat: &Seat, fault: Fault) -> Result<Redis, Fault> {
     let importing = || seat.share.as_ref()?.importing(&fault.said);
     let importing = if fault.cause == Cause::Redirected { importing() } else { None };
     importing.ok_or(fault)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]

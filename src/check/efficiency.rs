@@ -11,14 +11,14 @@ mod sweep;
 mod verdict;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Cmd, Value, cmd};
 use tokio::time::Instant;
 
-use super::{Look, Seat, Server, words};
+use super::{Look, Seat, Server, lock, words};
 use crate::cache::memcached::Memcached;
 use crate::cache::redis::{Redis, answered};
 use crate::config::checks::{self, Ttl};
@@ -282,10 +282,6 @@ fn lives(keys: Vec<Key>, answers: &[Value], ttl: &Ttl, progress: &NodeProgress) 
         Ok((key, life))
     });
     lives.collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]

@@ -10,14 +10,14 @@ mod standstill;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use redis::Cmd;
 use tokio::time::Instant;
 
-use super::{Look, Seat, Server};
+use super::{Look, Seat, Server, lock};
 use crate::cache::redis::{Redis, answered};
 use crate::config::checks;
 use crate::outcome::{Cause, Fault, Figure, Measure};
@@ -75,7 +75,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn key(&self, number: usize) -> &str {

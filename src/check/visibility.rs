@@ -10,13 +10,13 @@ mod verdict;
 mod view;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Look, Makings, Seat};
+use super::{Look, Makings, Seat, lock};
 use crate::cache::SetupError;
 use crate::config::{Backend, MemcachedServers, checks};
 use crate::outcome::Fault;
@@ -155,8 +155,4 @@ impl Look for Visibility {
             progress.measure(measure);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

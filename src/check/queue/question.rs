@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use redis::{Cmd, Value};
 
 use super::reading::{self, Id, Malformed};
+use crate::cache::spelling;
 use crate::check::words;
 use crate::config::checks::{self, Limits};
 
@@ -96,8 +97,8 @@ impl Question {
 
     /// What came back, in short and without what the application stores.
     pub(super) fn saw(&self, answer: &Value, config: &checks::Queue) -> String {
-        if let Value::ServerError(error) = answer {
-            return format!("{} {}", error.code(), error.details().unwrap_or_default());
+        if let Value::ServerError(_) = answer {
+            return spelling::answer(answer);
         }
         let not_judged = |time: Option<_>| if time.is_some() { "" } else { ", which is no time" };
         match self {

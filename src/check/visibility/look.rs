@@ -7,12 +7,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::lock;
 use super::verdict::{Seen, Timing, What};
 use super::view::{Expected, Patience, Shown, View};
 use crate::cache::SetError;
 use crate::canary::{Canary, Key, Sentinel, Series, Verdict};
-use crate::check::{Seat, round_trip};
+use crate::check::{Seat, lock, round_trip};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
