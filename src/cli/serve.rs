@@ -24,7 +24,7 @@ SIGTERM or SIGINT stops it when the open requests are answered; a second one sto
 
 Exit codes: 0 after a clean stop, 2 if the configuration is not valid, 1 for anything else.";
 
-/// Serve /health, /livez and /readyz, and check the caches whenever they are asked for
+/// Serve /health, /livez, /readyz and /metrics, and check the caches whenever they are asked for
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ServeArgs {
