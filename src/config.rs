@@ -21,11 +21,11 @@ mod tls;
 mod value;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use secrecy::SecretString;
 
 use crate::alias::Alias;
@@ -53,8 +53,18 @@ pub struct Config {
     /// A kept connection's host is resolved again after this long, and the connection dropped where it is
     /// elsewhere now.
     pub dns_recheck: Duration,
+    /// How often every cache is checked when nobody asks; without one, only when somebody does.
+    pub interval: Option<Duration>,
+    /// How long requests are still taken after the sidecar was told to stop, while `/readyz` says so.
+    pub drain: Duration,
     /// Who may see what.
     pub access: Access,
+    /// TLS for who comes over TCP.
+    pub tls: Option<ListenerTls>,
+    /// Where metrics are served, if not beside everything else.
+    pub metrics: Metrics,
+    /// The groups that are written, none twice.
+    pub groups: Vec<Group>,
     /// The caches, in the order in which they were written; at least one is checked.
     pub caches: Vec<Cache>,
 }
@@ -75,7 +85,87 @@ pub struct Access {
     pub allow: Vec<IpNet>,
     /// Who sees addresses, phases and the texts of errors; by default loopback.
     pub details: Vec<IpNet>,
+    /// Whose word counts on whom a request comes from; by default nobody's.
+    pub trusted_proxies: Proxies,
+    /// Who shows this token sees what `details` shows, if they are allowed at all.
+    pub token: Option<SecretString>,
 }
+
+/// Proxies whose forwarding headers are believed.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    /// Those at these addresses.
+    pub networks: Vec<IpNet>,
+    /// Those that come over a unix socket, whose callers are not local then.
+    pub unix: bool,
+}
+
+/// The sidecar's own certificate, for those who come over TCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// Its certificate and key.
+    pub identity: ClientCertificate,
+    /// Who signs the certificates that callers must show, in a PEM file; without one, none is asked for.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// Where metrics are served.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// Listeners of their own, which serve nothing else, and nobody else serves them; none: with everything else.
+    pub listen: Vec<Listen>,
+}
+
+/// Some of the checks, under a name: `/health/group/NAME`. What `/livez`, `/readyz` and `/startupz` ask for are the
+/// groups `liveness`, `readiness` and `startup`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// What belongs to it: aliases, and single checks such as `main.queue`; without a list, everything.
+    pub include: Option<Vec<String>>,
+    /// What of that does not, in the same words.
+    pub exclude: Vec<String>,
+}
+
+impl Default for Config {
+    /// What the documentation names as the defaults, with no cache.
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen::Tcp(SocketAddr::from(([0u16; 8], 8080)))],
+            prefix: "djblets-".to_owned(),
+            instance: "unknown".to_owned(),
+            timeout: Duration::from_millis(750),
+            max_age: Duration::from_millis(100),
+            reconnect_every: Duration::from_secs(5),
+            dns_recheck: Duration::from_secs(30),
+            interval: None,
+            drain: Duration::ZERO,
+            access: Access::default(),
+            tls: None,
+            metrics: Metrics::default(),
+            groups: Vec::new(),
+            caches: Vec::new(),
+        }
+    }
+}
+
+impl Default for Access {
+    /// Everyone gets verdicts, and loopback the details.
+    fn default() -> Self {
+        Self {
+            allow: vec![EVERYONE_V4.into(), EVERYONE_V6.into()],
+            details: vec![LOOPBACK_V4.into(), LOOPBACK_V6.into()],
+            trusted_proxies: Proxies::default(),
+            token: None,
+        }
+    }
+}
+
+const EVERYONE_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
+const EVERYONE_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0);
+const LOOPBACK_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+const LOOPBACK_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128);
 
 /// One configured cache.
 #[derive(Debug, Clone)]

@@ -1,21 +1,20 @@
 //! `cache-canary demo`: caches of its own, a server that checks them, and switches to break them one by one.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use ipnet::{Ipv4Net, Ipv6Net};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::alias::{Alias, InvalidAlias};
 use crate::checker::SetupError;
 use crate::config::{
-    Access, Address, Backend, Cache, Config, Listen, Memcached, MemcachedServers, Redis, RedisServers,
+    Address, Backend, Cache, Config, Listen, Memcached, MemcachedServers, Redis, RedisServers,
 };
 use crate::embedded::Server;
 use crate::http::server::{self, BindError, Listener};
@@ -154,22 +153,14 @@ fn config(main: SocketAddr, sessions: [SocketAddr; 2]) -> Result<Config, Invalid
     ];
     let caches =
         caches.map(|(alias, backend)| Alias::try_from(alias).map(|alias| Cache::new(alias, backend)));
-    let local = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     Ok(Config {
         // The listeners are bound before there is a configuration, to find free ports.
         listen: Vec::new(),
-        prefix: "djblets-".to_owned(),
         instance: "demo".to_owned(),
-        timeout: Duration::from_millis(750),
         // Whoever breaks a cache and looks at once wants to see it, so no earlier verdict is shared.
         max_age: Duration::ZERO,
-        reconnect_every: Duration::from_secs(5),
-        dns_recheck: Duration::from_secs(30),
-        access: Access {
-            allow: vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
-            details: local.map(IpAddr::into).into(),
-        },
         caches: caches.into_iter().collect::<Result<_, _>>()?,
+        ..Config::default()
     })
 }
 

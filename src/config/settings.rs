@@ -1,10 +1,10 @@
 //! The settings at the top of the file: what they are if nobody says anything, and what they may be.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 use super::address::MAX_SOCKET_PATH;
 use super::environment::Environment;
@@ -30,11 +30,6 @@ pub(super) const KEYS: &[&str] = &[
 /// The keys of `[access]`.
 pub(super) const ACCESS_KEYS: &[&str] = &["allow", "details"];
 
-const EVERYONE_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
-const EVERYONE_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0);
-const LOOPBACK_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
-const LOOPBACK_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128);
-
 const LISTEN: &str = "this is no address to listen at; write \"[::]:8080\", \"127.0.0.1:8080\" or \
                       \"unix:/run/cache-canary.sock\"";
 const PREFIX: &str = "a prefix is 1 to 64 printable ASCII characters without a space, since any other could \
@@ -45,19 +40,34 @@ const INSTANCE: &str = "an instance is called by 1 to 128 letters, digits, `_`, 
 impl Reader {
     /// Everything, from its parts.
     pub(super) fn config(&mut self, flags: &[String], environment: &Environment<'_>) -> Config {
-        let listen = self.listen(flags);
-        let prefix = self.setting("prefix", "djblets-".to_owned(), prefix);
+        let default = Config::default();
+        let listen = self.listen(flags, default.listen);
+        let prefix = self.setting("prefix", default.prefix, prefix);
         let instance = self.instance(environment);
-        let millisecond = Duration::from_millis(1);
-        let timeout = self.duration("timeout", Duration::from_millis(750), millisecond, 600);
-        let max_age = self.duration("max_age", Duration::from_millis(100), Duration::ZERO, 60);
-        let reconnect_every = self.duration("reconnect_every", Duration::from_secs(5), Duration::ZERO, 3600);
-        let dns_recheck = self.duration("dns_recheck", Duration::from_secs(30), Duration::ZERO, 3600);
-        let access = self.access();
+        let timeout = self.duration("timeout", default.timeout, Duration::from_millis(1), 600);
+        let max_age = self.duration("max_age", default.max_age, Duration::ZERO, 60);
+        let reconnect_every = self.duration("reconnect_every", default.reconnect_every, Duration::ZERO, 3600);
+        let dns_recheck = self.duration("dns_recheck", default.dns_recheck, Duration::ZERO, 3600);
+        let access = self.access(default.access);
         self.timeout = timeout;
         let caches = self.caches();
         self.problems.extend(self.hash_tag_in_prefix(&prefix, &caches));
-        Config { listen, prefix, instance, timeout, max_age, reconnect_every, dns_recheck, access, caches }
+        Config {
+            listen,
+            prefix,
+            instance,
+            timeout,
+            max_age,
+            reconnect_every,
+            dns_recheck,
+            access,
+            caches,
+            interval: default.interval,
+            drain: default.drain,
+            tls: default.tls,
+            metrics: default.metrics,
+            groups: default.groups,
+        }
     }
 
     /// A problem if the prefix would choose the slot of every key in a cluster: of a key, the first `{` with
@@ -84,7 +94,7 @@ impl Reader {
         })
     }
 
-    fn listen(&mut self, flags: &[String]) -> Vec<Listen> {
+    fn listen(&mut self, flags: &[String], default: Vec<Listen>) -> Vec<Listen> {
         if !flags.is_empty() {
             let flag = Place::Flag("--listen");
             let flags =
@@ -93,8 +103,7 @@ impl Reader {
             self.table.0.retain(|entry| entry.key != "listen");
             self.table.0.push(Entry { key: "listen".to_owned(), key_place: flag, value });
         }
-        let everywhere = SocketAddr::from(([0u16; 8], 8080));
-        self.setting("listen", vec![Listen::Tcp(everywhere)], |value| {
+        self.setting("listen", default, |value| {
             let addresses = value.texts()?;
             if addresses.is_empty() {
                 return Err(value.problem("there is no address to listen at; write \"[::]:8080\""));
@@ -122,11 +131,7 @@ impl Reader {
         self.setting(key, default, |value| value.duration(key, least, Duration::from_secs(most)))
     }
 
-    fn access(&mut self) -> Access {
-        let mut access = Access {
-            allow: vec![EVERYONE_V4.into(), EVERYONE_V6.into()],
-            details: vec![LOOPBACK_V4.into(), LOOPBACK_V6.into()],
-        };
+    fn access(&mut self, mut access: Access) -> Access {
         let Some(value) = self.table.get("access") else { return access };
         let Kind::Table(table) = &value.kind else {
             let problem = value.problem(format_args!("a table belongs here, not {}", value.noun()));

@@ -259,7 +259,7 @@ mod tests {
     use crate::alias::Alias;
     use crate::cache::Dialer;
     use crate::check::{Makings, Server};
-    use crate::config::{Access, Config, RedisServers};
+    use crate::config::{Config, RedisServers};
 
     fn at(port: u16) -> Address {
         Address::Tcp { host: "cache".to_owned(), port }
@@ -267,17 +267,7 @@ mod tests {
 
     /// Those that a primary at port 1 names.
     fn discovered() -> (Primary, Replicas) {
-        let config = Config {
-            listen: Vec::new(),
-            prefix: String::new(),
-            instance: "test".to_owned(),
-            timeout: Duration::from_millis(750),
-            max_age: Duration::ZERO,
-            reconnect_every: Duration::ZERO,
-            dns_recheck: Duration::ZERO,
-            access: Access { allow: Vec::new(), details: Vec::new() },
-            caches: Vec::new(),
-        };
+        let config = Config::default();
         let alias = Alias::try_from("main").unwrap();
         let dialer = Arc::new(Dialer::new(&config));
         let maker =

@@ -11,10 +11,9 @@ mod verdicts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cache_canary::alias::Alias;
-use cache_canary::config::{Access, Address, Backend, Cache, Config, Redis, RedisServers};
+use cache_canary::config::{Address, Backend, Cache, Config, Redis, RedisServers};
 use cache_canary::http::App;
 use socket2::{Domain, Socket, Type};
 
@@ -25,22 +24,13 @@ fn config(address: SocketAddr) -> Config {
     let redis = Redis::at(RedisServers::Standalone(address));
     let cache = |alias: &str, backend| Cache::new(self::alias(alias), backend);
     Config {
-        listen: Vec::new(),
-        prefix: "djblets-".to_owned(),
         instance: "test".to_owned(),
-        timeout: Duration::from_millis(750),
-        max_age: Duration::from_millis(100),
-        reconnect_every: Duration::from_secs(5),
-        dns_recheck: Duration::from_secs(30),
-        access: Access {
-            allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
-            details: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
-        },
         caches: vec![
             cache("default", Backend::Forwarding { to: alias("main") }),
             cache("main", Backend::Redis(redis)),
             cache("staticfiles", Backend::LocalMemory),
         ],
+        ..Config::default()
     }
 }
 

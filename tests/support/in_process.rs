@@ -14,15 +14,10 @@ use tokio::time::Instant;
 /// A configuration with this one cache, called `main`, whose verdicts nobody shares.
 pub fn one_cache(backend: Backend) -> Config {
     Config {
-        listen: Vec::new(),
-        prefix: "djblets-".to_owned(),
         instance: "test".to_owned(),
-        timeout: Duration::from_millis(750),
         max_age: Duration::ZERO,
-        reconnect_every: Duration::from_secs(5),
-        dns_recheck: Duration::from_secs(30),
-        access: Access { allow: Vec::new(), details: Vec::new() },
         caches: vec![Cache::new(Alias::try_from("main").unwrap(), backend)],
+        ..Config::default()
     }
 }
 
