@@ -90,6 +90,23 @@ impl Catalog {
         })
     }
 
+    /// What the selected checks are called: `main`, `main.queue`.
+    #[must_use]
+    pub fn entries(&self, selection: &Selection) -> Vec<String> {
+        let checked = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Checked { alias, checks, others } => Some((alias, checks, others)),
+            Entry::Skipped { .. } => None,
+        });
+        let named = checked.flat_map(|(alias, checks, others)| {
+            let kinds = std::iter::once(&Kind::RoundTrip).chain(others);
+            checks.clone().zip(kinds).map(move |(place, kind)| (place, kind.entry_of(alias)))
+        });
+        named
+            .filter(|(place, _)| selection.checks.binary_search(place).is_ok())
+            .map(|(_, name)| name)
+            .collect()
+    }
+
     /// Every alias, in the configured order.
     pub fn aliases(&self) -> impl Iterator<Item = &Alias> {
         self.entries.iter().map(|entry| match entry {

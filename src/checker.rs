@@ -18,7 +18,7 @@ use crate::cache::{Cache, Dialer};
 use crate::catalog::{Catalog, Selection};
 use crate::check::{self, Makings};
 use crate::config::{Cache as Cached, Config};
-use crate::outcome::{Kind, Report};
+use crate::outcome::{Kind, Outcome, Report};
 use crate::topology::{self, Maker, Round, Wrap};
 use deadline::{Deadline, DeadlineLayer};
 use share::{Share, ShareLayer};
@@ -99,10 +99,22 @@ impl Checker {
     /// The outcomes are in the configured order. None comes from a check that began more than `max_age`
     /// before `arrived`.
     pub async fn check(&self, selection: &Selection, arrived: Instant) -> Report {
+        self.check_and_tell(selection, arrived, |_| ()).await
+    }
+
+    /// The same, and tells each outcome as soon as it is there.
+    pub async fn check_and_tell(
+        &self,
+        selection: &Selection,
+        arrived: Instant,
+        tell: impl Fn(&Outcome),
+    ) -> Report {
+        let tell = &tell;
         let checks = selection.checks.iter().map(|&check| {
             let check = self.checks[check].clone();
             async move {
                 let Ok(outcome) = check.oneshot(arrived).await;
+                tell(&outcome);
                 outcome
             }
         });

@@ -1,5 +1,6 @@
 //! The commands: what was typed, and the exit code that it comes to.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::ffi::OsString;
 use std::future::Future;
@@ -107,13 +108,17 @@ impl Cli {
     pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
         let arguments: Vec<_> = arguments.into_iter().collect();
         Self::try_parse_from(&arguments).map_err(|error| {
+            let is_failure = error.exit_code() != 0;
+            if is_failure && asks_for_nagios(&arguments) {
+                return check::nagios::say_unknown(&error.to_string());
+            }
             // Where the help cannot be printed there is nobody to tell.
             let _ = error.print();
-            match error.exit_code() {
-                0 => ExitCode::SUCCESS,
+            match arguments.get(1).and_then(|command| command.to_str()) {
+                _ if !is_failure => ExitCode::SUCCESS,
                 // Docker reserves every code but 0 and 1.
-                _ if arguments.get(1).is_some_and(|command| command == "healthcheck") => ExitCode::FAILURE,
-                _ => ExitCode::from(2),
+                Some("healthcheck") => ExitCode::FAILURE,
+                Some(_) | None => ExitCode::from(2),
             }
         })
     }
@@ -123,7 +128,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Serve(args) => serve::run(args),
-            Command::Check(args) => check::run(args),
+            Command::Check(args) => check::run(&args),
             Command::Healthcheck(args) => healthcheck::run(&args),
             Command::Config(args) => config::run(args.command),
             Command::Acl(args) => acl::run(args),
@@ -136,6 +141,18 @@ impl Cli {
             ExitCode::from(failure.code)
         })
     }
+}
+
+/// Whether a monitoring system reads what is printed, as far as that can be said of arguments that are not valid.
+fn asks_for_nagios(arguments: &[OsString]) -> bool {
+    let arguments: Vec<_> = arguments.iter().skip(1).map(|argument| argument.to_string_lossy()).collect();
+    let named = arguments.iter().any(|argument| {
+        let value = argument.strip_prefix("--format=").or_else(|| argument.strip_prefix("-f"));
+        value.is_some_and(|value| value.trim_start_matches('=') == "nagios")
+    });
+    let follows = |pair: &[Cow<'_, str>]| ["--format", "-f"].contains(&&*pair[0]) && pair[1] == "nagios";
+    arguments.first().is_some_and(|command| command == "check")
+        && (named || arguments.windows(2).any(follows))
 }
 
 /// Runs `work` on a thread of its own making, the only one but for those that resolve names.
@@ -153,15 +170,25 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 
 /// Writes to stdout. A reader that went away, as in `| head`, is no failure.
 fn print(text: &[u8]) {
+    let _ = try_print(text);
+}
+
+/// Writes to stdout, for a command that goes on only while somebody reads.
+fn try_print(text: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text).and_then(|()| stdout.flush());
+    stdout.write_all(text).and_then(|()| stdout.flush())
 }
 
 /// Writes the error and its causes to stderr, on a line.
 fn print_error(error: &dyn Error) {
-    let chain: Vec<_> = successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
-    let line = format!("error: {}\n", chain.join(": "));
+    let line = format!("error: {}\n", said(error));
     let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// The error and its causes.
+fn said(error: &dyn Error) -> String {
+    let chain: Vec<_> = successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    chain.join(": ")
 }
 
 /// The configuration that is in force with this file and these flags.
