@@ -17,6 +17,8 @@ use crate::config::{Loaded, Source};
 mod acl;
 /// One round of checks, now, without a server.
 mod check;
+/// What a shell needs to complete what is typed.
+mod completions;
 /// What the configuration says, before it is served.
 pub mod config;
 /// Caches of its own, and switches to break them.
@@ -49,7 +51,21 @@ Environment:
   CACHE_URL, CACHE_URL_<ALIAS>   a cache to check: redis://host:6379/0, or memcached://one:11211,two:11211
   CACHE_CANARY_<SETTING>         a setting of the file, such as CACHE_CANARY_TIMEOUT=750ms
   CACHE_CANARY_LOG               error, warn, info (the default) or debug
-  NO_COLOR                       no colour on a terminal";
+  CACHE_CANARY_URL               what healthcheck asks, such as http://127.0.0.1:8080/health
+  SSL_CERT_FILE                  certificates to trust instead of the system's
+  NO_COLOR                       no colour on a terminal
+  TERM                           dumb, for a terminal that understands text alone
+
+Files:
+  The file that -c or CACHE_CANARY_CONFIG names, in TOML. There is no default one: without it, the environment says
+  everything. Any value may be ${NAME} or ${NAME:-default}, and a secret may be in a file of its own: password_file.
+
+Signals:
+  SIGTERM and SIGINT stop serve when the open requests are answered, and a second one stops it at once; they end check
+  --watch with the exit code of its last round.
+
+Exit codes: 0 if all is well, 1 if a cache is down or a command could not do what it was told, 2 if the arguments or the
+configuration are not valid. healthcheck has 0 and 1 alone, and check --format nagios those of plugins.";
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -74,6 +90,7 @@ enum Command {
     Config(config::ConfigArgs),
     Acl(acl::AclArgs),
     Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Where the configuration is read from.
@@ -110,7 +127,8 @@ impl Cli {
         Self::try_parse_from(&arguments).map_err(|error| {
             let is_failure = error.exit_code() != 0;
             if is_failure && asks_for_nagios(&arguments) {
-                return check::nagios::say_unknown(&error.to_string());
+                let error = error.to_string();
+                return check::nagios::say_unknown(error.strip_prefix("error: ").unwrap_or(&error));
             }
             // Where the help cannot be printed there is nobody to tell.
             let _ = error.print();
@@ -132,6 +150,7 @@ impl Cli {
             Command::Healthcheck(args) => healthcheck::run(&args),
             Command::Config(args) => config::run(args.command),
             Command::Acl(args) => acl::run(args),
+            Command::Completions(args) => Ok(completions::run(&args)),
             Command::Demo(args) => block_on(async {
                 demo::run(&args, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
             }),

@@ -26,6 +26,7 @@ mod link;
 mod memcached;
 mod names;
 mod net;
+pub mod pages;
 mod process;
 mod proxy;
 mod redis;

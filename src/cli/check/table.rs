@@ -73,7 +73,7 @@ pub(super) fn for_terminal(report: &Report, standing: &Standing, terminal: Termi
         let (on, off) = colour(*status, terminal);
         let since = column(since);
         let mut line = format!("{entry:entries$}  {on}{status:statuses$}{off}  {time:>times$}{since}");
-        let mut texts = texts(notes).flat_map(|text| wrap(text, terminal.columns.saturating_sub(indent)));
+        let mut texts = texts(notes, terminal.columns.saturating_sub(indent));
         if beside && let Some(first) = texts.next() {
             let _ = write!(line, "  {first}");
         }
@@ -86,12 +86,15 @@ pub(super) fn for_terminal(report: &Report, standing: &Standing, terminal: Termi
     table
 }
 
-/// What the notes say. A hint comes after the last of those in a row that it is for.
-fn texts(notes: &[Note]) -> impl Iterator<Item = &str> {
+/// What the notes say in so many columns. A hint comes after the last of those in a row that it is for, and is moved in.
+fn texts(notes: &[Note], columns: usize) -> impl Iterator<Item = String> {
+    const MOVED_IN: usize = 2;
     let nexts = notes.iter().skip(1).map(Some).chain([None]);
-    notes.iter().zip(nexts).flat_map(|(note, next)| {
+    notes.iter().zip(nexts).flat_map(move |(note, next)| {
         let last = next.is_none_or(|next| next.hint != note.hint);
-        iter::once(&*note.said).chain(last.then_some(note.hint))
+        let hint = if last { note.hint } else { "" };
+        let hint = wrap(hint, columns.saturating_sub(MOVED_IN)).into_iter();
+        wrap(&note.said, columns).into_iter().chain(hint.map(|line| format!("{:MOVED_IN$}{line}", "")))
     })
 }
 
@@ -217,12 +220,13 @@ mod tests {
 ALIAS     STATUS         TIME  WHY
 main      UP         1.000 ms
 sessions  DOWN     750.000 ms  timed_out at mc-1:11211 in write
-                               The server hangs or is overloaded, or a firewall
-                               drops packets.
+                                 The server hangs or is overloaded, or a
+                                 firewall drops packets.
                                out_of_memory at mc-3:11211 in write:
                                SERVER_ERROR out of memory
-                               The server's memory is full and it may not evict:
-                               raise its memory limit, or allow eviction.
+                                 The server's memory is full and it may not
+                                 evict: raise its memory limit, or allow
+                                 eviction.
 pages     SKIPPED              lives in the application's memory
 
 DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
@@ -237,12 +241,13 @@ ALIAS     STATUS         TIME
 main      UP         1.000 ms
 sessions  DOWN     750.000 ms
     timed_out at mc-1:11211 in write
-    The server hangs or is overloaded, or a firewall
-    drops packets.
+      The server hangs or is overloaded, or a
+      firewall drops packets.
     out_of_memory at mc-3:11211 in write:
     SERVER_ERROR out of memory
-    The server's memory is full and it may not evict:
-    raise its memory limit, or allow eviction.
+      The server's memory is full and it may not
+      evict: raise its memory limit, or allow
+      eviction.
 pages     SKIPPED
     lives in the application's memory
 
@@ -259,7 +264,7 @@ DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
         let wide = Terminal { columns: 200, ..PLAIN };
         let table = at_terminal(&report, &Standing::default(), wide);
         let expected = format!(
-            "main   DOWN    750.000 ms  timed_out at one in write\n{indent}timed_out at two in write\n{indent}{}\n",
+            "main   DOWN    750.000 ms  timed_out at one in write\n{indent}timed_out at two in write\n{indent}  {}\n",
             Cause::TimedOut.hint(),
             indent = " ".repeat(27),
         );
