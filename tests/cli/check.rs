@@ -78,7 +78,8 @@ async fn a_monitoring_system_gets_a_line_with_figures_and_the_exit_code_of_a_plu
     let up = check(&url, &["--format", "nagios"]).await;
     let line = stdout(&up);
     assert_eq!(up.status.code(), Some(0), "{line}");
-    let figure = line.strip_prefix("CACHE OK - 1 up | 'default'=").and_then(|rest| rest.strip_suffix("ms;;;0\n"));
+    let figure =
+        line.strip_prefix("CACHE OK - 1 up | 'default'=").and_then(|rest| rest.strip_suffix("ms;;;0\n"));
     assert!(figure.is_some_and(|figure| figure.parse::<f64>().unwrap() > 0.0), "{line}");
 
     cache.set_fault(Fault::Masking).unwrap();
