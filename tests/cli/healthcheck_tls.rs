@@ -4,16 +4,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::Arc;
 use std::thread;
 
 use tempfile::TempDir;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::support::{Authority, Identity};
+use crate::support::{Authority, Identity, https};
 use crate::{cache_canary, stderr, stdout};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nup\n";
@@ -40,45 +35,9 @@ impl Tls {
     }
 
     /// Serves with this certificate; whoever has none of this authority is not served, if one is named.
-    fn serve(&self, identity: &Identity, clients: Option<&Authority>) -> SocketAddr {
-        let certificate = CertificateDer::from_pem_slice(identity.certificate().as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(identity.key().as_bytes()).unwrap();
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone());
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
-        let builder = match clients {
-            None => builder.with_no_client_auth(),
-            Some(authority) => {
-                let mut roots = RootCertStore::empty();
-                let certificate = authority.certificate();
-                roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                builder.with_client_cert_verifier(verifier.build().unwrap())
-            }
-        };
-        let config = Arc::new(builder.with_single_cert(vec![certificate], key).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let connection = ServerConnection::new(config.clone()).unwrap();
-                // A client that does not believe the certificate goes away.
-                let _ = answer(StreamOwned::new(connection, stream.unwrap()));
-            }
-        });
-        address
+    fn serve(identity: &Identity, clients: Option<&Authority>) -> SocketAddr {
+        https::serve(identity, clients, ANSWER)
     }
-}
-
-fn answer(mut stream: impl Read + Write) -> std::io::Result<()> {
-    let mut byte = [0];
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte)?;
-        request.push(byte[0]);
-    }
-    stream.write_all(ANSWER)?;
-    stream.flush()
 }
 
 fn ask(address: SocketAddr, arguments: &[&str]) -> Output {
@@ -104,14 +63,14 @@ fn text(path: &Path) -> &str {
 fn https_is_believed_with_the_right_authority_and_name_alone() {
     let tls = Tls::new();
     let ca_file = tls.ca_file();
-    let right = tls.serve(&tls.authority.issue(&["127.0.0.1"]), None);
+    let right = Tls::serve(&tls.authority.issue(&["127.0.0.1"]), None);
     expect_up(&ask(right, &["--ca-file", text(&ca_file)]));
     expect_refused(&ask(right, &[]), "invalid peer certificate: UnknownIssuer");
     expect_refused(&ask(right, &[]), "--ca-file says whom to trust");
 
-    let other_name = tls.serve(&tls.authority.issue(&["cache-canary.internal"]), None);
+    let other_name = Tls::serve(&tls.authority.issue(&["cache-canary.internal"]), None);
     expect_refused(&ask(other_name, &["--ca-file", text(&ca_file)]), "invalid peer certificate: ");
-    let expired = tls.serve(&tls.authority.issue_expired(&["127.0.0.1"]), None);
+    let expired = Tls::serve(&tls.authority.issue_expired(&["127.0.0.1"]), None);
     expect_refused(&ask(expired, &["--ca-file", text(&ca_file)]), "invalid peer certificate: ");
 
     for address in [other_name, expired] {
@@ -124,7 +83,7 @@ fn https_is_believed_with_the_right_authority_and_name_alone() {
 #[test]
 fn the_system_s_certificates_are_those_that_the_environment_names() {
     let tls = Tls::new();
-    let address = tls.serve(&tls.authority.issue(&["127.0.0.1"]), None);
+    let address = Tls::serve(&tls.authority.issue(&["127.0.0.1"]), None);
     let url = format!("https://{address}/health");
     let mut command = cache_canary();
     command.arg("healthcheck").env("CACHE_CANARY_URL", url).env("SSL_CERT_FILE", tls.ca_file());
@@ -135,7 +94,7 @@ fn the_system_s_certificates_are_those_that_the_environment_names() {
 fn a_server_that_wants_a_certificate_is_shown_one() {
     let tls = Tls::new();
     let clients = Authority::new();
-    let address = tls.serve(&tls.authority.issue(&["127.0.0.1"]), Some(&clients));
+    let address = Tls::serve(&tls.authority.issue(&["127.0.0.1"]), Some(&clients));
     let client = clients.issue(&["probe"]);
     let cert_file = tls.file("client.pem", client.certificate());
     let key_file = tls.file("client.key", client.key());
@@ -149,7 +108,7 @@ fn a_server_that_wants_a_certificate_is_shown_one() {
 fn beside_a_server_with_tls_its_own_certificate_is_wanted_whatever_its_name() {
     let tls = Tls::new();
     let identity = tls.authority.issue(&["cache-canary.internal"]);
-    let address = tls.serve(&identity, None);
+    let address = Tls::serve(&identity, None);
     let own = tls.file("own.pem", identity.certificate());
     let other = tls.file("other.pem", tls.authority.issue(&["cache-canary.internal"]).certificate());
     let beside = |cert_file: &Path, arguments: &[&str]| {

@@ -21,6 +21,7 @@ pub mod acl;
 pub mod checks;
 pub mod cluster;
 mod endpoint;
+pub mod https;
 pub mod in_process;
 mod link;
 mod memcached;
