@@ -18,7 +18,7 @@ use crate::outcome::Fault;
 use crate::progress::NodeProgress;
 
 pub use dial::SetupError;
-pub(crate) use dial::{Dialer, client_config, pinned_config};
+pub(crate) use dial::{Dialer, Stream, client_config, pinned_config};
 
 /// One node of a cache: something that can be written and read.
 ///

@@ -266,6 +266,11 @@ mod tests {
         assert_eq!(checks(&["main.queue"]), Ok(vec![2]));
         assert_eq!(checks(&["main.round_trip"]), Ok(vec![1]));
         assert_eq!(checks(&["main.queue", "a.queue", "main"]), Ok(vec![0, 1, 2]));
+        let entries = |names: &[&'static str]| {
+            catalog.named(names.iter().copied()).map(|selection| catalog.entries(&selection))
+        };
+        assert_eq!(entries(&["main.queue"]).unwrap(), ["main.queue"]);
+        assert_eq!(entries(&["main", "a.queue"]).unwrap(), ["a.queue", "main", "main.queue"]);
         assert_eq!(checks(&["main.clock"]), Err("main.clock"));
         assert_eq!(checks(&["a.queue.queue"]), Err("a.queue.queue"));
     }

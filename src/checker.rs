@@ -99,7 +99,7 @@ impl Checker {
     /// The outcomes are in the configured order. None comes from a check that began more than `max_age`
     /// before `arrived`.
     pub async fn check(&self, selection: &Selection, arrived: Instant) -> Report {
-        self.check_and_tell(selection, arrived, |_| ()).await
+        self.check_and_tell(selection, arrived, &|_| ()).await
     }
 
     /// The same, and tells each outcome as soon as it is there.
@@ -107,9 +107,8 @@ impl Checker {
         &self,
         selection: &Selection,
         arrived: Instant,
-        tell: impl Fn(&Outcome),
+        tell: &dyn Fn(&Outcome),
     ) -> Report {
-        let tell = &tell;
         let checks = selection.checks.iter().map(|&check| {
             let check = self.checks[check].clone();
             async move {

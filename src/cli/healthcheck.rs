@@ -11,7 +11,6 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time;
 use tokio_rustls::TlsConnector;
@@ -19,7 +18,7 @@ use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 use url::Url;
 
 use super::{Failure, block_on, print};
-use crate::cache::{SetupError, client_config, pinned_config};
+use crate::cache::{SetupError, Stream, client_config, pinned_config};
 use crate::config::{ClientCertificate, Tls, Verify};
 
 /// The most bytes of an answer that are printed: Docker keeps no more of them.
@@ -226,28 +225,34 @@ enum AskError {
 /// The code of the answer, and the beginning of its body.
 async fn ask(target: &Target, tls: Option<&TlsConnector>) -> Result<(StatusCode, Vec<u8>), AskError> {
     let cannot_connect = |error| AskError::Connect(target.to_string(), error);
-    match target {
+    // One type for all: what speaks HTTP over it is large, and is there once.
+    let stream: Box<dyn Stream>;
+    let (authority, path) = match target {
         Target::Tcp { host, port, path, tls: _ } => {
             // An IPv6 address is in brackets in a URL, and is not when it is connected to.
             let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let stream = TcpStream::connect((bare, *port)).await.map_err(cannot_connect)?;
-            let authority = format!("{host}:{port}");
-            let Some(tls) = tls else { return ask_over(stream, &authority, path, target).await };
-            let name = ServerName::try_from(bare.to_owned());
-            let name = name.map_err(|error| AskError::Name(host.clone(), error))?;
-            let stream = tls.connect(name, stream).await;
-            let stream = stream.map_err(|error| AskError::Tls(target.to_string(), error))?;
-            ask_over(stream, &authority, path, target).await
+            let tcp = TcpStream::connect((bare, *port)).await.map_err(cannot_connect)?;
+            stream = match tls {
+                None => Box::new(tcp),
+                Some(tls) => {
+                    let name = ServerName::try_from(bare.to_owned());
+                    let name = name.map_err(|error| AskError::Name(host.clone(), error))?;
+                    let agreed = tls.connect(name, tcp).await;
+                    Box::new(agreed.map_err(|error| AskError::Tls(target.to_string(), error))?)
+                }
+            };
+            (format!("{host}:{port}"), path.as_str())
         }
         Target::Unix { socket } => {
-            let stream = UnixStream::connect(socket).await.map_err(cannot_connect)?;
-            ask_over(stream, "localhost", "/health", target).await
+            stream = Box::new(UnixStream::connect(socket).await.map_err(cannot_connect)?);
+            ("localhost".to_owned(), "/health")
         }
-    }
+    };
+    ask_over(stream, &authority, path, target).await
 }
 
 async fn ask_over(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    stream: Box<dyn Stream>,
     host: &str,
     path: &str,
     target: &Target,

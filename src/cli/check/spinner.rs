@@ -32,7 +32,7 @@ pub(super) async fn round(checker: &Checker, selection: &Selection) -> Report {
         awaited.borrow_mut().retain(|awaited| *awaited != entry);
     };
     let mut line = Line::default();
-    let check = pin!(checker.check_and_tell(selection, arrived, tell));
+    let check = pin!(checker.check_and_tell(selection, arrived, &tell));
     let report = tokio::select! {
         report = check => report,
         never = spin(&awaited, &mut line) => match never {},
