@@ -50,7 +50,7 @@ Examples:
 Environment:
   CACHE_URL, CACHE_URL_<ALIAS>   a cache to check: redis://host:6379/0, or memcached://one:11211,two:11211
   CACHE_CANARY_<SETTING>         a setting of the file, such as CACHE_CANARY_TIMEOUT=750ms
-  CACHE_CANARY_LOG               error, warn, info (the default) or debug
+  CACHE_CANARY_LOG               error, warn, info or debug; info unless said, and error for check
   CACHE_CANARY_URL               what healthcheck asks, such as http://127.0.0.1:8080/health
   SSL_CERT_FILE                  certificates to trust instead of the system's
   NO_COLOR                       no colour on a terminal

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
 
 use super::{Failure, FileArgs, block_on, load, print, said};
 use crate::checker::Checker;
@@ -93,7 +94,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
 }
 
 fn checked(args: &CheckArgs) -> Result<ExitCode, Failure> {
-    telemetry::init().map_err(Failure::usage)?;
+    // What becomes of a cache is what is printed; in the log it would be said twice, and across a table.
+    telemetry::init_at(LevelFilter::ERROR).map_err(Failure::usage)?;
     if args.watch && args.format == Format::Nagios {
         return Err(Failure::usage(
             "--watch goes on and --format nagios says one thing: leave one of them out",
@@ -183,11 +185,12 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::exit_code;
+    use super::{Standing, exit_code};
     use crate::alias::Alias;
     use crate::outcome::{
         Cause, Fault, Kind, Needs, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped, Status,
     };
+    use crate::record::Record;
 
     /// The outcome of an alias that took so many milliseconds.
     pub(super) fn outcome(alias: &str, milliseconds: u64, nodes: Vec<NodeOutcome>) -> Arc<Outcome> {
@@ -195,6 +198,23 @@ mod tests {
         let (began, began_at) = (Instant::now(), SystemTime::now());
         let (alias, needs) = (Alias::try_from(alias).unwrap(), Needs::default());
         Arc::new(Outcome::plain(alias, Kind::RoundTrip, (began, began_at), elapsed, nodes, needs))
+    }
+
+    /// What is known of an alias that was never checked.
+    pub(super) fn record(alias: &str) -> Arc<Record> {
+        let alias = Alias::try_from(alias).unwrap();
+        Arc::new(Record::new(&alias, Kind::RoundTrip, &Arc::default()))
+    }
+
+    /// Since when everything is as this report says, the first of its kind.
+    pub(super) fn standing(report: &Report) -> Standing {
+        let mut standing = Standing::default();
+        for outcome in &report.outcomes {
+            let record = record(outcome.alias.as_str());
+            record.note(outcome);
+            standing.take([&record]);
+        }
+        standing
     }
 
     /// A node, and what went wrong with it when it was written.

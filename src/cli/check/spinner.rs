@@ -1,7 +1,5 @@
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::{Write as _, stderr, stdout};
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
@@ -9,7 +7,7 @@ use tokio::time::{self, Instant};
 use super::terminal::{Terminal, cut};
 use crate::catalog::Selection;
 use crate::checker::Checker;
-use crate::outcome::{Outcome, Report};
+use crate::outcome::Report;
 
 /// A round that is over by then is not announced.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -26,27 +24,23 @@ pub(super) async fn round(checker: &Checker, selection: &Selection) -> Report {
     if Terminal::of(&stdout()).is_none() || Terminal::of(&stderr()).is_none() {
         return checker.check(selection, arrived).await;
     }
-    let awaited = RefCell::new(checker.catalog().entries(selection));
-    let tell = |outcome: &Outcome| {
-        let entry = outcome.entry();
-        awaited.borrow_mut().retain(|awaited| *awaited != entry);
-    };
     let mut line = Line::default();
-    let check = pin!(checker.check_and_tell(selection, arrived, &tell));
     let report = tokio::select! {
-        report = check => report,
-        never = spin(&awaited, &mut line) => match never {},
+        report = checker.check(selection, arrived) => report,
+        never = spin(checker, selection, &mut line) => match never {},
     };
     line.clear();
     report
 }
 
-async fn spin(awaited: &RefCell<Vec<String>>, line: &mut Line) -> Infallible {
+async fn spin(checker: &Checker, selection: &Selection, line: &mut Line) -> Infallible {
     let began = Instant::now();
-    let all = awaited.borrow().len();
     time::sleep(PATIENCE).await;
     for frame in FRAMES.into_iter().cycle() {
-        line.show(&words(&awaited.borrow(), all, frame, began.elapsed()));
+        // In the first round, what has no verdict yet never had one.
+        let awaited = checker.records(selection).filter(|record| record.known().latest.is_none());
+        let awaited: Vec<_> = awaited.map(|record| record.kind().entry_of(record.alias())).collect();
+        line.show(&words(&awaited, selection.checks.len(), frame, began.elapsed()));
         time::sleep(TURN).await;
     }
     // The frames have no end.

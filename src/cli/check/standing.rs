@@ -2,22 +2,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
-
-use crate::outcome::{Outcome, Report, Status};
+use crate::outcome::{Outcome, Status};
+use crate::record::{Record, Since};
 
 /// Since when each check has had its status, for those who watch; nothing for those who look once.
 #[derive(Debug, Default)]
 pub(super) struct Standing(HashMap<String, Since>);
 
-#[derive(Debug)]
-struct Since {
-    status: Status,
-    at: SystemTime,
-    began: Instant,
-}
-
-/// A check that has another status than in the round before, or was not in it.
+/// A check that has another status than after the round before, or had none.
 #[derive(Debug)]
 pub(super) struct Change {
     pub(super) outcome: Arc<Outcome>,
@@ -26,25 +18,23 @@ pub(super) struct Change {
 }
 
 impl Standing {
-    /// Takes in a round, and says what it has changed.
-    pub(super) fn take(&mut self, report: &Report) -> Vec<Change> {
+    /// Takes in what stands in the records after a round, and says what it has changed.
+    pub(super) fn take<'a>(&mut self, records: impl IntoIterator<Item = &'a Arc<Record>>) -> Vec<Change> {
         let mut changes = Vec::new();
-        for outcome in &report.outcomes {
-            let since = Since { status: outcome.status(), at: outcome.began_at, began: outcome.began };
-            let before = self.0.get(&outcome.entry());
-            if before.is_some_and(|before| before.status == since.status) {
-                continue;
+        for known in records.into_iter().map(|record| record.known()) {
+            let (Some(outcome), Some(since)) = (known.latest, known.since) else { continue };
+            let before = self.0.insert(outcome.entry(), since);
+            if before.is_none_or(|before| before.status != since.status) {
+                let before = before.map(|before| (before.status, since.began - before.began));
+                changes.push(Change { outcome, before });
             }
-            let before = before.map(|before| (before.status, since.began - before.began));
-            changes.push(Change { outcome: outcome.clone(), before });
-            self.0.insert(outcome.entry(), since);
         }
         changes
     }
 
     /// Since when the check of this name has been as it is.
     pub(super) fn since(&self, entry: &str) -> Option<SystemTime> {
-        self.0.get(entry).map(|since| since.at)
+        self.0.get(entry).map(|since| since.began_at)
     }
 
     /// Whether there was no round yet.
@@ -57,28 +47,30 @@ impl Standing {
 mod tests {
     use std::time::Duration;
 
+    use super::super::tests::{node, outcome, record};
     use super::Standing;
-    use crate::cli::check::tests::{node, outcome};
-    use crate::outcome::{Cause, Report, Status};
+    use crate::outcome::{Cause, Status};
 
     #[tokio::test(start_paused = true)]
     async fn only_another_status_is_a_change_and_it_says_how_long_the_last_one_stood() {
-        let round = async |fault| {
-            tokio::time::advance(Duration::from_secs(2)).await;
-            let outcomes = vec![outcome("main", 1, vec![node("cache:6379", fault)])];
-            Report { outcomes, skipped: Vec::new() }
-        };
+        let record = record("main");
         let mut standing = Standing::default();
-        let up = round(None).await;
-        let changes = standing.take(&up);
-        assert_eq!((changes.len(), changes[0].before), (1, None));
-        assert!(standing.take(&round(None).await).is_empty());
-        assert_eq!(standing.since("main"), Some(up.outcomes[0].began_at));
-
-        let down = round(Some((Cause::Masked, ""))).await;
-        let changes = standing.take(&down);
-        assert_eq!((changes.len(), changes[0].before), (1, Some((Status::Up, Duration::from_secs(4)))));
-        assert_eq!(standing.since("main"), Some(down.outcomes[0].began_at));
-        assert!(standing.take(&round(Some((Cause::Stale, ""))).await).is_empty());
+        let mut round = async |fault| {
+            tokio::time::advance(Duration::from_secs(2)).await;
+            let outcome = outcome("main", 1, vec![node("cache:6379", fault)]);
+            record.note(&outcome);
+            let changes = standing.take([&record]);
+            let before: Vec<_> = changes.iter().map(|change| change.before).collect();
+            (outcome.began_at, standing.since("main"), before)
+        };
+        let (first, since, before) = round(None).await;
+        assert_eq!((since, before), (Some(first), vec![None]));
+        let (_, since, before) = round(None).await;
+        assert_eq!((since, before), (Some(first), vec![]));
+        let (down, since, before) = round(Some((Cause::Masked, ""))).await;
+        assert_eq!((since, before), (Some(down), vec![Some((Status::Up, Duration::from_secs(4)))]));
+        // Another cause is no other status.
+        let (_, since, before) = round(Some((Cause::Stale, ""))).await;
+        assert_eq!((since, before), (Some(down), vec![]));
     }
 }

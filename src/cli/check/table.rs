@@ -188,7 +188,7 @@ fn colour(status: Status, terminal: Terminal) -> (&'static str, &'static str) {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::super::tests::{node, outcome, report};
+    use super::super::tests::{node, outcome, report, standing};
     use super::{Standing, clock, for_pipe, for_terminal};
     use crate::cli::check::terminal::Terminal;
     use crate::outcome::{Cause, Report};
@@ -274,9 +274,7 @@ DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
     #[test]
     fn who_watches_sees_since_when_it_is_so() {
         let report = report();
-        let mut standing = Standing::default();
-        standing.take(&report);
-        let table = at_terminal(&report, &standing, Terminal { columns: 200, ..PLAIN });
+        let table = at_terminal(&report, &standing(&report), Terminal { columns: 200, ..PLAIN });
         let lines: Vec<_> = table.lines().collect();
         let since = clock(report.outcomes[0].began_at, SystemTime::now());
         assert_eq!(lines[0], "ALIAS     STATUS         TIME  SINCE UTC  WHY");

@@ -52,7 +52,7 @@ pub(super) async fn watch(
             _ = interrupted.recv() => break,
             _ = terminated.recv() => break,
             Some(report) = rounds.next() => {
-                let changes = standing.take(&report);
+                let changes = standing.take(checker.records(selection));
                 let shown = display.show_round(&report, &changes, &standing, last.is_none());
                 last = Some(report);
                 shown

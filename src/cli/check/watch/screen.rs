@@ -78,9 +78,8 @@ mod tests {
     use std::time::Duration;
 
     use super::Screen;
-    use crate::cli::check::standing::Standing;
     use crate::cli::check::terminal::Terminal;
-    use crate::cli::check::tests::{node, outcome};
+    use crate::cli::check::tests::{node, outcome, standing};
     use crate::outcome::{Cause, Report};
 
     #[test]
@@ -89,8 +88,7 @@ mod tests {
         let down = outcome("z", 1, vec![node("cache:6379", Some((Cause::Refused, "")))]);
         let outcomes = ["a", "b", "c", "d", "e"].into_iter().map(up).chain([down]).collect();
         let report = Report { outcomes, skipped: Vec::new() };
-        let mut standing = Standing::default();
-        standing.take(&report);
+        let standing = standing(&report);
         // Dropped, it would write to the test's output.
         let screen = std::mem::ManuallyDrop::new(Screen { every: Duration::from_secs(2) });
         let lines = |rows| {
