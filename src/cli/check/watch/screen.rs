@@ -46,6 +46,8 @@ impl Screen {
         };
         let began_at = report.outcomes.iter().map(|outcome| outcome.began_at).max();
         let at = began_at.map(|at| format!(", the last one at {}", timestamp(at))).unwrap_or_default();
+        // A terminal clears the rest of a line from the cursor on, and after a full line that stands on its last character.
+        let terminal = Terminal { columns: terminal.columns.saturating_sub(1), ..terminal };
         let mut lines = vec![format!("A round every {every}{at}. Ctrl-C stops."), String::new()];
         let table = |report| for_terminal(report, standing, terminal, Instant::now());
         lines.extend(table(report).lines().map(str::to_owned));
@@ -75,12 +77,32 @@ impl Drop for Screen {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::ManuallyDrop;
     use std::time::Duration;
 
     use super::Screen;
     use crate::cli::check::terminal::Terminal;
     use crate::cli::check::tests::{node, outcome, standing};
     use crate::outcome::{Cause, Report};
+
+    /// A screen that nothing is drawn on. Dropped, it would write to the test's output.
+    fn screen() -> ManuallyDrop<Screen> {
+        ManuallyDrop::new(Screen { every: Duration::from_secs(2) })
+    }
+
+    #[test]
+    fn no_line_reaches_the_edge_where_its_last_character_would_be_cleared() {
+        let outcomes = vec![outcome("main", 1, vec![node("cache:6379", Some((Cause::Masked, "")))])];
+        let report = Report { outcomes, skipped: Vec::new() };
+        let standing = standing(&report);
+        let screen = screen();
+        for columns in 40..120 {
+            let terminal = Terminal { colour: false, columns, rows: 40 };
+            let lines = screen.lines(Some(&report), &standing, terminal);
+            let table = &lines[1..];
+            assert!(table.iter().all(|line| line.chars().count() < columns), "{columns}: {lines:#?}");
+        }
+    }
 
     #[test]
     fn what_is_wrong_comes_first_where_not_everything_fits() {
@@ -89,8 +111,7 @@ mod tests {
         let outcomes = ["a", "b", "c", "d", "e"].into_iter().map(up).chain([down]).collect();
         let report = Report { outcomes, skipped: Vec::new() };
         let standing = standing(&report);
-        // Dropped, it would write to the test's output.
-        let screen = std::mem::ManuallyDrop::new(Screen { every: Duration::from_secs(2) });
+        let screen = screen();
         let lines = |rows| {
             let terminal = Terminal { colour: false, columns: 200, rows };
             screen.lines(Some(&report), &standing, terminal)
