@@ -225,15 +225,16 @@ enum AskError {
 /// The code of the answer, and the beginning of its body.
 async fn ask(target: &Target, tls: Option<&TlsConnector>) -> Result<(StatusCode, Vec<u8>), AskError> {
     let cannot_connect = |error| AskError::Connect(target.to_string(), error);
-    // One type for all: what speaks HTTP over it is large, and is there once.
+    // One type for all: what speaks HTTP and TLS over it is large, and is there once.
     let stream: Box<dyn Stream>;
     let (authority, path) = match target {
         Target::Tcp { host, port, path, tls: _ } => {
             // An IPv6 address is in brackets in a URL, and is not when it is connected to.
             let bare = host.trim_start_matches('[').trim_end_matches(']');
             let tcp = TcpStream::connect((bare, *port)).await.map_err(cannot_connect)?;
+            let tcp: Box<dyn Stream> = Box::new(tcp);
             stream = match tls {
-                None => Box::new(tcp),
+                None => tcp,
                 Some(tls) => {
                     let name = ServerName::try_from(bare.to_owned());
                     let name = name.map_err(|error| AskError::Name(host.clone(), error))?;
