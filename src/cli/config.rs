@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use super::{Failure, FileArgs, load, print};
 use crate::catalog::Catalog;
 use crate::config::{
-    Address, Announce, Backend, Cache, Config, Listen, Loaded, MASK, Memcached, Origin, Protocol, Redis,
+    Address, Announce, Backend, Cache, Config, Loaded, MASK, Memcached, Origin, Protocol, Redis,
     RedisServers, Replicas, Tls, Verify, WhichReplicas,
 };
 use crate::outcome::Quorum;
@@ -149,11 +149,7 @@ impl Page<'_> {
     }
 
     fn settings(&mut self, config: &Config) {
-        let listen = config.listen.iter().map(|listen| match listen {
-            Listen::Tcp(address) => address.to_string(),
-            Listen::Unix(path) => format!("unix:{}", path.display()),
-        });
-        self.value("listen", list(listen), "listen");
+        self.value("listen", list(&config.listen), "listen");
         self.value("prefix", quoted(&config.prefix), "prefix");
         self.value("instance", quoted(&config.instance), "instance");
         for (key, duration) in [
