@@ -63,7 +63,7 @@ impl Checker {
         let wrap: Wrap = Arc::new(move |cache| layer.layer(cache).into());
         let catalog = Catalog::new(&config.caches);
         let mut checks = Vec::new();
-        for Cached { alias, backend, checks: others } in &config.caches {
+        for Cached { alias, backend, checks: others, .. } in &config.caches {
             let makings = Makings::new(config, alias, &dialer);
             let maker = || Maker::new(&makings, &wrap);
             let mut add = |kind, round| {

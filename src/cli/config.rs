@@ -10,13 +10,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use humantime::format_duration;
-use secrecy::SecretString;
 
 use super::{Failure, FileArgs, load, print};
 use crate::catalog::Catalog;
 use crate::config::{
     Address, Announce, Backend, Cache, Config, Loaded, MASK, Memcached, Origin, Protocol, Redis,
-    RedisServers, Replicas, Tls, Verify, WhichReplicas,
+    RedisServers, Replicas, Secret, Tls, Verify, WhichReplicas,
 };
 use crate::outcome::Quorum;
 
@@ -258,7 +257,7 @@ impl Page<'_> {
     fn login(
         &mut self,
         username: Option<&str>,
-        password: Option<&SecretString>,
+        password: Option<&Secret>,
         whose: &str,
         path: &impl Fn(&str) -> String,
     ) {
