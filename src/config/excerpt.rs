@@ -333,6 +333,7 @@ mod tests {
             (r#""BACKEND": "a.b", "PASSWORD": "hunter2""#, r#""BACKEND": ***"#),
             (r#""hunter2": "a""#, "***"),
             (r#""app:hunter2@host": {"#, "***"),
+            (r#""hunter2@host": {"#, "***"),
             (r#""redis://:hunter2@host","#, "***"),
             ("hunter2", "***"),
         ] {
