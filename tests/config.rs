@@ -18,6 +18,11 @@ use tempfile::TempDir;
 
 #[path = "config/fingerprint.rs"]
 mod fingerprint;
+#[expect(unreachable_pub, reason = "it is shared with the other helpers")]
+#[path = "support/python.rs"]
+mod python;
+#[path = "config/schema.rs"]
+mod schema;
 #[path = "config/secrets.rs"]
 mod secrets;
 

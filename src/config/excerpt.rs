@@ -183,6 +183,7 @@ fn bare_key(key: &str) -> Option<&str> {
         checks::KINDS,
         &of_kinds,
         checks::LIMITS,
+        checks::SKEW,
         checks::TTL,
     ];
     let like_a_key = || known.iter().any(|known| nearest(name, known).is_some());
