@@ -40,6 +40,9 @@ _cache__canary() {
             cache__canary__subcmd__config,check)
                 cmd="cache__canary__subcmd__config__subcmd__check"
                 ;;
+            cache__canary__subcmd__config,schema)
+                cmd="cache__canary__subcmd__config__subcmd__schema"
+                ;;
             cache__canary__subcmd__config,show)
                 cmd="cache__canary__subcmd__config__subcmd__show"
                 ;;
@@ -134,7 +137,7 @@ _cache__canary() {
             return 0
             ;;
         cache__canary__subcmd__config)
-            opts="-h --help check show"
+            opts="-h --help check show schema"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -162,6 +165,20 @@ _cache__canary() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cache__canary__subcmd__config__subcmd__schema)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
