@@ -105,7 +105,7 @@ fn lines(command: &mut Command) -> Vec<String> {
 fn bash_completes_commands_options_and_their_values() {
     let commands = completed_by_bash(&["cache-canary", "c"]);
     assert_eq!(commands, ["check", "config", "completions"]);
-    assert_eq!(completed_by_bash(&["cache-canary", "config", "s"]), ["show"]);
+    assert_eq!(completed_by_bash(&["cache-canary", "config", "sh"]), ["show"]);
     assert_eq!(completed_by_bash(&["cache-canary", "check", "--w"]), ["--watch"]);
     let formats = completed_by_bash(&["cache-canary", "check", "--format", ""]);
     assert_eq!(formats, ["table", "json", "nagios"]);
