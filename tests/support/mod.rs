@@ -20,6 +20,7 @@
 pub mod acl;
 pub mod checks;
 pub mod cluster;
+pub mod docker;
 mod endpoint;
 pub mod in_process;
 mod link;
