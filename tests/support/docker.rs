@@ -122,6 +122,11 @@ impl Container {
         Self { name: name.to_owned() }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Waits until Docker thinks so of the container: `healthy` or `unhealthy`.
     pub fn becomes(&self, health: &str) {
         let began = Instant::now();
