@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::alias::Alias;
-use crate::config::{Backend, Cache, checks};
+use crate::config::{Backend, Cache, Group, checks};
 use crate::outcome::{Kind, SkipReason, Skipped};
 
 /// What is known of every configured alias, in the configured order.
@@ -117,6 +117,20 @@ impl Catalog {
             }
         }
         Ok(choose(entries, single))
+    }
+
+    /// What a group asks for.
+    #[must_use]
+    pub fn group(&self, group: &Group) -> Selection {
+        let named = |names: &[String]| {
+            // The configuration has found that each of them is there.
+            self.named(names.iter().map(String::as_str)).unwrap_or_default()
+        };
+        let mut selection = group.include.as_deref().map_or_else(|| self.all(), named);
+        let excluded = named(&group.exclude);
+        selection.checks.retain(|check| !excluded.checks.contains(check));
+        selection.skipped.retain(|skipped| !excluded.skipped.contains(skipped));
+        selection
     }
 
     fn entry(&self, alias: &str) -> Option<&Entry> {
@@ -251,6 +265,21 @@ mod tests {
         assert_eq!(checks(&["main.queue", "a.queue", "main"]), Ok(vec![0, 1, 2]));
         assert_eq!(checks(&["main.clock"]), Err("main.clock"));
         assert_eq!(checks(&["a.queue.queue"]), Err("a.queue.queue"));
+    }
+
+    #[test]
+    fn a_group_is_what_it_includes_less_what_it_excludes() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let group = |include: Option<&[&str]>, exclude: &[&str]| {
+            let group =
+                Group { name: "some".to_owned(), include: include.map(names), exclude: names(exclude) };
+            let Selection { checks, skipped } = catalog().group(&group);
+            let skipped: Vec<_> = skipped.iter().map(|skipped| skipped.alias.to_string()).collect();
+            (checks, skipped.join(" "))
+        };
+        assert_eq!(group(None, &["main"]), (vec![1], "default again local to-local".to_owned()));
+        assert_eq!(group(Some(&["default", "local"]), &["local"]), (vec![0], "default".to_owned()));
+        assert_eq!(group(Some(&[]), &[]), (Vec::new(), String::new()));
     }
 
     #[test]

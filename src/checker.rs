@@ -4,6 +4,7 @@
 //! list.
 
 mod deadline;
+mod recorded;
 mod share;
 
 use std::fmt;
@@ -19,8 +20,10 @@ use crate::catalog::{Catalog, Selection};
 use crate::check::{self, Makings};
 use crate::config::{Cache as Cached, Config};
 use crate::outcome::{Kind, Report};
+use crate::record::{Journal, Record};
 use crate::topology::{self, Maker, Round, Wrap};
 use deadline::{Deadline, DeadlineLayer};
+use recorded::{Recorded, RecordedLayer};
 use share::{Share, ShareLayer};
 
 pub use crate::cache::SetupError;
@@ -28,11 +31,18 @@ pub use crate::cache::SetupError;
 /// Runs the checks that requests ask for.
 pub struct Checker {
     catalog: Catalog,
-    checks: Vec<AliasCheck>,
+    entries: Vec<Entry>,
+    journal: Arc<Journal>,
+}
+
+/// One check of one alias, and what it came to so far.
+struct Entry {
+    check: AliasCheck,
+    record: Arc<Record>,
 }
 
 /// The check of one alias with everything around it: from the arrival of a request to an outcome.
-type AliasCheck = Share<Deadline<Round>>;
+type AliasCheck = Share<Recorded<Deadline<Round>>>;
 
 impl Checker {
     /// Sets up a check for every alias that has one. Nothing is dialled until the first request.
@@ -62,18 +72,21 @@ impl Checker {
         let dialer = Arc::new(Dialer::new(config));
         let wrap: Wrap = Arc::new(move |cache| layer.layer(cache).into());
         let catalog = Catalog::new(&config.caches);
-        let mut checks = Vec::new();
+        let journal = Arc::new(Journal::default());
+        let mut entries = Vec::new();
         for Cached { alias, backend, checks: others } in &config.caches {
             let makings = Makings::new(config, alias, &dialer);
             let maker = || Maker::new(&makings, &wrap);
             let mut add = |kind, round| {
                 let (timeout, needs) = (config.timeout, backend.needs());
                 let deadline = DeadlineLayer { alias: alias.clone(), kind, needs, timeout, explained };
+                let record = Arc::new(Record::new(alias, kind, &journal));
                 let check: AliasCheck = ServiceBuilder::new()
-                    .layer(ShareLayer::new(alias, kind, config.max_age, timeout))
+                    .layer(ShareLayer::new(&record, config.max_age, timeout))
+                    .layer(RecordedLayer(record.clone()))
                     .layer(deadline)
                     .service(round);
-                checks.push(check);
+                entries.push(Entry { check, record });
             };
             let Some(round) = topology::round_trips(backend, maker())? else { continue };
             add(Kind::RoundTrip, round);
@@ -84,7 +97,7 @@ impl Checker {
                 }
             }
         }
-        Ok(Self { catalog, checks })
+        Ok(Self { catalog, entries, journal })
     }
 
     /// The configured aliases.
@@ -93,14 +106,25 @@ impl Checker {
         &self.catalog
     }
 
+    /// What changed lately, and who waits for news.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// What the checks of what is selected came to over time, in the order of a report's outcomes.
+    pub fn records(&self, selection: &Selection) -> impl Iterator<Item = &Arc<Record>> {
+        selection.checks.iter().map(|&place| &self.entries[place].record)
+    }
+
     /// Checks what is selected, all together, each under its deadline, for a request that arrived at
     /// `arrived`.
     ///
     /// The outcomes are in the configured order. None comes from a check that began more than `max_age`
     /// before `arrived`.
     pub async fn check(&self, selection: &Selection, arrived: Instant) -> Report {
-        let checks = selection.checks.iter().map(|&check| {
-            let check = self.checks[check].clone();
+        let checks = selection.checks.iter().map(|&place| {
+            let check = self.entries[place].check.clone();
             async move {
                 let Ok(outcome) = check.oneshot(arrived).await;
                 outcome

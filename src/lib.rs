@@ -35,8 +35,14 @@ pub mod check;
 // Which nodes an alias has, and a round of checks over them.
 mod topology;
 
+// What the checks of an entry came to over time: since when, what changed, what was counted.
+pub mod record;
+
 // Which checks run when: selection, sharing, deadline.
 pub mod checker;
+
+// What every request is answered from: the checks in force, the groups, the sidecar's own life.
+pub mod app;
 
 // The router, the representations, and the server under them.
 pub mod http;

@@ -21,8 +21,8 @@ use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
-use crate::alias::Alias;
-use crate::outcome::{Kind, Outcome};
+use crate::outcome::Outcome;
+use crate::record::Record;
 
 /// How many checks of an alias may overlap.
 const OVERLAP: u32 = 8;
@@ -30,16 +30,15 @@ const OVERLAP: u32 = 8;
 /// Lets callers share the checks of an alias.
 #[derive(Debug, Clone)]
 pub(super) struct ShareLayer {
-    alias: Alias,
-    kind: Kind,
+    record: Arc<Record>,
     max_age: Duration,
     patience: Duration,
 }
 
 impl ShareLayer {
-    /// Verdicts are shared for `max_age`; `timeout` is the deadline of the checks.
-    pub(super) fn new(alias: &Alias, kind: Kind, max_age: Duration, timeout: Duration) -> Self {
-        Self { alias: alias.clone(), kind, max_age, patience: timeout / OVERLAP }
+    /// Verdicts are shared for `max_age`, which `record` counts; `timeout` is the deadline of the checks.
+    pub(super) fn new(record: &Arc<Record>, max_age: Duration, timeout: Duration) -> Self {
+        Self { record: record.clone(), max_age, patience: timeout / OVERLAP }
     }
 }
 
@@ -80,22 +79,26 @@ type Awaited = Arc<SetOnce<Arc<Outcome>>>;
 /// Says what a check came to, also where it ends without having come to anything.
 struct Verdict {
     awaited: Awaited,
-    alias: Alias,
-    kind: Kind,
+    record: Arc<Record>,
     arrived: Instant,
 }
 
 impl Drop for Verdict {
     fn drop(&mut self) {
         if !self.awaited.initialized() {
-            let _ = self.awaited.set(Arc::new(Outcome::lost(self.alias.clone(), self.kind, self.arrived)));
+            let (alias, kind) = (self.record.alias().clone(), self.record.kind());
+            let _ = self.awaited.set(Arc::new(Outcome::lost(alias, kind, self.arrived)));
         }
     }
 }
 
 impl<S> Share<S>
 where
-    S: Service<Instant, Response = Outcome, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+    S: Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
 {
     /// The check that a caller who arrived at `arrived` may have the verdict of; a new one where there is
     /// none.
@@ -104,14 +107,16 @@ where
         if let Some((began, outcome)) = &state.latest
             && arrived.saturating_duration_since(*began) <= self.0.settings.max_age
         {
+            self.0.settings.record.shared();
             return outcome.clone();
         }
         if let Some(next) = &state.next {
+            self.0.settings.record.shared();
             return next.clone();
         }
         let awaited = Awaited::default();
-        let ShareLayer { alias, kind, .. } = &self.0.settings;
-        let verdict = Verdict { awaited: awaited.clone(), alias: alias.clone(), kind: *kind, arrived };
+        let record = self.0.settings.record.clone();
+        let verdict = Verdict { awaited: awaited.clone(), record, arrived };
         let running = state.latest.clone().filter(|(_, outcome)| !outcome.initialized());
         match running {
             None => self.begin(&mut state, verdict),
@@ -137,7 +142,7 @@ where
         tokio::spawn(async move {
             let Ok(outcome) = check.oneshot(verdict.arrived).await;
             // Nobody else says it.
-            let _ = verdict.awaited.set(Arc::new(outcome));
+            let _ = verdict.awaited.set(outcome);
         });
     }
 }
@@ -150,7 +155,11 @@ impl<S> Share<S> {
 
 impl<S> Service<Instant> for Share<S>
 where
-    S: Service<Instant, Response = Outcome, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+    S: Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
 {
     type Response = Arc<Outcome>;
     type Error = Infallible;
@@ -175,7 +184,8 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
-    use crate::outcome::Needs;
+    use crate::alias::Alias;
+    use crate::outcome::{Kind, Needs};
 
     const MAX_AGE: Duration = Duration::from_millis(100);
     const TIMEOUT: Duration = Duration::from_millis(750);
@@ -194,8 +204,9 @@ mod tests {
     ) -> impl Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send> + Clone + use<>
     {
         let alias = Alias::try_from("main").unwrap();
+        let record = Arc::new(Record::new(&alias, Kind::RoundTrip, &Arc::default()));
         let (begun, most, running) = (begun.clone(), most.clone(), Arc::new(AtomicUsize::new(0)));
-        let layer = ShareLayer::new(&alias, Kind::RoundTrip, max_age, TIMEOUT);
+        let layer = ShareLayer::new(&record, max_age, TIMEOUT);
         layer.layer(service_fn(move |arrived: Instant| {
             let (begun, most, running, alias) = (begun.clone(), most.clone(), running.clone(), alias.clone());
             async move {
@@ -206,7 +217,7 @@ mod tests {
                 running.fetch_sub(1, Ordering::SeqCst);
                 let (began_at, elapsed) = (SystemTime::now(), start.elapsed());
                 let (kind, needs) = (Kind::RoundTrip, Needs::default());
-                Ok(Outcome::plain(alias, kind, (start, began_at), elapsed, Vec::new(), needs))
+                Ok(Arc::new(Outcome::plain(alias, kind, (start, began_at), elapsed, Vec::new(), needs)))
             }
         }))
     }

@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::{Failure, FileArgs, block_on, load};
+use crate::app::App;
 use crate::config::Config;
-use crate::http::App;
 use crate::http::server::{Limits, Listener, serve_app};
 use crate::telemetry;
 
@@ -75,9 +75,9 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
 /// Says in the log what will be checked.
 fn announce(config: &Config, app: &App) {
     info!("cache-canary {}, instance {}", env!("CARGO_PKG_VERSION"), config.instance);
-    let checked: Vec<_> = app.catalog().checked().map(ToString::to_string).collect();
+    let checked: Vec<_> = app.setup().checker.catalog().checked().map(ToString::to_string).collect();
     info!("checking {}", checked.join(", "));
-    for skipped in app.catalog().all().skipped {
+    for skipped in app.setup().checker.catalog().all().skipped {
         info!("skipping {}: {}", skipped.alias, skipped.reason);
     }
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
-use super::Life;
 use super::access::View;
 use super::words;
 use crate::outcome::{Finding, Measure, NodeOutcome, Outcome, Report, Status, Step};
@@ -38,13 +37,13 @@ pub fn body(report: &Report, view: View, now: Instant) -> String {
     })
 }
 
-/// What a sidecar answers that is not ready itself.
+/// What a sidecar answers with which something is `wrong` itself.
 #[must_use]
-pub fn unready(life: Life) -> String {
+pub fn unready(name: &str, wrong: &str) -> String {
     line(&Document {
         status: Status::Down.as_str(),
         checks: Entries::default(),
-        errors: [("sidecar".to_owned(), life.name().to_owned())].into_iter().collect(),
+        errors: [(name.to_owned(), wrong.to_owned())].into_iter().collect(),
         skipped: Entries::default(),
         details: Entries::default(),
     })

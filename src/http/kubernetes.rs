@@ -3,38 +3,44 @@
 
 use std::sync::Arc;
 
-use super::Life;
 use crate::outcome::{Cause, Outcome, Report, Status};
 
-/// What `/livez` answers: whoever gets an answer at all knows that the sidecar lives.
-#[must_use]
-pub fn livez(verbose: bool) -> String {
-    if verbose { "[+]ping ok\nlivez check passed\n".to_owned() } else { "ok\n".to_owned() }
+/// What a probe looks at beside caches: the sidecar itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    /// What is looked at.
+    pub name: &'static str,
+    /// What is wrong with it, if anything.
+    pub wrong: Option<String>,
 }
 
-/// What `/readyz` answers: `ok`, or with `verbose` a line a check. What failed is listed either way.
+impl Own {
+    fn line(&self) -> String {
+        match &self.wrong {
+            None => format!("[+]{} ok", self.name),
+            Some(wrong) => format!("[-]{} failed: {wrong}", self.name),
+        }
+    }
+}
+
+/// What a probe such as `readyz` answers: `ok`, or with `verbose` a line a check. What failed is listed either way.
 #[must_use]
-pub fn readyz(report: &Report, verbose: bool) -> String {
-    let failed = report.status() == Status::Down;
+pub fn body(probe: &str, own: &Own, report: &Report, verbose: bool) -> String {
+    let failed = own.wrong.is_some() || report.status() == Status::Down;
     if !verbose && !failed {
         return "ok\n".to_owned();
     }
     let listed = |outcome: &&Arc<Outcome>| verbose || outcome.status() == Status::Down;
-    let mut lines: Vec<_> = report.outcomes.iter().filter(listed).map(|outcome| line(outcome)).collect();
+    let own = (verbose || own.wrong.is_some()).then(|| own.line());
+    let mut lines: Vec<_> = own.into_iter().collect();
+    lines.extend(report.outcomes.iter().filter(listed).map(|outcome| line(outcome)));
     if verbose {
         let skipped = report.skipped.iter();
         lines
             .extend(skipped.map(|skipped| format!("[+]cache.{} skipped: {}", skipped.alias, skipped.reason)));
     }
-    let trailer = if failed { "readyz check failed\n" } else { "readyz check passed\n" };
-    lines.push(trailer.to_owned());
+    lines.push(format!("{probe} check {}\n", if failed { "failed" } else { "passed" }));
     lines.join("\n")
-}
-
-/// What `/readyz` answers when the sidecar itself is not ready.
-#[must_use]
-pub fn unready(life: Life) -> String {
-    format!("[-]sidecar failed: {}\nreadyz check failed\n", life.name())
 }
 
 fn line(outcome: &Outcome) -> String {

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::representation::{Format, plain};
+use crate::app::Setup;
 use crate::catalog::Catalog;
 
 /// Why a request gets no verdict. No cache was asked.
@@ -15,6 +16,8 @@ pub(super) enum Refusal {
     NoSuchPath,
     /// An alias that is not configured; the text names those that are.
     NoSuchAlias(String),
+    /// A group that is not configured; the text names those that there are.
+    NoSuchGroup(String),
     /// A method other than GET and HEAD.
     Method,
     /// A request with a body.
@@ -29,6 +32,11 @@ impl Refusal {
         let known: Vec<_> = catalog.aliases().map(ToString::to_string).collect();
         Self::NoSuchAlias(known.join(", "))
     }
+
+    /// The refusal of a group that is not in `setup`.
+    pub(super) fn no_such_group(setup: &Setup) -> Self {
+        Self::NoSuchGroup(setup.groups().collect::<Vec<_>>().join(", "))
+    }
 }
 
 impl IntoResponse for Refusal {
@@ -38,11 +46,14 @@ impl IntoResponse for Refusal {
             // Without a body, as Djblets does.
             Self::Access => StatusCode::FORBIDDEN.into_response(),
             Self::NoSuchPath => {
-                let body = "no such path; there are /health, /health/{alias}, /livez, /readyz and /metrics\n";
+                let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz and /metrics\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()
             }
             Self::NoSuchAlias(known) => {
                 (StatusCode::NOT_FOUND, plain(format!("no such alias; there are {known}\n"))).into_response()
+            }
+            Self::NoSuchGroup(known) => {
+                (StatusCode::NOT_FOUND, plain(format!("no such group; there are {known}\n"))).into_response()
             }
             Self::Method => {
                 (StatusCode::METHOD_NOT_ALLOWED, plain("only GET and HEAD are answered\n")).into_response()

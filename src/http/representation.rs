@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::access::View;
+use super::kubernetes::{self, Own};
 use super::refusal::Refusal;
-use super::{Life, djblets, kubernetes, text};
+use super::{djblets, text};
 use crate::outcome::{Report, Status};
 
 /// A representation that a request can ask for by `Accept`, or by `?format=` with its name.
@@ -41,7 +42,7 @@ impl Format {
     }
 
     /// The format that the query names, if it names one.
-    pub(super) fn named(request: &Request) -> Result<Option<Self>, Refusal> {
+    fn named(request: &Request) -> Result<Option<Self>, Refusal> {
         let Some(name) = parameter(request, "format") else { return Ok(None) };
         let format = Self::ALL.into_iter().find(|format| format.name() == name);
         format.map(Some).ok_or(Refusal::Format)
@@ -71,7 +72,7 @@ impl Format {
 }
 
 /// Whether the query has `verbose`, with or without a value.
-pub(super) fn verbose(request: &Request) -> bool {
+fn verbose(request: &Request) -> bool {
     parameter(request, "verbose").is_some()
 }
 
@@ -81,12 +82,23 @@ fn parameter<'a>(request: &'a Request, name: &str) -> Option<Cow<'a, str>> {
     form_urlencoded::parse(query.as_bytes()).find_map(|(key, value)| (key == name).then_some(value))
 }
 
-/// The response of a sidecar that is not ready, whatever its caches are.
-pub(super) fn unready(life: Life, format: Option<Format>) -> Response {
-    match format {
-        Some(Format::Json) => (code(Status::Down), json(djblets::unready(life))).into_response(),
-        Some(Format::Text) | None => answer(Status::Down, kubernetes::unready(life)),
-    }
+/// The answer to a probe of Kubernetes'.
+pub(super) fn probed(
+    request: &Request,
+    probe: &str,
+    own: &Own,
+    report: &Report,
+) -> Result<Response, Refusal> {
+    let status = if own.wrong.is_some() { Status::Down } else { report.status() };
+    Ok(match (Format::named(request)?, &own.wrong) {
+        (Some(Format::Json), Some(wrong)) => {
+            (code(status), json(djblets::unready(own.name, wrong))).into_response()
+        }
+        (Some(format), None) => format.response(report, View::of(request)),
+        (Some(Format::Text), Some(_)) | (None, _) => {
+            answer(status, kubernetes::body(probe, own, report, verbose(request)))
+        }
+    })
 }
 
 /// A text that goes with `status`.

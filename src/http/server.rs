@@ -24,7 +24,8 @@ use tracing::{debug, info, warn};
 use super::access::Caller;
 use super::listener::{Accepted, Listeners};
 use super::patience::{Patience, Watched};
-use super::{App, Life, router};
+use super::router;
+use crate::app::{App, Life};
 use crate::checker::SetupError;
 use crate::config::Config;
 
@@ -81,7 +82,12 @@ pub async fn serve_app(
     for listener in &listeners {
         info!("listening on {}", listener.url());
     }
-    serve_router(router(app.clone()), &app.life, listeners, limits, shutdown).await;
+    let serving = serve_router(router(app.clone()), app.lead(), listeners, limits, shutdown);
+    // Rounds never end by themselves.
+    tokio::select! {
+        () = serving => {}
+        () = app.make_rounds() => {}
+    }
 }
 
 /// The same for any router, whose `life` it leads.

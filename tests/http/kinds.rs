@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cache_canary::http::access::View;
-use cache_canary::http::{djblets, kubernetes, metrics, text};
+use cache_canary::http::kubernetes::{self, Own};
+use cache_canary::http::{djblets, metrics, text};
 use cache_canary::outcome::{
     Beyond, Cause, Fault, Figure, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report,
     Status,
@@ -80,8 +81,9 @@ fn text_and_kubernetes_have_a_line_for_each_kind() {
     let lines: Vec<_> = lines.lines().collect();
     assert_eq!(lines[..2], ["DOWN", "main        UP"]);
     assert!(lines[2].starts_with("main.queue  DOWN  too_long: "), "{lines:?}");
-    let verbose = "[+]cache.main ok\n[-]cache.main.queue failed: too_long\nreadyz check failed\n";
-    assert_eq!(kubernetes::readyz(&report, true), verbose);
+    let own = Own { name: "ping", wrong: None };
+    let verbose = "[+]ping ok\n[+]cache.main ok\n[-]cache.main.queue failed: too_long\nreadyz check failed\n";
+    assert_eq!(kubernetes::body("readyz", &own, &report, true), verbose);
 }
 
 #[test]
@@ -89,7 +91,8 @@ fn a_server_that_does_not_answer_is_told_before_what_was_found() {
     let fault = Fault::new(Cause::Refused, Phase::Connect, "Connection refused");
     let report = report(Some(fault));
     assert_eq!(report.outcomes[1].cause(), Some(Cause::Refused));
-    assert!(kubernetes::readyz(&report, false).contains("cache.main.queue failed: refused"));
+    let own = Own { name: "ping", wrong: None };
+    assert!(kubernetes::body("readyz", &own, &report, false).contains("cache.main.queue failed: refused"));
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cache_canary::alias::Alias;
+use cache_canary::app::App;
 use cache_canary::config::{Address, Backend, Cache, Config, Redis, RedisServers};
-use cache_canary::http::App;
 use socket2::{Domain, Socket, Type};
 
 /// A configuration with one cache, `main`, at `address`; `default` forwards to it, `staticfiles` is local

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cache_canary::http::access::View;
-use cache_canary::http::{Life, djblets, kubernetes, text};
+use cache_canary::http::kubernetes::{self, Own};
+use cache_canary::http::{djblets, text};
 use cache_canary::outcome::{
     Cause, Fault, Kind, Needs, NodeOutcome, Outcome, Phase, Phases, Report, Role, SkipReason, Skipped,
 };
@@ -242,11 +243,15 @@ fn text_with_details_names_the_nodes() {
     assert_eq!(body.lines().nth(1), Some(line.as_str()));
 }
 
+fn readyz(report: &Report, verbose: bool) -> String {
+    kubernetes::body("readyz", &Own { name: "sidecar", wrong: None }, report, verbose)
+}
+
 #[test]
 fn kubernetes_text_is_ok_or_lists_what_failed() {
-    assert_eq!(kubernetes::readyz(&up(Instant::now()), false), "ok\n");
+    assert_eq!(readyz(&up(Instant::now()), false), "ok\n");
     assert_eq!(
-        kubernetes::readyz(&down(Instant::now()), false),
+        readyz(&down(Instant::now()), false),
         "[-]cache.main failed: masked\n[-]cache.sessions failed: refused\nreadyz check failed\n"
     );
 }
@@ -254,28 +259,31 @@ fn kubernetes_text_is_ok_or_lists_what_failed() {
 #[test]
 fn kubernetes_verbose_text_lists_everything() {
     assert_eq!(
-        kubernetes::readyz(&up(Instant::now()), true),
-        "[+]cache.zebra ok\n[+]cache.ant ok\nreadyz check passed\n"
+        readyz(&up(Instant::now()), true),
+        "[+]sidecar ok\n[+]cache.zebra ok\n[+]cache.ant ok\nreadyz check passed\n"
     );
     let expected = concat!(
+        "[+]sidecar ok\n",
         "[-]cache.main failed: masked\n",
         "[-]cache.sessions failed: refused\n",
         "[+]cache.pages ok\n",
         "[+]cache.default skipped: forwards to main\n",
         "readyz check failed\n",
     );
-    assert_eq!(kubernetes::readyz(&down(Instant::now()), true), expected);
+    assert_eq!(readyz(&down(Instant::now()), true), expected);
     assert_eq!(
-        kubernetes::readyz(&skipped(), true),
-        "[+]cache.staticfiles skipped: lives in the application's memory\nreadyz check passed\n"
+        readyz(&skipped(), true),
+        "[+]sidecar ok\n[+]cache.staticfiles skipped: lives in the application's memory\nreadyz check passed\n"
     );
 }
 
 #[test]
 fn a_sidecar_that_is_not_ready_says_which_part_of_its_life_it_is_in() {
-    assert_eq!(kubernetes::unready(Life::Draining), "[-]sidecar failed: draining\nreadyz check failed\n");
+    let own = Own { name: "sidecar", wrong: Some("draining".to_owned()) };
+    let expected = "[-]sidecar failed: draining\nreadyz check failed\n";
+    assert_eq!(kubernetes::body("readyz", &own, &Report::default(), false), expected);
     assert_eq!(
-        djblets::unready(Life::Starting),
+        djblets::unready("sidecar", "starting"),
         "{\"status\":\"DOWN\",\"checks\":{},\"errors\":{\"sidecar\":\"starting\"}}\n"
     );
 }

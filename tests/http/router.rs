@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
+use cache_canary::app::{App, Life};
 use cache_canary::http::access::Caller;
-use cache_canary::http::{App, Life, router};
+use cache_canary::http::router;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
@@ -86,8 +87,10 @@ async fn an_alias_that_is_not_configured_is_404_and_names_those_that_are() {
 #[tokio::test]
 async fn a_path_that_is_not_there_is_404_and_names_those_that_are() {
     for path in ["/", "/health/", "/health/main/", "/Health", "/healthzz", "//health"] {
-        let expected =
-            plain(404, "no such path; there are /health, /health/{alias}, /livez, /readyz and /metrics\n");
+        let expected = plain(
+            404,
+            "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz and /metrics\n",
+        );
         assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
     }
 }
@@ -109,7 +112,7 @@ async fn head_has_the_headers_of_get_and_no_body() {
 #[tokio::test]
 async fn other_methods_are_405_and_are_told_which_are_allowed() {
     let router = ready();
-    for path in ["/health", "/healthz", "/health/main", "/livez", "/readyz", "/metrics"] {
+    for path in ["/health", "/healthz", "/health/main", "/livez", "/readyz", "/startupz", "/metrics"] {
         for method in
             [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE, Method::PATCH]
         {

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cache_canary::app::{App, Life};
 use cache_canary::config::Listen;
 use cache_canary::embedded::{Fault, Server};
 use cache_canary::http::server::{Limits, Listener, serve_app};
-use cache_canary::http::{App, Life};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use cache_canary::app::{App, Life};
 use cache_canary::embedded::{Fault, Server};
 use cache_canary::http::access::Caller;
-use cache_canary::http::{App, Life, router};
+use cache_canary::http::router;
 use cache_canary::outcome::Cause;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -115,13 +116,13 @@ async fn readyz_speaks_kubernetes_text() {
     let skipped = "[+]cache.default skipped: forwards to main\n\
                    [+]cache.staticfiles skipped: lives in the application's memory\n";
     assert_eq!(get(&router, "/readyz", LOOPBACK).await, (200, "ok\n".to_owned()));
-    let expected = format!("[+]cache.main ok\n{skipped}readyz check passed\n");
+    let expected = format!("[+]sidecar ok\n[+]cache.main ok\n{skipped}readyz check passed\n");
     assert_eq!(get(&router, "/readyz?verbose", LOOPBACK).await, (200, expected));
 
     cache.set_fault(Fault::Masking).unwrap();
     let expected = "[-]cache.main failed: masked\nreadyz check failed\n".to_owned();
     assert_eq!(get(&router, "/readyz", LOOPBACK).await, (503, expected));
-    let expected = format!("[-]cache.main failed: masked\n{skipped}readyz check failed\n");
+    let expected = format!("[+]sidecar ok\n[-]cache.main failed: masked\n{skipped}readyz check failed\n");
     assert_eq!(get(&router, "/readyz?verbose=1", LOOPBACK).await, (503, expected));
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use super::switchboard::{NotThrown, Switchboard};
-use crate::http::Life;
+use crate::app::Life;
 use crate::http::server::{Limits, Listener, serve_router};
 
 #[derive(Debug, Clone)]

@@ -1,0 +1,122 @@
+//! [`App`]: what every request is answered from.
+//!
+//! The [`Setup`] is what the configuration made, and is replaced as a whole when that is read anew. Everything else
+//! outlives it: where the sidecar is in its life, its rounds, and who watches.
+
+mod life;
+mod rounds;
+mod setup;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::catalog::Selection;
+use crate::checker::SetupError;
+use crate::config::Config;
+use crate::outcome::Report;
+use crate::record::Journal;
+
+pub use life::Life;
+pub use rounds::{Overdue, Watcher};
+pub use setup::Setup;
+
+use rounds::Rounds;
+
+/// What every request is answered from.
+pub struct App {
+    setup: watch::Sender<Arc<Setup>>,
+    life: watch::Sender<Life>,
+    rounds: Rounds,
+    /// Whether everything that `startupz` asks for has been up once.
+    started: AtomicBool,
+}
+
+impl App {
+    /// An app that is starting. The error is of the checks, for example a CA file that cannot be read.
+    pub fn new(config: &Config) -> Result<Self, SetupError> {
+        Ok(Self {
+            setup: watch::Sender::new(Arc::new(Setup::new(config)?)),
+            life: watch::Sender::new(Life::Starting),
+            rounds: Rounds::default(),
+            started: AtomicBool::new(false),
+        })
+    }
+
+    /// What is in force. A request takes it once, so that it is answered from one configuration.
+    #[must_use]
+    pub fn setup(&self) -> Arc<Setup> {
+        self.setup.borrow().clone()
+    }
+
+    /// The last changes, and who waits for news.
+    #[must_use]
+    pub fn journal(&self) -> Arc<Journal> {
+        self.setup.borrow().checker.journal().clone()
+    }
+
+    /// Where in its life it is.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        *self.life.borrow()
+    }
+
+    /// Leads its life.
+    pub(crate) fn lead(&self) -> &watch::Sender<Life> {
+        &self.life
+    }
+
+    /// Enters another part of its life; whoever waits for it is woken.
+    pub fn enter(&self, life: Life) {
+        self.life.send_replace(life);
+    }
+
+    /// Checks everything again and again, for as long as this runs: at every `interval`, and without one only while
+    /// somebody watches.
+    pub async fn make_rounds(&self) {
+        self.rounds.run(self.setup.subscribe()).await;
+    }
+
+    /// Whether a round should have ended long ago. Who knows that has no news.
+    #[must_use]
+    pub fn overdue(&self) -> Option<Overdue> {
+        self.rounds.overdue(self.setup.borrow().interval, Instant::now())
+    }
+
+    /// Watches: rounds are made until the watcher is dropped, and it is woken by each check that anybody makes.
+    #[must_use]
+    pub fn watch(&self) -> Watcher {
+        self.rounds.watch(self.journal().ticks(), self.life.subscribe())
+    }
+
+    /// Checks what has not been up yet of what `startupz` asks for. Once everything has, no cache is asked any more.
+    pub async fn start(&self, arrived: Instant) -> Report {
+        let setup = self.setup();
+        if self.started.load(Ordering::Relaxed) {
+            return Report::default();
+        }
+        let awaited = |selection: &Selection| {
+            let checks = selection.checks.iter().zip(setup.checker.records(selection));
+            let checks = checks.filter(|(_, record)| !record.has_been_up());
+            checks.map(|(&check, _)| check).collect::<Vec<_>>()
+        };
+        let selection = setup.startup();
+        let report = setup
+            .checker
+            .check(&Selection { checks: awaited(selection), skipped: Vec::new() }, arrived)
+            .await;
+        if awaited(selection).is_empty() {
+            self.started.store(true, Ordering::Relaxed);
+        }
+        report
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("setup", &*self.setup.borrow()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,89 @@
+//! [`Setup`]: what the configuration made.
+
+use std::time::Duration;
+
+use crate::catalog::{Catalog, Selection};
+use crate::checker::{Checker, SetupError};
+use crate::config::{Access, Config, Group};
+
+/// What the configuration made: the checks, the groups of them, and who may see what.
+#[derive(Debug)]
+pub struct Setup {
+    /// The checks.
+    pub checker: Checker,
+    /// All of them.
+    pub everything: Selection,
+    /// Who may see what.
+    pub access: Access,
+    /// How often everything is checked when nobody asks.
+    pub interval: Option<Duration>,
+    /// Whether metrics are served by listeners of their own.
+    pub metrics_elsewhere: bool,
+    /// The groups by name; the first three are what Kubernetes' probes ask for.
+    groups: Vec<(String, Selection)>,
+}
+
+/// The groups that there always are, in the order in which [`Setup`] keeps them.
+const PROBES: [&str; 3] = ["liveness", "readiness", "startup"];
+
+impl Setup {
+    /// What `config` makes. Nothing is dialled.
+    pub(super) fn new(config: &Config) -> Result<Self, SetupError> {
+        let checker = Checker::new(config)?;
+        let catalog = checker.catalog();
+        let everything = catalog.all();
+        let groups = groups(catalog, &config.groups);
+        Ok(Self {
+            everything,
+            access: config.access.clone(),
+            // A check of a cache that hangs takes so long, and the round with it.
+            interval: config.interval.map(|interval| interval.max(config.timeout)),
+            metrics_elsewhere: !config.metrics.listen.is_empty(),
+            groups,
+            checker,
+        })
+    }
+
+    /// What is in this group, if there is one.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<&Selection> {
+        self.groups.iter().find_map(|(known, selection)| (known == name).then_some(selection))
+    }
+
+    /// The names of the groups.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// What `/livez` asks for beside the sidecar itself.
+    #[must_use]
+    pub fn liveness(&self) -> &Selection {
+        &self.groups[0].1
+    }
+
+    /// What `/readyz` asks for.
+    #[must_use]
+    pub fn readiness(&self) -> &Selection {
+        &self.groups[1].1
+    }
+
+    /// What has to be up once for `/startupz`.
+    #[must_use]
+    pub fn startup(&self) -> &Selection {
+        &self.groups[2].1
+    }
+}
+
+fn groups(catalog: &Catalog, written: &[Group]) -> Vec<(String, Selection)> {
+    let probes = PROBES.iter().map(|&name| {
+        let selection = match written.iter().find(|group| group.name == name) {
+            Some(group) => catalog.group(group),
+            // To restart whoever lives beside a cache does not mend the cache.
+            None if name == "liveness" => Selection::default(),
+            None => catalog.all(),
+        };
+        (name.to_owned(), selection)
+    });
+    let others = written.iter().filter(|group| !PROBES.contains(&group.name.as_str()));
+    probes.chain(others.map(|group| (group.name.clone(), catalog.group(group)))).collect()
+}

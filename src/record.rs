@@ -1,0 +1,208 @@
+//! [`Record`]: what the checks of one entry came to over time. In memory, bounded.
+//!
+//! An entry is one check of one alias, such as `main` or `main.queue`. Everything that outlives a check is written
+//! down here, once a check and where its outcome is known, however many callers share it.
+
+mod journal;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::alias::Alias;
+use crate::outcome::{Kind, Outcome, Status};
+
+pub use journal::{Journal, Transition};
+
+/// What the checks of one entry came to.
+#[derive(Debug)]
+pub struct Record {
+    alias: Alias,
+    kind: Kind,
+    journal: Arc<Journal>,
+    known: Mutex<Known>,
+}
+
+/// What is known of an entry.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// What the check that began last, of those that have ended, came to.
+    pub latest: Option<Arc<Outcome>>,
+    /// Since when its status is what it is.
+    pub since: Option<Since>,
+    /// When a check that passed began last, if only as degraded.
+    pub last_up: Option<SystemTime>,
+    /// How many callers were given a verdict of a check that was made for another.
+    pub shared: u64,
+}
+
+/// A status, and since when it is so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// The status.
+    pub status: Status,
+    /// When the first check that found it began, to count from: a clock that is set does not matter.
+    pub began: Instant,
+    /// The same, for people.
+    pub began_at: SystemTime,
+}
+
+impl Since {
+    fn of(outcome: &Outcome) -> Self {
+        Self { status: outcome.status(), began: outcome.began, began_at: outcome.began_at }
+    }
+}
+
+impl Record {
+    /// The record of an entry that was never checked. Changes are told to `journal`.
+    #[must_use]
+    pub fn new(alias: &Alias, kind: Kind, journal: &Arc<Journal>) -> Self {
+        Self { alias: alias.clone(), kind, journal: journal.clone(), known: Mutex::default() }
+    }
+
+    /// The alias that is checked.
+    #[must_use]
+    pub fn alias(&self) -> &Alias {
+        &self.alias
+    }
+
+    /// What is done to it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What is known by now.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        self.lock().clone()
+    }
+
+    /// Whether a check has ever passed.
+    #[must_use]
+    pub fn has_been_up(&self) -> bool {
+        self.lock().last_up.is_some()
+    }
+
+    /// Writes down what a check came to.
+    pub fn note(&self, outcome: &Arc<Outcome>) {
+        let transition = self.lock().note(outcome);
+        self.journal.note(transition);
+    }
+
+    /// Counts a caller who was given the verdict of a check that was made for another.
+    pub fn shared(&self) {
+        self.lock().shared += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Takes an outcome in; what has changed with it, if anything.
+    fn note(&mut self, outcome: &Arc<Outcome>) -> Option<Transition> {
+        let status = outcome.status();
+        if status < Status::Down {
+            self.last_up = self.last_up.max(Some(outcome.began_at));
+        }
+        // Checks of a slow cache overlap, and one that began earlier may end later: it is no news.
+        if self.latest.as_ref().is_some_and(|latest| latest.began > outcome.began) {
+            return None;
+        }
+        self.latest = Some(outcome.clone());
+        let before = self.since;
+        if before.is_some_and(|since| since.status == status) {
+            return None;
+        }
+        self.since = Some(Since::of(outcome));
+        Transition::between(before, outcome)
+    }
+
+    /// For how long the status has been what it is.
+    #[must_use]
+    pub fn unchanged_for(&self, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.since?.began))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Cause, Fault, Needs, NodeOutcome, Phase, Phases};
+
+    fn outcome(began: Instant, is_up: bool) -> Arc<Outcome> {
+        let fault = (!is_up).then(|| Fault::new(Cause::Refused, Phase::Connect, ""));
+        let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
+        let alias = Alias::try_from("main").unwrap();
+        let began = (began, SystemTime::now());
+        Arc::new(Outcome::plain(alias, Kind::RoundTrip, began, Duration::ZERO, nodes, Needs::default()))
+    }
+
+    fn record() -> (Arc<Journal>, Record) {
+        let journal = Arc::new(Journal::default());
+        let record = Record::new(&Alias::try_from("main").unwrap(), Kind::RoundTrip, &journal);
+        (journal, record)
+    }
+
+    fn second(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_told_with_how_long_it_was_so_and_what_stays_is_not() {
+        let (journal, record) = record();
+        let start = Instant::now();
+        for (at, is_up) in [(0, true), (1, true), (5, false), (7, false), (9, true)] {
+            record.note(&outcome(start + second(at), is_up));
+        }
+        let told: Vec<_> =
+            journal.transitions().iter().map(|told| (told.from, told.to, told.lasted)).collect();
+        // The latest first.
+        assert_eq!(
+            told,
+            [
+                (Some(Status::Down), Status::Up, Some(second(4))),
+                (Some(Status::Up), Status::Down, Some(second(5)))
+            ]
+        );
+        assert_eq!(record.known().unchanged_for(start + second(10)), Some(second(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_verdict_is_told_only_where_it_is_not_up() {
+        let (journal, record) = record();
+        record.note(&outcome(Instant::now(), true));
+        assert_eq!(journal.transitions().len(), 0);
+        let (journal, record) = self::record();
+        record.note(&outcome(Instant::now(), false));
+        let told = journal.transitions();
+        assert_eq!((told[0].from, told[0].to, told[0].cause), (None, Status::Down, Some(Cause::Refused)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_ends_after_a_later_one_is_no_news() {
+        let (journal, record) = record();
+        let start = Instant::now();
+        record.note(&outcome(start + second(1), true));
+        record.note(&outcome(start, false));
+        assert_eq!(journal.transitions().len(), 0);
+        assert_eq!(record.known().since.map(|since| since.status), Some(Status::Up));
+    }
+
+    #[tokio::test]
+    async fn the_journal_keeps_the_last_64_and_wakes_whoever_waits() {
+        let (journal, record) = record();
+        let mut ticks = journal.ticks();
+        for number in 0..100 {
+            record.note(&outcome(Instant::now(), number % 2 == 1));
+        }
+        assert_eq!(journal.transitions().len(), 64);
+        assert!(ticks.has_changed().unwrap());
+        ticks.mark_unchanged();
+        record.note(&outcome(Instant::now(), true));
+        assert!(ticks.has_changed().unwrap(), "a check that changes nothing is news too");
+    }
+}
