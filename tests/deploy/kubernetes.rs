@@ -111,7 +111,7 @@ fn the_container_may_do_nothing_that_it_need_not() {
 /// The caches that the sidecar's configuration names, and the sidecar.
 struct Pod {
     redis: Redis,
-    memcached: Memcached,
+    _memcached: Memcached,
     sidecar: Sidecar,
     kubelet: Kubelet,
     _secrets: tempfile::TempDir,
@@ -144,7 +144,7 @@ impl Pod {
         redis.kill();
         let sidecar = Sidecar::start_as_written(&config);
         let kubelet = Kubelet::watch(container, sidecar.addr().parse().unwrap());
-        Self { redis, memcached, sidecar, kubelet, _secrets: secrets }
+        Self { redis, _memcached: memcached, sidecar, kubelet, _secrets: secrets }
     }
 
     /// The same, when all its caches have been up and it is ready.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod kubernetes;
+mod reviewboard;
+mod systemd;
 
 #[path = "../support/mod.rs"]
 mod support;
