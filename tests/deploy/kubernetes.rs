@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Kubelet, Memcached, Redis, Sidecar, python};
+use crate::support::{Kubelet, Memcached, Port, Redis, Sidecar, python};
 use crate::{path, read, replaced};
 
 /// The first version with native sidecars, and the one whose kubelet `support::Kubelet` is.
@@ -111,7 +111,7 @@ fn the_container_may_do_nothing_that_it_need_not() {
 /// The caches that the sidecar's configuration names, and the sidecar.
 struct Pod {
     redis: Redis,
-    _memcached: Memcached,
+    memcached: Memcached,
     sidecar: Sidecar,
     kubelet: Kubelet,
     _secrets: tempfile::TempDir,
@@ -144,7 +144,7 @@ impl Pod {
         redis.kill();
         let sidecar = Sidecar::start_as_written(&config);
         let kubelet = Kubelet::watch(container, sidecar.addr().parse().unwrap());
-        Self { redis, _memcached: memcached, sidecar, kubelet, _secrets: secrets }
+        Self { redis, memcached, sidecar, kubelet, _secrets: secrets }
     }
 
     /// The same, when all its caches have been up and it is ready.
@@ -190,6 +190,17 @@ fn an_outage_takes_the_pod_out_of_service_and_restarts_nothing() {
 }
 
 #[test]
+fn a_cache_that_the_application_can_do_without_leaves_it_in_service() {
+    let mut pod = Pod::ready();
+
+    pod.memcached.kill();
+    pod.kubelet.pass(30);
+    assert_eq!((pod.kubelet.ready(), pod.kubelet.readiness()), (true, "200"));
+    let health = pod.sidecar.health();
+    assert_eq!((health.code, &health.body["checks"]["cache.pages"]), (503, &"DOWN".into()));
+}
+
+#[test]
 fn the_kubelet_has_an_answer_in_time_when_a_cache_hangs() {
     let mut pod = Pod::ready();
 
@@ -210,4 +221,34 @@ fn a_sidecar_that_hangs_is_restarted() {
     pod.kubelet.pass(30);
     kill_process(process, Signal::CONT).unwrap();
     assert_eq!(pod.kubelet.restarts(), 1);
+}
+
+#[test]
+fn a_central_one_can_be_asked_what_is_down() {
+    let manifests = manifests("central", "1.30");
+    let config = config(&manifests);
+    let port = Port::reserve();
+    let nowhere = port.addr().to_string();
+    let config = replaced(&config, "sentinel.shop.svc", &nowhere);
+    let config = replaced(&config, "redis.search.svc", &nowhere);
+    let config = replaced(&config, "memcached.sessions.svc:11211", &nowhere);
+    let sidecar = Sidecar::start_as_written(&config);
+    let (container, _) = container(&manifests);
+    let mut kubelet = Kubelet::watch(container, sidecar.addr().parse().unwrap());
+
+    kubelet.pass(30);
+    assert!(kubelet.ready(), "{}", kubelet.readiness());
+    assert_eq!(kubelet.restarts(), 0);
+    assert_eq!(sidecar.health().code, 503);
+}
+
+#[test]
+fn a_pod_is_given_the_time_that_it_drains_and_finishes() {
+    let manifests = manifests("central", "1.30");
+    let (_, pod) = container(&manifests);
+    let config = config(&manifests);
+    let drain = config.lines().find_map(|line| line.strip_prefix("drain = \"")?.strip_suffix("s\""));
+    let drain: u64 = drain.expect("a drain in seconds").parse().unwrap();
+    // Open requests may take 10 s after it.
+    assert!(drain > 0 && pod["terminationGracePeriodSeconds"].as_u64() > Some(drain + 10));
 }
