@@ -1,4 +1,4 @@
-//! What `migrating.md` says of others, where they are at hand: `redis-cli ping` and redis_exporter are asked in
+//! What `migrating.md` says of others, where they are at hand: `redis-cli ping` and `redis_exporter` are asked in
 //! each outage beside the sidecar, and the table must say what they said.
 
 use std::any::Any;
@@ -177,7 +177,7 @@ fn ping(redis: &Redis) -> (String, String) {
     (word.map_or("nothing".to_owned(), |word| format!("`{word}`")), code)
 }
 
-/// A redis_exporter that watches one Redis.
+/// A `redis_exporter` that watches one Redis.
 struct Exporter {
     process: Child,
     port: Port,
