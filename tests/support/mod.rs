@@ -20,9 +20,11 @@
 pub mod acl;
 pub mod checks;
 pub mod cluster;
+pub mod docker;
 mod endpoint;
 pub mod https;
 pub mod in_process;
+mod kubelet;
 mod link;
 mod memcached;
 mod names;
@@ -46,6 +48,7 @@ use std::time::{Duration, Instant};
 
 pub use cluster::Cluster;
 pub use endpoint::Endpoint;
+pub use kubelet::Kubelet;
 pub use link::Link;
 pub use memcached::{Memcached, PASSWORD, USER};
 pub use names::Names;
