@@ -72,9 +72,9 @@ impl Checker {
         let dialer = Arc::new(Dialer::new(config));
         let wrap: Wrap = Arc::new(move |cache| layer.layer(cache).into());
         let catalog = Catalog::new(&config.caches);
-        let journal = Arc::new(Journal::default());
+let journal = Arc::new(Journal::default());
         let mut entries = Vec::new();
-        for Cached { alias, backend, checks: others } in &config.caches {
+        for Cached { alias, backend, checks: others, .. } in &config.caches {
             let makings = Makings::new(config, alias, &dialer);
             let maker = || Maker::new(&makings, &wrap);
             let mut add = |kind, round| {

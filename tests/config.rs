@@ -16,6 +16,8 @@ use cache_canary::config::{self, Backend, Listen, Loaded, Origin, Redis, RedisSe
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
+#[path = "config/fingerprint.rs"]
+mod fingerprint;
 #[path = "config/secrets.rs"]
 mod secrets;
 
