@@ -73,6 +73,12 @@ impl Record {
         self.kind
     }
 
+    /// The name of the entry, such as `main` or `main.queue`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.kind.entry_of(&self.alias)
+    }
+
     /// What is known by now.
     #[must_use]
     pub fn known(&self) -> Known {

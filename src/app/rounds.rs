@@ -75,7 +75,7 @@ impl Rounds {
     /// Checks everything at every interval, or while somebody watches.
     pub(super) async fn run(&self, mut setups: watch::Receiver<Arc<Setup>>) {
         let mut watchers = self.watchers.subscribe();
-        *self.ended() = Instant::now();
+        self.begin_anew();
         let mut began: Option<Instant> = None;
         loop {
             let setup = setups.borrow_and_update().clone();
@@ -95,11 +95,15 @@ impl Rounds {
                     setup.checker.check(&setup.everything, now).await;
                     *self.ended() = Instant::now();
                 }
-                // An interval that is new has missed nothing.
-                _ = setups.changed() => *self.ended() = Instant::now(),
+                _ = setups.changed() => {}
                 _ = watchers.changed() => {}
             }
         }
+    }
+
+    /// The interval is another one from now on, and has missed nothing yet.
+    pub(super) fn begin_anew(&self) {
+        *self.ended() = Instant::now();
     }
 
     /// Somebody watches from now on.
