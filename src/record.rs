@@ -75,8 +75,8 @@ impl Record {
 
     /// The name of the entry, such as `main` or `main.queue`.
     #[must_use]
-    pub fn name(&self) -> String {
-        self.kind.entry_of(&self.alias)
+    pub fn entry(&self) -> String {
+        self.kind.entry(&self.alias)
     }
 
     /// What is known by now.

@@ -98,7 +98,7 @@ impl Renewal {
             earlier.get(&entry.key()).is_some_and(|earlier| earlier.check.is_the_same_as(&entry.check))
         };
         let (kept, made): (Vec<_>, Vec<_>) = now.entries.iter().partition(is_kept);
-        let names = |entries: Vec<&Entry>| entries.into_iter().map(|entry| entry.record.name()).collect();
+        let names = |entries: Vec<&Entry>| entries.into_iter().map(|entry| entry.record.entry()).collect();
         let still: HashSet<_> = now.entries.iter().map(Entry::key).collect();
         let gone = before.entries.iter().filter(|entry| !still.contains(&entry.key())).collect();
         Self { kept: kept.len(), made: names(made), gone: names(gone) }
