@@ -99,19 +99,17 @@ impl Checker {
             let mut add = |kind, checks, open: &dyn Fn() -> Result<Option<Round>, SetupError>| {
                 let fingerprint = Cached { checks, ..cache.clone() }.fingerprint();
                 let record = earlier.record(alias, kind);
-                let check = match earlier.check(alias, kind, fingerprint) {
-                    Some(check) => check,
-                    None => {
-                        let Some(round) = open()? else { return Ok(false) };
-                        let (timeout, needs) = (config.timeout, backend.needs());
-                        let deadline =
-                            DeadlineLayer { alias: alias.clone(), kind, needs, timeout, explained };
-                        ServiceBuilder::new()
-                            .layer(ShareLayer::new(&record, config.max_age, timeout))
-                            .layer(RecordedLayer(record.clone()))
-                            .layer(deadline)
-                            .service(round)
-                    }
+                let check = if let Some(check) = earlier.check(alias, kind, fingerprint) {
+                    check
+                } else {
+                    let Some(round) = open()? else { return Ok(false) };
+                    let (timeout, needs) = (config.timeout, backend.needs());
+                    let deadline = DeadlineLayer { alias: alias.clone(), kind, needs, timeout, explained };
+                    ServiceBuilder::new()
+                        .layer(ShareLayer::new(&record, config.max_age, timeout))
+                        .layer(RecordedLayer(record.clone()))
+                        .layer(deadline)
+                        .service(round)
                 };
                 entries.push(Entry { check, record, fingerprint });
                 Ok::<_, SetupError>(true)

@@ -1,6 +1,6 @@
 //! Reading the configuration anew: when SIGHUP asks for it, and when a file that it was made from has changed.
 //!
-//! Files are looked at every [`LOOK_EVERY`]. A ConfigMap changes at one stroke, but an editor may be met half-way, and
+//! Files are looked at every [`LOOK_EVERY`]. A `ConfigMap` changes at one stroke, but an editor may be met half-way, and
 //! half a file may be a valid one, with fewer caches: so a change counts when it has stood for [`SETTLED`].
 //!
 //! What is not valid is refused with one message, and what is in force stays. It is read again at every look until it is

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
 
-/// What one file looks like from outside. Links are followed: when the kubelet changes a ConfigMap it writes a directory
+/// What one file looks like from outside. Links are followed: when the kubelet changes a `ConfigMap` it writes a directory
 /// anew and lets a link, `..data`, lead there, and the file at the old path is then another one.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
