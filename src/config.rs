@@ -21,6 +21,7 @@ mod load;
 mod memcached;
 mod place;
 mod redis;
+mod schema;
 mod secret;
 mod settings;
 mod tls;
@@ -39,6 +40,7 @@ use crate::outcome::{Needs, Quorum};
 pub use fingerprint::Contents;
 pub use load::{ConfigError, Loaded, Source, load};
 pub use place::Origin;
+pub use schema::SCHEMA;
 pub(crate) use secret::MASK;
 pub use secret::Secret;
 

@@ -61,8 +61,8 @@ fn caches_come_change_and_go_and_one_that_stays_keeps_its_connection() {
     let (of_stays, of_changes) = (clients(&stays), clients(&changes));
     assert_eq!((of_stays.len(), of_changes.len()), (1, 1));
 
-    let changed = format!("[caches.changes]\nurl = \"redis://{}/1\"\n", changes.addr());
-    sidecar.configure(KEEP, changed + &cache("comes", &comes) + &cache("stays", &stays));
+    let otherwise = format!("[caches.changes]\nurl = \"redis://{}/1\"\n", changes.addr());
+    sidecar.configure(KEEP, otherwise + &cache("comes", &comes) + &cache("stays", &stays));
     reload(&sidecar, 1);
     sidecar.expect_up();
     assert_eq!(shown(&sidecar), names(&["stays", "changes", "comes"]));

@@ -84,7 +84,7 @@ pub(super) struct Written<'a> {
 }
 
 impl Kind {
-    const NAMES: &[&str] = &["redis", "memcached", "local-memory", "forwarding"];
+    pub(super) const NAMES: &[&str] = &["redis", "memcached", "local-memory", "forwarding"];
 
     /// The kind that a `backend` names.
     pub(super) fn read(value: &Value) -> Result<Self, Problem> {

@@ -17,6 +17,11 @@ use super::Backend;
 use crate::outcome::{Kind, Status};
 
 pub(in crate::config) use efficiency::TTL;
+#[cfg(test)]
+pub(in crate::config) use presets::{CLOCK as PRESETS_OF_CLOCKS, QUEUE as PRESETS_OF_QUEUES};
+pub(in crate::config) use queue::SKEW;
+#[cfg(test)]
+pub(in crate::config) use read::KEYS_OF_KINDS;
 pub(in crate::config) use read::{KINDS, LIMITS, keys_of_kinds};
 
 /// What is checked of a cache besides the round trip.

@@ -30,7 +30,7 @@ pub(super) enum Topology {
 }
 
 impl Topology {
-    const NAMES: &[&str] = &["standalone", "cluster", "sentinel"];
+    pub(super) const NAMES: &[&str] = &["standalone", "cluster", "sentinel"];
 
     /// What the cache says of it, in its own key or by the scheme of its URL.
     fn read(table: &Table, server: &Written<'_>) -> Result<Self, Problem> {
