@@ -39,7 +39,7 @@ impl Supervisor {
     /// The next message, by its lines.
     fn message(&self) -> Vec<String> {
         let mut buffer = [0; 4096];
-        let length = self.socket.recv(&mut buffer).expect("a message");
+        let length = self.socket.recv(&mut buffer).unwrap();
         std::str::from_utf8(&buffer[..length]).unwrap().lines().map(str::to_owned).collect()
     }
 
