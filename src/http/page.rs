@@ -33,7 +33,7 @@ const SCRIPT: &str = include_str!("page/live.js");
 /// style and the script; a test says what they should be.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
      script-src 'sha256-XvM0CShiRgjaE/dPimTm8aqRTD8uXQGmxFZn9hbsnXY='; \
-     style-src 'sha256-UDxSC6U+f5eaqPAa41+PFLTyhjkkh07JDuyij5HGE90='; \
+     style-src 'sha256-R9SJlixdQXwyViU5aDtVZy3rZjO2+mxJ5Ge6V5VcYZM='; \
      img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// How many checks have all that there is to say of them said. The worst come first, so that more than these are
@@ -41,7 +41,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
 const IN_FULL: usize = 12;
 
 /// How many more have a line.
-const IN_SHORT: usize = 120;
+const IN_SHORT: usize = 80;
 
 /// How many aliases that are not checked have a line.
 const SKIPPED: usize = 40;
@@ -235,14 +235,11 @@ impl Page<'_> {
         };
         let oldest = entries.iter().map(|entry| entry.outcome).min_by_key(|outcome| outcome.began);
         html! {
-            @if let Some(since) = since {
-                p {
-                    "Since " (say::moment(since.began_at)) ", for "
-                    (say::age(self.now, since.began)) "."
+            p {
+                @if let Some(since) = since {
+                    "Since " (say::moment(since.began_at)) ", for " (say::age(self.now, since.began)) ". "
                 }
-            }
-            @if let Some(oldest) = oldest {
-                p { "Checked " (say::age(self.now, oldest.began)) " ago." }
+                @if let Some(oldest) = oldest { "Checked " (say::age(self.now, oldest.began)) " ago." }
             }
         }
     }

@@ -18,6 +18,7 @@
 )]
 
 pub mod acl;
+pub mod browser;
 pub mod checks;
 pub mod cluster;
 mod endpoint;
@@ -26,6 +27,7 @@ mod link;
 mod memcached;
 mod names;
 mod net;
+pub mod night;
 mod process;
 mod proxy;
 mod redis;
