@@ -24,7 +24,7 @@ use crate::outcome::{Outcome, Report, Skipped, Status};
 use crate::record::{Known, Transition};
 use drawing::{GLYPHS, favicon, glyph};
 use entry::Entry;
-use say::{count, list, word};
+use say::{list, word};
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/live.js");
@@ -310,7 +310,7 @@ fn rest(entries: &[Entry<'_>]) -> Markup {
             summary {
                 div .name {
                     h3 {
-                        (count(entries.len(), "more"))
+                        (entries.len()) " more"
                         @if wrong(entries) > 0 { ", " (wrong(entries)) " of them not up" } @else { ", all up" }
                     }
                 }
@@ -319,7 +319,7 @@ fn rest(entries: &[Entry<'_>]) -> Markup {
             @if !left_out.is_empty() {
                 div .body {
                     p .quiet .more {
-                        (left_out.len()) " more are not listed, " (wrong(left_out)) " of them not up. "
+                        (say::more(left_out.len())) " not listed, " (wrong(left_out)) " of them not up. "
                         code { "/health/NAME" } " tells of one, and " code { "/health" } " of all."
                     }
                 }
@@ -337,7 +337,7 @@ fn skipped(skipped: &[Skipped]) -> Markup {
                 li .skipped { (glyph(Status::Skipped)) span { code { (alias) } " " (reason) } }
             }
         }
-        @if !left_out.is_empty() { p .quiet .more { (count(left_out.len(), "more")) " not listed." } }
+        @if !left_out.is_empty() { p .quiet .more { (say::more(left_out.len())) " not listed." } }
     }
 }
 

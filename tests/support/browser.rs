@@ -1,4 +1,4 @@
-//! A real Chromium, driven as WebDriver says (<https://www.w3.org/TR/webdriver2/>).
+//! A real Chromium, driven by its driver as the standard says (<https://www.w3.org/TR/webdriver2/>).
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -39,7 +39,7 @@ impl Browser {
         // Whatever else it says must not fill the pipe, which would stop it.
         thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         let mut browser = Self { driver, port, session: String::new() };
-        let made = browser.ask(
+        let mut made = browser.ask(
             "POST",
             "/session",
             &json!({ "capabilities": { "alwaysMatch": {
@@ -49,7 +49,7 @@ impl Browser {
                 "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
             } } }),
         );
-        browser.session = made["sessionId"].as_str().expect("a session").to_owned();
+        browser.session = serde_json::from_value(made["sessionId"].take()).expect("a session");
         browser.look(390, "light");
         browser
     }

@@ -134,7 +134,7 @@ impl Entry<'_> {
 
 /// What is left out of a list.
 fn left_out(number: usize, what: &str) -> Markup {
-    html! { @if number > 0 { li .quiet { (say::count(number, "more")) " " (what) "." } } }
+    html! { @if number > 0 { li .quiet { (say::more(number)) " " (what) "." } } }
 }
 
 fn findings(findings: &[Finding]) -> Markup {
@@ -147,7 +147,7 @@ fn findings(findings: &[Finding]) -> Markup {
                         p { (cause) ": " (said) "." }
                     }
                 }
-                (left_out(findings.len().saturating_sub(FINDINGS), "are not listed"))
+                (left_out(findings.len().saturating_sub(FINDINGS), "not listed"))
             }
         }
     }
@@ -162,8 +162,8 @@ fn nodes(nodes: &[NodeOutcome]) -> Markup {
     html! {
         ul .nodes {
             @for node in shown { (self::node(node)) }
-            (left_out(faulty, "are at fault"))
-            (left_out(rest.len() - faulty, "are up"))
+            (left_out(faulty, "at fault"))
+            (left_out(rest.len() - faulty, "up"))
         }
     }
 }
@@ -202,7 +202,7 @@ fn figures(measures: &[Measure]) -> Markup {
                 }
             }
             @if measures.len() > FIGURES {
-                p .quiet { (say::count(measures.len() - FIGURES, "more")) " are at /metrics." }
+                p .quiet { (say::more(measures.len() - FIGURES)) " at /metrics." }
             }
         }
     }
