@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod kinds;
+mod page;
 mod representations;
 mod router;
 mod server;
+#[path = "../support/mod.rs"]
+mod support;
 mod verdicts;
 
 use std::net::SocketAddr;
