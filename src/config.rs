@@ -2,15 +2,20 @@
 //!
 //! Past this module, to hold a value is to know that it is valid. [`load`] makes one; it reads in two steps,
 //! what was typed (`value`, brought there by `file`, `environment` and `django`) and then what it means
-//! (`settings`, `caches` with `redis`, `memcached` and `tls`, `checks`, `chains`).
+//! (`settings` with `listeners` and `access`, `caches` with `redis`, `memcached` and `tls`, `checks`, `chains`,
+//! `groups`).
 
+mod access;
 mod address;
 mod caches;
 mod chains;
 pub mod checks;
 mod django;
 mod environment;
+mod excerpt;
 mod file;
+mod groups;
+mod listeners;
 mod load;
 mod memcached;
 mod place;
@@ -76,6 +81,16 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// The path of a unix socket.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    /// As it is written in the configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Who may see what, by the caller's network. A caller on a unix socket is local.
