@@ -1,7 +1,11 @@
 //! [`Setup`]: what the configuration made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_rustls::rustls::ServerConfig;
+
+use super::tls;
 use crate::catalog::{Catalog, Selection};
 use crate::checker::{Checker, SetupError};
 use crate::config::{Access, Config, Group};
@@ -17,6 +21,10 @@ pub struct Setup {
     pub access: Access,
     /// How often everything is checked when nobody asks.
     pub interval: Option<Duration>,
+    /// How long requests are still taken after the sidecar was told to stop.
+    pub drain: Duration,
+    /// TLS for who comes over TCP.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Whether metrics are served by listeners of their own.
     pub metrics_elsewhere: bool,
     /// The groups by name; the first three are what Kubernetes' probes ask for.
@@ -38,6 +46,8 @@ impl Setup {
             access: config.access.clone(),
             // A check of a cache that hangs takes so long, and the round with it.
             interval: config.interval.map(|interval| interval.max(config.timeout)),
+            drain: config.drain,
+            tls: config.tls.as_ref().map(tls::server_config).transpose()?.map(Arc::new),
             metrics_elsewhere: !config.metrics.listen.is_empty(),
             groups,
             checker,

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::{Failure, FileArgs, block_on, load};
 use crate::app::App;
 use crate::config::Config;
-use crate::http::server::{Limits, Listener, serve_app};
+use crate::http::server::{Limits, Listeners, serve_app};
 use crate::telemetry;
 
 const AFTER_HELP: &str = "\
@@ -56,8 +56,7 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     };
     let app = Arc::new(App::new(&config).map_err(Failure::usage)?);
     announce(&config, &app);
-    let listeners =
-        config.listen.iter().map(Listener::bind).collect::<Result<_, _>>().map_err(Failure::other)?;
+    let listeners = Listeners::bind(&config).map_err(Failure::other)?;
 
     let (ask_to_stop, asked_to_stop) = oneshot::channel::<()>();
     let shutdown = async { drop(asked_to_stop.await) };

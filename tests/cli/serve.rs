@@ -108,7 +108,7 @@ fn a_signal_stops_the_server_when_the_open_requests_are_answered() {
         serving.wait_for_log("stopping");
         let rest = answer(&mut open, "Host: x\r\n\r\n");
         assert!(rest.starts_with("HTTP/1.1 503 "), "{rest}");
-        assert!(rest.ends_with("[-]sidecar failed: draining\nreadyz check failed\n"), "{rest}");
+        assert!(rest.ends_with("[-]sidecar failed: stopping\nreadyz check failed\n"), "{rest}");
         assert_eq!(serving.wait(), Some(0), "{signal}");
     }
 }

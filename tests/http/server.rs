@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cache_canary::app::{App, Life};
 use cache_canary::config::Listen;
 use cache_canary::embedded::{Fault, Server};
-use cache_canary::http::server::{Limits, Listener, serve_app};
+use cache_canary::http::server::{Limits, Listener, Listeners, serve_app};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
@@ -36,7 +36,7 @@ fn run_app(app: Arc<App>, limits: Limits) -> Running {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let shutdown = async { drop(stopped.await) };
-    let served = tokio::spawn(serve_app(app.clone(), vec![listener], limits, shutdown));
+    let served = tokio::spawn(serve_app(app.clone(), listener.into(), limits, shutdown));
     Running { address, app, stop, served }
 }
 
@@ -272,7 +272,7 @@ async fn the_stop_closes_idle_connections_and_finishes_the_open_request() {
     let answer = rest(&mut open).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("connection: close\r\n"), "{answer}");
-    assert!(answer.ends_with("[-]sidecar failed: draining\nreadyz check failed\n"), "{answer}");
+    assert!(answer.ends_with("[-]sidecar failed: stopping\nreadyz check failed\n"), "{answer}");
     timeout(FOREVER, server.served).await.expect("it does not stop").unwrap();
 }
 
@@ -312,8 +312,8 @@ async fn the_stop_waits_for_a_check_that_runs() {
 
 #[tokio::test]
 async fn the_stop_does_not_wait_for_a_request_without_end() {
-    let drain = Duration::from_millis(200);
-    let server = run(Limits { head: FOREVER, drain, ..Limits::default() });
+    let stop = Duration::from_millis(200);
+    let server = run(Limits { head: FOREVER, stop, ..Limits::default() });
     let mut open = server.connect().await;
     open.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
     asks_livez(&mut server.connect().await).await;
@@ -321,26 +321,26 @@ async fn the_stop_does_not_wait_for_a_request_without_end() {
     let began = Instant::now();
     server.stop.send(()).unwrap();
     timeout(FOREVER, server.served).await.expect("it does not stop").unwrap();
-    assert!(began.elapsed() >= drain, "{:?}", began.elapsed());
+    assert!(began.elapsed() >= stop, "{:?}", began.elapsed());
     assert_eq!(rest(&mut open).await, "");
 }
 
 #[tokio::test]
-async fn the_app_is_ready_when_it_serves_and_draining_after() {
+async fn the_app_is_ready_when_it_serves_and_stopping_after() {
     let server = run(Limits::default());
     assert_eq!(server.app.life(), Life::Starting);
     asks_livez(&mut server.connect().await).await;
     assert_eq!(server.app.life(), Life::Ready);
     server.stop.send(()).unwrap();
     timeout(FOREVER, server.served).await.expect("it does not stop").unwrap();
-    assert_eq!(server.app.life(), Life::Draining);
+    assert_eq!(server.app.life(), Life::Stopping);
 }
 
 #[tokio::test]
 async fn the_ipv6_wildcard_takes_ipv4_too() {
     let listener = Listener::bind(&Listen::Tcp("[::]:0".parse().unwrap())).unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(serve_app(app(), vec![listener], Limits::default(), std::future::pending()));
+    tokio::spawn(serve_app(app(), listener.into(), Limits::default(), std::future::pending()));
     asks_livez(&mut TcpStream::connect(("127.0.0.1", port)).await.unwrap()).await;
 }
 
@@ -372,7 +372,7 @@ async fn a_unix_socket_that_was_left_behind_is_replaced_and_one_that_is_served_i
         "{error}"
     );
 
-    tokio::spawn(serve_app(app(), vec![listener], Limits::default(), std::future::pending()));
+    tokio::spawn(serve_app(app(), listener.into(), Limits::default(), std::future::pending()));
     asks_livez(&mut UnixStream::connect(&path).await.unwrap()).await;
 }
 
@@ -399,7 +399,8 @@ async fn a_flood_at_one_listener_does_not_shut_out_another() {
     }
     let mut local = UnixStream::connect(&path).await.unwrap();
     let limits = Limits { connections: 4, ..Limits::default() };
-    tokio::spawn(serve_app(app(), vec![tcp, unix], limits, std::future::pending()));
+    let listeners = Listeners { main: vec![tcp, unix], metrics: Vec::new() };
+    tokio::spawn(serve_app(app(), listeners, limits, std::future::pending()));
     asks_livez(&mut local).await;
     assert_eq!(flood.len(), 8);
 }
