@@ -1,4 +1,5 @@
-//! `config check` and `config show`: what the configuration says, before it is served.
+//! `config check`, `config show` and `config schema`: what the configuration says before it is served, and what it may
+//! say.
 
 mod checks;
 mod settings;
@@ -10,13 +11,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use humantime::format_duration;
-use secrecy::SecretString;
 
 use super::{Failure, FileArgs, load, print};
 use crate::catalog::Catalog;
 use crate::config::{
     Address, Announce, Backend, Cache, Config, Loaded, MASK, Memcached, Origin, Protocol, Redis,
-    RedisServers, Replicas, Tls, Verify, WhichReplicas,
+    RedisServers, Replicas, SCHEMA, Secret, Tls, Verify, WhichReplicas,
 };
 use crate::outcome::Quorum;
 
@@ -38,14 +38,17 @@ pub(super) enum ConfigCommand {
     Check(FileArgs),
     /// Print what is in force, each value with where it came from, secrets as "***"
     Show(FileArgs),
+    /// Print the JSON Schema of the configuration file, for an editor
+    Schema,
 }
 
-/// Checks or shows it.
+/// Checks or shows it, or its schema.
 pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
     let mut page = Vec::new();
     match command {
         ConfigCommand::Check(args) => check(&load(args.config, Vec::new())?, &mut page),
         ConfigCommand::Show(args) => show(&load(args.config, Vec::new())?, &mut page),
+        ConfigCommand::Schema => page.write_all(SCHEMA.as_bytes()),
     }
     .map_err(Failure::other)?;
     print(&page);
@@ -258,7 +261,7 @@ impl Page<'_> {
     fn login(
         &mut self,
         username: Option<&str>,
-        password: Option<&SecretString>,
+        password: Option<&Secret>,
         whose: &str,
         path: &impl Fn(&str) -> String,
     ) {

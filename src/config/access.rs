@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
 
 use super::caches::one_of;
 use super::load::Reader;
 use super::place::{Origin, Place, Problem};
 use super::settings::Section;
 use super::value::Value;
-use super::{Access, Listen, ListenerTls, Proxies, secret};
+use super::{Access, Listen, ListenerTls, Proxies, Secret, secret};
 
 /// The keys of `[access]`.
 pub(super) const KEYS: &[&str] = &["allow", "details", "trusted_proxies", "token", "token_file"];
@@ -44,7 +43,7 @@ impl Reader {
         }
     }
 
-    fn token(&mut self, section: &Section) -> Option<SecretString> {
+    fn token(&mut self, section: &Section) -> Option<Secret> {
         let (key, value) = self.told(one_of(&section.table, TOKEN))??;
         let origin = value.place.origin();
         if let ("token", true, Origin::File { .. }) = (key, value.literal, &origin) {
@@ -59,7 +58,7 @@ impl Reader {
         };
         let token = text.and_then(|text| {
             let valid = text.len() >= MIN_TOKEN && text.bytes().all(|byte| byte.is_ascii_graphic());
-            if valid { Ok(SecretString::from(text)) } else { Err(value.problem(A_TOKEN)) }
+            if valid { Ok(Secret::from(text)) } else { Err(value.problem(A_TOKEN)) }
         });
         self.told(token)
     }

@@ -5,11 +5,9 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use super::place::{Origin, Place, Problem};
 use super::value::{Kind as Typed, Table, Value, nearest};
-use super::{Backend, access, address, secret};
+use super::{Backend, Secret, access, address, secret};
 use crate::alias::Alias;
 
 /// Every key that some kind of cache has.
@@ -86,7 +84,7 @@ pub(super) struct Written<'a> {
 }
 
 impl Kind {
-    const NAMES: &[&str] = &["redis", "memcached", "local-memory", "forwarding"];
+    pub(super) const NAMES: &[&str] = &["redis", "memcached", "local-memory", "forwarding"];
 
     /// The kind that a `backend` names.
     pub(super) fn read(value: &Value) -> Result<Self, Problem> {
@@ -240,7 +238,7 @@ impl Reading {
         table: &Table,
         server: &Written<'_>,
         username: &mut Option<String>,
-        password: &mut Option<SecretString>,
+        password: &mut Option<Secret>,
     ) -> Result<(), Problem> {
         if password.is_some() && server.literal {
             self.note_password(server.value, "its password", "password_file or ${NAME}");
@@ -259,16 +257,16 @@ impl Reading {
     }
 
     /// A password, from a key or from the file that the key names.
-    pub(super) fn password(&mut self, key: &str, value: &Value) -> Result<SecretString, Problem> {
+    pub(super) fn password(&mut self, key: &str, value: &Value) -> Result<Secret, Problem> {
         if key.ends_with("_file") {
-            return Ok(SecretString::from(secret::named_in(value, &mut self.files)?));
+            return Ok(Secret::from(secret::named_in(value, &mut self.files)?));
         }
         let password = value.text()?;
         unless(password.is_empty(), value, "the password is empty; if there is none, leave this out")?;
         if value.literal {
             self.note_password(value, "its password", "password_file or ${NAME}");
         }
-        Ok(SecretString::from(password))
+        Ok(Secret::from(password))
     }
 
     /// Takes note that a password is there for every reader of the file, and what would keep it out.

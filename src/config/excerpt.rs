@@ -183,6 +183,7 @@ fn bare_key(key: &str) -> Option<&str> {
         checks::KINDS,
         &of_kinds,
         checks::LIMITS,
+        checks::SKEW,
         checks::TTL,
     ];
     let like_a_key = || known.iter().any(|known| nearest(name, known).is_some());
@@ -224,4 +225,129 @@ fn shown_json(line: &str) -> (usize, bool) {
 
 fn quoted(text: &str) -> Option<&str> {
     text.trim().strip_prefix('"')?.strip_suffix('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MASK;
+
+    /// What is shown of a line.
+    fn seen(before: &str, line: &str, format: Format) -> String {
+        let shown = shown(before, line, format);
+        format!("{}{}", &line[..shown.visible], if shown.hidden { MASK } else { "" })
+    }
+
+    /// In every line here `hunter2` is a secret, or may be one.
+    #[test]
+    fn what_may_be_a_secret_in_a_toml_file_is_hidden() {
+        for (before, line, expected) in [
+            ("", r#"token = "hunter2""#, "token = ***"),
+            ("", "token = hunter2", "token = ***"),
+            ("[access]\n", r"  token = 'hunter2'", "  token = ***"),
+            ("", r#"access.token = "hunter2""#, "access.token = ***"),
+            ("", r#"access = { token = "hunter2" }"#, "access = ***"),
+            ("", r#"tokn = "hunter2""#, "tokn = ***"),
+            ("", r#"token_file = "hunter2""#, "token_file = ***"),
+            ("", r#"key_file = "hunter2""#, "key_file = ***"),
+            ("", r#"tls.key_file = "hunter2""#, "tls.key_file = ***"),
+            ("", r#"url = "redis://:hunter2@host""#, "url = ***"),
+            ("", r#"username = "hunter2""#, "username = ***"),
+            ("", r#"sentinel_password = "hunter2""#, "sentinel_password = ***"),
+            ("", r#"views = ["redis://:hunter2@host"]"#, "views = ***"),
+            ("", r#"servers = ["app:hunter2@mc-1"]"#, "servers = ***"),
+            // A value that is none of this key's.
+            ("", r#"prefix = "redis://hunter2""#, "prefix = ***"),
+            ("", r#"allow = ["app:hunter2@10.0.0.1"]"#, "allow = ***"),
+            ("", r#"include = ["app:hunter2@main"]"#, "include = ***"),
+            ("", "instance = token=hunter2", "instance = ***"),
+            ("", r#"timeout = { password "hunter2" }"#, "timeout = ***"),
+            ("", r#"keys = ["a?password=hunter2"]"#, "keys = ***"),
+            // The old one in a comment.
+            ("", r#"timeout = "1s" # it was hunter2"#, r#"timeout = "1s""#),
+            ("", r#"token = "new" # it was hunter2"#, "token = ***"),
+            ("", "# token = hunter2", "***"),
+            // Limits that are none.
+            ("", r#"lag = { degraded = "hunter2" }"#, "lag = ***"),
+            ("", r#"lag = { degraded = "1m", down = hunter2 }"#, "lag = ***"),
+            ("", r#"lag = { hunter2 = "1m" }"#, "lag = ***"),
+            ("", r#"lag = { degraded = "1m" } hunter2"#, "lag = ***"),
+            // The rest of a password in which there was an equals sign, a full stop or a line's end.
+            ("", r#"hunter2 = "1s""#, "***"),
+            ("", r#"caches.main.hunter2 = "1s""#, "***"),
+            ("", r#"hunter2.timeout = "1s""#, "***"),
+            ("", r#"caches.main.hunter2.url = "1s""#, "***"),
+            ("", r#"caches.main.checks.hunter2.keys = "1s""#, "***"),
+            ("", r#"groups.front.hunter2.include = "1s""#, "***"),
+            ("", r#""hunter2" = "1s""#, "***"),
+            ("", r#"hunter2@host.url = "1s""#, "***"),
+            ("", r#"caches.hunter2@host.url = "1s""#, "***"),
+            ("", "hunter2", "***"),
+            ("", "  hunter2]", "  ***"),
+            ("", "[hunter2]", "***"),
+            ("", "[hunter2.main]", "***"),
+            ("", "[caches.hunter2@host]", "***"),
+            ("password = [\n", "[caches.hunter2]", "***"),
+            ("password = [\"a\",\n", "[caches.hunter2]", "***"),
+            // A string of several lines.
+            ("password = \"\"\"\n", "timeout = hunter2", "***"),
+            ("password = '''\n", "timeout = hunter2", "***"),
+            ("password = \"\"\"\n", "[caches.hunter2]", "***"),
+        ] {
+            assert_eq!(seen(before, line, Format::Toml), expected, "{before}{line}");
+        }
+        let long = format!("prefix = \"{}\"", "p".repeat(MAX_LINE));
+        assert_eq!(seen("", &long, Format::Toml), "***");
+    }
+
+    #[test]
+    fn what_is_no_secret_in_a_toml_file_is_shown() {
+        for line in [
+            r#"interval = "10ms""#,
+            r#"drain = "1 day""#,
+            r#"trusted_proxies = ["10.0.0.0/8", "unx"]"#,
+            r#"access.allow = ["10.0.0.0/33"]"#,
+            r#"metrics.listen = [":9090"]"#,
+            r#"include = ["main.queu"]"#,
+            r#"groups.liveness.exclude = ["main"]"#,
+            r#"keys = ["b:p:{0..x}"]"#,
+            r#"lag = { degraded = "1m", down = 5 }"#,
+            r#"caches.main.checks.clock.lag = { degraded = "1m" }"#,
+            "[groups.liveness]",
+            "[metrics]",
+            "[tls]",
+            "[caches.main.checks.queue]",
+        ] {
+            assert_eq!(seen("", line, Format::Toml), line);
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_in_djangos_setting_is_hidden() {
+        for (line, expected) in [
+            (r#"  "PASSWORD": "hunter2","#, r#"  "PASSWORD": ***"#),
+            (r#""password": "hunter2""#, r#""password": ***"#),
+            (r#""LOCATION": "redis://:hunter2@host","#, r#""LOCATION": ***"#),
+            (r#""LOCATION": ["redis://:hunter2@host"],"#, r#""LOCATION": ***"#),
+            (r#""OPTIONS": {"PASSWORD": "hunter2"}"#, r#""OPTIONS": ***"#),
+            (r#""BACKEND": "redis://:hunter2@host","#, r#""BACKEND": ***"#),
+            (r#""BACKEND": "a.b", "PASSWORD": "hunter2""#, r#""BACKEND": ***"#),
+            (r#""hunter2": "a""#, "***"),
+            (r#""app:hunter2@host": {"#, "***"),
+            (r#""hunter2@host": {"#, "***"),
+            (r#""redis://:hunter2@host","#, "***"),
+            ("hunter2", "***"),
+        ] {
+            assert_eq!(seen("", line, Format::Json), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_in_djangos_setting_is_shown() {
+        for line in
+            [r#""BACKEND": "django.core.cache.backends.redis.RedisCache","#, r#""site.main": {"#, "}],"]
+        {
+            assert_eq!(seen("", line, Format::Json).trim_end_matches(','), line.trim_end_matches(','));
+        }
+    }
 }

@@ -140,7 +140,7 @@ fn note(group: &Group, words: &Words<'_>) -> Option<String> {
     let name = &group.name;
     match (name == LIVENESS, checks.is_empty()) {
         (true, true) | (false, false) => None,
-        (false, true) => Some(format!("groups.{name}: nothing is in it, so it is always up")),
+        (false, true) => Some(format!("groups.{name}: nothing that is checked is in it, so it never fails")),
         (true, false) => {
             let aliases: BTreeSet<_> = checks.into_iter().map(|(alias, _)| alias.as_str()).collect();
             let aliases = aliases.into_iter().collect::<Vec<_>>().join(", ");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::caches::{self, Reading};
 use super::environment::Environment;
+use super::fingerprint::CertificateFiles;
 use super::place::{Origin, Place, Problem};
 use super::value::{Entry, Kind, Table, Value};
 use super::{Backend, Cache, Config, chains, django, file, settings};
@@ -66,7 +67,7 @@ impl Loaded {
     }
 
     /// Every file that it was made from, so that a change of one can be noticed: the TOML file, Django's setting,
-    /// secrets and certificates. The last are read by who speaks TLS with them.
+    /// secrets and certificates. Each is there once.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         &self.files
@@ -121,13 +122,16 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
         timeout: Duration::ZERO,
         notes: Vec::new(),
         files: file.iter().cloned().collect(),
+        certificates: CertificateFiles::default(),
     };
     reader.problems.extend(reader.table.unknown(settings::KEYS));
     let config = reader.config(&source.listen, &environment);
     if reader.problems.is_empty() {
         reader.problems.extend(nothing(&config, file.as_deref()));
     }
-    let Reader { problems, origins, notes, files, .. } = reader;
+    let Reader { problems, origins, notes, mut files, .. } = reader;
+    files.sort();
+    files.dedup();
     if problems.is_empty() {
         Ok(Loaded { config, file, notes, origins, files })
     } else {
@@ -145,6 +149,7 @@ pub(super) struct Reader {
     pub(super) notes: Vec<String>,
     /// What the configuration is made from besides the environment.
     pub(super) files: Vec<PathBuf>,
+    certificates: CertificateFiles,
 }
 
 impl Reader {
@@ -229,7 +234,10 @@ impl Reader {
     ) {
         let cache = backend.and_then(|backend| {
             let checks = checks.map(|checks| reading.checks(checks, &backend)).transpose()?;
-            Ok(Cache { alias: reading.alias.clone(), backend, checks: checks.unwrap_or_default() })
+            reading.files.extend(backend.certificate_files().cloned());
+            let certificates = self.certificates.contents(backend.certificate_files());
+            let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
+            Ok(Cache { alias, backend, checks, certificates })
         });
         match cache {
             Ok(cache) => {

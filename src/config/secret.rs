@@ -1,11 +1,50 @@
 //! Secrets, and reading them from files.
 
 use std::fs::File;
+use std::hash::{Hash, Hasher};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::place::Problem;
 use super::value::Value;
+
+/// A password or a token: it is compared and hashed as the text that it is, and cannot be printed.
+#[derive(Debug, Clone)]
+pub struct Secret(SecretString);
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl ExposeSecret<str> for Secret {
+    fn expose_secret(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose_secret() == other.expose_secret()
+    }
+}
+
+impl Eq for Secret {}
+
+impl Hash for Secret {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.expose_secret().hash(state);
+    }
+}
 
 /// What stands in the place of something that is not shown.
 pub(crate) const MASK: &str = "***";

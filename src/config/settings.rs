@@ -164,9 +164,9 @@ fn prefix(value: &Value) -> Result<String, Problem> {
 
 /// How often every cache is checked when nobody asks; `0s` for not at all.
 fn interval(value: &Value) -> Result<Option<Duration>, Problem> {
-    let interval = value.duration("interval", Duration::ZERO, Duration::from_hours(1))?;
-    let too_short = !interval.is_zero() && interval < Duration::from_secs(1);
-    unless(too_short, value, "`interval` is from 1s to 1h, or 0s for none")?;
+    let interval = value.duration("interval", Duration::ZERO, Duration::MAX)?;
+    let fits = (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&interval);
+    unless(!interval.is_zero() && !fits, value, "`interval` is from 1s to 1h, or 0s for none")?;
     Ok(Some(interval).filter(|interval| !interval.is_zero()))
 }
 
