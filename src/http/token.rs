@@ -1,12 +1,14 @@
 //! Bearer tokens (RFC 6750, section 2.1).
 
 use axum::http::{HeaderMap, header};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use subtle::ConstantTimeEq as _;
+
+use crate::config::Secret;
 
 /// Whether the bearer token that `headers` show is this one; `None` where they show none. Other schemes than `Bearer`
 /// are for somebody else, such as a proxy.
-pub(super) fn shown(token: &SecretString, headers: &HeaderMap) -> Option<bool> {
+pub(super) fn shown(token: &Secret, headers: &HeaderMap) -> Option<bool> {
     let expected = token.expose_secret().as_bytes();
     let credentials =
         headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
