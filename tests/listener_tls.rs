@@ -1,0 +1,115 @@
+//! TLS with who asks the sidecar, by a real client.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use support::{Authority, Identity, Redis, Sidecar};
+
+/// A sidecar that speaks TLS, and the files that it and its callers have.
+struct Secured {
+    dir: tempfile::TempDir,
+    _redis: Redis,
+    sidecar: Sidecar,
+}
+
+impl Secured {
+    /// One with this identity, that asks for certificates of `clients` if those are given.
+    fn start(authority: &Authority, clients: Option<&Authority>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let server = authority.issue(&["localhost"]);
+        write("ca.pem", &authority.certificate());
+        let (cert, key) = (write("server.pem", server.certificate()), write("server.key", server.key()));
+        let mut tls = format!("[tls]\ncert_file = {cert:?}\nkey_file = {key:?}\n");
+        if let Some(clients) = clients {
+            let ca = write("clients.pem", &clients.certificate());
+            tls.push_str(&format!("client_ca_file = {ca:?}\n"));
+        }
+        let redis = Redis::start(&[]);
+        let sidecar = Sidecar::start_with(&tls, format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
+        Self { dir, _redis: redis, sidecar }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Asks `/livez` with curl, which trusts the authority.
+    fn ask(&self, arguments: &[&str]) -> Output {
+        self.ask_without_trust(&[&["--cacert", self.path("ca.pem").to_str().unwrap()], arguments].concat())
+    }
+
+    fn ask_without_trust(&self, arguments: &[&str]) -> Output {
+        let (_, port) = self.sidecar.addr().rsplit_once(':').unwrap();
+        let url = format!("https://localhost:{port}/livez");
+        let words = "%{http_code} %{http_version}";
+        let common = ["--silent", "--ipv4", "--max-time", "30", "--write-out", words, &url];
+        Command::new("curl").args(common).args(arguments).output().unwrap()
+    }
+
+    /// Asks with this certificate.
+    fn ask_as(&self, client: &Identity, arguments: &[&str]) -> Output {
+        let (cert, key) = (self.path("client.pem"), self.path("client.key"));
+        std::fs::write(&cert, client.certificate()).unwrap();
+        std::fs::write(&key, client.key()).unwrap();
+        let shown = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+        self.ask(&[&shown[..], arguments].concat())
+    }
+}
+
+/// What was answered, and over which HTTP.
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_caller_who_trusts_its_authority_is_answered_in_each_version_of_tls_and_of_http() {
+    let secured = Secured::start(&Authority::new(), None);
+    for (version, most) in [("--tlsv1.2", "1.2"), ("--tlsv1.3", "1.3")] {
+        for (http, answer) in [("--http1.1", "ok\n200 1.1"), ("--http2", "ok\n200 2")] {
+            let output = secured.ask(&[version, "--tls-max", most, http]);
+            assert_eq!(said(&output), answer, "{version} {http}: {output:?}");
+        }
+    }
+    let output = secured.ask_without_trust(&[]);
+    // The certificate is none that it knows.
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(60), "000 0"));
+    let output = secured.ask(&["--tls-max", "1.1"]);
+    assert_eq!(said(&output), "000 0", "{output:?}");
+}
+
+#[test]
+fn who_shows_no_certificate_of_the_right_authority_is_not_answered() {
+    let clients = Authority::new();
+    let secured = Secured::start(&Authority::new(), Some(&clients));
+    let (right, expired) = (clients.issue(&["prober"]), clients.issue_expired(&["prober"]));
+    let stranger = Authority::new().issue(&["prober"]);
+    for version in ["1.2", "1.3"] {
+        let limits = ["--tls-max", version];
+        assert_eq!(said(&secured.ask_as(&right, &limits)), "ok\n200 2", "{version}");
+        for refused in
+            [secured.ask(&limits), secured.ask_as(&stranger, &limits), secured.ask_as(&expired, &limits)]
+        {
+            assert!(!refused.status.success(), "{version}: {refused:?}");
+            assert!(!said(&refused).contains("ok"), "{version}: {refused:?}");
+        }
+    }
+}
+
+#[test]
+fn who_speaks_no_tls_is_closed_without_a_word_and_the_next_is_answered() {
+    let secured = Secured::start(&Authority::new(), None);
+    let url = format!("http://{}/livez", secured.sidecar.addr());
+    let output =
+        Command::new("curl").args(["--silent", "--max-time", "30", "--http0.9", &url]).output().unwrap();
+    assert!(!said(&output).contains("ok"), "{output:?}");
+    assert_eq!(said(&secured.ask(&[])), "ok\n200 2");
+}
