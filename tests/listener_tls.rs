@@ -7,7 +7,7 @@ mod support;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use support::{Authority, Identity, Redis, Sidecar};
+use support::{Authority, Identity, Redis, Sidecar, run};
 
 /// A sidecar that speaks TLS, and the files that it and its callers have.
 struct Secured {
@@ -112,4 +112,41 @@ fn who_speaks_no_tls_is_closed_without_a_word_and_the_next_is_answered() {
         Command::new("curl").args(["--silent", "--max-time", "30", "--http0.9", &url]).output().unwrap();
     assert!(!said(&output).contains("ok"), "{output:?}");
     assert_eq!(said(&secured.ask(&[])), "ok\n200 2");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_and_nothing_is_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let authority = Authority::new();
+    let (one, two) = (authority.issue(&["one"]), authority.issue(&["two"]));
+    let (cert, key) = (write("one.pem", one.certificate()), write("one.key", one.key()));
+    let (other, empty) = (write("two.key", two.key()), write("empty.pem", ""));
+    let missing = "/nowhere/tls.pem".to_owned();
+    let trusted = |said: &str| format!("cannot read the trusted certificates in {said}");
+    let identity = |said: &str| format!("cannot read the certificate or its key in {said}");
+    for (cert, key, clients, said) in [
+        (&missing, &key, None, identity(&missing)),
+        (&cert, &missing, None, identity(&missing)),
+        (&cert, &empty, None, identity(&empty)),
+        (&empty, &key, None, format!("no usable certificate in {empty}")),
+        (&cert, &other, None, format!("the certificate in {cert} cannot be used with the key in {other}")),
+        (&cert, &key, Some(&missing), trusted(&missing)),
+        (&cert, &key, Some(&empty), format!("no usable certificate in {empty}")),
+    ] {
+        let clients = clients.map(|path| format!("client_ca_file = {path:?}\n")).unwrap_or_default();
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\n[tls]\ncert_file = {cert:?}\nkey_file = {key:?}\n{clients}\
+             [caches.main]\nurl = \"redis://127.0.0.1:1\"\n"
+        );
+        let output = run(&["serve"], &config);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(&format!("error: {said}")), "{stderr}");
+        assert!(!stderr.contains("listening"), "{stderr}");
+    }
 }
