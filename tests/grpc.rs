@@ -1,6 +1,6 @@
 //! gRPC's health protocol, asked by the client that gRPC itself publishes.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the message")]
 
 mod support;
 

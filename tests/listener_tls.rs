@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -23,16 +25,14 @@ impl Secured {
         let write = |name: &str, text: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, text).unwrap();
-            path
+            format!("{:?}", path.to_str().unwrap())
         };
         let server = authority.issue(&["localhost"]);
         write("ca.pem", &authority.certificate());
         let (cert, key) = (write("server.pem", server.certificate()), write("server.key", server.key()));
-        let mut tls = format!("[tls]\ncert_file = {cert:?}\nkey_file = {key:?}\n");
-        if let Some(clients) = clients {
-            let ca = write("clients.pem", &clients.certificate());
-            tls.push_str(&format!("client_ca_file = {ca:?}\n"));
-        }
+        let clients = clients.map(|clients| write("clients.pem", &clients.certificate()));
+        let clients = clients.map(|path| format!("client_ca_file = {path}\n")).unwrap_or_default();
+        let tls = format!("[tls]\ncert_file = {cert}\nkey_file = {key}\n{clients}");
         let redis = Redis::start(&[]);
         let sidecar = Sidecar::start_with(&tls, format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
         Self { dir, _redis: redis, sidecar }
@@ -112,6 +112,20 @@ fn who_speaks_no_tls_is_closed_without_a_word_and_the_next_is_answered() {
         Command::new("curl").args(["--silent", "--max-time", "30", "--http0.9", &url]).output().unwrap();
     assert!(!said(&output).contains("ok"), "{output:?}");
     assert_eq!(said(&secured.ask(&[])), "ok\n200 2");
+}
+
+#[test]
+fn a_client_that_never_ends_its_handshake_keeps_nobody_waiting_and_is_closed() {
+    let secured = Secured::start(&Authority::new(), None);
+    let mut stalled = TcpStream::connect(secured.sidecar.addr()).unwrap();
+    // The first bytes of a handshake.
+    stalled.write_all(&[22, 3, 1, 2, 0]).unwrap();
+    assert_eq!(said(&secured.ask(&[])), "ok\n200 2");
+    stalled.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    let mut rest = Vec::new();
+    // Within the time that a request's head may take; a reset is an end too.
+    let end = stalled.read_to_end(&mut rest).map_err(|error| error.kind());
+    assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?} {rest:?}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn networks(networks: &[&str]) -> Vec<IpNet> {
     networks.iter().map(|network| network.parse().unwrap()).collect()
 }
 
-/// Everyone gets verdicts, 10.1.0.0/16 the details. Who comes from 172.16.0.0/12 or fd00::/8 is a trusted proxy.
+/// Everyone gets verdicts, 10.1.0.0/16 the details. Who comes from 172.16.0.0/12 or `fd00::/8` is a trusted proxy.
 fn open() -> Access {
     Access {
         details: networks(&["10.1.0.0/16", "2001:db8:1::/48"]),
