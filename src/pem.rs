@@ -59,7 +59,7 @@ pub(crate) fn identity(files: &ClientCertificate) -> Result<Identity, PemError> 
         .and_then(Iterator::collect)
         .map_err(unreadable(cert_file))?;
     if chain.is_empty() {
-        return Err(PemError::NoCertificate { path: cert_file.clone() });
+        return Err(unusable(cert_file));
     }
     let key = PrivateKeyDer::from_pem_file(key_file).map_err(unreadable(key_file))?;
     Ok((chain, key))
@@ -71,14 +71,22 @@ pub(crate) fn mismatch(files: &ClientCertificate, source: rustls::Error) -> PemE
     PemError::Mismatch { cert_file, key_file, source }
 }
 
-/// Reads certificates to trust, at least one.
+/// Reads certificates to trust as they are, at least one.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let certificates = certificates.map_err(|source| PemError::CaFile { path: path.to_owned(), source })?;
+    if certificates.is_empty() { Err(unusable(path)) } else { Ok(certificates) }
+}
+
+/// Reads the certificates of authorities to trust, at least one.
 pub(crate) fn roots(path: &Path) -> Result<RootCertStore, PemError> {
-    let unreadable = |source| PemError::CaFile { path: path.to_owned(), source };
-    let unusable = || PemError::NoCertificate { path: path.to_owned() };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots.add(certificate.map_err(unreadable)?).map_err(|_| unusable())?;
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|_| unusable(path))?;
     }
-    if roots.is_empty() { Err(unusable()) } else { Ok(roots) }
+    Ok(roots)
+}
+
+fn unusable(path: &Path) -> PemError {
+    PemError::NoCertificate { path: path.to_owned() }
 }

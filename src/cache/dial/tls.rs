@@ -1,13 +1,17 @@
 //! TLS configurations for the settings of aliases.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_rustls::rustls::{
+    self, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
-use crate::config::{Tls, Verify};
+use crate::config::{ClientCertificate, Tls, Verify};
 use crate::pem::{self, PemError};
 
 /// Why a backend cannot be set up.
@@ -28,9 +32,8 @@ pub enum SetupError {
 }
 
 /// The TLS configuration for these settings.
-pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, SetupError> {
-    // Named, so that no feature of another crate can change or unsettle the choice.
-    let provider = Arc::new(ring::default_provider());
+pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, SetupError> {
+    let provider = provider();
     let builder =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = match tls.verify {
@@ -38,9 +41,40 @@ pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, SetupError> {
             Some(path) => pem::roots(path)?,
             None => system_roots(),
         }),
-        Verify::None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+        Verify::None => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unverified { taken: Taken::Any, provider })),
     };
-    let Some(client) = &tls.client else { return Ok(builder.with_no_client_auth()) };
+    with_client(builder, tls.client.as_ref())
+}
+
+/// The TLS configuration for a server that shows one of the certificates in this file, whoever signed it and for
+/// whatever name.
+pub(crate) fn pinned_config(
+    cert_file: &Path,
+    client: Option<&ClientCertificate>,
+) -> Result<ClientConfig, SetupError> {
+    let certificates = pem::certificates(cert_file)?;
+    let provider = provider();
+    let taken = Taken::These { certificates, file: cert_file.to_owned() };
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Unverified { taken, provider }));
+    with_client(builder, client)
+}
+
+/// Named, so that no feature of another crate can change or unsettle the choice.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// The configuration with the certificate to show, if there is one.
+fn with_client(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    client: Option<&ClientCertificate>,
+) -> Result<ClientConfig, SetupError> {
+    let Some(client) = client else { return Ok(builder.with_no_client_auth()) };
     let (chain, key) = pem::identity(client)?;
     let config = builder.with_client_auth_cert(chain, key);
     Ok(config.map_err(|source| pem::mismatch(client, source))?)
@@ -56,20 +90,37 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-/// Takes any certificate, for `verify = "none"`. That the server holds its key is verified still.
+/// Verifies neither who signed a certificate nor its dates and name. That the server holds its key is verified still.
 #[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
+struct Unverified {
+    taken: Taken,
+    provider: Arc<CryptoProvider>,
+}
+
+/// Which certificates are taken.
+#[derive(Debug)]
+enum Taken {
+    /// Any, for `verify = "none"`.
+    Any,
+    /// Those that are known.
+    These { certificates: Vec<CertificateDer<'static>>, file: PathBuf },
+}
 
 impl ServerCertVerifier for Unverified {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
+        shown: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        match &self.taken {
+            Taken::These { certificates, file } if !certificates.contains(shown) => {
+                Err(rustls::Error::General(format!("its certificate is not in {}", file.display())))
+            }
+            Taken::Any | Taken::These { .. } => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -78,7 +129,7 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -88,11 +139,11 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
