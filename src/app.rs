@@ -7,6 +7,7 @@ mod life;
 mod reload;
 mod rounds;
 mod setup;
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::catalog::Selection;
 use crate::checker::{Renewal, SetupError};
@@ -82,6 +84,12 @@ impl App {
     #[must_use]
     pub fn setup(&self) -> Arc<Setup> {
         self.setup.borrow().clone()
+    }
+
+    /// How TLS is spoken with who comes over TCP, if it is. A connection takes it once.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.setup.borrow().tls.clone()
     }
 
     /// The last changes, and who waits for news.
