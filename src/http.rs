@@ -9,8 +9,10 @@
 //! | `/readyz` | the group `readiness`, in Kubernetes' text; no cache is asked while starting or draining | 200, 503 |
 //! | `/startupz` | the group `startup`, in Kubernetes' text: what has not been up once | 200, 503 |
 //! | `/metrics` | every alias, for Prometheus; also when caches are down | 200 |
+//! | `/transitions` | the last changes, for who may see details | 200, 403 |
+//! | `/openapi.json` | this table, for machines | 200 |
 //!
-//! Each answers GET and HEAD, and each answer, a refusal too, says `Cache-Control: no-store`.
+//! A report can be had in each of the formats of `representation`. Each path answers GET and HEAD, and each answer, a refusal too, says `Cache-Control: no-store`.
 
 use std::sync::Arc;
 
@@ -24,18 +26,29 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::time::Instant;
 
-use crate::app::{App, Life};
+use crate::app::{App, Life, Setup};
+use crate::catalog::Selection;
 use crate::outcome::Report;
 
+mod accept;
 /// Who is asking, and what they may see.
 pub mod access;
 /// The default JSON, a superset of Djblets'.
 pub mod djblets;
+/// What `?exclude=` takes out of a probe.
+pub mod exclusion;
+/// The IETF draft's `application/health+json`.
+pub mod health_json;
+mod json;
 /// Kubernetes' text.
 pub mod kubernetes;
 mod listener;
 /// Prometheus' metrics.
 pub mod metrics;
+/// The endpoints for machines.
+pub mod openapi;
+/// The status page.
+pub mod page;
 mod patience;
 mod refusal;
 mod representation;
@@ -43,12 +56,14 @@ mod representation;
 pub mod server;
 /// A line an alias, for a person with curl.
 pub mod text;
+/// The last changes.
+pub mod transitions;
 pub(crate) mod words;
 
 use access::View;
-use kubernetes::Own;
+use kubernetes::{Own, Probe};
 use refusal::Refusal;
-use representation::{Format, probed};
+use representation::{Format, Wanted, excluded};
 
 /// Every path, and what each request passes on its way to it.
 pub fn router(app: Arc<App>) -> Router {
@@ -61,6 +76,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
         .route("/metrics", get(scrape))
+        .route("/transitions", get(last_changes))
+        .route("/openapi.json", get(describe))
         .fallback(async || Refusal::NoSuchPath)
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
@@ -82,6 +99,8 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Some texts repeat what the caller has sent, and none is a page because it looks like one.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if has_body {
         // The body is not read, so no other request can follow it.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -91,10 +110,9 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
 
 async fn health(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let format = Format::of(&request)?;
+    let wanted = Wanted::of(&request)?;
     let setup = app.setup();
-    let report = setup.checker.check(&setup.everything, arrived).await;
-    Ok(format.response(&report, View::of(&request)))
+    Ok(report(&setup, &setup.everything, wanted, arrived).await)
 }
 
 async fn health_of(
@@ -103,13 +121,12 @@ async fn health_of(
     request: Request,
 ) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let format = Format::of(&request)?;
+    let wanted = Wanted::of(&request)?;
     let setup = app.setup();
     let catalog = setup.checker.catalog();
     let name = alias.as_ref().map_or("", |Path(name)| name);
     let selection = catalog.named([name]).map_err(|_| Refusal::no_such_alias(catalog))?;
-    let report = setup.checker.check(&selection, arrived).await;
-    Ok(format.response(&report, View::of(&request)))
+    Ok(report(&setup, &selection, wanted, arrived).await)
 }
 
 async fn health_of_group(
@@ -118,12 +135,16 @@ async fn health_of_group(
     request: Request,
 ) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let format = Format::of(&request)?;
+    let wanted = Wanted::of(&request)?;
     let setup = app.setup();
     let name = name.as_ref().map_or("", |Path(name)| name);
     let selection = setup.group(name).ok_or_else(|| Refusal::no_such_group(&setup))?;
+    Ok(report(&setup, selection, wanted, arrived).await)
+}
+
+async fn report(setup: &Setup, selection: &Selection, wanted: Wanted, arrived: Instant) -> Response {
     let report = setup.checker.check(selection, arrived).await;
-    Ok(format.response(&report, View::of(&request)))
+    wanted.response(&Probe::of_caches("health"), setup, selection, &report)
 }
 
 /// A scrape checks everything, as a request for `/health` does: figures of an earlier check would say UP during an
@@ -135,13 +156,32 @@ async fn scrape(State(app): State<Arc<App>>, request: Request) -> impl IntoRespo
     (content_type, metrics::body(&report, View::of(&request)))
 }
 
+/// No cache is asked.
+async fn last_changes(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+    match View::of(&request) {
+        View::Verdicts => Err(Refusal::Access),
+        View::Details => {
+            let format = Format::of(&request, Format::OF_LISTS)?;
+            let transitions = app.journal().transitions();
+            let body = if format == Format::Text { transitions::text } else { transitions::json };
+            Ok(format.response(body(&transitions)))
+        }
+    }
+}
+
+async fn describe() -> Response {
+    Format::Json.response(openapi::body())
+}
+
 async fn livez(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let setup = app.setup();
     let name = if setup.interval.is_some() { "rounds" } else { "ping" };
     let own = Own { name, wrong: app.overdue().map(|overdue| overdue.to_string()) };
-    let report = setup.checker.check(setup.liveness(), arrived).await;
-    probed(&request, "livez", &own, &report)
+    let wanted = Wanted::of_probe(&request)?;
+    let (probe, selection) = Probe::of("livez", own, &excluded(&request), &setup, setup.liveness());
+    let report = setup.checker.check(&selection, arrived).await;
+    Ok(wanted.response(&probe, &setup, &selection, &report))
 }
 
 async fn readyz(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
@@ -151,15 +191,25 @@ async fn readyz(State(app): State<Arc<App>>, request: Request) -> Result<Respons
         life @ (Life::Starting | Life::Draining | Life::Stopping) => Some(life.name().to_owned()),
     };
     let setup = app.setup();
-    let report = match wrong {
-        None => setup.checker.check(setup.readiness(), arrived).await,
+    let wanted = Wanted::of_probe(&request)?;
+    let own = Own { name: "sidecar", wrong };
+    let (probe, selection) = Probe::of("readyz", own, &excluded(&request), &setup, setup.readiness());
+    let report = match probe.wrong() {
+        None => setup.checker.check(&selection, arrived).await,
         // Whatever they are, it is not ready.
         Some(_) => Report::default(),
     };
-    probed(&request, "readyz", &Own { name: "sidecar", wrong }, &report)
+    Ok(wanted.response(&probe, &setup, &selection, &report))
 }
 
 async fn startupz(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
-    let report = app.start(Instant::now()).await;
-    probed(&request, "startupz", &Own { name: "sidecar", wrong: None }, &report)
+    let arrived = Instant::now();
+    let setup = app.setup();
+    let wanted = Wanted::of_probe(&request)?;
+    let own = Own { name: "sidecar", wrong: None };
+    let (probe, selection) = Probe::of("startupz", own, &excluded(&request), &setup, setup.startup());
+    let awaited = app.awaited(&setup, &selection);
+    let report = setup.checker.check(&awaited, arrived).await;
+    app.note_start(&setup);
+    Ok(wanted.response(&probe, &setup, &awaited, &report))
 }

@@ -44,6 +44,15 @@ impl Kind {
             Self::Efficiency => "efficiency",
         }
     }
+
+    /// What this check of `alias` is called where it is plain that these are caches: `main`, or `main.queue`.
+    #[must_use]
+    pub fn entry(self, alias: &Alias) -> String {
+        match self {
+            Self::RoundTrip => alias.to_string(),
+            Self::Visibility | Self::Queue | Self::Clock | Self::Efficiency => format!("{alias}.{self}"),
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -485,12 +494,7 @@ impl Outcome {
     /// The same where it is plain that these are caches: `main`, or `main.queue`.
     #[must_use]
     pub fn entry(&self) -> String {
-        match self.kind {
-            Kind::RoundTrip => self.alias.to_string(),
-            kind @ (Kind::Visibility | Kind::Queue | Kind::Clock | Kind::Efficiency) => {
-                format!("{}.{kind}", self.alias)
-            }
-        }
+        self.kind.entry(&self.alias)
     }
 
     /// What is wrong: the nodes that are not up, in the order in which they are listed, then what was found. There
@@ -573,6 +577,13 @@ impl Report {
     #[must_use]
     pub fn status(&self) -> Status {
         self.outcomes.iter().map(|outcome| outcome.status()).max().unwrap_or(Status::Skipped)
+    }
+
+    /// How old it is at `now`: how long ago the first of its checks began. Where nothing was checked, it has no age.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        let began = self.outcomes.iter().map(|outcome| outcome.began).min()?;
+        Some(now.saturating_duration_since(began))
     }
 }
 

@@ -73,6 +73,18 @@ impl Record {
         self.kind
     }
 
+    /// The name of the entry, such as `main` or `main.queue`.
+    #[must_use]
+    pub fn entry(&self) -> String {
+        self.kind.entry(&self.alias)
+    }
+
+    /// Since when its status is what it is.
+    #[must_use]
+    pub fn since(&self) -> Option<Since> {
+        self.lock().since
+    }
+
     /// What is known by now.
     #[must_use]
     pub fn known(&self) -> Known {

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::representation::{Format, plain};
+use super::representation::Format;
 use crate::app::Setup;
 use crate::catalog::Catalog;
 
@@ -22,8 +22,8 @@ pub(super) enum Refusal {
     Method,
     /// A request with a body.
     Body,
-    /// A format that is not known.
-    Format,
+    /// A format that is none of these.
+    Format(&'static [Format]),
 }
 
 impl Refusal {
@@ -39,6 +39,10 @@ impl Refusal {
     }
 }
 
+fn plain(body: impl Into<String>) -> Response {
+    Format::Text.response(body)
+}
+
 impl IntoResponse for Refusal {
     /// Says nothing of what was asked: it is the caller's text.
     fn into_response(self) -> Response {
@@ -46,7 +50,7 @@ impl IntoResponse for Refusal {
             // Without a body, as Djblets does.
             Self::Access => StatusCode::FORBIDDEN.into_response(),
             Self::NoSuchPath => {
-                let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz and /metrics\n";
+                let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions and /openapi.json\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()
             }
             Self::NoSuchAlias(known) => {
@@ -62,10 +66,10 @@ impl IntoResponse for Refusal {
                 let body = "a request must not have a body here\n";
                 (StatusCode::PAYLOAD_TOO_LARGE, plain(body)).into_response()
             }
-            Self::Format => {
-                let known = Format::ALL.map(Format::name).join(" and ");
-                (StatusCode::BAD_REQUEST, plain(format!("no such format; there are {known}\n")))
-                    .into_response()
+            Self::Format(offered) => {
+                let known: Vec<_> = offered.iter().map(|format| format.name()).collect();
+                let body = format!("no such format; there are {}\n", known.join(", "));
+                (StatusCode::BAD_REQUEST, plain(body)).into_response()
             }
         }
     }
