@@ -22,8 +22,7 @@ use crate::outcome::{Cause, Figure, Finding, Kind, Measure, NodeOutcome, Outcome
 #[must_use]
 pub fn body(report: &Report, view: View) -> String {
     let troubled = report.outcomes.iter().filter(|outcome| word(outcome.status()) != PASS);
-    let output: Vec<_> =
-        troubled.map(|outcome| format!("{} is {}", outcome.name(), outcome.status())).collect();
+    let output: Vec<_> = troubled.map(|outcome| said(outcome)).collect();
     let checks = report.outcomes.iter().flat_map(|outcome| checks(outcome, view));
     line(&Document {
         notes: report.skipped.iter().map(|skipped| format!("{} {}", skipped.alias, skipped.reason)).collect(),
@@ -31,6 +30,12 @@ pub fn body(report: &Report, view: View) -> String {
         checks: checks.collect(),
         ..Document::of(report.status())
     })
+}
+
+/// `cache.main is DOWN`, and by how many nodes there are too few, where they are counted.
+fn said(outcome: &Outcome) -> String {
+    let shortfall = outcome.shortfall().map(|shortfall| format!(" ({shortfall})")).unwrap_or_default();
+    format!("{} is {}{shortfall}", outcome.name(), outcome.status())
 }
 
 /// What a sidecar answers with which something is `wrong` itself.
@@ -126,7 +131,10 @@ impl<'a> Component<'a> {
             observed_value: Some(milliseconds(node.phases.iter().map(|(_, time)| time).sum())),
             observed_unit: Some("ms"),
             status: Some(word(node.status())),
-            output: fault.map(|fault| format!("{fault}. {}", fault.cause.hint())),
+            output: fault.map(|fault| {
+                let said = fault.to_string();
+                format!("{}. {}", said.trim_end_matches('.'), fault.cause.hint())
+            }),
             cause: fault.map(|fault| fault.cause.name()),
             role: Some(node.role.name()),
             ..Self::of(outcome)

@@ -7,6 +7,7 @@ mod kinds;
 mod representations;
 mod router;
 mod server;
+mod snapshots;
 mod verdicts;
 
 use std::net::SocketAddr;

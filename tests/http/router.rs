@@ -89,7 +89,7 @@ async fn a_path_that_is_not_there_is_404_and_names_those_that_are() {
     for path in ["/", "/health/", "/health/main/", "/Health", "/healthzz", "//health"] {
         let expected = plain(
             404,
-            "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz and /metrics\n",
+            "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions and /openapi.json\n",
         );
         assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
     }
@@ -146,13 +146,21 @@ async fn the_format_is_chosen_by_name_and_else_by_accept() {
     for (query, accept, expected) in [
         ("", "", json),
         ("", "*/*", json),
-        ("", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", json),
+        ("", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("", "application/health+json", "application/health+json"),
+        ("", "image/png", json),
+        ("", "*/*;q=0", json),
         ("", "text/plain", text),
         ("", "text/plain; charset=utf-8", text),
         ("", "application/json, text/plain", json),
         ("", "image/png, text/plain;q=0.5, application/json;q=0.4", text),
         ("?format=text", "application/json", text),
         ("?format=json", "text/plain", json),
+        ("?format=health-json", "text/plain", "application/health+json"),
+        ("?format=health%2Bjson", "", "application/health+json"),
+        ("?format=health+json", "", "application/health+json"),
+        ("?format=html", "", "text/html; charset=utf-8"),
+        ("?format=kubernetes", "application/json", text),
         ("?other=1&format=text", "", text),
         ("?other=1", "", json),
     ] {
@@ -173,7 +181,7 @@ async fn a_format_that_is_not_known_is_400_and_names_those_that_are() {
         "/health/main?format=yaml",
         "/readyz?format=x",
     ] {
-        let expected = plain(400, "no such format; there are json and text\n");
+        let expected = plain(400, "no such format; there are json, health-json, text, html, kubernetes\n");
         assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
     }
 }
