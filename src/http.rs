@@ -9,10 +9,13 @@
 //! | `/readyz` | the group `readiness`, in Kubernetes' text; no cache is asked while starting or draining | 200, 503 |
 //! | `/startupz` | the group `startup`, in Kubernetes' text: what has not been up once | 200, 503 |
 //! | `/metrics` | every alias, for Prometheus; also when caches are down | 200 |
+//! | `/` | every alias, as a page for a browser | 200 |
+//! | `/events` | the page's live feed, as server-sent events | 200 |
 //! | `/transitions` | the last changes, for who may see details | 200, 403 |
 //! | `/openapi.json` | this table, for machines | 200 |
 //!
-//! A report can be had in each of the formats of `representation`. Each path answers GET and HEAD, and each answer, a refusal too, says `Cache-Control: no-store`.
+//! A report can be had in each of the formats of `representation`. Each path answers GET and HEAD, and each answer, a
+//! refusal too, says `Cache-Control: no-store`.
 
 use std::sync::Arc;
 
@@ -20,7 +23,7 @@ use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -35,6 +38,7 @@ mod accept;
 pub mod access;
 /// The default JSON, a superset of Djblets'.
 pub mod djblets;
+mod events;
 /// What `?exclude=` takes out of a probe.
 pub mod exclusion;
 /// The IETF draft's `application/health+json`.
@@ -47,7 +51,7 @@ mod listener;
 pub mod metrics;
 /// The endpoints for machines.
 pub mod openapi;
-/// The status page.
+/// The page for a browser.
 pub mod page;
 mod patience;
 mod refusal;
@@ -62,8 +66,9 @@ pub(crate) mod words;
 
 use access::View;
 use kubernetes::{Own, Probe};
+use page::Page;
 use refusal::Refusal;
-use representation::{Format, Wanted, excluded};
+use representation::{Format, Wanted, aged, excluded};
 
 /// Every path, and what each request passes on its way to it.
 pub fn router(app: Arc<App>) -> Router {
@@ -76,6 +81,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
         .route("/metrics", get(scrape))
+        .route("/", get(start_page))
+        .route("/events", events::route())
         .route("/transitions", get(last_changes))
         .route("/openapi.json", get(describe))
         .fallback(async || Refusal::NoSuchPath)
@@ -154,6 +161,21 @@ async fn scrape(State(app): State<Arc<App>>, request: Request) -> impl IntoRespo
     let report = setup.checker.check(&setup.everything, Instant::now()).await;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))];
     (content_type, metrics::body(&report, View::of(&request)))
+}
+
+/// The page whatever the caller accepts, unless another format is asked for by name.
+async fn start_page(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+    let arrived = Instant::now();
+    let wanted = Wanted::by_name(&request)?;
+    let (setup, view) = (app.setup(), View::of(&request));
+    if let Some(wanted) = wanted {
+        return Ok(report(&setup, &setup.everything, wanted, arrived).await);
+    }
+    let (selection, report) = (&setup.everything, setup.checker.check(&setup.everything, arrived).await);
+    let notice = page::notice(&app);
+    let now = Instant::now();
+    let page = Page { setup: &setup, report: &report, selection, view, now, notice };
+    Ok(aged(page::response(StatusCode::OK, page.document()), &report, now))
 }
 
 /// No cache is asked.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -159,20 +158,21 @@ impl Wanted {
         };
         let mut response = format.response(body);
         *response.status_mut() = code(probe.status(report));
-        let headers = response.headers_mut();
-        if let Some(age) = report.age(now) {
-            headers.insert(header::AGE, whole_seconds(age).into());
-        }
         if by_accept {
-            headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
         }
-        response
+        aged(response, report, now)
     }
 }
 
-/// A verdict's age for its header (RFC 9111, section 5.1), rounded up: it is never said to be newer than it is.
-fn whole_seconds(age: Duration) -> u64 {
-    age.as_secs() + u64::from(age.subsec_nanos() > 0)
+/// The response to which `report` has led, with its age (RFC 9111, section 5.1). That counts whole seconds, and is rounded
+/// up: no verdict is said to be newer than it is.
+pub(super) fn aged(mut response: Response, report: &Report, now: Instant) -> Response {
+    if let Some(age) = report.age(now) {
+        let seconds = age.as_secs() + u64::from(age.subsec_nanos() > 0);
+        response.headers_mut().insert(header::AGE, seconds.into());
+    }
+    response
 }
 
 /// What is to be taken out of a probe: every `exclude` of the query, none twice.
