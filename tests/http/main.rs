@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod kinds;
+#[path = "../support/python.rs"]
+mod python;
 mod representations;
 mod router;
+mod schemas;
 mod server;
 mod snapshots;
 mod verdicts;

@@ -86,7 +86,7 @@ async fn an_alias_that_is_not_configured_is_404_and_names_those_that_are() {
 
 #[tokio::test]
 async fn a_path_that_is_not_there_is_404_and_names_those_that_are() {
-    for path in ["/", "/health/", "/health/main/", "/Health", "/healthzz", "//health"] {
+    for path in ["/page", "/health/", "/health/main/", "/Health", "/healthzz", "//health"] {
         let expected = plain(
             404,
             "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions, /openapi.json, /events and the page at /\n",
@@ -98,7 +98,15 @@ async fn a_path_that_is_not_there_is_404_and_names_those_that_are() {
 #[tokio::test]
 async fn head_has_the_headers_of_get_and_no_body() {
     let router = ready();
-    for path in ["/health/staticfiles", "/livez", "/nope", "/health/nope"] {
+    for path in [
+        "/health/staticfiles",
+        "/health/staticfiles?format=html",
+        "/livez",
+        "/transitions",
+        "/openapi.json",
+        "/nope",
+        "/health/nope",
+    ] {
         let get = router.clone().oneshot(local(Method::GET, path)).await.unwrap();
         let head = router.clone().oneshot(local(Method::HEAD, path)).await.unwrap();
         assert_eq!(head.status(), get.status(), "{path}");
@@ -112,7 +120,17 @@ async fn head_has_the_headers_of_get_and_no_body() {
 #[tokio::test]
 async fn other_methods_are_405_and_are_told_which_are_allowed() {
     let router = ready();
-    for path in ["/health", "/healthz", "/health/main", "/livez", "/readyz", "/startupz", "/metrics"] {
+    for path in [
+        "/health",
+        "/healthz",
+        "/health/main",
+        "/livez",
+        "/readyz",
+        "/startupz",
+        "/metrics",
+        "/transitions",
+        "/openapi.json",
+    ] {
         for method in
             [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE, Method::PATCH]
         {
@@ -170,6 +188,38 @@ async fn the_format_is_chosen_by_name_and_else_by_accept() {
     }
     let text = answer(&router, local(Method::GET, "/health/staticfiles?format=text")).await;
     assert_eq!(text, plain(200, "SKIPPED\nstaticfiles  SKIPPED  lives in the application's memory\n"));
+}
+
+#[tokio::test]
+async fn what_was_chosen_by_accept_says_so_and_what_was_not_does_not() {
+    let router = ready();
+    for (path, varies) in [
+        ("/health/staticfiles", true),
+        ("/health/staticfiles?format=json", true),
+        ("/livez", false),
+        ("/livez?format=json", false),
+        ("/openapi.json", false),
+    ] {
+        let response = router.clone().oneshot(local(Method::GET, path)).await.unwrap();
+        let vary = response.headers().get(header::VARY).map(|value| value.to_str().unwrap());
+        assert_eq!(vary, varies.then_some("Accept"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_comes_in_its_own_formats_alone() {
+    let router = ready();
+    for (query, accept, expected) in [
+        ("", "text/html, */*;q=0.1", "application/json"),
+        ("", "text/plain", "text/plain; charset=utf-8"),
+        ("?format=text", "", "text/plain; charset=utf-8"),
+    ] {
+        let mut request = local(Method::GET, &format!("/transitions{query}"));
+        request.headers_mut().insert(header::ACCEPT, accept.parse().unwrap());
+        assert_eq!(answer(&router, request).await.content_type, expected, "{query} {accept}");
+    }
+    let refused = answer(&router, local(Method::GET, "/transitions?format=html")).await;
+    assert_eq!(refused, plain(400, "no such format; there are json, text\n"));
 }
 
 #[tokio::test]
