@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use cache_canary::config::{self, Source};
 use tempfile::TempDir;
 
 use crate::python::python;
@@ -25,6 +26,33 @@ fn wrong(files: &[PathBuf]) -> BTreeMap<PathBuf, String> {
     lines.map(|(path, wrong)| (PathBuf::from(path), wrong.to_owned())).collect()
 }
 
+/// The examples of the README, each in a file of its own.
+fn examples(folder: &Path) -> Vec<PathBuf> {
+    let readme = fs::read_to_string("README.md").expect("the README");
+    let password = Path::new("tests/config/valid/password.secret").canonicalize().expect("a password");
+    let examples = readme.split("```toml\n").skip(1).enumerate().map(|(number, rest)| {
+        let path = folder.join(format!("README-{number}.toml"));
+        let example = rest.split("```").next().unwrap_or_default();
+        let example = example.replace("/run/secrets/redis", password.to_str().expect("UTF-8"));
+        fs::write(&path, example).expect("an example is written");
+        path
+    });
+    let examples: Vec<_> = examples.collect();
+    assert!(examples.len() > 1, "the README has examples");
+    examples
+}
+
+#[test]
+fn every_example_of_the_readme_can_be_loaded() {
+    let folder = TempDir::new().expect("a temporary folder");
+    for file in examples(folder.path()) {
+        // Some name no cache.
+        let environment = BTreeMap::from([("CACHE_URL_ANOTHER".to_owned(), "redis://cache".to_owned())]);
+        let source = Source { file: Some(file), environment, ..Source::default() };
+        config::load(&source).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
 fn toml_files(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(Path::new("tests/config").join(folder)).expect("the folder of cases");
     let paths = entries.map(|entry| entry.expect("an entry of it").path());
@@ -38,14 +66,7 @@ fn refused(files: &[PathBuf]) -> BTreeMap<PathBuf, String> {
 #[test]
 fn every_valid_configuration_of_the_tests_and_the_readme_is_right_by_the_schema() {
     let folder = TempDir::new().expect("a temporary folder");
-    let readme = fs::read_to_string("README.md").expect("the README");
-    let examples = readme.split("```toml\n").skip(1).enumerate().map(|(number, rest)| {
-        let path = folder.path().join(format!("README-{number}.toml"));
-        fs::write(&path, rest.split("```").next().unwrap_or_default()).expect("an example is written");
-        path
-    });
-    let examples: Vec<_> = examples.collect();
-    assert!(examples.len() > 1, "the README has examples");
+    let examples = examples(folder.path());
     let files = [examples, toml_files("valid")].concat();
     assert_eq!(wrong(&files).len(), files.len());
     assert_eq!(refused(&files), BTreeMap::new());
