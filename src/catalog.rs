@@ -314,6 +314,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_another_selection_can_be_kept_or_left_out() {
+        let all = catalog().all();
+        let some = catalog().named(["default", "local"]).unwrap();
+        let names = |selection: &Selection| {
+            let skipped = selection.skipped.iter().map(|skipped| skipped.alias.to_string());
+            (selection.checks.clone(), skipped.collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(names(&all.without(&some)), (vec![1], "again to-local".to_owned()));
+        assert_eq!(names(&all.clone().within(&some)), (vec![0], "default local".to_owned()));
+        assert!(all.without(&all).is_empty());
+        let mut added = catalog().named(["forwarded_backend", "local"]).unwrap();
+        added.add(some.without(&added));
+        assert_eq!(names(&added), (vec![0, 1], "local default".to_owned()));
+    }
+
+    #[test]
     fn an_alias_that_is_not_configured_is_named() {
         assert_eq!(catalog().named(["main", "mian"]), Err("mian"));
     }

@@ -23,7 +23,7 @@ pub(super) fn preferred<'a, T>(
     let weighed = offered.filter_map(|(offer, media_type)| Some((offer, weigh(&ranges, &media_type)?)));
     let taken = weighed.filter(|(_, weight)| weight.quality > 0.0);
     // The last of the best, from the back.
-    taken.rev().max_by(|(_, one), (_, other)| one.order(other)).map(|(offer, _)| offer)
+    taken.rev().max_by(|(_, one), (_, other)| one.order(*other)).map(|(offer, _)| offer)
 }
 
 /// A media range with its quality.
@@ -48,7 +48,7 @@ enum Precision {
 }
 
 impl Weight {
-    fn order(&self, other: &Self) -> Ordering {
+    fn order(self, other: Self) -> Ordering {
         self.quality.total_cmp(&other.quality).then(self.precision.cmp(&other.precision))
     }
 }

@@ -1,4 +1,4 @@
-//! [`Exclusion`]: what `?exclude=` takes out of a probe.
+//! `Exclusion`: what `?exclude=` takes out of a probe.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -38,8 +38,8 @@ impl Exclusion {
                 exclusion.own = true;
                 continue;
             }
-            let named = || setup.checker.catalog().named([name.as_str()]).unwrap_or_default();
-            let meant = listed.get(name).cloned().unwrap_or_else(named).within(asked);
+            let word = || setup.checker.catalog().named([name.as_str()]).unwrap_or_default();
+            let meant = listed.get(name).cloned().unwrap_or_else(word).within(asked);
             if meant.is_empty() {
                 exclusion.unmatched.push(name.clone());
             }

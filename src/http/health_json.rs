@@ -69,7 +69,7 @@ struct Document<'a> {
     output: Option<String>,
     service_id: &'static str,
     description: &'static str,
-    checks: Entries<String, Vec<Component<'a>>>,
+    checks: Entries<String, Vec<Entry<'a>>>,
 }
 
 impl Document<'_> {
@@ -90,7 +90,7 @@ impl Document<'_> {
 /// An entry of a check; the names are those of the draft's section 4, but for `cause` and `role`, which are our own.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Component<'a> {
+struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     component_id: Option<&'a str>,
     component_type: &'static str,
@@ -109,7 +109,7 @@ struct Component<'a> {
     role: Option<&'static str>,
 }
 
-impl<'a> Component<'a> {
+impl<'a> Entry<'a> {
     fn of(outcome: &Outcome) -> Self {
         Self { component_type: "datastore", time: timestamp(outcome.began_at), ..Self::default() }
     }
@@ -163,18 +163,18 @@ impl<'a> Component<'a> {
 }
 
 /// The check, and its figures if they may be seen, by their names.
-fn checks(outcome: &Outcome, view: View) -> Vec<(String, Vec<Component<'_>>)> {
+fn checks(outcome: &Outcome, view: View) -> Vec<(String, Vec<Entry<'_>>)> {
     let name = |measurement: &str| format!("{}:{measurement}", outcome.alias);
     let measurement = measurement(outcome.kind);
     // Nothing was found out of a check without nodes, so there is nothing to tell one by one.
     if view == View::Verdicts || outcome.nodes.is_empty() {
-        return vec![(name(measurement), vec![Component::of_whole(outcome, view)])];
+        return vec![(name(measurement), vec![Entry::of_whole(outcome, view)])];
     }
-    let nodes = outcome.nodes.iter().map(|node| Component::of_node(outcome, node));
-    let findings = outcome.findings().iter().map(|finding| Component::of_finding(outcome, finding));
+    let nodes = outcome.nodes.iter().map(|node| Entry::of_node(outcome, node));
+    let findings = outcome.findings().iter().map(|finding| Entry::of_finding(outcome, finding));
     let figures = Figure::ALL.iter().filter_map(|&figure| {
         let measures = outcome.measures().iter().filter(|measure| measure.figure == figure);
-        let measures: Vec<_> = measures.map(|measure| Component::of_measure(outcome, measure)).collect();
+        let measures: Vec<_> = measures.map(|measure| Entry::of_measure(outcome, measure)).collect();
         (!measures.is_empty()).then(|| (name(&camel_case(figure)), measures))
     });
     std::iter::once((name(measurement), nodes.chain(findings).collect())).chain(figures).collect()

@@ -1,7 +1,7 @@
 //! The page for a browser: for the person who is woken at night, on a phone.
 //!
 //! What is so comes first, in words, colour and shape; then what is not up, with its reasons; then the rest. It loads
-//! nothing from anywhere, and needs no script: with one it is live ([`events`](super::events)), without it is loaded
+//! nothing from anywhere, and needs no script: with one it is live (`events.rs`), without it is loaded
 //! anew every ten seconds.
 
 mod drawing;

@@ -66,13 +66,11 @@ impl Format {
     /// The one of `offered` that `request` asks for: by name, else by `Accept`. Who takes none of them gets the default:
     /// an answer says more than that there is none.
     pub(super) fn of(request: &Request, offered: &'static [Self]) -> Result<Self, Refusal> {
-        Ok(match Self::named(request, offered)? {
-            Some(format) => format,
-            None => {
-                let offers = offered.iter().filter_map(|&format| Some((format, format.media_type()?)));
-                accept::preferred(request.headers(), offers).unwrap_or(Self::Json)
-            }
-        })
+        if let Some(format) = Self::named(request, offered)? {
+            return Ok(format);
+        }
+        let offers = offered.iter().filter_map(|&format| Some((format, format.media_type()?)));
+        Ok(accept::preferred(request.headers(), offers).unwrap_or(Self::Json))
     }
 
     /// The one that the query names, if it names one.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod kinds;
+#[allow(unreachable_pub, reason = "it is the helper of all tests")]
 #[path = "../support/python.rs"]
 mod python;
 mod representations;

@@ -2,7 +2,7 @@
 //! judges it.
 //!
 //! Nobody has published a validator or schema of draft-inadarei-api-health-check-06 itself: its repository has none, and
-//! what PyPI and crates.io have of it (healthpy, python-healthchecklib) only makes such documents. So
+//! what can be had of it for Python (`healthpy`, `python-healthchecklib`) only makes such documents. So
 //! `schemas/health-check-06.json` was written from the draft's text, and is stricter: what the draft says should be, must.
 
 use std::io::Write as _;

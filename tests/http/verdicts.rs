@@ -36,7 +36,7 @@ async fn get(router: &Router, path: &str, caller: Caller) -> (u16, String) {
     let response = router.clone().oneshot(request).await.unwrap();
     let code = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    (code, without_age(&String::from_utf8(body.to_vec()).unwrap()))
+    (code, without_age(std::str::from_utf8(&body).unwrap()))
 }
 
 /// The same body, whose age is another every time.

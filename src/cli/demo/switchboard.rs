@@ -195,6 +195,7 @@ Look:   {look}
 Break:  {}
 Look:   {look}
 Mend:   {}
+What has changed:  curl '{}/transitions?format=text'    For a browser:  {}
 
 The broken Redis answers PING all the while:  redis-cli -p {} ping
 More switches (killed, hung, read-only, full; sessions-1, sessions-2):  curl {}
@@ -202,6 +203,8 @@ On a terminal type them: main masking, main mend, help, quit. Ctrl-C ends the de
 ",
             self.command("main/masking"),
             self.command("main/mend"),
+            self.health_url,
+            self.health_url,
             main.port(),
             self.control_url,
         )
