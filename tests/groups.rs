@@ -141,6 +141,8 @@ fn an_exclude_that_matches_nothing_is_warned_of_where_there_is_a_list() {
     // No cache is a part of liveness here, so none can be taken out of it.
     let list = "[+]ping ok\nwarn: some health checks cannot be excluded: no matches for \"main\"\nlivez check passed\n";
     assert_eq!(probe(&sidecar, "/livez?verbose&exclude=main"), (200, list.to_owned()));
+    let list = "[+]ping excluded: ok\nlivez check passed\n";
+    assert_eq!(probe(&sidecar, "/livez?verbose&exclude=ping"), (200, list.to_owned()));
     memcached.kill();
     let list = format!("[-]cache.sessions failed: refused\n{warning}readyz check failed\n");
     assert_eq!(probe(&sidecar, "/readyz?exclude=m%22&exclude=cache.mian"), (503, list));

@@ -1,4 +1,4 @@
-//! `/openapi.json`: it is OpenAPI, it has every path that there is and no other, and what real servers lead to is
+//! `/openapi.json`: it is a description in `OpenAPI`, it has every path that there is and no other, and what real servers lead to is
 //! answered as it says.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the message")]
@@ -27,7 +27,7 @@ fn output(python: &mut Command, stdin: &str) -> Output {
     python.wait_with_output().unwrap()
 }
 
-/// A sidecar of which one cache is up, as often as it is asked, and another is down.
+/// A sidecar of which one cache is up, another down, and a third skipped.
 fn sidecar(redis: &Redis) -> Sidecar {
     let mut gone = Memcached::start(&[]);
     gone.kill();
@@ -84,7 +84,7 @@ fn what_is_answered_is_as_the_description_says() {
     let asked = output(ask.current_dir(dir.path()), "");
     let said = String::from_utf8_lossy(&asked.stdout);
     assert!(asked.status.success(), "{said}\n{}", String::from_utf8_lossy(&asked.stderr));
-    assert!(said.contains("No issues found") || said.contains("passed"), "{said}");
+    assert!(said.contains(" passed"), "nothing was asked:\n{said}");
     // It has asked caches that are up, and caches that are down.
     assert_eq!((sidecar.get("/health/main").code, sidecar.get("/health").code), (200, 503));
 }

@@ -256,6 +256,10 @@ async fn readyz_is_503_while_starting_and_while_draining() {
         let router = router(app);
         let expected = plain(503, &format!("[-]sidecar failed: {name}\nreadyz check failed\n"));
         assert_eq!(answer(&router, local(Method::GET, "/readyz")).await, expected);
+        let without = answer(&router, local(Method::GET, "/readyz?exclude=sidecar&exclude=main")).await;
+        assert_eq!(without, plain(200, "ok\n"), "{name} was what is wrong");
+        let health = answer(&router, local(Method::GET, "/readyz?format=health-json")).await;
+        assert_eq!((health.code, &*health.content_type), (503, "application/health+json"));
         let json = answer(&router, local(Method::GET, "/readyz?format=json")).await;
         assert_eq!(json.code, 503);
         assert_eq!(
