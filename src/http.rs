@@ -68,7 +68,7 @@ use access::View;
 use kubernetes::{Own, Probe};
 use page::Page;
 use refusal::Refusal;
-use representation::{Format, Wanted, aged, excluded};
+use representation::{Choice, Format, Wanted, aged, excluded};
 
 /// Every path, and what each request passes on its way to it.
 pub fn router(app: Arc<App>) -> Router {
@@ -183,10 +183,10 @@ async fn last_changes(State(app): State<Arc<App>>, request: Request) -> Result<R
     match View::of(&request) {
         View::Verdicts => Err(Refusal::Access),
         View::Details => {
-            let format = Format::of(&request, Format::OF_LISTS)?;
-            let transitions = app.journal().transitions();
-            let body = if format == Format::Text { transitions::text } else { transitions::json };
-            Ok(format.response(body(&transitions)))
+            let choice = Choice::of(&request, Format::OF_LISTS)?;
+            let text = choice.format == Format::Text;
+            let body = if text { transitions::text } else { transitions::json };
+            Ok(choice.response(body(&app.journal().transitions())))
         }
     }
 }

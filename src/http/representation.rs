@@ -1,4 +1,4 @@
-//! [`Format`]: which representation a request asks for; [`Wanted`]: the response that it makes of a report.
+//! [`Format`] and [`Choice`]: which representation a request asks for; [`Wanted`]: the response that it makes of a report.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -63,25 +63,6 @@ impl Format {
         MediaType::parse(name).ok()
     }
 
-    /// The one of `offered` that `request` asks for: by name, else by `Accept`. Who takes none of them gets the default:
-    /// an answer says more than that there is none.
-    pub(super) fn of(request: &Request, offered: &'static [Self]) -> Result<Self, Refusal> {
-        if let Some(format) = Self::named(request, offered)? {
-            return Ok(format);
-        }
-        let offers = offered.iter().filter_map(|&format| Some((format, format.media_type()?)));
-        Ok(accept::preferred(request.headers(), offers).unwrap_or(Self::Json))
-    }
-
-    /// The one that the query names, if it names one.
-    fn named(request: &Request, offered: &'static [Self]) -> Result<Option<Self>, Refusal> {
-        let Some(name) = parameters(request, "format").next() else { return Ok(None) };
-        // In a query, a plus that is not encoded is a space.
-        let name = if name == "health json" || name == "health+json" { "health-json".into() } else { name };
-        let format = offered.iter().find(|format| format.name() == name);
-        format.map(|&format| Some(format)).ok_or(Refusal::Format(offered))
-    }
-
     /// A text in this format.
     pub(super) fn response(self, body: impl Into<String>) -> Response {
         let content_type = match self {
@@ -94,12 +75,49 @@ impl Format {
     }
 }
 
+/// The format that a request has chosen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Choice {
+    pub(super) format: Format,
+    /// Whether another `Accept` could have chosen another one.
+    by_accept: bool,
+}
+
+impl Choice {
+    /// The one of `offered` that `request` asks for: by name, else by `Accept`. Who takes none of them gets the default:
+    /// an answer says more than that there is none.
+    pub(super) fn of(request: &Request, offered: &'static [Format]) -> Result<Self, Refusal> {
+        if let Some(choice) = Self::named(request, offered)? {
+            return Ok(choice);
+        }
+        let offers = offered.iter().filter_map(|&format| Some((format, format.media_type()?)));
+        let format = accept::preferred(request.headers(), offers).unwrap_or(Format::Json);
+        Ok(Self { format, by_accept: true })
+    }
+
+    /// The one that the query names, if it names one.
+    fn named(request: &Request, offered: &'static [Format]) -> Result<Option<Self>, Refusal> {
+        let Some(name) = parameters(request, "format").next() else { return Ok(None) };
+        // In a query, a plus that is not encoded is a space.
+        let name = if name == "health json" || name == "health+json" { "health-json".into() } else { name };
+        let format = offered.iter().find(|format| format.name() == name);
+        format.map(|&format| Some(Self { format, by_accept: false })).ok_or(Refusal::Format(offered))
+    }
+
+    /// A text in this format.
+    pub(super) fn response(self, body: String) -> Response {
+        let mut response = self.format.response(body);
+        if self.by_accept {
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        }
+        response
+    }
+}
+
 /// How a request wants a report.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
-    format: Format,
-    /// Whether another `Accept` could have made it another format.
-    by_accept: bool,
+    choice: Choice,
     verbose: bool,
     view: View,
 }
@@ -107,24 +125,24 @@ pub(super) struct Wanted {
 impl Wanted {
     /// By the format that is named, else by `Accept`.
     pub(super) fn of(request: &Request) -> Result<Self, Refusal> {
-        let format = Format::of(request, Format::OF_REPORTS)?;
-        Ok(Self { by_accept: true, ..Self::as_format(request, format) })
+        Ok(Self::as_chosen(request, Choice::of(request, Format::OF_REPORTS)?))
     }
 
     /// By the format that is named, if one is.
     pub(super) fn by_name(request: &Request) -> Result<Option<Self>, Refusal> {
-        let format = Format::named(request, Format::OF_REPORTS)?;
-        Ok(format.map(|format| Self::as_format(request, format)))
+        let choice = Choice::named(request, Format::OF_REPORTS)?;
+        Ok(choice.map(|choice| Self::as_chosen(request, choice)))
     }
 
     /// The same of a probe's, which is in Kubernetes' text where no format is named.
     pub(super) fn of_probe(request: &Request) -> Result<Self, Refusal> {
-        Ok(Self::by_name(request)?.unwrap_or_else(|| Self::as_format(request, Format::Kubernetes)))
+        let default = || Self::as_chosen(request, Choice { format: Format::Kubernetes, by_accept: false });
+        Ok(Self::by_name(request)?.unwrap_or_else(default))
     }
 
-    fn as_format(request: &Request, format: Format) -> Self {
+    fn as_chosen(request: &Request, choice: Choice) -> Self {
         let verbose = parameters(request, "verbose").next().is_some();
-        Self { format, by_accept: false, verbose, view: View::of(request) }
+        Self { choice, verbose, view: View::of(request) }
     }
 
     /// The response that says `report`, which is of `selection`.
@@ -135,8 +153,9 @@ impl Wanted {
         selection: &Selection,
         report: &Report,
     ) -> Response {
-        let Self { format, by_accept, verbose, view } = self;
+        let Self { choice, verbose, view } = self;
         let now = Instant::now();
+        let format = choice.format;
         let (format, body) = match (format, probe.wrong()) {
             (Format::Json, None) => {
                 let since: Vec<_> = match view {
@@ -154,11 +173,8 @@ impl Wanted {
                 (Format::Kubernetes, kubernetes::body(probe, report, verbose, now))
             }
         };
-        let mut response = format.response(body);
+        let mut response = Choice { format, ..choice }.response(body);
         *response.status_mut() = code(probe.status(report));
-        if by_accept {
-            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
-        }
         aged(response, report, now)
     }
 }

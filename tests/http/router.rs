@@ -195,7 +195,9 @@ async fn what_was_chosen_by_accept_says_so_and_what_was_not_does_not() {
     let router = ready();
     for (path, varies) in [
         ("/health/staticfiles", true),
-        ("/health/staticfiles?format=json", true),
+        ("/health/staticfiles?format=json", false),
+        ("/transitions", true),
+        ("/transitions?format=text", false),
         ("/livez", false),
         ("/livez?format=json", false),
         ("/openapi.json", false),
