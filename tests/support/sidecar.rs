@@ -56,18 +56,28 @@ impl Sidecar {
         Self::launch(settings, caches, &names.environment())
     }
 
+    /// The same with this configuration and nothing else, in which it says itself where it listens, such as
+    /// `127.0.0.1:0`.
+    pub fn start_as_written(config: &str) -> Self {
+        Self::serve(config, &[], TIMEOUT)
+    }
+
     fn launch(settings: &str, caches: impl Display, environment: &[(&str, PathBuf)]) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let file = dir.path().join("cache-canary.toml");
         // A test's requests follow each other faster than any prober's: none may have the verdict of the one
         // before.
         let max_age = if settings.contains("max_age") { "" } else { "max_age = \"0s\"" };
-        std::fs::write(&file, format!("listen = \"127.0.0.1:0\"\n{max_age}\n{settings}\n{caches}\n"))
-            .expect("to write");
         let timeout = settings
             .lines()
             .find_map(|line| line.strip_prefix("timeout = \"")?.strip_suffix("ms\"")?.parse().ok())
             .map_or(TIMEOUT, Duration::from_millis);
+        let config = format!("listen = \"127.0.0.1:0\"\n{max_age}\n{settings}\n{caches}\n");
+        Self::serve(&config, environment, timeout)
+    }
+
+    fn serve(config: &str, environment: &[(&str, PathBuf)], timeout: Duration) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("cache-canary.toml");
+        std::fs::write(&file, config).expect("to write");
         let mut process = Command::new(env!("CARGO_BIN_EXE_cache-canary"))
             .args(["serve", "-c"])
             .arg(&file)
