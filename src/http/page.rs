@@ -1,7 +1,7 @@
 //! The page for a browser: for the person who is woken at night, on a phone.
 //!
 //! What is so comes first, in words, colour and shape; then what is not up, with its reasons; then the rest. It loads
-//! nothing from anywhere, and needs no script: with one it is live (`events.rs`), without it is loaded
+//! nothing from anywhere, and needs no script: with one it is live (`http/events.rs`), without it is loaded
 //! anew every ten seconds.
 
 mod drawing;
@@ -24,7 +24,7 @@ use crate::outcome::{Outcome, Report, Skipped, Status};
 use crate::record::{Known, Transition};
 use drawing::{GLYPHS, favicon, glyph};
 use entry::Entry;
-use say::{count, list, word};
+use say::{list, word};
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/live.js");
@@ -33,7 +33,7 @@ const SCRIPT: &str = include_str!("page/live.js");
 /// style and the script; a test says what they should be.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
      script-src 'sha256-XvM0CShiRgjaE/dPimTm8aqRTD8uXQGmxFZn9hbsnXY='; \
-     style-src 'sha256-UDxSC6U+f5eaqPAa41+PFLTyhjkkh07JDuyij5HGE90='; \
+     style-src 'sha256-R9SJlixdQXwyViU5aDtVZy3rZjO2+mxJ5Ge6V5VcYZM='; \
      img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// How many checks have all that there is to say of them said. The worst come first, so that more than these are
@@ -41,7 +41,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
 const IN_FULL: usize = 12;
 
 /// How many more have a line.
-const IN_SHORT: usize = 120;
+const IN_SHORT: usize = 80;
 
 /// How many aliases that are not checked have a line.
 const SKIPPED: usize = 40;
@@ -235,14 +235,11 @@ impl Page<'_> {
         };
         let oldest = entries.iter().map(|entry| entry.outcome).min_by_key(|outcome| outcome.began);
         html! {
-            @if let Some(since) = since {
-                p {
-                    "Since " (say::moment(since.began_at)) ", for "
-                    (say::age(self.now, since.began)) "."
+            p {
+                @if let Some(since) = since {
+                    "Since " (say::moment(since.began_at)) ", for " (say::age(self.now, since.began)) ". "
                 }
-            }
-            @if let Some(oldest) = oldest {
-                p { "Checked " (say::age(self.now, oldest.began)) " ago." }
+                @if let Some(oldest) = oldest { "Checked " (say::age(self.now, oldest.began)) " ago." }
             }
         }
     }
@@ -313,7 +310,7 @@ fn rest(entries: &[Entry<'_>]) -> Markup {
             summary {
                 div .name {
                     h3 {
-                        (count(entries.len(), "more"))
+                        (entries.len()) " more"
                         @if wrong(entries) > 0 { ", " (wrong(entries)) " of them not up" } @else { ", all up" }
                     }
                 }
@@ -322,7 +319,7 @@ fn rest(entries: &[Entry<'_>]) -> Markup {
             @if !left_out.is_empty() {
                 div .body {
                     p .quiet .more {
-                        (left_out.len()) " more are not listed, " (wrong(left_out)) " of them not up. "
+                        (say::more(left_out.len())) " not listed, " (wrong(left_out)) " of them not up. "
                         code { "/health/NAME" } " tells of one, and " code { "/health" } " of all."
                     }
                 }
@@ -340,7 +337,7 @@ fn skipped(skipped: &[Skipped]) -> Markup {
                 li .skipped { (glyph(Status::Skipped)) span { code { (alias) } " " (reason) } }
             }
         }
-        @if !left_out.is_empty() { p .quiet .more { (count(left_out.len(), "more")) " not listed." } }
+        @if !left_out.is_empty() { p .quiet .more { (say::more(left_out.len())) " not listed." } }
     }
 }
 

@@ -4,14 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod kinds;
-#[allow(unreachable_pub, reason = "it is the helper of all tests")]
-#[path = "../support/python.rs"]
-mod python;
+mod page;
 mod representations;
 mod router;
 mod schemas;
 mod server;
 mod snapshots;
+#[path = "../support/mod.rs"]
+mod support;
 mod verdicts;
 
 use std::net::SocketAddr;

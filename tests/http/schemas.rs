@@ -13,12 +13,13 @@ use cache_canary::http::health_json;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{python, snapshots};
+use crate::snapshots;
+use crate::support::python;
 
 /// The first thing that is wrong with each of these documents, or nothing.
 fn wrongs(documents: &[String]) -> Vec<String> {
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/schemas/health-check-06.json");
-    let mut python = python::python("http/conform.py", &[schema]);
+    let mut python = python("http/conform.py", &[schema]);
     let mut python = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     python.stdin.take().unwrap().write_all(documents.concat().as_bytes()).unwrap();
     let output = python.wait_with_output().unwrap();

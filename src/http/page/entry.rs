@@ -43,7 +43,7 @@ impl Entry<'_> {
                 (glyph(self.status))
                 span {
                     (self.outcome.entry()) " is " (word(self.status))
-                    @if let Some(cause) = self.outcome.cause() { span .quiet { (cause) ": " (cause.hint()) } }
+                    @if let Some(cause) = self.outcome.cause() { ": " (cause) }
                 }
             }
         }
@@ -58,7 +58,10 @@ impl Entry<'_> {
                     div .name {
                         (glyph(self.status))
                         h3 { (name) }
-                        span class={ "word " (word(self.status)) } { (word(self.status)) }
+                        @if let (Status::Up, View::Details) = (self.status, self.view) {
+                            span .quiet { (say::took(self.outcome.elapsed)) }
+                        }
+                        span .word { (word(self.status)) }
                     }
                     (history::strip(&self.hour, self.now))
                 }
@@ -69,6 +72,7 @@ impl Entry<'_> {
                     }
                     (self.ages())
                     @if let View::Details = self.view { (self.details()) }
+                    (self.hour())
                 }
             }
         }
@@ -92,14 +96,13 @@ impl Entry<'_> {
     fn ages(&self) -> Markup {
         let outcome = self.outcome;
         html! {
-            p .quiet {
+            p .quiet .since {
                 @if let Some(since) = self.since {
-                    (word(self.status)) " since " (say::moment(since.began_at)) ", for "
-                    (say::age(self.now, since.began)) ". "
+                    (word(self.status)) " since " (say::moment(since.began_at)) ", for " (say::age(self.now, since.began)) ". "
                 }
                 "Checked " (say::age(self.now, outcome.began)) " ago"
-                @if let View::Details = self.view { ", which took " (say::took(outcome.elapsed)) }
-                ". " (history::words(&self.hour, self.now))
+                @if let View::Details = self.view { " in " (say::took(outcome.elapsed)) }
+                "."
             }
         }
     }
@@ -107,7 +110,6 @@ impl Entry<'_> {
     fn details(&self) -> Markup {
         let outcome = self.outcome;
         html! {
-            (history::latency(&self.hour, self.now))
             @if self.is_unverified {
                 p .warning {
                     "Certificates are not verified here (" code { "tls.verify = \"none\"" }
@@ -119,11 +121,20 @@ impl Entry<'_> {
             (figures(outcome.measures()))
         }
     }
+
+    fn hour(&self) -> Markup {
+        html! {
+            div .hour {
+                @if let View::Details = self.view { (history::latency(&self.hour, self.now)) }
+                p .quiet { (history::words(&self.hour, self.now)) }
+            }
+        }
+    }
 }
 
 /// What is left out of a list.
 fn left_out(number: usize, what: &str) -> Markup {
-    html! { @if number > 0 { li .quiet { (say::count(number, "more")) " " (what) "." } } }
+    html! { @if number > 0 { li .quiet { (say::more(number)) " " (what) "." } } }
 }
 
 fn findings(findings: &[Finding]) -> Markup {
@@ -136,7 +147,7 @@ fn findings(findings: &[Finding]) -> Markup {
                         p { (cause) ": " (said) "." }
                     }
                 }
-                (left_out(findings.len().saturating_sub(FINDINGS), "are not listed"))
+                (left_out(findings.len().saturating_sub(FINDINGS), "not listed"))
             }
         }
     }
@@ -151,8 +162,8 @@ fn nodes(nodes: &[NodeOutcome]) -> Markup {
     html! {
         ul .nodes {
             @for node in shown { (self::node(node)) }
-            (left_out(faulty, "are at fault"))
-            (left_out(rest.len() - faulty, "are up"))
+            (left_out(faulty, "at fault"))
+            (left_out(rest.len() - faulty, "up"))
         }
     }
 }
@@ -191,7 +202,7 @@ fn figures(measures: &[Measure]) -> Markup {
                 }
             }
             @if measures.len() > FIGURES {
-                p .quiet { (say::count(measures.len() - FIGURES, "more")) " are at /metrics." }
+                p .quiet { (say::more(measures.len() - FIGURES)) " at /metrics." }
             }
         }
     }

@@ -58,31 +58,28 @@ pub(super) fn words(hour: &Hour, now: Instant) -> String {
     format!("Last hour: {}.", parts.join(", "))
 }
 
-/// A line of the slowest check of each minute, with the least and the most of them.
+/// A line of the slowest check of each minute, with the least and the most of them; nothing where there is but one.
 pub(super) fn latency(hour: &Hour, now: Instant) -> Markup {
     const HEIGHT: f64 = 20.0;
-    let seconds = |minute: Minute| minute.slowest().as_secs_f64();
-    let minutes: Vec<_> = hour.minutes(now).collect();
-    let slowest = || minutes.iter().flatten().map(|minute| minute.slowest());
+    let minutes: Vec<_> = hour.minutes(now).map(|minute| minute.map(Minute::slowest)).collect();
+    let slowest = || minutes.iter().flatten();
     let (Some(least), Some(most)) = (slowest().min(), slowest().max()) else { return html! {} };
     // From nothing, so that a line that shakes is a cache that does.
     let scale = HEIGHT / most.as_secs_f64().max(1e-6);
     let mut path = String::new();
     let mut is_drawing = false;
     for (x, minute) in minutes.iter().enumerate() {
-        if let Some(minute) = *minute {
-            let y = HEIGHT - seconds(minute) * scale;
-            // A minute between gaps is a dot.
+        if let Some(slowest) = minute {
+            let y = HEIGHT - slowest.as_secs_f64() * scale;
+            // A text takes all that is written to it; and a minute between gaps is a dot.
             let _ = if is_drawing { write!(path, "L{x} {y:.1}") } else { write!(path, "M{x} {y:.1}h.1") };
         }
         is_drawing = minute.is_some();
     }
     html! {
-        svg .spark aria-hidden="true" viewBox="0 0 60 20" preserveAspectRatio="none" { path d=(path) {} }
-        p .quiet {
-            "The slowest check of a minute: " (say::took(least))
-            @if most > least { " to " (say::took(most)) }
-            "."
+        @if slowest().count() > 1 {
+            svg .spark aria-hidden="true" viewBox="0 0 59 20" preserveAspectRatio="none" { path d=(path) {} }
+            p .quiet { "The slowest check of each minute took " (say::took(*least)) " to " (say::took(*most)) "." }
         }
     }
 }

@@ -41,11 +41,6 @@ pub(super) fn more(number: usize) -> String {
     format!("{number} more {}", if number == 1 { "is" } else { "are" })
 }
 
-/// `1 more`.
-pub(super) fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}")
-}
-
 /// How long ago `then` was, which the script goes on counting.
 pub(super) fn age(now: Instant, then: Instant) -> Markup {
     let age = now.saturating_duration_since(then);
@@ -76,7 +71,7 @@ pub(super) fn span(span: Duration) -> String {
     }
 }
 
-/// How long a check or a part of it took: `0.31 ms`, `12 ms`, `1.2 s`.
+/// How long a check or a part of it took: `0.31 ms`, `12 ms`, `1.2 s`, in one piece.
 pub(super) fn took(time: Duration) -> String {
     let micros = time.as_micros();
     let (value, unit) =
@@ -86,7 +81,7 @@ pub(super) fn took(time: Duration) -> String {
         1.0..10.0 => 1,
         _ => 0,
     };
-    format!("{value:.digits$} {unit}")
+    format!("{value:.digits$}\u{a0}{unit}")
 }
 
 /// What a figure is called: its stable name without what every name has.
@@ -168,7 +163,7 @@ mod tests {
     #[test]
     fn times_have_the_digits_that_matter() {
         let said = [312, 4_560, 45_600, 1_234_000].map(|micros| took(Duration::from_micros(micros)));
-        assert_eq!(said, ["0.31 ms", "4.6 ms", "46 ms", "1.2 s"]);
+        assert_eq!(said.map(|said| said.replace('\u{a0}', " ")), ["0.31 ms", "4.6 ms", "46 ms", "1.2 s"]);
         let said = [59, 60, 3_599, 3_660, 90_000].map(|seconds| span(Duration::from_secs(seconds)));
         assert_eq!(said, ["59 s", "1 min", "59 min", "1 h 1 min", "1 d 1 h"]);
     }
