@@ -197,7 +197,7 @@ Look:   {look}
 Break:  {}
 Look:   {look}
 Mend:   {}
-Told:   curl '{}/transitions?format=text'
+Past:   curl '{}/transitions?format=text'
 
 The broken Redis answers PING all the while:  redis-cli -p {} ping
 More switches (killed, hung, read-only, full; sessions-1, sessions-2):  curl {}
