@@ -30,9 +30,12 @@ pub struct Setup {
 const PROBES: [&str; 3] = ["liveness", "readiness", "startup"];
 
 impl Setup {
-    /// What `config` makes. Nothing is dialled.
-    pub(super) fn new(config: &Config) -> Result<Self, SetupError> {
-        let checker = Checker::new(config)?;
+    /// What `config` makes. Nothing is dialled. The checks that are as in an `earlier` one go on.
+    pub(super) fn new(config: &Config, earlier: Option<&Self>) -> Result<Self, SetupError> {
+        let checker = match earlier {
+            Some(earlier) => earlier.checker.renewed(config)?,
+            None => Checker::new(config)?,
+        };
         let catalog = checker.catalog();
         let everything = catalog.all();
         let groups = groups(catalog, &config.groups);
