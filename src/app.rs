@@ -20,7 +20,6 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::catalog::Selection;
 use crate::checker::{Renewal, SetupError};
 use crate::config::Config;
-use crate::outcome::Report;
 use crate::record::Journal;
 
 pub use life::Life;
@@ -132,26 +131,23 @@ impl App {
         self.rounds.watch(self.journal().ticks(), self.life.subscribe())
     }
 
-    /// Checks what has not been up yet of what `startupz` asks for. Once everything has, no cache is asked any more.
-    pub async fn start(&self, arrived: Instant) -> Report {
-        let setup = self.setup();
+    /// What has not been up yet of what is selected. Once everything that `startupz` asks for has, that is nothing, for
+    /// good.
+    #[must_use]
+    pub fn awaited(&self, setup: &Setup, selection: &Selection) -> Selection {
         if self.started.load(Ordering::Relaxed) {
-            return Report::default();
+            return Selection::default();
         }
-        let awaited = |selection: &Selection| {
-            let checks = selection.checks.iter().zip(setup.checker.records(selection));
-            let checks = checks.filter(|(_, record)| !record.has_been_up());
-            checks.map(|(&check, _)| check).collect::<Vec<_>>()
-        };
-        let selection = setup.startup();
-        let report = setup
-            .checker
-            .check(&Selection { checks: awaited(selection), skipped: Vec::new() }, arrived)
-            .await;
-        if awaited(selection).is_empty() {
+        let checks = selection.checks.iter().zip(setup.checker.records(selection));
+        let checks = checks.filter(|(_, record)| !record.has_been_up()).map(|(&check, _)| check);
+        Selection { checks: checks.collect(), skipped: Vec::new() }
+    }
+
+    /// Looks whether everything that `startupz` asks for has been up once by now.
+    pub fn note_start(&self, setup: &Setup) {
+        if self.awaited(setup, setup.startup()).checks.is_empty() {
             self.started.store(true, Ordering::Relaxed);
         }
-        report
     }
 }
 

@@ -33,6 +33,40 @@ pub struct Selection {
     pub skipped: Vec<Skipped>,
 }
 
+impl Selection {
+    /// Whether it asks for nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.checks.is_empty() && self.skipped.is_empty()
+    }
+
+    /// What of it `other` asks for, too.
+    #[must_use]
+    pub fn within(mut self, other: &Self) -> Self {
+        // They are in order.
+        self.checks.retain(|check| other.checks.binary_search(check).is_ok());
+        self.skipped.retain(|skipped| other.skipped.contains(skipped));
+        self
+    }
+
+    /// What of it `other` does not ask for.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut rest = self.clone();
+        rest.checks.retain(|check| other.checks.binary_search(check).is_err());
+        rest.skipped.retain(|skipped| !other.skipped.contains(skipped));
+        rest
+    }
+
+    /// Asks also for what `other` asks for.
+    pub fn add(&mut self, other: Self) {
+        self.checks.extend(other.checks);
+        self.checks.sort_unstable();
+        self.checks.dedup();
+        self.skipped.extend(other.skipped);
+    }
+}
+
 impl Catalog {
     /// Resolves the configured caches. What is checked is numbered in the configured order.
     #[must_use]
@@ -126,11 +160,8 @@ impl Catalog {
             // The configuration has found that each of them is there.
             self.named(names.iter().map(String::as_str)).unwrap_or_default()
         };
-        let mut selection = group.include.as_deref().map_or_else(|| self.all(), named);
-        let excluded = named(&group.exclude);
-        selection.checks.retain(|check| !excluded.checks.contains(check));
-        selection.skipped.retain(|skipped| !excluded.skipped.contains(skipped));
-        selection
+        let included = group.include.as_deref().map_or_else(|| self.all(), named);
+        included.without(&named(&group.exclude))
     }
 
     fn entry(&self, alias: &str) -> Option<&Entry> {
@@ -280,6 +311,22 @@ mod tests {
         assert_eq!(group(None, &["main"]), (vec![1], "default again local to-local".to_owned()));
         assert_eq!(group(Some(&["default", "local"]), &["local"]), (vec![0], "default".to_owned()));
         assert_eq!(group(Some(&[]), &[]), (Vec::new(), String::new()));
+    }
+
+    #[test]
+    fn what_is_in_another_selection_can_be_kept_or_left_out() {
+        let all = catalog().all();
+        let some = catalog().named(["default", "local"]).unwrap();
+        let names = |selection: &Selection| {
+            let skipped = selection.skipped.iter().map(|skipped| skipped.alias.to_string());
+            (selection.checks.clone(), skipped.collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(names(&all.without(&some)), (vec![1], "again to-local".to_owned()));
+        assert_eq!(names(&all.clone().within(&some)), (vec![0], "default local".to_owned()));
+        assert!(all.without(&all).is_empty());
+        let mut added = catalog().named(["forwarded_backend", "local"]).unwrap();
+        added.add(some.without(&added));
+        assert_eq!(names(&added), (vec![0, 1], "local default".to_owned()));
     }
 
     #[test]

@@ -11,9 +11,12 @@
 //! | `/metrics` | every alias, for Prometheus; also when caches are down; perhaps on listeners of its own | 200 |
 //! | `/` | every alias, as a page for a browser | 200 |
 //! | `/events` | the page's live feed, as server-sent events | 200 |
+//! | `/transitions` | the last changes, for who may see details | 200, 403 |
+//! | `/openapi.json` | this table, for machines | 200 |
 //! | `/grpc.health.v1.Health/{method}` | gRPC's health protocol, by POST over HTTP/2 | 200 with a status of gRPC's |
 //!
-//! Each but the last answers GET and HEAD, and each answer, a refusal too, says `Cache-Control: no-store`.
+//! A report can be had in each of the formats of `representation`. Each path but the last answers GET and HEAD, and each
+//! answer, a refusal too, says `Cache-Control: no-store`.
 
 use std::sync::Arc;
 
@@ -27,21 +30,30 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use tokio::time::Instant;
 
-use crate::app::{App, Life};
+use crate::app::{App, Life, Setup};
+use crate::catalog::Selection;
 use crate::outcome::Report;
 
+mod accept;
 /// Who is asking, and what they may see.
 pub mod access;
 mod connection;
 /// The default JSON, a superset of Djblets'.
 pub mod djblets;
 mod events;
+/// What `?exclude=` takes out of a probe.
+pub mod exclusion;
 mod grpc;
+/// The IETF draft's `application/health+json`.
+pub mod health_json;
+mod json;
 /// Kubernetes' text.
 pub mod kubernetes;
 mod listener;
 /// Prometheus' metrics.
 pub mod metrics;
+/// The endpoints for machines.
+pub mod openapi;
 /// The page for a browser.
 pub mod page;
 mod patience;
@@ -54,13 +66,15 @@ pub mod server;
 /// A line an alias, for a person with curl.
 pub mod text;
 mod token;
+/// The last changes.
+pub mod transitions;
 pub(crate) mod words;
 
 use access::{Denied, View, admit};
-use kubernetes::Own;
+use kubernetes::{Own, Probe};
 use page::Page;
 use refusal::Refusal;
-use representation::{Format, probed};
+use representation::{Choice, Format, Wanted, aged, excluded};
 
 /// Every path, and what each request passes on its way to it.
 pub fn router(app: Arc<App>) -> Router {
@@ -74,6 +88,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/startupz", get(startupz))
         .route("/", get(start_page))
         .route("/events", events::route())
+        .route("/transitions", get(last_changes))
+        .route("/openapi.json", get(describe))
         .route("/metrics", get(scrape_beside_everything))
         .route(grpc::PATH, any(grpc::call))
         .fallback(async || Refusal::NoSuchPath);
@@ -111,6 +127,8 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Some texts repeat what the caller has sent, and none is a page because it looks like one.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if has_body && in_turn {
         // The body is not read, so no other request can follow it.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -120,10 +138,9 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
 
 async fn health(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let format = Format::of(&request)?;
+    let wanted = Wanted::of(&request)?;
     let setup = app.setup();
-    let report = setup.checker.check(&setup.everything, arrived).await;
-    Ok(format.response(&report, View::of(&request)))
+    Ok(report(&setup, &setup.everything, wanted, arrived).await)
 }
 
 async fn health_of(
@@ -132,13 +149,12 @@ async fn health_of(
     request: Request,
 ) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let format = Format::of(&request)?;
+    let wanted = Wanted::of(&request)?;
     let setup = app.setup();
     let catalog = setup.checker.catalog();
     let name = alias.as_ref().map_or("", |Path(name)| name);
     let selection = catalog.named([name]).map_err(|_| Refusal::no_such_alias(catalog))?;
-    let report = setup.checker.check(&selection, arrived).await;
-    Ok(format.response(&report, View::of(&request)))
+    Ok(report(&setup, &selection, wanted, arrived).await)
 }
 
 async fn health_of_group(
@@ -147,12 +163,16 @@ async fn health_of_group(
     request: Request,
 ) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let format = Format::of(&request)?;
+    let wanted = Wanted::of(&request)?;
     let setup = app.setup();
     let name = name.as_ref().map_or("", |Path(name)| name);
     let selection = setup.group(name).ok_or_else(|| Refusal::no_such_group(&setup))?;
+    Ok(report(&setup, selection, wanted, arrived).await)
+}
+
+async fn report(setup: &Setup, selection: &Selection, wanted: Wanted, arrived: Instant) -> Response {
     let report = setup.checker.check(selection, arrived).await;
-    Ok(format.response(&report, View::of(&request)))
+    wanted.response(&Probe::of_caches("health"), setup, selection, &report)
 }
 
 async fn scrape_beside_everything(state: State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
@@ -174,15 +194,33 @@ async fn scrape(State(app): State<Arc<App>>, request: Request) -> impl IntoRespo
 /// The page whatever the caller accepts, unless another format is asked for by name.
 async fn start_page(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let format = Format::named(&request)?;
+    let wanted = Wanted::by_name(&request)?;
     let (setup, view) = (app.setup(), View::of(&request));
-    let (selection, report) = (&setup.everything, setup.checker.check(&setup.everything, arrived).await);
-    if let Some(format) = format {
-        return Ok(format.response(&report, view));
+    if let Some(wanted) = wanted {
+        return Ok(report(&setup, &setup.everything, wanted, arrived).await);
     }
+    let (selection, report) = (&setup.everything, setup.checker.check(&setup.everything, arrived).await);
     let notice = page::notice(&app);
-    let page = Page { setup: &setup, report: &report, selection, view, now: Instant::now(), notice };
-    Ok(page::response(StatusCode::OK, page.document()))
+    let now = Instant::now();
+    let page = Page { setup: &setup, report: &report, selection, view, now, notice };
+    Ok(aged(page::response(StatusCode::OK, page.document()), &report, now))
+}
+
+/// No cache is asked.
+async fn last_changes(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+    match View::of(&request) {
+        View::Verdicts => Err(Refusal::Access),
+        View::Details => {
+            let choice = Choice::of(&request, Format::OF_LISTS)?;
+            let text = choice.format == Format::Text;
+            let body = if text { transitions::text } else { transitions::json };
+            Ok(choice.response(body(&app.journal().transitions())))
+        }
+    }
+}
+
+async fn describe() -> Response {
+    Format::Json.response(openapi::body())
 }
 
 async fn livez(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
@@ -190,8 +228,10 @@ async fn livez(State(app): State<Arc<App>>, request: Request) -> Result<Response
     let setup = app.setup();
     let name = if setup.interval.is_some() { "rounds" } else { "ping" };
     let own = Own { name, wrong: app.overdue().map(|overdue| overdue.to_string()) };
-    let report = setup.checker.check(setup.liveness(), arrived).await;
-    probed(&request, "livez", &own, &report)
+    let wanted = Wanted::of_probe(&request)?;
+    let (probe, selection) = Probe::of("livez", own, &excluded(&request), &setup, setup.liveness());
+    let report = setup.checker.check(&selection, arrived).await;
+    Ok(wanted.response(&probe, &setup, &selection, &report))
 }
 
 async fn readyz(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
@@ -201,15 +241,25 @@ async fn readyz(State(app): State<Arc<App>>, request: Request) -> Result<Respons
         life @ (Life::Starting | Life::Draining | Life::Stopping) => Some(life.name().to_owned()),
     };
     let setup = app.setup();
-    let report = match wrong {
-        None => setup.checker.check(setup.readiness(), arrived).await,
+    let wanted = Wanted::of_probe(&request)?;
+    let own = Own { name: "sidecar", wrong };
+    let (probe, selection) = Probe::of("readyz", own, &excluded(&request), &setup, setup.readiness());
+    let report = match probe.wrong() {
+        None => setup.checker.check(&selection, arrived).await,
         // Whatever they are, it is not ready.
         Some(_) => Report::default(),
     };
-    probed(&request, "readyz", &Own { name: "sidecar", wrong }, &report)
+    Ok(wanted.response(&probe, &setup, &selection, &report))
 }
 
 async fn startupz(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
-    let report = app.start(Instant::now()).await;
-    probed(&request, "startupz", &Own { name: "sidecar", wrong: None }, &report)
+    let arrived = Instant::now();
+    let setup = app.setup();
+    let wanted = Wanted::of_probe(&request)?;
+    let own = Own { name: "sidecar", wrong: None };
+    let (probe, selection) = Probe::of("startupz", own, &excluded(&request), &setup, setup.startup());
+    let awaited = app.awaited(&setup, &selection);
+    let report = setup.checker.check(&awaited, arrived).await;
+    app.note_start(&setup);
+    Ok(wanted.response(&probe, &setup, &awaited, &report))
 }

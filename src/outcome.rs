@@ -590,6 +590,13 @@ impl Report {
     pub fn status(&self) -> Status {
         self.outcomes.iter().map(|outcome| outcome.status()).max().unwrap_or(Status::Skipped)
     }
+
+    /// How old it is at `now`: how long ago the first of its checks began. Where nothing was checked, it has no age.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        let began = self.outcomes.iter().map(|outcome| outcome.began).min()?;
+        Some(now.saturating_duration_since(began))
+    }
 }
 
 #[cfg(test)]

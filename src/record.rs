@@ -83,6 +83,12 @@ impl Record {
         self.kind.entry(&self.alias)
     }
 
+    /// Since when its status is what it is.
+    #[must_use]
+    pub fn since(&self) -> Option<Since> {
+        self.lock().since
+    }
+
     /// What is known by now.
     #[must_use]
     pub fn known(&self) -> Known {

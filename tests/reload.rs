@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -285,4 +286,32 @@ fn a_file_that_does_not_change_is_not_told_of() {
     thread::sleep(Duration::from_secs(5));
     sidecar.expect_up();
     assert!(!sidecar.log().contains("read anew"), "{}", sidecar.log());
+}
+
+#[test]
+fn the_sidecars_own_certificate_that_is_replaced_is_shown_to_whoever_connects_next() {
+    let redis = Redis::start(&[]);
+    let (old, new) = (Authority::new(), Authority::new());
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let show = |authority: &Authority| {
+        let identity = authority.issue(&["127.0.0.1"]);
+        fs::write(file("key.pem"), identity.key()).unwrap();
+        fs::write(file("cert.pem"), identity.certificate()).unwrap();
+    };
+    for (name, authority) in [("old.pem", &old), ("new.pem", &new)] {
+        fs::write(file(name), authority.certificate()).unwrap();
+    }
+    show(&old);
+    let tls = format!("tls = {{ cert_file = {:?}, key_file = {:?} }}", file("cert.pem"), file("key.pem"));
+    let sidecar = Sidecar::start_with(&tls, cache("main", &redis));
+    let trusts = |name: &str| {
+        let url = format!("https://{}/livez", sidecar.addr());
+        let curl = Command::new("curl").args(["-sS", "--cacert"]).arg(file(name)).arg(url).output().unwrap();
+        curl.stdout == b"ok\n"
+    };
+    assert!(trusts("old.pem") && !trusts("new.pem"));
+    show(&new);
+    eventually("the new certificate is shown", || trusts("new.pem"));
+    assert!(!trusts("old.pem"));
 }

@@ -1,25 +1,33 @@
 //! The default JSON, a superset of what Djblets' own health check answers.
 
-use std::time::{Duration, SystemTime};
-
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use super::access::View;
+use super::json::{Entries, NodeDetail, line, milliseconds, timestamp};
 use super::words;
-use crate::outcome::{Finding, Measure, NodeOutcome, Outcome, Report, Status, Step};
+use crate::outcome::{Finding, Measure, Outcome, Report, Status, Step};
+use crate::record::Since;
 
 /// The report as one line of JSON, as it is at `now`:
 ///
 /// ```json
 /// {"status": "DOWN", "checks": {"cache.main": "DOWN"}, "errors": {"cache.main": "masked: ..."},
-///  "skipped": {"default": "forwards to main"}, "details": {"cache.main": {"elapsed_ms": 0.412, "...": "..."}}}
+///  "skipped": {"default": "forwards to main"}, "age_ms": 0.631,
+///  "details": {"cache.main": {"elapsed_ms": 0.412, "...": "..."}}}
 /// ```
 ///
-/// `checks` and `errors` are always there, since Djblets' callers read them; `skipped` and `details` where
+/// `checks` and `errors` are always there, since Djblets' callers read them; `skipped`, `age_ms` and `details` where
 /// there is something to say, `details` only for one who may see them. Every map is in the configured order.
 #[must_use]
 pub fn body(report: &Report, view: View, now: Instant) -> String {
+    body_since(report, &[], view, now)
+}
+
+/// The same, where it is known `since` when each of the outcomes has the status that it has.
+#[must_use]
+pub fn body_since(report: &Report, since: &[Option<Since>], view: View, now: Instant) -> String {
+    let since = since.iter().copied().chain(std::iter::repeat(None));
     let outcomes = || report.outcomes.iter().map(|outcome| (outcome.name(), outcome));
     line(&Document {
         status: report.status().as_str(),
@@ -30,8 +38,12 @@ pub fn body(report: &Report, view: View, now: Instant) -> String {
             .iter()
             .map(|skipped| (skipped.alias.to_string(), skipped.reason.to_string()))
             .collect(),
+        age_ms: report.age(now).map(milliseconds),
         details: match view {
-            View::Details => outcomes().map(|(name, outcome)| (name, Detail::of(outcome, now))).collect(),
+            View::Details => outcomes()
+                .zip(since)
+                .map(|((name, outcome), since)| (name, Detail::of(outcome, since, now)))
+                .collect(),
             View::Verdicts => Entries::default(),
         },
     })
@@ -45,15 +57,9 @@ pub fn unready(name: &str, wrong: &str) -> String {
         checks: Entries::default(),
         errors: [(name.to_owned(), wrong.to_owned())].into_iter().collect(),
         skipped: Entries::default(),
+        age_ms: None,
         details: Entries::default(),
     })
-}
-
-fn line(document: &Document) -> String {
-    // Maps with text for keys, and numbers that are finite: there is nothing that JSON could not say.
-    let mut line = serde_json::to_string(document).unwrap_or_default();
-    line.push('\n');
-    line
 }
 
 #[derive(Serialize)]
@@ -63,6 +69,8 @@ struct Document<'a> {
     errors: Entries<String, String>,
     #[serde(skip_serializing_if = "Entries::is_empty")]
     skipped: Entries<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_ms: Option<f64>,
     #[serde(skip_serializing_if = "Entries::is_empty")]
     details: Entries<String, Detail<'a>>,
 }
@@ -73,6 +81,8 @@ struct Detail<'a> {
     elapsed_ms: f64,
     age_ms: f64,
     began_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
     nodes: Vec<NodeDetail<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<FindingDetail<'a>>,
@@ -106,31 +116,15 @@ struct StepDetail<'a> {
     saw: &'a str,
 }
 
-#[derive(Serialize)]
-struct NodeDetail<'a> {
-    node: &'a str,
-    role: &'static str,
-    status: &'static str,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    fault: Option<FaultDetail<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lag_ms: Option<f64>,
-    phases_ms: Entries<&'static str, f64>,
-}
-
-#[derive(Serialize)]
-struct FaultDetail<'a> {
-    cause: &'static str,
-    phase: &'static str,
-    said: &'a str,
-}
-
 impl<'a> Detail<'a> {
-    fn of(outcome: &'a Outcome, now: Instant) -> Self {
+    fn of(outcome: &'a Outcome, since: Option<Since>, now: Instant) -> Self {
+        // A later check may have found something else by now.
+        let since = since.filter(|since| since.status == outcome.status());
         Self {
             elapsed_ms: milliseconds(outcome.elapsed),
             age_ms: milliseconds(now - outcome.began),
             began_at: timestamp(outcome.began_at),
+            since: since.map(|since| timestamp(since.began_at)),
             nodes: outcome.nodes.iter().map(NodeDetail::of).collect(),
             findings: outcome.findings().iter().map(FindingDetail::of).collect(),
             measures: outcome.measures().iter().map(MeasureDetail::of).collect(),
@@ -156,59 +150,4 @@ impl<'a> StepDetail<'a> {
     fn of(Step { node, command, expected, saw }: &'a Step) -> Self {
         Self { node, command, expected, saw }
     }
-}
-
-impl<'a> NodeDetail<'a> {
-    fn of(node: &'a NodeOutcome) -> Self {
-        Self {
-            node: &node.node,
-            role: node.role.name(),
-            status: node.status().as_str(),
-            fault: node.fault.as_ref().map(|fault| FaultDetail {
-                cause: fault.cause.name(),
-                phase: fault.phase.name(),
-                said: &fault.said,
-            }),
-            lag_ms: node.lag.map(milliseconds),
-            phases_ms: node.phases.iter().map(|(phase, time)| (phase.name(), milliseconds(time))).collect(),
-        }
-    }
-}
-
-/// A map that is written in its own order.
-struct Entries<K, V>(Vec<(K, V)>);
-
-impl<K, V> Entries<K, V> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl<K, V> Default for Entries<K, V> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<K, V> FromIterator<(K, V)> for Entries<K, V> {
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        Self(entries.into_iter().collect())
-    }
-}
-
-impl<K: Serialize, V: Serialize> Serialize for Entries<K, V> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
-    }
-}
-
-/// Milliseconds with three decimals.
-fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// RFC 3339 in UTC, with milliseconds.
-fn timestamp(time: SystemTime) -> String {
-    // A machine without a clock may be in 1969, which the format does not know.
-    humantime::format_rfc3339_millis(time.max(SystemTime::UNIX_EPOCH)).to_string()
 }

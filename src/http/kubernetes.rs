@@ -1,9 +1,28 @@
 //! Kubernetes' text: what its own components answer at `/livez` and `/readyz`, so that its people and tools
 //! read it at sight (<https://kubernetes.io/docs/reference/using-api/health-checks/>).
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
+use super::exclusion::Exclusion;
+use super::words;
+use crate::app::Setup;
+use crate::catalog::Selection;
 use crate::outcome::{Cause, Outcome, Report, Status};
+
+/// What is asked for beside a report of caches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Its name, such as `readyz`.
+    pub name: &'static str,
+    /// The sidecar itself, where the probe looks at it.
+    pub own: Option<Own>,
+    /// What is taken out of it.
+    pub exclusion: Exclusion,
+}
 
 /// What a probe looks at beside caches: the sidecar itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,33 +33,87 @@ pub struct Own {
     pub wrong: Option<String>,
 }
 
-impl Own {
-    fn line(&self) -> String {
-        match &self.wrong {
-            None => format!("[+]{} ok", self.name),
-            Some(wrong) => format!("[-]{} failed: {wrong}", self.name),
+impl Probe {
+    /// A probe that looks at caches alone.
+    #[must_use]
+    pub fn of_caches(name: &'static str) -> Self {
+        Self { name, own: None, exclusion: Exclusion::default() }
+    }
+
+    /// A probe of `own` and of what is asked for less what `excluded` takes out, which is returned beside it.
+    pub(super) fn of<'a>(
+        name: &'static str,
+        own: Own,
+        excluded: &BTreeSet<String>,
+        setup: &Setup,
+        asked: &'a Selection,
+    ) -> (Self, Cow<'a, Selection>) {
+        let (exclusion, selection) = Exclusion::of(excluded, own.name, setup, asked);
+        (Self { name, own: Some(own), exclusion }, selection)
+    }
+
+    /// What is wrong with the sidecar itself, with its name: nothing, where that is taken out.
+    #[must_use]
+    pub fn wrong(&self) -> Option<(&'static str, &str)> {
+        let own = self.own.as_ref().filter(|_| !self.exclusion.own)?;
+        Some((own.name, own.wrong.as_deref()?))
+    }
+
+    /// The status of the sidecar and the caches together.
+    #[must_use]
+    pub fn status(&self, report: &Report) -> Status {
+        if self.wrong().is_some() { Status::Down } else { report.status() }
+    }
+
+    fn own_line(&self) -> Option<String> {
+        let name = self.own.as_ref()?.name;
+        if self.exclusion.own {
+            return Some(format!("[+]{name} excluded: ok"));
         }
+        Some(match self.wrong() {
+            None => format!("[+]{name} ok"),
+            Some((_, wrong)) => format!("[-]{name} failed: {wrong}"),
+        })
     }
 }
 
-/// What a probe such as `readyz` answers: `ok`, or with `verbose` a line a check. What failed is listed either way.
+/// What a probe such as `readyz` answers: `ok`, or with `verbose` a line a check, and how old the verdict is at `now`.
+/// What failed is listed either way.
 #[must_use]
-pub fn body(probe: &str, own: &Own, report: &Report, verbose: bool) -> String {
-    let failed = own.wrong.is_some() || report.status() == Status::Down;
+pub fn body(probe: &Probe, report: &Report, verbose: bool, now: Instant) -> String {
+    let failed = probe.status(report) == Status::Down;
     if !verbose && !failed {
         return "ok\n".to_owned();
     }
+    let mut lines = Vec::new();
+    if verbose || probe.wrong().is_some() {
+        lines.extend(probe.own_line());
+    }
     let listed = |outcome: &&Arc<Outcome>| verbose || outcome.status() == Status::Down;
-    let own = (verbose || own.wrong.is_some()).then(|| own.line());
-    let mut lines: Vec<_> = own.into_iter().collect();
     lines.extend(report.outcomes.iter().filter(listed).map(|outcome| line(outcome)));
     if verbose {
+        lines.extend(probe.exclusion.listed.iter().map(|name| format!("[+]{name} excluded: ok")));
         let skipped = report.skipped.iter();
         lines
             .extend(skipped.map(|skipped| format!("[+]cache.{} skipped: {}", skipped.alias, skipped.reason)));
     }
-    lines.push(format!("{probe} check {}\n", if failed { "failed" } else { "passed" }));
+    lines.extend(warning(&probe.exclusion.unmatched));
+    if verbose {
+        lines.extend(words::age(report, now));
+    }
+    lines.push(format!("{} check {}\n", probe.name, if failed { "failed" } else { "passed" }));
     lines.join("\n")
+}
+
+/// In the words of Kubernetes' API server, which a typing error in a manifest is looked for by.
+fn warning(unmatched: &[String]) -> Option<String> {
+    if unmatched.is_empty() {
+        return None;
+    }
+    // Quoted and escaped: they are the caller's text.
+    let names: Vec<_> = unmatched.iter().map(|name| format!("{name:?}")).collect();
+    let names = names.join(",");
+    Some(format!("warn: some health checks cannot be excluded: no matches for {names}"))
 }
 
 fn line(outcome: &Outcome) -> String {

@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::representation::{Format, plain};
+use super::representation::Format;
 use crate::app::Setup;
 use crate::catalog::Catalog;
 
@@ -34,8 +34,8 @@ pub(super) enum Refusal {
     NotGrpc,
     /// A request with a body.
     Body,
-    /// A format that is not known.
-    Format,
+    /// A format that is none of these.
+    Format(&'static [Format]),
     /// As many pages are fed as may be.
     Feeds,
 }
@@ -51,6 +51,10 @@ impl Refusal {
     pub(super) fn no_such_group(setup: &Setup) -> Self {
         Self::NoSuchGroup(setup.groups().collect::<Vec<_>>().join(", "))
     }
+}
+
+fn plain(body: impl Into<String>) -> Response {
+    Format::Text.response(body)
 }
 
 impl IntoResponse for Refusal {
@@ -72,7 +76,7 @@ impl IntoResponse for Refusal {
                 (StatusCode::NOT_FOUND, plain("no such path; there is /metrics alone\n")).into_response()
             }
             Self::NoSuchPath => {
-                let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics and the page at /\n";
+                let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions, /openapi.json, /events and the page at /\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()
             }
             Self::NoSuchAlias(known) => {
@@ -105,10 +109,10 @@ impl IntoResponse for Refusal {
                 let body = "too many pages are live already: close some, or load this one without its feed\n";
                 (StatusCode::SERVICE_UNAVAILABLE, plain(body)).into_response()
             }
-            Self::Format => {
-                let known = Format::ALL.map(Format::name).join(" and ");
-                (StatusCode::BAD_REQUEST, plain(format!("no such format; there are {known}\n")))
-                    .into_response()
+            Self::Format(offered) => {
+                let known: Vec<_> = offered.iter().map(|format| format.name()).collect();
+                let body = format!("no such format; there are {}\n", known.join(", "));
+                (StatusCode::BAD_REQUEST, plain(body)).into_response()
             }
         }
     }

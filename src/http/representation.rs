@@ -1,18 +1,21 @@
-//! [`Format`]: which representation a request asks for, and the response that it makes of a report.
+//! [`Format`] and [`Choice`]: which representation a request asks for; [`Wanted`]: the response that it makes of a report.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
-use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use mediatype::MediaType;
 use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::access::View;
-use super::kubernetes::{self, Own};
+use super::kubernetes::{self, Probe};
 use super::refusal::Refusal;
-use super::{djblets, text};
+use super::{accept, djblets, health_json, page, text};
+use crate::app::Setup;
+use crate::catalog::Selection;
 use crate::outcome::{Report, Status};
 
 /// A representation that a request can ask for by `Accept`, or by `?format=` with its name.
@@ -20,90 +23,181 @@ use crate::outcome::{Report, Status};
 pub(super) enum Format {
     /// Djblets' JSON; the default.
     Json,
+    /// The IETF draft's JSON.
+    HealthJson,
     /// A line an alias.
     Text,
+    /// The page.
+    Html,
+    /// Kubernetes' text.
+    Kubernetes,
 }
 
 impl Format {
-    /// Every format.
-    pub(super) const ALL: [Self; 2] = [Self::Json, Self::Text];
+    /// What a report can be had in, the default first.
+    pub(super) const OF_REPORTS: &[Self] =
+        &[Self::Json, Self::HealthJson, Self::Text, Self::Html, Self::Kubernetes];
+    /// What a list can be had in, the default first.
+    pub(super) const OF_LISTS: &[Self] = &[Self::Json, Self::Text];
 
     /// Its name in `?format=`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
+            Self::HealthJson => "health-json",
             Self::Text => "text",
+            Self::Html => "html",
+            Self::Kubernetes => "kubernetes",
         }
     }
 
-    /// The format that `request` asks for: by name, else by `Accept`, else JSON.
+    /// What it is called in `Accept`; Kubernetes' text is asked for by its name alone.
+    fn media_type(self) -> Option<MediaType<'static>> {
+        let name = match self {
+            Self::Json => "application/json",
+            Self::HealthJson => "application/health+json",
+            Self::Text => "text/plain",
+            Self::Html => "text/html",
+            Self::Kubernetes => return None,
+        };
+        MediaType::parse(name).ok()
+    }
+
+    /// A text in this format.
+    pub(super) fn response(self, body: impl Into<String>) -> Response {
+        let content_type = match self {
+            Self::Json => "application/json",
+            Self::HealthJson => "application/health+json",
+            Self::Text | Self::Kubernetes => "text/plain; charset=utf-8",
+            Self::Html => return page::response(StatusCode::OK, body.into()),
+        };
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], body.into()).into_response()
+    }
+}
+
+/// The format that a request has chosen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Choice {
+    pub(super) format: Format,
+    /// Whether another `Accept` could have chosen another one.
+    by_accept: bool,
+}
+
+impl Choice {
+    /// The one of `offered` that `request` asks for: by name, else by `Accept`. Who takes none of them gets the default:
+    /// an answer says more than that there is none.
+    pub(super) fn of(request: &Request, offered: &'static [Format]) -> Result<Self, Refusal> {
+        if let Some(choice) = Self::named(request, offered)? {
+            return Ok(choice);
+        }
+        let offers = offered.iter().filter_map(|&format| Some((format, format.media_type()?)));
+        let format = accept::preferred(request.headers(), offers).unwrap_or(Format::Json);
+        Ok(Self { format, by_accept: true })
+    }
+
+    /// The one that the query names, if it names one.
+    fn named(request: &Request, offered: &'static [Format]) -> Result<Option<Self>, Refusal> {
+        let Some(name) = parameters(request, "format").next() else { return Ok(None) };
+        // In a query, a plus that is not encoded is a space.
+        let name = if name == "health json" || name == "health+json" { "health-json".into() } else { name };
+        let format = offered.iter().find(|format| format.name() == name);
+        format.map(|&format| Some(Self { format, by_accept: false })).ok_or(Refusal::Format(offered))
+    }
+
+    /// A text in this format.
+    pub(super) fn response(self, body: String) -> Response {
+        let mut response = self.format.response(body);
+        if self.by_accept {
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        }
+        response
+    }
+}
+
+/// How a request wants a report.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    choice: Choice,
+    verbose: bool,
+    view: View,
+}
+
+impl Wanted {
+    /// By the format that is named, else by `Accept`.
     pub(super) fn of(request: &Request) -> Result<Self, Refusal> {
-        Ok(Self::named(request)?.unwrap_or_else(|| Self::accepted(request.headers())))
+        Ok(Self::as_chosen(request, Choice::of(request, Format::OF_REPORTS)?))
     }
 
-    /// The format that the query names, if it names one.
-    pub(super) fn named(request: &Request) -> Result<Option<Self>, Refusal> {
-        let Some(name) = parameter(request, "format") else { return Ok(None) };
-        let format = Self::ALL.into_iter().find(|format| format.name() == name);
-        format.map(Some).ok_or(Refusal::Format)
+    /// By the format that is named, if one is.
+    pub(super) fn by_name(request: &Request) -> Result<Option<Self>, Refusal> {
+        let choice = Choice::named(request, Format::OF_REPORTS)?;
+        Ok(choice.map(|choice| Self::as_chosen(request, choice)))
     }
 
-    /// The first format of those that `Accept` lists; what it does not know, it answers in JSON.
-    fn accepted(headers: &HeaderMap) -> Self {
-        let types = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        types
-            .flat_map(|types| types.split(','))
-            .find_map(|item| match item.split(';').next()?.trim() {
-                "application/json" => Some(Self::Json),
-                "text/plain" => Some(Self::Text),
-                _ => None,
-            })
-            .unwrap_or(Self::Json)
+    /// The same of a probe's, which is in Kubernetes' text where no format is named.
+    pub(super) fn of_probe(request: &Request) -> Result<Self, Refusal> {
+        let default = || Self::as_chosen(request, Choice { format: Format::Kubernetes, by_accept: false });
+        Ok(Self::by_name(request)?.unwrap_or_else(default))
     }
 
-    /// The response that says `report` to one who may see `view`.
-    pub(super) fn response(self, report: &Report, view: View) -> Response {
-        let status = report.status();
-        match self {
-            Self::Json => (code(status), json(djblets::body(report, view, Instant::now()))).into_response(),
-            Self::Text => answer(status, text::body(report, view)),
-        }
+    fn as_chosen(request: &Request, choice: Choice) -> Self {
+        let verbose = parameters(request, "verbose").next().is_some();
+        Self { choice, verbose, view: View::of(request) }
+    }
+
+    /// The response that says `report`, which is of `selection`.
+    pub(super) fn response(
+        self,
+        probe: &Probe,
+        setup: &Setup,
+        selection: &Selection,
+        report: &Report,
+    ) -> Response {
+        let Self { choice, verbose, view } = self;
+        let now = Instant::now();
+        let format = choice.format;
+        let (format, body) = match (format, probe.wrong()) {
+            (Format::Json, None) => {
+                let since: Vec<_> = match view {
+                    View::Details => setup.checker.records(selection).map(|record| record.since()).collect(),
+                    View::Verdicts => Vec::new(),
+                };
+                (format, djblets::body_since(report, &since, view, now))
+            }
+            (Format::Json, Some((name, wrong))) => (format, djblets::unready(name, wrong)),
+            (Format::HealthJson, None) => (format, health_json::body(report, view)),
+            (Format::HealthJson, Some((name, wrong))) => (format, health_json::unready(name, wrong)),
+            (Format::Text, None) => (format, text::body(report, view, now)),
+            (Format::Html, None) => (format, page::body(setup, report, selection, view, now)),
+            (Format::Kubernetes, _) | (Format::Text | Format::Html, Some(_)) => {
+                (Format::Kubernetes, kubernetes::body(probe, report, verbose, now))
+            }
+        };
+        let mut response = Choice { format, ..choice }.response(body);
+        *response.status_mut() = code(probe.status(report));
+        aged(response, report, now)
     }
 }
 
-/// Whether the query has `verbose`, with or without a value.
-fn verbose(request: &Request) -> bool {
-    parameter(request, "verbose").is_some()
+/// The response to which `report` has led, with its age (RFC 9111, section 5.1). That counts whole seconds, and is rounded
+/// up: no verdict is said to be newer than it is.
+pub(super) fn aged(mut response: Response, report: &Report, now: Instant) -> Response {
+    if let Some(age) = report.age(now) {
+        let seconds = age.as_secs() + u64::from(age.subsec_nanos() > 0);
+        response.headers_mut().insert(header::AGE, seconds.into());
+    }
+    response
 }
 
-/// The first parameter of that name in the query.
-fn parameter<'a>(request: &'a Request, name: &str) -> Option<Cow<'a, str>> {
-    let query = request.uri().query()?;
-    form_urlencoded::parse(query.as_bytes()).find_map(|(key, value)| (key == name).then_some(value))
+/// What is to be taken out of a probe: every `exclude` of the query, none twice.
+pub(super) fn excluded(request: &Request) -> BTreeSet<String> {
+    parameters(request, "exclude").map(Cow::into_owned).collect()
 }
 
-/// The answer to a probe of Kubernetes'.
-pub(super) fn probed(
-    request: &Request,
-    probe: &str,
-    own: &Own,
-    report: &Report,
-) -> Result<Response, Refusal> {
-    let status = if own.wrong.is_some() { Status::Down } else { report.status() };
-    Ok(match (Format::named(request)?, &own.wrong) {
-        (Some(Format::Json), Some(wrong)) => {
-            (code(status), json(djblets::unready(own.name, wrong))).into_response()
-        }
-        (Some(format), None) => format.response(report, View::of(request)),
-        (Some(Format::Text), Some(_)) | (None, _) => {
-            answer(status, kubernetes::body(probe, own, report, verbose(request)))
-        }
-    })
-}
-
-/// A text that goes with `status`.
-pub(super) fn answer(status: Status, body: impl Into<Body>) -> Response {
-    (code(status), plain(body)).into_response()
+/// The parameters of that name in the query.
+fn parameters<'a>(request: &'a Request, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+    let query = request.uri().query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).filter_map(move |(key, value)| (key == name).then_some(value))
 }
 
 /// The code that goes with `status`. Degraded still works, so whoever restarts or removes what is unhealthy
@@ -113,13 +207,4 @@ fn code(status: Status) -> StatusCode {
         Status::Skipped | Status::Up | Status::Degraded => StatusCode::OK,
         Status::Down => StatusCode::SERVICE_UNAVAILABLE,
     }
-}
-
-fn json(body: String) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
-}
-
-/// A plain text.
-pub(super) fn plain(body: impl Into<Body>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], body.into())
 }

@@ -1,19 +1,22 @@
 //! A line an alias, for a person with curl.
 
+use tokio::time::Instant;
+
 use super::access::View;
 use super::words;
 use crate::outcome::{Report, Status};
 
-/// The status of the whole, then a line an alias, aligned:
+/// The status of the whole, then a line an alias, aligned, and how old the verdict is at `now`:
 ///
 /// ```text
 /// DOWN
 /// main      DOWN     masked: Writes are acknowledged and cannot be read back: ...
 /// sessions  UP
 /// default   SKIPPED  forwards to main
+/// checked 0.9 ms ago
 /// ```
 #[must_use]
-pub fn body(report: &Report, view: View) -> String {
+pub fn body(report: &Report, view: View, now: Instant) -> String {
     let checked = report.outcomes.iter().map(|outcome| {
         let note = words::error(outcome, view).unwrap_or_default();
         (outcome.entry(), outcome.status(), note)
@@ -32,5 +35,6 @@ pub fn body(report: &Report, view: View) -> String {
         body.push_str(line.trim_end());
         body.push('\n');
     }
+    body.extend(words::age(report, now).map(|age| format!("{age}\n")));
     body
 }

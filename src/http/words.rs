@@ -1,7 +1,22 @@
-//! What is said about a faulty alias, and to whom.
+//! What is said about a faulty alias, and to whom; and how old a verdict is.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::access::View;
-use crate::outcome::{Cause, Outcome, Trouble};
+use crate::outcome::{Cause, Outcome, Report, Trouble};
+
+/// How old the report is at `now`, counted from the beginning of its first check: `checked 0.9 ms ago`.
+pub(super) fn age(report: &Report, now: Instant) -> Option<String> {
+    let age = report.age(now)?;
+    let seconds = age.as_secs_f64();
+    Some(if age < Duration::from_secs(1) {
+        format!("checked {:.1} ms ago", seconds * 1e3)
+    } else {
+        format!("checked {seconds:.1} s ago")
+    })
+}
 
 /// One line on what is wrong with an alias, or `None` if nothing is: for each cause its stable name, a colon,
 /// and

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cache_canary::http::access::View;
-use cache_canary::http::kubernetes::{self, Own};
+use cache_canary::http::kubernetes::{self, Own, Probe};
 use cache_canary::http::{djblets, metrics, text};
 use cache_canary::outcome::{
     Beyond, Cause, Fault, Figure, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report,
@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use crate::alias;
 
 /// A round trip that is well, and queues of which two are too long and one is out of proportion.
-fn report(fault: Option<Fault>) -> Report {
-    let (began, needs) = ((Instant::now(), SystemTime::now()), Needs::default());
+pub(crate) fn report(began: Instant, fault: Option<Fault>) -> Report {
+    let began_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_344_660_250);
+    let (began, needs) = ((began, began_at), Needs::default());
     let outcome = |kind, fault| {
         let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
         Outcome::plain(alias("main"), kind, began, Duration::from_micros(400), nodes, needs)
@@ -42,7 +43,7 @@ fn report(fault: Option<Fault>) -> Report {
 
 #[test]
 fn json_has_an_entry_for_each_kind_with_findings_and_figures_in_its_details() {
-    let report = report(None);
+    let report = report(Instant::now(), None);
     let json =
         |view| -> Value { serde_json::from_str(&djblets::body(&report, view, Instant::now())).unwrap() };
     let body = json(View::Details);
@@ -76,23 +77,27 @@ fn json_has_an_entry_for_each_kind_with_findings_and_figures_in_its_details() {
 
 #[test]
 fn text_and_kubernetes_have_a_line_for_each_kind() {
-    let report = report(None);
-    let lines = text::body(&report, View::Verdicts);
+    let report = report(Instant::now(), None);
+    let lines = text::body(&report, View::Verdicts, Instant::now());
     let lines: Vec<_> = lines.lines().collect();
     assert_eq!(lines[..2], ["DOWN", "main        UP"]);
     assert!(lines[2].starts_with("main.queue  DOWN  too_long: "), "{lines:?}");
-    let own = Own { name: "ping", wrong: None };
-    let verbose = "[+]ping ok\n[+]cache.main ok\n[-]cache.main.queue failed: too_long\nreadyz check failed\n";
-    assert_eq!(kubernetes::body("readyz", &own, &report, true), verbose);
+    let list = kubernetes::body(&probe(), &report, true, Instant::now());
+    let lines: Vec<_> = list.lines().collect();
+    assert_eq!(lines[..3], ["[+]ping ok", "[+]cache.main ok", "[-]cache.main.queue failed: too_long"]);
 }
 
 #[test]
 fn a_server_that_does_not_answer_is_told_before_what_was_found() {
     let fault = Fault::new(Cause::Refused, Phase::Connect, "Connection refused");
-    let report = report(Some(fault));
+    let report = report(Instant::now(), Some(fault));
     assert_eq!(report.outcomes[1].cause(), Some(Cause::Refused));
-    let own = Own { name: "ping", wrong: None };
-    assert!(kubernetes::body("readyz", &own, &report, false).contains("cache.main.queue failed: refused"));
+    let list = kubernetes::body(&probe(), &report, false, Instant::now());
+    assert!(list.contains("cache.main.queue failed: refused"), "{list}");
+}
+
+fn probe() -> Probe {
+    Probe { own: Some(Own { name: "ping", wrong: None }), ..Probe::of_caches("livez") }
 }
 
 #[test]
@@ -111,7 +116,7 @@ fn metrics_have_a_series_for_each_kind_and_figures_only_for_one_who_may_see_deta
         "cache_status{alias=\"main.queue\",status=\"degraded\"} 0\n",
         "cache_status{alias=\"main.queue\",status=\"down\"} 1\n",
     );
-    assert_eq!(metrics::body(&report(None), View::Verdicts), format!("{expected}# EOF\n"));
+    assert_eq!(metrics::body(&report(Instant::now(), None), View::Verdicts), format!("{expected}# EOF\n"));
     let details = concat!(
         "# HELP cache_node_up Whether the node did what it was asked.\n",
         "# TYPE cache_node_up gauge\n",
@@ -126,5 +131,5 @@ fn metrics_have_a_series_for_each_kind_and_figures_only_for_one_who_may_see_deta
         "cache_node_hits_total{alias=\"main.queue\",node=\"cache:6379\"} 7.0\n",
         "# EOF\n",
     );
-    assert_eq!(metrics::body(&report(None), View::Details), format!("{expected}{details}"));
+    assert_eq!(metrics::body(&report(Instant::now(), None), View::Details), format!("{expected}{details}"));
 }

@@ -9,7 +9,9 @@ mod kinds;
 mod page;
 mod representations;
 mod router;
+mod schemas;
 mod server;
+mod snapshots;
 #[path = "../support/mod.rs"]
 mod support;
 mod verdicts;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cache_canary::http::access::View;
-use cache_canary::http::kubernetes::{self, Own};
-use cache_canary::http::{djblets, text};
+use cache_canary::http::exclusion::Exclusion;
+use cache_canary::http::kubernetes::{self, Own, Probe};
+use cache_canary::http::{djblets, health_json, text};
 use cache_canary::outcome::{
-    Cause, Fault, Kind, Needs, NodeOutcome, Outcome, Phase, Phases, Report, Role, SkipReason, Skipped,
+    Cause, Fault, Kind, Needs, NodeOutcome, Outcome, Phase, Phases, Report, Role, SkipReason, Skipped, Status,
 };
+use cache_canary::record::Since;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -30,7 +32,7 @@ fn outcome(name: &str, began: Instant, nodes: Vec<NodeOutcome>) -> Arc<Outcome> 
 }
 
 /// Two caches, both up, nothing skipped; one was dialled, one was on a kept connection.
-fn up(began: Instant) -> Report {
+pub(crate) fn up(began: Instant) -> Report {
     let dialled = [(Phase::Resolve, 80), (Phase::Connect, 120), (Phase::Write, 100), (Phase::Read, 112)];
     let outcomes = vec![
         outcome("zebra", began, vec![node("cache:6379", &dialled, None)]),
@@ -40,7 +42,7 @@ fn up(began: Instant) -> Report {
 }
 
 /// One cache masked, one ring with two of three nodes down for different causes, one up; one skipped.
-fn down(began: Instant) -> Report {
+pub(crate) fn down(began: Instant) -> Report {
     let masked = Fault::new(Cause::Masked, Phase::Read, "");
     let refused = Fault::new(Cause::Refused, Phase::Connect, "Connection refused (os error 111)");
     let said = Fault::new(Cause::OutOfMemory, Phase::Write, "SERVER_ERROR out of memory storing object.");
@@ -62,18 +64,20 @@ fn down(began: Instant) -> Report {
     Report { outcomes, skipped: vec![Skipped { alias: alias("default"), reason }] }
 }
 
-fn skipped() -> Report {
+pub(crate) fn skipped() -> Report {
     let skipped = Skipped { alias: alias("staticfiles"), reason: SkipReason::LocalMemory };
     Report { outcomes: Vec::new(), skipped: vec![skipped] }
 }
 
 #[test]
 fn json_of_caches_that_are_up_is_in_the_configured_order() {
-    let body = djblets::body(&up(Instant::now()), View::Verdicts, Instant::now());
-    assert_eq!(
-        body,
-        "{\"status\":\"UP\",\"checks\":{\"cache.zebra\":\"UP\",\"cache.ant\":\"UP\"},\"errors\":{}}\n"
+    let began = Instant::now();
+    let body = djblets::body(&up(began), View::Verdicts, began + Duration::from_micros(900));
+    let expected = concat!(
+        r#"{"status":"UP","checks":{"cache.zebra":"UP","cache.ant":"UP"},"errors":{},"age_ms":0.9}"#,
+        "\n"
     );
+    assert_eq!(body, expected);
 }
 
 #[test]
@@ -81,7 +85,7 @@ fn json_details_say_when_where_and_how_long() {
     let began = Instant::now();
     let body = djblets::body(&up(began), View::Details, began + Duration::from_micros(12_500));
     let expected = concat!(
-        r#"{"status":"UP","checks":{"cache.zebra":"UP","cache.ant":"UP"},"errors":{},"details":{"#,
+        r#"{"status":"UP","checks":{"cache.zebra":"UP","cache.ant":"UP"},"errors":{},"age_ms":12.5,"details":{"#,
         r#""cache.zebra":{"elapsed_ms":0.412,"age_ms":12.5,"began_at":"2026-11-22T10:51:00.250Z","nodes":["#,
         r#"{"node":"cache:6379","role":"server","status":"UP","#,
         r#""phases_ms":{"resolve":0.08,"connect":0.12,"write":0.1,"read":0.112}}]},"#,
@@ -94,14 +98,15 @@ fn json_details_say_when_where_and_how_long() {
 
 #[test]
 fn json_without_details_gives_causes_hints_and_counts_but_no_address_and_no_server_s_words() {
-    let body = djblets::body(&down(Instant::now()), View::Verdicts, Instant::now());
+    let began = Instant::now();
+    let body = djblets::body(&down(began), View::Verdicts, began);
     let expected = concat!(
         r#"{"status":"DOWN","#,
         r#""checks":{"cache.main":"DOWN","cache.sessions":"DOWN","cache.pages":"UP"},"#,
         r#""errors":{"#,
         r#""cache.main":"masked: {masked}","#,
         r#""cache.sessions":"refused: {refused} (1 of 3 nodes) | out_of_memory: {out_of_memory} (1 of 3 nodes)"},"#,
-        r#""skipped":{"default":"forwards to main"}}"#,
+        r#""skipped":{"default":"forwards to main"},"age_ms":0.0}"#,
         "\n",
     );
     assert_eq!(body, with_hints(expected));
@@ -149,7 +154,7 @@ fn nodes_that_fail_alike_share_one_hint() {
 
 /// A primary that is up, with a replica that lags behind, another that does not, and two of three Sentinels that
 /// are gone.
-fn degraded(began: Instant) -> Report {
+pub(crate) fn degraded(began: Instant) -> Report {
     let with_role = |role, node: NodeOutcome| NodeOutcome { role, ..node };
     let gone = || Some(Fault::new(Cause::Refused, Phase::Connect, ""));
     let behind = Some(Fault::new(Cause::Behind, Phase::Read, "nothing was found"));
@@ -224,43 +229,78 @@ fn json_of_a_check_that_began_before_1970_is_still_json() {
 }
 
 #[test]
-fn text_is_a_line_an_alias_in_columns() {
-    assert_eq!(text::body(&up(Instant::now()), View::Details), "UP\nzebra  UP\nant    UP\n");
+fn text_is_a_line_an_alias_in_columns_and_then_the_age() {
+    let began = Instant::now();
+    let expected = "UP\nzebra  UP\nant    UP\nchecked 12.5 ms ago\n";
+    assert_eq!(text::body(&up(began), View::Details, began + Duration::from_micros(12_500)), expected);
     let expected = concat!(
         "DOWN\n",
         "main      DOWN     masked: {masked}\n",
         "sessions  DOWN     refused: {refused} (1 of 3 nodes) | out_of_memory: {out_of_memory} (1 of 3 nodes)\n",
         "pages     UP\n",
         "default   SKIPPED  forwards to main\n",
+        "checked 2.5 s ago\n",
     );
-    assert_eq!(text::body(&down(Instant::now()), View::Verdicts), with_hints(expected));
+    let body = text::body(&down(began), View::Verdicts, began + Duration::from_millis(2_540));
+    assert_eq!(body, with_hints(expected));
+}
+
+#[test]
+fn the_age_is_that_of_the_oldest_check() {
+    let now = Instant::now() + Duration::from_secs(10);
+    let mut report = up(now - Duration::from_secs(1));
+    assert_eq!(report.age(now), Some(Duration::from_secs(1)));
+    report.outcomes.extend(up(now - Duration::from_secs(3)).outcomes);
+    assert_eq!(report.age(now), Some(Duration::from_secs(3)));
+    assert_eq!(skipped().age(now), None);
+    let body: Value = serde_json::from_str(&djblets::body(&report, View::Verdicts, now)).unwrap();
+    assert_eq!(body["age_ms"], 3000.0);
+}
+
+#[test]
+fn details_say_since_when_a_status_is_what_it_is_unless_it_has_changed_meanwhile() {
+    let began = Instant::now();
+    let began_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_340_000);
+    let since = |status| Some(Since { status, began, began_at });
+    let known = [since(Status::Up), since(Status::Down)];
+    let body: Value =
+        serde_json::from_str(&djblets::body_since(&up(began), &known, View::Details, began)).unwrap();
+    assert_eq!(body["details"]["cache.zebra"]["since"], "2026-11-22T09:33:20.000Z");
+    assert_eq!(body["details"]["cache.ant"].get("since"), None);
 }
 
 #[test]
 fn text_with_details_names_the_nodes() {
-    let body = text::body(&down(Instant::now()), View::Details);
+    let body = text::body(&down(Instant::now()), View::Details, Instant::now());
     let line = with_hints("main      DOWN     masked: at cache:6379 in read. {masked}");
     assert_eq!(body.lines().nth(1), Some(line.as_str()));
 }
 
-fn readyz(report: &Report, verbose: bool) -> String {
-    kubernetes::body("readyz", &Own { name: "sidecar", wrong: None }, report, verbose)
+/// What `/readyz` says of a report that is 0.9 ms old.
+fn readyz(report: impl Fn(Instant) -> Report, verbose: bool) -> String {
+    let began = Instant::now();
+    kubernetes::body(&readiness(None), &report(began), verbose, began + Duration::from_micros(900))
+}
+
+pub(crate) fn readiness(wrong: Option<&str>) -> Probe {
+    let own = Own { name: "sidecar", wrong: wrong.map(ToOwned::to_owned) };
+    Probe { own: Some(own), ..Probe::of_caches("readyz") }
 }
 
 #[test]
 fn kubernetes_text_is_ok_or_lists_what_failed() {
-    assert_eq!(readyz(&up(Instant::now()), false), "ok\n");
+    assert_eq!(readyz(up, false), "ok\n");
     assert_eq!(
-        readyz(&down(Instant::now()), false),
+        readyz(down, false),
         "[-]cache.main failed: masked\n[-]cache.sessions failed: refused\nreadyz check failed\n"
     );
 }
 
 #[test]
-fn kubernetes_verbose_text_lists_everything() {
+fn kubernetes_verbose_text_lists_everything_and_the_age() {
     assert_eq!(
-        readyz(&up(Instant::now()), true),
-        "[+]sidecar ok\n[+]cache.zebra ok\n[+]cache.ant ok\nreadyz check passed\n"
+        readyz(up, true),
+        "[+]sidecar ok\n[+]cache.zebra ok\n[+]cache.ant ok\nchecked 0.9 ms ago\nreadyz check passed\n"
     );
     let expected = concat!(
         "[+]sidecar ok\n",
@@ -268,24 +308,54 @@ fn kubernetes_verbose_text_lists_everything() {
         "[-]cache.sessions failed: refused\n",
         "[+]cache.pages ok\n",
         "[+]cache.default skipped: forwards to main\n",
+        "checked 0.9 ms ago\n",
         "readyz check failed\n",
     );
-    assert_eq!(readyz(&down(Instant::now()), true), expected);
+    assert_eq!(readyz(down, true), expected);
     assert_eq!(
-        readyz(&skipped(), true),
+        readyz(|_| skipped(), true),
         "[+]sidecar ok\n[+]cache.staticfiles skipped: lives in the application's memory\nreadyz check passed\n"
     );
 }
 
 #[test]
+fn kubernetes_text_lists_what_is_left_out_and_warns_of_what_is_unknown_in_the_api_server_s_words() {
+    let exclusion = |own| Exclusion {
+        own,
+        listed: vec!["cache.pages".to_owned()],
+        unmatched: vec!["a\"b\n".to_owned(), "mian".to_owned()],
+    };
+    let probe = |own, wrong| Probe { exclusion: exclusion(own), ..readiness(wrong) };
+    let began = Instant::now();
+    let body =
+        |own, wrong, report: &Report, verbose| kubernetes::body(&probe(own, wrong), report, verbose, began);
+    let warning =
+        r#"warn: some health checks cannot be excluded: no matches for "a\"b\n","mian""#.to_owned() + "\n";
+    let expected = format!(
+        "[+]sidecar ok\n[+]cache.zebra ok\n[+]cache.ant ok\n[+]cache.pages excluded: ok\n{warning}checked 0.0 ms ago\n\
+         readyz check passed\n"
+    );
+    assert_eq!(body(false, None, &up(began), true), expected);
+    assert_eq!(body(false, None, &up(began), false), "ok\n");
+    let draining = Some("draining");
+    let expected = format!("[-]sidecar failed: draining\n{warning}readyz check failed\n");
+    assert_eq!(body(false, draining, &Report::default(), false), expected);
+    let without_own = body(true, draining, &up(began), true);
+    assert!(without_own.starts_with("[+]sidecar excluded: ok\n[+]cache.zebra ok\n"), "{without_own}");
+    assert!(without_own.ends_with("readyz check passed\n"), "{without_own}");
+}
+
+#[test]
 fn a_sidecar_that_is_not_ready_says_which_part_of_its_life_it_is_in() {
-    let own = Own { name: "sidecar", wrong: Some("draining".to_owned()) };
     let expected = "[-]sidecar failed: draining\nreadyz check failed\n";
-    assert_eq!(kubernetes::body("readyz", &own, &Report::default(), false), expected);
+    let probe = readiness(Some("draining"));
+    assert_eq!(kubernetes::body(&probe, &Report::default(), false, Instant::now()), expected);
     assert_eq!(
         djblets::unready("sidecar", "starting"),
         "{\"status\":\"DOWN\",\"checks\":{},\"errors\":{\"sidecar\":\"starting\"}}\n"
     );
+    let body: Value = serde_json::from_str(&health_json::unready("sidecar", "starting")).unwrap();
+    assert_eq!((&body["status"], &body["output"]), (&json!("fail"), &json!("sidecar: starting")));
 }
 
 /// Replaces `{cause}` by the cause's hint, whose wording is the table's own affair.

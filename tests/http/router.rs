@@ -89,7 +89,7 @@ async fn a_path_that_is_not_there_is_404_and_names_those_that_are() {
     for path in ["/page", "/health/", "/health/main/", "/Health", "/healthzz", "//health"] {
         let expected = plain(
             404,
-            "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics and the page at /\n",
+            "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions, /openapi.json, /events and the page at /\n",
         );
         assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
     }
@@ -98,7 +98,15 @@ async fn a_path_that_is_not_there_is_404_and_names_those_that_are() {
 #[tokio::test]
 async fn head_has_the_headers_of_get_and_no_body() {
     let router = ready();
-    for path in ["/health/staticfiles", "/livez", "/nope", "/health/nope"] {
+    for path in [
+        "/health/staticfiles",
+        "/health/staticfiles?format=html",
+        "/livez",
+        "/transitions",
+        "/openapi.json",
+        "/nope",
+        "/health/nope",
+    ] {
         let get = router.clone().oneshot(local(Method::GET, path)).await.unwrap();
         let head = router.clone().oneshot(local(Method::HEAD, path)).await.unwrap();
         assert_eq!(head.status(), get.status(), "{path}");
@@ -112,7 +120,17 @@ async fn head_has_the_headers_of_get_and_no_body() {
 #[tokio::test]
 async fn other_methods_are_405_and_are_told_which_are_allowed() {
     let router = ready();
-    for path in ["/health", "/healthz", "/health/main", "/livez", "/readyz", "/startupz", "/metrics"] {
+    for path in [
+        "/health",
+        "/healthz",
+        "/health/main",
+        "/livez",
+        "/readyz",
+        "/startupz",
+        "/metrics",
+        "/transitions",
+        "/openapi.json",
+    ] {
         for method in
             [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE, Method::PATCH]
         {
@@ -146,13 +164,21 @@ async fn the_format_is_chosen_by_name_and_else_by_accept() {
     for (query, accept, expected) in [
         ("", "", json),
         ("", "*/*", json),
-        ("", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", json),
+        ("", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("", "application/health+json", "application/health+json"),
+        ("", "image/png", json),
+        ("", "*/*;q=0", json),
         ("", "text/plain", text),
         ("", "text/plain; charset=utf-8", text),
         ("", "application/json, text/plain", json),
         ("", "image/png, text/plain;q=0.5, application/json;q=0.4", text),
         ("?format=text", "application/json", text),
         ("?format=json", "text/plain", json),
+        ("?format=health-json", "text/plain", "application/health+json"),
+        ("?format=health%2Bjson", "", "application/health+json"),
+        ("?format=health+json", "", "application/health+json"),
+        ("?format=html", "", "text/html; charset=utf-8"),
+        ("?format=kubernetes", "application/json", text),
         ("?other=1&format=text", "", text),
         ("?other=1", "", json),
     ] {
@@ -165,6 +191,40 @@ async fn the_format_is_chosen_by_name_and_else_by_accept() {
 }
 
 #[tokio::test]
+async fn what_was_chosen_by_accept_says_so_and_what_was_not_does_not() {
+    let router = ready();
+    for (path, varies) in [
+        ("/health/staticfiles", true),
+        ("/health/staticfiles?format=json", false),
+        ("/transitions", true),
+        ("/transitions?format=text", false),
+        ("/livez", false),
+        ("/livez?format=json", false),
+        ("/openapi.json", false),
+    ] {
+        let response = router.clone().oneshot(local(Method::GET, path)).await.unwrap();
+        let vary = response.headers().get(header::VARY).map(|value| value.to_str().unwrap());
+        assert_eq!(vary, varies.then_some("Accept"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_comes_in_its_own_formats_alone() {
+    let router = ready();
+    for (query, accept, expected) in [
+        ("", "text/html, */*;q=0.1", "application/json"),
+        ("", "text/plain", "text/plain; charset=utf-8"),
+        ("?format=text", "", "text/plain; charset=utf-8"),
+    ] {
+        let mut request = local(Method::GET, &format!("/transitions{query}"));
+        request.headers_mut().insert(header::ACCEPT, accept.parse().unwrap());
+        assert_eq!(answer(&router, request).await.content_type, expected, "{query} {accept}");
+    }
+    let refused = answer(&router, local(Method::GET, "/transitions?format=html")).await;
+    assert_eq!(refused, plain(400, "no such format; there are json, text\n"));
+}
+
+#[tokio::test]
 async fn a_format_that_is_not_known_is_400_and_names_those_that_are() {
     for path in [
         "/health?format=xml",
@@ -173,7 +233,7 @@ async fn a_format_that_is_not_known_is_400_and_names_those_that_are() {
         "/health/main?format=yaml",
         "/readyz?format=x",
     ] {
-        let expected = plain(400, "no such format; there are json and text\n");
+        let expected = plain(400, "no such format; there are json, health-json, text, html, kubernetes\n");
         assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
     }
 }
@@ -198,6 +258,10 @@ async fn readyz_is_503_while_starting_and_while_draining() {
         let router = router(app);
         let expected = plain(503, &format!("[-]sidecar failed: {name}\nreadyz check failed\n"));
         assert_eq!(answer(&router, local(Method::GET, "/readyz")).await, expected);
+        let without = answer(&router, local(Method::GET, "/readyz?exclude=sidecar&exclude=main")).await;
+        assert_eq!(without, plain(200, "ok\n"), "{name} was what is wrong");
+        let health = answer(&router, local(Method::GET, "/readyz?format=health-json")).await;
+        assert_eq!((health.code, &*health.content_type), (503, "application/health+json"));
         let json = answer(&router, local(Method::GET, "/readyz?format=json")).await;
         assert_eq!(json.code, 503);
         assert_eq!(

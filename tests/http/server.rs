@@ -90,6 +90,7 @@ async fn a_request_is_answered_with_the_right_headers() {
         "connection: close",
         "content-length: 3",
         "content-type: text/plain; charset=utf-8",
+        "x-content-type-options: nosniff",
     ];
     assert_eq!(head, expected);
     assert_eq!(body, "ok\n");

@@ -197,6 +197,7 @@ Look:   {look}
 Break:  {}
 Look:   {look}
 Mend:   {}
+Past:   curl '{}/transitions?format=text'
 
 The broken Redis answers PING all the while:  redis-cli -p {} ping
 More switches (killed, hung, read-only, full; sessions-1, sessions-2):  curl {}
@@ -205,6 +206,7 @@ On a terminal type them: main masking, main mend, help, quit. Ctrl-C ends the de
             self.health_url,
             self.command("main/masking"),
             self.command("main/mend"),
+            self.health_url,
             main.port(),
             self.control_url,
         )

@@ -60,7 +60,11 @@ impl<'a> Service<'a> {
         let selection = match self {
             Self::Livez if app.overdue().is_some() => return Health::NotServing,
             Self::Readyz if app.life() != Life::Ready => return Health::NotServing,
-            Self::Startupz => return Health::of(app.start(arrived).await.status()),
+            Self::Startupz => {
+                let report = setup.checker.check(&app.awaited(setup, setup.startup()), arrived).await;
+                app.note_start(setup);
+                return Health::of(report.status());
+            }
             Self::Livez => setup.liveness(),
             Self::Readyz => setup.readiness(),
             Self::Checks(selection) => selection,
@@ -73,14 +77,8 @@ impl<'a> Service<'a> {
         let selection = match self {
             Self::Livez if app.overdue().is_some() => return Health::NotServing,
             Self::Readyz if app.life() != Life::Ready => return Health::NotServing,
-            Self::Startupz => {
-                let mut records = setup.checker.records(setup.startup());
-                return if records.all(|record| record.has_been_up()) {
-                    Health::Serving
-                } else {
-                    Health::NotServing
-                };
-            }
+            Self::Startupz if app.awaited(setup, setup.startup()).is_empty() => return Health::Serving,
+            Self::Startupz => return Health::NotServing,
             Self::Livez => setup.liveness(),
             Self::Readyz => setup.readiness(),
             Self::Checks(selection) => selection,

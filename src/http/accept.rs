@@ -1,0 +1,150 @@
+//! What `Accept` prefers (RFC 9110, section 12.5.1).
+
+use std::cmp::Ordering;
+
+use axum::http::{HeaderMap, header};
+use mediatype::{MediaType, MediaTypeList, Name, ReadParams as _};
+
+const QUALITY: Name<'_> = Name::new_unchecked("q");
+
+/// The best of `offered` for who sent `headers`, the default first; none where they take nothing of it.
+///
+/// The higher quality wins, and then what was named over what a wildcard takes in: `text/html, */*` is a wish for
+/// HTML. The order in the header means nothing.
+pub(super) fn preferred<'a, T>(
+    headers: &HeaderMap,
+    offered: impl DoubleEndedIterator<Item = (T, MediaType<'a>)>,
+) -> Option<T> {
+    let values: Vec<_> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    // A range that cannot be read is passed over: a prober that writes one wants an answer all the same.
+    let ranges: Vec<_> =
+        values.iter().flat_map(|value| MediaTypeList::new(value)).flatten().filter_map(Range::of).collect();
+    let weighed = offered.filter_map(|(offer, media_type)| Some((offer, weigh(&ranges, &media_type)?)));
+    let taken = weighed.filter(|(_, weight)| weight.quality > 0.0);
+    // The last of the best, from the back.
+    taken.rev().max_by(|(_, one), (_, other)| one.order(*other)).map(|(offer, _)| offer)
+}
+
+/// A media range with its quality.
+struct Range<'a> {
+    media_type: MediaType<'a>,
+    quality: f32,
+}
+
+/// What the headers say of one offer.
+#[derive(Clone, Copy)]
+struct Weight {
+    quality: f32,
+    precision: Precision,
+}
+
+/// How precisely a range names what it takes in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Precision {
+    Anything,
+    Type,
+    Subtype,
+}
+
+impl Weight {
+    fn order(self, other: Self) -> Ordering {
+        self.quality.total_cmp(&other.quality).then(self.precision.cmp(&other.precision))
+    }
+}
+
+impl<'a> Range<'a> {
+    fn of(media_type: MediaType<'a>) -> Option<Self> {
+        let quality = match media_type.get_param(QUALITY) {
+            None => 1.0,
+            Some(quality) => quality.as_str().parse().ok().filter(|quality| (0.0..=1.0).contains(quality))?,
+        };
+        Some(Self { media_type, quality })
+    }
+
+    /// How precisely it names `offer`, if it takes it in. Its other parameters are not looked at: what is offered comes
+    /// in one charset and version.
+    fn precision(&self, offer: &MediaType<'_>) -> Option<Precision> {
+        let any = |name: Name<'_>| name == "*";
+        let MediaType { ty, subty, suffix, .. } = self.media_type;
+        if any(ty) && any(subty) {
+            Some(Precision::Anything)
+        } else if ty != offer.ty {
+            None
+        } else if any(subty) {
+            Some(Precision::Type)
+        } else {
+            (subty == offer.subty && suffix == offer.suffix).then_some(Precision::Subtype)
+        }
+    }
+}
+
+/// The most precise of the ranges that take in `offer` decides.
+fn weigh(ranges: &[Range<'_>], offer: &MediaType<'_>) -> Option<Weight> {
+    let weights = ranges
+        .iter()
+        .filter_map(|range| Some(Weight { precision: range.precision(offer)?, quality: range.quality }));
+    weights
+        .max_by(|one, other| one.precision.cmp(&other.precision).then(one.quality.total_cmp(&other.quality)))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    /// What these headers prefer of JSON, health+json, text and HTML.
+    fn best(accept: &[&str]) -> &'static str {
+        let mut headers = HeaderMap::new();
+        for value in accept {
+            headers.append(header::ACCEPT, HeaderValue::from_str(value).unwrap());
+        }
+        let offered = ["application/json", "application/health+json", "text/plain", "text/html"];
+        let offered = offered.into_iter().map(|name| (name, MediaType::parse(name).unwrap()));
+        preferred(&headers, offered).unwrap_or("none")
+    }
+
+    #[test]
+    fn the_higher_quality_wins_wherever_it_stands() {
+        assert_eq!(best(&["text/plain;q=0.5, application/json;q=0.4"]), "text/plain");
+        assert_eq!(best(&["application/json;q=0.4, text/plain;q=0.5"]), "text/plain");
+        assert_eq!(best(&["application/json;q=0.4", "image/png, text/plain; Q=.5"]), "text/plain");
+        assert_eq!(best(&["text/html;q=0.999, text/plain;q=0.998"]), "text/html");
+    }
+
+    #[test]
+    fn among_equals_what_was_named_comes_before_a_wildcard_and_then_the_default() {
+        assert_eq!(best(&["*/*"]), "application/json");
+        assert_eq!(best(&["text/plain, application/json"]), "application/json");
+        assert_eq!(best(&["*/*, text/html"]), "text/html");
+        assert_eq!(best(&["text/*, application/*;q=0.9"]), "text/plain");
+        assert_eq!(best(&["application/json, text/plain, */*"]), "application/json");
+    }
+
+    #[test]
+    fn a_browser_wants_html_and_a_health_reader_what_it_is_called() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
+        assert_eq!(best(&[browser]), "text/html");
+        assert_eq!(best(&["application/health+json, application/json;q=0.9"]), "application/health+json");
+        assert_eq!(best(&["Application/Health+JSON"]), "application/health+json");
+        assert_eq!(best(&["text/plain; charset=\"utf-8,q=0\""]), "text/plain");
+    }
+
+    #[test]
+    fn the_most_precise_range_decides_what_a_type_is_worth() {
+        assert_eq!(best(&["application/json;q=0.1, */*"]), "application/health+json");
+        assert_eq!(best(&["application/*;q=0, */*;q=0.1"]), "text/plain");
+        assert_eq!(best(&["text/plain;q=0, text/*"]), "text/html");
+    }
+
+    #[test]
+    fn what_is_refused_or_cannot_be_read_is_taken_for_nothing() {
+        for accept in ["", ",", "*/*;q=0", "image/png", "text", "text/plain;q=2", "text/html;q=nan", "*/json"]
+        {
+            assert_eq!(best(&[accept]), "none", "{accept}");
+        }
+        // As Java's own client has it, with a star that is no media range.
+        assert_eq!(best(&["text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"]), "text/html");
+    }
+}
