@@ -89,7 +89,7 @@ fn guarded(router: Router<Arc<App>>, app: Arc<App>) -> Router {
 /// Lets in who may ask, refuses bodies, and forbids that an answer is kept.
 async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let has_body = !request.body().is_end_stream();
-    let in_turn = request.version() < Version::HTTP_2;
+    let is_http1 = request.version() < Version::HTTP_2;
     let mut response = match admit(&app.setup().access, request.extensions().get(), request.headers()) {
         Err(Denied::Caller) => Refusal::Access.into_response(),
         Err(Denied::Token) => Refusal::Token.into_response(),
@@ -103,7 +103,7 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if has_body && in_turn {
+    if has_body && is_http1 {
         // The body is not read, so no other request can follow it.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
