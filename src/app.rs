@@ -4,6 +4,7 @@
 //! outlives it: where the sidecar is in its life, its rounds, and who watches.
 
 mod life;
+mod reload;
 mod rounds;
 mod setup;
 mod tls;
@@ -17,12 +18,13 @@ use tokio::time::Instant;
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::catalog::Selection;
-use crate::checker::SetupError;
+use crate::checker::{Renewal, SetupError};
 use crate::config::Config;
 use crate::outcome::Report;
 use crate::record::Journal;
 
 pub use life::Life;
+pub use reload::Reloads;
 pub use rounds::{Overdue, Watcher};
 pub use setup::Setup;
 
@@ -33,6 +35,7 @@ pub struct App {
     setup: watch::Sender<Arc<Setup>>,
     life: watch::Sender<Life>,
     rounds: Rounds,
+    reloads: watch::Sender<Reloads>,
     /// Whether everything that `startupz` asks for has been up once.
     started: AtomicBool,
 }
@@ -41,11 +44,40 @@ impl App {
     /// An app that is starting. The error is of the checks, for example a CA file that cannot be read.
     pub fn new(config: &Config) -> Result<Self, SetupError> {
         Ok(Self {
-            setup: watch::Sender::new(Arc::new(Setup::new(config)?)),
+            setup: watch::Sender::new(Arc::new(Setup::new(config, None)?)),
             life: watch::Sender::new(Life::Starting),
             rounds: Rounds::default(),
+            reloads: watch::Sender::new(Reloads::now()),
             started: AtomicBool::new(false),
         })
+    }
+
+    /// Puts `config` in force in the place of what is. What is the same in both goes on: checks with their connections,
+    /// records, who watches; and a request that is under way ends as it began. After an error what was in force still
+    /// is.
+    ///
+    /// It reads the files of certificates, so it is not for a thread that has requests to answer.
+    pub fn renew(&self, config: &Config) -> Result<Renewal, SetupError> {
+        let before = self.setup();
+        let setup = Setup::new(config, Some(&before)).inspect_err(|_| self.refuse())?;
+        let renewal = Renewal::between(&before.checker, &setup.checker);
+        if setup.interval != before.interval {
+            self.rounds.begin_anew();
+        }
+        self.setup.send_replace(Arc::new(setup));
+        self.reloads.send_replace(Reloads::now());
+        Ok(renewal)
+    }
+
+    /// What was read anew is not valid, and what is in force stays so.
+    pub fn refuse(&self) {
+        self.reloads.send_modify(|reloads| reloads.ok = false);
+    }
+
+    /// Whether the configuration that was read last is in force, and since when what is in force is.
+    #[must_use]
+    pub fn last_reload(&self) -> Reloads {
+        *self.reloads.borrow()
     }
 
     /// What is in force. A request takes it once, so that it is answered from one configuration.

@@ -9,6 +9,8 @@
 //! | `/readyz` | the group `readiness`, in Kubernetes' text; no cache is asked while starting or draining | 200, 503 |
 //! | `/startupz` | the group `startup`, in Kubernetes' text: what has not been up once | 200, 503 |
 //! | `/metrics` | every alias, for Prometheus; also when caches are down; perhaps on listeners of its own | 200 |
+//! | `/` | every alias, as a page for a browser | 200 |
+//! | `/events` | the page's live feed, as server-sent events | 200 |
 //! | `/grpc.health.v1.Health/{method}` | gRPC's health protocol, by POST over HTTP/2 | 200 with a status of gRPC's |
 //!
 //! Each but the last answers GET and HEAD, and each answer, a refusal too, says `Cache-Control: no-store`.
@@ -19,7 +21,7 @@ use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, Method, Version, header};
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -33,12 +35,15 @@ pub mod access;
 mod connection;
 /// The default JSON, a superset of Djblets'.
 pub mod djblets;
+mod events;
 mod grpc;
 /// Kubernetes' text.
 pub mod kubernetes;
 mod listener;
 /// Prometheus' metrics.
 pub mod metrics;
+/// The page for a browser.
+pub mod page;
 mod patience;
 mod preface;
 mod proxies;
@@ -53,6 +58,7 @@ pub(crate) mod words;
 
 use access::{Denied, View, admit};
 use kubernetes::Own;
+use page::Page;
 use refusal::Refusal;
 use representation::{Format, probed};
 
@@ -67,6 +73,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
         .route("/metrics", get(scrape_beside_everything))
+        .route("/", get(start_page))
+        .route("/events", events::route())
         .route(grpc::PATH, any(grpc::call))
         .fallback(async || Refusal::NoSuchPath);
     guarded(router, app)
@@ -161,6 +169,20 @@ async fn scrape(State(app): State<Arc<App>>, request: Request) -> impl IntoRespo
     let report = setup.checker.check(&setup.everything, Instant::now()).await;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))];
     (content_type, metrics::body(&report, View::of(&request)))
+}
+
+/// The page whatever the caller accepts, unless another format is asked for by name.
+async fn start_page(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+    let arrived = Instant::now();
+    let format = Format::named(&request)?;
+    let (setup, view) = (app.setup(), View::of(&request));
+    let (selection, report) = (&setup.everything, setup.checker.check(&setup.everything, arrived).await);
+    if let Some(format) = format {
+        return Ok(format.response(&report, view));
+    }
+    let notice = page::notice(&app);
+    let page = Page { setup: &setup, report: &report, selection, view, now: Instant::now(), notice };
+    Ok(page::response(StatusCode::OK, page.document()))
 }
 
 async fn livez(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {

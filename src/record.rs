@@ -3,6 +3,7 @@
 //! An entry is one check of one alias, such as `main` or `main.queue`. Everything that outlives a check is written
 //! down here, once a check and where its outcome is known, however many callers share it.
 
+mod hour;
 mod journal;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use crate::alias::Alias;
 use crate::outcome::{Kind, Outcome, Status};
 
+pub use hour::{Hour, Minute};
 pub use journal::{Journal, Transition};
 
 /// What the checks of one entry came to.
@@ -35,6 +37,8 @@ pub struct Known {
     pub last_up: Option<SystemTime>,
     /// How many callers were given a verdict of a check that was made for another.
     pub shared: u64,
+    /// The last hour, shared with whoever reads it.
+    pub hour: Arc<Hour>,
 }
 
 /// A status, and since when it is so.
@@ -73,6 +77,12 @@ impl Record {
         self.kind
     }
 
+    /// The name of the entry, such as `main` or `main.queue`.
+    #[must_use]
+    pub fn entry(&self) -> String {
+        self.kind.entry(&self.alias)
+    }
+
     /// What is known by now.
     #[must_use]
     pub fn known(&self) -> Known {
@@ -104,6 +114,7 @@ impl Record {
 impl Known {
     /// Takes an outcome in; what has changed with it, if anything.
     fn note(&mut self, outcome: &Arc<Outcome>) -> Option<Transition> {
+        Arc::make_mut(&mut self.hour).note(outcome);
         let status = outcome.status();
         if status < Status::Down {
             self.last_up = self.last_up.max(Some(outcome.began_at));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::tls;
+use crate::alias::Alias;
 use crate::catalog::{Catalog, Selection};
 use crate::checker::{Checker, SetupError};
 use crate::config::{Access, Config, Group};
@@ -25,6 +26,8 @@ pub struct Setup {
     pub drain: Duration,
     /// TLS for who comes over TCP.
     pub tls: Option<Arc<ServerConfig>>,
+    /// The aliases whose servers could be anybody: their certificates are not verified.
+    pub unverified: Vec<Alias>,
     /// Whether metrics are served by listeners of their own.
     pub metrics_elsewhere: bool,
     /// The groups by name; the first three are what Kubernetes' probes ask for.
@@ -35,9 +38,12 @@ pub struct Setup {
 const PROBES: [&str; 3] = ["liveness", "readiness", "startup"];
 
 impl Setup {
-    /// What `config` makes. Nothing is dialled.
-    pub(super) fn new(config: &Config) -> Result<Self, SetupError> {
-        let checker = Checker::new(config)?;
+    /// What `config` makes. Nothing is dialled. The checks that are as in an `earlier` one go on.
+    pub(super) fn new(config: &Config, earlier: Option<&Self>) -> Result<Self, SetupError> {
+        let checker = match earlier {
+            Some(earlier) => earlier.checker.renewed(config)?,
+            None => Checker::new(config)?,
+        };
         let catalog = checker.catalog();
         let everything = catalog.all();
         let groups = groups(catalog, &config.groups);
@@ -48,6 +54,7 @@ impl Setup {
             interval: config.interval.map(|interval| interval.max(config.timeout)),
             drain: config.drain,
             tls: config.tls.as_ref().map(tls::server_config).transpose()?.map(Arc::new),
+            unverified: unverified(config),
             metrics_elsewhere: !config.metrics.listen.is_empty(),
             groups,
             checker,
@@ -82,6 +89,11 @@ impl Setup {
     pub fn startup(&self) -> &Selection {
         &self.groups[2].1
     }
+}
+
+fn unverified(config: &Config) -> Vec<Alias> {
+    let unverified = config.caches.iter().filter(|cache| cache.backend.trusts_anybody());
+    unverified.map(|cache| cache.alias.clone()).collect()
 }
 
 fn groups(catalog: &Catalog, written: &[Group]) -> Vec<(String, Selection)> {

@@ -6,9 +6,12 @@
 mod access;
 mod http2;
 mod kinds;
+mod page;
 mod representations;
 mod router;
 mod server;
+#[path = "../support/mod.rs"]
+mod support;
 mod verdicts;
 
 use std::net::SocketAddr;
