@@ -113,7 +113,7 @@ fn guarded(router: Router<Arc<App>>, app: Arc<App>) -> Router {
 /// Lets in who may ask, refuses bodies, and forbids that an answer is kept.
 async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let has_body = !request.body().is_end_stream();
-    let in_turn = request.version() < Version::HTTP_2;
+    let is_http1 = request.version() < Version::HTTP_2;
     let mut response = match admit(&app.setup().access, request.extensions().get(), request.headers()) {
         Err(Denied::Caller) => Refusal::Access.into_response(),
         Err(Denied::Token) => Refusal::Token.into_response(),
@@ -129,7 +129,7 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Some texts repeat what the caller has sent, and none is a page because it looks like one.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if has_body && in_turn {
+    if has_body && is_http1 {
         // The body is not read, so no other request can follow it.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

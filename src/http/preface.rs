@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     async fn look(parts: &[&[u8]]) -> (Version, Vec<u8>) {
-        let mut reader = tokio_test_reader(parts);
+        let mut reader = reader_of(parts);
         let version = reader.version().await.unwrap();
         let mut all = Vec::new();
         reader.read_to_end(&mut all).await.unwrap();
@@ -79,7 +79,7 @@ mod tests {
     }
 
     /// A reader that gives one part after the other.
-    fn tokio_test_reader(parts: &[&[u8]]) -> Peeked<impl AsyncRead + Unpin> {
+    fn reader_of(parts: &[&[u8]]) -> Peeked<impl AsyncRead + Unpin> {
         let (first, second) = (parts[0].to_vec(), parts[1..].concat());
         Peeked::new(io::Cursor::new(first).chain(io::Cursor::new(second)))
     }
