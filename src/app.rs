@@ -4,12 +4,15 @@
 //! outlives it: where the sidecar is in its life, its rounds, and who watches.
 
 mod life;
+mod reload;
 mod rounds;
 mod setup;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,6 +24,7 @@ use crate::outcome::Report;
 use crate::record::Journal;
 
 pub use life::Life;
+pub use reload::Reloads;
 pub use rounds::{Overdue, Watcher};
 pub use setup::Setup;
 
@@ -31,6 +35,8 @@ pub struct App {
     setup: watch::Sender<Arc<Setup>>,
     life: watch::Sender<Life>,
     rounds: Rounds,
+    began_at: SystemTime,
+    reloads: Mutex<Reloads>,
     /// Whether everything that `startupz` asks for has been up once.
     started: AtomicBool,
 }
@@ -38,10 +44,13 @@ pub struct App {
 impl App {
     /// An app that is starting. The error is of the checks, for example a CA file that cannot be read.
     pub fn new(config: &Config) -> Result<Self, SetupError> {
+        let began_at = SystemTime::now();
         Ok(Self {
             setup: watch::Sender::new(Arc::new(Setup::new(config)?)),
             life: watch::Sender::new(Life::Starting),
             rounds: Rounds::default(),
+            began_at,
+            reloads: Mutex::new(Reloads::begin(began_at)),
             started: AtomicBool::new(false),
         })
     }
@@ -56,6 +65,18 @@ impl App {
     #[must_use]
     pub fn journal(&self) -> Arc<Journal> {
         self.setup.borrow().checker.journal().clone()
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn began_at(&self) -> SystemTime {
+        self.began_at
+    }
+
+    /// What came of the configuration when it was last read.
+    #[must_use]
+    pub fn last_reload(&self) -> Reloads {
+        *self.reloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where in its life it is.

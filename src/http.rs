@@ -47,6 +47,7 @@ pub(crate) mod words;
 
 use access::View;
 use kubernetes::Own;
+use metrics::Scrape;
 use refusal::Refusal;
 use representation::{Format, probed};
 
@@ -129,10 +130,12 @@ async fn health_of_group(
 /// A scrape checks everything, as a request for `/health` does: figures of an earlier check would say UP during an
 /// outage that nobody else has asked about.
 async fn scrape(State(app): State<Arc<App>>, request: Request) -> impl IntoResponse {
+    let format = metrics::Format::of(request.headers());
     let setup = app.setup();
     let report = setup.checker.check(&setup.everything, Instant::now()).await;
-    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))];
-    (content_type, metrics::body(&report, View::of(&request)))
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()))];
+    let scrape = Scrape::of(&report, &setup, &app);
+    (content_type, metrics::body(&scrape, View::of(&request), format))
 }
 
 async fn livez(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {

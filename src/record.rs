@@ -4,6 +4,7 @@
 //! down here, once a check and where its outcome is known, however many callers share it.
 
 mod journal;
+mod tally;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -14,6 +15,7 @@ use crate::alias::Alias;
 use crate::outcome::{Kind, Outcome, Status};
 
 pub use journal::{Journal, Transition};
+pub use tally::Tally;
 
 /// What the checks of one entry came to.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct Known {
     pub last_up: Option<SystemTime>,
     /// How many callers were given a verdict of a check that was made for another.
     pub shared: u64,
+    /// What was counted.
+    pub tally: Tally,
 }
 
 /// A status, and since when it is so.
@@ -104,6 +108,7 @@ impl Record {
 impl Known {
     /// Takes an outcome in; what has changed with it, if anything.
     fn note(&mut self, outcome: &Arc<Outcome>) -> Option<Transition> {
+        self.tally.note(outcome);
         let status = outcome.status();
         if status < Status::Down {
             self.last_up = self.last_up.max(Some(outcome.began_at));
