@@ -112,7 +112,9 @@ mod tests {
 
     fn tally(outcomes: &[(u64, Option<Cause>)]) -> Tally {
         let mut tally = Tally::default();
-        outcomes.iter().for_each(|&(micros, cause)| tally.note(&outcome(micros, cause)));
+        for &(micros, cause) in outcomes {
+            tally.note(&outcome(micros, cause));
+        }
         tally
     }
 

@@ -8,7 +8,7 @@ pub enum Format {
     /// The classic one, which everything reads
     /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
     Text,
-    /// OpenMetrics
+    /// What the classic one became a standard as
     /// (<https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>).
     OpenMetrics,
 }
@@ -23,7 +23,7 @@ impl Format {
         }
     }
 
-    /// What `Accept` asks for: OpenMetrics where that is wanted no less than the classic text, as Prometheus does.
+    /// What `Accept` asks for: the standard where that is wanted no less than the classic text, as Prometheus wants it.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
