@@ -74,7 +74,7 @@ impl Checker {
         let catalog = Catalog::new(&config.caches);
         let journal = Arc::new(Journal::default());
         let mut entries = Vec::new();
-        for Cached { alias, backend, checks: others } in &config.caches {
+        for Cached { alias, backend, checks: others, .. } in &config.caches {
             let makings = Makings::new(config, alias, &dialer);
             let maker = || Maker::new(&makings, &wrap);
             let mut add = |kind, round| {

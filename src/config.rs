@@ -2,19 +2,26 @@
 //!
 //! Past this module, to hold a value is to know that it is valid. [`load`] makes one; it reads in two steps,
 //! what was typed (`value`, brought there by `file`, `environment` and `django`) and then what it means
-//! (`settings`, `caches` with `redis`, `memcached` and `tls`, `checks`, `chains`).
+//! (`settings` with `listeners` and `access`, `caches` with `redis`, `memcached` and `tls`, `checks`, `chains`,
+//! `groups`).
 
+mod access;
 mod address;
 mod caches;
 mod chains;
 pub mod checks;
 mod django;
 mod environment;
+mod excerpt;
 mod file;
+mod fingerprint;
+mod groups;
+mod listeners;
 mod load;
 mod memcached;
 mod place;
 mod redis;
+mod schema;
 mod secret;
 mod settings;
 mod tls;
@@ -26,14 +33,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use secrecy::SecretString;
 
 use crate::alias::Alias;
 use crate::outcome::{Needs, Quorum};
 
+pub use fingerprint::Contents;
 pub use load::{ConfigError, Loaded, Source, load};
 pub use place::Origin;
+pub use schema::SCHEMA;
 pub(crate) use secret::MASK;
+pub use secret::Secret;
 
 /// Everything that the sidecar is told, valid and complete.
 #[derive(Debug, Clone)]
@@ -78,6 +87,16 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+impl fmt::Display for Listen {
+    /// As it is written in the configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// Who may see what, by the caller's network. A caller on a unix socket is local.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -88,7 +107,7 @@ pub struct Access {
     /// Whose word counts on whom a request comes from; by default nobody's.
     pub trusted_proxies: Proxies,
     /// Who shows this token sees what `details` shows, if they are allowed at all.
-    pub token: Option<SecretString>,
+    pub token: Option<Secret>,
 }
 
 /// Proxies whose forwarding headers are believed.
@@ -168,7 +187,7 @@ const LOOPBACK_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)
 const LOOPBACK_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128);
 
 /// One configured cache.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Cache {
     /// Its name.
     pub alias: Alias,
@@ -176,18 +195,21 @@ pub struct Cache {
     pub backend: Backend,
     /// What is checked of it besides the round trip, in the order in which it was written, each kind at most once.
     pub checks: Vec<checks::Check>,
+    /// What the files of its certificates held when it was configured, so that one that is renewed in its place makes
+    /// another cache of it.
+    pub certificates: Contents,
 }
 
 impl Cache {
     /// One of which only the round trip is checked.
     #[must_use]
     pub fn new(alias: Alias, backend: Backend) -> Self {
-        Self { alias, backend, checks: Vec::new() }
+        Self { alias, backend, checks: Vec::new(), certificates: Contents::default() }
     }
 }
 
 /// What kind of cache an alias is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Backend {
     /// A Redis, a Valkey, or anything else that speaks RESP.
     Redis(Redis),
@@ -208,7 +230,7 @@ pub enum Backend {
 }
 
 /// A Redis, however many servers it has.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Redis {
     /// Where its servers are, or who knows that.
     pub servers: RedisServers,
@@ -223,7 +245,7 @@ pub struct Redis {
 }
 
 /// Where the servers of a Redis are, or who knows that.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RedisServers {
     /// One server.
     Standalone(Address),
@@ -246,7 +268,7 @@ pub enum RedisServers {
 }
 
 /// Which addresses of a cluster's nodes are dialled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Announce {
     /// Those that the cluster announces.
     #[default]
@@ -256,12 +278,12 @@ pub enum Announce {
 }
 
 /// Who one is at a Redis, and how one speaks there.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Login {
     /// The ACL user; without one, the default user.
     pub username: Option<String>,
     /// Its password.
-    pub password: Option<SecretString>,
+    pub password: Option<Secret>,
     /// The database's number.
     pub database: u32,
     /// The protocol's version.
@@ -269,7 +291,7 @@ pub struct Login {
 }
 
 /// The versions of Redis' protocol.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// RESP2, which every server speaks.
     #[default]
@@ -279,7 +301,7 @@ pub enum Protocol {
 }
 
 /// What is wanted of the replicas of a Redis.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Replicas {
     /// Which they are.
     pub which: WhichReplicas,
@@ -290,7 +312,7 @@ pub struct Replicas {
 }
 
 /// Which replicas of a Redis are looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WhichReplicas {
     /// These; perhaps none.
     Named(Vec<Address>),
@@ -331,14 +353,14 @@ pub enum Verify {
 }
 
 /// One or several memcached servers, each a node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Memcached {
     /// Where they are, or who knows that; at least one, none twice, in the order in which they were written.
     pub servers: Vec<MemcachedServers>,
     /// How many of them have to be up.
     pub quorum: Quorum,
     /// The user and the password, where one is wanted.
-    pub login: Option<(String, SecretString)>,
+    pub login: Option<(String, Secret)>,
     /// TLS, if it is spoken.
     pub tls: Option<Tls>,
     /// How many canaries are written to each server in a round; at least 1.

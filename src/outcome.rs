@@ -240,7 +240,7 @@ impl Role {
 }
 
 /// How many of an alias' servers have to be up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Quorum {
     /// All of them: one that is down is the alias down.
     #[default]

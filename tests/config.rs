@@ -16,6 +16,13 @@ use cache_canary::config::{self, Backend, Listen, Loaded, Origin, Redis, RedisSe
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
+#[path = "config/fingerprint.rs"]
+mod fingerprint;
+#[expect(unreachable_pub, reason = "it is shared with the other helpers")]
+#[path = "support/python.rs"]
+mod python;
+#[path = "config/schema.rs"]
+mod schema;
 #[path = "config/secrets.rs"]
 mod secrets;
 
@@ -219,7 +226,9 @@ fn what_is_shown_can_be_loaded_and_means_the_same() {
         let first = config::load(&source(&folder, &name)).expect("a valid configuration");
         let copy = TempDir::new().expect("a temporary folder");
         let file = copy.path().join("copy.toml");
-        fs::write(&file, show(&first)).expect("the copy is written");
+        // Unlike a password, a token is never as short as what stands in its place.
+        let shown = show(&first).replace("token = \"***\"", "token = \"0123456789abcdef\"");
+        fs::write(&file, shown).expect("the copy is written");
         let again = config::load(&Source { file: Some(file), ..Source::default() })
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         // What has no server is a comment there.
@@ -261,6 +270,12 @@ fn limits_themselves_are_allowed_and_what_lies_beyond_is_not() {
         ("CACHE_CANARY_RECONNECT_EVERY", "1h"),
         ("CACHE_CANARY_DNS_RECHECK", "0s"),
         ("CACHE_CANARY_DNS_RECHECK", "1h"),
+        ("CACHE_CANARY_INTERVAL", "0s"),
+        ("CACHE_CANARY_INTERVAL", "1s"),
+        ("CACHE_CANARY_INTERVAL", "1h"),
+        ("CACHE_CANARY_DRAIN", "0s"),
+        ("CACHE_CANARY_DRAIN", "10m"),
+        ("CACHE_CANARY_ACCESS__TOKEN", "!~~~~~~~~~~~~~~~"),
         ("CACHE_CANARY_CACHES__DEFAULT__SPRAY", "1"),
         ("CACHE_CANARY_CACHES__DEFAULT__SPRAY", "1024"),
         ("CACHE_CANARY_CACHES__DEFAULT__CHECKS__EFFICIENCY__HIT_RATIO__DOWN", "1"),
@@ -281,6 +296,12 @@ fn limits_themselves_are_allowed_and_what_lies_beyond_is_not() {
         ("CACHE_CANARY_RECONNECT_EVERY", "3601s"),
         ("CACHE_CANARY_RECONNECT_EVERY", "-1s"),
         ("CACHE_CANARY_DNS_RECHECK", "3601s"),
+        ("CACHE_CANARY_INTERVAL", "1ns"),
+        ("CACHE_CANARY_INTERVAL", "999ms"),
+        ("CACHE_CANARY_INTERVAL", "3601s"),
+        ("CACHE_CANARY_DRAIN", "601s"),
+        ("CACHE_CANARY_ACCESS__TOKEN", "!~~~~~~~~~~~~~~"),
+        ("CACHE_CANARY_ACCESS__TOKEN", "!~~~~~~~~~~~~~~~\u{e9}"),
         ("CACHE_CANARY_CACHES__DEFAULT__SPRAY", "0"),
         ("CACHE_CANARY_CACHES__DEFAULT__SPRAY", "1025"),
         ("CACHE_CANARY_CACHES__DEFAULT__SPRAY", "2.5"),

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use secrecy::SecretString;
 
 use super::connection::{AnswerError, Connection, Link, set_error};
 use super::dial::{Dialer, Target};
 use super::{Cache, SetError, spelling};
 use crate::canary::{Canary, Key, Read, Sentinel};
+use crate::config::Secret;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
@@ -36,7 +36,7 @@ pub(crate) struct Memcached {
 #[derive(Debug)]
 pub(crate) struct Credentials {
     pub(crate) username: String,
-    pub(crate) password: SecretString,
+    pub(crate) password: Secret,
 }
 
 /// The commands that a server understands.

@@ -1,6 +1,8 @@
-//! `config check` and `config show`: what the configuration says, before it is served.
+//! `config check`, `config show` and `config schema`: what the configuration says before it is served, and what it may
+//! say.
 
 mod checks;
+mod settings;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -9,13 +11,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use humantime::format_duration;
-use secrecy::SecretString;
 
 use super::{Failure, FileArgs, load, print};
 use crate::catalog::Catalog;
 use crate::config::{
-    Address, Announce, Backend, Cache, Config, Listen, Loaded, MASK, Memcached, Origin, Protocol, Redis,
-    RedisServers, Replicas, Tls, Verify, WhichReplicas,
+    Address, Announce, Backend, Cache, Config, Loaded, MASK, Memcached, Origin, Protocol, Redis,
+    RedisServers, Replicas, SCHEMA, Secret, Tls, Verify, WhichReplicas,
 };
 use crate::outcome::Quorum;
 
@@ -37,29 +38,34 @@ pub(super) enum ConfigCommand {
     Check(FileArgs),
     /// Print what is in force, each value with where it came from, secrets as "***"
     Show(FileArgs),
+    /// Print the JSON Schema of the configuration file, for an editor
+    Schema,
 }
 
-/// Checks or shows it.
+/// Checks or shows it, or its schema.
 pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
     let mut page = Vec::new();
     match command {
         ConfigCommand::Check(args) => check(&load(args.config, Vec::new())?, &mut page),
         ConfigCommand::Show(args) => show(&load(args.config, Vec::new())?, &mut page),
+        ConfigCommand::Schema => page.write_all(SCHEMA.as_bytes()),
     }
     .map_err(Failure::other)?;
     print(&page);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes that the configuration is valid, which caches are checked, and what is worth a look.
+/// Writes that the configuration is valid, which caches are checked, which groups there are, and what is worth a look.
 pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
     match &loaded.file {
         Some(file) => writeln!(out, "{} is valid", file.display())?,
         None => writeln!(out, "the configuration is valid; it comes from the environment")?,
     }
-    let caches = &loaded.config.caches;
+    let Config { caches, groups, .. } = &loaded.config;
     let skipped = Catalog::new(caches).all().skipped;
-    let width = caches.iter().map(|cache| cache.alias.as_str().len()).max().unwrap_or_default();
+    let names = caches.iter().map(|cache| cache.alias.as_str());
+    let names = names.chain(groups.iter().map(|group| group.name.as_str()));
+    let width = names.map(str::len).max().unwrap_or_default();
     for cache in caches {
         let alias = &cache.alias;
         if let Some(skipped) = skipped.iter().find(|skipped| skipped.alias == *alias) {
@@ -69,6 +75,9 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
             let (what, checks) = (what(&cache.backend), checks::in_short(&cache.checks));
             writeln!(out, "  {alias:width$}  checked: {what}{more}{checks}")?;
         }
+    }
+    for group in groups {
+        writeln!(out, "  {:width$}  group: {}", group.name, settings::members(group))?;
     }
     for note in &loaded.notes {
         writeln!(out, "note: {note}")?;
@@ -146,27 +155,6 @@ impl Page<'_> {
     fn header(&mut self, name: &str) {
         self.lines.push((String::new(), None));
         self.lines.push((format!("[{name}]"), None));
-    }
-
-    fn settings(&mut self, config: &Config) {
-        let listen = config.listen.iter().map(|listen| match listen {
-            Listen::Tcp(address) => address.to_string(),
-            Listen::Unix(path) => format!("unix:{}", path.display()),
-        });
-        self.value("listen", list(listen), "listen");
-        self.value("prefix", quoted(&config.prefix), "prefix");
-        self.value("instance", quoted(&config.instance), "instance");
-        for (key, duration) in [
-            ("timeout", config.timeout),
-            ("max_age", config.max_age),
-            ("reconnect_every", config.reconnect_every),
-            ("dns_recheck", config.dns_recheck),
-        ] {
-            self.value(key, quoted(&format_duration(duration).to_string()), key);
-        }
-        self.header("access");
-        self.value("allow", list(&config.access.allow), "access.allow");
-        self.value("details", list(&config.access.details), "access.details");
     }
 
     fn cache(&mut self, cache: &Cache) {
@@ -273,7 +261,7 @@ impl Page<'_> {
     fn login(
         &mut self,
         username: Option<&str>,
-        password: Option<&SecretString>,
+        password: Option<&Secret>,
         whose: &str,
         path: &impl Fn(&str) -> String,
     ) {

@@ -9,11 +9,10 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
-use secrecy::SecretString;
 use url::Url;
 
 use super::redis::Topology;
-use super::{Address, MemcachedServers, Protocol};
+use super::{Address, MemcachedServers, Protocol, Secret};
 
 /// The port on which a Redis listens if nothing else is said.
 const REDIS_PORT: u16 = 6379;
@@ -31,7 +30,7 @@ pub(super) struct RedisUrl {
     /// What Sentinels call the primary, where there are Sentinels.
     pub(super) name: Option<String>,
     pub(super) username: Option<String>,
-    pub(super) password: Option<SecretString>,
+    pub(super) password: Option<Secret>,
     pub(super) database: Option<u32>,
     pub(super) protocol: Option<Protocol>,
     /// TLS is asked for by the scheme; `None` where there is no scheme that could.
@@ -45,7 +44,7 @@ pub(super) struct MemcachedUrl {
     /// At least one.
     pub(super) servers: Vec<MemcachedServers>,
     pub(super) username: Option<String>,
-    pub(super) password: Option<SecretString>,
+    pub(super) password: Option<Secret>,
     /// TLS is asked for by the scheme.
     pub(super) tls: bool,
 }
@@ -225,7 +224,7 @@ fn redis_url(text: &str, topology: Topology) -> Result<RedisUrl, &'static str> {
         addresses,
         name,
         username: given(said.username),
-        password: given(said.password).map(SecretString::from),
+        password: given(said.password).map(Secret::from),
         database: said.database,
         protocol: said.protocol,
         tls,
@@ -310,7 +309,7 @@ pub(super) fn memcached_url(text: &str) -> Result<MemcachedUrl, &'static str> {
     Ok(MemcachedUrl {
         servers: servers.split(',').map(memcached_servers).collect::<Result<_, _>>()?,
         username: given(username)?,
-        password: given(password)?.map(SecretString::from),
+        password: given(password)?.map(Secret::from),
         tls,
     })
 }

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::Duration;
-
-use secrecy::SecretString;
 
 use super::place::{Origin, Place, Problem};
 use super::value::{Kind as Typed, Table, Value, nearest};
-use super::{Backend, address, secret};
+use super::{Backend, Secret, access, address, secret};
 use crate::alias::Alias;
 
 /// Every key that some kind of cache has.
@@ -72,6 +71,8 @@ pub(super) struct Reading {
     pub(super) notes: Vec<String>,
     /// Where it says to which alias it forwards, if it says so.
     pub(super) forwards: Option<Place>,
+    /// The files that were read for it, or are going to be.
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// An address, as it was written.
@@ -83,7 +84,7 @@ pub(super) struct Written<'a> {
 }
 
 impl Kind {
-    const NAMES: &[&str] = &["redis", "memcached", "local-memory", "forwarding"];
+    pub(super) const NAMES: &[&str] = &["redis", "memcached", "local-memory", "forwarding"];
 
     /// The kind that a `backend` names.
     pub(super) fn read(value: &Value) -> Result<Self, Problem> {
@@ -155,7 +156,15 @@ impl Kind {
 
 impl Reading {
     pub(super) fn new(alias: Alias, place: Place, timeout: Duration) -> Self {
-        Self { alias, place, timeout, origins: BTreeMap::new(), notes: Vec::new(), forwards: None }
+        Self {
+            alias,
+            place,
+            timeout,
+            origins: BTreeMap::new(),
+            notes: Vec::new(),
+            forwards: None,
+            files: Vec::new(),
+        }
     }
 
     /// A problem with the cache as a whole.
@@ -170,7 +179,7 @@ impl Reading {
 
     /// Reads a cache whose keys are all known.
     pub(super) fn backend(&mut self, table: &Table) -> Result<Backend, Problem> {
-        let server = Self::server(table)?;
+        let server = self.server(table)?;
         let kind = self.kind(table, server.as_ref())?;
         if let Some(entry) = table.0.iter().find(|entry| !kind.keys().contains(&entry.key.as_str())) {
             return Err(entry.key_place.problem(foreign_key(kind, &entry.key)));
@@ -191,10 +200,10 @@ impl Reading {
     }
 
     /// What says where the server is.
-    fn server(table: &Table) -> Result<Option<Written<'_>>, Problem> {
+    fn server<'a>(&mut self, table: &'a Table) -> Result<Option<Written<'a>>, Problem> {
         let Some((key, value)) = one_of(table, WHERE)? else { return Ok(None) };
         let (text, literal) = match key {
-            "url_file" => (secret_file(value)?, false),
+            "url_file" => (secret::named_in(value, &mut self.files)?, false),
             "servers" | "location" if matches!(value.kind, Typed::List(_)) => (String::new(), false),
             _ => (value.text()?.to_owned(), value.literal),
         };
@@ -229,7 +238,7 @@ impl Reading {
         table: &Table,
         server: &Written<'_>,
         username: &mut Option<String>,
-        password: &mut Option<SecretString>,
+        password: &mut Option<Secret>,
     ) -> Result<(), Problem> {
         if password.is_some() && server.literal {
             self.note_password(server.value, "its password", "password_file or ${NAME}");
@@ -248,16 +257,16 @@ impl Reading {
     }
 
     /// A password, from a key or from the file that the key names.
-    pub(super) fn password(&mut self, key: &str, value: &Value) -> Result<SecretString, Problem> {
+    pub(super) fn password(&mut self, key: &str, value: &Value) -> Result<Secret, Problem> {
         if key.ends_with("_file") {
-            return Ok(SecretString::from(secret_file(value)?));
+            return Ok(Secret::from(secret::named_in(value, &mut self.files)?));
         }
         let password = value.text()?;
         unless(password.is_empty(), value, "the password is empty; if there is none, leave this out")?;
         if value.literal {
             self.note_password(value, "its password", "password_file or ${NAME}");
         }
-        Ok(SecretString::from(password))
+        Ok(Secret::from(password))
     }
 
     /// Takes note that a password is there for every reader of the file, and what would keep it out.
@@ -295,7 +304,7 @@ impl Reading {
 
 /// Whether two keys are the same or answer the same question, so that one of them is enough.
 pub(super) fn say_the_same(one: &str, other: &str) -> bool {
-    let groups = [WHERE, PASSWORD, SENTINEL_PASSWORD];
+    let groups = [WHERE, PASSWORD, SENTINEL_PASSWORD, access::TOKEN];
     one == other || groups.iter().any(|keys| keys.contains(&one) && keys.contains(&other))
 }
 
@@ -316,17 +325,6 @@ pub(super) fn one_of<'a>(
         );
     }
     Ok(first)
-}
-
-/// The content of the file that a value names. The path is not repeated: it may be the secret itself, given
-/// to the wrong key.
-fn secret_file(value: &Value) -> Result<String, Problem> {
-    let path = value.place.resolve(value.text()?);
-    secret::read_secret(&path).map_err(|error| {
-        value.problem(format_args!(
-            "cannot read the file named here, which is to hold the secret and nothing else: {error}"
-        ))
-    })
 }
 
 /// A problem with the value where something is wrong.

@@ -8,6 +8,7 @@ mod read;
 mod visibility;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +17,15 @@ use super::Backend;
 use crate::outcome::{Kind, Status};
 
 pub(in crate::config) use efficiency::TTL;
+#[cfg(test)]
+pub(in crate::config) use presets::{CLOCK as PRESETS_OF_CLOCKS, QUEUE as PRESETS_OF_QUEUES};
+pub(in crate::config) use queue::SKEW;
+#[cfg(test)]
+pub(in crate::config) use read::KEYS_OF_KINDS;
 pub(in crate::config) use read::{KINDS, LIMITS, keys_of_kinds};
 
 /// What is checked of a cache besides the round trip.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Check {
     /// Whether every way into it shows what was written and deleted through the alias.
     Visibility(Visibility),
@@ -41,7 +47,7 @@ pub struct Limits<T> {
 }
 
 /// Which ways into the cache must agree, and how soon.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Visibility {
     /// The ways besides the alias; at least one.
     pub views: Vec<View>,
@@ -56,7 +62,7 @@ pub struct Visibility {
 }
 
 /// A way into a cache.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct View {
     /// What it is called: its address or addresses, without credentials.
     pub name: Arc<str>,
@@ -64,14 +70,8 @@ pub struct View {
     pub backend: Backend,
 }
 
-impl PartialEq for View {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
 /// How a client spreads keys over several memcached servers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Client {
     /// As pymemcache's `HashClient`, and so Django's `PyMemcacheCache`: rendezvous hashing with `MurmurHash3`. The order
     /// of the servers does not matter.
@@ -85,7 +85,7 @@ pub enum Client {
 }
 
 /// Which queues are looked at, and what of them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Queue {
     /// The keys, none twice; at least one.
     pub keys: Vec<Keys>,
@@ -117,7 +117,7 @@ pub struct Keys {
 }
 
 /// What a clock or a score counts, since 1970-01-01 in UTC.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Unit {
     /// Seconds; fractions of them may stand behind a point.
     #[default]
@@ -127,7 +127,7 @@ pub enum Unit {
 }
 
 /// Which clocks are looked at, and what of them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Clock {
     /// The key of the sorted set that has a member a partition, whose score is that partition's clock.
     pub partitions: String,
@@ -152,7 +152,7 @@ pub struct Clock {
 }
 
 /// What of a cache's use is judged. Figures are kept of all of it, in any case.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Efficiency {
     /// Hits in relation to look-ups; less is worse.
     pub hit_ratio: Limits<f64>,
@@ -167,7 +167,7 @@ pub struct Efficiency {
 }
 
 /// A promise about the time to live of some entries, and how it is looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ttl {
     /// Which entries, as a glob-style pattern of Redis.
     pub pattern: String,
@@ -194,6 +194,47 @@ impl<T> Default for Limits<T> {
     /// Not judged.
     fn default() -> Self {
         Self { degraded: None, down: None }
+    }
+}
+
+/// What a limit is, as it is hashed: a float by its bits. None is `NaN` or a negative zero.
+trait Hashed {
+    type As: Hash;
+    fn hashed(self) -> Self::As;
+}
+
+impl Hashed for f64 {
+    type As = u64;
+    fn hashed(self) -> u64 {
+        self.to_bits()
+    }
+}
+
+impl Hashed for u64 {
+    type As = Self;
+    fn hashed(self) -> Self {
+        self
+    }
+}
+
+impl Hashed for u32 {
+    type As = Self;
+    fn hashed(self) -> Self {
+        self
+    }
+}
+
+impl Hashed for Duration {
+    type As = Self;
+    fn hashed(self) -> Self {
+        self
+    }
+}
+
+impl<T: Copy + Hashed> Hash for Limits<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { degraded, down } = self;
+        (degraded.map(T::hashed), down.map(T::hashed)).hash(state);
     }
 }
 

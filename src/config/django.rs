@@ -15,12 +15,11 @@ use jsonc_parser::ast::{self, ObjectPropName};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_ast};
-use secrecy::SecretString;
 
 use super::caches::{Kind, Reading};
 use super::place::{Format, Place, Problem, Text};
 use super::value::{Entry, Kind as Typed, Table, Value};
-use super::{Backend, Memcached, address, memcached, secret};
+use super::{Backend, Memcached, Secret, address, memcached, secret};
 use options::Options;
 
 /// What a dotted path stands for.
@@ -201,7 +200,7 @@ fn memcached_cache(reading: &mut Reading, entry: &Table) -> Result<Backend, Prob
     // What stands in OPTIONS wins in django-bmemcached; the others know one of the two.
     let username = text(reading, options.get("username").or_else(|| entry.get("USERNAME")), "username")?;
     let password = text(reading, options.get("password").or_else(|| entry.get("PASSWORD")), "password")?;
-    let login = reading.memcached_login(username, password.map(SecretString::from))?;
+    let login = reading.memcached_login(username, password.map(Secret::from))?;
     Ok(Backend::Memcached(Memcached { login, ..Memcached::at(memcached::distinct(servers)?) }))
 }
 

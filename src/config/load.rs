@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::caches::{self, Reading};
 use super::environment::Environment;
+use super::fingerprint::CertificateFiles;
 use super::place::{Origin, Place, Problem};
 use super::value::{Entry, Kind, Table, Value};
 use super::{Backend, Cache, Config, chains, django, file, settings};
@@ -37,6 +38,7 @@ pub struct Loaded {
     /// What is not wrong, but worth a look: one sentence each.
     pub notes: Vec<String>,
     origins: HashMap<String, Origin>,
+    files: Vec<PathBuf>,
 }
 
 /// Why there is no valid configuration: every problem that was found, each with its place and what to do.
@@ -62,6 +64,13 @@ impl Loaded {
     #[must_use]
     pub fn origin(&self, path: &str) -> &Origin {
         self.origins.get(path).unwrap_or(&Origin::Default)
+    }
+
+    /// Every file that it was made from, so that a change of one can be noticed: the TOML file, Django's setting,
+    /// secrets and certificates. Each is there once.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 }
 
@@ -106,16 +115,25 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     if !problems.is_empty() {
         return Err(ConfigError::new(problems));
     }
-    let mut reader =
-        Reader { table, problems, origins: HashMap::new(), timeout: Duration::ZERO, notes: Vec::new() };
+    let mut reader = Reader {
+        table,
+        problems,
+        origins: HashMap::new(),
+        timeout: Duration::ZERO,
+        notes: Vec::new(),
+        files: file.iter().cloned().collect(),
+        certificates: CertificateFiles::default(),
+    };
     reader.problems.extend(reader.table.unknown(settings::KEYS));
     let config = reader.config(&source.listen, &environment);
     if reader.problems.is_empty() {
         reader.problems.extend(nothing(&config, file.as_deref()));
     }
-    let Reader { problems, origins, notes, .. } = reader;
+    let Reader { problems, origins, notes, mut files, .. } = reader;
+    files.sort();
+    files.dedup();
     if problems.is_empty() {
-        Ok(Loaded { config, file, notes, origins })
+        Ok(Loaded { config, file, notes, origins, files })
     } else {
         Err(ConfigError::new(problems))
     }
@@ -128,7 +146,10 @@ pub(super) struct Reader {
     pub(super) origins: HashMap<String, Origin>,
     /// The deadline of a check, once it is known.
     pub(super) timeout: Duration,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
+    /// What the configuration is made from besides the environment.
+    pub(super) files: Vec<PathBuf>,
+    certificates: CertificateFiles,
 }
 
 impl Reader {
@@ -179,19 +200,18 @@ impl Reader {
     fn django(&mut self) -> Table {
         let Some(value) = self.table.get("django_caches") else { return Table::default() };
         self.origins.insert("django_caches".to_owned(), value.place.origin());
-        let read = value.text().and_then(|path| django::read(&value.place.resolve(path), &value.place));
-        read.unwrap_or_else(|problem| {
-            self.problems.push(problem);
-            Table::default()
-        })
+        let read = value.text().and_then(|path| {
+            let path = value.place.resolve(path);
+            let table = django::read(&path, &value.place);
+            self.files.push(path);
+            table
+        });
+        self.told(read).unwrap_or_default()
     }
 
-    fn take_table(&mut self, key: &str) -> Table {
+    pub(super) fn take_table(&mut self, key: &str) -> Table {
         let Some(value) = self.table.take(key) else { return Table::default() };
-        value.into_table().unwrap_or_else(|problem| {
-            self.problems.push(problem);
-            Table::default()
-        })
+        self.told(value.into_table()).unwrap_or_default()
     }
 
     fn reading(&mut self, alias: &str, place: Place) -> Option<Reading> {
@@ -214,11 +234,15 @@ impl Reader {
     ) {
         let cache = backend.and_then(|backend| {
             let checks = checks.map(|checks| reading.checks(checks, &backend)).transpose()?;
-            Ok(Cache { alias: reading.alias.clone(), backend, checks: checks.unwrap_or_default() })
+            reading.files.extend(backend.certificate_files().cloned());
+            let certificates = self.certificates.contents(backend.certificate_files());
+            let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
+            Ok(Cache { alias, backend, checks, certificates })
         });
         match cache {
             Ok(cache) => {
                 self.notes.append(&mut reading.notes);
+                self.files.append(&mut reading.files);
                 for (key, origin) in std::mem::take(&mut reading.origins) {
                     self.origins.insert(format!("caches.{}.{key}", reading.alias), origin);
                 }

@@ -2,14 +2,12 @@
 
 use std::collections::HashSet;
 
-use secrecy::SecretString;
-
 use super::address;
 use super::caches::{Reading, Written, unless};
 use super::place::{Place, Problem};
 use super::redis::is_given;
 use super::value::{Table, Value};
-use super::{Address, Backend, Memcached, MemcachedServers, tls};
+use super::{Address, Backend, Memcached, MemcachedServers, Secret, tls};
 use crate::outcome::Quorum;
 
 /// The most servers that a quorum may want where their number is not known beforehand.
@@ -57,8 +55,8 @@ impl Reading {
     pub(super) fn memcached_login(
         &self,
         username: Option<String>,
-        password: Option<SecretString>,
-    ) -> Result<Option<(String, SecretString)>, Problem> {
+        password: Option<Secret>,
+    ) -> Result<Option<(String, Secret)>, Problem> {
         let username = username.filter(|username| !username.is_empty());
         match (username, password.filter(|password| is_given(Some(password)))) {
             (Some(username), Some(password)) => Ok(Some((username, password))),

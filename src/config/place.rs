@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::secret;
+use super::{MASK, excerpt};
 use crate::alias::Alias;
 
 /// Where a value was written.
@@ -121,7 +121,7 @@ impl Text {
         let start = self.content.floor_char_boundary(span.start);
         let line_start = self.content[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line = self.content[line_start..].lines().next().unwrap_or_default();
-        let shown = secret::shown(&self.content[..line_start], line, self.format);
+        let shown = excerpt::shown(&self.content[..line_start], line, self.format);
 
         let visible = &line[..shown.visible];
         let begin = (start - line_start).min(visible.len());
@@ -129,13 +129,13 @@ impl Text {
         let end = line.floor_char_boundary(end);
         let indent = visible[..begin].chars().count();
         let carets = match visible[begin..end].chars().count() {
-            0 if shown.hidden => secret::MASK.len(),
+            0 if shown.hidden => MASK.len(),
             carets => carets.max(1),
         };
         let mut text: String =
             visible.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
         if shown.hidden {
-            text.push_str(secret::MASK);
+            text.push_str(MASK);
         }
         let number = self.line_and_column(start).0.to_string();
         let gutter = " ".repeat(number.len());

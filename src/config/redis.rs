@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 use super::address::{self, RedisUrl};
 use super::caches::{Reading, SENTINEL_PASSWORD, Written, one_of, unless};
 use super::place::{Place, Problem};
 use super::value::{Kind as Typed, Table, Value, nearest};
-use super::{Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, WhichReplicas, tls};
+use super::{
+    Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, Secret, WhichReplicas, tls,
+};
 
 /// The keys of a table in `replicas`.
 pub(super) const REPLICA_KEYS: &[&str] = &["servers", "required"];
@@ -28,7 +30,7 @@ pub(super) enum Topology {
 }
 
 impl Topology {
-    const NAMES: &[&str] = &["standalone", "cluster", "sentinel"];
+    pub(super) const NAMES: &[&str] = &["standalone", "cluster", "sentinel"];
 
     /// What the cache says of it, in its own key or by the scheme of its URL.
     fn read(table: &Table, server: &Written<'_>) -> Result<Self, Problem> {
@@ -224,7 +226,7 @@ impl Reading {
 const NO_SERVER: &str = "no server is named; add url = \"redis://host:6379/0\"";
 
 /// Whether there is a password, and it is not empty.
-pub(super) fn is_given(password: Option<&SecretString>) -> bool {
+pub(super) fn is_given(password: Option<&Secret>) -> bool {
     password.is_some_and(|password| !password.expose_secret().is_empty())
 }
 

@@ -1,22 +1,56 @@
-//! Secrets: reading them from files, and keeping them out of what is shown.
+//! Secrets, and reading them from files.
 
 use std::fs::File;
+use std::hash::{Hash, Hasher};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::place::Format;
-use super::value::nearest;
-use super::{caches, checks, redis, settings, tls};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::place::Problem;
+use super::value::Value;
+
+/// A password or a token: it is compared and hashed as the text that it is, and cannot be printed.
+#[derive(Debug, Clone)]
+pub struct Secret(SecretString);
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl ExposeSecret<str> for Secret {
+    fn expose_secret(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose_secret() == other.expose_secret()
+    }
+}
+
+impl Eq for Secret {}
+
+impl Hash for Secret {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.expose_secret().hash(state);
+    }
+}
 
 /// What stands in the place of something that is not shown.
 pub(crate) const MASK: &str = "***";
 
 /// The most bytes that are read of a file, so that `/dev/zero` for a file does not fill the memory.
 const MAX_FILE: u64 = 1 << 20;
-
-/// The longest line that is shown, in bytes; in a longer one, such as JSON without newlines, nobody finds a
-/// caret.
-const MAX_LINE: usize = 200;
 
 /// Reads a whole text file.
 pub(super) fn read_file(path: &Path) -> io::Result<String> {
@@ -29,7 +63,7 @@ pub(super) fn read_file(path: &Path) -> io::Result<String> {
 }
 
 /// Reads a secret from a file, without the newline that editors and `echo` put at its end.
-pub(super) fn read_secret(path: &Path) -> io::Result<String> {
+fn read_secret(path: &Path) -> io::Result<String> {
     let mut secret = read_file(path)?;
     if secret.ends_with('\n') {
         secret.pop();
@@ -40,209 +74,15 @@ pub(super) fn read_secret(path: &Path) -> io::Result<String> {
     if secret.is_empty() { Err(io::Error::other("it is empty")) } else { Ok(secret) }
 }
 
-/// How much of a source line may be shown.
-pub(super) struct Shown {
-    /// That many bytes from its beginning.
-    pub(super) visible: usize,
-    /// Something after them is not shown, and [`MASK`] stands for it.
-    pub(super) hidden: bool,
-}
-
-/// The keys of the TOML file whose values are never secrets. A key that is not here, or not known, is one
-/// whose value may be.
-const HARMLESS: &[&str] = &[
-    "listen",
-    "prefix",
-    "instance",
-    "timeout",
-    "max_age",
-    "reconnect_every",
-    "dns_recheck",
-    "allow",
-    "details",
-    "backend",
-    "topology",
-    "announce",
-    "database",
-    "protocol",
-    "replica_within",
-    "required",
-    "quorum",
-    "spray",
-    "verify",
-    "django_caches",
-    "preset",
-    "degraded",
-    "down",
-    "floor",
-    "write_within",
-    "delete_within",
-    "client",
-    "canaries",
-    "keys",
-    "unit",
-    "lock",
-    "lock_within",
-    "partitions",
-    "global",
-    "expected",
-    "resolution",
-    "pattern",
-    "max",
-    "sample",
-];
-
-/// The keys of Django's `CACHES` that may be shown, though not their values.
-const DJANGO_KEYS: &[&str] = &[
-    "BACKEND",
-    "LOCATION",
-    "OPTIONS",
-    "TIMEOUT",
-    "KEY_PREFIX",
-    "KEY_FUNCTION",
-    "VERSION",
-    "USERNAME",
-    "PASSWORD",
-    "CLIENT_CLASS",
-    "CONNECTION_FACTORY",
-    "CONNECTION_POOL_CLASS",
-    "CONNECTION_POOL_KWARGS",
-    "SENTINELS",
-    "SENTINEL_KWARGS",
-    "REDIS_CLIENT_KWARGS",
-    "BASE_CLIENT_KWARGS",
-    "protocol",
-    "db",
-    "username",
-    "password",
-];
-
-/// How much of `line` may be shown, where `before` is the text in front of it.
-///
-/// A broken file cannot be relied on to say what is a value, so this looks at the one line and, in doubt,
-/// hides it.
-pub(super) fn shown(before: &str, line: &str, format: Format) -> Shown {
-    if line.len() > MAX_LINE {
-        return Shown { visible: 0, hidden: true };
-    }
-    let (visible, whole) = match format {
-        Format::Toml => shown_toml(before, line),
-        Format::Json => shown_json(line),
-    };
-    if whole {
-        return Shown { visible, hidden: false };
-    }
-    Shown { visible, hidden: !line[visible..].trim().is_empty() }
-}
-
-/// The bytes that may be shown, and whether nothing is hidden behind them.
-fn shown_toml(before: &str, line: &str) -> (usize, bool) {
-    let indent = line.len() - line.trim_start().len();
-    // Within a string of several lines anything may look like a key.
-    if before.contains("\"\"\"") || before.contains("'''") {
-        return (0, false);
-    }
-    let Some((key, value)) = line.split_once('=') else {
-        return if is_header(before, line.trim()) { (line.len(), true) } else { (indent, false) };
-    };
-    let Some(name) = bare_key(key.trim()) else { return (indent, false) };
-    // A comment is nobody's business, and may hold the old password.
-    let value = value.split_once('#').map_or(value, |(value, _comment)| value);
-    let value_start = key.len() + 1 + (value.len() - value.trim_start().len());
-    // The numbers of a family of keys stand in braces.
-    let table = name != "keys" && value.contains('{');
-    let plain = !table && !value.contains(['@', '=']) && !value.contains("://");
-    if HARMLESS.contains(&name) && plain || is_of_a_kind(name) && are_limits(value) {
-        (key.len() + 1 + value.trim_end().len(), true)
-    } else {
-        (value_start, false)
-    }
-}
-
-/// Whether a word is a key of some kind of check.
-fn is_of_a_kind(word: &str) -> bool {
-    checks::keys_of_kinds().any(|key| key == word)
-}
-
-/// Whether a value is a table of limits, of which each is a number or a duration.
-fn are_limits(value: &str) -> bool {
-    let inner = value.trim().strip_prefix('{').and_then(|value| value.strip_suffix('}'));
-    let is_limit = |part: &str| {
-        let Some((name, limit)) = part.split_once('=') else { return false };
-        let (name, limit) = (name.trim(), limit.trim());
-        let is_duration = |text: &str| humantime::parse_duration(text).is_ok();
-        let harmless = limit.parse::<f64>().is_ok() || quoted(limit).is_some_and(is_duration);
-        name.bytes().all(is_bare) && nearest(name, checks::LIMITS).is_some() && harmless
-    };
-    inner.is_some_and(|inner| inner.split(',').all(is_limit))
-}
-
-/// The last part of a key such as `timeout` or `caches.main.url`, if all of it may be shown.
-fn bare_key(key: &str) -> Option<&str> {
-    let parts: Vec<&str> = key.split('.').collect();
-    let bare = parts.iter().all(|part| part.bytes().all(is_bare));
-    let (name, tables) = parts.split_last()?;
-    let places = match tables {
-        [] | ["access" | "caches"] | ["caches", _] | ["caches", _, "tls" | "replicas"] => true,
-        ["caches", _, "checks", within @ ..] | ["checks", within @ ..] => match within {
-            [] => true,
-            [kind] => checks::KINDS.contains(kind),
-            [kind, key] => checks::KINDS.contains(kind) && is_of_a_kind(key),
-            _ => false,
-        },
-        [key] => is_of_a_kind(key),
-        _ => false,
-    };
-    // A word that is like no key may be the rest of a password in whose middle the line was broken.
-    let of_kinds: Vec<_> = checks::keys_of_kinds().collect();
-    let known = [
-        settings::KEYS,
-        caches::KEYS,
-        settings::ACCESS_KEYS,
-        tls::KEYS,
-        redis::REPLICA_KEYS,
-        checks::KINDS,
-        &of_kinds,
-        checks::LIMITS,
-        checks::TTL,
-    ];
-    let like_a_key = || known.iter().any(|known| nearest(name, known).is_some());
-    (bare && places && like_a_key()).then_some(name)
-}
-
-/// A table's header, such as `[caches.main]`, and no element of an array of several lines.
-fn is_header(before: &str, line: &str) -> bool {
-    let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) else { return false };
-    let bare = name.bytes().all(|byte| is_bare(byte) || byte == b'.');
-    let top = name.split('.').next().unwrap_or_default();
-    bare && nearest(top, settings::KEYS).is_some() && !before.trim_end().ends_with(['[', ','])
-}
-
-fn is_bare(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
-}
-
-/// The bytes that may be shown, and whether nothing is hidden behind them.
-fn shown_json(line: &str) -> (usize, bool) {
-    let indent = line.len() - line.trim_start().len();
-    let text = line.trim();
-    if text.bytes().all(|byte| b"{}[],".contains(&byte)) {
-        return (line.len(), true);
-    }
-    let Some((key, value)) = line.split_once(':') else { return (indent, false) };
-    let Some(name) = quoted(key) else { return (indent, false) };
-    let value_start = key.len() + 1 + (value.len() - value.trim_start().len());
-    let value = value.trim().trim_end_matches(',').trim_end();
-    let dotted = |text: &str| text.bytes().all(|byte| is_bare(byte) || byte == b'.');
-    let plain = value == "{" || name == "BACKEND" && quoted(value).is_some_and(dotted);
-    let key_may_show = DJANGO_KEYS.contains(&name) || value.starts_with('{') && dotted(name);
-    match (key_may_show, plain) {
-        (true, true) => (line.trim_end().len(), true),
-        (true, false) => (value_start, false),
-        (false, _) => (indent, false),
-    }
-}
-
-fn quoted(text: &str) -> Option<&str> {
-    text.trim().strip_prefix('"')?.strip_suffix('"')
+/// The secret in the file that a value names, which is noted among the `files`. The path is not repeated: it may be
+/// the secret itself, given to the wrong key.
+pub(super) fn named_in(value: &Value, files: &mut Vec<PathBuf>) -> Result<String, Problem> {
+    let path = value.place.resolve(value.text()?);
+    let secret = read_secret(&path).map_err(|error| {
+        value.problem(format_args!(
+            "cannot read the file named here, which is to hold the secret and nothing else: {error}"
+        ))
+    })?;
+    files.push(path);
+    Ok(secret)
 }

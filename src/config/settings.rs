@@ -1,17 +1,17 @@
-//! The settings at the top of the file: what they are if nobody says anything, and what they may be.
+//! The settings at the top of the file: what they are if nobody says anything, and what they may be; and how a table of
+//! settings is read.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::borrow::Cow;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use humantime::format_duration;
 
-use super::address::MAX_SOCKET_PATH;
+use super::caches::unless;
 use super::environment::Environment;
 use super::load::Reader;
-use super::place::{Origin, Place, Problem};
-use super::value::{Entry, Kind, Value};
-use super::{Access, Backend, Cache, Config, Listen, Redis, RedisServers};
+use super::place::{Origin, Problem};
+use super::value::{Table, Value};
+use super::{Backend, Cache, Config, Redis, RedisServers, access};
 
 /// The keys at the top of the file.
 pub(super) const KEYS: &[&str] = &[
@@ -22,20 +22,27 @@ pub(super) const KEYS: &[&str] = &[
     "max_age",
     "reconnect_every",
     "dns_recheck",
+    "interval",
+    "drain",
     "access",
+    "tls",
+    "metrics",
+    "groups",
     "django_caches",
     "caches",
 ];
 
-/// The keys of `[access]`.
-pub(super) const ACCESS_KEYS: &[&str] = &["allow", "details"];
-
-const LISTEN: &str = "this is no address to listen at; write \"[::]:8080\", \"127.0.0.1:8080\" or \
-                      \"unix:/run/cache-canary.sock\"";
 const PREFIX: &str = "a prefix is 1 to 64 printable ASCII characters without a space, since any other could \
                       break a protocol";
 const INSTANCE: &str = "an instance is called by 1 to 128 letters, digits, `_`, `.`, `:` or `-`; without \
                         this line it is called by the host's name";
+
+/// A table of settings, while it is read.
+pub(super) struct Section {
+    /// What its values are called by: `access`, `groups.liveness`.
+    pub(super) name: Cow<'static, str>,
+    pub(super) table: Table,
+}
 
 impl Reader {
     /// Everything, from its parts.
@@ -48,10 +55,17 @@ impl Reader {
         let max_age = self.duration("max_age", default.max_age, Duration::ZERO, 60);
         let reconnect_every = self.duration("reconnect_every", default.reconnect_every, Duration::ZERO, 3600);
         let dns_recheck = self.duration("dns_recheck", default.dns_recheck, Duration::ZERO, 3600);
+        let interval = self.setting("interval", default.interval, interval);
+        let drain = self.duration("drain", default.drain, Duration::ZERO, 600);
         let access = self.access(default.access);
+        let tls = self.listener_tls();
+        let metrics = self.metrics(&listen);
         self.timeout = timeout;
         let caches = self.caches();
         self.problems.extend(self.hash_tag_in_prefix(&prefix, &caches));
+        let groups = self.groups(&caches);
+        self.notes.extend(note_short_interval(interval, timeout));
+        self.notes.extend(access::note_open_token(&access, &listen, tls.as_ref()));
         Config {
             listen,
             prefix,
@@ -60,13 +74,13 @@ impl Reader {
             max_age,
             reconnect_every,
             dns_recheck,
+            interval,
+            drain,
             access,
+            tls,
+            metrics,
+            groups,
             caches,
-            interval: default.interval,
-            drain: default.drain,
-            tls: default.tls,
-            metrics: default.metrics,
-            groups: default.groups,
         }
     }
 
@@ -85,31 +99,41 @@ impl Reader {
     }
 
     /// The value of a key at the top, or its default; and in case of a problem too, since that is reported.
-    fn setting<T>(&mut self, key: &str, default: T, read: impl FnOnce(&Value) -> Result<T, Problem>) -> T {
+    pub(super) fn setting<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        read: impl FnOnce(&Value) -> Result<T, Problem>,
+    ) -> T {
         let Some(value) = self.table.get(key) else { return default };
         self.origins.insert(key.to_owned(), value.place.origin());
-        read(value).unwrap_or_else(|problem| {
-            self.problems.push(problem);
-            default
-        })
+        let read = read(value);
+        self.told(read).unwrap_or(default)
     }
 
-    fn listen(&mut self, flags: &[String], default: Vec<Listen>) -> Vec<Listen> {
-        if !flags.is_empty() {
-            let flag = Place::Flag("--listen");
-            let flags =
-                flags.iter().map(|flag_value| Value::new(Kind::Text(flag_value.clone()), flag.clone()));
-            let value = Value::new(Kind::List(flags.collect()), flag.clone());
-            self.table.0.retain(|entry| entry.key != "listen");
-            self.table.0.push(Entry { key: "listen".to_owned(), key_place: flag, value });
-        }
-        self.setting("listen", default, |value| {
-            let addresses = value.texts()?;
-            if addresses.is_empty() {
-                return Err(value.problem("there is no address to listen at; write \"[::]:8080\""));
-            }
-            addresses.into_iter().map(listen).collect()
-        })
+    /// The table of this name at the top, which then has no key that is not known; an empty one if there is none.
+    pub(super) fn section(&mut self, name: &'static str, keys: &[&str]) -> Section {
+        let table = self.table.take(name).map(Value::into_table);
+        let table = table.and_then(|table| self.told(table)).unwrap_or_default();
+        self.problems.extend(table.unknown(keys));
+        Section { name: Cow::Borrowed(name), table }
+    }
+
+    /// What a key of a section says, if it is there and right.
+    pub(super) fn said<T>(
+        &mut self,
+        section: &Section,
+        key: &str,
+        read: impl FnOnce(&Value) -> Result<T, Problem>,
+    ) -> Option<T> {
+        let value = section.table.get(key)?;
+        self.origins.insert(format!("{}.{key}", section.name), value.place.origin());
+        self.told(read(value))
+    }
+
+    /// What was read, unless there is a problem with it, which is reported.
+    pub(super) fn told<T>(&mut self, read: Result<T, Problem>) -> Option<T> {
+        read.map_err(|problem| self.problems.push(problem)).ok()
     }
 
     fn instance(&mut self, environment: &Environment<'_>) -> String {
@@ -130,37 +154,6 @@ impl Reader {
     fn duration(&mut self, key: &str, default: Duration, least: Duration, most: u64) -> Duration {
         self.setting(key, default, |value| value.duration(key, least, Duration::from_secs(most)))
     }
-
-    fn access(&mut self, mut access: Access) -> Access {
-        let Some(value) = self.table.get("access") else { return access };
-        let Kind::Table(table) = &value.kind else {
-            let problem = value.problem(format_args!("a table belongs here, not {}", value.noun()));
-            self.problems.push(problem);
-            return access;
-        };
-        self.problems.extend(table.unknown(ACCESS_KEYS));
-        for (key, networks) in [("allow", &mut access.allow), ("details", &mut access.details)] {
-            let Some(value) = table.get(key) else { continue };
-            self.origins.insert(format!("access.{key}"), value.place.origin());
-            let read = value.texts().and_then(|texts| texts.into_iter().map(network).collect());
-            match read {
-                Ok(read) => *networks = read,
-                Err(problem) => self.problems.push(problem),
-            }
-        }
-        access
-    }
-}
-
-fn listen((text, place): (&str, &Place)) -> Result<Listen, Problem> {
-    let socket = text.strip_prefix("unix:").map(|path| path.strip_prefix("//").unwrap_or(path));
-    match (socket, text.parse()) {
-        (Some(path), _) if (1..=MAX_SOCKET_PATH).contains(&path.len()) => {
-            Ok(Listen::Unix(PathBuf::from(path)))
-        }
-        (None, Ok(address)) => Ok(Listen::Tcp(address)),
-        _ => Err(place.problem(LISTEN)),
-    }
 }
 
 fn prefix(value: &Value) -> Result<String, Problem> {
@@ -169,9 +162,19 @@ fn prefix(value: &Value) -> Result<String, Problem> {
     if valid { Ok(text.to_owned()) } else { Err(value.problem(PREFIX)) }
 }
 
-fn network((text, place): (&str, &Place)) -> Result<IpNet, Problem> {
-    let address = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse().or_else(|_| address()).map_err(|_| {
-        place.problem("this is no network; write \"10.0.0.0/8\", \"2001:db8::/32\" or a single address")
-    })
+/// How often every cache is checked when nobody asks; `0s` for not at all.
+fn interval(value: &Value) -> Result<Option<Duration>, Problem> {
+    let interval = value.duration("interval", Duration::ZERO, Duration::MAX)?;
+    let fits = (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&interval);
+    unless(!interval.is_zero() && !fits, value, "`interval` is from 1s to 1h, or 0s for none")?;
+    Ok(Some(interval).filter(|interval| !interval.is_zero()))
+}
+
+fn note_short_interval(interval: Option<Duration>, timeout: Duration) -> Option<String> {
+    let [interval, timeout] =
+        [interval.filter(|interval| *interval < timeout)?, timeout].map(format_duration);
+    Some(format!(
+        "interval: {interval} is shorter than the timeout of {timeout}, so that while a cache hangs the next round is due \
+         before the last one has ended; give it at least the timeout"
+    ))
 }

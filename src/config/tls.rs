@@ -1,5 +1,7 @@
 //! `tls` of a cache: whether it is spoken, and how.
 
+use std::path::PathBuf;
+
 use super::caches::{Reading, unless};
 use super::place::Problem;
 use super::value::{Kind as Typed, Table, Value};
@@ -75,16 +77,6 @@ fn tls(table: &Table) -> Result<Tls, Problem> {
     if let Some(problem) = table.unknown(KEYS).next() {
         return Err(problem);
     }
-    let file = |key| {
-        let value: Option<&Value> = table.get(key);
-        value.map(|value| Ok::<_, Problem>(value.place.resolve(value.text()?))).transpose()
-    };
-    let client = match (file("cert_file")?, file("key_file")?) {
-        (Some(cert_file), Some(key_file)) => Some(ClientCertificate { cert_file, key_file }),
-        (None, None) => None,
-        (Some(_), None) => return Err(lonely(table, "cert_file", "key_file")),
-        (None, Some(_)) => return Err(lonely(table, "key_file", "cert_file")),
-    };
     let server_name = table.get("server_name").map(|value| {
         address::server_name(value.text()?).ok_or_else(|| {
             value.problem("this is no name that a certificate has; write a host's name or an IP address")
@@ -98,11 +90,26 @@ fn tls(table: &Table) -> Result<Tls, Problem> {
         )),
     });
     Ok(Tls {
-        ca_file: file("ca_file")?,
-        client,
+        ca_file: file(table, "ca_file")?,
+        client: identity(table)?,
         server_name: server_name.transpose()?,
         verify: verify.transpose()?.unwrap_or_default(),
     })
+}
+
+/// The file that a key names.
+pub(super) fn file(table: &Table, key: &str) -> Result<Option<PathBuf>, Problem> {
+    table.get(key).map(|value| Ok(value.place.resolve(value.text()?))).transpose()
+}
+
+/// The certificate to show and its key, both or neither.
+pub(super) fn identity(table: &Table) -> Result<Option<ClientCertificate>, Problem> {
+    match (file(table, "cert_file")?, file(table, "key_file")?) {
+        (Some(cert_file), Some(key_file)) => Ok(Some(ClientCertificate { cert_file, key_file })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(lonely(table, "cert_file", "key_file")),
+        (None, Some(_)) => Err(lonely(table, "key_file", "cert_file")),
+    }
 }
 
 fn lonely(table: &Table, key: &str, other: &str) -> Problem {

@@ -136,6 +136,40 @@ lock_within = "1m"
 [caches.other.checks.efficiency]
 ttl = { pattern = "*", max = "${SECRET}" }
 "#,
+    r#"
+interval = "10s"
+drain = "${SECRET}"
+[access]
+trusted_proxies = ["10.0.0.0/8", "${SECRET}"]
+token = "MARKERMARKER"
+[metrics]
+listen = ["127.0.0.1:9090"]
+[caches.main]
+url = "redis://host"
+"#,
+    r#"
+interval = "${SECRET}"
+access = { token = "MARKERMARKER", details = [] }
+metrics.listen = "${SECRET}"
+tls.cert_file = "MARKER"
+[groups.liveness]
+include = ["main", "${SECRET}"]
+exclude = ["${SECRET}"]
+[caches.main]
+url = "redis://host"
+"#,
+    r#"
+access.token = "MARKERMARKER"
+access.token_file = "MARKER"
+[tls]
+cert_file = "cert.pem"
+key_file = "MARKER"
+client_ca_file = 5
+[groups]
+liveness = "${SECRET}"
+[caches.main]
+url = "redis://host"
+"#,
 ];
 
 const JSON: &[&str] = &[
@@ -335,7 +369,17 @@ fn no_mistake_in_the_environment_makes_it_show_a_password() {
         "CACHE_CANARY_CACHES__MAIN__BACKEND",
         "CACHE_CANARY_CACHES__MAIN",
         "CACHE_CANARY_LISTEN",
+        "CACHE_CANARY_ACCESS",
         "CACHE_CANARY_ACCESS__ALLOW",
+        "CACHE_CANARY_ACCESS__TOKEN",
+        "CACHE_CANARY_ACCESS__TOKEN_FILE",
+        "CACHE_CANARY_ACCESS__TRUSTED_PROXIES",
+        "CACHE_CANARY_GROUPS__LIVENESS",
+        "CACHE_CANARY_GROUPS__LIVENESS__INCLUDE",
+        "CACHE_CANARY_INTERVAL",
+        "CACHE_CANARY_METRICS__LISTEN",
+        "CACHE_CANARY_TLS",
+        "CACHE_CANARY_TLS__CERT_FILE",
         "CACHE_CANARY_TIMEOUT",
         "CACHE_CANARY_UNKNOWN",
     ];

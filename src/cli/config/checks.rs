@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use humantime::format_duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::{ExposeSecret, SecretString};
 
 use super::{Page, key, list, quoted};
 use crate::config::checks::{Check, Clock, Efficiency, Keys, Limits, Queue, Unit, View, Visibility};
-use crate::config::{Address, Backend, Cache, MASK, Memcached, Protocol, Redis, RedisServers, Tls};
+use crate::config::{Address, Backend, Cache, MASK, Memcached, Protocol, Redis, RedisServers, Secret, Tls};
 
 /// What of a user or a path is not a plain part of a URL.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
@@ -181,7 +180,7 @@ fn url(view: &View, alias: &Backend) -> String {
 #[derive(Default)]
 struct Who<'a> {
     username: Option<&'a str>,
-    password: Option<&'a SecretString>,
+    password: Option<&'a Secret>,
 }
 
 impl<'a> Who<'a> {
@@ -201,8 +200,7 @@ impl<'a> Who<'a> {
     }
 
     fn is(&self, other: &Self) -> bool {
-        let [ours, theirs] = [self, other].map(|who| who.password.map(ExposeSecret::expose_secret));
-        self.username == other.username && ours == theirs
+        self.username == other.username && self.password == other.password
     }
 }
 

@@ -6,9 +6,9 @@ use super::{Clock, Keys, Limits, Queue};
 use crate::outcome::Kind;
 
 /// The presets of `queue`.
-pub(super) const QUEUE: &[&str] = &["sentry-buffer", "celery", "rq", "sidekiq"];
+pub(in crate::config) const QUEUE: &[&str] = &["sentry-buffer", "celery", "rq", "sidekiq"];
 /// The presets of `clock`.
-pub(super) const CLOCK: &[&str] = &["sentry-monitors"];
+pub(in crate::config) const CLOCK: &[&str] = &["sentry-monitors"];
 
 /// The kind of check that has a preset of this name.
 pub(super) fn kind(name: &str) -> Option<Kind> {

@@ -13,7 +13,7 @@ use super::{Keys, Queue, presets};
 pub(super) const KEYS: &[&str] = &["preset", "keys", "length", "age", "unit", "skew", "lock", "lock_within"];
 
 /// The keys of `skew`.
-const SKEW: &[&str] = &["degraded", "down", "floor"];
+pub(in crate::config) const SKEW: &[&str] = &["degraded", "down", "floor"];
 
 /// The most keys that are looked at in a round.
 const MAX_KEYS: u64 = 10_000;

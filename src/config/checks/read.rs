@@ -19,8 +19,16 @@ pub(in crate::config) const LIMITS: &[&str] = &["degraded", "down"];
 const LONGEST: Duration = Duration::from_hours(8766);
 
 /// The keys of each kind's table.
+pub(in crate::config) const KEYS_OF_KINDS: &[(&str, &[&str])] = &[
+    ("visibility", visibility::KEYS),
+    ("queue", queue::KEYS),
+    ("clock", clock::KEYS),
+    ("efficiency", efficiency::KEYS),
+];
+
+/// The keys of all of them.
 pub(in crate::config) fn keys_of_kinds() -> impl Iterator<Item = &'static str> {
-    [visibility::KEYS, queue::KEYS, clock::KEYS, efficiency::KEYS].into_iter().flatten().copied()
+    KEYS_OF_KINDS.iter().flat_map(|(_, keys)| *keys).copied()
 }
 
 /// The table of one kind, while it is read.

@@ -2,15 +2,13 @@
 
 use std::borrow::Cow;
 
-use secrecy::SecretString;
-
 use super::super::address::{self, RedisUrl};
 use super::super::caches::Reading;
 use super::super::place::{Place, Problem};
 use super::super::redis::{Topology, login};
 use super::super::value::{Kind as Typed, Table, Value};
 use super::super::{
-    Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, Tls, WhichReplicas,
+    Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, Secret, Tls, WhichReplicas,
 };
 use super::options::{Options, Way};
 use super::{locations, no_location, one, text};
@@ -148,7 +146,7 @@ fn sentinel_login(
     let arguments = options.sentinel_arguments()?;
     let argument = |name| arguments.and_then(|arguments| arguments.get(name));
     let username = text(reading, argument("username"), "sentinel_username")?;
-    let password = text(reading, argument("password"), "sentinel_password")?.map(SecretString::from);
+    let password = text(reading, argument("password"), "sentinel_password")?.map(Secret::from);
     if let (Some(value), None) = (argument("username").filter(|_| username.is_some()), &password) {
         return Err(value.problem("a user of the Sentinels is named without a password"));
     }
@@ -176,7 +174,7 @@ fn credentials(reading: &mut Reading, options: &Options<'_>, url: &mut RedisUrl)
         url.username = text(reading, options.get("username"), "username")?;
     }
     if url.password.is_none() {
-        url.password = text(reading, options.get("password"), "password")?.map(SecretString::from);
+        url.password = text(reading, options.get("password"), "password")?.map(Secret::from);
     }
     if let (None, Some(value)) = (url.database, options.get("db")) {
         url.database = Some(value.number()?);

@@ -1,0 +1,106 @@
+//! `[access]`: who gets an answer, who sees more than verdicts, and who is believed about whom they ask for.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::caches::one_of;
+use super::load::Reader;
+use super::place::{Origin, Place, Problem};
+use super::settings::Section;
+use super::value::Value;
+use super::{Access, Listen, ListenerTls, Proxies, Secret, secret};
+
+/// The keys of `[access]`.
+pub(super) const KEYS: &[&str] = &["allow", "details", "trusted_proxies", "token", "token_file"];
+
+/// The keys that give the token, of which there is one.
+pub(super) const TOKEN: &[&str] = &["token", "token_file"];
+
+/// What stands among the networks for proxies that come over a unix socket.
+const UNIX: &str = "unix";
+
+/// The fewest characters of a token; where they are random, so many are not found by trying.
+const MIN_TOKEN: usize = 16;
+
+const A_NETWORK: &str = "this is no network; write \"10.0.0.0/8\", \"2001:db8::/32\" or a single address";
+const A_PROXY: &str = "this is no network; write \"10.0.0.0/8\", \"2001:db8::/32\", a single address, or \"unix\" \
+                       for a proxy that comes over a unix socket";
+const A_TOKEN: &str = "a token is at least 16 printable ASCII characters without a space; `openssl rand -hex 16` \
+                       makes one";
+
+impl Reader {
+    /// Who may see what; what is not said is as in `default`.
+    pub(super) fn access(&mut self, default: Access) -> Access {
+        let section = self.section("access", KEYS);
+        let trusted_proxies = self.said(&section, "trusted_proxies", proxies).unwrap_or_default();
+        self.notes.extend(note_open_proxies(&trusted_proxies));
+        Access {
+            allow: self.said(&section, "allow", networks).unwrap_or(default.allow),
+            details: self.said(&section, "details", networks).unwrap_or(default.details),
+            trusted_proxies,
+            token: self.token(&section),
+        }
+    }
+
+    fn token(&mut self, section: &Section) -> Option<Secret> {
+        let (key, value) = self.told(one_of(&section.table, TOKEN))??;
+        let origin = value.place.origin();
+        if let ("token", true, Origin::File { .. }) = (key, value.literal, &origin) {
+            self.notes.push(format!(
+                "access: the token stands in {origin}; token_file or ${{NAME}} would keep it out of the file"
+            ));
+        }
+        self.origins.insert("access.token".to_owned(), origin);
+        let text = match key {
+            "token_file" => secret::named_in(value, &mut self.files),
+            _ => value.text().map(str::to_owned),
+        };
+        let token = text.and_then(|text| {
+            let valid = text.len() >= MIN_TOKEN && text.bytes().all(|byte| byte.is_ascii_graphic());
+            if valid { Ok(Secret::from(text)) } else { Err(value.problem(A_TOKEN)) }
+        });
+        self.told(token)
+    }
+}
+
+fn networks(value: &Value) -> Result<Vec<IpNet>, Problem> {
+    value.texts()?.into_iter().map(|(text, place)| network(text, place, A_NETWORK)).collect()
+}
+
+fn proxies(value: &Value) -> Result<Proxies, Problem> {
+    let (unix, networks): (Vec<_>, Vec<_>) = value.texts()?.into_iter().partition(|(text, _)| *text == UNIX);
+    let networks = networks.into_iter().map(|(text, place)| network(text, place, A_PROXY));
+    Ok(Proxies { networks: networks.collect::<Result<_, _>>()?, unix: !unix.is_empty() })
+}
+
+fn network(text: &str, place: &Place, wanted: &str) -> Result<IpNet, Problem> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| address()).map_err(|_| place.problem(wanted))
+}
+
+/// Takes note of a proxy that is anybody, whose word on an address is then anybody's.
+fn note_open_proxies(proxies: &Proxies) -> Option<String> {
+    let everyone = proxies.networks.iter().find(|network| network.prefix_len() == 0)?;
+    Some(format!(
+        "access.trusted_proxies: {everyone} is everyone, so that anybody can say that they come from an address in \
+         `allow` or `details`; name the proxies alone"
+    ))
+}
+
+/// Takes note of a token that comes over a network for everybody in between to read.
+pub(super) fn note_open_token(
+    access: &Access,
+    listen: &[Listen],
+    tls: Option<&ListenerTls>,
+) -> Option<String> {
+    let open = listen.iter().find(|listen| match listen {
+        Listen::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+        Listen::Unix(_) => false,
+    });
+    let (Some(_), None, Some(open)) = (&access.token, tls, open) else { return None };
+    Some(format!(
+        "access.token: it is sent to {open} without TLS, and whoever is in between can read it; add [tls], or listen \
+         on loopback or a unix socket alone"
+    ))
+}

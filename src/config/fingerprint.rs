@@ -1,0 +1,64 @@
+//! [`Cache::fingerprint`]: whether a cache is the same as before in everything, when its configuration is read again.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use super::{Backend, Cache, Memcached, Redis};
+
+/// What every fingerprint is made with. It is drawn anew in each process, so that nobody who sees one can try passwords
+/// until they find those that make it.
+static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// The most bytes that are read of a file, so that `/dev/zero` for a file does not go on for ever.
+const MAX_FILE: u64 = 16 << 20;
+
+/// What some files held when they were read, or that they could not be: a number in the place of the contents, which
+/// may be large.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Contents(u64);
+
+/// The files of certificates that were looked into, each once, however many caches name it.
+#[derive(Default)]
+pub(super) struct CertificateFiles(HashMap<PathBuf, u64>);
+
+impl CertificateFiles {
+    /// What is in these files now.
+    pub(super) fn contents<'a>(&mut self, paths: impl IntoIterator<Item = &'a PathBuf>) -> Contents {
+        let read = |path: &Path| KEY.hash_one(read(path).map_err(|error| error.kind()));
+        let one = |path: &PathBuf| *self.0.entry(path.clone()).or_insert_with_key(|path| read(path));
+        let all: Vec<u64> = paths.into_iter().map(one).collect();
+        if all.is_empty() { Contents::default() } else { Contents(KEY.hash_one(all)) }
+    }
+}
+
+impl Cache {
+    /// A number that two caches of one process have in common only if everything about them is the same, their
+    /// passwords and what is in the files of their certificates included.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        KEY.hash_one(self)
+    }
+}
+
+impl Backend {
+    /// The files of the certificates and keys with which TLS is spoken.
+    pub(super) fn certificate_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let tls = match self {
+            Self::Redis(Redis { tls, .. }) | Self::Memcached(Memcached { tls, .. }) => tls.as_ref(),
+            Self::LocalMemory | Self::Forwarding { .. } | Self::NoServer { .. } => None,
+        };
+        let client = tls.and_then(|tls| tls.client.as_ref());
+        let client = client.map(|client| [&client.cert_file, &client.key_file]);
+        tls.and_then(|tls| tls.ca_file.as_ref()).into_iter().chain(client.into_iter().flatten())
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
