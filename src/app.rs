@@ -11,14 +11,13 @@ mod setup;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::catalog::Selection;
-use crate::checker::SetupError;
+use crate::checker::{Renewal, SetupError};
 use crate::config::Config;
 use crate::outcome::Report;
 use crate::record::Journal;
@@ -36,7 +35,7 @@ pub struct App {
     life: watch::Sender<Life>,
     rounds: Rounds,
     began_at: SystemTime,
-    reloads: Mutex<Reloads>,
+    reloads: watch::Sender<Reloads>,
     /// Whether everything that `startupz` asks for has been up once.
     started: AtomicBool,
 }
@@ -44,15 +43,42 @@ pub struct App {
 impl App {
     /// An app that is starting. The error is of the checks, for example a CA file that cannot be read.
     pub fn new(config: &Config) -> Result<Self, SetupError> {
-        let began_at = SystemTime::now();
         Ok(Self {
             setup: watch::Sender::new(Arc::new(Setup::new(config)?)),
             life: watch::Sender::new(Life::Starting),
             rounds: Rounds::default(),
-            began_at,
-            reloads: Mutex::new(Reloads::begin(began_at)),
+            began_at: SystemTime::now(),
+            reloads: watch::Sender::new(Reloads::now()),
             started: AtomicBool::new(false),
         })
+    }
+
+    /// Puts `config` in force in the place of what is. What is the same in both goes on: checks with their connections,
+    /// records, who watches; and a request that is under way ends as it began. After an error what was in force still
+    /// is.
+    ///
+    /// It reads the files of certificates, so it is not for a thread that has requests to answer.
+    pub fn renew(&self, config: &Config) -> Result<Renewal, SetupError> {
+        let before = self.setup();
+        let setup = before.renewed(config).inspect_err(|_| self.refuse())?;
+        let renewal = Renewal::between(&before.checker, &setup.checker);
+        if setup.interval != before.interval {
+            self.rounds.begin_anew();
+        }
+        self.setup.send_replace(Arc::new(setup));
+        self.reloads.send_replace(Reloads::now());
+        Ok(renewal)
+    }
+
+    /// What was read anew is not valid, and what is in force stays so.
+    pub fn refuse(&self) {
+        self.reloads.send_modify(|reloads| reloads.ok = false);
+    }
+
+    /// Whether the configuration that was read last is in force, and since when what is in force is.
+    #[must_use]
+    pub fn last_reload(&self) -> Reloads {
+        *self.reloads.borrow()
     }
 
     /// What is in force. A request takes it once, so that it is answered from one configuration.
@@ -71,12 +97,6 @@ impl App {
     #[must_use]
     pub fn began_at(&self) -> SystemTime {
         self.began_at
-    }
-
-    /// What came of the configuration when it was last read.
-    #[must_use]
-    pub fn last_reload(&self) -> Reloads {
-        *self.reloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where in its life it is.

@@ -5,6 +5,7 @@
 
 mod deadline;
 mod recorded;
+mod renewal;
 mod share;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use tower::layer::util::Identity;
 use tower::{Layer, ServiceBuilder, ServiceExt as _};
 
+use crate::alias::Alias;
 use crate::cache::{Cache, Dialer};
 use crate::catalog::{Catalog, Selection};
 use crate::check::{self, Makings};
@@ -24,21 +26,33 @@ use crate::record::{Journal, Record};
 use crate::topology::{self, Maker, Round, Wrap};
 use deadline::{Deadline, DeadlineLayer};
 use recorded::{Recorded, RecordedLayer};
+use renewal::{Earlier, Shared};
 use share::{Share, ShareLayer};
 
 pub use crate::cache::SetupError;
+pub use renewal::Renewal;
 
 /// Runs the checks that requests ask for.
 pub struct Checker {
     catalog: Catalog,
     entries: Vec<Entry>,
     journal: Arc<Journal>,
+    shared: Shared,
 }
 
 /// One check of one alias, and what it came to so far.
 struct Entry {
     check: AliasCheck,
     record: Arc<Record>,
+    /// Of everything that the check is made from, beside what all share.
+    fingerprint: u64,
+}
+
+impl Entry {
+    /// What tells it from all others.
+    fn key(&self) -> (&Alias, Kind) {
+        (self.record.alias(), self.record.kind())
+    }
 }
 
 /// The check of one alias with everything around it: from the arrival of a request to an outcome.
@@ -52,7 +66,7 @@ impl Checker {
 
     /// The same, and each outcome says what was done step by step.
     pub fn explained(config: &Config) -> Result<Self, SetupError> {
-        Self::made(config, Identity::new(), true)
+        Self::made(config, Identity::new(), true, &Earlier::default())
     }
 
     /// The same, with `layer` around the cache of every node.
@@ -61,10 +75,15 @@ impl Checker {
         L: Layer<Box<dyn Cache>> + Send + Sync + 'static,
         L::Service: Into<Box<dyn Cache>>,
     {
-        Self::made(config, layer, false)
+        Self::made(config, layer, false, &Earlier::default())
     }
 
-    fn made<L>(config: &Config, layer: L, explained: bool) -> Result<Self, SetupError>
+    /// The checks of another configuration; those of which everything is as before go on, and every record.
+    pub(crate) fn renewed(&self, config: &Config) -> Result<Self, SetupError> {
+        Self::made(config, Identity::new(), false, &Earlier::of(self, &Shared::of(config)))
+    }
+
+    fn made<L>(config: &Config, layer: L, explained: bool, earlier: &Earlier<'_>) -> Result<Self, SetupError>
     where
         L: Layer<Box<dyn Cache>> + Send + Sync + 'static,
         L::Service: Into<Box<dyn Cache>>,
@@ -72,32 +91,41 @@ impl Checker {
         let dialer = Arc::new(Dialer::new(config));
         let wrap: Wrap = Arc::new(move |cache| layer.layer(cache).into());
         let catalog = Catalog::new(&config.caches);
-        let journal = Arc::new(Journal::default());
         let mut entries = Vec::new();
-        for Cached { alias, backend, checks: others, .. } in &config.caches {
+        for cache in &config.caches {
+            let Cached { alias, backend, checks: others, .. } = cache;
             let makings = Makings::new(config, alias, &dialer);
             let maker = || Maker::new(&makings, &wrap);
-            let mut add = |kind, round| {
-                let (timeout, needs) = (config.timeout, backend.needs());
-                let deadline = DeadlineLayer { alias: alias.clone(), kind, needs, timeout, explained };
-                let record = Arc::new(Record::new(alias, kind, &journal));
-                let check: AliasCheck = ServiceBuilder::new()
-                    .layer(ShareLayer::new(&record, config.max_age, timeout))
-                    .layer(RecordedLayer(record.clone()))
-                    .layer(deadline)
-                    .service(round);
-                entries.push(Entry { check, record });
+            let mut add = |kind, checks, open: &dyn Fn() -> Result<Option<Round>, SetupError>| {
+                let fingerprint = Cached { checks, ..cache.clone() }.fingerprint();
+                let record = earlier.record(alias, kind);
+                let check = if let Some(check) = earlier.check(alias, kind, fingerprint) {
+                    check
+                } else {
+                    let Some(round) = open()? else { return Ok(false) };
+                    let (timeout, needs) = (config.timeout, backend.needs());
+                    let deadline = DeadlineLayer { alias: alias.clone(), kind, needs, timeout, explained };
+                    ServiceBuilder::new()
+                        .layer(ShareLayer::new(&record, config.max_age, timeout))
+                        .layer(RecordedLayer(record.clone()))
+                        .layer(deadline)
+                        .service(round)
+                };
+                entries.push(Entry { check, record, fingerprint });
+                Ok::<_, SetupError>(true)
             };
-            let Some(round) = topology::round_trips(backend, maker())? else { continue };
-            add(Kind::RoundTrip, round);
+            if !add(Kind::RoundTrip, Vec::new(), &|| topology::round_trips(backend, maker()))? {
+                continue;
+            }
             for other in others {
-                let look = check::open(other, backend, &makings)?;
-                if let Some(round) = topology::looks(backend, maker(), look)? {
-                    add(other.kind(), round);
-                }
+                // Of itself alone, so that another kind of check beside it changes nothing about it.
+                add(other.kind(), vec![other.clone()], &|| {
+                    topology::looks(backend, maker(), check::open(other, backend, &makings)?)
+                })?;
             }
         }
-        Ok(Self { catalog, entries, journal })
+        let journal = earlier.journal().clone();
+        Ok(Self { catalog, entries, journal, shared: Shared::of(config) })
     }
 
     /// The configured aliases.

@@ -159,9 +159,14 @@ fn print(text: &[u8]) {
 
 /// Writes the error and its causes to stderr, on a line.
 fn print_error(error: &dyn Error) {
-    let chain: Vec<_> = successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
-    let line = format!("error: {}\n", chain.join(": "));
+    let line = format!("error: {}\n", causes(error));
     let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// An error and its causes.
+fn causes(error: &dyn Error) -> String {
+    let chain: Vec<_> = successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    chain.join(": ")
 }
 
 /// The configuration that is in force with this file and these flags.

@@ -44,6 +44,15 @@ impl Kind {
             Self::Efficiency => "efficiency",
         }
     }
+
+    /// What this check of `alias` is called where it is plain that these are caches: `main`, or `main.queue`.
+    #[must_use]
+    pub fn entry(self, alias: &Alias) -> String {
+        match self {
+            Self::RoundTrip => alias.to_string(),
+            Self::Visibility | Self::Queue | Self::Clock | Self::Efficiency => format!("{alias}.{self}"),
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -176,7 +185,7 @@ pub struct Fault {
 }
 
 /// What somebody said, as one line of bounded length.
-fn printable(said: &str) -> Box<str> {
+pub(crate) fn printable(said: &str) -> Box<str> {
     /// The most characters of it that are kept.
     const MAX_SAID: usize = 240;
     let said = said.trim().chars().take(MAX_SAID);
@@ -352,6 +361,21 @@ impl Trouble<'_> {
             Self::Finding(finding) => finding.cause,
         }
     }
+
+    /// Where it was met, without what was said there: `at replica cache-2:6379 in read`, or `at key b:p:3`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Fault(node, fault) => {
+                let role = match node.role {
+                    Role::Server => String::new(),
+                    role @ (Role::Replica | Role::Sentinel | Role::Endpoint) => format!("{} ", role.name()),
+                };
+                format!("at {role}{} in {}", node.node, fault.phase)
+            }
+            Self::Finding(finding) => format!("at {}", finding.about),
+        }
+    }
 }
 
 impl fmt::Display for Trouble<'_> {
@@ -359,17 +383,8 @@ impl fmt::Display for Trouble<'_> {
     /// cache-2:6379 in read`, or `key b:p:3: 25000 entries, and from 20000 on it is down`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fault(node, Fault { phase, said, cause: _ }) => {
-                f.write_str("at ")?;
-                match node.role {
-                    Role::Server => {}
-                    role @ (Role::Replica | Role::Sentinel | Role::Endpoint) => {
-                        write!(f, "{} ", role.name())?;
-                    }
-                }
-                write!(f, "{} in {phase}", node.node)?;
-                if said.is_empty() { Ok(()) } else { write!(f, ": {said}") }
-            }
+            Self::Fault(_, Fault { said, .. }) if said.is_empty() => f.write_str(&self.place()),
+            Self::Fault(_, Fault { said, .. }) => write!(f, "{}: {said}", self.place()),
             Self::Finding(finding) => finding.fmt(f),
         }
     }
@@ -487,12 +502,7 @@ impl Outcome {
     /// The same where it is plain that these are caches: `main`, or `main.queue`.
     #[must_use]
     pub fn entry(&self) -> String {
-        match self.kind {
-            Kind::RoundTrip => self.alias.to_string(),
-            kind @ (Kind::Visibility | Kind::Queue | Kind::Clock | Kind::Efficiency) => {
-                format!("{}.{kind}", self.alias)
-            }
-        }
+        self.kind.entry(&self.alias)
     }
 
     /// What is wrong: the nodes that are not up, in the order in which they are listed, then what was found. There
@@ -506,6 +516,12 @@ impl Outcome {
     /// if that is worse.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
+        self.trouble().map(|trouble| trouble.cause())
+    }
+
+    /// The one of its troubles whose cause that is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble<'_>> {
         let status = self.status();
         let by_nodes = self.status_of_nodes() == status;
         let stands = |trouble: &Trouble<'_>| match trouble {
@@ -514,7 +530,7 @@ impl Outcome {
         };
         match status {
             Status::Skipped | Status::Up => None,
-            Status::Degraded | Status::Down => self.troubles().find(stands).map(|trouble| trouble.cause()),
+            Status::Degraded | Status::Down => self.troubles().find(stands),
         }
     }
 }

@@ -77,6 +77,12 @@ impl Record {
         self.kind
     }
 
+    /// The name of the entry, such as `main` or `main.queue`.
+    #[must_use]
+    pub fn entry(&self) -> String {
+        self.kind.entry(&self.alias)
+    }
+
     /// What is known by now.
     #[must_use]
     pub fn known(&self) -> Known {

@@ -1,19 +1,56 @@
-//! [`Reloads`]: what came of the configuration when it was last read.
+//! [`Reloads`]: whether what is written is in force.
 
 use std::time::SystemTime;
 
-/// What came of the configuration when it was last read.
+/// Whether the configuration that was read last is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reloads {
-    /// Whether it was taken over. Where not, the one before is in force.
+    /// Whether it is; where not, an earlier one still is.
     pub ok: bool,
-    /// When one was last taken over.
+    /// When the one that is in force was read.
     pub at: SystemTime,
 }
 
 impl Reloads {
-    /// The configuration that the sidecar begins with is the first that is taken over.
-    pub(super) fn begin(at: SystemTime) -> Self {
-        Self { ok: true, at }
+    /// The one that is read now is in force.
+    pub(super) fn now() -> Self {
+        Self { ok: true, at: SystemTime::now() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::alias::Alias;
+    use crate::app::App;
+    use crate::config::{Address, Backend, Cache, Config, Redis, RedisServers, Tls};
+
+    fn config(tls: Option<Tls>) -> Config {
+        let address = Address::Unix("/nonexistent/redis.sock".into());
+        let redis = Redis { tls, ..Redis::at(RedisServers::Standalone(address)) };
+        let caches = vec![Cache::new(Alias::try_from("main").unwrap(), Backend::Redis(redis))];
+        Config { caches, ..Config::default() }
+    }
+
+    #[test]
+    fn what_is_refused_is_told_until_something_is_in_force_again() {
+        let app = App::new(&config(None)).unwrap();
+        let first = app.last_reload();
+        assert!(first.ok);
+        app.refuse();
+        let refused = app.last_reload();
+        assert_eq!((refused.ok, refused.at), (false, first.at), "what is in force is as old as it was");
+        app.renew(&config(None)).unwrap();
+        let renewed = app.last_reload();
+        assert!(renewed.ok && renewed.at >= first.at);
+    }
+
+    #[test]
+    fn a_configuration_whose_checks_cannot_be_made_leaves_what_is_in_force_alone() {
+        let app = App::new(&config(None)).unwrap();
+        let before = app.setup();
+        let tls = Tls { ca_file: Some("/nonexistent/ca.pem".into()), ..Tls::default() };
+        app.renew(&config(Some(tls))).unwrap_err();
+        assert!(!app.last_reload().ok);
+        assert!(std::sync::Arc::ptr_eq(&before, &app.setup()));
     }
 }

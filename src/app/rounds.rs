@@ -75,7 +75,7 @@ impl Rounds {
     /// Checks everything at every interval, or while somebody watches.
     pub(super) async fn run(&self, mut setups: watch::Receiver<Arc<Setup>>) {
         let mut watchers = self.watchers.subscribe();
-        *self.ended() = Instant::now();
+        self.begin_anew();
         let mut began: Option<Instant> = None;
         loop {
             let setup = setups.borrow_and_update().clone();
@@ -95,11 +95,15 @@ impl Rounds {
                     setup.checker.check(&setup.everything, now).await;
                     *self.ended() = Instant::now();
                 }
-                // An interval that is new has missed nothing.
-                _ = setups.changed() => *self.ended() = Instant::now(),
+                _ = setups.changed() => {}
                 _ = watchers.changed() => {}
             }
         }
+    }
+
+    /// The interval is another one from now on, and has missed nothing yet.
+    pub(super) fn begin_anew(&self) {
+        *self.ended() = Instant::now();
     }
 
     /// Somebody watches from now on.
@@ -117,5 +121,113 @@ impl Rounds {
 
     fn ended(&self) -> MutexGuard<'_, Instant> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::alias::Alias;
+    use crate::app::App;
+    use crate::config::{Address, Backend, Cache, Config, Redis, RedisServers};
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// A cache that is down at once, without a network that a paused clock would not wait for.
+    fn config(interval: Option<Duration>) -> Config {
+        let address = Address::Unix("/nonexistent/redis.sock".into());
+        let redis = Backend::Redis(Redis::at(RedisServers::Standalone(address)));
+        let caches = vec![Cache::new(Alias::try_from("main").unwrap(), redis)];
+        Config { interval, caches, ..Config::default() }
+    }
+
+    /// How many checks are made within a time in which rounds may be made.
+    async fn checks_within(app: &App, time: Duration) -> u64 {
+        let ticks = app.journal().ticks();
+        let before = *ticks.borrow();
+        let _ = time::timeout(time, app.make_rounds()).await;
+        *ticks.borrow() - before
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_interval_nothing_is_checked_when_nobody_asks() {
+        let app = App::new(&config(None)).unwrap();
+        assert_eq!(checks_within(&app, seconds(3600)).await, 0);
+        let app = App::new(&config(Some(seconds(10)))).unwrap();
+        assert_eq!(checks_within(&app, seconds(3595)).await, 360);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_somebody_watches_a_round_is_made_every_five_seconds() {
+        let app = App::new(&config(None)).unwrap();
+        let (one, other) = (app.watch(), app.watch());
+        assert_eq!(checks_within(&app, seconds(59)).await, 12);
+        drop(one);
+        assert_eq!(checks_within(&app, seconds(59)).await, 12);
+        drop(other);
+        assert_eq!(checks_within(&app, seconds(59)).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_begins_to_watch_has_news_at_once_and_not_at_the_next_interval() {
+        let app = Arc::new(App::new(&config(None)).unwrap());
+        let rounds = app.clone();
+        tokio::spawn(async move { rounds.make_rounds().await });
+        time::sleep(seconds(60)).await;
+        let began = Instant::now();
+        app.watch().news().await;
+        assert!(began.elapsed() < seconds(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rounds_that_do_not_end_are_overdue_after_three_intervals_and_no_more_once_one_ends() {
+        let app = App::new(&config(Some(seconds(10)))).unwrap();
+        // Nobody makes rounds: that is what a loop that is stuck looks like from outside.
+        time::advance(seconds(30)).await;
+        assert_eq!(app.overdue(), None);
+        time::advance(seconds(1)).await;
+        let overdue = app.overdue().unwrap().to_string();
+        assert_eq!(overdue, "no round has ended for 31 s, and one is due every 10s");
+        assert!(checks_within(&app, seconds(1)).await > 0);
+        assert_eq!(app.overdue(), None);
+        // It gets stuck while a round is under way, too.
+        let mut rounds = Box::pin(app.make_rounds());
+        assert!(rounds.as_mut().now_or_never().is_none());
+        time::advance(seconds(31)).await;
+        assert!(app.overdue().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interval_that_is_new_has_missed_nothing_and_is_kept_from_then_on() {
+        let app = App::new(&config(None)).unwrap();
+        let mut rounds = pin!(app.make_rounds());
+        assert!(time::timeout(seconds(3600), rounds.as_mut()).await.is_err());
+        app.renew(&config(Some(seconds(10)))).unwrap();
+        assert_eq!(app.overdue(), None, "although no round has ended for an hour");
+        let ticks = app.journal().ticks();
+        let before = *ticks.borrow();
+        assert!(time::timeout(seconds(59), rounds.as_mut()).await.is_err());
+        assert_eq!(*ticks.borrow() - before, 6);
+        // A stuck loop is found out after a change, too.
+        app.renew(&config(Some(seconds(1)))).unwrap();
+        time::advance(seconds(4)).await;
+        assert!(app.overdue().is_some());
+        app.renew(&config(None)).unwrap();
+        assert_eq!(app.overdue(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_leaves_the_interval_alone_does_not_excuse_a_stuck_loop() {
+        let app = App::new(&config(Some(seconds(10)))).unwrap();
+        time::advance(seconds(29)).await;
+        app.renew(&config(Some(seconds(10)))).unwrap();
+        time::advance(seconds(2)).await;
+        assert!(app.overdue().is_some());
     }
 }

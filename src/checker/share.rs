@@ -148,6 +148,11 @@ where
 }
 
 impl<S> Share<S> {
+    /// Whether it is a clone of the other.
+    pub(super) fn is_the_same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

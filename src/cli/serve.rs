@@ -1,3 +1,7 @@
+mod reload;
+mod stamps;
+mod systemd;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -6,11 +10,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{Failure, FileArgs, block_on, load};
+use super::{Failure, FileArgs, block_on};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::http::server::{Limits, Listener, serve_app};
 use crate::telemetry;
+use reload::{Flags, Reloads};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -20,7 +25,8 @@ Examples:
 
 Then ask it: curl -i localhost:8080/health
 
-SIGTERM or SIGINT stops it when the open requests are answered; a second one stops it at once.
+SIGTERM or SIGINT stops it when the open requests are answered; a second one stops it at once. SIGHUP, or a change of
+a file that the configuration was read from, has it read anew; one that is not valid is refused.
 
 Exit codes: 0 after a clean stop, 2 if the configuration is not valid, 1 for anything else.";
 
@@ -38,24 +44,27 @@ pub(super) struct ServeArgs {
 /// Serves until it is told to stop.
 pub(super) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
-    let loaded = load(args.config.config, args.listen)?;
+    let flags = Flags { file: args.config.config, listen: args.listen };
+    let loaded = flags.load().map_err(Failure::usage)?;
     for note in &loaded.notes {
         warn!("{note}");
     }
-    block_on(serve(loaded.config))
+    block_on(serve(loaded, flags))
 }
 
-async fn serve(config: Config) -> Result<ExitCode, Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::other)?;
+async fn serve(loaded: Loaded, flags: Flags) -> Result<ExitCode, Failure> {
+    let on = |kind| signal(kind).map_err(Failure::other);
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    let hangup = on(SignalKind::hangup())?;
     let mut stop = async || {
         tokio::select! {
             _ = terminate.recv() => (),
             _ = interrupt.recv() => (),
         }
     };
-    let app = Arc::new(App::new(&config).map_err(Failure::usage)?);
-    announce(&config, &app);
+    let config = &loaded.config;
+    let app = Arc::new(App::new(config).map_err(Failure::usage)?);
+    announce(config, &app);
     let listeners =
         config.listen.iter().map(Listener::bind).collect::<Result<_, _>>().map_err(Failure::other)?;
 
@@ -63,12 +72,16 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let shutdown = async { drop(asked_to_stop.await) };
     let signals = async {
         stop().await;
+        systemd::stopping();
         drop(ask_to_stop);
         stop().await;
     };
+    let reloads = Reloads::new(app.clone(), flags, &loaded);
     tokio::select! {
-        () = serve_app(app, listeners, Limits::default(), shutdown) => Ok(ExitCode::SUCCESS),
+        () = serve_app(app.clone(), listeners, Limits::default(), shutdown) => Ok(ExitCode::SUCCESS),
         () = signals => Err(Failure::other("stopped at once by a second signal, requests may be unanswered")),
+        never = reloads.run(hangup) => match never {},
+        never = systemd::accompany(&app) => match never {},
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Journal`]: the last changes of any entry, and who waits for news.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +9,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::Since;
-use crate::outcome::{Cause, NodeOutcome, Outcome, Status};
+use crate::outcome::{Cause, NodeOutcome, Outcome, Status, printable};
 
 /// How many changes are kept.
 const KEPT: usize = 64;
@@ -37,6 +38,8 @@ pub struct Transition {
     pub to: Status,
     /// Why it is not up, if it is not.
     pub cause: Option<Cause>,
+    /// Where the cause was met first: `at cache:6379 in connect`, or `at key b:p:3`.
+    pub place: Option<Box<str>>,
     /// How long it was what it was.
     pub lasted: Option<Duration>,
     /// How long the check took that saw it.
@@ -54,33 +57,53 @@ impl Transition {
         }
         let mut nodes: Vec<_> = outcome.nodes.iter().collect();
         nodes.sort_by_key(|node| node.fault.is_none());
+        let trouble = outcome.trouble();
         Some(Self {
             at: outcome.began_at,
             entry: outcome.entry(),
             from: before.map(|before| before.status),
             to,
-            cause: outcome.cause(),
+            cause: trouble.map(|trouble| trouble.cause()),
+            place: trouble.map(|trouble| printable(&trouble.place())),
             lasted: before.map(|before| outcome.began.saturating_duration_since(before.began)),
             elapsed: outcome.elapsed,
             nodes: nodes.into_iter().take(NODES).cloned().collect(),
         })
     }
 
-    /// One line in the log.
+    /// One line in the log, for the person who reads it at night, with fields for the program that does.
     fn log(&self) {
         let from = self.from.map_or("unknown", Status::as_str);
-        let lasted =
-            humantime::format_duration(Duration::from_secs(self.lasted.unwrap_or_default().as_secs()));
-        let Self { entry, to, .. } = self;
-        match (to, self.cause) {
-            (Status::Up | Status::Skipped, _) => {
-                info!(alias = %entry, from, to = to.as_str(), after = %lasted, "{entry} is {to}");
-            }
-            (Status::Degraded | Status::Down, cause) => {
-                let cause = cause.map_or("", Cause::name);
-                warn!(alias = %entry, from, to = to.as_str(), cause, after = %lasted, "{entry} is {to}");
-            }
+        let (to, cause) = (self.to.as_str(), self.cause.map(Cause::name));
+        let lasted_s = self.lasted.map(|lasted| lasted.as_secs());
+        match self.to {
+            Status::Up | Status::Skipped => info!(entry = self.entry, from, to, cause, lasted_s, "{self}"),
+            Status::Degraded | Status::Down => warn!(entry = self.entry, from, to, cause, lasted_s, "{self}"),
         }
+    }
+}
+
+impl fmt::Display for Transition {
+    /// `main is DOWN: refused at cache:6379 in connect; was UP for 3h 2m 10s`. It holds no server's words, which may be
+    /// anything: those are in the details of an answer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}", self.entry, self.to)?;
+        if let Some(cause) = self.cause {
+            write!(f, ": {cause}")?;
+        }
+        if let Some(place) = &self.place {
+            write!(f, " {place}")?;
+        }
+        if let (Some(from), Some(lasted)) = (self.from, self.lasted) {
+            // A fraction of a second matters only where that is all.
+            let lasted = if lasted < Duration::from_secs(1) {
+                Duration::from_millis(lasted.subsec_millis().into())
+            } else {
+                Duration::from_secs(lasted.as_secs())
+            };
+            write!(f, "; was {from} for {}", humantime::format_duration(lasted))?;
+        }
+        Ok(())
     }
 }
 
@@ -118,5 +141,40 @@ impl Journal {
 impl Default for Journal {
     fn default() -> Self {
         Self { transitions: Mutex::default(), ticks: watch::Sender::new(0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(from: Option<(Status, u64)>, to: Status, trouble: Option<(Cause, &str)>) -> String {
+        let transition = Transition {
+            at: SystemTime::UNIX_EPOCH,
+            entry: "main".to_owned(),
+            from: from.map(|(from, _)| from),
+            to,
+            cause: trouble.map(|(cause, _)| cause),
+            place: trouble.map(|(_, place)| place.into()),
+            lasted: from.map(|(_, lasted)| Duration::from_millis(lasted)),
+            elapsed: Duration::ZERO,
+            nodes: Vec::new(),
+        };
+        transition.to_string()
+    }
+
+    #[test]
+    fn a_change_is_one_sentence_with_why_where_and_how_long_it_was_otherwise() {
+        let refused = Some((Cause::Refused, "at cache:6379 in connect"));
+        let three_hours = 3 * 3_600_000 + 2 * 60_000 + 10_123;
+        assert_eq!(
+            told(Some((Status::Up, three_hours)), Status::Down, refused),
+            "main is DOWN: refused at cache:6379 in connect; was UP for 3h 2m 10s"
+        );
+        assert_eq!(told(Some((Status::Down, 250)), Status::Up, None), "main is UP; was DOWN for 250ms");
+        assert_eq!(
+            told(None, Status::Degraded, refused),
+            "main is DEGRADED: refused at cache:6379 in connect"
+        );
     }
 }

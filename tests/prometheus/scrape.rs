@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::support::{Endpoint, Memcached, Prometheus, Redis, Sidecar, eventually};
 
 /// The value of the only series that a query comes to.
@@ -171,4 +173,36 @@ fn a_node_that_is_no_part_of_an_alias_any_more_leaves_no_series() {
     assert!([&one, &two].iter().all(|server| found.contains(&of(server.addr()))), "{found:#?}");
     endpoint.name(&[member(&one)]);
     assert_eq!(nodes(), [of(one.addr()), of(endpoint.addr())]);
+}
+
+#[test]
+fn a_configuration_that_is_read_anew_loses_no_count_and_one_that_is_refused_is_told() {
+    let redis = Redis::start(&[]);
+    let cache = |alias: &str| format!("[caches.{alias}]\nurl = \"redis://{}\"\n", redis.addr());
+    let sidecar = Sidecar::start(cache("main"));
+    (0..3).for_each(|_| sidecar.expect_up());
+    let checks = || scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"up\"}");
+    let success = || scraped(&sidecar, "cache_config_reload_success");
+    let taken_over = || scraped(&sidecar, "cache_config_last_reload_success_timestamp_seconds");
+    assert_eq!((checks(), success()), (4.0, 1.0));
+    let at_first = taken_over();
+
+    sidecar.configure("", format!("{}{}", cache("main"), cache("other")));
+    sidecar.signal(Signal::HUP);
+    eventually("the other cache is checked", || {
+        sidecar.raw("/metrics").contains("cache_up{alias=\"other\"} 1")
+    });
+    assert!(checks() > 5.0);
+    assert_eq!(scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"down\"}"), 0.0);
+    assert!(taken_over() > at_first);
+
+    let taken = taken_over();
+    sidecar.configure("", "[caches.main]\nurl = \"nonsense\"");
+    sidecar.signal(Signal::HUP);
+    eventually("the reload is refused", || success() == 0.0);
+    assert_eq!(taken_over(), taken, "what is in force is as old as it was");
+    sidecar.configure("", cache("main"));
+    sidecar.signal(Signal::HUP);
+    eventually("the reload is in force", || success() == 1.0);
+    assert!(!sidecar.raw("/metrics").contains("alias=\"other\""), "what is gone leaves no series");
 }

@@ -5,15 +5,20 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::Names;
 
 /// The deadline that a check has unless a test says otherwise, the product's default.
 const TIMEOUT: Duration = Duration::from_millis(750);
+
+/// The name of the file of its configuration.
+const FILE: &str = "cache-canary.toml";
 
 /// What a machine with other things to do may add to a deadline.
 const SCHEDULING: Duration = Duration::from_secs(2);
@@ -25,8 +30,10 @@ pub struct Sidecar {
     addr: String,
     /// What it logged until it listened.
     logged: String,
+    /// What it has logged by now.
+    log: Arc<Mutex<String>>,
     timeout: Duration,
-    _config: tempfile::TempDir,
+    config: tempfile::TempDir,
 }
 
 /// An answer of the sidecar's.
@@ -56,14 +63,11 @@ impl Sidecar {
         Self::launch(settings, caches, &names.environment())
     }
 
-    fn launch(settings: &str, caches: impl Display, environment: &[(&str, PathBuf)]) -> Self {
+    /// The same, with these variables in the environment.
+    pub fn launch(settings: &str, caches: impl Display, environment: &[(&str, PathBuf)]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let file = dir.path().join("cache-canary.toml");
-        // A test's requests follow each other faster than any prober's: none may have the verdict of the one
-        // before.
-        let max_age = if settings.contains("max_age") { "" } else { "max_age = \"0s\"" };
-        std::fs::write(&file, format!("listen = \"127.0.0.1:0\"\n{max_age}\n{settings}\n{caches}\n"))
-            .expect("to write");
+        let file = dir.path().join(FILE);
+        std::fs::write(&file, written(settings, caches)).expect("to write");
         let timeout = settings
             .lines()
             .find_map(|line| line.strip_prefix("timeout = \"")?.strip_suffix("ms\"")?.parse().ok())
@@ -85,9 +89,49 @@ impl Sidecar {
                 break addr.trim().to_owned();
             }
         };
-        // Whatever else it logs must not fill the pipe, which would stop it.
-        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { process, addr, logged, timeout, _config: dir }
+        let log_so_far = Arc::new(Mutex::new(logged.clone()));
+        let rest = log_so_far.clone();
+        // Read to the end, or the pipe fills, which would stop it.
+        thread::spawn(move || {
+            let mut line = String::new();
+            while log.read_line(&mut line).is_ok_and(|length| length > 0) {
+                rest.lock().expect("the log").push_str(&line);
+                line.clear();
+            }
+        });
+        Self { process, addr, logged, log: log_so_far, timeout, config: dir }
+    }
+
+    /// Writes its configuration anew, as an editor does that overwrites the file.
+    pub fn configure(&self, settings: &str, caches: impl Display) {
+        std::fs::write(self.config_file(), written(settings, caches)).expect("to write");
+    }
+
+    /// The file of its configuration.
+    pub fn config_file(&self) -> PathBuf {
+        self.config.path().join(FILE)
+    }
+
+    /// What it has logged by now.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("the log").clone()
+    }
+
+    /// The lines of its log that hold these words.
+    pub fn logged(&self, words: &str) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
+    }
+
+    /// Waits until so many lines of its log hold these words.
+    pub fn wait_for_log(&self, words: &str, times: usize) {
+        super::eventually(&format!("{words:?} is logged {times} times"), || {
+            self.logged(words).len() >= times
+        });
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("to send a signal");
     }
 
     /// Where it listens: host and port.
@@ -172,6 +216,13 @@ impl Sidecar {
         assert_eq!(found, cause, "{:#}", health.body);
         words
     }
+}
+
+/// A configuration with these settings and caches.
+fn written(settings: &str, caches: impl Display) -> String {
+    // A test's requests follow each other faster than any prober's: none may have the verdict of the one before.
+    let max_age = if settings.contains("max_age") { "" } else { "max_age = \"0s\"" };
+    format!("listen = \"127.0.0.1:0\"\n{max_age}\n{settings}\n{caches}\n")
 }
 
 impl Health {

@@ -1,0 +1,143 @@
+//! What becomes of the checks when the configuration is read anew.
+//!
+//! A check of which everything is as before goes on with its connections, and with whoever waits for it. Any other is
+//! made anew. A record belongs to the name of an entry, so it is kept also where the check is another one: that a cache
+//! works again since its password was put right is a change that somebody waits for.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{AliasCheck, Checker, Entry};
+use crate::alias::Alias;
+use crate::config::Config;
+use crate::outcome::Kind;
+use crate::record::{Journal, Record};
+
+/// How many checks are named in a sentence; there may be thousands.
+const NAMED: usize = 10;
+
+/// The settings that each check is made with, whatever its alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shared {
+    prefix: String,
+    instance: String,
+    timeout: Duration,
+    max_age: Duration,
+    reconnect_every: Duration,
+    dns_recheck: Duration,
+}
+
+impl Shared {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            prefix: config.prefix.clone(),
+            instance: config.instance.clone(),
+            timeout: config.timeout,
+            max_age: config.max_age,
+            reconnect_every: config.reconnect_every,
+            dns_recheck: config.dns_recheck,
+        }
+    }
+}
+
+/// What there was before.
+#[derive(Default)]
+pub(super) struct Earlier<'a> {
+    journal: Arc<Journal>,
+    entries: HashMap<(&'a Alias, Kind), &'a Entry>,
+    /// Whether the settings that all checks share are the same now.
+    is_alike: bool,
+}
+
+impl<'a> Earlier<'a> {
+    /// What there was in `checker`, for checks that are made with `shared` now.
+    pub(super) fn of(checker: &'a Checker, shared: &Shared) -> Self {
+        let entries = checker.entries.iter().map(|entry| (entry.key(), entry));
+        Self {
+            journal: checker.journal.clone(),
+            entries: entries.collect(),
+            is_alike: checker.shared == *shared,
+        }
+    }
+
+    pub(super) fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// The record of this entry, or a new one.
+    pub(super) fn record(&self, alias: &Alias, kind: Kind) -> Arc<Record> {
+        let entry = self.entries.get(&(alias, kind));
+        entry.map_or_else(|| Arc::new(Record::new(alias, kind, &self.journal)), |entry| entry.record.clone())
+    }
+
+    /// The check of this entry, if everything about it is the same.
+    pub(super) fn check(&self, alias: &Alias, kind: Kind, fingerprint: u64) -> Option<AliasCheck> {
+        let entry = self.entries.get(&(alias, kind)).filter(|_| self.is_alike)?;
+        (entry.fingerprint == fingerprint).then(|| entry.check.clone())
+    }
+}
+
+/// What has become of the checks when the configuration was read anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Renewal {
+    /// How many go on as they were.
+    pub kept: usize,
+    /// The names of those that were made.
+    pub made: Vec<String>,
+    /// The names of those that are no more.
+    pub gone: Vec<String>,
+}
+
+impl Renewal {
+    /// From what there was `before` to what there is `now`.
+    pub(crate) fn between(before: &Checker, now: &Checker) -> Self {
+        let earlier: HashMap<_, _> = before.entries.iter().map(|entry| (entry.key(), entry)).collect();
+        let is_kept = |entry: &&Entry| {
+            earlier.get(&entry.key()).is_some_and(|earlier| earlier.check.is_the_same_as(&entry.check))
+        };
+        let (kept, made): (Vec<_>, Vec<_>) = now.entries.iter().partition(is_kept);
+        let names = |entries: Vec<&Entry>| entries.into_iter().map(|entry| entry.record.entry()).collect();
+        let still: HashSet<_> = now.entries.iter().map(Entry::key).collect();
+        let gone = before.entries.iter().filter(|entry| !still.contains(&entry.key())).collect();
+        Self { kept: kept.len(), made: names(made), gone: names(gone) }
+    }
+
+    /// Whether all is as it was.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.made.is_empty() && self.gone.is_empty()
+    }
+}
+
+impl fmt::Display for Renewal {
+    /// `checks kept: 3; made anew: main, main.queue; gone: sessions`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "checks kept: {}", self.kept)?;
+        for (what, names) in [("made anew", &self.made), ("gone", &self.gone)] {
+            if names.is_empty() {
+                continue;
+            }
+            write!(f, "; {what}: {}", names[..names.len().min(NAMED)].join(", "))?;
+            if names.len() > NAMED {
+                write!(f, " and {} more", names.len() - NAMED)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_is_told_in_a_sentence_of_bounded_length() {
+        let names = |count: usize| (0..count).map(|number| format!("cache-{number}")).collect();
+        let told = |kept, made, gone| Renewal { kept, made: names(made), gone: names(gone) }.to_string();
+        assert_eq!(told(3, 0, 0), "checks kept: 3");
+        assert_eq!(told(0, 2, 1), "checks kept: 0; made anew: cache-0, cache-1; gone: cache-0");
+        assert!(told(0, 0, 1000).ends_with("cache-9 and 990 more"));
+    }
+}

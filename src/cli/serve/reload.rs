@@ -1,0 +1,219 @@
+//! Reading the configuration anew: when SIGHUP asks for it, and when a file that it was made from has changed.
+//!
+//! Files are looked at every [`LOOK_EVERY`]. A `ConfigMap` changes at one stroke, but an editor may be met half-way, and
+//! half a file may be a valid one, with fewer caches: so a change counts when it has stood for [`SETTLED`].
+//!
+//! What is not valid is refused with one message, and what is in force stays. It is read again at every look until it is
+//! valid, since what was wrong may lie in a file that nobody knew to look at, such as a secret that comes later.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
+
+use super::stamps::Stamps;
+use super::systemd;
+use crate::app::App;
+use crate::checker::Renewal;
+use crate::cli::causes;
+use crate::config::{Config, ConfigError, Listen, Loaded, Source, load};
+
+/// How often files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long a file must be the same before it is read: longer than who writes it pauses.
+const SETTLED: Duration = Duration::from_millis(250);
+
+/// Reads the configuration anew, again and again.
+pub(super) struct Reloads {
+    app: Arc<App>,
+    flags: Flags,
+    /// What only a restart changes.
+    listeners: Listeners,
+    files: Arc<[PathBuf]>,
+    /// What the files looked like before they were read the last time.
+    read: Stamps,
+    /// What was told of the configuration in force.
+    notes: Vec<String>,
+    /// What was said of what was read last, if that is refused.
+    refused: Option<String>,
+}
+
+/// What of the configuration is said on the command line.
+#[derive(Debug, Clone)]
+pub(super) struct Flags {
+    pub(super) file: Option<PathBuf>,
+    pub(super) listen: Vec<String>,
+}
+
+/// Where it listens, which only a restart changes.
+#[derive(Debug, Clone)]
+struct Listeners {
+    listen: Vec<Listen>,
+    metrics: Vec<Listen>,
+}
+
+/// Why the configuration is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// SIGHUP.
+    Asked,
+    /// A file has changed.
+    Changed,
+    /// What was refused may be valid by now, or a file may have changed since it was read and before it was looked at
+    /// first.
+    Doubt,
+}
+
+/// A configuration that was put in force.
+struct Renewed {
+    loaded: Loaded,
+    renewal: Renewal,
+    /// What is written otherwise than it is in force.
+    needs_restart: Vec<String>,
+}
+
+impl Flags {
+    /// The configuration that is in force with these.
+    pub(super) fn load(&self) -> Result<Loaded, ConfigError> {
+        load(&Source::from_process(self.file.clone(), self.listen.clone()))
+    }
+}
+
+impl Reloads {
+    /// Of `app`, which was made from what `flags` say, which came to `loaded`.
+    pub(super) fn new(app: Arc<App>, flags: Flags, loaded: &Loaded) -> Self {
+        Self {
+            app,
+            flags,
+            listeners: Listeners {
+                listen: loaded.config.listen.clone(),
+                metrics: loaded.config.metrics.listen.clone(),
+            },
+            files: loaded.files().into(),
+            // Nothing was looked at before it was read, so the first look finds a doubt.
+            read: Stamps::default(),
+            notes: loaded.notes.clone(),
+            refused: None,
+        }
+    }
+
+    /// Waits for a reason and reads, for ever.
+    pub(super) async fn run(mut self, mut hangup: Signal) -> Infallible {
+        loop {
+            let (reason, stamps) = self.reason(&mut hangup).await;
+            // Of a look that finds nothing new nobody is told.
+            let is_told = reason != Reason::Doubt;
+            if is_told {
+                systemd::reloading();
+            }
+            self.reload(reason, stamps).await;
+            if is_told {
+                systemd::ready(&self.app);
+            }
+        }
+    }
+
+    /// The next reason to read, and what the files look like.
+    async fn reason(&self, hangup: &mut Signal) -> (Reason, Stamps) {
+        let mut last = None;
+        let mut pause = LOOK_EVERY;
+        loop {
+            let is_asked = tokio::select! {
+                _ = hangup.recv() => true,
+                () = sleep(pause), if !self.files.is_empty() => false,
+            };
+            let now = self.look().await;
+            if is_asked {
+                return (Reason::Asked, now);
+            }
+            pause = if now == self.read {
+                if self.refused.is_some() {
+                    return (Reason::Doubt, now);
+                }
+                LOOK_EVERY
+            } else if last.as_ref() == Some(&now) {
+                let is_known = now.are_of_the_same_files_as(&self.read);
+                return (if is_known { Reason::Changed } else { Reason::Doubt }, now);
+            } else {
+                SETTLED
+            };
+            last = Some(now);
+        }
+    }
+
+    /// What the files look like now. Elsewhere than where requests are answered, which a file system that hangs must not
+    /// hold up.
+    async fn look(&self) -> Stamps {
+        let files = self.files.clone();
+        spawn_blocking(move || Stamps::of(&files)).await.unwrap_or_default()
+    }
+
+    async fn reload(&mut self, reason: Reason, stamps: Stamps) {
+        let (app, flags, listeners) = (self.app.clone(), self.flags.clone(), self.listeners.clone());
+        let renewed = spawn_blocking(move || renew(&app, &flags, &listeners)).await;
+        self.read = stamps;
+        match renewed.unwrap_or_else(|error| Err(causes(&error))) {
+            Ok(renewed) => self.accept(reason, renewed),
+            Err(message) => self.refuse(reason, message),
+        }
+    }
+
+    fn accept(&mut self, reason: Reason, Renewed { loaded, renewal, needs_restart }: Renewed) {
+        self.files = loaded.files().into();
+        let was_refused = self.refused.take().is_some();
+        if reason == Reason::Doubt && !was_refused && renewal.is_nothing() {
+            debug!("the configuration was read anew, and nothing has changed");
+            return;
+        }
+        info!("the configuration was read anew and is in force; {renewal}");
+        for setting in needs_restart {
+            warn!("{setting} is written otherwise now, which needs a restart; until then it stays as it was");
+        }
+        for note in &loaded.notes {
+            if !self.notes.contains(note) {
+                warn!("{note}");
+            }
+        }
+        self.notes = loaded.notes;
+    }
+
+    fn refuse(&mut self, reason: Reason, message: String) {
+        self.app.refuse();
+        if reason != Reason::Doubt || self.refused.as_ref() != Some(&message) {
+            error!("the configuration was read anew and is refused, what was in force still is: {message}");
+        }
+        self.refused = Some(message);
+    }
+}
+
+/// Reads the configuration and puts it in force, but for `listeners`; or says why not.
+fn renew(app: &App, flags: &Flags, listeners: &Listeners) -> Result<Renewed, String> {
+    let mut loaded = flags.load().map_err(|error| causes(&error))?;
+    let needs_restart = listeners.keep(&mut loaded.config);
+    let renewal = app.renew(&loaded.config).map_err(|error| causes(&error))?;
+    Ok(Renewed { loaded, renewal, needs_restart })
+}
+
+impl Listeners {
+    /// Keeps them in `config`; the names of the settings that are written otherwise there.
+    fn keep(&self, config: &mut Config) -> Vec<String> {
+        let settings = [
+            ("listen", &self.listen, &mut config.listen),
+            ("metrics.listen", &self.metrics, &mut config.metrics.listen),
+        ];
+        let mut otherwise = Vec::new();
+        for (name, kept, written) in settings {
+            if kept != written {
+                otherwise.push(name.to_owned());
+                written.clone_from(kept);
+            }
+        }
+        otherwise
+    }
+}
