@@ -2,6 +2,11 @@
 //! whose every query is asked of a real Prometheus that scraped a real sidecar through an outage.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "every figure is a float, and what is counted is few"
+)]
 
 #[path = "prometheus/alerts.rs"]
 mod alerts;

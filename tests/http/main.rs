@@ -5,6 +5,9 @@
 
 mod kinds;
 mod metrics;
+#[allow(unreachable_pub, reason = "it is the helper of all tests")]
+#[path = "../support/python.rs"]
+mod python;
 mod representations;
 mod router;
 mod server;

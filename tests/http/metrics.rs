@@ -14,7 +14,7 @@ use cache_canary::outcome::{
 use cache_canary::record::{Journal, Known, Record};
 use tokio::time::Instant;
 
-use crate::alias;
+use crate::{alias, python::python};
 
 const FORMATS: [Format; 2] = [Format::Text, Format::OpenMetrics];
 const VIEWS: [View; 2] = [View::Verdicts, View::Details];
@@ -199,20 +199,16 @@ fn every_name_is_there_with_its_type_in_both_formats() {
             .iter()
             .map(|figure| (figure.name(), if figure.is_counter() { Type::Counter } else { Type::Gauge }));
         for (name, kind) in families.chain(figures) {
-            let (declared, series_name, word) = match (format, kind) {
-                (Format::Text | Format::OpenMetrics, Type::Gauge) => (name, name.to_owned(), "gauge"),
-                (Format::Text | Format::OpenMetrics, Type::Histogram) => {
-                    (name, format!("{name}_bucket"), "histogram")
-                }
-                (Format::Text, Type::Counter) => (name, name.to_owned(), "counter"),
-                (Format::OpenMetrics, Type::Counter) => {
-                    (name.strip_suffix("_total").unwrap(), name.to_owned(), "counter")
-                }
-                (Format::Text, Type::Info) => (name, name.to_owned(), "gauge"),
-                (Format::OpenMetrics, Type::Info) => {
-                    (name.strip_suffix("_info").unwrap(), name.to_owned(), "info")
-                }
+            let is_standard = format == Format::OpenMetrics;
+            let (ending, word) = match kind {
+                Type::Histogram => ("", "histogram"),
+                Type::Counter => (if is_standard { "_total" } else { "" }, "counter"),
+                Type::Info if is_standard => ("_info", "info"),
+                // The classic text knows no such type.
+                Type::Gauge | Type::Info => ("", "gauge"),
             };
+            let declared = name.strip_suffix(ending).unwrap();
+            let series_name = format!("{name}{}", if kind == Type::Histogram { "_bucket" } else { "" });
             let declaration = format!("# TYPE {declared} {word}");
             assert_eq!(text.lines().filter(|line| *line == declaration).count(), 1, "{declaration}\n{text}");
             assert!(!series(&text, &series_name).is_empty(), "{series_name}\n{text}");
@@ -260,27 +256,46 @@ fn no_series_is_there_twice() {
     }
 }
 
-/// What `promtool check metrics` says of a text; it reads the classic one alone.
-fn promtool(text: &str) -> (bool, String) {
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool; `tests/run` installs what the tests need");
-    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = promtool.wait_with_output().unwrap();
+/// What a program says of a text, and whether it takes it.
+fn judged(mut judge: Command, text: &str) -> (bool, String) {
+    let judge = judge.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut judge = judge.expect("the program; `tests/run` installs what the tests need");
+    judge.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = judge.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    (output.status.success(), String::from_utf8(said).unwrap())
 }
 
 #[test]
-fn promtool_has_nothing_to_say_against_them() {
+fn promtool_has_nothing_to_say_against_the_classic_text() {
+    let promtool = |text: &str| {
+        let mut promtool = Command::new("promtool");
+        promtool.args(["check", "metrics"]);
+        judged(promtool, text)
+    };
     for view in VIEWS {
         assert_eq!(promtool(&metrics(view, Format::Text)), (true, String::new()), "{view:?}");
     }
     let (is_fine, said) =
         promtool("# HELP cache_lost Without an ending.\n# TYPE cache_lost counter\ncache_lost 1\n");
     assert!(!is_fine && said.contains("_total"), "it does look: {said}");
+}
+
+#[test]
+fn prometheus_own_parsers_read_every_family_of_either_text() {
+    let parsed = |format: &str, text: &str| judged(python("http/openmetrics.py", &[format]), text);
+    for (format, name) in [(Format::Text, "text"), (Format::OpenMetrics, "openmetrics")] {
+        for view in VIEWS {
+            let text = metrics(view, format);
+            let (is_fine, families) = parsed(name, &text);
+            assert!(is_fine, "{view:?} {families}");
+            let declared = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+            assert_eq!(families.lines().count(), declared, "{families}");
+            // 13 bounds, and what is beyond; the sum and the count.
+            assert!(families.contains("cache_check_duration_seconds histogram 32\n"), "{families}");
+        }
+    }
+    let text = metrics(View::Details, Format::OpenMetrics);
+    let (is_fine, said) = parsed("openmetrics", text.trim_end_matches("# EOF\n"));
+    assert!(!is_fine && said.contains("EOF"), "it does look: {said}");
 }

@@ -46,7 +46,7 @@ impl Prometheus {
     /// The values that a query had, a step of a second apart, in this time until now; of all its series together.
     pub fn query_range(&self, query: &str, time: Duration) -> Vec<f64> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
-        let (start, end) = ((now - time).as_secs_f64().to_string(), now.as_secs_f64().to_string());
+        let [start, end] = [now.saturating_sub(time), now].map(|at| at.as_secs_f64().to_string());
         let range = [("query", query), ("start", &start), ("end", &end), ("step", "1")];
         let result = self.ask("/api/v1/query_range", &range);
         let series = result["result"].as_array().expect("a matrix").iter();
