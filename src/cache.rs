@@ -17,8 +17,8 @@ use crate::canary::{Canary, Key, Read, Sentinel};
 use crate::outcome::Fault;
 use crate::progress::NodeProgress;
 
-pub(crate) use dial::Dialer;
 pub use dial::SetupError;
+pub(crate) use dial::{Dialer, Stream, client_config, pinned_config};
 
 /// One node of a cache: something that can be written and read.
 ///

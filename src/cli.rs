@@ -1,5 +1,6 @@
 //! The commands: what was typed, and the exit code that it comes to.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::ffi::OsString;
 use std::future::Future;
@@ -16,6 +17,8 @@ use crate::config::{Loaded, Source};
 mod acl;
 /// One round of checks, now, without a server.
 mod check;
+/// What a shell needs to complete what is typed.
+mod completions;
 /// What the configuration says, before it is served.
 pub mod config;
 /// Caches of its own, and switches to break them.
@@ -47,8 +50,22 @@ Examples:
 Environment:
   CACHE_URL, CACHE_URL_<ALIAS>   a cache to check: redis://host:6379/0, or memcached://one:11211,two:11211
   CACHE_CANARY_<SETTING>         a setting of the file, such as CACHE_CANARY_TIMEOUT=750ms
-  CACHE_CANARY_LOG               error, warn, info (the default) or debug
-  NO_COLOR                       no colour on a terminal";
+  CACHE_CANARY_LOG               error, warn, info or debug; info unless said, and error for check
+  CACHE_CANARY_URL               what healthcheck asks, such as http://127.0.0.1:8080/health
+  SSL_CERT_FILE                  certificates to trust instead of the system's
+  NO_COLOR                       no colour on a terminal
+  TERM                           dumb, for a terminal that understands text alone
+
+Files:
+  The file that -c or CACHE_CANARY_CONFIG names, in TOML. There is no default one: without it, the environment says
+  everything. Any value may be ${NAME} or ${NAME:-default}, and a secret may be in a file of its own: password_file.
+
+Signals:
+  SIGTERM and SIGINT stop serve when the open requests are answered, and a second one stops it at once; they end check
+  --watch with the exit code of its last round.
+
+Exit codes: 0 if all is well, 1 if a cache is down or a command could not do what it was told, 2 if the arguments or the
+configuration are not valid. healthcheck has 0 and 1 alone, and check --format nagios those of plugins.";
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -73,6 +90,7 @@ enum Command {
     Config(config::ConfigArgs),
     Acl(acl::AclArgs),
     Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Where the configuration is read from.
@@ -107,13 +125,18 @@ impl Cli {
     pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
         let arguments: Vec<_> = arguments.into_iter().collect();
         Self::try_parse_from(&arguments).map_err(|error| {
+            let is_failure = error.exit_code() != 0;
+            if is_failure && asks_for_nagios(&arguments) {
+                let error = error.to_string();
+                return check::nagios::say_unknown(error.strip_prefix("error: ").unwrap_or(&error));
+            }
             // Where the help cannot be printed there is nobody to tell.
             let _ = error.print();
-            match error.exit_code() {
-                0 => ExitCode::SUCCESS,
+            match arguments.get(1).and_then(|command| command.to_str()) {
+                _ if !is_failure => ExitCode::SUCCESS,
                 // Docker reserves every code but 0 and 1.
-                _ if arguments.get(1).is_some_and(|command| command == "healthcheck") => ExitCode::FAILURE,
-                _ => ExitCode::from(2),
+                Some("healthcheck") => ExitCode::FAILURE,
+                Some(_) | None => ExitCode::from(2),
             }
         })
     }
@@ -123,10 +146,11 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Serve(args) => serve::run(args),
-            Command::Check(args) => check::run(args),
+            Command::Check(args) => check::run(&args),
             Command::Healthcheck(args) => healthcheck::run(&args),
             Command::Config(args) => config::run(args.command),
             Command::Acl(args) => acl::run(args),
+            Command::Completions(args) => Ok(completions::run(&args)),
             Command::Demo(args) => block_on(async {
                 demo::run(&args, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
             }),
@@ -136,6 +160,18 @@ impl Cli {
             ExitCode::from(failure.code)
         })
     }
+}
+
+/// Whether a monitoring system reads what is printed, as far as that can be said of arguments that are not valid.
+fn asks_for_nagios(arguments: &[OsString]) -> bool {
+    let arguments: Vec<_> = arguments.iter().skip(1).map(|argument| argument.to_string_lossy()).collect();
+    let named = arguments.iter().any(|argument| {
+        let value = argument.strip_prefix("--format=").or_else(|| argument.strip_prefix("-f"));
+        value.is_some_and(|value| value.trim_start_matches('=') == "nagios")
+    });
+    let follows = |pair: &[Cow<'_, str>]| ["--format", "-f"].contains(&&*pair[0]) && pair[1] == "nagios";
+    arguments.first().is_some_and(|command| command == "check")
+        && (named || arguments.windows(2).any(follows))
 }
 
 /// Runs `work` on a thread of its own making, the only one but for those that resolve names.
@@ -153,18 +189,23 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 
 /// Writes to stdout. A reader that went away, as in `| head`, is no failure.
 fn print(text: &[u8]) {
+    let _ = try_print(text);
+}
+
+/// Writes to stdout, for a command that goes on only while somebody reads.
+fn try_print(text: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text).and_then(|()| stdout.flush());
+    stdout.write_all(text).and_then(|()| stdout.flush())
 }
 
 /// Writes the error and its causes to stderr, on a line.
 fn print_error(error: &dyn Error) {
-    let line = format!("error: {}\n", causes(error));
+    let line = format!("error: {}\n", said(error));
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// An error and its causes.
-fn causes(error: &dyn Error) -> String {
+/// The error and its causes.
+fn said(error: &dyn Error) -> String {
     let chain: Vec<_> = successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     chain.join(": ")
 }

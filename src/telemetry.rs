@@ -23,8 +23,13 @@ pub struct UnknownLevel(String);
 /// Logs from now on, at the level that the environment names, or `info`. Coloured on a terminal, unless
 /// `NO_COLOR` is set.
 pub fn init() -> Result<(), UnknownLevel> {
+    init_at(LevelFilter::INFO)
+}
+
+/// The same, with another level than `info` where the environment names none.
+pub fn init_at(usual: LevelFilter) -> Result<(), UnknownLevel> {
     let level = match std::env::var_os(LEVEL_VARIABLE) {
-        None => LevelFilter::INFO,
+        None => usual,
         Some(name) => level(&name.to_string_lossy())?,
     };
     let subscriber = tracing_subscriber::fmt()

@@ -7,6 +7,8 @@
     reason = "helpers of tests panic as tests do"
 )]
 
+mod support;
+
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -19,7 +21,12 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use support::{Authority, https};
+
 const UP: &str = "{\"status\":\"UP\"}\n";
+/// The same, as a server with TLS gives it.
+const ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\nConnection: close\r\n\r\n{\"status\":\"UP\"}\n";
 const DOWN: &str = "{\"status\":\"DOWN\"}\n";
 
 /// The limit that the tests of a server without an end give the script.
@@ -285,6 +292,37 @@ fn a_proxy_is_not_asked() {
 }
 
 #[test]
+fn a_certificate_that_nobody_knows_is_taken_only_when_the_environment_says_so() {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\nConnection: close\r\n\r\n{\"status\":\"UP\"}\n";
+    let url =
+        format!("https://{}/health", https::serve(&Authority::new().issue(&["localhost"]), None, ANSWER));
+    for tool in [Tool::Curl, Tool::Wget, Tool::Binary] {
+        let bin = Bin::with(tool);
+        let refused = bin.run(&[&url], &[]);
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{tool:?}: {refused:?}");
+        assert!(refused.stderr.contains("certificate"), "{tool:?}: {refused:?}");
+        let taken = bin.run(&[&url], &[("HEALTHCHECK_INSECURE", "1")]);
+        assert_eq!((taken.code, taken.stdout.as_str()), (Some(0), UP), "{tool:?}: {taken:?}");
+    }
+}
+
+#[test]
+fn https_is_not_for_busybox_which_leaves_it_to_the_binary() {
+    let url =
+        format!("https://{}/health", https::serve(&Authority::new().issue(&["localhost"]), None, ANSWER));
+    for tool in [Tool::BusyboxWget, Tool::Busybox] {
+        let bin = Bin::with(tool);
+        let alone = bin.run(&[&url], &[("HEALTHCHECK_INSECURE", "1")]);
+        assert_eq!((alone.code, alone.stdout.as_str()), (Some(1), ""), "{tool:?}: {alone:?}");
+        assert!(alone.stderr.contains("one of curl, GNU wget and cache-canary"), "{tool:?}: {alone:?}");
+        bin.link("cache-canary", Path::new(env!("CARGO_BIN_EXE_cache-canary")));
+        let both = bin.run(&[&url], &[("HEALTHCHECK_INSECURE", "1")]);
+        assert_eq!((both.code, both.stdout.as_str()), (Some(0), UP), "{tool:?}: {both:?}");
+    }
+}
+
+#[test]
 fn no_process_is_left_behind() {
     for tool in Tool::ALL {
         for answer in [HEALTHY, Answer::Nothing] {
@@ -335,6 +373,8 @@ fn what_cannot_be_done_exits_1_and_says_why() {
     );
     let no_limit = "healthcheck.sh: HEALTHCHECK_TIMEOUT must be from 1 to 99 seconds: 0\n";
     assert_eq!(said(&[], &[("HEALTHCHECK_TIMEOUT", "0")]), no_limit);
+    let neither = "healthcheck.sh: HEALTHCHECK_INSECURE must be 1, or not be set: yes\n";
+    assert_eq!(said(&[], &[("HEALTHCHECK_INSECURE", "yes")]), neither);
     let no_tool = "healthcheck.sh: needs one of curl, wget and cache-canary, and finds none of them\n";
     assert_eq!(said(&[], &[]), no_tool);
 }

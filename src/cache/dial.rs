@@ -27,6 +27,7 @@ use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
 pub use tls::SetupError;
+pub(crate) use tls::{client_config, pinned_config};
 
 /// A transport, whichever it is.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}

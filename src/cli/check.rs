@@ -1,28 +1,49 @@
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, stdout};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
 
-use super::{Failure, FileArgs, block_on, load, print};
+use super::{Failure, FileArgs, block_on, load, print, said};
 use crate::checker::Checker;
+use crate::config::Config;
 use crate::http::access::View;
 use crate::http::djblets;
-use crate::outcome::{Outcome, Report, Status, Step};
+use crate::outcome::{Outcome, Report, Status, Step, Trouble};
 use crate::telemetry;
+use standing::Standing;
+use terminal::Terminal;
+
+/// What a monitoring plugin prints.
+pub(super) mod nagios;
+/// A line on stderr while a round takes its time.
+mod spinner;
+/// Since when everything is as it is.
+mod standing;
+/// A line an alias, for a person or for `grep`.
+mod table;
+/// Who reads what is written.
+mod terminal;
+/// A round after the other.
+mod watch;
 
 const AFTER_HELP: &str = "\
 Examples:
   cache-canary check -c cache-canary.toml              every cache
   cache-canary check -c cache-canary.toml main         one of them
+  cache-canary check -c cache-canary.toml --watch      again every 2 s, until Ctrl-C
   cache-canary check -c cache-canary.toml --explain    what each check does, command by command
   CACHE_URL=redis://cache:6379/0 cache-canary check --format json
 
 Exit codes: 0 if every cache is up, 1 if one is down (with --strict also if one is degraded), 2 if the
-arguments or the configuration are not valid.";
+arguments or the configuration are not valid. With --watch they are those of the last round.
 
-/// Check the caches once, now, without a server
+With --format nagios: 0 OK, 1 WARNING if a cache is degraded, 2 CRITICAL if one is down (with --strict also if one
+is degraded), 3 UNKNOWN if nothing was checked, or the arguments or the configuration are not valid.";
+
+/// Check the caches once, now, without a server; or again and again
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct CheckArgs {
@@ -31,7 +52,7 @@ pub(super) struct CheckArgs {
     aliases: Vec<String>,
     #[command(flatten)]
     config: FileArgs,
-    /// How to say it: a table, or the JSON that /health answers
+    /// How to say it: a table, the JSON that /health answers, or a line for Nagios and what speaks its plugins' language
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Take a degraded cache for a failure
@@ -40,34 +61,80 @@ pub(super) struct CheckArgs {
     /// Tell what each check did, command by command, what it expected and what came back
     #[arg(long)]
     explain: bool,
+    /// Check again and again: a live table on a terminal, else a line for each change, or one of JSON a round
+    #[arg(short, long, conflicts_with = "explain")]
+    watch: bool,
+    /// How long from one round to the next, with --watch
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch", value_parser = every)]
+    every: Duration,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     Table,
     Json,
+    Nagios,
 }
 
-/// Checks once and prints what it came to.
-pub(super) fn run(args: CheckArgs) -> Result<ExitCode, Failure> {
-    telemetry::init().map_err(Failure::usage)?;
-    let config = load(args.config.config, Vec::new())?.config;
-    let report = block_on(async {
-        let made = if args.explain { Checker::explained(&config) } else { Checker::new(&config) };
-        let checker = made.map_err(Failure::usage)?;
-        let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
-        Ok(checker.check(&selection, Instant::now()).await)
-    })?;
+/// What `--every` takes.
+fn every(typed: &str) -> Result<Duration, String> {
+    /// Oftener nobody sees it, and the caches have to answer it all.
+    const LEAST: Duration = Duration::from_millis(100);
+    let every = humantime::parse_duration(typed).map_err(|error| error.to_string())?;
+    if every < LEAST { Err("must be at least 100ms".to_owned()) } else { Ok(every) }
+}
+
+/// Checks and prints what it came to.
+pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
+    let format = args.format;
+    checked(args).or_else(|failure| match format {
+        Format::Table | Format::Json => Err(failure),
+        Format::Nagios => Ok(nagios::say_unknown(&said(failure.error.as_ref()))),
+    })
+}
+
+fn checked(args: &CheckArgs) -> Result<ExitCode, Failure> {
+    // What becomes of a cache is what is printed; in the log it would be said twice, and across a table.
+    telemetry::init_at(LevelFilter::ERROR).map_err(Failure::usage)?;
+    if args.watch && args.format == Format::Nagios {
+        return Err(Failure::usage(
+            "--watch goes on and --format nagios says one thing: leave one of them out",
+        ));
+    }
+    let mut config = load(args.config.config.clone(), Vec::new())?.config;
+    // Each round is a new one: there is nobody to share a verdict with.
+    config.max_age = Duration::ZERO;
+    block_on(async { if args.watch { watched(args, &config).await } else { once(args, &config).await } })
+}
+
+async fn once(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure> {
+    let made = if args.explain { Checker::explained(config) } else { Checker::new(config) };
+    let checker = made.map_err(Failure::usage)?;
+    let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
+    let report = spinner::round(&checker, &selection).await;
     let text = match args.format {
+        Format::Nagios => nagios::answer(&report, args.strict),
         Format::Json => djblets::body(&report, View::Details, Instant::now()),
         Format::Table => {
             let explained = report.outcomes.iter().map(|outcome| explain(outcome));
             let explained: String = if args.explain { explained.collect() } else { String::new() };
-            table(&report, Style::of_stdout()) + &explained
+            table(&report) + &explained
         }
     };
     print(text.as_bytes());
-    Ok(exit_code(report.status(), args.strict))
+    Ok(match args.format {
+        Format::Nagios => nagios::exit_code(report.status(), args.strict),
+        Format::Table | Format::Json => exit_code(report.status(), args.strict),
+    })
+}
+
+async fn watched(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure> {
+    let checker = Checker::new(config).map_err(Failure::usage)?;
+    let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
+    let json = args.format == Format::Json;
+    let last = watch::watch(&checker, &selection, args.every, json).await.map_err(Failure::other)?;
+    let Some(last) = last else { return Err(Failure::other("stopped before the first round was over")) };
+    Ok(exit_code(last.status(), args.strict))
 }
 
 fn exit_code(status: Status, strict: bool) -> ExitCode {
@@ -78,63 +145,23 @@ fn exit_code(status: Status, strict: bool) -> ExitCode {
     }
 }
 
-/// For whom a table is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
-    /// A program such as `grep`: everything that belongs together is on one line.
-    Pipe,
-    /// A person at a terminal: with a head, and the hints on lines of their own.
-    Terminal { colour: bool },
-}
-
-impl Style {
-    fn of_stdout() -> Self {
-        if stdout().is_terminal() {
-            Self::Terminal { colour: telemetry::colour_is_wanted() }
-        } else {
-            Self::Pipe
-        }
+/// The report for whoever reads stdout.
+fn table(report: &Report) -> String {
+    match Terminal::of(&std::io::stdout()) {
+        Some(terminal) => table::for_terminal(report, &Standing::default(), terminal, Instant::now()),
+        None => table::for_pipe(report),
     }
 }
 
-/// A line of the table; only that of the head has no status.
-struct Row {
-    status: Option<Status>,
-    cells: [String; 3],
-    note: String,
-    hint: &'static str,
+/// `timed_out at mc-1:11211 in write`
+fn in_words(trouble: &Trouble<'_>) -> String {
+    format!("{} {}", trouble.cause(), trouble.to_string().trim_end_matches('.'))
 }
 
-/// Aligned lines: one for each alias without a fault, for each faulty node of the others and where there are too
-/// few, and for what is skipped.
-fn table(report: &Report, style: Style) -> String {
-    let mut rows = rows(report);
-    if let Style::Terminal { .. } = style {
-        let cells = ["ALIAS", "STATUS", "TIME"].map(str::to_owned);
-        rows.insert(0, Row { status: None, cells, note: "WHY".to_owned(), hint: "" });
-    }
-    let width = |column: usize| rows.iter().map(|row| row.cells[column].len()).max().unwrap_or(0);
-    let [aliases, statuses, times] = [0, 1, 2].map(width);
-    let indent = aliases + statuses + times + 6;
-
-    let mut table = String::new();
-    for Row { status, cells: [alias, status_cell, time], note, hint } in &rows {
-        let (colour, plain) = match (style, status) {
-            (Style::Terminal { colour: true }, Some(status)) => (colour(*status), "\x1b[0m"),
-            (Style::Terminal { .. } | Style::Pipe, _) => ("", ""),
-        };
-        let line =
-            format!("{alias:aliases$}  {colour}{status_cell:statuses$}{plain}  {time:>times$}  {note}");
-        let end = match style {
-            _ if hint.is_empty() => String::new(),
-            Style::Pipe => format!(". {hint}"),
-            Style::Terminal { .. } => format!("\n{:indent$}{hint}", ""),
-        };
-        table.push_str(line.trim_end());
-        table.push_str(&end);
-        table.push('\n');
-    }
-    table
+/// The trouble that stands for a check that is not up.
+fn foremost(outcome: &Outcome) -> Option<Trouble<'_>> {
+    let cause = outcome.cause()?;
+    outcome.troubles().find(|trouble| trouble.cause() == cause)
 }
 
 /// What a check did, step by step: under the name of each node, what it was told as one would type it, then what was
@@ -150,69 +177,58 @@ fn explain(outcome: &Outcome) -> String {
     text
 }
 
-fn rows(report: &Report) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut row = |entry: &str, status: Status, time: &str, note: String, hint| {
-        let cells = [entry.to_owned(), status.to_string(), time.to_owned()];
-        rows.push(Row { status: Some(status), cells, note, hint });
-    };
-    for outcome in &report.outcomes {
-        let status = outcome.status();
-        let time = format!("{:.3} ms", outcome.elapsed.as_secs_f64() * 1e3);
-        let entry = outcome.entry();
-        if outcome.troubles().next().is_none() {
-            row(&entry, status, &time, String::new(), "");
-        }
-        for trouble in outcome.troubles() {
-            let (cause, said) = (trouble.cause(), trouble.to_string());
-            row(&entry, status, &time, format!("{cause} {}", said.trim_end_matches('.')), cause.hint());
-        }
-        if let Some(shortfall) = outcome.shortfall() {
-            row(&entry, status, &time, shortfall, "");
-        }
-    }
-    for skipped in &report.skipped {
-        row(skipped.alias.as_str(), Status::Skipped, "", skipped.reason.to_string(), "");
-    }
-    rows
-}
-
-/// The escape sequence of a status: green, yellow, red, or faint.
-fn colour(status: Status) -> &'static str {
-    match status {
-        Status::Up => "\x1b[32m",
-        Status::Degraded => "\x1b[33m",
-        Status::Down => "\x1b[31m",
-        Status::Skipped => "\x1b[2m",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::process::ExitCode;
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
-    use super::{Style, exit_code, table};
+    use tokio::time::Instant;
+
+    use super::{Standing, exit_code};
     use crate::alias::Alias;
     use crate::outcome::{
         Cause, Fault, Kind, Needs, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped, Status,
     };
-    use std::process::ExitCode;
-    use tokio::time::Instant;
+    use crate::record::Record;
 
-    fn report() -> Report {
-        let node = |name: &str, fault| NodeOutcome::server(name, Phases::default(), fault);
-        let fault = |cause, said| Some(Fault::new(cause, Phase::Write, said));
-        let outcome = |alias, milliseconds, nodes| {
-            let elapsed = Duration::from_millis(milliseconds);
-            let (began, began_at) = (Instant::now(), SystemTime::now());
-            let (alias, needs) = (Alias::try_from(alias).unwrap(), Needs::default());
-            Arc::new(Outcome::plain(alias, Kind::RoundTrip, (began, began_at), elapsed, nodes, needs))
-        };
+    /// The outcome of an alias that took so many milliseconds.
+    pub(super) fn outcome(alias: &str, milliseconds: u64, nodes: Vec<NodeOutcome>) -> Arc<Outcome> {
+        let elapsed = Duration::from_millis(milliseconds);
+        let (began, began_at) = (Instant::now(), SystemTime::now());
+        let (alias, needs) = (Alias::try_from(alias).unwrap(), Needs::default());
+        Arc::new(Outcome::plain(alias, Kind::RoundTrip, (began, began_at), elapsed, nodes, needs))
+    }
+
+    /// What is known of an alias that was never checked.
+    pub(super) fn record(alias: &str) -> Arc<Record> {
+        let alias = Alias::try_from(alias).unwrap();
+        Arc::new(Record::new(&alias, Kind::RoundTrip, &Arc::default()))
+    }
+
+    /// Since when everything is as this report says, the first of its kind.
+    pub(super) fn standing(report: &Report) -> Standing {
+        let mut standing = Standing::default();
+        for outcome in &report.outcomes {
+            let record = record(outcome.alias.as_str());
+            record.note(outcome);
+            standing.take([&record]);
+        }
+        standing
+    }
+
+    /// A node, and what went wrong with it when it was written.
+    pub(super) fn node(name: &str, fault: Option<(Cause, &str)>) -> NodeOutcome {
+        let fault = fault.map(|(cause, said)| Fault::new(cause, Phase::Write, said));
+        NodeOutcome::server(name, Phases::default(), fault)
+    }
+
+    /// One alias that is up, one with two servers of three down, and one that is skipped.
+    pub(super) fn report() -> Report {
         let ring = vec![
-            node("mc-1:11211", fault(Cause::TimedOut, "")),
+            node("mc-1:11211", Some((Cause::TimedOut, ""))),
             node("mc-2:11211", None),
-            node("mc-3:11211", fault(Cause::OutOfMemory, "SERVER_ERROR out of memory.")),
+            node("mc-3:11211", Some((Cause::OutOfMemory, "SERVER_ERROR out of memory."))),
         ];
         let reason = SkipReason::LocalMemory;
         Report {
@@ -222,48 +238,6 @@ mod tests {
             ],
             skipped: vec![Skipped { alias: Alias::try_from("pages").unwrap(), reason }],
         }
-    }
-
-    #[test]
-    fn a_pipe_gets_a_line_for_each_faulty_node_with_its_hint() {
-        let expected = format!(
-            "main      UP         1.000 ms\n\
-             sessions  DOWN     750.000 ms  timed_out at mc-1:11211 in write. {}\n\
-             sessions  DOWN     750.000 ms  out_of_memory at mc-3:11211 in write: SERVER_ERROR out of memory. {}\n\
-             pages     SKIPPED              lives in the application's memory\n",
-            Cause::TimedOut.hint(),
-            Cause::OutOfMemory.hint(),
-        );
-        assert_eq!(table(&report(), Style::Pipe), expected);
-    }
-
-    #[test]
-    fn a_terminal_gets_a_head_and_hints_on_lines_of_their_own() {
-        let expected = format!(
-            "ALIAS     STATUS         TIME  WHY\n\
-             main      UP         1.000 ms\n\
-             sessions  DOWN     750.000 ms  timed_out at mc-1:11211 in write\n\
-             {indent}{}\n\
-             sessions  DOWN     750.000 ms  out_of_memory at mc-3:11211 in write: SERVER_ERROR out of memory\n\
-             {indent}{}\n\
-             pages     SKIPPED              lives in the application's memory\n",
-            Cause::TimedOut.hint(),
-            Cause::OutOfMemory.hint(),
-            indent = " ".repeat(31),
-        );
-        assert_eq!(table(&report(), Style::Terminal { colour: false }), expected);
-    }
-
-    #[test]
-    fn colour_is_on_the_status_alone() {
-        let coloured = table(&report(), Style::Terminal { colour: true });
-        assert!(coloured.contains("main      \u{1b}[32mUP     \u{1b}[0m    1.000 ms\n"), "{coloured}");
-        assert!(
-            coloured.contains("sessions  \u{1b}[31mDOWN   \u{1b}[0m  750.000 ms  timed_out"),
-            "{coloured}"
-        );
-        let plain = coloured.replace("\u{1b}[31m", "").replace("\u{1b}[32m", "").replace("\u{1b}[2m", "");
-        assert_eq!(plain.replace("\u{1b}[0m", ""), table(&report(), Style::Terminal { colour: false }));
     }
 
     #[test]

@@ -1,7 +1,6 @@
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Request, StatusCode, header};
@@ -10,26 +9,31 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time;
-use url::Url;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 use super::{Failure, block_on, print};
+use crate::cache::{SetupError, Stream, client_config, pinned_config};
+use crate::config::{ClientCertificate, Tls, Verify};
+use target::{Target, Trust, target};
+
+/// Where to ask, and whom to believe.
+mod target;
 
 /// The most bytes of an answer that are printed: Docker keeps no more of them.
 const MAX_BODY: usize = 4096;
 
-const URL_VARIABLE: &str = "CACHE_CANARY_URL";
-const LISTEN_VARIABLE: &str = "CACHE_CANARY_LISTEN";
-const DEFAULT_URL: &str = "http://127.0.0.1:8080/health";
-
 const AFTER_HELP: &str = "\
 Without --url and --socket it asks the URL in CACHE_CANARY_URL; without that, /health at the first address in
-CACHE_CANARY_LISTEN (on loopback, if that is a wildcard); without that, http://127.0.0.1:8080/health.
+CACHE_CANARY_LISTEN (on loopback, if that is a wildcard); without that, http://127.0.0.1:8080/health. Where it finds the
+address itself and CACHE_CANARY_TLS__CERT_FILE is set, it asks by https and wants a certificate of that file, whatever
+its name.
 
 Examples:
   cache-canary healthcheck --url http://127.0.0.1:8080/health/main
+  cache-canary healthcheck --url https://canary.internal:8443/health --ca-file /etc/ssl/internal.pem
   cache-canary healthcheck --socket /run/cache-canary.sock
   HEALTHCHECK CMD [\"/cache-canary\", \"healthcheck\"]          in a Dockerfile
 
@@ -45,23 +49,32 @@ pub(super) struct HealthcheckArgs {
     /// The unix socket to ask, for /health
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Trust the certificates in this file, in PEM, and not the system's; for https
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Take any certificate: for a server on loopback, where nobody is in between
+    #[arg(long, conflicts_with = "ca_file")]
+    insecure: bool,
+    /// The certificate to show to a server that wants one, in PEM
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    key_file: Option<PathBuf>,
     /// How long to wait for the whole answer
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     timeout: Duration,
 }
 
-/// Where to ask, and for what.
-#[derive(Debug, PartialEq, Eq)]
-enum Target {
-    Tcp { host: String, port: u16, path: String },
-    Unix { socket: PathBuf },
-}
-
 /// Asks once and prints the answer.
 pub(super) fn run(args: &HealthcheckArgs) -> Result<ExitCode, Failure> {
     let target = target(args, |name| std::env::var(name).ok()).map_err(Failure::other)?;
+    let tls = match &target {
+        Target::Tcp { tls: Some(trust), .. } => Some(connector(args, trust).map_err(Failure::other)?),
+        Target::Tcp { tls: None, .. } | Target::Unix { .. } => None,
+    };
     let (status, body) = block_on(async {
-        match time::timeout(args.timeout, ask(&target)).await {
+        match time::timeout(args.timeout, ask(&target, tls.as_ref())).await {
             Ok(answer) => answer.map_err(Failure::other),
             Err(_) => Err(Failure::other(format!("no answer from {target} within {:?}", args.timeout))),
         }
@@ -76,70 +89,21 @@ pub(super) fn run(args: &HealthcheckArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Where to ask, from what was typed and else from the environment.
-fn target(args: &HealthcheckArgs, variable: impl Fn(&str) -> Option<String>) -> Result<Target, TargetError> {
-    if let Some(socket) = &args.socket {
-        return Ok(Target::Unix { socket: socket.clone() });
-    }
-    if let Some(url) = &args.url {
-        return from_url("--url", url);
-    }
-    if let Some(url) = variable(URL_VARIABLE) {
-        return from_url(URL_VARIABLE, &url);
-    }
-    match variable(LISTEN_VARIABLE) {
-        Some(listen) => from_listen(&listen),
-        None => from_url("the default", DEFAULT_URL),
-    }
-}
-
-/// Why it is not clear where to ask. Nothing of a URL is shown, it may have a password in it.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-enum TargetError {
-    #[error("{0} is not a URL such as {DEFAULT_URL}")]
-    Url(&'static str, #[source] url::ParseError),
-    #[error("{0} has the scheme {1}, and only http is spoken here, as in {DEFAULT_URL}")]
-    Scheme(&'static str, String),
-    #[error(
-        "{LISTEN_VARIABLE} is `{0}`, and must be an address such as 127.0.0.1:8080 or unix:/run/cache-canary.sock"
-    )]
-    Listen(String),
-}
-
-fn from_url(origin: &'static str, url: &str) -> Result<Target, TargetError> {
-    let url = Url::parse(url).map_err(|error| TargetError::Url(origin, error))?;
-    if url.scheme() != "http" {
-        return Err(TargetError::Scheme(origin, url.scheme().to_owned()));
-    }
-    let host = url.host_str().ok_or(TargetError::Url(origin, url::ParseError::EmptyHost))?;
-    let mut path = url.path().to_owned();
-    if let Some(query) = url.query() {
-        path.push('?');
-        path.push_str(query);
-    }
-    Ok(Target::Tcp { host: host.to_owned(), port: url.port().unwrap_or(80), path })
-}
-
-/// The first of the addresses that a server with the same environment listens on.
-fn from_listen(listen: &str) -> Result<Target, TargetError> {
-    let first = listen.split(',').next().unwrap_or_default().trim();
-    if let Some(socket) = first.strip_prefix("unix:") {
-        return Ok(Target::Unix { socket: socket.into() });
-    }
-    let address: SocketAddr = first.parse().map_err(|_| TargetError::Listen(first.to_owned()))?;
-    // A wildcard of IPv6 takes IPv4 too, and IPv4's loopback is there when IPv6 is switched off.
-    let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
-    let url = format!("http://{}/health", SocketAddr::new(ip, address.port()));
-    from_url(LISTEN_VARIABLE, &url)
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port, path } => write!(f, "http://{host}:{port}{path}"),
-            Self::Unix { socket } => write!(f, "unix:{}", socket.display()),
+/// What speaks TLS to a server that is trusted so.
+fn connector(args: &HealthcheckArgs, trust: &Trust) -> Result<TlsConnector, SetupError> {
+    let client = args.cert_file.clone().zip(args.key_file.clone());
+    let client = client.map(|(cert_file, key_file)| ClientCertificate { cert_file, key_file });
+    let config = match trust {
+        // What was typed says more than the environment.
+        Trust::Pinned(file) if !args.insecure && args.ca_file.is_none() => {
+            pinned_config(file, client.as_ref())?
         }
-    }
+        Trust::Pinned(_) | Trust::AsTyped => {
+            let verify = if args.insecure { Verify::None } else { Verify::Full };
+            client_config(&Tls { ca_file: args.ca_file.clone(), client, server_name: None, verify })?
+        }
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// Why there is no answer.
@@ -147,6 +111,12 @@ impl fmt::Display for Target {
 enum AskError {
     #[error("cannot connect to {0} (is the server running?)")]
     Connect(String, #[source] std::io::Error),
+    #[error(
+        "cannot agree on TLS with {0} (is it spoken there? --ca-file says whom to trust, and --insecure trusts anybody)"
+    )]
+    Tls(String, #[source] std::io::Error),
+    #[error("{0} cannot be the name of a TLS server")]
+    Name(String, #[source] InvalidDnsNameError),
     #[error("no answer from {0}")]
     Answer(String, #[source] hyper::Error),
     #[error("{0} cannot be asked for")]
@@ -154,24 +124,37 @@ enum AskError {
 }
 
 /// The code of the answer, and the beginning of its body.
-async fn ask(target: &Target) -> Result<(StatusCode, Vec<u8>), AskError> {
+async fn ask(target: &Target, tls: Option<&TlsConnector>) -> Result<(StatusCode, Vec<u8>), AskError> {
     let cannot_connect = |error| AskError::Connect(target.to_string(), error);
-    match target {
-        Target::Tcp { host, port, path } => {
+    // One type for all: what speaks HTTP and TLS over it is large, and is there once.
+    let stream: Box<dyn Stream>;
+    let (authority, path) = match target {
+        Target::Tcp { host, port, path, tls: _ } => {
             // An IPv6 address is in brackets in a URL, and is not when it is connected to.
             let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let stream = TcpStream::connect((bare, *port)).await.map_err(cannot_connect)?;
-            ask_over(stream, &format!("{host}:{port}"), path, target).await
+            let tcp = TcpStream::connect((bare, *port)).await.map_err(cannot_connect)?;
+            let tcp: Box<dyn Stream> = Box::new(tcp);
+            stream = match tls {
+                None => tcp,
+                Some(tls) => {
+                    let name = ServerName::try_from(bare.to_owned());
+                    let name = name.map_err(|error| AskError::Name(host.clone(), error))?;
+                    let agreed = tls.connect(name, tcp).await;
+                    Box::new(agreed.map_err(|error| AskError::Tls(target.to_string(), error))?)
+                }
+            };
+            (format!("{host}:{port}"), path.as_str())
         }
         Target::Unix { socket } => {
-            let stream = UnixStream::connect(socket).await.map_err(cannot_connect)?;
-            ask_over(stream, "localhost", "/health", target).await
+            stream = Box::new(UnixStream::connect(socket).await.map_err(cannot_connect)?);
+            ("localhost".to_owned(), "/health")
         }
-    }
+    };
+    ask_over(stream, &authority, path, target).await
 }
 
 async fn ask_over(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    stream: Box<dyn Stream>,
     host: &str,
     path: &str,
     target: &Target,

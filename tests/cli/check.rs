@@ -70,3 +70,49 @@ fn checking_an_alias_that_is_not_configured_exits_2_and_names_those_that_are() {
         stderr(&output)
     );
 }
+
+#[tokio::test]
+async fn a_monitoring_system_gets_a_line_with_figures_and_the_exit_code_of_a_plugin() {
+    let cache = Server::redis().await.unwrap();
+    let url = format!("redis://{}/0", cache.addr());
+    let up = check(&url, &["--format", "nagios"]).await;
+    let line = stdout(&up);
+    assert_eq!(up.status.code(), Some(0), "{line}");
+    let figure =
+        line.strip_prefix("CACHE OK - 1 up | 'default'=").and_then(|rest| rest.strip_suffix("ms;;;0\n"));
+    assert!(figure.is_some_and(|figure| figure.parse::<f64>().unwrap() > 0.0), "{line}");
+
+    cache.set_fault(Fault::Masking).unwrap();
+    let down = check(&url, &["--format", "nagios"]).await;
+    assert_eq!(down.status.code(), Some(2));
+    let said = stdout(&down);
+    let alarm = format!("CACHE CRITICAL - default down: masked at {} in read", cache.addr());
+    assert!(said.starts_with(&alarm), "{said}");
+    assert!(said.lines().nth(1).unwrap().ends_with(Cause::Masked.hint()), "{said}");
+}
+
+#[test]
+fn a_monitoring_system_is_told_on_stdout_what_could_not_be_done() {
+    let nagios = |arguments: &[&str], url: &str| {
+        let output = cache_canary().arg("check").args(arguments).env("CACHE_URL", url).output().unwrap();
+        assert_eq!((output.status.code(), &*stderr(&output)), (Some(3), ""), "{arguments:?}");
+        let said = stdout(&output);
+        assert!(said.starts_with("CACHE UNKNOWN - "), "{said}");
+        said
+    };
+    let said = nagios(&["--format", "nagios", "nope"], &no_cache());
+    assert_eq!(said, "CACHE UNKNOWN - there is no cache `nope`; there are default\n");
+    assert!(nagios(&["--format=nagios"], "nonsense").contains("CACHE_URL"));
+    for arguments in [
+        ["--format", "nagios", "--nope"],
+        ["--format=nagios", "--nope", "x"],
+        ["-f", "nagios", "--nope"],
+        ["-fnagios", "--nope", "x"],
+    ] {
+        let said = nagios(&arguments, &no_cache());
+        assert!(said.starts_with("CACHE UNKNOWN - unexpected argument '--nope' found"), "{said}");
+    }
+    assert!(nagios(&["-fnagios", "--watch"], &no_cache()).contains("leave one of them out"));
+    let output = cache_canary().args(["check", "--format", "json", "--nope"]).output().unwrap();
+    assert_eq!((output.status.code(), &*stdout(&output)), (Some(2), ""));
+}

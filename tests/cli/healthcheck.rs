@@ -119,10 +119,10 @@ fn healthcheck_prints_no_more_than_4096_bytes_however_many_come() {
 }
 
 #[test]
-fn healthcheck_speaks_no_https_and_shows_no_password() {
-    let output = run(&["healthcheck", "--url", "https://me:s3cret@127.0.0.1/health"]);
+fn healthcheck_speaks_http_and_https_alone_and_shows_no_password() {
+    let output = run(&["healthcheck", "--url", "ftp://me:s3cret@127.0.0.1/health"]);
     assert_eq!(output.status.code(), Some(1));
-    let expected = "error: --url has the scheme https, and only http is spoken here, as in \
+    let expected = "error: --url has the scheme ftp, and only http and https are spoken here, as in \
                     http://127.0.0.1:8080/health\n";
     assert_eq!(stderr(&output), expected);
 

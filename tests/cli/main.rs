@@ -2,10 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod check;
 mod healthcheck;
+mod healthcheck_tls;
 mod serve;
+mod terminal;
 mod usage;
+mod watch;
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};

@@ -6,12 +6,23 @@ use crate::{cache_canary, no_cache, run, stderr, stdout};
 fn help_of_every_command_has_examples_and_exit_codes() {
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for word in
-        ["Examples:", "Environment:", "serve", "check", "healthcheck", "acl", "CACHE_URL", "CACHE_CANARY_LOG"]
-    {
+    for word in [
+        "Examples:",
+        "Environment:",
+        "Files:",
+        "Signals:",
+        "Exit codes: 0 ",
+        "serve",
+        "check",
+        "healthcheck",
+        "acl",
+        "completions",
+        "CACHE_URL",
+        "CACHE_CANARY_LOG",
+    ] {
         assert!(stdout(&help).contains(word), "{word}");
     }
-    for command in ["serve", "check", "healthcheck", "acl"] {
+    for command in ["serve", "check", "healthcheck", "acl", "completions"] {
         let help = run(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0), "{command}");
         for word in ["Usage: cache-canary", "Examples:", "Exit codes: 0 "] {
@@ -34,6 +45,12 @@ fn wrong_usage_exits_2_and_of_healthcheck_1() {
         (&["serv"][..], 2),
         (&["serve", "--nope"][..], 2),
         (&["check", "--format", "xml"][..], 2),
+        (&["check", "--every", "1s"][..], 2),
+        (&["check", "--watch", "--every", "99ms"][..], 2),
+        (&["check", "--watch", "--explain"][..], 2),
+        (&["completions", "tcsh"][..], 2),
+        (&["healthcheck", "--cert-file", "/x"][..], 1),
+        (&["healthcheck", "--insecure", "--ca-file", "/x"][..], 1),
         (&["healthcheck", "--nope"][..], 1),
         (&["healthcheck", "--timeout", "soon"][..], 1),
         (&["healthcheck", "--url", "http://127.0.0.1/", "--socket", "/x"][..], 1),

@@ -63,15 +63,25 @@ impl Sidecar {
         Self::launch(settings, caches, &names.environment())
     }
 
+    /// The same with this configuration and nothing else, in which it says itself where it listens, such as
+    /// `127.0.0.1:0`.
+    pub fn start_as_written(config: &str) -> Self {
+        Self::serve(config, &[], TIMEOUT)
+    }
+
     /// The same, with these variables in the environment.
     pub fn launch(settings: &str, caches: impl Display, environment: &[(&str, PathBuf)]) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let file = dir.path().join(FILE);
-        std::fs::write(&file, written(settings, caches)).expect("to write");
         let timeout = settings
             .lines()
             .find_map(|line| line.strip_prefix("timeout = \"")?.strip_suffix("ms\"")?.parse().ok())
             .map_or(TIMEOUT, Duration::from_millis);
+        Self::serve(&written(settings, caches), environment, timeout)
+    }
+
+    fn serve(config: &str, environment: &[(&str, PathBuf)], timeout: Duration) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join(FILE);
+        std::fs::write(&file, config).expect("to write");
         let mut process = Command::new(env!("CARGO_BIN_EXE_cache-canary"))
             .args(["serve", "-c"])
             .arg(&file)

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_rustls::rustls::{
+    self, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
-use crate::config::{Tls, Verify};
+use crate::config::{ClientCertificate, Tls, Verify};
 
 /// Why a backend cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +61,8 @@ pub enum SetupError {
 }
 
 /// The TLS configuration for these settings.
-pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, SetupError> {
-    // Named, so that no feature of another crate can change or unsettle the choice.
-    let provider = Arc::new(ring::default_provider());
+pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, SetupError> {
+    let provider = provider();
     let builder =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = match tls.verify {
@@ -68,9 +70,45 @@ pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, SetupError> {
             Some(path) => roots_in(path)?,
             None => system_roots(),
         }),
-        Verify::None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+        Verify::None => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unverified { taken: Taken::Any, provider })),
     };
-    let Some(client) = &tls.client else { return Ok(builder.with_no_client_auth()) };
+    with_client(builder, tls.client.as_ref())
+}
+
+/// The TLS configuration for a server that shows one of the certificates in this file, whoever signed it and for
+/// whatever name.
+pub(crate) fn pinned_config(
+    cert_file: &Path,
+    client: Option<&ClientCertificate>,
+) -> Result<ClientConfig, SetupError> {
+    let unreadable = |source| SetupError::CaFile { path: cert_file.to_owned(), source };
+    let certificates: Vec<_> =
+        CertificateDer::pem_file_iter(cert_file).and_then(Iterator::collect).map_err(unreadable)?;
+    if certificates.is_empty() {
+        return Err(SetupError::NoCertificate { path: cert_file.to_owned() });
+    }
+    let provider = provider();
+    let taken = Taken::These { certificates, file: cert_file.to_owned() };
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Unverified { taken, provider }));
+    with_client(builder, client)
+}
+
+/// Named, so that no feature of another crate can change or unsettle the choice.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// The configuration with the certificate to show, if there is one.
+fn with_client(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    client: Option<&ClientCertificate>,
+) -> Result<ClientConfig, SetupError> {
+    let Some(client) = client else { return Ok(builder.with_no_client_auth()) };
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| SetupError::ClientFile { path, source }
@@ -111,20 +149,37 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-/// Takes any certificate, for `verify = "none"`. That the server holds its key is verified still.
+/// Verifies neither who signed a certificate nor its dates and name. That the server holds its key is verified still.
 #[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
+struct Unverified {
+    taken: Taken,
+    provider: Arc<CryptoProvider>,
+}
+
+/// Which certificates are taken.
+#[derive(Debug)]
+enum Taken {
+    /// Any, for `verify = "none"`.
+    Any,
+    /// Those that are known.
+    These { certificates: Vec<CertificateDer<'static>>, file: PathBuf },
+}
 
 impl ServerCertVerifier for Unverified {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
+        shown: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        match &self.taken {
+            Taken::These { certificates, file } if !certificates.contains(shown) => {
+                Err(rustls::Error::General(format!("its certificate is not in {}", file.display())))
+            }
+            Taken::Any | Taken::These { .. } => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -133,7 +188,7 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -143,11 +198,11 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -1,0 +1,201 @@
+//! A line for a monitoring system, as Nagios' plugins write it ("Nagios Plugins Development Guidelines", Plugin Output,
+//! Plugin Return Codes and Performance data): a service's name and state, a sentence, and after a bar the figures.
+//! What is said below the line is for the person who opens the alarm.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use super::super::print;
+use super::{foremost, in_words};
+use crate::outcome::{Outcome, Report, Status};
+
+/// What a service can be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    Warning,
+    Critical,
+    Unknown,
+}
+
+impl State {
+    fn of(status: Status, strict: bool) -> Self {
+        match status {
+            // Nothing was found to be well either.
+            Status::Skipped => Self::Unknown,
+            Status::Up => Self::Ok,
+            Status::Degraded if strict => Self::Critical,
+            Status::Degraded => Self::Warning,
+            Status::Down => Self::Critical,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+impl From<State> for ExitCode {
+    fn from(state: State) -> Self {
+        Self::from(match state {
+            State::Ok => 0,
+            State::Warning => 1,
+            State::Critical => 2,
+            State::Unknown => 3,
+        })
+    }
+}
+
+/// How many of what is wrong the first line names: it goes by pager, too.
+const NAMED: usize = 3;
+
+/// The exit code that goes with [`answer`].
+pub(super) fn exit_code(status: Status, strict: bool) -> ExitCode {
+    State::of(status, strict).into()
+}
+
+/// What the report says:
+///
+/// ```text
+/// CACHE CRITICAL - sessions down: timed_out at mc-1:11211 in write | 'main'=0.412ms;;;0 'sessions'=750.000ms;;;0
+/// sessions DOWN: timed_out at mc-1:11211 in write. The server hangs or is overloaded, or a firewall drops packets.
+/// pages SKIPPED: lives in the application's memory
+/// ```
+pub(super) fn answer(report: &Report, strict: bool) -> String {
+    let state = State::of(report.status(), strict);
+    let mut text = format!("CACHE {} - {}", state.name(), plain(&sentence(report)));
+    let times = report.outcomes.iter().map(|outcome| {
+        // Quoted, as a name of an alias may have what a label may not have without.
+        format!("'{}'={:.3}ms;;;0", outcome.entry(), outcome.elapsed.as_secs_f64() * 1e3)
+    });
+    let times: Vec<_> = times.collect();
+    if !times.is_empty() {
+        let _ = write!(text, " | {}", times.join(" "));
+    }
+    text.push('\n');
+    for outcome in &report.outcomes {
+        let head = format!("{} {}", outcome.entry(), outcome.status());
+        for trouble in outcome.troubles() {
+            let said = format!("{head}: {}. {}", in_words(&trouble), trouble.cause().hint());
+            let _ = writeln!(text, "{}", plain(&said));
+        }
+        if let Some(shortfall) = outcome.shortfall() {
+            let _ = writeln!(text, "{}", plain(&format!("{head}: {shortfall}")));
+        }
+    }
+    for skipped in &report.skipped {
+        let _ =
+            writeln!(text, "{} {}: {}", skipped.alias, Status::Skipped, plain(&skipped.reason.to_string()));
+    }
+    text
+}
+
+/// The worst first: `sessions down: timed_out at mc-1:11211 in write, main degraded: ... and 2 more`, or `3 up`.
+fn sentence(report: &Report) -> String {
+    let of_status = |status| report.outcomes.iter().filter(move |outcome| outcome.status() == status);
+    let wrong: Vec<_> = of_status(Status::Down).chain(of_status(Status::Degraded)).collect();
+    if wrong.is_empty() {
+        return match report.outcomes.len() {
+            0 => "nothing was checked".to_owned(),
+            up => format!("{up} up"),
+        };
+    }
+    let named: Vec<_> = wrong.iter().take(NAMED).map(|outcome| in_short(outcome)).collect();
+    let more = match wrong.len() - named.len() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    format!("{}{more}", named.join(", "))
+}
+
+/// `sessions down: timed_out at mc-1:11211 in write`
+fn in_short(outcome: &Outcome) -> String {
+    let head = format!("{} {}", outcome.entry(), outcome.status().as_str().to_lowercase());
+    match foremost(outcome) {
+        None => head,
+        Some(trouble) => format!("{head}: {}", in_words(&trouble)),
+    }
+}
+
+/// Says that it cannot be said how the caches are, and why not.
+pub(in crate::cli) fn say_unknown(why: &str) -> ExitCode {
+    print(format!("CACHE {} - {}\n", State::Unknown.name(), plain(why.trim_end())).as_bytes());
+    State::Unknown.into()
+}
+
+/// The text without bars: after one, a monitoring system reads figures.
+fn plain(text: &str) -> String {
+    text.replace('|', "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitCode;
+
+    use super::super::tests::{node, outcome, report};
+    use super::{answer, exit_code};
+    use crate::outcome::{Cause, Report, Status};
+
+    #[test]
+    fn one_line_for_the_alarm_with_figures_and_then_what_is_wrong() {
+        let expected = format!(
+            "CACHE CRITICAL - sessions down: timed_out at mc-1:11211 in write \
+             | 'main'=1.000ms;;;0 'sessions'=750.000ms;;;0\n\
+             sessions DOWN: timed_out at mc-1:11211 in write. {}\n\
+             sessions DOWN: out_of_memory at mc-3:11211 in write: SERVER_ERROR out of memory. {}\n\
+             pages SKIPPED: lives in the application's memory\n",
+            Cause::TimedOut.hint(),
+            Cause::OutOfMemory.hint(),
+        );
+        assert_eq!(answer(&report(), false), expected);
+    }
+
+    #[test]
+    fn what_is_up_is_one_line_and_nothing_checked_is_unknown() {
+        let outcomes = vec![outcome("main", 1, vec![node("cache:6379", None)])];
+        let up = Report { outcomes, skipped: Vec::new() };
+        assert_eq!(answer(&up, true), "CACHE OK - 1 up | 'main'=1.000ms;;;0\n");
+        let none = Report { outcomes: Vec::new(), ..report() };
+        let expected =
+            "CACHE UNKNOWN - nothing was checked\npages SKIPPED: lives in the application's memory\n";
+        assert_eq!(answer(&none, false), expected);
+    }
+
+    #[test]
+    fn a_bar_in_a_server_s_words_does_not_begin_figures() {
+        let nodes = vec![node("cache:6379", Some((Cause::Protocol, "a|b|c")))];
+        let report = Report { outcomes: vec![outcome("main", 1, nodes)], skipped: Vec::new() };
+        let answer = answer(&report, false);
+        assert_eq!(answer.matches('|').count(), 1, "{answer}");
+        assert_eq!(answer.matches("a/b/c").count(), 2, "{answer}");
+        assert!(answer.lines().next().unwrap().ends_with(" | 'main'=1.000ms;;;0"), "{answer}");
+    }
+
+    #[test]
+    fn an_alarm_names_a_few_and_counts_the_others() {
+        let down = |name| outcome(name, 1, vec![node("cache:6379", Some((Cause::Refused, "")))]);
+        let report = Report { outcomes: ["a", "b", "c", "d", "e"].map(down).into(), skipped: Vec::new() };
+        let answer = answer(&report, false);
+        let (alarm, _) = answer.split_once(" | ").unwrap();
+        assert!(alarm.contains("a down: refused at cache:6379 in write, b down: "), "{alarm}");
+        assert!(alarm.ends_with(", and 2 more") && !alarm.contains("d down"), "{alarm}");
+    }
+
+    #[test]
+    fn the_exit_codes_are_those_of_plugins() {
+        for (status, strict, code) in [
+            (Status::Up, true, 0),
+            (Status::Degraded, false, 1),
+            (Status::Degraded, true, 2),
+            (Status::Down, false, 2),
+            (Status::Skipped, false, 3),
+        ] {
+            assert_eq!(exit_code(status, strict), ExitCode::from(code), "{status} {strict}");
+        }
+    }
+}

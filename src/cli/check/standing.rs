@@ -1,0 +1,76 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::outcome::{Outcome, Status};
+use crate::record::{Record, Since};
+
+/// Since when each check has had its status, for those who watch; nothing for those who look once.
+#[derive(Debug, Default)]
+pub(super) struct Standing(HashMap<String, Since>);
+
+/// A check that has another status than after the round before, or had none.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) outcome: Arc<Outcome>,
+    /// What it was before, and for how long.
+    pub(super) before: Option<(Status, Duration)>,
+}
+
+impl Standing {
+    /// Takes in what stands in the records after a round, and says what it has changed.
+    pub(super) fn take<'a>(&mut self, records: impl IntoIterator<Item = &'a Arc<Record>>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for known in records.into_iter().map(|record| record.known()) {
+            let (Some(outcome), Some(since)) = (known.latest, known.since) else { continue };
+            let before = self.0.insert(outcome.entry(), since);
+            if before.is_none_or(|before| before.status != since.status) {
+                let before = before.map(|before| (before.status, since.began - before.began));
+                changes.push(Change { outcome, before });
+            }
+        }
+        changes
+    }
+
+    /// Since when the check of this name has been as it is.
+    pub(super) fn since(&self, entry: &str) -> Option<SystemTime> {
+        self.0.get(entry).map(|since| since.began_at)
+    }
+
+    /// Whether there was no round yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::{node, outcome, record};
+    use super::Standing;
+    use crate::outcome::{Cause, Status};
+
+    #[tokio::test(start_paused = true)]
+    async fn only_another_status_is_a_change_and_it_says_how_long_the_last_one_stood() {
+        let record = record("main");
+        let mut standing = Standing::default();
+        let mut round = async |fault| {
+            tokio::time::advance(Duration::from_secs(2)).await;
+            let outcome = outcome("main", 1, vec![node("cache:6379", fault)]);
+            record.note(&outcome);
+            let changes = standing.take([&record]);
+            let before: Vec<_> = changes.iter().map(|change| change.before).collect();
+            (outcome.began_at, standing.since("main"), before)
+        };
+        let (first, since, before) = round(None).await;
+        assert_eq!((since, before), (Some(first), vec![None]));
+        let (_, since, before) = round(None).await;
+        assert_eq!((since, before), (Some(first), vec![]));
+        let (down, since, before) = round(Some((Cause::Masked, ""))).await;
+        assert_eq!((since, before), (Some(down), vec![Some((Status::Up, Duration::from_secs(4)))]));
+        // Another cause is no other status.
+        let (_, since, before) = round(Some((Cause::Stale, ""))).await;
+        assert_eq!((since, before), (Some(down), vec![]));
+    }
+}

@@ -1,0 +1,305 @@
+use std::fmt::Write as _;
+use std::iter;
+use std::time::{Duration, SystemTime};
+
+use humantime::{format_duration, format_rfc3339_seconds};
+use tokio::time::Instant;
+
+use super::in_words;
+use super::standing::Standing;
+use super::terminal::{Terminal, wrap};
+use crate::outcome::{Outcome, Report, Status};
+
+/// Notes that had less room than this beside the cells stand below them.
+const LEAST_BESIDE: usize = 32;
+
+/// How far they are moved in there.
+const BELOW: usize = 4;
+
+/// What is said of one check, or of one alias that is skipped.
+struct Row {
+    entry: String,
+    status: Status,
+    time: String,
+    notes: Vec<Note>,
+}
+
+/// One thing that is wrong, or why an alias is skipped, and where to look.
+struct Note {
+    said: String,
+    hint: &'static str,
+}
+
+/// Aligned lines for a program such as `grep`: one for each alias without a fault, for each faulty node of the others
+/// and where there are too few, and for what is skipped.
+pub(super) fn for_pipe(report: &Report) -> String {
+    let rows = rows(report);
+    let [entries, statuses, times] = widths(&rows, [0; 3]);
+    let mut table = String::new();
+    for Row { entry, status, time, notes } in &rows {
+        let cells = format!("{entry:entries$}  {status:statuses$}  {time:>times$}");
+        if notes.is_empty() {
+            let _ = writeln!(table, "{cells}");
+        }
+        for Note { said, hint } in notes {
+            let stop = if hint.is_empty() { "" } else { ". " };
+            let _ = writeln!(table, "{cells}  {said}{stop}{hint}");
+        }
+    }
+    table
+}
+
+/// Lines for a person at a terminal: a head, what is wrong beside the cells or below them, each hint once, and at the
+/// end what it comes to and how old that is at `now`.
+pub(super) fn for_terminal(report: &Report, standing: &Standing, terminal: Terminal, now: Instant) -> String {
+    let rows = rows(report);
+    let [entries, statuses, times] = widths(&rows, ["ALIAS", "STATUS", "TIME"].map(str::len));
+    let today = SystemTime::now();
+    let sinces = rows.iter().map(|row| standing.since(&row.entry).map(|since| clock(since, today)));
+    let sinces: Vec<String> = sinces.map(Option::unwrap_or_default).collect();
+    let widest = sinces.iter().map(String::len).chain(["SINCE UTC".len()]).max().unwrap_or_default();
+    // The column, with the gap before it.
+    let column = |since: &str| if standing.is_empty() { String::new() } else { format!("  {since:widest$}") };
+
+    let indent = entries + statuses + times + column("").len() + 6;
+    let beside = indent + LEAST_BESIDE <= terminal.columns;
+    let indent = if beside { indent } else { BELOW };
+
+    let head = format!("{:entries$}  {:statuses$}  {:>times$}", "ALIAS", "STATUS", "TIME");
+    let why = if beside { "WHY" } else { "" };
+    let mut table = format!("{head}{}  {why}", column("SINCE UTC")).trim_end().to_owned();
+    table.push('\n');
+    for (Row { entry, status, time, notes }, since) in rows.iter().zip(&sinces) {
+        let (on, off) = colour(*status, terminal);
+        let since = column(since);
+        let mut line = format!("{entry:entries$}  {on}{status:statuses$}{off}  {time:>times$}{since}");
+        let mut texts = texts(notes, terminal.columns.saturating_sub(indent));
+        if beside && let Some(first) = texts.next() {
+            let _ = write!(line, "  {first}");
+        }
+        for line in iter::once(line).chain(texts.map(|text| format!("{:indent$}{text}", ""))) {
+            let _ = writeln!(table, "{}", line.trim_end());
+        }
+    }
+    let (on, off) = colour(report.status(), terminal);
+    let _ = writeln!(table, "\n{on}{}{off}  {}", report.status(), summary(report, now));
+    table
+}
+
+/// What the notes say in so many columns. A hint comes after the last of those in a row that it is for, and is moved in.
+fn texts(notes: &[Note], columns: usize) -> impl Iterator<Item = String> {
+    const MOVED_IN: usize = 2;
+    let nexts = notes.iter().skip(1).map(Some).chain([None]);
+    notes.iter().zip(nexts).flat_map(move |(note, next)| {
+        let last = next.is_none_or(|next| next.hint != note.hint);
+        let hint = if last { note.hint } else { "" };
+        let hint = wrap(hint, columns.saturating_sub(MOVED_IN)).into_iter();
+        wrap(&note.said, columns).into_iter().chain(hint.map(|line| format!("{:MOVED_IN$}{line}", "")))
+    })
+}
+
+/// `2 up, 1 down, 1 skipped; checked 751 ms ago`
+fn summary(report: &Report, now: Instant) -> String {
+    let count = |status| {
+        let checked = report.outcomes.iter().filter(|outcome| outcome.status() == status).count();
+        if status == Status::Skipped { checked + report.skipped.len() } else { checked }
+    };
+    let statuses = [Status::Up, Status::Degraded, Status::Down, Status::Skipped];
+    let counts = statuses.into_iter().map(|status| (count(status), status.as_str().to_lowercase()));
+    let counts: Vec<_> =
+        counts.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let counts = counts.join(", ");
+    match report.outcomes.iter().map(|outcome| outcome.began).min() {
+        None => counts,
+        Some(began) => format!("{counts}; checked {} ago", rough(now - began)),
+    }
+}
+
+/// A time as one says it: `751 ms`, and from a second on `2m 3s`.
+pub(super) fn rough(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{} ms", time.as_millis()),
+        seconds => format_duration(Duration::from_secs(seconds)).to_string(),
+    }
+}
+
+/// When that was, in UTC: `19:34:27`, or `11-21 19:34` if it was not today.
+fn clock(time: SystemTime, today: SystemTime) -> String {
+    let (time, today) = (timestamp(time), timestamp(today));
+    let (date, day) = (time.get(5..10).unwrap_or_default(), today.get(5..10).unwrap_or_default());
+    if date == day {
+        time.get(11..19).unwrap_or_default().to_owned()
+    } else {
+        format!("{date} {}", time.get(11..16).unwrap_or_default())
+    }
+}
+
+/// RFC 3339 in UTC: `2026-11-22T19:34:27Z`.
+pub(super) fn timestamp(time: SystemTime) -> String {
+    // A machine without a clock may be in 1969, which the format does not know.
+    format_rfc3339_seconds(time.max(SystemTime::UNIX_EPOCH)).to_string()
+}
+
+fn rows(report: &Report) -> Vec<Row> {
+    let checked = report.outcomes.iter().map(|outcome| Row {
+        entry: outcome.entry(),
+        status: outcome.status(),
+        time: format!("{:.3} ms", outcome.elapsed.as_secs_f64() * 1e3),
+        notes: notes(outcome),
+    });
+    let skipped = report.skipped.iter().map(|skipped| Row {
+        entry: skipped.alias.to_string(),
+        status: Status::Skipped,
+        time: String::new(),
+        notes: vec![Note { said: skipped.reason.to_string(), hint: "" }],
+    });
+    checked.chain(skipped).collect()
+}
+
+fn notes(outcome: &Outcome) -> Vec<Note> {
+    let troubles =
+        outcome.troubles().map(|trouble| Note { said: in_words(&trouble), hint: trouble.cause().hint() });
+    troubles.chain(outcome.shortfall().map(|said| Note { said, hint: "" })).collect()
+}
+
+/// How wide the cells are, and at least so wide.
+fn widths(rows: &[Row], least: [usize; 3]) -> [usize; 3] {
+    rows.iter().fold(least, |[entries, statuses, times], row| {
+        let status = row.status.as_str();
+        [entries.max(row.entry.len()), statuses.max(status.len()), times.max(row.time.len())]
+    })
+}
+
+/// The escape sequences around a status: green, yellow, red, or faint, where colour is wanted.
+fn colour(status: Status, terminal: Terminal) -> (&'static str, &'static str) {
+    if !terminal.colour {
+        return ("", "");
+    }
+    let on = match status {
+        Status::Up => "\x1b[32m",
+        Status::Degraded => "\x1b[33m",
+        Status::Down => "\x1b[31m",
+        Status::Skipped => "\x1b[2m",
+    };
+    (on, "\x1b[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::super::tests::{node, outcome, report, standing};
+    use super::{Standing, clock, for_pipe, for_terminal};
+    use crate::cli::check::terminal::Terminal;
+    use crate::outcome::{Cause, Report};
+
+    const PLAIN: Terminal = Terminal { colour: false, columns: 80, rows: 24 };
+
+    /// The table of a report whose verdicts are 751 ms old.
+    fn at_terminal(report: &Report, standing: &Standing, terminal: Terminal) -> String {
+        let now = report.outcomes[0].began + Duration::from_millis(751);
+        for_terminal(report, standing, terminal, now)
+    }
+
+    #[test]
+    fn a_pipe_gets_a_line_for_each_faulty_node_with_its_hint() {
+        let expected = format!(
+            "main      UP         1.000 ms\n\
+             sessions  DOWN     750.000 ms  timed_out at mc-1:11211 in write. {}\n\
+             sessions  DOWN     750.000 ms  out_of_memory at mc-3:11211 in write: SERVER_ERROR out of memory. {}\n\
+             pages     SKIPPED              lives in the application's memory\n",
+            Cause::TimedOut.hint(),
+            Cause::OutOfMemory.hint(),
+        );
+        assert_eq!(for_pipe(&report()), expected);
+    }
+
+    #[test]
+    fn a_terminal_gets_a_head_wrapped_hints_and_what_it_comes_to() {
+        let expected = "\
+ALIAS     STATUS         TIME  WHY
+main      UP         1.000 ms
+sessions  DOWN     750.000 ms  timed_out at mc-1:11211 in write
+                                 The server hangs or is overloaded, or a
+                                 firewall drops packets.
+                               out_of_memory at mc-3:11211 in write:
+                               SERVER_ERROR out of memory
+                                 The server's memory is full and it may not
+                                 evict: raise its memory limit, or allow
+                                 eviction.
+pages     SKIPPED              lives in the application's memory
+
+DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
+";
+        assert_eq!(at_terminal(&report(), &Standing::default(), PLAIN), expected);
+    }
+
+    #[test]
+    fn a_narrow_terminal_has_the_reasons_below_the_cells() {
+        let expected = "\
+ALIAS     STATUS         TIME
+main      UP         1.000 ms
+sessions  DOWN     750.000 ms
+    timed_out at mc-1:11211 in write
+      The server hangs or is overloaded, or a
+      firewall drops packets.
+    out_of_memory at mc-3:11211 in write:
+    SERVER_ERROR out of memory
+      The server's memory is full and it may not
+      evict: raise its memory limit, or allow
+      eviction.
+pages     SKIPPED
+    lives in the application's memory
+
+DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
+";
+        let narrow = Terminal { columns: 53, ..PLAIN };
+        assert_eq!(at_terminal(&report(), &Standing::default(), narrow), expected);
+    }
+
+    #[test]
+    fn a_hint_is_said_once_for_nodes_that_have_the_same_fault() {
+        let ring = ["one", "two"].map(|name| node(name, Some((Cause::TimedOut, ""))));
+        let report = Report { outcomes: vec![outcome("main", 750, ring.into())], skipped: Vec::new() };
+        let wide = Terminal { columns: 200, ..PLAIN };
+        let table = at_terminal(&report, &Standing::default(), wide);
+        let expected = format!(
+            "main   DOWN    750.000 ms  timed_out at one in write\n{indent}timed_out at two in write\n{indent}  {}\n",
+            Cause::TimedOut.hint(),
+            indent = " ".repeat(27),
+        );
+        assert!(table.contains(&expected), "{table}");
+    }
+
+    #[test]
+    fn who_watches_sees_since_when_it_is_so() {
+        let report = report();
+        let table = at_terminal(&report, &standing(&report), Terminal { columns: 200, ..PLAIN });
+        let lines: Vec<_> = table.lines().collect();
+        let since = clock(report.outcomes[0].began_at, SystemTime::now());
+        assert_eq!(lines[0], "ALIAS     STATUS         TIME  SINCE UTC  WHY");
+        assert_eq!(lines[1], format!("main      UP         1.000 ms  {since}"));
+        let sessions = format!("sessions  DOWN     750.000 ms  {since}   timed_out at ");
+        assert!(lines[2].starts_with(&sessions), "{table}");
+    }
+
+    #[test]
+    fn what_was_not_today_has_its_date() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(clock(at(3600), at(7200)), "01:00:00");
+        assert_eq!(clock(at(3600), at(90_000)), "01-01 01:00");
+    }
+
+    #[test]
+    fn colour_is_on_the_status_alone() {
+        let coloured = at_terminal(&report(), &Standing::default(), Terminal { colour: true, ..PLAIN });
+        assert!(coloured.contains("main      \u{1b}[32mUP     \u{1b}[0m    1.000 ms\n"), "{coloured}");
+        assert!(
+            coloured.contains("sessions  \u{1b}[31mDOWN   \u{1b}[0m  750.000 ms  timed_out"),
+            "{coloured}"
+        );
+        assert!(coloured.contains("\n\u{1b}[31mDOWN\u{1b}[0m  1 up, 1 down"), "{coloured}");
+        let plain = coloured.replace("\u{1b}[31m", "").replace("\u{1b}[32m", "").replace("\u{1b}[2m", "");
+        assert_eq!(plain.replace("\u{1b}[0m", ""), at_terminal(&report(), &Standing::default(), PLAIN));
+    }
+}

@@ -1,0 +1,95 @@
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+
+use rustix::termios::tcgetwinsize;
+
+use crate::telemetry;
+
+/// A terminal with a person before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terminal {
+    /// Whether they want colour.
+    pub(super) colour: bool,
+    /// How many characters fit on a line.
+    pub(super) columns: usize,
+    /// How many lines fit.
+    pub(super) rows: usize,
+}
+
+impl Terminal {
+    /// The terminal that `stream` goes to, if it goes to one that understands more than text.
+    pub(super) fn of(stream: &(impl IsTerminal + AsFd)) -> Option<Self> {
+        let understands = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        if !stream.is_terminal() || !understands {
+            return None;
+        }
+        let size = tcgetwinsize(stream).ok();
+        // One that does not know its size says 0.
+        let known = |length: u16, usual| if length == 0 { usual } else { usize::from(length) };
+        Some(Self {
+            colour: telemetry::colour_is_wanted(),
+            columns: size.map_or(80, |size| known(size.ws_col, 80)),
+            rows: size.map_or(24, |size| known(size.ws_row, 24)),
+        })
+    }
+}
+
+/// The text in lines of at most so many characters. Only a word that is longer than a line is broken.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = Vec::new();
+    let (mut line, mut length) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let word: Vec<char> = word.chars().collect();
+        if length > 0 && length + 1 + word.len() <= width {
+            line.push(' ');
+            length += 1;
+        } else if length > 0 {
+            lines.push(std::mem::take(&mut line));
+            length = 0;
+        }
+        for part in word.chunks(width) {
+            if length > 0 && length + part.len() > width {
+                lines.push(std::mem::take(&mut line));
+                length = 0;
+            }
+            line.extend(part);
+            length += part.len();
+        }
+    }
+    if !line.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+/// The beginning of the text, of at most so many characters.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept = text.chars().take(width.saturating_sub(3));
+    kept.chain("...".chars()).take(width).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cut, wrap};
+
+    #[test]
+    fn a_text_is_wrapped_between_words_and_a_word_only_where_it_must_be() {
+        assert_eq!(wrap("one two three", 13), ["one two three"]);
+        assert_eq!(wrap("one two three", 12), ["one two", "three"]);
+        assert_eq!(wrap("a 0123456789", 4), ["a", "0123", "4567", "89"]);
+        assert_eq!(wrap("a 0123456789 b", 8), ["a", "01234567", "89 b"]);
+        assert_eq!(wrap("é é é", 3), ["é é", "é"]);
+        assert_eq!(wrap("", 8), [""; 0]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_ends_in_dots() {
+        assert_eq!(cut("12345678", 8), "12345678");
+        assert_eq!(cut("123456789", 8), "12345...");
+        assert_eq!(cut("1234", 2), "..");
+    }
+}

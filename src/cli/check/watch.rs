@@ -1,0 +1,191 @@
+use std::io::{self, ErrorKind, stdout};
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
+
+use futures_util::stream::{self, StreamExt as _};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{self, Instant, MissedTickBehavior};
+
+use super::super::{print, try_print};
+use super::standing::{Change, Standing};
+use super::table::{for_terminal, rough, timestamp};
+use super::terminal::Terminal;
+use super::{foremost, in_words};
+use crate::catalog::Selection;
+use crate::checker::Checker;
+use crate::http::access::View;
+use crate::http::djblets;
+use crate::outcome::{Report, Status};
+use screen::Screen;
+
+/// A table that stays where it is.
+mod screen;
+
+/// How often the age on the screen is made true, also while a round takes its time.
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// Checks until SIGINT or SIGTERM comes, or until nobody reads what is printed. The last round is returned, if there
+/// was one.
+pub(super) async fn watch(
+    checker: &Checker,
+    selection: &Selection,
+    every: Duration,
+    json: bool,
+) -> io::Result<Option<Report>> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut resized = signal(SignalKind::window_change())?;
+    let mut redraw = time::interval(REDRAW);
+    let mut ticks = time::interval(every);
+    // A round that took long is followed by a pause, not by those that were missed.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rounds = pin!(stream::unfold(ticks, async |mut ticks| {
+        ticks.tick().await;
+        Some((checker.check(selection, Instant::now()).await, ticks))
+    }));
+
+    let display = Display::choose(json, every)?;
+    let mut standing = Standing::default();
+    let mut last = None;
+    loop {
+        let shown = tokio::select! {
+            _ = interrupted.recv() => break,
+            _ = terminated.recv() => break,
+            Some(report) = rounds.next() => {
+                let changes = standing.take(checker.records(selection));
+                let shown = display.show_round(&report, &changes, &standing, last.is_none());
+                last = Some(report);
+                shown
+            }
+            _ = redraw.tick() => display.redraw(last.as_ref(), &standing),
+            _ = resized.recv() => display.redraw(last.as_ref(), &standing),
+        };
+        match shown {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            shown => shown?,
+        }
+    }
+    display.end(last.as_ref(), &standing);
+    Ok(last)
+}
+
+/// How rounds are shown.
+enum Display {
+    /// All of the last one, on a terminal.
+    Screen(Screen),
+    /// A line for each change.
+    Changes,
+    /// A line a round.
+    Json,
+}
+
+impl Display {
+    fn choose(json: bool, every: Duration) -> io::Result<Self> {
+        match Terminal::of(&stdout()) {
+            _ if json => Ok(Self::Json),
+            Some(_) => Screen::enter(every).map(Self::Screen),
+            None => Ok(Self::Changes),
+        }
+    }
+
+    fn show_round(
+        &self,
+        report: &Report,
+        changes: &[Change],
+        standing: &Standing,
+        first: bool,
+    ) -> io::Result<()> {
+        match self {
+            Self::Screen(_) => self.redraw(Some(report), standing),
+            Self::Changes => {
+                let mut lines: String = changes.iter().map(line).collect();
+                if first {
+                    lines.extend(skips(report));
+                }
+                try_print(lines.as_bytes())
+            }
+            Self::Json => try_print(djblets::body(report, View::Details, Instant::now()).as_bytes()),
+        }
+    }
+
+    /// Shows once more what stays in sight.
+    fn redraw(&self, last: Option<&Report>, standing: &Standing) -> io::Result<()> {
+        match self {
+            Self::Screen(screen) => screen.draw(last, standing),
+            Self::Changes | Self::Json => Ok(()),
+        }
+    }
+
+    /// Gives the screen back, and leaves the last table on it.
+    fn end(self, last: Option<&Report>, standing: &Standing) {
+        match self {
+            Self::Screen(screen) => {
+                drop(screen);
+                if let (Some(report), Some(terminal)) = (last, Terminal::of(&stdout())) {
+                    print(for_terminal(report, standing, terminal, Instant::now()).as_bytes());
+                }
+            }
+            Self::Changes | Self::Json => {}
+        }
+    }
+}
+
+/// `2026-11-22T19:34:27Z  main  DOWN  was UP for 12s; masked at cache:6379 in read. Writes are acknowledged ...`
+fn line(change: &Change) -> String {
+    let Change { outcome, before } = change;
+    let before = before.map(|(status, stood)| format!("was {status} for {}", rough(stood)));
+    let trouble = foremost(outcome).map(|trouble| {
+        let more = match outcome.troubles().count() {
+            0 | 1 => String::new(),
+            all => format!(" (and {} more)", all - 1),
+        };
+        format!("{}{more}. {}", in_words(&trouble), trouble.cause().hint())
+    });
+    let notes: Vec<_> = before.into_iter().chain(trouble).collect();
+    let line = format!(
+        "{}  {}  {}  {}",
+        timestamp(outcome.began_at),
+        outcome.entry(),
+        outcome.status(),
+        notes.join("; ")
+    );
+    format!("{}\n", line.trim_end())
+}
+
+/// The same for what is skipped, which never changes.
+fn skips(report: &Report) -> impl Iterator<Item = String> {
+    let now = timestamp(SystemTime::now());
+    let skipped = report.skipped.iter();
+    skipped.map(move |skipped| format!("{now}  {}  {}  {}\n", skipped.alias, Status::Skipped, skipped.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::standing::Change;
+    use super::super::tests::{node, outcome};
+    use super::line;
+    use crate::outcome::{Cause, Status};
+
+    #[test]
+    fn a_change_is_a_line_with_what_was_before_and_why() {
+        let masked = vec![node("one", Some((Cause::Masked, ""))), node("two", Some((Cause::Masked, "")))];
+        let outcome = outcome("main", 1, masked);
+        let before = Some((Status::Up, Duration::from_millis(62_345)));
+        let line = line(&Change { outcome, before });
+        let (_, words) = line.split_once("Z  ").unwrap();
+        let expected = format!(
+            "main  DOWN  was UP for 1m 2s; masked at one in write (and 1 more). {}\n",
+            Cause::Masked.hint()
+        );
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn what_is_up_at_first_is_a_line_without_more() {
+        let outcome = outcome("main", 1, vec![node("one", None)]);
+        let line = line(&Change { outcome, before: None });
+        assert!(line.ends_with("Z  main  UP\n"), "{line}");
+    }
+}

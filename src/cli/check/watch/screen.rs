@@ -1,0 +1,128 @@
+use std::cmp::Reverse;
+use std::io::{self, stdout};
+use std::time::Duration;
+
+use humantime::format_duration;
+use tokio::time::Instant;
+
+use super::super::super::{print, try_print};
+use super::super::standing::Standing;
+use super::super::table::{for_terminal, timestamp};
+use super::super::terminal::Terminal;
+use crate::outcome::Report;
+
+/// The alternate screen, where what was on the terminal stays as it is; no cursor; and no second line for what is too
+/// long for one.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
+
+/// The same backwards.
+const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+
+/// The terminal while a table is kept on it; it is given back when this goes.
+#[derive(Debug)]
+pub(super) struct Screen {
+    every: Duration,
+}
+
+impl Screen {
+    /// Takes the terminal over.
+    pub(super) fn enter(every: Duration) -> io::Result<Self> {
+        try_print(ENTER.as_bytes())?;
+        Ok(Self { every })
+    }
+
+    /// Shows the last round as it is now.
+    pub(super) fn draw(&self, last: Option<&Report>, standing: &Standing) -> io::Result<()> {
+        let Some(terminal) = Terminal::of(&stdout()) else { return Ok(()) };
+        let lines = self.lines(last, standing, terminal);
+        // Each line is written over the one that was there, and all with one write: to clear first is to flicker.
+        try_print(format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")).as_bytes())
+    }
+
+    fn lines(&self, last: Option<&Report>, standing: &Standing, terminal: Terminal) -> Vec<String> {
+        let every = format_duration(self.every);
+        let Some(report) = last else {
+            return vec![format!("A round every {every}, and the first is on its way. Ctrl-C stops.")];
+        };
+        let began_at = report.outcomes.iter().map(|outcome| outcome.began_at).max();
+        let at = began_at.map(|at| format!(", the last one at {}", timestamp(at))).unwrap_or_default();
+        // A terminal clears the rest of a line from the cursor on, and after a full line that stands on its last character.
+        let terminal = Terminal { columns: terminal.columns.saturating_sub(1), ..terminal };
+        let mut lines = vec![format!("A round every {every}{at}. Ctrl-C stops."), String::new()];
+        let table = |report| for_terminal(report, standing, terminal, Instant::now());
+        lines.extend(table(report).lines().map(str::to_owned));
+        if lines.len() <= terminal.rows {
+            return lines;
+        }
+        // What is wrong must be seen, also where not everything fits.
+        let mut worst_first = report.clone();
+        worst_first.outcomes.sort_by_key(|outcome| Reverse(outcome.status()));
+        lines.truncate(2);
+        lines.extend(table(&worst_first).lines().map(str::to_owned));
+        let summary = lines.pop().unwrap_or_default();
+        let fitting = terminal.rows.saturating_sub(2);
+        let hidden = lines.len().saturating_sub(fitting);
+        lines.truncate(fitting);
+        lines.push(format!("({hidden} lines more: name the caches to watch, or make the window taller)"));
+        lines.push(summary);
+        lines
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        print(LEAVE.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::ManuallyDrop;
+    use std::time::Duration;
+
+    use super::Screen;
+    use crate::cli::check::terminal::Terminal;
+    use crate::cli::check::tests::{node, outcome, standing};
+    use crate::outcome::{Cause, Report};
+
+    /// A screen that nothing is drawn on. Dropped, it would write to the test's output.
+    fn screen() -> ManuallyDrop<Screen> {
+        ManuallyDrop::new(Screen { every: Duration::from_secs(2) })
+    }
+
+    #[test]
+    fn no_line_reaches_the_edge_where_its_last_character_would_be_cleared() {
+        let outcomes = vec![outcome("main", 1, vec![node("cache:6379", Some((Cause::Masked, "")))])];
+        let report = Report { outcomes, skipped: Vec::new() };
+        let standing = standing(&report);
+        let screen = screen();
+        for columns in 40..120 {
+            let terminal = Terminal { colour: false, columns, rows: 40 };
+            let lines = screen.lines(Some(&report), &standing, terminal);
+            let table = &lines[1..];
+            assert!(table.iter().all(|line| line.chars().count() < columns), "{columns}: {lines:#?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first_where_not_everything_fits() {
+        let up = |name| outcome(name, 1, vec![node("cache:6379", None)]);
+        let down = outcome("z", 1, vec![node("cache:6379", Some((Cause::Refused, "")))]);
+        let outcomes = ["a", "b", "c", "d", "e"].into_iter().map(up).chain([down]).collect();
+        let report = Report { outcomes, skipped: Vec::new() };
+        let standing = standing(&report);
+        let screen = screen();
+        let lines = |rows| {
+            let terminal = Terminal { colour: false, columns: 200, rows };
+            screen.lines(Some(&report), &standing, terminal)
+        };
+        let all = lines(12);
+        assert_eq!(all.len(), 12, "{all:#?}");
+        assert!(all[3].starts_with("a ") && all[8].starts_with("z "), "{all:#?}");
+        let some = lines(8);
+        assert_eq!(some.len(), 8, "{some:#?}");
+        assert!(some[3].starts_with("z ") && some[5].starts_with("a "), "{some:#?}");
+        assert!(some[6].starts_with("(5 lines more"), "{some:#?}");
+        assert!(some[7].starts_with("DOWN  5 up, 1 down; checked "), "{some:#?}");
+    }
+}

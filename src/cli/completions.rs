@@ -1,0 +1,45 @@
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::print;
+
+const AFTER_HELP: &str = "\
+Examples:
+  cache-canary completions bash > ~/.local/share/bash-completion/completions/cache-canary
+  cache-canary completions zsh > ~/.zfunc/_cache-canary
+  cache-canary completions fish > ~/.config/fish/completions/cache-canary.fish
+  source <(cache-canary completions bash)    in ~/.bashrc, where there is no package bash-completion
+
+zsh looks there if fpath=(~/.zfunc $fpath) stands in ~/.zshrc before compinit. A shell that is started afterwards has
+them.
+
+Exit codes: 0 if they were printed, 2 if the arguments are not valid.";
+
+/// Print what a shell needs to complete the commands and options of cache-canary
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Prints the completions.
+pub(super) fn run(args: &CompletionsArgs) -> ExitCode {
+    // Made from the code by tests/completions.rs, since what makes them is larger than what it makes.
+    let script = match args.shell {
+        Shell::Bash => include_str!("completions/cache-canary.bash"),
+        Shell::Zsh => include_str!("completions/_cache-canary"),
+        Shell::Fish => include_str!("completions/cache-canary.fish"),
+    };
+    print(script.as_bytes());
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,110 @@
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use url::Url;
+
+use super::HealthcheckArgs;
+
+const URL_VARIABLE: &str = "CACHE_CANARY_URL";
+const LISTEN_VARIABLE: &str = "CACHE_CANARY_LISTEN";
+/// The server's own certificate. A server that is told so speaks TLS over TCP.
+const CERT_VARIABLE: &str = "CACHE_CANARY_TLS__CERT_FILE";
+const DEFAULT_URL: &str = "http://127.0.0.1:8080/health";
+/// Where a server listens that is not told otherwise, as one asks it from beside it.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// Where to ask, and for what.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Tcp { host: String, port: u16, path: String, tls: Option<Trust> },
+    Unix { socket: PathBuf },
+}
+
+/// Which server is believed to be the one that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// One whose certificate is verified as the arguments say.
+    AsTyped,
+    /// One that shows a certificate of this file.
+    Pinned(PathBuf),
+}
+
+/// Where to ask, from what was typed and else from the environment.
+pub(super) fn target(
+    args: &HealthcheckArgs,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Target, TargetError> {
+    if let Some(socket) = &args.socket {
+        return Ok(Target::Unix { socket: socket.clone() });
+    }
+    if let Some(url) = &args.url {
+        return from_url("--url", url);
+    }
+    if let Some(url) = variable(URL_VARIABLE) {
+        return from_url(URL_VARIABLE, &url);
+    }
+    let listen = variable(LISTEN_VARIABLE);
+    // An empty one counts as one that is not set, as everywhere in the configuration.
+    let certificate = variable(CERT_VARIABLE).filter(|file| !file.is_empty());
+    from_listen(listen.as_deref().unwrap_or(DEFAULT_LISTEN), certificate.map(PathBuf::from))
+}
+
+/// Why it is not clear where to ask. Nothing of a URL is shown, it may have a password in it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum TargetError {
+    #[error("{0} is not a URL such as {DEFAULT_URL}")]
+    Url(&'static str, #[source] url::ParseError),
+    #[error("{0} has the scheme {1}, and only http and https are spoken here, as in {DEFAULT_URL}")]
+    Scheme(&'static str, String),
+    #[error(
+        "{LISTEN_VARIABLE} is `{0}`, and must be an address such as 127.0.0.1:8080 or unix:/run/cache-canary.sock"
+    )]
+    Listen(String),
+}
+
+fn from_url(origin: &'static str, url: &str) -> Result<Target, TargetError> {
+    let url = Url::parse(url).map_err(|error| TargetError::Url(origin, error))?;
+    let tls = match url.scheme() {
+        "http" => None,
+        "https" => Some(Trust::AsTyped),
+        other => return Err(TargetError::Scheme(origin, other.to_owned())),
+    };
+    let host = url.host_str().ok_or(TargetError::Url(origin, url::ParseError::EmptyHost))?;
+    let port = url.port_or_known_default().ok_or(TargetError::Url(origin, url::ParseError::InvalidPort))?;
+    let mut path = url.path().to_owned();
+    if let Some(query) = url.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    Ok(Target::Tcp { host: host.to_owned(), port, path, tls })
+}
+
+/// The first of the addresses that a server with the same environment listens on.
+fn from_listen(listen: &str, certificate: Option<PathBuf>) -> Result<Target, TargetError> {
+    let first = listen.split(',').next().unwrap_or_default().trim();
+    if let Some(socket) = first.strip_prefix("unix:") {
+        return Ok(Target::Unix { socket: socket.into() });
+    }
+    let address: SocketAddr = first.parse().map_err(|_| TargetError::Listen(first.to_owned()))?;
+    // A wildcard of IPv6 takes IPv4 too, and IPv4's loopback is there when IPv6 is switched off.
+    let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
+    let host = match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    let tls = certificate.map(Trust::Pinned);
+    Ok(Target::Tcp { host, port: address.port(), path: "/health".to_owned(), tls })
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port, path, tls } => {
+                let s = if tls.is_some() { "s" } else { "" };
+                write!(f, "http{s}://{host}:{port}{path}")
+            }
+            Self::Unix { socket } => write!(f, "unix:{}", socket.display()),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `check` on a terminal: how wide it is, what waits, and who wants colour.
+
+use std::process::{Command, Stdio};
+
+use cache_canary::embedded::{Fault, Server};
+use cache_canary::outcome::Cause;
+
+use crate::support::{BlackHole, Pty, pty};
+use crate::{cache_canary, no_cache};
+
+fn check(url: &str) -> Command {
+    let mut command = cache_canary();
+    command.arg("check").env("CACHE_URL", url);
+    command
+}
+
+/// The words of a text, however it is broken into lines.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_gets_a_table_that_fits_with_the_whole_hint() {
+    let cache = Server::redis().await.unwrap();
+    cache.set_fault(Fault::Masking).unwrap();
+    for columns in [80, 50] {
+        let mut pty = Pty::start(&check(&format!("redis://{}/0", cache.addr())), columns, 30);
+        assert_eq!(pty.wait(), Some(1));
+        let bytes = pty.bytes();
+        let screen = pty.screen();
+        assert!(screen.starts_with("ALIAS    STATUS  "), "{screen}");
+        assert!(words(&screen).contains(Cause::Masked.hint()), "{screen}");
+        assert!(screen.contains("\nDOWN  1 down; checked "), "{screen}");
+        assert!(bytes.contains("\u{1b}[31mDOWN"), "{bytes}");
+        // On a wider terminal one sees where lines really end.
+        let lines = pty::shown(&bytes, 1000, 30);
+        let longest = lines.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(columns.into()), "{lines}");
+    }
+}
+
+#[test]
+fn colour_is_for_those_who_want_it_and_a_dumb_terminal_gets_plain_lines() {
+    let plain = |name, value| {
+        let mut pty = Pty::start(check(&no_cache()).env(name, value), 80, 30);
+        assert_eq!(pty.wait(), Some(1));
+        assert!(!pty.bytes().contains('\u{1b}'), "{:?}", pty.bytes());
+        pty.bytes()
+    };
+    assert!(plain("NO_COLOR", "1").starts_with("ALIAS "));
+    assert!(plain("TERM", "dumb").starts_with("default  DOWN "));
+}
+
+#[test]
+fn who_waits_is_told_for_which_caches_and_the_line_goes_away() {
+    let hole = BlackHole::open();
+    let mut command = check(&format!("redis://{}/0", hole.addr()));
+    command.env("CACHE_URL_OTHER", no_cache()).env("CACHE_CANARY_TIMEOUT", "2s");
+    let mut pty = Pty::start(&command, 80, 30);
+    pty.wait_for(&["1 of 2 checked after ", "s, waiting for default"]);
+    assert_eq!(pty.screen().lines().count(), 1, "{}", pty.screen());
+    assert_eq!(pty.wait(), Some(1));
+    assert!(pty.screen().starts_with("ALIAS "), "{}", pty.screen());
+    assert!(!pty.screen().contains("waiting for"), "{}", pty.screen());
+}
+
+#[test]
+fn nobody_is_told_to_wait_where_the_table_is_piped_on() {
+    let hole = BlackHole::open();
+    let mut command = check(&format!("redis://{}/0", hole.addr()));
+    command.env("CACHE_CANARY_TIMEOUT", "500ms");
+    let mut pty = Pty::start_with(&command, 80, 30, |started, _| {
+        started.stdout(Stdio::null());
+    });
+    assert_eq!(pty.wait(), Some(1));
+    assert_eq!(pty.bytes(), "");
+}
