@@ -44,7 +44,7 @@ impl App {
     /// An app that is starting. The error is of the checks, for example a CA file that cannot be read.
     pub fn new(config: &Config) -> Result<Self, SetupError> {
         Ok(Self {
-            setup: watch::Sender::new(Arc::new(Setup::new(config)?)),
+            setup: watch::Sender::new(Arc::new(Setup::new(config, None)?)),
             life: watch::Sender::new(Life::Starting),
             rounds: Rounds::default(),
             began_at: SystemTime::now(),
@@ -60,7 +60,7 @@ impl App {
     /// It reads the files of certificates, so it is not for a thread that has requests to answer.
     pub fn renew(&self, config: &Config) -> Result<Renewal, SetupError> {
         let before = self.setup();
-        let setup = before.renewed(config).inspect_err(|_| self.refuse())?;
+        let setup = Setup::new(config, Some(&before)).inspect_err(|_| self.refuse())?;
         let renewal = Renewal::between(&before.checker, &setup.checker);
         if setup.interval != before.interval {
             self.rounds.begin_anew();

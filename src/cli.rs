@@ -200,12 +200,12 @@ fn try_print(text: &[u8]) -> io::Result<()> {
 
 /// Writes the error and its causes to stderr, on a line.
 fn print_error(error: &dyn Error) {
-    let line = format!("error: {}\n", said(error));
+    let line = format!("error: {}\n", causes(error));
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// The error and its causes.
-fn said(error: &dyn Error) -> String {
+/// An error and its causes.
+fn causes(error: &dyn Error) -> String {
     let chain: Vec<_> = successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     chain.join(": ")
 }

@@ -47,7 +47,7 @@ impl Kind {
 
     /// What this check of `alias` is called where it is plain that these are caches: `main`, or `main.queue`.
     #[must_use]
-    pub fn entry_of(self, alias: &Alias) -> String {
+    pub fn entry(self, alias: &Alias) -> String {
         match self {
             Self::RoundTrip => alias.to_string(),
             Self::Visibility | Self::Queue | Self::Clock | Self::Efficiency => format!("{alias}.{self}"),
@@ -502,7 +502,7 @@ impl Outcome {
     /// The same where it is plain that these are caches: `main`, or `main.queue`.
     #[must_use]
     pub fn entry(&self) -> String {
-        self.kind.entry_of(&self.alias)
+        self.kind.entry(&self.alias)
     }
 
     /// What is wrong: the nodes that are not up, in the order in which they are listed, then what was found. There

@@ -80,7 +80,7 @@ impl Record {
     /// The name of the entry, such as `main` or `main.queue`.
     #[must_use]
     pub fn entry(&self) -> String {
-        self.kind.entry_of(&self.alias)
+        self.kind.entry(&self.alias)
     }
 
     /// What is known by now.

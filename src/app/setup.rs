@@ -27,21 +27,16 @@ pub struct Setup {
 const PROBES: [&str; 3] = ["liveness", "readiness", "startup"];
 
 impl Setup {
-    /// What `config` makes. Nothing is dialled.
-    pub(super) fn new(config: &Config) -> Result<Self, SetupError> {
-        Ok(Self::around(Checker::new(config)?, config))
-    }
-
-    /// What another configuration makes, in which the checks that are as before go on.
-    pub(super) fn renewed(&self, config: &Config) -> Result<Self, SetupError> {
-        Ok(Self::around(self.checker.renewed(config)?, config))
-    }
-
-    fn around(checker: Checker, config: &Config) -> Self {
+    /// What `config` makes. Nothing is dialled. The checks that are as in an `earlier` one go on.
+    pub(super) fn new(config: &Config, earlier: Option<&Self>) -> Result<Self, SetupError> {
+        let checker = match earlier {
+            Some(earlier) => earlier.checker.renewed(config)?,
+            None => Checker::new(config)?,
+        };
         let catalog = checker.catalog();
         let everything = catalog.all();
         let groups = groups(catalog, &config.groups);
-        Self {
+        Ok(Self {
             everything,
             access: config.access.clone(),
             // A check of a cache that hangs takes so long, and the round with it.
@@ -49,7 +44,7 @@ impl Setup {
             metrics_elsewhere: !config.metrics.listen.is_empty(),
             groups,
             checker,
-        }
+        })
     }
 
     /// What is in this group, if there is one.

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
-use super::{Failure, FileArgs, block_on, load, print, said};
+use super::{Failure, FileArgs, block_on, causes, load, print};
 use crate::checker::Checker;
 use crate::config::Config;
 use crate::http::access::View;
@@ -89,7 +89,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let format = args.format;
     checked(args).or_else(|failure| match format {
         Format::Table | Format::Json => Err(failure),
-        Format::Nagios => Ok(nagios::say_unknown(&said(failure.error.as_ref()))),
+        Format::Nagios => Ok(nagios::say_unknown(&causes(failure.error.as_ref()))),
     })
 }
 

@@ -20,7 +20,7 @@ use super::stamps::Stamps;
 use super::systemd;
 use crate::app::App;
 use crate::checker::Renewal;
-use crate::cli::said;
+use crate::cli::causes;
 use crate::config::{Config, ConfigError, Listen, Loaded, Source, load};
 
 /// How often files are looked at.
@@ -158,7 +158,7 @@ impl Reloads {
         let (app, flags, listeners) = (self.app.clone(), self.flags.clone(), self.listeners.clone());
         let renewed = spawn_blocking(move || renew(&app, &flags, &listeners)).await;
         self.read = stamps;
-        match renewed.unwrap_or_else(|error| Err(said(&error))) {
+        match renewed.unwrap_or_else(|error| Err(causes(&error))) {
             Ok(renewed) => self.accept(reason, renewed),
             Err(message) => self.refuse(reason, message),
         }
@@ -194,9 +194,9 @@ impl Reloads {
 
 /// Reads the configuration and puts it in force, but for `listeners`; or says why not.
 fn renew(app: &App, flags: &Flags, listeners: &Listeners) -> Result<Renewed, String> {
-    let mut loaded = flags.load().map_err(|error| said(&error))?;
+    let mut loaded = flags.load().map_err(|error| causes(&error))?;
     let needs_restart = listeners.keep(&mut loaded.config);
-    let renewal = app.renew(&loaded.config).map_err(|error| said(&error))?;
+    let renewal = app.renew(&loaded.config).map_err(|error| causes(&error))?;
     Ok(Renewed { loaded, renewal, needs_restart })
 }
 
