@@ -423,6 +423,17 @@ impl Memcached {
 }
 
 impl Backend {
+    /// Whether TLS is spoken and nobody's certificate is verified.
+    #[must_use]
+    pub fn trusts_anybody(&self) -> bool {
+        let tls = match self {
+            Self::Redis(redis) => redis.tls.as_ref(),
+            Self::Memcached(memcached) => memcached.tls.as_ref(),
+            Self::LocalMemory | Self::Forwarding { .. } | Self::NoServer { .. } => None,
+        };
+        tls.is_some_and(|tls| tls.verify == Verify::None)
+    }
+
     /// What an alias with this backend needs of its nodes.
     #[must_use]
     pub fn needs(&self) -> Needs {

@@ -9,6 +9,8 @@
 //! | `/readyz` | the group `readiness`, in Kubernetes' text; no cache is asked while starting or draining | 200, 503 |
 //! | `/startupz` | the group `startup`, in Kubernetes' text: what has not been up once | 200, 503 |
 //! | `/metrics` | every alias, for Prometheus; also when caches are down | 200 |
+//! | `/` | every alias, as a page for a browser | 200 |
+//! | `/events` | the page's live feed, as server-sent events | 200 |
 //!
 //! Each answers GET and HEAD, and each answer, a refusal too, says `Cache-Control: no-store`.
 
@@ -18,7 +20,7 @@ use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -31,11 +33,14 @@ use crate::outcome::Report;
 pub mod access;
 /// The default JSON, a superset of Djblets'.
 pub mod djblets;
+mod events;
 /// Kubernetes' text.
 pub mod kubernetes;
 mod listener;
 /// Prometheus' metrics.
 pub mod metrics;
+/// The page for a browser.
+pub mod page;
 mod patience;
 mod refusal;
 mod representation;
@@ -48,6 +53,7 @@ pub(crate) mod words;
 use access::View;
 use kubernetes::Own;
 use metrics::Scrape;
+use page::Page;
 use refusal::Refusal;
 use representation::{Format, probed};
 
@@ -62,6 +68,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
         .route("/metrics", get(scrape))
+        .route("/", get(start_page))
+        .route("/events", events::route())
         .fallback(async || Refusal::NoSuchPath)
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
@@ -136,6 +144,20 @@ async fn scrape(State(app): State<Arc<App>>, request: Request) -> impl IntoRespo
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()))];
     let scrape = Scrape::of(&report, &setup, &app);
     (content_type, metrics::body(&scrape, View::of(&request), format))
+}
+
+/// The page whatever the caller accepts, unless another format is asked for by name.
+async fn start_page(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+    let arrived = Instant::now();
+    let format = Format::named(&request)?;
+    let (setup, view) = (app.setup(), View::of(&request));
+    let (selection, report) = (&setup.everything, setup.checker.check(&setup.everything, arrived).await);
+    if let Some(format) = format {
+        return Ok(format.response(&report, view));
+    }
+    let notice = page::notice(&app);
+    let page = Page { setup: &setup, report: &report, selection, view, now: Instant::now(), notice };
+    Ok(page::response(StatusCode::OK, page.document()))
 }
 
 async fn livez(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {

@@ -3,6 +3,7 @@
 //! An entry is one check of one alias, such as `main` or `main.queue`. Everything that outlives a check is written
 //! down here, once a check and where its outcome is known, however many callers share it.
 
+mod hour;
 mod journal;
 mod tally;
 
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use crate::alias::Alias;
 use crate::outcome::{Kind, Outcome, Status};
 
+pub use hour::{Hour, Minute};
 pub use journal::{Journal, Transition};
 pub use tally::Tally;
 
@@ -39,6 +41,8 @@ pub struct Known {
     pub shared: u64,
     /// What was counted.
     pub tally: Tally,
+    /// The last hour, shared with whoever reads it.
+    pub hour: Arc<Hour>,
 }
 
 /// A status, and since when it is so.
@@ -115,6 +119,7 @@ impl Known {
     /// Takes an outcome in; what has changed with it, if anything.
     fn note(&mut self, outcome: &Arc<Outcome>) -> Option<Transition> {
         self.tally.note(outcome);
+        Arc::make_mut(&mut self.hour).note(outcome);
         let status = outcome.status();
         if status < Status::Down {
             self.last_up = self.last_up.max(Some(outcome.began_at));

@@ -116,7 +116,16 @@ fn the_commands_that_it_prints_show_a_cache_going_down_and_coming_back() {
     let skipped = report["skipped"].as_object().unwrap();
     assert_eq!(skipped.keys().collect::<Vec<_>>(), ["default", "staticfiles"]);
 
+    let page = demo.commands("Watch:")[0].split_once("  ").unwrap().0;
+    let page = || carry_out(&format!("curl -i {page}"));
+    let Answer(code, body) = page();
+    assert_eq!(code, 200);
+    assert!(body.contains("<h1>All 2 are up</h1>"), "{body}");
+
     assert_eq!(carry_out(breaks[0]).0, 200);
+    let Answer(code, body) = page();
+    assert_eq!(code, 200, "the page is there although a cache is down");
+    assert!(body.contains("<h1>main is down</h1>"), "{body}");
     let Answer(code, body) = carry_out(looks[1]);
     assert_eq!(code, 503, "{body}");
     assert!(body.contains("masked"), "{body}");

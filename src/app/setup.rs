@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::alias::Alias;
 use crate::catalog::{Catalog, Selection};
 use crate::checker::{Checker, SetupError};
 use crate::config::{Access, Config, Group};
@@ -17,6 +18,8 @@ pub struct Setup {
     pub access: Access,
     /// How often everything is checked when nobody asks.
     pub interval: Option<Duration>,
+    /// The aliases whose servers could be anybody: their certificates are not verified.
+    pub unverified: Vec<Alias>,
     /// Whether metrics are served by listeners of their own.
     pub metrics_elsewhere: bool,
     /// The groups by name; the first three are what Kubernetes' probes ask for.
@@ -41,6 +44,7 @@ impl Setup {
             access: config.access.clone(),
             // A check of a cache that hangs takes so long, and the round with it.
             interval: config.interval.map(|interval| interval.max(config.timeout)),
+            unverified: unverified(config),
             metrics_elsewhere: !config.metrics.listen.is_empty(),
             groups,
             checker,
@@ -75,6 +79,11 @@ impl Setup {
     pub fn startup(&self) -> &Selection {
         &self.groups[2].1
     }
+}
+
+fn unverified(config: &Config) -> Vec<Alias> {
+    let unverified = config.caches.iter().filter(|cache| cache.backend.trusts_anybody());
+    unverified.map(|cache| cache.alias.clone()).collect()
 }
 
 fn groups(catalog: &Catalog, written: &[Group]) -> Vec<(String, Selection)> {

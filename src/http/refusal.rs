@@ -24,6 +24,8 @@ pub(super) enum Refusal {
     Body,
     /// A format that is not known.
     Format,
+    /// As many pages are fed as may be.
+    Feeds,
 }
 
 impl Refusal {
@@ -46,7 +48,7 @@ impl IntoResponse for Refusal {
             // Without a body, as Djblets does.
             Self::Access => StatusCode::FORBIDDEN.into_response(),
             Self::NoSuchPath => {
-                let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz and /metrics\n";
+                let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics and the page at /\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()
             }
             Self::NoSuchAlias(known) => {
@@ -61,6 +63,10 @@ impl IntoResponse for Refusal {
             Self::Body => {
                 let body = "a request must not have a body here\n";
                 (StatusCode::PAYLOAD_TOO_LARGE, plain(body)).into_response()
+            }
+            Self::Feeds => {
+                let body = "too many pages are live already: close some, or load this one without its feed\n";
+                (StatusCode::SERVICE_UNAVAILABLE, plain(body)).into_response()
             }
             Self::Format => {
                 let known = Format::ALL.map(Format::name).join(" and ");

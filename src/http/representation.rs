@@ -42,7 +42,7 @@ impl Format {
     }
 
     /// The format that the query names, if it names one.
-    fn named(request: &Request) -> Result<Option<Self>, Refusal> {
+    pub(super) fn named(request: &Request) -> Result<Option<Self>, Refusal> {
         let Some(name) = parameter(request, "format") else { return Ok(None) };
         let format = Self::ALL.into_iter().find(|format| format.name() == name);
         format.map(Some).ok_or(Refusal::Format)

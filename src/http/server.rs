@@ -156,6 +156,8 @@ async fn converse(
     let service = service_fn(|mut request: Request<hyper::body::Incoming>| {
         patience.asked();
         request.extensions_mut().insert(caller);
+        // An answer without end takes the client's measure itself.
+        request.extensions_mut().insert(patience.clone());
         let answer = router.clone().call(request.map(Body::new));
         let patience = patience.clone();
         async move {

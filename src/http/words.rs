@@ -14,24 +14,29 @@ use crate::outcome::{Cause, Outcome, Trouble};
 /// and at the end, where nodes are counted, by how many there are too few.
 pub(super) fn error(outcome: &Outcome, view: View) -> Option<String> {
     outcome.cause()?;
+    let of_each_cause = causes(outcome).into_iter().map(|cause| of_cause(outcome, cause, view));
+    Some(of_each_cause.chain(outcome.shortfall()).collect::<Vec<_>>().join(" | "))
+}
+
+/// The causes of what is wrong with an alias, each once, in the order in which they are met.
+pub(super) fn causes(outcome: &Outcome) -> Vec<Cause> {
     let mut causes: Vec<Cause> = Vec::new();
     for trouble in outcome.troubles() {
         if !causes.contains(&trouble.cause()) {
             causes.push(trouble.cause());
         }
     }
-    let of_each_cause = causes.into_iter().map(|cause| of_cause(outcome, cause, view));
-    Some(of_each_cause.chain(outcome.shortfall()).collect::<Vec<_>>().join(" | "))
+    causes
 }
 
 /// How many places of one cause are listed; the details have all.
 const LISTED: usize = 20;
 
 fn of_cause(outcome: &Outcome, cause: Cause, view: View) -> String {
-    let troubles: Vec<_> = outcome.troubles().filter(|trouble| trouble.cause() == cause).collect();
     let hint = cause.hint();
     match view {
         View::Details => {
+            let troubles: Vec<_> = outcome.troubles().filter(|trouble| trouble.cause() == cause).collect();
             let places: Vec<_> = troubles.iter().take(LISTED).map(ToString::to_string).collect();
             let places = places.join("; ");
             let places = places.trim_end_matches('.');
@@ -41,17 +46,23 @@ fn of_cause(outcome: &Outcome, cause: Cause, view: View) -> String {
             }
         }
         View::Verdicts => {
-            let nodes = troubles.iter().filter(|trouble| matches!(trouble, Trouble::Fault(..))).count();
-            let mut counts = Vec::new();
-            if nodes > 0 && outcome.nodes.len() > 1 {
-                counts.push(format!("{nodes} of {} nodes", outcome.nodes.len()));
-            }
-            match troubles.len() - nodes {
-                0 | 1 => {}
-                findings => counts.push(format!("{findings} times")),
-            }
-            let counts = if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) };
+            let counts = counts(outcome, cause).map(|counts| format!(" ({counts})")).unwrap_or_default();
             format!("{cause}: {hint}{counts}")
         }
     }
+}
+
+/// Of how much a cause is true, where that is not plain: `1 of 2 nodes`.
+pub(super) fn counts(outcome: &Outcome, cause: Cause) -> Option<String> {
+    let troubles = || outcome.troubles().filter(|trouble| trouble.cause() == cause);
+    let nodes = troubles().filter(|trouble| matches!(trouble, Trouble::Fault(..))).count();
+    let mut counts = Vec::new();
+    if nodes > 0 && outcome.nodes.len() > 1 {
+        counts.push(format!("{nodes} of {} nodes", outcome.nodes.len()));
+    }
+    match troubles().count() - nodes {
+        0 | 1 => {}
+        findings => counts.push(format!("{findings} times")),
+    }
+    (!counts.is_empty()).then(|| counts.join(", "))
 }

@@ -5,12 +5,12 @@
 
 mod kinds;
 mod metrics;
-#[allow(unreachable_pub, reason = "it is the helper of all tests")]
-#[path = "../support/python.rs"]
-mod python;
+mod page;
 mod representations;
 mod router;
 mod server;
+#[path = "../support/mod.rs"]
+mod support;
 mod verdicts;
 
 use std::net::SocketAddr;

@@ -14,7 +14,8 @@ use cache_canary::outcome::{
 use cache_canary::record::{Journal, Known, Record};
 use tokio::time::Instant;
 
-use crate::{alias, python::python};
+use crate::alias;
+use crate::support::python;
 
 const FORMATS: [Format; 2] = [Format::Text, Format::OpenMetrics];
 const VIEWS: [View; 2] = [View::Verdicts, View::Details];

@@ -18,6 +18,7 @@
 )]
 
 pub mod acl;
+pub mod browser;
 pub mod checks;
 pub mod cluster;
 pub mod docker;
@@ -29,6 +30,7 @@ mod link;
 mod memcached;
 mod names;
 mod net;
+pub mod night;
 pub mod pages;
 mod process;
 mod prometheus;

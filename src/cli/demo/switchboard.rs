@@ -186,6 +186,8 @@ impl Switchboard {
             "\
 cache-canary demo: caches of its own, a server that checks them, and a switch to break each.
 
+Watch:  {}/  (in a browser; leave it open while you break one)
+
   default      forwards to main
   main         a Redis, {main}
   sessions     two memcached, {first} and {second}
@@ -200,6 +202,7 @@ The broken Redis answers PING all the while:  redis-cli -p {} ping
 More switches (killed, hung, read-only, full; sessions-1, sessions-2):  curl {}
 On a terminal type them: main masking, main mend, help, quit. Ctrl-C ends the demo.
 ",
+            self.health_url,
             self.command("main/masking"),
             self.command("main/mend"),
             main.port(),

@@ -1,0 +1,142 @@
+//! The page's live feed, as server-sent events
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+//!
+//! `event: page` has the part of the page that changes, whenever a check has ended; `event: beat` has nothing, and
+//! comes when there was nothing else for a while. A comment would keep the connection open as well, but the page's
+//! script cannot hear one, and has to know from silence that an old verdict is old.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get};
+use futures_util::FutureExt as _;
+use futures_util::stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{self, Instant};
+
+use super::access::View;
+use super::page::{self, Page};
+use super::patience::Patience;
+use super::refusal::Refusal;
+use crate::app::{App, Life, Setup, Watcher};
+use crate::outcome::Report;
+
+/// How many feeds there may be at a time. Each is a connection, and pages that were left open must not take them all
+/// from the probes.
+const FEEDS: usize = 256;
+
+/// After how long without anything else there is a beat. The script gives up after three.
+const BEAT_EVERY: Duration = Duration::from_secs(5);
+
+/// How far the states that one client is sent are apart, at least.
+const AT_MOST_EVERY: Duration = Duration::from_millis(500);
+
+/// The checks of one round end one after the other: what ends within this time is sent together.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+/// What is said first: how many milliseconds a browser waits before it dials again.
+const RETRY: &str = "retry: 2000\n\n";
+
+const BEAT: &str = "event: beat\ndata:\n\n";
+
+/// Where it is served.
+pub(super) fn route() -> MethodRouter<Arc<App>> {
+    let places = Arc::new(Semaphore::new(FEEDS));
+    get(async move |State(app): State<Arc<App>>, request: Request| {
+        let Ok(place) = places.try_acquire_owned() else { return Refusal::Feeds.into_response() };
+        let feed = Feed {
+            watcher: app.watch(),
+            app,
+            view: View::of(&request),
+            patience: request.extensions().get().cloned(),
+            sent: None,
+            _place: place,
+        };
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+            // nginx would else keep events back until it has a buffer full of them.
+            (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        ];
+        (headers, Body::from_stream(stream::unfold(feed, Feed::next))).into_response()
+    })
+}
+
+/// What one client is fed from. Nothing is made before the client has taken what was: a slow one gets fewer states, and
+/// always the last.
+struct Feed {
+    app: Arc<App>,
+    watcher: Watcher,
+    view: View,
+    /// That of the connection, if it is one.
+    patience: Option<Arc<Patience>>,
+    /// When a state was sent last.
+    sent: Option<Instant>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Feed {
+    /// The next event; none when the sidecar stops.
+    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        // It has taken what came before: a client that takes nothing for long is closed like any other.
+        if let Some(patience) = &self.patience {
+            patience.answered();
+        }
+        let event = match self.sent {
+            None => RETRY.to_owned() + &self.page().await,
+            Some(sent) => tokio::select! {
+                () = self.watcher.news() => {
+                    time::sleep_until((sent + AT_MOST_EVERY).max(Instant::now() + TOGETHER)).await;
+                    // What came meanwhile is sent with it.
+                    let _ = self.watcher.news().now_or_never();
+                    self.page().await
+                }
+                () = time::sleep(BEAT_EVERY) => BEAT.to_owned(),
+            },
+        };
+        if self.app.life() == Life::Stopping {
+            return None;
+        }
+        Some((Ok(event.into()), self))
+    }
+
+    /// The state, as an event.
+    async fn page(&mut self) -> String {
+        let setup = self.app.setup();
+        let report = latest(&setup).await;
+        let now = Instant::now();
+        self.sent = Some(now);
+        let (selection, view) = (&setup.everything, self.view);
+        let notice = page::notice(&self.app);
+        event(&Page { setup: &setup, report: &report, selection, view, now, notice }.main())
+    }
+}
+
+/// What the last checks came to, whoever they were made for; no cache is asked, unless one never was.
+async fn latest(setup: &Setup) -> Report {
+    let outcomes = setup.checker.records(&setup.everything).map(|record| record.known().latest);
+    match outcomes.collect() {
+        Some(outcomes) => Report { outcomes, skipped: setup.everything.skipped.clone() },
+        None => setup.checker.check(&setup.everything, Instant::now()).await,
+    }
+}
+
+/// An event whose data is a line for each of the text's.
+fn event(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("data: {line}\n"));
+    format!("event: page\n{}\n", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_several_lines_is_one_event() {
+        assert_eq!(event("<main>\n</main>"), "event: page\ndata: <main>\ndata: </main>\n\n");
+    }
+}

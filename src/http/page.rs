@@ -1,0 +1,366 @@
+//! The page for a browser: for the person who is woken at night, on a phone.
+//!
+//! What is so comes first, in words, colour and shape; then what is not up, with its reasons; then the rest. It loads
+//! nothing from anywhere, and needs no script: with one it is live (`http/events.rs`), without it is loaded
+//! anew every ten seconds.
+
+mod drawing;
+mod entry;
+mod history;
+mod say;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use tokio::time::Instant;
+
+use super::access::View;
+use crate::app::{App, Life, Setup};
+use crate::catalog::Selection;
+use crate::outcome::{Outcome, Report, Skipped, Status};
+use crate::record::{Known, Transition};
+use drawing::{GLYPHS, favicon, glyph};
+use entry::Entry;
+use say::{list, word};
+
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/live.js");
+
+/// What a browser may do with the page: nothing but to show it and to ask this server. The two hashes are of the
+/// style and the script; a test says what they should be.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
+     script-src 'sha256-XvM0CShiRgjaE/dPimTm8aqRTD8uXQGmxFZn9hbsnXY='; \
+     style-src 'sha256-R9SJlixdQXwyViU5aDtVZy3rZjO2+mxJ5Ge6V5VcYZM='; \
+     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// How many checks have all that there is to say of them said. The worst come first, so that more than these are
+/// hardly ever looked at; each is one to three kilobytes.
+const IN_FULL: usize = 12;
+
+/// How many more have a line.
+const IN_SHORT: usize = 80;
+
+/// How many aliases that are not checked have a line.
+const SKIPPED: usize = 40;
+
+/// How many of the last changes are shown.
+const CHANGES: usize = 10;
+
+/// The page that says `report`, which is of what is selected, to one who may see `view`.
+///
+/// The report's outcomes are in the order of the selection's checks, as the checker makes them.
+#[must_use]
+pub fn body(setup: &Setup, report: &Report, selection: &Selection, view: View, now: Instant) -> String {
+    Page { setup, report, selection, view, now, notice: None }.document()
+}
+
+/// The response of which `body` is the body.
+pub(super) fn response(code: StatusCode, body: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (code, headers, body).into_response()
+}
+
+/// What has to be known before anything else is believed: that the sidecar goes, or is stuck.
+pub(super) fn notice(app: &App) -> Option<String> {
+    match app.life() {
+        Life::Starting | Life::Ready => {
+            app.overdue().map(|overdue| format!("cache-canary is stuck, so what is below is old: {overdue}."))
+        }
+        Life::Draining | Life::Stopping => Some("This cache-canary was told to stop.".to_owned()),
+    }
+}
+
+/// All that a page is made of.
+pub(super) struct Page<'a> {
+    pub(super) setup: &'a Setup,
+    /// What is said.
+    pub(super) report: &'a Report,
+    /// Of what it is.
+    pub(super) selection: &'a Selection,
+    /// Who reads it.
+    pub(super) view: View,
+    pub(super) now: Instant,
+    /// What has to be known before.
+    pub(super) notice: Option<String>,
+}
+
+impl Page<'_> {
+    /// The whole page.
+    pub(super) fn document(&self) -> String {
+        let headline = self.headline();
+        let refresh = html! { meta http-equiv="refresh" content="10"; };
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    title { (self.title()) }
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    link rel="icon" href=(favicon(self.report.status()));
+                    @if self.is_live() { noscript { (refresh) } } @else { (refresh) }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    // These stay while the rest is replaced: that is what makes a screen reader say them.
+                    p #said .unseen role="status" { (headline) }
+                    p #lost role="alert" hidden {}
+                    (GLYPHS)
+                    (self.markup())
+                    footer { (self.ways_on()) }
+                    script { (PreEscaped(SCRIPT)) }
+                }
+            }
+        };
+        page.into_string() + "\n"
+    }
+
+    /// The part of the page that changes.
+    pub(super) fn main(&self) -> String {
+        self.markup().into_string()
+    }
+
+    fn markup(&self) -> Markup {
+        let status = self.report.status();
+        let entries = self.entries();
+        let (full, short) = entries.split_at(entries.len().min(IN_FULL));
+        let (wrong, well): (Vec<_>, Vec<_>) = full.iter().partition(|entry| entry.status > Status::Up);
+        html! {
+            main class=(word(status)) data-title=(self.title()) data-icon=(favicon(status))
+                data-live[self.is_live()] {
+                header {
+                    div {
+                        (glyph(status))
+                        div {
+                            h1 { (self.headline()) }
+                            (self.ages(&entries))
+                        }
+                    }
+                }
+                @if let Some(notice) = &self.notice { p .notice { (notice) } }
+                @if !wrong.is_empty() {
+                    section { h2 { "Not up" } @for entry in &wrong { (entry.card()) } }
+                }
+                @if !well.is_empty() {
+                    section { h2 { "Up" } @for entry in &well { (entry.card()) } }
+                }
+                @if !short.is_empty() { section { (rest(short)) } }
+                @if !self.report.skipped.is_empty() {
+                    section { h2 { "Not checked" } (skipped(&self.report.skipped)) }
+                }
+                @if let View::Details = self.view { (self.changes()) }
+            }
+        }
+    }
+
+    /// Whether there is a feed of what it shows.
+    fn is_live(&self) -> bool {
+        *self.selection == self.setup.everything
+    }
+
+    /// What is shown of each check, the worst first.
+    fn entries(&self) -> Vec<Entry<'_>> {
+        let records = self.setup.checker.records(self.selection);
+        let mut entries: Vec<_> = self
+            .report
+            .outcomes
+            .iter()
+            .zip(records)
+            .map(|(outcome, record)| self.entry(outcome, record.known()))
+            .collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.status));
+        entries
+    }
+
+    fn entry<'a>(&self, outcome: &'a Outcome, known: Known) -> Entry<'a> {
+        Entry {
+            outcome,
+            status: outcome.status(),
+            // Another caller's check may have ended since: what is shown is this report, and how long it was so.
+            since: known.since.filter(|since| since.status == outcome.status()),
+            hour: known.hour,
+            is_unverified: self.setup.unverified.contains(&outcome.alias),
+            view: self.view,
+            now: self.now,
+        }
+    }
+
+    /// The names of what is so, in the configured order.
+    fn names(&self, status: Status) -> Vec<String> {
+        let so = self.report.outcomes.iter().filter(|outcome| outcome.status() == status);
+        so.map(|outcome| outcome.entry()).collect()
+    }
+
+    /// What is so, in a sentence without a full stop: `main and sessions are down, and 1 more is degraded`.
+    fn headline(&self) -> String {
+        let [down, degraded] = [Status::Down, Status::Degraded].map(|status| self.names(status));
+        let all = self.report.outcomes.len();
+        match (down.len(), degraded.len()) {
+            (0, 0) if all == 0 => "Nothing is checked".to_owned(),
+            (0, 0) if all == 1 => format!("{} is up", list(&self.names(Status::Up))),
+            (0, 0) => format!("All {all} are up"),
+            (0, _) => say::are(&degraded, "degraded"),
+            (_, 0) => say::are(&down, "down"),
+            (_, more) => format!("{}, and {} degraded", say::are(&down, "down"), say::more(more)),
+        }
+    }
+
+    /// The title, where a tab shows a few letters.
+    fn title(&self) -> String {
+        let status = self.report.status();
+        let wrong = match status {
+            Status::Skipped | Status::Up => String::new(),
+            Status::Degraded | Status::Down => format!(" {}", list(&self.names(status))),
+        };
+        format!("{status}{wrong} · cache-canary")
+    }
+
+    /// Since when the whole is so, and how old the oldest of the verdicts is.
+    fn ages(&self, entries: &[Entry<'_>]) -> Markup {
+        let status = self.report.status();
+        let so = entries.iter().filter(|entry| entry.status == status).filter_map(|entry| entry.since);
+        let since = match status {
+            Status::Skipped => None,
+            // Everything is up since the last of them is; something is wrong since the first of them is.
+            Status::Up => so.max_by_key(|since| since.began),
+            Status::Degraded | Status::Down => so.min_by_key(|since| since.began),
+        };
+        let oldest = entries.iter().map(|entry| entry.outcome).min_by_key(|outcome| outcome.began);
+        html! {
+            p {
+                @if let Some(since) = since {
+                    "Since " (say::moment(since.began_at)) ", for " (say::age(self.now, since.began)) ". "
+                }
+                @if let Some(oldest) = oldest { "Checked " (say::age(self.now, oldest.began)) " ago." }
+            }
+        }
+    }
+
+    fn changes(&self) -> Markup {
+        let transitions = self.setup.checker.journal().transitions();
+        let names: Vec<_> = self.report.outcomes.iter().map(|outcome| outcome.entry()).collect();
+        let transitions: Vec<_> =
+            transitions.into_iter().filter(|change| names.contains(&change.entry)).take(CHANGES).collect();
+        html! {
+            @if !transitions.is_empty() {
+                section {
+                    h2 { "Last changes" }
+                    ol .rows { @for transition in &transitions { (change(transition)) } }
+                }
+            }
+        }
+    }
+
+    fn ways_on(&self) -> Markup {
+        let mut ways = vec!["/health"];
+        if !self.setup.metrics_elsewhere {
+            ways.push("/metrics");
+        }
+        if let View::Details = self.view {
+            ways.push("/transitions");
+        }
+        html! {
+            p .quiet {
+                "cache-canary " (env!("CARGO_PKG_VERSION")) ". The same for programs: "
+                @for (place, way) in ways.iter().enumerate() {
+                    @if place > 0 { ", " }
+                    a href=(way) { (way) }
+                }
+            }
+        }
+    }
+}
+
+/// One change.
+fn change(transition: &Arc<Transition>) -> Markup {
+    let Transition { at, entry, from, to, cause, lasted, .. } = &**transition;
+    html! {
+        li class=(word(*to)) {
+            (glyph(*to))
+            span {
+                code { (entry) } " is " (word(*to))
+                @if let Some(cause) = cause { ": " (cause) }
+                span .quiet {
+                    (say::moment(*at))
+                    @if let (Some(from), Some(lasted)) = (from, lasted) {
+                        ", after " (say::span(*lasted)) " " (word(*from))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Those of which there is a line each.
+fn rest(entries: &[Entry<'_>]) -> Markup {
+    let (shown, left_out) = entries.split_at(entries.len().min(IN_SHORT));
+    let wrong = |entries: &[Entry<'_>]| entries.iter().filter(|entry| entry.status > Status::Up).count();
+    let up = entries.len() - wrong(entries);
+    html! {
+        // What is not up is never hidden.
+        details #rest open[up < entries.len()] {
+            summary {
+                div .name {
+                    h3 {
+                        (entries.len()) " more"
+                        @if wrong(entries) > 0 { ", " (wrong(entries)) " of them not up" } @else { ", all up" }
+                    }
+                }
+            }
+            ul .rows { @for entry in shown { (entry.row()) } }
+            @if !left_out.is_empty() {
+                div .body {
+                    p .quiet .more {
+                        (say::more(left_out.len())) " not listed, " (wrong(left_out)) " of them not up. "
+                        code { "/health/NAME" } " tells of one, and " code { "/health" } " of all."
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is not checked, and why.
+fn skipped(skipped: &[Skipped]) -> Markup {
+    let (shown, left_out) = skipped.split_at(skipped.len().min(SKIPPED));
+    html! {
+        ul .rows {
+            @for Skipped { alias, reason } in shown {
+                li .skipped { (glyph(Status::Skipped)) span { code { (alias) } " " (reason) } }
+            }
+        }
+        @if !left_out.is_empty() { p .quiet .more { (say::more(left_out.len())) " not listed." } }
+    }
+}
+
+/// RFC 3339 in UTC, without parts of seconds.
+fn timestamp(time: SystemTime) -> String {
+    // A machine without a clock may be in 1969, which the format does not know.
+    humantime::format_rfc3339_seconds(time.max(SystemTime::UNIX_EPOCH)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use ring::digest::{SHA256, digest};
+
+    use super::*;
+
+    #[test]
+    fn the_policy_names_the_script_and_the_style_by_their_hashes() {
+        for (directive, source) in [("script-src", SCRIPT), ("style-src", STYLE)] {
+            let hash = STANDARD.encode(digest(&SHA256, source.as_bytes()));
+            let named = format!("{directive} 'sha256-{hash}';");
+            assert!(CONTENT_SECURITY_POLICY.contains(&named), "it should say {named}");
+        }
+    }
+}

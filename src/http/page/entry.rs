@@ -1,0 +1,209 @@
+//! One check of one alias: all that there is to say of it, or a line.
+
+use std::sync::Arc;
+
+use maud::{Markup, html};
+use tokio::time::Instant;
+
+use super::super::access::View;
+use super::super::words;
+use super::drawing::{glyph, phases};
+use super::history;
+use super::say::{self, word};
+use crate::outcome::{Cause, Fault, Finding, Measure, NodeOutcome, Outcome, Role, Status};
+use crate::record::{Hour, Since};
+
+/// How many nodes are shown; a cluster may have a thousand.
+const NODES: usize = 8;
+
+/// How many findings are shown.
+const FINDINGS: usize = 8;
+
+/// How many figures are shown.
+const FIGURES: usize = 16;
+
+/// What is shown of a check.
+pub(super) struct Entry<'a> {
+    pub(super) outcome: &'a Outcome,
+    pub(super) status: Status,
+    /// Since when it is so.
+    pub(super) since: Option<Since>,
+    pub(super) hour: Arc<Hour>,
+    /// Whether its servers could be anybody.
+    pub(super) is_unverified: bool,
+    pub(super) view: View,
+    pub(super) now: Instant,
+}
+
+impl Entry<'_> {
+    /// A line.
+    pub(super) fn row(&self) -> Markup {
+        html! {
+            li class=(word(self.status)) {
+                (glyph(self.status))
+                span {
+                    (self.outcome.entry()) " is " (word(self.status))
+                    @if let Some(cause) = self.outcome.cause() { ": " (cause) }
+                }
+            }
+        }
+    }
+
+    /// All that there is to say. What is not up is open.
+    pub(super) fn card(&self) -> Markup {
+        let name = self.outcome.entry();
+        html! {
+            details #{ "check-" (name) } class=(word(self.status)) open[self.status > Status::Up] {
+                summary {
+                    div .name {
+                        (glyph(self.status))
+                        h3 { (name) }
+                        @if let (Status::Up, View::Details) = (self.status, self.view) {
+                            span .quiet { (say::took(self.outcome.elapsed)) }
+                        }
+                        span .word { (word(self.status)) }
+                    }
+                    (history::strip(&self.hour, self.now))
+                }
+                div .body {
+                    @for cause in self.causes() { (self.why(cause)) }
+                    @if let (true, Some(shortfall)) = (self.status > Status::Up, self.outcome.shortfall()) {
+                        p .why { (shortfall) "." }
+                    }
+                    (self.ages())
+                    @if let View::Details = self.view { (self.details()) }
+                    (self.hour())
+                }
+            }
+        }
+    }
+
+    /// Why it is not up.
+    fn causes(&self) -> Vec<Cause> {
+        if self.outcome.cause().is_some() { words::causes(self.outcome) } else { Vec::new() }
+    }
+
+    fn why(&self, cause: Cause) -> Markup {
+        html! {
+            p .why {
+                strong { (cause) }
+                @if let Some(counts) = words::counts(self.outcome, cause) { " (" (counts) ")" }
+                ". " (cause.hint())
+            }
+        }
+    }
+
+    fn ages(&self) -> Markup {
+        let outcome = self.outcome;
+        html! {
+            p .quiet .since {
+                @if let Some(since) = self.since {
+                    (word(self.status)) " since " (say::moment(since.began_at)) ", for " (say::age(self.now, since.began)) ". "
+                }
+                "Checked " (say::age(self.now, outcome.began)) " ago"
+                @if let View::Details = self.view { " in " (say::took(outcome.elapsed)) }
+                "."
+            }
+        }
+    }
+
+    fn details(&self) -> Markup {
+        let outcome = self.outcome;
+        html! {
+            @if self.is_unverified {
+                p .warning {
+                    "Certificates are not verified here (" code { "tls.verify = \"none\"" }
+                    "): whoever is in between can read the password and answer in the server's place."
+                }
+            }
+            (findings(outcome.findings()))
+            (nodes(&outcome.nodes))
+            (figures(outcome.measures()))
+        }
+    }
+
+    fn hour(&self) -> Markup {
+        html! {
+            div .hour {
+                @if let View::Details = self.view { (history::latency(&self.hour, self.now)) }
+                p .quiet { (history::words(&self.hour, self.now)) }
+            }
+        }
+    }
+}
+
+/// What is left out of a list.
+fn left_out(number: usize, what: &str) -> Markup {
+    html! { @if number > 0 { li .quiet { (say::more(number)) " " (what) "." } } }
+}
+
+fn findings(findings: &[Finding]) -> Markup {
+    html! {
+        @if !findings.is_empty() {
+            ul .found {
+                @for Finding { status, cause, about, said } in findings.iter().take(FINDINGS) {
+                    li {
+                        div class={ "node " (word(*status)) } { (glyph(*status)) b { (about) } }
+                        p { (cause) ": " (said) "." }
+                    }
+                }
+                (left_out(findings.len().saturating_sub(FINDINGS), "not listed"))
+            }
+        }
+    }
+}
+
+/// The nodes, the faulty ones first.
+fn nodes(nodes: &[NodeOutcome]) -> Markup {
+    let mut sorted: Vec<_> = nodes.iter().collect();
+    sorted.sort_by_key(|node| node.fault.is_none());
+    let (shown, rest) = sorted.split_at(sorted.len().min(NODES));
+    let faulty = rest.iter().filter(|node| node.fault.is_some()).count();
+    html! {
+        ul .nodes {
+            @for node in shown { (self::node(node)) }
+            (left_out(faulty, "at fault"))
+            (left_out(rest.len() - faulty, "up"))
+        }
+    }
+}
+
+fn node(node: &NodeOutcome) -> Markup {
+    let status = node.status();
+    html! {
+        li {
+            div class={ "node " (word(status)) } {
+                (glyph(status))
+                b { (node.node) }
+                span .quiet {
+                    @match node.role {
+                        Role::Server => {},
+                        role @ (Role::Replica | Role::Sentinel | Role::Endpoint) => { (role.name()) " " },
+                    }
+                    (word(status))
+                    @if let Some(lag) = node.lag { ", behind by " (say::took(lag)) }
+                }
+            }
+            @if let Some(Fault { cause, phase, said }) = &node.fault {
+                p { (cause) " in " (phase) @if !said.is_empty() { ": " (said) } }
+            }
+            (phases(node))
+        }
+    }
+}
+
+fn figures(measures: &[Measure]) -> Markup {
+    html! {
+        @if !measures.is_empty() {
+            dl .figures {
+                @for Measure { figure, of, value } in measures.iter().take(FIGURES) {
+                    dt title=(figure.help()) { (say::name(*figure)) @if let Some(of) = of { " " code { (of) } } }
+                    dd { (say::value(*figure, *value)) }
+                }
+            }
+            @if measures.len() > FIGURES {
+                p .quiet { (say::more(measures.len() - FIGURES)) " at /metrics." }
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! How the page says times, figures and numbers of things.
+
+use std::time::{Duration, SystemTime};
+
+use maud::{Markup, html};
+use tokio::time::Instant;
+
+use super::timestamp;
+use crate::outcome::{Figure, Status};
+
+/// How many names are said before the rest is counted.
+const NAMED: usize = 3;
+
+/// The word for a status, which is also its class in the style.
+pub(super) fn word(status: Status) -> &'static str {
+    match status {
+        Status::Skipped => "skipped",
+        Status::Up => "up",
+        Status::Degraded => "degraded",
+        Status::Down => "down",
+    }
+}
+
+/// Names as a person says them: `main`, `main and sessions`, `main, sessions, carts and 4 more`.
+pub(super) fn list(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] if names.len() <= NAMED => format!("{} and {last}", first.join(", ")),
+        _ => format!("{} and {} more", names[..NAMED].join(", "), names.len() - NAMED),
+    }
+}
+
+/// `main is down`, `main and sessions are down`.
+pub(super) fn are(names: &[String], what: &str) -> String {
+    format!("{} {} {what}", list(names), if names.len() == 1 { "is" } else { "are" })
+}
+
+/// `1 more is`, `2 more are`.
+pub(super) fn more(number: usize) -> String {
+    format!("{number} more {}", if number == 1 { "is" } else { "are" })
+}
+
+/// How long ago `then` was, which the script goes on counting.
+pub(super) fn age(now: Instant, then: Instant) -> Markup {
+    let age = now.saturating_duration_since(then);
+    html! { span data-s=(age.as_secs()) { (span(age)) } }
+}
+
+/// A time of the day, and the day where it is not today.
+pub(super) fn moment(time: SystemTime) -> Markup {
+    let stamp = timestamp(time);
+    let today = timestamp(SystemTime::now());
+    let (day, hour) = stamp.trim_end_matches('Z').split_once('T').unwrap_or_default();
+    html! {
+        time datetime=(stamp) {
+            @if !today.starts_with(day) { (day) " " }
+            (hour) " UTC"
+        }
+    }
+}
+
+/// A span in the two greatest of its units. The script says them in the same way.
+pub(super) fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// How long a check or a part of it took: `0.31 ms`, `12 ms`, `1.2 s`, in one piece.
+pub(super) fn took(time: Duration) -> String {
+    let micros = time.as_micros();
+    let (value, unit) =
+        if micros < 1_000_000 { (time.as_secs_f64() * 1e3, "ms") } else { (time.as_secs_f64(), "s") };
+    let digits = match value {
+        ..1.0 => 2,
+        1.0..10.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$}\u{a0}{unit}")
+}
+
+/// What a figure is called: its stable name without what every name has.
+pub(super) fn name(figure: Figure) -> String {
+    let name = figure.name();
+    let name = name.strip_prefix("cache_").unwrap_or(name);
+    let name = name.strip_prefix("node_").unwrap_or(name);
+    let name =
+        ["_seconds", "_bytes", "_total"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
+    name.replace('_', " ")
+}
+
+/// A figure's value in its unit.
+pub(super) fn value(figure: Figure, value: f64) -> String {
+    let name = figure.name();
+    if name.ends_with("_seconds") {
+        return match Duration::try_from_secs_f64(value) {
+            Ok(time) if time < Duration::from_mins(1) => took(time),
+            Ok(time) => span(time),
+            // A clock that is ahead is so by less than nothing.
+            Err(_) => format!("{value:.1} s"),
+        };
+    }
+    if name.ends_with("_bytes") {
+        return bytes(value);
+    }
+    if name.ends_with("_ratio") {
+        return format!("{:.1} %", value * 100.0);
+    }
+    grouped(value)
+}
+
+fn bytes(bytes: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && value < 100.0);
+    format!("{value:.digits$} {}", units[unit])
+}
+
+/// A whole number in groups of three digits.
+fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0
+            && (digits.len() - place).is_multiple_of(3)
+            && digit.is_ascii_digit()
+            && !grouped.ends_with('-')
+        {
+            // A space at which no line is broken.
+            grouped.push('\u{202f}');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_said_as_a_person_says_them() {
+        let names = ["main", "sessions", "carts", "more"].map(str::to_owned);
+        let said: Vec<_> = (0..=4).map(|number| list(&names[..number])).collect();
+        assert_eq!(
+            said,
+            ["", "main", "main and sessions", "main, sessions and carts", "main, sessions, carts and 1 more"]
+        );
+        assert_eq!(are(&names[..1], "down"), "main is down");
+        assert_eq!(are(&names[..2], "down"), "main and sessions are down");
+    }
+
+    #[test]
+    fn times_have_the_digits_that_matter() {
+        let said = [312, 4_560, 45_600, 1_234_000].map(|micros| took(Duration::from_micros(micros)));
+        assert_eq!(said.map(|said| said.replace('\u{a0}', " ")), ["0.31 ms", "4.6 ms", "46 ms", "1.2 s"]);
+        let said = [59, 60, 3_599, 3_660, 90_000].map(|seconds| span(Duration::from_secs(seconds)));
+        assert_eq!(said, ["59 s", "1 min", "59 min", "1 h 1 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn figures_have_their_units() {
+        let said = [
+            (Figure::QueueLength, 1_234_567.0),
+            (Figure::QueueOldestAge, 200.0),
+            (Figure::ClockGlobalOffset, -3.0),
+            (Figure::MemoryUsed, 12_582_912.0),
+            (Figure::HitRatio, 0.912),
+        ];
+        let said = said.map(|(figure, number)| format!("{}: {}", name(figure), value(figure, number)));
+        assert_eq!(
+            said,
+            [
+                "queue length: 1\u{202f}234\u{202f}567",
+                "queue oldest age: 3 min",
+                "clock global offset: -3.0 s",
+                "memory used: 12.0 MiB",
+                "hit ratio: 91.2 %",
+            ]
+        );
+    }
+}
