@@ -7,6 +7,7 @@ mod life;
 mod reload;
 mod rounds;
 mod setup;
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::catalog::Selection;
 use crate::checker::{Renewal, SetupError};
@@ -85,6 +87,12 @@ impl App {
     #[must_use]
     pub fn setup(&self) -> Arc<Setup> {
         self.setup.borrow().clone()
+    }
+
+    /// How TLS is spoken with who comes over TCP, if it is. A connection takes it once.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.setup.borrow().tls.clone()
     }
 
     /// The last changes, and who waits for news.

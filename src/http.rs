@@ -8,11 +8,12 @@
 //! | `/livez` | the sidecar itself, and the group `liveness`, in Kubernetes' text | 200, 503 |
 //! | `/readyz` | the group `readiness`, in Kubernetes' text; no cache is asked while starting or draining | 200, 503 |
 //! | `/startupz` | the group `startup`, in Kubernetes' text: what has not been up once | 200, 503 |
-//! | `/metrics` | every alias, for Prometheus; also when caches are down | 200 |
+//! | `/metrics` | every alias, for Prometheus; also when caches are down; perhaps on listeners of its own | 200 |
 //! | `/` | every alias, as a page for a browser | 200 |
 //! | `/events` | the page's live feed, as server-sent events | 200 |
+//! | `/grpc.health.v1.Health/{method}` | gRPC's health protocol, by POST over HTTP/2 | 200 with a status of gRPC's |
 //!
-//! Each answers GET and HEAD, and each answer, a refusal too, says `Cache-Control: no-store`.
+//! Each but the last answers GET and HEAD, and each answer, a refusal too, says `Cache-Control: no-store`.
 
 use std::sync::Arc;
 
@@ -20,10 +21,10 @@ use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use tokio::time::Instant;
 
 use crate::app::{App, Life};
@@ -31,9 +32,11 @@ use crate::outcome::Report;
 
 /// Who is asking, and what they may see.
 pub mod access;
+mod connection;
 /// The default JSON, a superset of Djblets'.
 pub mod djblets;
 mod events;
+mod grpc;
 /// Kubernetes' text.
 pub mod kubernetes;
 mod listener;
@@ -42,15 +45,18 @@ pub mod metrics;
 /// The page for a browser.
 pub mod page;
 mod patience;
+mod preface;
+mod proxies;
 mod refusal;
 mod representation;
-/// The accept loop, its limits, and the stop.
+/// The accept loops, their limits, the drain and the stop.
 pub mod server;
 /// A line an alias, for a person with curl.
 pub mod text;
+mod token;
 pub(crate) mod words;
 
-use access::View;
+use access::{Denied, View, admit};
 use kubernetes::Own;
 use metrics::Scrape;
 use page::Page;
@@ -59,7 +65,7 @@ use representation::{Format, probed};
 
 /// Every path, and what each request passes on its way to it.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/health", get(health))
         .route("/healthz", get(health))
         .route("/health/{alias}", get(health_of))
@@ -67,10 +73,23 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
-        .route("/metrics", get(scrape))
         .route("/", get(start_page))
         .route("/events", events::route())
-        .fallback(async || Refusal::NoSuchPath)
+        .route("/metrics", get(scrape_beside_everything))
+        .route(grpc::PATH, any(grpc::call))
+        .fallback(async || Refusal::NoSuchPath);
+    guarded(router, app)
+}
+
+/// What listeners of their own for metrics serve.
+pub fn metrics_router(app: Arc<App>) -> Router {
+    let router = Router::new().route("/metrics", get(scrape));
+    guarded(router.fallback(async || Refusal::MetricsAlone), app)
+}
+
+/// What every request passes on its way, whichever path it asks for.
+fn guarded(router: Router<Arc<App>>, app: Arc<App>) -> Router {
+    router
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)
@@ -79,19 +98,21 @@ pub fn router(app: Arc<App>) -> Router {
 /// Lets in who may ask, refuses bodies, and forbids that an answer is kept.
 async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let has_body = !request.body().is_end_stream();
-    let mut response = match access::view(&app.setup().access, request.extensions().get()) {
-        None => Refusal::Access.into_response(),
-        Some(_) if has_body && matches!(*request.method(), Method::GET | Method::HEAD) => {
+    let in_turn = request.version() < Version::HTTP_2;
+    let mut response = match admit(&app.setup().access, request.extensions().get(), request.headers()) {
+        Err(Denied::Caller) => Refusal::Access.into_response(),
+        Err(Denied::Token) => Refusal::Token.into_response(),
+        Ok(_) if has_body && matches!(*request.method(), Method::GET | Method::HEAD) => {
             Refusal::Body.into_response()
         }
-        Some(view) => {
+        Ok(view) => {
             request.extensions_mut().insert(view);
             next.run(request).await
         }
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if has_body {
+    if has_body && in_turn {
         // The body is not read, so no other request can follow it.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -133,6 +154,13 @@ async fn health_of_group(
     let selection = setup.group(name).ok_or_else(|| Refusal::no_such_group(&setup))?;
     let report = setup.checker.check(selection, arrived).await;
     Ok(format.response(&report, View::of(&request)))
+}
+
+async fn scrape_beside_everything(state: State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+    if state.setup().metrics_elsewhere {
+        return Err(Refusal::MetricsElsewhere);
+    }
+    Ok(scrape(state, request).await.into_response())
 }
 
 /// A scrape checks everything, as a request for `/health` does: figures of an earlier check would say UP during an

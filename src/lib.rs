@@ -17,6 +17,9 @@ pub mod outcome;
 // What was written, turned into a valid configuration or into an error that points at the place.
 pub mod config;
 
+// Certificates and keys from files, for TLS in either direction.
+pub mod pem;
+
 // The idea of the product, as types: the canary, and the sentinel that no cache can hold.
 pub mod canary;
 

@@ -203,7 +203,7 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
             "cannot read the trusted certificates in /nowhere/ca.pem".to_owned(),
         ),
         (format!("ca_file = {empty:?}"), format!("no usable certificate in {}", empty.display())),
-        (pair(missing, &key), "cannot read the client certificate or its key in /nowhere/ca.pem".to_owned()),
+        (pair(missing, &key), "cannot read the certificate or its key in /nowhere/ca.pem".to_owned()),
         (pair(&certificate, &empty), format!("its key in {}", empty.display())),
         (
             pair(&certificate, &key),

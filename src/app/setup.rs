@@ -1,7 +1,11 @@
 //! [`Setup`]: what the configuration made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_rustls::rustls::ServerConfig;
+
+use super::tls;
 use crate::alias::Alias;
 use crate::catalog::{Catalog, Selection};
 use crate::checker::{Checker, SetupError};
@@ -20,6 +24,10 @@ pub struct Setup {
     pub interval: Option<Duration>,
     /// The aliases whose servers could be anybody: their certificates are not verified.
     pub unverified: Vec<Alias>,
+    /// How long requests are still taken after the sidecar was told to stop.
+    pub drain: Duration,
+    /// TLS for who comes over TCP.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Whether metrics are served by listeners of their own.
     pub metrics_elsewhere: bool,
     /// The groups by name; the first three are what Kubernetes' probes ask for.
@@ -45,6 +53,8 @@ impl Setup {
             // A check of a cache that hangs takes so long, and the round with it.
             interval: config.interval.map(|interval| interval.max(config.timeout)),
             unverified: unverified(config),
+            drain: config.drain,
+            tls: config.tls.as_ref().map(tls::server_config).transpose()?.map(Arc::new),
             metrics_elsewhere: !config.metrics.listen.is_empty(),
             groups,
             checker,

@@ -97,7 +97,7 @@ pub(super) async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> Result
     let mut controlling = pin!(control::serve(control, switchboard.clone(), thrown));
     let (stop, stopped) = oneshot::channel::<()>();
     let mut stop = Some(stop);
-    let mut serving = pin!(server::serve(&config, vec![health], async { drop(stopped.await) }));
+    let mut serving = pin!(server::serve(&config, health.into(), async { drop(stopped.await) }));
     loop {
         let is_asked_to_stop = tokio::select! {
             served = &mut serving => return Ok(served?),

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::{Failure, FileArgs, block_on};
 use crate::app::App;
 use crate::config::{Config, Loaded};
-use crate::http::server::{Limits, Listener, serve_app};
+use crate::http::server::{Limits, Listeners, serve_app};
 use crate::telemetry;
 use reload::{Flags, Reloads};
 
@@ -65,8 +65,7 @@ async fn serve(loaded: Loaded, flags: Flags) -> Result<ExitCode, Failure> {
     let config = &loaded.config;
     let app = Arc::new(App::new(config).map_err(Failure::usage)?);
     announce(config, &app);
-    let listeners =
-        config.listen.iter().map(Listener::bind).collect::<Result<_, _>>().map_err(Failure::other)?;
+    let listeners = Listeners::bind(config).map_err(Failure::other)?;
 
     let (ask_to_stop, asked_to_stop) = oneshot::channel::<()>();
     let shutdown = async { drop(asked_to_stop.await) };

@@ -3,25 +3,38 @@
 use std::net::IpAddr;
 
 use axum::extract::Request;
+use axum::http::HeaderMap;
 
+use super::{proxies, token};
 use crate::config::Access;
 
-/// Who is asking, from the connection alone: headers that say so are anybody's to write.
+/// Who is asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// Over TCP, from this address.
     Remote(IpAddr),
     /// Over a unix socket, whose file's permissions let them in.
     Local,
+    /// Somebody whose proxy says nothing that could be read of them.
+    Unknown,
 }
 
 /// What a caller may see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum View {
     /// Statuses and causes.
     Verdicts,
     /// Also addresses, phases and the words of servers.
     Details,
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// The caller is not among those who may ask.
+    Caller,
+    /// The caller may ask, and shows a token that is not the configured one.
+    Token,
 }
 
 impl View {
@@ -31,11 +44,28 @@ impl View {
     }
 }
 
-/// What `caller` may see, or `None` for one who gets no answer, such as one of whom nothing is known.
-#[must_use]
-pub fn view(access: &Access, caller: Option<&Caller>) -> Option<View> {
-    let ip = match caller? {
+/// What a request with these headers may see that came over a connection of `peer`; one of whom nothing is known may
+/// see nothing.
+///
+/// A token is looked at only once the caller is among those who may ask: it adds the details, never the permission.
+pub fn admit(access: &Access, peer: Option<&Caller>, headers: &HeaderMap) -> Result<View, Denied> {
+    let &peer = peer.ok_or(Denied::Caller)?;
+    let callers = proxies::callers(&access.trusted_proxies, peer, headers);
+    let views: Option<Vec<_>> = callers.into_iter().map(|caller| view(access, caller)).collect();
+    let least = views.and_then(|views| views.into_iter().min()).ok_or(Denied::Caller)?;
+    let Some(token) = &access.token else { return Ok(least) };
+    match token::shown(token, headers) {
+        None => Ok(least),
+        Some(true) => Ok(View::Details),
+        Some(false) => Err(Denied::Token),
+    }
+}
+
+/// What `caller` may see, or `None` for one who gets no answer.
+fn view(access: &Access, caller: Caller) -> Option<View> {
+    let ip = match caller {
         Caller::Local => return Some(View::Details),
+        Caller::Unknown => return allows_everyone(access).then_some(View::Verdicts),
         // An IPv4 caller of a socket that takes both families has an IPv4-mapped address.
         Caller::Remote(ip) => ip.to_canonical(),
     };
@@ -47,4 +77,13 @@ pub fn view(access: &Access, caller: Option<&Caller>) -> Option<View> {
     } else {
         Some(View::Verdicts)
     }
+}
+
+/// Whether it does not matter who asks.
+fn allows_everyone(access: &Access) -> bool {
+    let whole = |is_ipv4: bool| {
+        let mut networks = access.allow.iter();
+        networks.any(|network| network.prefix_len() == 0 && network.addr().is_ipv4() == is_ipv4)
+    };
+    whole(true) && whole(false)
 }

@@ -21,7 +21,6 @@ use tokio::time::{self, Instant};
 
 use super::access::View;
 use super::page::{self, Page};
-use super::patience::Patience;
 use super::refusal::Refusal;
 use crate::app::{App, Life, Setup, Watcher};
 use crate::outcome::Report;
@@ -49,14 +48,7 @@ pub(super) fn route() -> MethodRouter<Arc<App>> {
     let places = Arc::new(Semaphore::new(FEEDS));
     get(async move |State(app): State<Arc<App>>, request: Request| {
         let Ok(place) = places.try_acquire_owned() else { return Refusal::Feeds.into_response() };
-        let feed = Feed {
-            watcher: app.watch(),
-            app,
-            view: View::of(&request),
-            patience: request.extensions().get().cloned(),
-            sent: None,
-            _place: place,
-        };
+        let feed = Feed { watcher: app.watch(), app, view: View::of(&request), sent: None, _place: place };
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
             // nginx would else keep events back until it has a buffer full of them.
@@ -72,8 +64,6 @@ struct Feed {
     app: Arc<App>,
     watcher: Watcher,
     view: View,
-    /// That of the connection, if it is one.
-    patience: Option<Arc<Patience>>,
     /// When a state was sent last.
     sent: Option<Instant>,
     _place: OwnedSemaphorePermit,
@@ -82,10 +72,6 @@ struct Feed {
 impl Feed {
     /// The next event; none when the sidecar stops.
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
-        // It has taken what came before: a client that takes nothing for long is closed like any other.
-        if let Some(patience) = &self.patience {
-            patience.answered();
-        }
         let event = match self.sent {
             None => RETRY.to_owned() + &self.page().await,
             Some(sent) => tokio::select! {

@@ -1,4 +1,4 @@
-//! [`Listener`]: where the server listens; [`Listeners`]: its callers, one after another.
+//! [`Listener`]: where the server listens; [`Acceptor`]: its callers, one after another.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -15,7 +15,7 @@ use tokio::time::{self, Instant};
 use tracing::{debug, warn};
 
 use super::access::Caller;
-use crate::config::Listen;
+use crate::config::{Config, Listen};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -26,6 +26,30 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often it is said at most that the system cannot.
 const WARN_EVERY: Duration = Duration::from_mins(1);
+
+/// Where a sidecar listens.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For everything.
+    pub main: Vec<Listener>,
+    /// For metrics alone.
+    pub metrics: Vec<Listener>,
+}
+
+impl Listeners {
+    /// Listens wherever `config` says, for which a runtime must be there.
+    pub fn bind(config: &Config) -> Result<Self, BindError> {
+        let bind = |all: &[Listen]| all.iter().map(Listener::bind).collect::<Result<_, _>>();
+        Ok(Self { main: bind(&config.listen)?, metrics: bind(&config.metrics.listen)? })
+    }
+}
+
+impl From<Listener> for Listeners {
+    /// One, for everything.
+    fn from(listener: Listener) -> Self {
+        Self { main: vec![listener], metrics: Vec::new() }
+    }
+}
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -90,8 +114,13 @@ impl Listener {
     /// `http://127.0.0.1:8080`, or `unix:/run/cache-canary.sock`.
     #[must_use]
     pub fn url(&self) -> String {
+        self.url_with("http")
+    }
+
+    /// The same with this scheme, where there is one.
+    pub(super) fn url_with(&self, scheme: &str) -> String {
         match &self.0 {
-            Bound::Tcp(_, address) => format!("http://{address}"),
+            Bound::Tcp(_, address) => format!("{scheme}://{address}"),
             Bound::Unix(_, path) => format!("unix:{}", path.display()),
         }
     }
@@ -166,7 +195,7 @@ impl Accepted {
 
 /// Several listeners as one.
 #[derive(Debug)]
-pub(super) struct Listeners {
+pub(super) struct Acceptor {
     all: Vec<Listener>,
     /// Whose turn it is to be asked first: a flood at one must not shut out the others.
     turn: usize,
@@ -174,7 +203,7 @@ pub(super) struct Listeners {
     warned: Option<Instant>,
 }
 
-impl Listeners {
+impl Acceptor {
     /// All of them.
     pub(super) fn new(all: Vec<Listener>) -> Self {
         Self { all, turn: 0, warned: None }

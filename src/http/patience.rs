@@ -2,10 +2,11 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{self, Instant};
 
@@ -18,7 +19,16 @@ use tokio::time::{self, Instant};
 pub(super) struct Patience {
     for_head: Duration,
     for_request: Duration,
-    waiting: Mutex<Waiting>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: Waiting,
+    /// Requests whose answers have not gone out whole.
+    open: usize,
+    /// Whether requests come side by side, as in HTTP/2. Bytes do not tell then that a request begins.
+    multiplexed: bool,
 }
 
 /// What a connection waits for.
@@ -37,23 +47,31 @@ impl Patience {
     /// request's head, and takes `for_request` to come back with another, or to take an answer.
     pub(super) fn begin(for_head: Duration, for_request: Duration) -> Self {
         let until = Instant::now() + for_head;
-        Self { for_head, for_request, waiting: Mutex::new(Waiting::ForHead { until }) }
+        let state = State { waiting: Waiting::ForHead { until }, open: 0, multiplexed: false };
+        Self { for_head, for_request, state: Mutex::new(state) }
+    }
+
+    /// The client speaks HTTP/2, whose connections may be opened long before they are needed. Whether it still takes
+    /// answers is found out by pings.
+    pub(super) fn multiplex(&self) {
+        let mut state = self.state();
+        state.multiplexed = true;
+        state.waiting = self.for_request();
     }
 
     /// A request's head came in whole.
-    pub(super) fn asked(&self) {
-        self.set(Waiting::No);
-    }
-
-    /// The answer is there.
-    pub(super) fn answered(&self) {
-        self.set(Waiting::ForRequest { until: Instant::now() + self.for_request });
+    pub(super) fn ask(self: &Arc<Self>) -> Exchange {
+        let mut state = self.state();
+        state.open += 1;
+        state.waiting = Waiting::No;
+        Exchange(self.clone())
     }
 
     /// Bytes came in.
     fn received(&self) {
-        if let Waiting::ForRequest { .. } = self.waiting() {
-            self.set(Waiting::ForHead { until: Instant::now() + self.for_head });
+        let mut state = self.state();
+        if let (Waiting::ForRequest { .. }, false) = (state.waiting, state.multiplexed) {
+            state.waiting = Waiting::ForHead { until: Instant::now() + self.for_head };
         }
     }
 
@@ -62,7 +80,8 @@ impl Patience {
         loop {
             // The first byte of a request brings the limit nearer, never nearer than this.
             let look_again = Instant::now() + self.for_head;
-            let until = match self.waiting() {
+            let waiting = self.state().waiting;
+            let until = match waiting {
                 Waiting::ForHead { until } | Waiting::ForRequest { until } if until <= Instant::now() => {
                     return;
                 }
@@ -73,12 +92,71 @@ impl Patience {
         }
     }
 
-    fn waiting(&self) -> Waiting {
-        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn for_request(&self) -> Waiting {
+        Waiting::ForRequest { until: Instant::now() + self.for_request }
     }
 
-    fn set(&self, waiting: Waiting) {
-        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request and its answer, until that went out or was given up.
+#[derive(Debug)]
+pub(super) struct Exchange(Arc<Patience>);
+
+impl Exchange {
+    /// There is a part of the answer for the client to take.
+    fn answering(&self) {
+        let mut state = self.0.state();
+        if !state.multiplexed {
+            state.waiting = self.0.for_request();
+        }
+    }
+
+    /// An answer with this body, each part of which the client has as long to take.
+    pub(super) fn answer<B>(self, body: B) -> Answer<B> {
+        self.answering();
+        Answer { body, exchange: self }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.open -= 1;
+        if state.open == 0 {
+            state.waiting = self.0.for_request();
+        }
+    }
+}
+
+/// The body of an answer. It may be one that goes on for as long as somebody watches.
+#[derive(Debug)]
+pub(super) struct Answer<B> {
+    body: B,
+    exchange: Exchange,
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.exchange.answering();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

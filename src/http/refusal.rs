@@ -1,6 +1,6 @@
 //! [`Refusal`]: why a request gets no verdict.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::representation::{Format, plain};
@@ -12,14 +12,26 @@ use crate::catalog::Catalog;
 pub(super) enum Refusal {
     /// The caller is not among those who may ask.
     Access,
+    /// The caller's token is not the configured one.
+    Token,
     /// A path that is none of ours.
     NoSuchPath,
+    /// Metrics, where they have listeners of their own.
+    MetricsElsewhere,
+    /// Anything else, where metrics have listeners of their own.
+    MetricsAlone,
     /// An alias that is not configured; the text names those that are.
     NoSuchAlias(String),
     /// A group that is not configured; the text names those that there are.
     NoSuchGroup(String),
     /// A method other than GET and HEAD.
     Method,
+    /// A method other than POST, where gRPC is spoken.
+    NotACall,
+    /// A call of gRPC's over HTTP/1.
+    NotHttp2,
+    /// A call of something else's than gRPC.
+    NotGrpc,
     /// A request with a body.
     Body,
     /// A format that is not known.
@@ -47,6 +59,18 @@ impl IntoResponse for Refusal {
         match self {
             // Without a body, as Djblets does.
             Self::Access => StatusCode::FORBIDDEN.into_response(),
+            Self::Token => {
+                let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
+                let body = "this is not the token of access.token\n";
+                (StatusCode::UNAUTHORIZED, challenge, plain(body)).into_response()
+            }
+            Self::MetricsElsewhere => {
+                let body = "metrics are not served here; they have an address of their own, metrics.listen\n";
+                (StatusCode::NOT_FOUND, plain(body)).into_response()
+            }
+            Self::MetricsAlone => {
+                (StatusCode::NOT_FOUND, plain("no such path; there is /metrics alone\n")).into_response()
+            }
             Self::NoSuchPath => {
                 let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics and the page at /\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()
@@ -59,6 +83,19 @@ impl IntoResponse for Refusal {
             }
             Self::Method => {
                 (StatusCode::METHOD_NOT_ALLOWED, plain("only GET and HEAD are answered\n")).into_response()
+            }
+            Self::NotACall => {
+                let allow = [(header::ALLOW, HeaderValue::from_static("POST"))];
+                let body = "gRPC's calls are made with POST\n";
+                (StatusCode::METHOD_NOT_ALLOWED, allow, plain(body)).into_response()
+            }
+            Self::NotHttp2 => {
+                let body = "gRPC is spoken over HTTP/2\n";
+                (StatusCode::HTTP_VERSION_NOT_SUPPORTED, plain(body)).into_response()
+            }
+            Self::NotGrpc => {
+                let body = "the type of a call is application/grpc\n";
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, plain(body)).into_response()
             }
             Self::Body => {
                 let body = "a request must not have a body here\n";

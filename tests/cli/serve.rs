@@ -108,9 +108,33 @@ fn a_signal_stops_the_server_when_the_open_requests_are_answered() {
         serving.wait_for_log("stopping");
         let rest = answer(&mut open, "Host: x\r\n\r\n");
         assert!(rest.starts_with("HTTP/1.1 503 "), "{rest}");
-        assert!(rest.ends_with("[-]sidecar failed: draining\nreadyz check failed\n"), "{rest}");
+        assert!(rest.ends_with("[-]sidecar failed: stopping\nreadyz check failed\n"), "{rest}");
         assert_eq!(serving.wait(), Some(0), "{signal}");
     }
+}
+
+#[test]
+fn while_it_drains_readyz_says_so_and_all_else_is_answered_and_then_it_ends_in_time() {
+    let mut command = cache_canary();
+    command.args(["serve", "--listen", "127.0.0.1:0"]).env("CACHE_CANARY_DRAIN", "1s");
+    let mut serving = Serving::start(&mut command);
+    // One that sends half a request and no more.
+    let mut half = TcpStream::connect(serving.address()).unwrap();
+    half.write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
+
+    let began = Instant::now();
+    serving.signal("TERM");
+    serving.wait_for_log("draining");
+    let mut probe = TcpStream::connect(serving.address()).unwrap();
+    let unready = answer(&mut probe, &ASK_LIVEZ.replace("livez", "readyz"));
+    assert!(unready.starts_with("HTTP/1.1 503 "), "{unready}");
+    let mut other = TcpStream::connect(serving.address()).unwrap();
+    assert!(answer(&mut other, ASK_LIVEZ).starts_with("HTTP/1.1 200 OK\r\n"));
+
+    assert_eq!(serving.wait(), Some(0));
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    // The drain, what open requests get, and what a busy machine takes.
+    assert!(began.elapsed() < Duration::from_secs(1 + 10 + 4), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -239,7 +239,7 @@ async fn a_feed_stays_open_for_as_long_as_it_is_read_and_no_longer() {
     let app = super::app();
     let listener = Listener::bind(&Listen::Unix(path.clone())).unwrap();
     let limits = Limits::default();
-    tokio::spawn(serve_app(app.clone(), vec![listener], limits, std::future::pending()));
+    tokio::spawn(serve_app(app.clone(), listener.into(), limits, std::future::pending()));
 
     let mut reader = UnixStream::connect(&path).await.unwrap();
     reader.write_all(b"GET /events HTTP/1.1\r\nHost: canary\r\n\r\n").await.unwrap();

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cache_canary::app::{App, Life};
-use cache_canary::config::Listen;
+use cache_canary::config::{Config, Listen, Metrics};
 use cache_canary::embedded::{Fault, Server};
-use cache_canary::http::server::{Limits, Listener, serve_app};
+use cache_canary::http::server::{Limits, Listener, Listeners, serve_app};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::{app, config};
+use crate::{app, closed_port, config};
 
 /// Much longer than anything here takes; a test that waits for it has failed.
 const FOREVER: Duration = Duration::from_secs(30);
@@ -32,12 +32,17 @@ fn run(limits: Limits) -> Running {
 }
 
 fn run_app(app: Arc<App>, limits: Limits) -> Running {
-    let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+    let listener = listener();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let shutdown = async { drop(stopped.await) };
-    let served = tokio::spawn(serve_app(app.clone(), vec![listener], limits, shutdown));
+    let served = tokio::spawn(serve_app(app.clone(), listener.into(), limits, shutdown));
     Running { address, app, stop, served }
+}
+
+/// A listener on a free port.
+fn listener() -> Listener {
+    Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap()
 }
 
 impl Running {
@@ -272,7 +277,7 @@ async fn the_stop_closes_idle_connections_and_finishes_the_open_request() {
     let answer = rest(&mut open).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("connection: close\r\n"), "{answer}");
-    assert!(answer.ends_with("[-]sidecar failed: draining\nreadyz check failed\n"), "{answer}");
+    assert!(answer.ends_with("[-]sidecar failed: stopping\nreadyz check failed\n"), "{answer}");
     timeout(FOREVER, server.served).await.expect("it does not stop").unwrap();
 }
 
@@ -312,8 +317,8 @@ async fn the_stop_waits_for_a_check_that_runs() {
 
 #[tokio::test]
 async fn the_stop_does_not_wait_for_a_request_without_end() {
-    let drain = Duration::from_millis(200);
-    let server = run(Limits { head: FOREVER, drain, ..Limits::default() });
+    let stop = Duration::from_millis(200);
+    let server = run(Limits { head: FOREVER, stop, ..Limits::default() });
     let mut open = server.connect().await;
     open.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
     asks_livez(&mut server.connect().await).await;
@@ -321,26 +326,26 @@ async fn the_stop_does_not_wait_for_a_request_without_end() {
     let began = Instant::now();
     server.stop.send(()).unwrap();
     timeout(FOREVER, server.served).await.expect("it does not stop").unwrap();
-    assert!(began.elapsed() >= drain, "{:?}", began.elapsed());
+    assert!(began.elapsed() >= stop, "{:?}", began.elapsed());
     assert_eq!(rest(&mut open).await, "");
 }
 
 #[tokio::test]
-async fn the_app_is_ready_when_it_serves_and_draining_after() {
+async fn the_app_is_ready_when_it_serves_and_stopping_after() {
     let server = run(Limits::default());
     assert_eq!(server.app.life(), Life::Starting);
     asks_livez(&mut server.connect().await).await;
     assert_eq!(server.app.life(), Life::Ready);
     server.stop.send(()).unwrap();
     timeout(FOREVER, server.served).await.expect("it does not stop").unwrap();
-    assert_eq!(server.app.life(), Life::Draining);
+    assert_eq!(server.app.life(), Life::Stopping);
 }
 
 #[tokio::test]
 async fn the_ipv6_wildcard_takes_ipv4_too() {
     let listener = Listener::bind(&Listen::Tcp("[::]:0".parse().unwrap())).unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(serve_app(app(), vec![listener], Limits::default(), std::future::pending()));
+    tokio::spawn(serve_app(app(), listener.into(), Limits::default(), std::future::pending()));
     asks_livez(&mut TcpStream::connect(("127.0.0.1", port)).await.unwrap()).await;
 }
 
@@ -372,7 +377,7 @@ async fn a_unix_socket_that_was_left_behind_is_replaced_and_one_that_is_served_i
         "{error}"
     );
 
-    tokio::spawn(serve_app(app(), vec![listener], Limits::default(), std::future::pending()));
+    tokio::spawn(serve_app(app(), listener.into(), Limits::default(), std::future::pending()));
     asks_livez(&mut UnixStream::connect(&path).await.unwrap()).await;
 }
 
@@ -399,7 +404,71 @@ async fn a_flood_at_one_listener_does_not_shut_out_another() {
     }
     let mut local = UnixStream::connect(&path).await.unwrap();
     let limits = Limits { connections: 4, ..Limits::default() };
-    tokio::spawn(serve_app(app(), vec![tcp, unix], limits, std::future::pending()));
+    let listeners = Listeners { main: vec![tcp, unix], metrics: Vec::new() };
+    tokio::spawn(serve_app(app(), listeners, limits, std::future::pending()));
     asks_livez(&mut local).await;
     assert_eq!(flood.len(), 8);
+}
+
+#[tokio::test]
+async fn metrics_with_listeners_of_their_own_are_served_there_alone_and_to_their_own_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("metrics.sock");
+    let config = Config {
+        listen: vec![Listen::Tcp("127.0.0.1:0".parse().unwrap())],
+        metrics: Metrics { listen: vec![Listen::Unix(path.clone())] },
+        ..config(closed_port())
+    };
+    let listeners = Listeners::bind(&config).unwrap();
+    let address = listeners.main[0].local_addr().unwrap();
+    let app = Arc::new(App::new(&config).unwrap());
+    let limits = Limits { connections: 1, metrics_connections: 1, ..Limits::default() };
+    tokio::spawn(serve_app(app, listeners, limits, std::future::pending()));
+
+    let mut main = TcpStream::connect(address).await.unwrap();
+    main.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let elsewhere = "metrics are not served here; they have an address of their own, metrics.listen\n";
+    let answer = one_answer(&mut main, elsewhere).await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    asks_livez(&mut main).await;
+
+    // The main listener is at its limit, and that is nothing to who scrapes.
+    let mut scraper = UnixStream::connect(&path).await.unwrap();
+    for other in ["/livez", "/health", "/"] {
+        let request = format!("GET {other} HTTP/1.1\r\nHost: x\r\n\r\n");
+        scraper.write_all(request.as_bytes()).await.unwrap();
+        let answer = one_answer(&mut scraper, "no such path; there is /metrics alone\n").await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    }
+    scraper.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let metrics = rest(&mut scraper).await;
+    assert!(metrics.starts_with("HTTP/1.1 200 "), "{metrics}");
+    assert!(metrics.contains("cache_up{alias=\"main\"} 0\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn readyz_says_first_that_it_drains_and_everything_else_goes_on_until_that_is_over() {
+    let drain = Duration::from_secs(1);
+    let app = Arc::new(App::new(&Config { drain, ..config(closed_port()) }).unwrap());
+    let server = run_app(app, Limits::default());
+    let mut kept = server.connect().await;
+    asks_livez(&mut kept).await;
+
+    let began = Instant::now();
+    server.stop.send(()).unwrap();
+    while server.app.life() != Life::Draining {
+        tokio::task::yield_now().await;
+    }
+    // On connections that were open, and on new ones.
+    asks_livez(&mut kept).await;
+    let mut new = TcpStream::connect(server.address).await.unwrap();
+    new.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let answer = one_answer(&mut new, "[-]sidecar failed: draining\nreadyz check failed\n").await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    asks_livez(&mut new).await;
+
+    assert_eq!(rest(&mut kept).await, "");
+    assert!(began.elapsed() >= drain, "{:?}", began.elapsed());
+    timeout(FOREVER, server.served).await.expect("it does not stop").unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err(), "it still accepts");
 }

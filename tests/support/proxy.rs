@@ -16,7 +16,7 @@ pub struct Twemproxy {
     _stats: Port,
 }
 
-/// A HAProxy that passes connections on.
+/// A HAProxy that passes connections or requests on.
 #[derive(Debug)]
 pub struct Haproxy {
     _process: Process,
@@ -63,10 +63,20 @@ impl Haproxy {
     /// Starts one before a server, on TCP's level, with these options behind the server's address, such as
     /// `check inter 100ms`.
     pub fn before(server: SocketAddr, options: &str) -> Self {
+        Self::start("tcp", "", &format!("{server} {options}"))
+    }
+
+    /// Starts one before a server of HTTP, an address or `unix@PATH`, that says whom it was asked by, with further
+    /// lines of its configuration.
+    pub fn forwarding(server: &str, settings: &str) -> Self {
+        Self::start("http", settings, server)
+    }
+
+    fn start(mode: &str, settings: &str, server: &str) -> Self {
         let port = Port::reserve();
         let config = format!(
-            "defaults\n mode tcp\n retries 0\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n\
-             listen cache\n bind {}\n server one {server} {options}\n",
+            "defaults\n mode {mode}\n retries 0\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n\
+             listen cache\n bind {}\n {settings}\n server one {server}\n",
             port.addr()
         );
         let dir = tempfile::tempdir().expect("a directory");

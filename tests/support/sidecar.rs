@@ -95,7 +95,8 @@ impl Sidecar {
             line.clear();
             assert!(log.read_line(&mut line).expect("a log") > 0, "the sidecar ended:\n{logged}");
             logged.push_str(&line);
-            if let Some((_, addr)) = line.split_once("listening on http://") {
+            let url = line.split_once("listening on http").and_then(|(_, url)| url.split_once("://"));
+            if let Some((_, addr)) = url {
                 break addr.trim().to_owned();
             }
         };
@@ -157,6 +158,17 @@ impl Sidecar {
     /// The process' id.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Asks it to stop, as Kubernetes does.
+    pub fn terminate(&self) {
+        let pid = Pid::from_child(&self.process);
+        kill_process(pid, Signal::TERM).expect("SIGTERM");
+    }
+
+    /// Waits until it has ended: its exit code, if it ended by itself.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.process.wait().expect("its end").code()
     }
 
     /// How many files and sockets it has open.

@@ -1,6 +1,5 @@
 //! The switches over HTTP: `GET /` lists them, `POST /{name}/{switch}` throws one.
 
-use std::future::pending;
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,8 +33,8 @@ pub(super) async fn serve(
         .fallback(unknown)
         .method_not_allowed_fallback(not_posted)
         .with_state(Control { switchboard, thrown });
-    let life = watch::Sender::new(Life::Starting);
-    serve_router(router, &life, vec![listener], Limits::default(), pending()).await;
+    let life = watch::Sender::new(Life::Ready);
+    serve_router(router, life.subscribe(), || None, vec![listener], Limits::default()).await;
 }
 
 async fn list(State(control): State<Control>) -> String {

@@ -1,0 +1,37 @@
+//! The sidecar's own TLS: its certificate, and whose certificates callers must show.
+
+use std::sync::Arc;
+
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+
+use crate::checker::SetupError;
+use crate::config::ListenerTls;
+use crate::pem::{self, PemError};
+
+/// What is agreed on in the handshake (RFC 7301), as every client of gRPC wants it.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Reads the files that `tls` names.
+pub(super) fn server_config(tls: &ListenerTls) -> Result<ServerConfig, SetupError> {
+    // Named, so that no feature of another crate can change or unsettle the choice.
+    let provider = Arc::new(ring::default_provider());
+    let builder =
+        ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let builder = match &tls.client_ca_file {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let roots = Arc::new(pem::roots(path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            builder.with_client_cert_verifier(
+                verifier.map_err(|_| PemError::NoCertificate { path: path.clone() })?,
+            )
+        }
+    };
+    let (chain, key) = pem::identity(&tls.identity)?;
+    let mut config =
+        builder.with_single_cert(chain, key).map_err(|source| pem::mismatch(&tls.identity, source))?;
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    Ok(config)
+}

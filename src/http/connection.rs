@@ -1,0 +1,186 @@
+//! One connection, from its handshake to its end.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{self, InvalidMessage, ServerConfig};
+use tower::Service as _;
+use tracing::debug;
+
+use super::listener::Accepted;
+use super::patience::{Patience, Watched};
+use super::preface::{Peeked, Version};
+use super::server::Limits;
+use crate::app::Life;
+
+/// The most bytes of a request's head, and of what is read ahead of it.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// The most requests side by side on a connection of HTTP/2.
+const MAX_STREAMS: u32 = 32;
+
+/// The most bytes of a body that a client may send ahead, per request: more than one of ours is ever long.
+const WINDOW: u32 = 16 * 1024;
+
+/// The most bytes of an answer that wait for a client of HTTP/2 to take them, per request.
+const MAX_UNSENT: usize = 64 * 1024;
+
+/// How often a client of HTTP/2 is asked whether it is still there, and how long it may take to say so: a watcher
+/// whose machine is gone would be kept for ever.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a connection is answered with.
+pub(super) struct Door {
+    /// Who answers.
+    pub(super) router: Router,
+    /// Until when.
+    pub(super) life: watch::Receiver<Life>,
+    /// How TLS is spoken, if it is.
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    /// What is asked of the client.
+    pub(super) limits: Limits,
+}
+
+/// What a connection ended with that its client did not end.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("its client speaks no TLS, which is spoken here")]
+    Plain,
+    #[error("TLS: {0}")]
+    Tls(io::Error),
+    #[error("{0}")]
+    Io(io::Error),
+    #[error("{0}")]
+    Http(hyper::Error),
+}
+
+/// The two directions of a connection. Boxed, since every kind of its own would be HTTP compiled once more.
+type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+
+/// Answers the requests of one connection, until its client closes it or takes too long, or the server
+/// stops.
+pub(super) async fn serve(accepted: Accepted, door: Door) {
+    let caller = accepted.caller();
+    let Limits { head, idle, .. } = door.limits;
+    let patience = Arc::new(Patience::begin(head, idle));
+    tokio::select! {
+        // First what has come in, so that a busy machine does not blame its clients.
+        biased;
+        result = converse(accepted, door, &patience) => {
+            if let Err(error) = result {
+                debug!("connection of {caller:?}: {error}");
+            }
+        }
+        () = patience.exhausted() => debug!("connection of {caller:?}: closed, its client took too long"),
+    }
+}
+
+async fn converse(accepted: Accepted, door: Door, patience: &Arc<Patience>) -> Result<(), Trouble> {
+    let Door { router, mut life, tls, .. } = door;
+    let caller = accepted.caller();
+    let opened = async {
+        let (reader, writer) = open(accepted, tls).await?;
+        let mut reader = Peeked::new(reader);
+        let version = reader.version().await.map_err(Trouble::Io)?;
+        Ok((reader, writer, version))
+    };
+    let (reader, writer, version) = tokio::select! {
+        // First what has come in, so that no request is dropped that arrived before the stop.
+        biased;
+        opened = opened => opened?,
+        () = stopping(&mut life) => return Ok(()),
+    };
+    let service = service_fn(|mut request: Request<hyper::body::Incoming>| {
+        let exchange = patience.ask();
+        request.extensions_mut().insert(caller);
+        let answer = router.clone().call(request.map(Body::new));
+        async move { answer.await.map(|answer| answer.map(|body| exchange.answer(body))) }
+    });
+    let io = TokioIo::new(tokio::io::join(Watched { reader, patience: patience.clone() }, writer));
+    let closed = match version {
+        Version::Http1 => {
+            let mut http = http1::Builder::new();
+            // A client that has closed its side after its request, as `nc` does, still waits for the answer.
+            http.max_buf_size(MAX_HEAD).half_close(true);
+            let conversation = pin!(http.serve_connection(io, service));
+            until_closed(conversation, life, http1::Connection::graceful_shutdown).await
+        }
+        Version::Http2 => {
+            patience.multiplex();
+            let mut http = http2::Builder::new(TokioExecutor::new());
+            http.timer(TokioTimer::new())
+                .keep_alive_interval(PING_EVERY)
+                .keep_alive_timeout(PONG_WITHIN)
+                .max_concurrent_streams(MAX_STREAMS)
+                .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+                .initial_stream_window_size(WINDOW)
+                .max_send_buf_size(MAX_UNSENT);
+            // Boxed, since it is larger than what most connections need.
+            let mut conversation = Box::pin(http.serve_connection(io, service));
+            until_closed(conversation.as_mut(), life, http2::Connection::graceful_shutdown).await
+        }
+    };
+    closed.map_err(Trouble::Http)
+}
+
+/// The connection as it is read and written, after the handshake if there is to be one.
+async fn open(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Halves, Trouble> {
+    match accepted {
+        Accepted::Tcp(stream, _) => {
+            // An answer is one small segment, and the next must not wait until it was acknowledged.
+            stream.set_nodelay(true).map_err(Trouble::Io)?;
+            let Some(tls) = tls else {
+                let (reader, writer) = stream.into_split();
+                return Ok((Box::new(reader), Box::new(writer)));
+            };
+            let stream = Box::pin(TlsAcceptor::from(tls).accept(stream)).await.map_err(handshake_trouble)?;
+            let (reader, writer) = tokio::io::split(stream);
+            Ok((Box::new(reader), Box::new(writer)))
+        }
+        Accepted::Unix(stream) => {
+            let (reader, writer) = stream.into_split();
+            Ok((Box::new(reader), Box::new(writer)))
+        }
+    }
+}
+
+fn handshake_trouble(error: io::Error) -> Trouble {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => Trouble::Plain,
+        _ => Trouble::Tls(error),
+    }
+}
+
+/// The end of a conversation, which is told to `finish` when the server stops.
+async fn until_closed<C: Future>(
+    mut conversation: Pin<&mut C>,
+    mut life: watch::Receiver<Life>,
+    finish: impl FnOnce(Pin<&mut C>),
+) -> C::Output {
+    tokio::select! {
+        // First what has come in, so that no request is dropped that arrived before the stop.
+        biased;
+        result = conversation.as_mut() => return result,
+        () = stopping(&mut life) => finish(conversation.as_mut()),
+    }
+    conversation.await
+}
+
+/// Ends when nothing new is taken any more.
+pub(super) async fn stopping(life: &mut watch::Receiver<Life>) {
+    // Whose sender is gone has stopped.
+    let _ = life.wait_for(|life| *life == Life::Stopping).await;
+}

@@ -1,0 +1,116 @@
+//! [`Service`]: what a call asks for; [`Health`]: what it is told.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::app::{App, Life, Setup};
+use crate::catalog::Selection;
+use crate::outcome::Status;
+
+/// What a call asks for.
+pub(super) enum Service<'a> {
+    /// What `/livez` says.
+    Livez,
+    /// What `/readyz` says.
+    Readyz,
+    /// What `/startupz` says.
+    Startupz,
+    /// Everything, an alias, one check of it, or a group.
+    Checks(Cow<'a, Selection>),
+}
+
+/// Before the name of a group.
+const GROUP: &str = "group/";
+
+/// The services that stand for Kubernetes' probes. An alias of such a name is found in [`GROUP`]s alone.
+const PROBES: [&str; 3] = ["livez", "readyz", "startupz"];
+
+/// A status, as gRPC has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Up, degraded or skipped.
+    Serving,
+    /// Down, or on the way there.
+    NotServing,
+    /// There is no such service.
+    Unknown,
+}
+
+impl<'a> Service<'a> {
+    /// The service of this name, if there is one.
+    pub(super) fn named(name: &str, setup: &'a Setup) -> Option<Self> {
+        let checks = |selection| Self::Checks(Cow::Borrowed(selection));
+        match (name, name.strip_prefix(GROUP)) {
+            ("", _) => Some(checks(&setup.everything)),
+            ("livez", _) => Some(Self::Livez),
+            ("readyz", _) => Some(Self::Readyz),
+            ("startupz", _) => Some(Self::Startupz),
+            (_, Some(group)) => setup.group(group).map(checks),
+            (alias, None) => {
+                let selection = setup.checker.catalog().named([alias]).ok()?;
+                Some(Self::Checks(Cow::Owned(selection)))
+            }
+        }
+    }
+
+    /// What a check of it comes to, for a call that arrived at `arrived`.
+    pub(super) async fn check(&self, app: &App, setup: &Setup, arrived: Instant) -> Health {
+        let selection = match self {
+            Self::Livez if app.overdue().is_some() => return Health::NotServing,
+            Self::Readyz if app.life() != Life::Ready => return Health::NotServing,
+            Self::Startupz => return Health::of(app.start(arrived).await.status()),
+            Self::Livez => setup.liveness(),
+            Self::Readyz => setup.readiness(),
+            Self::Checks(selection) => selection,
+        };
+        Health::of(setup.checker.check(selection, arrived).await.status())
+    }
+
+    /// What the last checks of it came to, whoever they were made for.
+    pub(super) fn known(&self, app: &App, setup: &Setup) -> Health {
+        let selection = match self {
+            Self::Livez if app.overdue().is_some() => return Health::NotServing,
+            Self::Readyz if app.life() != Life::Ready => return Health::NotServing,
+            Self::Startupz => {
+                let mut records = setup.checker.records(setup.startup());
+                return if records.all(|record| record.has_been_up()) {
+                    Health::Serving
+                } else {
+                    Health::NotServing
+                };
+            }
+            Self::Livez => setup.liveness(),
+            Self::Readyz => setup.readiness(),
+            Self::Checks(selection) => selection,
+        };
+        let known = setup.checker.records(selection).filter_map(|record| record.known().since);
+        Health::of(known.map(|since| since.status).max().unwrap_or(Status::Skipped))
+    }
+}
+
+/// The names of all services, each once.
+pub(super) fn names(setup: &Arc<Setup>) -> Vec<String> {
+    let catalog = setup.checker.catalog();
+    let aliases = catalog.aliases().map(|alias| alias.as_str().to_owned());
+    let records = setup.checker.records(&setup.everything);
+    let checks = records.map(|record| format!("{}.{}", record.alias(), record.kind()));
+    let groups = setup.groups().map(|group| format!("{GROUP}{group}"));
+    let probes = PROBES.map(str::to_owned).into_iter();
+    let mut names: Vec<_> =
+        std::iter::once(String::new()).chain(probes).chain(groups).chain(aliases).chain(checks).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+impl Health {
+    /// The status of checks. Degraded still works, so nobody may be sent elsewhere for it.
+    fn of(status: Status) -> Self {
+        match status {
+            Status::Skipped | Status::Up | Status::Degraded => Self::Serving,
+            Status::Down => Self::NotServing,
+        }
+    }
+}

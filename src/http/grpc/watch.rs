@@ -1,0 +1,71 @@
+//! `Watch`: a status at once, and then each change of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, Stream};
+use tokio::time::{self, Instant};
+
+use super::service::{Health, Service};
+use super::wire::{Code, Failed};
+use crate::app::{App, Life, Watcher};
+
+/// How long checks that end one after the other are waited for, before they are looked at together: a round of
+/// thousands of them is one look.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// Somebody who watches a service.
+struct Watch {
+    app: Arc<App>,
+    name: String,
+    watcher: Watcher,
+    /// What was said last.
+    said: Option<Health>,
+    /// Whether the end was said.
+    ended: bool,
+}
+
+/// The statuses of the service `name` from now on, up to the stop. One that is not there may come to be, when the
+/// configuration is read anew.
+pub(super) fn watch(app: Arc<App>, name: String) -> impl Stream<Item = Result<Vec<u8>, Failed>> {
+    let watcher = app.watch();
+    let watch = Watch { app, name, watcher, said: None, ended: false };
+    stream::unfold(watch, Watch::next)
+}
+
+impl Watch {
+    async fn next(mut self) -> Option<(Result<Vec<u8>, Failed>, Self)> {
+        if self.ended {
+            return None;
+        }
+        let status = loop {
+            let status = match self.app.life() {
+                Life::Stopping => {
+                    self.ended = true;
+                    return Some((Err(Failed::new(Code::Unavailable, "the sidecar stops")), self));
+                }
+                Life::Draining => Health::NotServing,
+                Life::Starting | Life::Ready => self.status().await,
+            };
+            if self.said != Some(status) {
+                break status;
+            }
+            self.watcher.news().await;
+            time::sleep(TOGETHER).await;
+        };
+        self.said = Some(status);
+        Some((Ok(status.message()), self))
+    }
+
+    /// What is known; at first nothing is, so a check is made.
+    async fn status(&self) -> Health {
+        let setup = self.app.setup();
+        match (Service::named(&self.name, &setup), self.said) {
+            (None, _) => Health::Unknown,
+            (Some(service), None | Some(Health::Unknown)) => {
+                service.check(&self.app, &setup, Instant::now()).await
+            }
+            (Some(service), Some(Health::Serving | Health::NotServing)) => service.known(&self.app, &setup),
+        }
+    }
+}

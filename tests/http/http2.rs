@@ -1,0 +1,131 @@
+//! HTTP/2 at the server's sockets: its own limits on time and on requests side by side.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use cache_canary::config::Listen;
+use cache_canary::http::server::{Limits, Listener, serve_app};
+use http_body_util::BodyExt as _;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::app;
+
+/// Much longer than anything here takes.
+const FOREVER: Duration = Duration::from_secs(30);
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// An empty SETTINGS, which a client has to send after the preface.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+fn run(limits: Limits) -> SocketAddr {
+    let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve_app(app(), listener.into(), limits, std::future::pending()));
+    address
+}
+
+/// A client, and the task that ends when its connection does.
+async fn client(address: SocketAddr) -> (SendRequest<Body>, JoinHandle<()>) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    (client, tokio::spawn(async { drop(connection.await) }))
+}
+
+async fn asks_livez(client: &mut SendRequest<Body>) {
+    let request = Request::get("http://x/livez").body(Body::empty()).unwrap();
+    let answer = timeout(FOREVER, client.send_request(request)).await.expect("no answer").unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok\n");
+}
+
+/// A request that watches everything: a frame of gRPC's with an empty message.
+fn watch() -> Request<Body> {
+    Request::post("http://x/grpc.health.v1.Health/Watch")
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .body(Body::from(&[0; 5][..]))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed_when_it_idles_for_too_long_and_not_before() {
+    let limits =
+        Limits { head: Duration::from_millis(100), idle: Duration::from_secs(1), ..Limits::default() };
+    let address = run(limits);
+    let began = Instant::now();
+    // One that has not asked yet, as those that are opened ahead, and one that has.
+    let (_ahead, ahead) = client(address).await;
+    let (mut kept, connection) = client(address).await;
+    sleep(Duration::from_millis(300)).await;
+    asks_livez(&mut kept).await;
+    timeout(FOREVER, ahead).await.expect("it is not closed").unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(990), "{:?}", began.elapsed());
+    timeout(FOREVER, connection).await.expect("it is not closed").unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(1290), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn who_watches_may_hear_nothing_for_longer_than_others_may_idle() {
+    let limits =
+        Limits { head: Duration::from_millis(100), idle: Duration::from_millis(200), ..Limits::default() };
+    let (mut client, connection) = client(run(limits)).await;
+    let mut watching = client.send_request(watch()).await.unwrap().into_body();
+    let first = timeout(FOREVER, watching.frame()).await.expect("no status").unwrap().unwrap();
+    // NOT_SERVING: nobody listens for the cache.
+    assert_eq!(first.into_data().unwrap(), [0, 0, 0, 0, 2, 8, 2][..]);
+    let silence = timeout(Duration::from_secs(1), watching.frame()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    asks_livez(&mut client).await;
+    drop(watching);
+    timeout(FOREVER, connection).await.expect("it is not closed once nobody watches").unwrap();
+}
+
+#[tokio::test]
+async fn half_a_preface_is_half_a_head() {
+    let address = run(Limits { head: Duration::from_millis(200), ..Limits::default() });
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&PREFACE[..10]).await.unwrap();
+    let mut said = Vec::new();
+    timeout(FOREVER, stream.read_to_end(&mut said)).await.expect("it is not closed").unwrap();
+    assert_eq!(said, b"");
+}
+
+#[tokio::test]
+async fn the_server_says_how_much_it_takes() {
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    const MAX_HEADER_LIST_SIZE: u16 = 6;
+    let mut stream = TcpStream::connect(run(Limits::default())).await.unwrap();
+    stream.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
+    // RFC 9113, section 6.5: the length, the type, the flags, the stream; then pairs of a number and a value.
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!((head[0], head[3]), (0, 4), "{head:?}");
+    let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    stream.read_exact(&mut settings).await.unwrap();
+    let setting = |name: u16| {
+        let mut pairs = settings.chunks_exact(6);
+        let pair = pairs.find(|pair| pair[..2] == name.to_be_bytes()).expect("the setting");
+        u32::from_be_bytes(pair[2..].try_into().unwrap())
+    };
+    assert_eq!(setting(MAX_CONCURRENT_STREAMS), 32);
+    assert_eq!(setting(MAX_HEADER_LIST_SIZE), 16 * 1024);
+}
+
+#[tokio::test]
+async fn more_watches_than_fit_on_a_connection_wait_for_one_to_end() {
+    let (mut client, _connection) = client(run(Limits::default())).await;
+    let mut watching = Vec::new();
+    for _ in 0..32 {
+        watching.push(timeout(FOREVER, client.send_request(watch())).await.expect("no answer").unwrap());
+    }
+    let mut next = std::pin::pin!(client.send_request(watch()));
+    assert!(timeout(Duration::from_millis(300), next.as_mut()).await.is_err(), "one too many is answered");
+    watching.pop();
+    timeout(FOREVER, next).await.expect("no answer").unwrap();
+}
