@@ -30,6 +30,8 @@ RUN mkdir src \
  && echo 'fn main() {}' >>src/main.rs \
  && cargo build --release --locked --target "$(cat target-name)"
 COPY src src
+# Which commit this is, as cache_canary_build_info tells: --build-arg CACHE_CANARY_REVISION="$(git rev-parse HEAD)"
+ARG CACHE_CANARY_REVISION=
 # An image's files are as old as they were on the host, and cargo compares ages.
 RUN touch src/lib.rs src/main.rs \
  && cargo build --release --locked --target "$(cat target-name)" \

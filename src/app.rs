@@ -12,6 +12,7 @@ mod tls;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -34,6 +35,7 @@ pub struct App {
     setup: watch::Sender<Arc<Setup>>,
     life: watch::Sender<Life>,
     rounds: Rounds,
+    began_at: SystemTime,
     reloads: watch::Sender<Reloads>,
     /// Whether everything that `startupz` asks for has been up once.
     started: AtomicBool,
@@ -46,6 +48,7 @@ impl App {
             setup: watch::Sender::new(Arc::new(Setup::new(config, None)?)),
             life: watch::Sender::new(Life::Starting),
             rounds: Rounds::default(),
+            began_at: SystemTime::now(),
             reloads: watch::Sender::new(Reloads::now()),
             started: AtomicBool::new(false),
         })
@@ -95,6 +98,12 @@ impl App {
     #[must_use]
     pub fn journal(&self) -> Arc<Journal> {
         self.setup.borrow().checker.journal().clone()
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn began_at(&self) -> SystemTime {
+        self.began_at
     }
 
     /// Where in its life it is.

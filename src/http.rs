@@ -72,6 +72,7 @@ pub(crate) mod words;
 
 use access::{Denied, View, admit};
 use kubernetes::{Own, Probe};
+use metrics::Scrape;
 use page::Page;
 use refusal::Refusal;
 use representation::{Choice, Format, Wanted, aged, excluded};
@@ -185,10 +186,12 @@ async fn scrape_beside_everything(state: State<Arc<App>>, request: Request) -> R
 /// A scrape checks everything, as a request for `/health` does: figures of an earlier check would say UP during an
 /// outage that nobody else has asked about.
 async fn scrape(State(app): State<Arc<App>>, request: Request) -> impl IntoResponse {
+    let format = metrics::Format::of(request.headers());
     let setup = app.setup();
     let report = setup.checker.check(&setup.everything, Instant::now()).await;
-    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))];
-    (content_type, metrics::body(&report, View::of(&request)))
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()))];
+    let scrape = Scrape::of(&report, &setup, &app);
+    (content_type, metrics::body(&scrape, View::of(&request), format))
 }
 
 /// The page whatever the caller accepts, unless another format is asked for by name.

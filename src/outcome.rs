@@ -309,6 +309,8 @@ pub struct Outcome {
     pub began_at: SystemTime,
     /// How long the check took, from its beginning to its verdict.
     pub elapsed: Duration,
+    /// How many connections it opened, to whomever it asked.
+    pub connections: u32,
     /// Each node: the servers, then the replicas, then who tells where those are.
     pub nodes: Vec<NodeOutcome>,
     /// What is needed of them.
@@ -410,7 +412,7 @@ impl Outcome {
         nodes: Vec<NodeOutcome>,
         needs: Needs,
     ) -> Self {
-        Self { alias, kind, began, began_at, elapsed, nodes, needs, beyond: None }
+        Self { alias, kind, began, began_at, elapsed, connections: 0, nodes, needs, beyond: None }
     }
 
     /// What was found beyond the nodes' faults, the worst first.

@@ -4,6 +4,7 @@
 //! stands here is its outcome: a node without a verdict timed out in the phase that it was in.
 
 use std::cmp::Reverse;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +20,7 @@ use crate::outcome::{
 pub struct Progress {
     began: Instant,
     began_at: SystemTime,
+    connections: Connections,
     known: Mutex<Known>,
 }
 
@@ -40,12 +42,16 @@ struct More {
 
 type Steps = Arc<Mutex<Vec<Step>>>;
 
+/// How many connections a check has opened, with every node of it and beside.
+type Connections = Arc<AtomicU32>;
+
 /// What is known of one node in it.
 #[derive(Debug)]
 pub struct NodeProgress {
     name: Arc<str>,
     role: Role,
     state: Mutex<State>,
+    connections: Connections,
     steps: Option<Steps>,
 }
 
@@ -66,7 +72,7 @@ impl Progress {
     #[must_use]
     pub fn begin() -> Self {
         let (began, began_at) = (Instant::now(), SystemTime::now());
-        Self { began, began_at, known: Mutex::default() }
+        Self { began, began_at, connections: Connections::default(), known: Mutex::default() }
     }
 
     /// The same, in which every step is written down.
@@ -114,7 +120,7 @@ impl Progress {
     pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
         let mut known = self.known();
         let steps = known.more.as_ref().and_then(|more| more.steps.clone());
-        let node = Arc::new(NodeProgress::new(name, role, self.began, steps));
+        let node = Arc::new(NodeProgress::new(name, role, self.began, self.connections.clone(), steps));
         known.nodes.push(node.clone());
         node
     }
@@ -151,7 +157,8 @@ impl Progress {
             Box::new(Beyond { findings, measures, steps })
         });
         let (began, began_at) = (self.began, self.began_at);
-        Outcome { alias, kind, began, began_at, elapsed: end - began, nodes, needs, beyond }
+        let connections = self.connections.load(Ordering::Relaxed);
+        Outcome { alias, kind, began, began_at, elapsed: end - began, connections, nodes, needs, beyond }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -164,7 +171,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl NodeProgress {
-    fn new(name: &Arc<str>, role: Role, began: Instant, steps: Option<Steps>) -> Self {
+    fn new(
+        name: &Arc<str>,
+        role: Role,
+        began: Instant,
+        connections: Connections,
+        steps: Option<Steps>,
+    ) -> Self {
         let state = State {
             phase: None,
             // Of no account before there is a phase.
@@ -175,13 +188,13 @@ impl NodeProgress {
             lag: None,
             withdrawn: false,
         };
-        Self { name: name.clone(), role, state: Mutex::new(state), steps }
+        Self { name: name.clone(), role, state: Mutex::new(state), connections, steps }
     }
 
     /// The progress of another server that is asked for this node's sake. It has no outcome of its own, and its steps
-    /// are written down with the others.
+    /// and connections are written down with the others.
     pub(crate) fn beside(&self, name: &Arc<str>) -> Self {
-        Self::new(name, self.role, Instant::now(), self.steps.clone())
+        Self::new(name, self.role, Instant::now(), self.connections.clone(), self.steps.clone())
     }
 
     /// What the node is called.
@@ -201,6 +214,11 @@ impl NodeProgress {
             let (command, expected, saw) = step();
             lock(steps).push(Step { node: self.name.clone(), command, expected, saw });
         }
+    }
+
+    /// Counts a connection that was made.
+    pub fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Leaves the phase it was in and enters `phase`.

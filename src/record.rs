@@ -5,6 +5,7 @@
 
 mod hour;
 mod journal;
+mod tally;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,7 @@ use crate::outcome::{Kind, Outcome, Status};
 
 pub use hour::{Hour, Minute};
 pub use journal::{Journal, Transition};
+pub use tally::Tally;
 
 /// What the checks of one entry came to.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub struct Known {
     pub last_up: Option<SystemTime>,
     /// How many callers were given a verdict of a check that was made for another.
     pub shared: u64,
+    /// What was counted.
+    pub tally: Tally,
     /// The last hour, shared with whoever reads it.
     pub hour: Arc<Hour>,
 }
@@ -120,6 +124,7 @@ impl Record {
 impl Known {
     /// Takes an outcome in; what has changed with it, if anything.
     fn note(&mut self, outcome: &Arc<Outcome>) -> Option<Transition> {
+        self.tally.note(outcome);
         Arc::make_mut(&mut self.hour).note(outcome);
         let status = outcome.status();
         if status < Status::Down {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use cache_canary::http::metrics::VERDICTS;
+use cache_canary::http::metrics::Family;
 use cache_canary::outcome::{Cause, Figure};
 
 #[test]
@@ -19,9 +19,10 @@ fn the_tables_of_causes_and_metrics_are_the_codes() {
         let of = Some(figure.label()).filter(|label| !label.is_empty());
         (figure.name(), ["alias"].into_iter().chain(of).collect(), figure.help())
     };
-    let verdicts = VERDICTS.iter().map(|&(name, labels, help)| (name, labels.to_vec(), help));
-    for (name, labels, help) in verdicts.chain(Figure::ALL.iter().map(of_figure)) {
-        writeln!(metrics, "| `{name}` | `{}` | {help} |", labels.join("`, `")).unwrap();
+    let of_family = |family: &Family| (family.name(), family.labels().to_vec(), family.help());
+    for (name, labels, help) in Family::ALL.iter().map(of_family).chain(Figure::ALL.iter().map(of_figure)) {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        writeln!(metrics, "| `{name}` | {} | {help} |", labels.join(", ")).unwrap();
     }
     // In one test, since each writes the whole page.
     for (name, table) in [("causes", causes), ("metrics", metrics)] {

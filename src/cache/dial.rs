@@ -131,6 +131,7 @@ impl Dialer {
                 Box::new(UnixStream::connect(path).await.map_err(|error| io_fault(progress, &error))?)
             }
         };
+        progress.connected();
         let Some((config, name)) = target.tls.as_deref() else { return Ok(Dialled { stream, peer }) };
         progress.enter(Phase::Tls);
         match Box::pin(TlsConnector::from(config.clone()).connect(name.clone(), stream)).await {

@@ -1,113 +1,205 @@
-//! Prometheus' metrics, in the OpenMetrics text that it asks for
-//! (<https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>).
+//! Prometheus' metrics, in the classic text or in OpenMetrics.
+//!
+//! What is so now comes from the report that the scrape has asked for, and what is counted from the records. Nothing is
+//! kept here, so that a node that is gone leaves no series behind.
 
-use std::fmt;
-use std::sync::Arc;
+mod exposition;
+mod family;
+mod format;
+mod process;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
+use std::time::{Duration, SystemTime};
 
 use super::access::View;
-use crate::outcome::{Figure, Measure, Outcome, Report, Status};
+use crate::app::{App, Reloads, Setup};
+use crate::outcome::{Figure, Measure, Outcome, Phase, Report, Status};
+use crate::record::{Known, Tally};
+use exposition::Exposition;
 
-/// What [`body`] is, for the header.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub use family::{Family, Type};
+pub use format::Format;
+pub use process::{Memory, Process};
 
-/// What is said of every check, beside its figures: the name, the labels, and what it is.
-pub const VERDICTS: [(&str, &[&str], &str); 3] = [
-    ("cache_up", &["alias"], "Whether the check passed, if only as degraded."),
-    ("cache_status", &["alias", "status"], "What the check came to: 1 for one status, 0 for the others."),
-    ("cache_node_up", &["alias", "node"], "Whether the node did what it was asked."),
-];
-
-/// The report as metrics. A check of another kind than the round trip has its own name for the label `alias`, such as
-/// `main.queue`, so that each series of an alias is one. What names nodes, keys or views is only for one who may see
-/// details.
-#[must_use]
-pub fn body(report: &Report, view: View) -> String {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Latest { outcomes: report.outcomes.clone(), view }));
-    let mut text = String::new();
-    // A text takes all that is written to it.
-    let _ = encode(&mut text, &registry);
-    text
-}
-
+/// Everything that a scrape tells of.
 #[derive(Debug)]
-struct Latest {
-    outcomes: Vec<Arc<Outcome>>,
-    view: View,
+pub struct Scrape<'a> {
+    /// What the checks came to that were made for it.
+    pub report: &'a Report,
+    /// What is known of each of them, in the order of the report.
+    pub known: Vec<Known>,
+    /// What came of the configuration when it was last read.
+    pub reloads: Reloads,
+    /// When the sidecar began.
+    pub began_at: SystemTime,
+    /// What it costs.
+    pub process: Process,
 }
 
-type Labels<'a> = Vec<(&'static str, &'a str)>;
-
-impl Collector for Latest {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let entries: Vec<_> = self.outcomes.iter().map(|outcome| (outcome.entry(), &**outcome)).collect();
-        let [up, status, node_up] = VERDICTS;
-        let mut up = gauge(&mut encoder, up)?;
-        for (entry, outcome) in &entries {
-            let is_up = outcome.status() < Status::Down;
-            up.encode_family(&vec![("alias", entry.as_str())])?.encode_gauge(&u32::from(is_up))?;
+impl<'a> Scrape<'a> {
+    /// Puts to `report`, which is of everything in `setup`, what else there is to tell.
+    #[must_use]
+    pub fn of(report: &'a Report, setup: &Setup, app: &App) -> Self {
+        Self {
+            report,
+            known: setup.checker.records(&setup.everything).map(|record| record.known()).collect(),
+            reloads: app.last_reload(),
+            began_at: app.began_at(),
+            process: Process::read(),
         }
-        let mut status = gauge(&mut encoder, status)?;
-        for (entry, outcome) in &entries {
-            for (name, one) in [("up", Status::Up), ("degraded", Status::Degraded), ("down", Status::Down)] {
-                let labels: Labels<'_> = vec![("alias", entry), ("status", name)];
-                status.encode_family(&labels)?.encode_gauge(&u32::from(outcome.status() == one))?;
-            }
-        }
-        if self.view == View::Verdicts {
-            return Ok(());
-        }
-        let mut node_up = gauge(&mut encoder, node_up)?;
-        for (entry, outcome) in &entries {
-            for node in &outcome.nodes {
-                let labels: Labels<'_> = vec![("alias", entry), ("node", &node.node)];
-                node_up.encode_family(&labels)?.encode_gauge(&u32::from(node.fault.is_none()))?;
-            }
-        }
-        for &figure in Figure::ALL {
-            encode_figure(figure, &entries, &mut encoder)?;
-        }
-        Ok(())
     }
 }
 
-fn gauge<'a>(
-    encoder: &'a mut DescriptorEncoder<'_>,
-    (name, _, help): (&'static str, &[&str], &str),
-) -> Result<MetricEncoder<'a>, fmt::Error> {
-    encoder.encode_descriptor(name, help, None, MetricType::Gauge)
+/// The metrics for one who may see `view`. A check of another kind than the round trip has its own name for the label
+/// `alias`, such as `main.queue`, so that each series of an alias is one. Phases, and what names nodes, keys or views,
+/// are only for one who may see details.
+#[must_use]
+pub fn body(scrape: &Scrape<'_>, view: View, format: Format) -> String {
+    let entries: Vec<_> = scrape
+        .report
+        .outcomes
+        .iter()
+        .zip(&scrape.known)
+        .map(|(outcome, known)| Entry { name: outcome.entry(), outcome, known })
+        .collect();
+    let mut text = Exposition::new(format);
+    put_verdicts(&mut text, &entries);
+    put_tallies(&mut text, &entries);
+    match view {
+        View::Verdicts => {}
+        View::Details => put_details(&mut text, &entries),
+    }
+    put_own(&mut text, scrape);
+    text.finish()
 }
 
-fn encode_figure(
-    figure: Figure,
-    entries: &[(String, &Outcome)],
-    encoder: &mut DescriptorEncoder<'_>,
-) -> fmt::Result {
-    let measured = |measure: &&Measure| measure.figure == figure;
-    if !entries.iter().any(|(_, outcome)| outcome.measures().iter().any(|measure| measured(&measure))) {
-        return Ok(());
+/// One check of one alias.
+struct Entry<'a> {
+    name: String,
+    outcome: &'a Outcome,
+    known: &'a Known,
+}
+
+/// What the checks of this scrape came to.
+fn put_verdicts(text: &mut Exposition, entries: &[Entry<'_>]) {
+    let mut up = text.series(Family::Up);
+    for Entry { name, outcome, .. } in entries {
+        up.put(&[("alias", name)], u8::from(outcome.status() < Status::Down));
     }
-    // The encoder adds a counter's ending itself.
-    let name = figure.name().trim_end_matches("_total");
-    let kind = if figure.is_counter() { MetricType::Counter } else { MetricType::Gauge };
-    let mut family = encoder.encode_descriptor(name, figure.help(), None, kind)?;
-    for (entry, outcome) in entries {
-        for Measure { of, value, .. } in outcome.measures().iter().filter(measured) {
-            let of = of.iter().map(|of| (figure.label(), &**of));
-            let labels: Labels<'_> = std::iter::once(("alias", entry.as_str())).chain(of).collect();
-            let mut one = family.encode_family(&labels)?;
-            if figure.is_counter() {
-                one.encode_counter::<NoLabelSet, _, f64>(value, None)?;
-            } else {
-                one.encode_gauge(value)?;
+    let mut status = text.series(Family::Status);
+    for Entry { name, outcome, .. } in entries {
+        for one in Tally::RESULTS {
+            let labels = [("alias", name.as_str()), ("status", word(one))];
+            status.put(&labels, u8::from(outcome.status() == one));
+        }
+    }
+    let mut began = text.series(Family::CheckTimestamp);
+    for Entry { name, outcome, .. } in entries {
+        began.put(&[("alias", name)], seconds(outcome.began_at));
+    }
+}
+
+/// What all checks came to.
+fn put_tallies(text: &mut Exposition, entries: &[Entry<'_>]) {
+    let mut last_up = text.series(Family::LastUp);
+    for Entry { name, known, .. } in entries {
+        if let Some(at) = known.last_up {
+            last_up.put(&[("alias", name)], seconds(at));
+        }
+    }
+    let mut durations = text.series(Family::CheckDuration);
+    for Entry { name, known, .. } in entries {
+        durations.put_durations(name, &known.tally);
+    }
+    let mut checks = text.series(Family::Checks);
+    for Entry { name, known, .. } in entries {
+        for (result, times) in known.tally.results() {
+            checks.put(&[("alias", name), ("result", word(result))], times);
+        }
+    }
+    let mut failures = text.series(Family::CheckFailures);
+    for Entry { name, known, .. } in entries {
+        for (cause, times) in known.tally.failures() {
+            failures.put(&[("alias", name), ("cause", cause.name())], times);
+        }
+    }
+    let mut shared = text.series(Family::ChecksShared);
+    for Entry { name, known, .. } in entries {
+        shared.put(&[("alias", name)], known.shared);
+    }
+    let mut connections = text.series(Family::ConnectionsOpened);
+    for Entry { name, known, .. } in entries {
+        connections.put(&[("alias", name)], known.tally.connections());
+    }
+}
+
+/// What only some may see of the checks of this scrape.
+fn put_details(text: &mut Exposition, entries: &[Entry<'_>]) {
+    let mut phases = text.series(Family::CheckPhase);
+    for Entry { name, outcome, .. } in entries {
+        for phase in Phase::ALL {
+            let longest = outcome.nodes.iter().filter_map(|node| node.phases.get(phase)).max();
+            if let Some(time) = longest {
+                phases.put(&[("alias", name), ("phase", phase.name())], time.as_secs_f64());
             }
         }
     }
-    Ok(())
+    let mut node_up = text.series(Family::NodeUp);
+    for Entry { name, outcome, .. } in entries {
+        for node in &outcome.nodes {
+            node_up.put(&[("alias", name), ("node", &node.node)], u8::from(node.fault.is_none()));
+        }
+    }
+    for &figure in Figure::ALL {
+        let mut measured = text.series(figure);
+        for Entry { name, outcome, .. } in entries {
+            for Measure { of, value, .. } in outcome.measures().iter().filter(|one| one.figure == figure) {
+                match of {
+                    Some(of) => measured.put(&[("alias", name), (figure.label(), of)], value),
+                    None => measured.put(&[("alias", name)], value),
+                }
+            }
+        }
+    }
+}
+
+/// What there is to tell of the sidecar itself.
+fn put_own(text: &mut Exposition, Scrape { reloads, began_at, process, .. }: &Scrape<'_>) {
+    let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)];
+    text.series(Family::BuildInfo).put(&build, 1);
+    text.series(Family::ReloadSuccess).put(&[], u8::from(reloads.ok));
+    text.series(Family::LastReloadSuccess).put(&[], seconds(reloads.at));
+    let &Process { cpu, memory, open_fds, max_fds } = process;
+    text.series(Family::ProcessCpu).put(&[], cpu.as_secs_f64());
+    if let Some(Memory { resident, virtual_size }) = memory {
+        text.series(Family::ProcessResidentMemory).put(&[], resident);
+        text.series(Family::ProcessVirtualMemory).put(&[], virtual_size);
+    }
+    if let Some(open) = open_fds {
+        text.series(Family::ProcessOpenFds).put(&[], open);
+    }
+    if let Some(most) = max_fds {
+        text.series(Family::ProcessMaxFds).put(&[], most);
+    }
+    text.series(Family::ProcessStartTime).put(&[], seconds(*began_at));
+}
+
+/// The commit that this was built from, where whoever built it has said so.
+const REVISION: &str = match option_env!("CACHE_CANARY_REVISION") {
+    Some(revision) if !revision.is_empty() => revision,
+    Some(_) | None => "unknown",
+};
+
+/// A status as the value of a label.
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Skipped => "skipped",
+        Status::Up => "up",
+        Status::Degraded => "degraded",
+        Status::Down => "down",
+    }
+}
+
+/// Seconds since 1970, where a machine without a clock may be earlier.
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }

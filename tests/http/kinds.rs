@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use cache_canary::http::access::View;
 use cache_canary::http::kubernetes::{self, Own, Probe};
-use cache_canary::http::{djblets, metrics, text};
+use cache_canary::http::{djblets, text};
 use cache_canary::outcome::{
     Beyond, Cause, Fault, Figure, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report,
     Status,
@@ -98,38 +98,4 @@ fn a_server_that_does_not_answer_is_told_before_what_was_found() {
 
 fn probe() -> Probe {
     Probe { own: Some(Own { name: "ping", wrong: None }), ..Probe::of_caches("livez") }
-}
-
-#[test]
-fn metrics_have_a_series_for_each_kind_and_figures_only_for_one_who_may_see_details() {
-    let expected = concat!(
-        "# HELP cache_up Whether the check passed, if only as degraded.\n",
-        "# TYPE cache_up gauge\n",
-        "cache_up{alias=\"main\"} 1\n",
-        "cache_up{alias=\"main.queue\"} 0\n",
-        "# HELP cache_status What the check came to: 1 for one status, 0 for the others.\n",
-        "# TYPE cache_status gauge\n",
-        "cache_status{alias=\"main\",status=\"up\"} 1\n",
-        "cache_status{alias=\"main\",status=\"degraded\"} 0\n",
-        "cache_status{alias=\"main\",status=\"down\"} 0\n",
-        "cache_status{alias=\"main.queue\",status=\"up\"} 0\n",
-        "cache_status{alias=\"main.queue\",status=\"degraded\"} 0\n",
-        "cache_status{alias=\"main.queue\",status=\"down\"} 1\n",
-    );
-    assert_eq!(metrics::body(&report(Instant::now(), None), View::Verdicts), format!("{expected}# EOF\n"));
-    let details = concat!(
-        "# HELP cache_node_up Whether the node did what it was asked.\n",
-        "# TYPE cache_node_up gauge\n",
-        "cache_node_up{alias=\"main\",node=\"cache:6379\"} 1\n",
-        "cache_node_up{alias=\"main.queue\",node=\"cache:6379\"} 1\n",
-        "# HELP cache_queue_length How many entries a queue has.\n",
-        "# TYPE cache_queue_length gauge\n",
-        "cache_queue_length{alias=\"main.queue\",key=\"b:p:1\"} 25000.0\n",
-        "cache_queue_length{alias=\"main.queue\",key=\"a \\\"b\\\"\\\\\"} 0.0\n",
-        "# HELP cache_node_hits Look-ups that found something, as the server counts them.\n",
-        "# TYPE cache_node_hits counter\n",
-        "cache_node_hits_total{alias=\"main.queue\",node=\"cache:6379\"} 7.0\n",
-        "# EOF\n",
-    );
-    assert_eq!(metrics::body(&report(Instant::now(), None), View::Details), format!("{expected}{details}"));
 }

@@ -6,6 +6,7 @@
 mod access;
 mod http2;
 mod kinds;
+mod metrics;
 mod page;
 mod representations;
 mod router;

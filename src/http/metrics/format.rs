@@ -1,0 +1,99 @@
+//! [`Format`]: which text of metrics is asked for.
+
+use axum::http::{HeaderMap, header};
+
+/// A text of metrics that Prometheus reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The classic one, which everything reads
+    /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
+    Text,
+    /// What the classic one became a standard as
+    /// (<https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>).
+    OpenMetrics,
+}
+
+impl Format {
+    /// What it is, for the header.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+
+    /// What `Accept` asks for: the standard where that is wanted no less than the classic text, as Prometheus wants it.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let (mut openmetrics, mut text) = (0.0_f32, 0.0_f32);
+        for range in accepted.flat_map(|ranges| ranges.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default();
+            let (mut version, mut weight) = (None, 1.0);
+            for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
+                if name.eq_ignore_ascii_case("q") {
+                    weight = value.parse().unwrap_or(0.0);
+                } else if name.eq_ignore_ascii_case("version") {
+                    version = Some(value.trim_matches('"'));
+                }
+            }
+            if media.eq_ignore_ascii_case("application/openmetrics-text") {
+                // The drafts before 1.0.0 are other formats.
+                if version.is_none_or(|version| version == "1.0.0") {
+                    openmetrics = openmetrics.max(weight);
+                }
+            } else if media.eq_ignore_ascii_case("text/plain") {
+                text = text.max(weight);
+            }
+        }
+        if openmetrics > 0.0 && openmetrics >= text { Self::OpenMetrics } else { Self::Text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(accept: &str) -> Format {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        Format::of(&headers)
+    }
+
+    #[test]
+    fn prometheus_gets_openmetrics() {
+        for accept in [
+            // 2.42, and 3.
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+             text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+             application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+             text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            "application/openmetrics-text",
+            "Application/OpenMetrics-Text; Version=\"1.0.0\"; charset=utf-8",
+            "text/plain, application/openmetrics-text",
+        ] {
+            assert_eq!(format(accept), Format::OpenMetrics, "{accept}");
+        }
+    }
+
+    #[test]
+    fn whoever_does_not_ask_for_it_gets_the_classic_text() {
+        for accept in [
+            "",
+            "*/*",
+            "text/plain",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            // Prometheus 3 told to prefer it.
+            "text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.2",
+            "application/openmetrics-text;q=0",
+            "application/openmetrics-text;version=0.0.1",
+            "application/json",
+        ] {
+            assert_eq!(format(accept), Format::Text, "{accept}");
+        }
+        assert_eq!(Format::of(&HeaderMap::new()), Format::Text);
+    }
+}

@@ -1,0 +1,54 @@
+//! [`Process`]: what the sidecar itself costs.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::Resource;
+use rustix::time::{ClockId, clock_gettime};
+
+/// What the system knows of this process. What it does not tell, as where there is no `/proc`, is missing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Process {
+    /// The time that it has spent on a processor.
+    pub cpu: Duration,
+    /// Its memory, in bytes.
+    pub memory: Option<Memory>,
+    /// How many files and sockets it has open.
+    pub open_fds: Option<usize>,
+    /// How many it may have open, if there is a limit.
+    pub max_fds: Option<u64>,
+}
+
+/// What memory a process has, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// That is there.
+    pub resident: u64,
+    /// That it has addresses for.
+    pub virtual_size: u64,
+}
+
+impl Process {
+    /// Asks the system, which answers at once: nothing of it is on a disk.
+    #[must_use]
+    pub fn read() -> Self {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        let open = fs::read_dir("/proc/self/fd").map(Iterator::count);
+        Self {
+            cpu: Duration::try_from(cpu).unwrap_or_default(),
+            memory: memory(),
+            // One of them is that of the directory that is read.
+            open_fds: open.ok().map(|open| open.saturating_sub(1)),
+            max_fds: rustix::process::getrlimit(Resource::Nofile).current,
+        }
+    }
+}
+
+/// Of `/proc/self/statm` the first two fields, which are in pages (proc(5)).
+fn memory() -> Option<Memory> {
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = statm.split(' ').map_while(|pages| pages.parse::<u64>().ok());
+    let (virtual_size, resident) = (pages.next()? * page, pages.next()? * page);
+    Some(Memory { resident, virtual_size })
+}

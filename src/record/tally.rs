@@ -1,0 +1,162 @@
+//! [`Tally`]: what is counted of an entry, for who looks at it only now and then.
+
+use std::time::Duration;
+
+use crate::outcome::{Cause, Outcome, Status};
+
+/// How many bounds there are between the shortest checks and the longest.
+const BOUNDS: usize = 13;
+
+/// What the checks of an entry came to, counted from the start of the sidecar on. A few hundred bytes, however many
+/// checks there were.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// In the order of [`Self::RESULTS`].
+    results: [u64; Self::RESULTS.len()],
+    /// How many checks took no longer than each bound and longer than the one before; the last have none.
+    took: [u64; BOUNDS + 1],
+    time: Duration,
+    connections: u64,
+    /// Only what was met, since most entries never meet most causes.
+    failures: Vec<(Cause, u64)>,
+}
+
+impl Tally {
+    /// What a check can come to.
+    pub const RESULTS: [Status; 3] = [Status::Up, Status::Degraded, Status::Down];
+
+    /// The bounds by which checks are sorted. A round trip on one machine takes a tenth of a millisecond, and the
+    /// deadline is mostly below a second.
+    pub const BOUNDS: [Duration; BOUNDS] = [
+        Duration::from_micros(100),
+        Duration::from_micros(250),
+        Duration::from_micros(500),
+        Duration::from_millis(1),
+        Duration::from_micros(2500),
+        Duration::from_millis(5),
+        Duration::from_millis(10),
+        Duration::from_millis(25),
+        Duration::from_millis(50),
+        Duration::from_millis(100),
+        Duration::from_millis(250),
+        Duration::from_millis(500),
+        Duration::from_secs(1),
+    ];
+
+    /// Counts a check.
+    pub(super) fn note(&mut self, outcome: &Outcome) {
+        let status = outcome.status();
+        let Some(result) = Self::RESULTS.iter().position(|&result| result == status) else { return };
+        self.results[result] += 1;
+        self.took[Self::BOUNDS.partition_point(|&bound| bound < outcome.elapsed)] += 1;
+        self.time += outcome.elapsed;
+        self.connections += u64::from(outcome.connections);
+        let Some(cause) = outcome.cause() else { return };
+        match self.failures.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, times)) => *times += 1,
+            None => self.failures.push((cause, 1)),
+        }
+    }
+
+    /// How many checks came to each result.
+    pub fn results(&self) -> impl Iterator<Item = (Status, u64)> {
+        Self::RESULTS.into_iter().zip(self.results)
+    }
+
+    /// How many checks were not up, by the cause that stands for them.
+    pub fn failures(&self) -> impl Iterator<Item = (Cause, u64)> {
+        self.failures.iter().copied()
+    }
+
+    /// How many checks took no longer than each bound; without a bound, all of them.
+    pub fn within(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
+        let bounds = Self::BOUNDS.into_iter().map(Some).chain([None]);
+        bounds.zip(self.took.iter().scan(0, |sum, &took| {
+            *sum += took;
+            Some(*sum)
+        }))
+    }
+
+    /// How long all checks took together.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        self.time
+    }
+
+    /// How many connections they opened.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::alias::Alias;
+    use crate::outcome::{Fault, Kind, Needs, NodeOutcome, Phase, Phases};
+
+    /// A check that took so many microseconds, opened one connection, and met this.
+    fn outcome(micros: u64, cause: Option<Cause>) -> Outcome {
+        let fault = cause.map(|cause| Fault::new(cause, Phase::Connect, ""));
+        let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
+        let began = (Instant::now(), SystemTime::now());
+        let (alias, elapsed) = (Alias::try_from("main").unwrap(), Duration::from_micros(micros));
+        let outcome = Outcome::plain(alias, Kind::RoundTrip, began, elapsed, nodes, Needs::default());
+        Outcome { connections: 1, ..outcome }
+    }
+
+    fn tally(outcomes: &[(u64, Option<Cause>)]) -> Tally {
+        let mut tally = Tally::default();
+        for &(micros, cause) in outcomes {
+            tally.note(&outcome(micros, cause));
+        }
+        tally
+    }
+
+    #[test]
+    fn a_check_is_counted_at_its_bound_and_at_every_one_beyond() {
+        let tally = tally(&[(100, None), (101, None), (999_999, None), (1_000_001, None), (9_000_000, None)]);
+        let within: Vec<_> = tally.within().collect();
+        assert_eq!(within.len(), 14);
+        assert_eq!(within[0], (Some(Duration::from_micros(100)), 1));
+        assert_eq!(within[1], (Some(Duration::from_micros(250)), 2));
+        assert_eq!(within[11], (Some(Duration::from_millis(500)), 2));
+        assert_eq!(within[12], (Some(Duration::from_secs(1)), 3));
+        assert_eq!(within[13], (None, 5));
+        assert_eq!(tally.time(), Duration::from_micros(11_000_201));
+    }
+
+    #[test]
+    fn the_bounds_grow() {
+        assert!(Tally::BOUNDS.is_sorted_by(|shorter, longer| shorter < longer));
+    }
+
+    #[test]
+    fn results_and_causes_are_counted_and_what_never_came_is_not() {
+        let tally = tally(&[
+            (1, None),
+            (1, Some(Cause::Refused)),
+            (1, Some(Cause::TimedOut)),
+            (1, Some(Cause::Refused)),
+        ]);
+        let results: Vec<_> = tally.results().collect();
+        assert_eq!(results, [(Status::Up, 1), (Status::Degraded, 0), (Status::Down, 3)]);
+        assert_eq!(tally.failures().collect::<Vec<_>>(), [(Cause::Refused, 2), (Cause::TimedOut, 1)]);
+        assert_eq!(tally.connections(), 4);
+    }
+
+    #[test]
+    fn it_is_small_since_there_may_be_thousands() {
+        let size = size_of::<Tally>();
+        assert!(size <= 200, "{size} bytes");
+        // Everything that can happen to an entry is a few hundred bytes more.
+        let worst = tally(&Cause::ALL.iter().map(|&cause| (1, Some(cause))).collect::<Vec<_>>());
+        assert_eq!(worst.failures().count(), Cause::ALL.len());
+        assert!(worst.failures.capacity() * size_of::<(Cause, u64)>() <= 1024);
+    }
+}

@@ -1,0 +1,302 @@
+//! The two texts of metrics, from what is known as a whole: every name, every type, and what is kept from whom.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cache_canary::app::Reloads;
+use cache_canary::http::access::View;
+use cache_canary::http::metrics::{Family, Format, Memory, Process, Scrape, Type, body};
+use cache_canary::outcome::{
+    Beyond, Cause, Fault, Figure, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report,
+};
+use cache_canary::record::{Journal, Known, Record};
+use tokio::time::Instant;
+
+use crate::alias;
+use crate::support::python;
+
+const FORMATS: [Format; 2] = [Format::Text, Format::OpenMetrics];
+const VIEWS: [View; 2] = [View::Verdicts, View::Details];
+
+/// A check that began so many seconds after 1970, took a few milliseconds, and opened two connections.
+fn outcome(kind: Kind, began: u64, fault: Option<Fault>) -> Outcome {
+    let phases = |connect, write| {
+        let mut phases = Phases::default();
+        phases.add(Phase::Connect, Duration::from_micros(connect));
+        phases.add(Phase::Write, Duration::from_micros(write));
+        phases
+    };
+    let nodes = vec![
+        NodeOutcome::server("a:6379", phases(100, 4000), None),
+        NodeOutcome::server("b:6379", phases(300, 2000), fault),
+    ];
+    let began = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(began));
+    let elapsed = Duration::from_micros(4500);
+    let outcome = Outcome::plain(alias("main"), kind, began, elapsed, nodes, Needs::default());
+    Outcome { connections: 2, ..outcome }
+}
+
+/// What is known after checks that began at 10 s and 20 s, of which the second met this.
+fn known(kind: Kind, fault: Option<Fault>, beyond: Option<Beyond>) -> (Arc<Outcome>, Known) {
+    let record = Record::new(&alias("main"), kind, &Arc::new(Journal::default()));
+    record.note(&Arc::new(outcome(kind, 10, None)));
+    let latest = Arc::new(Outcome { beyond: beyond.map(Box::new), ..outcome(kind, 20, fault) });
+    record.note(&latest);
+    record.shared();
+    (latest, record.known())
+}
+
+/// A round trip that is down, and queues.
+fn metrics(view: View, format: Format) -> String {
+    let measure = |figure: Figure, of: &str, value| {
+        let of = (!figure.label().is_empty()).then(|| of.into());
+        Measure { figure, of, value }
+    };
+    let mut measures: Vec<_> = Figure::ALL.iter().map(|&figure| measure(figure, "one", 0.5)).collect();
+    measures.push(measure(Figure::QueueLength, "a \"b\"\\\n", 25000.0));
+    let refused = Fault::new(Cause::Refused, Phase::Connect, "Connection refused: not for everyone");
+    let known = [
+        known(Kind::RoundTrip, Some(refused), None),
+        known(Kind::Queue, None, Some(Beyond { measures, ..Beyond::default() })),
+    ];
+    let (outcomes, known) = known.into_iter().unzip();
+    let report = Report { outcomes, skipped: Vec::new() };
+    let scrape = Scrape {
+        report: &report,
+        known,
+        reloads: Reloads { ok: true, at: SystemTime::UNIX_EPOCH },
+        began_at: SystemTime::UNIX_EPOCH,
+        process: Process {
+            cpu: Duration::from_millis(1500),
+            memory: Some(Memory { resident: 4096, virtual_size: 8192 }),
+            open_fds: Some(7),
+            max_fds: Some(1024),
+        },
+    };
+    body(&scrape, view, format)
+}
+
+/// The lines of the series with this name.
+fn series<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    let of = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    text.lines().filter(of).collect()
+}
+
+#[test]
+fn the_series_of_an_alias_say_how_it_is_and_what_was_counted() {
+    for format in FORMATS {
+        let text = metrics(View::Verdicts, format);
+        for (name, expected) in [
+            ("cache_up", vec![r#"cache_up{alias="main"} 0"#, r#"cache_up{alias="main.queue"} 1"#]),
+            (
+                "cache_status",
+                vec![
+                    r#"cache_status{alias="main",status="up"} 0"#,
+                    r#"cache_status{alias="main",status="degraded"} 0"#,
+                    r#"cache_status{alias="main",status="down"} 1"#,
+                    r#"cache_status{alias="main.queue",status="up"} 1"#,
+                    r#"cache_status{alias="main.queue",status="degraded"} 0"#,
+                    r#"cache_status{alias="main.queue",status="down"} 0"#,
+                ],
+            ),
+            (
+                "cache_last_up_timestamp_seconds",
+                vec![
+                    r#"cache_last_up_timestamp_seconds{alias="main"} 10"#,
+                    r#"cache_last_up_timestamp_seconds{alias="main.queue"} 20"#,
+                ],
+            ),
+            (
+                "cache_checks_total",
+                vec![
+                    r#"cache_checks_total{alias="main",result="up"} 1"#,
+                    r#"cache_checks_total{alias="main",result="degraded"} 0"#,
+                    r#"cache_checks_total{alias="main",result="down"} 1"#,
+                    r#"cache_checks_total{alias="main.queue",result="up"} 2"#,
+                    r#"cache_checks_total{alias="main.queue",result="degraded"} 0"#,
+                    r#"cache_checks_total{alias="main.queue",result="down"} 0"#,
+                ],
+            ),
+            (
+                "cache_check_failures_total",
+                vec![r#"cache_check_failures_total{alias="main",cause="refused"} 1"#],
+            ),
+            (
+                "cache_connections_opened_total",
+                vec![
+                    r#"cache_connections_opened_total{alias="main"} 4"#,
+                    r#"cache_connections_opened_total{alias="main.queue"} 4"#,
+                ],
+            ),
+            (
+                "cache_check_duration_seconds_sum",
+                vec![
+                    r#"cache_check_duration_seconds_sum{alias="main"} 0.009"#,
+                    r#"cache_check_duration_seconds_sum{alias="main.queue"} 0.009"#,
+                ],
+            ),
+        ] {
+            assert_eq!(series(&text, name), expected, "{format:?}");
+        }
+        let buckets = series(&text, "cache_check_duration_seconds_bucket");
+        for expected in [
+            r#"cache_check_duration_seconds_bucket{alias="main",le="0.0025"} 0"#,
+            r#"cache_check_duration_seconds_bucket{alias="main",le="0.005"} 2"#,
+            r#"cache_check_duration_seconds_bucket{alias="main",le="1.0"} 2"#,
+            r#"cache_check_duration_seconds_bucket{alias="main",le="+Inf"} 2"#,
+        ] {
+            assert!(buckets.contains(&expected), "{expected} in {buckets:#?}");
+        }
+    }
+}
+
+#[test]
+fn details_name_nodes_and_keys_and_the_slowest_of_each_phase() {
+    let text = metrics(View::Details, Format::Text);
+    assert_eq!(
+        series(&text, "cache_check_phase_seconds")[..2],
+        [
+            r#"cache_check_phase_seconds{alias="main",phase="connect"} 0.0003"#,
+            r#"cache_check_phase_seconds{alias="main",phase="write"} 0.004"#,
+        ]
+    );
+    assert_eq!(
+        series(&text, "cache_node_up")[..2],
+        [r#"cache_node_up{alias="main",node="a:6379"} 1"#, r#"cache_node_up{alias="main",node="b:6379"} 0"#]
+    );
+    assert_eq!(
+        series(&text, "cache_queue_length"),
+        [
+            r#"cache_queue_length{alias="main.queue",key="one"} 0.5"#,
+            r#"cache_queue_length{alias="main.queue",key="a \"b\"\\\n"} 25000"#
+        ]
+    );
+}
+
+#[test]
+fn one_who_may_not_see_details_learns_no_node_no_key_no_phase_and_no_word_of_a_servers() {
+    let kept = |line: &&str| {
+        ["6379", "phase", "key=", "node=", "view=", "not for everyone"].iter().any(|word| line.contains(word))
+    };
+    for format in FORMATS {
+        let verdicts = metrics(View::Verdicts, format);
+        assert_eq!(verdicts.lines().find(kept), None);
+        let details = metrics(View::Details, format);
+        assert!(details.lines().any(|line| kept(&line)), "there is something to keep");
+        let lacks = |line: &&str| !details.lines().any(|known| known == *line);
+        let lost: Vec<_> = verdicts.lines().filter(lacks).collect();
+        assert_eq!(lost, [""; 0], "and details have the rest as well");
+    }
+}
+
+#[test]
+fn every_name_is_there_with_its_type_in_both_formats() {
+    for format in FORMATS {
+        let text = metrics(View::Details, format);
+        let families = Family::ALL.iter().map(|family| (family.name(), family.kind()));
+        let figures = Figure::ALL
+            .iter()
+            .map(|figure| (figure.name(), if figure.is_counter() { Type::Counter } else { Type::Gauge }));
+        for (name, kind) in families.chain(figures) {
+            let is_standard = format == Format::OpenMetrics;
+            let (ending, word) = match kind {
+                Type::Histogram => ("", "histogram"),
+                Type::Counter => (if is_standard { "_total" } else { "" }, "counter"),
+                Type::Info if is_standard => ("_info", "info"),
+                // The classic text knows no such type.
+                Type::Gauge | Type::Info => ("", "gauge"),
+            };
+            let declared = name.strip_suffix(ending).unwrap();
+            let series_name = format!("{name}{}", if kind == Type::Histogram { "_bucket" } else { "" });
+            let declaration = format!("# TYPE {declared} {word}");
+            assert_eq!(text.lines().filter(|line| *line == declaration).count(), 1, "{declaration}\n{text}");
+            assert!(!series(&text, &series_name).is_empty(), "{series_name}\n{text}");
+        }
+        assert_eq!(text.ends_with("\n# EOF\n"), format == Format::OpenMetrics);
+    }
+}
+
+#[test]
+fn every_metric_of_the_contract_is_there() {
+    let text = metrics(View::Details, Format::Text);
+    for series_of_contract in [
+        r#"cache_up{alias=""#,
+        r#"cache_status{alias="main",status=""#,
+        r#"cache_node_up{alias="main",node=""#,
+        r#"cache_check_duration_seconds_bucket{alias="main",le=""#,
+        r#"cache_check_duration_seconds_sum{alias=""#,
+        r#"cache_check_duration_seconds_count{alias=""#,
+        r#"cache_check_phase_seconds{alias="main",phase=""#,
+        r#"cache_checks_total{alias="main",result=""#,
+        r#"cache_check_failures_total{alias="main",cause=""#,
+        r#"cache_checks_shared_total{alias=""#,
+        r#"cache_connections_opened_total{alias=""#,
+        r#"cache_last_up_timestamp_seconds{alias=""#,
+        r#"cache_canary_build_info{version="0"#,
+        "process_cpu_seconds_total 1.5",
+        "process_resident_memory_bytes 4096",
+        "process_open_fds 7",
+    ] {
+        let is_there = text.lines().any(|line| line.starts_with(series_of_contract));
+        assert!(is_there, "{series_of_contract}\n{text}");
+    }
+}
+
+#[test]
+fn no_series_is_there_twice() {
+    for (view, format) in VIEWS.into_iter().flat_map(|view| FORMATS.map(|format| (view, format))) {
+        let text = metrics(view, format);
+        let series = text.lines().filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series);
+        let mut seen: Vec<_> = series.filter(|series| !series.starts_with('#')).collect();
+        let all = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), all, "{view:?} {format:?}");
+    }
+}
+
+/// What a program says of a text, and whether it takes it.
+fn judged(mut judge: Command, text: &str) -> (bool, String) {
+    let judge = judge.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut judge = judge.expect("the program; `tests/run` installs what the tests need");
+    judge.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = judge.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn promtool_has_nothing_to_say_against_the_classic_text() {
+    let promtool = |text: &str| {
+        let mut promtool = Command::new("promtool");
+        promtool.args(["check", "metrics"]);
+        judged(promtool, text)
+    };
+    for view in VIEWS {
+        assert_eq!(promtool(&metrics(view, Format::Text)), (true, String::new()), "{view:?}");
+    }
+    let (is_fine, said) =
+        promtool("# HELP cache_lost Without an ending.\n# TYPE cache_lost counter\ncache_lost 1\n");
+    assert!(!is_fine && said.contains("_total"), "it does look: {said}");
+}
+
+#[test]
+fn prometheus_own_parsers_read_every_family_of_either_text() {
+    let parsed = |format: &str, text: &str| judged(python("http/openmetrics.py", &[format]), text);
+    for (format, name) in [(Format::Text, "text"), (Format::OpenMetrics, "openmetrics")] {
+        for view in VIEWS {
+            let text = metrics(view, format);
+            let (is_fine, families) = parsed(name, &text);
+            assert!(is_fine, "{view:?} {families}");
+            let declared = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+            assert_eq!(families.lines().count(), declared, "{families}");
+            // 13 bounds, and what is beyond; the sum and the count.
+            assert!(families.contains("cache_check_duration_seconds histogram 32\n"), "{families}");
+        }
+    }
+    let text = metrics(View::Details, Format::OpenMetrics);
+    let (is_fine, said) = parsed("openmetrics", text.trim_end_matches("# EOF\n"));
+    assert!(!is_fine && said.contains("EOF"), "it does look: {said}");
+}

@@ -1,0 +1,208 @@
+//! A real Prometheus scrapes a real sidecar.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::{Endpoint, Memcached, Prometheus, Redis, Sidecar, eventually};
+
+/// The value of the only series that a query comes to.
+fn value(prometheus: &Prometheus, query: &str) -> Option<f64> {
+    match prometheus.query(query).as_slice() {
+        [(_, value)] => Some(*value),
+        _ => None,
+    }
+}
+
+#[test]
+fn prometheus_sees_an_outage_begin_and_end() {
+    let mut redis = Redis::start(&[]);
+    let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
+    let prometheus = Prometheus::of(sidecar.addr());
+    let comes_to = |query: &str, expected: f64| {
+        eventually(&format!("{query} is {expected}"), || value(&prometheus, query) == Some(expected));
+    };
+    comes_to("up", 1.0);
+    comes_to("cache_up{alias=\"main\"}", 1.0);
+    redis.kill();
+    comes_to("cache_up{alias=\"main\"}", 0.0);
+    comes_to("cache_status{alias=\"main\",status=\"down\"}", 1.0);
+    eventually("the failures are counted by their cause", || {
+        value(&prometheus, "cache_check_failures_total{cause=\"refused\"}").is_some_and(|times| times >= 1.0)
+    });
+    redis.restart();
+    comes_to("cache_up{alias=\"main\"}", 1.0);
+
+    assert_eq!(prometheus.target(), ("up".to_owned(), String::new()));
+    // All the while it answered in time, and what it answered was taken.
+    assert_eq!(value(&prometheus, "min_over_time(up[5m])"), Some(1.0));
+    assert_eq!(value(&prometheus, "min_over_time(cache_up[5m])"), Some(0.0));
+    // It knows the types, so what it was given was read as a whole.
+    assert_eq!(prometheus.type_of("cache_check_duration_seconds"), "histogram");
+}
+
+#[test]
+fn the_format_is_the_one_that_is_asked_for() {
+    let redis = Redis::start(&[]);
+    let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
+    let asked = |accept: &str| {
+        let output = Command::new("curl")
+            .args(["--silent", "--include", "--header", &format!("Accept: {accept}")])
+            .arg(format!("http://{}/metrics", sidecar.addr()))
+            .output()
+            .expect("curl; `tests/run` installs what the tests need");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let classic = asked("*/*");
+    assert!(classic.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{classic}");
+    assert!(
+        classic.contains("# TYPE cache_checks_total counter\n") && !classic.contains("# EOF"),
+        "{classic}"
+    );
+    let openmetrics = asked("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5");
+    let content_type = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+    assert!(openmetrics.contains(content_type), "{openmetrics}");
+    assert!(openmetrics.contains("# TYPE cache_checks counter\n"), "{openmetrics}");
+    assert!(openmetrics.ends_with("\n# EOF\n"), "{openmetrics}");
+}
+
+/// The value of a series in a scrape of the test's own.
+fn scraped(sidecar: &Sidecar, series: &str) -> f64 {
+    let answer = sidecar.raw("/metrics");
+    let value = answer.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {series} in {answer}")).parse().unwrap()
+}
+
+#[test]
+fn every_check_is_counted_with_its_result_its_time_and_its_connection() {
+    let mut redis = Redis::start(&[]);
+    let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
+    (0..3).for_each(|_| sidecar.expect_up());
+    // The fourth check is that of the scrape; all came by on one connection.
+    assert_eq!(scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"up\"}"), 4.0);
+    assert_eq!(scraped(&sidecar, "cache_connections_opened_total{alias=\"main\"}"), 1.0);
+    assert_eq!(scraped(&sidecar, "cache_check_duration_seconds_count{alias=\"main\"}"), 6.0);
+    let last_up = scraped(&sidecar, "cache_last_up_timestamp_seconds{alias=\"main\"}");
+    redis.kill();
+    (0..2).for_each(|_| drop(sidecar.expect_down("refused")));
+    assert_eq!(scraped(&sidecar, "cache_check_failures_total{alias=\"main\",cause=\"refused\"}"), 3.0);
+    assert_eq!(scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"down\"}"), 4.0);
+    // Nothing that was refused is a connection, and a check that found that says nothing of when it was up.
+    assert_eq!(scraped(&sidecar, "cache_connections_opened_total{alias=\"main\"}"), 1.0);
+    assert_eq!(scraped(&sidecar, "cache_last_up_timestamp_seconds{alias=\"main\"}"), last_up);
+    redis.restart();
+    assert_eq!(scraped(&sidecar, "cache_connections_opened_total{alias=\"main\"}"), 2.0);
+    assert!(scraped(&sidecar, "cache_last_up_timestamp_seconds{alias=\"main\"}") > last_up);
+    assert_eq!(
+        scraped(&sidecar, "cache_check_duration_seconds_bucket{alias=\"main\",le=\"+Inf\"}"),
+        scraped(&sidecar, "cache_check_duration_seconds_count{alias=\"main\"}") - 1.0,
+        "the second scrape is one check more"
+    );
+}
+
+#[test]
+fn callers_who_share_a_check_are_counted() {
+    let redis = Redis::start(&[]);
+    let config = format!("[caches.main]\nurl = \"redis://{}\"", redis.addr());
+    let sidecar = Sidecar::start_with("max_age = \"1m\"", config);
+    (0..5).for_each(|_| sidecar.expect_up());
+    assert_eq!(scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"up\"}"), 1.0);
+    assert_eq!(scraped(&sidecar, "cache_checks_shared_total{alias=\"main\"}"), 6.0);
+}
+
+#[test]
+fn a_connection_is_counted_whoever_is_asked_over_it() {
+    let redis = Redis::start_cluster();
+    let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis+cluster://{}\"", redis.addr()));
+    let accepted = || redis.info("total_connections_received").parse::<f64>().unwrap();
+    let before = accepted();
+    sidecar.expect_up();
+    let opened = scraped(&sidecar, "cache_connections_opened_total{alias=\"main\"}");
+    // One more is that of the question how many there were.
+    assert_eq!(opened, accepted() - before - 1.0);
+    assert!(opened >= 1.0);
+}
+
+#[test]
+fn what_the_sidecar_says_of_itself_is_what_the_system_says() {
+    let redis = Redis::start(&[]);
+    let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
+    let resident = scraped(&sidecar, "process_resident_memory_bytes");
+    let really = sidecar.resident_kib() as f64 * 1024.0;
+    assert!((0.5..2.0).contains(&(resident / really)), "{resident} {really}");
+    assert!(scraped(&sidecar, "process_virtual_memory_bytes") > resident);
+    // The connection of this request, and that to the cache.
+    let open = scraped(&sidecar, "process_open_fds");
+    let now = sidecar.open_files() as f64;
+    assert!((now - open).abs() <= 2.0, "{open} {now}");
+    assert!(scraped(&sidecar, "process_max_fds") >= open);
+
+    let spent = scraped(&sidecar, "process_cpu_seconds_total");
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(300) {
+        sidecar.expect_up();
+    }
+    let spent = scraped(&sidecar, "process_cpu_seconds_total") - spent;
+    assert!(spent > 0.0 && spent <= began.elapsed().as_secs_f64() * 2.0, "{spent}");
+    let age = scraped(&sidecar, "cache_check_timestamp_seconds{alias=\"main\"}")
+        - scraped(&sidecar, "process_start_time_seconds");
+    assert!((0.0..60.0).contains(&age), "{age}");
+    assert_eq!(scraped(&sidecar, "cache_config_reload_success"), 1.0);
+    let version = format!("version=\"{}\",revision=\"", env!("CARGO_PKG_VERSION"));
+    assert!(sidecar.raw("/metrics").contains(&format!("cache_canary_build_info{{{version}")));
+}
+
+#[test]
+fn a_node_that_is_no_part_of_an_alias_any_more_leaves_no_series() {
+    let (one, two) = (Memcached::start(&[]), Memcached::start(&[]));
+    let member = |server: &Memcached| format!("localhost|127.0.0.1|{}", server.addr().port());
+    let endpoint = Endpoint::start(&[member(&one), member(&two)]);
+    let config = format!(
+        "[caches.main]\nbackend = \"memcached\"\nservers = [\"discover:{}\"]\nquorum = \"all\"",
+        endpoint.addr()
+    );
+    let sidecar = Sidecar::start(config);
+    let nodes = || -> Vec<String> {
+        let answer = sidecar.raw("/metrics");
+        answer.lines().filter(|line| line.starts_with("cache_node_up{")).map(str::to_owned).collect()
+    };
+    let of = |node: SocketAddr| format!("cache_node_up{{alias=\"main\",node=\"{node}\"}} 1");
+    let found = nodes();
+    assert!([&one, &two].iter().all(|server| found.contains(&of(server.addr()))), "{found:#?}");
+    endpoint.name(&[member(&one)]);
+    assert_eq!(nodes(), [of(one.addr()), of(endpoint.addr())]);
+}
+
+#[test]
+fn a_configuration_that_is_read_anew_loses_no_count_and_one_that_is_refused_is_told() {
+    let redis = Redis::start(&[]);
+    let cache = |alias: &str| format!("[caches.{alias}]\nurl = \"redis://{}\"\n", redis.addr());
+    let sidecar = Sidecar::start(cache("main"));
+    (0..3).for_each(|_| sidecar.expect_up());
+    let checks = || scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"up\"}");
+    let success = || scraped(&sidecar, "cache_config_reload_success");
+    let taken_over = || scraped(&sidecar, "cache_config_last_reload_success_timestamp_seconds");
+    assert_eq!((checks(), success()), (4.0, 1.0));
+    let at_first = taken_over();
+
+    sidecar.configure("", format!("{}{}", cache("main"), cache("other")));
+    sidecar.signal(Signal::HUP);
+    eventually("the other cache is checked", || {
+        sidecar.raw("/metrics").contains("cache_up{alias=\"other\"} 1")
+    });
+    assert!(checks() > 5.0);
+    assert_eq!(scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"down\"}"), 0.0);
+    assert!(taken_over() > at_first);
+
+    let taken = taken_over();
+    sidecar.configure("", "[caches.main]\nurl = \"nonsense\"");
+    sidecar.signal(Signal::HUP);
+    eventually("the reload is refused", || success() == 0.0);
+    assert_eq!(taken_over(), taken, "what is in force is as old as it was");
+    sidecar.configure("", cache("main"));
+    sidecar.signal(Signal::HUP);
+    eventually("the reload is in force", || success() == 1.0);
+    assert!(!sidecar.raw("/metrics").contains("alias=\"other\""), "what is gone leaves no series");
+}
