@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use support::{Authority, Redis, Sidecar, python};
 
 /// Longer than anything takes, in seconds; a call that takes so long has failed.
@@ -266,4 +267,28 @@ fn a_stop_tells_who_watches_and_then_ends_the_stream() {
     assert_eq!(sidecar.ended(), Some(0));
     // Long before open requests are given up.
     assert!(began.elapsed() < Duration::from_secs(2 + 8), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_watch_does_not_take_a_cache_that_was_never_checked_for_one_that_is_up() {
+    let (mut down, other, slow) = (Redis::start(&[]), Redis::start(&[]), Redis::start(&[]));
+    let settings = "timeout = \"20s\"\ninterval = \"20s\"";
+    let others = format!("[caches.other]\nurl = \"redis://{}\"\n", other.addr());
+    let sidecar = Sidecar::start_with(settings, format!("{others}{}", main_at(&down)));
+    down.kill();
+    let mut watching = Watching::start(&sidecar, "");
+    assert_eq!(watching.next(), "NOT_SERVING");
+
+    // What is down makes room for a cache of which nobody knows anything yet, and another one is checked meanwhile.
+    slow.stop();
+    sidecar.configure(settings, format!("{others}[caches.slow]\nurl = \"redis://{}\"", slow.addr()));
+    sidecar.signal(Signal::HUP);
+    sidecar.wait_for_log("is in force", 1);
+    let told = std::thread::spawn(move || watching.next());
+    assert_eq!(check(&sidecar, "other"), "SERVING");
+    // Many times as long as what ends together is waited for.
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!told.is_finished(), "it was told {:?}", told.join());
+    slow.cont();
+    assert_eq!(told.join().unwrap(), "SERVING");
 }

@@ -69,10 +69,12 @@ async fn answer(app: Arc<App>, method: &str, body: Body, arrived: Instant) -> Re
             let setup = app.setup();
             setup.checker.check(&setup.everything, arrived).await;
             let names = service::names(&setup);
-            let statuses = names.iter().filter_map(|name| {
-                let service = Service::named(name, &setup)?;
-                Some((name.as_str(), service.known(&app, &setup)))
-            });
+            let mut statuses = Vec::with_capacity(names.len());
+            for name in &names {
+                if let Some(service) = Service::named(name, &setup) {
+                    statuses.push((name.as_str(), service.latest(&app, &setup).await));
+                }
+            }
             Ok(wire::answer(&wire::list(statuses)))
         }
         _ => Err(Failed::new(Code::Unimplemented, "there are Check, Watch and List")),

@@ -72,19 +72,31 @@ impl<'a> Service<'a> {
         Health::of(setup.checker.check(selection, arrived).await.status())
     }
 
-    /// What the last checks of it came to, whoever they were made for.
-    pub(super) fn known(&self, app: &App, setup: &Setup) -> Health {
+    /// What the last checks of it came to, whoever they were made for; and a check, where one is missing or they may be
+    /// old.
+    pub(super) async fn latest(&self, app: &App, setup: &Setup) -> Health {
+        match self.known(app, setup) {
+            Some(health) => health,
+            None => self.check(app, setup, Instant::now()).await,
+        }
+    }
+
+    /// What is known of it without a check: nothing before all of it was checked, and nothing while rounds are stuck.
+    fn known(&self, app: &App, setup: &Setup) -> Option<Health> {
+        if app.overdue().is_some() {
+            return None;
+        }
         let selection = match self {
-            Self::Livez if app.overdue().is_some() => return Health::NotServing,
-            Self::Readyz if app.life() != Life::Ready => return Health::NotServing,
-            Self::Startupz if app.awaited(setup, setup.startup()).is_empty() => return Health::Serving,
-            Self::Startupz => return Health::NotServing,
+            Self::Readyz if app.life() != Life::Ready => return Some(Health::NotServing),
+            Self::Startupz if app.awaited(setup, setup.startup()).is_empty() => return Some(Health::Serving),
+            Self::Startupz => return Some(Health::NotServing),
             Self::Livez => setup.liveness(),
             Self::Readyz => setup.readiness(),
             Self::Checks(selection) => selection,
         };
-        let known = setup.checker.records(selection).filter_map(|record| record.known().since);
-        Health::of(known.map(|since| since.status).max().unwrap_or(Status::Skipped))
+        let mut records = setup.checker.records(selection);
+        let worst = records.try_fold(Status::Skipped, |worst, record| Some(worst.max(record.since()?.status)));
+        worst.map(Health::of)
     }
 }
 

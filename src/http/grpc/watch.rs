@@ -14,6 +14,9 @@ use crate::app::{App, Life, Watcher};
 /// thousands of them is one look.
 const TOGETHER: Duration = Duration::from_millis(100);
 
+/// After how long without a check it is looked whether the rounds are stuck: they would bring no news of it.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// Somebody who watches a service.
 struct Watch {
     app: Arc<App>,
@@ -50,8 +53,9 @@ impl Watch {
             if self.said != Some(status) {
                 break status;
             }
-            self.watcher.news().await;
-            time::sleep(TOGETHER).await;
+            if time::timeout(LOOK_AGAIN, self.watcher.news()).await.is_ok() {
+                time::sleep(TOGETHER).await;
+            }
         };
         self.said = Some(status);
         Some((Ok(status.message()), self))
@@ -65,7 +69,9 @@ impl Watch {
             (Some(service), None | Some(Health::Unknown)) => {
                 service.check(&self.app, &setup, Instant::now()).await
             }
-            (Some(service), Some(Health::Serving | Health::NotServing)) => service.known(&self.app, &setup),
+            (Some(service), Some(Health::Serving | Health::NotServing)) => {
+                service.latest(&self.app, &setup).await
+            }
         }
     }
 }

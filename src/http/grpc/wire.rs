@@ -179,7 +179,7 @@ impl Health {
 }
 
 /// A `HealthListResponse`: a map from names to `HealthCheckResponse`s, which is a list of pairs on the wire.
-pub(super) fn list<'a>(statuses: impl Iterator<Item = (&'a str, Health)>) -> Vec<u8> {
+pub(super) fn list<'a>(statuses: impl IntoIterator<Item = (&'a str, Health)>) -> Vec<u8> {
     let mut message = Vec::new();
     for (name, status) in statuses {
         let mut pair = Vec::new();
