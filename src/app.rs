@@ -134,10 +134,11 @@ impl App {
         self.rounds.overdue(self.setup.borrow().interval, Instant::now())
     }
 
-    /// Watches: rounds are made until the watcher is dropped, and it is woken by each check that anybody makes.
+    /// Watches: rounds are made until the watcher is dropped, and it is woken by each check that anybody makes
+    /// and by whatever else is news.
     #[must_use]
     pub fn watch(&self) -> Watcher {
-        self.rounds.watch(self.journal().ticks(), self.life.subscribe())
+        self.rounds.watch(self.journal().ticks(), self.life.subscribe(), self.setup.subscribe())
     }
 
     /// What has not been up yet of what is selected. Once everything that `startupz` asks for has, that is nothing, for

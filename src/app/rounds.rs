@@ -45,16 +45,18 @@ pub struct Watcher {
     watchers: Arc<watch::Sender<usize>>,
     ticks: watch::Receiver<u64>,
     life: watch::Receiver<Life>,
+    setups: watch::Receiver<Arc<Setup>>,
 }
 
 impl Watcher {
-    /// Waits until a check has ended, whoever it was made for, or the sidecar enters another part of its life. Whatever
-    /// happened since the last time counts.
+    /// Waits until a check has ended, whoever it was made for, the sidecar enters another part of its life, or the
+    /// configuration was read anew. Whatever happened since the last time counts.
     pub async fn news(&mut self) {
-        // Neither of the senders is ever dropped before its app.
+        // None of the senders is ever dropped before its app.
         tokio::select! {
             _ = self.ticks.changed() => {}
             _ = self.life.changed() => {}
+            _ = self.setups.changed() => {}
         }
     }
 }
@@ -107,9 +109,14 @@ impl Rounds {
     }
 
     /// Somebody watches from now on.
-    pub(super) fn watch(&self, ticks: watch::Receiver<u64>, life: watch::Receiver<Life>) -> Watcher {
+    pub(super) fn watch(
+        &self,
+        ticks: watch::Receiver<u64>,
+        life: watch::Receiver<Life>,
+        setups: watch::Receiver<Arc<Setup>>,
+    ) -> Watcher {
         self.watchers.send_modify(|watchers| *watchers += 1);
-        Watcher { watchers: self.watchers.clone(), ticks, life }
+        Watcher { watchers: self.watchers.clone(), ticks, life, setups }
     }
 
     /// Whether a round should have ended long ago.

@@ -1,4 +1,4 @@
-//! `Caller`: who is asking; `View`: what they may see.
+//! `Caller`: who is asking; `View`: what they may see; `Subscriber`: who goes on listening.
 
 use std::net::IpAddr;
 
@@ -58,6 +58,26 @@ pub fn admit(access: &Access, peer: Option<&Caller>, headers: &HeaderMap) -> Res
         None => Ok(least),
         Some(true) => Ok(View::Details),
         Some(false) => Err(Denied::Token),
+    }
+}
+
+/// Somebody who is told again and again, for as long as they listen. The configuration may be read anew meanwhile, so
+/// what they may see is asked each time.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    peer: Option<Caller>,
+    headers: HeaderMap,
+}
+
+impl Subscriber {
+    /// Who has sent `request`.
+    pub(super) fn of(request: &Request) -> Self {
+        Self { peer: request.extensions().get().copied(), headers: request.headers().clone() }
+    }
+
+    /// What they may see by now, if anything.
+    pub(super) fn view(&self, access: &Access) -> Option<View> {
+        admit(access, self.peer.as_ref(), &self.headers).ok()
     }
 }
 

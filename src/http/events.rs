@@ -19,7 +19,7 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{self, Instant};
 
-use super::access::View;
+use super::access::Subscriber;
 use super::page::{self, Page};
 use super::refusal::Refusal;
 use crate::app::{App, Life, Setup, Watcher};
@@ -48,7 +48,14 @@ pub(super) fn route() -> MethodRouter<Arc<App>> {
     let places = Arc::new(Semaphore::new(FEEDS));
     get(async move |State(app): State<Arc<App>>, request: Request| {
         let Ok(place) = places.try_acquire_owned() else { return Refusal::Feeds.into_response() };
-        let feed = Feed { watcher: app.watch(), app, view: View::of(&request), sent: None, _place: place };
+        let feed = Feed {
+            watcher: app.watch(),
+            app,
+            reader: Subscriber::of(&request),
+            sent: None,
+            has_notice: false,
+            _place: place,
+        };
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
             // nginx would else keep events back until it has a buffer full of them.
@@ -63,25 +70,32 @@ pub(super) fn route() -> MethodRouter<Arc<App>> {
 struct Feed {
     app: Arc<App>,
     watcher: Watcher,
-    view: View,
+    reader: Subscriber,
     /// When a state was sent last.
     sent: Option<Instant>,
+    /// Whether there was a notice in it.
+    has_notice: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl Feed {
-    /// The next event; none when the sidecar stops.
+    /// The next event; none when the sidecar stops, or its reader may see nothing any more.
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         let event = match self.sent {
-            None => RETRY.to_owned() + &self.page().await,
+            None => RETRY.to_owned() + &self.page().await?,
             Some(sent) => tokio::select! {
                 () = self.watcher.news() => {
                     time::sleep_until((sent + AT_MOST_EVERY).max(Instant::now() + TOGETHER)).await;
                     // What came meanwhile is sent with it.
                     let _ = self.watcher.news().now_or_never();
-                    self.page().await
+                    self.page().await?
                 }
-                () = time::sleep(BEAT_EVERY) => BEAT.to_owned(),
+                // Rounds that are stuck bring no news of it.
+                () = time::sleep(BEAT_EVERY) => if page::notice(&self.app).is_some() == self.has_notice {
+                    BEAT.to_owned()
+                } else {
+                    self.page().await?
+                },
             },
         };
         if self.app.life() == Life::Stopping {
@@ -91,14 +105,16 @@ impl Feed {
     }
 
     /// The state, as an event.
-    async fn page(&mut self) -> String {
+    async fn page(&mut self) -> Option<String> {
         let setup = self.app.setup();
+        let view = self.reader.view(&setup.access)?;
         let report = latest(&setup).await;
         let now = Instant::now();
         self.sent = Some(now);
-        let (selection, view) = (&setup.everything, self.view);
+        let selection = &setup.everything;
         let notice = page::notice(&self.app);
-        event(&Page { setup: &setup, report: &report, selection, view, now, notice }.main())
+        self.has_notice = notice.is_some();
+        Some(event(&Page { setup: &setup, report: &report, selection, view, now, notice }.main()))
     }
 }
 

@@ -22,6 +22,7 @@ use axum::http::{Method, Version, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use super::access::Subscriber;
 use super::refusal::Refusal;
 use crate::app::App;
 use service::Service;
@@ -47,11 +48,18 @@ pub(super) async fn call(
     if !content_type.is_some_and(|value| wire::is_grpc(value.as_bytes())) {
         return Err(Refusal::NotGrpc);
     }
-    let answer = answer(app, &method, request.into_body(), arrived).await;
+    let caller = Subscriber::of(&request);
+    let answer = answer(app, &method, request.into_body(), caller, arrived).await;
     Ok(answer.unwrap_or_else(IntoResponse::into_response))
 }
 
-async fn answer(app: Arc<App>, method: &str, body: Body, arrived: Instant) -> Result<Response, Failed> {
+async fn answer(
+    app: Arc<App>,
+    method: &str,
+    body: Body,
+    caller: Subscriber,
+    arrived: Instant,
+) -> Result<Response, Failed> {
     match method {
         "Check" => {
             let name = wire::service(&wire::message(body).await?)?;
@@ -62,7 +70,7 @@ async fn answer(app: Arc<App>, method: &str, body: Body, arrived: Instant) -> Re
         }
         "Watch" => {
             let name = wire::service(&wire::message(body).await?)?;
-            Ok(wire::stream(watch::watch(app, name)))
+            Ok(wire::stream(watch::watch(app, name, caller)))
         }
         "List" => {
             wire::message(body).await?;

@@ -13,6 +13,7 @@ mod router;
 mod schemas;
 mod server;
 mod snapshots;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod verdicts;

@@ -95,7 +95,8 @@ impl<'a> Service<'a> {
             Self::Checks(selection) => selection,
         };
         let mut records = setup.checker.records(selection);
-        let worst = records.try_fold(Status::Skipped, |worst, record| Some(worst.max(record.since()?.status)));
+        let worst =
+            records.try_fold(Status::Skipped, |worst, record| Some(worst.max(record.since()?.status)));
         worst.map(Health::of)
     }
 }

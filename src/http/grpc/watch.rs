@@ -9,6 +9,7 @@ use tokio::time::{self, Instant};
 use super::service::{Health, Service};
 use super::wire::{Code, Failed};
 use crate::app::{App, Life, Watcher};
+use crate::http::access::Subscriber;
 
 /// How long checks that end one after the other are waited for, before they are looked at together: a round of
 /// thousands of them is one look.
@@ -17,10 +18,11 @@ const TOGETHER: Duration = Duration::from_millis(100);
 /// After how long without a check it is looked whether the rounds are stuck: they would bring no news of it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Somebody who watches a service.
+/// A service that is watched.
 struct Watch {
     app: Arc<App>,
     name: String,
+    caller: Subscriber,
     watcher: Watcher,
     /// What was said last.
     said: Option<Health>,
@@ -28,11 +30,15 @@ struct Watch {
     ended: bool,
 }
 
-/// The statuses of the service `name` from now on, up to the stop. One that is not there may come to be, when the
-/// configuration is read anew.
-pub(super) fn watch(app: Arc<App>, name: String) -> impl Stream<Item = Result<Vec<u8>, Failed>> {
+/// The statuses of the service `name` from now on, up to the stop, or until `caller` may not ask any more. One that is not
+/// there may come to be, when the configuration is read anew.
+pub(super) fn watch(
+    app: Arc<App>,
+    name: String,
+    caller: Subscriber,
+) -> impl Stream<Item = Result<Vec<u8>, Failed>> {
     let watcher = app.watch();
-    let watch = Watch { app, name, watcher, said: None, ended: false };
+    let watch = Watch { app, name, caller, watcher, said: None, ended: false };
     stream::unfold(watch, Watch::next)
 }
 
@@ -42,11 +48,11 @@ impl Watch {
             return None;
         }
         let status = loop {
+            if self.caller.view(&self.app.setup().access).is_none() {
+                return Some(self.end(Code::PermissionDenied, "the caller may not ask any more"));
+            }
             let status = match self.app.life() {
-                Life::Stopping => {
-                    self.ended = true;
-                    return Some((Err(Failed::new(Code::Unavailable, "the sidecar stops")), self));
-                }
+                Life::Stopping => return Some(self.end(Code::Unavailable, "the sidecar stops")),
                 Life::Draining => Health::NotServing,
                 Life::Starting | Life::Ready => self.status().await,
             };
@@ -59,6 +65,12 @@ impl Watch {
         };
         self.said = Some(status);
         Some((Ok(status.message()), self))
+    }
+
+    /// The end, and why.
+    fn end(mut self, code: Code, said: &'static str) -> (Result<Vec<u8>, Failed>, Self) {
+        self.ended = true;
+        (Err(Failed::new(code, said)), self)
     }
 
     /// What is known; at first nothing is, so a check is made.
