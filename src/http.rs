@@ -27,7 +27,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::get;
 use tokio::time::Instant;
 
 use crate::app::{App, Life, Setup};
@@ -92,7 +92,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/transitions", get(last_changes))
         .route("/openapi.json", get(describe))
         .route("/metrics", get(scrape_beside_everything))
-        .route(grpc::PATH, any(grpc::call))
+        .route(grpc::PATH, grpc::route())
         .fallback(async || Refusal::NoSuchPath);
     guarded(router, app)
 }

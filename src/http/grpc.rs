@@ -17,9 +17,12 @@ mod wire;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{Method, Version, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::access::Subscriber;
@@ -31,11 +34,29 @@ use wire::{Code, Failed};
 /// The path of every call.
 pub(super) const PATH: &str = "/grpc.health.v1.Health/{method}";
 
+/// How many watches there may be at a time: each looks at what it watches whenever anything is checked.
+const WATCHES: usize = 256;
+
+/// Where they are answered.
+pub(super) fn route() -> MethodRouter<Arc<App>> {
+    let places = Arc::new(Semaphore::new(WATCHES));
+    any(
+        async move |State(app): State<Arc<App>>,
+                    method: Result<Path<String>, PathRejection>,
+                    request: Request| {
+            // What is no text is no method either.
+            let method = method.map_or_else(|_| String::new(), |Path(method)| method);
+            call(app, &method, request, places).await
+        },
+    )
+}
+
 /// Answers one call.
-pub(super) async fn call(
-    State(app): State<Arc<App>>,
-    Path(method): Path<String>,
+async fn call(
+    app: Arc<App>,
+    method: &str,
     request: Request,
+    places: Arc<Semaphore>,
 ) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     if request.method() != Method::POST {
@@ -49,42 +70,46 @@ pub(super) async fn call(
         return Err(Refusal::NotGrpc);
     }
     let caller = Subscriber::of(&request);
-    let answer = answer(app, &method, request.into_body(), caller, arrived).await;
+    let body = request.into_body();
+    let answer = match method {
+        "Check" => check(&app, body, arrived).await,
+        "Watch" => watch(app, body, caller, places).await,
+        "List" => list(&app, body, arrived).await,
+        _ => Err(Failed::new(Code::Unimplemented, "there are Check, Watch and List")),
+    };
     Ok(answer.unwrap_or_else(IntoResponse::into_response))
 }
 
-async fn answer(
+async fn check(app: &App, body: Body, arrived: Instant) -> Result<Response, Failed> {
+    let name = wire::service(&wire::message(body).await?)?;
+    let setup = app.setup();
+    let unknown = || Failed::new(Code::NotFound, "no such service; List names those that there are");
+    let service = Service::named(&name, &setup).ok_or_else(unknown)?;
+    Ok(wire::answer(&service.check(app, &setup, arrived).await.message()))
+}
+
+async fn watch(
     app: Arc<App>,
-    method: &str,
     body: Body,
     caller: Subscriber,
-    arrived: Instant,
+    places: Arc<Semaphore>,
 ) -> Result<Response, Failed> {
-    match method {
-        "Check" => {
-            let name = wire::service(&wire::message(body).await?)?;
-            let setup = app.setup();
-            let unknown = || Failed::new(Code::NotFound, "no such service; List names those that there are");
-            let service = Service::named(&name, &setup).ok_or_else(unknown)?;
-            Ok(wire::answer(&service.check(&app, &setup, arrived).await.message()))
+    let name = wire::service(&wire::message(body).await?)?;
+    let full = |_| Failed::new(Code::ResourceExhausted, "too many watch already");
+    let place = places.try_acquire_owned().map_err(full)?;
+    Ok(wire::stream(watch::watch(app, name, caller, place)))
+}
+
+async fn list(app: &App, body: Body, arrived: Instant) -> Result<Response, Failed> {
+    wire::message(body).await?;
+    let setup = app.setup();
+    setup.checker.check(&setup.everything, arrived).await;
+    let names = service::names(&setup);
+    let mut statuses = Vec::with_capacity(names.len());
+    for name in &names {
+        if let Some(service) = Service::named(name, &setup) {
+            statuses.push((name.as_str(), service.latest(app, &setup).await));
         }
-        "Watch" => {
-            let name = wire::service(&wire::message(body).await?)?;
-            Ok(wire::stream(watch::watch(app, name, caller)))
-        }
-        "List" => {
-            wire::message(body).await?;
-            let setup = app.setup();
-            setup.checker.check(&setup.everything, arrived).await;
-            let names = service::names(&setup);
-            let mut statuses = Vec::with_capacity(names.len());
-            for name in &names {
-                if let Some(service) = Service::named(name, &setup) {
-                    statuses.push((name.as_str(), service.latest(&app, &setup).await));
-                }
-            }
-            Ok(wire::answer(&wire::list(statuses)))
-        }
-        _ => Err(Failed::new(Code::Unimplemented, "there are Check, Watch and List")),
     }
+    Ok(wire::answer(&wire::list(statuses)))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{Request, Version, header};
+use axum::http::{Request, StatusCode, Version, header};
 use axum::response::Response;
 use cache_canary::app::App;
 use cache_canary::config::{Access, Config};
@@ -94,4 +94,22 @@ async fn who_may_see_less_since_the_configuration_was_read_anew_does_so_on_an_op
     let end = next(&mut watch).await.unwrap().into_trailers().unwrap();
     assert_eq!(end["grpc-status"], "7");
     assert!(next(&mut watch).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_an_end_to_how_many_watches_there_may_be_and_each_that_ends_makes_room() {
+    let router = router(super::app());
+    let ask = async || ask(&router, watch("livez")).await;
+    let mut watches = Vec::new();
+    for _ in 0..256 {
+        watches.push(ask().await);
+        assert_eq!(watches.last().unwrap().headers().get("grpc-status"), None);
+    }
+    let refused = ask().await;
+    assert_eq!(
+        (refused.status(), &refused.headers()["grpc-status"]),
+        (StatusCode::OK, &"8".parse().unwrap())
+    );
+    watches.pop();
+    assert_eq!(ask().await.headers().get("grpc-status"), None);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{self, Instant};
 
 use super::service::{Health, Service};
@@ -28,6 +29,7 @@ struct Watch {
     said: Option<Health>,
     /// Whether the end was said.
     ended: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 /// The statuses of the service `name` from now on, up to the stop, or until `caller` may not ask any more. One that is not
@@ -36,9 +38,10 @@ pub(super) fn watch(
     app: Arc<App>,
     name: String,
     caller: Subscriber,
+    place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Vec<u8>, Failed>> {
     let watcher = app.watch();
-    let watch = Watch { app, name, caller, watcher, said: None, ended: false };
+    let watch = Watch { app, name, caller, watcher, said: None, ended: false, _place: place };
     stream::unfold(watch, Watch::next)
 }
 
