@@ -12,7 +12,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{self, InvalidMessage, ServerConfig};
 use tower::Service as _;
@@ -51,6 +51,8 @@ pub(super) struct Door {
     pub(super) tls: Option<Arc<ServerConfig>>,
     /// What is asked of the client.
     pub(super) limits: Limits,
+    /// The turns of requests that come side by side, which are many more than there are connections.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 /// What a connection ended with that its client did not end.
@@ -88,7 +90,7 @@ pub(super) async fn serve(accepted: Accepted, door: Door) {
 }
 
 async fn converse(accepted: Accepted, door: Door, patience: &Arc<Patience>) -> Result<(), Trouble> {
-    let Door { router, mut life, tls, .. } = door;
+    let Door { router, mut life, tls, turns, .. } = door;
     let caller = accepted.caller();
     let opened = async {
         let (reader, writer) = open(accepted, tls).await?;
@@ -106,7 +108,15 @@ async fn converse(accepted: Accepted, door: Door, patience: &Arc<Patience>) -> R
         let exchange = patience.ask();
         request.extensions_mut().insert(caller);
         let answer = router.clone().call(request.map(Body::new));
-        async move { answer.await.map(|answer| answer.map(|body| exchange.answer(body))) }
+        let turns = (version == Version::Http2).then(|| turns.clone());
+        async move {
+            // Until there is an answer, not until it has gone out: a stream would keep others waiting.
+            let _turn = match &turns {
+                Some(turns) => turns.acquire().await.ok(),
+                None => None,
+            };
+            answer.await.map(|answer| answer.map(|body| exchange.answer(body)))
+        }
     });
     let io = TokioIo::new(tokio::io::join(Watched { reader, patience: patience.clone() }, writer));
     let closed = match version {

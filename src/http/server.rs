@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_rustls::rustls::ServerConfig;
@@ -26,7 +26,8 @@ pub use super::listener::{BindError, Listener, Listeners};
 /// What is asked of callers, and how long the stop may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The most connections that are open at a time; the next waits in the system's queue until one closes.
+    /// The most connections that are open at a time; the next waits in the system's queue until one closes. And as many
+    /// requests of HTTP/2 are answered at a time: a connection of it brings many, and each costs memory.
     pub connections: usize,
     /// The same at the listeners of metrics. They have their own, so that a flood elsewhere cannot blind who alerts.
     pub metrics_connections: usize,
@@ -125,6 +126,7 @@ pub(crate) async fn serve_router(
     limits: Limits,
 ) {
     let mut acceptor = Acceptor::new(listeners);
+    let turns = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
         let is_room = connections.len() < limits.connections;
@@ -133,7 +135,8 @@ pub(crate) async fn serve_router(
             () = connection::stopping(&mut life) => break,
             Some(_) = connections.join_next() => {}
             accepted = acceptor.accept(), if is_room => {
-                let door = Door { router: router.clone(), life: life.clone(), tls: tls(), limits };
+                let (router, life, turns) = (router.clone(), life.clone(), turns.clone());
+                let door = Door { router, life, tls: tls(), limits, turns };
                 connections.spawn(connection::serve(accepted, door));
             }
         }

@@ -1,11 +1,13 @@
 //! HTTP/2 at the server's sockets: its own limits on time and on requests side by side.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::{Request, header};
-use cache_canary::config::Listen;
+use axum::http::{Request, StatusCode, header};
+use cache_canary::app::App;
+use cache_canary::config::{Config, Listen};
 use cache_canary::http::server::{Limits, Listener, serve_app};
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http2::{SendRequest, handshake};
@@ -15,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::app;
+use crate::{app, config};
 
 /// Much longer than anything here takes.
 const FOREVER: Duration = Duration::from_secs(30);
@@ -128,4 +130,28 @@ async fn more_watches_than_fit_on_a_connection_wait_for_one_to_end() {
     assert!(timeout(Duration::from_millis(300), next.as_mut()).await.is_err(), "one too many is answered");
     watching.pop();
     timeout(FOREVER, next).await.expect("no answer").unwrap();
+}
+
+#[tokio::test]
+async fn as_many_requests_are_answered_side_by_side_as_there_may_be_connections() {
+    // It takes connections and says nothing, so a check ends with its time.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let check = Duration::from_millis(300);
+    let config = Config { timeout: check, max_age: Duration::ZERO, ..config(silent.local_addr().unwrap()) };
+    let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let app = Arc::new(App::new(&config).unwrap());
+    tokio::spawn(serve_app(app, listener.into(), limits, std::future::pending()));
+
+    let (client, _) = client(address).await;
+    let ask = async || {
+        let request = Request::get("http://x/health").body(Body::empty()).unwrap();
+        let answer =
+            timeout(FOREVER, client.clone().send_request(request)).await.expect("no answer").unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let began = Instant::now();
+    tokio::join!(ask(), ask(), ask());
+    assert!(began.elapsed() >= check * 2, "{:?}", began.elapsed());
 }
