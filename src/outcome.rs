@@ -86,6 +86,17 @@ impl Status {
             Self::Down => "DOWN",
         }
     }
+
+    /// The status as a word of a sentence, as the page and the labels of metrics have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        }
+    }
 }
 
 impl fmt::Display for Status {

@@ -88,7 +88,7 @@ fn put_verdicts(text: &mut Exposition, entries: &[Entry<'_>]) {
     let mut status = text.series(Family::Status);
     for Entry { name, outcome, .. } in entries {
         for one in Tally::RESULTS {
-            let labels = [("alias", name.as_str()), ("status", word(one))];
+            let labels = [("alias", name.as_str()), ("status", one.word())];
             status.put(&labels, u8::from(outcome.status() == one));
         }
     }
@@ -113,7 +113,7 @@ fn put_tallies(text: &mut Exposition, entries: &[Entry<'_>]) {
     let mut checks = text.series(Family::Checks);
     for Entry { name, known, .. } in entries {
         for (result, times) in known.tally.results() {
-            checks.put(&[("alias", name), ("result", word(result))], times);
+            checks.put(&[("alias", name), ("result", result.word())], times);
         }
     }
     let mut failures = text.series(Family::CheckFailures);
@@ -188,16 +188,6 @@ const REVISION: &str = match option_env!("CACHE_CANARY_REVISION") {
     Some(revision) if !revision.is_empty() => revision,
     Some(_) | None => "unknown",
 };
-
-/// A status as the value of a label.
-fn word(status: Status) -> &'static str {
-    match status {
-        Status::Skipped => "skipped",
-        Status::Up => "up",
-        Status::Degraded => "degraded",
-        Status::Down => "down",
-    }
-}
 
 /// Seconds since 1970, where a machine without a clock may be earlier.
 fn seconds(time: SystemTime) -> f64 {

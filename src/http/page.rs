@@ -24,7 +24,7 @@ use crate::outcome::{Outcome, Report, Skipped, Status};
 use crate::record::{Known, Transition};
 use drawing::{GLYPHS, favicon, glyph};
 use entry::Entry;
-use say::{list, word};
+use say::list;
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/live.js");
@@ -133,7 +133,7 @@ impl Page<'_> {
         let (full, short) = entries.split_at(entries.len().min(IN_FULL));
         let (wrong, well): (Vec<_>, Vec<_>) = full.iter().partition(|entry| entry.status > Status::Up);
         html! {
-            main class=(word(status)) data-title=(self.title()) data-icon=(favicon(status))
+            main class=(status.word()) data-title=(self.title()) data-icon=(favicon(status))
                 data-live[self.is_live()] {
                 header {
                     div {
@@ -282,15 +282,15 @@ impl Page<'_> {
 fn change(transition: &Arc<Transition>) -> Markup {
     let Transition { at, entry, from, to, cause, lasted, .. } = &**transition;
     html! {
-        li class=(word(*to)) {
+        li class=(to.word()) {
             (glyph(*to))
             span {
-                code { (entry) } " is " (word(*to))
+                code { (entry) } " is " (to.word())
                 @if let Some(cause) = cause { ": " (cause) }
                 span .quiet {
                     (say::moment(*at))
                     @if let (Some(from), Some(lasted)) = (from, lasted) {
-                        ", after " (say::span(*lasted)) " " (word(*from))
+                        ", after " (say::span(*lasted)) " " (from.word())
                     }
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use maud::{Markup, PreEscaped, html};
 
-use super::say::{self, word};
+use super::say;
 use crate::outcome::{Fault, NodeOutcome, Phase, Status};
 
 /// The shapes, once a page; [`glyph`] uses them.
@@ -20,7 +20,7 @@ pub(super) const GLYPHS: PreEscaped<&str> = PreEscaped(concat!(
 
 /// The shape of a status. The word stands beside it, so it is not read out.
 pub(super) fn glyph(status: Status) -> Markup {
-    html! { svg .glyph aria-hidden="true" { use href={ "#" (word(status)) } {} } }
+    html! { svg .glyph aria-hidden="true" { use href={ "#" (status.word()) } {} } }
 }
 
 /// The shape of a status as the icon of a tab.

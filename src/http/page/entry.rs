@@ -9,7 +9,7 @@ use super::super::access::View;
 use super::super::words;
 use super::drawing::{glyph, phases};
 use super::history;
-use super::say::{self, word};
+use super::say;
 use crate::outcome::{Cause, Fault, Finding, Measure, NodeOutcome, Outcome, Role, Status};
 use crate::record::{Hour, Since};
 
@@ -39,10 +39,10 @@ impl Entry<'_> {
     /// A line.
     pub(super) fn row(&self) -> Markup {
         html! {
-            li class=(word(self.status)) {
+            li class=(self.status.word()) {
                 (glyph(self.status))
                 span {
-                    (self.outcome.entry()) " is " (word(self.status))
+                    (self.outcome.entry()) " is " (self.status.word())
                     @if let Some(cause) = self.outcome.cause() { ": " (cause) }
                 }
             }
@@ -53,7 +53,7 @@ impl Entry<'_> {
     pub(super) fn card(&self) -> Markup {
         let name = self.outcome.entry();
         html! {
-            details #{ "check-" (name) } class=(word(self.status)) open[self.status > Status::Up] {
+            details #{ "check-" (name) } class=(self.status.word()) open[self.status > Status::Up] {
                 summary {
                     div .name {
                         (glyph(self.status))
@@ -61,7 +61,7 @@ impl Entry<'_> {
                         @if let (Status::Up, View::Details) = (self.status, self.view) {
                             span .quiet { (say::took(self.outcome.elapsed)) }
                         }
-                        span .word { (word(self.status)) }
+                        span .word { (self.status.word()) }
                     }
                     (history::strip(&self.hour, self.now))
                 }
@@ -98,7 +98,7 @@ impl Entry<'_> {
         html! {
             p .quiet .since {
                 @if let Some(since) = self.since {
-                    (word(self.status)) " since " (say::moment(since.began_at)) ", for " (say::age(self.now, since.began)) ". "
+                    (self.status.word()) " since " (say::moment(since.began_at)) ", for " (say::age(self.now, since.began)) ". "
                 }
                 "Checked " (say::age(self.now, outcome.began)) " ago"
                 @if let View::Details = self.view { " in " (say::took(outcome.elapsed)) }
@@ -143,7 +143,7 @@ fn findings(findings: &[Finding]) -> Markup {
             ul .found {
                 @for Finding { status, cause, about, said } in findings.iter().take(FINDINGS) {
                     li {
-                        div class={ "node " (word(*status)) } { (glyph(*status)) b { (about) } }
+                        div class={ "node " (status.word()) } { (glyph(*status)) b { (about) } }
                         p { (cause) ": " (said) "." }
                     }
                 }
@@ -172,7 +172,7 @@ fn node(node: &NodeOutcome) -> Markup {
     let status = node.status();
     html! {
         li {
-            div class={ "node " (word(status)) } {
+            div class={ "node " (status.word()) } {
                 (glyph(status))
                 b { (node.node) }
                 span .quiet {
@@ -180,7 +180,7 @@ fn node(node: &NodeOutcome) -> Markup {
                         Role::Server => {},
                         role @ (Role::Replica | Role::Sentinel | Role::Endpoint) => { (role.name()) " " },
                     }
-                    (word(status))
+                    (status.word())
                     @if let Some(lag) = node.lag { ", behind by " (say::took(lag)) }
                 }
             }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use maud::{Markup, PreEscaped, html};
 use tokio::time::Instant;
 
-use super::say::{self, word};
+use super::say;
 use crate::outcome::Status;
 use crate::record::{Hour, Minute};
 
@@ -22,7 +22,7 @@ pub(super) fn strip(hour: &Hour, now: Instant) -> Markup {
                 Status::Down => 0,
             };
             // A text takes all that is written to it.
-            let _ = write!(drawn, r#"<path class="{}" d="M{x} {y}h{length}V10H{x}z"/>"#, word(status));
+            let _ = write!(drawn, r#"<path class="{}" d="M{x} {y}h{length}V10H{x}z"/>"#, status.word());
         }
         x += length;
     }
@@ -52,7 +52,7 @@ pub(super) fn words(hour: &Hour, now: Instant) -> String {
         hour.minutes(now).filter(|minute| minute.map(|minute| minute.worst) == wanted).count()
     };
     let statuses =
-        [Status::Down, Status::Degraded, Status::Up].map(|status| (word(status), of(Some(status))));
+        [Status::Down, Status::Degraded, Status::Up].map(|status| (status.word(), of(Some(status))));
     let parts = statuses.into_iter().chain([("no check", of(None))]).filter(|(_, minutes)| *minutes > 0);
     let parts: Vec<_> = parts.map(|(what, minutes)| format!("{what} in {minutes} min")).collect();
     format!("Last hour: {}.", parts.join(", "))

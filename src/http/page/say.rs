@@ -6,20 +6,10 @@ use maud::{Markup, html};
 use tokio::time::Instant;
 
 use super::timestamp;
-use crate::outcome::{Figure, Status};
+use crate::outcome::Figure;
 
 /// How many names are said before the rest is counted.
 const NAMED: usize = 3;
-
-/// The word for a status, which is also its class in the style.
-pub(super) fn word(status: Status) -> &'static str {
-    match status {
-        Status::Skipped => "skipped",
-        Status::Up => "up",
-        Status::Degraded => "degraded",
-        Status::Down => "down",
-    }
-}
 
 /// Names as a person says them: `main`, `main and sessions`, `main, sessions, carts and 4 more`.
 pub(super) fn list(names: &[String]) -> String {
