@@ -1,7 +1,7 @@
 //! [`Exposition`]: metrics on their way to the library that writes them, in either of the two formats.
 //!
-//! The library knows OpenMetrics alone. Its lines are those of the classic text but for the names that series are
-//! declared by, so for that it is given other names ([`Heading::declared`]), and no end.
+//! The library knows `OpenMetrics` alone. The classic text has the same series, but declares some by another name or type:
+//! see [`Heading::declared`]. Counters and infos are written to it as gauges are, which have no ending of their own.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::record::Tally;
 /// The labels of a series: names that are ours, and values.
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
-/// Where metrics are written.
+/// The text of metrics as it grows.
 pub(super) struct Exposition<'a> {
     encoder: DescriptorEncoder<'a>,
     format: Format,
@@ -56,8 +56,8 @@ impl From<Figure> for Heading {
 }
 
 impl Heading {
-    /// The name and the type that the series are declared with. OpenMetrics names what the series are made from, which
-    /// the library gives its ending, and the classic text the series themselves; it has no word for an info.
+    /// The name and the type that the series are declared with. The standard declares counters and infos without their
+    /// ending, which the library writes to each series, and the classic text with it; there an info is a gauge.
     fn declared(&self, format: Format) -> (&'static str, MetricType) {
         let name = self.name;
         match (format, self.kind) {
@@ -88,7 +88,7 @@ impl<'a> Series<'a, '_> {
     /// Writes one series.
     pub(super) fn put<N>(&mut self, labels: Labels<'_>, value: N) -> fmt::Result
     where
-        N: EncodeGaugeValue + EncodeCounterValue,
+        N: EncodeGaugeValue + EncodeCounterValue + Copy,
     {
         let (format, kind) = (self.format, self.heading.kind);
         let all = self.declare()?;
@@ -97,7 +97,6 @@ impl<'a> Series<'a, '_> {
             (Format::OpenMetrics, Type::Counter) => {
                 labelled(all, labels, |one| one.encode_counter::<NoLabelSet, _, f64>(&value, None))
             }
-            // The library writes a gauge under the name that it was declared by.
             (Format::Text, Type::Info | Type::Counter)
             | (Format::OpenMetrics | Format::Text, Type::Gauge | Type::Histogram) => {
                 labelled(all, labels, |one| one.encode_gauge(&value))
