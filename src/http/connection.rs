@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
+use tokio::time;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{self, InvalidMessage, ServerConfig};
 use tower::Service as _;
@@ -40,6 +41,9 @@ const MAX_UNSENT: usize = 64 * 1024;
 /// whose machine is gone would be kept for ever.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a client of HTTP/2 that waits for nothing may take to close its connection when the server stops.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a connection is answered with.
 pub(super) struct Door {
@@ -139,7 +143,12 @@ async fn converse(accepted: Accepted, door: Door, patience: &Arc<Patience>) -> R
                 .max_send_buf_size(MAX_UNSENT);
             // Boxed, since it is larger than what most connections need.
             let mut conversation = Box::pin(http.serve_connection(io, service));
-            until_closed(conversation.as_mut(), life, http2::Connection::graceful_shutdown).await
+            let left = left_alone(life.clone(), patience);
+            tokio::select! {
+                biased;
+                closed = until_closed(conversation.as_mut(), life, http2::Connection::graceful_shutdown) => closed,
+                () = left => return Ok(()),
+            }
         }
     };
     closed.map_err(Trouble::Http)
@@ -187,6 +196,18 @@ async fn until_closed<C: Future>(
         () = stopping(&mut life) => finish(conversation.as_mut()),
     }
     conversation.await
+}
+
+/// Ends once the server stops and no request is open. A client of HTTP/2 is asked to close the connection first, and one
+/// that is gone would keep the server for as long as an open request may.
+async fn left_alone(mut life: watch::Receiver<Life>, patience: &Patience) {
+    stopping(&mut life).await;
+    loop {
+        time::sleep(FAREWELL).await;
+        if patience.has_none_open() {
+            return;
+        }
+    }
 }
 
 /// Ends when nothing new is taken any more.

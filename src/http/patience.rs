@@ -92,6 +92,11 @@ impl Patience {
         }
     }
 
+    /// Whether there is no request whose answer has not gone out.
+    pub(super) fn has_none_open(&self) -> bool {
+        self.state().open == 0
+    }
+
     fn for_request(&self) -> Waiting {
         Waiting::ForRequest { until: Instant::now() + self.for_request }
     }

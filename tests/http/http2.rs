@@ -155,3 +155,18 @@ async fn as_many_requests_are_answered_side_by_side_as_there_may_be_connections(
     tokio::join!(ask(), ask(), ask());
     assert!(began.elapsed() >= check * 2, "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn a_client_that_says_nothing_more_does_not_hold_up_the_stop() {
+    let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    stream.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
+    let limits = Limits { stop: FOREVER, ..Limits::default() };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async { drop(stopped.await) };
+    let server = tokio::spawn(serve_app(app(), listener.into(), limits, shutdown));
+    // The server's own settings: it has taken the connection.
+    assert!(stream.read(&mut [0; 64]).await.unwrap() > 0);
+    stop.send(()).unwrap();
+    timeout(FOREVER / 2, server).await.expect("it waits for a client that asks for nothing").unwrap();
+}
