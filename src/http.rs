@@ -192,8 +192,8 @@ async fn scrape(State(app): State<Arc<App>>, request: Request) -> impl IntoRespo
     let setup = app.setup();
     let report = setup.checker.check(&setup.everything, Instant::now()).await;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()))];
-    let scrape = Scrape::of(&report, &setup, &app);
-    (content_type, metrics::body(&scrape, View::of(&request), format))
+    let scrape = Scrape::of(report, &setup, &app);
+    (content_type, metrics::body(scrape, View::of(&request), format))
 }
 
 /// The page whatever the caller accepts, unless another format is asked for by name.

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, header};
 use mediatype::{MediaType, MediaTypeList, Name, ReadParams as _};
 
 const QUALITY: Name<'_> = Name::new_unchecked("q");
+const VERSION: Name<'_> = Name::new_unchecked("version");
 
 /// The best of `offered` for who sent `headers`, the default first; none where they take nothing of it.
 ///
@@ -62,10 +63,15 @@ impl<'a> Range<'a> {
         Some(Self { media_type, quality })
     }
 
-    /// How precisely it names `offer`, if it takes it in. Its other parameters are not looked at: what is offered comes
-    /// in one charset and version.
+    /// How precisely it names `offer`, if it takes it in. Of its other parameters only the version is looked at: nothing
+    /// that is offered comes in two charsets.
     fn precision(&self, offer: &MediaType<'_>) -> Option<Precision> {
         let any = |name: Name<'_>| name == "*";
+        if let (Some(wanted), Some(version)) = (self.media_type.get_param(VERSION), offer.get_param(VERSION))
+            && wanted != version
+        {
+            return None;
+        }
         let MediaType { ty, subty, suffix, .. } = self.media_type;
         if any(ty) && any(subty) {
             Some(Precision::Anything)
@@ -136,6 +142,22 @@ mod tests {
         assert_eq!(best(&["application/json;q=0.1, */*"]), "application/health+json");
         assert_eq!(best(&["application/*;q=0, */*;q=0.1"]), "text/plain");
         assert_eq!(best(&["text/plain;q=0, text/*"]), "text/html");
+    }
+
+    #[test]
+    fn a_range_with_a_version_takes_in_no_other_one() {
+        let best = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            let offered =
+                ["text/plain", "text/x; version=2"].map(|name| (name, MediaType::parse(name).unwrap()));
+            preferred(&headers, offered.into_iter()).unwrap_or("none")
+        };
+        assert_eq!(best("text/x; version=1"), "none");
+        assert_eq!(best("text/x; version=1, text/x; version=2; q=0.1"), "text/x; version=2");
+        assert_eq!(best("text/x; Version=\"2\""), "text/x; version=2");
+        assert_eq!(best("text/x"), "text/x; version=2");
+        assert_eq!(best("text/plain; version=1"), "text/plain", "it is offered in no version");
     }
 
     #[test]

@@ -8,7 +8,13 @@ mod family;
 mod format;
 mod process;
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::text::{encode, encode_registry};
+use prometheus_client::registry::Registry;
 
 use super::access::View;
 use crate::app::{App, Reloads, Setup};
@@ -22,9 +28,9 @@ pub use process::{Memory, Process};
 
 /// Everything that a scrape tells of.
 #[derive(Debug)]
-pub struct Scrape<'a> {
+pub struct Scrape {
     /// What the checks came to that were made for it.
-    pub report: &'a Report,
+    pub report: Report,
     /// What is known of each of them, in the order of the report.
     pub known: Vec<Known>,
     /// What came of the configuration when it was last read.
@@ -35,10 +41,10 @@ pub struct Scrape<'a> {
     pub process: Process,
 }
 
-impl<'a> Scrape<'a> {
+impl Scrape {
     /// Puts to `report`, which is of everything in `setup`, what else there is to tell.
     #[must_use]
-    pub fn of(report: &'a Report, setup: &Setup, app: &App) -> Self {
+    pub fn of(report: Report, setup: &Setup, app: &App) -> Self {
         Self {
             report,
             known: setup.checker.records(&setup.everything).map(|record| record.known()).collect(),
@@ -53,23 +59,41 @@ impl<'a> Scrape<'a> {
 /// `alias`, such as `main.queue`, so that each series of an alias is one. Phases, and what names nodes, keys or views,
 /// are only for one who may see details.
 #[must_use]
-pub fn body(scrape: &Scrape<'_>, view: View, format: Format) -> String {
-    let entries: Vec<_> = scrape
-        .report
-        .outcomes
-        .iter()
-        .zip(&scrape.known)
-        .map(|(outcome, known)| Entry { name: outcome.entry(), outcome, known })
-        .collect();
-    let mut text = Exposition::new(format);
-    put_verdicts(&mut text, &entries);
-    put_tallies(&mut text, &entries);
-    match view {
-        View::Verdicts => {}
-        View::Details => put_details(&mut text, &entries),
+pub fn body(scrape: Scrape, view: View, format: Format) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Shown { scrape, view, format }));
+    let mut text = String::new();
+    // A text takes all that is written to it.
+    let _ = match format {
+        Format::Text => encode_registry(&mut text, &registry),
+        Format::OpenMetrics => encode(&mut text, &registry),
+    };
+    text
+}
+
+/// What is written of a scrape.
+#[derive(Debug)]
+struct Shown {
+    scrape: Scrape,
+    view: View,
+    format: Format,
+}
+
+impl Collector for Shown {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Self { scrape, view, format } = self;
+        let outcomes = scrape.report.outcomes.iter().zip(&scrape.known);
+        let entries: Vec<_> =
+            outcomes.map(|(outcome, known)| Entry { name: outcome.entry(), outcome, known }).collect();
+        let mut text = Exposition::new(encoder, *format);
+        put_verdicts(&mut text, &entries)?;
+        put_tallies(&mut text, &entries)?;
+        match view {
+            View::Verdicts => {}
+            View::Details => put_details(&mut text, &entries)?,
+        }
+        put_own(&mut text, scrape)
     }
-    put_own(&mut text, scrape);
-    text.finish()
 }
 
 /// One check of one alias.
@@ -80,73 +104,75 @@ struct Entry<'a> {
 }
 
 /// What the checks of this scrape came to.
-fn put_verdicts(text: &mut Exposition, entries: &[Entry<'_>]) {
+fn put_verdicts(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result {
     let mut up = text.series(Family::Up);
     for Entry { name, outcome, .. } in entries {
-        up.put(&[("alias", name)], u8::from(outcome.status() < Status::Down));
+        up.put(&[("alias", name)], u32::from(outcome.status() < Status::Down))?;
     }
     let mut status = text.series(Family::Status);
     for Entry { name, outcome, .. } in entries {
         for one in Tally::RESULTS {
             let labels = [("alias", name.as_str()), ("status", word(one))];
-            status.put(&labels, u8::from(outcome.status() == one));
+            status.put(&labels, u32::from(outcome.status() == one))?;
         }
     }
     let mut began = text.series(Family::CheckTimestamp);
     for Entry { name, outcome, .. } in entries {
-        began.put(&[("alias", name)], seconds(outcome.began_at));
+        began.put(&[("alias", name)], seconds(outcome.began_at))?;
     }
+    Ok(())
 }
 
 /// What all checks came to.
-fn put_tallies(text: &mut Exposition, entries: &[Entry<'_>]) {
+fn put_tallies(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result {
     let mut last_up = text.series(Family::LastUp);
     for Entry { name, known, .. } in entries {
         if let Some(at) = known.last_up {
-            last_up.put(&[("alias", name)], seconds(at));
+            last_up.put(&[("alias", name)], seconds(at))?;
         }
     }
     let mut durations = text.series(Family::CheckDuration);
     for Entry { name, known, .. } in entries {
-        durations.put_durations(name, &known.tally);
+        durations.put_durations(&[("alias", name)], &known.tally)?;
     }
     let mut checks = text.series(Family::Checks);
     for Entry { name, known, .. } in entries {
         for (result, times) in known.tally.results() {
-            checks.put(&[("alias", name), ("result", word(result))], times);
+            checks.put(&[("alias", name), ("result", word(result))], times)?;
         }
     }
     let mut failures = text.series(Family::CheckFailures);
     for Entry { name, known, .. } in entries {
         for (cause, times) in known.tally.failures() {
-            failures.put(&[("alias", name), ("cause", cause.name())], times);
+            failures.put(&[("alias", name), ("cause", cause.name())], times)?;
         }
     }
     let mut shared = text.series(Family::ChecksShared);
     for Entry { name, known, .. } in entries {
-        shared.put(&[("alias", name)], known.shared);
+        shared.put(&[("alias", name)], known.shared)?;
     }
     let mut connections = text.series(Family::ConnectionsOpened);
     for Entry { name, known, .. } in entries {
-        connections.put(&[("alias", name)], known.tally.connections());
+        connections.put(&[("alias", name)], known.tally.connections())?;
     }
+    Ok(())
 }
 
 /// What only some may see of the checks of this scrape.
-fn put_details(text: &mut Exposition, entries: &[Entry<'_>]) {
+fn put_details(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result {
     let mut phases = text.series(Family::CheckPhase);
     for Entry { name, outcome, .. } in entries {
         for phase in Phase::ALL {
             let longest = outcome.nodes.iter().filter_map(|node| node.phases.get(phase)).max();
             if let Some(time) = longest {
-                phases.put(&[("alias", name), ("phase", phase.name())], time.as_secs_f64());
+                phases.put(&[("alias", name), ("phase", phase.name())], time.as_secs_f64())?;
             }
         }
     }
     let mut node_up = text.series(Family::NodeUp);
     for Entry { name, outcome, .. } in entries {
         for node in &outcome.nodes {
-            node_up.put(&[("alias", name), ("node", &node.node)], u8::from(node.fault.is_none()));
+            node_up.put(&[("alias", name), ("node", &node.node)], u32::from(node.fault.is_none()))?;
         }
     }
     for &figure in Figure::ALL {
@@ -154,33 +180,34 @@ fn put_details(text: &mut Exposition, entries: &[Entry<'_>]) {
         for Entry { name, outcome, .. } in entries {
             for Measure { of, value, .. } in outcome.measures().iter().filter(|one| one.figure == figure) {
                 match of {
-                    Some(of) => measured.put(&[("alias", name), (figure.label(), of)], value),
-                    None => measured.put(&[("alias", name)], value),
+                    Some(of) => measured.put(&[("alias", name), (figure.label(), of)], *value)?,
+                    None => measured.put(&[("alias", name)], *value)?,
                 }
             }
         }
     }
+    Ok(())
 }
 
 /// What there is to tell of the sidecar itself.
-fn put_own(text: &mut Exposition, Scrape { reloads, began_at, process, .. }: &Scrape<'_>) {
+fn put_own(text: &mut Exposition<'_>, Scrape { reloads, began_at, process, .. }: &Scrape) -> fmt::Result {
     let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)];
-    text.series(Family::BuildInfo).put(&build, 1);
-    text.series(Family::ReloadSuccess).put(&[], u8::from(reloads.ok));
-    text.series(Family::LastReloadSuccess).put(&[], seconds(reloads.at));
+    text.series(Family::BuildInfo).put(&build, 1_u32)?;
+    text.series(Family::ReloadSuccess).put(&[], u32::from(reloads.ok))?;
+    text.series(Family::LastReloadSuccess).put(&[], seconds(reloads.at))?;
     let &Process { cpu, memory, open_fds, max_fds } = process;
-    text.series(Family::ProcessCpu).put(&[], cpu.as_secs_f64());
+    text.series(Family::ProcessCpu).put(&[], cpu.as_secs_f64())?;
     if let Some(Memory { resident, virtual_size }) = memory {
-        text.series(Family::ProcessResidentMemory).put(&[], resident);
-        text.series(Family::ProcessVirtualMemory).put(&[], virtual_size);
+        text.series(Family::ProcessResidentMemory).put(&[], resident)?;
+        text.series(Family::ProcessVirtualMemory).put(&[], virtual_size)?;
     }
     if let Some(open) = open_fds {
-        text.series(Family::ProcessOpenFds).put(&[], open);
+        text.series(Family::ProcessOpenFds).put(&[], open)?;
     }
     if let Some(most) = max_fds {
-        text.series(Family::ProcessMaxFds).put(&[], most);
+        text.series(Family::ProcessMaxFds).put(&[], most)?;
     }
-    text.series(Family::ProcessStartTime).put(&[], seconds(*began_at));
+    text.series(Family::ProcessStartTime).put(&[], seconds(*began_at))
 }
 
 /// The commit that this was built from, where whoever built it has said so.

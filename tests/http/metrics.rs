@@ -64,7 +64,7 @@ fn metrics(view: View, format: Format) -> String {
     let (outcomes, known) = known.into_iter().unzip();
     let report = Report { outcomes, skipped: Vec::new() };
     let scrape = Scrape {
-        report: &report,
+        report,
         known,
         reloads: Reloads { ok: true, at: SystemTime::UNIX_EPOCH },
         began_at: SystemTime::UNIX_EPOCH,
@@ -75,7 +75,7 @@ fn metrics(view: View, format: Format) -> String {
             max_fds: Some(1024),
         },
     };
-    body(&scrape, view, format)
+    body(scrape, view, format)
 }
 
 /// The lines of the series with this name.
@@ -104,8 +104,8 @@ fn the_series_of_an_alias_say_how_it_is_and_what_was_counted() {
             (
                 "cache_last_up_timestamp_seconds",
                 vec![
-                    r#"cache_last_up_timestamp_seconds{alias="main"} 10"#,
-                    r#"cache_last_up_timestamp_seconds{alias="main.queue"} 20"#,
+                    r#"cache_last_up_timestamp_seconds{alias="main"} 10.0"#,
+                    r#"cache_last_up_timestamp_seconds{alias="main.queue"} 20.0"#,
                 ],
             ),
             (
@@ -142,10 +142,10 @@ fn the_series_of_an_alias_say_how_it_is_and_what_was_counted() {
         }
         let buckets = series(&text, "cache_check_duration_seconds_bucket");
         for expected in [
-            r#"cache_check_duration_seconds_bucket{alias="main",le="0.0025"} 0"#,
-            r#"cache_check_duration_seconds_bucket{alias="main",le="0.005"} 2"#,
-            r#"cache_check_duration_seconds_bucket{alias="main",le="1.0"} 2"#,
-            r#"cache_check_duration_seconds_bucket{alias="main",le="+Inf"} 2"#,
+            r#"cache_check_duration_seconds_bucket{le="0.0025",alias="main"} 0"#,
+            r#"cache_check_duration_seconds_bucket{le="0.005",alias="main"} 2"#,
+            r#"cache_check_duration_seconds_bucket{le="1.0",alias="main"} 2"#,
+            r#"cache_check_duration_seconds_bucket{le="+Inf",alias="main"} 2"#,
         ] {
             assert!(buckets.contains(&expected), "{expected} in {buckets:#?}");
         }
@@ -170,7 +170,7 @@ fn details_name_nodes_and_keys_and_the_slowest_of_each_phase() {
         series(&text, "cache_queue_length"),
         [
             r#"cache_queue_length{alias="main.queue",key="one"} 0.5"#,
-            r#"cache_queue_length{alias="main.queue",key="a \"b\"\\\n"} 25000"#
+            r#"cache_queue_length{alias="main.queue",key="a \"b\"\\\n"} 25000.0"#
         ]
     );
 }
@@ -225,7 +225,7 @@ fn every_metric_of_the_contract_is_there() {
         r#"cache_up{alias=""#,
         r#"cache_status{alias="main",status=""#,
         r#"cache_node_up{alias="main",node=""#,
-        r#"cache_check_duration_seconds_bucket{alias="main",le=""#,
+        r#"cache_check_duration_seconds_bucket{le=""#,
         r#"cache_check_duration_seconds_sum{alias=""#,
         r#"cache_check_duration_seconds_count{alias=""#,
         r#"cache_check_phase_seconds{alias="main",phase=""#,

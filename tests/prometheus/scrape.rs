@@ -96,7 +96,7 @@ fn every_check_is_counted_with_its_result_its_time_and_its_connection() {
     assert_eq!(scraped(&sidecar, "cache_connections_opened_total{alias=\"main\"}"), 2.0);
     assert!(scraped(&sidecar, "cache_last_up_timestamp_seconds{alias=\"main\"}") > last_up);
     assert_eq!(
-        scraped(&sidecar, "cache_check_duration_seconds_bucket{alias=\"main\",le=\"+Inf\"}"),
+        scraped(&sidecar, "cache_check_duration_seconds_bucket{le=\"+Inf\",alias=\"main\"}"),
         scraped(&sidecar, "cache_check_duration_seconds_count{alias=\"main\"}") - 1.0,
         "the second scrape is one check more"
     );

@@ -81,9 +81,15 @@ impl Browser {
 
     /// The page as it stands, which needs no script.
     pub fn source(&self) -> String {
-        let document = self.devtools("DOM.getDocument", &json!({}));
-        let html = self.devtools("DOM.getOuterHTML", &json!({ "nodeId": document["root"]["nodeId"] }));
-        html["outerHTML"].as_str().expect("HTML").to_owned()
+        // A page that is loaded anew between the two questions takes the node with it.
+        let html = (0..10).find_map(|_| {
+            let document = self.devtools("DOM.getDocument", &json!({}));
+            let node = json!({ "nodeId": document["root"]["nodeId"] });
+            let asked = json!({ "cmd": "DOM.getOuterHTML", "params": node });
+            let (code, mut answer) = self.attempt("POST", &self.path("/goog/cdp/execute"), &asked);
+            (code == "200").then(|| answer["value"]["outerHTML"].take())
+        });
+        html.as_ref().and_then(Value::as_str).expect("HTML").to_owned()
     }
 
     /// Presses a key, such as `Tab`, `Enter`.
@@ -149,12 +155,20 @@ impl Browser {
     }
 
     fn command(&self, method: &str, path: &str, body: &Value) -> Value {
-        self.ask(method, &format!("/session/{}{path}", self.session), body)
+        self.ask(method, &self.path(path), body)
+    }
+
+    fn path(&self, of_session: &str) -> String {
+        format!("/session/{}{of_session}", self.session)
+    }
+
+    fn attempt(&self, method: &str, path: &str, body: &Value) -> (String, Value) {
+        let (code, answer) = self.exchange(method, path, body).expect("chromedriver");
+        (code, serde_json::from_slice(&answer).expect("JSON"))
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
-        let (code, answer) = self.exchange(method, path, body).expect("chromedriver");
-        let mut answer: Value = serde_json::from_slice(&answer).expect("JSON");
+        let (code, mut answer) = self.attempt(method, path, body);
         assert_eq!(code, "200", "{method} {path}: {answer:#}");
         answer["value"].take()
     }

@@ -1,6 +1,15 @@
-//! [`Exposition`]: the text of metrics, in either of its two formats.
+//! [`Exposition`]: metrics on their way to the library that writes them, in either of the two formats.
+//!
+//! The library knows `OpenMetrics` alone. The classic text has the same series, but declares some by another name or type:
+//! see [`Heading::declared`]. Counters and infos are written to it as gauges are, which have no ending of their own.
 
-use std::fmt::{Display, Write as _};
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
 
 use super::family::{Family, Type};
 use super::format::Format;
@@ -11,8 +20,8 @@ use crate::record::Tally;
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
 /// The text of metrics as it grows.
-pub(super) struct Exposition {
-    text: String,
+pub(super) struct Exposition<'a> {
+    encoder: DescriptorEncoder<'a>,
     format: Format,
 }
 
@@ -24,11 +33,13 @@ pub(super) struct Heading {
 }
 
 /// The series of one name, which stand together.
-pub(super) struct Series<'a> {
-    text: &'a mut String,
-    format: Format,
+pub(super) struct Series<'a, 'b> {
     heading: Heading,
-    is_begun: bool,
+    format: Format,
+    /// What they are declared to, until the first of them is there.
+    undeclared: Option<&'a mut DescriptorEncoder<'b>>,
+    /// What they are written to from then on.
+    declared: Option<MetricEncoder<'a>>,
 }
 
 impl From<Family> for Heading {
@@ -44,96 +55,81 @@ impl From<Figure> for Heading {
     }
 }
 
-impl Exposition {
-    pub(super) fn new(format: Format) -> Self {
-        Self { text: String::new(), format }
+impl Heading {
+    /// The name and the type that the series are declared with. The standard declares counters and infos without their
+    /// ending, which the library writes to each series, and the classic text with it; there an info is a gauge.
+    fn declared(&self, format: Format) -> (&'static str, MetricType) {
+        let name = self.name;
+        match (format, self.kind) {
+            (Format::OpenMetrics, Type::Counter) => (name.trim_end_matches("_total"), MetricType::Counter),
+            (Format::OpenMetrics, Type::Info) => (name.trim_end_matches("_info"), MetricType::Info),
+            (Format::Text, Type::Counter) => (name, MetricType::Counter),
+            (Format::Text, Type::Info) | (Format::OpenMetrics | Format::Text, Type::Gauge) => {
+                (name, MetricType::Gauge)
+            }
+            (Format::OpenMetrics | Format::Text, Type::Histogram) => (name, MetricType::Histogram),
+        }
+    }
+}
+
+impl<'b> Exposition<'b> {
+    pub(super) fn new(encoder: DescriptorEncoder<'b>, format: Format) -> Self {
+        Self { encoder, format }
     }
 
     /// Begins the series of a name. One that gets none is not mentioned.
-    pub(super) fn series(&mut self, of: impl Into<Heading>) -> Series<'_> {
-        Series { text: &mut self.text, format: self.format, heading: of.into(), is_begun: false }
-    }
-
-    pub(super) fn finish(mut self) -> String {
-        match self.format {
-            Format::Text => {}
-            Format::OpenMetrics => self.text.push_str("# EOF\n"),
-        }
-        self.text
+    pub(super) fn series(&mut self, of: impl Into<Heading>) -> Series<'_, 'b> {
+        let undeclared = Some(&mut self.encoder);
+        Series { heading: of.into(), format: self.format, undeclared, declared: None }
     }
 }
 
-impl Series<'_> {
+impl<'a> Series<'a, '_> {
     /// Writes one series.
-    pub(super) fn put(&mut self, labels: Labels<'_>, value: impl Display) {
-        self.line("", labels, &value);
+    pub(super) fn put<N>(&mut self, labels: Labels<'_>, value: N) -> fmt::Result
+    where
+        N: EncodeGaugeValue + EncodeCounterValue + Copy,
+    {
+        let (format, kind) = (self.format, self.heading.kind);
+        let all = self.declare()?;
+        match (format, kind) {
+            (Format::OpenMetrics, Type::Info) => all.encode_info(&labels),
+            (Format::OpenMetrics, Type::Counter) => {
+                labelled(all, labels, |one| one.encode_counter::<NoLabelSet, _, f64>(&value, None))
+            }
+            (Format::Text, Type::Info | Type::Counter)
+            | (Format::OpenMetrics | Format::Text, Type::Gauge | Type::Histogram) => {
+                labelled(all, labels, |one| one.encode_gauge(&value))
+            }
+        }
     }
 
     /// Writes how long the checks of a tally took.
-    pub(super) fn put_durations(&mut self, alias: &str, tally: &Tally) {
-        let labels = [("alias", alias)];
-        let mut count = 0;
-        for (bound, within) in tally.within() {
-            // The same in both formats, as the bound is part of the series' identity: `1.0`, and not `1`.
-            let bound = bound.map_or("+Inf".to_owned(), |bound| format!("{:?}", bound.as_secs_f64()));
-            self.line("_bucket", &[labels[0], ("le", &bound)], &within);
-            count = within;
-        }
-        self.line("_sum", &labels, &tally.time().as_secs_f64());
-        self.line("_count", &labels, &count);
+    pub(super) fn put_durations(&mut self, labels: Labels<'_>, tally: &Tally) -> fmt::Result {
+        let seconds = |bound: Option<Duration>| bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64());
+        let buckets: Vec<_> = tally.took().map(|(bound, times)| (seconds(bound), times)).collect();
+        let count = buckets.iter().map(|(_, times)| times).sum();
+        let time = tally.time().as_secs_f64();
+        labelled(self.declare()?, labels, |one| {
+            one.encode_histogram::<NoLabelSet>(time, count, &buckets, None)
+        })
     }
 
-    fn line(&mut self, suffix: &str, labels: Labels<'_>, value: &dyn Display) {
-        if !self.is_begun {
-            self.is_begun = true;
-            self.begin();
+    fn declare(&mut self) -> Result<&mut MetricEncoder<'a>, fmt::Error> {
+        if let Some(encoder) = self.undeclared.take() {
+            let (name, kind) = self.heading.declared(self.format);
+            self.declared = Some(encoder.encode_descriptor(name, self.heading.help, None, kind)?);
         }
-        let text = &mut *self.text;
-        text.push_str(self.heading.name);
-        text.push_str(suffix);
-        for (place, (label, of)) in labels.iter().enumerate() {
-            text.push(if place == 0 { '{' } else { ',' });
-            text.push_str(label);
-            text.push_str("=\"");
-            push_escaped(text, of);
-            text.push('"');
-        }
-        if !labels.is_empty() {
-            text.push('}');
-        }
-        // A text takes all that is written to it.
-        let _ = writeln!(text, " {value}");
-    }
-
-    fn begin(&mut self) {
-        let Heading { name, kind, help } = self.heading;
-        let word = match kind {
-            Type::Gauge => "gauge",
-            Type::Counter => "counter",
-            Type::Histogram => "histogram",
-            Type::Info => "info",
-        };
-        // OpenMetrics names what the series are made from, and the text format the series themselves.
-        let (name, word) = match (self.format, kind) {
-            (Format::OpenMetrics, Type::Counter) => (name.trim_end_matches("_total"), word),
-            (Format::OpenMetrics, Type::Info) => (name.trim_end_matches("_info"), word),
-            (Format::Text, Type::Info) => (name, "gauge"),
-            (Format::OpenMetrics | Format::Text, Type::Gauge | Type::Histogram)
-            | (Format::Text, Type::Counter) => (name, word),
-        };
-        // The help is ours, without anything that would have to be escaped.
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {word}");
+        // There is none after an error, which has ended the whole text.
+        self.declared.as_mut().ok_or(fmt::Error)
     }
 }
 
-/// What both formats escape in the value of a label.
-fn push_escaped(text: &mut String, value: &str) {
-    for char in value.chars() {
-        match char {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            char => text.push(char),
-        }
-    }
+/// Writes one of the series of a name. Without labels it has no braces either.
+fn labelled(
+    all: &mut MetricEncoder<'_>,
+    labels: Labels<'_>,
+    write: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    if labels.is_empty() { write(all) } else { write(&mut all.encode_family(&labels)?) }
 }

@@ -1,6 +1,9 @@
 //! [`Format`]: which text of metrics is asked for.
 
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
+use mediatype::MediaType;
+
+use crate::http::accept;
 
 /// A text of metrics that Prometheus reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,37 +26,21 @@ impl Format {
         }
     }
 
-    /// What `Accept` asks for: the standard where that is wanted no less than the classic text, as Prometheus wants it.
+    /// What `Accept` asks for: the classic text, unless it wants the standard more, as Prometheus does. The drafts before
+    /// 1.0.0 are other formats.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let (mut openmetrics, mut text) = (0.0_f32, 0.0_f32);
-        for range in accepted.flat_map(|ranges| ranges.split(',')) {
-            let mut parts = range.split(';').map(str::trim);
-            let media = parts.next().unwrap_or_default();
-            let (mut version, mut weight) = (None, 1.0);
-            for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
-                if name.eq_ignore_ascii_case("q") {
-                    weight = value.parse().unwrap_or(0.0);
-                } else if name.eq_ignore_ascii_case("version") {
-                    version = Some(value.trim_matches('"'));
-                }
-            }
-            if media.eq_ignore_ascii_case("application/openmetrics-text") {
-                // The drafts before 1.0.0 are other formats.
-                if version.is_none_or(|version| version == "1.0.0") {
-                    openmetrics = openmetrics.max(weight);
-                }
-            } else if media.eq_ignore_ascii_case("text/plain") {
-                text = text.max(weight);
-            }
-        }
-        if openmetrics > 0.0 && openmetrics >= text { Self::OpenMetrics } else { Self::Text }
+        let offers = [Self::Text, Self::OpenMetrics].into_iter();
+        let offers =
+            offers.filter_map(|format| Some((format, MediaType::parse(format.content_type()).ok()?)));
+        accept::preferred(headers, offers).unwrap_or(Self::Text)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header;
+
     use super::*;
 
     fn format(accept: &str) -> Format {
@@ -73,7 +60,8 @@ mod tests {
              text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
             "application/openmetrics-text",
             "Application/OpenMetrics-Text; Version=\"1.0.0\"; charset=utf-8",
-            "text/plain, application/openmetrics-text",
+            "text/plain;q=0.9, application/openmetrics-text",
+            "*/*, application/openmetrics-text",
         ] {
             assert_eq!(format(accept), Format::OpenMetrics, "{accept}");
         }
@@ -85,6 +73,7 @@ mod tests {
             "",
             "*/*",
             "text/plain",
+            "text/plain, application/openmetrics-text",
             "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
             // Prometheus 3 told to prefer it.
             "text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.2",
