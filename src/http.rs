@@ -2,7 +2,7 @@
 //!
 //! | path | what | code |
 //! | --- | --- | --- |
-//! | `/health`, `/healthz` | every alias | 200 up, degraded or skipped, 503 down |
+//! | `/health`, `/healthz`, also with a slash at the end | every alias | 200 up, degraded or skipped, 503 down |
 //! | `/health/{alias}` | one, or `main.queue`, one check of it; a forwarding alias answers with its target's outcome | the same, 404 unknown |
 //! | `/health/group/{name}` | a group | the same |
 //! | `/livez` | the sidecar itself, and the group `liveness`, in Kubernetes' text | 200, 503 |
@@ -81,7 +81,9 @@ use representation::{Choice, Format, Wanted, aged, excluded};
 pub fn router(app: Arc<App>) -> Router {
     let router = Router::new()
         .route("/health", get(health))
+        .route("/health/", get(health))
         .route("/healthz", get(health))
+        .route("/healthz/", get(health))
         .route("/health/{alias}", get(health_of))
         .route("/health/group/{name}", get(health_of_group))
         .route("/livez", get(livez))

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use humantime::format_duration;
 
 use super::{Failure, FileArgs, load, print};
+use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
     Address, Announce, Backend, Cache, Config, Loaded, MASK, Memcached, Origin, Protocol, Redis,
@@ -34,7 +35,7 @@ pub(super) struct ConfigArgs {
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Say whether the configuration is valid, and which caches it has checked
+    /// Say whether the configuration and its certificates are valid, and which caches it has checked
     Check(FileArgs),
     /// Print what is in force, each value with where it came from, secrets as "***"
     Show(FileArgs),
@@ -46,7 +47,12 @@ pub(super) enum ConfigCommand {
 pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
     let mut page = Vec::new();
     match command {
-        ConfigCommand::Check(args) => check(&load(args.config, Vec::new())?, &mut page),
+        ConfigCommand::Check(args) => {
+            let loaded = load(args.config, Vec::new())?;
+            // What `serve` makes of it first: it reads the certificates.
+            App::new(&loaded.config).map_err(Failure::usage)?;
+            check(&loaded, &mut page)
+        }
         ConfigCommand::Show(args) => show(&load(args.config, Vec::new())?, &mut page),
         ConfigCommand::Schema => page.write_all(SCHEMA.as_bytes()),
     }

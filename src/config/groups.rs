@@ -113,7 +113,7 @@ impl<'a> Words<'a> {
 }
 
 /// Everything that is checked of a cache.
-fn checks(cache: &Cache) -> Vec<(&Alias, Kind)> {
+pub(super) fn checks(cache: &Cache) -> Vec<(&Alias, Kind)> {
     match &cache.backend {
         Backend::Redis(_) | Backend::Memcached(_) => {
             let others = cache.checks.iter().map(super::checks::Check::kind);

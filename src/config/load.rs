@@ -10,7 +10,7 @@ use super::environment::Environment;
 use super::fingerprint::CertificateFiles;
 use super::place::{Origin, Place, Problem};
 use super::value::{Entry, Kind, Table, Value};
-use super::{Backend, Cache, Config, chains, django, file, settings};
+use super::{Backend, Cache, Config, chains, django, file, groups, settings};
 use crate::alias::Alias;
 use crate::outcome;
 
@@ -266,7 +266,7 @@ fn no_table(alias: &str, place: &Place) -> Problem {
 fn same_names(caches: &[(Reading, Cache)]) -> Vec<Problem> {
     let names: HashMap<String, (&Alias, outcome::Kind)> = caches
         .iter()
-        .flat_map(|(_, Cache { alias, checks, .. })| checks.iter().map(move |check| (alias, check.kind())))
+        .flat_map(|(_, cache)| groups::checks(cache))
         .map(|(alias, kind)| (format!("{alias}.{kind}"), (alias, kind)))
         .collect();
     let same = |(reading, _): &(Reading, Cache)| {

@@ -161,6 +161,21 @@ fn healthcheck_asks_where_the_environment_says() {
 }
 
 #[test]
+fn an_empty_variable_is_to_healthcheck_as_to_the_server_one_that_is_not_set() {
+    let (listener, address) = local_listener();
+    let requests = canned(listener, UP);
+    let listen = address.to_string();
+    let mut command = cache_canary();
+    command.args(["healthcheck"]).env("CACHE_CANARY_URL", "").env("CACHE_CANARY_LISTEN", &listen);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(requests.recv().unwrap().starts_with("GET /health HTTP/1.1\r\n"));
+    // Nobody may listen at the default address, or somebody: it is the one that is asked.
+    let output = cache_canary().arg("healthcheck").env("CACHE_CANARY_LISTEN", "").output().unwrap();
+    assert!(!stderr(&output).contains("CACHE_CANARY_LISTEN is"), "{}", stderr(&output));
+}
+
+#[test]
 fn healthcheck_asks_a_unix_socket() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("canary.sock");

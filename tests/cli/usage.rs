@@ -78,3 +78,32 @@ fn a_configuration_that_is_not_valid_exits_2() {
         assert_eq!(stderr(output), expected);
     }
 }
+
+#[test]
+fn a_certificate_that_cannot_be_read_is_found_by_config_check_and_not_at_the_start_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("cache-canary.toml");
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(directory.path().join("good.pem"), certificate.cert.pem()).unwrap();
+    std::fs::write(directory.path().join("key.pem"), certificate.signing_key.serialize_pem()).unwrap();
+    let checked = |cert: &str, ca: &str| {
+        let caches = format!("[caches.main]\nurl = \"rediss://cache\"\ntls.ca_file = \"{ca}\"\n");
+        let tls = format!("[tls]\ncert_file = \"{cert}\"\nkey_file = \"key.pem\"\n");
+        std::fs::write(&config, caches + &tls).unwrap();
+        let output = cache_canary().args(["config", "check", "-c"]).arg(&config).output().unwrap();
+        (output.status.code(), stdout(&output), stderr(&output))
+    };
+    let (code, said, error) = checked("good.pem", "good.pem");
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(said.contains(" is valid\n"), "{said}");
+    for (cert, ca, wrong) in [
+        ("missing.pem", "good.pem", "missing.pem"),
+        ("cache-canary.toml", "good.pem", "cache-canary.toml"),
+        ("good.pem", "missing.pem", "missing.pem"),
+        ("good.pem", "key.pem", "key.pem"),
+    ] {
+        let (code, said, error) = checked(cert, ca);
+        assert_eq!((code, said.as_str()), (Some(2), ""), "{cert} {ca}: {error}");
+        assert!(error.starts_with("error: ") && error.contains(wrong), "{cert} {ca}: {error}");
+    }
+}

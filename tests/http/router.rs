@@ -86,7 +86,7 @@ async fn an_alias_that_is_not_configured_is_404_and_names_those_that_are() {
 
 #[tokio::test]
 async fn a_path_that_is_not_there_is_404_and_names_those_that_are() {
-    for path in ["/page", "/health/", "/health/main/", "/Health", "/healthzz", "//health"] {
+    for path in ["/page", "/health/main/", "/livez/", "/Health", "/healthzz", "//health"] {
         let expected = plain(
             404,
             "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions, /openapi.json, /events and the page at /\n",

@@ -65,7 +65,7 @@ async fn health_is_200_while_the_cache_works_and_503_while_it_does_not() {
     let down = format!(
         "{{\"status\":\"DOWN\",\"checks\":{{\"cache.main\":\"DOWN\"}},\"errors\":{errors},{skipped}}}\n"
     );
-    for path in ["/health", "/healthz"] {
+    for path in ["/health", "/health/", "/healthz", "/healthz/"] {
         assert_eq!(get(&router, path, STRANGER).await, (200, up.clone()));
         cache.set_fault(Fault::Masking).unwrap();
         assert_eq!(get(&router, path, STRANGER).await, (503, down.clone()));

@@ -54,7 +54,7 @@ complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l insecure -d 'Take any certificate: for a server on loopback, where nobody is in between'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -s h -l help -d 'Print help'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -s h -l help -d 'Print help'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -f -a "check" -d 'Say whether the configuration is valid, and which caches it has checked'
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -f -a "check" -d 'Say whether the configuration and its certificates are valid, and which caches it has checked'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -f -a "show" -d 'Print what is in force, each value with where it came from, secrets as "***"'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -f -a "schema" -d 'Print the JSON Schema of the configuration file, for an editor'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and __fish_seen_subcommand_from check" -s c -l config -d 'The configuration file, in TOML; without one, the one that CACHE_CANARY_CONFIG names, or the environment alone' -r -F

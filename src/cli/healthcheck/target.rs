@@ -35,6 +35,8 @@ pub(super) fn target(
     args: &HealthcheckArgs,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Target, TargetError> {
+    // An empty one counts as one that is not set, as everywhere in the configuration.
+    let variable = |name| variable(name).filter(|value| !value.is_empty());
     if let Some(socket) = &args.socket {
         return Ok(Target::Unix { socket: socket.clone() });
     }
@@ -45,9 +47,8 @@ pub(super) fn target(
         return from_url(URL_VARIABLE, &url);
     }
     let listen = variable(LISTEN_VARIABLE);
-    // An empty one counts as one that is not set, as everywhere in the configuration.
-    let certificate = variable(CERT_VARIABLE).filter(|file| !file.is_empty());
-    from_listen(listen.as_deref().unwrap_or(DEFAULT_LISTEN), certificate.map(PathBuf::from))
+    let certificate = variable(CERT_VARIABLE).map(PathBuf::from);
+    from_listen(listen.as_deref().unwrap_or(DEFAULT_LISTEN), certificate)
 }
 
 /// Why it is not clear where to ask. Nothing of a URL is shown, it may have a password in it.
