@@ -314,4 +314,7 @@ fn the_sidecars_own_certificate_that_is_replaced_is_shown_to_whoever_connects_ne
     show(&new);
     eventually("the new certificate is shown", || trusts("new.pem"));
     assert!(!trusts("old.pem"));
+    assert_eq!(sidecar.logged("TLS is spoken"), [""; 0]);
+    sidecar.configure("", cache("main", &redis));
+    sidecar.wait_for_log("TLS is spoken no more", 1);
 }

@@ -196,7 +196,13 @@ impl Reloads {
 fn renew(app: &App, flags: &Flags, listeners: &Listeners) -> Result<Renewed, String> {
     let mut loaded = flags.load().map_err(|error| causes(&error))?;
     let needs_restart = listeners.keep(&mut loaded.config);
+    let spoke_tls = app.tls().is_some();
     let renewal = app.renew(&loaded.config).map_err(|error| causes(&error))?;
+    match (spoke_tls, app.tls().is_some()) {
+        (true, false) => warn!("TLS is spoken no more: who connects from now on is answered in the clear"),
+        (false, true) => warn!("TLS is spoken from now on: who connects without it is closed"),
+        (true, true) | (false, false) => {}
+    }
     Ok(Renewed { loaded, renewal, needs_restart })
 }
 
