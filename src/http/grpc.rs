@@ -7,9 +7,10 @@
 //! | `Watch` | the status at once, and then each change | the same; `NOT_SERVING` while draining |
 //! | `List` | a check of everything | the status of each service by its name |
 //!
-//! What a service is called stands in `service`. The two messages of the protocol have one field each, and `wire`
-//! writes them by hand: a library for them was a tenth of the whole program.
+//! What a service is called stands in `service`. `prost` reads and writes the messages; what carries them, a prefix and
+//! a trailer, stands in `wire`: a library for that was a tenth of the whole program.
 
+mod messages;
 mod service;
 mod watch;
 mod wire;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 use super::access::Subscriber;
 use super::refusal::Refusal;
 use crate::app::App;
+use messages::{HealthCheckRequest, HealthCheckResponse, HealthListResponse};
 use service::Service;
 use wire::{Code, Failed};
 
@@ -81,11 +83,11 @@ async fn call(
 }
 
 async fn check(app: &App, body: Body, arrived: Instant) -> Result<Response, Failed> {
-    let name = wire::service(&wire::message(body).await?)?;
+    let HealthCheckRequest { service: name } = wire::message(body).await?;
     let setup = app.setup();
     let unknown = || Failed::new(Code::NotFound, "no such service; List names those that there are");
     let service = Service::named(&name, &setup).ok_or_else(unknown)?;
-    Ok(wire::answer(&service.check(app, &setup, arrived).await.message()))
+    Ok(wire::answer(&HealthCheckResponse::from(service.check(app, &setup, arrived).await)))
 }
 
 async fn watch(
@@ -94,22 +96,23 @@ async fn watch(
     caller: Subscriber,
     places: Arc<Semaphore>,
 ) -> Result<Response, Failed> {
-    let name = wire::service(&wire::message(body).await?)?;
+    let HealthCheckRequest { service: name } = wire::message(body).await?;
     let full = |_| Failed::new(Code::ResourceExhausted, "too many watch already");
     let place = places.try_acquire_owned().map_err(full)?;
     Ok(wire::stream(watch::watch(app, name, caller, place)))
 }
 
 async fn list(app: &App, body: Body, arrived: Instant) -> Result<Response, Failed> {
-    wire::message(body).await?;
+    // A request for a list has nothing in it.
+    wire::message::<()>(body).await?;
     let setup = app.setup();
     setup.checker.check(&setup.everything, arrived).await;
-    let names = service::names(&setup);
-    let mut statuses = Vec::with_capacity(names.len());
-    for name in &names {
-        if let Some(service) = Service::named(name, &setup) {
-            statuses.push((name.as_str(), service.latest(app, &setup).await));
+    let mut answer = HealthListResponse::default();
+    for name in service::names(&setup) {
+        if let Some(service) = Service::named(&name, &setup) {
+            let status = service.latest(app, &setup).await;
+            answer.statuses.insert(name, status.into());
         }
     }
-    Ok(wire::answer(&wire::list(statuses)))
+    Ok(wire::answer(&answer))
 }

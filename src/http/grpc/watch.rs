@@ -7,6 +7,7 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{self, Instant};
 
+use super::messages::HealthCheckResponse;
 use super::service::{Health, Service};
 use super::wire::{Code, Failed};
 use crate::app::{App, Life, Watcher};
@@ -39,14 +40,14 @@ pub(super) fn watch(
     name: String,
     caller: Subscriber,
     place: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<Vec<u8>, Failed>> {
+) -> impl Stream<Item = Result<HealthCheckResponse, Failed>> {
     let watcher = app.watch();
     let watch = Watch { app, name, caller, watcher, said: None, ended: false, _place: place };
     stream::unfold(watch, Watch::next)
 }
 
 impl Watch {
-    async fn next(mut self) -> Option<(Result<Vec<u8>, Failed>, Self)> {
+    async fn next(mut self) -> Option<(Result<HealthCheckResponse, Failed>, Self)> {
         if self.ended {
             return None;
         }
@@ -67,11 +68,11 @@ impl Watch {
             }
         };
         self.said = Some(status);
-        Some((Ok(status.message()), self))
+        Some((Ok(status.into()), self))
     }
 
     /// The end, and why.
-    fn end(mut self, code: Code, said: &'static str) -> (Result<Vec<u8>, Failed>, Self) {
+    fn end(mut self, code: Code, said: &'static str) -> (Result<HealthCheckResponse, Failed>, Self) {
         self.ended = true;
         (Err(Failed::new(code, said)), self)
     }
