@@ -1,6 +1,6 @@
 //! `serve`: where it listens, and how it stops.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -121,6 +121,10 @@ fn while_it_drains_readyz_says_so_and_all_else_is_answered_and_then_it_ends_in_t
     // One that sends half a request and no more.
     let mut half = TcpStream::connect(serving.address()).unwrap();
     half.write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
+    // One that has the page open, whose feed has no end of its own.
+    let mut feed = TcpStream::connect(serving.address()).unwrap();
+    feed.write_all(b"GET /events HTTP/1.1\r\nHost: canary\r\n\r\n").unwrap();
+    assert_ne!(feed.read(&mut [0; 512]).unwrap(), 0);
 
     let began = Instant::now();
     serving.signal("TERM");
@@ -135,6 +139,9 @@ fn while_it_drains_readyz_says_so_and_all_else_is_answered_and_then_it_ends_in_t
     assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     // The drain, what open requests get, and what a busy machine takes.
     assert!(began.elapsed() < Duration::from_secs(1 + 10 + 4), "{:?}", began.elapsed());
+    let mut last = Vec::new();
+    feed.read_to_end(&mut last).unwrap();
+    assert!(last.ends_with(b"0\r\n\r\n"), "the feed was cut off: {}", String::from_utf8_lossy(&last));
 }
 
 #[test]

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cache_canary::http::access::View;
-use cache_canary::http::{djblets, health_json, kubernetes, text};
+use cache_canary::http::{djblets, health_json, kubernetes, page, text};
 use cache_canary::outcome::Report;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::support::night;
 use crate::{kinds, representations};
 
 /// The reports that each representation is shown with, by name, as they are when a request arrives at `began`.
@@ -81,4 +82,24 @@ fn the_snapshots_of_kubernetes_text_hold() {
             compare(&format!("kubernetes_{name}_{length}.txt"), &body);
         }
     }
+}
+
+/// What changes of the page, a tag a line: styles and script have tests of their own.
+#[test]
+fn the_snapshots_of_the_page_hold() {
+    each(|name, report, view, now| {
+        let entries: Vec<_> = report.outcomes.iter().map(|outcome| outcome.entry()).collect();
+        let entries: Vec<_> = entries.iter().map(String::as_str).collect();
+        // A configuration without a cache is none.
+        let app = night::app(if entries.is_empty() { &["main"] } else { &entries });
+        let setup = app.setup();
+        for (record, outcome) in setup.checker.records(&setup.everything).zip(&report.outcomes) {
+            record.note(outcome);
+        }
+        let page = page::body(&setup, report, &setup.everything, view, now);
+        let (from, to) = (page.find("<main").unwrap(), page.find("</main>").unwrap());
+        let main = page[from..to].replace("><", ">\n<") + "\n";
+        // The day is told where it is not today.
+        compare(&format!("html_{name}.html"), &main.replace("2026-11-22 10:51:00 UTC", "10:51:00 UTC"));
+    });
 }
