@@ -8,7 +8,7 @@ mod journal;
 mod tally;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -87,13 +87,25 @@ impl Record {
         self.kind.entry(&self.alias)
     }
 
+    /// What the check that began last, of those that have ended, came to.
+    #[must_use]
+    pub fn latest(&self) -> Option<Arc<Outcome>> {
+        self.lock().latest.clone()
+    }
+
     /// Since when its status is what it is.
     #[must_use]
     pub fn since(&self) -> Option<Since> {
         self.lock().since
     }
 
-    /// What is known by now.
+    /// The last hour.
+    #[must_use]
+    pub fn hour(&self) -> Arc<Hour> {
+        self.lock().hour.clone()
+    }
+
+    /// All that is known by now.
     #[must_use]
     pub fn known(&self) -> Known {
         self.lock().clone()
@@ -142,16 +154,12 @@ impl Known {
         self.since = Some(Since::of(outcome));
         Transition::between(before, outcome)
     }
-
-    /// For how long the status has been what it is.
-    #[must_use]
-    pub fn unchanged_for(&self, now: Instant) -> Option<Duration> {
-        Some(now.saturating_duration_since(self.since?.began))
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::outcome::{Cause, Fault, Needs, NodeOutcome, Phase, Phases};
 
@@ -190,7 +198,7 @@ mod tests {
                 (Some(Status::Up), Status::Down, Some(second(5)))
             ]
         );
-        assert_eq!(record.known().unchanged_for(start + second(10)), Some(second(1)));
+        assert_eq!(record.since().map(|since| start + second(10) - since.began), Some(second(1)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -32,21 +32,20 @@ pub(super) fn percent(ratio: f64) -> String {
 
 /// What a limit means that was reached: `and from 5m on it is down`.
 pub(super) fn from(status: Status, limit: impl Display) -> String {
-    format!("and from {limit} on it is {}", status.as_str().to_lowercase())
+    format!("and from {limit} on it is {}", status.word())
 }
 
 /// What a limit means that something has fallen below: `and below 80% it is degraded`.
 pub(super) fn below(status: Status, limit: impl Display) -> String {
-    format!("and below {limit} it is {}", status.as_str().to_lowercase())
+    format!("and below {limit} it is {}", status.word())
 }
 
 /// What is well by these limits, as a step expects it: `less than 2m (degraded) and 5m (down)`, where `than` is the
 /// first of it; nothing where they judge nothing.
 pub(super) fn expected<T: Copy>(than: &str, limits: &Limits<T>, say: impl Fn(T) -> String) -> Option<String> {
     let limits = [(Status::Degraded, limits.degraded), (Status::Down, limits.down)];
-    let limits = limits
-        .into_iter()
-        .filter_map(|(status, limit)| Some(format!("{} ({})", say(limit?), status.as_str().to_lowercase())));
+    let limits =
+        limits.into_iter().filter_map(|(status, limit)| Some(format!("{} ({})", say(limit?), status.word())));
     let limits = limits.collect::<Vec<_>>().join(" and ");
     (!limits.is_empty()).then(|| format!("{than} {limits}"))
 }

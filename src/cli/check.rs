@@ -158,12 +158,6 @@ fn in_words(trouble: &Trouble<'_>) -> String {
     format!("{} {}", trouble.cause(), trouble.to_string().trim_end_matches('.'))
 }
 
-/// The trouble that stands for a check that is not up.
-fn foremost(outcome: &Outcome) -> Option<Trouble<'_>> {
-    let cause = outcome.cause()?;
-    outcome.troubles().find(|trouble| trouble.cause() == cause)
-}
-
 /// What a check did, step by step: under the name of each node, what it was told as one would type it, then what was
 /// expected and what came back.
 fn explain(outcome: &Outcome) -> String {

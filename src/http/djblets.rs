@@ -4,8 +4,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::access::View;
-use super::json::{Entries, NodeDetail, line, milliseconds, timestamp};
+use super::json::{Entries, NodeDetail, line, milliseconds};
 use super::words;
+use super::words::timestamp_millis;
 use crate::outcome::{Finding, Measure, Outcome, Report, Status, Step};
 use crate::record::Since;
 
@@ -123,8 +124,8 @@ impl<'a> Detail<'a> {
         Self {
             elapsed_ms: milliseconds(outcome.elapsed),
             age_ms: milliseconds(now - outcome.began),
-            began_at: timestamp(outcome.began_at),
-            since: since.map(|since| timestamp(since.began_at)),
+            began_at: timestamp_millis(outcome.began_at),
+            since: since.map(|since| timestamp_millis(since.began_at)),
             nodes: outcome.nodes.iter().map(NodeDetail::of).collect(),
             findings: outcome.findings().iter().map(FindingDetail::of).collect(),
             measures: outcome.measures().iter().map(MeasureDetail::of).collect(),

@@ -120,7 +120,7 @@ impl Feed {
 
 /// What the last checks came to, whoever they were made for; no cache is asked, unless one never was.
 async fn latest(setup: &Setup) -> Report {
-    let outcomes = setup.checker.records(&setup.everything).map(|record| record.known().latest);
+    let outcomes = setup.checker.records(&setup.everything).map(|record| record.latest());
     match outcomes.collect() {
         Some(outcomes) => Report { outcomes, skipped: setup.everything.skipped.clone() },
         None => setup.checker.check(&setup.everything, Instant::now()).await,

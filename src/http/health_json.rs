@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::access::View;
-use super::json::{Entries, line, milliseconds, timestamp};
+use super::json::{Entries, line, milliseconds};
 use super::words;
+use super::words::timestamp_millis;
 use crate::outcome::{Cause, Figure, Finding, Kind, Measure, NodeOutcome, Outcome, Report, Status};
 
 /// The report as one line of JSON:
@@ -111,7 +112,7 @@ struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     fn of(outcome: &Outcome) -> Self {
-        Self { component_type: "datastore", time: timestamp(outcome.began_at), ..Self::default() }
+        Self { component_type: "datastore", time: timestamp_millis(outcome.began_at), ..Self::default() }
     }
 
     /// All that may be said to everyone.

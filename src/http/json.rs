@@ -1,6 +1,6 @@
 //! What the representations in JSON have in common.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
@@ -17,12 +17,6 @@ pub(super) fn line(document: &impl Serialize) -> String {
 /// Milliseconds with three decimals.
 pub(super) fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// RFC 3339 in UTC, with milliseconds.
-pub(super) fn timestamp(time: SystemTime) -> String {
-    // A machine without a clock may be in 1969, which the format does not know.
-    humantime::format_rfc3339_millis(time.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 
 /// A map that is written in its own order.

@@ -9,8 +9,8 @@ mod entry;
 mod history;
 mod say;
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,7 +21,7 @@ use super::access::View;
 use crate::app::{App, Life, Setup};
 use crate::catalog::Selection;
 use crate::outcome::{Outcome, Report, Skipped, Status};
-use crate::record::{Known, Transition};
+use crate::record::{Record, Transition};
 use drawing::{GLYPHS, favicon, glyph};
 use entry::Entry;
 use say::list;
@@ -173,19 +173,19 @@ impl Page<'_> {
             .outcomes
             .iter()
             .zip(records)
-            .map(|(outcome, record)| self.entry(outcome, record.known()))
+            .map(|(outcome, record)| self.entry(outcome, record))
             .collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.status));
         entries
     }
 
-    fn entry<'a>(&self, outcome: &'a Outcome, known: Known) -> Entry<'a> {
+    fn entry<'a>(&self, outcome: &'a Outcome, record: &Record) -> Entry<'a> {
         Entry {
             outcome,
             status: outcome.status(),
             // Another caller's check may have ended since: what is shown is this report, and how long it was so.
-            since: known.since.filter(|since| since.status == outcome.status()),
-            hour: known.hour,
+            since: record.since().filter(|since| since.status == outcome.status()),
+            hour: record.hour(),
             is_unverified: self.setup.unverified.contains(&outcome.alias),
             view: self.view,
             now: self.now,
@@ -245,7 +245,7 @@ impl Page<'_> {
 
     fn changes(&self) -> Markup {
         let transitions = self.setup.checker.journal().transitions();
-        let names: Vec<_> = self.report.outcomes.iter().map(|outcome| outcome.entry()).collect();
+        let names: HashSet<_> = self.report.outcomes.iter().map(|outcome| outcome.entry()).collect();
         let transitions: Vec<_> =
             transitions.into_iter().filter(|change| names.contains(&change.entry)).take(CHANGES).collect();
         html! {
@@ -338,12 +338,6 @@ fn skipped(skipped: &[Skipped]) -> Markup {
         }
         @if !left_out.is_empty() { p .quiet .more { (say::more(left_out.len())) " not listed." } }
     }
-}
-
-/// RFC 3339 in UTC, without parts of seconds.
-fn timestamp(time: SystemTime) -> String {
-    // A machine without a clock may be in 1969, which the format does not know.
-    humantime::format_rfc3339_seconds(time.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::json::{NodeDetail, line, milliseconds, timestamp};
+use super::json::{NodeDetail, line, milliseconds};
+use super::words::timestamp_millis;
 use crate::outcome::{Cause, Status};
 use crate::record::Transition;
 
@@ -36,7 +37,7 @@ pub fn text(transitions: &[Arc<Transition>]) -> String {
         });
         let words = [lasted.as_deref(), cause.map(Cause::name)];
         let words: Vec<_> = words.into_iter().flatten().collect();
-        let line = format!("{}  {name:width$}  {change}  {}", timestamp(*at), words.join("  "));
+        let line = format!("{}  {name:width$}  {change}  {}", timestamp_millis(*at), words.join("  "));
         format!("{}\n", line.trim_end())
     });
     lines.collect()
@@ -59,7 +60,7 @@ struct Change<'a> {
 impl<'a> Change<'a> {
     fn of(transition: &'a Transition) -> Self {
         Self {
-            at: timestamp(transition.at),
+            at: timestamp_millis(transition.at),
             check: name(transition),
             from: transition.from.map(Status::as_str),
             to: transition.to.as_str(),

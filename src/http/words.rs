@@ -1,11 +1,26 @@
-//! What is said about a faulty alias, and to whom; and how old a verdict is.
+//! What is said about a faulty alias, and to whom; and how times are said.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::access::View;
 use crate::outcome::{Cause, Outcome, Report, Trouble};
+
+/// RFC 3339 in UTC, in whole seconds: `2026-11-22T19:34:27Z`.
+pub(crate) fn timestamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(in_range(time)).to_string()
+}
+
+/// The same with milliseconds.
+pub(super) fn timestamp_millis(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(in_range(time)).to_string()
+}
+
+/// A machine without a clock may be in 1969, which the format does not know.
+fn in_range(time: SystemTime) -> SystemTime {
+    time.max(SystemTime::UNIX_EPOCH)
+}
 
 /// How old the report is at `now`, counted from the beginning of its first check: `checked 0.9 ms ago`.
 pub(super) fn age(report: &Report, now: Instant) -> Option<String> {

@@ -226,9 +226,7 @@ mod tests {
 
     /// Each finding: `degraded too_long key b:p:3: 25000 entries, ...`.
     fn said(config: &checks::Queue, sight: Sight<'_>) -> Vec<String> {
-        let line = |finding: &Finding| {
-            format!("{} {} {finding}", finding.status.as_str().to_lowercase(), finding.cause)
-        };
+        let line = |finding: &Finding| format!("{} {} {finding}", finding.status.word(), finding.cause);
         findings(config, &Names::of(&config.keys), sight).iter().map(line).collect()
     }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::super::print;
-use super::{foremost, in_words};
+use super::in_words;
 use crate::outcome::{Outcome, Report, Status};
 
 /// What a service can be in.
@@ -115,8 +115,8 @@ fn sentence(report: &Report) -> String {
 
 /// `sessions down: timed_out at mc-1:11211 in write`
 fn in_short(outcome: &Outcome) -> String {
-    let head = format!("{} {}", outcome.entry(), outcome.status().as_str().to_lowercase());
-    match foremost(outcome) {
+    let head = format!("{} {}", outcome.entry(), outcome.status().word());
+    match outcome.trouble() {
         None => head,
         Some(trouble) => format!("{head}: {}", in_words(&trouble)),
     }

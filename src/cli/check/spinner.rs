@@ -38,7 +38,7 @@ async fn spin(checker: &Checker, selection: &Selection, line: &mut Line) -> Infa
     time::sleep(PATIENCE).await;
     for frame in FRAMES.into_iter().cycle() {
         // In the first round, what has no verdict yet never had one.
-        let awaited = checker.records(selection).filter(|record| record.known().latest.is_none());
+        let awaited = checker.records(selection).filter(|record| record.latest().is_none());
         let awaited: Vec<_> = awaited.map(|record| record.kind().entry(record.alias())).collect();
         line.show(&words(&awaited, selection.checks.len(), frame, began.elapsed()));
         time::sleep(TURN).await;

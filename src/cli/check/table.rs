@@ -2,12 +2,13 @@ use std::fmt::Write as _;
 use std::iter;
 use std::time::{Duration, SystemTime};
 
-use humantime::{format_duration, format_rfc3339_seconds};
+use humantime::format_duration;
 use tokio::time::Instant;
 
 use super::in_words;
 use super::standing::Standing;
 use super::terminal::{Terminal, wrap};
+use crate::http::words::timestamp;
 use crate::outcome::{Outcome, Report, Status};
 
 /// Notes that had less room than this beside the cells stand below them.
@@ -105,7 +106,7 @@ fn summary(report: &Report, now: Instant) -> String {
         if status == Status::Skipped { checked + report.skipped.len() } else { checked }
     };
     let statuses = [Status::Up, Status::Degraded, Status::Down, Status::Skipped];
-    let counts = statuses.into_iter().map(|status| (count(status), status.as_str().to_lowercase()));
+    let counts = statuses.into_iter().map(|status| (count(status), status.word()));
     let counts: Vec<_> =
         counts.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
     let counts = counts.join(", ");
@@ -132,12 +133,6 @@ fn clock(time: SystemTime, today: SystemTime) -> String {
     } else {
         format!("{date} {}", time.get(11..16).unwrap_or_default())
     }
-}
-
-/// RFC 3339 in UTC: `2026-11-22T19:34:27Z`.
-pub(super) fn timestamp(time: SystemTime) -> String {
-    // A machine without a clock may be in 1969, which the format does not know.
-    format_rfc3339_seconds(time.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 
 fn rows(report: &Report) -> Vec<Row> {

@@ -7,14 +7,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use super::super::{print, try_print};
+use super::in_words;
 use super::standing::{Change, Standing};
-use super::table::{for_terminal, rough, timestamp};
+use super::table::{for_terminal, rough};
 use super::terminal::Terminal;
-use super::{foremost, in_words};
 use crate::catalog::Selection;
 use crate::checker::Checker;
 use crate::http::access::View;
 use crate::http::djblets;
+use crate::http::words::timestamp;
 use crate::outcome::{Report, Status};
 use screen::Screen;
 
@@ -134,7 +135,7 @@ impl Display {
 fn line(change: &Change) -> String {
     let Change { outcome, before } = change;
     let before = before.map(|(status, stood)| format!("was {status} for {}", rough(stood)));
-    let trouble = foremost(outcome).map(|trouble| {
+    let trouble = outcome.trouble().map(|trouble| {
         let more = match outcome.troubles().count() {
             0 | 1 => String::new(),
             all => format!(" (and {} more)", all - 1),

@@ -27,10 +27,13 @@ impl Stamps {
         Self(files.iter().map(|file| (file.clone(), Stamp::of(file))).collect())
     }
 
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.0.iter().map(|(file, _)| file)
+    }
+
     /// Whether both are of the same files, whatever these look like.
     pub(super) fn are_of_the_same_files_as(&self, other: &Self) -> bool {
-        let files = |stamps: &Self| stamps.0.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>();
-        files(self) == files(other)
+        self.files().eq(other.files())
     }
 }
 

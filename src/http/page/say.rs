@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use maud::{Markup, html};
 use tokio::time::Instant;
 
-use super::timestamp;
+use crate::http::words::timestamp;
 use crate::outcome::Figure;
 
 /// How many names are said before the rest is counted.

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use super::super::super::{print, try_print};
 use super::super::standing::Standing;
-use super::super::table::{for_terminal, timestamp};
+use super::super::table::for_terminal;
 use super::super::terminal::Terminal;
+use crate::http::words::timestamp;
 use crate::outcome::Report;
 
 /// The alternate screen, where what was on the terminal stays as it is; no cursor; and no second line for what is too
