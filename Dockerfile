@@ -23,7 +23,7 @@ ENV RUSTFLAGS="-C target-feature=+crt-static"
 RUN rustc -vV | sed -n 's/^host: //p' >target-name
 # The dependencies are a layer of their own, which a change of the sources leaves as it is. The benchmarks are not built,
 # but cargo wants to see what Cargo.toml names.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs build.ld ./
 COPY benches benches
 RUN mkdir src \
  && echo '//! Not there yet.' | tee src/lib.rs >src/main.rs \

@@ -21,11 +21,12 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::catalog::Selection;
 use crate::checker::{Renewal, SetupError};
 use crate::config::Config;
+use crate::outcome::Report;
 use crate::record::Journal;
 
 pub use life::Life;
 pub use reload::Reloads;
-pub use rounds::{Overdue, Watcher};
+pub use rounds::{Clocks, Overdue, PartitionClock, StandsStill, Watcher};
 pub use setup::Setup;
 
 use rounds::Rounds;
@@ -125,13 +126,28 @@ impl App {
     /// Checks everything again and again, for as long as this runs: at every `interval`, and without one only while
     /// somebody watches.
     pub async fn make_rounds(&self) {
-        self.rounds.run(self.setup.subscribe()).await;
+        let check = async |setup: Arc<Setup>, place| setup.checker.check_one(place, Instant::now()).await;
+        self.rounds.run(self.setup.subscribe(), check).await;
     }
 
     /// Whether a round should have ended long ago. Who knows that has no news.
     #[must_use]
     pub fn overdue(&self) -> Option<Overdue> {
         self.rounds.overdue(self.setup.borrow().interval, Instant::now())
+    }
+
+    /// How far the rounds are, where there are any.
+    #[must_use]
+    pub fn clocks(&self) -> Option<Clocks> {
+        self.rounds.clocks()
+    }
+
+    /// What the last checks of everything came to, whoever they were made for: no unfinished round is mixed with a
+    /// finished one, and no bad news held back. Nothing, where one was never made.
+    #[must_use]
+    pub fn latest(&self, setup: &Setup) -> Option<Report> {
+        let outcomes = self.rounds.latest(setup)?;
+        Some(Report { outcomes, skipped: setup.everything.skipped.clone() })
     }
 
     /// Watches: rounds are made until the watcher is dropped, and it is woken by each check that anybody makes

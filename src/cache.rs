@@ -3,22 +3,26 @@
 //! All of them stand on one dialer and one connection of our own; the crates are codecs only. That gives each
 //! the same deadlines, phases, causes and limits, with no hidden retry and no task in the background.
 
+mod breaker;
 mod connection;
 mod dial;
 pub(crate) mod memcached;
 pub(crate) mod redis;
 pub(crate) mod spelling;
+mod stirs;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::canary::{Canary, Key, Read, Sentinel};
-use crate::outcome::Fault;
+use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
+pub(crate) use breaker::BreakerLayer;
 pub use dial::SetupError;
 pub(crate) use dial::{Dialer, Stream, client_config, pinned_config};
+pub(crate) use stirs::{stir, stirs};
 
 /// One node of a cache: something that can be written and read.
 ///
@@ -33,6 +37,13 @@ pub trait Cache: Send + Sync {
     /// Reads a key. Where there is no such key the `default` is given back.
     async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault>;
 
+    /// Reads a key as the first thing of a round: on the kept connection, or on one that is dialled.
+    ///
+    /// It spares a check. Where a layer does not pass it on nothing is spared, and every check is made.
+    async fn get_first(&self, _: &Key, _: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+        Err(progress.fault(Cause::Unreachable, "nothing is read before it is written"))
+    }
+
     /// Deletes a key, as a further part of a check that has begun; that there is no such key is no fault.
     async fn delete(&self, key: &Key, progress: &NodeProgress) -> Result<(), Fault>;
 
@@ -42,6 +53,13 @@ pub trait Cache: Send + Sync {
     /// The command with which others ask whether the server is there, if it is answered. That proves nothing,
     /// and is only told beside a failure that data has shown.
     async fn answers(&self, progress: &NodeProgress) -> Option<&'static str>;
+
+    /// Whether nothing has come over the kept connection since its last answer: neither a close nor bytes that nobody
+    /// asked for. Asked before a verdict is given to another caller; it sends nothing and waits for nothing. A layer
+    /// passes the question on.
+    fn is_quiet(&self) -> bool {
+        true
+    }
 }
 
 /// Why a canary was not written.

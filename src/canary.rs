@@ -16,11 +16,19 @@ pub use series::{Doubt, Names, Series};
 /// It is a type of its own, so nothing that a cache holds can equal it, and only a check can make one: to
 /// give it back, a cache, or whatever masks one, must have been handed it for this very read.
 #[derive(Debug)]
-pub struct Sentinel(());
+pub struct Sentinel {
+    why: Option<Box<str>>,
+}
 
 impl Sentinel {
     pub(crate) fn new() -> Self {
-        Self(())
+        Self { why: None }
+    }
+
+    /// The same, with the reason for which it is given back: who answers without having asked may say so.
+    #[must_use]
+    pub fn because(self, why: &str) -> Self {
+        Self { why: Some(why.into()) }
     }
 }
 
@@ -114,7 +122,10 @@ pub enum Verdict {
     /// It is the canary, or a later one of the same series that an overlapping check wrote since.
     Intact,
     /// The default came back: the read was faked, or the write was lost.
-    Masked,
+    Masked {
+        /// The reason that came with it, if whoever gave it back said one.
+        why: Option<Box<str>>,
+    },
     /// It is an earlier canary of the same series: the write was dropped, or an earlier one has only now
     /// arrived.
     Stale {
@@ -164,7 +175,7 @@ impl Canary {
     #[must_use]
     pub fn judge(&self, read: &Read) -> Verdict {
         let bytes = match read {
-            Read::Default(_) => return Verdict::Masked,
+            Read::Default(Sentinel { why }) => return Verdict::Masked { why: why.clone() },
             Read::Value(bytes) if bytes == self.value.as_bytes() => return Verdict::Intact,
             Read::Value(bytes) => bytes,
         };
@@ -256,7 +267,10 @@ mod tests {
 
     #[test]
     fn the_sentinel_means_masked() {
-        assert_eq!(series("web-1").next().judge(&Read::Default(Sentinel::new())), Verdict::Masked);
+        let canary = series("web-1").next();
+        assert_eq!(canary.judge(&Read::Default(Sentinel::new())), Verdict::Masked { why: None });
+        let said = Read::Default(Sentinel::new().because("nobody was asked"));
+        assert_eq!(canary.judge(&said), Verdict::Masked { why: Some("nobody was asked".into()) });
     }
 
     #[test]

@@ -45,6 +45,11 @@ pub(crate) trait Look: Send + Sync {
 
     /// Says what the round has seen: findings and figures.
     fn judge(&self, progress: &Progress);
+
+    /// Whether nothing has come over the kept connections of servers that are not the alias' own.
+    fn is_quiet(&self) -> bool {
+        true
+    }
 }
 
 /// The look that a check of this kind is, at an alias with this backend. Nothing is dialled yet.
@@ -142,6 +147,14 @@ impl Node {
     /// Its name.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Whether nothing has come over its kept connection since it was checked.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match &self.task {
+            Task::RoundTrips(trips) => trips.is_quiet(),
+            Task::Look(looked_at) => looked_at.1.cache.is_quiet(),
+        }
     }
 
     /// Whether what is done to it depends on which keys it holds.

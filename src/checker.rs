@@ -4,30 +4,39 @@
 //! list.
 
 mod deadline;
+mod debounce;
+mod gather;
+mod pace;
 mod recorded;
 mod renewal;
 mod share;
+mod standing_timer;
 
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use tokio::time::Instant;
 use tower::layer::util::Identity;
+use tower::util::{Either, option_layer};
 use tower::{Layer, ServiceBuilder, ServiceExt as _};
 
 use crate::alias::Alias;
-use crate::cache::{Cache, Dialer};
+use crate::cache::{BreakerLayer, Cache, Dialer};
 use crate::catalog::{Catalog, Selection};
 use crate::check::{self, Makings};
-use crate::config::{Cache as Cached, Config};
-use crate::outcome::{Kind, Report};
+use crate::config::{Breaker, Cache as Cached, Config};
+use crate::outcome::{Kind, Outcome, Report};
+use crate::progress::Progress;
 use crate::record::{Journal, Record};
 use crate::topology::{self, Maker, Round, Wrap};
 use deadline::{Deadline, DeadlineLayer};
+use debounce::{Debounce, Debouncer};
+use gather::Gatherings;
+use pace::{Pace, PaceLayer};
 use recorded::{Recorded, RecordedLayer};
 use renewal::{Earlier, Shared};
-use share::{Share, ShareLayer};
+use share::{Quiet, Share, ShareLayer};
+use standing_timer::StandingTimer;
 
 pub use crate::cache::SetupError;
 pub use renewal::Renewal;
@@ -36,6 +45,7 @@ pub use renewal::Renewal;
 pub struct Checker {
     catalog: Catalog,
     entries: Vec<Entry>,
+    gatherings: Gatherings,
     journal: Arc<Journal>,
     shared: Shared,
 }
@@ -56,7 +66,10 @@ impl Entry {
 }
 
 /// The check of one alias with everything around it: from the arrival of a request to an outcome.
-type AliasCheck = Share<Recorded<Deadline<Round>>>;
+type AliasCheck = Share<Either<Pace<OwnCheck>, OwnCheck>>;
+
+/// The same for whoever shares it.
+type OwnCheck = Recorded<Either<Debounce<Round>, Deadline<Round>>>;
 
 impl Checker {
     /// Sets up a check for every alias that has one. Nothing is dialled until the first request.
@@ -90,42 +103,56 @@ impl Checker {
     {
         let dialer = Arc::new(Dialer::new(config));
         let wrap: Wrap = Arc::new(move |cache| layer.layer(cache).into());
+        let begin: fn() -> Progress = if explained { Progress::begin_explained } else { Progress::begin };
+        let standing_timer = Arc::<StandingTimer>::default();
         let catalog = Catalog::new(&config.caches);
+        let debouncer = Debouncer::new(config, &dialer)?;
+        let checks = config.caches.iter().map(|cache| 1 + cache.checks.len()).sum();
+        let pace = PaceLayer::of(checks, config.timeout);
         let mut entries = Vec::new();
         for cache in &config.caches {
-            let Cached { alias, backend, checks: others, .. } = cache;
+            let Cached { alias, backend, checks: others, breaker, .. } = cache;
             let makings = Makings::new(config, alias, &dialer);
-            let maker = || Maker::new(&makings, &wrap);
-            let mut add = |kind, checks, open: &dyn Fn() -> Result<Option<Round>, SetupError>| {
-                let fingerprint = Cached { checks, ..cache.clone() }.fingerprint();
+            let mut add = |kind, checks, breaker, open: &dyn Fn() -> Result<Option<Round>, SetupError>| {
+                let fingerprint = Cached { checks, breaker, ..cache.clone() }.fingerprint();
                 let record = earlier.record(alias, kind);
                 let check = if let Some(check) = earlier.check(alias, kind, fingerprint) {
                     check
                 } else {
                     let Some(round) = open()? else { return Ok(false) };
                     let (timeout, needs) = (config.timeout, backend.needs());
-                    let deadline = DeadlineLayer { alias: alias.clone(), kind, needs, timeout, explained };
+                    let standing_timer = standing_timer.clone();
+                    let alias = alias.clone();
+                    let deadline = DeadlineLayer { alias, kind, needs, timeout, standing_timer, begin };
+                    let debounce = debouncer.as_ref().and_then(|debouncer| debouncer.layer(cache, &record));
+                    let connections = Arc::new(round.clone());
                     ServiceBuilder::new()
-                        .layer(ShareLayer::new(&record, config.max_age, timeout))
+                        .layer(ShareLayer::new(&record, config.max_age, timeout, connections))
+                        .layer(option_layer(pace.clone()))
                         .layer(RecordedLayer(record.clone()))
+                        .layer(option_layer(debounce))
                         .layer(deadline)
                         .service(round)
                 };
                 entries.push(Entry { check, record, fingerprint });
                 Ok::<_, SetupError>(true)
             };
-            if !add(Kind::RoundTrip, Vec::new(), &|| topology::round_trips(backend, maker()))? {
+            let maker = |breaker| Maker::new(&makings, &around(breaker, &wrap));
+            if !add(Kind::RoundTrip, Vec::new(), *breaker, &|| {
+                topology::round_trips(backend, maker(*breaker))
+            })? {
                 continue;
             }
             for other in others {
                 // Of itself alone, so that another kind of check beside it changes nothing about it.
-                add(other.kind(), vec![other.clone()], &|| {
-                    topology::looks(backend, maker(), check::open(other, backend, &makings)?)
+                add(other.kind(), vec![other.clone()], None, &|| {
+                    topology::looks(backend, maker(None), check::open(other, backend, &makings)?)
                 })?;
             }
         }
         let journal = earlier.journal().clone();
-        Ok(Self { catalog, entries, journal, shared: Shared::of(config) })
+        let gatherings = Gatherings::new(config.max_age);
+        Ok(Self { catalog, entries, gatherings, journal, shared: Shared::of(config) })
     }
 
     /// The configured aliases.
@@ -150,16 +177,39 @@ impl Checker {
     ///
     /// The outcomes are in the configured order. None comes from a check that began more than `max_age`
     /// before `arrived`.
-    pub async fn check(&self, selection: &Selection, arrived: Instant) -> Report {
-        let checks = selection.checks.iter().map(|&place| {
-            let check = self.entries[place].check.clone();
-            async move {
-                let Ok(outcome) = check.oneshot(arrived).await;
-                outcome
-            }
-        });
-        Report { outcomes: join_all(checks).await, skipped: selection.skipped.clone() }
+    pub async fn check(&self, selection: &Selection, arrived: Instant) -> Arc<Report> {
+        if let ([place], 2..) = (selection.checks.as_slice(), self.entries.len()) {
+            // Callers of one check of many share it as it is, and leave the room to those of several.
+            let Ok(outcome) = self.entries[*place].check.clone().oneshot(arrived).await;
+            return Arc::new(Report { outcomes: vec![outcome], skipped: selection.skipped.clone() });
+        }
+        let checks = selection.checks.iter().map(|&place| &self.entries[place].check);
+        self.gatherings.join(selection, checks, arrived).report(selection).await
     }
+
+    /// The same of the check at one place.
+    pub(crate) async fn check_one(&self, place: usize, arrived: Instant) -> Arc<Outcome> {
+        let Ok(outcome) = self.entries[place].check.clone().oneshot(arrived).await;
+        outcome
+    }
+
+    /// Has the records say how often a check was spared so far; from time to time they do by themselves.
+    pub fn write_down_sharing(&self) {
+        self.gatherings.write_down();
+    }
+}
+
+impl Quiet for Round {
+    fn is_quiet(&self) -> bool {
+        Self::is_quiet(self)
+    }
+}
+
+/// The layers around the cache of a node to which round trips are made.
+fn around(breaker: Option<Breaker>, layers: &Wrap) -> Wrap {
+    let Some(breaker) = breaker.map(BreakerLayer::new) else { return layers.clone() };
+    let layers = layers.clone();
+    Arc::new(move |cache| breaker.layer(layers(cache)))
 }
 
 impl fmt::Debug for Checker {

@@ -23,6 +23,8 @@ mod completions;
 pub mod config;
 /// Caches of its own, and switches to break them.
 mod demo;
+/// How many files may be open.
+mod files;
 /// Asks a running server, for HEALTHCHECK.
 mod healthcheck;
 /// The server.

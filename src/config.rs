@@ -2,14 +2,16 @@
 //!
 //! Past this module, to hold a value is to know that it is valid. [`load`] makes one; it reads in two steps,
 //! what was typed (`value`, brought there by `file`, `environment` and `django`) and then what it means
-//! (`settings` with `listeners` and `access`, `caches` with `redis`, `memcached` and `tls`, `checks`, `chains`,
-//! `groups`).
+//! (`settings` with `listeners` and `access`, `caches` with `redis`, `memcached`, `tls` and `breaker`, `checks`, `chains`,
+//! `groups`, `debounce`).
 
 mod access;
 mod address;
+mod breaker;
 mod caches;
 mod chains;
 pub mod checks;
+mod debounce;
 mod django;
 mod environment;
 mod excerpt;
@@ -74,6 +76,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The groups that are written, none twice.
     pub groups: Vec<Group>,
+    /// Verdicts that come from other sidecars, if any do.
+    pub debounce: Option<Debounce>,
     /// The caches, in the order in which they were written; at least one is checked.
     pub caches: Vec<Cache>,
 }
@@ -147,6 +151,19 @@ pub struct Group {
     pub exclude: Vec<String>,
 }
 
+/// Verdicts that sidecars share through a Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Debounce {
+    /// The alias that is named, which may forward.
+    pub via: Alias,
+    /// The alias at the end of its chain: one Redis server.
+    pub store: Alias,
+    /// No verdict is reused that is older.
+    pub lasts: Duration,
+    /// Only sidecars of one role share verdicts.
+    pub role: String,
+}
+
 impl Default for Config {
     /// What the documentation names as the defaults, with no cache.
     fn default() -> Self {
@@ -164,6 +181,7 @@ impl Default for Config {
             tls: None,
             metrics: Metrics::default(),
             groups: Vec::new(),
+            debounce: None,
             caches: Vec::new(),
         }
     }
@@ -195,6 +213,8 @@ pub struct Cache {
     pub backend: Backend,
     /// What is checked of it besides the round trip, in the order in which it was written, each kind at most once.
     pub checks: Vec<checks::Check>,
+    /// When its servers are taken for dead and spared the round trips for a while; without one, never.
+    pub breaker: Option<Breaker>,
     /// What the files of its certificates held when it was configured, so that one that is renewed in its place makes
     /// another cache of it.
     pub certificates: Contents,
@@ -204,8 +224,18 @@ impl Cache {
     /// One of which only the round trip is checked.
     #[must_use]
     pub fn new(alias: Alias, backend: Backend) -> Self {
-        Self { alias, backend, checks: Vec::new(), certificates: Contents::default() }
+        let (checks, certificates) = (Vec::new(), Contents::default());
+        Self { alias, backend, checks, breaker: None, certificates }
     }
+}
+
+/// When a server is taken for dead, and for how long it is spared then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Breaker {
+    /// So many checks in a row that could not reach it; at least 1.
+    pub after: u32,
+    /// How long nothing is asked of it; no less than the deadline of a check.
+    pub open_for: Duration,
 }
 
 /// What kind of cache an alias is.
@@ -442,6 +472,12 @@ impl Backend {
             Self::Memcached(memcached) => Needs { servers: memcached.quorum, ..Needs::default() },
             Self::LocalMemory | Self::Forwarding { .. } | Self::NoServer { .. } => Needs::default(),
         }
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { after: 3, open_for: Duration::from_secs(30) }
     }
 }
 

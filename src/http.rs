@@ -32,7 +32,6 @@ use tokio::time::Instant;
 
 use crate::app::{App, Life, Setup};
 use crate::catalog::Selection;
-use crate::outcome::Report;
 
 mod accept;
 /// Who is asking, and what they may see.
@@ -252,7 +251,7 @@ async fn readyz(State(app): State<Arc<App>>, request: Request) -> Result<Respons
     let report = match probe.wrong() {
         None => setup.checker.check(&selection, arrived).await,
         // Whatever they are, it is not ready.
-        Some(_) => Report::default(),
+        Some(_) => Arc::default(),
     };
     Ok(wanted.response(&probe, &setup, &selection, &report))
 }

@@ -339,6 +339,17 @@ pub struct Beyond {
     pub measures: Vec<Measure>,
     /// What was done step by step, if that was asked for.
     pub steps: Vec<Step>,
+    /// Whose verdict it is, if it is another's.
+    pub reused: Option<Reused>,
+}
+
+/// A verdict that another sidecar came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reused {
+    /// Which one.
+    pub from: Box<str>,
+    /// How long before it was taken its check had begun.
+    pub age: Duration,
 }
 
 /// One command of a check, for the person who asks what it did.
@@ -442,6 +453,12 @@ impl Outcome {
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         self.beyond.as_ref().map_or(&[], |beyond| &beyond.steps)
+    }
+
+    /// Whose verdict it is, if it is another's.
+    #[must_use]
+    pub fn reused(&self) -> Option<&Reused> {
+        self.beyond.as_ref().and_then(|beyond| beyond.reused.as_ref())
     }
 
     /// What the nodes that are not up, and what else was found, mean together.

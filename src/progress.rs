@@ -21,7 +21,17 @@ pub struct Progress {
     began: Instant,
     began_at: SystemTime,
     connections: Connections,
+    depth: Depth,
     known: Mutex<Known>,
+}
+
+/// How closely nodes are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// By a check of whichever kind.
+    Whole,
+    /// Only whether the canaries of an earlier round trip are there still.
+    Glance,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +61,7 @@ pub struct NodeProgress {
     name: Arc<str>,
     role: Role,
     state: Mutex<State>,
+    depth: Depth,
     connections: Connections,
     steps: Option<Steps>,
 }
@@ -72,7 +83,14 @@ impl Progress {
     #[must_use]
     pub fn begin() -> Self {
         let (began, began_at) = (Instant::now(), SystemTime::now());
-        Self { began, began_at, connections: Connections::default(), known: Mutex::default() }
+        let (connections, depth) = (Connections::default(), Depth::Whole);
+        Self { began, began_at, connections, depth, known: Mutex::default() }
+    }
+
+    /// The progress of a glance that begins now.
+    #[must_use]
+    pub(crate) fn begin_glance() -> Self {
+        Self { depth: Depth::Glance, ..Self::begin() }
     }
 
     /// The same, in which every step is written down.
@@ -120,7 +138,8 @@ impl Progress {
     pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
         let mut known = self.known();
         let steps = known.more.as_ref().and_then(|more| more.steps.clone());
-        let node = Arc::new(NodeProgress::new(name, role, self.began, self.connections.clone(), steps));
+        let connections = self.connections.clone();
+        let node = Arc::new(NodeProgress::new(name, role, self.depth, self.began, connections, steps));
         known.nodes.push(node.clone());
         node
     }
@@ -154,7 +173,7 @@ impl Progress {
             let More { mut findings, measures, steps } = *more;
             findings.sort_by_key(|finding| Reverse(finding.status));
             let steps = steps.map(|steps| std::mem::take(&mut *lock(&steps))).unwrap_or_default();
-            Box::new(Beyond { findings, measures, steps })
+            Box::new(Beyond { findings, measures, steps, reused: None })
         });
         let (began, began_at) = (self.began, self.began_at);
         let connections = self.connections.load(Ordering::Relaxed);
@@ -174,6 +193,7 @@ impl NodeProgress {
     fn new(
         name: &Arc<str>,
         role: Role,
+        depth: Depth,
         began: Instant,
         connections: Connections,
         steps: Option<Steps>,
@@ -188,13 +208,19 @@ impl NodeProgress {
             lag: None,
             withdrawn: false,
         };
-        Self { name: name.clone(), role, state: Mutex::new(state), connections, steps }
+        Self { name: name.clone(), role, state: Mutex::new(state), depth, connections, steps }
     }
 
     /// The progress of another server that is asked for this node's sake. It has no outcome of its own, and its steps
     /// and connections are written down with the others.
     pub(crate) fn beside(&self, name: &Arc<str>) -> Self {
-        Self::new(name, self.role, Instant::now(), self.connections.clone(), self.steps.clone())
+        let (connections, steps) = (self.connections.clone(), self.steps.clone());
+        Self::new(name, self.role, self.depth, Instant::now(), connections, steps)
+    }
+
+    /// How closely the node is looked at.
+    pub(crate) fn depth(&self) -> Depth {
+        self.depth
     }
 
     /// What the node is called.
@@ -266,9 +292,9 @@ impl NodeProgress {
         state.entered = Instant::now();
     }
 
-    /// Says what it comes to if the deadline strikes before there is a verdict.
-    pub fn foresee(&self, fault: Fault) {
-        self.state().foreseen = Some(fault);
+    /// Says what it comes to if the deadline strikes before there is a verdict; what was foreseen before is returned.
+    pub(crate) fn foresee(&self, fault: Option<Fault>) -> Option<Fault> {
+        std::mem::replace(&mut self.state().foreseen, fault)
     }
 
     /// Writes down how long a replica took to show its primary's canary.
@@ -279,6 +305,12 @@ impl NodeProgress {
     /// Takes the node out of the check: it turned out to be no part of the alias any more.
     pub fn withdraw(&self) {
         self.state().withdrawn = true;
+    }
+
+    /// Whether it was taken out: what is dropped then is not dropped by a deadline.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.state().withdrawn
     }
 
     fn outcome(&self, now: Instant, began: Instant) -> Option<(NodeOutcome, Instant)> {

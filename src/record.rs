@@ -5,6 +5,7 @@
 
 mod hour;
 mod journal;
+mod sharing;
 mod tally;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,7 @@ use crate::outcome::{Kind, Outcome, Status};
 
 pub use hour::{Hour, Minute};
 pub use journal::{Journal, Transition};
+pub use sharing::{Lookup, Sharing, Through};
 pub use tally::Tally;
 
 /// What the checks of one entry came to.
@@ -37,8 +39,8 @@ pub struct Known {
     pub since: Option<Since>,
     /// When a check that passed began last, if only as degraded.
     pub last_up: Option<SystemTime>,
-    /// How many callers were given a verdict of a check that was made for another.
-    pub shared: u64,
+    /// How many checks were spared.
+    pub sharing: Sharing,
     /// What was counted.
     pub tally: Tally,
     /// The last hour, shared with whoever reads it.
@@ -123,9 +125,14 @@ impl Record {
         self.journal.note(transition);
     }
 
-    /// Counts a caller who was given the verdict of a check that was made for another.
-    pub fn shared(&self) {
-        self.lock().shared += 1;
+    /// Counts a look for somebody else's verdict.
+    pub fn looked_up(&self, through: Through, lookup: Lookup) {
+        self.looked_up_often(through, lookup, 1);
+    }
+
+    /// Counts so many of them.
+    pub fn looked_up_often(&self, through: Through, lookup: Lookup, times: u64) {
+        self.lock().sharing.note(through, lookup, times);
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

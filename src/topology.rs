@@ -2,6 +2,7 @@
 
 mod announced;
 mod cluster;
+mod few;
 mod maker;
 mod replicas;
 mod ring;
@@ -36,6 +37,9 @@ pub(crate) trait Topology: Send + Sync {
     /// Finds out which nodes there are, adds each to `progress`, and checks them all together. Like every
     /// check it cannot fail, and it is dropped when its deadline strikes.
     async fn round(&self, progress: &Progress);
+
+    /// Whether nothing has come over the kept connections of the nodes since the last round.
+    fn is_quiet(&self) -> bool;
 }
 
 /// The round trips of an alias with this backend; none where it is not checked. Nothing is dialled yet.
@@ -106,11 +110,22 @@ impl Topology for Looks {
         self.topology.round(progress).await;
         self.look.judge(progress);
     }
+
+    fn is_quiet(&self) -> bool {
+        self.topology.is_quiet() && self.look.is_quiet()
+    }
 }
 
 /// A round over a topology, as a service.
 #[derive(Clone)]
 pub(crate) struct Round(Arc<dyn Topology>);
+
+impl Round {
+    /// Whether nothing has come over the kept connections since the last one.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.0.is_quiet()
+    }
+}
 
 impl Service<Arc<Progress>> for Round {
     type Response = ();

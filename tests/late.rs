@@ -202,3 +202,60 @@ async fn a_closer_look_that_hung_does_not_take_a_later_check_down() {
     assert_eq!(look(&checker).await, UP);
     assert_eq!(script.on_their_way(), 0);
 }
+
+/// A cache whose first write takes so long that another check begins, and arrives after that one's write.
+#[derive(Clone, Default)]
+struct Crossing(Arc<Mutex<(usize, HashMap<String, String>)>>);
+
+impl Layer<Box<dyn Cache>> for Crossing {
+    type Service = Box<dyn Cache>;
+
+    fn layer(&self, _: Box<dyn Cache>) -> Box<dyn Cache> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Cache for Crossing {
+    async fn set(&self, canary: &Canary, _: &NodeProgress) -> Result<(), SetError> {
+        let is_first = {
+            let writes = &mut self.0.lock().unwrap().0;
+            *writes += 1;
+            *writes == 1
+        };
+        if is_first {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        self.0.lock().unwrap().1.insert(canary.key().to_string(), canary.value().to_owned());
+        Ok(())
+    }
+
+    async fn get(&self, key: &Key, default: Sentinel, _: &NodeProgress) -> Result<Read, Fault> {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let found = self.0.lock().unwrap().1.get(key.as_str()).cloned();
+        Ok(found.map_or(Read::Default(default), |value| Read::Value(value.into_bytes())))
+    }
+
+    async fn delete(&self, _: &Key, _: &NodeProgress) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn renew(&self, _: &[Key], _: Duration) {}
+
+    async fn answers(&self, _: &NodeProgress) -> Option<&'static str> {
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_that_overlap_are_up_though_the_write_of_the_first_arrives_last() {
+    let crossing = Crossing::default();
+    let nowhere = redis_at("127.0.0.1:1".parse().unwrap());
+    let checker = Checker::layered(&one_cache(nowhere), crossing.clone()).unwrap();
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        in_process::look(&checker).await
+    };
+    assert_eq!(tokio::join!(in_process::look(&checker), second), (UP, UP));
+    assert_eq!(crossing.0.lock().unwrap().0, 3, "one of them has written once more");
+}

@@ -214,6 +214,21 @@ fn a_view_that_fails_is_down_and_does_not_hide_what_others_show() {
 }
 
 #[test]
+fn a_view_that_was_killed_is_down_at_the_next_request_however_young_the_verdict() {
+    let primary = Redis::start(&[]);
+    let mut replica = replica_of(primary.port());
+    replica.catch_up_with(&primary);
+    let config = seen_by(&redis(primary.addr()), &[redis(replica.addr())], PATIENT);
+    let sidecar = Sidecar::start_with("max_age = \"60s\"", config);
+    (0..3).for_each(|_| sidecar.expect_up());
+    let shared = sidecar.raw("/metrics");
+    let hits = "cache_shared_verdicts_total{alias=\"main\",through=\"process\",result=\"hit\"} ";
+    assert!(shared.contains(hits) && !shared.contains(&format!("{hits}0\n")), "{shared}");
+    replica.kill();
+    assert_eq!(find(&sidecar, CHECK)[0].short, format!("DOWN refused view {}", replica.addr()));
+}
+
+#[test]
 fn a_view_that_nobody_answers_at_is_timed_out_while_it_is_connected_to() {
     let redis_server = Redis::start(&[]);
     let hole = BlackHole::open();

@@ -1,42 +1,60 @@
 //! Rounds that nobody asked for: at every interval, or for as long as somebody watches.
+//!
+//! Entries are spread over partitions by their names. A round is due at one time for all of them, and each makes it by
+//! itself: it has its own share of the checks in flight, and its own clock, the beginning of the last round all of whose
+//! checks in it have ended. The least of the clocks is the rounds' own. So a partition that stands still holds up no
+//! other, and is found out.
 
-use std::fmt;
+mod board;
+mod jitter;
+mod overdue;
+mod partition;
+mod schedule;
+mod shown;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::future::{Future, pending, ready};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream;
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
 use super::{Life, Setup};
+use crate::outcome::{Outcome, Status};
+use crate::record::Record;
+use board::Board;
+use jitter::Jitter;
+use partition::PARTITIONS;
+use schedule::Schedule;
+use shown::Shown;
+
+pub use board::{Clocks, PartitionClock};
+pub use overdue::{Overdue, StandsStill};
 
 /// How often everything is checked for those who watch, where there is no interval.
 const WATCHED_EVERY: Duration = Duration::from_secs(5);
 
-/// After how many intervals without the end of a round there is no news.
-const OVERDUE_AFTER: u32 = 3;
+/// How many checks rounds have in flight at most. Each partition has its share for itself, so that caches which hang in
+/// one do not keep those of another waiting; and however many hang, they hold no more than so many sockets and buffers
+/// at a time.
+const IN_FLIGHT: usize = 512;
+
+const SHARE: usize = IN_FLIGHT / PARTITIONS;
 
 /// What is known of the rounds.
 #[derive(Debug)]
 pub(super) struct Rounds {
-    /// When the last round ended; before there is one, when it could have begun.
-    ended: Mutex<Instant>,
+    board: Mutex<Board>,
     watchers: Arc<watch::Sender<usize>>,
-}
-
-/// No round has ended for this long, and one is due at every interval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Overdue {
-    /// How long.
-    pub since: Duration,
-    /// How often one is due.
-    pub interval: Duration,
-}
-
-impl fmt::Display for Overdue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { since, interval } = self;
-        write!(f, "no round has ended for {} s, and one is due every {interval:?}", since.as_secs())
-    }
+    /// Counts the rounds that have ended in every partition.
+    ended: watch::Sender<u64>,
 }
 
 /// Somebody who watches. Rounds are made for as long as there is one.
@@ -44,17 +62,19 @@ impl fmt::Display for Overdue {
 pub struct Watcher {
     watchers: Arc<watch::Sender<usize>>,
     ticks: watch::Receiver<u64>,
+    ended: watch::Receiver<u64>,
     life: watch::Receiver<Life>,
     setups: watch::Receiver<Arc<Setup>>,
 }
 
 impl Watcher {
-    /// Waits until a check has ended, whoever it was made for, the sidecar enters another part of its life, or the
-    /// configuration was read anew. Whatever happened since the last time counts.
+    /// Waits until a check or a round has ended, whoever it was made for, the sidecar enters another part of its life, or
+    /// the configuration was read anew. Whatever happened since the last time counts.
     pub async fn news(&mut self) {
         // None of the senders is ever dropped before its app.
         tokio::select! {
             _ = self.ticks.changed() => {}
+            _ = self.ended.changed() => {}
             _ = self.life.changed() => {}
             _ = self.setups.changed() => {}
         }
@@ -69,43 +89,168 @@ impl Drop for Watcher {
 
 impl Default for Rounds {
     fn default() -> Self {
-        Self { ended: Mutex::new(Instant::now()), watchers: Arc::new(watch::Sender::new(0)) }
+        let board = Mutex::default();
+        Self { board, watchers: Arc::new(watch::Sender::new(0)), ended: watch::Sender::new(0) }
+    }
+}
+
+/// What is to be checked, and when.
+struct Plan {
+    setup: Arc<Setup>,
+    /// None where nothing is due.
+    schedule: Option<Schedule>,
+    jitter: Jitter,
+    /// What is in each partition.
+    partitions: Vec<Vec<Entry>>,
+}
+
+/// A check of an alias, with all its nodes: they have one verdict and one deadline, so they are in one partition.
+#[derive(Clone)]
+struct Entry {
+    /// Its place among the checks.
+    place: usize,
+    record: Arc<Record>,
+}
+
+impl Plan {
+    /// Whether it is the other.
+    fn is_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.setup, &other.setup) && self.schedule == other.schedule
+    }
+
+    /// How late an entry is checked within its partition's round: what was down may be just coming back, to many
+    /// sidecars at a time.
+    fn late(&self, entry: &Entry) -> Duration {
+        match entry.record.since().map(|since| since.status) {
+            Some(Status::Down) => self.jitter.put_off(),
+            Some(Status::Up | Status::Degraded | Status::Skipped) | None => Duration::ZERO,
+        }
     }
 }
 
 impl Rounds {
-    /// Checks everything at every interval, or while somebody watches.
-    pub(super) async fn run(&self, mut setups: watch::Receiver<Arc<Setup>>) {
+    /// Makes rounds at every interval, or while somebody watches. `check` makes the check at a place of a setup.
+    pub(super) async fn run<C, F>(&self, mut setups: watch::Receiver<Arc<Setup>>, check: C)
+    where
+        C: Fn(Arc<Setup>, usize) -> F + Sync,
+        F: Future<Output = Arc<Outcome>> + Send,
+    {
         let mut watchers = self.watchers.subscribe();
         self.begin_anew();
-        let mut began: Option<Instant> = None;
+        let (setup, is_watched) = (setups.borrow_and_update().clone(), *watchers.borrow_and_update() > 0);
+        let plans = watch::Sender::new(Arc::new(self.plan(setup, is_watched)));
+        let follow = |partition| self.follow(partition, plans.subscribe(), &check);
+        let mut partitions = pin!(join_all((0..PARTITIONS).map(follow)));
         loop {
-            let setup = setups.borrow_and_update().clone();
-            let is_watched = *watchers.borrow_and_update() > 0;
-            let pace = setup.interval.or(is_watched.then_some(WATCHED_EVERY));
-            let due = async {
-                match (pace, began) {
-                    (Some(pace), Some(began)) => time::sleep_until(began + pace).await,
-                    (Some(_), None) => {}
-                    (None, _) => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = due => {
-                    let now = Instant::now();
-                    began = Some(now);
-                    setup.checker.check(&setup.everything, now).await;
-                    *self.ended() = Instant::now();
-                }
+                // None of them ends.
+                _ = &mut partitions => return,
                 _ = setups.changed() => {}
                 _ = watchers.changed() => {}
+            }
+            let (setup, is_watched) = (setups.borrow_and_update().clone(), *watchers.borrow_and_update() > 0);
+            let plan = Arc::new(self.plan(setup, is_watched));
+            plans.send_if_modified(|before| {
+                let is_another = !plan.is_as(before);
+                if is_another {
+                    *before = plan;
+                }
+                is_another
+            });
+        }
+    }
+
+    fn plan(&self, setup: Arc<Setup>, is_watched: bool) -> Plan {
+        let every = setup.interval.or(is_watched.then_some(WATCHED_EVERY.max(setup.timeout)));
+        let mut partitions = vec![Vec::new(); PARTITIONS];
+        let checks = &setup.everything.checks;
+        for (&place, record) in checks.iter().zip(setup.checker.records(&setup.everything)) {
+            let entry = Entry { place, record: record.clone() };
+            partitions[partition::partition(&record.entry())].push(entry);
+        }
+        let jitter = Jitter::of(every.unwrap_or_default(), setup.timeout);
+        let longest = std::array::from_fn(|partition| {
+            let turns = partitions[partition].len().div_ceil(SHARE);
+            let checks = setup.timeout.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX));
+            // And the scheduling, or rounds that take exactly an interval would drift into being overdue.
+            checks.saturating_add(jitter.most()).saturating_mul(9) / 8
+        });
+        let mut board = self.board();
+        let (now, last) = (Instant::now(), board.last_due());
+        let schedule = board.follow(every, || match setup.interval {
+            // Sidecars that begin together are apart from their first round on.
+            Some(interval) => now + jitter::random(interval),
+            // Who begins to watch waits for nothing, unless another has just gone.
+            None => last.map_or(now, |last| now.max(last + WATCHED_EVERY)),
+        });
+        board.expect(longest);
+        drop(board);
+        Plan { setup, schedule, jitter, partitions }
+    }
+
+    /// Makes the rounds of one partition, as is planned.
+    async fn follow<C, F>(&self, partition: usize, mut plans: watch::Receiver<Arc<Plan>>, check: &C)
+    where
+        C: Fn(Arc<Setup>, usize) -> F + Sync,
+        F: Future<Output = Arc<Outcome>> + Send,
+    {
+        loop {
+            let plan = plans.borrow_and_update().clone();
+            tokio::select! {
+                never = self.keep(&plan, partition, check) => match never {},
+                // A round that is under way begins once more, with what there is now.
+                changed = plans.changed() => if changed.is_err() { return },
             }
         }
     }
 
+    /// Makes the rounds of one partition, each when it is due.
+    async fn keep<C, F>(&self, plan: &Plan, partition: usize, check: &C) -> Infallible
+    where
+        C: Fn(Arc<Setup>, usize) -> F + Sync,
+        F: Future<Output = Arc<Outcome>> + Send,
+    {
+        let Some(schedule) = plan.schedule else { return pending().await };
+        loop {
+            let next = schedule.after(self.board().done(partition));
+            // The first is somewhere within the interval anyway, and where there is nothing to do, nobody is spared.
+            let is_first = next == schedule.first;
+            let is_spread = !is_first && !plan.partitions[partition].is_empty();
+            let late = if is_spread { plan.jitter.spread() } else { Duration::ZERO };
+            time::sleep_until(schedule.due(next) + late).await;
+            let round = self.board().begin(partition, &schedule, Instant::now());
+            // Boxed, so that partitions which wait hold no room for it.
+            Box::pin(self.make(plan, partition, check)).await;
+            if self.board().end(partition, round, schedule.due(round)) {
+                self.ended.send_modify(|ended| *ended += 1);
+            }
+        }
+    }
+
+    /// Makes one round of one partition.
+    async fn make<C, F>(&self, plan: &Plan, partition: usize, check: &C)
+    where
+        C: Fn(Arc<Setup>, usize) -> F + Sync,
+        F: Future<Output = Arc<Outcome>> + Send,
+    {
+        let entries = &plan.partitions[partition];
+        let mut turns: Vec<_> = entries.iter().map(|entry| (plan.late(entry), entry.clone())).collect();
+        turns.sort_by_key(|(late, _)| *late);
+        let began = Instant::now();
+        let checks = stream::iter(turns).map(|(late, Entry { place, record })| async move {
+            if !late.is_zero() {
+                time::sleep_until(began + late).await;
+            }
+            self.board().wait_for(partition, &record);
+            let outcome = check(plan.setup.clone(), place).await;
+            self.board().note(partition, &record, outcome);
+        });
+        checks.buffer_unordered(SHARE).for_each(ready).await;
+    }
+
     /// The interval is another one from now on, and has missed nothing yet.
     pub(super) fn begin_anew(&self) {
-        *self.ended() = Instant::now();
+        self.board().begin_anew();
     }
 
     /// Somebody watches from now on.
@@ -116,125 +261,32 @@ impl Rounds {
         setups: watch::Receiver<Arc<Setup>>,
     ) -> Watcher {
         self.watchers.send_modify(|watchers| *watchers += 1);
-        Watcher { watchers: self.watchers.clone(), ticks, life, setups }
+        Watcher { watchers: self.watchers.clone(), ticks, ended: self.ended.subscribe(), life, setups }
     }
 
-    /// Whether a round should have ended long ago.
+    /// Whether rounds should have ended long ago.
     pub(super) fn overdue(&self, interval: Option<Duration>, now: Instant) -> Option<Overdue> {
-        let interval = interval?;
-        let since = now.saturating_duration_since(*self.ended());
-        (since > interval * OVERDUE_AFTER).then_some(Overdue { since, interval })
+        self.board().overdue(interval, now)
     }
 
-    fn ended(&self) -> MutexGuard<'_, Instant> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::pin::pin;
-
-    use futures_util::FutureExt as _;
-
-    use super::*;
-    use crate::alias::Alias;
-    use crate::app::App;
-    use crate::config::{Address, Backend, Cache, Config, Redis, RedisServers};
-
-    fn seconds(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
+    /// How far the rounds are, where there are any.
+    pub(super) fn clocks(&self) -> Option<Clocks> {
+        self.board().clocks()
     }
 
-    /// A cache that is down at once, without a network that a paused clock would not wait for.
-    fn config(interval: Option<Duration>) -> Config {
-        let address = Address::Unix("/nonexistent/redis.sock".into());
-        let redis = Backend::Redis(Redis::at(RedisServers::Standalone(address)));
-        let caches = vec![Cache::new(Alias::try_from("main").unwrap(), redis)];
-        Config { interval, caches, ..Config::default() }
+    /// What a report of the last checks shows of everything, if all of it was checked. Where a partition stands still,
+    /// that is said, and it keeps nobody else's recovery back any longer.
+    pub(super) fn latest(&self, setup: &Setup) -> Option<Vec<Arc<Outcome>>> {
+        let board = self.board();
+        let shown = match board.overdue(setup.interval, Instant::now()) {
+            Some(_) => Shown::default(),
+            None => board.shown(),
+        };
+        drop(board);
+        shown.of(setup.checker.records(&setup.everything))
     }
 
-    /// How many checks are made within a time in which rounds may be made.
-    async fn checks_within(app: &App, time: Duration) -> u64 {
-        let ticks = app.journal().ticks();
-        let before = *ticks.borrow();
-        let _ = time::timeout(time, app.make_rounds()).await;
-        *ticks.borrow() - before
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_an_interval_nothing_is_checked_when_nobody_asks() {
-        let app = App::new(&config(None)).unwrap();
-        assert_eq!(checks_within(&app, seconds(3600)).await, 0);
-        let app = App::new(&config(Some(seconds(10)))).unwrap();
-        assert_eq!(checks_within(&app, seconds(3595)).await, 360);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn while_somebody_watches_a_round_is_made_every_five_seconds() {
-        let app = App::new(&config(None)).unwrap();
-        let (one, other) = (app.watch(), app.watch());
-        assert_eq!(checks_within(&app, seconds(59)).await, 12);
-        drop(one);
-        assert_eq!(checks_within(&app, seconds(59)).await, 12);
-        drop(other);
-        assert_eq!(checks_within(&app, seconds(59)).await, 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_begins_to_watch_has_news_at_once_and_not_at_the_next_interval() {
-        let app = Arc::new(App::new(&config(None)).unwrap());
-        let rounds = app.clone();
-        tokio::spawn(async move { rounds.make_rounds().await });
-        time::sleep(seconds(60)).await;
-        let began = Instant::now();
-        app.watch().news().await;
-        assert!(began.elapsed() < seconds(1), "{:?}", began.elapsed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn rounds_that_do_not_end_are_overdue_after_three_intervals_and_no_more_once_one_ends() {
-        let app = App::new(&config(Some(seconds(10)))).unwrap();
-        // Nobody makes rounds: that is what a loop that is stuck looks like from outside.
-        time::advance(seconds(30)).await;
-        assert_eq!(app.overdue(), None);
-        time::advance(seconds(1)).await;
-        let overdue = app.overdue().unwrap().to_string();
-        assert_eq!(overdue, "no round has ended for 31 s, and one is due every 10s");
-        assert!(checks_within(&app, seconds(1)).await > 0);
-        assert_eq!(app.overdue(), None);
-        // It gets stuck while a round is under way, too.
-        let mut rounds = Box::pin(app.make_rounds());
-        assert!(rounds.as_mut().now_or_never().is_none());
-        time::advance(seconds(31)).await;
-        assert!(app.overdue().is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_interval_that_is_new_has_missed_nothing_and_is_kept_from_then_on() {
-        let app = App::new(&config(None)).unwrap();
-        let mut rounds = pin!(app.make_rounds());
-        assert!(time::timeout(seconds(3600), rounds.as_mut()).await.is_err());
-        app.renew(&config(Some(seconds(10)))).unwrap();
-        assert_eq!(app.overdue(), None, "although no round has ended for an hour");
-        let ticks = app.journal().ticks();
-        let before = *ticks.borrow();
-        assert!(time::timeout(seconds(59), rounds.as_mut()).await.is_err());
-        assert_eq!(*ticks.borrow() - before, 6);
-        // A stuck loop is found out after a change, too.
-        app.renew(&config(Some(seconds(1)))).unwrap();
-        time::advance(seconds(4)).await;
-        assert!(app.overdue().is_some());
-        app.renew(&config(None)).unwrap();
-        assert_eq!(app.overdue(), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_renewal_that_leaves_the_interval_alone_does_not_excuse_a_stuck_loop() {
-        let app = App::new(&config(Some(seconds(10)))).unwrap();
-        time::advance(seconds(29)).await;
-        app.renew(&config(Some(seconds(10)))).unwrap();
-        time::advance(seconds(2)).await;
-        assert!(app.overdue().is_some());
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,6 +22,8 @@ pub struct Setup {
     pub access: Access,
     /// How often everything is checked when nobody asks.
     pub interval: Option<Duration>,
+    /// How long a check takes at most.
+    pub timeout: Duration,
     /// The aliases whose servers could be anybody: their certificates are not verified.
     pub unverified: Vec<Alias>,
     /// How long requests are still taken after the sidecar was told to stop.
@@ -52,6 +54,7 @@ impl Setup {
             access: config.access.clone(),
             // A check of a cache that hangs takes so long, and the round with it.
             interval: config.interval.map(|interval| interval.max(config.timeout)),
+            timeout: config.timeout,
             unverified: unverified(config),
             drain: config.drain,
             tls: config.tls.as_ref().map(tls::server_config).transpose()?.map(Arc::new),

@@ -8,14 +8,16 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
-use super::SetError;
 use super::dial::{Dialer, Dialled, Stream, Target, io_fault};
+use super::{SetError, stirs};
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
@@ -31,7 +33,8 @@ struct Wire {
     stream: Box<dyn Stream>,
     /// The address at the other end, unless that is a unix socket.
     peer: Option<IpAddr>,
-    opened: Instant,
+    /// When it has served its time.
+    expires: Instant,
     /// When its host was resolved last.
     resolved: Instant,
     /// Whether it was kept from an earlier check.
@@ -75,10 +78,12 @@ impl AnswerError {
 }
 
 impl Connection {
-    fn new(Dialled { stream, peer }: Dialled) -> Self {
+    /// A connection that serves for the time that is promised, or a little less.
+    fn new(Dialled { stream, peer }: Dialled, reconnect_every: Duration) -> Self {
         let now = Instant::now();
+        let expires = now + service(reconnect_every);
         let (kept, received, allowance) = (false, Vec::new(), 0);
-        Self(Box::new(Wire { stream, peer, opened: now, resolved: now, kept, received, allowance }))
+        Self(Box::new(Wire { stream, peer, expires, resolved: now, kept, received, allowance }))
     }
 
     /// Sends a command. That the other side has closed the connection is left to be met by the read of the
@@ -187,9 +192,19 @@ impl Connection {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Whether nothing has come since the last answer: neither a close nor bytes that nobody asked for.
-    fn is_quiet(&mut self) -> bool {
-        self.0.received.is_empty() && self.0.stream.read(&mut [0]).now_or_never().is_none()
+    /// Whether nothing has come since the last answer: neither a close nor bytes that nobody asked for. If so, `waker`
+    /// is woken when something does, unless it is asked for an answer before.
+    fn is_quiet(&mut self, waker: &Waker) -> bool {
+        let (mut byte, stream) = ([0], &mut self.0.stream);
+        let mut buffer = ReadBuf::new(&mut byte);
+        let look = poll_fn(|_| {
+            Poll::Ready(Pin::new(&mut *stream).poll_read(&mut Context::from_waker(waker), &mut buffer))
+        });
+        // Whatever else the task has done in its turn: tokio would say of a closed connection that it is quiet.
+        let looked = unconstrained(look).now_or_never();
+        // A byte that was taken is remembered, for whoever asks next.
+        self.0.received.extend_from_slice(buffer.filled());
+        self.0.received.is_empty() && looked.is_none_or(|looked| looked.is_pending())
     }
 }
 
@@ -242,12 +257,12 @@ impl Link {
         // future.
         let dial = || Box::pin(dial());
         let Some(mut kept) = self.take() else { return dial().await };
-        if !kept.is_quiet() {
+        if !kept.is_quiet(Waker::noop()) {
             self.lost.store(true, Ordering::Relaxed);
             return dial().await;
         }
         let (settings, now) = (self.dialer.settings(), Instant::now());
-        if now - kept.0.opened >= settings.reconnect_every {
+        if now >= kept.0.expires {
             *lock(&self.expired) = Some(kept);
             return dial().await;
         }
@@ -279,6 +294,12 @@ impl Link {
         lock(&self.kept).take()
     }
 
+    /// Whether nothing has come over the kept connection since its last answer; of one that is in use, the check says it
+    /// that uses it. When something comes, it is counted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        lock(&self.kept).as_mut().is_none_or(|kept| kept.is_quiet(stirs::waker()))
+    }
+
     /// Whether the other side has closed the connection that was kept last; said once.
     pub(crate) fn was_lost(&self) -> bool {
         self.lost.swap(false, Ordering::Relaxed)
@@ -296,7 +317,7 @@ impl Link {
             };
             (format!("connect to {}{tls}", self.target.address), "a connection".to_owned(), saw)
         });
-        dialled.map(Connection::new)
+        dialled.map(|dialled| Connection::new(dialled, self.dialer.settings().reconnect_every))
     }
 
     /// Keeps a connection whose last answer was taken whole.
@@ -306,9 +327,19 @@ impl Link {
         }
         connection.0.received = Vec::new();
         *lock(&self.expired) = None;
-        *lock(&self.kept) = Some(connection);
+        let replaced = lock(&self.kept).replace(connection);
+        if replaced.is_some() {
+            // An overlapping check's: who knows that one to be quiet would hear nothing of this one.
+            stirs::stir();
+        }
         Ok(())
     }
+}
+
+/// How long a connection serves: never longer than is promised, and down to four fifths of that by chance, or those that
+/// were opened together would always be replaced together.
+fn service(reconnect_every: Duration) -> Duration {
+    reconnect_every.mul_f64(1.0 - fastrand::f64() / 5.0)
 }
 
 fn lock(slot: &Mutex<Option<Connection>>) -> MutexGuard<'_, Option<Connection>> {
@@ -328,5 +359,47 @@ pub(crate) fn set_error(connection: &Connection, error: &AnswerError, progress: 
         AnswerError::Closed(_) | AnswerError::Io(_) | AnswerError::Malformed(_) => {
             SetError::Fault(error.fault(progress))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::config::{Address, Config};
+
+    #[tokio::test]
+    async fn who_knows_a_connection_to_be_quiet_looks_again_when_another_takes_its_place() {
+        let dialer = Arc::new(Dialer::new(&Config::default()));
+        let target = dialer.target(&Address::Unix("/nonexistent".into()), None, None).unwrap();
+        let link = Link::new(target, &dialer);
+        let connection = || {
+            let (stream, server) = duplex(64);
+            let dialled = Dialled { stream: Box::new(stream), peer: None };
+            (Connection::new(dialled, Duration::from_secs(5)), server)
+        };
+        let ((one, _server), (other, server)) = (connection(), connection());
+        link.keep(one).unwrap();
+        assert!(link.is_quiet());
+        let known = stirs::stirs();
+        link.keep(other).unwrap();
+        assert_ne!(stirs::stirs(), known, "the other one is not known to be quiet");
+        assert!(link.is_quiet());
+        let known = stirs::stirs();
+        drop(server);
+        assert_ne!(stirs::stirs(), known, "it was closed");
+        assert!(!link.is_quiet());
+    }
+
+    #[test]
+    fn a_connection_serves_for_no_longer_than_is_promised_and_not_for_as_long_as_every_other() {
+        let promised = Duration::from_secs(5);
+        let served: Vec<_> = (0..500).map(|_| service(promised).as_secs_f64()).collect();
+        assert!(served.iter().all(|served| (4.0..=5.0).contains(served)), "{served:?}");
+        let sooner = served.iter().filter(|&&served| served < 4.5).count();
+        // Half of them: the chance to be as far off as this is below one in a million.
+        assert!((190..=310).contains(&sooner), "{sooner}");
+        assert_eq!(service(Duration::ZERO), Duration::ZERO, "each check dials");
     }
 }

@@ -1,5 +1,6 @@
 //! [`Dialer`]: resolves, connects and agrees on TLS, with a phase for each, for every backend.
 
+mod gate;
 mod tls;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -25,6 +27,8 @@ use tower::{Service as _, service_fn};
 use crate::config::{Address, Config, Tls};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
+
+use gate::{Gate, Silence};
 
 pub use tls::SetupError;
 pub(crate) use tls::{client_config, pinned_config};
@@ -40,6 +44,7 @@ pub(crate) struct Target {
     pub(super) address: Address,
     /// Boxed, since thousands of nodes have none.
     pub(super) tls: Option<Box<(Arc<ClientConfig>, ServerName<'static>)>>,
+    silence: Silence,
 }
 
 /// What holds for every connection.
@@ -64,6 +69,7 @@ pub(crate) struct Dialled {
 #[derive(Debug)]
 pub(crate) struct Dialer {
     settings: DialSettings,
+    gate: Gate,
     lookups: Mutex<HashMap<(String, u16), AwaitedLookup>>,
     tls_configs: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
 }
@@ -79,7 +85,8 @@ impl Dialer {
     pub(crate) fn new(config: &Config) -> Self {
         let &Config { reconnect_every, dns_recheck, timeout, .. } = config;
         let settings = DialSettings { reconnect_every, dns_recheck, timeout };
-        Self { settings, lookups: Mutex::default(), tls_configs: Mutex::default() }
+        let gate = Gate::new(timeout);
+        Self { settings, gate, lookups: Mutex::default(), tls_configs: Mutex::default() }
     }
 
     pub(crate) fn settings(&self) -> DialSettings {
@@ -107,7 +114,7 @@ impl Dialer {
                 Some(Box::new((self.client_config(tls)?, name)))
             }
         };
-        Ok(Target { address: address.clone(), tls })
+        Ok(Target { address: address.clone(), tls, silence: Silence::default() })
     }
 
     /// Makes a new connection.
@@ -121,7 +128,8 @@ impl Dialer {
             Address::Tcp { host, port } => {
                 let addresses = self.resolve(host, *port, progress).await?;
                 progress.enter(Phase::Connect);
-                let stream = connect(&addresses, self.settings.timeout).await;
+                let connect = connect(&addresses, self.settings.timeout);
+                let stream = self.gate.pass(connect, &target.silence, progress).await?;
                 let stream = stream.map_err(|error| io_fault(progress, &error))?;
                 peer = stream.peer_addr().ok().map(|peer| peer.ip());
                 Box::new(stream)
@@ -242,7 +250,10 @@ async fn race(addresses: &[SocketAddr], patience: Duration) -> io::Result<TcpStr
     connected.map(TokioIo::into_inner).map_err(|error| {
         let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
         match cause {
-            Some(cause) => io::Error::new(cause.kind(), cause.to_string()),
+            Some(cause) => match cause.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(cause.kind(), cause.to_string()),
+            },
             None => io::Error::other(error.to_string()),
         }
     })
@@ -262,7 +273,21 @@ pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
         Kind::TimedOut => Cause::TimedOut,
         _ => Cause::Unreachable,
     };
+    if is_out_of_files(error) {
+        return progress.fault(cause, &format!("{error}: {OUT_OF_FILES}"));
+    }
     progress.fault(cause, &error.to_string())
+}
+
+/// What has to be said of a limit of this process', or of the whole machine it runs on: the cache has nothing to do
+/// with it.
+const OUT_OF_FILES: &str =
+    "that is cache-canary's own limit of open files, and not the cache's; raise it (ulimit -n, LimitNOFILE=)";
+
+/// Whether there is no file descriptor left for a connection (connect(2), `EMFILE` and `ENFILE` of socket(2)).
+fn is_out_of_files(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::MFILE | Errno::NFILE))
 }
 
 fn tls_words(error: &io::Error) -> String {

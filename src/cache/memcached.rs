@@ -288,6 +288,10 @@ impl Cache for Arc<Memcached> {
         Ok(read)
     }
 
+    async fn get_first(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+        Memcached::get_first(self, key, default, progress).await
+    }
+
     async fn delete(&self, key: &Key, progress: &NodeProgress) -> Result<(), Fault> {
         let mut connection = self.link.resume(|| self.dial(progress)).await?;
         progress.enter(Phase::Write);
@@ -328,6 +332,10 @@ impl Cache for Arc<Memcached> {
         }
         self.link.keep(connection).ok()?;
         Some(command)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.link.is_quiet()
     }
 }
 

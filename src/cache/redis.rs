@@ -276,6 +276,10 @@ impl Cache for Redis {
         Ok(read)
     }
 
+    async fn get_first(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+        Self::get_first(self, key, default, "a canary that was written before", progress).await
+    }
+
     async fn delete(&self, key: &Key, progress: &NodeProgress) -> Result<(), Fault> {
         let link = &self.0.link;
         let mut connection = link.resume(|| self.0.dial(progress)).await?;
@@ -304,6 +308,10 @@ impl Cache for Redis {
         let ping =
             Query { command: &cmd("PING"), limit: ANSWER_LIMIT, expected: "PONG, which proves nothing" };
         self.ask(&ping, progress).await.ok().map(|_| "PING")
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.0.link.is_quiet()
     }
 }
 

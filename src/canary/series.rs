@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Canary, Key, Mark, Slot};
+use super::{Canary, Key, Mark, Read, Slot};
 use crate::alias::Alias;
 
 /// The canaries of one node, one after the other.
@@ -32,6 +32,9 @@ struct State {
     settled: u64,
     /// The latest run of canaries whose writes were not answered. Any of them may arrive yet.
     in_doubt: RangeInclusive<u64>,
+    /// How many writes are on their way, and the first of those that were without a pause.
+    under_way: u32,
+    first_under_way: u64,
 }
 
 /// What the keys of a series are called.
@@ -93,6 +96,8 @@ impl Series {
                 resident: None,
                 settled: 0,
                 in_doubt: RangeInclusive::new(1, 0),
+                under_way: 0,
+                first_under_way: 0,
             }),
         }
     }
@@ -132,6 +137,18 @@ impl Series {
         state.settled = state.settled.max(canary.sequence);
     }
 
+    /// The key of the canary that was read back last, if there is one.
+    pub(crate) fn resident(&self) -> Option<Key> {
+        self.state().resident.map(|slot| self.key(slot).clone())
+    }
+
+    /// Whether `read`, a read of that key, still finds that canary, or a later one.
+    pub(crate) fn is_resident(&self, read: &Read) -> bool {
+        let Read::Value(bytes) = read else { return false };
+        let mark = std::str::from_utf8(bytes).ok().and_then(Mark::parse);
+        mark.is_some_and(|mark| mark.series == self.id && mark.sequence >= self.state().settled)
+    }
+
     /// Takes note that `canary` was removed from its key.
     pub(crate) fn removed(&self, canary: &Canary) {
         self.state().written[canary.slot as usize] = false;
@@ -139,8 +156,19 @@ impl Series {
 
     /// Takes the write of `canary` for one that is in doubt, unless what is returned is told that it was
     /// answered. A check that is dropped at its deadline leaves it so.
+    ///
+    /// The writes of overlapping checks that are on their way now are in doubt from here on: any of them may arrive after
+    /// this one.
     #[must_use]
     pub fn doubt(&self, canary: &Canary) -> Doubt<'_> {
+        let mut state = self.state();
+        if state.under_way == 0 {
+            state.first_under_way = canary.sequence;
+        } else {
+            let earlier = state.first_under_way..=canary.sequence - 1;
+            state.doubt(earlier);
+        }
+        state.under_way += 1;
         Doubt { series: self, sequence: canary.sequence, answered: false }
     }
 
@@ -170,6 +198,18 @@ impl Series {
     }
 }
 
+impl State {
+    fn doubt(&mut self, sequences: RangeInclusive<u64>) {
+        let (first, last) = (*self.in_doubt.start(), *self.in_doubt.end());
+        // A canary that was read back since closes the run before.
+        self.in_doubt = if last > self.settled {
+            first.min(*sequences.start())..=last.max(*sequences.end())
+        } else {
+            sequences
+        };
+    }
+}
+
 /// A write that is in doubt until it is answered.
 #[derive(Debug)]
 pub struct Doubt<'a> {
@@ -187,17 +227,11 @@ impl Doubt<'_> {
 
 impl Drop for Doubt<'_> {
     fn drop(&mut self) {
-        if self.answered {
-            return;
-        }
         let mut state = self.series.state();
-        let (first, last) = (*state.in_doubt.start(), *state.in_doubt.end());
-        // A canary that was read back since closes the run before.
-        state.in_doubt = if last > state.settled {
-            first.min(self.sequence)..=last.max(self.sequence)
-        } else {
-            self.sequence..=self.sequence
-        };
+        state.under_way -= 1;
+        if !self.answered {
+            state.doubt(self.sequence..=self.sequence);
+        }
     }
 }
 
@@ -304,5 +338,18 @@ mod tests {
     #[test]
     fn no_two_runs_share_a_key() {
         assert_ne!(series("web-1").next().key(), series("web-1").next().key());
+    }
+
+    #[test]
+    fn a_write_that_was_on_its_way_when_another_began_is_in_doubt_though_it_is_answered() {
+        let series = series("web-1");
+        let [before, first, second, after] = [(); 4].map(|()| series.next());
+        series.doubt(&before).answered();
+        let (one, two) = (series.doubt(&first), series.doubt(&second));
+        two.answered();
+        one.answered();
+        series.doubt(&after).answered();
+        let in_doubt = [&before, &first, &second, &after].map(|canary| series.is_in_doubt(canary.sequence));
+        assert_eq!(in_doubt, [false, true, false, false]);
     }
 }

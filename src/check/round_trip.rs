@@ -7,7 +7,7 @@ use super::Failed;
 use crate::cache::{Cache, SetError};
 use crate::canary::{Canary, Sentinel, Series, Verdict};
 use crate::outcome::{Cause, Fault, Phase};
-use crate::progress::NodeProgress;
+use crate::progress::{Depth, NodeProgress};
 
 /// The round trips to one server.
 pub(crate) struct RoundTrips {
@@ -21,9 +21,17 @@ impl RoundTrips {
         Self { cache, series }
     }
 
+    /// Whether nothing has come over the server's kept connection since the last round trip.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.cache.is_quiet()
+    }
+
     /// The round trip of each series, one after the other, written down in `progress`. If every canary was read
     /// back, that of the first series is returned.
     pub(super) async fn make(&self, progress: &NodeProgress) -> Result<Option<Written>, Failed> {
+        if progress.depth() == Depth::Glance {
+            return Box::pin(self.glance(progress)).await;
+        }
         let mut first = None;
         let mut lost = 0;
         for series in &self.series {
@@ -40,6 +48,26 @@ impl RoundTrips {
         // What is rare has no room in every check's future.
         Box::pin(self.say_more(lost, progress)).await;
         Err(Failed)
+    }
+
+    /// Reads what is left of an earlier round: the canary of each series that was read back last. That shows that the
+    /// way to the server is open and that it keeps what it took, and not that it takes more.
+    async fn glance(&self, progress: &NodeProgress) -> Result<Option<Written>, Failed> {
+        for series in &self.series {
+            if let Err(fault) = self.find(series, progress).await {
+                progress.conclude(Err(fault));
+                return Err(Failed);
+            }
+        }
+        progress.conclude(Ok(()));
+        Ok(None)
+    }
+
+    async fn find(&self, series: &Series, progress: &NodeProgress) -> Result<(), Fault> {
+        let gone = || Fault::new(Cause::Masked, Phase::Read, "no earlier canary is there");
+        let key = series.resident().ok_or_else(gone)?;
+        let read = self.cache.get_first(&key, Sentinel::new(), progress).await?;
+        if series.is_resident(&read) { Ok(()) } else { Err(gone()) }
     }
 
     /// Says more about a fault: of how many canaries it is true, and whether one would hear nothing of it who
@@ -104,8 +132,9 @@ impl RoundTrip<'_> {
                 {
                     late = Some(sequence);
                 }
-                Ok(Verdict::Masked) => {
-                    self.conclude(fault(&Verdict::Masked));
+                // Where no reason is given, there may be more to find out.
+                Ok(masked @ Verdict::Masked { why: None }) => {
+                    self.conclude(fault(&masked));
                     Box::pin(self.look_closer()).await;
                     return None;
                 }
@@ -181,7 +210,8 @@ impl RoundTrip<'_> {
 /// The fault that a verdict other than intact is.
 pub(crate) fn fault(verdict: &Verdict) -> Fault {
     let (cause, said) = match verdict {
-        Verdict::Intact | Verdict::Masked => (Cause::Masked, "nothing was found".to_owned()),
+        Verdict::Intact | Verdict::Masked { why: None } => (Cause::Masked, "nothing was found".to_owned()),
+        Verdict::Masked { why: Some(why) } => (Cause::Masked, why.to_string()),
         Verdict::Stale { age, .. } => {
             (Cause::Stale, format!("the canary of {} ms before was found", age.as_millis()))
         }

@@ -155,4 +155,8 @@ impl Look for Visibility {
             progress.measure(measure);
         }
     }
+
+    fn is_quiet(&self) -> bool {
+        self.views.iter().all(View::is_quiet)
+    }
 }

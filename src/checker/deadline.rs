@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
+use super::standing_timer::StandingTimer;
 use crate::alias::Alias;
 use crate::outcome::{Kind, Needs, Outcome};
 use crate::progress::Progress;
@@ -22,28 +23,50 @@ pub(super) struct DeadlineLayer {
     /// What the alias needs of its nodes.
     pub(super) needs: Needs,
     pub(super) timeout: Duration,
-    /// Whether every step is written down.
-    pub(super) explained: bool,
+    /// What the checks of all aliases have together.
+    pub(super) standing_timer: Arc<StandingTimer>,
+    /// How a check begins.
+    pub(super) begin: fn() -> Progress,
 }
 
 impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadline<S>;
 
     fn layer(&self, check: S) -> Deadline<S> {
-        Deadline { check, settings: self.clone() }
+        Deadline(Arc::new(Deadlined { check, settings: self.clone() }))
     }
 }
 
-/// A check with a deadline, counted from the arrival of the request that it is made for.
-#[derive(Clone)]
-pub(super) struct Deadline<S> {
+/// A check with a deadline, counted from the arrival of the request that it is made for. Its clones are one, and small:
+/// of thousands that wait for their turn each has some.
+pub(super) struct Deadline<S>(Arc<Deadlined<S>>);
+
+struct Deadlined<S> {
     check: S,
     settings: DeadlineLayer,
 }
 
+impl<S> Clone for Deadline<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S: Clone> Deadline<S> {
+    /// The same of another look, which begins so.
+    pub(super) fn begun_by(&self, begin: fn() -> Progress) -> Self {
+        let Deadlined { check, settings } = &*self.0;
+        DeadlineLayer { begin, ..settings.clone() }.layer(check.clone())
+    }
+}
+
 impl<S> Service<Instant> for Deadline<S>
 where
-    S: Service<Arc<Progress>, Response = (), Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Arc<Progress>, Response = (), Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
 {
     type Response = Outcome;
     type Error = Infallible;
@@ -54,13 +77,16 @@ where
     }
 
     fn call(&mut self, arrived: Instant) -> Self::Future {
-        let check = self.check.clone();
-        let DeadlineLayer { alias, kind, needs, timeout, explained } = self.settings.clone();
+        let deadlined = self.0.clone();
         async move {
-            let progress = Arc::new(if explained { Progress::begin_explained() } else { Progress::begin() });
+            let Deadlined { check, settings } = &*deadlined;
+            let DeadlineLayer { timeout, standing_timer, begin, .. } = settings;
+            let progress = Arc::new(begin());
+            let deadline = arrived + *timeout;
+            standing_timer.begin(arrived, deadline);
             // Whether it ended or the deadline struck, what it wrote down is the outcome.
-            let _ = timeout_at(arrived + timeout, check.oneshot(progress.clone())).await;
-            Ok(progress.outcome(alias, kind, needs))
+            let _ = timeout_at(deadline, check.clone().oneshot(progress.clone())).await;
+            Ok(progress.outcome(settings.alias.clone(), settings.kind, settings.needs))
         }
         .boxed()
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{AliasCheck, Checker, Entry};
 use crate::alias::Alias;
-use crate::config::Config;
+use crate::config::{Cache, Config, Debounce};
 use crate::outcome::Kind;
 use crate::record::{Journal, Record};
 
@@ -27,6 +27,8 @@ pub(super) struct Shared {
     max_age: Duration,
     reconnect_every: Duration,
     dns_recheck: Duration,
+    /// With the fingerprint of the store.
+    debounce: Option<(Debounce, Option<u64>)>,
 }
 
 impl Shared {
@@ -38,6 +40,10 @@ impl Shared {
             max_age: config.max_age,
             reconnect_every: config.reconnect_every,
             dns_recheck: config.dns_recheck,
+            debounce: config.debounce.clone().map(|debounce| {
+                let store = config.caches.iter().find(|cache| cache.alias == debounce.store);
+                (debounce, store.map(Cache::fingerprint))
+            }),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Sharing, as a layer: callers that arrive together share a check, and none gets a verdict that is too old
 //! for it.
 //!
-//! Three rules:
+//! Four rules:
 //!
 //! 1. A check is shared by the callers that arrive before it has begun, or within `max_age` of its beginning.
 //!    Nobody else gets its verdict.
@@ -10,9 +10,14 @@
 //! 3. It does not wait for longer than an eighth of the deadline. So at most eight checks of an alias overlap
 //!    when a cache hangs, and a caller behind a check that hangs still gets its answer within its own
 //!    deadline, which counts from its arrival.
+//! 4. A verdict is given to nobody any more once something has come over a connection that it was made on: a cache
+//!    that was killed is down at the next request, however young the verdict is.
+//!
+//! What callers of several checks share is in `gather`, by the same rules.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,24 +26,38 @@ use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
-use crate::outcome::Outcome;
-use crate::record::Record;
+use crate::cache::{stir, stirs};
+use crate::outcome::{Outcome, Status};
+use crate::record::{Lookup, Record, Through};
 
 /// How many checks of an alias may overlap.
 const OVERLAP: u32 = 8;
 
+/// What a check can be asked after it has ended.
+pub(super) trait Quiet: Send + Sync {
+    /// Whether nothing has come over its kept connections since.
+    fn is_quiet(&self) -> bool;
+}
+
 /// Lets callers share the checks of an alias.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct ShareLayer {
     record: Arc<Record>,
     max_age: Duration,
     patience: Duration,
+    connections: Arc<dyn Quiet>,
 }
 
 impl ShareLayer {
-    /// Verdicts are shared for `max_age`, which `record` counts; `timeout` is the deadline of the checks.
-    pub(super) fn new(record: &Arc<Record>, max_age: Duration, timeout: Duration) -> Self {
-        Self { record: record.clone(), max_age, patience: timeout / OVERLAP }
+    /// Verdicts are shared for `max_age`, which `record` counts, while its `connections` are quiet; `timeout` is the
+    /// deadline of the checks.
+    pub(super) fn new(
+        record: &Arc<Record>,
+        max_age: Duration,
+        timeout: Duration,
+        connections: Arc<dyn Quiet>,
+    ) -> Self {
+        Self { record: record.clone(), max_age, patience: timeout / OVERLAP, connections }
     }
 }
 
@@ -67,27 +86,67 @@ impl<S> Clone for Share<S> {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The check that has begun last, and when; it may have ended.
-    latest: Option<(Instant, Awaited)>,
+    /// The check that has begun last; it may have ended.
+    latest: Option<Joined>,
     /// The check that is waiting to begin.
-    next: Option<Awaited>,
+    next: Option<Joined>,
 }
 
-/// What a check will have come to.
-type Awaited = Arc<SetOnce<Arc<Outcome>>>;
+/// A check that a caller has joined. Its clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Joined(Arc<Course>);
+
+/// A check from when it is waited for until nobody wants to know of it any more.
+#[derive(Debug, Default)]
+struct Course {
+    began: OnceLock<Instant>,
+    outcome: SetOnce<Arc<Outcome>>,
+    /// What the count of stirs was when its connections were last found quiet, and one more; [`VOID`] once they were not.
+    quiet_at: AtomicU64,
+}
+
+/// Stands for a verdict that is given to nobody any more.
+const VOID: u64 = u64::MAX;
+
+impl Joined {
+    /// When it began, if it has.
+    pub(super) fn began(&self) -> Option<Instant> {
+        self.0.began.get().copied()
+    }
+
+    /// What it came to, once it has ended.
+    pub(super) async fn outcome(&self) -> &Arc<Outcome> {
+        self.0.outcome.wait().await
+    }
+
+    /// The same, if it has ended by now.
+    pub(super) fn ended(&self) -> Option<&Arc<Outcome>> {
+        self.0.outcome.get()
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.outcome.initialized()
+    }
+
+    /// Whether a caller who arrived at `arrived` may share it, as far as its age goes.
+    fn is_young(&self, arrived: Instant, max_age: Duration) -> bool {
+        self.began().is_none_or(|began| arrived.saturating_duration_since(began) <= max_age)
+    }
+}
 
 /// Says what a check came to, also where it ends without having come to anything.
 struct Verdict {
-    awaited: Awaited,
+    joined: Joined,
     record: Arc<Record>,
     arrived: Instant,
 }
 
 impl Drop for Verdict {
     fn drop(&mut self) {
-        if !self.awaited.initialized() {
+        if !self.joined.has_ended() {
             let (alias, kind) = (self.record.alias().clone(), self.record.kind());
-            let _ = self.awaited.set(Arc::new(Outcome::lost(alias, kind, self.arrived)));
+            let _ = self.joined.0.outcome.set(Arc::new(Outcome::lost(alias, kind, self.arrived)));
         }
     }
 }
@@ -102,47 +161,47 @@ where
 {
     /// The check that a caller who arrived at `arrived` may have the verdict of; a new one where there is
     /// none.
-    fn join(&self, arrived: Instant) -> Awaited {
+    pub(super) fn join(&self, arrived: Instant) -> Joined {
         let mut state = self.state();
-        if let Some((began, outcome)) = &state.latest
-            && arrived.saturating_duration_since(*began) <= self.0.settings.max_age
-        {
-            self.0.settings.record.shared();
-            return outcome.clone();
+        let max_age = self.0.settings.max_age;
+        let looked_up = |lookup| self.0.settings.record.looked_up(Through::Process, lookup);
+        let young = state.latest.as_ref().filter(|latest| latest.is_young(arrived, max_age));
+        let stands = young.filter(|latest| self.stands(latest));
+        if let Some(shared) = stands.or(state.next.as_ref()) {
+            looked_up(Lookup::Hit);
+            return shared.clone();
         }
-        if let Some(next) = &state.next {
-            self.0.settings.record.shared();
-            return next.clone();
-        }
-        let awaited = Awaited::default();
+        looked_up(if young.is_some() { Lookup::Invalidated } else { Lookup::Miss });
+        let joined = Joined::default();
         let record = self.0.settings.record.clone();
-        let verdict = Verdict { awaited: awaited.clone(), record, arrived };
-        let running = state.latest.clone().filter(|(_, outcome)| !outcome.initialized());
-        match running {
+        let verdict = Verdict { joined: joined.clone(), record, arrived };
+        let running = state.latest.as_ref().filter(|latest| !latest.has_ended());
+        match running.and_then(|running| Some((running.clone(), running.began()?))) {
             None => self.begin(&mut state, verdict),
-            Some((began, outcome)) => {
-                state.next = Some(awaited.clone());
+            Some((running, began)) => {
+                state.next = Some(joined.clone());
                 let share = self.clone();
                 tokio::spawn(async move {
                     let patience = began + share.0.settings.patience;
-                    let _ = timeout_at(patience, outcome.wait()).await;
+                    let _ = timeout_at(patience, running.outcome()).await;
                     let mut state = share.state();
                     state.next = None;
                     share.begin(&mut state, verdict);
                 });
             }
         }
-        awaited
+        joined
     }
 
     /// Begins a check in a task of its own: a caller that goes away must not take it from the others.
     fn begin(&self, state: &mut State, verdict: Verdict) {
-        state.latest = Some((Instant::now(), verdict.awaited.clone()));
+        let _ = verdict.joined.0.began.set(Instant::now());
+        state.latest = Some(verdict.joined.clone());
         let check = self.0.check.clone();
         tokio::spawn(async move {
             let Ok(outcome) = check.oneshot(verdict.arrived).await;
             // Nobody else says it.
-            let _ = verdict.awaited.set(outcome);
+            let _ = verdict.joined.0.outcome.set(outcome);
         });
     }
 }
@@ -151,6 +210,35 @@ impl<S> Share<S> {
     /// Whether it is a clone of the other.
     pub(super) fn is_the_same_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What is counted of it.
+    pub(super) fn record(&self) -> &Arc<Record> {
+        &self.0.settings.record
+    }
+
+    /// Whether what `joined` came to, if it has ended, may be given to yet another caller by rule 4. What is down
+    /// stays so for its time: that a connection is closed is no sign that the cache is back.
+    ///
+    /// The connections are looked at once, and then not until something has come over any.
+    pub(super) fn stands(&self, joined: &Joined) -> bool {
+        let Some(outcome) = joined.ended() else { return true };
+        // Before the look, so that what comes meanwhile is not missed.
+        let now = stirs() + 1;
+        let quiet_at = joined.0.quiet_at.load(Ordering::SeqCst);
+        if quiet_at == VOID {
+            return false;
+        }
+        if quiet_at == now || outcome.status() == Status::Down {
+            return true;
+        }
+        let is_quiet = self.0.settings.connections.is_quiet();
+        joined.0.quiet_at.store(if is_quiet { now } else { VOID }, Ordering::SeqCst);
+        if !is_quiet {
+            // Who keeps the verdict among others has to hear of it.
+            stir();
+        }
+        is_quiet
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -175,8 +263,8 @@ where
     }
 
     fn call(&mut self, arrived: Instant) -> Self::Future {
-        let awaited = self.join(arrived);
-        async move { Ok(awaited.wait().await.clone()) }.boxed()
+        let joined = self.join(arrived);
+        async move { Ok(joined.outcome().await.clone()) }.boxed()
     }
 }
 
@@ -195,6 +283,14 @@ mod tests {
     const MAX_AGE: Duration = Duration::from_millis(100);
     const TIMEOUT: Duration = Duration::from_millis(750);
 
+    struct AlwaysQuiet;
+
+    impl Quiet for AlwaysQuiet {
+        fn is_quiet(&self) -> bool {
+            true
+        }
+    }
+
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
@@ -211,7 +307,7 @@ mod tests {
         let alias = Alias::try_from("main").unwrap();
         let record = Arc::new(Record::new(&alias, Kind::RoundTrip, &Arc::default()));
         let (begun, most, running) = (begun.clone(), most.clone(), Arc::new(AtomicUsize::new(0)));
-        let layer = ShareLayer::new(&record, max_age, TIMEOUT);
+        let layer = ShareLayer::new(&record, max_age, TIMEOUT, Arc::new(AlwaysQuiet));
         layer.layer(service_fn(move |arrived: Instant| {
             let (begun, most, running, alias) = (begun.clone(), most.clone(), running.clone(), alias.clone());
             async move {

@@ -102,6 +102,9 @@ fn users(config: &Config, chosen: &[&Alias]) -> String {
             Backend::Memcached(_) => memcached.push(cache.alias.as_str()),
             Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {}
         }
+        if let Some(grant) = granted_to_share(cache, config) {
+            add(&mut grants, grant);
+        }
         for view in views(cache) {
             if let Some(grant) = granted_to_view(cache, view, &canaries) {
                 add(&mut grants, grant);
@@ -148,6 +151,28 @@ fn granted_to_view<'a>(cache: &'a Cache, view: &'a View, canaries: &str) -> Opti
         servers: vec![Servers::One(address)],
         primary: None,
         keys: vec![canaries.to_owned()],
+        commands,
+    })
+}
+
+/// What sharing verdicts through this cache needs, where that is configured.
+fn granted_to_share<'a>(cache: &'a Cache, config: &Config) -> Option<Grant<'a>> {
+    config.debounce.as_ref().filter(|debounce| debounce.store == cache.alias)?;
+    let Backend::Redis(Redis { servers: RedisServers::Standalone(address), login, .. }) = &cache.backend
+    else {
+        return None;
+    };
+    let mut commands = BTreeSet::from(["del", "eval", "get", "pttl", "set"]);
+    if login.database != 0 {
+        commands.insert("select");
+    }
+    Some(Grant {
+        aliases: vec![&cache.alias],
+        user: login.username.as_deref(),
+        named: Named::In("username"),
+        servers: vec![Servers::One(address)],
+        primary: None,
+        keys: vec![format!("{}verdict:*", patterns::literally(&config.prefix))],
         commands,
     })
 }

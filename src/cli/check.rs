@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
-use super::{Failure, FileArgs, block_on, causes, load, print};
+use super::{Failure, FileArgs, block_on, causes, files, load, print};
 use crate::checker::Checker;
 use crate::config::Config;
 use crate::http::access::View;
@@ -102,8 +102,11 @@ fn checked(args: &CheckArgs) -> Result<ExitCode, Failure> {
         ));
     }
     let mut config = load(args.config.config.clone(), Vec::new())?.config;
-    // Each round is a new one: there is nobody to share a verdict with.
+    // Each round is a new one, and a verdict is one of its own.
     config.max_age = Duration::ZERO;
+    config.debounce = None;
+    // Where that is not enough, it is said of each check that suffers from it.
+    files::make_room(&config, 0);
     block_on(async { if args.watch { watched(args, &config).await } else { once(args, &config).await } })
 }
 

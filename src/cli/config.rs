@@ -16,7 +16,7 @@ use super::{Failure, FileArgs, load, print};
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
-    Address, Announce, Backend, Cache, Config, Loaded, MASK, Memcached, Origin, Protocol, Redis,
+    Address, Announce, Backend, Breaker, Cache, Config, Loaded, MASK, Memcached, Origin, Protocol, Redis,
     RedisServers, Replicas, SCHEMA, Secret, Tls, Verify, WhichReplicas,
 };
 use crate::outcome::Quorum;
@@ -79,7 +79,11 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
         } else {
             let more = if cache.checks.is_empty() { "" } else { ", with " };
             let (what, checks) = (what(&cache.backend), checks::in_short(&cache.checks));
-            writeln!(out, "  {alias:width$}  checked: {what}{more}{checks}")?;
+            let breaker = cache.breaker.map(|Breaker { after, open_for }| {
+                format!(", breaker after {after}, for {}", format_duration(open_for))
+            });
+            let breaker = breaker.unwrap_or_default();
+            writeln!(out, "  {alias:width$}  checked: {what}{breaker}{more}{checks}")?;
         }
     }
     for group in groups {
@@ -185,6 +189,10 @@ impl Page<'_> {
             Backend::Memcached(memcached) => self.memcached(memcached, &path),
             Backend::Forwarding { to } => self.value("location", quoted(to.as_str()), &path("location")),
             Backend::LocalMemory | Backend::NoServer { .. } => {}
+        }
+        if let Some(Breaker { after, open_for }) = cache.breaker {
+            let open_for = quoted(&format_duration(open_for).to_string());
+            self.value("breaker", format_args!("{{ after = {after}, for = {open_for} }}"), &path("breaker"));
         }
         self.checks(cache);
     }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{Failure, FileArgs, block_on};
+use super::{Failure, FileArgs, block_on, files};
 use crate::app::App;
 use crate::config::{Config, Loaded};
 use crate::http::server::{Limits, Listeners, serve_app};
@@ -49,6 +49,7 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     for note in &loaded.notes {
         warn!("{note}");
     }
+    files::make_room(&loaded.config, files::callers()).tell();
     block_on(serve(loaded, flags))
 }
 

@@ -32,6 +32,7 @@ pub(super) const KEYS: &[&str] = &[
     "replica_within",
     "quorum",
     "spray",
+    "breaker",
     "checks",
 ];
 
@@ -132,6 +133,7 @@ impl Kind {
                 "replicas",
                 "replica_within",
                 "spray",
+                "breaker",
                 "checks",
             ],
             Self::Memcached => &[
@@ -146,6 +148,7 @@ impl Kind {
                 "tls",
                 "quorum",
                 "spray",
+                "breaker",
                 "checks",
             ],
             Self::LocalMemory => &["backend"],

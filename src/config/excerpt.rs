@@ -2,7 +2,7 @@
 
 use super::place::Format;
 use super::value::nearest;
-use super::{access, caches, checks, groups, listeners, redis, settings, tls};
+use super::{access, breaker, caches, checks, debounce, groups, listeners, redis, settings, tls};
 
 /// The longest line that is shown, in bytes; in a longer one, such as JSON without newlines, nobody finds a
 /// caret.
@@ -33,6 +33,9 @@ const HARMLESS: &[&str] = &[
     "trusted_proxies",
     "include",
     "exclude",
+    "via",
+    "for",
+    "role",
     "backend",
     "topology",
     "announce",
@@ -42,6 +45,7 @@ const HARMLESS: &[&str] = &[
     "required",
     "quorum",
     "spray",
+    "after",
     "verify",
     "django_caches",
     "preset",
@@ -125,7 +129,9 @@ fn shown_toml(before: &str, line: &str) -> (usize, bool) {
     // The numbers of a family of keys stand in braces.
     let table = name != "keys" && value.contains('{');
     let plain = !table && !value.contains(['@', '=']) && !value.contains("://");
-    if HARMLESS.contains(&name) && plain || is_of_a_kind(name) && are_limits(value) {
+    let parts =
+        if name == "breaker" { Some(breaker::KEYS) } else { is_of_a_kind(name).then_some(checks::LIMITS) };
+    if HARMLESS.contains(&name) && plain || parts.is_some_and(|keys| are_limits(value, keys)) {
         (key.len() + 1 + value.trim_end().len(), true)
     } else {
         (value_start, false)
@@ -137,15 +143,15 @@ fn is_of_a_kind(word: &str) -> bool {
     checks::keys_of_kinds().any(|key| key == word)
 }
 
-/// Whether a value is a table of limits, of which each is a number or a duration.
-fn are_limits(value: &str) -> bool {
+/// Whether a value is a table of limits, of which each is a number or a duration; `keys` are what they are called.
+fn are_limits(value: &str, keys: &[&str]) -> bool {
     let inner = value.trim().strip_prefix('{').and_then(|value| value.strip_suffix('}'));
     let is_limit = |part: &str| {
         let Some((name, limit)) = part.split_once('=') else { return false };
         let (name, limit) = (name.trim(), limit.trim());
         let is_duration = |text: &str| humantime::parse_duration(text).is_ok();
         let harmless = limit.parse::<f64>().is_ok() || quoted(limit).is_some_and(is_duration);
-        name.bytes().all(is_bare) && nearest(name, checks::LIMITS).is_some() && harmless
+        name.bytes().all(is_bare) && nearest(name, keys).is_some() && harmless
     };
     inner.is_some_and(|inner| inner.split(',').all(is_limit))
 }
@@ -157,9 +163,9 @@ fn bare_key(key: &str) -> Option<&str> {
     let (name, tables) = parts.split_last()?;
     let places = match tables {
         []
-        | ["access" | "caches" | "tls" | "metrics" | "groups"]
+        | ["access" | "breaker" | "caches" | "tls" | "metrics" | "groups" | "debounce"]
         | ["caches" | "groups", _]
-        | ["caches", _, "tls" | "replicas"] => true,
+        | ["caches", _, "breaker" | "tls" | "replicas"] => true,
         ["caches", _, "checks", within @ ..] | ["checks", within @ ..] => match within {
             [] => true,
             [kind] => checks::KINDS.contains(kind),
@@ -175,9 +181,11 @@ fn bare_key(key: &str) -> Option<&str> {
         settings::KEYS,
         caches::KEYS,
         access::KEYS,
+        breaker::KEYS,
         listeners::TLS_KEYS,
         listeners::METRICS_KEYS,
         groups::KEYS,
+        debounce::KEYS,
         tls::KEYS,
         redis::REPLICA_KEYS,
         checks::KINDS,
@@ -271,6 +279,7 @@ mod tests {
             ("", r#"lag = { degraded = "hunter2" }"#, "lag = ***"),
             ("", r#"lag = { degraded = "1m", down = hunter2 }"#, "lag = ***"),
             ("", r#"lag = { hunter2 = "1m" }"#, "lag = ***"),
+            ("", r#"breaker = { after = "hunter2" }"#, "breaker = ***"),
             ("", r#"lag = { degraded = "1m" } hunter2"#, "lag = ***"),
             // The rest of a password in which there was an equals sign, a full stop or a line's end.
             ("", r#"hunter2 = "1s""#, "***"),
@@ -312,8 +321,13 @@ mod tests {
             r#"groups.liveness.exclude = ["main"]"#,
             r#"keys = ["b:p:{0..x}"]"#,
             r#"lag = { degraded = "1m", down = 5 }"#,
+            r#"breaker = { after = 0, for = "30s" }"#,
+            r#"caches.main.breaker.for = "0s""#,
             r#"caches.main.checks.clock.lag = { degraded = "1m" }"#,
             "[groups.liveness]",
+            r#"via = "mian""#,
+            r#"debounce.for = "2""#,
+            "[debounce]",
             "[metrics]",
             "[tls]",
             "[caches.main.checks.queue]",

@@ -170,15 +170,15 @@ impl Reader {
                 self.problems.extend(unknown);
                 continue;
             }
-            let checks = table.take("checks");
-            // An entry that says no more than what its backend is tells what Django's entry is, and one with checks
-            // alone leaves all else to that.
+            let besides = Besides { checks: table.take("checks"), breaker: table.take("breaker") };
+            // An entry that says no more than what its backend is tells what Django's entry is, and one that only adds
+            // to it leaves all else to that.
             let backend = match (django.get(&key), table.0.as_slice(), table.get("backend")) {
                 (Some(entry), [_], Some(told)) => django::backend(&mut reading, entry, Some(told)),
-                (Some(entry), [], None) if checks.is_some() => django::backend(&mut reading, entry, None),
+                (Some(entry), [], None) if besides.are_some() => django::backend(&mut reading, entry, None),
                 _ => reading.backend(&table),
             };
-            self.keep(&mut found, reading, backend, checks);
+            self.keep(&mut found, reading, backend, besides);
         }
         for Entry { key, key_place, value } in django.0 {
             if overridden.contains(&key) {
@@ -186,7 +186,7 @@ impl Reader {
             }
             let Some(mut reading) = self.reading(&key, key_place) else { continue };
             let backend = django::backend(&mut reading, &value, None);
-            self.keep(&mut found, reading, backend, None);
+            self.keep(&mut found, reading, backend, Besides::default());
         }
         // A cache that could not be read is not missing.
         if self.problems.is_empty() {
@@ -230,14 +230,16 @@ impl Reader {
         found: &mut Vec<(Reading, Cache)>,
         mut reading: Reading,
         backend: Result<Backend, Problem>,
-        checks: Option<Value>,
+        besides: Besides,
     ) {
         let cache = backend.and_then(|backend| {
+            let Besides { checks, breaker } = besides;
             let checks = checks.map(|checks| reading.checks(checks, &backend)).transpose()?;
+            let breaker = breaker.map(|breaker| reading.breaker(breaker, &backend)).transpose()?;
             reading.files.extend(backend.certificate_files().cloned());
             let certificates = self.certificates.contents(backend.certificate_files());
             let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
-            Ok(Cache { alias, backend, checks, certificates })
+            Ok(Cache { alias, backend, checks, breaker, certificates })
         });
         match cache {
             Ok(cache) => {
@@ -250,6 +252,19 @@ impl Reader {
             }
             Err(problem) => self.problems.push(problem.about(&reading.alias)),
         }
+    }
+}
+
+/// What is said of a cache besides what it is.
+#[derive(Default)]
+struct Besides {
+    checks: Option<Value>,
+    breaker: Option<Value>,
+}
+
+impl Besides {
+    fn are_some(&self) -> bool {
+        self.checks.is_some() || self.breaker.is_some()
     }
 }
 

@@ -14,7 +14,9 @@ mod tests {
     use super::*;
     use crate::config::checks::Client;
     use crate::config::redis::{REPLICA_KEYS, Topology};
-    use crate::config::{Config, access, caches, checks, groups, listeners, settings, tls};
+    use crate::config::{
+        Breaker, Config, access, breaker, caches, checks, debounce, groups, listeners, settings, tls,
+    };
 
     fn schema() -> Value {
         serde_json::from_str(SCHEMA).unwrap()
@@ -45,12 +47,14 @@ mod tests {
             ("/properties/access".to_owned(), access::KEYS),
             ("/properties/tls".to_owned(), listeners::TLS_KEYS),
             ("/properties/metrics".to_owned(), listeners::METRICS_KEYS),
+            ("/properties/debounce".to_owned(), debounce::KEYS),
         ];
         let named = [
             ("group", groups::KEYS),
             ("cache", caches::KEYS),
             ("tls", tls::KEYS),
             ("replicas", REPLICA_KEYS),
+            ("breaker", breaker::KEYS),
             ("checks", checks::KINDS),
             ("durations", checks::LIMITS),
             ("integers", checks::LIMITS),
@@ -100,6 +104,12 @@ mod tests {
             let written = schema["properties"][key]["default"].as_str().unwrap();
             assert_eq!(humantime::parse_duration(written), Ok(duration), "{key}");
         }
+        let (keys, breaker) = (&schema["$defs"]["breaker"]["properties"], Breaker::default());
+        assert_eq!(keys["after"]["default"], breaker.after);
+        let open_for = humantime::parse_duration(keys["for"]["default"].as_str().unwrap());
+        assert_eq!(open_for, Ok(breaker.open_for));
+        let lasts = schema["properties"]["debounce"]["properties"]["for"]["default"].as_str().unwrap();
+        assert_eq!(humantime::parse_duration(lasts), Ok(debounce::FOR));
         assert_eq!(schema["properties"]["prefix"]["default"], default.prefix);
         let listen: Vec<_> = default.listen.iter().map(ToString::to_string).collect();
         assert_eq!(schema["properties"]["listen"]["default"], Value::from(listen));

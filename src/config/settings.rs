@@ -28,6 +28,7 @@ pub(super) const KEYS: &[&str] = &[
     "tls",
     "metrics",
     "groups",
+    "debounce",
     "django_caches",
     "caches",
 ];
@@ -64,6 +65,7 @@ impl Reader {
         let caches = self.caches();
         self.problems.extend(self.hash_tag_in_prefix(&prefix, &caches));
         let groups = self.groups(&caches);
+        let debounce = self.debounce(&caches, max_age);
         self.notes.extend(note_short_interval(interval, timeout));
         self.notes.extend(access::note_open_token(&access, &listen, tls.as_ref()));
         Config {
@@ -80,6 +82,7 @@ impl Reader {
             tls,
             metrics,
             groups,
+            debounce,
             caches,
         }
     }

@@ -7,7 +7,7 @@ use super::access::View;
 use super::json::{Entries, NodeDetail, line, milliseconds};
 use super::words;
 use super::words::timestamp_millis;
-use crate::outcome::{Finding, Measure, Outcome, Report, Status, Step};
+use crate::outcome::{Finding, Measure, Outcome, Report, Reused, Status, Step};
 use crate::record::Since;
 
 /// The report as one line of JSON, as it is at `now`:
@@ -29,7 +29,8 @@ pub fn body(report: &Report, view: View, now: Instant) -> String {
 #[must_use]
 pub fn body_since(report: &Report, since: &[Option<Since>], view: View, now: Instant) -> String {
     let since = since.iter().copied().chain(std::iter::repeat(None));
-    let outcomes = || report.outcomes.iter().map(|outcome| (outcome.name(), outcome));
+    let names: Vec<_> = report.outcomes.iter().map(|outcome| outcome.name()).collect();
+    let outcomes = || names.iter().map(String::as_str).zip(report.outcomes.iter().map(|outcome| &**outcome));
     line(&Document {
         status: report.status().as_str(),
         checks: outcomes().map(|(name, outcome)| (name, outcome.status().as_str())).collect(),
@@ -37,7 +38,7 @@ pub fn body_since(report: &Report, since: &[Option<Since>], view: View, now: Ins
         skipped: report
             .skipped
             .iter()
-            .map(|skipped| (skipped.alias.to_string(), skipped.reason.to_string()))
+            .map(|skipped| (skipped.alias.as_str(), skipped.reason.to_string()))
             .collect(),
         age_ms: report.age(now).map(milliseconds),
         details: match view {
@@ -56,7 +57,7 @@ pub fn unready(name: &str, wrong: &str) -> String {
     line(&Document {
         status: Status::Down.as_str(),
         checks: Entries::default(),
-        errors: [(name.to_owned(), wrong.to_owned())].into_iter().collect(),
+        errors: [(name, wrong.to_owned())].into_iter().collect(),
         skipped: Entries::default(),
         age_ms: None,
         details: Entries::default(),
@@ -66,14 +67,14 @@ pub fn unready(name: &str, wrong: &str) -> String {
 #[derive(Serialize)]
 struct Document<'a> {
     status: &'static str,
-    checks: Entries<String, &'static str>,
-    errors: Entries<String, String>,
+    checks: Entries<&'a str, &'static str>,
+    errors: Entries<&'a str, String>,
     #[serde(skip_serializing_if = "Entries::is_empty")]
-    skipped: Entries<String, String>,
+    skipped: Entries<&'a str, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     age_ms: Option<f64>,
     #[serde(skip_serializing_if = "Entries::is_empty")]
-    details: Entries<String, Detail<'a>>,
+    details: Entries<&'a str, Detail<'a>>,
 }
 
 /// What only some may see of a check.
@@ -84,6 +85,8 @@ struct Detail<'a> {
     began_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reused: Option<ReusedDetail<'a>>,
     nodes: Vec<NodeDetail<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<FindingDetail<'a>>,
@@ -91,6 +94,13 @@ struct Detail<'a> {
     measures: Vec<MeasureDetail<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     steps: Vec<StepDetail<'a>>,
+}
+
+/// Whose verdict it is, and how old that was when it was taken.
+#[derive(Serialize)]
+struct ReusedDetail<'a> {
+    from: &'a str,
+    age_ms: f64,
 }
 
 #[derive(Serialize)]
@@ -126,6 +136,9 @@ impl<'a> Detail<'a> {
             age_ms: milliseconds(now - outcome.began),
             began_at: timestamp_millis(outcome.began_at),
             since: since.map(|since| timestamp_millis(since.began_at)),
+            reused: outcome
+                .reused()
+                .map(|Reused { from, age }| ReusedDetail { from, age_ms: milliseconds(*age) }),
             nodes: outcome.nodes.iter().map(NodeDetail::of).collect(),
             findings: outcome.findings().iter().map(FindingDetail::of).collect(),
             measures: outcome.measures().iter().map(MeasureDetail::of).collect(),

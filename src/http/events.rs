@@ -22,8 +22,7 @@ use tokio::time::{self, Instant};
 use super::access::Subscriber;
 use super::page::{self, Page};
 use super::refusal::Refusal;
-use crate::app::{App, Life, Setup, Watcher};
-use crate::outcome::Report;
+use crate::app::{App, Life, Watcher};
 
 /// How many feeds there may be at a time. Each is a connection, and pages that were left open must not take them all
 /// from the probes.
@@ -104,26 +103,20 @@ impl Feed {
         Some((Ok(event.into()), self))
     }
 
-    /// The state, as an event.
+    /// The state, as an event. No cache is asked, unless one never was.
     async fn page(&mut self) -> Option<String> {
         let setup = self.app.setup();
         let view = self.reader.view(&setup.access)?;
-        let report = latest(&setup).await;
+        let report = match self.app.latest(&setup) {
+            Some(report) => Arc::new(report),
+            None => setup.checker.check(&setup.everything, Instant::now()).await,
+        };
         let now = Instant::now();
         self.sent = Some(now);
         let selection = &setup.everything;
         let notice = page::notice(&self.app);
         self.has_notice = notice.is_some();
         Some(event(&Page { setup: &setup, report: &report, selection, view, now, notice }.main()))
-    }
-}
-
-/// What the last checks came to, whoever they were made for; no cache is asked, unless one never was.
-async fn latest(setup: &Setup) -> Report {
-    let outcomes = setup.checker.records(&setup.everything).map(|record| record.latest());
-    match outcomes.collect() {
-        Some(outcomes) => Report { outcomes, skipped: setup.everything.skipped.clone() },
-        None => setup.checker.check(&setup.everything, Instant::now()).await,
     }
 }
 

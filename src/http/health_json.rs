@@ -88,7 +88,8 @@ impl Document<'_> {
     }
 }
 
-/// An entry of a check; the names are those of the draft's section 4, but for `cause` and `role`, which are our own.
+/// An entry of a check; the names are those of the draft's section 4, but for `cause`, `role` and `reusedFrom`, which are our
+/// own.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry<'a> {
@@ -108,6 +109,8 @@ struct Entry<'a> {
     cause: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reused_from: Option<&'a str>,
 }
 
 impl<'a> Entry<'a> {
@@ -125,7 +128,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    fn of_node(outcome: &Outcome, node: &'a NodeOutcome) -> Self {
+    fn of_node(outcome: &'a Outcome, node: &'a NodeOutcome) -> Self {
         let fault = node.fault.as_ref();
         Self {
             component_id: Some(&node.node),
@@ -138,6 +141,7 @@ impl<'a> Entry<'a> {
             }),
             cause: fault.map(|fault| fault.cause.name()),
             role: Some(node.role.name()),
+            reused_from: outcome.reused().map(|reused| &*reused.from),
             ..Self::of(outcome)
         }
     }

@@ -9,6 +9,7 @@ mod format;
 mod process;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use prometheus_client::collector::Collector;
@@ -17,9 +18,9 @@ use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::registry::Registry;
 
 use super::access::View;
-use crate::app::{App, Reloads, Setup};
+use crate::app::{App, Clocks, Reloads, Setup};
 use crate::outcome::{Figure, Measure, Outcome, Phase, Report, Status};
-use crate::record::{Known, Tally};
+use crate::record::{Known, Lookup, Tally, Through};
 use exposition::Exposition;
 
 pub use family::{Family, Type};
@@ -30,9 +31,11 @@ pub use process::{Memory, Process};
 #[derive(Debug)]
 pub struct Scrape {
     /// What the checks came to that were made for it.
-    pub report: Report,
+    pub report: Arc<Report>,
     /// What is known of each of them, in the order of the report.
     pub known: Vec<Known>,
+    /// How far the rounds are, where there are any.
+    pub rounds: Option<Clocks>,
     /// What came of the configuration when it was last read.
     pub reloads: Reloads,
     /// When the sidecar began.
@@ -44,10 +47,12 @@ pub struct Scrape {
 impl Scrape {
     /// Puts to `report`, which is of everything in `setup`, what else there is to tell.
     #[must_use]
-    pub fn of(report: Report, setup: &Setup, app: &App) -> Self {
+    pub fn of(report: Arc<Report>, setup: &Setup, app: &App) -> Self {
+        setup.checker.write_down_sharing();
         Self {
             report,
             known: setup.checker.records(&setup.everything).map(|record| record.known()).collect(),
+            rounds: app.clocks(),
             reloads: app.last_reload(),
             began_at: app.began_at(),
             process: Process::read(),
@@ -91,6 +96,9 @@ impl Collector for Shown {
         match view {
             View::Verdicts => {}
             View::Details => put_details(&mut text, &entries)?,
+        }
+        if let Some(rounds) = &scrape.rounds {
+            put_rounds(&mut text, rounds)?;
         }
         put_own(&mut text, scrape)
     }
@@ -149,7 +157,22 @@ fn put_tallies(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result 
     }
     let mut shared = text.series(Family::ChecksShared);
     for Entry { name, known, .. } in entries {
-        shared.put(&[("alias", name)], known.shared)?;
+        shared.put(
+            &[("alias", name)],
+            known.sharing.times(Through::Process, Lookup::Hit).unwrap_or_default(),
+        )?;
+    }
+    let mut looked_up = text.series(Family::VerdictsShared);
+    for Entry { name, known, .. } in entries {
+        for through in Through::ALL {
+            for lookup in Lookup::ALL {
+                if let Some(times) = known.sharing.times(through, lookup) {
+                    let labels =
+                        [("alias", name.as_str()), ("through", through.name()), ("result", lookup.name())];
+                    looked_up.put(&labels, times)?;
+                }
+            }
+        }
     }
     let mut connections = text.series(Family::ConnectionsOpened);
     for Entry { name, known, .. } in entries {
@@ -185,6 +208,26 @@ fn put_details(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result 
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// How far the rounds are.
+fn put_rounds(text: &mut Exposition<'_>, clocks: &Clocks) -> fmt::Result {
+    if let Some(through) = clocks.through() {
+        text.series(Family::RoundClock).put(&[], seconds(through))?;
+    }
+    let numbered = || clocks.partitions.iter().enumerate().map(|(number, one)| (number.to_string(), one));
+    let mut through = text.series(Family::RoundPartitionClock);
+    for (number, one) in numbered() {
+        if let Some(at) = one.through {
+            through.put(&[("partition", &number)], seconds(at))?;
+        }
+    }
+    text.series(Family::Rounds).put(&[], clocks.rounds)?;
+    let mut missed = text.series(Family::RoundsMissed);
+    for (number, one) in numbered() {
+        missed.put(&[("partition", &number)], one.missed)?;
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mediatype::MediaType;
+use mediatype::names::{APPLICATION, HTML, JSON, PLAIN, TEXT};
+use mediatype::{MediaType, Name};
 use tokio::time::Instant;
 use url::form_urlencoded;
 
@@ -17,6 +18,8 @@ use super::{accept, djblets, health_json, page, text};
 use crate::app::Setup;
 use crate::catalog::Selection;
 use crate::outcome::{Report, Status};
+
+const HEALTH: Name<'_> = Name::new_unchecked("health");
 
 /// A representation that a request can ask for by `Accept`, or by `?format=` with its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,14 +56,13 @@ impl Format {
 
     /// What it is called in `Accept`; Kubernetes' text is asked for by its name alone.
     fn media_type(self) -> Option<MediaType<'static>> {
-        let name = match self {
-            Self::Json => "application/json",
-            Self::HealthJson => "application/health+json",
-            Self::Text => "text/plain",
-            Self::Html => "text/html",
-            Self::Kubernetes => return None,
-        };
-        MediaType::parse(name).ok()
+        match self {
+            Self::Json => Some(MediaType::new(APPLICATION, JSON)),
+            Self::HealthJson => Some(MediaType::from_parts(APPLICATION, HEALTH, Some(JSON), &[])),
+            Self::Text => Some(MediaType::new(TEXT, PLAIN)),
+            Self::Html => Some(MediaType::new(TEXT, HTML)),
+            Self::Kubernetes => None,
+        }
     }
 
     /// A text in this format.

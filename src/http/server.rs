@@ -118,7 +118,7 @@ async fn live(app: &App, limits: Limits, shutdown: impl Future<Output = ()>) {
 
 /// Serves any router until `life` is at its stop and the open requests have finished. `tls` is asked for each
 /// connection, since a certificate may be replaced.
-pub(crate) async fn serve_router(
+pub async fn serve_router(
     router: Router,
     mut life: watch::Receiver<Life>,
     tls: impl Fn() -> Option<Arc<ServerConfig>>,

@@ -18,7 +18,7 @@ use crate::outcome::{Report, Status};
 #[must_use]
 pub fn body(report: &Report, view: View, now: Instant) -> String {
     let checked = report.outcomes.iter().map(|outcome| {
-        let note = words::error(outcome, view).unwrap_or_default();
+        let note = words::error(outcome, view).or_else(|| words::reused(outcome, view)).unwrap_or_default();
         (outcome.entry(), outcome.status(), note)
     });
     let skipped = report

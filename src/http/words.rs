@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::access::View;
-use crate::outcome::{Cause, Outcome, Report, Trouble};
+use crate::outcome::{Cause, Outcome, Report, Reused, Trouble};
 
 /// RFC 3339 in UTC, in whole seconds: `2026-11-22T19:34:27Z`.
 pub(crate) fn timestamp(time: SystemTime) -> String {
@@ -46,6 +46,16 @@ pub(super) fn error(outcome: &Outcome, view: View) -> Option<String> {
     outcome.cause()?;
     let of_each_cause = causes(outcome).into_iter().map(|cause| of_cause(outcome, cause, view));
     Some(of_each_cause.chain(outcome.shortfall()).collect::<Vec<_>>().join(" | "))
+}
+
+/// Whose verdict it is, for one who may see details: `reused from web-2, where its check began 840 ms before`.
+pub(super) fn reused(outcome: &Outcome, view: View) -> Option<String> {
+    match (view, outcome.reused()) {
+        (View::Details, Some(Reused { from, age })) => {
+            Some(format!("reused from {from}, where its check began {} ms before", age.as_millis()))
+        }
+        (View::Details, None) | (View::Verdicts, _) => None,
+    }
 }
 
 /// The causes of what is wrong with an alias, each once, in the order in which they are met.

@@ -43,14 +43,17 @@ impl Tally {
         Duration::from_secs(1),
     ];
 
-    /// Counts a check.
+    /// Counts a check; of a verdict that another sidecar came to, only the connections that a glance at the nodes opened.
     pub(super) fn note(&mut self, outcome: &Outcome) {
+        self.connections += u64::from(outcome.connections);
+        if outcome.reused().is_some() {
+            return;
+        }
         let status = outcome.status();
         let Some(result) = Self::RESULTS.iter().position(|&result| result == status) else { return };
         self.results[result] += 1;
         self.took[Self::BOUNDS.partition_point(|&bound| bound < outcome.elapsed)] += 1;
         self.time += outcome.elapsed;
-        self.connections += u64::from(outcome.connections);
         let Some(cause) = outcome.cause() else { return };
         match self.failures.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, times)) => *times += 1,
@@ -94,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::alias::Alias;
-    use crate::outcome::{Fault, Kind, Needs, NodeOutcome, Phase, Phases};
+    use crate::outcome::{Beyond, Fault, Kind, Needs, NodeOutcome, Phase, Phases, Reused};
 
     /// A check that took so many microseconds, opened one connection, and met this.
     fn outcome(micros: u64, cause: Option<Cause>) -> Outcome {
@@ -144,6 +147,17 @@ mod tests {
         assert_eq!(results, [(Status::Up, 1), (Status::Degraded, 0), (Status::Down, 3)]);
         assert_eq!(tally.failures().collect::<Vec<_>>(), [(Cause::Refused, 2), (Cause::TimedOut, 1)]);
         assert_eq!(tally.connections(), 4);
+    }
+
+    #[test]
+    fn a_verdict_of_anothers_is_no_check_and_its_connections_were_opened_all_the_same() {
+        let mut reused = outcome(100, None);
+        let from = Reused { from: "web-2".into(), age: Duration::from_millis(840) };
+        reused.beyond = Some(Box::new(Beyond { reused: Some(from), ..Beyond::default() }));
+        let mut tally = tally(&[(100, None)]);
+        tally.note(&reused);
+        assert_eq!(tally.results().next(), Some((Status::Up, 1)));
+        assert_eq!((tally.time(), tally.connections()), (Duration::from_micros(100), 2));
     }
 
     #[test]

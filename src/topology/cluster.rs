@@ -226,4 +226,10 @@ impl Topology for Cluster {
         let known = self.known().clone();
         Round::new(self, progress).run(known).await;
     }
+
+    fn is_quiet(&self) -> bool {
+        self.known()
+            .as_ref()
+            .is_none_or(|known| known.primaries.iter().all(|primary| primary.node.is_quiet()))
+    }
 }

@@ -61,6 +61,10 @@ impl Topology for Replicated {
             self.replicas.follow(&self.primary, &written, progress).await;
         }
     }
+
+    fn is_quiet(&self) -> bool {
+        self.primary.node().is_quiet() && self.replicas.are_quiet()
+    }
 }
 
 /// The replicas of a primary.
@@ -144,6 +148,11 @@ impl Replicas {
         .await;
     }
 
+    /// Whether nothing has come over their kept connections.
+    pub(super) fn are_quiet(&self) -> bool {
+        self.known().iter().all(|known| known.replica.server.is_quiet())
+    }
+
     /// The replicas that are looked at now. After a failover the primary may be one that was a replica before.
     fn present(&self, primary: &Primary) -> Vec<Arc<Replica>> {
         let replicas = self.known();
@@ -210,7 +219,7 @@ impl Replicas {
                     progress.lagged(waited);
                     return Ok(());
                 }
-                Verdict::Masked => "nothing was found".to_owned(),
+                Verdict::Masked { .. } => "nothing was found".to_owned(),
                 Verdict::Stale { age, .. } => {
                     format!("the canary of {} ms before was found", age.as_millis())
                 }
@@ -225,7 +234,7 @@ impl Replicas {
             if asked >= due {
                 return Err(behind);
             }
-            progress.foresee(behind);
+            progress.foresee(Some(behind));
             sleep_until(due.min(Instant::now() + pause)).await;
             pause = LONGEST_PAUSE.min(pause * 2);
             asked = Instant::now();

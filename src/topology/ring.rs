@@ -3,11 +3,12 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{AbortHandle, abortable, join, join_all, join3};
 
-use super::{Maker, Topology};
+use super::{Maker, Topology, few};
 use crate::cache::SetupError;
 use crate::cache::memcached::{Credentials, MAX_MEMBERS, Member, Memcached};
 use crate::check::{Node, Server};
@@ -89,10 +90,12 @@ impl Ring {
 #[async_trait]
 impl Topology for Ring {
     async fn round(&self, progress: &Progress) {
-        let named = join_all(self.named.iter().map(|node| {
-            let progress = progress.node(node.name(), Role::Server);
-            async move { node.check(&progress).await }
-        }));
+        // All are added before any is begun: one of which it is not the turn yet when the deadline strikes is down.
+        let added = self.named.iter().map(|node| (node, progress.node(node.name(), Role::Server)));
+        let added: Vec<_> = added.collect();
+        let named = few::join_all(added.len(), self.servers.patience(), |number| {
+            added[number].0.check(&added[number].1)
+        });
         if self.by_name.is_empty() && self.by_endpoint.is_empty() {
             named.await;
             return;
@@ -105,6 +108,13 @@ impl Topology for Ring {
         if by_name.into_iter().chain(by_endpoint).all(|found| found) {
             self.conclude_too_few(&round);
         }
+    }
+
+    fn is_quiet(&self) -> bool {
+        let found = self.by_name.iter().map(|name| &name.found);
+        let mut found = found.chain(self.by_endpoint.iter().map(|endpoint| &endpoint.found));
+        self.named.iter().all(Node::is_quiet)
+            && found.all(|found| found.lock().iter().all(|(_, node)| node.is_quiet()))
     }
 }
 
@@ -124,6 +134,11 @@ impl Ring {
 }
 
 impl Servers {
+    /// How long servers that hang may hold up the others.
+    fn patience(&self) -> Duration {
+        self.maker.timeout() / 8
+    }
+
     /// A server; `name` is what its certificate is to say where that is not the address' host.
     fn server(&self, address: &Address, name: Option<&str>) -> Result<Memcached, SetupError> {
         self.maker.memcached(address, name, self.tls.as_ref(), self.credentials.as_ref())
@@ -286,10 +301,11 @@ impl Round<'_> {
 
     /// Checks those of the nodes that are not in the round yet.
     async fn check(&self, nodes: Vec<Arc<Node>>) {
-        join_all(nodes.into_iter().filter_map(|node| {
-            let progress = self.claim(&node)?;
-            Some(async move { node.check(&progress).await })
-        }))
+        let claim = |node: Arc<Node>| self.claim(&node).map(|progress| (node, progress));
+        let claimed: Vec<_> = nodes.into_iter().filter_map(claim).collect();
+        few::join_all(claimed.len(), self.servers.patience(), |number| {
+            claimed[number].0.check(&claimed[number].1)
+        })
         .await;
     }
 

@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout};
 
 use super::replicas::{Primary, Replicas};
 use super::{Maker, Topology, announced};
-use crate::cache::SetupError;
 use crate::cache::redis::{Kind, Query, Redis};
+use crate::cache::{Cache as _, SetupError};
 use crate::check::Server;
 use crate::config::{self, Address, Login, Tls};
 use crate::outcome::{Cause, Fault, Phase, Role, majority};
@@ -229,6 +229,13 @@ impl Topology for Sentinels {
         let mut inquiry = self.inquire(asked.iter());
         let address = inquiry.decide().await;
         tokio::join!(inquiry.finish(), self.check(address, &unknown, &asked, progress));
+    }
+
+    fn is_quiet(&self) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        known.is_none_or(|primary| primary.node().is_quiet())
+            && self.replicas.are_quiet()
+            && self.watchers.iter().all(|watcher| watcher.server.is_quiet())
     }
 }
 

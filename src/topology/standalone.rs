@@ -23,4 +23,8 @@ impl Topology for Standalone {
     async fn round(&self, progress: &Progress) {
         let _ = self.node.check(&progress.node(self.node.name(), Role::Server)).await;
     }
+
+    fn is_quiet(&self) -> bool {
+        self.node.is_quiet()
+    }
 }

@@ -132,6 +132,7 @@ password = "first-password"
 tls = true
 quorum = 2
 spray = 3
+breaker = { after = 4, for = "50s" }
 "#,
         &[
             ("\"one\", \"two\"", "\"two\", \"one\""),
@@ -145,6 +146,9 @@ spray = 3
             ("quorum = 2", "quorum = 3"),
             ("quorum = 2", "quorum = \"all\""),
             ("spray = 3", "spray = 4"),
+            ("after = 4", "after = 5"),
+            ("50s", "51s"),
+            ("breaker = { after = 4, for = \"50s\" }", ""),
         ],
     ),
     (

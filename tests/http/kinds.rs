@@ -36,7 +36,7 @@ pub(crate) fn report(began: Instant, fault: Option<Fault>) -> Report {
         Measure { figure: Figure::QueueLength, of: Some("a \"b\"\\".into()), value: 0.0 },
         Measure { figure: Figure::Hits, of: Some("cache:6379".into()), value: 7.0 },
     ];
-    queue.beyond = Some(Box::new(Beyond { findings, measures, steps: Vec::new() }));
+    queue.beyond = Some(Box::new(Beyond { findings, measures, ..Beyond::default() }));
     let outcomes = vec![Arc::new(outcome(Kind::RoundTrip, None)), Arc::new(queue)];
     Report { outcomes, skipped: Vec::new() }
 }

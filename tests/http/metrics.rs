@@ -5,13 +5,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cache_canary::app::Reloads;
+use cache_canary::app::{Clocks, PartitionClock, Reloads};
 use cache_canary::http::access::View;
 use cache_canary::http::metrics::{Family, Format, Memory, Process, Scrape, Type, body};
 use cache_canary::outcome::{
     Beyond, Cause, Fault, Figure, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report,
 };
-use cache_canary::record::{Journal, Known, Record};
+use cache_canary::record::{Journal, Known, Lookup, Record, Through};
 use tokio::time::Instant;
 
 use crate::alias;
@@ -44,8 +44,13 @@ fn known(kind: Kind, fault: Option<Fault>, beyond: Option<Beyond>) -> (Arc<Outco
     record.note(&Arc::new(outcome(kind, 10, None)));
     let latest = Arc::new(Outcome { beyond: beyond.map(Box::new), ..outcome(kind, 20, fault) });
     record.note(&latest);
-    record.shared();
+    record.looked_up(Through::Process, Lookup::Hit);
     (latest, record.known())
+}
+
+/// A partition that is checked through so many seconds after 1970.
+fn partition((through, missed): (u64, u64)) -> PartitionClock {
+    PartitionClock { through: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(through)), missed }
 }
 
 /// A round trip that is down, and queues.
@@ -62,10 +67,11 @@ fn metrics(view: View, format: Format) -> String {
         known(Kind::Queue, None, Some(Beyond { measures, ..Beyond::default() })),
     ];
     let (outcomes, known) = known.into_iter().unzip();
-    let report = Report { outcomes, skipped: Vec::new() };
+    let report = Arc::new(Report { outcomes, skipped: Vec::new() });
     let scrape = Scrape {
         report,
         known,
+        rounds: Some(Clocks { rounds: 7, partitions: [(70, 0), (60, 3)].map(partition).into() }),
         reloads: Reloads { ok: true, at: SystemTime::UNIX_EPOCH },
         began_at: SystemTime::UNIX_EPOCH,
         process: Process {

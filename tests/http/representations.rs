@@ -8,7 +8,8 @@ use cache_canary::http::exclusion::Exclusion;
 use cache_canary::http::kubernetes::{self, Own, Probe};
 use cache_canary::http::{djblets, health_json, text};
 use cache_canary::outcome::{
-    Cause, Fault, Kind, Needs, NodeOutcome, Outcome, Phase, Phases, Report, Role, SkipReason, Skipped, Status,
+    Beyond, Cause, Fault, Kind, Needs, NodeOutcome, Outcome, Phase, Phases, Report, Reused, Role, SkipReason,
+    Skipped, Status,
 };
 use cache_canary::record::Since;
 use serde_json::{Value, json};
@@ -39,6 +40,16 @@ pub(crate) fn up(began: Instant) -> Report {
         outcome("ant", began, vec![node("mc:11211", &[(Phase::Write, 20), (Phase::Read, 1)], None)]),
     ];
     Report { outcomes, skipped: Vec::new() }
+}
+
+/// Two caches, both up; of one the verdict is another sidecar's.
+pub(crate) fn reused(began: Instant) -> Report {
+    let mut report = up(began);
+    let reused = Reused { from: "web-2".into(), age: Duration::from_millis(840) };
+    let mut outcome = (*report.outcomes[1]).clone();
+    outcome.beyond = Some(Box::new(Beyond { reused: Some(reused), ..Beyond::default() }));
+    report.outcomes[1] = Arc::new(outcome);
+    report
 }
 
 /// One cache masked, one ring with two of three nodes down for different causes, one up; one skipped.

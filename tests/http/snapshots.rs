@@ -22,6 +22,7 @@ pub(crate) fn reports(began: Instant) -> Vec<(&'static str, Report)> {
         ("down", representations::down(began)),
         ("skipped", representations::skipped()),
         ("kinds", kinds::report(began, None)),
+        ("reused", representations::reused(began)),
     ]
 }
 

@@ -234,9 +234,10 @@ impl OneLook<'_> {
             What::Delete => {
                 let late = |verdict: &&&Verdict| match verdict {
                     Verdict::Stale { sequence, .. } => spot.series.is_in_doubt(*sequence),
-                    Verdict::Intact | Verdict::Masked | Verdict::Foreign { .. } | Verdict::Corrupt { .. } => {
-                        false
-                    }
+                    Verdict::Intact
+                    | Verdict::Masked { .. }
+                    | Verdict::Foreign { .. }
+                    | Verdict::Corrupt { .. } => false,
                 };
                 Ok(shown.iter().find(late).map(|verdict| round_trip::fault(verdict)))
             }

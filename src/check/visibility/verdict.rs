@@ -73,7 +73,7 @@ impl What {
     pub(super) fn is_shown_by(self, verdict: &Verdict) -> bool {
         match self {
             Self::Write => *verdict == Verdict::Intact,
-            Self::Delete => *verdict == Verdict::Masked,
+            Self::Delete => matches!(verdict, Verdict::Masked { .. }),
         }
     }
 

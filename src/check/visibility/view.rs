@@ -106,6 +106,11 @@ impl View {
         Ok(Self { name: view.name.clone(), doors, ring: Ring::new(client, &addresses) })
     }
 
+    /// Whether nothing has come over the kept connections of its doors.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.doors.iter().all(|door| door.server.cache().is_quiet())
+    }
+
     /// The fault that was met at one of its doors; where it has several, with the name of that one.
     pub(super) fn met(&self, door: usize, fault: &Fault) -> Met {
         let Fault { cause, phase, said } = fault;
@@ -174,7 +179,7 @@ impl Door {
                         Verdict::Foreign { .. } | Verdict::Corrupt { .. } => {
                             Some(round_trip::fault(&verdict))
                         }
-                        Verdict::Intact | Verdict::Masked | Verdict::Stale { .. } => None,
+                        Verdict::Intact | Verdict::Masked { .. } | Verdict::Stale { .. } => None,
                     };
                     let sight = Sight { what: expected.what, timing, lag, acked: expected.acked, odd };
                     shown.push(Shown { expected: index, sight, verdict });
@@ -269,7 +274,7 @@ fn verb(server: &Server, redis: &'static str, memcached: &'static str) -> &'stat
 fn found(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Intact => "the canary",
-        Verdict::Masked => "nothing",
+        Verdict::Masked { .. } => "nothing",
         Verdict::Stale { .. } => "an earlier canary",
         Verdict::Foreign { .. } => "another instance's canary",
         Verdict::Corrupt { .. } => "no canary",

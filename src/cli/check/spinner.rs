@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::io::{Write as _, stderr, stdout};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
@@ -18,7 +19,7 @@ const TURN: Duration = Duration::from_millis(80);
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 
 /// One round. A person who waits for it before a terminal is told for which caches.
-pub(super) async fn round(checker: &Checker, selection: &Selection) -> Report {
+pub(super) async fn round(checker: &Checker, selection: &Selection) -> Arc<Report> {
     let arrived = Instant::now();
     // Where only one of the two is a terminal, the line would stand in a log, or beside what is piped on.
     if Terminal::of(&stdout()).is_none() || Terminal::of(&stderr()).is_none() {

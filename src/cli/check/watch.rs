@@ -1,5 +1,6 @@
 use std::io::{self, ErrorKind, stdout};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{self, StreamExt as _};
@@ -32,7 +33,7 @@ pub(super) async fn watch(
     selection: &Selection,
     every: Duration,
     json: bool,
-) -> io::Result<Option<Report>> {
+) -> io::Result<Option<Arc<Report>>> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut resized = signal(SignalKind::window_change())?;
@@ -58,15 +59,15 @@ pub(super) async fn watch(
                 last = Some(report);
                 shown
             }
-            _ = redraw.tick() => display.redraw(last.as_ref(), &standing),
-            _ = resized.recv() => display.redraw(last.as_ref(), &standing),
+            _ = redraw.tick() => display.redraw(last.as_deref(), &standing),
+            _ = resized.recv() => display.redraw(last.as_deref(), &standing),
         };
         match shown {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
             shown => shown?,
         }
     }
-    display.end(last.as_ref(), &standing);
+    display.end(last.as_deref(), &standing);
     Ok(last)
 }
 

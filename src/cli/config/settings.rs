@@ -5,7 +5,7 @@ use std::path::Path;
 use humantime::format_duration;
 
 use super::{Page, key, list, quoted};
-use crate::config::{Access, ClientCertificate, Config, Group, ListenerTls, MASK};
+use crate::config::{Access, ClientCertificate, Config, Debounce, Group, ListenerTls, MASK};
 
 impl Page<'_> {
     pub(super) fn settings(&mut self, config: &Config) {
@@ -30,6 +30,9 @@ impl Page<'_> {
         self.value("listen", list(&config.metrics.listen), "metrics.listen");
         for group in &config.groups {
             self.group(group);
+        }
+        if let Some(debounce) = &config.debounce {
+            self.debounce(debounce);
         }
     }
 
@@ -68,6 +71,13 @@ impl Page<'_> {
         if !group.exclude.is_empty() {
             self.value("exclude", list(&group.exclude), &path("exclude"));
         }
+    }
+
+    fn debounce(&mut self, Debounce { via, lasts, role, .. }: &Debounce) {
+        self.header("debounce");
+        self.value("via", quoted(via.as_str()), "debounce.via");
+        self.value("for", quoted(&format_duration(*lasts).to_string()), "debounce.for");
+        self.value("role", quoted(role), "debounce.role");
     }
 }
 

@@ -21,6 +21,7 @@ use super::systemd;
 use crate::app::App;
 use crate::checker::Renewal;
 use crate::cli::causes;
+use crate::cli::files::{self, Room};
 use crate::config::{Config, ConfigError, Listen, Loaded, Source, load};
 
 /// How often files are looked at.
@@ -74,6 +75,8 @@ enum Reason {
 struct Renewed {
     loaded: Loaded,
     renewal: Renewal,
+    /// Whether as many files may be open.
+    room: Room,
     /// What is written otherwise than it is in force.
     needs_restart: Vec<String>,
 }
@@ -164,7 +167,7 @@ impl Reloads {
         }
     }
 
-    fn accept(&mut self, reason: Reason, Renewed { loaded, renewal, needs_restart }: Renewed) {
+    fn accept(&mut self, reason: Reason, Renewed { loaded, renewal, room, needs_restart }: Renewed) {
         self.files = loaded.files().into();
         let was_refused = self.refused.take().is_some();
         if reason == Reason::Doubt && !was_refused && renewal.is_nothing() {
@@ -172,6 +175,7 @@ impl Reloads {
             return;
         }
         info!("the configuration was read anew and is in force; {renewal}");
+        room.tell();
         for setting in needs_restart {
             warn!("{setting} is written otherwise now, which needs a restart; until then it stays as it was");
         }
@@ -197,13 +201,15 @@ fn renew(app: &App, flags: &Flags, listeners: &Listeners) -> Result<Renewed, Str
     let mut loaded = flags.load().map_err(|error| causes(&error))?;
     let needs_restart = listeners.keep(&mut loaded.config);
     let spoke_tls = app.tls().is_some();
+    // What was enough for fewer caches may be too little now.
+    let room = files::make_room(&loaded.config, files::callers());
     let renewal = app.renew(&loaded.config).map_err(|error| causes(&error))?;
     match (spoke_tls, app.tls().is_some()) {
         (true, false) => warn!("TLS is spoken no more: who connects from now on is answered in the clear"),
         (false, true) => warn!("TLS is spoken from now on: who connects without it is closed"),
         (true, true) | (false, false) => {}
     }
-    Ok(Renewed { loaded, renewal, needs_restart })
+    Ok(Renewed { loaded, renewal, room, needs_restart })
 }
 
 impl Listeners {

@@ -61,9 +61,14 @@ families! {
     Checks Counter "cache_checks_total" ["alias" "result"] "Checks, by what they came to: up, degraded or down.";
     CheckFailures Counter "cache_check_failures_total" ["alias" "cause"] "Checks that were not up, by the cause that stands for them; from the first one on.";
     ChecksShared Counter "cache_checks_shared_total" ["alias"] "Callers who were given the verdict of a check that was made for another.";
+    VerdictsShared Counter "cache_shared_verdicts_total" ["alias" "through" "result"] "Looks for somebody else's verdict, another caller's of this process or another sidecar's through a store: hit spared a check, miss found none, invalidated found one that was not to be given any more.";
     ConnectionsOpened Counter "cache_connections_opened_total" ["alias"] "Connections that checks opened, to whomever they asked: servers, Sentinels, seeds of a cluster.";
     CheckPhase Gauge "cache_check_phase_seconds" ["alias" "phase"] "How long each phase of the check took, at the node that took longest for it.";
     NodeUp Gauge "cache_node_up" ["alias" "node"] "Whether the node did what it was asked.";
+    RoundClock Gauge "cache_round_clock_timestamp_seconds" [] "When the round began through which everything is checked, since 1970: the least of the partitions' clocks. Where rounds are made, as is what follows of them.";
+    RoundPartitionClock Gauge "cache_round_partition_clock_timestamp_seconds" ["partition"] "When the last round began all of whose checks in this partition have ended, since 1970.";
+    Rounds Counter "cache_rounds_total" [] "Rounds that have ended in every partition.";
+    RoundsMissed Counter "cache_rounds_missed_total" ["partition"] "Rounds that a partition jumped over, since the one before them took too long.";
     BuildInfo Info "cache_canary_build_info" ["version" "revision"] "Which cache-canary this is.";
     ReloadSuccess Gauge "cache_config_reload_success" [] "Whether the configuration was taken over when it was last read.";
     LastReloadSuccess Gauge "cache_config_last_reload_success_timestamp_seconds" [] "When a configuration was last taken over, since 1970.";

@@ -10,7 +10,7 @@ use super::super::words;
 use super::drawing::{glyph, phases};
 use super::history;
 use super::say;
-use crate::outcome::{Cause, Fault, Finding, Measure, NodeOutcome, Outcome, Role, Status};
+use crate::outcome::{Cause, Fault, Finding, Measure, NodeOutcome, Outcome, Reused, Role, Status};
 use crate::record::{Hour, Since};
 
 /// How many nodes are shown; a cluster may have a thousand.
@@ -101,7 +101,12 @@ impl Entry<'_> {
                     (self.status.word()) " since " (say::moment(since.began_at)) ", for " (say::age(self.now, since.began)) ". "
                 }
                 "Checked " (say::age(self.now, outcome.began)) " ago"
-                @if let View::Details = self.view { " in " (say::took(outcome.elapsed)) }
+                @if let View::Details = self.view {
+                    @match outcome.reused() {
+                        Some(Reused { from, .. }) => { " by " (from) },
+                        None => { " in " (say::took(outcome.elapsed)) },
+                    }
+                }
                 "."
             }
         }

@@ -1,0 +1,100 @@
+//! [`Overdue`]: rounds that should have ended long ago, in words.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::partition::PARTITIONS;
+
+/// How many partitions are named.
+const NAMED: usize = 3;
+
+/// No round has ended for this long in one partition or more, and one is due at every interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// How long in the one that has stood longest.
+    pub since: Duration,
+    /// How often one is due.
+    pub interval: Duration,
+    /// The partitions that stand still, longest first.
+    pub still: Vec<StandsStill>,
+}
+
+/// A partition that stands still, while others may go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandsStill {
+    /// Its number.
+    pub partition: usize,
+    /// For how long.
+    pub since: Duration,
+    /// Some of the entries that it waits for.
+    pub waits_for: Vec<String>,
+    /// How many more there are.
+    pub others: usize,
+}
+
+impl fmt::Display for Overdue {
+    /// `no round has ended for 31 s, and one is due every 10s: partition 4 has stood still for 31 s, waiting for main`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { since, interval, still } = self;
+        write!(f, "no round has ended for {} s, and one is due every {interval:?}", since.as_secs())?;
+        // Where all stand still and wait for nothing, it is the program that does.
+        if still.len() == PARTITIONS && still.iter().all(|one| one.waits_for.is_empty()) {
+            return Ok(());
+        }
+        // Those that wait for a check say more.
+        let (waiting, idle): (Vec<_>, Vec<_>) = still.iter().partition(|one| !one.waits_for.is_empty());
+        let named = waiting.into_iter().chain(idle).take(NAMED);
+        for (place, one) in named.enumerate() {
+            write!(f, "{} {one}", if place == 0 { ":" } else { ";" })?;
+        }
+        match still.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            others => write!(f, "; and so have {others} more"),
+        }
+    }
+}
+
+impl fmt::Display for StandsStill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { partition, since, waits_for, others } = self;
+        write!(f, "partition {partition} has stood still for {} s", since.as_secs())?;
+        if !waits_for.is_empty() {
+            write!(f, ", waiting for {}", waits_for.join(", "))?;
+        }
+        if *others > 0 {
+            write!(f, " and {others} more")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(still: &[(usize, &[&str], usize)]) -> String {
+        let since = Duration::from_secs(31);
+        let still = still.iter().map(|&(partition, waits_for, others)| StandsStill {
+            partition,
+            since,
+            waits_for: waits_for.iter().map(|&name| name.to_owned()).collect(),
+            others,
+        });
+        Overdue { since, interval: Duration::from_secs(10), still: still.collect() }.to_string()
+    }
+
+    #[test]
+    fn whoever_stands_still_is_named_with_what_it_waits_for_in_a_sentence_of_bounded_length() {
+        let start = "no round has ended for 31 s, and one is due every 10s";
+        let all: Vec<_> = (0..PARTITIONS).map(|number| (number, &[] as &[&str], 0)).collect();
+        assert_eq!(told(&all), start, "the program itself stands still");
+        assert_eq!(
+            told(&[(3, &[], 0), (4, &["main", "jobs"], 2)]),
+            format!(
+                "{start}: partition 4 has stood still for 31 s, waiting for main, jobs and 2 more; \
+                 partition 3 has stood still for 31 s"
+            )
+        );
+        assert!(told(&all[..9]).ends_with("partition 2 has stood still for 31 s; and so have 6 more"));
+    }
+}

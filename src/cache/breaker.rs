@@ -1,0 +1,391 @@
+//! [`BreakerLayer`]: a circuit breaker, as a layer around the cache of a node.
+//!
+//! It spares a dead server the dialling. As the breakers in cache clients do (`HashClient` of pymemcache), it drops
+//! writes and answers reads with the default while it is open; a check sees through this one as through theirs, and
+//! nothing else knows of it. Three states:
+//!
+//! - closed: everything goes through. Checks that could not reach the server are counted, and where `after` of them
+//!   come in a row, it opens. Whatever the server answers, an error included, begins the count anew.
+//! - open: nothing goes through, for as long as was said.
+//! - half-open: then one check goes through, alone. An answer closes it; none opens it anew.
+
+use std::ptr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+use tower::Layer;
+
+use super::{Cache, SetError};
+use crate::canary::{Canary, Key, Read, Sentinel};
+use crate::config;
+use crate::outcome::{Cause, Fault, Phase};
+use crate::progress::NodeProgress;
+
+/// Puts a breaker around each cache that it is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BreakerLayer(config::Breaker);
+
+impl BreakerLayer {
+    pub(crate) fn new(settings: config::Breaker) -> Self {
+        Self(settings)
+    }
+}
+
+impl Layer<Box<dyn Cache>> for BreakerLayer {
+    type Service = Box<dyn Cache>;
+
+    fn layer(&self, cache: Box<dyn Cache>) -> Box<dyn Cache> {
+        Box::new(Breaker { cache, settings: self.0, state: Mutex::default() })
+    }
+}
+
+struct Breaker {
+    cache: Box<dyn Cache>,
+    settings: config::Breaker,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many checks in a row could not reach the server.
+    dead: u32,
+    /// Where it is not closed.
+    open: Option<Open>,
+    /// Checks whose write was dropped, each with what its read is to be told. Should the breaker close in between, the
+    /// read would find another check's canary.
+    dropped: Vec<(Check, Arc<str>)>,
+}
+
+#[derive(Debug)]
+struct Open {
+    since: SystemTime,
+    /// That, and what was met last, in words.
+    why: Arc<str>,
+    /// Then a check goes through.
+    until: Instant,
+    /// The one that does.
+    trial: Option<Check>,
+}
+
+/// Which check a call is a part of: the address of its progress, which no other has while it runs.
+type Check = usize;
+
+fn check(progress: &NodeProgress) -> Check {
+    ptr::from_ref(progress).addr()
+}
+
+/// Whether nobody answered, so that it cost dialling or waiting. A server that answers with an error is there, and the
+/// check tells its fault by itself.
+fn is_dead(fault: &Fault) -> bool {
+    let dialled = match fault.phase {
+        Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Auth => true,
+        Phase::Write | Phase::Read => false,
+    };
+    let reached = !matches!(
+        fault.cause,
+        Cause::Unresolvable
+            | Cause::Refused
+            | Cause::TimedOut
+            | Cause::Tls
+            | Cause::Auth
+            | Cause::Unreachable
+    );
+    dialled || !reached
+}
+
+impl Breaker {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the write of a check goes through; its read goes the same way.
+    fn takes_write(&self, progress: &NodeProgress) -> bool {
+        let check = check(progress);
+        let mut state = self.state();
+        let State { open, dropped, .. } = &mut *state;
+        dropped.retain(|(other, _)| *other != check);
+        let Some(open) = open else { return true };
+        let now = Instant::now();
+        // What comes after a verdict is no check, and a trial of which nothing was heard for so long is none any more.
+        if open.trial != Some(check) && now >= open.until && progress.verdict().is_none() {
+            open.trial = Some(check);
+            open.until = now + self.settings.open_for;
+        }
+        let takes = open.trial == Some(check);
+        if !takes {
+            dropped.push((check, open.why.clone()));
+        }
+        takes
+    }
+
+    /// Why a further part of a check does not go through, if it does not.
+    fn refuses(&self, progress: &NodeProgress) -> Option<Arc<str>> {
+        let check = check(progress);
+        let mut state = self.state();
+        if let Some(place) = state.dropped.iter().position(|(other, _)| *other == check) {
+            return Some(state.dropped.swap_remove(place).1);
+        }
+        state.open.as_ref().filter(|open| open.trial != Some(check)).map(|open| open.why.clone())
+    }
+
+    /// The server has answered.
+    fn close(&self) {
+        let mut state = self.state();
+        state.dead = 0;
+        state.open = None;
+    }
+
+    /// A check could not reach the server.
+    fn count(&self, progress: &NodeProgress, fault: &Fault) {
+        if progress.verdict().is_some() {
+            // It was counted with an earlier canary of the same check.
+            return;
+        }
+        let until = Instant::now() + self.settings.open_for;
+        let mut state = self.state();
+        state.dead = state.dead.saturating_add(1);
+        let since = match &state.open {
+            Some(open) if open.trial == Some(check(progress)) => open.since,
+            None if state.dead >= self.settings.after => SystemTime::now(),
+            // A check that began before the breaker opened, or one of too few.
+            Some(_) | None => return,
+        };
+        state.open = Some(Open { since, why: words(since, fault), until, trial: None });
+    }
+
+    /// A trial has ended without having met the server at all: another check takes its place.
+    fn release(&self, progress: &NodeProgress) {
+        if let Some(open) = self.state().open.as_mut().filter(|open| open.trial == Some(check(progress))) {
+            open.trial = None;
+            open.until = Instant::now();
+        }
+    }
+}
+
+/// `breaker open since 2026-11-22T22:37:21Z; met last: refused in connect: Connection refused (os error 111)`.
+fn words(since: SystemTime, fault: &Fault) -> Arc<str> {
+    // A machine without a clock may be in 1969, which the format does not know.
+    let since = humantime::format_rfc3339_seconds(since.max(UNIX_EPOCH));
+    format!("breaker open since {since}; met last: {fault}").into()
+}
+
+#[async_trait]
+impl Cache for Breaker {
+    async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
+        if !self.takes_write(progress) {
+            return Ok(());
+        }
+        let call = Call::begin(self, progress);
+        let set = self.cache.set(canary, progress).await;
+        match &set {
+            // The read decides, or the check that starts over.
+            Ok(()) | Err(SetError::KeptConnectionClosed) => call.goes_on(),
+            Err(SetError::Fault(fault)) => call.came_to(Some(fault)),
+        }
+        set
+    }
+
+    async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+        if let Some(why) = self.refuses(progress) {
+            return Ok(Read::Default(default.because(&why)));
+        }
+        let call = Call::begin(self, progress);
+        let read = self.cache.get(key, default, progress).await;
+        call.came_to(read.as_ref().err());
+        read
+    }
+
+    async fn get_first(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+        if let Some(why) = self.refuses(progress) {
+            return Ok(Read::Default(default.because(&why)));
+        }
+        // It spares a check and is none, so it counts for nothing.
+        self.cache.get_first(key, default, progress).await
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.cache.is_quiet()
+    }
+
+    async fn delete(&self, key: &Key, progress: &NodeProgress) -> Result<(), Fault> {
+        if self.refuses(progress).is_some() {
+            return Ok(());
+        }
+        self.cache.delete(key, progress).await
+    }
+
+    async fn renew(&self, keys: &[Key], ttl: Duration) {
+        let is_open = self.state().open.is_some();
+        if !is_open {
+            self.cache.renew(keys, ttl).await;
+        }
+    }
+
+    async fn answers(&self, progress: &NodeProgress) -> Option<&'static str> {
+        if self.refuses(progress).is_some() {
+            return None;
+        }
+        self.cache.answers(progress).await
+    }
+}
+
+/// A call that went through. Where it is dropped before it is over, the check's deadline has struck.
+struct Call<'a> {
+    breaker: &'a Breaker,
+    progress: &'a NodeProgress,
+    is_over: bool,
+}
+
+impl<'a> Call<'a> {
+    fn begin(breaker: &'a Breaker, progress: &'a NodeProgress) -> Self {
+        Self { breaker, progress, is_over: false }
+    }
+
+    fn goes_on(mut self) {
+        self.is_over = true;
+    }
+
+    fn came_to(mut self, fault: Option<&Fault>) {
+        self.is_over = true;
+        match fault.filter(|fault| is_dead(fault)) {
+            Some(fault) => self.breaker.count(self.progress, fault),
+            None => self.breaker.close(),
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let Self { breaker, progress, is_over } = self;
+        if *is_over {
+            return;
+        }
+        if progress.is_withdrawn() {
+            // The server is no part of the alias any more, and says nothing by that.
+            breaker.release(progress);
+        } else {
+            breaker.count(progress, &progress.fault(Cause::TimedOut, ""));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::alias::Alias;
+    use crate::canary::{Names, Series, Verdict};
+    use crate::outcome::Role;
+    use crate::progress::Progress;
+
+    /// A cache that never answers, or one that is as fast as can be and empty.
+    struct Scripted {
+        hangs: Arc<Mutex<bool>>,
+    }
+
+    #[async_trait]
+    impl Cache for Scripted {
+        async fn set(&self, _: &Canary, _: &NodeProgress) -> Result<(), SetError> {
+            let hangs = *self.hangs.lock().unwrap();
+            if hangs { pending().await } else { Ok(()) }
+        }
+
+        async fn get(&self, _: &Key, default: Sentinel, _: &NodeProgress) -> Result<Read, Fault> {
+            Ok(Read::Default(default))
+        }
+
+        async fn delete(&self, _: &Key, _: &NodeProgress) -> Result<(), Fault> {
+            Ok(())
+        }
+
+        async fn renew(&self, _: &[Key], _: Duration) {}
+
+        async fn answers(&self, _: &NodeProgress) -> Option<&'static str> {
+            None
+        }
+    }
+
+    struct Bench {
+        cache: Box<dyn Cache>,
+        hangs: Arc<Mutex<bool>>,
+        progress: Progress,
+        series: Series,
+    }
+
+    impl Bench {
+        /// A breaker that opens after one dead check.
+        fn new() -> Self {
+            let hangs = Arc::new(Mutex::new(true));
+            let layer = BreakerLayer::new(config::Breaker { after: 1, ..config::Breaker::default() });
+            let cache = layer.layer(Box::new(Scripted { hangs: hangs.clone() }));
+            let alias = Alias::try_from("main").unwrap();
+            let series = Series::new(&Names::new("", &"test".into(), &alias, "node"), Duration::from_mins(1));
+            Self { cache, hangs, progress: Progress::begin(), series }
+        }
+
+        fn check(&self) -> Arc<NodeProgress> {
+            self.progress.node(&"node".into(), Role::Server)
+        }
+
+        /// Whether a write is answered at once; one that hangs is dropped.
+        fn writes(&self, check: &NodeProgress) -> bool {
+            let canary = self.series.next();
+            matches!(self.cache.set(&canary, check).now_or_never(), Some(Ok(())))
+        }
+
+        /// Whether a read is answered by the breaker itself.
+        fn read_is_dropped(&self, check: &NodeProgress) -> bool {
+            let canary = self.series.next();
+            let read = self.cache.get(canary.key(), Sentinel::new(), check).now_or_never();
+            matches!(canary.judge(&read.unwrap().unwrap()), Verdict::Masked { why: Some(_) })
+        }
+    }
+
+    #[test]
+    fn a_check_that_was_dropped_is_dead_unless_its_server_was_taken_out() {
+        for withdrawn in [true, false] {
+            let bench = Bench::new();
+            let (one, other) = (bench.check(), bench.check());
+            if withdrawn {
+                one.withdraw();
+            }
+            assert!(!bench.writes(&one), "it hangs");
+            *bench.hangs.lock().unwrap() = false;
+            assert!(bench.writes(&other));
+            assert_eq!(bench.read_is_dropped(&other), !withdrawn);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_whose_server_was_taken_out_leaves_its_place_to_the_next() {
+        let bench = Bench::new();
+        let [first, trial, next] = [(); 3].map(|()| bench.check());
+        assert!(!bench.writes(&first), "it hangs");
+        tokio::time::advance(config::Breaker::default().open_for).await;
+        trial.withdraw();
+        assert!(!bench.writes(&trial), "it hangs");
+        *bench.hangs.lock().unwrap() = false;
+        assert!(bench.writes(&next));
+        assert!(!bench.read_is_dropped(&next), "it went through");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_written_is_not_read_though_the_breaker_closes_in_between() {
+        let bench = Bench::new();
+        let [first, trial, beside, after] = [(); 4].map(|()| bench.check());
+        assert!(!bench.writes(&first), "it hangs");
+        *bench.hangs.lock().unwrap() = false;
+        tokio::time::advance(config::Breaker::default().open_for).await;
+        assert!(bench.writes(&trial));
+        assert!(bench.writes(&beside), "it is dropped");
+        assert!(!bench.read_is_dropped(&trial), "it closes the breaker");
+        assert!(bench.read_is_dropped(&beside));
+        assert!(bench.writes(&after));
+        assert!(!bench.read_is_dropped(&after));
+    }
+}

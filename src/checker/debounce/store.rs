@@ -1,0 +1,190 @@
+//! [`Store`]: the Redis that verdicts are shared through, asked within a bound.
+//!
+//! One key an alias, which is a claim while somebody checks, and then the verdict, if that is up. Whoever finds that it is
+//! not up deletes the key, whichever of the two it is. So a verdict that began before a failure was seen cannot be
+//! published after it: its claim is gone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redis::{Value, cmd};
+use tokio::time::{Instant, timeout_at};
+
+use super::verdict::{self, Found, Mark, Terms, Verdict};
+use crate::alias::Alias;
+use crate::cache::SetupError;
+use crate::cache::redis::{Kind, Redis};
+use crate::check::Makings;
+use crate::config::{self, Backend, Cache, RedisServers};
+use crate::outcome::Role;
+use crate::progress::Progress;
+
+/// The Redis that verdicts are shared through, by one connection. Several checks ask it one after the other.
+pub(super) struct Store {
+    name: Arc<str>,
+    alias: Alias,
+    instance: String,
+    server: tokio::sync::Mutex<Redis>,
+    health: Mutex<Health>,
+}
+
+/// Whether the store answers.
+#[derive(Debug, Default)]
+struct Health {
+    is_failing: bool,
+    /// It is asked for no verdict until then.
+    rests_until: Option<Instant>,
+}
+
+/// How long a store that failed is asked for no verdict.
+const REST: Duration = Duration::from_secs(1);
+
+/// The most bytes of its answers.
+const LIMIT: usize = 4096;
+
+/// Turns a claim that is still its owner's into a verdict. That lasts for what is left when all the time is taken off that
+/// has passed since the claim, by the store's own clock: however late this arrives, the verdict is no younger than it is.
+/// (Redis' documentation, SET, "Patterns", compares an owner in the same way.)
+const PUBLISH: &str = "\
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+local life = ARGV[3] + redis.call('PTTL', KEYS[1]) \
+if life < 1 then redis.call('DEL', KEYS[1]) return 0 end \
+redis.call('SET', KEYS[1], ARGV[2], 'PX', life) \
+return 1";
+
+/// What came of asking for a verdict.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// There was none, and whoever asked is to check now.
+    Claimed(Claim),
+    /// Somebody else checks.
+    Busy,
+    /// There is one that may be reused, by what stands in the store.
+    Verdict(Verdict),
+    /// There is one that may not.
+    Unusable,
+}
+
+/// The right to publish a verdict.
+#[derive(Debug)]
+pub(super) struct Claim {
+    mark: String,
+    /// When it was asked for, which is before the check begins.
+    began_at: SystemTime,
+    /// How long it was before it was had.
+    waited: Duration,
+}
+
+impl Store {
+    /// The one that `cache` is; none where that is no Redis server. Nothing is dialled yet.
+    pub(super) fn new(cache: &Cache, instance: &str, makings: &Makings) -> Result<Option<Self>, SetupError> {
+        let Backend::Redis(config::Redis { servers: RedisServers::Standalone(address), login, tls, .. }) =
+            &cache.backend
+        else {
+            return Ok(None);
+        };
+        let server = makings.redis(address, Kind::Any, &Arc::new(login.clone()), tls.as_ref())?;
+        Ok(Some(Self {
+            name: address.to_string().into(),
+            alias: cache.alias.clone(),
+            instance: instance.to_owned(),
+            server: tokio::sync::Mutex::new(server),
+            health: Mutex::default(),
+        }))
+    }
+
+    /// Claims the key if it is free, and else says what stands there; nothing where the store does not say it by `until`.
+    pub(super) async fn look(&self, key: &str, terms: &Terms, until: Instant) -> Option<Look> {
+        let rests_until = self.health(|health| health.rests_until);
+        if rests_until.is_some_and(|rests_until| Instant::now() < rests_until) {
+            return None;
+        }
+        let (began, began_at) = (Instant::now(), SystemTime::now());
+        let mark = Mark::Claim { owner: format!("{}:{:016x}", self.instance, fastrand::u64(..)) }.write();
+        let claim = cmd("SET").arg(key).arg(&mark).arg("NX").arg("PX").arg(millis(terms.claim)).take();
+        let commands = [claim, cmd("GET").arg(key).take(), cmd("PTTL").arg(key).take()];
+        let answers = self.ask(&commands, until).await?;
+        let waited = began.elapsed();
+        let look = match answers.as_slice() {
+            [Value::Okay, ..] => Look::Claimed(Claim { mark, began_at, waited }),
+            // It has expired in between.
+            [Value::Nil, Value::Nil, _] | [Value::Nil, _, Value::Int(-2)] => Look::Busy,
+            [Value::Nil, Value::BulkString(value), Value::Int(ttl)] => {
+                match verdict::judge(value, *ttl, waited, SystemTime::now(), terms) {
+                    Found::Verdict(verdict) => Look::Verdict(verdict),
+                    Found::Claimed => Look::Busy,
+                    Found::Doubtful => Look::Unusable,
+                    Found::Strange => {
+                        // It might stand there for ever.
+                        self.remove(key, until).await;
+                        Look::Unusable
+                    }
+                }
+            }
+            _ => return None,
+        };
+        Some(look)
+    }
+
+    /// Says that the check that was claimed came out up.
+    pub(super) async fn publish(&self, key: &str, claim: &Claim, terms: &Terms, until: Instant) {
+        let began_at = claim.began_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let up = Mark::Up { instance: self.instance.clone(), began_at: millis(began_at) }.write();
+        // What is left of the verdict's life, less what is left of the claim's: the script adds the latter. The claim may be
+        // as much younger than the check as it took to have it.
+        let less = millis(claim.waited).saturating_add(1).saturating_add(millis(terms.claim));
+        let rest = i64::try_from(millis(terms.life)).unwrap_or(0) - i64::try_from(less).unwrap_or(i64::MAX);
+        let publish = cmd("EVAL").arg(PUBLISH).arg(1).arg(key).arg(&claim.mark).arg(up).arg(rest).take();
+        self.ask(&[publish], until).await;
+    }
+
+    /// Deletes what stands there: it is not up.
+    pub(super) async fn remove(&self, key: &str, until: Instant) {
+        self.ask(&[cmd("DEL").arg(key).take()], until).await;
+    }
+
+    /// What it answers by `until`, if nothing of that is an error.
+    async fn ask(&self, commands: &[redis::Cmd], until: Instant) -> Option<Vec<Value>> {
+        let progress = Progress::begin().node(&self.name, Role::Server);
+        let asked = async {
+            let server = self.server.lock().await;
+            server.ask_each(commands, LIMIT, &progress).await.map_err(|fault| fault.to_string())
+        };
+        let answers = match timeout_at(until, asked).await {
+            Ok(answers) => answers,
+            Err(_) => Err("no answer in time".to_owned()),
+        };
+        let answers = answers.and_then(|answers| {
+            let error = answers.iter().find_map(|answer| match answer {
+                Value::ServerError(error) => Some(error.to_string()),
+                _ => None,
+            });
+            error.map_or(Ok(answers), Err)
+        });
+        self.note(answers.as_ref().err());
+        answers.ok()
+    }
+
+    /// Takes note of whether it answered; a change is logged.
+    fn note(&self, error: Option<&String>) {
+        let was_failing = self.health(|health| {
+            health.rests_until = error.map(|_| Instant::now() + REST);
+            std::mem::replace(&mut health.is_failing, error.is_some())
+        });
+        match error {
+            Some(error) if !was_failing => {
+                tracing::warn!(alias = %self.alias, %error, "no verdicts are shared, each sidecar checks by itself");
+            }
+            None if was_failing => tracing::info!(alias = %self.alias, "verdicts are shared again"),
+            Some(_) | None => {}
+        }
+    }
+
+    fn health<T>(&self, with: impl FnOnce(&mut Health) -> T) -> T {
+        with(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

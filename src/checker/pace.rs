@@ -1,0 +1,250 @@
+//! The pace, as a layer: thousands of checks that are asked for at once begin a few at a time.
+//!
+//! A check that waits for its cache needs memory for it. Healthy caches answer as fast as they are asked, so that few
+//! checks wait at a time; to begin thousands before the first answer is taken would have all of them wait.
+//!
+//! Caches that hang hold up the others by an eighth of the deadline at most, however many they are: a check that is
+//! not over after its turn makes room for two, so that each turn twice as many begin.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use tower::{Layer, Service, ServiceExt as _};
+
+/// How many begin at a time: enough that neither side waits for the other, in memory of no account.
+const AT_A_TIME: usize = 64;
+
+/// Which part of the deadline a turn is. After eight of them sixteen thousand checks have begun.
+const TURN: u32 = 64;
+
+/// Which part of the deadline a check has whenever it begins. None begins so late for a cache's sake, and that the
+/// sidecar is short of time is no cache's fault.
+const AT_LEAST: u32 = 8;
+
+/// Has the checks that it is put around begin a few at a time.
+#[derive(Debug, Clone)]
+pub(super) struct PaceLayer(Arc<Places>);
+
+impl PaceLayer {
+    /// The pace of `checks` with this deadline; none where they are few.
+    pub(super) fn of(checks: usize, timeout: Duration) -> Option<Self> {
+        (checks > AT_A_TIME).then(|| Self(Arc::new(Places::new(timeout))))
+    }
+}
+
+impl<S> Layer<S> for PaceLayer {
+    type Service = Pace<S>;
+
+    fn layer(&self, check: S) -> Pace<S> {
+        Pace { check, places: self.0.clone() }
+    }
+}
+
+/// A check that waits for its turn.
+#[derive(Clone)]
+pub(super) struct Pace<S> {
+    check: S,
+    places: Arc<Places>,
+}
+
+impl<S> Service<Instant> for Pace<S>
+where
+    S: Service<Instant, Error = Infallible, Response: Send, Future: Send> + Clone + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<S::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, arrived: Instant) -> Self::Future {
+        let Self { check, places } = self.clone();
+        async move {
+            let place = places.take().await;
+            // Boxed, so that those which wait for their turn hold no room for it.
+            Box::pin(place.make(check, arrived)).await
+        }
+        .boxed()
+    }
+}
+
+/// The places of checks that have begun.
+#[derive(Debug)]
+struct Places {
+    /// Of the checks.
+    deadline: Duration,
+    free: Semaphore,
+    /// How many of those that are given back are none any more.
+    owed: AtomicUsize,
+}
+
+impl Places {
+    fn new(deadline: Duration) -> Self {
+        Self { deadline, free: Semaphore::new(AT_A_TIME), owed: AtomicUsize::new(0) }
+    }
+
+    async fn take(&self) -> Place<'_> {
+        if let Ok(permit) = self.free.acquire().await {
+            permit.forget();
+        }
+        // It is never closed.
+        Place { places: self, has_made_room: false }
+    }
+
+    fn add(&self) {
+        let pay = |owed: usize| owed.checked_sub(1);
+        if self.owed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_err() {
+            self.free.add_permits(1);
+        }
+    }
+
+    fn remove(&self) {
+        if self.free.forget_permits(1) == 0 {
+            self.owed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The place of one check, until it is over.
+struct Place<'a> {
+    places: &'a Places,
+    has_made_room: bool,
+}
+
+impl Place<'_> {
+    /// Makes a check in it.
+    async fn make<S: Service<Instant>>(
+        mut self,
+        check: S,
+        arrived: Instant,
+    ) -> Result<S::Response, S::Error> {
+        let deadline = self.places.deadline;
+        let spent = deadline / AT_LEAST * (AT_LEAST - 1);
+        let counted_from = Instant::now().checked_sub(spent).unwrap_or(arrived).max(arrived);
+        let mut check = pin!(check.oneshot(counted_from));
+        if let Ok(outcome) = timeout(deadline / TURN, check.as_mut()).await {
+            return outcome;
+        }
+        self.make_room();
+        check.await
+    }
+
+    /// Gives the place to another check, and one more beside.
+    fn make_room(&mut self) {
+        self.has_made_room = true;
+        self.places.add();
+        self.places.add();
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.has_made_room {
+            self.places.remove();
+        } else {
+            self.places.add();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::future::join_all;
+    use tokio::time::sleep;
+    use tower::service_fn;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(640);
+
+    /// What the checks of a test did.
+    #[derive(Default)]
+    struct Seen {
+        running: AtomicUsize,
+        most: AtomicUsize,
+        /// When each began, and the arrival that it counts from.
+        begun: Mutex<Vec<(Instant, Instant)>>,
+    }
+
+    /// Asks for `count` checks at once, each of which takes as long as `takes` says for its number.
+    async fn ask(pace: &PaceLayer, count: u32, takes: impl Fn(u32) -> Duration) -> Arc<Seen> {
+        let seen = Arc::new(Seen::default());
+        let arrived = Instant::now();
+        let checks = (0..count).map(|number| {
+            let (seen, time) = (seen.clone(), takes(number));
+            let check = service_fn(move |arrived: Instant| {
+                let seen = seen.clone();
+                async move {
+                    seen.begun.lock().unwrap().push((Instant::now(), arrived));
+                    seen.most.fetch_max(seen.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    sleep(time).await;
+                    seen.running.fetch_sub(1, Ordering::SeqCst);
+                    Ok::<_, Infallible>(())
+                }
+                .boxed()
+            });
+            pace.layer(check).oneshot(arrived)
+        });
+        join_all(checks).await;
+        seen
+    }
+
+    fn pace() -> PaceLayer {
+        PaceLayer::of(10_000, TIMEOUT).unwrap()
+    }
+
+    #[test]
+    fn a_few_checks_have_no_pace() {
+        assert!(PaceLayer::of(AT_A_TIME, TIMEOUT).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_thousands_that_are_answered_a_few_run_at_a_time() {
+        let seen = ask(&pace(), 10_000, |_| Duration::from_millis(1)).await;
+        assert_eq!(seen.begun.lock().unwrap().len(), 10_000);
+        assert_eq!(seen.most.load(Ordering::SeqCst), AT_A_TIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_hang_hold_up_the_others_by_an_eighth_of_the_deadline_and_leave_the_pace_as_it_was() {
+        let pace = pace();
+        for _ in 0..2 {
+            let began = Instant::now();
+            let seen =
+                ask(&pace, 10_000, |number| if number % 4 == 0 { TIMEOUT } else { Duration::ZERO }).await;
+            let latest = seen.begun.lock().unwrap().iter().map(|(at, _)| *at).max().unwrap();
+            assert!(latest - began <= TIMEOUT / 8, "{:?}", latest - began);
+            let healthy = ask(&pace, 1000, |_| Duration::from_millis(1)).await;
+            assert_eq!(healthy.most.load(Ordering::SeqCst), AT_A_TIME);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_the_sidecar_begins_late_has_a_part_of_the_deadline_nonetheless() {
+        let pace = pace();
+        let in_time = ask(&pace, 1, |_| Duration::ZERO).await;
+        let (at, counted_from) = in_time.begun.lock().unwrap()[0];
+        assert_eq!(at, counted_from);
+        // The arrival is long ago.
+        let late = Arc::new(Mutex::new(None));
+        let seen = late.clone();
+        let check = service_fn(move |arrived: Instant| {
+            *seen.lock().unwrap() = Some(arrived);
+            async { Ok::<_, Infallible>(()) }.boxed()
+        });
+        tokio::time::advance(TIMEOUT * 3).await;
+        pace.layer(check).oneshot(at).await.unwrap();
+        assert_eq!(late.lock().unwrap().unwrap() + TIMEOUT, Instant::now() + TIMEOUT / 8);
+    }
+}

@@ -1,0 +1,94 @@
+//! How many files may be open: a connection is one, and the usual limit, 1,024, is soon too little.
+
+use std::fmt;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{info, warn};
+
+use crate::config::{Backend, Config, RedisServers, WhichReplicas};
+use crate::http::server::Limits;
+
+/// What else is open: listeners, the dials that are under way, files that are read, what the runtime has.
+const BESIDE: u64 = 1024 + 64;
+
+/// The limit of open files, and what there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// It is enough.
+    Enough,
+    /// The soft limit was raised to the hard one, which is enough.
+    Raised { from: u64, to: u64, need: u64 },
+    /// The hard limit is too small.
+    TooSmall { limit: u64, need: u64 },
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Enough => write!(f, "enough files may be open"),
+            Self::Raised { from, to, need } => {
+                write!(f, "up to {need} files may be needed, so the limit was raised from {from} to {to}")
+            }
+            Self::TooSmall { limit, need } => write!(
+                f,
+                "up to {need} files may be needed, and the limit is {limit}: raise it (ulimit -n, LimitNOFILE=), or checks \
+                 fail that have nothing wrong with their cache"
+            ),
+        }
+    }
+}
+
+impl Room {
+    /// Tells the operator.
+    pub(super) fn tell(&self) {
+        match self {
+            Self::Enough => {}
+            Self::Raised { .. } => info!("{self}"),
+            Self::TooSmall { .. } => warn!("{self}"),
+        }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one, if that many may be needed: for what is configured, and
+/// for so many callers.
+pub(super) fn make_room(config: &Config, callers: u64) -> Room {
+    let need = connections(config) + callers + BESIDE;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let Some(from) = current.filter(|&current| current < need) else { return Room::Enough };
+    let is_raised =
+        maximum != current && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+    let limit = if is_raised { maximum.unwrap_or(u64::MAX) } else { from };
+    if limit < need { Room::TooSmall { limit, need } } else { Room::Raised { from, to: limit, need } }
+}
+
+/// How many callers a server has at most.
+pub(super) fn callers() -> u64 {
+    let Limits { connections, metrics_connections, .. } = Limits::default();
+    (connections + metrics_connections) as u64
+}
+
+/// How many connections the checks may have: of each server one that is kept, and one that is held until another was
+/// answered in its place. Servers that are found later are not known yet.
+fn connections(config: &Config) -> u64 {
+    let each = config.caches.iter().map(|cache| 2 * servers(&cache.backend) * (1 + cache.checks.len()));
+    each.sum::<usize>() as u64
+}
+
+fn servers(backend: &Backend) -> usize {
+    match backend {
+        Backend::Redis(redis) => {
+            let replicas = match &redis.replicas.which {
+                WhichReplicas::Named(named) => named.len(),
+                WhichReplicas::Discovered => 0,
+            };
+            replicas
+                + match &redis.servers {
+                    RedisServers::Standalone(_) => 1,
+                    RedisServers::Cluster { seeds, .. } => seeds.len(),
+                    RedisServers::Sentinel { sentinels, .. } => 1 + sentinels.len(),
+                }
+        }
+        Backend::Memcached(memcached) => memcached.servers.len(),
+        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => 0,
+    }
+}

@@ -1,0 +1,209 @@
+//! `[debounce]`: verdicts that sidecars share through a Redis, and of which caches they may.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::load::Reader;
+use super::place::{Place, Problem};
+use super::value::{Value, nearest};
+use super::{
+    Address, Backend, Cache, Debounce, Memcached, MemcachedServers, Redis, RedisServers, WhichReplicas,
+};
+use crate::alias::Alias;
+
+/// The keys of `[debounce]`.
+pub(super) const KEYS: &[&str] = &["via", "for", "role"];
+
+/// How long a verdict is reused if nobody says it.
+pub(super) const FOR: Duration = Duration::from_secs(2);
+
+const LEAST: Duration = Duration::from_millis(250);
+const MOST: Duration = Duration::from_mins(1);
+
+const NO_STORE: &str = "no Redis is named to share verdicts through; add via = \"main\", the alias of one";
+const ONE_SERVER: &str = "a claim and its verdict are one key that everybody sees at once; name one Redis server, and \
+                          neither a cluster nor what Sentinels watch";
+const NOT_MEMCACHED: &str = "a claim is taken by SET NX PX, and turned into a verdict only while it is still its owner's, \
+                             in one step that everybody sees at once; memcached has no such step, so name a Redis";
+const NO_SERVER: &str = "verdicts are shared through one Redis server, and this is none";
+const ROLE: &str = "a role is called by at most 64 letters, digits, `_`, `.`, `:` or `-`";
+
+impl Reader {
+    /// `[debounce]`, through one of these `caches`.
+    pub(super) fn debounce(&mut self, caches: &[Cache], max_age: Duration) -> Option<Debounce> {
+        let place = self.table.get("debounce")?.place.clone();
+        // A cache that could not be read would be missed here.
+        let known = self.problems.is_empty();
+        let section = self.section("debounce", KEYS);
+        let lasts = self.said(&section, "for", |value| lasts(value, max_age)).unwrap_or(FOR);
+        let role = self.said(&section, "role", role).unwrap_or_default();
+        if section.table.get("via").is_none() {
+            self.problems.push(place.problem(NO_STORE));
+        }
+        let read = |value: &Value| if known { via(value, caches).map(Some) } else { Ok(None) };
+        let (via, store) = self.said(&section, "via", read)??;
+        let debounce = Debounce { via, store, lasts, role };
+        self.notes.extend(note_nothing(&debounce, caches));
+        Some(debounce)
+    }
+}
+
+fn lasts(value: &Value, max_age: Duration) -> Result<Duration, Problem> {
+    let lasts = value.duration("for", LEAST, MOST)?;
+    if lasts >= max_age * 2 {
+        return Ok(lasts);
+    }
+    Err(value.problem("each sidecar shares verdicts for `max_age` by itself; give `for` at least twice that"))
+}
+
+fn role(value: &Value) -> Result<String, Problem> {
+    let text = value.text()?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    if text.len() <= 64 && text.bytes().all(fits) { Ok(text.to_owned()) } else { Err(value.problem(ROLE)) }
+}
+
+/// The alias that is named, and the one at the end of its chain, which is a Redis server.
+fn via(value: &Value, caches: &[Cache]) -> Result<(Alias, Alias), Problem> {
+    let find = |alias: &str| caches.iter().find(|cache| cache.alias.as_str() == alias);
+    let named = value.text()?;
+    let first = find(named).ok_or_else(|| unknown(named, &value.place, caches))?;
+    let mut end = first;
+    // No chain is a loop: that was looked at with the caches.
+    while let Backend::Forwarding { to } = &end.backend
+        && let Some(target) = find(to.as_str())
+    {
+        end = target;
+    }
+    let wrong = match &end.backend {
+        Backend::Redis(Redis { servers: RedisServers::Standalone(_), .. }) => {
+            return Ok((first.alias.clone(), end.alias.clone()));
+        }
+        Backend::Redis(_) => ONE_SERVER,
+        Backend::Memcached(_) => NOT_MEMCACHED,
+        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => NO_SERVER,
+    };
+    Err(value.problem(wrong))
+}
+
+/// A note where no sidecar would ever reuse anything.
+fn note_nothing(debounce: &Debounce, caches: &[Cache]) -> Option<String> {
+    let store = caches.iter().find(|cache| cache.alias == debounce.store)?;
+    let covered = caches.iter().any(|cache| debounce.covers(cache, store));
+    (!covered).then(|| {
+        "debounce: there is no cache whose verdicts could be shared; each sidecar checks by itself the store, a Redis with \
+         replicas, and what is on this host alone"
+            .to_owned()
+    })
+}
+
+fn unknown(named: &str, place: &Place, caches: &[Cache]) -> Problem {
+    let aliases: Vec<_> = caches.iter().map(|cache| cache.alias.as_str()).collect();
+    place.problem(match nearest(named, &aliases) {
+        Some(nearest) => format!("no cache is called that; did you mean `{nearest}`?"),
+        None => format!("no cache is called that; there are {}", aliases.join(", ")),
+    })
+}
+
+impl Debounce {
+    /// Whether verdicts of `cache` may come from other sidecars, with verdicts kept in `store`.
+    ///
+    /// Those of the store itself may not. Nor may those of replicas: whether one follows is seen only by who writes. And an
+    /// address that means another server on each host is shared only through a store of which that is as true.
+    #[must_use]
+    pub fn covers(&self, cache: &Cache, store: &Cache) -> bool {
+        let alike = !is_of_this_host(&cache.backend) || is_of_this_host(&store.backend);
+        let written = match &cache.backend {
+            Backend::Redis(redis) => redis.replicas.which == WhichReplicas::Named(Vec::new()),
+            Backend::Memcached(_) => true,
+            Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => false,
+        };
+        cache.alias != self.store && alike && written
+    }
+}
+
+/// Whether some address of it leads elsewhere from another host.
+fn is_of_this_host(backend: &Backend) -> bool {
+    match backend {
+        Backend::Redis(Redis { servers, .. }) => match servers {
+            RedisServers::Standalone(address) => is_here(address),
+            RedisServers::Cluster { seeds: addresses, .. }
+            | RedisServers::Sentinel { sentinels: addresses, .. } => addresses.iter().any(is_here),
+        },
+        Backend::Memcached(Memcached { servers, .. }) => servers.iter().any(|server| match server {
+            MemcachedServers::One(address) | MemcachedServers::Endpoint(address) => is_here(address),
+            MemcachedServers::EveryAddress { host, .. } => is_loopback(host),
+        }),
+        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => false,
+    }
+}
+
+fn is_here(address: &Address) -> bool {
+    match address {
+        Address::Unix(_) => true,
+        Address::Tcp { host, .. } => is_loopback(host),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    // Every name below it is loopback as well (RFC 6761, section 6.3).
+    let named = host == "localhost" || host.ends_with(".localhost");
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    named || address.is_ok_and(|ip| ip.to_canonical().is_loopback() || ip.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Replicas;
+
+    fn at(host: &str) -> Address {
+        Address::Tcp { host: host.to_owned(), port: 6379 }
+    }
+
+    fn cache(alias: &str, host: &str) -> Cache {
+        let redis = Redis::at(RedisServers::Standalone(at(host)));
+        Cache::new(Alias::try_from(alias).unwrap(), Backend::Redis(redis))
+    }
+
+    fn debounce() -> Debounce {
+        let store = Alias::try_from("store").unwrap();
+        Debounce { via: store.clone(), store, lasts: FOR, role: String::new() }
+    }
+
+    #[test]
+    fn the_store_itself_is_never_covered() {
+        let store = cache("store", "redis");
+        assert!(!debounce().covers(&store, &store));
+        assert!(debounce().covers(&cache("main", "cache"), &store));
+    }
+
+    #[test]
+    fn an_address_that_is_another_server_on_each_host_is_covered_only_by_a_store_like_it() {
+        let (far, near) = (cache("store", "redis"), cache("store", "localhost"));
+        for host in
+            ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1", "LocalHost", "a.localhost.", "0.0.0.0"]
+        {
+            assert!(!debounce().covers(&cache("main", host), &far), "{host}");
+            assert!(debounce().covers(&cache("main", host), &near), "{host}");
+        }
+        for host in ["cache", "10.0.0.1", "localhost.example.com", "2001:db8::1"] {
+            assert!(debounce().covers(&cache("main", host), &far), "{host}");
+        }
+        let ring = |servers| {
+            let ring = Memcached::at(servers);
+            Cache::new(Alias::try_from("ring").unwrap(), Backend::Memcached(ring))
+        };
+        let one = |host| MemcachedServers::One(at(host));
+        assert!(!debounce().covers(&ring([one("mc-1"), one("localhost")]), &far));
+        assert!(debounce().covers(&ring([one("mc-1"), one("mc-2")]), &far));
+    }
+
+    #[test]
+    fn replicas_are_looked_at_by_everybody() {
+        let mut redis = Redis::at(RedisServers::Standalone(at("cache")));
+        redis.replicas = Replicas { which: WhichReplicas::Discovered, ..Replicas::default() };
+        let main = Cache::new(Alias::try_from("main").unwrap(), Backend::Redis(redis));
+        assert!(!debounce().covers(&main, &cache("store", "redis")));
+    }
+}

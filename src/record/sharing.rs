@@ -1,0 +1,101 @@
+//! [`Sharing`]: how often a check was spared, because somebody else's verdict would do.
+
+/// Whose verdict it could have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Through {
+    /// Another caller's of the same sidecar.
+    Process,
+    /// Another sidecar's, through a Redis that both know.
+    Store,
+}
+
+/// What came of looking for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup {
+    /// It was given, and no check was made.
+    Hit,
+    /// There was none.
+    Miss,
+    /// There was one, and it was not to be given any more.
+    Invalidated,
+}
+
+/// How often somebody else's verdict was looked for, and what came of it.
+#[derive(Debug, Clone, Default)]
+pub struct Sharing {
+    process: [u64; Lookup::ALL.len()],
+    /// Boxed, since thousands of entries have no store.
+    store: Option<Box<[u64; Lookup::ALL.len()]>>,
+}
+
+impl Through {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Process, Self::Store];
+
+    /// Its stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Store => "store",
+        }
+    }
+}
+
+impl Lookup {
+    /// All that can come of it.
+    pub const ALL: [Self; 3] = [Self::Hit, Self::Miss, Self::Invalidated];
+
+    /// Its stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Invalidated => "invalidated",
+        }
+    }
+
+    fn place(self) -> usize {
+        self as usize
+    }
+}
+
+impl Sharing {
+    /// Counts looks for a verdict.
+    pub(super) fn note(&mut self, through: Through, lookup: Lookup, times: u64) {
+        let counts = match through {
+            Through::Process => &mut self.process,
+            Through::Store => &mut **self.store.get_or_insert_default(),
+        };
+        counts[lookup.place()] += times;
+    }
+
+    /// How often this came of it; nothing through a store that was never asked.
+    #[must_use]
+    pub fn times(&self, through: Through, lookup: Lookup) -> Option<u64> {
+        let counts = match through {
+            Through::Process => Some(&self.process),
+            Through::Store => self.store.as_deref(),
+        };
+        counts.map(|counts| counts[lookup.place()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_counted_by_itself_and_a_store_only_once_it_was_asked() {
+        let mut sharing = Sharing::default();
+        sharing.note(Through::Process, Lookup::Hit, 1);
+        sharing.note(Through::Process, Lookup::Hit, 1);
+        assert_eq!(sharing.times(Through::Process, Lookup::Hit), Some(2));
+        assert_eq!(sharing.times(Through::Process, Lookup::Miss), Some(0));
+        assert_eq!(sharing.times(Through::Store, Lookup::Miss), None);
+        sharing.note(Through::Store, Lookup::Invalidated, 1);
+        assert_eq!(sharing.times(Through::Store, Lookup::Invalidated), Some(1));
+        assert_eq!(sharing.times(Through::Store, Lookup::Hit), Some(0));
+    }
+}

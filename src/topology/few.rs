@@ -1,0 +1,106 @@
+//! [`join_all`]: many things done together, begun a few at a time.
+
+use std::time::Duration;
+
+use futures_util::future;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::timeout;
+
+/// How many are begun at a time: enough that neither side waits for the other, in memory of no account.
+const AT_A_TIME: usize = 128;
+
+/// Which part of the patience that is left is for those that were begun last.
+const PART: u32 = 8;
+
+/// What `count` of them come to, in their order, of which `begin` makes each by its number.
+///
+/// Whatever waits for an answer needs memory for it. Healthy servers answer as fast as they are asked, so that few wait
+/// at a time; to ask thousands before the first answer is taken would have all of them wait. Those that hang hold up
+/// all others by `patience` at most, however many they are.
+pub(crate) async fn join_all<F: Future>(
+    count: usize,
+    mut patience: Duration,
+    begin: impl Fn(usize) -> F,
+) -> Vec<F::Output> {
+    if count <= AT_A_TIME {
+        return future::join_all((0..count).map(begin)).await;
+    }
+    let mut outputs: Vec<_> = std::iter::repeat_with(|| None).take(count).collect();
+    let mut running = FuturesUnordered::new();
+    for number in 0..count {
+        let future = begin(number);
+        running.push(async move { (number, future.await) });
+        if (number + 1) % AT_A_TIME == 0 {
+            let most_are_answered = async {
+                let waiting = running.len().saturating_sub(AT_A_TIME / 2);
+                for _ in 0..waiting.min(AT_A_TIME) {
+                    if let Some((number, output)) = running.next().await {
+                        outputs[number] = Some(output);
+                    }
+                }
+            };
+            let part = patience / PART;
+            if timeout(part, most_are_answered).await.is_err() {
+                patience -= part;
+            }
+        }
+    }
+    while let Some((number, output)) = running.next().await {
+        outputs[number] = Some(output);
+    }
+    outputs.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use tokio::task::yield_now;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(80);
+
+    #[tokio::test(start_paused = true)]
+    async fn each_has_its_place_whenever_it_ends() {
+        let began = Instant::now();
+        let outputs = join_all(1000, PATIENCE, |number| async move {
+            sleep(Duration::from_micros(1_000_000 - number as u64)).await;
+            number
+        });
+        assert_eq!(outputs.await, (0..1000).collect::<Vec<_>>());
+        assert!(began.elapsed() < Duration::from_millis(1100), "together");
+        assert!(join_all(0, PATIENCE, std::future::ready).await.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_answered_at_once_does_not_wait_for_all_to_begin() {
+        let (waiting, most) = (Cell::new(0_usize), Cell::new(0_usize));
+        join_all(1000, PATIENCE, |_| async {
+            waiting.set(waiting.get() + 1);
+            most.set(most.get().max(waiting.get()));
+            yield_now().await;
+            waiting.set(waiting.get() - 1);
+        })
+        .await;
+        assert!((2..=2 * AT_A_TIME).contains(&most.get()), "{most:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_holds_up_no_other() {
+        let (done, hung) = (Cell::new(0), Duration::from_hours(1));
+        let all = join_all(1000, PATIENCE, |number| {
+            let done = &done;
+            async move {
+                if number % 2 == 0 {
+                    sleep(hung).await;
+                }
+                done.set(done.get() + 1);
+            }
+        });
+        assert!(timeout(PATIENCE + Duration::from_millis(10), all).await.is_err());
+        assert_eq!(done.get(), 500);
+    }
+}
