@@ -66,7 +66,7 @@ impl Entry {
 }
 
 /// The check of one alias with everything around it: from the arrival of a request to an outcome.
-type AliasCheck = Share<Either<Pace<OwnCheck>, OwnCheck>>;
+type AliasCheck = Share<Either<Pace<OwnCheck>, OwnCheck>, Round>;
 
 /// The same for whoever shares it.
 type OwnCheck = Recorded<Either<Debounce<Round>, Deadline<Round>>>;
@@ -125,9 +125,8 @@ impl Checker {
                     let alias = alias.clone();
                     let deadline = DeadlineLayer { alias, kind, needs, timeout, standing_timer, begin };
                     let debounce = debouncer.as_ref().and_then(|debouncer| debouncer.layer(cache, &record));
-                    let connections = Arc::new(round.clone());
                     ServiceBuilder::new()
-                        .layer(ShareLayer::new(&record, config.max_age, timeout, connections))
+                        .layer(ShareLayer::new(&record, config.max_age, timeout, round.clone()))
                         .layer(option_layer(pace.clone()))
                         .layer(RecordedLayer(record.clone()))
                         .layer(option_layer(debounce))

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{FromRef, Path, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -36,6 +36,7 @@ use crate::catalog::Selection;
 mod accept;
 /// Who is asking, and what they may see.
 pub mod access;
+mod bodies;
 mod connection;
 /// The default JSON, a superset of Djblets'.
 pub mod djblets;
@@ -70,11 +71,25 @@ pub mod transitions;
 pub(crate) mod words;
 
 use access::{Denied, View, admit};
+use bodies::Bodies;
 use kubernetes::{Own, Probe};
 use metrics::Scrape;
 use page::Page;
 use refusal::Refusal;
 use representation::{Choice, Format, Wanted, aged, excluded};
+
+/// What every request is answered from.
+#[derive(Clone)]
+struct Front {
+    app: Arc<App>,
+    bodies: Arc<Bodies>,
+}
+
+impl FromRef<Front> for Arc<App> {
+    fn from_ref(front: &Front) -> Self {
+        front.app.clone()
+    }
+}
 
 /// Every path, and what each request passes on its way to it.
 pub fn router(app: Arc<App>) -> Router {
@@ -105,11 +120,11 @@ pub fn metrics_router(app: Arc<App>) -> Router {
 }
 
 /// What every request passes on its way, whichever path it asks for.
-fn guarded(router: Router<Arc<App>>, app: Arc<App>) -> Router {
+fn guarded(router: Router<Front>, app: Arc<App>) -> Router {
     router
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
-        .with_state(app)
+        .with_state(Front { app, bodies: Arc::default() })
 }
 
 /// Lets in who may ask, refuses bodies, and forbids that an answer is kept.
@@ -138,15 +153,15 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     response
 }
 
-async fn health(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+async fn health(State(Front { app, bodies }): State<Front>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wanted = Wanted::of(&request)?;
     let setup = app.setup();
-    Ok(report(&setup, &setup.everything, wanted, arrived).await)
+    Ok(report(&bodies, &setup, &setup.everything, wanted, arrived).await)
 }
 
 async fn health_of(
-    State(app): State<Arc<App>>,
+    State(Front { app, bodies }): State<Front>,
     alias: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -156,11 +171,11 @@ async fn health_of(
     let catalog = setup.checker.catalog();
     let name = alias.as_ref().map_or("", |Path(name)| name);
     let selection = catalog.named([name]).map_err(|_| Refusal::no_such_alias(catalog))?;
-    Ok(report(&setup, &selection, wanted, arrived).await)
+    Ok(report(&bodies, &setup, &selection, wanted, arrived).await)
 }
 
 async fn health_of_group(
-    State(app): State<Arc<App>>,
+    State(Front { app, bodies }): State<Front>,
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -169,12 +184,18 @@ async fn health_of_group(
     let setup = app.setup();
     let name = name.as_ref().map_or("", |Path(name)| name);
     let selection = setup.group(name).ok_or_else(|| Refusal::no_such_group(&setup))?;
-    Ok(report(&setup, selection, wanted, arrived).await)
+    Ok(report(&bodies, &setup, selection, wanted, arrived).await)
 }
 
-async fn report(setup: &Setup, selection: &Selection, wanted: Wanted, arrived: Instant) -> Response {
+async fn report(
+    bodies: &Bodies,
+    setup: &Setup,
+    selection: &Selection,
+    wanted: Wanted,
+    arrived: Instant,
+) -> Response {
     let report = setup.checker.check(selection, arrived).await;
-    wanted.response(&Probe::of_caches("health"), setup, selection, &report)
+    wanted.response(bodies, &Probe::of_caches("health"), setup, selection, &report)
 }
 
 async fn scrape_beside_everything(state: State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
@@ -196,12 +217,15 @@ async fn scrape(State(app): State<Arc<App>>, request: Request) -> impl IntoRespo
 }
 
 /// The page whatever the caller accepts, unless another format is asked for by name.
-async fn start_page(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+async fn start_page(
+    State(Front { app, bodies }): State<Front>,
+    request: Request,
+) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wanted = Wanted::by_name(&request)?;
     let (setup, view) = (app.setup(), View::of(&request));
     if let Some(wanted) = wanted {
-        return Ok(report(&setup, &setup.everything, wanted, arrived).await);
+        return Ok(report(&bodies, &setup, &setup.everything, wanted, arrived).await);
     }
     let (selection, report) = (&setup.everything, setup.checker.check(&setup.everything, arrived).await);
     let notice = page::notice(&app);
@@ -227,7 +251,7 @@ async fn describe() -> Response {
     Format::Json.response(openapi::body())
 }
 
-async fn livez(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+async fn livez(State(Front { app, bodies }): State<Front>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let setup = app.setup();
     let name = if setup.interval.is_some() { "rounds" } else { "ping" };
@@ -235,10 +259,10 @@ async fn livez(State(app): State<Arc<App>>, request: Request) -> Result<Response
     let wanted = Wanted::of_probe(&request)?;
     let (probe, selection) = Probe::of("livez", own, &excluded(&request), &setup, setup.liveness());
     let report = setup.checker.check(&selection, arrived).await;
-    Ok(wanted.response(&probe, &setup, &selection, &report))
+    Ok(wanted.response(&bodies, &probe, &setup, &selection, &report))
 }
 
-async fn readyz(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+async fn readyz(State(Front { app, bodies }): State<Front>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wrong = match app.life() {
         Life::Ready => None,
@@ -253,10 +277,10 @@ async fn readyz(State(app): State<Arc<App>>, request: Request) -> Result<Respons
         // Whatever they are, it is not ready.
         Some(_) => Arc::default(),
     };
-    Ok(wanted.response(&probe, &setup, &selection, &report))
+    Ok(wanted.response(&bodies, &probe, &setup, &selection, &report))
 }
 
-async fn startupz(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+async fn startupz(State(Front { app, bodies }): State<Front>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let setup = app.setup();
     let wanted = Wanted::of_probe(&request)?;
@@ -265,5 +289,5 @@ async fn startupz(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     let awaited = app.awaited(&setup, &selection);
     let report = setup.checker.check(&awaited, arrived).await;
     app.note_start(&setup);
-    Ok(wanted.response(&probe, &setup, &awaited, &report))
+    Ok(wanted.response(&bodies, &probe, &setup, &awaited, &report))
 }

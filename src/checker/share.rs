@@ -41,44 +41,39 @@ pub(super) trait Quiet: Send + Sync {
 
 /// Lets callers share the checks of an alias.
 #[derive(Clone)]
-pub(super) struct ShareLayer {
+pub(super) struct ShareLayer<Q> {
     record: Arc<Record>,
     max_age: Duration,
     patience: Duration,
-    connections: Arc<dyn Quiet>,
+    connections: Q,
 }
 
-impl ShareLayer {
+impl<Q> ShareLayer<Q> {
     /// Verdicts are shared for `max_age`, which `record` counts, while its `connections` are quiet; `timeout` is the
     /// deadline of the checks.
-    pub(super) fn new(
-        record: &Arc<Record>,
-        max_age: Duration,
-        timeout: Duration,
-        connections: Arc<dyn Quiet>,
-    ) -> Self {
+    pub(super) fn new(record: &Arc<Record>, max_age: Duration, timeout: Duration, connections: Q) -> Self {
         Self { record: record.clone(), max_age, patience: timeout / OVERLAP, connections }
     }
 }
 
-impl<S> Layer<S> for ShareLayer {
-    type Service = Share<S>;
+impl<S, Q: Clone> Layer<S> for ShareLayer<Q> {
+    type Service = Share<S, Q>;
 
-    fn layer(&self, check: S) -> Share<S> {
+    fn layer(&self, check: S) -> Share<S, Q> {
         Share(Arc::new(Shared { check, settings: self.clone(), state: Mutex::default() }))
     }
 }
 
 /// A check that its callers share. Its clones are one.
-pub(super) struct Share<S>(Arc<Shared<S>>);
+pub(super) struct Share<S, Q>(Arc<Shared<S, Q>>);
 
-struct Shared<S> {
+struct Shared<S, Q> {
     check: S,
-    settings: ShareLayer,
+    settings: ShareLayer<Q>,
     state: Mutex<State>,
 }
 
-impl<S> Clone for Share<S> {
+impl<S, Q> Clone for Share<S, Q> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
@@ -151,13 +146,14 @@ impl Drop for Verdict {
     }
 }
 
-impl<S> Share<S>
+impl<S, Q> Share<S, Q>
 where
     S: Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + Sync
         + 'static,
+    Q: Quiet + 'static,
 {
     /// The check that a caller who arrived at `arrived` may have the verdict of; a new one where there is
     /// none.
@@ -206,7 +202,7 @@ where
     }
 }
 
-impl<S> Share<S> {
+impl<S, Q: Quiet> Share<S, Q> {
     /// Whether it is a clone of the other.
     pub(super) fn is_the_same_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -246,13 +242,14 @@ impl<S> Share<S> {
     }
 }
 
-impl<S> Service<Instant> for Share<S>
+impl<S, Q> Service<Instant> for Share<S, Q>
 where
     S: Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + Sync
         + 'static,
+    Q: Quiet + 'static,
 {
     type Response = Arc<Outcome>;
     type Error = Infallible;
@@ -283,6 +280,7 @@ mod tests {
     const MAX_AGE: Duration = Duration::from_millis(100);
     const TIMEOUT: Duration = Duration::from_millis(750);
 
+    #[derive(Clone)]
     struct AlwaysQuiet;
 
     impl Quiet for AlwaysQuiet {
@@ -307,7 +305,7 @@ mod tests {
         let alias = Alias::try_from("main").unwrap();
         let record = Arc::new(Record::new(&alias, Kind::RoundTrip, &Arc::default()));
         let (begun, most, running) = (begun.clone(), most.clone(), Arc::new(AtomicUsize::new(0)));
-        let layer = ShareLayer::new(&record, max_age, TIMEOUT, Arc::new(AlwaysQuiet));
+        let layer = ShareLayer::new(&record, max_age, TIMEOUT, AlwaysQuiet);
         layer.layer(service_fn(move |arrived: Instant| {
             let (begun, most, running, alias) = (begun.clone(), most.clone(), running.clone(), alias.clone());
             async move {

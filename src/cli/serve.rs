@@ -76,7 +76,8 @@ async fn serve(loaded: Loaded, flags: Flags) -> Result<ExitCode, Failure> {
         drop(ask_to_stop);
         stop().await;
     };
-    let reloads = Reloads::new(app.clone(), flags, &loaded);
+    // What was read is not kept: the checks have what they need of it.
+    let reloads = Reloads::new(app.clone(), flags, loaded);
     tokio::select! {
         () = serve_app(app.clone(), listeners, Limits::default(), shutdown) => Ok(ExitCode::SUCCESS),
         () = signals => Err(Failure::other("stopped at once by a second signal, requests may be unanswered")),

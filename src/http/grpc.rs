@@ -26,6 +26,7 @@ use axum::routing::{MethodRouter, any};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::Front;
 use super::access::Subscriber;
 use super::refusal::Refusal;
 use crate::app::App;
@@ -40,7 +41,7 @@ pub(super) const PATH: &str = "/grpc.health.v1.Health/{method}";
 const WATCHES: usize = 256;
 
 /// Where they are answered.
-pub(super) fn route() -> MethodRouter<Arc<App>> {
+pub(super) fn route() -> MethodRouter<Front> {
     let places = Arc::new(Semaphore::new(WATCHES));
     any(
         async move |State(app): State<Arc<App>>,

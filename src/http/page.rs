@@ -12,6 +12,7 @@ mod say;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -58,13 +59,13 @@ pub fn body(setup: &Setup, report: &Report, selection: &Selection, view: View, n
 }
 
 /// The response of which `body` is the body.
-pub(super) fn response(code: StatusCode, body: String) -> Response {
+pub(super) fn response(code: StatusCode, body: impl Into<Body>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
-    (code, headers, body).into_response()
+    (code, headers, body.into()).into_response()
 }
 
 /// What has to be known before anything else is believed: that the sidecar goes, or is stuck.

@@ -1,5 +1,6 @@
 //! [`Refusal`]: why a request gets no verdict.
 
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -53,7 +54,7 @@ impl Refusal {
     }
 }
 
-fn plain(body: impl Into<String>) -> Response {
+fn plain(body: impl Into<Body>) -> Response {
     Format::Text.response(body)
 }
 

@@ -2,16 +2,19 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use mediatype::names::{APPLICATION, HTML, JSON, PLAIN, TEXT};
 use mediatype::{MediaType, Name};
 use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::access::View;
+use super::bodies::Bodies;
 use super::kubernetes::{self, Probe};
 use super::refusal::Refusal;
 use super::{accept, djblets, health_json, page, text};
@@ -66,14 +69,16 @@ impl Format {
     }
 
     /// A text in this format.
-    pub(super) fn response(self, body: impl Into<String>) -> Response {
+    pub(super) fn response(self, body: impl Into<Body>) -> Response {
         let content_type = match self {
             Self::Json => "application/json",
             Self::HealthJson => "application/health+json",
             Self::Text | Self::Kubernetes => "text/plain; charset=utf-8",
             Self::Html => return page::response(StatusCode::OK, body.into()),
         };
-        ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], body.into()).into_response()
+        let mut response = Response::new(body.into());
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
     }
 }
 
@@ -107,7 +112,7 @@ impl Choice {
     }
 
     /// A text in this format.
-    pub(super) fn response(self, body: String) -> Response {
+    pub(super) fn response(self, body: impl Into<Body>) -> Response {
         let mut response = self.format.response(body);
         if self.by_accept {
             response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -150,29 +155,32 @@ impl Wanted {
     /// The response that says `report`, which is of `selection`.
     pub(super) fn response(
         self,
+        bodies: &Bodies,
         probe: &Probe,
         setup: &Setup,
         selection: &Selection,
-        report: &Report,
+        report: &Arc<Report>,
     ) -> Response {
         let Self { choice, verbose, view } = self;
         let now = Instant::now();
         let format = choice.format;
+        let shared =
+            |write: &dyn Fn(Instant) -> String| Body::from(bodies.of(report, (format, view), now, write));
         let (format, body) = match (format, probe.wrong()) {
             (Format::Json, None) => {
-                let since: Vec<_> = match view {
+                let since = || match view {
                     View::Details => setup.checker.records(selection).map(|record| record.since()).collect(),
                     View::Verdicts => Vec::new(),
                 };
-                (format, djblets::body_since(report, &since, view, now))
+                (format, shared(&|now| djblets::body_since(report, &since(), view, now)))
             }
-            (Format::Json, Some((name, wrong))) => (format, djblets::unready(name, wrong)),
-            (Format::HealthJson, None) => (format, health_json::body(report, view)),
-            (Format::HealthJson, Some((name, wrong))) => (format, health_json::unready(name, wrong)),
-            (Format::Text, None) => (format, text::body(report, view, now)),
-            (Format::Html, None) => (format, page::body(setup, report, selection, view, now)),
+            (Format::Json, Some((name, wrong))) => (format, djblets::unready(name, wrong).into()),
+            (Format::HealthJson, None) => (format, shared(&|_| health_json::body(report, view))),
+            (Format::HealthJson, Some((name, wrong))) => (format, health_json::unready(name, wrong).into()),
+            (Format::Text, None) => (format, shared(&|now| text::body(report, view, now))),
+            (Format::Html, None) => (format, page::body(setup, report, selection, view, now).into()),
             (Format::Kubernetes, _) | (Format::Text | Format::Html, Some(_)) => {
-                (Format::Kubernetes, kubernetes::body(probe, report, verbose, now))
+                (Format::Kubernetes, kubernetes::body(probe, report, verbose, now).into())
             }
         };
         let mut response = Choice { format, ..choice }.response(body);

@@ -90,18 +90,17 @@ impl Flags {
 
 impl Reloads {
     /// Of `app`, which was made from what `flags` say, which came to `loaded`.
-    pub(super) fn new(app: Arc<App>, flags: Flags, loaded: &Loaded) -> Self {
+    pub(super) fn new(app: Arc<App>, flags: Flags, loaded: Loaded) -> Self {
+        let files = loaded.files().into();
+        let Loaded { config, notes, .. } = loaded;
         Self {
             app,
             flags,
-            listeners: Listeners {
-                listen: loaded.config.listen.clone(),
-                metrics: loaded.config.metrics.listen.clone(),
-            },
-            files: loaded.files().into(),
+            listeners: Listeners { listen: config.listen, metrics: config.metrics.listen },
+            files,
             // Nothing was looked at before it was read, so the first look finds a doubt.
             read: Stamps::default(),
-            notes: loaded.notes.clone(),
+            notes,
             refused: None,
         }
     }

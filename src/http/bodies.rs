@@ -1,0 +1,119 @@
+//! [`Bodies`]: callers who share a report share what it is written as, so that a thousand callers of a thousand aliases
+//! cost little more than one.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::time::Instant;
+
+use super::access::View;
+use super::representation::Format;
+use crate::outcome::Report;
+
+/// By how much what callers share may say that a verdict is older than it is. It never says that one is younger.
+const AHEAD: Duration = Duration::from_millis(1);
+
+/// The report that was written last.
+#[derive(Debug, Default)]
+pub(super) struct Bodies(Mutex<Option<Written>>);
+
+#[derive(Debug)]
+struct Written {
+    /// Not kept for what was written of it.
+    report: Weak<Report>,
+    format: Format,
+    view: View,
+    /// What it is written as, and the time as of which it is. Nothing where one caller has asked for it: most reports are
+    /// one caller's, and with thousands of aliases they are long.
+    shared: Option<(Bytes, Instant)>,
+}
+
+impl Written {
+    fn is_of(&self, report: &Arc<Report>, format: Format, view: View) -> bool {
+        std::ptr::eq(self.report.as_ptr(), Arc::as_ptr(report)) && (self.format, self.view) == (format, view)
+    }
+}
+
+impl Bodies {
+    /// What `report` is written as for a caller at `now`: by `write`, as of the time that it is told, or as for another
+    /// caller.
+    pub(super) fn of(
+        &self,
+        report: &Arc<Report>,
+        (format, view): (Format, View),
+        now: Instant,
+        write: impl FnOnce(Instant) -> String,
+    ) -> Bytes {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(written) = last.as_mut().filter(|written| written.is_of(report, format, view)) else {
+            *last = Some(Written { report: Arc::downgrade(report), format, view, shared: None });
+            return write(now).into();
+        };
+        match &written.shared {
+            Some((body, as_of)) if now <= *as_of => body.clone(),
+            Some(_) | None => {
+                let as_of = now + AHEAD;
+                let body = Bytes::from(write(as_of));
+                written.shared = Some((body.clone(), as_of));
+                body
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// Asks for a report so often, at times that are so far apart; how often it was written.
+    async fn ask(bodies: &Bodies, report: &Arc<Report>, view: View, times: usize, apart: Duration) -> usize {
+        let (began, written) = (Instant::now(), Cell::new(0));
+        for _ in 0..times {
+            let now = Instant::now();
+            let body = bodies.of(report, (Format::Json, view), now, |as_of| {
+                written.set(written.get() + 1);
+                (as_of - began).as_micros().to_string()
+            });
+            let told: u128 = std::str::from_utf8(&body).unwrap().parse().unwrap();
+            let true_age = (now - began).as_micros();
+            assert!((true_age..=true_age + 1000).contains(&told), "{told} is told of {true_age} us");
+            advance(apart).await;
+        }
+        written.get()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_callers_share_a_body_that_says_an_age_no_lower_than_it_is() {
+        let (bodies, report) = (Bodies::default(), Arc::default());
+        let written = ask(&bodies, &report, View::Details, 1000, Duration::from_micros(10)).await;
+        assert!((10..=12).contains(&written), "{written} in ten milliseconds");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_alone_is_told_the_age_as_it_is_and_its_body_is_not_kept() {
+        let (bodies, report) = (Bodies::default(), Arc::default());
+        let now = Instant::now();
+        bodies.of(&report, (Format::Json, View::Details), now, |as_of| {
+            assert_eq!(as_of, now);
+            String::new()
+        });
+        assert!(bodies.0.lock().unwrap().as_ref().unwrap().shared.is_none());
+        assert_eq!(Arc::strong_count(&report), 1, "nor is the report");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_given_what_was_written_of_another_report_or_for_who_may_see_more() {
+        let (bodies, one, other) = (Bodies::default(), Arc::default(), Arc::default());
+        let ask = async |report, view| ask(&bodies, report, view, 2, Duration::ZERO).await;
+        assert_eq!(ask(&one, View::Details).await, 2);
+        assert_eq!(ask(&one, View::Details).await, 0);
+        assert_eq!(ask(&one, View::Verdicts).await, 2);
+        assert_eq!(ask(&other, View::Verdicts).await, 2);
+        assert_eq!(ask(&one, View::Verdicts).await, 2);
+    }
+}
