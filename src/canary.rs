@@ -61,7 +61,7 @@ impl Key {
     /// tag, which chooses the slot in a Redis cluster, stands before them: `djblets-canary:{1f3}:web-1:...`.
     fn new(names: &Names<'_>, series: u64, slot: Slot) -> Self {
         let Names { prefix, instance, alias, node, tag } = names;
-        let tail = format!(":{series:016x}:{}", slot.name());
+        let tail = format!(":{series:016x}:{}", slot.letter());
         let tag = tag.map(|tag| format!("{{{tag}}}:")).unwrap_or_default();
         let mut key: String = format!("{prefix}canary:{tag}{instance}:{alias}:{node}")
             .chars()
@@ -69,6 +69,15 @@ impl Key {
             .take(Self::MAX_LEN - tail.len())
             .collect();
         key.push_str(&tail);
+        Self(key.into())
+    }
+
+    /// The key of this slot that is called the same otherwise.
+    fn in_slot(&self, slot: Slot) -> Self {
+        let mut key = String::with_capacity(self.0.len());
+        key.push_str(&self.0);
+        key.pop();
+        key.push(slot.letter());
         Self(key.into())
     }
 }
@@ -87,10 +96,10 @@ enum Slot {
 }
 
 impl Slot {
-    fn name(self) -> &'static str {
+    fn letter(self) -> char {
         match self {
-            Self::A => "a",
-            Self::B => "b",
+            Self::A => 'a',
+            Self::B => 'b',
         }
     }
 

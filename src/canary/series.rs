@@ -16,7 +16,10 @@ use crate::alias::Alias;
 pub struct Series {
     instance: Arc<str>,
     id: u64,
-    keys: [Key; 2],
+    /// The key of the first slot.
+    first: Key,
+    /// That of the second where it is called otherwise: of thousands of series each would have two long texts.
+    second: Option<Key>,
     ttl: Duration,
     state: Mutex<State>,
 }
@@ -68,7 +71,7 @@ impl Series {
     #[must_use]
     pub fn new(names: &Names<'_>, ttl: Duration) -> Self {
         let id = fastrand::u64(..);
-        Self::of_keys(names, id, [Slot::A, Slot::B].map(|slot| Key::new(names, id, slot)), ttl)
+        Self::of_keys(names, id, (Key::new(names, id, Slot::A), None), ttl)
     }
 
     /// The same with keys of which both are such that `lands` is true of them, by a tag of its own for each that needs
@@ -81,14 +84,15 @@ impl Series {
                 .map(|tag| Key::new(&Names { tag: Some(&format!("{tag:x}")), ..*names }, id, slot));
             plain.chain(tagged).find(|key| lands(key))
         };
-        Some(Self::of_keys(names, id, [key(Slot::A)?, key(Slot::B)?], ttl))
+        Some(Self::of_keys(names, id, (key(Slot::A)?, Some(key(Slot::B)?)), ttl))
     }
 
-    fn of_keys(names: &Names<'_>, id: u64, keys: [Key; 2], ttl: Duration) -> Self {
+    fn of_keys(names: &Names<'_>, id: u64, (first, second): (Key, Option<Key>), ttl: Duration) -> Self {
         Self {
             instance: names.instance.clone(),
             id,
-            keys,
+            first,
+            second,
             ttl,
             state: Mutex::new(State {
                 sequence: 0,
@@ -120,8 +124,8 @@ impl Series {
 
     /// Both keys.
     #[must_use]
-    pub fn keys(&self) -> &[Key; 2] {
-        &self.keys
+    pub fn keys(&self) -> [Key; 2] {
+        [Slot::A, Slot::B].map(|slot| self.key(slot))
     }
 
     /// How long a canary lives.
@@ -139,7 +143,7 @@ impl Series {
 
     /// The key of the canary that was read back last, if there is one.
     pub(crate) fn resident(&self) -> Option<Key> {
-        self.state().resident.map(|slot| self.key(slot).clone())
+        self.state().resident.map(|slot| self.key(slot))
     }
 
     /// Whether `read`, a read of that key, still finds that canary, or a later one.
@@ -185,12 +189,16 @@ impl Series {
         let made_at = u64::try_from(made_at).unwrap_or(u64::MAX);
         let value = Mark { instance: &self.instance, series, sequence, made_at }.write();
         let replaces = std::mem::replace(&mut state.written[slot as usize], true);
-        let (key, ttl) = (self.key(slot).clone(), self.ttl);
+        let (key, ttl) = (self.key(slot), self.ttl);
         Canary { key, slot, replaces, series, sequence, made_at, value, ttl }
     }
 
-    fn key(&self, slot: Slot) -> &Key {
-        &self.keys[slot as usize]
+    fn key(&self, slot: Slot) -> Key {
+        match (slot, &self.second) {
+            (Slot::A, _) => self.first.clone(),
+            (Slot::B, Some(second)) => second.clone(),
+            (Slot::B, None) => self.first.in_slot(slot),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -295,12 +303,15 @@ mod tests {
         let (prefix, instance) = ("p".repeat(64), "i".repeat(128).into());
         let long = Series::new(&Names::new(&prefix, &instance, &alias, &node), Duration::from_mins(1));
         let short = series("web-1");
-        for key in [long.key(Slot::A), long.key(Slot::B), short.key(Slot::A)] {
+        for key in long.keys().into_iter().chain(short.keys()) {
             assert!(key.as_str().len() <= 250, "{key}");
             assert!(key.as_str().bytes().all(|byte| byte.is_ascii_graphic()), "{key}");
         }
         assert_ne!(long.key(Slot::A), long.key(Slot::B));
-        assert!(short.key(Slot::A).as_str().starts_with("djblets-canary:web-1:main:cache:6379:"));
+        for (key, end) in short.keys().iter().zip([":a", ":b"]) {
+            assert!(key.as_str().starts_with("djblets-canary:web-1:main:cache:6379:"), "{key}");
+            assert!(key.as_str().ends_with(end), "{key}");
+        }
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl RoundTrip<'_> {
                     if full {
                         // An expired canary would make room for one, and a full memcached look up once for
                         // every time to live.
-                        self.cache.renew(self.series.keys(), self.series.ttl()).await;
+                        self.cache.renew(&self.series.keys(), self.series.ttl()).await;
                     }
                     return None;
                 }

@@ -46,7 +46,7 @@ impl Spot {
     }
 
     /// Its keys.
-    pub(super) fn keys(&self) -> &[Key; 2] {
+    pub(super) fn keys(&self) -> [Key; 2] {
         self.series.keys()
     }
 
@@ -127,7 +127,7 @@ impl OneLook<'_> {
                     if fault.cause == Cause::OutOfMemory {
                         // As in a round trip: an expired canary would make room for one.
                         for spot in &self.spots {
-                            seat.cache.renew(spot.keys(), spot.series.ttl()).await;
+                            seat.cache.renew(&spot.keys(), spot.series.ttl()).await;
                         }
                     }
                     return Err(self.met_at(spot, fault));
