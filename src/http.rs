@@ -82,7 +82,7 @@ use representation::{Choice, Format, Wanted, aged, excluded};
 #[derive(Clone)]
 struct Front {
     app: Arc<App>,
-    bodies: Arc<Bodies>,
+    bodies: Bodies,
 }
 
 impl FromRef<Front> for Arc<App> {
@@ -124,7 +124,7 @@ fn guarded(router: Router<Front>, app: Arc<App>) -> Router {
     router
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
-        .with_state(Front { app, bodies: Arc::default() })
+        .with_state(Front { app, bodies: Bodies::default() })
 }
 
 /// Lets in who may ask, refuses bodies, and forbids that an answer is kept.

@@ -1,11 +1,11 @@
 //! [`Bodies`]: callers who share a report share what it is written as, so that a thousand callers of a thousand aliases
 //! cost little more than one.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::access::View;
 use super::representation::Format;
@@ -14,9 +14,9 @@ use crate::outcome::Report;
 /// By how much what callers share may say that a verdict is older than it is. It never says that one is younger.
 const AHEAD: Duration = Duration::from_millis(1);
 
-/// The report that was written last.
-#[derive(Debug, Default)]
-pub(super) struct Bodies(Mutex<Option<Written>>);
+/// The report that was written last. Its clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bodies(Arc<Mutex<Option<Written>>>);
 
 #[derive(Debug)]
 struct Written {
@@ -24,8 +24,8 @@ struct Written {
     report: Weak<Report>,
     format: Format,
     view: View,
-    /// What it is written as, and the time as of which it is. Nothing where one caller has asked for it: most reports are
-    /// one caller's, and with thousands of aliases they are long.
+    /// What it is written as, and the time as of which it is, until then: with thousands of aliases it is long. Nothing
+    /// where only one caller has asked for it, as of most reports.
     shared: Option<(Bytes, Instant)>,
 }
 
@@ -45,7 +45,7 @@ impl Bodies {
         now: Instant,
         write: impl FnOnce(Instant) -> String,
     ) -> Bytes {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last();
         let Some(written) = last.as_mut().filter(|written| written.is_of(report, format, view)) else {
             *last = Some(Written { report: Arc::downgrade(report), format, view, shared: None });
             return write(now).into();
@@ -56,9 +56,25 @@ impl Bodies {
                 let as_of = now + AHEAD;
                 let body = Bytes::from(write(as_of));
                 written.shared = Some((body.clone(), as_of));
+                let bodies = self.clone();
+                tokio::spawn(async move {
+                    sleep_until(as_of).await;
+                    bodies.forget(as_of);
+                });
                 body
             }
         }
+    }
+
+    /// Drops what was written as of a time, unless something else was written since.
+    fn forget(&self, as_of: Instant) {
+        if let Some(written) = &mut *self.last() {
+            written.shared.take_if(|(_, later)| *later <= as_of);
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Written>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,7 +82,7 @@ impl Bodies {
 mod tests {
     use std::cell::Cell;
 
-    use tokio::time::advance;
+    use tokio::time::{advance, sleep};
 
     use super::*;
 
@@ -95,14 +111,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_alone_is_told_the_age_as_it_is_and_its_body_is_not_kept() {
+    async fn a_caller_alone_is_told_the_age_as_it_is_and_no_body_is_kept_for_long() {
         let (bodies, report) = (Bodies::default(), Arc::default());
         let now = Instant::now();
         bodies.of(&report, (Format::Json, View::Details), now, |as_of| {
             assert_eq!(as_of, now);
             String::new()
         });
-        assert!(bodies.0.lock().unwrap().as_ref().unwrap().shared.is_none());
+        let is_kept = || bodies.last().as_ref().unwrap().shared.is_some();
+        assert!(!is_kept());
+        assert_eq!(ask(&bodies, &report, View::Details, 1, Duration::ZERO).await, 1);
+        assert!(is_kept());
+        sleep(AHEAD * 2).await;
+        assert!(!is_kept());
         assert_eq!(Arc::strong_count(&report), 1, "nor is the report");
     }
 
