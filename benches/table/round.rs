@@ -54,10 +54,10 @@ const DEAD: usize = 10_000;
 pub(crate) fn run(effort: Effort) -> Sheet {
     let mut sheet = Sheet::new("round", &COLUMNS);
     let servers = Servers::start();
-    let one_each = servers.parts(2).map(|mut part| First::of(&mut part).memory);
+    let one_each = servers.parts(2).map(|(_, first)| first.memory);
     for (nodes, rounds) in SIZES {
-        let mut parts = servers.parts(nodes);
-        let [ours, floor] = parts.each_mut().map(First::of);
+        let [(ours_part, ours), (floor_part, floor)] = servers.parts(nodes);
+        let mut parts = [ours_part, floor_part];
         let (mut walls, mut cpu) = (Pairs::default(), Pairs::default());
         for _ in 0..effort.of(rounds) {
             let [ours, floor] = parts.each_mut().map(|part| {
@@ -120,16 +120,22 @@ impl Servers {
         Self { redis, memcached, scripts }
     }
 
-    /// The checker and its floor over so many nodes.
-    fn parts(&self, nodes: usize) -> [Part; 2] {
+    /// The checker and its floor over so many nodes, after their first rounds. Those are made one after the other, since
+    /// both have one core.
+    fn parts(&self, nodes: usize) -> [(Part, First); 2] {
         let of_memcached = nodes / 4;
         let of_memcached = if nodes == 2 { 1 } else { of_memcached };
         let numbers = [nodes - of_memcached, of_memcached].map(|number| number.to_string());
         let servers = [self.redis.addr(), self.memcached.addr()].map(|addr| addr.to_string());
         let [redis, memcached] = self.scripts.each_ref().map(|file| file.path().to_str().unwrap());
         let shared = [&*servers[0], &numbers[0], &servers[1], &numbers[1]];
-        let checker = Part::start(&[&[NODES], &shared[..], &[PATIENT]].concat());
-        let streams = Part::start(&[&[STREAMS], &shared[..], &[redis, memcached]].concat());
+        let begun = |args: &[&str]| {
+            let mut part = Part::start(args);
+            let first = First::of(&mut part);
+            (part, first)
+        };
+        let checker = begun(&[&[NODES], &shared[..], &[PATIENT]].concat());
+        let streams = begun(&[&[STREAMS], &shared[..], &[redis, memcached]].concat());
         [checker, streams]
     }
 }
