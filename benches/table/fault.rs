@@ -3,12 +3,16 @@
 //! A poller asks back to back. The floor is a poller too, that writes and reads the cache itself over a raw stream with
 //! the same deadline, and meets the same faults in turn: nothing that asks the cache can know sooner.
 
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use cache_canary::embedded::{Fault as Lie, Server};
+use tokio::runtime::{Builder, Runtime};
 
 use super::Effort;
 use super::limits;
@@ -57,6 +61,15 @@ pub(crate) fn run(effort: Effort) -> Sheet {
                 told(redis, "ACL SETUSER default +set");
             },
         ),
+        redis(
+            "Redis: password changed, callers cut off",
+            |redis| {
+                redis.require_password("another");
+                redis.disconnect_clients();
+            },
+            |redis| redis.require_password(""),
+        ),
+        redis("Redis: held by a script", Redis::run_endless_script, Redis::kill_script),
         Fault {
             what: "Redis: killed, `max_age` 100 ms",
             max_age: MAX_AGE,
@@ -76,10 +89,27 @@ pub(crate) fn run(effort: Effort) -> Sheet {
     let of_memcached = [
         memcached("memcached: killed", Memcached::kill, Memcached::restart),
         memcached("memcached: stopped", |memcached| memcached.stop(), |memcached| memcached.cont()),
+        memcached("memcached: full", |memcached| memcached.fill(), |memcached| memcached.make_room()),
     ];
     for fault in of_memcached {
         fault.measure(&mut sheet, effort, &Kind::memcached());
     }
+    let lying =
+        |what, break_it: fn(&mut Liar)| Fault { what, max_age: none, break_it, mend: |liar| liar.mend() };
+    let of_redis = [
+        lying("Redis behind a breaker that masks", |liar| liar.lie(Lie::Masking)),
+        lying("Redis: garbage", |liar| liar.lie(Lie::Garbage)),
+        lying("Redis: half an answer and silence", |liar| liar.lie(Lie::HalfThenSilence)),
+        lying("Redis: closes without an answer", |liar| liar.lie(Lie::ClosesWithoutAnswer)),
+    ];
+    for fault in of_redis {
+        fault.measure(&mut sheet, effort, &Kind::lying_redis());
+    }
+    lying("memcached behind a breaker that masks", |liar| liar.lie(Lie::Masking)).measure(
+        &mut sheet,
+        effort,
+        &Kind::lying_memcached(),
+    );
     sheet.note(
         "From right before the fault is made to the end of the first unhealthy answer, so with the time that it takes to \
          make it. The deadline is 100 ms here, and `max_age` 0 but where it is named. A false UP is one to a request that \
@@ -125,11 +155,47 @@ impl Kind<Redis> {
 impl Kind<Memcached> {
     fn memcached() -> Self {
         Self {
-            server: || Memcached::start(&[]),
+            server: || Memcached::start(&["-M", "-m", "2"]),
             addr: Memcached::addr,
             url: |addr| format!("memcached://{addr}"),
             script: |addr| Script::record(&runtime(), addr, "default", true, |addr| memcached_at(&[addr])),
         }
+    }
+}
+
+impl Kind<Liar> {
+    fn lying_redis() -> Self {
+        Self::asked_as(&Kind::redis(), || Liar::start(Server::redis()))
+    }
+
+    fn lying_memcached() -> Self {
+        Self::asked_as(&Kind::memcached(), || Liar::start(Server::memcached()))
+    }
+
+    fn asked_as<S>(real: &Kind<S>, server: fn() -> Liar) -> Self {
+        Self { server, addr: |liar| liar.server.addr(), url: real.url, script: real.script }
+    }
+}
+
+/// A server of the product's own, which can lie.
+struct Liar {
+    server: Server,
+    _runtime: Runtime,
+}
+
+impl Liar {
+    fn start(server: impl Future<Output = io::Result<Server>>) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let server = runtime.block_on(server).unwrap();
+        Self { server, _runtime: runtime }
+    }
+
+    fn lie(&self, lie: Lie) {
+        self.server.set_fault(lie).unwrap();
+    }
+
+    fn mend(&self) {
+        self.server.mend().unwrap();
     }
 }
 
