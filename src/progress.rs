@@ -134,6 +134,15 @@ impl Progress {
         passed.map(|node| node.name.clone()).collect()
     }
 
+    /// Whether a node has gone on to another phase at this time or later, and is in it still.
+    #[must_use]
+    pub(crate) fn went_on(&self, since: Instant) -> bool {
+        self.known().nodes.iter().any(|node| {
+            let state = node.state();
+            state.verdict.is_none() && state.phase.is_some() && state.entered >= since
+        })
+    }
+
     /// Adds a node to the check. From now on it has an outcome, unless it is withdrawn.
     pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
         let mut known = self.known();
