@@ -5,7 +5,8 @@
 //! nothing else knows of it. Three states:
 //!
 //! - closed: everything goes through. Checks that could not reach the server are counted, and where `after` of them
-//!   come in a row, it opens. Whatever the server answers, an error included, begins the count anew.
+//!   come in a row, it opens. Whatever the server answers, an error included, begins the count anew. That the sidecar
+//!   itself has no files left for a connection is neither.
 //! - open: nothing goes through, for as long as was said.
 //! - half-open: then one check goes through, alone. An answer closes it; none opens it anew.
 
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use tower::Layer;
 
+use super::dial::is_own_lack_of_files;
 use super::{Cache, SetError};
 use crate::canary::{Canary, Key, Read, Sentinel};
 use crate::config;
@@ -249,9 +251,11 @@ impl<'a> Call<'a> {
 
     fn came_to(mut self, fault: Option<&Fault>) {
         self.is_over = true;
-        match fault.filter(|fault| is_dead(fault)) {
-            Some(fault) => self.breaker.count(self.progress, fault),
-            None => self.breaker.close(),
+        match fault {
+            // The server was not even dialled.
+            Some(fault) if is_own_lack_of_files(fault) => self.breaker.release(self.progress),
+            Some(fault) if is_dead(fault) => self.breaker.count(self.progress, fault),
+            Some(_) | None => self.breaker.close(),
         }
     }
 }
@@ -276,23 +280,38 @@ mod tests {
     use std::future::pending;
 
     use futures_util::FutureExt as _;
+    use rustix::io::Errno;
 
+    use super::super::dial::io_fault;
     use super::*;
     use crate::alias::Alias;
     use crate::canary::{Names, Series, Verdict};
     use crate::outcome::Role;
     use crate::progress::Progress;
 
-    /// A cache that never answers, or one that is as fast as can be and empty.
+    /// What becomes of a write.
+    #[derive(Clone, Copy)]
+    enum Way {
+        Hangs,
+        /// The sidecar has no files left to dial with.
+        HasNoFiles,
+        Works,
+    }
+
+    /// A cache that is empty.
     struct Scripted {
-        hangs: Arc<Mutex<bool>>,
+        way: Arc<Mutex<Way>>,
     }
 
     #[async_trait]
     impl Cache for Scripted {
-        async fn set(&self, _: &Canary, _: &NodeProgress) -> Result<(), SetError> {
-            let hangs = *self.hangs.lock().unwrap();
-            if hangs { pending().await } else { Ok(()) }
+        async fn set(&self, _: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
+            let way = *self.way.lock().unwrap();
+            match way {
+                Way::Hangs => pending().await,
+                Way::HasNoFiles => Err(io_fault(progress, &Errno::MFILE.into()).into()),
+                Way::Works => Ok(()),
+            }
         }
 
         async fn get(&self, _: &Key, default: Sentinel, _: &NodeProgress) -> Result<Read, Fault> {
@@ -312,7 +331,7 @@ mod tests {
 
     struct Bench {
         cache: Box<dyn Cache>,
-        hangs: Arc<Mutex<bool>>,
+        way: Arc<Mutex<Way>>,
         progress: Progress,
         series: Series,
     }
@@ -320,12 +339,16 @@ mod tests {
     impl Bench {
         /// A breaker that opens after one dead check.
         fn new() -> Self {
-            let hangs = Arc::new(Mutex::new(true));
+            let way = Arc::new(Mutex::new(Way::Hangs));
             let layer = BreakerLayer::new(config::Breaker { after: 1, ..config::Breaker::default() });
-            let cache = layer.layer(Box::new(Scripted { hangs: hangs.clone() }));
+            let cache = layer.layer(Box::new(Scripted { way: way.clone() }));
             let alias = Alias::try_from("main").unwrap();
             let series = Series::new(&Names::new("", &"test".into(), &alias, "node"), Duration::from_mins(1));
-            Self { cache, hangs, progress: Progress::begin(), series }
+            Self { cache, way, progress: Progress::begin(), series }
+        }
+
+        fn goes(&self, way: Way) {
+            *self.way.lock().unwrap() = way;
         }
 
         fn check(&self) -> Arc<NodeProgress> {
@@ -355,7 +378,7 @@ mod tests {
                 one.withdraw();
             }
             assert!(!bench.writes(&one), "it hangs");
-            *bench.hangs.lock().unwrap() = false;
+            bench.goes(Way::Works);
             assert!(bench.writes(&other));
             assert_eq!(bench.read_is_dropped(&other), !withdrawn);
         }
@@ -369,9 +392,30 @@ mod tests {
         tokio::time::advance(config::Breaker::default().open_for).await;
         trial.withdraw();
         assert!(!bench.writes(&trial), "it hangs");
-        *bench.hangs.lock().unwrap() = false;
+        bench.goes(Way::Works);
         assert!(bench.writes(&next));
         assert!(!bench.read_is_dropped(&next), "it went through");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sidecar_without_files_neither_opens_it_nor_closes_it_nor_keeps_others_waiting() {
+        let bench = Bench::new();
+        let [poor, through, dead, trial, next, beside] = [(); 6].map(|()| bench.check());
+        bench.goes(Way::HasNoFiles);
+        assert!(!bench.writes(&poor));
+        bench.goes(Way::Works);
+        assert!(bench.writes(&through));
+        assert!(!bench.read_is_dropped(&through), "it is closed");
+        bench.goes(Way::Hangs);
+        assert!(!bench.writes(&dead), "it opens");
+        tokio::time::advance(config::Breaker::default().open_for).await;
+        bench.goes(Way::HasNoFiles);
+        assert!(!bench.writes(&trial), "it goes through");
+        bench.goes(Way::Works);
+        assert!(bench.writes(&next));
+        assert!(bench.writes(&beside));
+        assert!(bench.read_is_dropped(&beside), "it was open still");
+        assert!(!bench.read_is_dropped(&next), "and this one went through");
     }
 
     #[tokio::test(start_paused = true)]
@@ -379,7 +423,7 @@ mod tests {
         let bench = Bench::new();
         let [first, trial, beside, after] = [(); 4].map(|()| bench.check());
         assert!(!bench.writes(&first), "it hangs");
-        *bench.hangs.lock().unwrap() = false;
+        bench.goes(Way::Works);
         tokio::time::advance(config::Breaker::default().open_for).await;
         assert!(bench.writes(&trial));
         assert!(bench.writes(&beside), "it is dropped");

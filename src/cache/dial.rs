@@ -284,6 +284,11 @@ pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
 const OUT_OF_FILES: &str =
     "that is cache-canary's own limit of open files, and not the cache's; raise it (ulimit -n, LimitNOFILE=)";
 
+/// Whether a fault is the sidecar's own lack of files, which says nothing of the cache.
+pub(super) fn is_own_lack_of_files(fault: &Fault) -> bool {
+    fault.said.contains(OUT_OF_FILES)
+}
+
 /// Whether there is no file descriptor left for a connection (connect(2), `EMFILE` and `ENFILE` of socket(2)).
 fn is_out_of_files(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
