@@ -29,7 +29,7 @@ const ROUNDS: usize = 300;
 
 /// What a million entries may cost, in single ones, and a thousand partitions, in raw pipelines.
 const SIZE_BOUND: f64 = 1.15;
-const PIPELINE_BOUND: f64 = 3.0;
+const PIPELINE_BOUND: f64 = 4.0;
 
 fn main() {
     let mut core = CpuSet::new();
