@@ -139,3 +139,23 @@ fn without_a_watchdog_it_says_nothing_between() {
     });
     assert_eq!(supervisor.waiting(), 0);
 }
+
+#[test]
+fn a_supervisor_that_takes_no_messages_holds_up_no_answer_and_no_stop() {
+    let (supervisor, redis) = (Supervisor::new(), Redis::start(&[]));
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    while sender.send_to(b"STATUS=another service", supervisor.dir.path().join("notify")).is_ok() {}
+
+    let sidecar = supervisor.start("", &redis, Some(Duration::from_millis(400)));
+    for _ in 0..10 {
+        assert_eq!(sidecar.health_in_time().code, 200);
+    }
+    // A message waits for its place.
+    supervisor.wait_for("READY=1");
+    while sender.send_to(b"STATUS=another service", supervisor.dir.path().join("notify")).is_ok() {}
+    let (mut sidecar, began) = (sidecar, Instant::now());
+    sidecar.terminate();
+    assert_eq!(sidecar.ended(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}

@@ -72,8 +72,8 @@ async fn serve(loaded: Loaded, flags: Flags) -> Result<ExitCode, Failure> {
     let shutdown = async { drop(asked_to_stop.await) };
     let signals = async {
         stop().await;
-        systemd::stopping();
         drop(ask_to_stop);
+        systemd::stopping().await;
         stop().await;
     };
     // What was read is not kept: the checks have what they need of it.

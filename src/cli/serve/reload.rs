@@ -112,11 +112,11 @@ impl Reloads {
             // Of a look that finds nothing new nobody is told.
             let is_told = reason != Reason::Doubt;
             if is_told {
-                systemd::reloading();
+                systemd::reloading().await;
             }
             self.reload(reason, stamps).await;
             if is_told {
-                systemd::ready(&self.app);
+                systemd::ready(&self.app).await;
             }
         }
     }
