@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Loaded, Source};
+use crate::telemetry;
 
 /// The least users of Redis that the checks need.
 mod acl;
@@ -157,10 +158,12 @@ impl Cli {
                 demo::run(&args, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
             }),
         };
-        result.unwrap_or_else(|failure| {
+        let exit_code = result.unwrap_or_else(|failure| {
             print_error(failure.error.as_ref());
             ExitCode::from(failure.code)
-        })
+        });
+        telemetry::flush();
+        exit_code
     }
 }
 
@@ -202,8 +205,7 @@ fn try_print(text: &[u8]) -> io::Result<()> {
 
 /// Writes the error and its causes to stderr, on a line.
 fn print_error(error: &dyn Error) {
-    let line = format!("error: {}\n", causes(error));
-    let _ = io::stderr().write_all(line.as_bytes());
+    telemetry::say(&format!("error: {}\n", causes(error)));
 }
 
 /// An error and its causes.

@@ -47,14 +47,14 @@ pub mod checker;
 // What every request is answered from: the checks in force, the groups, the sidecar's own life.
 pub mod app;
 
+// Logs, which hold up no answer.
+pub mod telemetry;
+
 // The router, the representations, and the server under them.
 pub mod http;
 
 // Caches of our own, for the demo and for tests that need a server to lie.
 pub mod embedded;
-
-// Logs.
-pub mod telemetry;
 
 // The commands.
 pub mod cli;

@@ -1,8 +1,21 @@
 //! Logs: a line an event, on stderr, for people.
+//!
+//! No line holds up whoever logs it. It goes through a queue (`queue.rs`) to a thread that writes it (`writer.rs`), and is lost
+//! and counted if stderr does not take it.
 
-use std::io::{IsTerminal as _, stderr};
+mod queue;
+mod stderr;
+mod writer;
+
+use std::io::{self, IsTerminal as _};
+use std::panic;
 
 use tracing::level_filters::LevelFilter;
+
+use stderr::Stderr;
+
+pub use queue::Unwritten;
+pub use stderr::{flush, say, unwritten};
 
 /// The variable of the environment that says from which level on events are logged.
 pub const LEVEL_VARIABLE: &str = "CACHE_CANARY_LOG";
@@ -33,14 +46,29 @@ pub fn init_at(usual: LevelFilter) -> Result<(), UnknownLevel> {
         Some(name) => level(&name.to_string_lossy())?,
     };
     let subscriber = tracing_subscriber::fmt()
-        .with_writer(stderr)
+        .with_writer(Stderr)
+        // It says by `eprintln!` what goes wrong, and that panics where stderr cannot be written.
+        .log_internal_errors(false)
         .with_max_level(level)
         .with_target(false)
-        .with_ansi(stderr().is_terminal() && colour_is_wanted())
+        .with_ansi(io::stderr().is_terminal() && colour_is_wanted())
         .finish();
     // Whoever embeds this and logs already keeps its own way of doing so.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        keep_panics_from_waiting();
+    }
     Ok(())
+}
+
+/// Lets a panic write its message only to a stderr that is read. Elsewhere the process would wait in the message and neither
+/// answer nor end.
+fn keep_panics_from_waiting() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if flush() {
+            usual(panic);
+        }
+    }));
 }
 
 /// Whether the person at the terminal wants colour (<https://no-color.org>).

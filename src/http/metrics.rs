@@ -21,6 +21,7 @@ use super::access::View;
 use crate::app::{App, Clocks, Reloads, Setup};
 use crate::outcome::{Figure, Measure, Outcome, Phase, Report, Status};
 use crate::record::{Known, Lookup, Tally, Through};
+use crate::telemetry::{self, Unwritten};
 use exposition::Exposition;
 
 pub use family::{Family, Type};
@@ -40,6 +41,8 @@ pub struct Scrape {
     pub reloads: Reloads,
     /// When the sidecar began.
     pub began_at: SystemTime,
+    /// The log lines that nobody will read.
+    pub log: Unwritten,
     /// What it costs.
     pub process: Process,
 }
@@ -55,6 +58,7 @@ impl Scrape {
             rounds: app.clocks(),
             reloads: app.last_reload(),
             began_at: app.began_at(),
+            log: telemetry::unwritten(),
             process: Process::read(),
         }
     }
@@ -233,11 +237,15 @@ fn put_rounds(text: &mut Exposition<'_>, clocks: &Clocks) -> fmt::Result {
 }
 
 /// What there is to tell of the sidecar itself.
-fn put_own(text: &mut Exposition<'_>, Scrape { reloads, began_at, process, .. }: &Scrape) -> fmt::Result {
+fn put_own(
+    text: &mut Exposition<'_>,
+    Scrape { reloads, began_at, log, process, .. }: &Scrape,
+) -> fmt::Result {
     let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)];
     text.series(Family::BuildInfo).put(&build, 1_u32)?;
     text.series(Family::ReloadSuccess).put(&[], u32::from(reloads.ok))?;
     text.series(Family::LastReloadSuccess).put(&[], seconds(reloads.at))?;
+    text.series(Family::LogLinesLost).put(&[], log.lost)?;
     let &Process { cpu, memory, open_fds, max_fds } = process;
     text.series(Family::ProcessCpu).put(&[], cpu.as_secs_f64())?;
     if let Some(Memory { resident, virtual_size }) = memory {

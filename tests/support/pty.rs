@@ -29,6 +29,21 @@ fn length(length: u16) -> NonZeroU16 {
     NonZeroU16::new(length).expect("a length")
 }
 
+/// Both ends of a new terminal: the person's and the program's.
+fn open() -> (OwnedFd, OwnedFd) {
+    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+    grantpt(&person).expect("a terminal");
+    unlockpt(&person).expect("a terminal");
+    let name = ptsname(&person, Vec::new()).expect("a name");
+    let terminal = File::options().read(true).write(true).open(name.to_str().expect("a path"));
+    (person, terminal.expect("the other end").into())
+}
+
+/// A program's end of a terminal that was closed.
+pub fn hung_up() -> OwnedFd {
+    open().1
+}
+
 /// A program with a terminal; it is killed when this goes.
 pub struct Pty {
     person: File,
@@ -55,15 +70,9 @@ impl Pty {
         rows: u16,
         redirect: impl FnOnce(&mut Command, &OwnedFd),
     ) -> Self {
-        let person =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
-        grantpt(&person).expect("a terminal");
-        unlockpt(&person).expect("a terminal");
+        let (person, terminal) = open();
         let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&person, size).expect("a size");
-        let name = ptsname(&person, Vec::new()).expect("a name");
-        let terminal = File::options().read(true).write(true).open(name.to_str().expect("a path"));
-        let terminal = OwnedFd::from(terminal.expect("the other end"));
         let another = || terminal.try_clone().expect("another handle");
 
         // Ctrl-C is for the program whose terminal it is.

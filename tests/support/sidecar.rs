@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::Names;
+use super::{Names, Port};
 
 /// The deadline that a check has unless a test says otherwise, the product's default.
 const TIMEOUT: Duration = Duration::from_millis(750);
+
+/// Where it listens unless a test says otherwise.
+const ANY_PORT: &str = "127.0.0.1:0";
 
 /// The name of the file of its configuration.
 const FILE: &str = "cache-canary.toml";
@@ -67,6 +70,20 @@ impl Sidecar {
     /// `127.0.0.1:0`.
     pub fn start_as_written(config: &str) -> Self {
         Self::serve(config, &[], TIMEOUT)
+    }
+
+    /// Starts it by this command, to which its arguments are added, at a port that was reserved for it. Where its log goes
+    /// is the command's to say, and nobody reads it here.
+    pub fn start_by(mut command: Command, port: &Port, settings: &str, caches: impl Display) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join(FILE);
+        let addr = port.addr().to_string();
+        let config = written(settings, caches).replace(ANY_PORT, &addr);
+        std::fs::write(&file, config).expect("to write");
+        let process = command.args(["serve", "-c"]).arg(&file).spawn().expect("the sidecar");
+        super::eventually("it listens", || TcpStream::connect(&addr).is_ok());
+        let (logged, log) = (String::new(), Arc::default());
+        Self { process, addr, logged, log, timeout: TIMEOUT, config: dir }
     }
 
     /// The same, with these variables in the environment.
@@ -244,7 +261,7 @@ impl Sidecar {
 fn written(settings: &str, caches: impl Display) -> String {
     // A test's requests follow each other faster than any prober's: none may have the verdict of the one before.
     let max_age = if settings.contains("max_age") { "" } else { "max_age = \"0s\"" };
-    format!("listen = \"127.0.0.1:0\"\n{max_age}\n{settings}\n{caches}\n")
+    format!("listen = \"{ANY_PORT}\"\n{max_age}\n{settings}\n{caches}\n")
 }
 
 impl Health {

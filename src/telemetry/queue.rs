@@ -1,0 +1,214 @@
+//! [`Queue`]: log lines on their way to the thread that writes them.
+
+use std::collections::VecDeque;
+use std::mem::size_of;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// The most memory that waiting lines take, in bytes: the lines of a thousand caches that go down at once.
+const MAX_SIZE: usize = 256 * 1024;
+
+/// Log lines that wait to be written, bounded in bytes. A line is taken or dropped at once, whoever reads the log.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Notified when the writer has something to do, and when it has nothing more to do.
+    changed: Condvar,
+}
+
+/// A line for the writer.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// The line with its end. It is empty if there is only a loss to tell.
+    pub(super) text: Box<[u8]>,
+    /// How many lines were lost before this one, since the start.
+    pub(super) lost_before: u64,
+}
+
+/// Log lines that nobody will read, since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unwritten {
+    /// Lines that stderr did not take: it could not be written, or its reader was too slow.
+    pub lost: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    lines: VecDeque<Line>,
+    /// The memory of the lines, in bytes.
+    size: usize,
+    /// Whether lines are dropped until half of the queue is written: a slow reader then finds a few gaps, and not one
+    /// between any two lines.
+    is_full: bool,
+    /// Lines that found the queue full.
+    dropped: u64,
+    /// How many of them the writer knows of.
+    seen: u64,
+    /// Lines that the writer could not write.
+    failed: u64,
+    /// Whether the writer has nothing to do.
+    is_idle: bool,
+}
+
+impl Queue {
+    pub(super) const fn new() -> Self {
+        let state = State {
+            lines: VecDeque::new(),
+            size: 0,
+            is_full: false,
+            dropped: 0,
+            seen: 0,
+            failed: 0,
+            is_idle: true,
+        };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Takes a line, or drops and counts it if the queue is full.
+    pub(super) fn push(&self, text: &[u8]) {
+        self.lock().push(text);
+        self.changed.notify_all();
+    }
+
+    /// What the writer is to write next; it waits until there is something.
+    pub(super) fn next(&self) -> Line {
+        let mut state = self.lock();
+        loop {
+            if let Some(line) = state.next() {
+                return line;
+            }
+            state.is_idle = true;
+            self.changed.notify_all();
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The writer could not write a line.
+    pub(super) fn lose(&self) {
+        self.lock().failed += 1;
+    }
+
+    /// Waits until everything is written, for as long as `patience` at most; whether it is.
+    pub(super) fn drain(&self, patience: Duration) -> bool {
+        let state = self.lock();
+        let waited = self.changed.wait_timeout_while(state, patience, |state| !state.is_idle);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    pub(super) fn unwritten(&self) -> Unwritten {
+        let state = self.lock();
+        Unwritten { lost: state.dropped + state.failed }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, text: &[u8]) {
+        self.is_idle = false;
+        let size = text.len() + size_of::<Line>();
+        // A line that is longer than the whole queue, such as one with the names of ten thousand caches, passes alone.
+        let has_room = self.lines.is_empty() || !self.is_full && self.size + size <= MAX_SIZE;
+        self.is_full = !has_room;
+        if has_room {
+            self.size += size;
+            self.lines.push_back(Line { text: text.into(), lost_before: self.dropped });
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// What there is to write now.
+    fn next(&mut self) -> Option<Line> {
+        if let Some(Line { text, lost_before }) = self.lines.pop_front() {
+            self.size -= text.len() + size_of::<Line>();
+            self.is_full &= self.size > MAX_SIZE / 2;
+            if self.lines.is_empty() {
+                // The memory of a burst is given back.
+                self.lines = VecDeque::new();
+            }
+            return Some(self.line(text, lost_before));
+        }
+        (self.dropped > self.seen).then(|| self.line(Box::default(), self.dropped))
+    }
+
+    /// A line before which so many were dropped.
+    fn line(&mut self, text: Box<[u8]>, dropped: u64) -> Line {
+        self.seen = dropped;
+        Line { text, lost_before: dropped + self.failed }
+    }
+}
+
+/// The beginning of a sentence about so many lines.
+pub(super) fn lines_were(number: u64) -> String {
+    if number == 1 { "1 log line was".to_owned() } else { format!("{number} log lines were") }
+}
+
+/// A line of the log that the log has to say of itself.
+pub(super) fn warning(words: &str) -> String {
+    format!("{}  WARN {words}\n", humantime::format_rfc3339_micros(SystemTime::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the writer would write now.
+    fn written(queue: &Queue) -> Vec<Line> {
+        let mut state = queue.lock();
+        std::iter::from_fn(|| state.next()).collect()
+    }
+
+    #[test]
+    fn lines_come_out_in_order_and_none_is_lost_in_a_burst() {
+        let queue = Queue::new();
+        for number in 0..1000 {
+            queue.push(format!("{number} {}\n", "x".repeat(200)).as_bytes());
+        }
+        let lines = written(&queue);
+        assert_eq!(lines.len(), 1000);
+        for (number, line) in lines.iter().enumerate() {
+            assert!(line.text.starts_with(format!("{number} ").as_bytes()));
+        }
+        assert_eq!(queue.unwritten().lost, 0);
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts_and_takes_lines_again_when_half_of_it_is_written() {
+        let queue = Queue::new();
+        let line = [b'x'; 1000];
+        for _ in 0..1000 {
+            queue.push(&line);
+        }
+        let dropped = queue.unwritten().lost;
+        assert!((700..800).contains(&dropped), "{dropped}");
+        assert!(queue.lock().size <= MAX_SIZE);
+
+        queue.lock().next().unwrap();
+        queue.push(&line);
+        assert_eq!(queue.unwritten().lost, dropped + 1, "less than half is written");
+        for _ in 0..128 {
+            queue.lock().next().unwrap();
+        }
+        queue.push(&line);
+        assert_eq!(queue.unwritten().lost, dropped + 1);
+
+        let rest = written(&queue);
+        let (last, before) = rest.split_last().unwrap();
+        assert!(before.iter().all(|line| line.lost_before == 0), "nothing was lost before them");
+        assert_eq!(last.lost_before, dropped + 1, "the gap is told where it is");
+    }
+
+    #[test]
+    fn a_loss_is_told_though_no_line_comes_after_it() {
+        let queue = Queue::new();
+        queue.push(&vec![b'x'; 2 * MAX_SIZE]);
+        queue.push(b"dropped");
+        let lines = written(&queue);
+        let lines: Vec<_> = lines.iter().map(|line| (line.text.len(), line.lost_before)).collect();
+        assert_eq!(lines, [(2 * MAX_SIZE, 0), (0, 1)]);
+        assert!(written(&queue).is_empty(), "and once");
+    }
+}

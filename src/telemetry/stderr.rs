@@ -1,0 +1,90 @@
+//! [`Stderr`]: where events are written to. It neither blocks nor fails, whatever becomes of the real stderr.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::queue::{Queue, Unwritten};
+use super::writer::Writer;
+
+/// How long a process that ends waits for its log to be written: a reader that has stopped must not hold it up.
+const LAST_LINES: Duration = Duration::from_millis(250);
+
+/// The stack of the thread that writes, in bytes.
+const STACK: usize = 64 * 1024;
+
+/// The log of the process.
+static QUEUE: Queue = Queue::new();
+
+/// Whether there is a thread that writes it.
+static HAS_WRITER: AtomicBool = AtomicBool::new(false);
+
+/// Where events are written to, a line at a time.
+pub(super) struct Stderr;
+
+/// A line that goes to the queue.
+pub(super) struct Queued;
+
+impl MakeWriter<'_> for Stderr {
+    type Writer = Queued;
+
+    fn make_writer(&self) -> Self::Writer {
+        Queued
+    }
+}
+
+impl Write for Queued {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        log(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a line to stderr, after what was logged before it, and waits for a moment until it is written: it may be the last
+/// of the process.
+pub fn say(line: &str) {
+    log(line.as_bytes());
+    if HAS_WRITER.load(Ordering::Relaxed) {
+        flush();
+    } else {
+        // Without a thread the process itself may wait: it has nothing more to do.
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// Waits for a moment until everything is written that was logged; whether it is.
+pub fn flush() -> bool {
+    QUEUE.drain(LAST_LINES)
+}
+
+/// The log lines that nobody will read.
+#[must_use]
+pub fn unwritten() -> Unwritten {
+    QUEUE.unwritten()
+}
+
+fn log(line: &[u8]) {
+    QUEUE.push(line);
+    start_writer();
+}
+
+/// Starts the thread that writes, unless there is one. Where the system has no thread to give, lines wait in the queue, and the
+/// next one tries again.
+fn start_writer() {
+    if HAS_WRITER.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    // Not by way of `std::io::stderr`, which takes a line for written that a closed stderr did not take (EBADF).
+    let write = |bytes: &[u8]| rustix::io::write(io::stderr(), bytes);
+    let thread = thread::Builder::new().name("log".to_owned()).stack_size(STACK);
+    if thread.spawn(move || Writer::new(write).run(&QUEUE)).is_err() {
+        HAS_WRITER.store(false, Ordering::Relaxed);
+    }
+}
