@@ -111,15 +111,20 @@ fn read_aside(reader: PipeReader) -> Arc<Mutex<String>> {
 
 #[test]
 fn an_unwritable_log_takes_no_verdict_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let limited = dir.path().join("log");
+    fs::write(&limited, "x".repeat(1024)).unwrap();
     let without_a_reader = || {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         writer
     };
-    let logs: [(&str, Command); 4] = [
+    let logs: [(&str, Command); 5] = [
         ("a disk without room", logging_to(File::options().write(true).open("/dev/full").unwrap())),
         ("a pipe without a reader", logging_to(without_a_reader())),
         ("a file that is only to be read", logging_to(File::open("/dev/null").unwrap())),
+        // In units of 512 or of 1024 bytes, as the shell counts.
+        ("a file at its limit", after(&format!("ulimit -f 1; exec 2>>{}", limited.display()))),
         ("a terminal that is gone", logging_to(support::pty::hung_up())),
     ];
     for (name, command) in logs {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -46,10 +47,6 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
     let flags = Flags { file: args.config.config, listen: args.listen };
     let loaded = flags.load().map_err(Failure::usage)?;
-    for note in &loaded.notes {
-        warn!("{note}");
-    }
-    files::make_room(&loaded.config, files::callers()).tell();
     block_on(serve(loaded, flags))
 }
 
@@ -57,13 +54,19 @@ async fn serve(loaded: Loaded, flags: Flags) -> Result<ExitCode, Failure> {
     let on = |kind| signal(kind).map_err(Failure::other);
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let hangup = on(SignalKind::hangup())?;
+    // The signal for a log file at its limit (RLIMIT_FSIZE) ends a process that does not ask for it.
+    let _log_is_full = on(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let mut stop = async || {
         tokio::select! {
             _ = terminate.recv() => (),
             _ = interrupt.recv() => (),
         }
     };
+    for note in &loaded.notes {
+        warn!("{note}");
+    }
     let config = &loaded.config;
+    files::make_room(config, files::callers()).tell();
     let app = Arc::new(App::new(config).map_err(Failure::usage)?);
     announce(config, &app);
     let listeners = Listeners::bind(config).map_err(Failure::other)?;
