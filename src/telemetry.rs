@@ -4,6 +4,7 @@
 //! and counted if stderr does not take it.
 
 mod queue;
+mod rate;
 mod stderr;
 mod writer;
 
@@ -27,6 +28,11 @@ const LEVELS: [(&str, LevelFilter); 4] = [
     ("info", LevelFilter::INFO),
     ("debug", LevelFilter::DEBUG),
 ];
+
+/// The target of events that callers can cause in any number, such as one for each connection: `warn!(target: CALLERS, "...")`.
+/// At most ten of them a second are logged, and one line a second says how many were left out. Events of other crates count
+/// among them. Warnings and errors have a limit of their own, so that events of lower levels hide none.
+pub const CALLERS: &str = "callers";
 
 /// A level that is not one.
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,7 @@ mod support;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -72,7 +73,7 @@ fn lost(sidecar: &Sidecar) -> u64 {
     counter(sidecar, "cache_canary_log_lines_lost_total")
 }
 
-/// The numbers of lines that the log says are `lost`.
+/// The numbers of lines that the log says are `lost`, or `left out`.
 fn told(log: &str, missing: &str) -> Vec<u64> {
     let told = log.lines().filter(|line| line.contains(&format!(" {missing}")));
     let numbers = told.filter_map(|line| line.split_once(" log line")?.0.rsplit(' ').next());
@@ -220,6 +221,72 @@ fn a_pipe_whose_reader_comes_back_is_written_again_and_told_what_it_missed() {
     assert!(first.contains(" WARN 6 log lines were lost: stderr could not be written: Broken pipe"), "{log}");
     assert_eq!(log.lines().filter(|line| line.contains(" is DOWN")).count(), 3, "{log}");
     assert!(log.ends_with(" INFO stopped\n"), "{log}");
+}
+
+/// Sends something that is no request, and reads what it is answered.
+fn ask_badly(sidecar: &Sidecar) -> String {
+    let mut stream = TcpStream::connect(sidecar.addr()).unwrap();
+    stream.write_all(b"NONSENSE\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn callers_cannot_fill_a_log_nor_hold_up_answers_by_it() {
+    const REQUESTS: usize = 2000;
+    let redis = Redis::start(&[]);
+    for is_read in [false, true] {
+        let (reader, writer) = if is_read { std::io::pipe().unwrap() } else { full_pipe() };
+        let mut command = logging_to(writer);
+        command.env("CACHE_CANARY_LOG", "debug");
+        let sidecar = start(command, "", &aliases(1, &redis));
+        ask_badly_and_well(&sidecar, REQUESTS);
+        send_pings(&sidecar, REQUESTS);
+        let limited = || counter(&sidecar, "cache_canary_log_lines_limited_total");
+        if !is_read {
+            assert!(limited() > 0);
+            continue;
+        }
+        let log = read_aside(reader);
+        let left_out = || told(&log.lock().unwrap(), "left out").iter().sum::<u64>();
+        eventually("each line is told as one that was left out", || left_out() == limited());
+        let log = log.lock().unwrap();
+        assert!(limited() > 1000, "{}", limited());
+        assert_eq!(lost(&sidecar), 0);
+        let of_callers: Vec<_> = log.lines().filter(|line| line.contains(" DEBUG ")).collect();
+        assert!(!of_callers.is_empty(), "{log}");
+        // A line is written a moment after it got its time, so a second by the clock may have some of the next one's.
+        for lines in of_callers.windows(16) {
+            let second = |line: &str| line[..19].to_owned();
+            assert_ne!(second(lines[0]), second(lines[15]), "{}", lines.join("\n"));
+        }
+    }
+}
+
+/// Sends so many frames of HTTP/2, each of which is a line of h2's at the level `debug` (RFC 9113, sections 3.4, 6.5 and 6.7).
+fn send_pings(sidecar: &Sidecar, number: usize) {
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+    const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0pingpong";
+    let mut stream = TcpStream::connect(sidecar.addr()).unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    stream.write_all(SETTINGS).unwrap();
+    for _ in 0..number {
+        stream.write_all(PING).unwrap();
+        // Each is answered by one of the same length, after the settings and their acknowledgement.
+        stream.read_exact(&mut [0; PING.len()]).unwrap();
+    }
+}
+
+/// Asks badly so many times, and between that well.
+fn ask_badly_and_well(sidecar: &Sidecar, requests: usize) {
+    for number in 0..requests {
+        assert!(ask_badly(sidecar).starts_with("HTTP/1.1 400"));
+        if number % 100 == 0 {
+            assert_eq!(sidecar.health_in_time().code, 200);
+            assert_eq!(sidecar.get("/livez").code, 200);
+        }
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use super::patience::{Patience, Watched};
 use super::preface::{Peeked, Version};
 use super::server::Limits;
 use crate::app::Life;
+use crate::telemetry::CALLERS;
 
 /// The most bytes of a request's head, and of what is read ahead of it.
 const MAX_HEAD: usize = 16 * 1024;
@@ -86,10 +87,12 @@ pub(super) async fn serve(accepted: Accepted, door: Door) {
         biased;
         result = converse(accepted, door, &patience) => {
             if let Err(error) = result {
-                debug!("connection of {caller:?}: {error}");
+                debug!(target: CALLERS, "connection of {caller:?}: {error}");
             }
         }
-        () = patience.exhausted() => debug!("connection of {caller:?}: closed, its client took too long"),
+        () = patience.exhausted() => {
+            debug!(target: CALLERS, "connection of {caller:?}: closed, its client took too long");
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use super::access::Caller;
 use crate::config::{Config, Listen};
+use crate::telemetry::CALLERS;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -216,7 +217,9 @@ impl Acceptor {
             match poll_fn(|cx| self.poll_accept(cx)).await {
                 Ok(accepted) => return accepted,
                 // The client was gone before it was its turn.
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => debug!("{error}"),
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {
+                    debug!(target: CALLERS, "{error}");
+                }
                 Err(error) => {
                     if self.warned.is_none_or(|warned| warned.elapsed() > WARN_EVERY) {
                         warn!("cannot accept connections for now: {error}");

@@ -245,7 +245,9 @@ fn put_own(
     text.series(Family::BuildInfo).put(&build, 1_u32)?;
     text.series(Family::ReloadSuccess).put(&[], u32::from(reloads.ok))?;
     text.series(Family::LastReloadSuccess).put(&[], seconds(reloads.at))?;
-    text.series(Family::LogLinesLost).put(&[], log.lost)?;
+    let &Unwritten { lost, limited } = log;
+    text.series(Family::LogLinesLost).put(&[], lost)?;
+    text.series(Family::LogLinesLimited).put(&[], limited)?;
     let &Process { cpu, memory, open_fds, max_fds } = process;
     text.series(Family::ProcessCpu).put(&[], cpu.as_secs_f64())?;
     if let Some(Memory { resident, virtual_size }) = memory {

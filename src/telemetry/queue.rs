@@ -1,12 +1,19 @@
 //! [`Queue`]: log lines on their way to the thread that writes them.
 
 use std::collections::VecDeque;
-use std::mem::size_of;
+use std::mem::{self, size_of};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::Level;
+
+use super::rate::{LINES_A_SECOND, Rate};
 
 /// The most memory that waiting lines take, in bytes: the lines of a thousand caches that go down at once.
 const MAX_SIZE: usize = 256 * 1024;
+
+/// How long lines beyond the rate are counted before the log tells their number.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Log lines that wait to be written, bounded in bytes. A line is taken or dropped at once, whoever reads the log.
 #[derive(Debug)]
@@ -30,6 +37,8 @@ pub(super) struct Line {
 pub struct Unwritten {
     /// Lines that stderr did not take: it could not be written, or its reader was too slow.
     pub lost: u64,
+    /// Lines of callers beyond the rate.
+    pub limited: u64,
 }
 
 #[derive(Debug)]
@@ -46,6 +55,14 @@ struct State {
     seen: u64,
     /// Lines that the writer could not write.
     failed: u64,
+    /// The rate of warnings and worse, then that of everything else: chatter must not hide a warning.
+    rates: [Rate; 2],
+    /// Lines beyond the rate.
+    limited: u64,
+    /// How many of them the log told of.
+    limited_told: u64,
+    /// When the log tells of the others.
+    tell_limited: Option<Instant>,
     /// Whether the writer has nothing to do.
     is_idle: bool,
 }
@@ -59,6 +76,10 @@ impl Queue {
             dropped: 0,
             seen: 0,
             failed: 0,
+            rates: [const { Rate::new() }; 2],
+            limited: 0,
+            limited_told: 0,
+            tell_limited: None,
             is_idle: true,
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
@@ -70,16 +91,38 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Whether a line of this level that a caller has caused may be logged now; otherwise it is counted.
+    pub(super) fn admits(&self, level: Level) -> bool {
+        let (mut state, now) = (self.lock(), Instant::now());
+        if state.rates[usize::from(level > Level::WARN)].allows(now) {
+            return true;
+        }
+        state.limited += 1;
+        if state.tell_limited.is_none() {
+            state.tell_limited = Some(now + TELL_EVERY);
+            state.is_idle = false;
+            self.changed.notify_all();
+        }
+        false
+    }
+
     /// What the writer is to write next; it waits until there is something.
     pub(super) fn next(&self) -> Line {
         let mut state = self.lock();
         loop {
-            if let Some(line) = state.next() {
+            let now = Instant::now();
+            if let Some(line) = state.next(now) {
                 return line;
             }
             state.is_idle = true;
             self.changed.notify_all();
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match state.tell_limited {
+                Some(at) => {
+                    let waited = self.changed.wait_timeout(state, at.saturating_duration_since(now));
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 
@@ -90,14 +133,19 @@ impl Queue {
 
     /// Waits until everything is written, for as long as `patience` at most; whether it is.
     pub(super) fn drain(&self, patience: Duration) -> bool {
-        let state = self.lock();
+        let mut state = self.lock();
+        if state.tell_limited.is_some() {
+            state.tell_limited = Some(Instant::now());
+            state.is_idle = false;
+            self.changed.notify_all();
+        }
         let waited = self.changed.wait_timeout_while(state, patience, |state| !state.is_idle);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     pub(super) fn unwritten(&self) -> Unwritten {
         let state = self.lock();
-        Unwritten { lost: state.dropped + state.failed }
+        Unwritten { lost: state.dropped + state.failed, limited: state.limited }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -120,8 +168,18 @@ impl State {
         }
     }
 
-    /// What there is to write now.
-    fn next(&mut self) -> Option<Line> {
+    /// What there is to write `now`. The number of the lines beyond the rate comes first, since a flood of other lines
+    /// must not put it off.
+    fn next(&mut self, now: Instant) -> Option<Line> {
+        if self.tell_limited.is_some_and(|at| at <= now) {
+            self.tell_limited = None;
+            let number = self.limited - mem::replace(&mut self.limited_told, self.limited);
+            let words = format!(
+                "{} left out: of those that callers cause, at most {LINES_A_SECOND} a second are logged",
+                lines_were(number)
+            );
+            return Some(self.line(warning(&words).into_bytes().into(), self.seen));
+        }
         if let Some(Line { text, lost_before }) = self.lines.pop_front() {
             self.size -= text.len() + size_of::<Line>();
             self.is_full &= self.size > MAX_SIZE / 2;
@@ -158,7 +216,7 @@ mod tests {
     /// What the writer would write now.
     fn written(queue: &Queue) -> Vec<Line> {
         let mut state = queue.lock();
-        std::iter::from_fn(|| state.next()).collect()
+        std::iter::from_fn(|| state.next(Instant::now())).collect()
     }
 
     #[test]
@@ -186,11 +244,11 @@ mod tests {
         assert!((700..800).contains(&dropped), "{dropped}");
         assert!(queue.lock().size <= MAX_SIZE);
 
-        queue.lock().next().unwrap();
+        queue.lock().next(Instant::now()).unwrap();
         queue.push(&line);
         assert_eq!(queue.unwritten().lost, dropped + 1, "less than half is written");
         for _ in 0..128 {
-            queue.lock().next().unwrap();
+            queue.lock().next(Instant::now()).unwrap();
         }
         queue.push(&line);
         assert_eq!(queue.unwritten().lost, dropped + 1);
@@ -210,5 +268,20 @@ mod tests {
         let lines: Vec<_> = lines.iter().map(|line| (line.text.len(), line.lost_before)).collect();
         assert_eq!(lines, [(2 * MAX_SIZE, 0), (0, 1)]);
         assert!(written(&queue).is_empty(), "and once");
+    }
+
+    #[test]
+    fn callers_cause_no_more_lines_than_the_rate_and_the_others_are_told_in_one() {
+        let queue = Queue::new();
+        let admitted = (0..1000).filter(|_| queue.admits(Level::DEBUG)).count();
+        assert!((LINES_A_SECOND..2 * LINES_A_SECOND).contains(&admitted), "{admitted}");
+        assert!(queue.admits(Level::WARN), "chatter hides no warning");
+        assert!(written(&queue).is_empty());
+
+        queue.lock().tell_limited = Some(Instant::now());
+        let told = written(&queue);
+        let words = format!(" {} log lines were left out: ", 1000 - admitted);
+        assert!(String::from_utf8_lossy(&told[0].text).contains(&words), "{told:?}");
+        assert_eq!((told.len(), queue.unwritten().lost), (1, 0));
     }
 }

@@ -5,10 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::writer::OptionalWriter;
 
 use super::queue::{Queue, Unwritten};
 use super::writer::Writer;
+
+/// The targets that are not limited: those of this crate's modules.
+const OWN_TARGETS: &str = env!("CARGO_CRATE_NAME");
 
 /// How long a process that ends waits for its log to be written: a reader that has stopped must not hold it up.
 const LAST_LINES: Duration = Duration::from_millis(250);
@@ -29,10 +34,18 @@ pub(super) struct Stderr;
 pub(super) struct Queued;
 
 impl MakeWriter<'_> for Stderr {
-    type Writer = Queued;
+    type Writer = OptionalWriter<Queued>;
 
     fn make_writer(&self) -> Self::Writer {
-        Queued
+        OptionalWriter::some(Queued)
+    }
+
+    fn make_writer_for(&self, metadata: &Metadata<'_>) -> Self::Writer {
+        let is_limited = !metadata.target().starts_with(OWN_TARGETS);
+        if is_limited && !QUEUE.admits(*metadata.level()) {
+            return OptionalWriter::none();
+        }
+        self.make_writer()
     }
 }
 

@@ -75,7 +75,7 @@ fn metrics(view: View, format: Format) -> String {
         rounds: Some(Clocks { rounds: 7, partitions: [(70, 0), (60, 3)].map(partition).into() }),
         reloads: Reloads { ok: true, at: SystemTime::UNIX_EPOCH },
         began_at: SystemTime::UNIX_EPOCH,
-        log: Unwritten { lost: 12 },
+        log: Unwritten { lost: 12, limited: 37 },
         process: Process {
             cpu: Duration::from_millis(1500),
             memory: Some(Memory { resident: 4096, virtual_size: 8192 }),
@@ -244,6 +244,7 @@ fn every_metric_of_the_contract_is_there() {
         r#"cache_last_up_timestamp_seconds{alias=""#,
         r#"cache_canary_build_info{version="0"#,
         "cache_canary_log_lines_lost_total 12",
+        "cache_canary_log_lines_limited_total 37",
         "process_cpu_seconds_total 1.5",
         "process_resident_memory_bytes 4096",
         "process_open_fds 7",

@@ -73,6 +73,7 @@ families! {
     ReloadSuccess Gauge "cache_config_reload_success" [] "Whether the configuration was taken over when it was last read.";
     LastReloadSuccess Gauge "cache_config_last_reload_success_timestamp_seconds" [] "When a configuration was last taken over, since 1970.";
     LogLinesLost Counter "cache_canary_log_lines_lost_total" [] "Log lines lost because stderr could not be written or was not read in time.";
+    LogLinesLimited Counter "cache_canary_log_lines_limited_total" [] "Log lines left out because callers caused more than ten a second.";
     ProcessCpu Counter "process_cpu_seconds_total" [] "Time that the process has spent on a processor.";
     ProcessResidentMemory Gauge "process_resident_memory_bytes" [] "Memory that the process has.";
     ProcessVirtualMemory Gauge "process_virtual_memory_bytes" [] "Addresses that the process has.";
