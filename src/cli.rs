@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::ffi::OsString;
 use std::future::Future;
-use std::io::{self, Write as _};
 use std::iter::successors;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Loaded, Source};
 use crate::telemetry;
+use output::{LostOutput, print};
 
 /// The least users of Redis that the checks need.
 mod acl;
@@ -28,6 +28,8 @@ mod demo;
 mod files;
 /// Asks a running server, for HEALTHCHECK.
 mod healthcheck;
+/// Where every command prints.
+mod output;
 /// The server.
 mod serve;
 
@@ -67,8 +69,9 @@ Signals:
   SIGTERM and SIGINT stop serve when the open requests are answered, and a second one stops it at once; they end check
   --watch with the exit code of its last round.
 
-Exit codes: 0 if all is well, 1 if a cache is down or a command could not do what it was told, 2 if the arguments or the
-configuration are not valid. healthcheck has 0 and 1 alone, and check --format nagios those of plugins.";
+Exit codes: 0 if all is well, 1 if a cache is down, the output was lost or a command could not do what it was told, 2 if
+the arguments or the configuration are not valid. healthcheck has 0 and 1 alone, and check --format nagios those of
+plugins. A reader of the output that goes away, as in `| head`, changes no exit code.";
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -122,6 +125,12 @@ impl Failure {
     }
 }
 
+impl From<LostOutput> for Failure {
+    fn from(lost: LostOutput) -> Self {
+        Self::other(lost)
+    }
+}
+
 impl Cli {
     /// What `arguments`, the program's name first, say; or the exit code after help, version or an error was
     /// printed.
@@ -133,10 +142,13 @@ impl Cli {
                 let error = error.to_string();
                 return check::nagios::say_unknown(error.strip_prefix("error: ").unwrap_or(&error));
             }
-            // Where the help cannot be printed there is nobody to tell.
+            if !is_failure {
+                let printed = print(error.to_string().as_bytes());
+                return exit_code(printed.map(|_| ExitCode::SUCCESS).map_err(Failure::from));
+            }
+            // If stderr is lost, the exit code is all that is left to say.
             let _ = error.print();
             match arguments.get(1).and_then(|command| command.to_str()) {
-                _ if !is_failure => ExitCode::SUCCESS,
                 // Docker reserves every code but 0 and 1.
                 Some("healthcheck") => ExitCode::FAILURE,
                 Some(_) | None => ExitCode::from(2),
@@ -153,18 +165,23 @@ impl Cli {
             Command::Healthcheck(args) => healthcheck::run(&args),
             Command::Config(args) => config::run(args.command),
             Command::Acl(args) => acl::run(args),
-            Command::Completions(args) => Ok(completions::run(&args)),
-            Command::Demo(args) => block_on(async {
-                demo::run(&args, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS).map_err(Failure::other)
-            }),
+            Command::Completions(args) => completions::run(&args),
+            Command::Demo(args) => {
+                block_on(async { demo::run(&args).await.map(|()| ExitCode::SUCCESS).map_err(Failure::other) })
+            }
         };
-        let exit_code = result.unwrap_or_else(|failure| {
-            print_error(failure.error.as_ref());
-            ExitCode::from(failure.code)
-        });
+        let exit_code = exit_code(result);
         telemetry::flush();
         exit_code
     }
+}
+
+/// The exit code of a command. A failure is said on stderr.
+fn exit_code(result: Result<ExitCode, Failure>) -> ExitCode {
+    result.unwrap_or_else(|failure| {
+        print_error(failure.error.as_ref());
+        ExitCode::from(failure.code)
+    })
 }
 
 /// Whether a monitoring system reads what is printed, as far as that can be said of arguments that are not valid.
@@ -190,17 +207,6 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     // A name server that does not answer must not hold up the exit.
     runtime.shutdown_background();
     result
-}
-
-/// Writes to stdout. A reader that went away, as in `| head`, is no failure.
-fn print(text: &[u8]) {
-    let _ = try_print(text);
-}
-
-/// Writes to stdout, for a command that goes on only while somebody reads.
-fn try_print(text: &[u8]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text).and_then(|()| stdout.flush())
 }
 
 /// Writes the error and its causes to stderr, on a line.

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::config::joined;
-use super::{Failure, FileArgs, load, print};
+use super::output::print;
+use super::{Failure, FileArgs, load};
 use crate::alias::Alias;
 use crate::catalog::Catalog;
 use crate::config::checks::{Check, View, Visibility};
@@ -23,7 +24,8 @@ Examples:
 
 Each line is a command for redis-cli. Passwords are not printed.
 
-Exit codes: 0 if the users were printed, 2 if the arguments or the configuration are not valid.";
+Exit codes: 0 if the users were printed, 1 if the output was lost, as on a full disk, 2 if the arguments or the
+configuration are not valid.";
 
 /// The user's name where none is configured.
 const USER: &str = "cache-canary";
@@ -45,7 +47,7 @@ pub(super) fn run(args: AclArgs) -> Result<ExitCode, Failure> {
     let catalog = Catalog::new(&config.caches);
     let selection = catalog.select(&args.aliases).map_err(Failure::usage)?;
     let chosen: Vec<_> = catalog.selected(&selection).collect();
-    print(users(&config, &chosen).as_bytes());
+    print(users(&config, &chosen).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
-use super::{Failure, FileArgs, block_on, causes, files, load, print};
+use super::output::print;
+use super::{Failure, FileArgs, block_on, causes, files, load};
 use crate::checker::Checker;
 use crate::config::Config;
 use crate::http::access::View;
@@ -37,11 +38,12 @@ Examples:
   cache-canary check -c cache-canary.toml --explain    what each check does, command by command
   CACHE_URL=redis://cache:6379/0 cache-canary check --format json
 
-Exit codes: 0 if every cache is up, 1 if one is down (with --strict also if one is degraded), 2 if the
-arguments or the configuration are not valid. With --watch they are those of the last round.
+Exit codes: 0 if every cache is up, 1 if one is down (with --strict also if one is degraded) or the output was lost, 2 if
+the arguments or the configuration are not valid. With --watch they are those of the last round.
 
 With --format nagios: 0 OK, 1 WARNING if a cache is degraded, 2 CRITICAL if one is down (with --strict also if one
-is degraded), 3 UNKNOWN if nothing was checked, or the arguments or the configuration are not valid.";
+is degraded), 3 UNKNOWN if nothing was checked, the output was lost, or the arguments or the configuration are not
+valid.";
 
 /// Check the caches once, now, without a server; or again and again
 #[derive(Debug, Args)]
@@ -124,7 +126,7 @@ async fn once(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure> {
             table(&report) + &explained
         }
     };
-    print(text.as_bytes());
+    print(text.as_bytes())?;
     Ok(match args.format {
         Format::Nagios => nagios::exit_code(report.status(), args.strict),
         Format::Table | Format::Json => exit_code(report.status(), args.strict),
@@ -135,7 +137,7 @@ async fn watched(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure>
     let checker = Checker::new(config).map_err(Failure::usage)?;
     let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
     let json = args.format == Format::Json;
-    let last = watch::watch(&checker, &selection, args.every, json).await.map_err(Failure::other)?;
+    let last = watch::watch(&checker, &selection, args.every, json).await?;
     let Some(last) = last else { return Err(Failure::other("stopped before the first round was over")) };
     Ok(exit_code(last.status(), args.strict))
 }

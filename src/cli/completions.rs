@@ -2,7 +2,8 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::print;
+use super::Failure;
+use super::output::print;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -14,7 +15,7 @@ Examples:
 zsh looks there if fpath=(~/.zfunc $fpath) stands in ~/.zshrc before compinit. A shell that is started afterwards has
 them.
 
-Exit codes: 0 if they were printed, 2 if the arguments are not valid.";
+Exit codes: 0 if they were printed, 1 if the output was lost, as on a full disk, 2 if the arguments are not valid.";
 
 /// Print what a shell needs to complete the commands and options of cache-canary
 #[derive(Debug, Args)]
@@ -33,13 +34,13 @@ enum Shell {
 }
 
 /// Prints the completions.
-pub(super) fn run(args: &CompletionsArgs) -> ExitCode {
+pub(super) fn run(args: &CompletionsArgs) -> Result<ExitCode, Failure> {
     // Made from the code by tests/completions.rs, since what makes them is larger than what it makes.
     let script = match args.shell {
         Shell::Bash => include_str!("completions/cache-canary.bash"),
         Shell::Zsh => include_str!("completions/_cache-canary"),
         Shell::Fish => include_str!("completions/cache-canary.fish"),
     };
-    print(script.as_bytes());
-    ExitCode::SUCCESS
+    print(script.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }

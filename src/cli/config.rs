@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use humantime::format_duration;
 
-use super::{Failure, FileArgs, load, print};
+use super::output::print;
+use super::{Failure, FileArgs, load};
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
@@ -22,7 +23,7 @@ use crate::config::{
 use crate::outcome::Quorum;
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 if the configuration is valid, 2 if it is not.";
+Exit codes: 0 if the configuration is valid, 1 if the output was lost, as on a full disk, 2 if it is not valid.";
 
 /// Check or show the configuration
 #[derive(Debug, Args)]
@@ -57,7 +58,7 @@ pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
         ConfigCommand::Schema => page.write_all(SCHEMA.as_bytes()),
     }
     .map_err(Failure::other)?;
-    print(&page);
+    print(&page)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,6 @@
 //! `cache-canary demo`: caches of its own, a server that checks them, and switches to break them one by one.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::output::{LostOutput, Reader, print};
 use crate::alias::{Alias, InvalidAlias};
 use crate::checker::SetupError;
 use crate::config::{
@@ -66,13 +67,16 @@ pub(super) enum DemoError {
     /// One of its own names is no alias.
     #[error(transparent)]
     Alias(#[from] InvalidAlias),
-    /// Signals cannot be watched for, or what happens cannot be printed.
+    /// The output is lost.
+    #[error(transparent)]
+    Output(#[from] LostOutput),
+    /// Signals cannot be watched for.
     #[error("cannot go on")]
     Io(#[from] io::Error),
 }
 
-/// Runs the demo until Ctrl-C, SIGTERM or a typed `quit`. What a person should know is written to `out`.
-pub(super) async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> Result<(), DemoError> {
+/// Runs the demo until Ctrl-C, SIGTERM or a typed `quit`, or until nobody reads its output.
+pub(super) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     let mut notes = Vec::new();
     let health = bind(args.listen, DEFAULT_LISTEN, &mut notes, |address| {
         Listener::bind(&Listen::Tcp(address)).map_err(DemoError::from)
@@ -88,7 +92,9 @@ pub(super) async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> Result
     ];
     let config = config(main.addr(), sessions.each_ref().map(Server::addr))?;
     let switchboard = Arc::new(Switchboard::new(main, sessions, health.url(), control.url()));
-    say(out, &switchboard.introduction(&notes))?;
+    if say(&switchboard.introduction(&notes))? == Reader::Gone {
+        return Ok(());
+    }
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -102,17 +108,11 @@ pub(super) async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> Result
         let is_asked_to_stop = tokio::select! {
             served = &mut serving => return Ok(served?),
             () = &mut controlling => return Ok(()),
-            Some(line) = lines.recv() => {
-                say(out, &line)?;
-                false
-            }
+            Some(line) = lines.recv() => say(&line)? == Reader::Gone,
             Some(line) = typed.recv() => match line.trim() {
                 "" => false,
                 "quit" | "exit" => true,
-                line => {
-                    say(out, &switchboard.typed(line))?;
-                    false
-                }
+                line => say(&switchboard.typed(line))? == Reader::Gone,
             },
             _ = terminate.recv() => true,
             _ = interrupt.recv() => true,
@@ -176,7 +176,6 @@ fn typed_lines() -> mpsc::UnboundedReceiver<String> {
     lines
 }
 
-fn say(out: &mut (dyn Write + Send), text: &str) -> io::Result<()> {
-    writeln!(out, "{text}")?;
-    out.flush()
+fn say(text: &str) -> Result<Reader, LostOutput> {
+    print(format!("{text}\n").as_bytes())
 }

@@ -14,7 +14,8 @@ use tokio::time;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
-use super::{Failure, block_on, print};
+use super::output::print;
+use super::{Failure, block_on};
 use crate::cache::{SetupError, Stream, client_config, pinned_config};
 use crate::config::{ClientCertificate, Tls, Verify};
 use target::{Target, Trust, target};
@@ -79,7 +80,7 @@ pub(super) fn run(args: &HealthcheckArgs) -> Result<ExitCode, Failure> {
             Err(_) => Err(Failure::other(format!("no answer from {target} within {:?}", args.timeout))),
         }
     })?;
-    print(&body);
+    print(&body)?;
     if status.is_success() {
         return Ok(ExitCode::SUCCESS);
     }

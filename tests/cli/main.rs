@@ -8,6 +8,7 @@ mod support;
 mod check;
 mod healthcheck;
 mod healthcheck_tls;
+mod output;
 mod serve;
 mod terminal;
 mod usage;

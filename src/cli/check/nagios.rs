@@ -5,7 +5,8 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use super::super::print;
+use super::super::output::print;
+use super::super::print_error;
 use super::in_words;
 use crate::outcome::{Outcome, Report, Status};
 
@@ -124,7 +125,10 @@ fn in_short(outcome: &Outcome) -> String {
 
 /// Says that it cannot be said how the caches are, and why not.
 pub(in crate::cli) fn say_unknown(why: &str) -> ExitCode {
-    print(format!("CACHE {} - {}\n", State::Unknown.name(), plain(why.trim_end())).as_bytes());
+    let said = format!("CACHE {} - {}\n", State::Unknown.name(), plain(why.trim_end()));
+    if let Err(lost) = print(said.as_bytes()) {
+        print_error(&lost);
+    }
     State::Unknown.into()
 }
 

@@ -1,4 +1,4 @@
-use std::io::{self, ErrorKind, stdout};
+use std::io::stdout;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,8 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
-use super::super::{print, try_print};
+use super::super::Failure;
+use super::super::output::{LostOutput, Reader, print};
 use super::in_words;
 use super::standing::{Change, Standing};
 use super::table::{for_terminal, rough};
@@ -33,10 +34,11 @@ pub(super) async fn watch(
     selection: &Selection,
     every: Duration,
     json: bool,
-) -> io::Result<Option<Arc<Report>>> {
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut terminated = signal(SignalKind::terminate())?;
-    let mut resized = signal(SignalKind::window_change())?;
+) -> Result<Option<Arc<Report>>, Failure> {
+    let on = |kind| signal(kind).map_err(Failure::other);
+    let mut interrupted = on(SignalKind::interrupt())?;
+    let mut terminated = on(SignalKind::terminate())?;
+    let mut resized = on(SignalKind::window_change())?;
     let mut redraw = time::interval(REDRAW);
     let mut ticks = time::interval(every);
     // A round that took long is followed by a pause, not by those that were missed.
@@ -62,12 +64,11 @@ pub(super) async fn watch(
             _ = redraw.tick() => display.redraw(last.as_deref(), &standing),
             _ = resized.recv() => display.redraw(last.as_deref(), &standing),
         };
-        match shown {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
-            shown => shown?,
+        if shown? == Reader::Gone {
+            break;
         }
     }
-    display.end(last.as_deref(), &standing);
+    display.end(last.as_deref(), &standing)?;
     Ok(last)
 }
 
@@ -82,7 +83,7 @@ enum Display {
 }
 
 impl Display {
-    fn choose(json: bool, every: Duration) -> io::Result<Self> {
+    fn choose(json: bool, every: Duration) -> Result<Self, LostOutput> {
         match Terminal::of(&stdout()) {
             _ if json => Ok(Self::Json),
             Some(_) => Screen::enter(every).map(Self::Screen),
@@ -96,7 +97,7 @@ impl Display {
         changes: &[Change],
         standing: &Standing,
         first: bool,
-    ) -> io::Result<()> {
+    ) -> Result<Reader, LostOutput> {
         match self {
             Self::Screen(_) => self.redraw(Some(report), standing),
             Self::Changes => {
@@ -104,30 +105,31 @@ impl Display {
                 if first {
                     lines.extend(skips(report));
                 }
-                try_print(lines.as_bytes())
+                print(lines.as_bytes())
             }
-            Self::Json => try_print(djblets::body(report, View::Details, Instant::now()).as_bytes()),
+            Self::Json => print(djblets::body(report, View::Details, Instant::now()).as_bytes()),
         }
     }
 
     /// Shows once more what stays in sight.
-    fn redraw(&self, last: Option<&Report>, standing: &Standing) -> io::Result<()> {
+    fn redraw(&self, last: Option<&Report>, standing: &Standing) -> Result<Reader, LostOutput> {
         match self {
             Self::Screen(screen) => screen.draw(last, standing),
-            Self::Changes | Self::Json => Ok(()),
+            Self::Changes | Self::Json => Ok(Reader::Reads),
         }
     }
 
     /// Gives the screen back, and leaves the last table on it.
-    fn end(self, last: Option<&Report>, standing: &Standing) {
+    fn end(self, last: Option<&Report>, standing: &Standing) -> Result<Reader, LostOutput> {
         match self {
             Self::Screen(screen) => {
                 drop(screen);
-                if let (Some(report), Some(terminal)) = (last, Terminal::of(&stdout())) {
-                    print(for_terminal(report, standing, terminal, Instant::now()).as_bytes());
-                }
+                let (Some(report), Some(terminal)) = (last, Terminal::of(&stdout())) else {
+                    return Ok(Reader::Reads);
+                };
+                print(for_terminal(report, standing, terminal, Instant::now()).as_bytes())
             }
-            Self::Changes | Self::Json => {}
+            Self::Changes | Self::Json => Ok(Reader::Reads),
         }
     }
 }

@@ -1,11 +1,11 @@
 use std::cmp::Reverse;
-use std::io::{self, stdout};
+use std::io::stdout;
 use std::time::Duration;
 
 use humantime::format_duration;
 use tokio::time::Instant;
 
-use super::super::super::{print, try_print};
+use super::super::super::output::{LostOutput, Reader, print};
 use super::super::standing::Standing;
 use super::super::table::for_terminal;
 use super::super::terminal::Terminal;
@@ -27,17 +27,17 @@ pub(super) struct Screen {
 
 impl Screen {
     /// Takes the terminal over.
-    pub(super) fn enter(every: Duration) -> io::Result<Self> {
-        try_print(ENTER.as_bytes())?;
+    pub(super) fn enter(every: Duration) -> Result<Self, LostOutput> {
+        print(ENTER.as_bytes())?;
         Ok(Self { every })
     }
 
     /// Shows the last round as it is now.
-    pub(super) fn draw(&self, last: Option<&Report>, standing: &Standing) -> io::Result<()> {
-        let Some(terminal) = Terminal::of(&stdout()) else { return Ok(()) };
+    pub(super) fn draw(&self, last: Option<&Report>, standing: &Standing) -> Result<Reader, LostOutput> {
+        let Some(terminal) = Terminal::of(&stdout()) else { return Ok(Reader::Reads) };
         let lines = self.lines(last, standing, terminal);
         // Each line is written over the one that was there, and all with one write: to clear first is to flicker.
-        try_print(format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")).as_bytes())
+        print(format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")).as_bytes())
     }
 
     fn lines(&self, last: Option<&Report>, standing: &Standing, terminal: Terminal) -> Vec<String> {
@@ -72,7 +72,8 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        print(LEAVE.as_bytes());
+        // A terminal that is gone has no screen to give back.
+        let _ = print(LEAVE.as_bytes());
     }
 }
 
