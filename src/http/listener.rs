@@ -1,10 +1,11 @@
 //! [`Listener`]: where the server listens; [`Acceptor`]: its callers, one after another.
 
 use std::fmt;
+use std::fs::FileType;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -75,14 +76,25 @@ impl fmt::Display for BindError {
             Listen::Tcp(address) => write!(f, "cannot listen on {address}")?,
             Listen::Unix(path) => write!(f, "cannot listen on unix:{}", path.display())?,
         }
-        match self.source.kind() {
-            ErrorKind::AddrInUse => write!(f, " (stop what listens there, or choose another with --listen)"),
-            _ => Ok(()),
+        match self.cure() {
+            Some(cure) => write!(f, " ({cure}, or choose another with --listen)"),
+            None => Ok(()),
         }
     }
 }
 
 impl BindError {
+    /// The first thing that an operator can do about it.
+    fn cure(&self) -> Option<&'static str> {
+        match (&self.address, self.source.kind()) {
+            (_, ErrorKind::AddrInUse) => Some("stop what listens there"),
+            (Listen::Unix(_), ErrorKind::AlreadyExists) => Some("move it away"),
+            (Listen::Unix(_), ErrorKind::NotFound | ErrorKind::NotADirectory) => Some("create its directory"),
+            (Listen::Unix(_), ErrorKind::PermissionDenied) => Some("give this user the right to write there"),
+            (Listen::Tcp(_) | Listen::Unix(_), _) => None,
+        }
+    }
+
     /// What the system says.
     pub(crate) fn into_source(self) -> io::Error {
         self.source
@@ -93,7 +105,7 @@ impl Listener {
     /// Listens on `address`, for which a runtime must be there.
     ///
     /// A wildcard of IPv6 takes IPv4 too, and where there is no IPv6 it is IPv4's. The file of a unix socket
-    /// that a server left behind is replaced, if nothing answers on it.
+    /// that a server left behind is replaced, if nothing answers on it; any other file is left alone.
     pub fn bind(address: &Listen) -> Result<Self, BindError> {
         let bound = match address {
             Listen::Tcp(address) => bind_tcp(*address),
@@ -160,19 +172,41 @@ fn bind_tcp(mut address: SocketAddr) -> io::Result<Bound> {
 }
 
 fn bind_unix(path: &Path) -> io::Result<Bound> {
-    let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
-    if is_socket && nothing_answers(path)? {
-        std::fs::remove_file(path)?;
+    // A link is not followed: a file is removed below, and it must be this one.
+    if let Ok(file) = path.symlink_metadata() {
+        if let Some(other) = other_than_socket(file.file_type()) {
+            return Err(io::Error::new(ErrorKind::AlreadyExists, format!("{other} is there")));
+        }
+        if nothing_answers(path)? {
+            std::fs::remove_file(path)?;
+        }
     }
     Ok(Bound::Unix(UnixListener::bind(path)?, path.to_owned()))
+}
+
+/// What a file is that is no socket.
+fn other_than_socket(file: FileType) -> Option<&'static str> {
+    if file.is_socket() {
+        None
+    } else if file.is_dir() {
+        Some("a directory")
+    } else if file.is_symlink() {
+        Some("a symbolic link")
+    } else {
+        Some("a file that is no socket")
+    }
 }
 
 fn nothing_answers(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // A server whose backlog is full answers too, in its time.
     socket.set_nonblocking(true)?;
-    let answer = socket.connect(&SockAddr::unix(path)?);
-    Ok(answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused))
+    match socket.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(true),
+        // Whether a server answers there, this user cannot know.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(false),
+    }
 }
 
 /// A connection that was accepted.

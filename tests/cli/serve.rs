@@ -1,8 +1,11 @@
 //! `serve`: where it listens, and how it stops.
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -184,6 +187,80 @@ fn an_address_in_use_exits_1() {
          Address already in use (os error 98)\n"
     );
     assert!(stderr(&output).ends_with(&expected), "{}", stderr(&output));
+}
+
+/// The last line of a server that cannot listen on this socket. It runs as a user without rights if it is told to.
+fn refused(path: &Path, without_rights: bool) -> String {
+    let unix = format!("unix:{}", path.display());
+    let mut command = if without_rights && rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(env!("CARGO_BIN_EXE_cache-canary"));
+        clean(&mut command);
+        command
+    } else {
+        cache_canary()
+    };
+    let output = command.args(["serve", "--listen", &unix]).env("CACHE_URL", no_cache()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stderr(&output);
+    let line = said.lines().last().unwrap();
+    line.strip_prefix(&format!("error: cannot listen on {unix} (")).unwrap_or(line).to_owned()
+}
+
+#[test]
+fn what_stands_where_a_socket_should_be_is_named_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let (file, link, served, stale) = (place("file"), place("link"), place("served"), place("stale"));
+    std::fs::write(&file, "keep").unwrap();
+    std::fs::create_dir(place("directory")).unwrap();
+    let _served = UnixListener::bind(&served).unwrap();
+    let _datagrams = UnixDatagram::bind(place("datagrams")).unwrap();
+    drop(UnixListener::bind(&stale).unwrap());
+    std::os::unix::fs::symlink(&stale, &link).unwrap();
+
+    let other = ", or choose another with --listen): ";
+    for (path, said) in [
+        (file.clone(), format!("move it away{other}a file that is no socket is there")),
+        (place("directory"), format!("move it away{other}a directory is there")),
+        (link.clone(), format!("move it away{other}a symbolic link is there")),
+        (served.clone(), format!("stop what listens there{other}Address already in use (os error 98)")),
+        (place("datagrams"), format!("stop what listens there{other}Address already in use (os error 98)")),
+        (place("no/such"), format!("create its directory{other}No such file or directory (os error 2)")),
+        (file.join("x"), format!("create its directory{other}Not a directory (os error 20)")),
+    ] {
+        assert_eq!(refused(&path, false), said, "{}", path.display());
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "keep");
+    assert!(place("directory").is_dir() && link.is_symlink() && stale.exists());
+    UnixStream::connect(&served).unwrap();
+
+    // A socket that nobody serves any more is replaced.
+    let unix = format!("unix:{}", stale.display());
+    let serving = Serving::start(cache_canary().args(["serve", "--listen", &unix]));
+    assert_eq!(serving.urls, [unix]);
+}
+
+#[test]
+fn a_socket_in_a_place_without_rights_is_not_said_to_be_in_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let stale = directory.path().join("stale");
+    drop(UnixListener::bind(&stale).unwrap());
+    let closed = directory.path().join("closed");
+    drop(UnixListener::bind(&closed).unwrap());
+    mode(&stale, 0o777);
+    mode(&closed, 0o000);
+    mode(directory.path(), 0o555);
+    let said = "give this user the right to write there, or choose another with --listen): \
+                Permission denied (os error 13)";
+    for path in [directory.path().join("new"), stale.clone(), closed.clone()] {
+        assert_eq!(refused(&path, true), said, "{}", path.display());
+    }
+    assert!(stale.exists() && closed.exists());
+    mode(directory.path(), 0o755);
 }
 
 #[test]
