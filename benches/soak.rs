@@ -71,7 +71,7 @@ fn ask(addr: &str, requests: usize) {
     let mut line = String::new();
     let mut body = Vec::new();
     for _ in 0..requests {
-        stream.get_mut().write_all(b"GET /health HTTP/1.1\r\nHost: canary\r\n\r\n").unwrap();
+        stream.get_mut().write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         line.clear();
         stream.read_line(&mut line).unwrap();
         let up = line.starts_with("HTTP/1.1 200");

@@ -108,6 +108,9 @@ pub struct Access {
     pub allow: Vec<IpNet>,
     /// Who sees addresses, phases and the texts of errors; by default loopback.
     pub details: Vec<IpNet>,
+    /// The names, in lower case, by which callers on loopback may ask for details besides `localhost`. A web page cannot make
+    /// one of them resolve to loopback.
+    pub hosts: Vec<String>,
     /// Whose word counts on whom a request comes from; by default nobody's.
     pub trusted_proxies: Proxies,
     /// Who shows this token sees what `details` shows, if they are allowed at all.
@@ -193,6 +196,7 @@ impl Default for Access {
         Self {
             allow: vec![EVERYONE_V4.into(), EVERYONE_V6.into()],
             details: vec![LOOPBACK_V4.into(), LOOPBACK_V6.into()],
+            hosts: Vec::new(),
             trusted_proxies: Proxies::default(),
             token: None,
         }

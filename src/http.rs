@@ -32,6 +32,7 @@ use tokio::time::Instant;
 
 use crate::app::{App, Life, Setup};
 use crate::catalog::Selection;
+use crate::config::Access;
 
 mod accept;
 /// Who is asking, and what they may see.
@@ -46,6 +47,8 @@ pub mod exclusion;
 mod grpc;
 /// The IETF draft's `application/health+json`.
 pub mod health_json;
+/// The host that a request asks for.
+mod host;
 mod json;
 /// Kubernetes' text.
 pub mod kubernetes;
@@ -70,8 +73,9 @@ mod token;
 pub mod transitions;
 pub(crate) mod words;
 
-use access::{Denied, View, admit};
+use access::{View, admit};
 use bodies::Bodies;
+use host::Host;
 use kubernetes::{Own, Probe};
 use metrics::Scrape;
 use page::Page;
@@ -127,13 +131,12 @@ fn guarded(router: Router<Front>, app: Arc<App>) -> Router {
         .with_state(Front { app, bodies: Bodies::default() })
 }
 
-/// Lets in who may ask, refuses bodies, and forbids that an answer is kept.
+/// Admits callers, refuses requests without a valid host or with a body, and forbids that an answer is kept.
 async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let has_body = !request.body().is_end_stream();
     let is_http1 = request.version() < Version::HTTP_2;
-    let mut response = match admit(&app.setup().access, request.extensions().get(), request.headers()) {
-        Err(Denied::Caller) => Refusal::Access.into_response(),
-        Err(Denied::Token) => Refusal::Token.into_response(),
+    let mut response = match judged(&app.setup().access, &request) {
+        Err(refusal) => refusal.into_response(),
         Ok(_) if has_body && matches!(*request.method(), Method::GET | Method::HEAD) => {
             Refusal::Body.into_response()
         }
@@ -151,6 +154,12 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// What the caller of `request` may see.
+fn judged(access: &Access, request: &Request) -> Result<View, Refusal> {
+    let host = Host::of(request)?;
+    Ok(admit(access, request.extensions().get(), &host, request.headers())?)
 }
 
 async fn health(State(Front { app, bodies }): State<Front>, request: Request) -> Result<Response, Refusal> {

@@ -222,7 +222,7 @@ async fn call(
     let mut received = Vec::new();
     while !is_over.load(Ordering::SeqCst) {
         let asked = Instant::now();
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: canary\r\n\r\n").await.map_err(failed)?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.map_err(failed)?;
         received.clear();
         let is_up = loop {
             if stream.read_buf(&mut received).await.map_err(failed)? == 0 {

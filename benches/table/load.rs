@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::sample::micros;
 
-const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: canary\r\n\r\n";
+const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Some callers of one server.
 pub(crate) enum Callers {

@@ -191,7 +191,7 @@ impl Door<'_> {
             Self::Tcp(port) => Box::new(TcpStream::connect(port.addr())?),
             Self::Unix(path) => Box::new(UnixStream::connect(path)?),
         };
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: canary\r\n\r\n")?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
         let mut begin = [0; 12];
         stream.read_exact(&mut begin)?;
         Ok(&begin == b"HTTP/1.1 200")

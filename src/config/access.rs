@@ -12,7 +12,7 @@ use super::value::Value;
 use super::{Access, Listen, ListenerTls, Proxies, Secret, secret};
 
 /// The keys of `[access]`.
-pub(super) const KEYS: &[&str] = &["allow", "details", "trusted_proxies", "token", "token_file"];
+pub(super) const KEYS: &[&str] = &["allow", "details", "hosts", "trusted_proxies", "token", "token_file"];
 
 /// The keys that give the token, of which there is one.
 pub(super) const TOKEN: &[&str] = &["token", "token_file"];
@@ -26,6 +26,8 @@ const MIN_TOKEN: usize = 16;
 const A_NETWORK: &str = "this is no network; write \"10.0.0.0/8\", \"2001:db8::/32\" or a single address";
 const A_PROXY: &str = "this is no network; write \"10.0.0.0/8\", \"2001:db8::/32\", a single address, or \"unix\" \
                        for a proxy that comes over a unix socket";
+const A_HOST: &str =
+    "this is no name of a host; write it as \"canary.internal\", without a scheme and a port";
 const A_TOKEN: &str = "a token is at least 16 printable ASCII characters without a space; `openssl rand -hex 16` \
                        makes one";
 
@@ -38,6 +40,7 @@ impl Reader {
         Access {
             allow: self.said(&section, "allow", networks).unwrap_or(default.allow),
             details: self.said(&section, "details", networks).unwrap_or(default.details),
+            hosts: self.said(&section, "hosts", hosts).unwrap_or(default.hosts),
             trusted_proxies,
             token: self.token(&section),
         }
@@ -77,6 +80,18 @@ fn proxies(value: &Value) -> Result<Proxies, Problem> {
 fn network(text: &str, place: &Place, wanted: &str) -> Result<IpNet, Problem> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse().or_else(|_| address()).map_err(|_| place.problem(wanted))
+}
+
+fn hosts(value: &Value) -> Result<Vec<String>, Problem> {
+    value.texts()?.into_iter().map(|(text, place)| host(text).ok_or_else(|| place.problem(A_HOST))).collect()
+}
+
+/// A name in lower case without the dot of the root.
+fn host(text: &str) -> Option<String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(allowed);
+    let name = text.strip_suffix('.').unwrap_or(text);
+    name.split('.').all(is_label).then(|| name.to_ascii_lowercase())
 }
 
 /// Takes note of a proxy that is anybody, whose word on an address is then anybody's.

@@ -30,6 +30,7 @@ const HARMLESS: &[&str] = &[
     "drain",
     "allow",
     "details",
+    "hosts",
     "trusted_proxies",
     "include",
     "exclude",

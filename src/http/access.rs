@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 
+use super::host::Host;
 use super::{proxies, token};
 use crate::config::Access;
 
@@ -30,7 +31,7 @@ pub enum View {
 
 /// Why a request is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Denied {
+pub(super) enum Denied {
     /// The caller is not among those who may ask.
     Caller,
     /// The caller may ask, and shows a token that is not the configured one.
@@ -44,14 +45,19 @@ impl View {
     }
 }
 
-/// What a request with these headers may see that came over a connection of `peer`; one of whom nothing is known may
-/// see nothing.
+/// What a request for `host` with these headers may see that came over a connection of `peer`; one of whom nothing is
+/// known may see nothing.
 ///
 /// A token is looked at only once the caller is among those who may ask: it adds the details, never the permission.
-pub fn admit(access: &Access, peer: Option<&Caller>, headers: &HeaderMap) -> Result<View, Denied> {
+pub(super) fn admit(
+    access: &Access,
+    peer: Option<&Caller>,
+    host: &Host,
+    headers: &HeaderMap,
+) -> Result<View, Denied> {
     let &peer = peer.ok_or(Denied::Caller)?;
     let callers = proxies::callers(&access.trusted_proxies, peer, headers);
-    let views: Option<Vec<_>> = callers.into_iter().map(|caller| view(access, caller)).collect();
+    let views: Option<Vec<_>> = callers.into_iter().map(|caller| view(access, caller, host)).collect();
     let least = views.and_then(|views| views.into_iter().min()).ok_or(Denied::Caller)?;
     let Some(token) = &access.token else { return Ok(least) };
     match token::shown(token, headers) {
@@ -66,23 +72,28 @@ pub fn admit(access: &Access, peer: Option<&Caller>, headers: &HeaderMap) -> Res
 #[derive(Debug)]
 pub(super) struct Subscriber {
     peer: Option<Caller>,
+    host: Option<Host>,
     headers: HeaderMap,
 }
 
 impl Subscriber {
     /// Who has sent `request`.
     pub(super) fn of(request: &Request) -> Self {
-        Self { peer: request.extensions().get().copied(), headers: request.headers().clone() }
+        Self {
+            peer: request.extensions().get().copied(),
+            host: Host::of(request).ok(),
+            headers: request.headers().clone(),
+        }
     }
 
     /// What they may see by now, if anything.
     pub(super) fn view(&self, access: &Access) -> Option<View> {
-        admit(access, self.peer.as_ref(), &self.headers).ok()
+        admit(access, self.peer.as_ref(), self.host.as_ref()?, &self.headers).ok()
     }
 }
 
-/// What `caller` may see, or `None` for one who gets no answer.
-fn view(access: &Access, caller: Caller) -> Option<View> {
+/// The view of a `caller` that asks for `host`, or `None` for one that gets no answer.
+fn view(access: &Access, caller: Caller, host: &Host) -> Option<View> {
     let ip = match caller {
         Caller::Local => return Some(View::Details),
         Caller::Unknown => return allows_everyone(access).then_some(View::Verdicts),
@@ -92,7 +103,7 @@ fn view(access: &Access, caller: Caller) -> Option<View> {
     let among = |networks: &[ipnet::IpNet]| networks.iter().any(|network| network.contains(&ip));
     if !among(&access.allow) {
         None
-    } else if among(&access.details) {
+    } else if among(&access.details) && !(ip.is_loopback() && host.may_be_rebound(&access.hosts)) {
         Some(View::Details)
     } else {
         Some(View::Verdicts)

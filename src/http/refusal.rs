@@ -4,6 +4,8 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::access::Denied;
+use super::host::InvalidHost;
 use super::representation::Format;
 use crate::app::Setup;
 use crate::catalog::Catalog;
@@ -15,6 +17,8 @@ pub(super) enum Refusal {
     Access,
     /// The caller's token is not the configured one.
     Token,
+    /// The request does not say for which host it is.
+    Host(InvalidHost),
     /// A path that is none of ours.
     NoSuchPath,
     /// Metrics, where they have listeners of their own.
@@ -39,6 +43,21 @@ pub(super) enum Refusal {
     Format(&'static [Format]),
     /// As many pages are fed as may be.
     Feeds,
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Caller => Self::Access,
+            Denied::Token => Self::Token,
+        }
+    }
+}
+
+impl From<InvalidHost> for Refusal {
+    fn from(invalid: InvalidHost) -> Self {
+        Self::Host(invalid)
+    }
 }
 
 impl Refusal {
@@ -69,6 +88,7 @@ impl IntoResponse for Refusal {
                 let body = "this is not the token of access.token\n";
                 (StatusCode::UNAUTHORIZED, challenge, plain(body)).into_response()
             }
+            Self::Host(invalid) => (StatusCode::BAD_REQUEST, plain(invalid.said())).into_response(),
             Self::MetricsElsewhere => {
                 let body = "metrics are not served here; they have an address of their own, metrics.listen\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()

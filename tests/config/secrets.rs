@@ -140,6 +140,7 @@ ttl = { pattern = "*", max = "${SECRET}" }
 interval = "10s"
 drain = "${SECRET}"
 [access]
+hosts = ["canary.internal", "${SECRET}"]
 trusted_proxies = ["10.0.0.0/8", "${SECRET}"]
 token = "MARKERMARKER"
 [metrics]

@@ -92,6 +92,7 @@ fn headers(lines: &[&str]) -> HeaderMap {
 async fn gets(router: &Router, path: &str, caller: Option<Caller>, headers: HeaderMap) -> Gets {
     let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
     *request.headers_mut() = headers;
+    request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("localhost"));
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
@@ -296,6 +297,40 @@ async fn a_token_adds_the_details_for_who_may_ask_and_a_wrong_one_is_challenged(
     matrix(with_token(open()), cases).await;
     // Where none is configured, none is wrong.
     matrix(closed(), &[("10.2.0.1", &[RIGHT], Verdicts)]).await;
+}
+
+#[tokio::test]
+async fn on_loopback_the_name_that_is_asked_for_decides_too_and_elsewhere_it_does_not() {
+    const EVIL: &str = "host: evil.test";
+    let access = Access {
+        details: networks(&["127.0.0.0/8", "::1/128", "10.1.0.0/16"]),
+        hosts: vec!["canary.internal".to_owned()],
+        ..with_token(open())
+    };
+    let cases: &[Case] = &[
+        ("127.0.0.1", &[EVIL], Verdicts),
+        ("127.9.9.9", &["host: evil.test:8080"], Verdicts),
+        ("::1", &[EVIL], Verdicts),
+        ("::ffff:127.0.0.1", &[EVIL], Verdicts),
+        ("127.0.0.1", &["host: "], Verdicts),
+        ("127.0.0.1", &["host: localhost:8080"], Details),
+        ("::1", &["host: LOCALHOST"], Details),
+        ("127.0.0.1", &["host: canary.internal:8080"], Details),
+        ("127.0.0.1", &["host: 10.0.0.5:8080"], Details),
+        ("127.0.0.1", &["host: [::1]:8080"], Details),
+        // Where the network is named, its callers are not browsers on this machine.
+        ("10.1.0.1", &[EVIL], Details),
+        ("unix", &[EVIL], Details),
+        // Behind a proxy its client decides, and the name that the proxy passes on.
+        ("172.16.0.1", &["x-forwarded-for: 127.0.0.1", EVIL], Verdicts),
+        ("172.16.0.1", &["x-forwarded-for: 127.0.0.1", "host: canary.internal"], Details),
+        ("172.16.0.1", &["x-forwarded-for: 10.1.0.1", EVIL], Details),
+        ("127.0.0.1", &["x-forwarded-for: 10.1.0.1", EVIL], Verdicts),
+        // A page does not know the token.
+        ("127.0.0.1", &[EVIL, "authorization: Bearer 0123456789abcdef"], Details),
+        ("127.0.0.1", &[EVIL, "authorization: Bearer wrong"], Challenge),
+    ];
+    matrix(access, cases).await;
 }
 
 #[tokio::test]

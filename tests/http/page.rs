@@ -34,7 +34,8 @@ fn cards(body: &str) -> usize {
 }
 
 async fn get(app: &Arc<App>, uri: &str) -> Response {
-    let mut request = Request::builder().uri(uri).body(Body::empty()).unwrap();
+    let mut request =
+        Request::builder().uri(uri).header(header::HOST, "localhost").body(Body::empty()).unwrap();
     request.extensions_mut().insert(Caller::Local);
     router(app.clone()).oneshot(request).await.unwrap()
 }
@@ -202,7 +203,8 @@ async fn the_feed_shows_its_reader_what_they_may_see_and_nobody_else_anything() 
     let access = Access { allow: vec!["192.0.2.0/24".parse().unwrap()], ..Access::default() };
     let app = Arc::new(App::new(&Config { access, ..Config::default() }).unwrap());
     let ask = async |ip: &str| {
-        let mut request = Request::builder().uri("/events").body(Body::empty()).unwrap();
+        let mut request =
+            Request::builder().uri("/events").header(header::HOST, "localhost").body(Body::empty()).unwrap();
         request.extensions_mut().insert(Caller::Remote(ip.parse().unwrap()));
         router(app.clone()).oneshot(request).await.unwrap()
     };
@@ -217,7 +219,8 @@ async fn there_is_an_end_to_how_many_feeds_there_may_be_and_each_that_ends_makes
     let app = Arc::new(night::app(&["main"]));
     let router = router(app.clone());
     let ask = async || {
-        let mut request = Request::builder().uri("/events").body(Body::empty()).unwrap();
+        let mut request =
+            Request::builder().uri("/events").header(header::HOST, "localhost").body(Body::empty()).unwrap();
         request.extensions_mut().insert(Caller::Local);
         router.clone().oneshot(request).await.unwrap()
     };

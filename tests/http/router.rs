@@ -26,7 +26,8 @@ fn local(method: Method, path: &str) -> Request<Body> {
 }
 
 fn request(method: Method, path: &str, caller: Option<Caller>) -> Request<Body> {
-    let mut request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+    let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+    let mut request = request.body(Body::empty()).unwrap();
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }

@@ -304,7 +304,7 @@ async fn a_client_that_has_closed_its_side_is_answered() {
 async fn the_stop_waits_for_a_check_that_runs() {
     let (server, cache) = run_before_a_hung_cache().await;
     let mut open = server.connect().await;
-    open.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    open.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     while cache.accepted() == 0 {
         tokio::task::yield_now().await;
     }

@@ -23,7 +23,7 @@ const NOT_SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 2];
 
 /// The request of a browser that shows the page.
 fn feed() -> Request<Body> {
-    Request::get("/events").body(Body::empty()).unwrap()
+    Request::get("/events").header(header::HOST, "localhost").body(Body::empty()).unwrap()
 }
 
 /// A call that watches a service.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, header};
 use cache_canary::app::{App, Life};
 use cache_canary::embedded::{Fault, Server};
 use cache_canary::http::access::Caller;
@@ -32,7 +32,8 @@ fn ready(address: SocketAddr) -> Router {
 }
 
 async fn get(router: &Router, path: &str, caller: Caller) -> (u16, String) {
-    let request = Request::get(path).extension(caller).body(Body::empty()).unwrap();
+    let request =
+        Request::get(path).header(header::HOST, "localhost").extension(caller).body(Body::empty()).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     let code = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();

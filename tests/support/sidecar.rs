@@ -215,7 +215,8 @@ impl Sidecar {
     /// The answer for a path, as it stands.
     pub fn raw(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.addr).expect("the sidecar");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: canary\r\nConnection: close\r\n\r\n").expect("to ask");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .expect("to ask");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         answer

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::SystemTime;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, StatusCode, header};
 use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
@@ -208,7 +208,7 @@ async fn scripted(config: &Config, script: Script) -> (Arc<App>, Arc<Script>, Jo
 
 /// What `/livez` answers.
 async fn livez(app: &Arc<App>) -> (StatusCode, String) {
-    let mut request = Request::get("/livez").body(Body::empty()).unwrap();
+    let mut request = Request::get("/livez").header(header::HOST, "localhost").body(Body::empty()).unwrap();
     request.extensions_mut().insert(Caller::Remote("127.0.0.1".parse().unwrap()));
     let answer = router(app.clone()).oneshot(request).await.unwrap();
     let code = answer.status();

@@ -40,6 +40,9 @@ impl Page<'_> {
         self.header("access");
         self.value("allow", list(&access.allow), "access.allow");
         self.value("details", list(&access.details), "access.details");
+        if !access.hosts.is_empty() {
+            self.value("hosts", list(&access.hosts), "access.hosts");
+        }
         let proxies = &access.trusted_proxies;
         let unix = proxies.unix.then(|| "unix".to_owned());
         let proxies = proxies.networks.iter().map(ToString::to_string).chain(unix);
