@@ -28,6 +28,7 @@ use crate::config::{Breaker, Cache as Cached, Config};
 use crate::outcome::{Kind, Outcome, Report};
 use crate::progress::Progress;
 use crate::record::{Journal, Record};
+use crate::redaction::Redaction;
 use crate::topology::{self, Maker, Round, Wrap};
 use deadline::{Deadline, DeadlineLayer};
 use debounce::{Debounce, Debouncer};
@@ -136,7 +137,8 @@ impl Checker {
                 entries.push(Entry { check, record, fingerprint });
                 Ok::<_, SetupError>(true)
             };
-            let maker = |breaker| Maker::new(&makings, &around(breaker, &wrap));
+            let redaction = Redaction::of(backend, others);
+            let maker = |breaker| Maker::new(&makings, &around(breaker, &wrap), &redaction);
             if !add(Kind::RoundTrip, Vec::new(), *breaker, &|| {
                 topology::round_trips(backend, maker(*breaker))
             })? {

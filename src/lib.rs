@@ -20,6 +20,9 @@ pub mod config;
 // Certificates and keys from files, for TLS in either direction.
 pub mod pem;
 
+// Servers' texts, without the credentials that they quote.
+pub mod redaction;
+
 // The idea of the product, as types: the canary, and the sentinel that no cache can hold.
 pub mod canary;
 
@@ -30,18 +33,22 @@ pub mod progress;
 pub mod catalog;
 
 // A cache that can be written and read, and the backends that are one.
+#[deny(clippy::disallowed_methods)]
 pub mod cache;
 
 // What is done to a node: the kinds of check.
+#[deny(clippy::disallowed_methods)]
 pub mod check;
 
 // Which nodes an alias has, and a round of checks over them.
+#[deny(clippy::disallowed_methods)]
 mod topology;
 
 // What the checks of an entry came to over time: since when, what changed, what was counted.
 pub mod record;
 
 // Which checks run when: selection, sharing, deadline.
+#[deny(clippy::disallowed_methods)]
 pub mod checker;
 
 // What every request is answered from: the checks in force, the groups, the sidecar's own life.

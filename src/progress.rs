@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use crate::alias::Alias;
 use crate::outcome::{
     Beyond, Cause, Fault, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Role, Step,
 };
+use crate::redaction::Redaction;
 
 /// What is known of a check of one alias.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Progress {
     began_at: SystemTime,
     connections: Connections,
     depth: Depth,
+    /// Hides credentials in the texts of all servers; set before a node is added.
+    redaction: OnceLock<Redaction>,
     known: Mutex<Known>,
 }
 
@@ -62,6 +65,7 @@ pub struct NodeProgress {
     role: Role,
     state: Mutex<State>,
     depth: Depth,
+    redaction: Redaction,
     connections: Connections,
     steps: Option<Steps>,
 }
@@ -69,6 +73,8 @@ pub struct NodeProgress {
 #[derive(Debug)]
 struct State {
     phase: Option<Phase>,
+    /// Whether credentials are being given, which may be after the verdict.
+    in_auth: bool,
     entered: Instant,
     phases: Phases,
     verdict: Option<(Result<(), Fault>, Instant)>,
@@ -76,6 +82,8 @@ struct State {
     foreseen: Option<Fault>,
     lag: Option<Duration>,
     withdrawn: bool,
+    /// Where the server sent the client last, in words that are not shown.
+    redirect: Option<Box<str>>,
 }
 
 impl Progress {
@@ -84,7 +92,7 @@ impl Progress {
     pub fn begin() -> Self {
         let (began, began_at) = (Instant::now(), SystemTime::now());
         let (connections, depth) = (Connections::default(), Depth::Whole);
-        Self { began, began_at, connections, depth, known: Mutex::default() }
+        Self { began, began_at, connections, depth, redaction: OnceLock::new(), known: Mutex::default() }
     }
 
     /// The progress of a glance that begins now.
@@ -99,6 +107,25 @@ impl Progress {
         let progress = Self::begin();
         progress.known().more.get_or_insert_default().steps = Some(Arc::default());
         progress
+    }
+
+    /// The progress of what is asked aside from this check, of servers that are no nodes of its own.
+    #[must_use]
+    pub(crate) fn aside(&self) -> Self {
+        let aside = Self::begin();
+        aside.conceal(self.redaction());
+        aside
+    }
+
+    /// Hides credentials in the texts of all servers of the check. To be called before a node is added.
+    pub(crate) fn conceal(&self, redaction: &Redaction) {
+        self.redaction.get_or_init(|| redaction.clone());
+    }
+
+    /// Hides credentials in the texts of all servers.
+    #[must_use]
+    pub fn redaction(&self) -> &Redaction {
+        self.redaction.get_or_init(Redaction::default)
     }
 
     /// When the check began.
@@ -147,8 +174,9 @@ impl Progress {
     pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
         let mut known = self.known();
         let steps = known.more.as_ref().and_then(|more| more.steps.clone());
-        let connections = self.connections.clone();
-        let node = Arc::new(NodeProgress::new(name, role, self.depth, self.began, connections, steps));
+        let (connections, redaction) = (self.connections.clone(), self.redaction().clone());
+        let node =
+            Arc::new(NodeProgress::new(name, role, self.depth, self.began, redaction, connections, steps));
         known.nodes.push(node.clone());
         node
     }
@@ -204,11 +232,13 @@ impl NodeProgress {
         role: Role,
         depth: Depth,
         began: Instant,
+        redaction: Redaction,
         connections: Connections,
         steps: Option<Steps>,
     ) -> Self {
         let state = State {
             phase: None,
+            in_auth: false,
             // Of no account before there is a phase.
             entered: began,
             phases: Phases::default(),
@@ -216,20 +246,28 @@ impl NodeProgress {
             foreseen: None,
             lag: None,
             withdrawn: false,
+            redirect: None,
         };
-        Self { name: name.clone(), role, state: Mutex::new(state), depth, connections, steps }
+        Self { name: name.clone(), role, state: Mutex::new(state), depth, redaction, connections, steps }
     }
 
     /// The progress of another server that is asked for this node's sake. It has no outcome of its own, and its steps
     /// and connections are written down with the others.
     pub(crate) fn beside(&self, name: &Arc<str>) -> Self {
-        let (connections, steps) = (self.connections.clone(), self.steps.clone());
-        Self::new(name, self.role, self.depth, Instant::now(), connections, steps)
+        let (redaction, connections, steps) =
+            (self.redaction.clone(), self.connections.clone(), self.steps.clone());
+        Self::new(name, self.role, self.depth, Instant::now(), redaction, connections, steps)
     }
 
     /// How closely the node is looked at.
     pub(crate) fn depth(&self) -> Depth {
         self.depth
+    }
+
+    /// Hides credentials in the texts of the server.
+    #[must_use]
+    pub fn redaction(&self) -> &Redaction {
+        &self.redaction
     }
 
     /// What the node is called.
@@ -267,10 +305,39 @@ impl NodeProgress {
         self.state().phase()
     }
 
-    /// A fault met in the phase it is in.
+    /// A fault met in the phase it is in, in words of our own.
     #[must_use]
     pub fn fault(&self, cause: Cause, said: &str) -> Fault {
         Fault::new(cause, self.phase(), said)
+    }
+
+    /// The same in a server's words: the line of an error, as far as it may be shown.
+    #[must_use]
+    pub fn told(&self, cause: Cause, line: &str) -> Fault {
+        self.fault(cause, &self.words(line))
+    }
+
+    /// The line of a server's error, as far as it may be shown.
+    #[must_use]
+    pub(crate) fn words(&self, line: &str) -> String {
+        if self.state().in_auth { self.redaction.greeting(line) } else { self.redaction.line(line) }
+    }
+
+    /// A value of an answer, as far as it may be shown.
+    #[must_use]
+    pub(crate) fn value(&self, value: &[u8]) -> Option<String> {
+        let is_shown = !self.state().in_auth || self.redaction.is_empty();
+        is_shown.then(|| self.redaction.bytes(value).into_owned())
+    }
+
+    /// Writes down where the server sends the client, for whoever goes there.
+    pub(crate) fn redirected(&self, words: String) {
+        self.state().redirect = Some(words.into());
+    }
+
+    /// Where the server sent the client last. It may hold anything, and is not to be shown.
+    pub(crate) fn redirect(&self) -> Option<Box<str>> {
+        self.state().redirect.clone()
     }
 
     /// Writes down the verdict; a later one, which says more, replaces it but not its time.
@@ -351,6 +418,7 @@ impl State {
     }
 
     fn enter(&mut self, phase: Phase, now: Instant) {
+        self.in_auth = phase == Phase::Auth;
         // What is done after the verdict, to say more about it, is no part of the check's time.
         if self.verdict.is_none() {
             self.leave(now);

@@ -23,6 +23,7 @@ use crate::cache::redis::Kind;
 use crate::check::{Look, Server};
 use crate::config::{Backend, RedisServers, WhichReplicas};
 use crate::progress::Progress;
+use crate::redaction::Redaction;
 use cluster::Cluster;
 use replicas::{Primary, Replicas, Replicated};
 use ring::Ring;
@@ -44,7 +45,8 @@ pub(crate) trait Topology: Send + Sync {
 
 /// The round trips of an alias with this backend; none where it is not checked. Nothing is dialled yet.
 pub(crate) fn round_trips(backend: &Backend, maker: Maker) -> Result<Option<Round>, SetupError> {
-    Ok(topology(backend, maker)?.map(Round))
+    let redaction = maker.redaction().clone();
+    Ok(topology(backend, maker)?.map(|topology| Round { topology, redaction }))
 }
 
 /// The rounds of another kind of check.
@@ -53,8 +55,12 @@ pub(crate) fn looks(
     maker: Maker,
     look: Arc<dyn Look>,
 ) -> Result<Option<Round>, SetupError> {
+    let redaction = maker.redaction().clone();
     let topology = topology(backend, maker.looking(look.clone()))?;
-    Ok(topology.map(|topology| Round(Arc::new(Looks { topology, look, turn: Mutex::new(()) }))))
+    Ok(topology.map(|topology| {
+        let topology = Arc::new(Looks { topology, look, turn: Mutex::new(()) });
+        Round { topology, redaction }
+    }))
 }
 
 fn topology(backend: &Backend, maker: Maker) -> Result<Option<Arc<dyn Topology>>, SetupError> {
@@ -118,12 +124,16 @@ impl Topology for Looks {
 
 /// A round over a topology, as a service.
 #[derive(Clone)]
-pub(crate) struct Round(Arc<dyn Topology>);
+pub(crate) struct Round {
+    topology: Arc<dyn Topology>,
+    /// Hides credentials in the texts of the servers.
+    redaction: Redaction,
+}
 
 impl Round {
     /// Whether nothing has come over the kept connections since the last one.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.0.is_quiet()
+        self.topology.is_quiet()
     }
 }
 
@@ -137,7 +147,8 @@ impl Service<Arc<Progress>> for Round {
     }
 
     fn call(&mut self, progress: Arc<Progress>) -> Self::Future {
-        let topology = self.0.clone();
+        let topology = self.topology.clone();
+        progress.conceal(&self.redaction);
         async move {
             topology.round(&progress).await;
             Ok(())

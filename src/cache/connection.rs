@@ -315,7 +315,12 @@ impl Link {
                 Ok(Dialled { peer: None, .. }) => "one".to_owned(),
                 Err(fault) => fault.to_string(),
             };
-            (format!("connect to {}{tls}", self.target.address), "a connection".to_owned(), saw)
+            let address = self.target.address.to_string();
+            (
+                format!("connect to {}{tls}", progress.redaction().host(&address)),
+                "a connection".to_owned(),
+                saw,
+            )
         });
         dialled.map(|dialled| Connection::new(dialled, self.dialer.settings().reconnect_every))
     }

@@ -144,7 +144,7 @@ impl Dialer {
         progress.enter(Phase::Tls);
         match Box::pin(TlsConnector::from(config.clone()).connect(name.clone(), stream)).await {
             Ok(stream) => Ok(Dialled { stream: Box::new(stream), peer }),
-            Err(error) => Err(progress.fault(Cause::Tls, &tls_words(&error))),
+            Err(error) => Err(progress.fault(Cause::Tls, &tls_words(progress, &error))),
         }
     }
 
@@ -180,10 +180,13 @@ impl Dialer {
             Ok(found) => found.clone(),
             Err(_) => None,
         };
+        let shown = || progress.redaction().host(host);
         match found {
             Some(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-            Some(Err(error)) => Err(progress.fault(Cause::Unresolvable, &format!("{host}: {error}"))),
-            Some(Ok(_)) | None => Err(progress.fault(Cause::Unresolvable, &format!("{host}: no address"))),
+            Some(Err(error)) => Err(progress.fault(Cause::Unresolvable, &format!("{}: {error}", shown()))),
+            Some(Ok(_)) | None => {
+                Err(progress.fault(Cause::Unresolvable, &format!("{}: no address", shown())))
+            }
         }
     }
 
@@ -265,7 +268,7 @@ pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
         // With TLS 1.3 a server refuses a client's certificate after the handshake, in what should be its
         // first answer.
-        return progress.fault(Cause::Tls, &tls_words(error));
+        return progress.fault(Cause::Tls, &tls_words(progress, error));
     }
     let cause = match error.kind() {
         // A unix socket whose file is not there is a port at which nothing listens.
@@ -295,9 +298,10 @@ fn is_out_of_files(error: &io::Error) -> bool {
     matches!(code, Some(Errno::MFILE | Errno::NFILE))
 }
 
-fn tls_words(error: &io::Error) -> String {
+/// A certificate may name anything.
+fn tls_words(progress: &NodeProgress, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "the server closed the connection during the handshake".to_owned(),
-        _ => error.to_string(),
+        _ => progress.redaction().host(&error.to_string()).into_owned(),
     }
 }

@@ -20,6 +20,7 @@ use crate::canary::{Canary, Key, Read, Sentinel};
 use crate::config::Secret;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
+use crate::redaction;
 
 pub(crate) use discovery::{MAX_MEMBERS, Member};
 
@@ -56,8 +57,10 @@ enum Dialect {
 enum Refusal {
     /// The answer was not had.
     Answer(AnswerError),
-    /// It said why.
-    Said(Cause, String),
+    /// What that means, in words of our own.
+    Means(Cause, &'static str),
+    /// It said why, in its own words; a binary answer has a status beside them.
+    Said { cause: Cause, status: Option<u16>, line: String },
 }
 
 impl From<AnswerError> for Refusal {
@@ -69,7 +72,7 @@ impl From<AnswerError> for Refusal {
 impl Refusal {
     /// The server serves whoever comes: what was configured for it to be asked is not asked.
     fn unwanted_credentials() -> Self {
-        Self::Said(Cause::Auth, "the server wants no credentials".to_owned())
+        Self::Means(Cause::Auth, "the server wants no credentials")
     }
 }
 
@@ -170,7 +173,7 @@ impl Memcached {
                 }
                 SetError::Fault(fault) => fault,
             },
-            Refusal::Said(..) => fault(refusal, progress),
+            Refusal::Means(..) | Refusal::Said { .. } => fault(refusal, progress),
         };
         Err(self.doubt_dialect(fault))
     }
@@ -270,7 +273,8 @@ impl Cache for Arc<Memcached> {
         let found = self.find(&mut connection, key).await;
         Memcached::explain(progress, &found, || {
             let saw = |found: &Option<Vec<u8>>| {
-                found.as_ref().map_or_else(|| "nothing".to_owned(), |found| spelling::text(found))
+                let found = found.as_ref().map(|found| spelling::text(found, progress.redaction()));
+                found.unwrap_or_else(|| "nothing".to_owned())
             };
             let command = match self.dialect() {
                 Dialect::Meta => format!("mg {key} v k"),
@@ -342,7 +346,7 @@ impl Cache for Arc<Memcached> {
 /// Reads an error line, in either dialect ("Error strings", memcached's protocol.txt). What is none is
 /// malformed.
 fn refusal(line: &[u8]) -> Refusal {
-    let text = String::from_utf8_lossy(line).into_owned();
+    let text = redaction::raw(line);
     let cause = match text.split(' ').next() {
         Some("SERVER_ERROR") if text.contains("out of memory") => Cause::OutOfMemory,
         Some("SERVER_ERROR") if text.contains("too large") => Cause::NotStored,
@@ -354,7 +358,7 @@ fn refusal(line: &[u8]) -> Refusal {
         Some("ERROR" | "CLIENT_ERROR") => Cause::Protocol,
         _ => return AnswerError::Malformed("the answer is not one of memcached's").into(),
     };
-    Refusal::Said(cause, text)
+    Refusal::Said { cause, status: None, line: text }
 }
 
 /// The word at this place of a line.
@@ -365,6 +369,10 @@ fn word(line: &[u8], place: usize) -> Option<&str> {
 fn fault(refusal: &Refusal, progress: &NodeProgress) -> Fault {
     match refusal {
         Refusal::Answer(error) => error.fault(progress),
-        Refusal::Said(cause, words) => progress.fault(*cause, words),
+        Refusal::Means(cause, words) => progress.fault(*cause, words),
+        Refusal::Said { cause, status: None, line } => progress.told(*cause, line),
+        Refusal::Said { cause, status: Some(status), line } => {
+            progress.fault(*cause, &format!("status {status:#06x}: {}", progress.words(line)))
+        }
     }
 }

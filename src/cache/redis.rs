@@ -16,6 +16,7 @@ use crate::canary::{Canary, Key, Read, Sentinel};
 use crate::config::{Login, MASK, Protocol};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
+use crate::redaction;
 
 /// One Redis server, and who one is there. Its clones are one.
 #[derive(Clone)]
@@ -52,7 +53,8 @@ pub(crate) struct Query<'a> {
 impl Query<'_> {
     fn explain(&self, answer: &Result<Value, Fault>, progress: &NodeProgress) {
         progress.step(|| {
-            let saw = answer.as_ref().map_or_else(ToString::to_string, spelling::answer);
+            let saw = |answer| spelling::answer(answer, progress);
+            let saw = answer.as_ref().map_or_else(ToString::to_string, saw);
             (spelling::command(self.command), self.expected.to_owned(), saw)
         });
     }
@@ -196,8 +198,7 @@ impl Server {
                 if let Some(password) = password {
                     let auth = cmd("AUTH").arg(username).arg(password.expose_secret()).get_packed_command();
                     let told = tell(&mut connection, auth, progress).await;
-                    let user = username.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
-                    explain_told(progress, &told, || format!("AUTH {user}{MASK}"));
+                    explain_told(progress, &told, || format!("AUTH {MASK}"));
                     told?;
                 }
             }
@@ -324,7 +325,7 @@ fn explain(
     progress.step(|| {
         let (command, expected) = asked();
         let saw = match answer {
-            Ok(answer) => spelling::answer(answer),
+            Ok(answer) => spelling::answer(answer, progress),
             Err(error) => error.fault(progress).to_string(),
         };
         (command, expected.to_owned(), saw)
@@ -363,7 +364,9 @@ async fn expect_primary(connection: &mut Connection, progress: &NodeProgress) ->
         Value::Array(elements) => match elements.first() {
             Some(Value::BulkString(role)) if role == b"master" => Ok(()),
             Some(Value::BulkString(role)) => {
-                let role = String::from_utf8_lossy(role);
+                let known =
+                    ["slave", "replica", "sentinel"].into_iter().find(|known| known.as_bytes() == role);
+                let role = known.unwrap_or("another one");
                 Err(progress
                     .fault(Cause::ReadOnly, &format!("its role is {role}, and not that of a primary")))
             }
@@ -395,7 +398,10 @@ fn expect_string(answer: Value, default: Sentinel, progress: &NodeProgress) -> R
 /// The fault that an error of the server's is. The codes are the first words of Redis' error messages
 /// (redis.conf and `server.c`, `createSharedObjects`).
 fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
-    let words = error.details().unwrap_or_default();
+    let line = redaction::line(error);
+    let words = line.split_once(' ').map_or("", |(_, words)| words);
+    // Not one that the server quotes.
+    let is_of_a_password = || progress.redaction().line(&line).to_ascii_lowercase().contains("password");
     let cause = match error.code() {
         "NOAUTH" | "WRONGPASS" => Cause::Auth,
         "NOPERM" | "DENIED" => Cause::Forbidden,
@@ -409,15 +415,17 @@ fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
         // The first answer on a connection over the limit is this line, whatever was asked.
         "ERR" if words.starts_with("max number of clients reached") => Cause::Refused,
         // Before ACLs (Redis 6), and where no password is wanted, AUTH fails with the general code.
-        "ERR" if progress.phase() == Phase::Auth && words.to_ascii_lowercase().contains("password") => {
-            Cause::Auth
-        }
+        "ERR" if progress.phase() == Phase::Auth && is_of_a_password() => Cause::Auth,
         // twemproxy's words for what the system told it about the server behind it, or for an answer of that
         // server's which it does not understand (`msg_get_error` in its `nc_message.c`).
         "ERR" if SYSTEM_ERRORS.iter().any(|error| words.starts_with(error)) => Cause::Unreachable,
         _ => Cause::Protocol,
     };
-    progress.fault(cause, &format!("{} {words}", error.code()))
+    let fault = progress.told(cause, &line);
+    if cause == Cause::Redirected {
+        progress.redirected(line);
+    }
+    fault
 }
 
 /// What the C library says of connections that fail (`strerror`).

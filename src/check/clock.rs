@@ -184,7 +184,9 @@ impl Clock {
                     let expected: Vec<_> = lag.into_iter().chain(skew).collect();
                     let expected =
                         if expected.is_empty() { "clocks".to_owned() } else { expected.join(", ") };
-                    let saw = partition.map(|first| format!("{} at {}", first.name, first.clock));
+                    let saw = partition.map(|first| {
+                        format!("{} at {}", progress.redaction().text(&first.name), first.clock)
+                    });
                     let saw = saw.unwrap_or_else(|| "nothing".to_owned());
                     (format!("ZRANGE {key} {from} {to} WITHSCORES"), expected, saw)
                 });
@@ -207,8 +209,8 @@ impl Holder {
 }
 
 /// The server to go on with where a key is on its way to it: the one that ASK sends to.
-fn follow(seat: &Seat, fault: Fault) -> Result<Redis, Fault> {
-    let importing = || seat.share.as_ref()?.importing(&fault.said);
+fn follow(seat: &Seat, fault: Fault, progress: &NodeProgress) -> Result<Redis, Fault> {
+    let importing = || seat.share.as_ref()?.importing(&progress.redirect()?);
     let importing = if fault.cause == Cause::Redirected { importing() } else { None };
     importing.ok_or(fault)
 }
@@ -229,14 +231,14 @@ impl Look for Clock {
             match self.read_both(key, redis, progress).await {
                 Ok(()) => both = true,
                 // One of them may be elsewhere; each is followed by itself.
-                Err(fault) => drop(follow(seat, fault)?),
+                Err(fault) => drop(follow(seat, fault, progress)?),
             }
         }
         let here = |server: &Redis| Holder { name: Arc::clone(progress.name()), server: server.clone() };
         if let Some(key) = global.filter(|_| !both)
             && let Err(fault) = self.read_global(key, here(redis), progress).await
         {
-            self.read_global(key, here(&follow(seat, fault)?), progress).await?;
+            self.read_global(key, here(&follow(seat, fault, progress)?), progress).await?;
         }
         if partitions && !both && self.config.global.is_some() {
             self.wait_for_global().await;
@@ -245,7 +247,7 @@ impl Look for Clock {
             && !both
             && let Err(fault) = self.read_partitions(here(redis), progress).await
         {
-            self.read_partitions(here(&follow(seat, fault)?), progress).await?;
+            self.read_partitions(here(&follow(seat, fault, progress)?), progress).await?;
         }
         if global.is_none() && !partitions {
             return Ok(());
@@ -261,7 +263,7 @@ impl Look for Clock {
         let sight = std::mem::take(&mut self.round().sight);
         let changes = lock(&self.memory).compare(&sight, Instant::now());
         let now = progress.began_at();
-        for finding in verdict::judge(&self.config, &sight, &changes, now) {
+        for finding in verdict::judge(&self.config, &sight, &changes, now, progress.redaction()) {
             progress.find(finding);
         }
         for measure in verdict::measures(&self.config, &sight, now) {

@@ -24,6 +24,7 @@ use crate::cache::redis::{Redis, answered};
 use crate::config::checks::{self, Ttl};
 use crate::outcome::{Cause, Fault};
 use crate::progress::{NodeProgress, Progress};
+use crate::redaction;
 use counters::{Counters, Gauge, SECTIONS};
 use history::History;
 use sweep::{Entries, Key, Life, Looked, Sweep};
@@ -141,7 +142,7 @@ impl Efficiency {
         let mut info = String::new();
         for answer in answers {
             match answered(answer, progress)? {
-                Value::BulkString(bytes) => info.push_str(&String::from_utf8_lossy(bytes)),
+                Value::BulkString(bytes) => info.push_str(&redaction::raw(bytes)),
                 Value::VerbatimString { text, .. } => info.push_str(text),
                 _ => {}
             }
@@ -152,7 +153,8 @@ impl Efficiency {
             counters.ok_or_else(|| progress.fault(Cause::Protocol, "INFO does not count look-ups"))?;
         progress.step(|| {
             let expected = "the run_id of the last look, or counters begin anew".to_owned();
-            let saw = format!("run_id {}, uptime {} s", counters.run, counters.uptime);
+            let run = progress.redaction().text(&counters.run);
+            let saw = format!("run_id {run}, uptime {} s", counters.uptime);
             ("INFO server".to_owned(), expected, saw)
         });
         for (section, place) in [("clients", 1), ("memory", 0), ("stats", 2)] {
@@ -235,7 +237,7 @@ impl<'a> Walk<'a> {
         });
         let keys = keys.collect::<Result<Vec<_>, Fault>>()?;
         progress.step(|| {
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let text = |bytes| progress.redaction().bytes(bytes).into_owned();
             let (from, to) = (text(&self.cursor), text(cursor));
             let command = format!("SCAN {from} MATCH {} COUNT {}", self.ttl.pattern, self.count());
             (
@@ -276,7 +278,7 @@ fn lives(keys: Vec<Key>, answers: &[Value], ttl: &Ttl, progress: &NodeProgress) 
                 Life::Endless => "no time to live".to_owned(),
                 Life::Left(left) => words::time(left),
             };
-            let command = format!("PTTL {}", String::from_utf8_lossy(&key));
+            let command = format!("PTTL {}", progress.redaction().bytes(&key));
             (command, format!("at most {}", words::time(ttl.max)), saw)
         });
         Ok((key, life))
@@ -328,7 +330,7 @@ impl Look for Efficiency {
         }
         if let Some(ttl) = &self.config.ttl {
             let sweeps = || names.iter().filter_map(|name| Some(&servers.get(name)?.sweep));
-            if let Some(finding) = verdict::judge_ttl(ttl, sweeps()) {
+            if let Some(finding) = verdict::judge_ttl(ttl, sweeps(), progress.redaction()) {
                 progress.find(finding);
             }
             for measure in verdict::measures_of_ttl(ttl, sampled, sweeps()) {

@@ -108,7 +108,7 @@ impl Queue {
             let limit = (LIMIT + open.len() * LIMIT_FOR_A_KEY).min(MOST_BYTES);
             let answers = redis.ask_each(&commands, limit, progress).await?;
             for ((number, question), answer) in questions.iter().zip(&answers) {
-                progress.step(|| self.step(*number, question, answer));
+                progress.step(|| self.step(*number, question, answer, progress));
             }
             let mut left = answers.as_slice();
             let mut state = self.state();
@@ -144,9 +144,15 @@ impl Queue {
         fault.map_or(Ok(elsewhere), Err)
     }
 
-    fn step(&self, number: usize, question: &Question, answer: &redis::Value) -> (String, String, String) {
-        let typed = question.typed(self.key(number));
-        (typed, question.expected(&self.config), question.saw(answer, &self.config))
+    fn step(
+        &self,
+        number: usize,
+        question: &Question,
+        answer: &redis::Value,
+        progress: &NodeProgress,
+    ) -> (String, String, String) {
+        let typed = question.typed(self.key(number), progress.redaction());
+        (typed, question.expected(&self.config), question.saw(answer, &self.config, progress))
     }
 }
 
@@ -177,12 +183,16 @@ impl Look for Queue {
         }
         for (words, open) in on_their_way {
             let importing = seat.share.as_ref().and_then(|share| share.importing(&words));
-            let Some(importing) = importing else { return Err(progress.fault(Cause::Redirected, &words)) };
+            let Some(importing) = importing else { return Err(progress.told(Cause::Redirected, &words)) };
             let elsewhere = self.ask(&importing, open, progress).await.map_err(|fault| {
-                Fault::new(fault.cause, fault.phase, &format!("{}, where {words} sent", fault.said))
+                Fault::new(
+                    fault.cause,
+                    fault.phase,
+                    &format!("{}, where {} sent", fault.said, progress.words(&words)),
+                )
             })?;
             if let Some((words, _)) = elsewhere.first() {
-                return Err(progress.fault(Cause::Redirected, words));
+                return Err(progress.told(Cause::Redirected, words));
             }
         }
         Ok(())
@@ -198,7 +208,7 @@ impl Look for Queue {
         });
         let standstill = standstill.observe(seen, lock, Instant::now());
         let now = progress.began_at().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let sight = Sight { seen, lock, standstill, now };
+        let sight = Sight { seen, lock, standstill, now, redaction: progress.redaction() };
         for finding in verdict::findings(&self.config, &self.names, sight) {
             progress.find(finding);
         }

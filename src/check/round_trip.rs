@@ -134,12 +134,12 @@ impl RoundTrip<'_> {
                 }
                 // Where no reason is given, there may be more to find out.
                 Ok(masked @ Verdict::Masked { why: None }) => {
-                    self.conclude(fault(&masked));
+                    self.conclude(fault(&masked, self.progress));
                     Box::pin(self.look_closer()).await;
                     return None;
                 }
                 Ok(other) => {
-                    self.conclude(fault(&other));
+                    self.conclude(fault(&other, self.progress));
                     return None;
                 }
                 Err(fault) => {
@@ -202,13 +202,13 @@ impl RoundTrip<'_> {
             return;
         }
         if let Ok(stale @ Verdict::Stale { .. }) = self.read(&canary).await {
-            self.conclude(fault(&stale));
+            self.conclude(fault(&stale, self.progress));
         }
     }
 }
 
 /// The fault that a verdict other than intact is.
-pub(crate) fn fault(verdict: &Verdict) -> Fault {
+pub(crate) fn fault(verdict: &Verdict, progress: &NodeProgress) -> Fault {
     let (cause, said) = match verdict {
         Verdict::Intact | Verdict::Masked { why: None } => (Cause::Masked, "nothing was found".to_owned()),
         Verdict::Masked { why: Some(why) } => (Cause::Masked, why.to_string()),
@@ -216,6 +216,7 @@ pub(crate) fn fault(verdict: &Verdict) -> Fault {
             (Cause::Stale, format!("the canary of {} ms before was found", age.as_millis()))
         }
         Verdict::Foreign { instance } => {
+            let instance = progress.redaction().text(instance);
             (Cause::Foreign, format!("a canary of instance {instance}, meant for another key, was found"))
         }
         Verdict::Corrupt { len } => (Cause::Corrupt, format!("{len} bytes that are no canary were found")),

@@ -7,11 +7,14 @@ use crate::cache::Cache;
 use crate::check::round_trip::RoundTrips;
 use crate::check::{KeyShare, Look, Makings, Node, Seat, Server};
 use crate::config::Address;
+use crate::redaction::Redaction;
 
 /// Makes the nodes of one alias.
 pub(crate) struct Maker {
     makings: Makings,
     wrap: Wrap,
+    /// Hides credentials in the texts of the servers.
+    redaction: Redaction,
     /// What is done to the servers, if that is something else than round trips.
     look: Option<Arc<dyn Look>>,
 }
@@ -29,13 +32,23 @@ impl Deref for Maker {
 
 impl Maker {
     /// One of nodes to which round trips are made.
-    pub(crate) fn new(makings: &Makings, wrap: &Wrap) -> Self {
-        Self { makings: makings.clone(), wrap: wrap.clone(), look: None }
+    pub(crate) fn new(makings: &Makings, wrap: &Wrap, redaction: &Redaction) -> Self {
+        Self { makings: makings.clone(), wrap: wrap.clone(), redaction: redaction.clone(), look: None }
     }
 
     /// The same for another kind of check.
     pub(crate) fn looking(self, look: Arc<dyn Look>) -> Self {
         Self { look: Some(look), ..self }
+    }
+
+    /// Hides credentials in the texts of the servers.
+    pub(crate) fn redaction(&self) -> &Redaction {
+        &self.redaction
+    }
+
+    /// What a server at this address is called. The address may come from another server.
+    pub(crate) fn name(&self, address: &Address) -> Arc<str> {
+        self.redaction.host(&address.to_string()).into()
     }
 
     /// The node that a server is, with `spray` series of canaries.
@@ -62,7 +75,7 @@ impl Maker {
         share: Option<Box<dyn KeyShare>>,
         tags: impl Iterator<Item = Option<&'a str>>,
     ) -> Node {
-        let name: Arc<str> = address.to_string().into();
+        let name = self.name(address);
         let cache = (self.wrap)(server.cache());
         match &self.look {
             None => {

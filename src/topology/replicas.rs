@@ -190,7 +190,9 @@ impl Replicas {
                 known.named = Instant::now();
             } else if replicas.len() < MAX_KNOWN {
                 let made = self.make(address);
-                replicas.push(made.map_err(|error| all.fault(Cause::Tls, &error.to_string()))?);
+                replicas.push(
+                    made.map_err(|error| all.fault(Cause::Tls, &all.redaction().host(&error.to_string())))?,
+                );
             } else {
                 let said = format!("the primary named more than the {MAX_KNOWN} replicas that are looked at");
                 return Err(all.fault(Cause::Protocol, &said));
@@ -201,7 +203,7 @@ impl Replicas {
 
     fn make(&self, address: &Address) -> Result<Known, SetupError> {
         let server = self.maker.redis(address, Kind::Any, &self.login, self.tls.as_ref())?;
-        let replica = Replica { name: address.to_string().into(), address: address.clone(), server };
+        let replica = Replica { name: self.maker.name(address), address: address.clone(), server };
         Ok(Known { replica: Arc::new(replica), named: Instant::now() })
     }
 
@@ -225,7 +227,7 @@ impl Replicas {
                 }
                 // Nothing that a replica is late with.
                 other @ (Verdict::Foreign { .. } | Verdict::Corrupt { .. }) => {
-                    return Err(round_trip::fault(&other));
+                    return Err(round_trip::fault(&other, progress));
                 }
             };
             let said = format!("{found} {} ms after the primary's write", waited.as_millis());
@@ -269,6 +271,7 @@ mod tests {
     use crate::cache::Dialer;
     use crate::check::{Makings, Server};
     use crate::config::{Config, RedisServers};
+    use crate::redaction::Redaction;
 
     fn at(port: u16) -> Address {
         Address::Tcp { host: "cache".to_owned(), port }
@@ -279,8 +282,11 @@ mod tests {
         let config = Config::default();
         let alias = Alias::try_from("main").unwrap();
         let dialer = Arc::new(Dialer::new(&config));
-        let maker =
-            Arc::new(Maker::new(&Makings::new(&config, &alias, &dialer), &(Arc::new(|cache| cache) as _)));
+        let maker = Arc::new(Maker::new(
+            &Makings::new(&config, &alias, &dialer),
+            &(Arc::new(|cache| cache) as _),
+            &Redaction::none(),
+        ));
         let mut redis = config::Redis::at(RedisServers::Standalone(at(1)));
         redis.replicas.which = WhichReplicas::Discovered;
         let login = Arc::new(Login::default());

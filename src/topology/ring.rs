@@ -282,7 +282,9 @@ impl Found {
                 Ok((member, node))
             };
             let nodes: Result<Vec<_>, SetupError> = members.into_iter().map(node).collect();
-            *found = nodes.map_err(|error| progress.fault(Cause::Protocol, &error.to_string()))?;
+            *found = nodes.map_err(|error| {
+                progress.fault(Cause::Protocol, &progress.redaction().host(&error.to_string()))
+            })?;
         }
         Ok(found.iter().map(|(_, node)| node.clone()).collect())
     }

@@ -202,7 +202,7 @@ impl Sentinels {
         let server = self
             .maker
             .redis(address, Kind::Primary, &self.login, self.tls.as_ref())
-            .map_err(|error| progress.fault(Cause::Tls, &error.to_string()))?;
+            .map_err(|error| progress.fault(Cause::Tls, &progress.redaction().host(&error.to_string())))?;
         let node = self.maker.node(address, Server::Redis(server.clone()), self.spray);
         Ok(known.insert(Arc::new(Primary::new(address, server, node))).clone())
     }

@@ -9,6 +9,7 @@ use super::super::connection::{AnswerError, Connection};
 use super::{Credentials, Refusal};
 use crate::canary::{Canary, Key};
 use crate::outcome::Cause;
+use crate::redaction;
 
 /// The first byte of a request, and of an answer ("Magic Byte").
 const REQUEST: u8 = 0x80;
@@ -179,8 +180,7 @@ pub(super) async fn stats(connection: &mut Connection) -> Result<Vec<(String, St
         if answer.key.is_empty() {
             return Ok(stats);
         }
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        stats.push((text(&answer.key), text(&answer.value)));
+        stats.push((redaction::raw(&answer.key), redaction::raw(&answer.value)));
     }
 }
 
@@ -260,6 +260,5 @@ fn refusal(answer: &Answer) -> Refusal {
         status::INTERNAL_ERROR | status::BUSY | status::TEMPORARY_FAILURE => Cause::Unreachable,
         _ => Cause::Protocol,
     };
-    let words = String::from_utf8_lossy(&answer.value);
-    Refusal::Said(cause, format!("status {:#06x}: {words}", answer.status))
+    Refusal::Said { cause, status: Some(answer.status), line: redaction::raw(&answer.value) }
 }

@@ -12,7 +12,7 @@ use crate::outcome::Cause;
 pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
     match store(connection, "set", canary).await?.as_slice() {
         b"STORED" => Ok(()),
-        b"NOT_STORED" => Err(Refusal::Said(Cause::NotStored, "NOT_STORED".to_owned())),
+        b"NOT_STORED" => Err(Refusal::Means(Cause::NotStored, "NOT_STORED")),
         other => Err(refusal(other)),
     }
 }

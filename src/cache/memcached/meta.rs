@@ -16,7 +16,7 @@ pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<
     let line = connection.line().await?;
     match response(&line)?.rc() {
         ReturnCode::Hd => Ok(()),
-        ReturnCode::Ns => Err(Refusal::Said(Cause::NotStored, "NS".to_owned())),
+        ReturnCode::Ns => Err(Refusal::Means(Cause::NotStored, "NS")),
         _ => Err(AnswerError::Malformed("the answer is not one to a write").into()),
     }
 }
@@ -49,7 +49,7 @@ async fn send(connection: &mut Connection, command: exp::Result<MetaCommand>) ->
     // A canary's key is one that can be encoded.
     let bytes = command
         .and_then(|command| command.encode())
-        .map_err(|error| Refusal::Said(Cause::Protocol, error.to_string()))?;
+        .map_err(|_| Refusal::Means(Cause::Protocol, "the key cannot be encoded"))?;
     Ok(connection.send(&bytes).await?)
 }
 

@@ -5,6 +5,7 @@ use redis::{Cmd, Value, cmd};
 use crate::cache::redis::answered;
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
+use crate::redaction;
 
 /// So many partitions are read; of more, the least and the most.
 const MOST_PARTITIONS: usize = 10_000;
@@ -72,9 +73,10 @@ impl Global {
         match answered(answer, progress)? {
             Value::Nil => Ok(Self::Missing),
             Value::BulkString(bytes) => {
-                let text = String::from_utf8_lossy(bytes);
+                let text = redaction::raw(bytes);
                 let number = text.trim().parse().ok().filter(|number: &f64| number.is_finite());
-                Ok(number.map_or_else(|| Self::NoNumber(shortened(&text)), Self::At))
+                Ok(number
+                    .map_or_else(|| Self::NoNumber(shortened(&progress.redaction().text(&text))), Self::At))
             }
             _ => Err(unexpected(progress)),
         }
@@ -140,7 +142,7 @@ fn partitions(answer: &Value) -> Option<Vec<Partition>> {
             Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok()?,
             _ => return None,
         };
-        Some(Partition { name: String::from_utf8_lossy(name).into(), clock })
+        Some(Partition { name: redaction::raw(name).into(), clock })
     };
     if matches!(elements.first(), Some(Value::Array(_))) {
         let pair = |pair: &Value| match pair {

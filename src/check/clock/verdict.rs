@@ -1,6 +1,7 @@
 //! What the clocks mean, without I/O: [`Memory`] compares them with those of earlier looks, and [`judge`] says what is
 //! not as it should be.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -11,6 +12,7 @@ use super::reading::{Clocks, Global, Partition, Partitions};
 use crate::check::words;
 use crate::config::checks::{self, Unit};
 use crate::outcome::{Cause, Figure, Finding, Measure, Status};
+use crate::redaction::Redaction;
 
 /// What one round has read.
 #[derive(Debug, Default)]
@@ -142,6 +144,7 @@ pub(super) fn judge(
     sight: &Sight,
     changes: &Changes,
     now: SystemTime,
+    redaction: &Redaction,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &sight.partitions {
@@ -149,11 +152,11 @@ pub(super) fn judge(
             findings.push(wrong_type(&config.partitions, "it holds no sorted set"));
         }
         Some(Partitions::Clocks(clocks)) => {
-            findings.extend(global(config, sight, changes));
-            findings.extend(lag(config, clocks, now));
-            findings.extend(skew(config, clocks));
-            findings.extend(drought(config, clocks));
-            findings.extend(standstill(config, changes));
+            findings.extend(global(config, sight, changes, redaction));
+            findings.extend(lag(config, clocks, now, redaction));
+            findings.extend(skew(config, clocks, redaction));
+            findings.extend(drought(config, clocks, redaction));
+            findings.extend(standstill(config, changes, redaction));
         }
         None => {}
     }
@@ -166,7 +169,7 @@ pub(super) fn judge(
             Some(Global::At(_) | Global::Missing) | None => {}
         }
     }
-    findings.extend(backwards(config, sight, changes));
+    findings.extend(backwards(config, sight, changes, redaction));
     findings
 }
 
@@ -192,10 +195,16 @@ pub(super) fn measures(config: &checks::Clock, sight: &Sight, now: SystemTime) -
 }
 
 /// The global clock is to be that of the least partition.
-fn global(config: &checks::Clock, sight: &Sight, changes: &Changes) -> Option<Finding> {
+fn global(
+    config: &checks::Clock,
+    sight: &Sight,
+    changes: &Changes,
+    redaction: &Redaction,
+) -> Option<Finding> {
     const ABOUT: &str = "global clock";
     let (global, following, Partition { name, clock: least }) =
         (sight.global.as_ref()?, sight.following()?, sight.least()?);
+    let name = redaction.text(name);
     if let Some(global) = global.at().filter(|global| sight.in_order && global > least) {
         let ahead = words::time(span(config.unit, global - least));
         let said = format!("at {global} it is {ahead} ahead of the least partition's, {name} at {least}");
@@ -219,26 +228,31 @@ fn global(config: &checks::Clock, sight: &Sight, changes: &Changes) -> Option<Fi
     Some(Finding::new(Status::Degraded, Cause::ClockBehind, ABOUT, &said))
 }
 
-fn lag(config: &checks::Clock, clocks: &Clocks, now: SystemTime) -> Option<Finding> {
+fn lag(config: &checks::Clock, clocks: &Clocks, now: SystemTime, redaction: &Redaction) -> Option<Finding> {
     let least = clocks.least()?;
     let lag = behind_now(config.unit, least.clock, now);
     let (status, limit) = config.lag.reached(lag)?;
     let (lag, from) = (words::time(lag), words::from(status, words::time(limit)));
     let said = format!("at {} it is {lag} behind now, {from}", least.clock);
-    Some(Finding::new(status, Cause::ClockLag, &partition(&least.name), &said))
+    Some(Finding::new(status, Cause::ClockLag, &partition(&redaction.text(&least.name)), &said))
 }
 
-fn skew(config: &checks::Clock, clocks: &Clocks) -> Option<Finding> {
+fn skew(config: &checks::Clock, clocks: &Clocks, redaction: &Redaction) -> Option<Finding> {
     let (least, most) = (clocks.least()?, clocks.most()?);
     let skew = span(config.unit, most.clock - least.clock);
     let (status, limit) = config.skew.reached(skew)?;
     let (skew, from) = (words::time(skew), words::from(status, words::time(limit)));
-    let said = format!("at {} it is {skew} behind {} at {}, {from}", least.clock, most.name, most.clock);
-    Some(Finding::new(status, Cause::ClockSkew, &partition(&least.name), &said))
+    let said = format!(
+        "at {} it is {skew} behind {} at {}, {from}",
+        least.clock,
+        redaction.text(&most.name),
+        most.clock
+    );
+    Some(Finding::new(status, Cause::ClockSkew, &partition(&redaction.text(&least.name)), &said))
 }
 
 /// Partitions that have no clock. That none has one is never well.
-fn drought(config: &checks::Clock, clocks: &Clocks) -> Option<Finding> {
+fn drought(config: &checks::Clock, clocks: &Clocks, redaction: &Redaction) -> Option<Finding> {
     let about = format!("key {}", config.partitions);
     let none = (clocks.count == 0).then_some((Status::Degraded, None));
     let Some(expected) = config.expected else {
@@ -251,7 +265,7 @@ fn drought(config: &checks::Clock, clocks: &Clocks) -> Option<Finding> {
     let mut said = format!("{} of {expected} partitions have a clock", clocks.count);
     let unseen = unseen(expected, clocks);
     if !unseen.is_empty() {
-        said = format!("{said}, missing: {}", words::names(&unseen));
+        said = format!("{said}, missing: {}", words::names(unseen.iter().map(|name| redaction.text(name))));
     }
     if let Some(limit) = limit {
         said = format!("{said}, {}", words::from(status, format_args!("{limit} missing")));
@@ -277,7 +291,7 @@ fn unseen(expected: u32, clocks: &Clocks) -> Vec<String> {
     unseen.map(|number| format!("{stem}{number}")).collect()
 }
 
-fn standstill(config: &checks::Clock, changes: &Changes) -> Option<Finding> {
+fn standstill(config: &checks::Clock, changes: &Changes, redaction: &Redaction) -> Option<Finding> {
     let standing = changes.standing.iter().filter_map(|(partition, stood)| {
         let (status, limit) = config.standstill.reached(*stood)?;
         Some((status, limit, partition, *stood))
@@ -288,11 +302,16 @@ fn standstill(config: &checks::Clock, changes: &Changes) -> Option<Finding> {
     let &(status, limit, Partition { clock, .. }, stood) = standing.first()?;
     let (stood, from) = (words::time(stood), words::from(status, words::time(limit)));
     let said = format!("at {clock} for {stood} while others move, {from}");
-    let about = partitions(standing.iter().map(|(_, _, partition, _)| &*partition.name));
+    let about = partitions(standing.iter().map(|(_, _, partition, _)| redaction.text(&partition.name)));
     Some(Finding::new(status, Cause::Standstill, &about, &said))
 }
 
-fn backwards(config: &checks::Clock, sight: &Sight, changes: &Changes) -> Vec<Finding> {
+fn backwards(
+    config: &checks::Clock,
+    sight: &Sight,
+    changes: &Changes,
+    redaction: &Redaction,
+) -> Vec<Finding> {
     let reached = |from: f64, to: f64| config.backwards.reached(span(config.unit, from - to));
     let said = |from: f64, to: f64, status, limit| {
         let (back, limit) =
@@ -307,7 +326,8 @@ fn backwards(config: &checks::Clock, sight: &Sight, changes: &Changes) -> Vec<Fi
     let mut of_partitions: Vec<_> = of_partitions.collect();
     of_partitions.sort_by(|one, other| (other.3 - other.2.clock).total_cmp(&(one.3 - one.2.clock)));
     if let Some(&(status, limit, Partition { clock, .. }, from)) = of_partitions.first() {
-        let about = partitions(of_partitions.iter().map(|(_, _, partition, _)| &*partition.name));
+        let about =
+            partitions(of_partitions.iter().map(|(_, _, partition, _)| redaction.text(&partition.name)));
         let said = said(from, *clock, status, limit);
         findings.push(Finding::new(status, Cause::ClockBackwards, &about, &said));
     }
@@ -328,9 +348,9 @@ fn partition(name: &str) -> String {
     format!("partition {name}")
 }
 
-fn partitions<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> String {
+fn partitions<'a>(mut names: impl Iterator<Item = Cow<'a, str>> + Clone) -> String {
     match (names.clone().count(), names.next()) {
-        (1, Some(name)) => partition(name),
+        (1, Some(name)) => partition(&name),
         (_, first) => format!("partitions {}", words::names(first.into_iter().chain(names))),
     }
 }
@@ -365,6 +385,10 @@ mod tests {
     /// Minutes are cut off, as by Sentry's monitors.
     const MINUTE: Duration = Duration::from_mins(1);
     const NOON: f64 = 1_700_000_040.0;
+
+    fn judge(config: &checks::Clock, sight: &Sight, changes: &Changes, now: SystemTime) -> Vec<Finding> {
+        super::judge(config, sight, changes, now, &Redaction::none())
+    }
 
     fn config() -> checks::Clock {
         let after = |degraded, down| Limits {

@@ -9,6 +9,7 @@ use super::sweep::{Sweep, Tally};
 use crate::check::words;
 use crate::config::checks::{self, Limits, Ttl};
 use crate::outcome::{Cause, Figure, Finding, Measure, Status};
+use crate::redaction::Redaction;
 
 /// What is not as it should be on one server.
 pub(super) fn judge(
@@ -70,7 +71,11 @@ pub(super) fn measures(node: &Arc<str>, counters: &Counters, happened: &Happened
 }
 
 /// What is wrong with the times to live, over all servers.
-pub(super) fn judge_ttl<'a>(config: &Ttl, sweeps: impl Iterator<Item = &'a Sweep>) -> Option<Finding> {
+pub(super) fn judge_ttl<'a>(
+    config: &Ttl,
+    sweeps: impl Iterator<Item = &'a Sweep>,
+    redaction: &Redaction,
+) -> Option<Finding> {
     let (mut tally, mut seen, mut example) = (Tally::default(), 0, None);
     for sweep in sweeps {
         tally = tally.and(sweep.tally());
@@ -80,7 +85,7 @@ pub(super) fn judge_ttl<'a>(config: &Ttl, sweeps: impl Iterator<Item = &'a Sweep
     if tally.all() == 0 {
         return None;
     }
-    let example = example.map(|key| String::from_utf8_lossy(key));
+    let example = example.map(|key| redaction.bytes(key));
     let such_as =
         |example: Option<&Cow<'_, str>>| example.map(|key| format!(", such as {key}")).unwrap_or_default();
     let longer = format!("a longer one than {}", words::time(config.max));
@@ -194,7 +199,9 @@ mod tests {
             sweep.take_in(Looked { again: Vec::new(), steps }, config.max);
             sweep
         };
-        let said = |sweeps: &[Sweep]| judge_ttl(&config, sweeps.iter()).map(|found| found.to_string());
+        let said = |sweeps: &[Sweep]| {
+            judge_ttl(&config, sweeps.iter(), &Redaction::none()).map(|found| found.to_string())
+        };
         let (well, endless) = (sweep(&[("a", 5), ("b", 60_000)]), sweep(&[("session:c", -1)]));
         assert_eq!(said(std::slice::from_ref(&well)), None);
         assert_eq!(

@@ -8,6 +8,8 @@ use super::reading::{self, Id, Malformed};
 use crate::cache::spelling;
 use crate::check::words;
 use crate::config::checks::{self, Limits};
+use crate::progress::NodeProgress;
+use crate::redaction::Redaction;
 
 /// A command about one key. Each takes the server O(1) or O(log n), whatever the key holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +41,14 @@ impl Question {
     }
 
     /// The command as it is typed.
-    pub(super) fn typed(&self, key: &str) -> String {
+    pub(super) fn typed(&self, key: &str, redaction: &Redaction) -> String {
         let mut typed = String::new();
-        self.spell(key, &mut |word| {
+        let shown = match self {
+            // The server has named the group.
+            Self::StreamPending(group) => &Self::StreamPending(redaction.bytes(group).as_bytes().into()),
+            plain => plain,
+        };
+        shown.spell(key, &mut |word| {
             if !typed.is_empty() {
                 typed.push(' ');
             }
@@ -96,9 +103,9 @@ impl Question {
     }
 
     /// What came back, in short and without what the application stores.
-    pub(super) fn saw(&self, answer: &Value, config: &checks::Queue) -> String {
+    pub(super) fn saw(&self, answer: &Value, config: &checks::Queue, progress: &NodeProgress) -> String {
         if let Value::ServerError(_) = answer {
-            return spelling::answer(answer);
+            return spelling::answer(answer, progress);
         }
         let not_judged = |time: Option<_>| if time.is_some() { "" } else { ", which is no time" };
         match self {
@@ -107,7 +114,10 @@ impl Question {
             | Self::SetLength
             | Self::SortedLength
             | Self::StreamLength
-            | Self::TimeToLive => reading::text(answer).unwrap_or_else(|| "something else".to_owned()),
+            | Self::TimeToLive => {
+                let text = reading::text(answer).map(|text| progress.redaction().text(&text).into_owned());
+                text.unwrap_or_else(|| "something else".to_owned())
+            }
             Self::SortedFirst => match reading::first_score(answer) {
                 Ok(Some((_, score))) => {
                     format!("score {score}{}", not_judged(reading::time_of_score(score, config.unit)))
@@ -125,7 +135,7 @@ impl Question {
             Self::StreamGroups => match reading::groups(answer) {
                 Some(groups) if groups.is_empty() => "no groups".to_owned(),
                 Some(groups) => {
-                    let groups = groups.iter().take(8).map(ToString::to_string);
+                    let groups = groups.iter().take(8).map(|group| group.said(progress.redaction()));
                     groups.collect::<Vec<_>>().join("; ")
                 }
                 None => "something else".to_owned(),
@@ -146,6 +156,8 @@ mod tests {
 
     use super::*;
     use crate::config::checks::Keys;
+    use crate::outcome::Role;
+    use crate::progress::Progress;
 
     #[test]
     fn a_command_is_explained_as_it_is_typed_and_with_what_is_expected() {
@@ -153,7 +165,8 @@ mod tests {
         let mut config = checks::Queue::of(vec![key]);
         config.length = Limits { degraded: Some(10), down: Some(20) };
         config.age.down = Some(Duration::from_secs(90));
-        let explained = |question: Question| (question.typed("b:p"), question.expected(&config));
+        let explained =
+            |question: Question| (question.typed("b:p", &Redaction::none()), question.expected(&config));
         assert_eq!(
             explained(Question::SortedLength),
             ("ZCARD b:p".to_owned(), "length: less than 10 (degraded) and 20 (down)".to_owned())
@@ -166,9 +179,12 @@ mod tests {
             explained(Question::TimeToLive),
             ("PTTL b:p".to_owned(), "held for less than 1m while nothing is drained".to_owned())
         );
-        assert_eq!(Question::ListLength.typed("celery\x06\x163"), r#"LLEN "celery\x06\x163""#);
+        assert_eq!(
+            Question::ListLength.typed("celery\x06\x163", &Redaction::none()),
+            r#"LLEN "celery\x06\x163""#
+        );
         let pending = Question::StreamPending(b"my group".as_slice().into());
-        assert_eq!(pending.typed("jobs"), r#"XPENDING jobs "my group" - + 1"#);
+        assert_eq!(pending.typed("jobs", &Redaction::none()), r#"XPENDING jobs "my group" - + 1"#);
     }
 
     #[test]
@@ -177,7 +193,8 @@ mod tests {
         let config = checks::Queue::of(vec![key]);
         let member = || Value::BulkString(b"somebody's".to_vec());
         let first = |score: &[u8]| Value::Array(vec![member(), Value::BulkString(score.to_vec())]);
-        let saw = |question: Question, answer: &Value| question.saw(answer, &config);
+        let progress = Progress::begin().node(&"node".into(), Role::Server);
+        let saw = |question: Question, answer: &Value| question.saw(answer, &config, &progress);
         assert_eq!(saw(Question::SortedFirst, &first(b"1700000000.5")), "score 1700000000.5");
         assert_eq!(saw(Question::SortedFirst, &first(b"5")), "score 5, which is no time");
         assert_eq!(saw(Question::SortedFirst, &Value::Array(Vec::new())), "nothing");

@@ -9,6 +9,7 @@ use redis::Value;
 
 use super::question::Question;
 use crate::config::checks::Unit;
+use crate::redaction::{self, Redaction};
 
 /// How many groups of a stream are looked at one by one; of more the length is judged, but no age. More than a few
 /// are rare, and the commands of a look are to be bounded.
@@ -134,15 +135,15 @@ impl Shape {
     ) -> Result<Reading, Unread<'a>> {
         for answer in answers {
             let Value::ServerError(error) = answer else { continue };
-            let words = error.details().unwrap_or_default();
+            let line = redaction::line(error);
             match (self, error.code()) {
-                (_, "ASK") => return Ok(Reading::Elsewhere(format!("ASK {words}"))),
+                (_, "ASK") => return Ok(Reading::Elsewhere(line)),
                 (Self::List | Self::Set | Self::Sorted | Self::Stream(_), "WRONGTYPE") => {
                     return Ok(Reading::Again(Self::Unknown));
                 }
                 // What a stream that is not there, or has lost a group, has to say.
                 (Self::Stream(_), "NOGROUP") => {}
-                (Self::Stream(_), "ERR") if words.starts_with("no such key") => {}
+                (Self::Stream(_), "ERR") if line.starts_with("ERR no such key") => {}
                 (_, _) => return Err(Unread::Refused(answer)),
             }
         }
@@ -268,16 +269,15 @@ impl Group {
         self.lag.map_or((length.max(self.pending), true), |lag| (lag.saturating_add(self.pending), false))
     }
 
-    fn label(&self) -> Box<str> {
-        String::from_utf8_lossy(&self.name).into()
-    }
-}
-
-impl fmt::Display for Group {
     /// `mailers: pending 3, lag 5, last delivered 1700000000000-0`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lag = self.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
-        write!(f, "{}: pending {}, lag {lag}, last delivered {}", self.label(), self.pending, self.delivered)
+    pub(super) fn said(&self, redaction: &Redaction) -> String {
+        let Self { name, pending, delivered, lag } = self;
+        let lag = lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
+        format!("{}: pending {pending}, lag {lag}, last delivered {delivered}", redaction.bytes(name))
+    }
+
+    fn label(&self) -> Box<str> {
+        redaction::raw(&self.name).into()
     }
 }
 
@@ -339,7 +339,7 @@ pub(super) fn text(answer: &Value) -> Option<String> {
     match answer {
         Value::Int(number) => Some(number.to_string()),
         Value::SimpleString(text) => Some(text.clone()),
-        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Value::BulkString(bytes) => Some(redaction::raw(bytes)),
         _ => None,
     }
 }
@@ -626,7 +626,7 @@ mod tests {
         let map = pairs.iter().cloned().map(|[name, value]| (name, value)).collect();
         assert_eq!(groups(&Value::Array(vec![Value::Map(map)])), groups(&flat));
         assert_eq!(
-            groups(&flat).unwrap()[0].to_string(),
+            groups(&flat).unwrap()[0].said(&Redaction::none()),
             "g: pending 2, lag 4, last delivered 1700000005000-0"
         );
     }

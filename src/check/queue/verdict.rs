@@ -9,6 +9,7 @@ use super::reading::{Lock, Queued, Seen};
 use crate::check::words;
 use crate::config::checks;
 use crate::outcome::{Cause, Finding, Status};
+use crate::redaction::Redaction;
 
 /// The keys that are looked at, by name, and which of them are families.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Sight<'a> {
     pub(super) standstill: Option<Duration>,
     /// Counted from 1970.
     pub(super) now: Duration,
+    /// For what the server has named.
+    pub(super) redaction: &'a Redaction,
 }
 
 impl Names {
@@ -69,7 +72,10 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
 
     let wrong = names.keys.iter().zip(sight.seen).filter_map(|(key, seen)| match seen {
         Some(Seen::Other(kind)) => {
-            let said = format!("it holds a value of type {kind}, and no list, set, sorted set or stream");
+            let said = format!(
+                "it holds a value of type {}, and no list, set, sorted set or stream",
+                sight.redaction.text(kind)
+            );
             Some(Finding::new(Status::Down, Cause::WrongType, &about(key), &said))
         }
         Some(Seen::Queue(_) | Seen::Lock(_)) | None => None,
@@ -82,7 +88,7 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
     long.sort_by_key(|&(length, ..)| Reverse(length));
     findings.extend(long.into_iter().map(|(length, key, queued, (status, limit))| {
         let most = if queued.at_most { "at most " } else { "" };
-        let whose = not_acknowledged(queued.slowest.as_deref());
+        let whose = not_acknowledged(queued.slowest.as_deref(), sight.redaction);
         let said = format!("{most}{}{whose}, {}{holder}", entries(length), words::from(status, limit));
         Finding::new(status, Cause::TooLong, &about(key), &said)
     }));
@@ -95,7 +101,8 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
         .collect();
     old.sort_by_key(|&(age, ..)| Reverse(age));
     findings.extend(old.into_iter().map(|(age, key, queued, (status, limit))| {
-        let whose = not_acknowledged(queued.oldest.as_ref().and_then(|oldest| oldest.group.as_deref()));
+        let whose = queued.oldest.as_ref().and_then(|oldest| oldest.group.as_deref());
+        let whose = not_acknowledged(whose, sight.redaction);
         let (age, from) = (words::time(age), words::from(status, words::time(limit)));
         let said = format!("the oldest entry{whose} has waited {age}, {from}{holder}");
         Finding::new(status, Cause::TooOld, &about(key), &said)
@@ -182,8 +189,9 @@ fn entries(length: u64) -> String {
     if length == 1 { "1 entry".to_owned() } else { format!("{length} entries") }
 }
 
-fn not_acknowledged(group: Option<&str>) -> String {
-    group.map_or_else(String::new, |group| format!(" that group {group} has not acknowledged"))
+fn not_acknowledged(group: Option<&str>, redaction: &Redaction) -> String {
+    let said = |group| format!(" that group {} has not acknowledged", redaction.text(group));
+    group.map_or_else(String::new, said)
 }
 
 /// `expires in 48s`.
@@ -221,7 +229,8 @@ mod tests {
     }
 
     fn sight(seen: &[Option<Seen>]) -> Sight<'_> {
-        Sight { seen, lock: None, standstill: None, now: NOW }
+        const OPEN: &Redaction = &Redaction::none();
+        Sight { seen, lock: None, standstill: None, now: NOW, redaction: OPEN }
     }
 
     /// Each finding: `degraded too_long key b:p:3: 25000 entries, ...`.

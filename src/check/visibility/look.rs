@@ -229,7 +229,7 @@ impl OneLook<'_> {
                 let read = self.seat.cache.get(canary.key(), Sentinel::new(), self.progress).await;
                 let verdict =
                     read.map_err(|fault| self.met_at(spot, fault)).map(|read| canary.judge(&read))?;
-                Ok((verdict != Verdict::Intact).then(|| round_trip::fault(&verdict)))
+                Ok((verdict != Verdict::Intact).then(|| round_trip::fault(&verdict, self.progress)))
             }
             What::Delete => {
                 let late = |verdict: &&&Verdict| match verdict {
@@ -239,7 +239,7 @@ impl OneLook<'_> {
                     | Verdict::Foreign { .. }
                     | Verdict::Corrupt { .. } => false,
                 };
-                Ok(shown.iter().find(late).map(|verdict| round_trip::fault(verdict)))
+                Ok(shown.iter().find(late).map(|verdict| round_trip::fault(verdict, self.progress)))
             }
         }
     }

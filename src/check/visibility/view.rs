@@ -177,7 +177,7 @@ impl Door {
                     let lag = now - expected.acked;
                     let odd = match &verdict {
                         Verdict::Foreign { .. } | Verdict::Corrupt { .. } => {
-                            Some(round_trip::fault(&verdict))
+                            Some(round_trip::fault(&verdict, progress))
                         }
                         Verdict::Intact | Verdict::Masked { .. } | Verdict::Stale { .. } => None,
                     };

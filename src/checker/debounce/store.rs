@@ -13,17 +13,20 @@ use tokio::time::{Instant, timeout_at};
 use super::verdict::{self, Found, Mark, Terms, Verdict};
 use crate::alias::Alias;
 use crate::cache::SetupError;
-use crate::cache::redis::{Kind, Redis};
+use crate::cache::redis::{Kind, Redis, answered};
 use crate::check::Makings;
 use crate::config::{self, Backend, Cache, RedisServers};
 use crate::outcome::Role;
 use crate::progress::Progress;
+use crate::redaction::Redaction;
 
 /// The Redis that verdicts are shared through, by one connection. Several checks ask it one after the other.
 pub(super) struct Store {
     name: Arc<str>,
     alias: Alias,
     instance: String,
+    /// Hides credentials in its texts.
+    redaction: Redaction,
     server: tokio::sync::Mutex<Redis>,
     health: Mutex<Health>,
 }
@@ -88,6 +91,7 @@ impl Store {
             name: address.to_string().into(),
             alias: cache.alias.clone(),
             instance: instance.to_owned(),
+            redaction: Redaction::of(&cache.backend, &[]),
             server: tokio::sync::Mutex::new(server),
             health: Mutex::default(),
         }))
@@ -111,7 +115,9 @@ impl Store {
             [Value::Nil, Value::Nil, _] | [Value::Nil, _, Value::Int(-2)] => Look::Busy,
             [Value::Nil, Value::BulkString(value), Value::Int(ttl)] => {
                 match verdict::judge(value, *ttl, waited, SystemTime::now(), terms) {
-                    Found::Verdict(verdict) => Look::Verdict(verdict),
+                    Found::Verdict(Verdict { from, age }) => {
+                        Look::Verdict(Verdict { from: self.redaction.text(&from).into_owned(), age })
+                    }
                     Found::Claimed => Look::Busy,
                     Found::Doubtful => Look::Unusable,
                     Found::Strange => {
@@ -145,7 +151,9 @@ impl Store {
 
     /// What it answers by `until`, if nothing of that is an error.
     async fn ask(&self, commands: &[redis::Cmd], until: Instant) -> Option<Vec<Value>> {
-        let progress = Progress::begin().node(&self.name, Role::Server);
+        let progress = Progress::begin();
+        progress.conceal(&self.redaction);
+        let progress = progress.node(&self.name, Role::Server);
         let asked = async {
             let server = self.server.lock().await;
             server.ask_each(commands, LIMIT, &progress).await.map_err(|fault| fault.to_string())
@@ -155,11 +163,8 @@ impl Store {
             Err(_) => Err("no answer in time".to_owned()),
         };
         let answers = answers.and_then(|answers| {
-            let error = answers.iter().find_map(|answer| match answer {
-                Value::ServerError(error) => Some(error.to_string()),
-                _ => None,
-            });
-            error.map_or(Ok(answers), Err)
+            let fault = answers.iter().find_map(|answer| answered(answer, &progress).err());
+            fault.map_or(Ok(answers), |fault| Err(fault.to_string()))
         });
         self.note(answers.as_ref().err());
         answers.ok()

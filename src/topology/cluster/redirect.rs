@@ -3,6 +3,7 @@
 use super::slots::Hosts;
 use crate::config::Address;
 use crate::outcome::{Cause, Fault};
+use crate::progress::NodeProgress;
 
 /// Where a node sends a client ("Redis cluster specification", Redirection and resharding).
 #[derive(Debug, PartialEq, Eq)]
@@ -14,15 +15,15 @@ pub(super) enum Redirect {
 }
 
 impl Redirect {
-    /// What a fault says, in the server's words: `MOVED 3999 127.0.0.1:6381`.
-    pub(super) fn parse(fault: &Fault, hosts: Hosts<'_>) -> Option<Self> {
+    /// Where a check was sent whose fault this is.
+    pub(super) fn met(fault: &Fault, progress: &NodeProgress, hosts: Hosts<'_>) -> Option<Self> {
         if fault.cause != Cause::Redirected {
             return None;
         }
-        Self::of_words(&fault.said, hosts)
+        Self::of_words(&progress.redirect()?, hosts)
     }
 
-    /// The same, of an error that is one of the two.
+    /// What an error of the two says, in the server's words: `MOVED 3999 127.0.0.1:6381`.
     pub(super) fn of_words(said: &str, hosts: Hosts<'_>) -> Option<Self> {
         let mut words = said.split(' ');
         if words.next() != Some("ASK") {
@@ -39,11 +40,14 @@ impl Redirect {
 mod tests {
     use super::*;
     use crate::config::Announce;
-    use crate::outcome::Phase;
+    use crate::outcome::{Phase, Role};
+    use crate::progress::Progress;
 
     fn parse(cause: Cause, said: &str) -> Option<Redirect> {
         let hosts = Hosts { announce: Announce::AsIs, asked: "asked" };
-        Redirect::parse(&Fault::new(cause, Phase::Write, said), hosts)
+        let progress = Progress::begin().node(&"node".into(), Role::Server);
+        progress.redirected(said.to_owned());
+        Redirect::met(&Fault::new(cause, Phase::Write, said), &progress, hosts)
     }
 
     #[test]

@@ -183,7 +183,7 @@ impl<'a> Round<'a> {
         self.checks[place].state = State::Ended(found);
         let check = &self.checks[place];
         let hosts = self.cluster.nodes.hosts(&check.primary.address);
-        let redirect = check.fault().and_then(|fault| Redirect::parse(&fault, hosts));
+        let redirect = check.fault().and_then(|fault| Redirect::met(&fault, &check.progress, hosts));
         self.outdated |= self.is_redirected(check) || self.differs(check);
         if let Some(Redirect::Ask(slot, address)) = redirect
             && check.restarts < MOST_RESTARTS
@@ -194,6 +194,7 @@ impl<'a> Round<'a> {
                 let _ = node.check(&progress).await;
                 match progress.verdict() {
                     Some(Err(fault)) => {
+                        let address = progress.redaction().host(&address.to_string()).into_owned();
                         let said = format!("{} at {address}, to which ASK sent", fault.said);
                         progress.conclude(Err(Fault::new(fault.cause, fault.phase, &said)));
                         Found::Sight(None)
@@ -290,7 +291,10 @@ impl<'a> Round<'a> {
         self.lost = None;
         match self.cluster.learn(sight, Arc::new(map), self.known.as_deref(), &self.avoided) {
             Ok(known) => self.take_in(known),
-            Err(error) => self.lose(Fault::new(Cause::Protocol, Phase::Read, &error.to_string())),
+            Err(error) => {
+                let said = self.progress.redaction().host(&error.to_string()).into_owned();
+                self.lose(Fault::new(Cause::Protocol, Phase::Read, &said));
+            }
         }
         self.judge();
     }
@@ -395,7 +399,7 @@ impl<'a> Round<'a> {
             self.whole.reopen();
             self.whole.enter(Phase::Read);
         }
-        let informants = self.cluster.informants(&known, &groups);
+        let informants = self.cluster.informants(&known, &groups, self.progress);
         self.surveys -= 1;
         self.gaps_considered = true;
         for check in &mut self.checks {
@@ -428,7 +432,7 @@ impl<'a> Round<'a> {
             said.extend(lost.take(2).map(|check| {
                 let address = &check.primary.address;
                 let ranges = self.known.as_ref().map(|known| known.ranges(address)).unwrap_or_default();
-                format!("{} are lost with {address}", list(ranges))
+                format!("{} are lost with {}", list(ranges), check.progress.name())
             }));
         }
         if !said.is_empty() {

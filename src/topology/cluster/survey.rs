@@ -47,7 +47,12 @@ const WELL: usize = 2;
 
 impl Cluster {
     /// Whom to ask where the map may have changed, the likeliest to know first.
-    pub(super) fn informants(&self, known: &Known, groups: &Groups<'_>) -> Vec<Candidate> {
+    pub(super) fn informants(
+        &self,
+        known: &Known,
+        groups: &Groups<'_>,
+        progress: &Progress,
+    ) -> Vec<Candidate> {
         let Groups { telling, well, in_trouble, silent } = groups;
         let server = |primary: &&'_ Primary| (primary.address.clone(), Some(primary.server.clone()));
         let address = |address: &Address| (address.clone(), None);
@@ -67,7 +72,7 @@ impl Cluster {
         let anybody_else = order.iter().any(|(address, _)| !silent.contains(address));
         let asked = order.iter().filter(|(address, _)| !anybody_else || !silent.contains(address));
         // None of them is a node of the alias for being asked.
-        let aside = Progress::begin();
+        let aside = progress.aside();
         self.candidates(asked.map(|(address, server)| (address, server.as_ref())), &aside)
     }
 
@@ -90,7 +95,7 @@ impl Cluster {
                 let server = server
                     .map_or_else(|| self.nodes.server(address, Kind::Any), |server| Ok(server.clone()))
                     .ok()?;
-                let progress = progress.node(&address.to_string().into(), Role::Server);
+                let progress = progress.node(&self.nodes.maker.name(address), Role::Server);
                 Some(Candidate { address: address.clone(), server, progress })
             });
         candidates.collect()

@@ -1,0 +1,322 @@
+//! [`Redaction`]: the gate through which a server's text becomes words that are shown.
+//!
+//! Servers quote what they were sent, whole or cut ("unknown command 'AUTH', with args beginning with: ..."), and a proxy
+//! may do so in a later answer to another command. So stars replace every run of five characters of a credential, and the
+//! answer to a command that carries one is shown only as far as its sentence is known. Our own words do not pass through
+//! here: stars in a sentence that the reader knows would tell a part of the password.
+
+mod known;
+mod runs;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use redis::ServerError;
+use secrecy::ExposeSecret;
+
+use crate::config::{
+    Address, Backend, Login, MASK, MemcachedServers, RedisServers, Secret, WhichReplicas, checks,
+};
+
+/// Hides the credentials that one alias gives its servers from the texts of these. Nothing is computed before there is a
+/// text to show. Its clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Redaction(Option<Arc<Hidden>>);
+
+#[derive(Debug, Default)]
+struct Hidden {
+    credentials: Vec<Secret>,
+    /// The hosts that the configuration names, which are shown as they are.
+    hosts: Vec<String>,
+}
+
+/// The user that every Redis has; its name is no secret.
+const DEFAULT_USER: &str = "default";
+
+/// How much of a text is looked at, in bytes: far more than is shown of any.
+const MOST_BYTES: usize = 2048;
+
+/// What stands for words that are not shown.
+const WITHHELD: &str = "the server's words are not shown, since they may hold a part of the credentials";
+
+impl Redaction {
+    /// For servers that are given no credentials: nothing is hidden.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// For the servers of an alias, and of the views that are looked at beside it.
+    #[must_use]
+    pub fn of(backend: &Backend, checks: &[checks::Check]) -> Self {
+        let mut hidden = Hidden::default();
+        hidden.add(backend);
+        for check in checks {
+            if let checks::Check::Visibility(visibility) = check {
+                visibility.views.iter().for_each(|view| hidden.add(&view.backend));
+            }
+        }
+        Self((!hidden.credentials.is_empty()).then(|| Arc::new(hidden)))
+    }
+
+    /// A server's text without the credentials. Control characters are left in it.
+    #[must_use]
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.redacted(text, 0, &[])
+    }
+
+    /// The same of bytes, of which those that are no text are replaced.
+    #[must_use]
+    pub fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, str> {
+        let text = match self.0 {
+            None => return String::from_utf8_lossy(bytes),
+            Some(_) => String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_BYTES)]),
+        };
+        self.text(&text).into_owned().into()
+    }
+
+    /// The same of a host that a server names. What the hosts of the configuration have in common with a credential is no
+    /// secret, so that a user `cache` does not garble `cache-2`.
+    #[must_use]
+    pub fn host<'a>(&self, host: &'a str) -> Cow<'a, str> {
+        let hosts = self.0.as_deref().map(|hidden| hidden.hosts.as_slice());
+        self.redacted(host, 0, hosts.unwrap_or_default())
+    }
+
+    /// The line of an error in words. Where a client is sent to another server the host is shown as hosts are.
+    #[must_use]
+    pub(crate) fn line(&self, line: &str) -> String {
+        if line.starts_with("MOVED ") || line.starts_with("ASK ") {
+            return self.host(line).into_owned();
+        }
+        self.redacted(line, known::beginning(line).len(), &[]).into_owned()
+    }
+
+    /// The same of what answers a command with credentials, or one of those that follow before the connection is ready: a
+    /// code, and a sentence that is known.
+    #[must_use]
+    pub(crate) fn greeting(&self, line: &str) -> String {
+        if self.is_empty() {
+            return line.to_owned();
+        }
+        known::sentence(line).unwrap_or_else(|| {
+            let code = line.split(' ').next().filter(|code| known::is_code(code) && self.text(code) == *code);
+            code.map_or_else(|| WITHHELD.to_owned(), |code| format!("{code} ({WITHHELD})"))
+        })
+    }
+
+    /// Whether no credentials are given.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The text with each run of a credential replaced, but for what stands in one of the texts that are `shown` anyway. The
+    /// first `known` bytes are our own words for what was said.
+    fn redacted<'a>(&self, text: &'a str, known: usize, shown: &[String]) -> Cow<'a, str> {
+        let Some(hidden) = &self.0 else { return text.into() };
+        let mut end = text.len().min(MOST_BYTES);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let text = &text[..end];
+        let credentials = hidden.credentials.iter().map(ExposeSecret::expose_secret);
+        let mut covered = runs::covered(text, credentials, shown);
+        covered[..known.min(end)].fill(false);
+        if !covered.contains(&true) {
+            return text.into();
+        }
+        let mut redacted = String::with_capacity(end);
+        let mut in_run = false;
+        for (at, char) in text.char_indices() {
+            let is_covered = covered[at..at + char.len_utf8()].contains(&true);
+            match (is_covered, in_run) {
+                (true, false) => redacted.push_str(MASK),
+                (true, true) => {}
+                (false, _) => redacted.push(char),
+            }
+            in_run = is_covered;
+        }
+        redacted.into()
+    }
+}
+
+impl Hidden {
+    fn add(&mut self, backend: &Backend) {
+        let mut hosts: Vec<&Address> = Vec::new();
+        match backend {
+            Backend::Redis(redis) => {
+                self.add_login(&redis.login);
+                match &redis.servers {
+                    RedisServers::Standalone(address) => hosts.push(address),
+                    RedisServers::Cluster { seeds, .. } => hosts.extend(seeds),
+                    RedisServers::Sentinel { sentinels, login, .. } => {
+                        self.add_login(login);
+                        hosts.extend(sentinels);
+                    }
+                }
+                if let WhichReplicas::Named(named) = &redis.replicas.which {
+                    hosts.extend(named);
+                }
+            }
+            Backend::Memcached(memcached) => {
+                if let Some((username, password)) = &memcached.login {
+                    self.credentials.extend([username.as_str().into(), password.clone()]);
+                }
+                for server in &memcached.servers {
+                    match server {
+                        MemcachedServers::One(address) | MemcachedServers::Endpoint(address) => {
+                            hosts.push(address);
+                        }
+                        MemcachedServers::EveryAddress { host, .. } => self.hosts.push(host.clone()),
+                    }
+                }
+            }
+            Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {}
+        }
+        self.hosts.extend(hosts.into_iter().map(ToString::to_string));
+    }
+
+    /// A user without a password is not sent.
+    fn add_login(&mut self, Login { username, password, .. }: &Login) {
+        let Some(password) = password else { return };
+        self.credentials.push(password.clone());
+        let username = username.as_deref().filter(|name| *name != DEFAULT_USER);
+        self.credentials.extend(username.map(Secret::from));
+    }
+}
+
+/// The whole line of an error of a Redis server's, to be understood and not to be shown.
+#[must_use]
+pub(crate) fn line(error: &ServerError) -> String {
+    error.details().map_or_else(|| error.code().to_owned(), |words| format!("{} {words}", error.code()))
+}
+
+/// What a server sent, to be understood and not to be shown.
+#[must_use]
+pub(crate) fn raw(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWORD: &str = "Jq8-Vw3%kX\"n5Tz";
+
+    fn redaction(user: &str, password: &str) -> Redaction {
+        let credentials = vec![password.into(), user.into()];
+        Redaction(Some(Arc::new(Hidden { credentials, hosts: vec!["redis-0.redis:6379".to_owned()] })))
+    }
+
+    fn shows(text: &str) -> bool {
+        PASSWORD.as_bytes().windows(5).any(|run| text.contains(std::str::from_utf8(run).unwrap()))
+    }
+
+    /// The password with each byte written so.
+    fn spelled(write: impl Fn(u8) -> String) -> String {
+        PASSWORD.bytes().map(write).collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn five_characters_in_a_row_are_hidden_wherever_a_credential_is_cut() {
+        let redaction = redaction("app", PASSWORD);
+        for from in 0..PASSWORD.len() {
+            for to in from..=PASSWORD.len() {
+                let piece = &PASSWORD[from..to];
+                let redacted = redaction.line(&format!("ERR odd '{piece}' here"));
+                let expected = if piece.len() < 5 { piece } else { MASK };
+                assert_eq!(redacted, format!("ERR odd '{expected}' here"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_credential_is_known_in_every_usual_spelling() {
+        let redaction = redaction("app", PASSWORD);
+        for spelled in [
+            PASSWORD.to_lowercase(),
+            PASSWORD.to_uppercase(),
+            "Jq8-Vw3%kX\\\"n5Tz".to_owned(),
+            spelled(|byte| format!("\\x{byte:02x}")),
+            spelled(|byte| format!("%{byte:02X}")),
+            spelled(|byte| format!("{byte:02x}")),
+            spelled(|byte| format!("{} ", char::from(byte))),
+            "Jq8-V' 'w3%kX\"' 'n5Tz".to_owned(),
+            // Base64 of SASL's `\0app\0` and the password, and of the password with one and two bytes before it.
+            "AGFwcABKcTgtVnczJWtYIm41VHo=".to_owned(),
+            "OkpxOC1WdzMla1gibjVUeg==".to_owned(),
+            "Ojo6SnE4LVZ3MyVrWCJuNVR6".to_owned(),
+            "SnE4LVZ3MyVrWCJuNVR6".to_owned(),
+        ] {
+            let redacted = redaction.line(&format!("ERR odd <{spelled}>"));
+            assert!(redacted.starts_with("ERR odd <") && redacted.contains(MASK), "{spelled}: {redacted}");
+            assert!(redacted.len() < "ERR odd <>".len() + 12, "{spelled}: {redacted}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_masked_before_it_is_cut() {
+        let redaction = redaction("app", PASSWORD);
+        for before in 2000..2060 {
+            let text = format!("{}{PASSWORD}", "x ".repeat(before / 2));
+            assert!(!shows(&redaction.text(&text)), "{before}");
+        }
+        let cut_within_a_character = "\u{e9}".repeat(2000);
+        assert!(cut_within_a_character.starts_with(&*redaction.text(&cut_within_a_character)));
+    }
+
+    #[test]
+    fn a_short_credential_is_hidden_where_it_is_a_word() {
+        let redaction = redaction("app", "ab");
+        assert_eq!(redaction.text("with args 'ab'"), "with args '***'");
+        assert_eq!(redaction.text("with args AB"), "with args ***");
+        assert_eq!(redaction.text("user app:ab is not able"), "user ***:*** is not able");
+        assert_eq!(redaction.text("the table is not applied"), "the table is not applied");
+    }
+
+    #[test]
+    fn a_greeting_shows_known_sentences_and_codes_alone() {
+        let redaction = redaction("canary", PASSWORD);
+        let wrong = "WRONGPASS invalid username-password pair or user is disabled.";
+        assert_eq!(redaction.greeting(wrong), wrong);
+        let unknown = format!("ERR unknown command 'AUTH', with args beginning with: 'canary' '{PASSWORD}' ");
+        assert_eq!(
+            redaction.greeting(&unknown),
+            "ERR unknown command (what follows is not shown, since it may hold a part of the credentials)"
+        );
+        let may_not = "NOPERM User canary has no permissions to run the 'select' command";
+        assert_eq!(redaction.greeting(may_not), may_not.replace("canary", MASK));
+        assert_eq!(redaction.greeting("OOPS Jq8-V"), format!("OOPS ({WITHHELD})"));
+        assert_eq!(redaction.greeting("Jq8-Vw3 is wrong"), WITHHELD);
+        let upper = self::redaction("canary", "SECRETWORD");
+        assert_eq!(upper.greeting("SECRETWORD is wrong"), WITHHELD);
+        assert_eq!(Redaction::none().greeting("OOPS what"), "OOPS what");
+    }
+
+    #[test]
+    fn a_sentence_that_is_known_is_no_secret_whatever_the_password() {
+        let redaction = redaction("command", "password");
+        let wrong = "ERR invalid password";
+        assert_eq!((redaction.greeting(wrong), redaction.line(wrong)), (wrong.to_owned(), wrong.to_owned()));
+        assert_eq!(redaction.line("ERR unknown command 'password'"), "ERR unknown command '***'");
+        assert_eq!(redaction.line("ERR odd password"), "ERR odd ***");
+    }
+
+    #[test]
+    fn a_host_shares_with_a_credential_what_a_configured_host_does() {
+        let redaction = redaction("redis", "redis-secret");
+        assert_eq!(redaction.host("redis-2.redis:6379"), "redis-2.redis:6379");
+        assert_eq!(redaction.host("redis-secret:6379"), "r***:6379");
+        assert_eq!(redaction.line("MOVED 5 redis-2.redis:6379"), "MOVED 5 redis-2.redis:6379");
+        assert_eq!(redaction.text("user redis"), "user ***");
+    }
+
+    #[test]
+    fn without_credentials_every_text_is_shown_as_it_is() {
+        let text = "ERR unknown command 'AUTH'";
+        assert_eq!(
+            (Redaction::none().line(text), Redaction::none().bytes(&[0xff])),
+            (text.into(), "\u{fffd}".into())
+        );
+    }
+}
