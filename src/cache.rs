@@ -21,7 +21,7 @@ use crate::progress::NodeProgress;
 
 pub(crate) use breaker::BreakerLayer;
 pub use dial::SetupError;
-pub(crate) use dial::{Dialer, Stream, client_config, pinned_config};
+pub(crate) use dial::{Dialer, Names, Stream, client_config, pinned_config};
 pub(crate) use stirs::{stir, stirs};
 
 /// One node of a cache: something that can be written and read.

@@ -21,7 +21,7 @@ use tower::util::{Either, option_layer};
 use tower::{Layer, ServiceBuilder, ServiceExt as _};
 
 use crate::alias::Alias;
-use crate::cache::{BreakerLayer, Cache, Dialer};
+use crate::cache::{BreakerLayer, Cache, Dialer, Names};
 use crate::catalog::{Catalog, Selection};
 use crate::check::{self, Makings};
 use crate::config::{Breaker, Cache as Cached, Config};
@@ -48,6 +48,7 @@ pub struct Checker {
     entries: Vec<Entry>,
     gatherings: Gatherings,
     journal: Arc<Journal>,
+    names: Arc<Names>,
     shared: Shared,
 }
 
@@ -102,7 +103,7 @@ impl Checker {
         L: Layer<Box<dyn Cache>> + Send + Sync + 'static,
         L::Service: Into<Box<dyn Cache>>,
     {
-        let dialer = Arc::new(Dialer::new(config));
+        let dialer = Arc::new(Dialer::new(config, earlier.names().clone()));
         let wrap: Wrap = Arc::new(move |cache| layer.layer(cache).into());
         let begin: fn() -> Progress = if explained { Progress::begin_explained } else { Progress::begin };
         let standing_timer = Arc::<StandingTimer>::default();
@@ -153,7 +154,8 @@ impl Checker {
         }
         let journal = earlier.journal().clone();
         let gatherings = Gatherings::new(config.max_age);
-        Ok(Self { catalog, entries, gatherings, journal, shared: Shared::of(config) })
+        let names = earlier.names().clone();
+        Ok(Self { catalog, entries, gatherings, journal, names, shared: Shared::of(config) })
     }
 
     /// The configured aliases.

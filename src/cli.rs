@@ -33,9 +33,8 @@ mod output;
 /// The server.
 mod serve;
 
-/// How many threads may resolve names at a time. Without a limit, a thousand hosts that a name server does
-/// not answer for make hundreds of threads.
-const MAX_RESOLVING: usize = 16;
+/// How many threads of the runtime's may read files at a time. Names are looked up on threads of their own.
+const MAX_BLOCKING: usize = 16;
 
 const CONFIG_HELP: &str = "The configuration file, in TOML; without one, the one that CACHE_CANARY_CONFIG names, or the environment alone";
 
@@ -196,15 +195,15 @@ fn asks_for_nagios(arguments: &[OsString]) -> bool {
         && (named || arguments.windows(2).any(follows))
 }
 
-/// Runs `work` on a thread of its own making, the only one but for those that resolve names.
+/// Runs `work` on a thread of its own making, the only one but for those that read files or look names up.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(MAX_RESOLVING)
+        .max_blocking_threads(MAX_BLOCKING)
         .build()
         .map_err(Failure::other)?;
     let result = runtime.block_on(work);
-    // A name server that does not answer must not hold up the exit.
+    // A file system that does not answer must not hold up the exit.
     runtime.shutdown_background();
     result
 }

@@ -193,6 +193,8 @@ pub struct Fault {
     /// The error's text or the server's words, one line of printable characters, bounded. May hold
     /// addresses, so it is shown only to callers who may see details.
     pub said: Box<str>,
+    /// Whether it is a lack of the sidecar's own, which says nothing of the cache.
+    pub is_own: bool,
 }
 
 /// What somebody said, as one line of bounded length.
@@ -208,7 +210,31 @@ impl Fault {
     /// their control characters replaced.
     #[must_use]
     pub fn new(cause: Cause, phase: Phase, said: &str) -> Self {
-        Self { cause, phase, said: printable(said) }
+        Self { cause, phase, said: printable(said), is_own: false }
+    }
+
+    /// The same in other words.
+    #[must_use]
+    pub fn saying(&self, said: &str) -> Self {
+        Self { said: printable(said), ..self.clone() }
+    }
+
+    /// The same, of a lack of the sidecar's own.
+    #[must_use]
+    pub fn of_our_own(self) -> Self {
+        Self { is_own: true, ..self }
+    }
+
+    /// One sentence that tells the operator where to look.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        const OWN: &str = "cache-canary itself lacks what it needs for the check, so nothing is known of the cache: its own words say what.";
+        const NOT_DIALLED: &str = "The deadline passed before a server was dialled: check that name servers answer where the sidecar runs.";
+        match (self.cause, self.phase) {
+            _ if self.is_own => OWN,
+            (Cause::TimedOut, Phase::Resolve) => NOT_DIALLED,
+            (cause, _) => cause.hint(),
+        }
     }
 
     /// The same, of so many of the canaries that were written in one round.
@@ -381,6 +407,15 @@ impl Trouble<'_> {
         match self {
             Self::Fault(_, fault) => fault.cause,
             Self::Finding(finding) => finding.cause,
+        }
+    }
+
+    /// One sentence that tells the operator where to look.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Fault(_, fault) => fault.hint(),
+            Self::Finding(finding) => finding.cause.hint(),
         }
     }
 
@@ -649,6 +684,18 @@ mod tests {
         let (alias, began_at) = (Alias::try_from("main").unwrap(), SystemTime::now());
         let (began, elapsed) = (Instant::now(), Duration::ZERO);
         Outcome::plain(alias, Kind::RoundTrip, (began, began_at), elapsed, nodes.collect(), needs)
+    }
+
+    #[test]
+    fn the_hint_of_a_fault_blames_no_server_that_was_not_dialled() {
+        let hint = |cause, phase| Fault::new(cause, phase, "").hint();
+        assert_eq!(hint(Cause::TimedOut, Phase::Write), Cause::TimedOut.hint());
+        assert_eq!(hint(Cause::Unresolvable, Phase::Resolve), Cause::Unresolvable.hint());
+        assert!(hint(Cause::TimedOut, Phase::Resolve).contains("name servers"));
+        let fault = Fault::new(Cause::Unreachable, Phase::Connect, "no files").of_our_own();
+        assert!(fault.hint().starts_with("cache-canary itself lacks"));
+        let reworded = fault.saying("no files at all").of_several(1, 2).although_it_answers("PING");
+        assert!(reworded.is_own);
     }
 
     #[test]

@@ -373,6 +373,11 @@ impl NodeProgress {
         std::mem::replace(&mut self.state().foreseen, fault)
     }
 
+    /// Whether it waits for something that the sidecar itself lacks.
+    pub(crate) fn lacks_our_own(&self) -> bool {
+        self.state().foreseen.as_ref().is_some_and(|fault| fault.is_own)
+    }
+
     /// Writes down how long a replica took to show its primary's canary.
     pub fn lagged(&self, lag: Duration) {
         self.state().lag = Some(lag);

@@ -5,8 +5,8 @@
 //! nothing else knows of it. Three states:
 //!
 //! - closed: everything goes through. Checks that could not reach the server are counted, and where `after` of them
-//!   come in a row, it opens. Whatever the server answers, an error included, begins the count anew. That the sidecar
-//!   itself has no files left for a connection is neither.
+//!   come in a row, it opens. Whatever the server answers, an error included, begins the count anew. A lack of the
+//!   sidecar's own, such as of files for a connection, is neither.
 //! - open: nothing goes through, for as long as was said.
 //! - half-open: then one check goes through, alone. An answer closes it; none opens it anew.
 
@@ -18,7 +18,6 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use tower::Layer;
 
-use super::dial::is_own_lack_of_files;
 use super::{Cache, SetError};
 use crate::canary::{Canary, Key, Read, Sentinel};
 use crate::config;
@@ -253,7 +252,7 @@ impl<'a> Call<'a> {
         self.is_over = true;
         match fault {
             // The server was not even dialled.
-            Some(fault) if is_own_lack_of_files(fault) => self.breaker.release(self.progress),
+            Some(fault) if fault.is_own => self.breaker.release(self.progress),
             Some(fault) if is_dead(fault) => self.breaker.count(self.progress, fault),
             Some(_) | None => self.breaker.close(),
         }
@@ -266,8 +265,8 @@ impl Drop for Call<'_> {
         if *is_over {
             return;
         }
-        if progress.is_withdrawn() {
-            // The server is no part of the alias any more, and says nothing by that.
+        if progress.is_withdrawn() || progress.lacks_our_own() {
+            // The server is no part of the alias any more, or was not even dialled, and says nothing by that.
             breaker.release(progress);
         } else {
             breaker.count(progress, &progress.fault(Cause::TimedOut, ""));
@@ -295,6 +294,8 @@ mod tests {
         Hangs,
         /// The sidecar has no files left to dial with.
         HasNoFiles,
+        /// It waits for something that the sidecar lacks.
+        WaitsForUs,
         Works,
     }
 
@@ -309,6 +310,11 @@ mod tests {
             let way = *self.way.lock().unwrap();
             match way {
                 Way::Hangs => pending().await,
+                Way::WaitsForUs => {
+                    let fault = progress.fault(Cause::TimedOut, "no thread").of_our_own();
+                    progress.foresee(Some(fault));
+                    pending().await
+                }
                 Way::HasNoFiles => Err(io_fault(progress, &Errno::MFILE.into()).into()),
                 Way::Works => Ok(()),
             }
@@ -398,10 +404,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_sidecar_without_files_neither_opens_it_nor_closes_it_nor_keeps_others_waiting() {
+    async fn a_sidecar_that_lacks_something_neither_opens_it_nor_closes_it_nor_keeps_others_waiting() {
+        for lack in [Way::HasNoFiles, Way::WaitsForUs] {
+            lack_of(lack).await;
+        }
+    }
+
+    async fn lack_of(lack: Way) {
         let bench = Bench::new();
         let [poor, through, dead, trial, next, beside] = [(); 6].map(|()| bench.check());
-        bench.goes(Way::HasNoFiles);
+        bench.goes(lack);
         assert!(!bench.writes(&poor));
         bench.goes(Way::Works);
         assert!(bench.writes(&through));
@@ -409,7 +421,7 @@ mod tests {
         bench.goes(Way::Hangs);
         assert!(!bench.writes(&dead), "it opens");
         tokio::time::advance(config::Breaker::default().open_for).await;
-        bench.goes(Way::HasNoFiles);
+        bench.goes(lack);
         assert!(!bench.writes(&trial), "it goes through");
         bench.goes(Way::Works);
         assert!(bench.writes(&next));

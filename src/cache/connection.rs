@@ -376,7 +376,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_knows_a_connection_to_be_quiet_looks_again_when_another_takes_its_place() {
-        let dialer = Arc::new(Dialer::new(&Config::default()));
+        let dialer = Arc::new(Dialer::new(&Config::default(), Arc::default()));
         let target = dialer.target(&Address::Unix("/nonexistent".into()), None, None).unwrap();
         let link = Link::new(target, &dialer);
         let connection = || {

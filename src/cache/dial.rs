@@ -1,6 +1,9 @@
 //! [`Dialer`]: resolves, connects and agrees on TLS, with a phase for each, for every backend.
 
 mod gate;
+mod hosts;
+mod names;
+mod threads;
 mod tls;
 
 use std::collections::HashMap;
@@ -18,7 +21,6 @@ use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, ClientConfig};
@@ -29,7 +31,9 @@ use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
 use gate::{Gate, Silence};
+use names::{LookupError, Stage};
 
+pub(crate) use names::Names;
 pub use tls::SetupError;
 pub(crate) use tls::{client_config, pinned_config};
 
@@ -70,23 +74,17 @@ pub(crate) struct Dialled {
 pub(crate) struct Dialer {
     settings: DialSettings,
     gate: Gate,
-    lookups: Mutex<HashMap<(String, u16), AwaitedLookup>>,
+    names: Arc<Names>,
     tls_configs: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
 }
 
-/// What a look-up of a name came to; the error's text, because an [`io::Error`] cannot be shared.
-type Lookup = Result<Arc<[SocketAddr]>, Arc<str>>;
-
-/// What a look-up will have come to.
-type AwaitedLookup = watch::Receiver<Option<Lookup>>;
-
 impl Dialer {
     /// The dialer of everything that is configured.
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, names: Arc<Names>) -> Self {
         let &Config { reconnect_every, dns_recheck, timeout, .. } = config;
         let settings = DialSettings { reconnect_every, dns_recheck, timeout };
         let gate = Gate::new(timeout);
-        Self { settings, gate, lookups: Mutex::default(), tls_configs: Mutex::default() }
+        Self { settings, gate, names, tls_configs: Mutex::default() }
     }
 
     pub(crate) fn settings(&self) -> DialSettings {
@@ -118,11 +116,7 @@ impl Dialer {
     }
 
     /// Makes a new connection.
-    pub(crate) async fn dial(
-        self: &Arc<Self>,
-        target: &Target,
-        progress: &NodeProgress,
-    ) -> Result<Dialled, Fault> {
+    pub(crate) async fn dial(&self, target: &Target, progress: &NodeProgress) -> Result<Dialled, Fault> {
         let mut peer = None;
         let stream: Box<dyn Stream> = match &target.address {
             Address::Tcp { host, port } => {
@@ -150,7 +144,7 @@ impl Dialer {
 
     /// Whether a connection to `peer` still is one to the target, now that its host is resolved again.
     pub(crate) async fn leads_to(
-        self: &Arc<Self>,
+        &self,
         target: &Target,
         peer: IpAddr,
         progress: &NodeProgress,
@@ -166,7 +160,7 @@ impl Dialer {
 
     /// The addresses that a name has, at least one; an address is its own.
     pub(crate) async fn resolve(
-        self: &Arc<Self>,
+        &self,
         host: &str,
         port: u16,
         progress: &NodeProgress,
@@ -175,42 +169,51 @@ impl Dialer {
             return Ok([SocketAddr::new(ip, port)].into());
         }
         progress.enter(Phase::Resolve);
-        let mut lookup = self.look_up(host, port);
-        let found = match lookup.wait_for(Option::is_some).await {
-            Ok(found) => found.clone(),
-            Err(_) => None,
+        let found = match self.names.in_files(host) {
+            Some(found) => found.into(),
+            None => self.look_up(host, progress).await?,
         };
-        let shown = || progress.redaction().host(host);
-        match found {
-            Some(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-            Some(Err(error)) => Err(progress.fault(Cause::Unresolvable, &format!("{}: {error}", shown()))),
-            Some(Ok(_)) | None => {
-                Err(progress.fault(Cause::Unresolvable, &format!("{}: no address", shown())))
-            }
+        if found.is_empty() {
+            let host = progress.redaction().host(host);
+            return Err(progress.fault(Cause::Unresolvable, &format!("{host}: no address")));
         }
+        let at_port = |&address: &SocketAddr| {
+            let mut address = address;
+            address.set_port(port);
+            address
+        };
+        Ok(found.iter().map(at_port).collect())
     }
 
-    /// Looks a name up, or joins the look-up of that name that is under way: with a resolver that hangs, each
-    /// check would otherwise leave another one behind, and the first checks after its recovery would wait for
-    /// all of them.
-    fn look_up(self: &Arc<Self>, host: &str, port: u16) -> AwaitedLookup {
-        let key = (host.to_owned(), port);
-        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lookup) = lookups.get(&key) {
-            return lookup.clone();
+    async fn look_up(&self, host: &str, progress: &NodeProgress) -> Result<Arc<[SocketAddr]>, Fault> {
+        let mut stage = self.names.look_up(host, self.settings.timeout);
+        let shown = || progress.redaction().host(host);
+        if matches!(*stage.borrow(), Stage::Queued) {
+            let others = self.names.under_way();
+            let said =
+                format!("{} is not looked up: {NO_THREAD}, as {others} other look-ups are not answered", shown());
+            let before = progress.foresee(Some(progress.fault(Cause::TimedOut, &said).of_our_own()));
+            // It is not dropped before it is over.
+            let _ = stage.wait_for(|stage| !matches!(stage, Stage::Queued)).await;
+            progress.foresee(before);
         }
-        let (sender, receiver) = watch::channel(None);
-        lookups.insert(key.clone(), receiver.clone());
-        let dialer = self.clone();
-        tokio::spawn(async move {
-            let found = tokio::net::lookup_host((key.0.as_str(), key.1)).await;
-            dialer.lookups.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-            sender.send_replace(Some(match found {
-                Ok(addresses) => Ok(addresses.collect()),
-                Err(error) => Err(error.to_string().into()),
-            }));
-        });
-        receiver
+        let over = stage.wait_for(|stage| matches!(stage, Stage::Over(_))).await;
+        match over.as_deref() {
+            Ok(Stage::Over(Ok(addresses))) => Ok(addresses.clone()),
+            Ok(Stage::Over(Err(LookupError::Unresolvable(error)))) => {
+                Err(progress.fault(Cause::Unresolvable, &format!("{}: {error}", shown())))
+            }
+            Ok(Stage::Over(Err(LookupError::NoThread(error)))) => {
+                let said = format!(
+                    "{} is not looked up: {NO_THREAD}: {error}; raise the limit (ulimit -u, TasksMax=, pids)",
+                    shown()
+                );
+                Err(progress.fault(Cause::Unresolvable, &said).of_our_own())
+            }
+            Ok(Stage::Queued | Stage::UnderWay) | Err(_) => {
+                Err(progress.fault(Cause::Unresolvable, &format!("{}: the look-up was given up", shown())))
+            }
+        }
     }
 
     /// The TLS configuration for these settings, made once: reading the system's certificates takes
@@ -277,7 +280,7 @@ pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
         _ => Cause::Unreachable,
     };
     if is_out_of_files(error) {
-        return progress.fault(cause, &format!("{error}: {OUT_OF_FILES}"));
+        return progress.fault(cause, &format!("{error}: {OUT_OF_FILES}")).of_our_own();
     }
     progress.fault(cause, &error.to_string())
 }
@@ -287,10 +290,8 @@ pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
 const OUT_OF_FILES: &str =
     "that is cache-canary's own limit of open files, and not the cache's; raise it (ulimit -n, LimitNOFILE=)";
 
-/// Whether a fault is the sidecar's own lack of files, which says nothing of the cache.
-pub(super) fn is_own_lack_of_files(fault: &Fault) -> bool {
-    fault.said.contains(OUT_OF_FILES)
-}
+/// What is lacking where a name waits for its look-up.
+const NO_THREAD: &str = "cache-canary has no thread for it";
 
 /// Whether there is no file descriptor left for a connection (connect(2), `EMFILE` and `ENFILE` of socket(2)).
 fn is_out_of_files(error: &io::Error) -> bool {

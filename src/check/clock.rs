@@ -203,7 +203,7 @@ impl Holder {
             if self.name == *progress.name() {
                 return fault;
             }
-            Fault::new(fault.cause, fault.phase, &format!("{} at {}", fault.said, self.name))
+            fault.saying(&format!("{} at {}", fault.said, self.name))
         })
     }
 }

@@ -185,11 +185,8 @@ impl Look for Queue {
             let importing = seat.share.as_ref().and_then(|share| share.importing(&words));
             let Some(importing) = importing else { return Err(progress.told(Cause::Redirected, &words)) };
             let elsewhere = self.ask(&importing, open, progress).await.map_err(|fault| {
-                Fault::new(
-                    fault.cause,
-                    fault.phase,
-                    &format!("{}, where {} sent", fault.said, progress.words(&words)),
-                )
+                let said = format!("{}, where {} sent", fault.said, progress.words(&words));
+                fault.saying(&said)
             })?;
             if let Some((words, _)) = elsewhere.first() {
                 return Err(progress.told(Cause::Redirected, words));

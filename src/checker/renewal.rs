@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::{AliasCheck, Checker, Entry};
 use crate::alias::Alias;
+use crate::cache::Names;
 use crate::config::{Cache, Config, Debounce};
 use crate::outcome::Kind;
 use crate::record::{Journal, Record};
@@ -52,6 +53,7 @@ impl Shared {
 #[derive(Default)]
 pub(super) struct Earlier<'a> {
     journal: Arc<Journal>,
+    names: Arc<Names>,
     entries: HashMap<(&'a Alias, Kind), &'a Entry>,
     /// Whether the settings that all checks share are the same now.
     is_alike: bool,
@@ -63,6 +65,7 @@ impl<'a> Earlier<'a> {
         let entries = checker.entries.iter().map(|entry| (entry.key(), entry));
         Self {
             journal: checker.journal.clone(),
+            names: checker.names.clone(),
             entries: entries.collect(),
             is_alike: checker.shared == *shared,
         }
@@ -70,6 +73,11 @@ impl<'a> Earlier<'a> {
 
     pub(super) fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// What looks host names up.
+    pub(super) fn names(&self) -> &Arc<Names> {
+        &self.names
     }
 
     /// The record of this entry, or a new one.

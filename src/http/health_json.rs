@@ -137,7 +137,7 @@ impl<'a> Entry<'a> {
             status: Some(word(node.status())),
             output: fault.map(|fault| {
                 let said = fault.to_string();
-                format!("{}. {}", said.trim_end_matches('.'), fault.cause.hint())
+                format!("{}. {}", said.trim_end_matches('.'), fault.hint())
             }),
             cause: fault.map(|fault| fault.cause.name()),
             role: Some(node.role.name()),

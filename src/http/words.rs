@@ -69,11 +69,17 @@ pub(super) fn causes(outcome: &Outcome) -> Vec<Cause> {
     causes
 }
 
+/// Where to look for a cause: the hint of the first that is wrong for it.
+pub(super) fn hint(outcome: &Outcome, cause: Cause) -> &'static str {
+    let first = outcome.troubles().find(|trouble| trouble.cause() == cause);
+    first.map_or_else(|| cause.hint(), |trouble| trouble.hint())
+}
+
 /// How many places of one cause are listed; the details have all.
 const LISTED: usize = 20;
 
 fn of_cause(outcome: &Outcome, cause: Cause, view: View) -> String {
-    let hint = cause.hint();
+    let hint = hint(outcome, cause);
     match view {
         View::Details => {
             let troubles: Vec<_> = outcome.troubles().filter(|trouble| trouble.cause() == cause).collect();

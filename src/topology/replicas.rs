@@ -281,7 +281,7 @@ mod tests {
     fn discovered() -> (Primary, Replicas) {
         let config = Config::default();
         let alias = Alias::try_from("main").unwrap();
-        let dialer = Arc::new(Dialer::new(&config));
+        let dialer = Arc::new(Dialer::new(&config, Arc::default()));
         let maker = Arc::new(Maker::new(
             &Makings::new(&config, &alias, &dialer),
             &(Arc::new(|cache| cache) as _),

@@ -279,9 +279,7 @@ fn nobody_knows(asked: &[Asked<'_>]) -> Fault {
     let said = "no Sentinel says where the primary is";
     let faulty = asked.iter().find_map(|asked| Some((&asked.watcher.name, asked.progress.verdict()?.err()?)));
     match faulty {
-        Some((name, first)) => {
-            Fault::new(first.cause, first.phase, &format!("{said}; {name}: {}", first.said))
-        }
+        Some((name, first)) => first.saying(&format!("{said}; {name}: {}", first.said)),
         None => Fault::new(Cause::Unreachable, Phase::Resolve, said),
     }
 }

@@ -1,6 +1,7 @@
 /*
  * The system's look-up of names, with names of a test's own: those that end in .test are looked up in the file
- * that NAMES_FILE names, whose lines are a name and an address. All others are looked up as ever.
+ * that NAMES_FILE names, whose lines are a name and an address. A look-up of a name with the address "hangs" does not
+ * end while there is a file of that name with .hung behind it. All others are looked up as ever.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -8,6 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+static void hang_while_there_is(const char *names)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s.hung", names);
+    while (access(path, F_OK) == 0)
+        usleep(100 * 1000);
+}
 
 typedef int look_up(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
@@ -25,7 +35,11 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     *end = NULL;
     char known[256], address[64];
     while (fscanf(file, "%255s %63s", known, address) == 2) {
-        if (strcmp(known, name) == 0 && real(address, service, hints, end) == 0)
+        if (strcmp(known, name) != 0)
+            continue;
+        if (strcmp(address, "hangs") == 0)
+            hang_while_there_is(path);
+        else if (real(address, service, hints, end) == 0)
             while (*end)
                 end = &(*end)->ai_next;
     }

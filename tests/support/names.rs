@@ -46,6 +46,25 @@ impl Names {
         self.write();
     }
 
+    /// Gives many names this address. A look-up of one of them does not end until they are [`Self::answered`].
+    pub fn hang(&self, names: impl IntoIterator<Item = String>, address: &str) {
+        fs::write(self.hung(), "").expect("a file");
+        let addresses = || vec!["hangs".to_owned(), address.to_owned()];
+        let mut given = self.given.lock().expect("no panic while it was held");
+        given.extend(names.into_iter().map(|name| (name, addresses())));
+        drop(given);
+        self.write();
+    }
+
+    /// Has the look-ups end that hang, and answers those names from now on.
+    pub fn answered(&self) {
+        fs::remove_file(self.hung()).expect("they hang");
+    }
+
+    fn hung(&self) -> PathBuf {
+        self.dir.path().join("names.hung")
+    }
+
     /// What a process needs in its environment.
     pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
         [("LD_PRELOAD", self.dir.path().join("names.so")), ("NAMES_FILE", self.dir.path().join("names"))]

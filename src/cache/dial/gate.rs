@@ -116,7 +116,7 @@ impl Lane {
         }
         let _waiting = Waiting::begin(self);
         let said = format!("not dialled: {} others were, and did not answer", self.size);
-        let before = progress.foresee(Some(progress.fault(Cause::TimedOut, &said)));
+        let before = progress.foresee(Some(progress.fault(Cause::TimedOut, &said).of_our_own()));
         // A semaphore that is never closed has a place some day.
         let place = self.places.acquire().await.ok();
         progress.foresee(before);

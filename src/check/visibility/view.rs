@@ -113,7 +113,7 @@ impl View {
 
     /// The fault that was met at one of its doors; where it has several, with the name of that one.
     pub(super) fn met(&self, door: usize, fault: &Fault) -> Met {
-        let Fault { cause, phase, said } = fault;
+        let Fault { cause, phase, said, .. } = fault;
         let at = if self.doors.len() > 1 { format!("at {} ", self.doors[door].name) } else { String::new() };
         Met { door, cause: *cause, said: format!("{at}in {phase}: {said}") }
     }

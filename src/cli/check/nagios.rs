@@ -82,7 +82,7 @@ pub(super) fn answer(report: &Report, strict: bool) -> String {
     for outcome in &report.outcomes {
         let head = format!("{} {}", outcome.entry(), outcome.status());
         for trouble in outcome.troubles() {
-            let said = format!("{head}: {}. {}", in_words(&trouble), trouble.cause().hint());
+            let said = format!("{head}: {}. {}", in_words(&trouble), trouble.hint());
             let _ = writeln!(text, "{}", plain(&said));
         }
         if let Some(shortfall) = outcome.shortfall() {

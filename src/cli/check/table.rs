@@ -152,8 +152,7 @@ fn rows(report: &Report) -> Vec<Row> {
 }
 
 fn notes(outcome: &Outcome) -> Vec<Note> {
-    let troubles =
-        outcome.troubles().map(|trouble| Note { said: in_words(&trouble), hint: trouble.cause().hint() });
+    let troubles = outcome.troubles().map(|trouble| Note { said: in_words(&trouble), hint: trouble.hint() });
     troubles.chain(outcome.shortfall().map(|said| Note { said, hint: "" })).collect()
 }
 

@@ -143,7 +143,7 @@ fn line(change: &Change) -> String {
             0 | 1 => String::new(),
             all => format!(" (and {} more)", all - 1),
         };
-        format!("{}{more}. {}", in_words(&trouble), trouble.cause().hint())
+        format!("{}{more}. {}", in_words(&trouble), trouble.hint())
     });
     let notes: Vec<_> = before.into_iter().chain(trouble).collect();
     let line = format!(

@@ -88,7 +88,7 @@ impl Entry<'_> {
             p .why {
                 strong { (cause) }
                 @if let Some(counts) = words::counts(self.outcome, cause) { " (" (counts) ")" }
-                ". " (cause.hint())
+                ". " (words::hint(self.outcome, cause))
             }
         }
     }
@@ -189,7 +189,7 @@ fn node(node: &NodeOutcome) -> Markup {
                     @if let Some(lag) = node.lag { ", behind by " (say::took(lag)) }
                 }
             }
-            @if let Some(Fault { cause, phase, said }) = &node.fault {
+            @if let Some(Fault { cause, phase, said, .. }) = &node.fault {
                 p { (cause) " in " (phase) @if !said.is_empty() { ": " (said) } }
             }
             (phases(node))

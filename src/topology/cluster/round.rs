@@ -196,7 +196,7 @@ impl<'a> Round<'a> {
                     Some(Err(fault)) => {
                         let address = progress.redaction().host(&address.to_string()).into_owned();
                         let said = format!("{} at {address}, to which ASK sent", fault.said);
-                        progress.conclude(Err(Fault::new(fault.cause, fault.phase, &said)));
+                        progress.conclude(Err(fault.saying(&said)));
                         Found::Sight(None)
                     }
                     Some(Ok(())) | None => Found::Follows(slot),

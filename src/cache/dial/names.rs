@@ -1,0 +1,374 @@
+//! [`Names`]: looks names up, so that names whose look-up hangs keep no thread from the others.
+//!
+//! The system's look-up blocks a thread for as long as it likes, and nothing ends it. Five rules bound what names that hang
+//! can take:
+//!
+//! 1. A name that stands in `/etc/hosts` needs no thread (`hosts.rs`).
+//! 2. A name has one look-up at a time, which all callers share, whatever their ports. For a caller that comes after half of
+//!    the deadline a second one starts beside it: a packet may have been lost, and the system waits five seconds for it.
+//! 3. A look-up that has outlived a turn is late and makes room for two others, so that each turn twice as many threads are
+//!    at work.
+//! 4. There are three lanes, by what became of the name's last look-up: names that were answered, new names, and silent names,
+//!    whose look-up has outlived the deadline. Silent names have few threads, and each lane leaves some to those before it.
+//! 5. The silent name that was looked up least often comes first, also when the check that asked has given up, so each has its
+//!    turn.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout};
+
+use super::hosts::Hosts;
+use super::threads::{Found, Threads};
+
+/// The most threads. As many are needed only if that many new names hang at once; a thread that waits for a name server has
+/// a socket and some 30 kB.
+const MOST: usize = 1200;
+
+/// Which part of the threads a lane leaves to each of those before it.
+const LEFT: usize = 16;
+
+/// How many look-ups that are not late are under way. A name server answers within milliseconds.
+const AT_A_TIME: usize = 16;
+
+/// How many threads silent names have.
+const FOR_SILENT: usize = 64;
+
+/// Which part of the deadline a turn is. After seven turns [`MOST`] threads are at work.
+const TURN: u32 = 64;
+
+/// How many names are remembered. Servers that tell of others can name any number.
+const MOST_REMEMBERED: usize = 16 * 1024;
+
+/// How a look-up stands.
+#[derive(Debug, Clone)]
+pub(super) enum Stage {
+    /// It waits for a thread.
+    Queued,
+    UnderWay,
+    Over(Lookup),
+}
+
+/// What a look-up has come to: the addresses, with port 0.
+pub(super) type Lookup = Result<Arc<[SocketAddr]>, LookupError>;
+
+/// Why a name has no address. With texts, because an [`io::Error`] cannot be shared.
+#[derive(Debug, Clone)]
+pub(super) enum LookupError {
+    /// The system says so.
+    Unresolvable(Arc<str>),
+    /// No thread could be started.
+    NoThread(Arc<str>),
+}
+
+/// Looks names up. One serves all caches, also after the configuration is read anew: threads of look-ups that hang stay.
+#[derive(Debug)]
+pub(crate) struct Names {
+    hosts: Hosts,
+    system: System,
+    /// The most threads.
+    most: usize,
+    state: Mutex<State>,
+}
+
+/// Who asks the system.
+#[derive(Debug)]
+enum System {
+    Threads(Arc<Threads>),
+    #[cfg(test)]
+    Scripted(tests::Script),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    names: HashMap<Arc<str>, Name>,
+    /// In the order in which they are to be looked up.
+    queue: BTreeMap<(Lane, u64), Arc<str>>,
+    queued_so_far: u64,
+    /// How many look-ups of each [`Pace`] are under way.
+    under_way: [usize; 3],
+}
+
+/// What became of the last look-up of a name, in the order in which lanes are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Answered,
+    New,
+    /// It has outlived the deadline, so many times in a row.
+    Silent(u32),
+}
+
+/// How a look-up that is under way is counted.
+#[derive(Debug, Clone, Copy)]
+enum Pace {
+    Prompt,
+    Late,
+    Silent,
+}
+
+#[derive(Debug)]
+struct Name {
+    lane: Lane,
+    /// Where callers wait; nothing where nobody has asked since the last answer.
+    asked: Option<watch::Sender<Stage>>,
+    is_queued: bool,
+    /// When its look-ups that are under way began, at most two.
+    began: Vec<Instant>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        // A look-up has a socket, and most of the files that may be open are for connections.
+        let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+        let most = files.map_or(MOST, |files| MOST.min(files / 8)).max(1);
+        Self {
+            hosts: Hosts::system(),
+            system: System::Threads(Arc::default()),
+            most,
+            state: Mutex::default(),
+        }
+    }
+}
+
+impl Names {
+    /// The addresses that the system's files give a name.
+    pub(super) fn in_files(&self, name: &str) -> Option<Vec<SocketAddr>> {
+        self.hosts.addresses(name)
+    }
+
+    /// Looks a name up, or joins a look-up of that name, for a check with this deadline.
+    pub(super) fn look_up(self: &Arc<Self>, name: &str, deadline: Duration) -> watch::Receiver<Stage> {
+        let mut state = self.state();
+        let receiver = state.ask(name, deadline);
+        self.start(&mut state, deadline);
+        receiver
+    }
+
+    /// How many look-ups are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.state().under_way.iter().sum()
+    }
+
+    /// Starts what there is room for.
+    fn start(self: &Arc<Self>, state: &mut State, deadline: Duration) {
+        while let Some((lane, name)) = state.next(self.most) {
+            match self.system.look_up(&name) {
+                Ok(found) => {
+                    let began = state.begin(&name, lane);
+                    tokio::spawn(self.clone().follow(name, began, lane.pace(), found, deadline));
+                }
+                // One that is under way leaves its thread to it.
+                Err(_) if state.under_way[Pace::Prompt as usize] > 0 => {
+                    state.queue_up(&name, lane);
+                    return;
+                }
+                Err(error) => state.answer(&name, Err(LookupError::NoThread(error.to_string().into()))),
+            }
+        }
+    }
+
+    /// Waits for a look-up that has begun.
+    async fn follow(
+        self: Arc<Self>,
+        name: Arc<str>,
+        began: Instant,
+        mut pace: Pace,
+        mut found: oneshot::Receiver<Found>,
+        deadline: Duration,
+    ) {
+        let found = if let Ok(found) = timeout(deadline / TURN, &mut found).await {
+            found
+        } else {
+            if let Pace::Prompt = pace {
+                let mut state = self.state();
+                state.leave(pace);
+                pace = Pace::Late;
+                state.enter(pace);
+                self.start(&mut state, deadline);
+            }
+            found.await
+        };
+        let found = found.unwrap_or_else(|_| Err(io::Error::other("the look-up was given up")));
+        let error = |error: io::Error| LookupError::Unresolvable(error.to_string().into());
+        let mut state = self.state();
+        state.leave(pace);
+        state.end(&name, began, deadline, found.map(Into::into).map_err(error));
+        self.start(&mut state, deadline);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl System {
+    fn look_up(&self, name: &Arc<str>) -> io::Result<oneshot::Receiver<Found>> {
+        match self {
+            Self::Threads(threads) => threads.look_up(name),
+            #[cfg(test)]
+            Self::Scripted(script) => script.look_up(name),
+        }
+    }
+}
+
+impl Lane {
+    fn pace(self) -> Pace {
+        match self {
+            Self::Answered | Self::New => Pace::Prompt,
+            Self::Silent(_) => Pace::Silent,
+        }
+    }
+
+    /// That of a name whose look-up in this lane has begun, until it is answered.
+    fn unanswered(self) -> Self {
+        match self {
+            Self::Answered | Self::New => Self::Silent(1),
+            Self::Silent(times) => Self::Silent(times.saturating_add(1)),
+        }
+    }
+}
+
+impl State {
+    /// Adds a caller, and a look-up where one is needed.
+    fn ask(&mut self, name: &str, deadline: Duration) -> watch::Receiver<Stage> {
+        let name = match self.names.get_key_value(name) {
+            Some((name, _)) => name.clone(),
+            None => self.remember(name),
+        };
+        let known = self.names.entry(name.clone()).or_default();
+        let stage = if known.began.is_empty() { Stage::Queued } else { Stage::UnderWay };
+        let receiver = known.asked.get_or_insert_with(|| watch::Sender::new(stage)).subscribe();
+        if known.needs_another(deadline) {
+            let lane = known.lane;
+            self.queue_up(&name, lane);
+        }
+        receiver
+    }
+
+    /// Makes room for a new name.
+    fn remember(&mut self, name: &str) -> Arc<str> {
+        if self.names.len() >= MOST_REMEMBERED {
+            self.names.retain(|_, known| known.is_busy() || known.lane == Lane::Answered);
+        }
+        if self.names.len() >= MOST_REMEMBERED {
+            self.names.retain(|_, known| known.is_busy());
+        }
+        name.into()
+    }
+
+    fn queue_up(&mut self, name: &Arc<str>, lane: Lane) {
+        if let Some(known) = self.names.get_mut(name) {
+            known.is_queued = true;
+            self.queued_so_far += 1;
+            self.queue.insert((lane, self.queued_so_far), name.clone());
+        }
+    }
+
+    /// Takes the next name for which there is a thread from the queue. If nobody waits for it any more, it has to be silent.
+    fn next(&mut self, most: usize) -> Option<(Lane, Arc<str>)> {
+        loop {
+            let key = self.next_key(most)?;
+            let name = self.queue.remove(&key)?;
+            let known = self.names.get_mut(&name)?;
+            known.is_queued = false;
+            let (lane, _) = key;
+            if known.is_awaited() || matches!(lane, Lane::Silent(_)) {
+                return Some((lane, name));
+            }
+        }
+    }
+
+    fn next_key(&self, most: usize) -> Option<(Lane, u64)> {
+        let first_from = |lane| self.queue.range((lane, 0)..).next().map(|(key, _)| *key);
+        let mut firsts = [Lane::Answered, Lane::New, Lane::Silent(0)].into_iter().filter_map(first_from);
+        firsts.find(|(lane, _)| self.has_room(*lane, most))
+    }
+
+    /// Whether one more look-up in this lane may be under way.
+    fn has_room(&self, lane: Lane, most: usize) -> bool {
+        let [prompt, overdue, silent] = self.under_way;
+        let all = prompt + overdue + silent;
+        let is_few = prompt < AT_A_TIME + overdue;
+        match lane {
+            Lane::Answered => is_few && all < most,
+            Lane::New => is_few && all < most - most / LEFT,
+            Lane::Silent(_) => silent < FOR_SILENT && all < most - 2 * (most / LEFT),
+        }
+    }
+
+    fn enter(&mut self, pace: Pace) {
+        self.under_way[pace as usize] += 1;
+    }
+
+    fn leave(&mut self, pace: Pace) {
+        self.under_way[pace as usize] -= 1;
+    }
+
+    /// A look-up begins, and counts as unanswered until it is answered.
+    fn begin(&mut self, name: &Arc<str>, lane: Lane) -> Instant {
+        let now = Instant::now();
+        self.enter(lane.pace());
+        if let Some(known) = self.names.get_mut(name) {
+            known.began.push(now);
+            known.lane = lane.unanswered();
+            known.tell(Stage::UnderWay);
+        }
+        now
+    }
+
+    /// A look-up has ended that began then.
+    fn end(&mut self, name: &Arc<str>, began: Instant, deadline: Duration, lookup: Lookup) {
+        let Some(known) = self.names.get_mut(name) else { return };
+        known.began.retain(|at| *at != began);
+        if began.elapsed() < deadline {
+            known.lane = Lane::Answered;
+        }
+        // That an earlier look-up has failed says less than a later one that is under way.
+        if lookup.is_ok() || known.began.is_empty() {
+            self.answer(name, lookup);
+        }
+    }
+
+    fn answer(&mut self, name: &Arc<str>, lookup: Lookup) {
+        if let Some(known) = self.names.get_mut(name) {
+            known.tell(Stage::Over(lookup));
+            known.asked = None;
+        }
+    }
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Self { lane: Lane::New, asked: None, is_queued: false, began: Vec::new() }
+    }
+}
+
+impl Name {
+    /// Whether there is no look-up that a caller of now can join.
+    fn needs_another(&self, deadline: Duration) -> bool {
+        let is_old = |began: &Instant| began.elapsed() >= deadline / 2;
+        !self.is_queued && self.began.len() < 2 && self.began.iter().all(is_old)
+    }
+
+    fn is_busy(&self) -> bool {
+        self.is_queued || !self.began.is_empty()
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.receiver_count() > 0)
+    }
+
+    fn tell(&self, stage: Stage) {
+        if let Some(asked) = &self.asked {
+            asked.send_replace(stage);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+use futures_util::future::join_all;
+use tokio::time::{advance, sleep};
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_millis(640);
+
+/// What the system does with names, in place of the system: `answers.test` is answered at once, and every other name hangs
+/// until it is answered by hand.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Script(Arc<Mutex<Scripted>>);
+
+#[derive(Debug, Default)]
+struct Scripted {
+    hanging: Vec<(Arc<str>, oneshot::Sender<Found>)>,
+    most: usize,
+    asked: HashMap<Arc<str>, usize>,
+    /// No more threads can be started than that.
+    limit: Option<usize>,
+}
+
+fn addresses() -> Vec<SocketAddr> {
+    vec![([127, 0, 0, 1], 0).into()]
+}
+
+impl Script {
+    fn state(&self) -> MutexGuard<'_, Scripted> {
+        self.0.lock().unwrap()
+    }
+
+    pub(super) fn look_up(&self, name: &Arc<str>) -> io::Result<oneshot::Receiver<Found>> {
+        let mut state = self.state();
+        if state.limit.is_some_and(|limit| state.hanging.len() >= limit) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        *state.asked.entry(name.clone()).or_default() += 1;
+        let (sender, found) = oneshot::channel();
+        if name.starts_with("answers") {
+            sender.send(Ok(addresses())).unwrap();
+        } else {
+            state.hanging.push((name.clone(), sender));
+            state.most = state.most.max(state.hanging.len());
+        }
+        Ok(found)
+    }
+
+    /// Ends the look-ups that hang.
+    fn end_all(&self) {
+        for (_, sender) in self.state().hanging.drain(..) {
+            let _ = sender.send(Ok(addresses()));
+        }
+    }
+
+    fn hanging(&self) -> usize {
+        self.state().hanging.len()
+    }
+
+    fn asked(&self, name: &str) -> usize {
+        self.state().asked.get(name).copied().unwrap_or_default()
+    }
+}
+
+fn names(script: &Script) -> Arc<Names> {
+    Arc::new(Names { system: System::Scripted(script.clone()), most: MOST, ..Names::default() })
+}
+
+/// Looks a name up as a check does: whether it was answered before the deadline, and after how long that was known.
+async fn check(names: &Arc<Names>, name: &str) -> (bool, Duration) {
+    let began = Instant::now();
+    let mut stage = names.look_up(name, DEADLINE);
+    let over = timeout(DEADLINE, stage.wait_for(|stage| matches!(stage, Stage::Over(_)))).await;
+    let is_answered = matches!(over.as_ref().map(|over| over.as_deref()), Ok(Ok(Stage::Over(Ok(_)))));
+    drop(over);
+    (is_answered, began.elapsed())
+}
+
+/// The same of names that hang, so many.
+async fn check_hung(names: &Arc<Names>, count: usize) -> usize {
+    let hung: Vec<_> = (0..count).map(|number| format!("hangs-{number}")).collect();
+    let checks = join_all(hung.iter().map(|name| check(names, name))).await;
+    checks.into_iter().filter(|(is_answered, _)| *is_answered).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_hang_hold_up_no_name_that_is_answered() {
+    for count in [16, 64, 1000] {
+        let script = Script::default();
+        let names = names(&script);
+        // The healthy name is the last of the new ones at first, and from then on known.
+        for round in 0..5 {
+            let healthy = check(&names, "answers");
+            let (hung, (is_answered, after)) = tokio::join!(check_hung(&names, count), healthy);
+            assert!(is_answered, "round {round} beside {count}");
+            let most = if round == 0 { DEADLINE / 8 } else { Duration::ZERO };
+            assert!(after <= most, "{after:?} in round {round} beside {count}");
+            assert_eq!(hung, 0);
+            sleep(DEADLINE).await;
+        }
+        assert!(script.state().most <= count + FOR_SILENT, "{} threads for {count}", script.state().most);
+        let (is_answered, _) = check(&names, "answers-for-the-first-time").await;
+        assert!(is_answered, "beside {count} that hang since long");
+        while names.under_way() > 0 {
+            script.end_all();
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(names.state().queue.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_name_has_a_thread_however_many_new_names_hang() {
+    let script = Script::default();
+    let names = names(&script);
+    assert!(check(&names, "answers").await.0);
+    check_hung(&names, 3 * MOST).await;
+    assert_eq!(script.state().most, MOST - MOST / LEFT);
+    assert_eq!(check(&names, "answers").await, (true, Duration::ZERO));
+    assert!(!check(&names, "answers-for-the-first-time").await.0, "it waits for a thread, and that is said");
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_the_name_server_answers_again_every_name_is_answered() {
+    let script = Script::default();
+    let names = names(&script);
+    for _ in 0..3 {
+        assert_eq!(check_hung(&names, 1000).await, 0);
+    }
+    let answering = async {
+        loop {
+            sleep(Duration::from_millis(1)).await;
+            script.end_all();
+        }
+    };
+    tokio::select! {
+        answered = check_hung(&names, 1000) => assert_eq!(answered, 1000),
+        () = answering => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_lost_packet_the_next_check_is_answered_and_no_name_has_more_than_two_look_ups() {
+    let script = Script::default();
+    let names = names(&script);
+    assert_eq!(check(&names, "hangs").await, (false, DEADLINE));
+    let second = async {
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(script.asked("hangs"), 2);
+        // The first still waits for the packet that was lost.
+        let (_, sender) = script.state().hanging.pop().unwrap();
+        sender.send(Ok(addresses())).unwrap();
+    };
+    let (checked, ()) = tokio::join!(check(&names, "hangs"), second);
+    assert!(checked.0);
+    for _ in 0..5 {
+        check(&names, "hangs").await;
+    }
+    assert_eq!((script.asked("hangs"), script.hanging()), (3, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_of_one_name_share_its_look_up() {
+    let script = Script::default();
+    let names = names(&script);
+    let ends = async {
+        sleep(Duration::from_millis(1)).await;
+        script.end_all();
+    };
+    let (checks, ()) = tokio::join!(join_all((0..100).map(|_| check(&names, "hangs"))), ends);
+    assert!(checks.iter().all(|(is_answered, _)| *is_answered));
+    assert_eq!(script.asked("hangs"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_failure_of_an_earlier_look_up_is_not_that_of_a_later_one() {
+    let script = Script::default();
+    let names = names(&script);
+    check(&names, "hangs").await;
+    let ends = async {
+        sleep(Duration::from_millis(1)).await;
+        let mut hanging = std::mem::take(&mut script.state().hanging).into_iter();
+        let (_, first) = hanging.next().unwrap();
+        first.send(Err(io::Error::other("gave up"))).unwrap();
+        sleep(Duration::from_millis(1)).await;
+        hanging.next().unwrap().1.send(Ok(addresses())).unwrap();
+    };
+    let (checked, ()) = tokio::join!(check(&names, "hangs"), ends);
+    assert!(checked.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_many_silent_names_has_its_turn() {
+    let script = Script::default();
+    let names = names(&script);
+    let rounds = 1 + 1000_usize.div_ceil(FOR_SILENT);
+    for _ in 0..rounds {
+        check_hung(&names, 1000).await;
+        // The system gives up by itself, after the check.
+        advance(DEADLINE).await;
+        script.end_all();
+        sleep(Duration::from_millis(1)).await;
+    }
+    let asked: Vec<_> = (0..1000).map(|number| script.asked(&format!("hangs-{number}"))).collect();
+    assert!(asked.iter().all(|&asked| asked >= 2), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_another_thread_a_name_waits_for_one_that_is_busy_and_without_any_that_is_said() {
+    let script = Script::default();
+    script.state().limit = Some(1);
+    let names = names(&script);
+    let answering = async {
+        loop {
+            sleep(Duration::from_millis(1)).await;
+            script.end_all();
+        }
+    };
+    tokio::select! {
+        answered = check_hung(&names, 10) => assert_eq!(answered, 10),
+        () = answering => {}
+    }
+    script.state().limit = Some(0);
+    let mut stage = names.look_up("hangs", DEADLINE);
+    let over = stage.wait_for(|stage| matches!(stage, Stage::Over(_))).await.unwrap();
+    assert!(matches!(&*over, Stage::Over(Err(LookupError::NoThread(_)))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_names_that_are_remembered_are_bounded() {
+    let script = Script::default();
+    let names = names(&script);
+    for number in 0..3 * MOST_REMEMBERED {
+        check(&names, &format!("answers-{number}")).await;
+    }
+    assert!(names.state().names.len() <= MOST_REMEMBERED);
+}
