@@ -508,6 +508,119 @@ impl Liar {
     }
 }
 
+/// A server that is every primary of its cluster, and tells of another epoch and of other primaries at each look.
+struct Fickle {
+    addr: std::net::SocketAddr,
+}
+
+impl Fickle {
+    /// With so many primaries, of which the first `real` lead to it and the others refuse, and so many ranges of slots.
+    fn start(primaries: u16, real: u16, ranges: u16) -> Self {
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let slots = move |epoch| fickle_slots(epoch, port, primaries, real, ranges);
+        let epoch = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(1));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { return };
+                let epoch = epoch.clone();
+                std::thread::spawn(move || tell(stream, slots, &epoch));
+            }
+        });
+        Self { addr: ([127, 0, 0, 1], port).into() }
+    }
+}
+
+fn fickle_slots(epoch: usize, port: u16, primaries: u16, real: u16, ranges: u16) -> String {
+    use std::fmt::Write as _;
+    let mut slots = format!("*{ranges}\r\n");
+    let each = 16_384 / ranges;
+    for range in 0..ranges {
+        let primary = range % primaries;
+        let host = format!("127.{}.{}.{}", epoch % 250, primary / 250, 1 + primary % 250);
+        let port = if primary < real { port } else { 1 };
+        let (from, to) = (range * each, if range + 1 == ranges { 16_383 } else { (range + 1) * each - 1 });
+        let _ = write!(slots, "*3\r\n:{from}\r\n:{to}\r\n*2\r\n${}\r\n{host}\r\n:{port}\r\n", host.len());
+    }
+    slots
+}
+
+/// Answers what a check asks, one command after the other.
+fn tell(
+    mut stream: std::net::TcpStream,
+    slots: impl Fn(usize) -> String,
+    epoch: &std::sync::atomic::AtomicUsize,
+) {
+    let mut value = String::new();
+    let mut piece = [0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut piece) {
+        let asked = String::from_utf8_lossy(&piece[..length]).into_owned();
+        let words: Vec<_> = asked.split("\r\n").collect();
+        let answer = match words.get(2).copied() {
+            Some("CLUSTER") if asked.contains("INFO") => {
+                let epoch = epoch.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let lines = format!("cluster_state:ok\r\ncluster_current_epoch:{epoch}\r\n");
+                format!("${}\r\n{lines}\r\n", lines.len())
+            }
+            Some("CLUSTER") => slots(epoch.load(std::sync::atomic::Ordering::Relaxed)),
+            Some("SET") => {
+                words[6].clone_into(&mut value);
+                "+OK\r\n".to_owned()
+            }
+            Some("GET") => format!("${}\r\n{value}\r\n", value.len()),
+            _ => "-ERR unknown command\r\n".to_owned(),
+        };
+        if stream.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_map_that_is_another_at_each_look_is_down_and_is_not_read_for_ever() {
+    let fickle = Fickle::start(3, 3, 3_000);
+    let url = main_at(&format!("redis+cluster://{}", fickle.addr));
+    let sidecar = Sidecar::start_with("timeout = \"5000ms\"", url);
+    for _ in 0..3 {
+        let words = sidecar.expect_down("cluster_down");
+        assert!(words.starts_with("cluster read the map changes while it is read"), "{words}");
+    }
+}
+
+#[test]
+fn clusters_that_tell_of_a_thousand_primaries_take_no_verdict_from_a_good_cache() {
+    let fickle: Vec<_> = (0..6).map(|_| Fickle::start(1_000, 8, 1_000)).collect();
+    let cluster = Cluster::start_without_replicas(&[]);
+    let redis = support::Redis::start(&[]);
+    let bad = fickle.iter().map(|fickle| {
+        format!("[caches.bad-{0}]\nurl = \"redis+cluster://{1}\"\n", fickle.addr.port(), fickle.addr)
+    });
+    let good = [("one", format!("redis://127.0.0.1:{}", redis.port())), ("cluster", cluster.url())];
+    let good = good.map(|(alias, url)| format!("[caches.{alias}]\nurl = \"{url}\"\n"));
+    let sidecar = Sidecar::start(bad.chain(good).collect::<String>());
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_eq!(sidecar.health_in_time().code, 503);
+            }
+        });
+        let asked = (0..40).flat_map(|_| ["one", "cluster"]).map(|alias| {
+            std::thread::sleep(Duration::from_millis(20));
+            (alias, sidecar.get(&format!("/health/{alias}")))
+        });
+        let asked: Vec<_> = asked.collect();
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut took: Vec<_> = asked.iter().map(|(_, health)| health.took).collect();
+        took.sort();
+        println!("median {:?}, at most {:?}", took[took.len() / 2], took[took.len() - 1]);
+        for (alias, health) in &asked {
+            assert_eq!(health.code, 200, "{alias}: {:#}", health.body);
+            assert!(health.took < Duration::from_millis(750), "{alias} after {:?}", health.took);
+        }
+    });
+}
+
 #[test]
 fn one_primary_that_is_full_or_read_only_is_named() {
     let cluster = Cluster::start_without_replicas(&[]);

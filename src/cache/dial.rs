@@ -190,8 +190,10 @@ impl Dialer {
         let shown = || progress.redaction().host(host);
         if matches!(*stage.borrow(), Stage::Queued) {
             let others = self.names.under_way();
-            let said =
-                format!("{} is not looked up: {NO_THREAD}, as {others} other look-ups are not answered", shown());
+            let said = format!(
+                "{} is not looked up: {NO_THREAD}, as {others} other look-ups are not answered",
+                shown()
+            );
             let before = progress.foresee(Some(progress.fault(Cause::TimedOut, &said).of_our_own()));
             // It is not dropped before it is over.
             let _ = stage.wait_for(|stage| !matches!(stage, Stage::Queued)).await;

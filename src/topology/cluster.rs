@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::task::yield_now;
 
 use super::{Maker, Topology};
 use crate::cache::SetupError;
@@ -23,7 +24,7 @@ use crate::config::{self, Address, Announce, Login, Tls};
 use crate::progress::Progress;
 use redirect::Redirect;
 use round::Round;
-use slots::{Hosts, Range, Shard, SlotMap, Tag};
+use slots::{AT_A_TIME, Hosts, Range, Shard, SlotMap, Tag};
 use view::Sight;
 
 /// A cluster, as it was found by the last round.
@@ -95,8 +96,9 @@ impl Cluster {
     }
 
     /// Takes in a map. A primary stays the node that it was, with its connection and its series, as long as it
-    /// owns the slots of its canaries; slots in `avoided` are left where it has others.
-    fn learn(
+    /// owns the slots of its canaries; slots in `avoided` are left where it has others. Others have their turn between some
+    /// primaries and the next.
+    async fn learn(
         &self,
         sight: Sight,
         map: Arc<SlotMap>,
@@ -122,29 +124,40 @@ impl Cluster {
             .collect();
         let wanted: Vec<_> = stays.iter().map(|stays| if stays.is_some() { 0 } else { self.spray }).collect();
         let tags = map.tags(&wanted, avoided);
-        let primaries = map.shards.iter().zip(stays).zip(tags).map(|((shard, stays), tags)| {
-            if let Some(stays) = stays {
-                return Ok(Arc::clone(stays));
-            }
-            let address = shard.primary.clone();
-            let server = match before.get(&address) {
+        let mut primaries = Vec::with_capacity(map.shards.len());
+        for ((shard, stays), tags) in map.shards.iter().zip(stays).zip(tags) {
+            primaries.push(match (stays, before.get(&shard.primary)) {
+                (Some(stays), _) => Arc::clone(stays),
                 // With tags that it has had, there is nothing to change.
-                Some(earlier) if earlier.tags == tags && !earlier.has_other_keys(shard) => {
-                    return Ok(Arc::clone(earlier));
+                (None, Some(earlier)) if earlier.tags == tags && !earlier.has_other_keys(shard) => {
+                    Arc::clone(earlier)
                 }
-                Some(earlier) => earlier.server.clone(),
-                None => self.nodes.server(&address, Kind::Any)?,
-            };
-            let texts: Vec<_> = tags.iter().map(|tag| tag.text.clone()).collect();
-            let share = self.nodes.share(&address, &shard.ranges);
-            let server_of_node = Server::Redis(server.clone());
-            let node = self.nodes.maker.node_in_cluster(&address, server_of_node, share, &texts);
-            Ok(Arc::new(Primary { address, server, node, tags, ranges: shard.ranges.clone() }))
-        });
-        let primaries = primaries.collect::<Result<Vec<_>, SetupError>>()?;
+                (None, earlier) => self.primary(shard, tags, earlier.map(|earlier| &earlier.server))?,
+            });
+            if primaries.len() % AT_A_TIME == 0 {
+                yield_now().await;
+            }
+        }
         let known = Arc::new(Known { sight, gaps: map.gaps(), map, primaries });
         *self.known() = (!known.primaries.is_empty()).then(|| known.clone());
         Ok(known)
+    }
+
+    /// The node that a primary is, with the server that it was before.
+    fn primary(
+        &self,
+        shard: &Shard,
+        tags: Vec<Tag>,
+        before: Option<&Redis>,
+    ) -> Result<Arc<Primary>, SetupError> {
+        let address = shard.primary.clone();
+        let server =
+            before.map_or_else(|| self.nodes.server(&address, Kind::Any), |server| Ok(server.clone()))?;
+        let texts: Vec<_> = tags.iter().map(|tag| tag.text.clone()).collect();
+        let keys = self.nodes.share(&address, &shard.ranges);
+        let server_of_node = Server::Redis(server.clone());
+        let node = self.nodes.maker.node_in_cluster(&address, server_of_node, keys, &texts);
+        Ok(Arc::new(Primary { address, server, node, tags, ranges: shard.ranges.clone() }))
     }
 
     /// How long a primary is waited for before it is found out whether it still is one.

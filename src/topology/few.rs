@@ -1,13 +1,19 @@
-//! [`join_all`]: many things done together, begun a few at a time.
+//! [`join_all`] and [`Turns`]: many things done together, begun a few at a time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 /// How many are begun at a time: enough that neither side waits for the other, in memory of no account.
 const AT_A_TIME: usize = 128;
+
+/// How many begin before every other check of the sidecar has its turn. To begin is to dial, which takes tens of microseconds.
+const A_TURN: usize = 8;
 
 /// Which part of the patience that is left is for those that were begun last.
 const PART: u32 = 8;
@@ -27,8 +33,9 @@ pub(crate) async fn join_all<F: Future>(
     }
     let mut outputs: Vec<_> = std::iter::repeat_with(|| None).take(count).collect();
     let mut running = FuturesUnordered::new();
+    let turns = Turns::of(count);
     for number in 0..count {
-        let future = begin(number);
+        let future = turns.clone().wait_for(begin(number));
         running.push(async move { (number, future.await) });
         if (number + 1) % AT_A_TIME == 0 {
             let most_are_answered = async {
@@ -49,6 +56,28 @@ pub(crate) async fn join_all<F: Future>(
         outputs[number] = Some(output);
     }
     outputs.into_iter().flatten().collect()
+}
+
+/// What many things that are begun together take turns by.
+#[derive(Clone)]
+pub(crate) struct Turns(Option<Arc<Semaphore>>);
+
+impl Turns {
+    /// The turns of so many; a few take none.
+    pub(crate) fn of(count: usize) -> Self {
+        Self((count > A_TURN).then(|| Arc::new(Semaphore::new(A_TURN))))
+    }
+
+    /// Does `work`, which begins in its turn.
+    pub(crate) async fn wait_for<F: Future>(self, work: F) -> F::Output {
+        let Some(turns) = self.0 else { return work.await };
+        let turn = turns.acquire().await;
+        let others = async {
+            yield_now().await;
+            drop(turn);
+        };
+        future::join(work, others).await.0
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +115,25 @@ mod tests {
         })
         .await;
         assert!((2..=2 * AT_A_TIME).contains(&most.get()), "{most:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn between_some_beginnings_and_the_next_others_have_their_turn() {
+        let begun = Cell::new(0_usize);
+        let turns = Turns::of(1000);
+        let all =
+            future::join_all((0..1000).map(|_| turns.clone().wait_for(async { begun.set(begun.get() + 1) })));
+        let other = async {
+            let mut most = 0;
+            while begun.get() < 1000 {
+                let before = begun.get();
+                yield_now().await;
+                most = most.max(begun.get() - before);
+            }
+            most
+        };
+        let (_, most) = future::join(all, other).await;
+        assert!(most <= 2 * A_TURN, "{most}");
     }
 
     #[tokio::test(start_paused = true)]

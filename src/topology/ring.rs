@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{AbortHandle, abortable, join, join_all, join3};
+use tokio::task::yield_now;
 
-use super::{Maker, Topology, few};
+use super::few::{self, Turns};
+use super::{Maker, Topology};
 use crate::cache::SetupError;
 use crate::cache::memcached::{Credentials, MAX_MEMBERS, Member, Memcached};
 use crate::check::{Node, Server};
@@ -178,7 +180,7 @@ impl EveryAddress {
         if members.len() > MAX_MEMBERS {
             return Err(progress.fault(Cause::Unresolvable, "the name has more than 1000 addresses"));
         }
-        self.found.follow(members, servers, progress)
+        self.found.follow(members, servers, progress).await
     }
 }
 
@@ -203,8 +205,9 @@ impl Endpoint {
             };
         }
         let endpoint = round.progress.node(&self.name, Role::Endpoint);
+        let turns = Turns::of(known.len());
         let (checks, running): (Vec<_>, Vec<_>) =
-            known.into_iter().filter_map(|node| Running::begin(node, round)).unzip();
+            known.into_iter().filter_map(|node| Running::begin(node, round, &turns)).unzip();
         let follow = async {
             match self.nodes(round.servers, &endpoint).await {
                 Err(fault) => endpoint.conclude(Err(fault)),
@@ -225,7 +228,7 @@ impl Endpoint {
         let mut members = self.server.members(progress).await?;
         members.sort_unstable();
         members.dedup();
-        self.found.follow(members, servers, progress)
+        self.found.follow(members, servers, progress).await
     }
 }
 
@@ -238,11 +241,15 @@ struct Running {
 
 impl Running {
     /// The check, and the means to end it; none where the node is checked already.
-    fn begin(node: Arc<Node>, round: &Round<'_>) -> Option<(impl Future<Output = ()> + use<>, Self)> {
+    fn begin(
+        node: Arc<Node>,
+        round: &Round<'_>,
+        turns: &Turns,
+    ) -> Option<(impl Future<Output = ()> + use<>, Self)> {
         let progress = round.claim(&node)?;
         let (check, handle) = abortable({
             let (node, progress) = (node.clone(), progress.clone());
-            async move { node.check(&progress).await }
+            turns.clone().wait_for(async move { node.check(&progress).await })
         });
         let check = async {
             // Whether it was ended is seen in what stands in the progress.
@@ -265,28 +272,36 @@ impl Found {
     }
 
     /// Keeps the nodes that are among `members`, drops the others and makes those that are missing. The
-    /// members are sorted, and each is there once.
-    fn follow(
+    /// members are sorted, and each is there once. Others have their turn between some members and the next.
+    async fn follow(
         &self,
         members: Vec<Member>,
         servers: &Servers,
         progress: &NodeProgress,
     ) -> Result<Vec<Arc<Node>>, Fault> {
-        let mut found = self.lock();
-        if !found.iter().map(|(member, _)| member).eq(&members) {
-            let node = |member: Member| {
-                let node = match found.binary_search_by(|(known, _)| known.cmp(&member)) {
-                    Ok(place) => found[place].1.clone(),
-                    Err(_) => Arc::new(servers.node(&member.address(), Some(&member.host))?),
-                };
-                Ok((member, node))
-            };
-            let nodes: Result<Vec<_>, SetupError> = members.into_iter().map(node).collect();
-            *found = nodes.map_err(|error| {
-                progress.fault(Cause::Protocol, &progress.redaction().host(&error.to_string()))
-            })?;
+        /// How many are made before others have their turn.
+        const AT_A_TIME: usize = 64;
+        let found = self.lock().clone();
+        if found.iter().map(|(member, _)| member).eq(&members) {
+            return Ok(self.nodes());
         }
-        Ok(found.iter().map(|(_, node)| node.clone()).collect())
+        let mut nodes = Vec::with_capacity(members.len());
+        for member in members {
+            let node = match found.binary_search_by(|(known, _)| known.cmp(&member)) {
+                Ok(place) => found[place].1.clone(),
+                Err(_) => {
+                    servers.node(&member.address(), Some(&member.host)).map(Arc::new).map_err(|error| {
+                        progress.fault(Cause::Protocol, &progress.redaction().host(&error.to_string()))
+                    })?
+                }
+            };
+            nodes.push((member, node));
+            if nodes.len() % AT_A_TIME == 0 {
+                yield_now().await;
+            }
+        }
+        *self.lock() = nodes;
+        Ok(self.nodes())
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Member, Arc<Node>)>> {

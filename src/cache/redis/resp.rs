@@ -3,6 +3,7 @@
 //! as many elements as an answer announces.
 
 use redis::{Value, parse_redis_value};
+use tokio::task::yield_now;
 
 use super::super::connection::{AnswerError, Connection};
 
@@ -59,26 +60,59 @@ pub(super) async fn ask_each(
     Ok(taken)
 }
 
-/// Takes one answer, which may be a list or a map.
+/// How many elements of a list are taken before others have their turn. Thousands of them that have come already would hold
+/// up every other check.
+const AT_A_TIME: usize = 64;
+
+/// The most elements of a list, and the most values within one of those. A list of every slot of a cluster has 16,384, and a
+/// byte of an answer may become twenty in memory.
+const MOST_ELEMENTS: usize = 16 * 1024;
+
+/// Takes one answer, which may be a list or a map. The elements of a list are decoded one by one, as they come.
 async fn answer(connection: &mut Connection) -> Result<Value, AnswerError> {
     let mut frame = Vec::new();
+    let elements = element(connection, &mut frame).await?;
+    if frame.first() != Some(&b'*') || elements == 0 {
+        take(connection, &mut frame, elements).await?;
+        return decode(&frame);
+    }
+    let mut list = Vec::new();
+    for number in 1..=elements {
+        if number > MOST_ELEMENTS {
+            return Err(TOO_MANY);
+        }
+        frame.clear();
+        take(connection, &mut frame, 1).await?;
+        list.push(decode(&frame)?);
+        if number % AT_A_TIME == 0 {
+            yield_now().await;
+        }
+    }
+    Ok(Value::Array(list))
+}
+
+/// Takes so many values of an answer that has begun, each with all its elements.
+async fn take(connection: &mut Connection, frame: &mut Vec<u8>, values: usize) -> Result<(), AnswerError> {
     // How many elements are still to come on each level.
-    let mut missing = vec![1];
+    let mut missing = vec![values];
+    let mut taken = 0;
     while let Some(left) = missing.last_mut() {
         if *left == 0 {
             missing.pop();
             continue;
         }
         *left -= 1;
-        let begun = !frame.is_empty();
-        let elements = element(connection, &mut frame).await;
-        let elements = if begun { elements.map_err(AnswerError::midway)? } else { elements? };
-        if elements > 0 && missing.len() > DEPTH {
+        taken += 1;
+        if taken > MOST_ELEMENTS {
+            return Err(TOO_MANY);
+        }
+        let elements = element(connection, frame).await.map_err(AnswerError::midway)?;
+        if elements > 0 && missing.len() >= DEPTH {
             return Err(TOO_DEEP);
         }
         missing.push(elements);
     }
-    decode(&frame)
+    Ok(())
 }
 
 fn decode(frame: &[u8]) -> Result<Value, AnswerError> {
@@ -122,6 +156,8 @@ fn head(line: &[u8]) -> Result<Head, AnswerError> {
 
 const TOO_DEEP: AnswerError =
     AnswerError::Malformed("the answer is nested deeper than any to such a command");
+const TOO_MANY: AnswerError =
+    AnswerError::Malformed("the answer has more elements than any to such a command");
 const UNKNOWN: AnswerError = AnswerError::Malformed("the answer is not one of Redis' kinds of answers");
 
 /// A length as it is announced; -1 stands for null.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::redirect::Redirect;
 use super::slots::list;
-use super::survey::{Candidate, Groups};
+use super::survey::{Candidate, Groups, Told};
 use super::view::{Sight, View};
 use super::{Cluster, Known, Primary};
 use crate::cache::redis::Kind;
@@ -23,6 +23,7 @@ use crate::check::{Node, Server};
 use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
+use crate::topology::few::Turns;
 
 /// How many times a primary is checked once more in a round, because slots move: clients give up after some 5
 /// to 16 redirections.
@@ -30,6 +31,13 @@ const MOST_RESTARTS: u32 = 8;
 
 /// How many times the map is asked for in a round.
 const MOST_SURVEYS: u32 = 8;
+
+/// How many times the map is asked for, however large it is: a failover may take two.
+const LEAST_SURVEYS: u32 = 2;
+
+/// How many entries of maps are read in a round before it asks no more than that. A survey of a cluster of 1,000 primaries
+/// reads up to 8,000.
+const MOST_ENTRIES: usize = 8 * 1024;
 
 /// A round, while it is under way. Dropped at the deadline, it leaves in the progress what is known by then.
 pub(super) struct Round<'a> {
@@ -42,6 +50,10 @@ pub(super) struct Round<'a> {
     gaps_considered: bool,
     /// How many times it may yet be asked for.
     surveys: u32,
+    /// How many entries of maps were read.
+    entries: usize,
+    /// Whether a primary sees another cluster than was read, and no more is read.
+    unread: bool,
     /// Why it is not known what the cluster is by now, where no primary's own fault says that.
     lost: Option<Fault>,
     /// Slots that are on their way to another primary.
@@ -50,6 +62,7 @@ pub(super) struct Round<'a> {
     /// Whether a check has ended that shows that the map has changed.
     outdated: bool,
     running: FuturesUnordered<BoxFuture<'a, Result<(usize, Found), Aborted>>>,
+    turns: Turns,
 }
 
 /// The check of one primary.
@@ -91,11 +104,14 @@ impl<'a> Round<'a> {
             known: None,
             gaps_considered: false,
             surveys: MOST_SURVEYS,
+            entries: 0,
+            unread: false,
             lost: None,
             avoided: BTreeSet::new(),
             checks: Vec::new(),
             outdated: false,
             running: FuturesUnordered::new(),
+            turns: Turns::of(0),
         }
     }
 
@@ -107,17 +123,17 @@ impl<'a> Round<'a> {
             let seeds = self.cluster.seeds(self.progress);
             let asked: Vec<_> = seeds.iter().map(|seed| seed.progress.clone()).collect();
             // Where none answers, they are what is down.
-            let Ok(view) = self.cluster.survey(seeds).await else { return };
+            let Ok(told) = self.cluster.survey(seeds).await else { return };
             for seed in asked {
                 seed.withdraw();
             }
             self.gaps_considered = true;
-            self.learn(view);
+            self.learn(told).await;
         }
         loop {
             self.drive().await;
             self.judge();
-            if self.leave_slots_alone() {
+            if self.leave_slots_alone().await {
                 continue;
             }
             let Some(informants) = self.informants() else {
@@ -128,7 +144,7 @@ impl<'a> Round<'a> {
             };
             let survey = self.cluster.survey(informants);
             match self.drive_beside(survey).await {
-                Ok(view) => self.learn(view),
+                Ok(told) => self.learn(told).await,
                 Err(fault) => self.lose(fault),
             }
         }
@@ -138,6 +154,10 @@ impl<'a> Round<'a> {
     /// has become slow.
     async fn drive(&mut self) {
         while !self.running.is_empty() && !self.outdated {
+            if let Some(ended) = self.running.next().now_or_never() {
+                self.take(ended);
+                continue;
+            }
             match self.next_slow() {
                 None => {
                     let ended = self.running.next().await;
@@ -154,12 +174,12 @@ impl<'a> Round<'a> {
     /// Lets the checks go on while `survey` is under way.
     async fn drive_beside(
         &mut self,
-        survey: impl Future<Output = Result<View, Fault>>,
-    ) -> Result<View, Fault> {
+        survey: impl Future<Output = Result<Told, Fault>>,
+    ) -> Result<Told, Fault> {
         let mut survey = std::pin::pin!(survey);
         loop {
             tokio::select! {
-                view = &mut survey => return view,
+                told = &mut survey => return told,
                 ended = self.running.next(), if !self.running.is_empty() => self.take(ended),
             }
         }
@@ -190,7 +210,7 @@ impl<'a> Round<'a> {
             && let Some(node) = self.cluster.asking(&check.primary, slot, &address)
         {
             let progress = check.progress.clone();
-            self.start(place, async move {
+            let look = async move {
                 let _ = node.check(&progress).await;
                 match progress.verdict() {
                     Some(Err(fault)) => {
@@ -201,12 +221,13 @@ impl<'a> Round<'a> {
                     }
                     Some(Ok(())) | None => Found::Follows(slot),
                 }
-            });
+            };
+            self.start(place, look.boxed());
         }
     }
 
     /// Starts a check, or starts it once more.
-    fn start(&mut self, place: usize, look: impl Future<Output = Found> + Send + 'a) {
+    fn start(&mut self, place: usize, look: BoxFuture<'a, Found>) {
         let check = &mut self.checks[place];
         if let State::Running { handle, .. } = &check.state {
             handle.abort();
@@ -218,11 +239,12 @@ impl<'a> Round<'a> {
         let pause = if check.restarts > 1 { self.cluster.pause() } else { Duration::ZERO };
         check.restarts += 1;
         let slow_from = Instant::now() + pause + self.cluster.slow();
+        let turns = self.turns.clone();
         let (look, handle) = abortable(async move {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
-            (place, look.await)
+            (place, turns.wait_for(look).await)
         });
         check.state = State::Running { handle, slow_from };
         self.running.push(look.boxed());
@@ -231,7 +253,7 @@ impl<'a> Round<'a> {
     fn start_primary(&mut self, place: usize) {
         let Check { primary, progress, .. } = &self.checks[place];
         let (primary, progress) = (primary.clone(), progress.clone());
-        self.start(place, async move {
+        let look = async move {
             if primary.node.check(&progress).await.is_err() {
                 return Found::Sight(None);
             }
@@ -248,7 +270,8 @@ impl<'a> Round<'a> {
                     Found::Sight(None)
                 }
             }
-        });
+        };
+        self.start(place, look.boxed());
     }
 
     /// Whether the primary sees another cluster than is known, or one that does not serve.
@@ -269,7 +292,7 @@ impl<'a> Round<'a> {
 
     /// Primaries whose canaries met a slot that is on its way are checked with slots that are not. True where
     /// there is one.
-    fn leave_slots_alone(&mut self) -> bool {
+    async fn leave_slots_alone(&mut self) -> bool {
         let before = self.avoided.len();
         for check in self.checks.iter().filter(|check| !check.gone) {
             if let State::Ended(Found::Follows(slot)) = check.state {
@@ -277,7 +300,7 @@ impl<'a> Round<'a> {
             }
         }
         let Some(known) = self.known.clone().filter(|_| self.avoided.len() > before) else { return false };
-        match self.cluster.learn(known.sight, known.map.clone(), Some(&known), &self.avoided) {
+        match self.cluster.learn(known.sight, known.map.clone(), Some(&known), &self.avoided).await {
             Ok(known) => self.take_in(known),
             // They are servers that were set up before.
             Err(_) => return false,
@@ -286,10 +309,11 @@ impl<'a> Round<'a> {
     }
 
     /// Takes in what a node says of the cluster.
-    fn learn(&mut self, view: View) {
-        let View { sight, map } = view;
+    async fn learn(&mut self, told: Told) {
+        let Told { view: View { sight, map }, entries } = told;
         self.lost = None;
-        match self.cluster.learn(sight, Arc::new(map), self.known.as_deref(), &self.avoided) {
+        self.entries += entries;
+        match self.cluster.learn(sight, Arc::new(map), self.known.as_deref(), &self.avoided).await {
             Ok(known) => self.take_in(known),
             Err(error) => {
                 let said = self.progress.redaction().host(&error.to_string()).into_owned();
@@ -310,6 +334,7 @@ impl<'a> Round<'a> {
 
     /// Brings the checks in line with what is known now.
     fn take_in(&mut self, known: Arc<Known>) {
+        self.turns = Turns::of(known.primaries.len());
         let present: HashSet<_> = known.primaries.iter().map(|primary| &primary.address).collect();
         for check in &mut self.checks {
             if !present.contains(&check.primary.address) {
@@ -394,6 +419,12 @@ impl<'a> Round<'a> {
         if !(fault || doubt) || self.surveys == 0 {
             return None;
         }
+        if self.entries >= MOST_ENTRIES && self.surveys <= MOST_SURVEYS - LEAST_SURVEYS {
+            self.surveys = 0;
+            self.unread = doubt;
+            self.judge();
+            return None;
+        }
         if !fault {
             // All that are known are up, and until it is told whether they are all, the cluster is not.
             self.whole.reopen();
@@ -434,6 +465,12 @@ impl<'a> Round<'a> {
                 let ranges = self.known.as_ref().map(|known| known.ranges(address)).unwrap_or_default();
                 format!("{} are lost with {}", list(ranges), check.progress.name())
             }));
+        }
+        if self.unread && said.is_empty() {
+            said.push(format!(
+                "the map changes while it is read: {} entries were, and no more are",
+                self.entries
+            ));
         }
         if !said.is_empty() {
             self.whole.reopen();

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use crc::{CRC_16_XMODEM, Crc};
 use redis::Value;
+use tokio::task::yield_now;
 
 use crate::config::{Address, Announce};
 use crate::topology::announced;
@@ -19,6 +20,9 @@ const MAX_PRIMARIES: usize = 1_000;
 
 /// The most replicas of a primary that are remembered. They are only asked where a primary is lost.
 const MAX_REPLICAS: usize = 8;
+
+/// How many entries or primaries are dealt with before others have their turn.
+pub(super) const AT_A_TIME: usize = 64;
 
 /// Slots from one to another, with both.
 pub(super) type Range = RangeInclusive<u16>;
@@ -65,38 +69,68 @@ impl Hosts<'_> {
     }
 }
 
-impl SlotMap {
-    /// The map that an answer to `CLUSTER SLOTS` is; the error says what is wrong with it.
-    pub(super) fn parse(answer: &Value, hosts: Hosts<'_>) -> Result<Self, &'static str> {
-        let Value::Array(entries) = answer else { return Err(NO_LIST) };
-        let mut map = Self::default();
-        let mut places: HashMap<Address, usize> = HashMap::new();
-        let mut claimed = Vec::new();
-        for entry in entries {
-            let (range, mut nodes) = parse_entry(entry, hosts)?;
-            let primary = nodes.next().ok_or(NO_NODE)??;
-            let replicas = nodes.take(MAX_REPLICAS).collect::<Result<Vec<_>, _>>()?;
-            claimed.push(range.clone());
-            if let Some(&place) = places.get(&primary) {
-                let shard = &mut map.shards[place];
-                shard.ranges.push(range);
-                continue;
-            }
-            if map.shards.len() == MAX_PRIMARIES {
-                return Err("CLUSTER SLOTS was answered with more than 1,000 primaries");
-            }
-            places.insert(primary.clone(), map.shards.len());
-            map.shards.push(Shard { primary, replicas, ranges: vec![range] });
+/// A map of which not all entries were read yet.
+#[derive(Default)]
+struct Reading {
+    map: SlotMap,
+    /// The places of the primaries.
+    places: HashMap<Address, usize>,
+    claimed: Vec<Range>,
+}
+
+impl Reading {
+    fn add(&mut self, entry: &Value, hosts: Hosts<'_>) -> Result<(), &'static str> {
+        let (range, mut nodes) = parse_entry(entry, hosts)?;
+        let primary = nodes.next().ok_or(NO_NODE)??;
+        let replicas = nodes.take(MAX_REPLICAS).collect::<Result<Vec<_>, _>>()?;
+        self.claimed.push(range.clone());
+        let shards = &mut self.map.shards;
+        if let Some(&place) = self.places.get(&primary) {
+            shards[place].ranges.push(range);
+            return Ok(());
         }
-        claimed.sort_by_key(|range| *range.start());
-        if claimed.windows(2).any(|pair| pair[0].end() >= pair[1].start()) {
+        if shards.len() == MAX_PRIMARIES {
+            return Err("CLUSTER SLOTS was answered with more than 1,000 primaries");
+        }
+        self.places.insert(primary.clone(), shards.len());
+        shards.push(Shard { primary, replicas, ranges: vec![range] });
+        Ok(())
+    }
+
+    fn map(mut self) -> Result<SlotMap, &'static str> {
+        self.claimed.sort_by_key(|range| *range.start());
+        if self.claimed.windows(2).any(|pair| pair[0].end() >= pair[1].start()) {
             return Err("CLUSTER SLOTS was answered with two owners of a slot");
         }
-        for shard in &mut map.shards {
+        let shards = &mut self.map.shards;
+        for shard in &mut *shards {
             shard.ranges.sort_by_key(|range| *range.start());
         }
-        map.shards.sort_by_key(|shard| shard.ranges.first().map(|range| *range.start()));
-        Ok(map)
+        shards.sort_by_key(|shard| shard.ranges.first().map(|range| *range.start()));
+        Ok(self.map)
+    }
+}
+
+impl SlotMap {
+    /// The map that an answer to `CLUSTER SLOTS` is; the error says what is wrong with it. Between some entries and the next
+    /// others have their turn.
+    pub(super) async fn parse(answer: &Value, hosts: Hosts<'_>) -> Result<Self, &'static str> {
+        let Value::Array(entries) = answer else { return Err(NO_LIST) };
+        let mut reading = Reading::default();
+        for some in entries.chunks(AT_A_TIME) {
+            for entry in some {
+                reading.add(entry, hosts)?;
+            }
+            if some.len() == AT_A_TIME {
+                yield_now().await;
+            }
+        }
+        reading.map()
+    }
+
+    /// How many entries of an answer it is made of.
+    pub(super) fn entries(&self) -> usize {
+        self.shards.iter().map(|shard| shard.ranges.len()).sum()
     }
 
     /// The slots that nobody owns.
@@ -145,18 +179,21 @@ impl SlotMap {
         }
         let mut tags = vec![Vec::new(); self.shards.len()];
         let mut left: usize = missing.iter().sum();
+        let mut text = String::new();
         for number in 0..TAGS {
             if left == 0 {
                 break;
             }
-            let text = number.to_string();
+            text.clear();
+            // Writing to a text cannot fail.
+            let _ = write!(text, "{number}");
             let slot = slot(&text);
             if let Some(place) = owners[usize::from(slot)]
                 && missing[place] > 0
             {
                 // One tag a slot.
                 owners[usize::from(slot)] = None;
-                tags[place].push(Tag { text, slot });
+                tags[place].push(Tag { text: text.clone(), slot });
                 missing[place] -= 1;
                 left -= 1;
             }
@@ -275,6 +312,11 @@ mod tests {
 
     const AS_IS: Hosts<'_> = Hosts { announce: Announce::AsIs, asked: "seed" };
 
+    fn parse(answer: &Value, hosts: Hosts<'_>) -> Result<SlotMap, &'static str> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(SlotMap::parse(answer, hosts))
+    }
+
     fn bulk(text: &str) -> Value {
         Value::BulkString(text.as_bytes().to_vec())
     }
@@ -296,7 +338,7 @@ mod tests {
     fn thirds() -> SlotMap {
         let entries = [(10_923, 16_383, "three"), (0, 5_460, "one"), (5_461, 10_922, "two")]
             .map(|(start, end, host)| entry(start, end, [node(bulk(host), 1), node(bulk(host), 2)]));
-        SlotMap::parse(&Value::Array(entries.to_vec()), AS_IS).unwrap()
+        parse(&Value::Array(entries.to_vec()), AS_IS).unwrap()
     }
 
     #[test]
@@ -314,7 +356,7 @@ mod tests {
                 entry(place * 16, end, [node(bulk("one"), place + 1)])
             })
             .collect();
-        let map = SlotMap::parse(&Value::Array(entries), AS_IS).unwrap();
+        let map = parse(&Value::Array(entries), AS_IS).unwrap();
         let tags = map.tags(&[16_384; 1_000], &BTreeSet::new());
         assert_eq!(tags.iter().map(Vec::len).sum::<usize>(), usize::from(SLOTS));
     }
@@ -352,7 +394,7 @@ mod tests {
     #[test]
     fn slots_without_an_owner_are_found_and_listed() {
         let entries = [(1, 99), (101, 16_000)].map(|(from, to)| entry(from, to, [node(bulk("one"), 1)]));
-        let map = SlotMap::parse(&Value::Array(entries.to_vec()), AS_IS).unwrap();
+        let map = parse(&Value::Array(entries.to_vec()), AS_IS).unwrap();
         assert_eq!(map.shards.len(), 1);
         assert_eq!(map.gaps(), [0..=0, 100..=100, 16_001..=16_383]);
         assert_eq!(list(&map.gaps()), "slots 0, 100, 16001-16383");
@@ -377,7 +419,7 @@ mod tests {
     fn a_host_that_is_not_announced_is_the_one_that_was_asked() {
         for host in [Value::Nil, bulk(""), bulk("?")] {
             let entry = entry(0, 16_383, [node(host, 7)]);
-            let map = SlotMap::parse(&Value::Array(vec![entry]), AS_IS).unwrap();
+            let map = parse(&Value::Array(vec![entry]), AS_IS).unwrap();
             assert_eq!(map.shards[0].primary, address("seed", 7));
         }
         let seed_host = Hosts { announce: Announce::SeedHost, ..AS_IS };
@@ -404,7 +446,7 @@ mod tests {
             Value::Array(vec![entry(0, 5, [good()]), entry(5, 9, [node(bulk("two"), 1)])]),
             Value::Array((0..1_001).map(|slot| entry(slot, slot, [node(bulk("one"), slot + 1)])).collect()),
         ] {
-            assert!(SlotMap::parse(&wrong, AS_IS).is_err(), "{wrong:?}");
+            assert!(parse(&wrong, AS_IS).is_err(), "{wrong:?}");
         }
     }
 }

@@ -33,6 +33,12 @@ pub(super) struct Groups<'a> {
     pub(super) silent: Vec<&'a Primary>,
 }
 
+/// The best of several answers, and how many entries they have together.
+pub(super) struct Told {
+    pub(super) view: View,
+    pub(super) entries: usize,
+}
+
 /// How many are asked for the map at the same time.
 const AT_ONCE: usize = 8;
 
@@ -47,15 +53,15 @@ const WELL: usize = 2;
 
 impl Cluster {
     /// Whom to ask where the map may have changed, the likeliest to know first.
-    pub(super) fn informants(
-        &self,
-        known: &Known,
-        groups: &Groups<'_>,
+    pub(super) fn informants<'a>(
+        &'a self,
+        known: &'a Known,
+        groups: &Groups<'a>,
         progress: &Progress,
     ) -> Vec<Candidate> {
         let Groups { telling, well, in_trouble, silent } = groups;
-        let server = |primary: &&'_ Primary| (primary.address.clone(), Some(primary.server.clone()));
-        let address = |address: &Address| (address.clone(), None);
+        let server = |primary: &&'a Primary| (&primary.address, Some(&primary.server));
+        let address = |address: &'a Address| (address, None);
         // A replica that takes over is the first to know.
         let heirs = in_trouble.iter().flat_map(|primary| known.replicas(&primary.address)).take(HEIRS);
         let replicas = known.map.shards.iter().flat_map(|shard| &shard.replicas);
@@ -70,10 +76,10 @@ impl Cluster {
         // Who does not even answer its check would only be waited for.
         let silent: HashSet<_> = silent.iter().map(|primary| &primary.address).collect();
         let anybody_else = order.iter().any(|(address, _)| !silent.contains(address));
-        let asked = order.iter().filter(|(address, _)| !anybody_else || !silent.contains(address));
+        let asked = order.iter().filter(|(address, _)| !anybody_else || !silent.contains(address)).copied();
         // None of them is a node of the alias for being asked.
         let aside = progress.aside();
-        self.candidates(asked.map(|(address, server)| (address, server.as_ref())), &aside)
+        self.candidates(asked, &aside)
     }
 
     /// The seeds, each as a node that is written down in `progress`.
@@ -103,7 +109,7 @@ impl Cluster {
 
     /// Asks for the map: some candidates at once, and the next ones when none of those has answered in time,
     /// so that one that hangs costs no more than that. Of several answers the best is taken.
-    pub(super) async fn survey(&self, candidates: Vec<Candidate>) -> Result<View, Fault> {
+    pub(super) async fn survey(&self, candidates: Vec<Candidate>) -> Result<Told, Fault> {
         let mut rest = candidates.into_iter();
         let mut asked = FuturesUnordered::new();
         let mut fault = Fault::new(Cause::Unreachable, Phase::Resolve, "there is nobody to ask");
@@ -118,6 +124,7 @@ impl Cluster {
                 });
             }
             let mut best: Option<View> = None;
+            let mut entries = 0;
             let mut unowned = Vec::new();
             let patience = self.nodes.maker.timeout() / 8;
             let mut until = Instant::now() + patience;
@@ -128,6 +135,7 @@ impl Cluster {
                             // The others were asked at the same time.
                             until = until.min(Instant::now() + patience / 2);
                         }
+                        entries += view.map.entries();
                         unowned.push((address, view.map.gaps()));
                         if best.as_ref().is_none_or(|best| view.is_better_than(best)) {
                             best = Some(view);
@@ -143,7 +151,7 @@ impl Cluster {
                 for (address, unowned) in &unowned {
                     best.map.deny(address, unowned);
                 }
-                return Ok(best);
+                return Ok(Told { view: best, entries });
             }
             if rest.len() == 0 {
                 return Err(fault);

@@ -92,7 +92,8 @@ impl View {
         let slots =
             Query { command: command.arg("SLOTS"), limit: SLOTS_LIMIT, expected: "an owner of every slot" };
         let slots = server.ask(&slots, progress).await?;
-        let map = SlotMap::parse(&slots, hosts).map_err(|what| progress.fault(Cause::Protocol, what))?;
+        let map =
+            SlotMap::parse(&slots, hosts).await.map_err(|what| progress.fault(Cause::Protocol, what))?;
         Ok(Self { sight, map })
     }
 
