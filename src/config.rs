@@ -72,6 +72,10 @@ pub struct Config {
     pub access: Access,
     /// TLS for who comes over TCP.
     pub tls: Option<ListenerTls>,
+    /// What callers may take up.
+    pub limits: Limits,
+    /// Where probes are answered, besides where everything is.
+    pub probes: Probes,
     /// Where metrics are served, if not beside everything else.
     pub metrics: Metrics,
     /// The groups that are written, none twice.
@@ -135,6 +139,25 @@ pub struct ListenerTls {
     pub client_ca_file: Option<PathBuf>,
 }
 
+/// What callers may take up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most connections that are open at a time; at least 1.
+    pub connections: usize,
+    /// The most bytes of answers that may wait to be taken, on all connections together.
+    pub unread_bytes: usize,
+    /// The same on one connection.
+    pub unread_bytes_per_connection: usize,
+}
+
+/// Where probes are answered.
+#[derive(Debug, Clone, Default)]
+pub struct Probes {
+    /// Listeners of their own, which answer probes alone and have places of their own. Probes are answered where
+    /// everything is, too.
+    pub listen: Vec<Listen>,
+}
+
 /// Where metrics are served.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
@@ -182,6 +205,8 @@ impl Default for Config {
             drain: Duration::ZERO,
             access: Access::default(),
             tls: None,
+            limits: Limits::default(),
+            probes: Probes::default(),
             metrics: Metrics::default(),
             groups: Vec::new(),
             debounce: None,
@@ -200,6 +225,13 @@ impl Default for Access {
             trusted_proxies: Proxies::default(),
             token: None,
         }
+    }
+}
+
+impl Default for Limits {
+    /// Enough for every caller that a sidecar has, and little enough for 32 MiB.
+    fn default() -> Self {
+        Self { connections: 1024, unread_bytes: 8 << 20, unread_bytes_per_connection: 1 << 20 }
     }
 }
 

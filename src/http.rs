@@ -18,6 +18,7 @@
 //! A report can be had in each of the formats of `representation`. Each path but the last answers GET and HEAD, and each
 //! answer, a refusal too, says `Cache-Control: no-store`.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -33,10 +34,12 @@ use tokio::time::Instant;
 use crate::app::{App, Life, Setup};
 use crate::catalog::Selection;
 use crate::config::Access;
+use crate::outcome::Report;
 
 mod accept;
 /// Who is asking, and what they may see.
 pub mod access;
+mod answer;
 mod bodies;
 mod connection;
 /// The default JSON, a superset of Djblets'.
@@ -60,6 +63,7 @@ pub mod openapi;
 /// The page for a browser.
 pub mod page;
 mod patience;
+mod places;
 mod preface;
 mod proxies;
 mod refusal;
@@ -72,21 +76,52 @@ mod token;
 /// The last changes.
 pub mod transitions;
 pub(crate) mod words;
+mod writing;
 
 use access::{View, admit};
-use bodies::Bodies;
+use bodies::{Bodies, Writing};
 use host::Host;
 use kubernetes::{Own, Probe};
 use metrics::Scrape;
 use page::Page;
+use places::Traffic;
 use refusal::Refusal;
 use representation::{Choice, Format, Wanted, aged, excluded};
+use writing::Writers;
 
-/// What every request is answered from.
+/// What every request is answered from. Its clones are one, and each request has one.
 #[derive(Clone)]
-struct Front {
+struct Front(Arc<Shared>);
+
+struct Shared {
     app: Arc<App>,
     bodies: Bodies,
+    writers: Writers,
+    /// Who is connected; nobody, where requests come over no connection.
+    traffic: Option<Traffic>,
+}
+
+impl Front {
+    /// The response that says `report`, when it is its turn.
+    async fn write(
+        &self,
+        wanted: Wanted,
+        probe: &Probe,
+        setup: &Setup,
+        selection: &Selection,
+        report: &Arc<Report>,
+    ) -> Response {
+        let write = || wanted.response(&self.bodies, probe, setup, selection, report);
+        self.writers.write(wanted.entries(report.outcomes.len()), write).await
+    }
+}
+
+impl Deref for Front {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl FromRef<Front> for Arc<App> {
@@ -97,7 +132,27 @@ impl FromRef<Front> for Arc<App> {
 
 /// Every path, and what each request passes on its way to it.
 pub fn router(app: Arc<App>) -> Router {
-    let router = Router::new()
+    guarded(everything(), app, None)
+}
+
+/// The same, beside these connections.
+fn main_router(app: Arc<App>, traffic: Traffic) -> Router {
+    guarded(everything(), app, Some(traffic))
+}
+
+fn everything() -> Router<Front> {
+    probes()
+        .route("/", get(start_page))
+        .route("/events", events::route())
+        .route("/transitions", get(last_changes))
+        .route("/openapi.json", get(describe))
+        .route("/metrics", get(scrape_beside_everything))
+        .fallback(async || Refusal::NoSuchPath)
+}
+
+/// What balancers, orchestrators and monitors ask again and again.
+fn probes() -> Router<Front> {
+    Router::new()
         .route("/health", get(health))
         .route("/health/", get(health))
         .route("/healthz", get(health))
@@ -107,28 +162,39 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
-        .route("/", get(start_page))
-        .route("/events", events::route())
-        .route("/transitions", get(last_changes))
-        .route("/openapi.json", get(describe))
-        .route("/metrics", get(scrape_beside_everything))
         .route(grpc::PATH, grpc::route())
-        .fallback(async || Refusal::NoSuchPath);
-    guarded(router, app)
+}
+
+/// What listeners for probes alone serve.
+pub fn probes_router(app: Arc<App>) -> Router {
+    guarded(probes().fallback(async || Refusal::ProbesAlone), app, None)
 }
 
 /// What listeners of their own for metrics serve.
 pub fn metrics_router(app: Arc<App>) -> Router {
-    let router = Router::new().route("/metrics", get(scrape));
-    guarded(router.fallback(async || Refusal::MetricsAlone), app)
+    guarded(metrics_alone(), app, None)
+}
+
+/// The same, beside these connections.
+fn metrics_router_of(app: Arc<App>, traffic: Traffic) -> Router {
+    guarded(metrics_alone(), app, Some(traffic))
+}
+
+fn metrics_alone() -> Router<Front> {
+    Router::new().route("/metrics", get(scrape)).fallback(async || Refusal::MetricsAlone)
 }
 
 /// What every request passes on its way, whichever path it asks for.
-fn guarded(router: Router<Front>, app: Arc<App>) -> Router {
+fn guarded(router: Router<Front>, app: Arc<App>, traffic: Option<Traffic>) -> Router {
     router
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
-        .with_state(Front { app, bodies: Bodies::default() })
+        .with_state(Front(Arc::new(Shared {
+            app,
+            bodies: Bodies::default(),
+            writers: Writers::new(traffic.clone()),
+            traffic,
+        })))
 }
 
 /// Admits callers, refuses requests without a valid host or with a body, and forbids that an answer is kept.
@@ -162,85 +228,94 @@ fn judged(access: &Access, request: &Request) -> Result<View, Refusal> {
     Ok(admit(access, request.extensions().get(), &host, request.headers())?)
 }
 
-async fn health(State(Front { app, bodies }): State<Front>, request: Request) -> Result<Response, Refusal> {
+async fn health(State(front): State<Front>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wanted = Wanted::of(&request)?;
-    let setup = app.setup();
-    Ok(report(&bodies, &setup, &setup.everything, wanted, arrived).await)
+    let setup = front.app.setup();
+    Ok(report(&front, &setup, &setup.everything, wanted, arrived).await)
 }
 
 async fn health_of(
-    State(Front { app, bodies }): State<Front>,
+    State(front): State<Front>,
     alias: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wanted = Wanted::of(&request)?;
-    let setup = app.setup();
+    let setup = front.app.setup();
     let catalog = setup.checker.catalog();
     let name = alias.as_ref().map_or("", |Path(name)| name);
     let selection = catalog.named([name]).map_err(|_| Refusal::no_such_alias(catalog))?;
-    Ok(report(&bodies, &setup, &selection, wanted, arrived).await)
+    Ok(report(&front, &setup, &selection, wanted, arrived).await)
 }
 
 async fn health_of_group(
-    State(Front { app, bodies }): State<Front>,
+    State(front): State<Front>,
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wanted = Wanted::of(&request)?;
-    let setup = app.setup();
+    let setup = front.app.setup();
     let name = name.as_ref().map_or("", |Path(name)| name);
     let selection = setup.group(name).ok_or_else(|| Refusal::no_such_group(&setup))?;
-    Ok(report(&bodies, &setup, selection, wanted, arrived).await)
+    Ok(report(&front, &setup, selection, wanted, arrived).await)
 }
 
 async fn report(
-    bodies: &Bodies,
+    front: &Front,
     setup: &Setup,
     selection: &Selection,
     wanted: Wanted,
     arrived: Instant,
 ) -> Response {
     let report = setup.checker.check(selection, arrived).await;
-    wanted.response(bodies, &Probe::of_caches("health"), setup, selection, &report)
+    front.write(wanted, &Probe::of_caches("health"), setup, selection, &report).await
 }
 
-async fn scrape_beside_everything(state: State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
-    if state.setup().metrics_elsewhere {
+async fn scrape_beside_everything(front: State<Front>, request: Request) -> Result<Response, Refusal> {
+    if front.app.setup().metrics_elsewhere {
         return Err(Refusal::MetricsElsewhere);
     }
-    Ok(scrape(state, request).await.into_response())
+    Ok(scrape(front, request).await.into_response())
 }
 
 /// A scrape checks everything, as a request for `/health` does: figures of an earlier check would say UP during an
-/// outage that nobody else has asked about.
-async fn scrape(State(app): State<Arc<App>>, request: Request) -> impl IntoResponse {
-    let format = metrics::Format::of(request.headers());
+/// outage that nobody else asks about.
+async fn scrape(State(front): State<Front>, request: Request) -> impl IntoResponse {
+    let Shared { app, bodies, writers, traffic } = &*front;
+    let (format, view) = (metrics::Format::of(request.headers()), View::of(&request));
     let setup = app.setup();
     let report = setup.checker.check(&setup.everything, Instant::now()).await;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()))];
-    let scrape = Scrape::of(report, &setup, &app);
-    (content_type, metrics::body(scrape, View::of(&request), format))
+    let write = || {
+        let body = bodies.of(&report, (Writing::Metrics(format), view), Instant::now(), |_| {
+            metrics::body(Scrape::of(report.clone(), &setup, app, traffic.as_ref()), view, format)
+        });
+        (content_type, body).into_response()
+    };
+    writers.write(report.outcomes.len(), write).await
 }
 
 /// The page whatever the caller accepts, unless another format is asked for by name.
-async fn start_page(
-    State(Front { app, bodies }): State<Front>,
-    request: Request,
-) -> Result<Response, Refusal> {
+async fn start_page(State(front): State<Front>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wanted = Wanted::by_name(&request)?;
+    let Shared { app, bodies, writers, .. } = &*front;
     let (setup, view) = (app.setup(), View::of(&request));
     if let Some(wanted) = wanted {
-        return Ok(report(&bodies, &setup, &setup.everything, wanted, arrived).await);
+        return Ok(report(&front, &setup, &setup.everything, wanted, arrived).await);
     }
     let (selection, report) = (&setup.everything, setup.checker.check(&setup.everything, arrived).await);
-    let notice = page::notice(&app);
-    let now = Instant::now();
-    let page = Page { setup: &setup, report: &report, selection, view, now, notice };
-    Ok(aged(page::response(StatusCode::OK, page.document()), &report, now))
+    let write = || {
+        let now = Instant::now();
+        let body = bodies.of(&report, (Writing::StartPage, view), now, |now| {
+            Page { setup: &setup, report: &report, selection, view, now, notice: page::notice(app) }
+                .document()
+        });
+        aged(page::response(StatusCode::OK, body), &report, now)
+    };
+    Ok(writers.write(report.outcomes.len(), write).await)
 }
 
 /// No cache is asked.
@@ -260,19 +335,21 @@ async fn describe() -> Response {
     Format::Json.response(openapi::body())
 }
 
-async fn livez(State(Front { app, bodies }): State<Front>, request: Request) -> Result<Response, Refusal> {
+async fn livez(State(front): State<Front>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
+    let Shared { app, .. } = &*front;
     let setup = app.setup();
     let name = if setup.interval.is_some() { "rounds" } else { "ping" };
     let own = Own { name, wrong: app.overdue().map(|overdue| overdue.to_string()) };
     let wanted = Wanted::of_probe(&request)?;
     let (probe, selection) = Probe::of("livez", own, &excluded(&request), &setup, setup.liveness());
     let report = setup.checker.check(&selection, arrived).await;
-    Ok(wanted.response(&bodies, &probe, &setup, &selection, &report))
+    Ok(front.write(wanted, &probe, &setup, &selection, &report).await)
 }
 
-async fn readyz(State(Front { app, bodies }): State<Front>, request: Request) -> Result<Response, Refusal> {
+async fn readyz(State(front): State<Front>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
+    let Shared { app, .. } = &*front;
     let wrong = match app.life() {
         Life::Ready => None,
         life @ (Life::Starting | Life::Draining | Life::Stopping) => Some(life.name().to_owned()),
@@ -286,11 +363,12 @@ async fn readyz(State(Front { app, bodies }): State<Front>, request: Request) ->
         // Whatever they are, it is not ready.
         Some(_) => Arc::default(),
     };
-    Ok(wanted.response(&bodies, &probe, &setup, &selection, &report))
+    Ok(front.write(wanted, &probe, &setup, &selection, &report).await)
 }
 
-async fn startupz(State(Front { app, bodies }): State<Front>, request: Request) -> Result<Response, Refusal> {
+async fn startupz(State(front): State<Front>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
+    let Shared { app, .. } = &*front;
     let setup = app.setup();
     let wanted = Wanted::of_probe(&request)?;
     let own = Own { name: "sidecar", wrong: None };
@@ -298,5 +376,5 @@ async fn startupz(State(Front { app, bodies }): State<Front>, request: Request) 
     let awaited = app.awaited(&setup, &selection);
     let report = setup.checker.check(&awaited, arrived).await;
     app.note_start(&setup);
-    Ok(wanted.response(&bodies, &probe, &setup, &awaited, &report))
+    Ok(front.write(wanted, &probe, &setup, &awaited, &report).await)
 }

@@ -54,6 +54,9 @@ pub mod checker;
 // What every request is answered from: the checks in force, the groups, the sidecar's own life.
 pub mod app;
 
+// Memory that was freed, given back to the system.
+mod heap;
+
 // Logs, which hold up no answer.
 pub mod telemetry;
 

@@ -10,7 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use cache_canary::app::Life;
 use cache_canary::config::Listen;
-use cache_canary::http::server::{Limits, Listener, serve_router};
+use cache_canary::http::server::{Listener, serve_plain};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -199,7 +199,7 @@ pub(crate) fn serve_trivial(args: &[String]) {
         let router =
             Router::new().route("/health", get(async move || ([(CONTENT_TYPE, "application/json")], body)));
         let (_life, life) = watch::channel(Life::Ready);
-        let listeners = vec![Listener::bind(&listen).unwrap()];
-        serve_router(router, life, || None, listeners, Limits::default()).await;
+        let listener = Listener::bind(&listen).unwrap();
+        serve_plain(router, life, listener).await;
     });
 }

@@ -61,10 +61,13 @@ pub(super) fn make_room(config: &Config, callers: u64) -> Room {
     if limit < need { Room::TooSmall { limit, need } } else { Room::Raised { from, to: limit, need } }
 }
 
-/// How many callers a server has at most.
-pub(super) fn callers() -> u64 {
-    let Limits { connections, metrics_connections, .. } = Limits::default();
-    (connections + metrics_connections) as u64
+/// How many callers a server with this configuration has at most: each connection is a file, and one more is accepted
+/// before another is closed for it.
+pub(super) fn callers(config: &Config) -> u64 {
+    let Limits { connections, own_connections, .. } = Limits::of(config);
+    let own = [&config.probes.listen, &config.metrics.listen];
+    let own = own.into_iter().filter(|listen| !listen.is_empty()).count() * own_connections;
+    (connections + own + 1) as u64
 }
 
 /// How many connections the checks may have: of each server one that is kept, and one that is held until another was

@@ -66,10 +66,10 @@ async fn serve(loaded: Loaded, flags: Flags) -> Result<ExitCode, Failure> {
         warn!("{note}");
     }
     let config = &loaded.config;
-    files::make_room(config, files::callers()).tell();
+    files::make_room(config, files::callers(config)).tell();
     let app = Arc::new(App::new(config).map_err(Failure::usage)?);
     announce(config, &app);
-    let listeners = Listeners::bind(config).map_err(Failure::other)?;
+    let (listeners, limits) = (Listeners::bind(config).map_err(Failure::other)?, Limits::of(config));
 
     let (ask_to_stop, asked_to_stop) = oneshot::channel::<()>();
     let shutdown = async { drop(asked_to_stop.await) };
@@ -82,7 +82,7 @@ async fn serve(loaded: Loaded, flags: Flags) -> Result<ExitCode, Failure> {
     // What was read is not kept: the checks have what they need of it.
     let reloads = Reloads::new(app.clone(), flags, loaded);
     tokio::select! {
-        () = serve_app(app.clone(), listeners, Limits::default(), shutdown) => Ok(ExitCode::SUCCESS),
+        () = serve_app(app.clone(), listeners, limits, shutdown) => Ok(ExitCode::SUCCESS),
         () = signals => Err(Failure::other("stopped at once by a second signal, requests may be unanswered")),
         never = reloads.run(hangup) => match never {},
         never = systemd::accompany(&app) => match never {},

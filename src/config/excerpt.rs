@@ -164,7 +164,9 @@ fn bare_key(key: &str) -> Option<&str> {
     let (name, tables) = parts.split_last()?;
     let places = match tables {
         []
-        | ["access" | "breaker" | "caches" | "tls" | "metrics" | "groups" | "debounce"]
+        | [
+            "access" | "breaker" | "caches" | "tls" | "limits" | "probes" | "metrics" | "groups" | "debounce",
+        ]
         | ["caches" | "groups", _]
         | ["caches", _, "breaker" | "tls" | "replicas"] => true,
         ["caches", _, "checks", within @ ..] | ["checks", within @ ..] => match within {
@@ -184,7 +186,8 @@ fn bare_key(key: &str) -> Option<&str> {
         access::KEYS,
         breaker::KEYS,
         listeners::TLS_KEYS,
-        listeners::METRICS_KEYS,
+        listeners::LIMITS_KEYS,
+        listeners::OWN_KEYS,
         groups::KEYS,
         debounce::KEYS,
         tls::KEYS,

@@ -1,4 +1,5 @@
-//! Where the server listens, for everything and for metrics alone, and the TLS that it speaks there.
+//! Where the server listens, for everything, for probes alone and for metrics alone; the TLS that it speaks there; and what
+//! callers may take up.
 
 use std::path::PathBuf;
 
@@ -6,10 +7,13 @@ use super::address::MAX_SOCKET_PATH;
 use super::load::Reader;
 use super::place::{Place, Problem};
 use super::value::{Entry, Kind, Table, Value};
-use super::{ClientCertificate, Listen, ListenerTls, Metrics, tls};
+use super::{ClientCertificate, Limits, Listen, ListenerTls, Metrics, Probes, tls};
 
-/// The keys of `[metrics]`.
-pub(super) const METRICS_KEYS: &[&str] = &["listen"];
+/// The keys of `[metrics]` and of `[probes]`.
+pub(super) const OWN_KEYS: &[&str] = &["listen"];
+
+/// The keys of `[limits]`.
+pub(super) const LIMITS_KEYS: &[&str] = &["connections", "unread_bytes", "unread_bytes_per_connection"];
 
 /// The keys of `[tls]`.
 pub(super) const TLS_KEYS: &[&str] = &["cert_file", "key_file", "client_ca_file"];
@@ -17,8 +21,7 @@ pub(super) const TLS_KEYS: &[&str] = &["cert_file", "key_file", "client_ca_file"
 const LISTEN: &str = "this is no address to listen at; write \"[::]:8080\", \"127.0.0.1:8080\" or \
                       \"unix:/run/cache-canary.sock\"";
 
-const TAKEN: &str =
-    "the server listens there for everything else; give metrics an address of their own, or remove this";
+const TAKEN: &str = "the server listens there for something else; choose another address, or remove this";
 
 const NO_CERTIFICATE: &str = "TLS needs a certificate to show; add cert_file and key_file";
 
@@ -42,10 +45,19 @@ impl Reader {
         })
     }
 
+    /// `[probes]`: listeners of their own, none of which is one of `others`.
+    pub(super) fn probes(&mut self, others: &[Listen]) -> Probes {
+        Probes { listen: self.own_listeners("probes", others) }
+    }
+
     /// `[metrics]`: listeners of their own, none of which is one of `others`.
     pub(super) fn metrics(&mut self, others: &[Listen]) -> Metrics {
-        let section = self.section("metrics", METRICS_KEYS);
-        let metrics = self.said(&section, "listen", |value| {
+        Metrics { listen: self.own_listeners("metrics", others) }
+    }
+
+    fn own_listeners(&mut self, name: &'static str, others: &[Listen]) -> Vec<Listen> {
+        let section = self.section(name, OWN_KEYS);
+        let listeners = self.said(&section, "listen", |value| {
             let own = |(text, place)| {
                 let address = listen((text, place))?;
                 let taken = others.contains(&address) && !is_any_port(&address);
@@ -53,7 +65,26 @@ impl Reader {
             };
             value.texts()?.into_iter().map(own).collect()
         });
-        Metrics { listen: metrics.unwrap_or_default() }
+        listeners.unwrap_or_default()
+    }
+
+    /// `[limits]`: what callers may take up.
+    pub(super) fn limits(&mut self, default: Limits) -> Limits {
+        let section = self.section("limits", LIMITS_KEYS);
+        let mut limit = |key, default, least, most| {
+            let said = self.said(&section, key, |value| value.number_between(key, least, most));
+            said.map_or(default, |number| number as usize)
+        };
+        Limits {
+            connections: limit("connections", default.connections, 16, 65_536),
+            unread_bytes: limit("unread_bytes", default.unread_bytes, 1 << 16, 1 << 30),
+            unread_bytes_per_connection: limit(
+                "unread_bytes_per_connection",
+                default.unread_bytes_per_connection,
+                1 << 14,
+                1 << 30,
+            ),
+        }
     }
 
     /// `[tls]`: the sidecar's own certificate. Its files are read when the server is set up, as those of caches are.

@@ -46,7 +46,9 @@ mod tests {
             (String::new(), settings::KEYS),
             ("/properties/access".to_owned(), access::KEYS),
             ("/properties/tls".to_owned(), listeners::TLS_KEYS),
-            ("/properties/metrics".to_owned(), listeners::METRICS_KEYS),
+            ("/properties/limits".to_owned(), listeners::LIMITS_KEYS),
+            ("/properties/probes".to_owned(), listeners::OWN_KEYS),
+            ("/properties/metrics".to_owned(), listeners::OWN_KEYS),
             ("/properties/debounce".to_owned(), debounce::KEYS),
         ];
         let named = [
@@ -110,6 +112,13 @@ mod tests {
         assert_eq!(open_for, Ok(breaker.open_for));
         let lasts = schema["properties"]["debounce"]["properties"]["for"]["default"].as_str().unwrap();
         assert_eq!(humantime::parse_duration(lasts), Ok(debounce::FOR));
+        let limits = &schema["properties"]["limits"]["properties"];
+        assert_eq!(limits["connections"]["default"], default.limits.connections);
+        assert_eq!(limits["unread_bytes"]["default"], default.limits.unread_bytes);
+        assert_eq!(
+            limits["unread_bytes_per_connection"]["default"],
+            default.limits.unread_bytes_per_connection
+        );
         assert_eq!(schema["properties"]["prefix"]["default"], default.prefix);
         let listen: Vec<_> = default.listen.iter().map(ToString::to_string).collect();
         assert_eq!(schema["properties"]["listen"]["default"], Value::from(listen));

@@ -26,6 +26,8 @@ pub(super) const KEYS: &[&str] = &[
     "drain",
     "access",
     "tls",
+    "limits",
+    "probes",
     "metrics",
     "groups",
     "debounce",
@@ -60,7 +62,9 @@ impl Reader {
         let drain = self.duration("drain", default.drain, Duration::ZERO, 600);
         let access = self.access(default.access);
         let tls = self.listener_tls();
-        let metrics = self.metrics(&listen);
+        let limits = self.limits(default.limits);
+        let probes = self.probes(&listen);
+        let metrics = self.metrics(&[&*listen, &*probes.listen].concat());
         self.timeout = timeout;
         let caches = self.caches();
         self.problems.extend(self.hash_tag_in_prefix(&prefix, &caches));
@@ -80,6 +84,8 @@ impl Reader {
             drain,
             access,
             tls,
+            limits,
+            probes,
             metrics,
             groups,
             debounce,

@@ -67,6 +67,11 @@ pub(super) fn admit(
     }
 }
 
+/// Whether `peer` may ask nothing, neither for itself nor, as a trusted proxy, for another.
+pub(super) fn excludes(access: &Access, peer: Caller) -> bool {
+    !proxies::is_trusted(&access.trusted_proxies, peer) && view(access, peer, &Host::Unsaid).is_none()
+}
+
 /// Somebody who is told again and again, for as long as they listen. The configuration may be read anew meanwhile, so
 /// what they may see is asked each time.
 #[derive(Debug)]

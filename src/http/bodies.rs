@@ -1,6 +1,7 @@
 //! [`Bodies`]: callers who share a report share what it is written as, so that a thousand callers of a thousand aliases
 //! cost little more than one.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -8,30 +9,56 @@ use axum::body::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::access::View;
+use super::metrics;
 use super::representation::Format;
 use crate::outcome::Report;
 
-/// By how much what callers share may say that a verdict is older than it is. It never says that one is younger.
+/// By how much what callers share may say that a verdict is older than it is, if it is written in a fraction of that time.
+/// It never says that one is younger.
 const AHEAD: Duration = Duration::from_millis(1);
 
-/// The report that was written last. Its clones are one.
+/// A text that takes longer to write is shared for so many times as long, so that no number of callers has the sidecar do
+/// nothing but write.
+const SHARED_FOR: u32 = 8;
+
+/// The longest that a text is shared for.
+const LONGEST_SHARED: Duration = Duration::from_millis(100);
+
+/// How many texts are remembered. Callers who ask in more ways than this at a time share less.
+const REMEMBERED: usize = 8;
+
+/// What of a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writing {
+    /// It, in this format.
+    Report(Format),
+    /// The page at `/`, which has a notice.
+    StartPage,
+    /// The metrics that go with it.
+    Metrics(metrics::Format),
+}
+
+/// What was written last. Its clones are one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Bodies(Arc<Mutex<Option<Written>>>);
+pub(super) struct Bodies(Arc<Mutex<VecDeque<Written>>>);
 
 #[derive(Debug)]
 struct Written {
     /// Not kept for what was written of it.
     report: Weak<Report>,
-    format: Format,
+    writing: Writing,
     view: View,
     /// What it is written as, and the time as of which it is, until then: with thousands of aliases it is long. Nothing
     /// where only one caller has asked for it, as of most reports.
     shared: Option<(Bytes, Instant)>,
+    /// How long it took to write.
+    cost: Duration,
 }
 
 impl Written {
-    fn is_of(&self, report: &Arc<Report>, format: Format, view: View) -> bool {
-        std::ptr::eq(self.report.as_ptr(), Arc::as_ptr(report)) && (self.format, self.view) == (format, view)
+    fn is_of(&self, report: &Arc<Report>, writing: Writing, view: View) -> bool {
+        std::ptr::eq(self.report.as_ptr(), Arc::as_ptr(report))
+            && (self.writing, self.view) == (writing, view)
     }
 }
 
@@ -41,19 +68,23 @@ impl Bodies {
     pub(super) fn of(
         &self,
         report: &Arc<Report>,
-        (format, view): (Format, View),
+        (writing, view): (Writing, View),
         now: Instant,
         write: impl FnOnce(Instant) -> String,
     ) -> Bytes {
         let mut last = self.last();
-        let Some(written) = last.as_mut().filter(|written| written.is_of(report, format, view)) else {
-            *last = Some(Written { report: Arc::downgrade(report), format, view, shared: None });
-            return write(now).into();
+        let Some(written) = last.iter_mut().find(|written| written.is_of(report, writing, view)) else {
+            last.truncate(REMEMBERED - 1);
+            let began = std::time::Instant::now();
+            let body = write(now).into();
+            let (report, cost) = (Arc::downgrade(report), began.elapsed());
+            last.push_front(Written { report, writing, view, shared: None, cost });
+            return body;
         };
         match &written.shared {
             Some((body, as_of)) if now <= *as_of => body.clone(),
             Some(_) | None => {
-                let as_of = now + AHEAD;
+                let as_of = now + (written.cost * SHARED_FOR).clamp(AHEAD, LONGEST_SHARED);
                 let body = Bytes::from(write(as_of));
                 written.shared = Some((body.clone(), as_of));
                 let bodies = self.clone();
@@ -68,12 +99,12 @@ impl Bodies {
 
     /// Drops what was written as of a time, unless something else was written since.
     fn forget(&self, as_of: Instant) {
-        if let Some(written) = &mut *self.last() {
+        for written in &mut *self.last() {
             written.shared.take_if(|(_, later)| *later <= as_of);
         }
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<Written>> {
+    fn last(&self) -> MutexGuard<'_, VecDeque<Written>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,12 +117,14 @@ mod tests {
 
     use super::*;
 
+    const JSON: Writing = Writing::Report(Format::Json);
+
     /// Asks for a report so often, at times that are so far apart; how often it was written.
     async fn ask(bodies: &Bodies, report: &Arc<Report>, view: View, times: usize, apart: Duration) -> usize {
         let (began, written) = (Instant::now(), Cell::new(0));
         for _ in 0..times {
             let now = Instant::now();
-            let body = bodies.of(report, (Format::Json, view), now, |as_of| {
+            let body = bodies.of(report, (JSON, view), now, |as_of| {
                 written.set(written.get() + 1);
                 (as_of - began).as_micros().to_string()
             });
@@ -114,11 +147,11 @@ mod tests {
     async fn a_caller_alone_is_told_the_age_as_it_is_and_no_body_is_kept_for_long() {
         let (bodies, report) = (Bodies::default(), Arc::default());
         let now = Instant::now();
-        bodies.of(&report, (Format::Json, View::Details), now, |as_of| {
+        bodies.of(&report, (JSON, View::Details), now, |as_of| {
             assert_eq!(as_of, now);
             String::new()
         });
-        let is_kept = || bodies.last().as_ref().unwrap().shared.is_some();
+        let is_kept = || bodies.last().iter().any(|written| written.shared.is_some());
         assert!(!is_kept());
         assert_eq!(ask(&bodies, &report, View::Details, 1, Duration::ZERO).await, 1);
         assert!(is_kept());
@@ -135,6 +168,12 @@ mod tests {
         assert_eq!(ask(&one, View::Details).await, 0);
         assert_eq!(ask(&one, View::Verdicts).await, 2);
         assert_eq!(ask(&other, View::Verdicts).await, 2);
-        assert_eq!(ask(&one, View::Verdicts).await, 2);
+        assert_eq!(ask(&one, View::Verdicts).await, 0, "it is remembered beside the other");
+        let others: [Arc<Report>; REMEMBERED] = Default::default();
+        for another in &others {
+            assert_eq!(ask(another, View::Verdicts).await, 2);
+        }
+        assert_eq!(ask(&one, View::Verdicts).await, 2, "it is forgotten");
+        assert_eq!(bodies.last().len(), REMEMBERED);
     }
 }

@@ -1,13 +1,18 @@
 //! One connection, from its handshake to its end.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, Response, header};
+use axum::response::IntoResponse as _;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,10 +24,14 @@ use tokio_rustls::rustls::{self, InvalidMessage, ServerConfig};
 use tower::Service as _;
 use tracing::debug;
 
+use super::access::Caller;
+use super::answer::Answer;
 use super::listener::Accepted;
 use super::patience::{Patience, Watched};
+use super::places::{Place, Places};
 use super::preface::{Peeked, Version};
-use super::server::Limits;
+use super::refusal::Refusal;
+use super::writing::Turn;
 use crate::app::Life;
 use crate::telemetry::CALLERS;
 
@@ -54,8 +63,8 @@ pub(super) struct Door {
     pub(super) life: watch::Receiver<Life>,
     /// How TLS is spoken, if it is.
     pub(super) tls: Option<Arc<ServerConfig>>,
-    /// What is asked of the client.
-    pub(super) limits: Limits,
+    /// The connection's own place.
+    pub(super) place: Place,
     /// The turns of requests that come side by side, which are many more than there are connections.
     pub(super) turns: Arc<Semaphore>,
 }
@@ -76,16 +85,18 @@ enum Trouble {
 /// The two directions of a connection. Boxed, since every kind of its own would be HTTP compiled once more.
 type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
 
-/// Answers the requests of one connection, until its client closes it or takes too long, or the server
-/// stops.
+type Reader = Peeked<Watched<Box<dyn AsyncRead + Send + Unpin>>>;
+type Writer = Watched<Box<dyn AsyncWrite + Send + Unpin>>;
+
+/// Answers the requests of one connection, until its client closes it or takes too long, its place is wanted, or the
+/// server stops.
 pub(super) async fn serve(accepted: Accepted, door: Door) {
     let caller = accepted.caller();
-    let Limits { head, idle, .. } = door.limits;
-    let patience = Arc::new(Patience::begin(head, idle));
+    let patience = door.place.patience.clone();
     tokio::select! {
         // First what has come in, so that a busy machine does not blame its clients.
         biased;
-        result = converse(accepted, door, &patience) => {
+        result = converse(accepted, door) => {
             if let Err(error) = result {
                 debug!(target: CALLERS, "connection of {caller:?}: {error}");
             }
@@ -96,65 +107,156 @@ pub(super) async fn serve(accepted: Accepted, door: Door) {
     }
 }
 
-async fn converse(accepted: Accepted, door: Door, patience: &Arc<Patience>) -> Result<(), Trouble> {
-    let Door { router, mut life, tls, turns, .. } = door;
+async fn converse(accepted: Accepted, door: Door) -> Result<(), Trouble> {
+    let Door { router, mut life, tls, turns, place } = door;
     let caller = accepted.caller();
-    let opened = async {
-        let (reader, writer) = open(accepted, tls).await?;
-        let mut reader = Peeked::new(reader);
-        let version = reader.version().await.map_err(Trouble::Io)?;
-        Ok((reader, writer, version))
-    };
-    let (reader, writer, version) = tokio::select! {
+    let requests =
+        Requests { router, caller, patience: place.patience.clone(), places: place.places.clone(), turns };
+    let patience = &place.patience;
+    let opened = tokio::select! {
         // First what has come in, so that no request is dropped that arrived before the stop.
         biased;
-        opened = opened => opened?,
+        opened = Box::pin(open(accepted, tls)) => opened?,
         () = stopping(&mut life) => return Ok(()),
     };
-    let service = service_fn(|mut request: Request<hyper::body::Incoming>| {
-        let exchange = patience.ask();
-        request.extensions_mut().insert(caller);
-        let answer = router.clone().call(request.map(Body::new));
-        let turns = (version == Version::Http2).then(|| turns.clone());
-        async move {
-            // Until there is an answer, not until it has gone out: a stream would keep others waiting.
-            let _turn = match &turns {
-                Some(turns) => turns.acquire().await.ok(),
-                None => None,
-            };
-            answer.await.map(|answer| answer.map(|body| exchange.answer(body)))
-        }
-    });
-    let io = TokioIo::new(tokio::io::join(Watched { reader, patience: patience.clone() }, writer));
-    let closed = match version {
-        Version::Http1 => {
-            let mut http = http1::Builder::new();
-            // A client that has closed its side after its request, as `nc` does, still waits for the answer.
-            http.max_buf_size(MAX_HEAD).half_close(true);
-            let conversation = pin!(http.serve_connection(io, service));
-            until_closed(conversation, life, http1::Connection::graceful_shutdown).await
-        }
-        Version::Http2 => {
-            patience.multiplex();
-            let mut http = http2::Builder::new(TokioExecutor::new());
-            http.timer(TokioTimer::new())
-                .keep_alive_interval(PING_EVERY)
-                .keep_alive_timeout(PONG_WITHIN)
-                .max_concurrent_streams(MAX_STREAMS)
-                .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-                .initial_stream_window_size(WINDOW)
-                .max_send_buf_size(MAX_UNSENT);
-            // Boxed, since it is larger than what most connections need.
-            let mut conversation = Box::pin(http.serve_connection(io, service));
-            let left = left_alone(life.clone(), patience);
-            tokio::select! {
-                biased;
-                closed = until_closed(conversation.as_mut(), life, http2::Connection::graceful_shutdown) => closed,
-                () = left => return Ok(()),
+    let mut reader = Peeked::new(&[], Watched { half: opened.0, patience: patience.clone() });
+    let mut writer = Watched { half: opened.1, patience: patience.clone() };
+    loop {
+        let version = tokio::select! {
+            biased;
+            version = reader.version(MAX_HEAD) => version,
+            () = stopping(&mut life) => {
+                if reader.is_empty() {
+                    return Ok(());
+                }
+                // A request whose head has begun is answered.
+                reader.version(MAX_HEAD).await
             }
         }
+        .map_err(Trouble::Io)?;
+        match version {
+            Version::Http1 => match Box::pin(converse_http1(reader, writer, &requests, &mut life)).await? {
+                Some(parked) => (reader, writer) = parked,
+                None => return Ok(()),
+            },
+            Version::Http2 if place.multiplex(caller) => {
+                return Box::pin(converse_http2(reader, writer, requests, life)).await;
+            }
+            Version::Http2 => return Ok(()),
+        }
+    }
+}
+
+/// Answers requests of HTTP/1 until the connection ends, or is idle: then it is given back without the buffers that it
+/// had, which were 17 kB.
+async fn converse_http1(
+    reader: Reader,
+    writer: Writer,
+    requests: &Requests,
+    life: &mut watch::Receiver<Life>,
+) -> Result<Option<(Reader, Writer)>, Trouble> {
+    let mut http = http1::Builder::new();
+    // A client that has closed its side after its request, as `nc` does, still waits for the answer.
+    http.max_buf_size(MAX_HEAD).half_close(true);
+    let stopped = life.clone();
+    let service = service_fn(|request| async {
+        let mut answer = requests.answer(request, None).await?;
+        // A conversation that began after the stop was not there to be told of it.
+        if *stopped.borrow() == Life::Stopping {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok::<_, Infallible>(answer)
+    });
+    let mut conversation = http.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service);
+    let Requests { patience, places, .. } = requests;
+    patience.set_buffers(true);
+    let until_parked = poll_fn(|cx| match Pin::new(&mut conversation).poll(cx) {
+        Poll::Ready(closed) => Poll::Ready(Some(closed)),
+        Poll::Pending if patience.is_parkable(|| places.is_crowded()) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    let closed = tokio::select! {
+        // First what has come in, so that no request is dropped that arrived before the stop.
+        biased;
+        closed = until_parked => closed,
+        () = stopping(life) => {
+            Pin::new(&mut conversation).graceful_shutdown();
+            Some((&mut conversation).await)
+        }
     };
-    closed.map_err(Trouble::Http)
+    if let Some(closed) = closed {
+        return closed.map(|()| None).map_err(Trouble::Http);
+    }
+    patience.set_buffers(false);
+    places.release();
+    let http1::Parts { io, read_buf, .. } = conversation.into_parts();
+    let (reader, writer) = io.into_inner().into_inner();
+    Ok(Some((Peeked::new(&read_buf, reader.into_reader()), writer)))
+}
+
+async fn converse_http2(
+    reader: Reader,
+    writer: Writer,
+    requests: Requests,
+    life: watch::Receiver<Life>,
+) -> Result<(), Trouble> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_WITHIN)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .initial_stream_window_size(WINDOW)
+        .max_send_buf_size(MAX_UNSENT);
+    let requests = Arc::new(requests);
+    let service = service_fn(|request| {
+        let requests = requests.clone();
+        async move { requests.answer(request, Some(&requests.turns)).await }
+    });
+    let conversation = pin!(http.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service));
+    let left = left_alone(life.clone(), &requests.patience);
+    tokio::select! {
+        biased;
+        closed = until_closed(conversation, life, http2::Connection::graceful_shutdown) => closed.map_err(Trouble::Http),
+        () = left => Ok(()),
+    }
+}
+
+/// What answers the requests of one connection.
+struct Requests {
+    router: Router,
+    caller: Caller,
+    patience: Arc<Patience>,
+    places: Arc<Places>,
+    turns: Arc<Semaphore>,
+}
+
+impl Requests {
+    /// The answer to one request, which has to wait for its turn if there are `turns`.
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        turns: Option<&Semaphore>,
+    ) -> Result<Response<Answer>, Infallible> {
+        let exchange = self.patience.ask();
+        request.extensions_mut().insert(self.caller);
+        // Until there is an answer, not until it has gone out: a stream would keep others waiting.
+        let _turn = match turns {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
+        let answer = if self.places.is_overdrawn(&self.patience) {
+            self.places.refuse_answer(self.caller);
+            Refusal::Unread.into_response()
+        } else {
+            self.router.clone().call(request.map(Body::new)).await?
+        };
+        let (mut head, body) = answer.into_parts();
+        let answer = Answer::new(body, exchange, &self.places).await;
+        // Only now is it counted, so that the next long text may be written.
+        head.extensions.remove::<Turn>();
+        Ok(Response::from_parts(head, answer))
+    }
 }
 
 /// The connection as it is read and written, after the handshake if there is to be one.

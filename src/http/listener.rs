@@ -19,8 +19,9 @@ use super::access::Caller;
 use crate::config::{Config, Listen};
 use crate::telemetry::CALLERS;
 
-/// How many connections may wait to be accepted.
-const BACKLOG: i32 = 1024;
+/// How many connections may wait to be accepted; Linux takes no more by default (`net.core.somaxconn`). When they are as
+/// many, the system drops the next, and its client tries again a second later.
+const BACKLOG: i32 = 4096;
 
 /// How long to wait when the system cannot give another connection, such as when all file descriptors are in
 /// use.
@@ -34,6 +35,8 @@ const WARN_EVERY: Duration = Duration::from_mins(1);
 pub struct Listeners {
     /// For everything.
     pub main: Vec<Listener>,
+    /// For probes alone.
+    pub probes: Vec<Listener>,
     /// For metrics alone.
     pub metrics: Vec<Listener>,
 }
@@ -42,14 +45,18 @@ impl Listeners {
     /// Listens wherever `config` says, for which a runtime must be there.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         let bind = |all: &[Listen]| all.iter().map(Listener::bind).collect::<Result<_, _>>();
-        Ok(Self { main: bind(&config.listen)?, metrics: bind(&config.metrics.listen)? })
+        Ok(Self {
+            main: bind(&config.listen)?,
+            probes: bind(&config.probes.listen)?,
+            metrics: bind(&config.metrics.listen)?,
+        })
     }
 }
 
 impl From<Listener> for Listeners {
     /// One, for everything.
     fn from(listener: Listener) -> Self {
-        Self { main: vec![listener], metrics: Vec::new() }
+        Self { main: vec![listener], ..Self::default() }
     }
 }
 

@@ -18,12 +18,15 @@ use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::registry::Registry;
 
 use super::access::View;
+use super::places::Traffic;
 use crate::app::{App, Clocks, Reloads, Setup};
 use crate::outcome::{Figure, Measure, Outcome, Phase, Report, Status};
 use crate::record::{Known, Lookup, Tally, Through};
 use crate::telemetry::{self, Unwritten};
 use exposition::Exposition;
 
+pub use super::patience::State;
+pub use super::places::Reason;
 pub use family::{Family, Type};
 pub use format::Format;
 pub use process::{Memory, Process};
@@ -45,12 +48,32 @@ pub struct Scrape {
     pub log: Unwritten,
     /// What it costs.
     pub process: Process,
+    /// Who is connected, and who was not to be.
+    pub callers: Callers,
+}
+
+/// Connections, and what there was no room for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Callers {
+    /// How many connections are open, by state, in the order of [`State::ALL`].
+    pub connections: [usize; State::ALL.len()],
+    /// How many were closed and how many answers refused, by reason, in the order of [`Reason::ALL`].
+    pub refused: [u64; Reason::ALL.len()],
+}
+
+impl From<&Traffic> for Callers {
+    fn from(traffic: &Traffic) -> Self {
+        Self {
+            connections: State::ALL.map(|state| traffic.connections(state)),
+            refused: Reason::ALL.map(|reason| traffic.refused(reason)),
+        }
+    }
 }
 
 impl Scrape {
     /// Puts to `report`, which is of everything in `setup`, what else there is to tell.
     #[must_use]
-    pub fn of(report: Arc<Report>, setup: &Setup, app: &App) -> Self {
+    pub(super) fn of(report: Arc<Report>, setup: &Setup, app: &App, traffic: Option<&Traffic>) -> Self {
         setup.checker.write_down_sharing();
         Self {
             report,
@@ -60,6 +83,7 @@ impl Scrape {
             began_at: app.began_at(),
             log: telemetry::unwritten(),
             process: Process::read(),
+            callers: traffic.map(Callers::from).unwrap_or_default(),
         }
     }
 }
@@ -239,12 +263,20 @@ fn put_rounds(text: &mut Exposition<'_>, clocks: &Clocks) -> fmt::Result {
 /// What there is to tell of the sidecar itself.
 fn put_own(
     text: &mut Exposition<'_>,
-    Scrape { reloads, began_at, log, process, .. }: &Scrape,
+    Scrape { reloads, began_at, log, process, callers, .. }: &Scrape,
 ) -> fmt::Result {
     let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)];
     text.series(Family::BuildInfo).put(&build, 1_u32)?;
     text.series(Family::ReloadSuccess).put(&[], u32::from(reloads.ok))?;
     text.series(Family::LastReloadSuccess).put(&[], seconds(reloads.at))?;
+    let mut connections = text.series(Family::Connections);
+    for (state, count) in State::ALL.iter().zip(callers.connections) {
+        connections.put(&[("state", state.name())], count)?;
+    }
+    let mut refused = text.series(Family::Refused);
+    for (reason, times) in Reason::ALL.iter().zip(callers.refused) {
+        refused.put(&[("reason", reason.name())], times)?;
+    }
     let &Unwritten { lost, limited } = log;
     text.series(Family::LogLinesLost).put(&[], lost)?;
     text.series(Family::LogLinesLimited).put(&[], limited)?;

@@ -1,14 +1,19 @@
-//! [`Patience`]: how long a connection waits for its client.
+//! [`Patience`]: how long a connection waits for its client, and what it waits for.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::{self, Instant};
+
+/// After how long without a request a connection of HTTP/1 gives its buffers back. A caller that asks more often than
+/// that keeps them.
+const PARK_AFTER: Duration = Duration::from_millis(500);
 
 /// How long a connection waits for its client.
 ///
@@ -17,92 +22,196 @@ use tokio::time::{self, Instant};
 /// so often, and take a reset for an outage. So the two waits are told apart here, by a request's first byte.
 #[derive(Debug)]
 pub(super) struct Patience {
-    for_head: Duration,
-    for_request: Duration,
-    state: Mutex<State>,
+    wait: Wait,
+    /// Whether requests come side by side, as in HTTP/2. Bytes do not tell then that a request begins.
+    is_multiplexed: AtomicBool,
+    tracked: Mutex<Tracked>,
+    /// Wakes the connection when it is to close.
+    closing: Notify,
 }
 
-#[derive(Debug)]
-struct State {
-    waiting: Waiting,
-    /// Requests whose answers have not gone out whole.
-    open: usize,
-    /// Whether requests come side by side, as in HTTP/2. Bytes do not tell then that a request begins.
-    multiplexed: bool,
+/// How long is waited.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    /// For a request's head.
+    pub(super) head: Duration,
+    /// For another request, or for a part of an answer to be taken.
+    pub(super) idle: Duration,
 }
 
 /// What a connection waits for.
-#[derive(Debug, Clone, Copy)]
-enum Waiting {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
     /// For the rest of a request's head, or on a new connection for all of it.
-    ForHead { until: Instant },
+    ReadingHead,
+    /// For its answer to be made, or to be taken.
+    Answering,
     /// For another request.
-    ForRequest { until: Instant },
-    /// For nothing of its client's: an answer is being made.
-    No,
+    Idle,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::ReadingHead, Self::Answering, Self::Idle];
+
+    /// The stable name, as in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReadingHead => "reading_head",
+            Self::Answering => "answering",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// How a connection stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) state: State,
+    /// Since when, or when its client last took a part of an answer.
+    pub(super) since: Instant,
+    /// How many bytes of answers its client has not taken.
+    pub(super) unread: usize,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    standing: Standing,
+    /// Requests whose answers have not gone out whole.
+    open: usize,
+    /// Whether the system takes no bytes for now.
+    is_blocked: bool,
+    /// Whether the connection has buffers that it could give back.
+    has_buffers: bool,
+    is_closing: bool,
+}
+
+impl Tracked {
+    fn enter(&mut self, state: State) {
+        self.standing.state = state;
+        self.standing.since = Instant::now();
+    }
 }
 
 impl Patience {
-    /// The patience of a connection that was just made: with a client that takes `for_head` to send a
-    /// request's head, and takes `for_request` to come back with another, or to take an answer.
-    pub(super) fn begin(for_head: Duration, for_request: Duration) -> Self {
-        let until = Instant::now() + for_head;
-        let state = State { waiting: Waiting::ForHead { until }, open: 0, multiplexed: false };
-        Self { for_head, for_request, state: Mutex::new(state) }
+    /// The patience of a connection that was just made.
+    pub(super) fn begin(wait: Wait) -> Self {
+        let standing = Standing { state: State::ReadingHead, since: Instant::now(), unread: 0 };
+        let tracked = Tracked { standing, open: 0, is_blocked: false, has_buffers: false, is_closing: false };
+        let is_multiplexed = AtomicBool::new(false);
+        Self { wait, is_multiplexed, tracked: Mutex::new(tracked), closing: Notify::new() }
     }
 
-    /// The client speaks HTTP/2, whose connections may be opened long before they are needed. Whether it still takes
-    /// answers is found out by pings.
+    /// The client speaks HTTP/2, whose connections may be opened long before they are needed.
     pub(super) fn multiplex(&self) {
-        let mut state = self.state();
-        state.multiplexed = true;
-        state.waiting = self.for_request();
+        self.is_multiplexed.store(true, Ordering::Relaxed);
+        self.tracked().enter(State::Idle);
+    }
+
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.is_multiplexed.load(Ordering::Relaxed)
     }
 
     /// A request's head came in whole.
     pub(super) fn ask(self: &Arc<Self>) -> Exchange {
-        let mut state = self.state();
-        state.open += 1;
-        state.waiting = Waiting::No;
+        let mut tracked = self.tracked();
+        tracked.open += 1;
+        tracked.enter(State::Answering);
         Exchange(self.clone())
     }
 
     /// Bytes came in.
     fn received(&self) {
-        let mut state = self.state();
-        if let (Waiting::ForRequest { .. }, false) = (state.waiting, state.multiplexed) {
-            state.waiting = Waiting::ForHead { until: Instant::now() + self.for_head };
+        let mut tracked = self.tracked();
+        if tracked.standing.state == State::Idle && !self.is_multiplexed() {
+            tracked.enter(State::ReadingHead);
         }
     }
 
-    /// Ends when the client has taken too long.
+    /// The connection is to close.
+    pub(super) fn close(&self) {
+        self.tracked().is_closing = true;
+        self.closing.notify_one();
+    }
+
+    /// Ends when the client has taken too long, or the connection is to close.
     pub(super) async fn exhausted(&self) {
         loop {
-            // The first byte of a request brings the limit nearer, never nearer than this.
-            let look_again = Instant::now() + self.for_head;
-            let waiting = self.state().waiting;
-            let until = match waiting {
-                Waiting::ForHead { until } | Waiting::ForRequest { until } if until <= Instant::now() => {
+            let look_again = {
+                let tracked = self.tracked();
+                let now = Instant::now();
+                let ends = self.ends(&tracked);
+                if tracked.is_closing || ends.is_some_and(|ends| ends <= now) {
                     return;
                 }
-                Waiting::ForHead { until } | Waiting::ForRequest { until } => until.min(look_again),
-                Waiting::No => look_again,
+                // The first byte of a request brings the limit nearer, never nearer than this.
+                let soon = if tracked.has_buffers { PARK_AFTER.min(self.wait.head) } else { self.wait.head };
+                ends.map_or(now + soon, |ends| ends.min(now + soon))
             };
-            time::sleep_until(until).await;
+            // Neither is of interest by itself: either may have happened.
+            let _ = time::timeout_at(look_again, self.closing.notified()).await;
+        }
+    }
+
+    /// When the client has taken too long, if it is waited for.
+    fn ends(&self, tracked: &Tracked) -> Option<Instant> {
+        let Standing { state, since, unread } = tracked.standing;
+        match state {
+            State::ReadingHead => Some(since + self.wait.head),
+            State::Idle => Some(since + self.wait.idle),
+            // A client of HTTP/2 answers pings though it takes nothing.
+            State::Answering => (unread > 0).then_some(since + self.wait.idle),
         }
     }
 
     /// Whether there is no request whose answer has not gone out.
     pub(super) fn has_none_open(&self) -> bool {
-        self.state().open == 0
+        self.tracked().open == 0
     }
 
-    fn for_request(&self) -> Waiting {
-        Waiting::ForRequest { until: Instant::now() + self.for_request }
+    /// The connection takes buffers, or gives them back.
+    pub(super) fn set_buffers(&self, has_buffers: bool) {
+        self.tracked().has_buffers = has_buffers;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the connection's buffers are of no use for now: everything was sent and nothing has come since, for a while
+    /// or, where others want the memory, for however short.
+    pub(super) fn is_parkable(&self, is_crowded: impl FnOnce() -> bool) -> bool {
+        let tracked = self.tracked();
+        let Standing { state, since, .. } = tracked.standing;
+        let is_idle = state == State::Idle && !tracked.is_blocked;
+        is_idle && (is_crowded() || since.elapsed() >= PARK_AFTER)
+    }
+
+    /// So many more bytes wait for the client.
+    pub(super) fn wait_for(&self, bytes: usize) {
+        let mut tracked = self.tracked();
+        if tracked.standing.unread == 0 {
+            tracked.standing.since = Instant::now();
+        }
+        tracked.standing.unread += bytes;
+    }
+
+    /// The client has taken so many of them.
+    pub(super) fn took(&self, bytes: usize) {
+        let mut tracked = self.tracked();
+        tracked.standing.unread -= bytes;
+        tracked.standing.since = Instant::now();
+    }
+
+    /// So many will never be taken.
+    pub(super) fn give_up(&self, bytes: usize) {
+        self.tracked().standing.unread -= bytes;
+    }
+
+    /// How the connection stands.
+    pub(super) fn standing(&self) -> Standing {
+        self.tracked().standing
+    }
+
+    fn tracked(&self) -> MutexGuard<'_, Tracked> {
+        self.tracked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,63 +220,25 @@ impl Patience {
 pub(super) struct Exchange(Arc<Patience>);
 
 impl Exchange {
-    /// There is a part of the answer for the client to take.
-    fn answering(&self) {
-        let mut state = self.0.state();
-        if !state.multiplexed {
-            state.waiting = self.0.for_request();
-        }
-    }
-
-    /// An answer with this body, each part of which the client has as long to take.
-    pub(super) fn answer<B>(self, body: B) -> Answer<B> {
-        self.answering();
-        Answer { body, exchange: self }
+    /// The patience of its connection.
+    pub(super) fn patience(&self) -> &Arc<Patience> {
+        &self.0
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.open -= 1;
-        if state.open == 0 {
-            state.waiting = self.0.for_request();
+        let mut tracked = self.0.tracked();
+        tracked.open -= 1;
+        if tracked.open == 0 {
+            tracked.enter(State::Idle);
         }
     }
 }
 
-/// The body of an answer. It may be one that goes on for as long as somebody watches.
-#[derive(Debug)]
-pub(super) struct Answer<B> {
-    body: B,
-    exchange: Exchange,
-}
-
-impl<B: Body + Unpin> Body for Answer<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        self.exchange.answering();
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The reading half of a connection, which tells its [`Patience`] when bytes come in.
-pub(super) struct Watched<R> {
-    pub(super) reader: R,
+/// A connection's two halves, which tell its [`Patience`] when bytes come in, and when the system takes none.
+pub(super) struct Watched<T> {
+    pub(super) half: T,
     pub(super) patience: Arc<Patience>,
 }
 
@@ -178,10 +249,46 @@ impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.reader).poll_read(cx, buf);
+        let read = Pin::new(&mut self.half).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.patience.received();
         }
         read
+    }
+}
+
+impl<W: AsyncWrite + Unpin> Watched<W> {
+    fn note<T>(&self, poll: Poll<T>) -> Poll<T> {
+        self.patience.tracked().is_blocked = poll.is_pending();
+        poll
+    }
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Watched<W> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.half).poll_write(cx, buf);
+        self.note(wrote)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.half).poll_flush(cx);
+        self.note(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.half).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.half).poll_write_vectored(cx, bufs);
+        self.note(wrote)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.half.is_write_vectored()
     }
 }

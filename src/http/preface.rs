@@ -1,10 +1,11 @@
 //! Which HTTP a client speaks, from the first bytes that it sends.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// What a client that speaks HTTP/2 begins with (RFC 9113, section 3.4). No request of HTTP/1 begins so.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -18,35 +19,79 @@ pub(super) enum Version {
     Http2,
 }
 
+/// The most bytes that are read at a time.
+const PIECE: usize = 1024;
+
+/// The most fields of a head that short (hyper takes as many by default). One with more is hyper's to refuse.
+const MAX_FIELDS: usize = 100;
+
 /// A reader whose first bytes were looked at, and are read once more.
 #[derive(Debug)]
 pub(super) struct Peeked<R> {
-    first: [u8; PREFACE.len()],
-    /// How many of them there are.
-    len: usize,
-    /// How many of them were read once more.
-    taken: usize,
+    first: Vec<u8>,
+    /// How many of them are known not to be the end of a head.
+    seen: usize,
     reader: R,
 }
 
 impl<R: AsyncRead + Unpin> Peeked<R> {
-    /// A reader that was not read yet.
-    pub(super) fn new(reader: R) -> Self {
-        Self { first: [0; PREFACE.len()], len: 0, taken: 0, reader }
+    /// A reader of which `first` was read already.
+    pub(super) fn new(first: &[u8], reader: R) -> Self {
+        Self { first: first.to_vec(), seen: 0, reader }
     }
 
-    /// Waits until it is clear what the client speaks.
-    pub(super) async fn version(&mut self) -> io::Result<Version> {
-        while self.first[..self.len] == PREFACE[..self.len] {
-            if self.len == PREFACE.len() {
+    /// The reader, without what was looked at.
+    pub(super) fn into_reader(self) -> R {
+        self.reader
+    }
+
+    /// Waits until it is clear what the client speaks, and until a request's head is there or has `most` bytes: a
+    /// connection has no other memory until then.
+    pub(super) async fn version(&mut self, most: usize) -> io::Result<Version> {
+        loop {
+            let may_be_preface = self.first.iter().eq(PREFACE.iter().take(self.first.len()));
+            if may_be_preface && self.first.len() == PREFACE.len() {
                 return Ok(Version::Http2);
             }
-            match self.reader.read(&mut self.first[self.len..]).await? {
-                0 => break,
-                read => self.len += read,
+            if !may_be_preface && (self.first.len() >= most || self.has_head()) {
+                return Ok(Version::Http1);
+            }
+            let wanted = if may_be_preface { PREFACE.len() - self.first.len() } else { PIECE };
+            if poll_fn(|cx| self.poll_more(wanted, cx)).await? == 0 {
+                return Ok(Version::Http1);
             }
         }
-        Ok(Version::Http1)
+    }
+
+    /// Reads some bytes more; none at the end.
+    fn poll_more(&mut self, wanted: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // On the stack, so that it is there only while there is something to read.
+        let mut bytes = [0; PIECE];
+        let mut buffer = ReadBuf::new(&mut bytes[..wanted]);
+        ready!(Pin::new(&mut self.reader).poll_read(cx, &mut buffer))?;
+        self.first.reserve_exact(buffer.filled().len());
+        self.first.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Whether what was read is more than the beginning of a request's head: all of it, or no head at all, which is refused.
+    fn has_head(&mut self) -> bool {
+        // A long head is not parsed again and again, but searched for its end (RFC 9112, section 2.1; a lone LF is taken
+        // for the end of a line, section 2.2).
+        if self.first.len() <= PIECE {
+            let parsed = httparse::Request::new(&mut [httparse::EMPTY_HEADER; MAX_FIELDS]).parse(&self.first);
+            return !matches!(parsed, Ok(httparse::Status::Partial));
+        }
+        let ends = |at: &[u8]| at.starts_with(b"\n\n") || at.starts_with(b"\n\r\n");
+        let has_end = (self.seen..self.first.len()).any(|at| ends(&self.first[at..]));
+        // The last bytes may be the beginning of an end.
+        self.seen = self.first.len().saturating_sub(2);
+        has_end
+    }
+
+    /// Whether nothing was read that is not read once more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_empty()
     }
 }
 
@@ -56,23 +101,32 @@ impl<R: AsyncRead + Unpin> AsyncRead for Peeked<R> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.taken == self.len {
+        if self.first.is_empty() {
             return Pin::new(&mut self.reader).poll_read(cx, buf);
         }
-        let end = self.len.min(self.taken + buf.remaining());
-        buf.put_slice(&self.first[self.taken..end]);
-        self.taken = end;
+        let taken = self.first.len().min(buf.remaining());
+        buf.put_slice(&self.first[..taken]);
+        self.first.drain(..taken);
+        if self.first.is_empty() {
+            self.first = Vec::new();
+        }
         Poll::Ready(Ok(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    const MOST: usize = 16 * 1024;
 
     async fn look(parts: &[&[u8]]) -> (Version, Vec<u8>) {
         let mut reader = reader_of(parts);
-        let version = reader.version().await.unwrap();
+        let version = reader.version(MOST).await.unwrap();
         let mut all = Vec::new();
         reader.read_to_end(&mut all).await.unwrap();
         (version, all)
@@ -81,7 +135,7 @@ mod tests {
     /// A reader that gives one part after the other.
     fn reader_of(parts: &[&[u8]]) -> Peeked<impl AsyncRead + Unpin> {
         let (first, second) = (parts[0].to_vec(), parts[1..].concat());
-        Peeked::new(io::Cursor::new(first).chain(io::Cursor::new(second)))
+        Peeked::new(&[], io::Cursor::new(first).chain(io::Cursor::new(second)))
     }
 
     #[tokio::test]
@@ -97,5 +151,24 @@ mod tests {
                 assert_eq!(look(&[first, second]).await, (version, bytes.to_vec()), "cut at {cut}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_head_is_waited_for_until_it_ends_or_is_too_long() {
+        for head in
+            ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\nHost: x\n\n", "GET / HTTP/1.1\r\nHost: x\n\r\n"]
+        {
+            for cut in 0..head.len() {
+                let (mut client, server) = tokio::io::duplex(64);
+                let mut reader = Peeked::new(&[], server);
+                client.write_all(&head.as_bytes()[..cut]).await.unwrap();
+                let waits = tokio::time::timeout(Duration::from_millis(1), reader.version(MOST)).await;
+                assert!(waits.is_err(), "{:?}", &head[..cut]);
+                client.write_all(&head.as_bytes()[cut..]).await.unwrap();
+                assert_eq!(reader.version(MOST).await.unwrap(), Version::Http1);
+            }
+        }
+        let long = "GET / HTTP/1.1\r\nX: ".to_owned() + &"x".repeat(MOST);
+        assert_eq!(look(&[long.as_bytes(), b""]).await.0, Version::Http1);
     }
 }

@@ -36,7 +36,8 @@ pub(super) fn callers(trusted: &Proxies, peer: Caller, headers: &HeaderMap) -> V
     if told.is_empty() { vec![peer] } else { told }
 }
 
-fn is_trusted(trusted: &Proxies, caller: Caller) -> bool {
+/// Whether `caller` is believed about whom it asks for.
+pub(super) fn is_trusted(trusted: &Proxies, caller: Caller) -> bool {
     match caller {
         Caller::Remote(ip) => trusted.networks.iter().any(|network| network.contains(&ip.to_canonical())),
         Caller::Local => trusted.unix,

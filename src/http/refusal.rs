@@ -25,6 +25,8 @@ pub(super) enum Refusal {
     MetricsElsewhere,
     /// Anything else, where metrics have listeners of their own.
     MetricsAlone,
+    /// Anything but a probe, where probes have listeners of their own.
+    ProbesAlone,
     /// An alias that is not configured; the text names those that are.
     NoSuchAlias(String),
     /// A group that is not configured; the text names those that there are.
@@ -43,6 +45,8 @@ pub(super) enum Refusal {
     Format(&'static [Format]),
     /// As many pages are fed as may be.
     Feeds,
+    /// The connection has to take earlier answers first.
+    Unread,
 }
 
 impl From<Denied> for Refusal {
@@ -96,6 +100,10 @@ impl IntoResponse for Refusal {
             Self::MetricsAlone => {
                 (StatusCode::NOT_FOUND, plain("no such path; there is /metrics alone\n")).into_response()
             }
+            Self::ProbesAlone => {
+                let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz and /startupz alone\n";
+                (StatusCode::NOT_FOUND, plain(body)).into_response()
+            }
             Self::NoSuchPath => {
                 let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions, /openapi.json, /events and the page at /\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()
@@ -128,6 +136,10 @@ impl IntoResponse for Refusal {
             }
             Self::Feeds => {
                 let body = "too many pages are live already: close some, or load this one without its feed\n";
+                (StatusCode::SERVICE_UNAVAILABLE, plain(body)).into_response()
+            }
+            Self::Unread => {
+                let body = "this connection has to take its earlier answers first\n";
                 (StatusCode::SERVICE_UNAVAILABLE, plain(body)).into_response()
             }
             Self::Format(offered) => {

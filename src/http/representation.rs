@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::access::View;
-use super::bodies::Bodies;
+use super::bodies::{Bodies, Writing};
 use super::kubernetes::{self, Probe};
 use super::refusal::Refusal;
 use super::{accept, djblets, health_json, page, text};
@@ -152,6 +152,14 @@ impl Wanted {
         Self { choice, verbose, view: View::of(request) }
     }
 
+    /// How many entries of a report with so many are written in full. Kubernetes' text has a few words of each, or none.
+    pub(super) fn entries(self, outcomes: usize) -> usize {
+        match self.choice.format {
+            Format::Json | Format::HealthJson | Format::Text | Format::Html => outcomes,
+            Format::Kubernetes => 0,
+        }
+    }
+
     /// The response that says `report`, which is of `selection`.
     pub(super) fn response(
         self,
@@ -164,8 +172,9 @@ impl Wanted {
         let Self { choice, verbose, view } = self;
         let now = Instant::now();
         let format = choice.format;
-        let shared =
-            |write: &dyn Fn(Instant) -> String| Body::from(bodies.of(report, (format, view), now, write));
+        let shared = |write: &dyn Fn(Instant) -> String| {
+            Body::from(bodies.of(report, (Writing::Report(format), view), now, write))
+        };
         let (format, body) = match (format, probe.wrong()) {
             (Format::Json, None) => {
                 let since = || match view {
@@ -178,7 +187,7 @@ impl Wanted {
             (Format::HealthJson, None) => (format, shared(&|_| health_json::body(report, view))),
             (Format::HealthJson, Some((name, wrong))) => (format, health_json::unready(name, wrong).into()),
             (Format::Text, None) => (format, shared(&|now| text::body(report, view, now))),
-            (Format::Html, None) => (format, page::body(setup, report, selection, view, now).into()),
+            (Format::Html, None) => (format, shared(&|now| page::body(setup, report, selection, view, now))),
             (Format::Kubernetes, _) | (Format::Text | Format::Html, Some(_)) => {
                 (Format::Kubernetes, kubernetes::body(probe, report, verbose, now).into())
             }

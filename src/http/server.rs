@@ -14,40 +14,64 @@ use tokio::time;
 use tokio_rustls::rustls::ServerConfig;
 use tracing::{info, warn};
 
+use super::access::{self, Caller};
 use super::connection::{self, Door};
 use super::listener::Acceptor;
-use super::{metrics_router, router};
+use super::places::{Places, Traffic};
+use super::{main_router, metrics_router_of, probes_router};
 use crate::app::{App, Life};
 use crate::checker::SetupError;
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::heap;
 
 pub use super::listener::{BindError, Listener, Listeners};
+
+/// How long after a connection has ended memory is given back: soon, but once for all that end together.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is asked of callers, and how long the stop may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The most connections that are open at a time; the next waits in the system's queue until one closes. And as many
-    /// requests of HTTP/2 are answered at a time: a connection of it brings many, and each costs memory.
+    /// The most connections that are open at a time; for the next one another is closed (`places`). And as many requests
+    /// of HTTP/2 are answered at a time: a connection of it brings many, and each costs memory.
     pub connections: usize,
-    /// The same at the listeners of metrics. They have their own, so that a flood elsewhere cannot blind who alerts.
-    pub metrics_connections: usize,
+    /// The same at listeners for metrics alone, and at those for probes alone. They have places of their own, so that no
+    /// flood elsewhere blinds monitoring or fails a probe.
+    pub own_connections: usize,
     /// The time in which a request's head must come in, from its first byte or from a new connection's
     /// beginning, TLS included.
     pub head: Duration,
     /// The time in which a connection's client must take an answer, and come back with another request.
     pub idle: Duration,
+    /// The most bytes of answers that may wait to be taken, on all connections together.
+    pub unread_bytes: usize,
+    /// The same on one connection: one that has more to take, and does not, is answered nothing else.
+    pub unread_bytes_per_connection: usize,
     /// The time that open requests get to finish when the server stops.
     pub stop: Duration,
 }
 
+impl Limits {
+    /// What `config` says, and the defaults of the rest.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let config::Limits { connections, unread_bytes, unread_bytes_per_connection } = config.limits;
+        Self { connections, unread_bytes, unread_bytes_per_connection, ..Self::default() }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
+        let config::Limits { connections, unread_bytes, unread_bytes_per_connection } =
+            config::Limits::default();
         Self {
-            connections: 1024,
-            metrics_connections: 64,
+            connections,
+            own_connections: 64,
             head: Duration::from_secs(5),
             // Longer than the minute that probers and balancers keep a connection, so that they close first.
             idle: Duration::from_secs(75),
+            unread_bytes,
+            unread_bytes_per_connection,
             stop: Duration::from_secs(10),
         }
     }
@@ -60,7 +84,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), SetupError> {
     let app = Arc::new(App::new(config)?);
-    serve_app(app, listeners, Limits::default(), shutdown).await;
+    serve_app(app, listeners, Limits::of(config), shutdown).await;
     Ok(())
 }
 
@@ -76,29 +100,54 @@ pub async fn serve_app(
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let scheme = if app.tls().is_some() { "https" } else { "http" };
-    let Listeners { main, metrics } = listeners;
+    let Listeners { main, probes, metrics } = listeners;
     for listener in &main {
         info!("listening on {}", listener.url_with(scheme));
+    }
+    for listener in &probes {
+        info!("probes alone on {}", listener.url_with(scheme));
     }
     for listener in &metrics {
         info!("metrics alone on {}", listener.url_with(scheme));
     }
-    let tls = || app.tls();
+    let own_limits = Limits { connections: limits.own_connections, ..limits };
+    let traffic = Traffic::new([limits, own_limits, own_limits]);
     let life = || app.lead().subscribe();
-    let metrics_limits = Limits { connections: limits.metrics_connections, ..limits };
+    let greet = |caller| {
+        let setup = app.setup();
+        Greeting { tls: setup.tls.clone(), is_excluded: access::excludes(&setup.access, caller) }
+    };
+    let [main_places, probe_places, metrics_places] = traffic.places();
     let serving = async {
         tokio::join!(
             live(&app, limits, shutdown),
-            serve_router(router(app.clone()), life(), tls, main, limits),
-            serve_router(metrics_router(app.clone()), life(), tls, metrics, metrics_limits),
+            serve_router(main_router(app.clone(), traffic.clone()), life(), greet, main, main_places),
+            serve_router(probes_router(app.clone()), life(), greet, probes, probe_places),
+            serve_router(
+                metrics_router_of(app.clone(), traffic.clone()),
+                life(),
+                greet,
+                metrics,
+                metrics_places
+            ),
         );
     };
-    // Rounds never end by themselves.
+    // Neither rounds nor this ever end by themselves.
     tokio::select! {
         () = serving => {}
         () = app.make_rounds() => {}
+        () = give_memory_back(&traffic) => {}
     }
     info!("stopped");
+}
+
+/// Gives what connections leave behind back to the system, again and again.
+async fn give_memory_back(traffic: &Traffic) {
+    loop {
+        traffic.released().await;
+        time::sleep(GIVE_BACK_EVERY).await;
+        heap::give_back();
+    }
 }
 
 /// Leads the app through its life, until nothing is accepted any more.
@@ -116,34 +165,53 @@ async fn live(app: &App, limits: Limits, shutdown: impl Future<Output = ()>) {
     app.enter(Life::Stopping);
 }
 
-/// Serves any router until `life` is at its stop and the open requests have finished. `tls` is asked for each
-/// connection, since a certificate may be replaced.
-pub async fn serve_router(
+/// How a connection is greeted.
+#[derive(Debug, Clone, Default)]
+struct Greeting {
+    /// How TLS is spoken, if it is.
+    tls: Option<Arc<ServerConfig>>,
+    /// Whether its peer may ask nothing, so that it has a place only until it is told so.
+    is_excluded: bool,
+}
+
+/// Serves any router by the default limits until `life` is at its stop and the open requests have finished. No caller is
+/// excluded, and no TLS is spoken.
+pub async fn serve_plain(router: Router, life: watch::Receiver<Life>, listener: Listener) {
+    let traffic = Traffic::new([Limits::default(); 3]);
+    let [places, ..] = traffic.places();
+    serve_router(router, life, |_| Greeting::default(), vec![listener], places).await;
+}
+
+/// Serves any router until `life` is at its stop and the open requests have finished. Each connection is greeted as it
+/// comes, since the configuration may be read anew.
+async fn serve_router(
     router: Router,
     mut life: watch::Receiver<Life>,
-    tls: impl Fn() -> Option<Arc<ServerConfig>>,
+    greet: impl Fn(Caller) -> Greeting,
     listeners: Vec<Listener>,
-    limits: Limits,
+    places: Arc<Places>,
 ) {
     let mut acceptor = Acceptor::new(listeners);
-    let turns = Arc::new(Semaphore::new(limits.connections));
+    let turns = Arc::new(Semaphore::new(places.limits().connections));
     let mut connections = JoinSet::new();
     loop {
-        let is_room = connections.len() < limits.connections;
         tokio::select! {
             biased;
             () = connection::stopping(&mut life) => break,
             Some(_) = connections.join_next() => {}
-            accepted = acceptor.accept(), if is_room => {
-                let (router, life, turns) = (router.clone(), life.clone(), turns.clone());
-                let door = Door { router, life, tls: tls(), limits, turns };
-                connections.spawn(connection::serve(accepted, door));
+            accepted = acceptor.accept() => {
+                let Greeting { tls, is_excluded } = greet(accepted.caller());
+                if let Some(place) = places.admit(accepted.caller(), is_excluded) {
+                    let (router, life, turns) = (router.clone(), life.clone(), turns.clone());
+                    connections.spawn(connection::serve(accepted, Door { router, life, tls, place, turns }));
+                }
             }
         }
     }
     drop(acceptor);
+    let stop = places.limits().stop;
     let all_closed = async { while connections.join_next().await.is_some() {} };
-    if time::timeout(limits.stop, all_closed).await.is_err() {
-        warn!("{} connections were still open after {:?}", connections.len(), limits.stop);
+    if time::timeout(stop, all_closed).await.is_err() {
+        warn!("{} connections were still open after {stop:?}", connections.len());
     }
 }

@@ -42,7 +42,7 @@ impl Running {
         let unix = Listener::bind(&Listen::Unix(Self::path(&socket))).unwrap();
         let (tcp, metrics) = (tcp(), tcp());
         let addresses = (tcp.local_addr().unwrap(), metrics.local_addr().unwrap());
-        let listeners = Listeners { main: vec![tcp, unix], metrics: vec![metrics] };
+        let listeners = Listeners { main: vec![tcp, unix], metrics: vec![metrics], ..Listeners::default() };
         tokio::spawn(serve_app(app, listeners, Limits::default(), std::future::pending()));
         Self { cache, main: addresses.0, metrics: addresses.1, socket }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use cache_canary::app::{Clocks, PartitionClock, Reloads};
 use cache_canary::http::access::View;
-use cache_canary::http::metrics::{Family, Format, Memory, Process, Scrape, Type, body};
+use cache_canary::http::metrics::{Callers, Family, Format, Memory, Process, Scrape, Type, body};
 use cache_canary::outcome::{
     Beyond, Cause, Fault, Figure, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report,
 };
@@ -82,6 +82,7 @@ fn metrics(view: View, format: Format) -> String {
             open_fds: Some(7),
             max_fds: Some(1024),
         },
+        callers: Callers { connections: [3, 2, 1], refused: [5, 4, 3, 2, 1] },
     };
     body(scrape, view, format)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cache_canary::app::{App, Life};
-use cache_canary::config::{Config, Listen, Metrics};
+use cache_canary::config::{Config, Listen, Metrics, Probes};
 use cache_canary::embedded::{Fault, Server};
 use cache_canary::http::server::{Limits, Listener, Listeners, serve_app};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -241,23 +241,20 @@ async fn a_client_that_does_not_take_its_answers_is_closed() {
 }
 
 #[tokio::test]
-async fn at_the_limit_of_connections_the_next_waits_until_one_closes() {
+async fn at_the_limit_of_connections_the_one_that_is_idle_for_longest_is_closed_for_the_next() {
     let server = run(Limits { connections: 2, ..Limits::default() });
     let mut first = server.connect().await;
     let mut second = server.connect().await;
     asks_livez(&mut first).await;
     asks_livez(&mut second).await;
+    asks_livez(&mut second).await;
+    asks_livez(&mut first).await;
 
     let mut third = server.connect().await;
-    third.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    // Two more rounds on the open connections: whatever could be accepted was by then.
+    asks_livez(&mut third).await;
+    assert_eq!(rest(&mut second).await, "");
     asks_livez(&mut first).await;
-    asks_livez(&mut second).await;
-    assert!(timeout(Duration::from_millis(100), third.read_u8()).await.is_err(), "a third was accepted");
-
-    drop(first);
-    one_answer(&mut third, "ok\n").await;
-    asks_livez(&mut second).await;
+    asks_livez(&mut third).await;
 }
 
 #[tokio::test]
@@ -405,10 +402,48 @@ async fn a_flood_at_one_listener_does_not_shut_out_another() {
     }
     let mut local = UnixStream::connect(&path).await.unwrap();
     let limits = Limits { connections: 4, ..Limits::default() };
-    let listeners = Listeners { main: vec![tcp, unix], metrics: Vec::new() };
+    let listeners = Listeners { main: vec![tcp, unix], ..Listeners::default() };
     tokio::spawn(serve_app(app(), listeners, limits, std::future::pending()));
     asks_livez(&mut local).await;
     assert_eq!(flood.len(), 8);
+}
+
+#[tokio::test]
+async fn probes_with_listeners_of_their_own_are_answered_there_while_the_main_one_is_full() {
+    let config = Config {
+        listen: vec![Listen::Tcp("127.0.0.1:0".parse().unwrap())],
+        probes: Probes { listen: vec![Listen::Tcp("127.0.0.1:0".parse().unwrap())] },
+        ..config(closed_port())
+    };
+    let listeners = Listeners::bind(&config).unwrap();
+    let [main, probes] =
+        [&listeners.main[0], &listeners.probes[0]].map(|listener| listener.local_addr().unwrap());
+    let app = Arc::new(App::new(&config).unwrap());
+    let limits = Limits { connections: 1, ..Limits::default() };
+    tokio::spawn(serve_app(app, listeners, limits, std::future::pending()));
+
+    let mut flood = TcpStream::connect(main).await.unwrap();
+    asks_livez(&mut flood).await;
+    let mut kubelet = TcpStream::connect(probes).await.unwrap();
+    for other in ["/", "/metrics", "/events", "/transitions", "/openapi.json"] {
+        let request = format!("GET {other} HTTP/1.1\r\nHost: x\r\n\r\n");
+        kubelet.write_all(request.as_bytes()).await.unwrap();
+        let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz and /startupz alone\n";
+        let answer = one_answer(&mut kubelet, body).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{other}: {answer}");
+    }
+    for (path, code) in
+        [("/livez", 200), ("/readyz", 503), ("/startupz", 503), ("/health", 503), ("/health/main", 503)]
+    {
+        let mut kubelet = TcpStream::connect(probes).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        kubelet.write_all(request.as_bytes()).await.unwrap();
+        let answer = rest(&mut kubelet).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{path}: {answer}");
+    }
+    // Neither took a place of the other's.
+    asks_livez(&mut kubelet).await;
+    asks_livez(&mut flood).await;
 }
 
 #[tokio::test]
@@ -423,7 +458,7 @@ async fn metrics_with_listeners_of_their_own_are_served_there_alone_and_to_their
     let listeners = Listeners::bind(&config).unwrap();
     let address = listeners.main[0].local_addr().unwrap();
     let app = Arc::new(App::new(&config).unwrap());
-    let limits = Limits { connections: 1, metrics_connections: 1, ..Limits::default() };
+    let limits = Limits { connections: 1, own_connections: 1, ..Limits::default() };
     tokio::spawn(serve_app(app, listeners, limits, std::future::pending()));
 
     let mut main = TcpStream::connect(address).await.unwrap();

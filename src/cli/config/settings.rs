@@ -26,6 +26,16 @@ impl Page<'_> {
         if let Some(tls) = &config.tls {
             self.listener_tls(tls);
         }
+        self.header("limits");
+        for (key, number) in [
+            ("connections", config.limits.connections),
+            ("unread_bytes", config.limits.unread_bytes),
+            ("unread_bytes_per_connection", config.limits.unread_bytes_per_connection),
+        ] {
+            self.value(key, number.to_string(), &format!("limits.{key}"));
+        }
+        self.header("probes");
+        self.value("listen", list(&config.probes.listen), "probes.listen");
         self.header("metrics");
         self.value("listen", list(&config.metrics.listen), "metrics.listen");
         for group in &config.groups {

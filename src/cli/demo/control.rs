@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::switchboard::{NotThrown, Switchboard};
 use crate::app::Life;
-use crate::http::server::{Limits, Listener, serve_router};
+use crate::http::server::{Listener, serve_plain};
 
 #[derive(Debug, Clone)]
 struct Control {
@@ -34,7 +34,7 @@ pub(super) async fn serve(
         .method_not_allowed_fallback(not_posted)
         .with_state(Control { switchboard, thrown });
     let life = watch::Sender::new(Life::Ready);
-    serve_router(router, life.subscribe(), || None, vec![listener], Limits::default()).await;
+    serve_plain(router, life.subscribe(), listener).await;
 }
 
 async fn list(State(control): State<Control>) -> String {

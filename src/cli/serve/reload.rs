@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::checker::Renewal;
 use crate::cli::causes;
 use crate::cli::files::{self, Room};
-use crate::config::{Config, ConfigError, Listen, Loaded, Source, load};
+use crate::config::{Config, ConfigError, Limits, Listen, Loaded, Source, load};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -52,11 +52,13 @@ pub(super) struct Flags {
     pub(super) listen: Vec<String>,
 }
 
-/// Where it listens, which only a restart changes.
+/// Where it listens and with which limits, which only a restart changes.
 #[derive(Debug, Clone)]
 struct Listeners {
     listen: Vec<Listen>,
+    probes: Vec<Listen>,
     metrics: Vec<Listen>,
+    limits: Limits,
 }
 
 /// Why the configuration is read.
@@ -96,7 +98,12 @@ impl Reloads {
         Self {
             app,
             flags,
-            listeners: Listeners { listen: config.listen, metrics: config.metrics.listen },
+            listeners: Listeners {
+                listen: config.listen,
+                probes: config.probes.listen,
+                metrics: config.metrics.listen,
+                limits: config.limits,
+            },
             files,
             // Nothing was looked at before it was read, so the first look finds a doubt.
             read: Stamps::default(),
@@ -201,7 +208,7 @@ fn renew(app: &App, flags: &Flags, listeners: &Listeners) -> Result<Renewed, Str
     let needs_restart = listeners.keep(&mut loaded.config);
     let spoke_tls = app.tls().is_some();
     // What was enough for fewer caches may be too little now.
-    let room = files::make_room(&loaded.config, files::callers());
+    let room = files::make_room(&loaded.config, files::callers(&loaded.config));
     let renewal = app.renew(&loaded.config).map_err(|error| causes(&error))?;
     match (spoke_tls, app.tls().is_some()) {
         (true, false) => warn!("TLS is spoken no more: who connects from now on is answered in the clear"),
@@ -216,9 +223,14 @@ impl Listeners {
     fn keep(&self, config: &mut Config) -> Vec<String> {
         let settings = [
             ("listen", &self.listen, &mut config.listen),
+            ("probes.listen", &self.probes, &mut config.probes.listen),
             ("metrics.listen", &self.metrics, &mut config.metrics.listen),
         ];
         let mut otherwise = Vec::new();
+        if config.limits != self.limits {
+            otherwise.push("limits".to_owned());
+            config.limits = self.limits;
+        }
         for (name, kept, written) in settings {
             if kept != written {
                 otherwise.push(name.to_owned());

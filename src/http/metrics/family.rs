@@ -72,6 +72,8 @@ families! {
     BuildInfo Info "cache_canary_build_info" ["version" "revision"] "Which cache-canary this is.";
     ReloadSuccess Gauge "cache_config_reload_success" [] "Whether the configuration was taken over when it was last read.";
     LastReloadSuccess Gauge "cache_config_last_reload_success_timestamp_seconds" [] "When a configuration was last taken over, since 1970.";
+    Connections Gauge "cache_canary_connections" ["state"] "Open connections of callers, by what they wait for: a head, an answer or another request.";
+    Refused Counter "cache_canary_refused_total" ["reason"] "Connections that were closed, and answers that were refused, for want of places or memory, by reason.";
     LogLinesLost Counter "cache_canary_log_lines_lost_total" [] "Log lines lost because stderr could not be written or was not read in time.";
     LogLinesLimited Counter "cache_canary_log_lines_limited_total" [] "Log lines left out because callers caused more than ten a second.";
     ProcessCpu Counter "process_cpu_seconds_total" [] "Time that the process has spent on a processor.";

@@ -1,0 +1,134 @@
+//! [`Answer`]: the body of an answer, in pieces that count as taken once they are written to the connection.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, Bytes, HttpBody as _};
+use http_body_util::BodyExt as _;
+use hyper::body::{Frame, SizeHint};
+
+use super::patience::{Exchange, Patience};
+use super::places::{Held, Places};
+
+/// The most bytes of a text that are handed on at a time.
+const PIECE: usize = 16 * 1024;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    source: Source,
+    exchange: Exchange,
+    places: Arc<Places>,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// A text, of which this is left. On a connection of HTTP/1 a short one is not counted: it has one at a time.
+    Text { rest: Bytes, held: Option<Arc<Held>> },
+    /// An answer that goes on for as long as somebody watches, or that has trailers.
+    Stream(Body),
+}
+
+/// A part of an answer on its way to the client. Whatever buffers it drops it when it is written.
+struct Piece {
+    bytes: Bytes,
+    patience: Arc<Patience>,
+    _held: Arc<Held>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.patience.took(self.bytes.len());
+    }
+}
+
+impl Answer {
+    /// The body `body`, in answer to `exchange`.
+    pub(super) async fn new(mut body: Body, exchange: Exchange, places: &Arc<Places>) -> Self {
+        if body.size_hint().exact().is_none() {
+            return Self { source: Source::Stream(body), exchange, places: places.clone() };
+        }
+        let text = match body.frame().await {
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(_)) | None => Bytes::new(),
+        };
+        let is_counted = text.len() > PIECE || exchange.patience().is_multiplexed();
+        let held = is_counted.then(|| {
+            exchange.patience().wait_for(text.len());
+            Arc::new(places.hold(&text))
+        });
+        Self { source: Source::Text { rest: text, held }, exchange, places: places.clone() }
+    }
+
+    fn piece(&self, bytes: Bytes, held: &Arc<Held>) -> Frame<Bytes> {
+        let patience = self.exchange.patience().clone();
+        Frame::data(Bytes::from_owner(Piece { bytes, patience, _held: held.clone() }))
+    }
+
+    /// The next frame of a stream.
+    fn stream_frame(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_data() {
+            Ok(data) => {
+                self.exchange.patience().wait_for(data.len());
+                let held = Arc::new(self.places.hold(&data));
+                self.piece(data, &held)
+            }
+            Err(trailers) => trailers,
+        }
+    }
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let frame = match &mut self.source {
+            Source::Text { rest, .. } if rest.is_empty() => None,
+            Source::Text { rest, held: None } => Some(Frame::data(std::mem::take(rest))),
+            Source::Text { rest, held: Some(held) } => {
+                let (bytes, held) = (rest.split_to(rest.len().min(PIECE)), held.clone());
+                Some(self.piece(bytes, &held))
+            }
+            // A body that fails has ended: no error is sent to clients as data.
+            Source::Stream(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => Some(self.stream_frame(frame)),
+                Some(Err(_)) | None => None,
+            },
+        };
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Text { rest, .. } => rest.is_empty(),
+            Source::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Text { rest, .. } => SizeHint::with_exact(rest.len() as u64),
+            Source::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Source::Text { rest, held: Some(_) } = &self.source {
+            self.exchange.patience().give_up(rest.len());
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! [`Places`]: how many connections may be open, whose is closed to make room, and how many bytes of answers may wait to
+//! be taken.
+//!
+//! A new connection always gets a place while another peer holds more than an equal share. When all places are taken, a
+//! connection of such a peer is closed: the oldest with an unfinished head, else the one that has been idle for longest,
+//! else one that does not take its answer.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::access::Caller;
+use super::patience::{Patience, Standing, State, Wait};
+use super::server::Limits;
+
+/// How long a peer that `access.allow` excludes may take for its request, and to take the refusal.
+const EXCLUDED_WAIT: Duration = Duration::from_secs(1);
+
+/// The most connections of such peers at a time.
+const EXCLUDED: usize = 16;
+
+/// One place in so many is kept for loopback and unix sockets, so that a flood from the network leaves the probes of
+/// this host alone.
+const KEPT_FOR_LOOPBACK: usize = 16;
+
+/// The most connections of HTTP/2 at a time. Each has 30 kB of buffers (`h2`'s codec).
+const HTTP2: usize = 128;
+
+/// From how many open connections on one that idles gives its buffers back at once.
+const CROWD: usize = 64;
+
+/// A client that has taken nothing of an answer for so long, or sent nothing of a head, is slower than any honest one on
+/// a network that works.
+pub(super) const STALLED: Duration = Duration::from_secs(1);
+
+/// When all places are taken, one in so many is made free.
+const LOOKED_AT_FOR_EACH: usize = 64;
+
+/// The least urgent to close of those that nobody misses: idle, or slow. See [`rank`].
+const NOT_MISSED: u8 = 1;
+
+/// So many times in so long room is made for peers that have their share.
+const CHURN: usize = 64;
+const CHURN_EVERY: Duration = Duration::from_secs(1);
+
+/// Answers up to this size are counted one by one, longer ones once for all who are sent the same text.
+const SMALL: usize = 16 * 1024;
+
+/// So many of the longest answers may always wait, however long that is.
+const LONGEST: usize = 8;
+
+/// How often the log says at most that connections are closed for want of places.
+const WARN_EVERY: Duration = Duration::from_mins(1);
+
+/// Why a connection was closed or an answer refused. A closed list: the names are labels of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Its head was not finished when its place was wanted.
+    SlowHead,
+    /// It was idle when its place was wanted.
+    Idle,
+    /// Its client did not take an answer while its place, or the memory, was wanted.
+    Unread,
+    /// Its peer held more than an equal share when a peer with less came.
+    Share,
+    /// It came when every place was taken by connections that could not be closed.
+    Full,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::SlowHead, Self::Idle, Self::Unread, Self::Share, Self::Full];
+
+    /// The stable name, as in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SlowHead => "slow_head",
+            Self::Idle => "idle",
+            Self::Unread => "unread",
+            Self::Share => "share",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// Who is at the other end, for an equal share: an address of IPv4, a network of IPv6 (/64, which one host may have all
+/// of), or a unix socket.
+type Peer = Option<IpAddr>;
+
+/// The peer that `caller` is.
+fn peer_of(caller: Caller) -> Peer {
+    match caller {
+        Caller::Remote(ip) => Some(match ip.to_canonical() {
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            ip @ IpAddr::V4(_) => ip,
+        }),
+        Caller::Local | Caller::Unknown => None,
+    }
+}
+
+/// The places of one server's connections, and the answers that wait on them.
+#[derive(Debug)]
+pub(super) struct Places {
+    limits: Limits,
+    table: Mutex<Table>,
+    refused: [AtomicU64; Reason::ALL.len()],
+    /// Wakes those who wait until answers were taken.
+    taken: Notify,
+    /// Tells that a connection has given memory back.
+    released: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    open: Vec<Open>,
+    /// How many of them each peer has.
+    shares: HashMap<Peer, usize>,
+    /// How many were closed for peers that had their share, in the second that began then.
+    churn: Option<(Instant, usize)>,
+    /// How many wait for each long text, by its place in memory.
+    holders: HashMap<usize, usize>,
+    /// The bytes of all answers that are not taken, a long text once.
+    unread: usize,
+    /// The longest answer that there was.
+    longest: usize,
+    warned: Option<Instant>,
+    /// How many were closed or refused since the log said so.
+    untold: u64,
+}
+
+/// The places of all of a program's listeners: those for everything, for probes alone and for metrics alone.
+#[derive(Debug, Clone)]
+pub(super) struct Traffic(Arc<[Arc<Places>; 3]>);
+
+impl Traffic {
+    /// Places with these limits.
+    pub(super) fn new(limits: [Limits; 3]) -> Self {
+        let released = Arc::new(Notify::new());
+        Self(Arc::new(limits.map(|limits| Places::new(limits, released.clone()))))
+    }
+
+    pub(super) fn places(&self) -> [Arc<Places>; 3] {
+        (*self.0).clone()
+    }
+
+    /// Waits until a connection has given memory back.
+    pub(super) async fn released(&self) {
+        self.0[0].released.notified().await;
+    }
+
+    /// Waits while more bytes wait to be taken at the listeners for everything than may.
+    pub(super) async fn room_for_answers(&self) {
+        self.0[0].room_for_answers().await;
+    }
+
+    /// How many connections are in this state.
+    pub(super) fn connections(&self, state: State) -> usize {
+        self.0.iter().map(|places| places.count(state)).sum()
+    }
+
+    /// How many connections were closed and answers refused for this reason.
+    pub(super) fn refused(&self, reason: Reason) -> u64 {
+        self.0.iter().map(|places| places.refused(reason)).sum()
+    }
+}
+
+/// A connection that has a place.
+#[derive(Debug)]
+struct Open {
+    peer: Peer,
+    /// From the network, not from this host.
+    is_remote: bool,
+    /// The peer may ask nothing.
+    is_excluded: bool,
+    patience: Arc<Patience>,
+}
+
+/// The places of some connections, of which there are fewer than of all.
+struct Class {
+    most: usize,
+    holds: fn(&Open) -> bool,
+}
+
+impl Places {
+    fn new(limits: Limits, released: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            table: Mutex::default(),
+            refused: Default::default(),
+            taken: Notify::new(),
+            released,
+        })
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// A connection has given memory back.
+    pub(super) fn release(&self) {
+        self.released.notify_one();
+    }
+
+    /// A place for a connection of `caller`, or none. A peer that may ask nothing has one for as long as it takes to be
+    /// told so.
+    pub(super) fn admit(self: &Arc<Self>, caller: Caller, is_excluded: bool) -> Option<Place> {
+        let Limits { head, idle, connections, .. } = self.limits;
+        let wait =
+            if is_excluded { Wait { head: EXCLUDED_WAIT, idle: EXCLUDED_WAIT } } else { Wait { head, idle } };
+        let peer = peer_of(caller);
+        let is_remote = peer.is_some_and(|peer| !peer.is_loopback());
+        let open = Open { peer, is_remote, is_excluded, patience: Arc::new(Patience::begin(wait)) };
+        let classes = [
+            Class { most: EXCLUDED.min(connections), holds: |open| open.is_excluded },
+            Class { most: connections - connections / KEPT_FOR_LOOPBACK, holds: |open| open.is_remote },
+            Class { most: connections, holds: |_| true },
+        ];
+        let mut table = self.table();
+        for class in classes.iter().filter(|class| (class.holds)(&open)) {
+            if !self.make_room(&mut table, class, peer) {
+                self.refuse(&mut table, Reason::Full, peer);
+                return None;
+            }
+        }
+        let patience = open.patience.clone();
+        table.add(open);
+        Some(Place { places: self.clone(), patience })
+    }
+
+    /// Closes connections of `class` if that is full; whether there is room then.
+    fn make_room(&self, table: &mut Table, class: &Class, newcomer: Peer) -> bool {
+        let members = || table.open.iter().enumerate().filter(|(_, open)| (class.holds)(open));
+        if members().count() < class.most {
+            return true;
+        }
+        let fair = (class.most / table.shares.len()).max(1);
+        let share = table.shares.get(&newcomer).copied().unwrap_or_default();
+        let is_short_of_share = share < fair;
+        let now = Instant::now();
+        if !is_short_of_share && table.shares.len() > 1 && !may_churn(&mut table.churn, now) {
+            return false;
+        }
+        let members = || table.open.iter().enumerate().filter(|(_, open)| (class.holds)(open));
+        let mut shares = table.shares.clone();
+        let mut candidates: Vec<_> = members()
+            .filter(|(_, open)| shares[&open.peer] >= fair)
+            .map(|(place, open)| (rank(open.patience.standing(), now), place))
+            .collect();
+        candidates.sort_unstable_by_key(|&((rank, _), place)| (rank, place));
+        // Several at once, of those that nobody misses: a flood comes faster than all are looked at for each.
+        let at_once = (class.most / LOOKED_AT_FOR_EACH).max(1);
+        let mut chosen = Vec::with_capacity(at_once);
+        for (((urgency, _), reason), place) in candidates {
+            let held = shares.entry(table.open[place].peer).or_default();
+            let may_be_closed = match reason {
+                Reason::Share => *held > fair && is_short_of_share,
+                Reason::SlowHead | Reason::Idle | Reason::Unread | Reason::Full => *held >= fair,
+            };
+            let is_missed = urgency > NOT_MISSED && !chosen.is_empty();
+            if chosen.len() == at_once || is_missed {
+                break;
+            }
+            if may_be_closed {
+                *held -= 1;
+                chosen.push((place, reason));
+            }
+        }
+        chosen.sort_unstable_by_key(|&(place, _)| Reverse(place));
+        for &(place, reason) in &chosen {
+            self.close(table, place, reason);
+        }
+        !chosen.is_empty()
+    }
+
+    /// Closes the connection at this place of the table.
+    fn close(&self, table: &mut Table, place: usize, reason: Reason) {
+        let open = table.remove(place);
+        open.patience.close();
+        self.refuse(table, reason, open.peer);
+    }
+
+    /// Counts a connection that was closed or refused, and tells the operator, but not of each.
+    fn refuse(&self, table: &mut Table, reason: Reason, peer: Peer) {
+        self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+        table.untold += 1;
+        if table.warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
+            return;
+        }
+        table.warned = Some(Instant::now());
+        let peer = peer.map_or_else(|| "a unix socket".to_owned(), |peer| peer.to_string());
+        warn!(
+            "closed a connection of {peer} to make room ({}); {} of {} connections are open, and {} were closed or refused since \
+             the last such line: cache_canary_refused_total counts them",
+            reason.name(),
+            table.open.len(),
+            self.limits.connections,
+            std::mem::take(&mut table.untold),
+        );
+    }
+
+    /// Notes that `text` waits to be taken, for as long as what is returned is kept. Where more would wait than may, the
+    /// connections are closed that have taken nothing for longest.
+    pub(super) fn hold(self: &Arc<Self>, text: &Bytes) -> Held {
+        let (key, size) = (text.as_ptr() as usize, text.len());
+        let mut table = self.table();
+        let is_long = size > SMALL;
+        let is_new = !is_long || {
+            let holders = table.holders.entry(key).or_default();
+            *holders += 1;
+            *holders == 1
+        };
+        if is_new {
+            table.unread += size;
+        }
+        table.longest = table.longest.max(size);
+        let excess = table.unread.saturating_sub(self.most_unread(&table));
+        if excess > 0 {
+            self.close_unread(&mut table, excess);
+        }
+        Held { places: self.clone(), key: is_long.then_some(key), size }
+    }
+
+    /// Closes connections on which so many bytes wait.
+    fn close_unread(&self, table: &mut Table, excess: usize) {
+        let mut freed = 0;
+        while freed < excess {
+            let waiting = table.open.iter().enumerate().filter_map(|(place, open)| {
+                let Standing { since, unread, .. } = open.patience.standing();
+                (unread > 0).then_some((since, place, unread))
+            });
+            let Some((_, place, unread)) = waiting.min() else { return };
+            freed += unread;
+            self.close(table, place, Reason::Unread);
+        }
+    }
+
+    /// Waits while more bytes wait to be taken than may: connections that were closed give theirs back soon.
+    async fn room_for_answers(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.has_room_for_answers() {
+                return;
+            }
+            // What is not given back by then is taken by slow, but honest clients.
+            if tokio::time::timeout(STALLED / 10, taken).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn has_room_for_answers(&self) -> bool {
+        let table = self.table();
+        table.unread <= self.most_unread(&table)
+    }
+
+    fn most_unread(&self, table: &Table) -> usize {
+        self.limits.unread_bytes.max(LONGEST * table.longest)
+    }
+
+    /// Whether a connection is to take what it was sent before it is sent more.
+    pub(super) fn is_overdrawn(&self, patience: &Patience) -> bool {
+        let Standing { since, unread, .. } = patience.standing();
+        unread > self.limits.unread_bytes_per_connection && since.elapsed() >= STALLED
+    }
+
+    /// Counts an answer that was refused.
+    pub(super) fn refuse_answer(&self, caller: Caller) {
+        self.refuse(&mut self.table(), Reason::Unread, peer_of(caller));
+    }
+
+    /// Whether so many are open that memory is worth more than the time to make buffers anew.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.table().open.len() > CROWD
+    }
+
+    /// How many connections are in this state.
+    fn count(&self, state: State) -> usize {
+        self.table().open.iter().filter(|open| open.patience.standing().state == state).count()
+    }
+
+    /// How many were closed or refused for this reason.
+    fn refused(&self, reason: Reason) -> u64 {
+        self.refused[reason as usize].load(Ordering::Relaxed)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn add(&mut self, open: Open) {
+        *self.shares.entry(open.peer).or_default() += 1;
+        self.open.push(open);
+    }
+
+    fn remove(&mut self, place: usize) -> Open {
+        let open = self.open.swap_remove(place);
+        if let Entry::Occupied(mut share) = self.shares.entry(open.peer) {
+            *share.get_mut() -= 1;
+            if *share.get() == 0 {
+                share.remove();
+            }
+        }
+        open
+    }
+}
+
+/// Whether another connection may be closed for a peer that has its share, while there are others: one that opens thousands
+/// in a second would have the sidecar do nothing but open and close them.
+fn may_churn(churn: &mut Option<(Instant, usize)>, now: Instant) -> bool {
+    let (began, times) =
+        churn.filter(|(began, _)| now.duration_since(*began) < CHURN_EVERY).unwrap_or((now, 0));
+    *churn = Some((began, times + 1));
+    times < CHURN
+}
+
+/// Which of several connections is closed first, the least, and why.
+fn rank(Standing { state, since, unread }: Standing, now: Instant) -> ((u8, Instant), Reason) {
+    let is_stalled = now.duration_since(since) >= STALLED;
+    let (rank, reason) = match state {
+        State::ReadingHead if is_stalled => (0, Reason::SlowHead),
+        State::Idle => (1, Reason::Idle),
+        State::Answering if unread > 0 && is_stalled => (1, Reason::Unread),
+        // It was accepted just now, and its request is on the way.
+        State::ReadingHead => (2, Reason::SlowHead),
+        State::Answering => (3, Reason::Share),
+    };
+    ((rank, since), reason)
+}
+
+/// The place of one connection, for as long as it is kept.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) places: Arc<Places>,
+    pub(super) patience: Arc<Patience>,
+}
+
+impl Place {
+    /// Whether there is room for the connection now that its client speaks HTTP/2.
+    pub(super) fn multiplex(&self, caller: Caller) -> bool {
+        let Places { limits, .. } = &*self.places;
+        let class =
+            Class { most: HTTP2.min(limits.connections), holds: |open| open.patience.is_multiplexed() };
+        let mut table = self.places.table();
+        let has_room = self.places.make_room(&mut table, &class, peer_of(caller));
+        if has_room {
+            self.patience.multiplex();
+        } else {
+            self.places.refuse(&mut table, Reason::Full, peer_of(caller));
+        }
+        has_room
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = self.places.table();
+        if let Some(place) = table.open.iter().position(|open| Arc::ptr_eq(&open.patience, &self.patience)) {
+            table.remove(place);
+        }
+        drop(table);
+        self.places.release();
+    }
+}
+
+/// A text that waits to be taken by one client.
+#[derive(Debug)]
+pub(super) struct Held {
+    places: Arc<Places>,
+    /// Where a long text is in memory.
+    key: Option<usize>,
+    size: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut table = self.places.table();
+        let is_last = self.key.is_none_or(|key| {
+            let holders = table.holders.get_mut(&key).map_or(0, |holders| {
+                *holders -= 1;
+                *holders
+            });
+            holders == 0 && table.holders.remove(&key).is_some()
+        });
+        if is_last {
+            table.unread -= self.size;
+            drop(table);
+            self.places.taken.notify_waiters();
+        }
+    }
+}

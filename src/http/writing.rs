@@ -1,0 +1,49 @@
+//! [`Writers`]: long texts are written a few at a time, so that many that are wanted at once neither keep short ones waiting
+//! nor are all in memory before the first is counted.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::places::Traffic;
+
+/// From how many entries on a text is long.
+const LONG: usize = 32;
+
+/// How many are written at a time.
+const AT_A_TIME: usize = 4;
+
+/// Who may write a long text. Its clones are one.
+#[derive(Debug, Clone)]
+pub(super) struct Writers {
+    turns: Arc<Semaphore>,
+    /// Where the texts wait to be taken; nowhere, where requests come over no connection.
+    traffic: Option<Traffic>,
+}
+
+/// The turn of a long text, which is kept with the response until that is counted among those that wait.
+#[derive(Debug, Clone)]
+pub(super) struct Turn(#[expect(dead_code, reason = "it is dropped")] Arc<OwnedSemaphorePermit>);
+
+impl Writers {
+    pub(super) fn new(traffic: Option<Traffic>) -> Self {
+        Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), traffic }
+    }
+
+    /// The response that `write` makes of so many entries, when it is its turn.
+    pub(super) async fn write(&self, entries: usize, write: impl FnOnce() -> Response) -> Response {
+        if entries < LONG {
+            return write();
+        }
+        let turn = self.turns.clone().acquire_owned().await;
+        if let Some(traffic) = &self.traffic {
+            traffic.room_for_answers().await;
+        }
+        let mut response = write();
+        if let Ok(turn) = turn {
+            response.extensions_mut().insert(Turn(Arc::new(turn)));
+        }
+        response
+    }
+}
