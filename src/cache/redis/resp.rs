@@ -64,9 +64,9 @@ pub(super) async fn ask_each(
 /// up every other check.
 const AT_A_TIME: usize = 64;
 
-/// The most elements of a list, and the most values within one of those. A list of every slot of a cluster has 16,384, and a
-/// byte of an answer may become twenty in memory.
-const MOST_ELEMENTS: usize = 16 * 1024;
+/// The most elements of a list, and the most values within one of those. A list of every slot of a cluster has 16,384, one of ten
+/// thousand clocks 20,000, and a byte of an answer may become twenty in memory.
+const MOST_ELEMENTS: usize = 32 * 1024;
 
 /// Takes one answer, which may be a list or a map. The elements of a list are decoded one by one, as they come.
 async fn answer(connection: &mut Connection) -> Result<Value, AnswerError> {
