@@ -93,7 +93,7 @@ impl Reason {
     }
 }
 
-/// Who is at the other end, for an equal share: an address of IPv4, a network of IPv6 (/64, which one host may have all
+/// The other end, for an equal share: an address of IPv4, a network of IPv6 (/64, which one host may have all
 /// of), or a unix socket.
 type Peer = Option<IpAddr>;
 
@@ -246,11 +246,12 @@ impl Places {
         if members().count() < class.most {
             return true;
         }
-        let fair = (class.most / table.shares.len()).max(1);
         let share = table.shares.get(&newcomer).copied().unwrap_or_default();
+        let peers = table.shares.len() + usize::from(share == 0);
+        let fair = (class.most / peers).max(1);
         let is_short_of_share = share < fair;
         let now = Instant::now();
-        if !is_short_of_share && table.shares.len() > 1 && !may_churn(&mut table.churn, now) {
+        if !is_short_of_share && peers > 1 && !may_churn(&mut table.churn, now) {
             return false;
         }
         let members = || table.open.iter().enumerate().filter(|(_, open)| (class.holds)(open));
@@ -330,7 +331,7 @@ impl Places {
         if excess > 0 {
             self.close_unread(&mut table, excess);
         }
-        Held { places: self.clone(), key: is_long.then_some(key), size }
+        Held { places: self.clone(), text: text.clone() }
     }
 
     /// Closes connections on which so many bytes wait.
@@ -354,7 +355,7 @@ impl Places {
             if self.has_room_for_answers() {
                 return;
             }
-            // What is not given back by then is taken by slow, but honest clients.
+            // By then only slow, but honest clients still hold theirs.
             if tokio::time::timeout(STALLED / 10, taken).await.is_err() {
                 return;
             }
@@ -402,6 +403,17 @@ impl Places {
 }
 
 impl Table {
+    /// Takes a holder from the long text at this place in memory; whether it was the last.
+    fn is_last_holder(&mut self, key: usize) -> bool {
+        let Entry::Occupied(mut holders) = self.holders.entry(key) else { return false };
+        *holders.get_mut() -= 1;
+        let is_last = *holders.get() == 0;
+        if is_last {
+            holders.remove();
+        }
+        is_last
+    }
+
     fn add(&mut self, open: Open) {
         *self.shares.entry(open.peer).or_default() += 1;
         self.open.push(open);
@@ -481,25 +493,135 @@ impl Drop for Place {
 #[derive(Debug)]
 pub(super) struct Held {
     places: Arc<Places>,
-    /// Where a long text is in memory.
-    key: Option<usize>,
-    size: usize,
+    /// Kept, so that no other text has its place in memory while it is counted.
+    text: Bytes,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut table = self.places.table();
-        let is_last = self.key.is_none_or(|key| {
-            let holders = table.holders.get_mut(&key).map_or(0, |holders| {
-                *holders -= 1;
-                *holders
-            });
-            holders == 0 && table.holders.remove(&key).is_some()
-        });
+        let is_last = self.text.len() <= SMALL || table.is_last_holder(self.text.as_ptr() as usize);
         if is_last {
-            table.unread -= self.size;
+            table.unread -= self.text.len();
             drop(table);
             self.places.taken.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn places(connections: usize) -> Arc<Places> {
+        let limits = Limits { connections, unread_bytes: 64 * 1024, ..Limits::default() };
+        Places::new(limits, Arc::default())
+    }
+
+    /// The caller with this number, on the network.
+    fn peer(number: u8) -> Caller {
+        Caller::Remote(Ipv4Addr::new(192, 0, 2, number).into())
+    }
+
+    fn admit(places: &Arc<Places>, caller: Caller) -> Option<Place> {
+        places.admit(caller, false)
+    }
+
+    fn is_open(place: &Place) -> bool {
+        place.places.table().open.iter().any(|open| Arc::ptr_eq(&open.patience, &place.patience))
+    }
+
+    /// A connection that has asked and was answered.
+    fn idle(places: &Arc<Places>, caller: Caller) -> Place {
+        let place = admit(places, caller).unwrap();
+        drop(place.patience.ask());
+        place
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_unfinished_head_makes_room_then_the_longest_idle_and_never_one_with_less_than_its_share()
+     {
+        let places = places(16);
+        let honest = idle(&places, peer(1));
+        let idles: Vec<_> = (0..7).map(|_| idle(&places, peer(2))).collect();
+        advance(Duration::from_secs(1)).await;
+        let head = admit(&places, peer(2)).unwrap();
+        advance(Duration::from_millis(1)).await;
+        let young: Vec<_> = (0..6).map(|_| admit(&places, peer(2)).unwrap()).collect();
+        // One in 16 is kept for loopback, so those from the network have 15.
+        let next = admit(&places, peer(3)).unwrap();
+        assert!(!is_open(&idles[0]) && is_open(&idles[1]), "no head is old enough to count as slow");
+        advance(STALLED).await;
+        let last = admit(&places, peer(3)).unwrap();
+        assert!(!is_open(&head) && is_open(&idles[1]));
+        assert!(is_open(&honest) && is_open(&next) && is_open(&last) && young.iter().all(is_open));
+        let counted = [Reason::SlowHead, Reason::Idle].map(|reason| places.refused(reason));
+        assert_eq!(counted, [1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_cut_off_only_for_a_peer_that_has_less_than_its_share() {
+        let places = places(16);
+        let busy: Vec<_> = (0..15).map(|_| admit(&places, peer(1)).unwrap()).collect();
+        let _requests: Vec<_> = busy.iter().map(|place| place.patience.ask()).collect();
+        assert!(admit(&places, peer(1)).is_none(), "it has them all");
+        assert!(busy.iter().all(is_open));
+        assert!(admit(&places, peer(2)).is_some());
+        assert_eq!(busy.iter().filter(|place| is_open(place)).count(), 14);
+        assert_eq!([Reason::Full, Reason::Share].map(|reason| places.refused(reason)), [1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_kept_for_this_host_and_a_whole_network_of_ipv6_is_one_peer() {
+        let places = places(16);
+        let _network: Vec<_> = (0..15u16)
+            .map(|host| {
+                let ip = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host);
+                let place = admit(&places, Caller::Remote(ip.into())).unwrap();
+                (place.patience.ask(), place)
+            })
+            .collect();
+        assert_eq!(places.table().shares.len(), 1);
+        assert!(admit(&places, Caller::Local).is_some());
+        assert!(admit(&places, Caller::Remote(Ipv4Addr::LOCALHOST.into())).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_with_its_share_is_made_room_for_so_often_a_second_beside_others() {
+        let places = places(1024);
+        let _other = idle(&places, peer(1));
+        let held: Vec<_> = (0..959).map(|_| idle(&places, peer(2))).collect();
+        let more = |times: usize| (0..times).filter_map(|_| admit(&places, peer(2))).collect::<Vec<_>>();
+        let at_once = more(5000);
+        // Each time several places are made free.
+        assert!((CHURN..=CHURN * 1024 / LOOKED_AT_FOR_EACH).contains(&at_once.len()), "{}", at_once.len());
+        advance(CHURN_EVERY).await;
+        assert_eq!(more(10).len(), 10);
+        drop(held);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_text_counts_once_and_beyond_the_bound_the_client_that_takes_nothing_for_longest_is_closed() {
+        let places = places(16);
+        let (slow, quick) = (idle(&places, peer(1)), idle(&places, peer(2)));
+        let text = Bytes::from(vec![b'x'; 20 * 1024]);
+        let held: Vec<_> = (0..100).map(|_| places.hold(&text)).collect();
+        assert_eq!(places.table().unread, text.len());
+        for place in [&slow, &quick] {
+            place.patience.wait_for(text.len());
+        }
+        advance(Duration::from_secs(1)).await;
+        quick.patience.took(1);
+        let others: Vec<_> = (0..7).map(|_| places.hold(&Bytes::from(vec![b'y'; 20 * 1024]))).collect();
+        assert!(is_open(&slow) && is_open(&quick), "eight of the longest may always wait");
+        let one_more = places.hold(&Bytes::from(vec![b'z'; 20 * 1024]));
+        assert!(!is_open(&slow) && is_open(&quick));
+        drop((held, others, one_more));
+        let table = places.table();
+        assert_eq!((table.unread, table.holders.len()), (0, 0));
     }
 }
