@@ -97,7 +97,7 @@ struct Shared {
     app: Arc<App>,
     bodies: Bodies,
     writers: Writers,
-    /// Who is connected; nobody, where requests come over no connection.
+    /// The open connections; none where requests come over no connection.
     traffic: Option<Traffic>,
 }
 

@@ -1,6 +1,6 @@
 //! Logs: a line an event, on stderr, for people.
 //!
-//! No line holds up whoever logs it. It goes through a queue (`queue.rs`) to a thread that writes it (`writer.rs`), and is lost
+//! No line holds up the thread that logs it. It goes through a queue (`queue.rs`) to a thread that writes it (`writer.rs`), and is lost
 //! and counted if stderr does not take it.
 
 mod queue;

@@ -48,7 +48,7 @@ pub struct Scrape {
     pub log: Unwritten,
     /// What it costs.
     pub process: Process,
-    /// Who is connected, and who was not to be.
+    /// Open connections, and what there was no room for.
     pub callers: Callers,
 }
 

@@ -14,7 +14,7 @@ const LONG: usize = 32;
 /// How many are written at a time.
 const AT_A_TIME: usize = 4;
 
-/// Who may write a long text. Its clones are one.
+/// The turns in which long texts are written. Its clones are one.
 #[derive(Debug, Clone)]
 pub(super) struct Writers {
     turns: Arc<Semaphore>,
