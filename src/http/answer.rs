@@ -27,8 +27,8 @@ pub(super) struct Answer {
 enum Source {
     /// A text, of which this is left. On a connection of HTTP/1 a short one is not counted: it has one at a time.
     Text { rest: Bytes, held: Option<Arc<Held>> },
-    /// An answer that goes on for as long as somebody watches, or that has trailers.
-    Stream(Body),
+    /// An answer that goes on for as long as somebody watches, or that has trailers. Its first frame may be here already.
+    Stream { first: Option<Frame<Bytes>>, body: Body },
 }
 
 /// A part of an answer on its way to the client. Whatever buffers it drops it when it is written.
@@ -53,19 +53,21 @@ impl Drop for Piece {
 impl Answer {
     /// The body `body`, in answer to `exchange`.
     pub(super) async fn new(mut body: Body, exchange: Exchange, places: &Arc<Places>) -> Self {
+        let places = places.clone();
         if body.size_hint().exact().is_none() {
-            return Self { source: Source::Stream(body), exchange, places: places.clone() };
+            return Self { source: Source::Stream { first: None, body }, exchange, places };
         }
-        let text = match body.frame().await {
-            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-            Some(Err(_)) | None => Bytes::new(),
-        };
+        let first = body.frame().await.and_then(Result::ok);
+        if !body.is_end_stream() {
+            return Self { source: Source::Stream { first, body }, exchange, places };
+        }
+        let text = first.and_then(|frame| frame.into_data().ok()).unwrap_or_default();
         let is_counted = text.len() > PIECE || exchange.patience().is_multiplexed();
         let held = is_counted.then(|| {
             exchange.patience().wait_for(text.len());
             Arc::new(places.hold(&text))
         });
-        Self { source: Source::Text { rest: text, held }, exchange, places: places.clone() }
+        Self { source: Source::Text { rest: text, held }, exchange, places }
     }
 
     fn piece(&self, bytes: Bytes, held: &Arc<Held>) -> Frame<Bytes> {
@@ -102,10 +104,13 @@ impl hyper::body::Body for Answer {
                 Some(self.piece(bytes, &held))
             }
             // A body that fails has ended: no error is sent to clients as data.
-            Source::Stream(body) => match ready!(Pin::new(body).poll_frame(cx)) {
-                Some(Ok(frame)) => Some(self.stream_frame(frame)),
-                Some(Err(_)) | None => None,
-            },
+            Source::Stream { first, body } => {
+                let frame = match first.take() {
+                    Some(first) => Some(first),
+                    None => ready!(Pin::new(body).poll_frame(cx)).and_then(Result::ok),
+                };
+                frame.map(|frame| self.stream_frame(frame))
+            }
         };
         Poll::Ready(frame.map(Ok))
     }
@@ -113,14 +118,15 @@ impl hyper::body::Body for Answer {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Text { rest, .. } => rest.is_empty(),
-            Source::Stream(body) => body.is_end_stream(),
+            Source::Stream { first, body } => first.is_none() && body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Text { rest, .. } => SizeHint::with_exact(rest.len() as u64),
-            Source::Stream(body) => body.size_hint(),
+            Source::Stream { first: None, body } => body.size_hint(),
+            Source::Stream { first: Some(_), .. } => SizeHint::default(),
         }
     }
 }
