@@ -221,7 +221,7 @@ fn a_name_is_looked_up_once_whatever_its_ports() {
         .map(|redis| format!("[caches.at-{0}]\nurl = \"redis://cache.test:{0}\"\n", redis.port()));
     let sidecar = Sidecar::start_knowing(&names, "", caches.collect::<String>());
     assert_eq!(sidecar.health_in_time().code, 503);
-    assert_eq!(threads(&sidecar), 2, "one for all else, and one for the name");
+    assert_eq!(threads(&sidecar), 3, "one for the log, one for the name, and one for all else");
     names.answered();
     eventually("the name is answered", || sidecar.health().code == 200);
 }
