@@ -48,6 +48,10 @@ const CONNECTION_KIB: usize = 64;
 /// What the memory may grow by while the callers stay the same.
 const SLACK_KIB: usize = 4 * 1024;
 
+/// The buffers of a connection that is asked on. It gives them back between two requests, and an outage has all callers
+/// wait at once.
+const BUFFERS_KIB: usize = 18;
+
 /// What a caller was told.
 struct Answer {
     asked: Instant,
@@ -184,13 +188,12 @@ fn storm(mut cache: impl Mortal, url: &str) {
     }
 
     // What a caller costs is its connection, and not what it asks: the outages and the last thousands of answers add
-    // nothing to what the first had taken.
+    // nothing to what the first had taken but buffers, which are given back.
     let (first, most) = (memory[0], memory.iter().copied().max().unwrap());
     assert!(most < idle_kib + CONNECTION_KIB * CALLERS as usize, "{most} KiB, and {idle_kib} when idle");
-    assert!(most < first + SLACK_KIB, "{memory:?} KiB");
+    assert!(most < first + BUFFERS_KIB * CALLERS as usize + SLACK_KIB, "{memory:?} KiB");
     eventually("the callers' connections are closed", || sidecar.open_files() <= idle_files + 1);
-    let left = sidecar.resident_kib();
-    assert!(left < first + SLACK_KIB, "{left} KiB are left of {memory:?}");
+    eventually("the memory is given back", || sidecar.resident_kib() < idle_kib + SLACK_KIB);
 }
 
 /// Lets time pass, and says how much memory the sidecar has taken at most.
