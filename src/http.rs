@@ -84,7 +84,7 @@ use host::Host;
 use kubernetes::{Own, Probe};
 use metrics::Scrape;
 use page::Page;
-use places::Traffic;
+use places::{Places, Traffic};
 use refusal::Refusal;
 use representation::{Choice, Format, Wanted, aged, excluded};
 use writing::Writers;
@@ -135,11 +135,6 @@ pub fn router(app: Arc<App>) -> Router {
     guarded(everything(), app, None)
 }
 
-/// The same, beside these connections.
-fn main_router(app: Arc<App>, traffic: Traffic) -> Router {
-    guarded(everything(), app, Some(traffic))
-}
-
 fn everything() -> Router<Front> {
     probes()
         .route("/", get(start_page))
@@ -166,8 +161,8 @@ fn probes() -> Router<Front> {
 }
 
 /// What listeners for probes alone serve.
-pub fn probes_router(app: Arc<App>) -> Router {
-    guarded(probes().fallback(async || Refusal::ProbesAlone), app, None)
+fn probes_alone() -> Router<Front> {
+    probes().fallback(async || Refusal::ProbesAlone)
 }
 
 /// What listeners of their own for metrics serve.
@@ -175,9 +170,14 @@ pub fn metrics_router(app: Arc<App>) -> Router {
     guarded(metrics_alone(), app, None)
 }
 
-/// The same, beside these connections.
-fn metrics_router_of(app: Arc<App>, traffic: Traffic) -> Router {
-    guarded(metrics_alone(), app, Some(traffic))
+/// What the listeners for everything, for probes alone and for metrics alone serve, each beside its own connections.
+fn routers_beside(app: &Arc<App>, traffic: &Traffic) -> [Router; 3] {
+    let [main, probe, metrics] = traffic.places().map(|places| Some((traffic.clone(), places)));
+    [
+        guarded(everything(), app.clone(), main),
+        guarded(probes_alone(), app.clone(), probe),
+        guarded(metrics_alone(), app.clone(), metrics),
+    ]
 }
 
 fn metrics_alone() -> Router<Front> {
@@ -185,14 +185,15 @@ fn metrics_alone() -> Router<Front> {
 }
 
 /// What every request passes on its way, whichever path it asks for.
-fn guarded(router: Router<Front>, app: Arc<App>, traffic: Option<Traffic>) -> Router {
+fn guarded(router: Router<Front>, app: Arc<App>, beside: Option<(Traffic, Arc<Places>)>) -> Router {
+    let (traffic, places) = beside.unzip();
     router
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(Front(Arc::new(Shared {
             app,
             bodies: Bodies::default(),
-            writers: Writers::new(traffic.clone()),
+            writers: Writers::new(places),
             traffic,
         })))
 }

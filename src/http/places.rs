@@ -161,11 +161,6 @@ impl Traffic {
         self.0[0].released.notified().await;
     }
 
-    /// Waits while more bytes wait to be taken at the listeners for everything than may.
-    pub(super) async fn room_for_answers(&self) {
-        self.0[0].room_for_answers().await;
-    }
-
     /// How many connections are in this state.
     pub(super) fn connections(&self, state: State) -> usize {
         self.0.iter().map(|places| places.count(state)).sum()
@@ -349,7 +344,7 @@ impl Places {
     }
 
     /// Waits while more bytes wait to be taken than may: connections that were closed give theirs back soon.
-    async fn room_for_answers(&self) {
+    pub(super) async fn room_for_answers(&self) {
         loop {
             let taken = self.taken.notified();
             if self.has_room_for_answers() {

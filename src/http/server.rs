@@ -18,7 +18,7 @@ use super::access::{self, Caller};
 use super::connection::{self, Door};
 use super::listener::Acceptor;
 use super::places::{Places, Traffic};
-use super::{main_router, metrics_router_of, probes_router};
+use super::routers_beside;
 use crate::app::{App, Life};
 use crate::checker::SetupError;
 use crate::config::{self, Config};
@@ -118,18 +118,13 @@ pub async fn serve_app(
         Greeting { tls: setup.tls.clone(), is_excluded: access::excludes(&setup.access, caller) }
     };
     let [main_places, probe_places, metrics_places] = traffic.places();
+    let [main_router, probe_router, metrics_router] = routers_beside(&app, &traffic);
     let serving = async {
         tokio::join!(
             live(&app, limits, shutdown),
-            serve_router(main_router(app.clone(), traffic.clone()), life(), greet, main, main_places),
-            serve_router(probes_router(app.clone()), life(), greet, probes, probe_places),
-            serve_router(
-                metrics_router_of(app.clone(), traffic.clone()),
-                life(),
-                greet,
-                metrics,
-                metrics_places
-            ),
+            serve_router(main_router, life(), greet, main, main_places),
+            serve_router(probe_router, life(), greet, probes, probe_places),
+            serve_router(metrics_router, life(), greet, metrics, metrics_places),
         );
     };
     // Neither rounds nor this ever end by themselves.

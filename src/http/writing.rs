@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::places::Traffic;
+use super::places::Places;
 
 /// From how many entries on a text is long.
 const LONG: usize = 32;
@@ -19,7 +19,7 @@ const AT_A_TIME: usize = 4;
 pub(super) struct Writers {
     turns: Arc<Semaphore>,
     /// Where the texts wait to be taken; nowhere, where requests come over no connection.
-    traffic: Option<Traffic>,
+    places: Option<Arc<Places>>,
 }
 
 /// The turn of a long text, which is kept with the response until that is counted among those that wait.
@@ -27,8 +27,8 @@ pub(super) struct Writers {
 pub(super) struct Turn(#[expect(dead_code, reason = "it is dropped")] Arc<OwnedSemaphorePermit>);
 
 impl Writers {
-    pub(super) fn new(traffic: Option<Traffic>) -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), traffic }
+    pub(super) fn new(places: Option<Arc<Places>>) -> Self {
+        Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), places }
     }
 
     /// The response that `write` makes of so many entries, when it is its turn.
@@ -37,8 +37,8 @@ impl Writers {
             return write();
         }
         let turn = self.turns.clone().acquire_owned().await;
-        if let Some(traffic) = &self.traffic {
-            traffic.room_for_answers().await;
+        if let Some(places) = &self.places {
+            places.room_for_answers().await;
         }
         let mut response = write();
         if let Ok(turn) = turn {
