@@ -25,7 +25,7 @@ pub(crate) const UNCOALESCED_THROUGHPUT: Limit = Limit::at_least(0.8, 0.5);
 pub(crate) const UNCOALESCED_CPU: Limit = Limit::at_most(1.3, 2.4);
 pub(crate) const START_MS: Limit = Limit::at_most(10.0, 20.0);
 pub(crate) const IDLE_RSS_MIB: Limit = Limit::at_most(4.0, 5.3);
-/// What bounds callers, look-ups and servers' words took 125 kB.
+/// 125 kB of it bound callers, look-ups and servers' words, and keep requests fast.
 pub(crate) const BINARY_MB: Limit = Limit::at_most(4.0, 4.1);
 pub(crate) const IDLE_CPU_PERCENT: Limit = Limit::at_most(0.02, 0.05);
 /// Healthy answers to requests that began when the fault was in force.
