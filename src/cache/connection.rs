@@ -24,6 +24,12 @@ use crate::progress::NodeProgress;
 /// The most bytes that are read of an answer to one command.
 pub(crate) const ANSWER_LIMIT: usize = 64 * 1024;
 
+/// The end of a line, in Redis' protocol and in memcached's.
+pub(crate) const LINE_END: &[u8] = b"\r\n";
+
+/// How many bytes are read at a time.
+const PIECE: usize = 4 * 1024;
+
 /// A connection to a node. It holds no buffer while nothing is awaited.
 ///
 /// It is passed on all the time, so it is no more than a pointer.
@@ -108,24 +114,47 @@ impl Connection {
 
     /// Takes the next line of an answer, without its line end.
     pub(crate) async fn line(&mut self) -> Result<Vec<u8>, AnswerError> {
-        let mut searched = 0;
-        loop {
-            if let Some(end) = self.0.received[searched..].windows(2).position(|pair| pair == b"\r\n") {
-                let end = searched + end;
-                return Ok(self.take_ended(end));
-            }
-            searched = self.0.received.len().saturating_sub(1);
-            self.receive().await?;
-        }
+        let end = self.line_end(0).await?;
+        Ok(self.take_ended(end))
     }
 
     /// Takes the next `len` bytes of an answer and the line end behind them.
     pub(crate) async fn data(&mut self, len: usize) -> Result<Vec<u8>, AnswerError> {
-        self.await_bytes(len.saturating_add(2)).await?;
-        if &self.0.received[len..len + 2] != b"\r\n" {
-            return Err(AnswerError::Malformed("the answer's data is longer than it says"));
-        }
+        self.data_end(0, len).await?;
         Ok(self.take_ended(len))
+    }
+
+    /// Waits for the line that begins at `begin` of what was received, and returns where its line end is.
+    pub(crate) async fn line_end(&mut self, begin: usize) -> Result<usize, AnswerError> {
+        let mut searched = begin;
+        loop {
+            let received = &self.0.received[searched..];
+            if let Some(end) = received.windows(LINE_END.len()).position(|pair| pair == LINE_END) {
+                return Ok(searched + end);
+            }
+            searched = self.0.received.len().saturating_sub(1).max(begin);
+            self.receive().await?;
+        }
+    }
+
+    /// Waits for the `len` bytes that begin at `begin` of what was received, and returns where the line end behind them ends.
+    pub(crate) async fn data_end(&mut self, begin: usize, len: usize) -> Result<usize, AnswerError> {
+        let end = begin.saturating_add(len);
+        self.await_bytes(end.saturating_add(LINE_END.len())).await?;
+        if self.0.received[end..].starts_with(LINE_END) {
+            return Ok(end + LINE_END.len());
+        }
+        Err(AnswerError::Malformed("the answer's data is longer than it says"))
+    }
+
+    /// The bytes of an answer that were received and not taken yet.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.0.received
+    }
+
+    /// Drops the first `len` bytes that were received.
+    pub(crate) fn consume(&mut self, len: usize) {
+        self.0.received.drain(..len);
     }
 
     /// The next byte of an answer, which is not taken yet.
@@ -158,7 +187,7 @@ impl Connection {
     /// Takes the first `len` bytes that were received, and drops the line end behind them.
     fn take_ended(&mut self, len: usize) -> Vec<u8> {
         let received = &mut self.0.received;
-        let rest = received.split_off(len + 2);
+        let rest = received.split_off(len + LINE_END.len());
         let mut taken = std::mem::replace(received, rest);
         taken.truncate(len);
         taken
@@ -184,7 +213,7 @@ impl Connection {
 
     /// Reads by way of the stack: thousands of connections that wait for an answer hold no buffer for it.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut bytes = [MaybeUninit::uninit(); 1024];
+        let mut bytes = [MaybeUninit::uninit(); PIECE];
         let most = self.0.allowance.min(bytes.len());
         let mut buffer = ReadBuf::uninit(&mut bytes[..most]);
         ready!(Pin::new(&mut self.0.stream).poll_read(cx, &mut buffer))?;

@@ -68,7 +68,17 @@ impl Redis {
     /// Asks something else than for a canary, on a connection that is ready. Where a kept connection turns out to have
     /// been closed it is asked on a new one.
     pub(crate) async fn ask(&self, query: &Query<'_>, progress: &NodeProgress) -> Result<Value, Fault> {
-        let answer = self.ask_first(query, progress).await;
+        self.ask_for_elements(query, progress, &mut |element| element).await
+    }
+
+    /// The same of a list, of which `keep` takes each element as it comes, and returns what is to be kept of it.
+    pub(crate) async fn ask_for_elements(
+        &self,
+        query: &Query<'_>,
+        progress: &NodeProgress,
+        keep: &mut resp::Keep<'_>,
+    ) -> Result<Value, Fault> {
+        let answer = self.ask_first(query, progress, keep).await;
         query.explain(&answer, progress);
         answer
     }
@@ -77,11 +87,13 @@ impl Redis {
         &self,
         &Query { command, limit, .. }: &Query<'_>,
         progress: &NodeProgress,
+        keep: &mut resp::Keep<'_>,
     ) -> Result<Value, Fault> {
         loop {
             let mut connection = self.0.link.begin(progress, || self.0.dial(progress)).await?;
             progress.enter(Phase::Read);
-            match resp::ask_for_list(&mut connection, command.get_packed_command(), limit).await {
+            let command = command.get_packed_command();
+            match resp::ask_for_elements(&mut connection, command, limit, keep).await {
                 Ok(Value::ServerError(error)) => return Err(server_fault(&error, progress)),
                 Ok(answer) => {
                     self.0.link.keep(connection).map_err(|error| error.fault(progress))?;

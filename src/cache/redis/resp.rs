@@ -5,7 +5,7 @@
 use redis::{Value, parse_redis_value};
 use tokio::task::yield_now;
 
-use super::super::connection::{AnswerError, Connection};
+use super::super::connection::{AnswerError, Connection, LINE_END};
 
 /// How deep answers may be nested; those that are read here are nested three deep.
 const DEPTH: usize = 8;
@@ -23,10 +23,10 @@ pub(super) async fn ask(connection: &mut Connection, command: Vec<u8>) -> Result
         ([b'$', ..], Head { bytes: Some(bytes), .. }) => connection.data(bytes).await.map(Value::BulkString),
         (_, Head { elements: 1.., .. }) => Err(TOO_DEEP),
         (_, Head { bytes, elements: 0 }) => {
-            line.extend_from_slice(b"\r\n");
+            line.extend_from_slice(LINE_END);
             if let Some(bytes) = bytes {
                 line.extend(connection.data(bytes).await?);
-                line.extend_from_slice(b"\r\n");
+                line.extend_from_slice(LINE_END);
             }
             decode(&line)
         }
@@ -39,10 +39,24 @@ pub(super) async fn ask_for_list(
     command: Vec<u8>,
     limit: usize,
 ) -> Result<Value, AnswerError> {
+    ask_for_elements(connection, command, limit, &mut |element| element).await
+}
+
+/// The same. The list that is returned has of each element what `keep` makes of it, so that a caller who reads the elements as
+/// they come need not hold all of them.
+pub(super) async fn ask_for_elements(
+    connection: &mut Connection,
+    command: Vec<u8>,
+    limit: usize,
+    keep: &mut Keep<'_>,
+) -> Result<Value, AnswerError> {
     connection.send_for(&command, limit).await?;
     drop(command);
-    answer(connection).await
+    answer(connection, keep).await
 }
+
+/// What of an element of a list is kept.
+pub(super) type Keep<'a> = dyn FnMut(Value) -> Value + Send + 'a;
 
 /// Sends several commands at once, and takes as many answers, which together may have `limit` bytes.
 pub(super) async fn ask_each(
@@ -54,7 +68,7 @@ pub(super) async fn ask_each(
     connection.send_for(commands, limit).await?;
     let mut taken = Vec::new();
     while taken.len() < answers {
-        let answer = answer(connection).await;
+        let answer = answer(connection, &mut |element| element).await;
         taken.push(if taken.is_empty() { answer? } else { answer.map_err(AnswerError::midway)? });
     }
     Ok(taken)
@@ -68,34 +82,44 @@ const AT_A_TIME: usize = 64;
 /// thousand clocks 20,000, and a byte of an answer may become twenty in memory.
 const MOST_ELEMENTS: usize = 32 * 1024;
 
+/// How many bytes of a list are decoded before the connection lets go of them.
+const HELD: usize = 8 * 1024;
+
 /// Takes one answer, which may be a list or a map. The elements of a list are decoded one by one, as they come.
-async fn answer(connection: &mut Connection) -> Result<Value, AnswerError> {
-    let mut frame = Vec::new();
-    let elements = element(connection, &mut frame).await?;
-    if frame.first() != Some(&b'*') || elements == 0 {
-        take(connection, &mut frame, elements).await?;
-        return decode(&frame);
+async fn answer(connection: &mut Connection, keep: &mut Keep<'_>) -> Result<Value, AnswerError> {
+    let (mut end, elements) = element(connection, 0).await?;
+    if connection.received().first() != Some(&b'*') || elements == 0 {
+        end = values(connection, end, elements).await?;
+        let value = decode(&connection.received()[..end])?;
+        connection.consume(end);
+        return Ok(value);
     }
     let mut list = Vec::new();
     for number in 1..=elements {
         if number > MOST_ELEMENTS {
             return Err(TOO_MANY);
         }
-        frame.clear();
-        take(connection, &mut frame, 1).await?;
-        list.push(decode(&frame)?);
+        let begin = end;
+        end = values(connection, begin, 1).await?;
+        list.push(keep(decode(&connection.received()[begin..end])?));
+        if number % AT_A_TIME == 0 || end > HELD {
+            connection.consume(end);
+            end = 0;
+        }
         if number % AT_A_TIME == 0 {
             yield_now().await;
         }
     }
+    connection.consume(end);
     Ok(Value::Array(list))
 }
 
-/// Takes so many values of an answer that has begun, each with all its elements.
-async fn take(connection: &mut Connection, frame: &mut Vec<u8>, values: usize) -> Result<(), AnswerError> {
+/// Waits for so many values that begin at `begin` of what was received, each with all its elements, and returns where they
+/// end.
+async fn values(connection: &mut Connection, begin: usize, values: usize) -> Result<usize, AnswerError> {
     // How many elements are still to come on each level.
     let mut missing = vec![values];
-    let mut taken = 0;
+    let (mut end, mut taken) = (begin, 0);
     while let Some(left) = missing.last_mut() {
         if *left == 0 {
             missing.pop();
@@ -106,30 +130,60 @@ async fn take(connection: &mut Connection, frame: &mut Vec<u8>, values: usize) -
         if taken > MOST_ELEMENTS {
             return Err(TOO_MANY);
         }
-        let elements = element(connection, frame).await.map_err(AnswerError::midway)?;
+        let (next, elements) = element(connection, end).await.map_err(AnswerError::midway)?;
         if elements > 0 && missing.len() >= DEPTH {
             return Err(TOO_DEEP);
         }
         missing.push(elements);
+        end = next;
     }
-    Ok(())
+    Ok(end)
 }
 
+/// Waits for one value, or the head of a list or map, that begins at `begin` of what was received. Returns where it ends and
+/// how many elements follow.
+async fn element(connection: &mut Connection, begin: usize) -> Result<(usize, usize), AnswerError> {
+    let line_end = connection.line_end(begin).await?;
+    let Head { bytes, elements } = head(&connection.received()[begin..line_end])?;
+    let mut end = line_end + LINE_END.len();
+    if let Some(bytes) = bytes {
+        end = connection.data_end(end, bytes).await?;
+    }
+    Ok((end, elements))
+}
+
+/// Decodes a value of which every byte was received.
 fn decode(frame: &[u8]) -> Result<Value, AnswerError> {
+    if let Some(value) = plain(&mut &*frame) {
+        return Ok(value);
+    }
     parse_redis_value(frame).map_err(|_| AnswerError::Malformed("the answer cannot be decoded"))
 }
 
-/// Takes one value, or the head of a list or map, and says how many elements of that follow.
-async fn element(connection: &mut Connection, frame: &mut Vec<u8>) -> Result<usize, AnswerError> {
-    let line = connection.line().await?;
-    let Head { bytes, elements } = head(&line)?;
-    frame.extend_from_slice(&line);
-    frame.extend_from_slice(b"\r\n");
-    if let Some(bytes) = bytes {
-        frame.extend(connection.data(bytes).await?);
-        frame.extend_from_slice(b"\r\n");
+/// Takes a value that consists of numbers, strings, lists and maps. Long answers have no others, and the crate's parser takes
+/// several times as long for these. `None` if it has anything else in it.
+fn plain(rest: &mut &[u8]) -> Option<Value> {
+    let line_end = rest.windows(LINE_END.len()).position(|pair| pair == LINE_END)?;
+    let (line, behind) = rest.split_at(line_end);
+    *rest = &behind[LINE_END.len()..];
+    let (kind, told) = line.split_first()?;
+    let number: i64 = std::str::from_utf8(told).ok()?.parse().ok()?;
+    let length = usize::try_from(number);
+    match kind {
+        b':' => Some(Value::Int(number)),
+        b'$' | b'*' if number == -1 => Some(Value::Nil),
+        b'$' => {
+            let (bytes, behind) = rest.split_at_checked(length.ok()?)?;
+            *rest = behind.strip_prefix(LINE_END)?;
+            Some(Value::BulkString(bytes.to_vec()))
+        }
+        b'*' => (0..length.ok()?).map(|_| plain(rest)).collect::<Option<_>>().map(Value::Array),
+        b'%' => (0..length.ok()?)
+            .map(|_| Some((plain(rest)?, plain(rest)?)))
+            .collect::<Option<_>>()
+            .map(Value::Map),
+        _ => None,
     }
-    Ok(elements)
 }
 
 /// What follows the line that an answer begins with.
@@ -168,5 +222,38 @@ fn length(announced: &[u8]) -> Result<Option<usize>, AnswerError> {
             .map(Some)
             .map_err(|_| AnswerError::Malformed("a length in the answer is negative")),
         None => Err(AnswerError::Malformed("a length in the answer is no number")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_decoded_here_is_what_the_crate_makes_of_it() {
+        for frame in [
+            ":-7\r\n",
+            "$-1\r\n",
+            "$0\r\n\r\n",
+            "$4\r\na\r\nb\r\n",
+            "*-1\r\n",
+            "*0\r\n",
+            "*3\r\n:0\r\n:5460\r\n*4\r\n$9\r\n127.0.0.1\r\n:7000\r\n$2\r\nid\r\n*0\r\n",
+            "*2\r\n$1\r\na\r\n%1\r\n$8\r\nhostname\r\n$7\r\nredis-0\r\n",
+        ] {
+            let value = plain(&mut frame.as_bytes());
+            assert_eq!(value, Some(parse_redis_value(frame.as_bytes()).unwrap()), "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_other_kinds_in_it_is_left_to_the_crate() {
+        for frame in ["+OK\r\n", "-ERR no\r\n", "_\r\n", "*2\r\n:1\r\n#t\r\n", "~1\r\n:1\r\n", ",1.5\r\n"] {
+            assert_eq!(plain(&mut frame.as_bytes()), None, "{frame:?}");
+            assert_eq!(decode(frame.as_bytes()).unwrap(), parse_redis_value(frame.as_bytes()).unwrap());
+        }
+        for frame in [":\r\n", ":1x\r\n", "$3\r\nab\r\n", "$2\r\nabc\r\n", "*1\r\n", "*-2\r\n"] {
+            assert_eq!(plain(&mut frame.as_bytes()), None, "{frame:?}");
+        }
     }
 }
