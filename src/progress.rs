@@ -280,6 +280,11 @@ impl NodeProgress {
         lock(&self.state)
     }
 
+    /// Whether every step is written down.
+    pub(crate) fn is_explained(&self) -> bool {
+        self.steps.is_some()
+    }
+
     /// Writes a step down, if that was asked for; `step` says what it was: the command without secrets, what a
     /// healthy answer is, and what came back.
     pub fn step(&self, step: impl FnOnce() -> (String, String, String)) {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
 use super::{Maker, Topology};
 use crate::cache::SetupError;
@@ -34,7 +35,11 @@ pub(super) struct Cluster {
     nodes: Arc<Nodes>,
     /// None until a round has found a primary.
     known: Mutex<Option<Arc<Known>>>,
+    entries: Entries,
 }
+
+/// How many entries of maps were read in the second that is under way.
+struct Entries(Mutex<(Instant, usize)>);
 
 /// How its nodes are dialled.
 struct Nodes {
@@ -83,6 +88,7 @@ impl Cluster {
                 maker,
             }),
             known: Mutex::default(),
+            entries: Entries(Mutex::new((Instant::now(), 0))),
         };
         // What is wrong with a seed is said at the start.
         for seed in seeds {
@@ -171,6 +177,27 @@ impl Cluster {
     }
 }
 
+impl Entries {
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn add(&self, count: usize) {
+        let mut entries = self.lock();
+        if entries.0.elapsed() >= Self::SECOND {
+            *entries = (Instant::now(), 0);
+        }
+        entries.1 += count;
+    }
+
+    fn of_this_second(&self) -> usize {
+        let (began, count) = *self.lock();
+        if began.elapsed() < Self::SECOND { count } else { 0 }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Instant, usize)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Nodes {
     fn server(&self, address: &Address, kind: Kind) -> Result<Redis, SetupError> {
         self.maker.redis(address, kind, &self.login, self.tls.as_ref())
@@ -244,5 +271,26 @@ impl Topology for Cluster {
         self.known()
             .as_ref()
             .is_none_or(|known| known.primaries.iter().all(|primary| primary.node.is_quiet()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn entries_are_counted_within_a_second_whatever_the_rounds() {
+        let entries = Entries(Mutex::new((Instant::now(), 0)));
+        for _ in 0..3 {
+            entries.add(1000);
+            advance(Duration::from_millis(300)).await;
+        }
+        assert_eq!(entries.of_this_second(), 3000);
+        advance(Duration::from_millis(100)).await;
+        assert_eq!(entries.of_this_second(), 0);
+        entries.add(8);
+        assert_eq!(entries.of_this_second(), 8);
     }
 }

@@ -35,8 +35,8 @@ const MOST_SURVEYS: u32 = 8;
 /// How many times the map is asked for, however large it is: a failover may take two.
 const LEAST_SURVEYS: u32 = 2;
 
-/// How many entries of maps are read in a round before it asks no more than that. A survey of a cluster of 1,000 primaries
-/// reads up to 8,000.
+/// How many entries of a cluster's maps are read in a second before a round asks no more than that. A survey of a cluster of
+/// 1,000 primaries reads up to 8,000.
 const MOST_ENTRIES: usize = 8 * 1024;
 
 /// A round, while it is under way. Dropped at the deadline, it leaves in the progress what is known by then.
@@ -50,8 +50,6 @@ pub(super) struct Round<'a> {
     gaps_considered: bool,
     /// How many times it may yet be asked for.
     surveys: u32,
-    /// How many entries of maps were read.
-    entries: usize,
     /// Whether a primary sees another cluster than was read, and no more is read.
     unread: bool,
     /// Why it is not known what the cluster is by now, where no primary's own fault says that.
@@ -104,7 +102,6 @@ impl<'a> Round<'a> {
             known: None,
             gaps_considered: false,
             surveys: MOST_SURVEYS,
-            entries: 0,
             unread: false,
             lost: None,
             avoided: BTreeSet::new(),
@@ -312,7 +309,7 @@ impl<'a> Round<'a> {
     async fn learn(&mut self, told: Told) {
         let Told { view: View { sight, map }, entries } = told;
         self.lost = None;
-        self.entries += entries;
+        self.cluster.entries.add(entries);
         match self.cluster.learn(sight, Arc::new(map), self.known.as_deref(), &self.avoided).await {
             Ok(known) => self.take_in(known),
             Err(error) => {
@@ -419,7 +416,9 @@ impl<'a> Round<'a> {
         if !(fault || doubt) || self.surveys == 0 {
             return None;
         }
-        if self.entries >= MOST_ENTRIES && self.surveys <= MOST_SURVEYS - LEAST_SURVEYS {
+        if self.cluster.entries.of_this_second() >= MOST_ENTRIES
+            && self.surveys <= MOST_SURVEYS - LEAST_SURVEYS
+        {
             self.surveys = 0;
             self.unread = doubt;
             self.judge();
@@ -468,8 +467,8 @@ impl<'a> Round<'a> {
         }
         if self.unread && said.is_empty() {
             said.push(format!(
-                "the map changes while it is read: {} entries were, and no more are",
-                self.entries
+                "the map changes while it is read: {} entries were read within a second, and no more are",
+                self.cluster.entries.of_this_second()
             ));
         }
         if !said.is_empty() {

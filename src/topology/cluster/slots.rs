@@ -7,7 +7,6 @@ use std::ops::RangeInclusive;
 
 use crc::{CRC_16_XMODEM, Crc};
 use redis::Value;
-use tokio::task::yield_now;
 
 use crate::config::{Address, Announce};
 use crate::topology::announced;
@@ -21,7 +20,7 @@ const MAX_PRIMARIES: usize = 1_000;
 /// The most replicas of a primary that are remembered. They are only asked where a primary is lost.
 const MAX_REPLICAS: usize = 8;
 
-/// How many entries or primaries are dealt with before others have their turn.
+/// How many primaries are dealt with before others have their turn.
 pub(super) const AT_A_TIME: usize = 64;
 
 /// Slots from one to another, with both.
@@ -71,15 +70,24 @@ impl Hosts<'_> {
 
 /// A map of which not all entries were read yet.
 #[derive(Default)]
-struct Reading {
+pub(super) struct Reading {
     map: SlotMap,
     /// The places of the primaries.
     places: HashMap<Address, usize>,
     claimed: Vec<Range>,
+    /// What is wrong with an entry.
+    wrong: Option<&'static str>,
 }
 
 impl Reading {
-    fn add(&mut self, entry: &Value, hosts: Hosts<'_>) -> Result<(), &'static str> {
+    /// Reads one entry of an answer to `CLUSTER SLOTS`.
+    pub(super) fn add(&mut self, entry: &Value, hosts: Hosts<'_>) {
+        if self.wrong.is_none() {
+            self.wrong = self.try_to_add(entry, hosts).err();
+        }
+    }
+
+    fn try_to_add(&mut self, entry: &Value, hosts: Hosts<'_>) -> Result<(), &'static str> {
         let (range, mut nodes) = parse_entry(entry, hosts)?;
         let primary = nodes.next().ok_or(NO_NODE)??;
         let replicas = nodes.take(MAX_REPLICAS).collect::<Result<Vec<_>, _>>()?;
@@ -97,7 +105,14 @@ impl Reading {
         Ok(())
     }
 
-    fn map(mut self) -> Result<SlotMap, &'static str> {
+    /// The map that the entries make; the error says what is wrong with the answer.
+    pub(super) fn map(mut self, answer: &Value) -> Result<SlotMap, &'static str> {
+        if !matches!(answer, Value::Array(_)) {
+            return Err(NO_LIST);
+        }
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
         self.claimed.sort_by_key(|range| *range.start());
         if self.claimed.windows(2).any(|pair| pair[0].end() >= pair[1].start()) {
             return Err("CLUSTER SLOTS was answered with two owners of a slot");
@@ -112,22 +127,6 @@ impl Reading {
 }
 
 impl SlotMap {
-    /// The map that an answer to `CLUSTER SLOTS` is; the error says what is wrong with it. Between some entries and the next
-    /// others have their turn.
-    pub(super) async fn parse(answer: &Value, hosts: Hosts<'_>) -> Result<Self, &'static str> {
-        let Value::Array(entries) = answer else { return Err(NO_LIST) };
-        let mut reading = Reading::default();
-        for some in entries.chunks(AT_A_TIME) {
-            for entry in some {
-                reading.add(entry, hosts)?;
-            }
-            if some.len() == AT_A_TIME {
-                yield_now().await;
-            }
-        }
-        reading.map()
-    }
-
     /// How many entries of an answer it is made of.
     pub(super) fn entries(&self) -> usize {
         self.shards.iter().map(|shard| shard.ranges.len()).sum()
@@ -313,8 +312,11 @@ mod tests {
     const AS_IS: Hosts<'_> = Hosts { announce: Announce::AsIs, asked: "seed" };
 
     fn parse(answer: &Value, hosts: Hosts<'_>) -> Result<SlotMap, &'static str> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(SlotMap::parse(answer, hosts))
+        let mut reading = Reading::default();
+        if let Value::Array(entries) = answer {
+            entries.iter().for_each(|entry| reading.add(entry, hosts));
+        }
+        reading.map(answer)
     }
 
     fn bulk(text: &str) -> Value {

@@ -2,7 +2,7 @@
 
 use redis::{Cmd, Value, cmd};
 
-use super::slots::{Hosts, SlotMap};
+use super::slots::{Hosts, Reading, SlotMap};
 use crate::cache::redis::{Query, Redis};
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
@@ -91,9 +91,14 @@ impl View {
         let mut command = cmd("CLUSTER");
         let slots =
             Query { command: command.arg("SLOTS"), limit: SLOTS_LIMIT, expected: "an owner of every slot" };
-        let slots = server.ask(&slots, progress).await?;
-        let map =
-            SlotMap::parse(&slots, hosts).await.map_err(|what| progress.fault(Cause::Protocol, what))?;
+        let mut reading = Reading::default();
+        let keep = &mut |entry| {
+            reading.add(&entry, hosts);
+            // Thousands of entries take several times as much memory as the map that they make.
+            if progress.is_explained() { entry } else { Value::Nil }
+        };
+        let answer = server.ask_for_elements(&slots, progress, keep).await?;
+        let map = reading.map(&answer).map_err(|what| progress.fault(Cause::Protocol, what))?;
         Ok(Self { sight, map })
     }
 
