@@ -170,6 +170,11 @@ impl Progress {
         })
     }
 
+    /// How many nodes were added.
+    pub(crate) fn nodes(&self) -> usize {
+        self.known().nodes.len()
+    }
+
     /// Adds a node to the check. From now on it has an outcome, unless it is withdrawn.
     pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
         let mut known = self.known();

@@ -1,14 +1,14 @@
 //! The deadline, as a layer: it begins a check's progress, and reads the outcome from it in time.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::standing_timer::StandingTimer;
@@ -23,6 +23,9 @@ const LATE: Duration = Duration::from_millis(5);
 /// What came meanwhile was there in time, as far as anybody knows. So a check that goes on with it has as much time again as
 /// the sidecar has lost, up to this part of its deadline.
 const GRACE: u32 = 8;
+
+/// A check of more nodes than this is not dropped before its answer is sent.
+const MANY: usize = 64;
 
 /// Gives each check of an alias one deadline for everything: resolving, connecting, TLS, authenticating, the
 /// write and the read, of all its nodes together.
@@ -95,36 +98,59 @@ where
             let deadline = arrived + *limit;
             standing_timer.begin(arrived, deadline);
             // Whether it ended or the deadline struck, what it wrote down is the outcome.
-            wait(check.clone().oneshot(progress.clone()), &progress, deadline, *limit).await;
+            let check = Box::pin(check.clone().oneshot(progress.clone()));
+            if let Some(given_up) = wait(check, &progress, deadline, *limit).await
+                && progress.nodes() > MANY
+            {
+                drop_later(given_up, *limit);
+            }
             Ok(progress.outcome(settings.alias.clone(), settings.kind, settings.needs))
         }
         .boxed()
     }
 }
 
-/// Waits for `check` to end or to be given up, when it is dropped.
-async fn wait(check: impl Future, progress: &Progress, deadline: Instant, limit: Duration) {
-    let mut check = pin!(check);
+/// Waits for `check` to end. Returns it if it is given up.
+async fn wait<C: Future>(
+    mut check: Pin<Box<C>>,
+    progress: &Progress,
+    deadline: Instant,
+    limit: Duration,
+) -> Option<Pin<Box<C>>> {
     if timeout_at(deadline, check.as_mut()).await.is_ok() {
-        return;
+        return None;
     }
     let late = deadline.elapsed();
     if late < LATE {
-        return;
+        return Some(check);
     }
     // The system may have an answer of which the runtime does not know yet.
     yield_now().await;
-    let has_ended = check.as_mut().now_or_never().is_some();
-    if !has_ended && progress.went_on(deadline) {
-        let _ = timeout(late.min(limit / GRACE), check).await;
+    if check.as_mut().now_or_never().is_some() {
+        return None;
     }
+    let goes_on = progress.went_on(deadline);
+    if goes_on && timeout(late.min(limit / GRACE), check.as_mut()).await.is_ok() {
+        return None;
+    }
+    Some(check)
+}
+
+/// Drops a check of many nodes after the answers that are due now. To close a thousand connections takes milliseconds, and
+/// several such checks that are given up together must not add up, so each is dropped at a time of its own.
+fn drop_later(check: impl Send + 'static, limit: Duration) {
+    let pause = (limit / 8).mul_f64(1.0 + fastrand::f64());
+    tokio::spawn(async move {
+        sleep(pause).await;
+        drop(check);
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::pending;
 
-    use tokio::time::{advance, sleep};
+    use tokio::time::advance;
     use tower::service_fn;
 
     use super::*;
@@ -187,5 +213,38 @@ mod tests {
         let outcome = stood_still(ms(790), Some(ms(20))).await;
         assert_eq!((outcome.cause(), outcome.elapsed), (Some(Cause::TimedOut), TIMEOUT));
         assert_eq!(stood_still(ms(770), Some(ms(20))).await.cause(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_of_many_nodes_is_answered_before_it_is_dropped_and_dropped_soon() {
+        for (nodes, is_dropped_first) in [(MANY, true), (MANY + 1, false)] {
+            let held = Arc::new(());
+            let of_check = held.clone();
+            let check = service_fn(move |progress: Arc<Progress>| {
+                let held = of_check.clone();
+                async move {
+                    for _ in 0..nodes {
+                        progress.node(&"cache:6379".into(), Role::Server).enter(Phase::Write);
+                    }
+                    let never = pending().await;
+                    drop(held);
+                    never
+                }
+                .boxed()
+            });
+            let layer = DeadlineLayer {
+                alias: Alias::try_from("main").unwrap(),
+                kind: Kind::RoundTrip,
+                needs: Needs::default(),
+                timeout: TIMEOUT,
+                standing_timer: Arc::default(),
+                begin: Progress::begin,
+            };
+            let outcome = layer.layer(check).oneshot(Instant::now()).await.unwrap();
+            assert_eq!((outcome.cause(), outcome.elapsed), (Some(Cause::TimedOut), TIMEOUT));
+            assert_eq!(Arc::strong_count(&held) == 1, is_dropped_first, "{nodes} nodes");
+            sleep(TIMEOUT / 4 + ms(1)).await;
+            assert_eq!(Arc::strong_count(&held), 1, "{nodes} nodes");
+        }
     }
 }
