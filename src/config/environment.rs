@@ -25,7 +25,7 @@ impl Environment<'_> {
 
     /// The host's name: `HOSTNAME`, which containers set to what the operator sees, or what the system says.
     pub(super) fn host_name(&self) -> String {
-        let system = || gethostname::gethostname().to_string_lossy().into_owned();
+        let system = || rustix::system::uname().nodename().to_string_lossy().into_owned();
         self.get("HOSTNAME").map_or_else(system, str::to_owned)
     }
 
