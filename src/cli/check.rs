@@ -20,7 +20,6 @@ use terminal::Terminal;
 /// What a monitoring plugin prints.
 pub(super) mod nagios;
 /// A line on stderr while a round takes its time.
-mod spinner;
 /// Since when everything is as it is.
 mod standing;
 /// A line an alias, for a person or for `grep`.
@@ -116,7 +115,7 @@ async fn once(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure> {
     let made = if args.explain { Checker::explained(config) } else { Checker::new(config) };
     let checker = made.map_err(Failure::usage)?;
     let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
-    let report = spinner::round(&checker, &selection).await;
+    let report = checker.check(&selection, Instant::now()).await;
     let text = match args.format {
         Format::Nagios => nagios::answer(&report, args.strict),
         Format::Json => djblets::body(&report, View::Details, Instant::now()),

@@ -1,11 +1,11 @@
-//! `check` on a terminal: how wide it is, what waits, and who wants colour.
+//! `check` on a terminal: how wide it is, and who wants colour.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use cache_canary::embedded::{Fault, Server};
 use cache_canary::outcome::Cause;
 
-use crate::support::{BlackHole, Pty, pty};
+use crate::support::{Pty, pty};
 use crate::{cache_canary, no_cache};
 
 fn check(url: &str) -> Command {
@@ -49,29 +49,4 @@ fn colour_is_for_those_who_want_it_and_a_dumb_terminal_gets_plain_lines() {
     };
     assert!(plain("NO_COLOR", "1").starts_with("ALIAS "));
     assert!(plain("TERM", "dumb").starts_with("default  DOWN "));
-}
-
-#[test]
-fn who_waits_is_told_for_which_caches_and_the_line_goes_away() {
-    let hole = BlackHole::open();
-    let mut command = check(&format!("redis://{}/0", hole.addr()));
-    command.env("CACHE_URL_OTHER", no_cache()).env("CACHE_CANARY_TIMEOUT", "2s");
-    let mut pty = Pty::start(&command, 80, 30);
-    pty.wait_for(&["1 of 2 checked after ", "s, waiting for default"]);
-    assert_eq!(pty.screen().lines().count(), 1, "{}", pty.screen());
-    assert_eq!(pty.wait(), Some(1));
-    assert!(pty.screen().starts_with("ALIAS "), "{}", pty.screen());
-    assert!(!pty.screen().contains("waiting for"), "{}", pty.screen());
-}
-
-#[test]
-fn nobody_is_told_to_wait_where_the_table_is_piped_on() {
-    let hole = BlackHole::open();
-    let mut command = check(&format!("redis://{}/0", hole.addr()));
-    command.env("CACHE_CANARY_TIMEOUT", "500ms");
-    let mut pty = Pty::start_with(&command, 80, 30, |started, _| {
-        started.stdout(Stdio::null());
-    });
-    assert_eq!(pty.wait(), Some(1));
-    assert_eq!(pty.bytes(), "");
 }

@@ -60,16 +60,6 @@ struct Seen {
 impl Pty {
     /// Starts the program on a terminal of so many columns and lines. Its stdin, stdout and stderr are the terminal.
     pub fn start(command: &Command, columns: u16, rows: u16) -> Self {
-        Self::start_with(command, columns, rows, |_, _| ())
-    }
-
-    /// The same, where something of it goes elsewhere.
-    pub fn start_with(
-        command: &Command,
-        columns: u16,
-        rows: u16,
-        redirect: impl FnOnce(&mut Command, &OwnedFd),
-    ) -> Self {
         let (person, terminal) = open();
         let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&person, size).expect("a size");
@@ -85,7 +75,6 @@ impl Pty {
             };
         }
         started.stdin(another()).stdout(another()).stderr(another());
-        redirect(&mut started, &terminal);
         let program = started.spawn().expect("the program");
         // With these open, the end of the program would not be the end of what is read.
         drop((started, terminal));

@@ -63,18 +63,9 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The beginning of the text, of at most so many characters.
-pub(super) fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let kept = text.chars().take(width.saturating_sub(3));
-    kept.chain("...".chars()).take(width).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{cut, wrap};
+    use super::wrap;
 
     #[test]
     fn a_text_is_wrapped_between_words_and_a_word_only_where_it_must_be() {
@@ -84,12 +75,5 @@ mod tests {
         assert_eq!(wrap("a 0123456789 b", 8), ["a", "01234567", "89 b"]);
         assert_eq!(wrap("é é é", 3), ["é é", "é"]);
         assert_eq!(wrap("", 8), [""; 0]);
-    }
-
-    #[test]
-    fn a_line_that_is_too_long_ends_in_dots() {
-        assert_eq!(cut("12345678", 8), "12345678");
-        assert_eq!(cut("123456789", 8), "12345...");
-        assert_eq!(cut("1234", 2), "..");
     }
 }
