@@ -314,7 +314,9 @@ mod tests {
     fn parse(answer: &Value, hosts: Hosts<'_>) -> Result<SlotMap, &'static str> {
         let mut reading = Reading::default();
         if let Value::Array(entries) = answer {
-            entries.iter().for_each(|entry| reading.add(entry, hosts));
+            for entry in entries {
+                reading.add(entry, hosts);
+            }
         }
         reading.map(answer)
     }
