@@ -4,7 +4,7 @@
 //! list.
 
 mod deadline;
-mod debounce;
+mod fleet;
 mod gather;
 mod pace;
 mod recorded;
@@ -31,7 +31,7 @@ use crate::record::{Journal, Record};
 use crate::redaction::Redaction;
 use crate::topology::{self, Maker, Round, Wrap};
 use deadline::{Deadline, DeadlineLayer};
-use debounce::{Debounce, Debouncer};
+use fleet::{FleetCheck, FleetLayers};
 use gather::Gatherings;
 use pace::{Pace, PaceLayer};
 use recorded::{Recorded, RecordedLayer};
@@ -71,7 +71,7 @@ impl Entry {
 type AliasCheck = Share<Either<Pace<OwnCheck>, OwnCheck>, Round>;
 
 /// The same for whoever shares it.
-type OwnCheck = Recorded<Either<Debounce<Round>, Deadline<Round>>>;
+type OwnCheck = Recorded<Either<FleetCheck<Round>, Deadline<Round>>>;
 
 impl Checker {
     /// Sets up a check for every alias that has one. Nothing is dialled until the first request.
@@ -108,7 +108,7 @@ impl Checker {
         let begin: fn() -> Progress = if explained { Progress::begin_explained } else { Progress::begin };
         let standing_timer = Arc::<StandingTimer>::default();
         let catalog = Catalog::new(&config.caches);
-        let debouncer = Debouncer::new(config, &dialer)?;
+        let fleet = FleetLayers::new(config, &dialer)?;
         let checks = config.caches.iter().map(|cache| 1 + cache.checks.len()).sum();
         let pace = PaceLayer::of(checks, config.timeout);
         let mut entries = Vec::new();
@@ -126,12 +126,12 @@ impl Checker {
                     let standing_timer = standing_timer.clone();
                     let alias = alias.clone();
                     let deadline = DeadlineLayer { alias, kind, needs, timeout, standing_timer, begin };
-                    let debounce = debouncer.as_ref().and_then(|debouncer| debouncer.layer(cache, &record));
+                    let fleet_layer = fleet.as_ref().and_then(|fleet| fleet.layer(cache, &record));
                     ServiceBuilder::new()
                         .layer(ShareLayer::new(&record, config.max_age, timeout, round.clone()))
                         .layer(option_layer(pace.clone()))
                         .layer(RecordedLayer(record.clone()))
-                        .layer(option_layer(debounce))
+                        .layer(option_layer(fleet_layer))
                         .layer(deadline)
                         .service(round)
                 };

@@ -3,7 +3,7 @@
 //! Past this module, to hold a value is to know that it is valid. [`load`] makes one; it reads in two steps,
 //! what was typed (`value`, brought there by `file`, `environment` and `django`) and then what it means
 //! (`settings` with `listeners` and `access`, `caches` with `redis`, `memcached`, `tls` and `breaker`, `checks`, `chains`,
-//! `groups`, `debounce`).
+//! `groups`, `fleet`).
 
 mod access;
 mod address;
@@ -11,7 +11,7 @@ mod breaker;
 mod caches;
 mod chains;
 pub mod checks;
-mod debounce;
+mod fleet;
 mod django;
 mod environment;
 mod excerpt;
@@ -81,7 +81,7 @@ pub struct Config {
     /// The groups that are written, none twice.
     pub groups: Vec<Group>,
     /// Verdicts that come from other sidecars, if any do.
-    pub debounce: Option<Debounce>,
+    pub fleet: Option<Fleet>,
     /// The caches, in the order in which they were written; at least one is checked.
     pub caches: Vec<Cache>,
 }
@@ -179,7 +179,7 @@ pub struct Group {
 
 /// Verdicts that sidecars share through a Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Debounce {
+pub struct Fleet {
     /// The alias that is named, which may forward.
     pub via: Alias,
     /// The alias at the end of its chain: one Redis server.
@@ -209,7 +209,7 @@ impl Default for Config {
             probes: Probes::default(),
             metrics: Metrics::default(),
             groups: Vec::new(),
-            debounce: None,
+            fleet: None,
             caches: Vec::new(),
         }
     }

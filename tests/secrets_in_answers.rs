@@ -375,7 +375,7 @@ fn the_log_about_a_store_shows_nothing_of_what_that_was_given() {
     let store = Liar::redis(&["SET", "GET", "PTTL", "DEL"], &[]);
     let redis = Redis::start(&[]);
     let caches = format!(
-        "[debounce]\nvia = \"store\"\n[caches.main]\nurl = \"redis://{}\"\n[caches.store]\nurl = \"redis://{LOGIN}@{}\"",
+        "[fleet]\nvia = \"store\"\n[caches.main]\nurl = \"redis://{}\"\n[caches.store]\nurl = \"redis://{LOGIN}@{}\"",
         redis.addr(),
         store.addr
     );

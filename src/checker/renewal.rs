@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{AliasCheck, Checker, Entry};
 use crate::alias::Alias;
 use crate::cache::Names;
-use crate::config::{Cache, Config, Debounce};
+use crate::config::{Cache, Config, Fleet};
 use crate::outcome::Kind;
 use crate::record::{Journal, Record};
 
@@ -29,7 +29,7 @@ pub(super) struct Shared {
     reconnect_every: Duration,
     dns_recheck: Duration,
     /// With the fingerprint of the store.
-    debounce: Option<(Debounce, Option<u64>)>,
+    fleet: Option<(Fleet, Option<u64>)>,
 }
 
 impl Shared {
@@ -41,9 +41,9 @@ impl Shared {
             max_age: config.max_age,
             reconnect_every: config.reconnect_every,
             dns_recheck: config.dns_recheck,
-            debounce: config.debounce.clone().map(|debounce| {
-                let store = config.caches.iter().find(|cache| cache.alias == debounce.store);
-                (debounce, store.map(Cache::fingerprint))
+            fleet: config.fleet.clone().map(|fleet| {
+                let store = config.caches.iter().find(|cache| cache.alias == fleet.store);
+                (fleet, store.map(Cache::fingerprint))
             }),
         }
     }

@@ -159,7 +159,7 @@ fn granted_to_view<'a>(cache: &'a Cache, view: &'a View, canaries: &str) -> Opti
 
 /// What sharing verdicts through this cache needs, where that is configured.
 fn granted_to_share<'a>(cache: &'a Cache, config: &Config) -> Option<Grant<'a>> {
-    config.debounce.as_ref().filter(|debounce| debounce.store == cache.alias)?;
+    config.fleet.as_ref().filter(|fleet| fleet.store == cache.alias)?;
     let Backend::Redis(Redis { servers: RedisServers::Standalone(address), login, .. }) = &cache.backend
     else {
         return None;

@@ -105,7 +105,7 @@ fn checked(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let mut config = load(args.config.config.clone(), Vec::new())?.config;
     // Each round is a new one, and a verdict is one of its own.
     config.max_age = Duration::ZERO;
-    config.debounce = None;
+    config.fleet = None;
     // Where that is not enough, it is said of each check that suffers from it.
     files::make_room(&config, 0);
     block_on(async { if args.watch { watched(args, &config).await } else { once(args, &config).await } })

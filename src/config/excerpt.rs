@@ -2,7 +2,7 @@
 
 use super::place::Format;
 use super::value::nearest;
-use super::{access, breaker, caches, checks, debounce, groups, listeners, redis, settings, tls};
+use super::{access, breaker, caches, checks, fleet, groups, listeners, redis, settings, tls};
 
 /// The longest line that is shown, in bytes; in a longer one, such as JSON without newlines, nobody finds a
 /// caret.
@@ -165,7 +165,8 @@ fn bare_key(key: &str) -> Option<&str> {
     let places = match tables {
         []
         | [
-            "access" | "breaker" | "caches" | "tls" | "limits" | "probes" | "metrics" | "groups" | "debounce",
+            "access" | "breaker" | "caches" | "tls" | "limits" | "probes" | "metrics" | "groups" | "fleet"
+            | "debounce",
         ]
         | ["caches" | "groups", _]
         | ["caches", _, "breaker" | "tls" | "replicas"] => true,
@@ -189,7 +190,7 @@ fn bare_key(key: &str) -> Option<&str> {
         listeners::LIMITS_KEYS,
         listeners::OWN_KEYS,
         groups::KEYS,
-        debounce::KEYS,
+        fleet::KEYS,
         tls::KEYS,
         redis::REPLICA_KEYS,
         checks::KINDS,
@@ -330,8 +331,8 @@ mod tests {
             r#"caches.main.checks.clock.lag = { degraded = "1m" }"#,
             "[groups.liveness]",
             r#"via = "mian""#,
-            r#"debounce.for = "2""#,
-            "[debounce]",
+            r#"fleet.for = "2""#,
+            "[fleet]",
             "[metrics]",
             "[tls]",
             "[caches.main.checks.queue]",

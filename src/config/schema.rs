@@ -15,7 +15,7 @@ mod tests {
     use crate::config::checks::Client;
     use crate::config::redis::{REPLICA_KEYS, Topology};
     use crate::config::{
-        Breaker, Config, access, breaker, caches, checks, debounce, groups, listeners, settings, tls,
+        Breaker, Config, access, breaker, caches, checks, fleet, groups, listeners, settings, tls,
     };
 
     fn schema() -> Value {
@@ -49,7 +49,7 @@ mod tests {
             ("/properties/limits".to_owned(), listeners::LIMITS_KEYS),
             ("/properties/probes".to_owned(), listeners::OWN_KEYS),
             ("/properties/metrics".to_owned(), listeners::OWN_KEYS),
-            ("/properties/debounce".to_owned(), debounce::KEYS),
+            ("/properties/fleet".to_owned(), fleet::KEYS),
         ];
         let named = [
             ("group", groups::KEYS),
@@ -110,8 +110,8 @@ mod tests {
         assert_eq!(keys["after"]["default"], breaker.after);
         let open_for = humantime::parse_duration(keys["for"]["default"].as_str().unwrap());
         assert_eq!(open_for, Ok(breaker.open_for));
-        let lasts = schema["properties"]["debounce"]["properties"]["for"]["default"].as_str().unwrap();
-        assert_eq!(humantime::parse_duration(lasts), Ok(debounce::FOR));
+        let lasts = schema["properties"]["fleet"]["properties"]["for"]["default"].as_str().unwrap();
+        assert_eq!(humantime::parse_duration(lasts), Ok(fleet::FOR));
         let limits = &schema["properties"]["limits"]["properties"];
         assert_eq!(limits["connections"]["default"], default.limits.connections);
         assert_eq!(limits["unread_bytes"]["default"], default.limits.unread_bytes);

@@ -30,10 +30,13 @@ pub(super) const KEYS: &[&str] = &[
     "probes",
     "metrics",
     "groups",
-    "debounce",
+    "fleet",
     "django_caches",
     "caches",
 ];
+
+/// The keys that an earlier version had at the top of the file, and their names now.
+pub(super) const RENAMED: &[(&str, &str)] = &[("debounce", "fleet")];
 
 const PREFIX: &str = "a prefix is 1 to 64 printable ASCII characters without a space, since any other could \
                       break a protocol";
@@ -69,7 +72,7 @@ impl Reader {
         let caches = self.caches();
         self.problems.extend(self.hash_tag_in_prefix(&prefix, &caches));
         let groups = self.groups(&caches);
-        let debounce = self.debounce(&caches, max_age);
+        let fleet = self.fleet(&caches, max_age);
         self.notes.extend(note_short_interval(interval, timeout));
         self.notes.extend(access::note_open_token(&access, &listen, tls.as_ref()));
         Config {
@@ -88,7 +91,7 @@ impl Reader {
             probes,
             metrics,
             groups,
-            debounce,
+            fleet,
             caches,
         }
     }

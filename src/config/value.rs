@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::environment;
 use super::place::{Place, Problem};
+use super::{environment, settings};
 
 /// A value and its place.
 #[derive(Clone)]
@@ -184,6 +184,15 @@ impl Table {
 
 impl Entry {
     fn unknown(&self, known: &[&str]) -> Problem {
+        let is_top = known == settings::KEYS;
+        if let Some((was, now)) = settings::RENAMED.iter().find(|(was, _)| is_top && self.key == *was) {
+            return self.key_place.problem(match &self.key_place {
+                Place::Variable(name) => {
+                    format!("this setting has a new name, {}", environment::renamed(name, was, now))
+                }
+                Place::File(..) | Place::Flag(_) => format!("`{was}` has a new name, `{now}`: write [{now}]"),
+            });
+        }
         if let Place::Variable(name) = &self.key_place {
             let nearest = nearest(&self.key, &[known, environment::also_known(name)].concat());
             return self.key_place.problem(match nearest {

@@ -5,7 +5,7 @@ use std::path::Path;
 use humantime::format_duration;
 
 use super::{Page, key, list, quoted};
-use crate::config::{Access, ClientCertificate, Config, Debounce, Group, ListenerTls, MASK};
+use crate::config::{Access, ClientCertificate, Config, Fleet, Group, ListenerTls, MASK};
 
 impl Page<'_> {
     pub(super) fn settings(&mut self, config: &Config) {
@@ -41,8 +41,8 @@ impl Page<'_> {
         for group in &config.groups {
             self.group(group);
         }
-        if let Some(debounce) = &config.debounce {
-            self.debounce(debounce);
+        if let Some(fleet) = &config.fleet {
+            self.fleet(fleet);
         }
     }
 
@@ -86,11 +86,11 @@ impl Page<'_> {
         }
     }
 
-    fn debounce(&mut self, Debounce { via, lasts, role, .. }: &Debounce) {
-        self.header("debounce");
-        self.value("via", quoted(via.as_str()), "debounce.via");
-        self.value("for", quoted(&format_duration(*lasts).to_string()), "debounce.for");
-        self.value("role", quoted(role), "debounce.role");
+    fn fleet(&mut self, Fleet { via, lasts, role, .. }: &Fleet) {
+        self.header("fleet");
+        self.value("via", quoted(via.as_str()), "fleet.via");
+        self.value("for", quoted(&format_duration(*lasts).to_string()), "fleet.for");
+        self.value("role", quoted(role), "fleet.role");
     }
 }
 

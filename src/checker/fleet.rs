@@ -1,4 +1,4 @@
-//! Debouncing, as a layer: sidecars of one role share the verdicts of an alias through a Redis.
+//! The fleet, as a layer: sidecars of one role share the verdicts of an alias through a Redis.
 //!
 //! To check once too often is fine; to reuse a verdict that should not be reused is not. So a verdict of another's is given
 //! only where all of this is true, and in every other case the check is made:
@@ -43,36 +43,36 @@ const PART: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 /// Where verdicts are shared, and of which caches.
-pub(super) struct Debouncer<'a> {
+pub(super) struct FleetLayers<'a> {
     config: &'a Config,
-    debounce: &'a config::Debounce,
+    fleet: &'a config::Fleet,
     /// The cache that the store is.
     at: &'a Cache,
     store: Arc<Store>,
 }
 
-impl<'a> Debouncer<'a> {
+impl<'a> FleetLayers<'a> {
     /// The one that is configured, if there is one. Nothing is dialled yet.
     pub(super) fn new(config: &'a Config, dialer: &Arc<Dialer>) -> Result<Option<Self>, SetupError> {
-        let Some(debounce) = &config.debounce else { return Ok(None) };
-        let Some(at) = config.caches.iter().find(|cache| cache.alias == debounce.store) else {
+        let Some(fleet) = &config.fleet else { return Ok(None) };
+        let Some(at) = config.caches.iter().find(|cache| cache.alias == fleet.store) else {
             return Ok(None);
         };
         let makings = Makings::new(config, &at.alias, dialer);
         let store = Store::new(at, &config.instance, &makings)?;
-        Ok(store.map(|store| Self { config, debounce, at, store: Arc::new(store) }))
+        Ok(store.map(|store| Self { config, fleet, at, store: Arc::new(store) }))
     }
 
     /// The layer around a check of `cache`, of which `record` is kept; none where every sidecar makes it by itself. Another
     /// kind of check than the round trip compares with what it saw itself.
-    pub(super) fn layer(&self, cache: &Cache, record: &Arc<Record>) -> Option<DebounceLayer> {
-        let &Self { config, debounce, at, ref store } = self;
-        let covered = record.kind() == Kind::RoundTrip && debounce.covers(cache, at);
+    pub(super) fn layer(&self, cache: &Cache, record: &Arc<Record>) -> Option<FleetLayer> {
+        let &Self { config, fleet, at, ref store } = self;
+        let covered = record.kind() == Kind::RoundTrip && fleet.covers(cache, at);
         covered.then(|| {
-            DebounceLayer(Arc::new(Settings {
+            FleetLayer(Arc::new(Settings {
                 store: store.clone(),
-                key: key(debounce, cache, config),
-                terms: Terms::new(debounce.lasts, config),
+                key: key(fleet, cache, config),
+                terms: Terms::new(fleet.lasts, config),
                 record: record.clone(),
                 timeout: config.timeout,
             }))
@@ -82,7 +82,7 @@ impl<'a> Debouncer<'a> {
 
 /// Shares the verdicts of an alias.
 #[derive(Clone)]
-pub(super) struct DebounceLayer(Arc<Settings>);
+pub(super) struct FleetLayer(Arc<Settings>);
 
 struct Settings {
     store: Arc<Store>,
@@ -96,36 +96,36 @@ struct Settings {
 ///
 /// The number is of everything that the configuration says of it, as `Debug` writes it: a new setting is a part of that by
 /// itself, and of a secret it says nothing.
-fn key(debounce: &config::Debounce, cache: &Cache, config: &Config) -> String {
-    let (Cache { alias, backend, .. }, role, lasts) = (cache, &debounce.role, debounce.lasts);
+fn key(fleet: &config::Fleet, cache: &Cache, config: &Config) -> String {
+    let (Cache { alias, backend, .. }, role, lasts) = (cache, &fleet.role, fleet.lasts);
     let (max_age, timeout) = (config.max_age, config.timeout);
     let all = format!("{role:?} {alias} {backend:?} {lasts:?} {max_age:?} {timeout:?}");
     let number = Crc::<u64>::new(&crc::CRC_64_XZ).checksum(all.as_bytes());
     format!("{}verdict:{alias}:{number:016x}", config.prefix)
 }
 
-impl<S> Layer<Deadline<S>> for DebounceLayer
+impl<S> Layer<Deadline<S>> for FleetLayer
 where
     S: Clone,
 {
-    type Service = Debounce<S>;
+    type Service = FleetCheck<S>;
 
-    fn layer(&self, check: Deadline<S>) -> Debounce<S> {
+    fn layer(&self, check: Deadline<S>) -> FleetCheck<S> {
         let glance = check.begun_by(Progress::begin_glance);
-        Debounce(Arc::new(Debounced { check, glance, settings: self.0.clone() }))
+        FleetCheck(Arc::new(FleetCheckParts { check, glance, settings: self.0.clone() }))
     }
 }
 
 /// A check whose verdict may come from another sidecar. Its clones are one.
-pub(super) struct Debounce<S>(Arc<Debounced<S>>);
+pub(super) struct FleetCheck<S>(Arc<FleetCheckParts<S>>);
 
-impl<S> Clone for Debounce<S> {
+impl<S> Clone for FleetCheck<S> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-struct Debounced<S> {
+struct FleetCheckParts<S> {
     check: Deadline<S>,
     /// The same nodes, and only what is left of an earlier check is read.
     glance: Deadline<S>,
@@ -140,7 +140,7 @@ enum From {
     Oneself(Option<Claim>),
 }
 
-impl<S> Service<Instant> for Debounce<S>
+impl<S> Service<Instant> for FleetCheck<S>
 where
     S: Service<Arc<Progress>, Response = (), Error = Infallible, Future: Send>
         + Clone
@@ -157,9 +157,9 @@ where
     }
 
     fn call(&mut self, arrived: Instant) -> Self::Future {
-        let debounced = self.0.clone();
+        let parts = self.0.clone();
         async move {
-            let Debounced { check, glance, settings } = &*debounced;
+            let FleetCheckParts { check, glance, settings } = &*parts;
             let mut glanced = 0;
             let claim = match settings.look().await {
                 From::Oneself(claim) => claim,

@@ -1,4 +1,4 @@
-//! `[debounce]`: verdicts that sidecars share through a Redis, and of which caches they may.
+//! `[fleet]`: verdicts that sidecars share through a Redis, and of which caches they may.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use super::load::Reader;
 use super::place::{Place, Problem};
 use super::value::{Value, nearest};
 use super::{
-    Address, Backend, Cache, Debounce, Memcached, MemcachedServers, Redis, RedisServers, WhichReplicas,
+    Address, Backend, Cache, Fleet, Memcached, MemcachedServers, Redis, RedisServers, WhichReplicas,
 };
 use crate::alias::Alias;
 
-/// The keys of `[debounce]`.
+/// The keys of `[fleet]`.
 pub(super) const KEYS: &[&str] = &["via", "for", "role"];
 
 /// How long a verdict is reused if nobody says it.
@@ -29,12 +29,12 @@ const NO_SERVER: &str = "verdicts are shared through one Redis server, and this 
 const ROLE: &str = "a role is called by at most 64 letters, digits, `_`, `.`, `:` or `-`";
 
 impl Reader {
-    /// `[debounce]`, through one of these `caches`.
-    pub(super) fn debounce(&mut self, caches: &[Cache], max_age: Duration) -> Option<Debounce> {
-        let place = self.table.get("debounce")?.place.clone();
+    /// `[fleet]`, through one of these `caches`.
+    pub(super) fn fleet(&mut self, caches: &[Cache], max_age: Duration) -> Option<Fleet> {
+        let place = self.table.get("fleet")?.place.clone();
         // A cache that could not be read would be missed here.
         let known = self.problems.is_empty();
-        let section = self.section("debounce", KEYS);
+        let section = self.section("fleet", KEYS);
         let lasts = self.said(&section, "for", |value| lasts(value, max_age)).unwrap_or(FOR);
         let role = self.said(&section, "role", role).unwrap_or_default();
         if section.table.get("via").is_none() {
@@ -42,9 +42,9 @@ impl Reader {
         }
         let read = |value: &Value| if known { via(value, caches).map(Some) } else { Ok(None) };
         let (via, store) = self.said(&section, "via", read)??;
-        let debounce = Debounce { via, store, lasts, role };
-        self.notes.extend(note_nothing(&debounce, caches));
-        Some(debounce)
+        let fleet = Fleet { via, store, lasts, role };
+        self.notes.extend(note_nothing(&fleet, caches));
+        Some(fleet)
     }
 }
 
@@ -86,11 +86,11 @@ fn via(value: &Value, caches: &[Cache]) -> Result<(Alias, Alias), Problem> {
 }
 
 /// A note where no sidecar would ever reuse anything.
-fn note_nothing(debounce: &Debounce, caches: &[Cache]) -> Option<String> {
-    let store = caches.iter().find(|cache| cache.alias == debounce.store)?;
-    let covered = caches.iter().any(|cache| debounce.covers(cache, store));
+fn note_nothing(fleet: &Fleet, caches: &[Cache]) -> Option<String> {
+    let store = caches.iter().find(|cache| cache.alias == fleet.store)?;
+    let covered = caches.iter().any(|cache| fleet.covers(cache, store));
     (!covered).then(|| {
-        "debounce: there is no cache whose verdicts could be shared; each sidecar checks by itself the store, a Redis with \
+        "fleet: there is no cache whose verdicts could be shared; each sidecar checks by itself the store, a Redis with \
          replicas, and what is on this host alone"
             .to_owned()
     })
@@ -104,7 +104,7 @@ fn unknown(named: &str, place: &Place, caches: &[Cache]) -> Problem {
     })
 }
 
-impl Debounce {
+impl Fleet {
     /// Whether verdicts of `cache` may come from other sidecars, with verdicts kept in `store`.
     ///
     /// Those of the store itself may not. Nor may those of replicas: whether one follows is seen only by who writes. And an
@@ -166,16 +166,16 @@ mod tests {
         Cache::new(Alias::try_from(alias).unwrap(), Backend::Redis(redis))
     }
 
-    fn debounce() -> Debounce {
+    fn fleet() -> Fleet {
         let store = Alias::try_from("store").unwrap();
-        Debounce { via: store.clone(), store, lasts: FOR, role: String::new() }
+        Fleet { via: store.clone(), store, lasts: FOR, role: String::new() }
     }
 
     #[test]
     fn the_store_itself_is_never_covered() {
         let store = cache("store", "redis");
-        assert!(!debounce().covers(&store, &store));
-        assert!(debounce().covers(&cache("main", "cache"), &store));
+        assert!(!fleet().covers(&store, &store));
+        assert!(fleet().covers(&cache("main", "cache"), &store));
     }
 
     #[test]
@@ -184,19 +184,19 @@ mod tests {
         for host in
             ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1", "LocalHost", "a.localhost.", "0.0.0.0"]
         {
-            assert!(!debounce().covers(&cache("main", host), &far), "{host}");
-            assert!(debounce().covers(&cache("main", host), &near), "{host}");
+            assert!(!fleet().covers(&cache("main", host), &far), "{host}");
+            assert!(fleet().covers(&cache("main", host), &near), "{host}");
         }
         for host in ["cache", "10.0.0.1", "localhost.example.com", "2001:db8::1"] {
-            assert!(debounce().covers(&cache("main", host), &far), "{host}");
+            assert!(fleet().covers(&cache("main", host), &far), "{host}");
         }
         let ring = |servers| {
             let ring = Memcached::at(servers);
             Cache::new(Alias::try_from("ring").unwrap(), Backend::Memcached(ring))
         };
         let one = |host| MemcachedServers::One(at(host));
-        assert!(!debounce().covers(&ring([one("mc-1"), one("localhost")]), &far));
-        assert!(debounce().covers(&ring([one("mc-1"), one("mc-2")]), &far));
+        assert!(!fleet().covers(&ring([one("mc-1"), one("localhost")]), &far));
+        assert!(fleet().covers(&ring([one("mc-1"), one("mc-2")]), &far));
     }
 
     #[test]
@@ -204,6 +204,6 @@ mod tests {
         let mut redis = Redis::at(RedisServers::Standalone(at("cache")));
         redis.replicas = Replicas { which: WhichReplicas::Discovered, ..Replicas::default() };
         let main = Cache::new(Alias::try_from("main").unwrap(), Backend::Redis(redis));
-        assert!(!debounce().covers(&main, &cache("store", "redis")));
+        assert!(!fleet().covers(&main, &cache("store", "redis")));
     }
 }

@@ -1,4 +1,4 @@
-//! `[debounce]`: when a verdict comes from another sidecar, and all the times when it does not. The caches and the store
+//! `[fleet]`: when a verdict comes from another sidecar, and all the times when it does not. The caches and the store
 //! are real servers, and how often a cache was checked is counted by itself.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -15,7 +15,7 @@ use cache_canary::app::App;
 use cache_canary::cache::{Cache, SetError};
 use cache_canary::canary::{Canary, Key, Read, Sentinel};
 use cache_canary::checker::Checker;
-use cache_canary::config::{self, Announce, Backend, Config, Debounce, Login, RedisServers};
+use cache_canary::config::{self, Announce, Backend, Config, Fleet, Login, RedisServers};
 use cache_canary::outcome::{Cause, Fault, Outcome, Status};
 use cache_canary::progress::NodeProgress;
 use cache_canary::record::{Lookup, Through};
@@ -42,7 +42,7 @@ fn config(instance: &str, main: Backend, store: SocketAddr) -> Config {
         instance: instance.to_owned(),
         timeout: Duration::from_secs(8),
         max_age: Duration::ZERO,
-        debounce: Some(Debounce {
+        fleet: Some(Fleet {
             via: alias("store"),
             store: alias("store"),
             lasts: Duration::from_secs(4),
@@ -129,7 +129,7 @@ async fn a_fleet_makes_a_few_checks_and_each_looks_at_the_cache_itself() {
     let fleet: Vec<_> = (0..20)
         .map(|number| {
             let mut config = config(&format!("web-{number}"), redis_at(main.addr()), store.addr());
-            config.debounce.as_mut().unwrap().lasts = Duration::from_secs(1);
+            config.fleet.as_mut().unwrap().lasts = Duration::from_secs(1);
             Checker::new(&config).unwrap()
         })
         .collect();
@@ -355,8 +355,8 @@ async fn another_role_another_database_and_another_setting_share_nothing() {
     };
     let alike = [like(&|_| {}), like(&|config| config.instance = "web-2".to_owned())];
     let others = [
-        like(&|config| config.debounce.as_mut().unwrap().role = "canary".to_owned()),
-        like(&|config| config.debounce.as_mut().unwrap().lasts = Duration::from_secs(5)),
+        like(&|config| config.fleet.as_mut().unwrap().role = "canary".to_owned()),
+        like(&|config| config.fleet.as_mut().unwrap().lasts = Duration::from_secs(5)),
         like(&|config| {
             let Backend::Redis(redis) = &mut config.caches[0].backend else { panic!() };
             redis.login.database = 1;
@@ -617,13 +617,13 @@ async fn a_change_of_what_is_shared_and_through_what_makes_every_check_anew() {
     let app = App::new(&config).unwrap();
     assert_eq!(app.renew(&config).unwrap().kept, 2);
     let edits: [&dyn Fn(&mut Config); 4] = [
-        &|config| config.debounce.as_mut().unwrap().role = "web".to_owned(),
-        &|config| config.debounce.as_mut().unwrap().lasts = Duration::from_secs(5),
+        &|config| config.fleet.as_mut().unwrap().role = "web".to_owned(),
+        &|config| config.fleet.as_mut().unwrap().lasts = Duration::from_secs(5),
         &|config| {
             let Backend::Redis(redis) = &mut config.caches[1].backend else { panic!() };
             redis.login.password = Some("s3cret".into());
         },
-        &|config| config.debounce = None,
+        &|config| config.fleet = None,
     ];
     for edit in edits {
         edit(&mut config);
@@ -656,7 +656,7 @@ async fn one_short_lived_key_stands_for_an_alias() {
 
 /// The settings of two processes that share `main`, so patient that a busy machine does not matter.
 const SETTINGS: &str =
-    "timeout = \"8000ms\"\nmax_age = \"0s\"\n[debounce]\nvia = \"store\"\nfor = \"4s\"\nrole = \"web\"";
+    "timeout = \"8000ms\"\nmax_age = \"0s\"\n[fleet]\nvia = \"store\"\nfor = \"4s\"\nrole = \"web\"";
 
 #[test]
 fn two_processes_share_a_verdict_and_say_so_in_every_answer() {
@@ -701,7 +701,7 @@ fn the_printed_user_is_enough_for_the_store_and_with_a_right_less_nothing_is_sha
         main.addr(),
         store.addr()
     );
-    let users = printed_users::<2>(&format!("[debounce]\nvia = \"store\"\n{caches}"));
+    let users = printed_users::<2>(&format!("[fleet]\nvia = \"store\"\n{caches}"));
     let user = users.iter().find(|user| user.name == "canary").unwrap();
     assert_eq!(user.commands(), 7, "{user:?}");
     let hits = |sidecar: &Sidecar| {
