@@ -681,7 +681,7 @@ fn two_processes_share_a_verdict_and_say_so_in_every_answer() {
     let text = two.raw("/health/main?format=text");
     let metrics = two.raw("/metrics");
     let hits = metrics.lines().find_map(|line| {
-        line.strip_prefix("cache_shared_verdicts_total{alias=\"main\",through=\"store\",result=\"hit\"} ")
+        line.strip_prefix("cache_shared_verdicts_total{alias=\"main\",check=\"round_trip\",through=\"store\",result=\"hit\"} ")
     });
     assert!(hits.unwrap().parse::<f64>().unwrap() >= 1.0, "{metrics}");
     // Whether it is reused at that moment is the busy machine's to say.

@@ -155,7 +155,7 @@ fn answers_that_nobody_takes_do_not_fill_the_memory() {
         assert!(most < before + MOST_KIB, "{path}: {before} KiB, then {most} KiB");
         drop(connections);
         let text = sidecar.raw("/metrics");
-        assert!(text.contains("cache_up{alias=\"alias-99\"} 1\n"), "{text}");
+        assert!(text.contains("cache_up{alias=\"alias-99\",check=\"round_trip\"} 1\n"), "{text}");
     }
 }
 

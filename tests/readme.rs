@@ -17,7 +17,7 @@ fn the_tables_of_causes_and_metrics_are_the_codes() {
     let mut metrics = "| metric | labels | what it is |\n| --- | --- | --- |\n".to_owned();
     let of_figure = |figure: &Figure| {
         let of = Some(figure.label()).filter(|label| !label.is_empty());
-        (figure.name(), ["alias"].into_iter().chain(of).collect(), figure.help())
+        (figure.name(), ["alias", "check"].into_iter().chain(of).collect(), figure.help())
     };
     let of_family = |family: &Family| (family.name(), family.labels().to_vec(), family.help());
     for (name, labels, help) in Family::ALL.iter().map(of_family).chain(Figure::ALL.iter().map(of_figure)) {

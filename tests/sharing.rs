@@ -93,8 +93,9 @@ const MAX_AGE: &str = "max_age = \"100ms\"";
 
 /// How often it was looked for another caller's verdict, and that came of it.
 fn looked_up(sidecar: &Sidecar, result: &str) -> u64 {
-    let series =
-        format!("cache_shared_verdicts_total{{alias=\"main\",through=\"process\",result=\"{result}\"}} ");
+    let series = format!(
+        "cache_shared_verdicts_total{{alias=\"main\",check=\"round_trip\",through=\"process\",result=\"{result}\"}} "
+    );
     let metrics = sidecar.raw("/metrics");
     metrics.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse().unwrap()
 }

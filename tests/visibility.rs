@@ -222,7 +222,7 @@ fn a_view_that_was_killed_is_down_at_the_next_request_however_young_the_verdict(
     let sidecar = Sidecar::start_with("max_age = \"60s\"", config);
     (0..3).for_each(|_| sidecar.expect_up());
     let shared = sidecar.raw("/metrics");
-    let hits = "cache_shared_verdicts_total{alias=\"main\",through=\"process\",result=\"hit\"} ";
+    let hits = "cache_shared_verdicts_total{alias=\"main\",check=\"round_trip\",through=\"process\",result=\"hit\"} ";
     assert!(shared.contains(hits) && !shared.contains(&format!("{hits}0\n")), "{shared}");
     replica.kill();
     assert_eq!(find(&sidecar, CHECK)[0].short, format!("DOWN refused view {}", replica.addr()));

@@ -88,9 +88,8 @@ impl Scrape {
     }
 }
 
-/// The metrics for one who may see `view`. A check of another kind than the round trip has its own name for the label
-/// `alias`, such as `main.queue`, so that each series of an alias is one. Phases, and what names nodes, keys or views,
-/// are only for one who may see details.
+/// The metrics for one who may see `view`. The labels `alias` and `check` name the check that a series belongs to. Phases,
+/// and what names nodes, keys or views, are only for one who may see details.
 #[must_use]
 pub fn body(scrape: Scrape, view: View, format: Format) -> String {
     let mut registry = Registry::default();
@@ -116,8 +115,7 @@ impl Collector for Shown {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Self { scrape, view, format } = self;
         let outcomes = scrape.report.outcomes.iter().zip(&scrape.known);
-        let entries: Vec<_> =
-            outcomes.map(|(outcome, known)| Entry { name: outcome.entry(), outcome, known }).collect();
+        let entries: Vec<_> = outcomes.map(|(outcome, known)| Entry { outcome, known }).collect();
         let mut text = Exposition::new(encoder, *format);
         put_verdicts(&mut text, &entries)?;
         put_tallies(&mut text, &entries)?;
@@ -134,27 +132,38 @@ impl Collector for Shown {
 
 /// One check of one alias.
 struct Entry<'a> {
-    name: String,
     outcome: &'a Outcome,
     known: &'a Known,
+}
+
+impl<'a> Entry<'a> {
+    /// The labels of a series that there is once for each check.
+    fn labels(&self) -> [(&'static str, &'a str); 2] {
+        [("alias", self.outcome.alias.as_str()), ("check", self.outcome.kind.name())]
+    }
+
+    /// The same labels and one more.
+    fn labels_and(&self, name: &'static str, value: &'a str) -> [(&'static str, &'a str); 3] {
+        let [alias, check] = self.labels();
+        [alias, check, (name, value)]
+    }
 }
 
 /// What the checks of this scrape came to.
 fn put_verdicts(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result {
     let mut up = text.series(Family::Up);
-    for Entry { name, outcome, .. } in entries {
-        up.put(&[("alias", name)], u32::from(outcome.status() < Status::Down))?;
+    for entry @ Entry { outcome, .. } in entries {
+        up.put(&entry.labels(), u32::from(outcome.status() < Status::Down))?;
     }
     let mut status = text.series(Family::Status);
-    for Entry { name, outcome, .. } in entries {
+    for entry @ Entry { outcome, .. } in entries {
         for one in Tally::RESULTS {
-            let labels = [("alias", name.as_str()), ("status", one.word())];
-            status.put(&labels, u32::from(outcome.status() == one))?;
+            status.put(&entry.labels_and("status", one.word()), u32::from(outcome.status() == one))?;
         }
     }
     let mut began = text.series(Family::CheckTimestamp);
-    for Entry { name, outcome, .. } in entries {
-        began.put(&[("alias", name)], seconds(outcome.began_at))?;
+    for entry @ Entry { outcome, .. } in entries {
+        began.put(&entry.labels(), seconds(outcome.began_at))?;
     }
     Ok(())
 }
@@ -162,49 +171,47 @@ fn put_verdicts(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result
 /// What all checks came to.
 fn put_tallies(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result {
     let mut last_up = text.series(Family::LastUp);
-    for Entry { name, known, .. } in entries {
+    for entry @ Entry { known, .. } in entries {
         if let Some(at) = known.last_up {
-            last_up.put(&[("alias", name)], seconds(at))?;
+            last_up.put(&entry.labels(), seconds(at))?;
         }
     }
     let mut durations = text.series(Family::CheckDuration);
-    for Entry { name, known, .. } in entries {
-        durations.put_durations(&[("alias", name)], &known.tally)?;
+    for entry @ Entry { known, .. } in entries {
+        durations.put_durations(&entry.labels(), &known.tally)?;
     }
     let mut checks = text.series(Family::Checks);
-    for Entry { name, known, .. } in entries {
+    for entry @ Entry { known, .. } in entries {
         for (result, times) in known.tally.results() {
-            checks.put(&[("alias", name), ("result", result.word())], times)?;
+            checks.put(&entry.labels_and("result", result.word()), times)?;
         }
     }
     let mut failures = text.series(Family::CheckFailures);
-    for Entry { name, known, .. } in entries {
+    for entry @ Entry { known, .. } in entries {
         for (cause, times) in known.tally.failures() {
-            failures.put(&[("alias", name), ("cause", cause.name())], times)?;
+            failures.put(&entry.labels_and("cause", cause.name()), times)?;
         }
     }
     let mut shared = text.series(Family::ChecksShared);
-    for Entry { name, known, .. } in entries {
-        shared.put(
-            &[("alias", name)],
-            known.sharing.times(Through::Process, Lookup::Hit).unwrap_or_default(),
-        )?;
+    for entry @ Entry { known, .. } in entries {
+        shared
+            .put(&entry.labels(), known.sharing.times(Through::Process, Lookup::Hit).unwrap_or_default())?;
     }
     let mut looked_up = text.series(Family::VerdictsShared);
-    for Entry { name, known, .. } in entries {
+    for entry @ Entry { known, .. } in entries {
         for through in Through::ALL {
             for lookup in Lookup::ALL {
                 if let Some(times) = known.sharing.times(through, lookup) {
-                    let labels =
-                        [("alias", name.as_str()), ("through", through.name()), ("result", lookup.name())];
+                    let [alias, check] = entry.labels();
+                    let labels = [alias, check, ("through", through.name()), ("result", lookup.name())];
                     looked_up.put(&labels, times)?;
                 }
             }
         }
     }
     let mut connections = text.series(Family::ConnectionsOpened);
-    for Entry { name, known, .. } in entries {
-        connections.put(&[("alias", name)], known.tally.connections())?;
+    for entry @ Entry { known, .. } in entries {
+        connections.put(&entry.labels(), known.tally.connections())?;
     }
     Ok(())
 }
@@ -212,27 +219,27 @@ fn put_tallies(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result 
 /// What only some may see of the checks of this scrape.
 fn put_details(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result {
     let mut phases = text.series(Family::CheckPhase);
-    for Entry { name, outcome, .. } in entries {
+    for entry @ Entry { outcome, .. } in entries {
         for phase in Phase::ALL {
             let longest = outcome.nodes.iter().filter_map(|node| node.phases.get(phase)).max();
             if let Some(time) = longest {
-                phases.put(&[("alias", name), ("phase", phase.name())], time.as_secs_f64())?;
+                phases.put(&entry.labels_and("phase", phase.name()), time.as_secs_f64())?;
             }
         }
     }
     let mut node_up = text.series(Family::NodeUp);
-    for Entry { name, outcome, .. } in entries {
+    for entry @ Entry { outcome, .. } in entries {
         for node in &outcome.nodes {
-            node_up.put(&[("alias", name), ("node", &node.node)], u32::from(node.fault.is_none()))?;
+            node_up.put(&entry.labels_and("node", &node.node), u32::from(node.fault.is_none()))?;
         }
     }
     for &figure in Figure::ALL {
         let mut measured = text.series(figure);
-        for Entry { name, outcome, .. } in entries {
+        for entry @ Entry { outcome, .. } in entries {
             for Measure { of, value, .. } in outcome.measures().iter().filter(|one| one.figure == figure) {
                 match of {
-                    Some(of) => measured.put(&[("alias", name), (figure.label(), of)], *value)?,
-                    None => measured.put(&[("alias", name)], *value)?,
+                    Some(of) => measured.put(&entry.labels_and(figure.label(), of), *value)?,
+                    None => measured.put(&entry.labels(), *value)?,
                 }
             }
         }

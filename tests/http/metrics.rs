@@ -98,52 +98,58 @@ fn the_series_of_an_alias_say_how_it_is_and_what_was_counted() {
     for format in FORMATS {
         let text = metrics(View::Verdicts, format);
         for (name, expected) in [
-            ("cache_up", vec![r#"cache_up{alias="main"} 0"#, r#"cache_up{alias="main.queue"} 1"#]),
+            (
+                "cache_up",
+                vec![
+                    r#"cache_up{alias="main",check="round_trip"} 0"#,
+                    r#"cache_up{alias="main",check="queue"} 1"#,
+                ],
+            ),
             (
                 "cache_status",
                 vec![
-                    r#"cache_status{alias="main",status="up"} 0"#,
-                    r#"cache_status{alias="main",status="degraded"} 0"#,
-                    r#"cache_status{alias="main",status="down"} 1"#,
-                    r#"cache_status{alias="main.queue",status="up"} 1"#,
-                    r#"cache_status{alias="main.queue",status="degraded"} 0"#,
-                    r#"cache_status{alias="main.queue",status="down"} 0"#,
+                    r#"cache_status{alias="main",check="round_trip",status="up"} 0"#,
+                    r#"cache_status{alias="main",check="round_trip",status="degraded"} 0"#,
+                    r#"cache_status{alias="main",check="round_trip",status="down"} 1"#,
+                    r#"cache_status{alias="main",check="queue",status="up"} 1"#,
+                    r#"cache_status{alias="main",check="queue",status="degraded"} 0"#,
+                    r#"cache_status{alias="main",check="queue",status="down"} 0"#,
                 ],
             ),
             (
                 "cache_last_up_timestamp_seconds",
                 vec![
-                    r#"cache_last_up_timestamp_seconds{alias="main"} 10.0"#,
-                    r#"cache_last_up_timestamp_seconds{alias="main.queue"} 20.0"#,
+                    r#"cache_last_up_timestamp_seconds{alias="main",check="round_trip"} 10.0"#,
+                    r#"cache_last_up_timestamp_seconds{alias="main",check="queue"} 20.0"#,
                 ],
             ),
             (
                 "cache_checks_total",
                 vec![
-                    r#"cache_checks_total{alias="main",result="up"} 1"#,
-                    r#"cache_checks_total{alias="main",result="degraded"} 0"#,
-                    r#"cache_checks_total{alias="main",result="down"} 1"#,
-                    r#"cache_checks_total{alias="main.queue",result="up"} 2"#,
-                    r#"cache_checks_total{alias="main.queue",result="degraded"} 0"#,
-                    r#"cache_checks_total{alias="main.queue",result="down"} 0"#,
+                    r#"cache_checks_total{alias="main",check="round_trip",result="up"} 1"#,
+                    r#"cache_checks_total{alias="main",check="round_trip",result="degraded"} 0"#,
+                    r#"cache_checks_total{alias="main",check="round_trip",result="down"} 1"#,
+                    r#"cache_checks_total{alias="main",check="queue",result="up"} 2"#,
+                    r#"cache_checks_total{alias="main",check="queue",result="degraded"} 0"#,
+                    r#"cache_checks_total{alias="main",check="queue",result="down"} 0"#,
                 ],
             ),
             (
                 "cache_check_failures_total",
-                vec![r#"cache_check_failures_total{alias="main",cause="refused"} 1"#],
+                vec![r#"cache_check_failures_total{alias="main",check="round_trip",cause="refused"} 1"#],
             ),
             (
                 "cache_connections_opened_total",
                 vec![
-                    r#"cache_connections_opened_total{alias="main"} 4"#,
-                    r#"cache_connections_opened_total{alias="main.queue"} 4"#,
+                    r#"cache_connections_opened_total{alias="main",check="round_trip"} 4"#,
+                    r#"cache_connections_opened_total{alias="main",check="queue"} 4"#,
                 ],
             ),
             (
                 "cache_check_duration_seconds_sum",
                 vec![
-                    r#"cache_check_duration_seconds_sum{alias="main"} 0.009"#,
-                    r#"cache_check_duration_seconds_sum{alias="main.queue"} 0.009"#,
+                    r#"cache_check_duration_seconds_sum{alias="main",check="round_trip"} 0.009"#,
+                    r#"cache_check_duration_seconds_sum{alias="main",check="queue"} 0.009"#,
                 ],
             ),
         ] {
@@ -151,10 +157,10 @@ fn the_series_of_an_alias_say_how_it_is_and_what_was_counted() {
         }
         let buckets = series(&text, "cache_check_duration_seconds_bucket");
         for expected in [
-            r#"cache_check_duration_seconds_bucket{le="0.0025",alias="main"} 0"#,
-            r#"cache_check_duration_seconds_bucket{le="0.005",alias="main"} 2"#,
-            r#"cache_check_duration_seconds_bucket{le="1.0",alias="main"} 2"#,
-            r#"cache_check_duration_seconds_bucket{le="+Inf",alias="main"} 2"#,
+            r#"cache_check_duration_seconds_bucket{le="0.0025",alias="main",check="round_trip"} 0"#,
+            r#"cache_check_duration_seconds_bucket{le="0.005",alias="main",check="round_trip"} 2"#,
+            r#"cache_check_duration_seconds_bucket{le="1.0",alias="main",check="round_trip"} 2"#,
+            r#"cache_check_duration_seconds_bucket{le="+Inf",alias="main",check="round_trip"} 2"#,
         ] {
             assert!(buckets.contains(&expected), "{expected} in {buckets:#?}");
         }
@@ -167,19 +173,22 @@ fn details_name_nodes_and_keys_and_the_slowest_of_each_phase() {
     assert_eq!(
         series(&text, "cache_check_phase_seconds")[..2],
         [
-            r#"cache_check_phase_seconds{alias="main",phase="connect"} 0.0003"#,
-            r#"cache_check_phase_seconds{alias="main",phase="write"} 0.004"#,
+            r#"cache_check_phase_seconds{alias="main",check="round_trip",phase="connect"} 0.0003"#,
+            r#"cache_check_phase_seconds{alias="main",check="round_trip",phase="write"} 0.004"#,
         ]
     );
     assert_eq!(
         series(&text, "cache_node_up")[..2],
-        [r#"cache_node_up{alias="main",node="a:6379"} 1"#, r#"cache_node_up{alias="main",node="b:6379"} 0"#]
+        [
+            r#"cache_node_up{alias="main",check="round_trip",node="a:6379"} 1"#,
+            r#"cache_node_up{alias="main",check="round_trip",node="b:6379"} 0"#
+        ]
     );
     assert_eq!(
         series(&text, "cache_queue_length"),
         [
-            r#"cache_queue_length{alias="main.queue",key="one"} 0.5"#,
-            r#"cache_queue_length{alias="main.queue",key="a \"b\"\\\n"} 25000.0"#
+            r#"cache_queue_length{alias="main",check="queue",key="one"} 0.5"#,
+            r#"cache_queue_length{alias="main",check="queue",key="a \"b\"\\\n"} 25000.0"#
         ]
     );
 }
@@ -232,14 +241,14 @@ fn every_metric_of_the_contract_is_there() {
     let text = metrics(View::Details, Format::Text);
     for series_of_contract in [
         r#"cache_up{alias=""#,
-        r#"cache_status{alias="main",status=""#,
-        r#"cache_node_up{alias="main",node=""#,
+        r#"cache_status{alias="main",check="round_trip",status=""#,
+        r#"cache_node_up{alias="main",check="round_trip",node=""#,
         r#"cache_check_duration_seconds_bucket{le=""#,
         r#"cache_check_duration_seconds_sum{alias=""#,
         r#"cache_check_duration_seconds_count{alias=""#,
-        r#"cache_check_phase_seconds{alias="main",phase=""#,
-        r#"cache_checks_total{alias="main",result=""#,
-        r#"cache_check_failures_total{alias="main",cause=""#,
+        r#"cache_check_phase_seconds{alias="main",check="round_trip",phase=""#,
+        r#"cache_checks_total{alias="main",check="round_trip",result=""#,
+        r#"cache_check_failures_total{alias="main",check="round_trip",cause=""#,
         r#"cache_checks_shared_total{alias=""#,
         r#"cache_connections_opened_total{alias=""#,
         r#"cache_last_up_timestamp_seconds{alias=""#,

@@ -479,7 +479,7 @@ async fn metrics_with_listeners_of_their_own_are_served_there_alone_and_to_their
     scraper.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let metrics = rest(&mut scraper).await;
     assert!(metrics.starts_with("HTTP/1.1 200 "), "{metrics}");
-    assert!(metrics.contains("cache_up{alias=\"main\"} 0\n"), "{metrics}");
+    assert!(metrics.contains("cache_up{alias=\"main\",check=\"round_trip\"} 0\n"), "{metrics}");
 }
 
 #[tokio::test]

@@ -32,9 +32,16 @@ fn text(value: &Value) -> String {
 
 /// A query as Grafana sends it when everything is selected, with a scrape a second.
 fn filled_in(query: &str) -> String {
-    [("$__rate_interval", "4s"), ("$__range", "60s"), ("$job", ".+"), ("$instance", ".+"), ("$alias", ".+")]
-        .iter()
-        .fold(query.to_owned(), |query, (variable, value)| query.replace(variable, value))
+    [
+        ("$__rate_interval", "4s"),
+        ("$__range", "60s"),
+        ("$job", ".+"),
+        ("$instance", ".+"),
+        ("$alias", ".+"),
+        ("$check", ".+"),
+    ]
+    .iter()
+    .fold(query.to_owned(), |query, (variable, value)| query.replace(variable, value))
 }
 
 /// Every panel's place: columns and rows, from and until.

@@ -25,15 +25,15 @@ fn prometheus_sees_an_outage_begin_and_end() {
         eventually(&format!("{query} is {expected}"), || value(&prometheus, query) == Some(expected));
     };
     comes_to("up", 1.0);
-    comes_to("cache_up{alias=\"main\"}", 1.0);
+    comes_to("cache_up{alias=\"main\",check=\"round_trip\"}", 1.0);
     redis.kill();
-    comes_to("cache_up{alias=\"main\"}", 0.0);
-    comes_to("cache_status{alias=\"main\",status=\"down\"}", 1.0);
+    comes_to("cache_up{alias=\"main\",check=\"round_trip\"}", 0.0);
+    comes_to("cache_status{alias=\"main\",check=\"round_trip\",status=\"down\"}", 1.0);
     eventually("the failures are counted by their cause", || {
         value(&prometheus, "cache_check_failures_total{cause=\"refused\"}").is_some_and(|times| times >= 1.0)
     });
     redis.restart();
-    comes_to("cache_up{alias=\"main\"}", 1.0);
+    comes_to("cache_up{alias=\"main\",check=\"round_trip\"}", 1.0);
 
     assert_eq!(prometheus.target(), ("up".to_owned(), String::new()));
     // All the while it answered in time, and what it answered was taken.
@@ -81,23 +81,46 @@ fn every_check_is_counted_with_its_result_its_time_and_its_connection() {
     let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
     (0..3).for_each(|_| sidecar.expect_up());
     // The fourth check is that of the scrape; all came by on one connection.
-    assert_eq!(scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"up\"}"), 4.0);
-    assert_eq!(scraped(&sidecar, "cache_connections_opened_total{alias=\"main\"}"), 1.0);
-    assert_eq!(scraped(&sidecar, "cache_check_duration_seconds_count{alias=\"main\"}"), 6.0);
-    let last_up = scraped(&sidecar, "cache_last_up_timestamp_seconds{alias=\"main\"}");
+    assert_eq!(
+        scraped(&sidecar, "cache_checks_total{alias=\"main\",check=\"round_trip\",result=\"up\"}"),
+        4.0
+    );
+    assert_eq!(scraped(&sidecar, "cache_connections_opened_total{alias=\"main\",check=\"round_trip\"}"), 1.0);
+    assert_eq!(
+        scraped(&sidecar, "cache_check_duration_seconds_count{alias=\"main\",check=\"round_trip\"}"),
+        6.0
+    );
+    let last_up = scraped(&sidecar, "cache_last_up_timestamp_seconds{alias=\"main\",check=\"round_trip\"}");
     redis.kill();
     (0..2).for_each(|_| drop(sidecar.expect_down("refused")));
-    assert_eq!(scraped(&sidecar, "cache_check_failures_total{alias=\"main\",cause=\"refused\"}"), 3.0);
-    assert_eq!(scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"down\"}"), 4.0);
-    // Nothing that was refused is a connection, and a check that found that says nothing of when it was up.
-    assert_eq!(scraped(&sidecar, "cache_connections_opened_total{alias=\"main\"}"), 1.0);
-    assert_eq!(scraped(&sidecar, "cache_last_up_timestamp_seconds{alias=\"main\"}"), last_up);
-    redis.restart();
-    assert_eq!(scraped(&sidecar, "cache_connections_opened_total{alias=\"main\"}"), 2.0);
-    assert!(scraped(&sidecar, "cache_last_up_timestamp_seconds{alias=\"main\"}") > last_up);
     assert_eq!(
-        scraped(&sidecar, "cache_check_duration_seconds_bucket{le=\"+Inf\",alias=\"main\"}"),
-        scraped(&sidecar, "cache_check_duration_seconds_count{alias=\"main\"}") - 1.0,
+        scraped(
+            &sidecar,
+            "cache_check_failures_total{alias=\"main\",check=\"round_trip\",cause=\"refused\"}"
+        ),
+        3.0
+    );
+    assert_eq!(
+        scraped(&sidecar, "cache_checks_total{alias=\"main\",check=\"round_trip\",result=\"down\"}"),
+        4.0
+    );
+    // Nothing that was refused is a connection, and a check that found that says nothing of when it was up.
+    assert_eq!(scraped(&sidecar, "cache_connections_opened_total{alias=\"main\",check=\"round_trip\"}"), 1.0);
+    assert_eq!(
+        scraped(&sidecar, "cache_last_up_timestamp_seconds{alias=\"main\",check=\"round_trip\"}"),
+        last_up
+    );
+    redis.restart();
+    assert_eq!(scraped(&sidecar, "cache_connections_opened_total{alias=\"main\",check=\"round_trip\"}"), 2.0);
+    assert!(
+        scraped(&sidecar, "cache_last_up_timestamp_seconds{alias=\"main\",check=\"round_trip\"}") > last_up
+    );
+    assert_eq!(
+        scraped(
+            &sidecar,
+            "cache_check_duration_seconds_bucket{le=\"+Inf\",alias=\"main\",check=\"round_trip\"}"
+        ),
+        scraped(&sidecar, "cache_check_duration_seconds_count{alias=\"main\",check=\"round_trip\"}") - 1.0,
         "the second scrape is one check more"
     );
 }
@@ -108,8 +131,11 @@ fn callers_who_share_a_check_are_counted() {
     let config = format!("[caches.main]\nurl = \"redis://{}\"", redis.addr());
     let sidecar = Sidecar::start_with("max_age = \"1m\"", config);
     (0..5).for_each(|_| sidecar.expect_up());
-    assert_eq!(scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"up\"}"), 1.0);
-    assert_eq!(scraped(&sidecar, "cache_checks_shared_total{alias=\"main\"}"), 6.0);
+    assert_eq!(
+        scraped(&sidecar, "cache_checks_total{alias=\"main\",check=\"round_trip\",result=\"up\"}"),
+        1.0
+    );
+    assert_eq!(scraped(&sidecar, "cache_checks_shared_total{alias=\"main\",check=\"round_trip\"}"), 6.0);
 }
 
 #[test]
@@ -119,7 +145,7 @@ fn a_connection_is_counted_whoever_is_asked_over_it() {
     let accepted = || redis.info("total_connections_received").parse::<f64>().unwrap();
     let before = accepted();
     sidecar.expect_up();
-    let opened = scraped(&sidecar, "cache_connections_opened_total{alias=\"main\"}");
+    let opened = scraped(&sidecar, "cache_connections_opened_total{alias=\"main\",check=\"round_trip\"}");
     // One more is that of the question how many there were.
     assert_eq!(opened, accepted() - before - 1.0);
     assert!(opened >= 1.0);
@@ -146,7 +172,7 @@ fn what_the_sidecar_says_of_itself_is_what_the_system_says() {
     }
     let spent = scraped(&sidecar, "process_cpu_seconds_total") - spent;
     assert!(spent > 0.0 && spent <= began.elapsed().as_secs_f64() * 2.0, "{spent}");
-    let age = scraped(&sidecar, "cache_check_timestamp_seconds{alias=\"main\"}")
+    let age = scraped(&sidecar, "cache_check_timestamp_seconds{alias=\"main\",check=\"round_trip\"}")
         - scraped(&sidecar, "process_start_time_seconds");
     assert!((0.0..60.0).contains(&age), "{age}");
     assert_eq!(scraped(&sidecar, "cache_config_reload_success"), 1.0);
@@ -168,7 +194,8 @@ fn a_node_that_is_no_part_of_an_alias_any_more_leaves_no_series() {
         let answer = sidecar.raw("/metrics");
         answer.lines().filter(|line| line.starts_with("cache_node_up{")).map(str::to_owned).collect()
     };
-    let of = |node: SocketAddr| format!("cache_node_up{{alias=\"main\",node=\"{node}\"}} 1");
+    let of =
+        |node: SocketAddr| format!("cache_node_up{{alias=\"main\",check=\"round_trip\",node=\"{node}\"}} 1");
     let found = nodes();
     assert!([&one, &two].iter().all(|server| found.contains(&of(server.addr()))), "{found:#?}");
     endpoint.name(&[member(&one)]);
@@ -181,7 +208,8 @@ fn a_configuration_that_is_read_anew_loses_no_count_and_one_that_is_refused_is_t
     let cache = |alias: &str| format!("[caches.{alias}]\nurl = \"redis://{}\"\n", redis.addr());
     let sidecar = Sidecar::start(cache("main"));
     (0..3).for_each(|_| sidecar.expect_up());
-    let checks = || scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"up\"}");
+    let checks =
+        || scraped(&sidecar, "cache_checks_total{alias=\"main\",check=\"round_trip\",result=\"up\"}");
     let success = || scraped(&sidecar, "cache_config_reload_success");
     let taken_over = || scraped(&sidecar, "cache_config_last_reload_success_timestamp_seconds");
     assert_eq!((checks(), success()), (4.0, 1.0));
@@ -190,10 +218,13 @@ fn a_configuration_that_is_read_anew_loses_no_count_and_one_that_is_refused_is_t
     sidecar.configure("", format!("{}{}", cache("main"), cache("other")));
     sidecar.signal(Signal::HUP);
     eventually("the other cache is checked", || {
-        sidecar.raw("/metrics").contains("cache_up{alias=\"other\"} 1")
+        sidecar.raw("/metrics").contains("cache_up{alias=\"other\",check=\"round_trip\"} 1")
     });
     assert!(checks() > 5.0);
-    assert_eq!(scraped(&sidecar, "cache_checks_total{alias=\"main\",result=\"down\"}"), 0.0);
+    assert_eq!(
+        scraped(&sidecar, "cache_checks_total{alias=\"main\",check=\"round_trip\",result=\"down\"}"),
+        0.0
+    );
     assert!(taken_over() > at_first);
 
     let taken = taken_over();

@@ -53,18 +53,18 @@ macro_rules! families {
 }
 
 families! {
-    Up Gauge "cache_up" ["alias"] "Whether the check passed, if only as degraded.";
-    Status Gauge "cache_status" ["alias" "status"] "What the check came to: 1 for one status, 0 for the others.";
-    CheckTimestamp Gauge "cache_check_timestamp_seconds" ["alias"] "When the check began that says so, since 1970.";
-    LastUp Gauge "cache_last_up_timestamp_seconds" ["alias"] "When the last check that passed began, if only as degraded, since 1970.";
-    CheckDuration Histogram "cache_check_duration_seconds" ["alias"] "How long checks took, from their beginning to their verdict.";
-    Checks Counter "cache_checks_total" ["alias" "result"] "Checks, by what they came to: up, degraded or down.";
-    CheckFailures Counter "cache_check_failures_total" ["alias" "cause"] "Checks that were not up, by the cause that stands for them; from the first one on.";
-    ChecksShared Counter "cache_checks_shared_total" ["alias"] "Callers who were given the verdict of a check that was made for another.";
-    VerdictsShared Counter "cache_shared_verdicts_total" ["alias" "through" "result"] "Looks for somebody else's verdict, another caller's of this process or another sidecar's through a store: hit spared a check, miss found none, invalidated found one that was not to be given any more.";
-    ConnectionsOpened Counter "cache_connections_opened_total" ["alias"] "Connections that checks opened, to whomever they asked: servers, Sentinels, seeds of a cluster.";
-    CheckPhase Gauge "cache_check_phase_seconds" ["alias" "phase"] "How long each phase of the check took, at the node that took longest for it.";
-    NodeUp Gauge "cache_node_up" ["alias" "node"] "Whether the node did what it was asked.";
+    Up Gauge "cache_up" ["alias" "check"] "Whether the check passed, if only as degraded.";
+    Status Gauge "cache_status" ["alias" "check" "status"] "What the check came to: 1 for one status, 0 for the others.";
+    CheckTimestamp Gauge "cache_check_timestamp_seconds" ["alias" "check"] "When the check began that says so, since 1970.";
+    LastUp Gauge "cache_last_up_timestamp_seconds" ["alias" "check"] "When the last check that passed began, if only as degraded, since 1970.";
+    CheckDuration Histogram "cache_check_duration_seconds" ["alias" "check"] "How long checks took, from their beginning to their verdict.";
+    Checks Counter "cache_checks_total" ["alias" "check" "result"] "Checks, by what they came to: up, degraded or down.";
+    CheckFailures Counter "cache_check_failures_total" ["alias" "check" "cause"] "Checks that were not up, by the cause that stands for them; from the first one on.";
+    ChecksShared Counter "cache_checks_shared_total" ["alias" "check"] "Callers who were given the verdict of a check that was made for another.";
+    VerdictsShared Counter "cache_shared_verdicts_total" ["alias" "check" "through" "result"] "Looks for somebody else's verdict, another caller's of this process or another sidecar's through a store: hit spared a check, miss found none, invalidated found one that was not to be given any more.";
+    ConnectionsOpened Counter "cache_connections_opened_total" ["alias" "check"] "Connections that checks opened, to whomever they asked: servers, Sentinels, seeds of a cluster.";
+    CheckPhase Gauge "cache_check_phase_seconds" ["alias" "check" "phase"] "How long each phase of the check took, at the node that took longest for it.";
+    NodeUp Gauge "cache_node_up" ["alias" "check" "node"] "Whether the node did what it was asked.";
     RoundClock Gauge "cache_round_clock_timestamp_seconds" [] "When the round began through which everything is checked, since 1970: the least of the partitions' clocks. Where rounds are made, as is what follows of them.";
     RoundPartitionClock Gauge "cache_round_partition_clock_timestamp_seconds" ["partition"] "When the last round began all of whose checks in this partition have ended, since 1970.";
     Rounds Counter "cache_rounds_total" [] "Rounds that have ended in every partition.";
