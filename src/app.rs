@@ -25,8 +25,8 @@ use crate::outcome::Report;
 use crate::record::Journal;
 
 pub use life::Life;
-pub use reload::Reloads;
-pub use rounds::{Clocks, Overdue, PartitionClock, StandsStill, Watcher};
+pub use reload::ReloadStatus;
+pub use rounds::{Overdue, PartitionClock, RoundClocks, StandsStill, Watcher};
 pub use setup::Setup;
 
 use rounds::Rounds;
@@ -37,7 +37,7 @@ pub struct App {
     life: watch::Sender<Life>,
     rounds: Rounds,
     began_at: SystemTime,
-    reloads: watch::Sender<Reloads>,
+    reloads: watch::Sender<ReloadStatus>,
     /// Whether everything that `startupz` asks for has been up once.
     started: AtomicBool,
 }
@@ -50,7 +50,7 @@ impl App {
             life: watch::Sender::new(Life::Starting),
             rounds: Rounds::default(),
             began_at: SystemTime::now(),
-            reloads: watch::Sender::new(Reloads::now()),
+            reloads: watch::Sender::new(ReloadStatus::now()),
             started: AtomicBool::new(false),
         })
     }
@@ -68,7 +68,7 @@ impl App {
             self.rounds.begin_anew();
         }
         self.setup.send_replace(Arc::new(setup));
-        self.reloads.send_replace(Reloads::now());
+        self.reloads.send_replace(ReloadStatus::now());
         Ok(renewal)
     }
 
@@ -79,7 +79,7 @@ impl App {
 
     /// Whether the configuration that was read last is in force, and since when what is in force is.
     #[must_use]
-    pub fn last_reload(&self) -> Reloads {
+    pub fn last_reload(&self) -> ReloadStatus {
         *self.reloads.borrow()
     }
 
@@ -138,7 +138,7 @@ impl App {
 
     /// How far the rounds are, where there are any.
     #[must_use]
-    pub fn clocks(&self) -> Option<Clocks> {
+    pub fn clocks(&self) -> Option<RoundClocks> {
         self.rounds.clocks()
     }
 

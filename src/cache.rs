@@ -9,20 +9,20 @@ mod dial;
 pub(crate) mod memcached;
 pub(crate) mod redis;
 pub(crate) mod spelling;
-mod stirs;
+mod activity;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::canary::{Canary, Key, Read, Sentinel};
+use crate::canary::{Canary, Key, Read, Unset};
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
+pub(crate) use activity::{count as activity, note as note_activity};
 pub(crate) use breaker::BreakerLayer;
 pub use dial::SetupError;
-pub(crate) use dial::{Dialer, Names, Stream, client_config, pinned_config};
-pub(crate) use stirs::{stir, stirs};
+pub(crate) use dial::{Dialer, Resolver, Stream, client_config, pinned_config};
 
 /// One node of a cache: something that can be written and read.
 ///
@@ -35,12 +35,12 @@ pub trait Cache: Send + Sync {
     async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError>;
 
     /// Reads a key. Where there is no such key the `default` is given back.
-    async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault>;
+    async fn get(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault>;
 
     /// Reads a key as the first thing of a round: on the kept connection, or on one that is dialled.
     ///
     /// It spares a check. Where a layer does not pass it on nothing is spared, and every check is made.
-    async fn get_first(&self, _: &Key, _: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    async fn get_first(&self, _: &Key, _: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         Err(progress.fault(Cause::Unreachable, "nothing is read before it is written"))
     }
 

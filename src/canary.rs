@@ -1,7 +1,7 @@
 //! The idea of the product, as types.
 //!
-//! A [`Canary`] is a key with a value made for one check of one node. It is written, and read back with a
-//! [`Sentinel`] for a default. What the read came to is a [`Read`], and [`Canary::judge`] says what it means.
+//! A [`Canary`] is a key with a value made for one check of one node. It is written, and read back with the
+//! sentinel default, [`Unset`]. What the read came to is a [`Read`], and [`Canary::judge`] says what it means.
 
 mod series;
 
@@ -9,18 +9,18 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use series::{Doubt, Names, Series};
+pub use series::{Doubt, KeyNames, Series};
 
 /// The default that is handed to a read.
 ///
 /// It is a type of its own, so nothing that a cache holds can equal it, and only a check can make one: to
 /// give it back, a cache, or whatever masks one, must have been handed it for this very read.
 #[derive(Debug)]
-pub struct Sentinel {
+pub struct Unset {
     why: Option<Box<str>>,
 }
 
-impl Sentinel {
+impl Unset {
     pub(crate) fn new() -> Self {
         Self { why: None }
     }
@@ -38,7 +38,7 @@ pub enum Read {
     /// The cache answered with these bytes.
     Value(Vec<u8>),
     /// The cache has no such key, or the read was faked: the default came back.
-    Default(Sentinel),
+    Default(Unset),
 }
 
 /// A cache's key: at most 250 bytes of printable ASCII, which no protocol can take for anything else.
@@ -59,8 +59,8 @@ impl Key {
     /// `djblets-canary:web-1:main:cache:6379:9f86d081884c7d65:a`. The names are for the person who finds it;
     /// it is the series that tells keys apart, so the names are cut where they would make it too long. A hash
     /// tag, which chooses the slot in a Redis cluster, stands before them: `djblets-canary:{1f3}:web-1:...`.
-    fn new(names: &Names<'_>, series: u64, slot: Slot) -> Self {
-        let Names { prefix, instance, alias, node, tag } = names;
+    fn new(names: &KeyNames<'_>, series: u64, slot: KeySlot) -> Self {
+        let KeyNames { prefix, instance, alias, node, tag } = names;
         let tail = format!(":{series:016x}:{}", slot.letter());
         let tag = tag.map(|tag| format!("{{{tag}}}:")).unwrap_or_default();
         let mut key: String = format!("{prefix}canary:{tag}{instance}:{alias}:{node}")
@@ -73,7 +73,7 @@ impl Key {
     }
 
     /// The key of this slot that is called the same otherwise.
-    fn in_slot(&self, slot: Slot) -> Self {
+    fn in_slot(&self, slot: KeySlot) -> Self {
         let mut key = String::with_capacity(self.0.len());
         key.push_str(&self.0);
         key.pop();
@@ -90,12 +90,12 @@ impl fmt::Display for Key {
 
 /// The two keys of a node, used in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Slot {
+enum KeySlot {
     A,
     B,
 }
 
-impl Slot {
+impl KeySlot {
     fn letter(self) -> char {
         match self {
             Self::A => 'a',
@@ -115,7 +115,7 @@ impl Slot {
 #[derive(Debug)]
 pub struct Canary {
     key: Key,
-    slot: Slot,
+    slot: KeySlot,
     replaces: bool,
     series: u64,
     sequence: u64,
@@ -127,7 +127,7 @@ pub struct Canary {
 
 /// What a read of a canary's key means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CanaryVerdict {
     /// It is the canary, or a later one of the same series that an overlapping check wrote since.
     Intact,
     /// The default came back: the read was faked, or the write was lost.
@@ -182,23 +182,23 @@ impl Canary {
 
     /// Says what `read`, a read of this canary's key after its write was acknowledged, means.
     #[must_use]
-    pub fn judge(&self, read: &Read) -> Verdict {
+    pub fn judge(&self, read: &Read) -> CanaryVerdict {
         let bytes = match read {
-            Read::Default(Sentinel { why }) => return Verdict::Masked { why: why.clone() },
-            Read::Value(bytes) if bytes == self.value.as_bytes() => return Verdict::Intact,
+            Read::Default(Unset { why }) => return CanaryVerdict::Masked { why: why.clone() },
+            Read::Value(bytes) if bytes == self.value.as_bytes() => return CanaryVerdict::Intact,
             Read::Value(bytes) => bytes,
         };
-        match std::str::from_utf8(bytes).ok().and_then(Mark::parse) {
-            None => Verdict::Corrupt { len: bytes.len() },
+        match std::str::from_utf8(bytes).ok().and_then(CanaryStamp::parse) {
+            None => CanaryVerdict::Corrupt { len: bytes.len() },
             Some(mark) if mark.series != self.series => {
-                Verdict::Foreign { instance: mark.instance.to_owned() }
+                CanaryVerdict::Foreign { instance: mark.instance.to_owned() }
             }
             // Two checks of a node overlap when a cache is slow; they share its keys, and a newer value is as
             // good a proof that writes and reads are real.
-            Some(mark) if mark.sequence > self.sequence => Verdict::Intact,
-            Some(Mark { sequence, made_at, .. }) => {
+            Some(mark) if mark.sequence > self.sequence => CanaryVerdict::Intact,
+            Some(CanaryStamp { sequence, made_at, .. }) => {
                 let age = Duration::from_millis(self.made_at.saturating_sub(made_at));
-                Verdict::Stale { sequence, age }
+                CanaryVerdict::Stale { sequence, age }
             }
         }
     }
@@ -206,7 +206,7 @@ impl Canary {
 
 /// What a value says of itself: whose it is, and when it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Mark<'a> {
+struct CanaryStamp<'a> {
     instance: &'a str,
     series: u64,
     sequence: u64,
@@ -214,7 +214,7 @@ struct Mark<'a> {
     made_at: u64,
 }
 
-impl<'a> Mark<'a> {
+impl<'a> CanaryStamp<'a> {
     const MAGIC: &'static str = "cache-canary/1";
 
     fn write(&self) -> String {
@@ -250,7 +250,10 @@ mod tests {
 
     fn series(instance: &str) -> Series {
         let alias = Alias::try_from("main").unwrap();
-        Series::new(&Names::new("djblets-", &instance.into(), &alias, "cache:6379"), Duration::from_mins(1))
+        Series::new(
+            &KeyNames::new("djblets-", &instance.into(), &alias, "cache:6379"),
+            Duration::from_mins(1),
+        )
     }
 
     fn read(value: &str) -> Read {
@@ -260,7 +263,7 @@ mod tests {
     #[test]
     fn a_canary_is_intact_only_as_it_was_written() {
         let canary = series("web-1").next();
-        assert_eq!(canary.judge(&read(canary.value())), Verdict::Intact);
+        assert_eq!(canary.judge(&read(canary.value())), CanaryVerdict::Intact);
         let len = canary.value().len();
         for altered in [
             canary.value()[..len - 1].to_owned() + "x",
@@ -269,25 +272,29 @@ mod tests {
             format!("{} ", canary.value()),
             String::new(),
         ] {
-            assert_eq!(canary.judge(&read(&altered)), Verdict::Corrupt { len: altered.len() }, "{altered}");
+            assert_eq!(
+                canary.judge(&read(&altered)),
+                CanaryVerdict::Corrupt { len: altered.len() },
+                "{altered}"
+            );
         }
-        assert_eq!(canary.judge(&Read::Value(vec![0xff, 0])), Verdict::Corrupt { len: 2 });
+        assert_eq!(canary.judge(&Read::Value(vec![0xff, 0])), CanaryVerdict::Corrupt { len: 2 });
     }
 
     #[test]
     fn the_sentinel_means_masked() {
         let canary = series("web-1").next();
-        assert_eq!(canary.judge(&Read::Default(Sentinel::new())), Verdict::Masked { why: None });
-        let said = Read::Default(Sentinel::new().because("nobody was asked"));
-        assert_eq!(canary.judge(&said), Verdict::Masked { why: Some("nobody was asked".into()) });
+        assert_eq!(canary.judge(&Read::Default(Unset::new())), CanaryVerdict::Masked { why: None });
+        let said = Read::Default(Unset::new().because("nobody was asked"));
+        assert_eq!(canary.judge(&said), CanaryVerdict::Masked { why: Some("nobody was asked".into()) });
     }
 
     #[test]
     fn an_earlier_canary_is_stale_and_a_later_one_is_as_good() {
         let series = series("web-1");
         let (first, second) = (series.next(), series.next());
-        assert!(matches!(second.judge(&read(first.value())), Verdict::Stale { .. }));
-        assert_eq!(first.judge(&read(second.value())), Verdict::Intact);
+        assert!(matches!(second.judge(&read(first.value())), CanaryVerdict::Stale { .. }));
+        assert_eq!(first.judge(&read(second.value())), CanaryVerdict::Intact);
     }
 
     #[test]
@@ -296,10 +303,13 @@ mod tests {
         let (first, mut second) = (series.next(), series.next());
         second.made_at = 0;
         let (series, sequence) = (second.series, second.sequence);
-        second.value = Mark { instance: "web-1", series, sequence, made_at: 0 }.write();
-        assert_eq!(second.judge(&read(second.value())), Verdict::Intact);
-        assert_eq!(second.judge(&read(first.value())), Verdict::Stale { sequence: 1, age: Duration::ZERO });
-        assert_eq!(first.judge(&read(second.value())), Verdict::Intact);
+        second.value = CanaryStamp { instance: "web-1", series, sequence, made_at: 0 }.write();
+        assert_eq!(second.judge(&read(second.value())), CanaryVerdict::Intact);
+        assert_eq!(
+            second.judge(&read(first.value())),
+            CanaryVerdict::Stale { sequence: 1, age: Duration::ZERO }
+        );
+        assert_eq!(first.judge(&read(second.value())), CanaryVerdict::Intact);
     }
 
     #[test]
@@ -307,7 +317,10 @@ mod tests {
         let canary = series("web-1").next();
         for instance in ["web-2", "web-1"] {
             let other = series(instance).next();
-            assert_eq!(canary.judge(&read(other.value())), Verdict::Foreign { instance: instance.into() });
+            assert_eq!(
+                canary.judge(&read(other.value())),
+                CanaryVerdict::Foreign { instance: instance.into() }
+            );
         }
     }
 }

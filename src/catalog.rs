@@ -5,21 +5,21 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::alias::Alias;
-use crate::config::{Backend, Cache, Group, checks};
-use crate::outcome::{Kind, SkipReason, Skipped};
+use crate::config::{Backend, CacheConfig, Group, checks};
+use crate::outcome::{CheckKind, SkipReason, Skipped};
 
 /// What is known of every configured alias, in the configured order.
 #[derive(Debug)]
 pub struct Catalog {
-    entries: Vec<Entry>,
+    entries: Vec<CatalogEntry>,
     positions: HashMap<Alias, usize>,
 }
 
 /// What becomes of one alias.
 #[derive(Debug)]
-enum Entry {
+enum CatalogEntry {
     /// It is checked; the numbers are the places of its checks: the round trip, and then those of these kinds.
-    Checked { alias: Alias, checks: Range<usize>, others: Box<[Kind]> },
+    Checked { alias: Alias, checks: Range<usize>, others: Box<[CheckKind]> },
     /// It is not checked; one that forwards to a checked alias has the places of its target's checks.
     Skipped { skipped: Skipped, target: Option<Range<usize>> },
 }
@@ -70,7 +70,7 @@ impl Selection {
 impl Catalog {
     /// Resolves the configured caches. What is checked is numbered in the configured order.
     #[must_use]
-    pub fn new(caches: &[Cache]) -> Self {
+    pub fn new(caches: &[CacheConfig]) -> Self {
         let backends: HashMap<&Alias, &Backend> =
             caches.iter().map(|cache| (&cache.alias, &cache.backend)).collect();
         let mut next = 0;
@@ -89,15 +89,15 @@ impl Catalog {
             .map(|cache| match skip_reason(&cache.backend, &backends) {
                 None => {
                     let (alias, checks) = (cache.alias.clone(), places[&cache.alias].clone());
-                    let others = cache.checks.iter().map(checks::Check::kind).collect();
-                    Entry::Checked { alias, checks, others }
+                    let others = cache.checks.iter().map(checks::CheckConfig::kind).collect();
+                    CatalogEntry::Checked { alias, checks, others }
                 }
                 Some(reason) => {
                     let target = match &reason {
                         SkipReason::Forwards { to } => places.get(to).cloned(),
                         SkipReason::LocalMemory | SkipReason::NoServer { .. } => None,
                     };
-                    Entry::Skipped { skipped: Skipped { alias: cache.alias.clone(), reason }, target }
+                    CatalogEntry::Skipped { skipped: Skipped { alias: cache.alias.clone(), reason }, target }
                 }
             })
             .collect();
@@ -109,25 +109,26 @@ impl Catalog {
     /// The aliases that are checked, in order.
     pub fn checked(&self) -> impl Iterator<Item = &Alias> {
         self.entries.iter().filter_map(|entry| match entry {
-            Entry::Checked { alias, .. } => Some(alias),
-            Entry::Skipped { .. } => None,
+            CatalogEntry::Checked { alias, .. } => Some(alias),
+            CatalogEntry::Skipped { .. } => None,
         })
     }
 
     /// Those of them that have a check in this selection.
     pub fn selected(&self, selection: &Selection) -> impl Iterator<Item = &Alias> {
         self.entries.iter().filter_map(|entry| match entry {
-            Entry::Checked { alias, checks, .. } => {
+            CatalogEntry::Checked { alias, checks, .. } => {
                 selection.checks.iter().any(|check| checks.contains(check)).then_some(alias)
             }
-            Entry::Skipped { .. } => None,
+            CatalogEntry::Skipped { .. } => None,
         })
     }
 
     /// Every alias, in the configured order.
     pub fn aliases(&self) -> impl Iterator<Item = &Alias> {
         self.entries.iter().map(|entry| match entry {
-            Entry::Checked { alias, .. } | Entry::Skipped { skipped: Skipped { alias, .. }, .. } => alias,
+            CatalogEntry::Checked { alias, .. }
+            | CatalogEntry::Skipped { skipped: Skipped { alias, .. }, .. } => alias,
         })
     }
 
@@ -164,7 +165,7 @@ impl Catalog {
         included.without(&named(&group.exclude))
     }
 
-    fn entry(&self, alias: &str) -> Option<&Entry> {
+    fn entry(&self, alias: &str) -> Option<&CatalogEntry> {
         let alias = Alias::try_from(alias).ok()?;
         self.positions.get(&alias).map(|&place| &self.entries[place])
     }
@@ -173,11 +174,11 @@ impl Catalog {
     fn check(&self, name: &str) -> Option<usize> {
         let (alias, kind) = name.rsplit_once('.')?;
         match self.entry(alias)? {
-            Entry::Checked { checks, others, .. } => {
-                let mut kinds = std::iter::once(&Kind::RoundTrip).chain(others);
+            CatalogEntry::Checked { checks, others, .. } => {
+                let mut kinds = std::iter::once(&CheckKind::RoundTrip).chain(others);
                 Some(checks.start + kinds.position(|known| known.name() == kind)?)
             }
-            Entry::Skipped { .. } => None,
+            CatalogEntry::Skipped { .. } => None,
         }
     }
 
@@ -195,12 +196,12 @@ impl Catalog {
 }
 
 /// What these entries stand for, and these single checks.
-fn choose<'a>(entries: impl IntoIterator<Item = &'a Entry>, checks: Vec<usize>) -> Selection {
+fn choose<'a>(entries: impl IntoIterator<Item = &'a CatalogEntry>, checks: Vec<usize>) -> Selection {
     let mut selection = Selection { checks, skipped: Vec::new() };
     for entry in entries {
         match entry {
-            Entry::Checked { checks, .. } => selection.checks.extend(checks.clone()),
-            Entry::Skipped { skipped, target } => {
+            CatalogEntry::Checked { checks, .. } => selection.checks.extend(checks.clone()),
+            CatalogEntry::Skipped { skipped, target } => {
                 selection.skipped.push(skipped.clone());
                 selection.checks.extend(target.clone().into_iter().flatten());
             }
@@ -231,7 +232,7 @@ fn skip_reason(backend: &Backend, backends: &HashMap<&Alias, &Backend>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Memcached;
+    use crate::config::MemcachedConfig;
 
     fn alias(name: &str) -> Alias {
         Alias::try_from(name).unwrap()
@@ -239,7 +240,7 @@ mod tests {
 
     fn catalog() -> Catalog {
         let forwarding = |to| Backend::Forwarding { to: alias(to) };
-        let checked = || Backend::Memcached(Memcached::at([]));
+        let checked = || Backend::Memcached(MemcachedConfig::at([]));
         let caches = [
             ("default", forwarding("again")),
             ("main", checked()),
@@ -249,7 +250,7 @@ mod tests {
             // A name is only a name.
             ("forwarded_backend", checked()),
         ];
-        let caches = caches.map(|(name, backend)| Cache::new(alias(name), backend));
+        let caches = caches.map(|(name, backend)| CacheConfig::new(alias(name), backend));
         Catalog::new(&caches)
     }
 
@@ -285,10 +286,10 @@ mod tests {
 
     #[test]
     fn a_single_check_is_called_by_its_alias_and_its_kind() {
-        let checked = || Backend::Memcached(Memcached::at([]));
-        let queue = checks::Check::Queue(checks::Queue::of(Vec::new()));
-        let main = Cache { checks: vec![queue], ..Cache::new(alias("main"), checked()) };
-        let catalog = Catalog::new(&[Cache::new(alias("a.queue"), checked()), main]);
+        let checked = || Backend::Memcached(MemcachedConfig::at([]));
+        let queue = checks::CheckConfig::Queue(checks::QueueConfig::of(Vec::new()));
+        let main = CacheConfig { checks: vec![queue], ..CacheConfig::new(alias("main"), checked()) };
+        let catalog = Catalog::new(&[CacheConfig::new(alias("a.queue"), checked()), main]);
         let checks = |names: &[&'static str]| catalog.named(names.iter().copied()).map(|named| named.checks);
         assert_eq!(checks(&["main"]), Ok(vec![1, 2]));
         assert_eq!(checks(&["main.queue"]), Ok(vec![2]));

@@ -2,12 +2,12 @@
 //! [`NodeProgress`] what it does and finds. It cannot fail, and it knows no
 //! deadline: it is dropped when that strikes.
 //!
-//! The round trip is done to every node. The other kinds are each a `Look`: it sees the alias' servers one by
+//! The round trip is done to every node. The other kinds are each a `Probe`: it sees the alias' servers one by
 //! one, and then says what all of that means.
 
 mod clock;
 mod efficiency;
-mod makings;
+mod context;
 mod queue;
 pub mod round_trip;
 mod visibility;
@@ -25,25 +25,25 @@ use crate::cache::{Cache, SetupError};
 use crate::config::{Backend, checks};
 use crate::outcome::Fault;
 use crate::progress::{NodeProgress, Progress};
-use clock::Clock;
-use efficiency::Efficiency;
-use queue::Queue;
-use round_trip::{RoundTrips, Written};
-use visibility::Visibility;
+use clock::ClockProbe;
+use efficiency::EfficiencyProbe;
+use queue::QueueProbe;
+use round_trip::{RoundTrips, WrittenCanary};
+use visibility::VisibilityProbe;
 
-pub(crate) use makings::Makings;
+pub(crate) use context::CheckContext;
 
-/// A kind of check other than the round trip. Its rounds come one after the other.
+/// A kind of check other than the round trip. Its checks of an alias come one after the other.
 #[async_trait]
-pub(crate) trait Look: Send + Sync {
-    /// Forgets what the last round saw, of which some may be there still where its deadline struck. The check began at
+pub(crate) trait Probe: Send + Sync {
+    /// Forgets what the last check saw, of which some may be there still where its deadline struck. The check began at
     /// `began`, perhaps long before it was its turn.
     fn begin(&self, began: Instant);
 
-    /// Looks at one server of the alias. May be called once more in a round, where the topology changes meanwhile.
-    async fn look(&self, seat: &Seat, progress: &NodeProgress) -> Result<(), Fault>;
+    /// Probes one server of the alias. Where the topology changes during a check, it may be called once more.
+    async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault>;
 
-    /// Says what the round has seen: findings and figures.
+    /// Says what the check has seen: findings and figures.
     fn judge(&self, progress: &Progress);
 
     /// Whether nothing has come over the kept connections of servers that are not the alias' own.
@@ -52,17 +52,17 @@ pub(crate) trait Look: Send + Sync {
     }
 }
 
-/// The look that a check of this kind is, at an alias with this backend. Nothing is dialled yet.
+/// The probe for a check of this kind, of an alias with this backend. Nothing is dialled yet.
 pub(crate) fn open(
-    check: &checks::Check,
+    check: &checks::CheckConfig,
     backend: &Backend,
-    makings: &Makings,
-) -> Result<Arc<dyn Look>, SetupError> {
+    context: &CheckContext,
+) -> Result<Arc<dyn Probe>, SetupError> {
     Ok(match check {
-        checks::Check::Visibility(config) => Arc::new(Visibility::new(config, backend, makings)?),
-        checks::Check::Queue(config) => Arc::new(Queue::new(config)),
-        checks::Check::Clock(config) => Arc::new(Clock::new(config, makings)),
-        checks::Check::Efficiency(config) => Arc::new(Efficiency::new(config)),
+        checks::CheckConfig::Visibility(config) => Arc::new(VisibilityProbe::new(config, backend, context)?),
+        checks::CheckConfig::Queue(config) => Arc::new(QueueProbe::new(config)),
+        checks::CheckConfig::Clock(config) => Arc::new(ClockProbe::new(config, context)),
+        checks::CheckConfig::Efficiency(config) => Arc::new(EfficiencyProbe::new(config)),
     })
 }
 
@@ -75,11 +75,11 @@ pub(crate) struct Node {
 enum Task {
     RoundTrips(RoundTrips),
     /// Boxed, since of round trips there may be thousands.
-    Look(Box<(Arc<dyn Look>, Seat)>),
+    Probe(Box<(Arc<dyn Probe>, ProbeTarget)>),
 }
 
-/// A server as a [`Look`] sees it.
-pub(crate) struct Seat {
+/// A server as a [`Probe`] sees it.
+pub(crate) struct ProbeTarget {
     /// What it is called: its address.
     pub(crate) name: Arc<str>,
     /// For commands of every kind.
@@ -107,7 +107,7 @@ pub(crate) trait KeyShare: Send + Sync {
     fn importing(&self, said: &str) -> Option<Redis>;
 }
 
-/// What a look keeps, also where a panic has come between.
+/// What a probe keeps, also where a panic has come between.
 fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -126,7 +126,7 @@ impl Server {
     }
 }
 
-impl Seat {
+impl ProbeTarget {
     /// Whether this server is the one that holds a key, where servers share them.
     pub(crate) fn holds(&self, key: &[u8]) -> bool {
         self.share.as_ref().is_none_or(|share| share.holds(key))
@@ -139,9 +139,9 @@ impl Node {
         Self { name, task: Task::RoundTrips(trips) }
     }
 
-    /// A node that is looked at.
-    pub(crate) fn look(look: Arc<dyn Look>, seat: Seat) -> Self {
-        Self { name: seat.name.clone(), task: Task::Look(Box::new((look, seat))) }
+    /// A node that is probed.
+    pub(crate) fn probe(probe: Arc<dyn Probe>, target: ProbeTarget) -> Self {
+        Self { name: target.name.clone(), task: Task::Probe(Box::new((probe, target))) }
     }
 
     /// Its name.
@@ -153,25 +153,25 @@ impl Node {
     pub(crate) fn is_quiet(&self) -> bool {
         match &self.task {
             Task::RoundTrips(trips) => trips.is_quiet(),
-            Task::Look(looked_at) => looked_at.1.cache.is_quiet(),
+            Task::Probe(probed) => probed.1.cache.is_quiet(),
         }
     }
 
     /// Whether what is done to it depends on which keys it holds.
     pub(crate) fn depends_on_keys(&self) -> bool {
-        matches!(self.task, Task::Look(..))
+        matches!(self.task, Task::Probe(..))
     }
 
     /// Checks it, and writes that down in `progress`. A round trip that was made returns its canary.
     pub(crate) fn check<'a>(
         &'a self,
         progress: &'a NodeProgress,
-    ) -> impl Future<Output = Result<Option<Written>, Failed>> + Send + 'a {
+    ) -> impl Future<Output = Result<Option<WrittenCanary>, Failed>> + Send + 'a {
         match &self.task {
             Task::RoundTrips(trips) => Either::Left(trips.make(progress)),
-            Task::Look(looked_at) => Either::Right(async {
-                let (look, seat) = &**looked_at;
-                let verdict = look.look(seat, progress).await;
+            Task::Probe(probed) => Either::Right(async {
+                let (probe, target) = &**probed;
+                let verdict = probe.probe(target, progress).await;
                 let passed = verdict.is_ok();
                 progress.conclude(verdict);
                 if passed { Ok(None) } else { Err(Failed) }

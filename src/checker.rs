@@ -6,7 +6,7 @@
 mod deadline;
 mod fleet;
 mod gather;
-mod pace;
+mod concurrency_limit;
 mod recorded;
 mod renewal;
 mod share;
@@ -21,22 +21,22 @@ use tower::util::{Either, option_layer};
 use tower::{Layer, ServiceBuilder, ServiceExt as _};
 
 use crate::alias::Alias;
-use crate::cache::{BreakerLayer, Cache, Dialer, Names};
+use crate::cache::{BreakerLayer, Cache, Dialer, Resolver};
 use crate::catalog::{Catalog, Selection};
-use crate::check::{self, Makings};
-use crate::config::{Breaker, Cache as Cached, Config};
-use crate::outcome::{Kind, Outcome, Report};
+use crate::check::{self, CheckContext};
+use crate::config::{BreakerConfig, CacheConfig as Cached, Config};
+use crate::outcome::{CheckKind, Outcome, Report};
 use crate::progress::Progress;
 use crate::record::{Journal, Record};
 use crate::redaction::Redaction;
-use crate::topology::{self, Maker, Round, Wrap};
+use crate::topology::{self, NodeFactory, TopologyCheck, Wrap};
+use concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
 use deadline::{Deadline, DeadlineLayer};
 use fleet::{FleetCheck, FleetLayers};
 use gather::Gatherings;
-use pace::{Pace, PaceLayer};
 use recorded::{Recorded, RecordedLayer};
-use renewal::{Earlier, Shared};
-use share::{Quiet, Share, ShareLayer};
+use renewal::{Earlier, SharedSettings};
+use share::{Quiet, ShareLayer, SharedCheck};
 use standing_timer::StandingTimer;
 
 pub use crate::cache::SetupError;
@@ -45,33 +45,33 @@ pub use renewal::Renewal;
 /// Runs the checks that requests ask for.
 pub struct Checker {
     catalog: Catalog,
-    entries: Vec<Entry>,
+    entries: Vec<CheckEntry>,
     gatherings: Gatherings,
     journal: Arc<Journal>,
-    names: Arc<Names>,
-    shared: Shared,
+    names: Arc<Resolver>,
+    shared: SharedSettings,
 }
 
 /// One check of one alias, and what it came to so far.
-struct Entry {
+struct CheckEntry {
     check: AliasCheck,
     record: Arc<Record>,
     /// Of everything that the check is made from, beside what all share.
     fingerprint: u64,
 }
 
-impl Entry {
+impl CheckEntry {
     /// What tells it from all others.
-    fn key(&self) -> (&Alias, Kind) {
+    fn key(&self) -> (&Alias, CheckKind) {
         (self.record.alias(), self.record.kind())
     }
 }
 
 /// The check of one alias with everything around it: from the arrival of a request to an outcome.
-type AliasCheck = Share<Either<Pace<OwnCheck>, OwnCheck>, Round>;
+type AliasCheck = SharedCheck<Either<ConcurrencyLimit<OwnCheck>, OwnCheck>, TopologyCheck>;
 
 /// The same for whoever shares it.
-type OwnCheck = Recorded<Either<FleetCheck<Round>, Deadline<Round>>>;
+type OwnCheck = Recorded<Either<FleetCheck<TopologyCheck>, Deadline<TopologyCheck>>>;
 
 impl Checker {
     /// Sets up a check for every alias that has one. Nothing is dialled until the first request.
@@ -95,7 +95,7 @@ impl Checker {
 
     /// The checks of another configuration; those of which everything is as before go on, and every record.
     pub(crate) fn renewed(&self, config: &Config) -> Result<Self, SetupError> {
-        Self::made(config, Identity::new(), false, &Earlier::of(self, &Shared::of(config)))
+        Self::made(config, Identity::new(), false, &Earlier::of(self, &SharedSettings::of(config)))
     }
 
     fn made<L>(config: &Config, layer: L, explained: bool, earlier: &Earlier<'_>) -> Result<Self, SetupError>
@@ -110,52 +110,53 @@ impl Checker {
         let catalog = Catalog::new(&config.caches);
         let fleet = FleetLayers::new(config, &dialer)?;
         let checks = config.caches.iter().map(|cache| 1 + cache.checks.len()).sum();
-        let pace = PaceLayer::of(checks, config.timeout);
+        let limit = ConcurrencyLimitLayer::of(checks, config.timeout);
         let mut entries = Vec::new();
         for cache in &config.caches {
             let Cached { alias, backend, checks: others, breaker, .. } = cache;
-            let makings = Makings::new(config, alias, &dialer);
-            let mut add = |kind, checks, breaker, open: &dyn Fn() -> Result<Option<Round>, SetupError>| {
-                let fingerprint = Cached { checks, breaker, ..cache.clone() }.fingerprint();
-                let record = earlier.record(alias, kind);
-                let check = if let Some(check) = earlier.check(alias, kind, fingerprint) {
-                    check
-                } else {
-                    let Some(round) = open()? else { return Ok(false) };
-                    let (timeout, needs) = (config.timeout, backend.needs());
-                    let standing_timer = standing_timer.clone();
-                    let alias = alias.clone();
-                    let deadline = DeadlineLayer { alias, kind, needs, timeout, standing_timer, begin };
-                    let fleet_layer = fleet.as_ref().and_then(|fleet| fleet.layer(cache, &record));
-                    ServiceBuilder::new()
-                        .layer(ShareLayer::new(&record, config.max_age, timeout, round.clone()))
-                        .layer(option_layer(pace.clone()))
-                        .layer(RecordedLayer(record.clone()))
-                        .layer(option_layer(fleet_layer))
-                        .layer(deadline)
-                        .service(round)
+            let context = CheckContext::new(config, alias, &dialer);
+            let mut add =
+                |kind, checks, breaker, open: &dyn Fn() -> Result<Option<TopologyCheck>, SetupError>| {
+                    let fingerprint = Cached { checks, breaker, ..cache.clone() }.fingerprint();
+                    let record = earlier.record(alias, kind);
+                    let check = if let Some(check) = earlier.check(alias, kind, fingerprint) {
+                        check
+                    } else {
+                        let Some(check) = open()? else { return Ok(false) };
+                        let (timeout, needs) = (config.timeout, backend.needs());
+                        let standing_timer = standing_timer.clone();
+                        let alias = alias.clone();
+                        let deadline = DeadlineLayer { alias, kind, needs, timeout, standing_timer, begin };
+                        let fleet_layer = fleet.as_ref().and_then(|fleet| fleet.layer(cache, &record));
+                        ServiceBuilder::new()
+                            .layer(ShareLayer::new(&record, config.max_age, timeout, check.clone()))
+                            .layer(option_layer(limit.clone()))
+                            .layer(RecordedLayer(record.clone()))
+                            .layer(option_layer(fleet_layer))
+                            .layer(deadline)
+                            .service(check)
+                    };
+                    entries.push(CheckEntry { check, record, fingerprint });
+                    Ok::<_, SetupError>(true)
                 };
-                entries.push(Entry { check, record, fingerprint });
-                Ok::<_, SetupError>(true)
-            };
             let redaction = Redaction::of(backend, others);
-            let maker = |breaker| Maker::new(&makings, &around(breaker, &wrap), &redaction);
-            if !add(Kind::RoundTrip, Vec::new(), *breaker, &|| {
-                topology::round_trips(backend, maker(*breaker))
+            let factory = |breaker| NodeFactory::new(&context, &around(breaker, &wrap), &redaction);
+            if !add(CheckKind::RoundTrip, Vec::new(), *breaker, &|| {
+                topology::round_trips(backend, factory(*breaker))
             })? {
                 continue;
             }
             for other in others {
                 // Of itself alone, so that another kind of check beside it changes nothing about it.
                 add(other.kind(), vec![other.clone()], None, &|| {
-                    topology::looks(backend, maker(None), check::open(other, backend, &makings)?)
+                    topology::probes(backend, factory(None), check::open(other, backend, &context)?)
                 })?;
             }
         }
         let journal = earlier.journal().clone();
         let gatherings = Gatherings::new(config.max_age);
         let names = earlier.names().clone();
-        Ok(Self { catalog, entries, gatherings, journal, names, shared: Shared::of(config) })
+        Ok(Self { catalog, entries, gatherings, journal, names, shared: SharedSettings::of(config) })
     }
 
     /// The configured aliases.
@@ -202,14 +203,14 @@ impl Checker {
     }
 }
 
-impl Quiet for Round {
+impl Quiet for TopologyCheck {
     fn is_quiet(&self) -> bool {
         Self::is_quiet(self)
     }
 }
 
 /// The layers around the cache of a node to which round trips are made.
-fn around(breaker: Option<Breaker>, layers: &Wrap) -> Wrap {
+fn around(breaker: Option<BreakerConfig>, layers: &Wrap) -> Wrap {
     let Some(breaker) = breaker.map(BreakerLayer::new) else { return layers.clone() };
     let layers = layers.clone();
     Arc::new(move |cache| breaker.layer(layers(cache)))

@@ -73,7 +73,7 @@ pub struct Config {
     /// TLS for who comes over TCP.
     pub tls: Option<ListenerTls>,
     /// What callers may take up.
-    pub limits: Limits,
+    pub limits: CallerLimits,
     /// Where probes are answered, besides where everything is.
     pub probes: Probes,
     /// Where metrics are served, if not beside everything else.
@@ -83,7 +83,7 @@ pub struct Config {
     /// Verdicts that come from other sidecars, if any do.
     pub fleet: Option<Fleet>,
     /// The caches, in the order in which they were written; at least one is checked.
-    pub caches: Vec<Cache>,
+    pub caches: Vec<CacheConfig>,
 }
 
 /// An address to listen at.
@@ -141,7 +141,7 @@ pub struct ListenerTls {
 
 /// What callers may take up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct CallerLimits {
     /// The most connections that are open at a time; at least 1.
     pub connections: usize,
     /// The most bytes of answers that may wait to be taken, on all connections together.
@@ -205,7 +205,7 @@ impl Default for Config {
             drain: Duration::ZERO,
             access: Access::default(),
             tls: None,
-            limits: Limits::default(),
+            limits: CallerLimits::default(),
             probes: Probes::default(),
             metrics: Metrics::default(),
             groups: Vec::new(),
@@ -228,7 +228,7 @@ impl Default for Access {
     }
 }
 
-impl Default for Limits {
+impl Default for CallerLimits {
     /// Enough for every caller that a sidecar has, and little enough for 32 MiB.
     fn default() -> Self {
         Self { connections: 1024, unread_bytes: 8 << 20, unread_bytes_per_connection: 1 << 20 }
@@ -242,21 +242,21 @@ const LOOPBACK_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128);
 
 /// One configured cache.
 #[derive(Debug, Clone, PartialEq, Hash)]
-pub struct Cache {
+pub struct CacheConfig {
     /// Its name.
     pub alias: Alias,
     /// What is behind it.
     pub backend: Backend,
     /// What is checked of it besides the round trip, in the order in which it was written, each kind at most once.
-    pub checks: Vec<checks::Check>,
+    pub checks: Vec<checks::CheckConfig>,
     /// When its servers are taken for dead and spared the round trips for a while; without one, never.
-    pub breaker: Option<Breaker>,
+    pub breaker: Option<BreakerConfig>,
     /// What the files of its certificates held when it was configured, so that one that is renewed in its place makes
     /// another cache of it.
     pub certificates: Contents,
 }
 
-impl Cache {
+impl CacheConfig {
     /// One of which only the round trip is checked.
     #[must_use]
     pub fn new(alias: Alias, backend: Backend) -> Self {
@@ -267,7 +267,7 @@ impl Cache {
 
 /// When a server is taken for dead, and for how long it is spared then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Breaker {
+pub struct BreakerConfig {
     /// So many checks in a row that could not reach it; at least 1.
     pub after: u32,
     /// How long nothing is asked of it; no less than the deadline of a check.
@@ -278,9 +278,9 @@ pub struct Breaker {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Backend {
     /// A Redis, a Valkey, or anything else that speaks RESP.
-    Redis(Redis),
+    Redis(RedisConfig),
     /// One or several memcached servers.
-    Memcached(Memcached),
+    Memcached(MemcachedConfig),
     /// It lives in the application's own process; not checked.
     LocalMemory,
     /// It forwards to another alias; not checked itself.
@@ -297,7 +297,7 @@ pub enum Backend {
 
 /// A Redis, however many servers it has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Redis {
+pub struct RedisConfig {
     /// Where its servers are, or who knows that.
     pub servers: RedisServers,
     /// Who one is there.
@@ -305,7 +305,7 @@ pub struct Redis {
     /// TLS, if it is spoken.
     pub tls: Option<Tls>,
     /// What is wanted of its replicas. A cluster's are not looked at.
-    pub replicas: Replicas,
+    pub replicas: ReplicasConfig,
     /// How many canaries are written to each server in a round; at least 1.
     pub spray: usize,
 }
@@ -353,12 +353,12 @@ pub struct Login {
     /// The database's number.
     pub database: u32,
     /// The protocol's version.
-    pub protocol: Protocol,
+    pub protocol: RespVersion,
 }
 
 /// The versions of Redis' protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Protocol {
+pub enum RespVersion {
     /// RESP2, which every server speaks.
     #[default]
     Resp2,
@@ -368,7 +368,7 @@ pub enum Protocol {
 
 /// What is wanted of the replicas of a Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Replicas {
+pub struct ReplicasConfig {
     /// Which they are.
     pub which: WhichReplicas,
     /// Whether a faulty one is the alias down, and not degraded.
@@ -420,7 +420,7 @@ pub enum Verify {
 
 /// One or several memcached servers, each a node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Memcached {
+pub struct MemcachedConfig {
     /// Where they are, or who knows that; at least one, none twice, in the order in which they were written.
     pub servers: Vec<MemcachedServers>,
     /// How many of them have to be up.
@@ -467,19 +467,19 @@ impl Login {
     /// Whether there is nothing to say before the first command.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.password.is_none() && self.database == 0 && self.protocol == Protocol::Resp2
+        self.password.is_none() && self.database == 0 && self.protocol == RespVersion::Resp2
     }
 }
 
-impl Redis {
+impl RedisConfig {
     /// One server or several, without credentials or TLS.
     #[must_use]
     pub fn at(servers: RedisServers) -> Self {
-        Self { servers, login: Login::default(), tls: None, replicas: Replicas::default(), spray: 1 }
+        Self { servers, login: Login::default(), tls: None, replicas: ReplicasConfig::default(), spray: 1 }
     }
 }
 
-impl Memcached {
+impl MemcachedConfig {
     /// These servers, without credentials or TLS, all of which have to be up.
     #[must_use]
     pub fn at(servers: impl IntoIterator<Item = MemcachedServers>) -> Self {
@@ -511,13 +511,13 @@ impl Backend {
     }
 }
 
-impl Default for Breaker {
+impl Default for BreakerConfig {
     fn default() -> Self {
         Self { after: 3, open_for: Duration::from_secs(30) }
     }
 }
 
-impl Default for Replicas {
+impl Default for ReplicasConfig {
     /// None.
     fn default() -> Self {
         let which = WhichReplicas::Named(Vec::new());

@@ -2,7 +2,7 @@
 //! that a real one cannot be made to.
 //!
 //! `bytes -> session -> view -> answer -> bytes`: a session speaks one of the two protocols, a view is the
-//! store as the [`Fault`] lets a command see it, and what is sent of an answer is again the fault's to say.
+//! store as the [`InjectedFault`] lets a command see it, and what is sent of an answer is again the fault's to say.
 //! Between the two a session knows nothing of faults.
 
 mod connection;
@@ -11,7 +11,7 @@ mod memcached;
 mod resp;
 mod store;
 
-pub use fault::Fault;
+pub use fault::InjectedFault;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -40,8 +40,8 @@ const BACKLOG: u32 = 1024;
 ///
 /// It must be made on a tokio runtime, and serves while that runs.
 #[derive(Debug)]
-pub struct Server {
-    shared: Arc<Shared>,
+pub struct EmbeddedServer {
+    shared: Arc<ServerParts>,
     accepting: JoinHandle<()>,
     runtime: Handle,
 }
@@ -54,18 +54,18 @@ enum Protocol {
 }
 
 /// What the server, its accepting task and its connections share.
-struct Shared {
+struct ServerParts {
     protocol: Protocol,
     addr: SocketAddr,
-    fault: watch::Sender<Fault>,
-    front: Mutex<Front>,
-    state: Mutex<State>,
+    fault: watch::Sender<InjectedFault>,
+    network: Mutex<NetworkSide>,
+    state: Mutex<StoreState>,
     accepted: AtomicU64,
 }
 
 /// The side toward the network. Accepting and shutting exclude each other, so that no connection slips
 /// through.
-struct Front {
+struct NetworkSide {
     listener: Option<TcpListener>,
     /// Bound to the port and never listening, so that the port stays ours while the server is killed. Linux
     /// alone lets two sockets have one port so; elsewhere there is a moment in which somebody else could take
@@ -76,13 +76,13 @@ struct Front {
 
 /// What is held and what was counted.
 #[derive(Default)]
-struct State {
+struct StoreState {
     store: Store,
     commands: u64,
     writes: u64,
 }
 
-impl Server {
+impl EmbeddedServer {
     /// Starts a server that speaks RESP, as far as a cache's clients need it: PING, AUTH, HELLO, SELECT, SET,
     /// GET, DEL, EXISTS, PTTL, INFO, ROLE and QUIT.
     ///
@@ -109,11 +109,11 @@ impl Server {
             Err(_) => (None, first),
         };
         let listener = socket.listen(BACKLOG)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ServerParts {
             protocol,
             addr,
-            fault: watch::Sender::new(Fault::Healthy),
-            front: Mutex::new(Front {
+            fault: watch::Sender::new(InjectedFault::Healthy),
+            network: Mutex::new(NetworkSide {
                 listener: Some(listener),
                 _reserved: reserved,
                 connections: JoinSet::new(),
@@ -135,18 +135,18 @@ impl Server {
     /// open, for the very next command.
     ///
     /// Fails only where a killed server cannot get its port back.
-    pub fn set_fault(&self, fault: Fault) -> io::Result<()> {
-        let mut front = self.shared.front();
+    pub fn set_fault(&self, fault: InjectedFault) -> io::Result<()> {
+        let mut network = self.shared.network();
         let mut state = self.shared.state();
-        if fault == Fault::Killed {
+        if fault == InjectedFault::Killed {
             self.shared.fault.send_replace(fault);
-            front.shut();
+            network.shut();
             // What is killed forgets: neither kind of cache writes to disk here.
             state.store = Store::default();
         } else {
             let _runtime = self.runtime.enter();
-            front.open(self.shared.addr)?;
-            state.store.set_full(fault == Fault::Full);
+            network.open(self.shared.addr)?;
+            state.store.set_full(fault == InjectedFault::Full);
             self.shared.fault.send_replace(fault);
         }
         Ok(())
@@ -154,19 +154,19 @@ impl Server {
 
     /// Makes it healthy again, on the same port. Fails only where a killed server cannot get its port back.
     pub fn mend(&self) -> io::Result<()> {
-        self.set_fault(Fault::Healthy)
+        self.set_fault(InjectedFault::Healthy)
     }
 
     /// The fault in force.
     #[must_use]
-    pub fn fault(&self) -> Fault {
+    pub fn fault(&self) -> InjectedFault {
         self.shared.fault.borrow().clone()
     }
 
     /// How many connections are open now.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.shared.front().reap()
+        self.shared.network().reap()
     }
 
     /// How many connections were accepted so far.
@@ -194,14 +194,14 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for EmbeddedServer {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.shared.front().shut();
+        self.shared.network().shut();
     }
 }
 
-impl Front {
+impl NetworkSide {
     /// Closes the listener, with what waits to be accepted, and every connection.
     fn shut(&mut self) {
         self.listener = None;
@@ -231,7 +231,7 @@ fn bound(addr: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// Accepts connections, for as long as the server lives.
-async fn accept(shared: Arc<Shared>) {
+async fn accept(shared: Arc<ServerParts>) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut fault = shared.fault.subscribe();
     while let Ok(slot) = slots.clone().acquire_owned().await {
@@ -248,12 +248,12 @@ async fn accept(shared: Arc<Shared>) {
     }
 }
 
-impl Shared {
-    fn front(&self) -> MutexGuard<'_, Front> {
-        self.front.lock().unwrap_or_else(PoisonError::into_inner)
+impl ServerParts {
+    fn network(&self) -> MutexGuard<'_, NetworkSide> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, StoreState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -264,17 +264,17 @@ impl Shared {
         cx: &mut Context<'_>,
         slot: &mut Option<OwnedSemaphorePermit>,
     ) -> Poll<io::Result<()>> {
-        let mut front = self.front();
-        let Some(listener) = &front.listener else { return Poll::Pending };
+        let mut network = self.network();
+        let Some(listener) = &network.listener else { return Poll::Pending };
         let (stream, _) = ready!(listener.poll_accept(cx))?;
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-        front.reap();
-        front.connections.spawn(connection::serve(stream, number, self.clone(), slot.take()));
+        network.reap();
+        network.connections.spawn(connection::serve(stream, number, self.clone(), slot.take()));
         Poll::Ready(Ok(()))
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for ServerParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
             .field("protocol", &self.protocol)

@@ -62,7 +62,7 @@ pub mod metrics;
 pub mod openapi;
 /// The page for a browser.
 pub mod page;
-mod patience;
+mod idle_timeout;
 mod places;
 mod preface;
 mod proxies;
@@ -78,22 +78,22 @@ pub mod transitions;
 pub(crate) mod words;
 mod writing;
 
-use access::{View, admit};
+use access::{AccessLevel, admit};
 use bodies::{Bodies, Writing};
 use host::Host;
-use kubernetes::{Own, Probe};
+use kubernetes::{KubernetesProbe, Own};
 use metrics::Scrape;
 use page::Page;
 use places::{Places, Traffic};
 use refusal::Refusal;
-use representation::{Choice, Format, Wanted, aged, excluded};
+use representation::{Choice, Representation, Wanted, aged, excluded};
 use writing::Writers;
 
 /// What every request is answered from. Its clones are one, and each request has one.
 #[derive(Clone)]
-struct Front(Arc<Shared>);
+struct AppState(Arc<AppStateParts>);
 
-struct Shared {
+struct AppStateParts {
     app: Arc<App>,
     bodies: Bodies,
     writers: Writers,
@@ -101,12 +101,12 @@ struct Shared {
     traffic: Option<Traffic>,
 }
 
-impl Front {
+impl AppState {
     /// The response that says `report`, when it is its turn.
     async fn write(
         &self,
         wanted: Wanted,
-        probe: &Probe,
+        probe: &KubernetesProbe,
         setup: &Setup,
         selection: &Selection,
         report: &Arc<Report>,
@@ -116,17 +116,17 @@ impl Front {
     }
 }
 
-impl Deref for Front {
-    type Target = Shared;
+impl Deref for AppState {
+    type Target = AppStateParts;
 
-    fn deref(&self) -> &Shared {
+    fn deref(&self) -> &AppStateParts {
         &self.0
     }
 }
 
-impl FromRef<Front> for Arc<App> {
-    fn from_ref(front: &Front) -> Self {
-        front.app.clone()
+impl FromRef<AppState> for Arc<App> {
+    fn from_ref(state: &AppState) -> Self {
+        state.app.clone()
     }
 }
 
@@ -135,7 +135,7 @@ pub fn router(app: Arc<App>) -> Router {
     guarded(everything(), app, None)
 }
 
-fn everything() -> Router<Front> {
+fn everything() -> Router<AppState> {
     probes()
         .route("/", get(start_page))
         .route("/events", events::route())
@@ -146,7 +146,7 @@ fn everything() -> Router<Front> {
 }
 
 /// What balancers, orchestrators and monitors ask again and again.
-fn probes() -> Router<Front> {
+fn probes() -> Router<AppState> {
     Router::new()
         .route("/health", get(health))
         .route("/health/", get(health))
@@ -161,7 +161,7 @@ fn probes() -> Router<Front> {
 }
 
 /// What listeners for probes alone serve.
-fn probes_alone() -> Router<Front> {
+fn probes_alone() -> Router<AppState> {
     probes().fallback(async || Refusal::ProbesAlone)
 }
 
@@ -180,17 +180,17 @@ fn routers_beside(app: &Arc<App>, traffic: &Traffic) -> [Router; 3] {
     ]
 }
 
-fn metrics_alone() -> Router<Front> {
+fn metrics_alone() -> Router<AppState> {
     Router::new().route("/metrics", get(scrape)).fallback(async || Refusal::MetricsAlone)
 }
 
 /// What every request passes on its way, whichever path it asks for.
-fn guarded(router: Router<Front>, app: Arc<App>, beside: Option<(Traffic, Arc<Places>)>) -> Router {
+fn guarded(router: Router<AppState>, app: Arc<App>, beside: Option<(Traffic, Arc<Places>)>) -> Router {
     let (traffic, places) = beside.unzip();
     router
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
-        .with_state(Front(Arc::new(Shared {
+        .with_state(AppState(Arc::new(AppStateParts {
             app,
             bodies: Bodies::default(),
             writers: Writers::new(places),
@@ -224,68 +224,68 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
 }
 
 /// What the caller of `request` may see.
-fn judged(access: &Access, request: &Request) -> Result<View, Refusal> {
+fn judged(access: &Access, request: &Request) -> Result<AccessLevel, Refusal> {
     let host = Host::of(request)?;
     Ok(admit(access, request.extensions().get(), &host, request.headers())?)
 }
 
-async fn health(State(front): State<Front>, request: Request) -> Result<Response, Refusal> {
+async fn health(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wanted = Wanted::of(&request)?;
-    let setup = front.app.setup();
-    Ok(report(&front, &setup, &setup.everything, wanted, arrived).await)
+    let setup = state.app.setup();
+    Ok(report(&state, &setup, &setup.everything, wanted, arrived).await)
 }
 
 async fn health_of(
-    State(front): State<Front>,
+    State(state): State<AppState>,
     alias: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wanted = Wanted::of(&request)?;
-    let setup = front.app.setup();
+    let setup = state.app.setup();
     let catalog = setup.checker.catalog();
     let name = alias.as_ref().map_or("", |Path(name)| name);
     let selection = catalog.named([name]).map_err(|_| Refusal::no_such_alias(catalog))?;
-    Ok(report(&front, &setup, &selection, wanted, arrived).await)
+    Ok(report(&state, &setup, &selection, wanted, arrived).await)
 }
 
 async fn health_of_group(
-    State(front): State<Front>,
+    State(state): State<AppState>,
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wanted = Wanted::of(&request)?;
-    let setup = front.app.setup();
+    let setup = state.app.setup();
     let name = name.as_ref().map_or("", |Path(name)| name);
     let selection = setup.group(name).ok_or_else(|| Refusal::no_such_group(&setup))?;
-    Ok(report(&front, &setup, selection, wanted, arrived).await)
+    Ok(report(&state, &setup, selection, wanted, arrived).await)
 }
 
 async fn report(
-    front: &Front,
+    state: &AppState,
     setup: &Setup,
     selection: &Selection,
     wanted: Wanted,
     arrived: Instant,
 ) -> Response {
     let report = setup.checker.check(selection, arrived).await;
-    front.write(wanted, &Probe::of_caches("health"), setup, selection, &report).await
+    state.write(wanted, &KubernetesProbe::of_caches("health"), setup, selection, &report).await
 }
 
-async fn scrape_beside_everything(front: State<Front>, request: Request) -> Result<Response, Refusal> {
-    if front.app.setup().metrics_elsewhere {
+async fn scrape_beside_everything(state: State<AppState>, request: Request) -> Result<Response, Refusal> {
+    if state.app.setup().metrics_elsewhere {
         return Err(Refusal::MetricsElsewhere);
     }
-    Ok(scrape(front, request).await.into_response())
+    Ok(scrape(state, request).await.into_response())
 }
 
 /// A scrape checks everything, as a request for `/health` does: figures of an earlier check would say UP during an
 /// outage that nobody else asks about.
-async fn scrape(State(front): State<Front>, request: Request) -> impl IntoResponse {
-    let Shared { app, bodies, writers, traffic } = &*front;
-    let (format, view) = (metrics::Format::of(request.headers()), View::of(&request));
+async fn scrape(State(state): State<AppState>, request: Request) -> impl IntoResponse {
+    let AppStateParts { app, bodies, writers, traffic } = &*state;
+    let (format, view) = (metrics::MetricsFormat::of(request.headers()), AccessLevel::of(&request));
     let setup = app.setup();
     let report = setup.checker.check(&setup.everything, Instant::now()).await;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()))];
@@ -299,13 +299,13 @@ async fn scrape(State(front): State<Front>, request: Request) -> impl IntoRespon
 }
 
 /// The page whatever the caller accepts, unless another format is asked for by name.
-async fn start_page(State(front): State<Front>, request: Request) -> Result<Response, Refusal> {
+async fn start_page(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wanted = Wanted::by_name(&request)?;
-    let Shared { app, bodies, writers, .. } = &*front;
-    let (setup, view) = (app.setup(), View::of(&request));
+    let AppStateParts { app, bodies, writers, .. } = &*state;
+    let (setup, view) = (app.setup(), AccessLevel::of(&request));
     if let Some(wanted) = wanted {
-        return Ok(report(&front, &setup, &setup.everything, wanted, arrived).await);
+        return Ok(report(&state, &setup, &setup.everything, wanted, arrived).await);
     }
     let (selection, report) = (&setup.everything, setup.checker.check(&setup.everything, arrived).await);
     let write = || {
@@ -321,11 +321,11 @@ async fn start_page(State(front): State<Front>, request: Request) -> Result<Resp
 
 /// No cache is asked.
 async fn last_changes(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
-    match View::of(&request) {
-        View::Verdicts => Err(Refusal::Access),
-        View::Details => {
-            let choice = Choice::of(&request, Format::OF_LISTS)?;
-            let text = choice.format == Format::Text;
+    match AccessLevel::of(&request) {
+        AccessLevel::Verdicts => Err(Refusal::Access),
+        AccessLevel::Details => {
+            let choice = Choice::of(&request, Representation::OF_LISTS)?;
+            let text = choice.format == Representation::Text;
             let body = if text { transitions::text } else { transitions::json };
             Ok(choice.response(body(&app.journal().transitions())))
         }
@@ -333,24 +333,24 @@ async fn last_changes(State(app): State<Arc<App>>, request: Request) -> Result<R
 }
 
 async fn describe() -> Response {
-    Format::Json.response(openapi::body())
+    Representation::Json.response(openapi::body())
 }
 
-async fn livez(State(front): State<Front>, request: Request) -> Result<Response, Refusal> {
+async fn livez(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let Shared { app, .. } = &*front;
+    let AppStateParts { app, .. } = &*state;
     let setup = app.setup();
     let name = if setup.interval.is_some() { "rounds" } else { "ping" };
     let own = Own { name, wrong: app.overdue().map(|overdue| overdue.to_string()) };
     let wanted = Wanted::of_probe(&request)?;
-    let (probe, selection) = Probe::of("livez", own, &excluded(&request), &setup, setup.liveness());
+    let (probe, selection) = KubernetesProbe::of("livez", own, &excluded(&request), &setup, setup.liveness());
     let report = setup.checker.check(&selection, arrived).await;
-    Ok(front.write(wanted, &probe, &setup, &selection, &report).await)
+    Ok(state.write(wanted, &probe, &setup, &selection, &report).await)
 }
 
-async fn readyz(State(front): State<Front>, request: Request) -> Result<Response, Refusal> {
+async fn readyz(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let Shared { app, .. } = &*front;
+    let AppStateParts { app, .. } = &*state;
     let wrong = match app.life() {
         Life::Ready => None,
         life @ (Life::Starting | Life::Draining | Life::Stopping) => Some(life.name().to_owned()),
@@ -358,24 +358,26 @@ async fn readyz(State(front): State<Front>, request: Request) -> Result<Response
     let setup = app.setup();
     let wanted = Wanted::of_probe(&request)?;
     let own = Own { name: "sidecar", wrong };
-    let (probe, selection) = Probe::of("readyz", own, &excluded(&request), &setup, setup.readiness());
+    let (probe, selection) =
+        KubernetesProbe::of("readyz", own, &excluded(&request), &setup, setup.readiness());
     let report = match probe.wrong() {
         None => setup.checker.check(&selection, arrived).await,
         // Whatever they are, it is not ready.
         Some(_) => Arc::default(),
     };
-    Ok(front.write(wanted, &probe, &setup, &selection, &report).await)
+    Ok(state.write(wanted, &probe, &setup, &selection, &report).await)
 }
 
-async fn startupz(State(front): State<Front>, request: Request) -> Result<Response, Refusal> {
+async fn startupz(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let Shared { app, .. } = &*front;
+    let AppStateParts { app, .. } = &*state;
     let setup = app.setup();
     let wanted = Wanted::of_probe(&request)?;
     let own = Own { name: "sidecar", wrong: None };
-    let (probe, selection) = Probe::of("startupz", own, &excluded(&request), &setup, setup.startup());
+    let (probe, selection) =
+        KubernetesProbe::of("startupz", own, &excluded(&request), &setup, setup.startup());
     let awaited = app.awaited(&setup, &selection);
     let report = setup.checker.check(&awaited, arrived).await;
     app.note_start(&setup);
-    Ok(front.write(wanted, &probe, &setup, &awaited, &report).await)
+    Ok(state.write(wanted, &probe, &setup, &awaited, &report).await)
 }

@@ -18,7 +18,7 @@ pub use finding::{Finding, Measure};
 
 /// What is done to an alias.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum CheckKind {
     /// A canary is written to each server and read back.
     #[default]
     RoundTrip,
@@ -32,7 +32,7 @@ pub enum Kind {
     Efficiency,
 }
 
-impl Kind {
+impl CheckKind {
     /// The stable name, as in the configuration, JSON and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -55,7 +55,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for CheckKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -339,7 +339,7 @@ pub struct Outcome {
     /// The alias that was checked.
     pub alias: Alias,
     /// What was done to it.
-    pub kind: Kind,
+    pub kind: CheckKind,
     /// When the check began, for deciding who may share it: a clock that is set back does not matter.
     pub began: Instant,
     /// When the check began, for people.
@@ -353,12 +353,12 @@ pub struct Outcome {
     /// What is needed of them.
     pub needs: Needs,
     /// What there is beyond what the nodes did; boxed, since thousands of round trips have nothing.
-    pub beyond: Option<Box<Beyond>>,
+    pub extra: Option<Box<OutcomeExtra>>,
 }
 
 /// What a check has come to beyond what its nodes did.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Beyond {
+pub struct OutcomeExtra {
     /// What was found, the worst first.
     pub findings: Vec<Finding>,
     /// The figures that it was judged by.
@@ -393,14 +393,14 @@ pub struct Step {
 
 /// One thing that is wrong with an alias: the fault of a node, or a finding.
 #[derive(Debug, Clone, Copy)]
-pub enum Trouble<'a> {
+pub enum Problem<'a> {
     /// A node did not do what it was asked.
     Fault(&'a NodeOutcome, &'a Fault),
     /// The servers answer, and what they say is not as it should be.
     Finding(&'a Finding),
 }
 
-impl Trouble<'_> {
+impl Problem<'_> {
     /// Why.
     #[must_use]
     pub fn cause(&self) -> Cause {
@@ -435,7 +435,7 @@ impl Trouble<'_> {
     }
 }
 
-impl fmt::Display for Trouble<'_> {
+impl fmt::Display for Problem<'_> {
     /// Where it was met and what was said: `at mc-1:11211 in connect: Connection refused (os error 111)`, `at replica
     /// cache-2:6379 in read`, or `key b:p:3: 25000 entries, and from 20000 on it is down`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -451,7 +451,7 @@ impl Outcome {
     /// The outcome of a check that ended without one, which only a bug of this program's, or its end, can
     /// bring about.
     #[must_use]
-    pub fn lost(alias: Alias, kind: Kind, began: Instant) -> Self {
+    pub fn lost(alias: Alias, kind: CheckKind, began: Instant) -> Self {
         let fault =
             Fault::new(Cause::Unreachable, Phase::Resolve, "the check was given up inside cache-canary");
         let node = NodeOutcome::server("cache-canary", Phases::default(), Some(fault));
@@ -463,37 +463,37 @@ impl Outcome {
     #[must_use]
     pub fn plain(
         alias: Alias,
-        kind: Kind,
+        kind: CheckKind,
         (began, began_at): (Instant, SystemTime),
         elapsed: Duration,
         nodes: Vec<NodeOutcome>,
         needs: Needs,
     ) -> Self {
-        Self { alias, kind, began, began_at, elapsed, connections: 0, nodes, needs, beyond: None }
+        Self { alias, kind, began, began_at, elapsed, connections: 0, nodes, needs, extra: None }
     }
 
     /// What was found beyond the nodes' faults, the worst first.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
-        self.beyond.as_ref().map_or(&[], |beyond| &beyond.findings)
+        self.extra.as_ref().map_or(&[], |extra| &extra.findings)
     }
 
     /// The figures that it was judged by.
     #[must_use]
     pub fn measures(&self) -> &[Measure] {
-        self.beyond.as_ref().map_or(&[], |beyond| &beyond.measures)
+        self.extra.as_ref().map_or(&[], |extra| &extra.measures)
     }
 
     /// What was done step by step, if that was asked for.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
-        self.beyond.as_ref().map_or(&[], |beyond| &beyond.steps)
+        self.extra.as_ref().map_or(&[], |extra| &extra.steps)
     }
 
     /// Whose verdict it is, if it is another's.
     #[must_use]
     pub fn reused(&self) -> Option<&Reused> {
-        self.beyond.as_ref().and_then(|beyond| beyond.reused.as_ref())
+        self.extra.as_ref().and_then(|extra| extra.reused.as_ref())
     }
 
     /// What the nodes that are not up, and what else was found, mean together.
@@ -570,30 +570,30 @@ impl Outcome {
 
     /// What is wrong: the nodes that are not up, in the order in which they are listed, then what was found. There
     /// may be something although the alias is up: one sentinel of three.
-    pub fn troubles(&self) -> impl Iterator<Item = Trouble<'_>> {
-        let faults = self.nodes.iter().filter_map(|node| Some(Trouble::Fault(node, node.fault.as_ref()?)));
-        faults.chain(self.findings().iter().map(Trouble::Finding))
+    pub fn problems(&self) -> impl Iterator<Item = Problem<'_>> {
+        let faults = self.nodes.iter().filter_map(|node| Some(Problem::Fault(node, node.fault.as_ref()?)));
+        faults.chain(self.findings().iter().map(Problem::Finding))
     }
 
     /// The cause that stands for an alias that is not up: that of the first node that is not, or of what was found
     /// if that is worse.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        self.trouble().map(|trouble| trouble.cause())
+        self.problem().map(|problem| problem.cause())
     }
 
-    /// The one of its troubles whose cause that is.
+    /// The one of its problems whose cause that is.
     #[must_use]
-    pub fn trouble(&self) -> Option<Trouble<'_>> {
+    pub fn problem(&self) -> Option<Problem<'_>> {
         let status = self.status();
         let by_nodes = self.status_of_nodes() == status;
-        let stands = |trouble: &Trouble<'_>| match trouble {
-            Trouble::Fault(..) => by_nodes,
-            Trouble::Finding(finding) => finding.status == status,
+        let stands = |problem: &Problem<'_>| match problem {
+            Problem::Fault(..) => by_nodes,
+            Problem::Finding(finding) => finding.status == status,
         };
         match status {
             Status::Skipped | Status::Up => None,
-            Status::Degraded | Status::Down => self.troubles().find(stands),
+            Status::Degraded | Status::Down => self.problems().find(stands),
         }
     }
 }
@@ -683,7 +683,7 @@ mod tests {
         });
         let (alias, began_at) = (Alias::try_from("main").unwrap(), SystemTime::now());
         let (began, elapsed) = (Instant::now(), Duration::ZERO);
-        Outcome::plain(alias, Kind::RoundTrip, (began, began_at), elapsed, nodes.collect(), needs)
+        Outcome::plain(alias, CheckKind::RoundTrip, (began, began_at), elapsed, nodes.collect(), needs)
     }
 
     #[test]
@@ -748,6 +748,6 @@ mod tests {
     #[test]
     fn an_alias_that_is_up_has_no_cause_whatever_a_sentinel_has() {
         let outcome = outcome(&[(Role::Server, 1, 0), (Role::Sentinel, 2, 1)], Needs::default());
-        assert_eq!((outcome.cause(), outcome.troubles().count()), (None, 1));
+        assert_eq!((outcome.cause(), outcome.problems().count()), (None, 1));
     }
 }

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::alias::Alias;
 use crate::outcome::{
-    Beyond, Cause, Fault, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Role, Step,
+    Cause, CheckKind, Fault, Finding, Measure, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase, Phases,
+    Role, Step,
 };
 use crate::redaction::Redaction;
 
@@ -25,7 +26,7 @@ pub struct Progress {
     depth: Depth,
     /// Hides credentials in the texts of all servers; set before a node is added.
     redaction: OnceLock<Redaction>,
-    known: Mutex<Known>,
+    known: Mutex<KnownNodes>,
 }
 
 /// How closely nodes are looked at.
@@ -38,7 +39,7 @@ pub(crate) enum Depth {
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownNodes {
     nodes: Vec<Arc<NodeProgress>>,
     /// Boxed, since thousands of round trips have nothing there.
     more: Option<Box<More>>,
@@ -63,7 +64,7 @@ type Connections = Arc<AtomicU32>;
 pub struct NodeProgress {
     name: Arc<str>,
     role: Role,
-    state: Mutex<State>,
+    state: Mutex<NodeState>,
     depth: Depth,
     redaction: Redaction,
     connections: Connections,
@@ -71,7 +72,7 @@ pub struct NodeProgress {
 }
 
 #[derive(Debug)]
-struct State {
+struct NodeState {
     phase: Option<Phase>,
     /// Whether credentials are being given, which may be after the verdict.
     in_auth: bool,
@@ -189,7 +190,7 @@ impl Progress {
     /// The outcome, from what is known by now. A node without a verdict has timed out, and so has a check
     /// that does not even know a node.
     #[must_use]
-    pub fn outcome(&self, alias: Alias, kind: Kind, needs: Needs) -> Outcome {
+    pub fn outcome(&self, alias: Alias, kind: CheckKind, needs: Needs) -> Outcome {
         let now = Instant::now();
         let mut end = self.began;
         let mut known = self.known();
@@ -201,7 +202,7 @@ impl Progress {
             nodes.push(outcome);
         }
         drop(known);
-        if kind != Kind::RoundTrip {
+        if kind != CheckKind::RoundTrip {
             // Who follows the servers and who tells where they are is the round trip's to judge.
             nodes.retain(|node| node.role == Role::Server);
         }
@@ -211,18 +212,18 @@ impl Progress {
             nodes.push(NodeOutcome::server(alias.as_str(), Phases::default(), Some(fault)));
         }
         nodes.sort_by_key(|node| node.role);
-        let beyond = more.map(|more| {
+        let extra = more.map(|more| {
             let More { mut findings, measures, steps } = *more;
             findings.sort_by_key(|finding| Reverse(finding.status));
             let steps = steps.map(|steps| std::mem::take(&mut *lock(&steps))).unwrap_or_default();
-            Box::new(Beyond { findings, measures, steps, reused: None })
+            Box::new(OutcomeExtra { findings, measures, steps, reused: None })
         });
         let (began, began_at) = (self.began, self.began_at);
         let connections = self.connections.load(Ordering::Relaxed);
-        Outcome { alias, kind, began, began_at, elapsed: end - began, connections, nodes, needs, beyond }
+        Outcome { alias, kind, began, began_at, elapsed: end - began, connections, nodes, needs, extra }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownNodes> {
         lock(&self.known)
     }
 }
@@ -241,7 +242,7 @@ impl NodeProgress {
         connections: Connections,
         steps: Option<Steps>,
     ) -> Self {
-        let state = State {
+        let state = NodeState {
             phase: None,
             in_auth: false,
             // Of no account before there is a phase.
@@ -281,7 +282,7 @@ impl NodeProgress {
         &self.name
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, NodeState> {
         lock(&self.state)
     }
 
@@ -427,7 +428,7 @@ fn timed_out(phase: Phase, waited: Duration) -> Fault {
     Fault::new(Cause::TimedOut, phase, &format!("no answer after {} ms", waited.as_millis()))
 }
 
-impl State {
+impl NodeState {
     fn phase(&self) -> Phase {
         self.phase.unwrap_or(Phase::Resolve)
     }
@@ -465,7 +466,7 @@ mod tests {
     }
 
     fn outcome(progress: &Progress) -> Outcome {
-        progress.outcome(Alias::try_from("main").unwrap(), Kind::RoundTrip, Needs::default())
+        progress.outcome(Alias::try_from("main").unwrap(), CheckKind::RoundTrip, Needs::default())
     }
 
     #[tokio::test(start_paused = true)]

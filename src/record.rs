@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use crate::alias::Alias;
-use crate::outcome::{Kind, Outcome, Status};
+use crate::outcome::{CheckKind, Outcome, Status};
 
 pub use hour::{Hour, Minute};
 pub use journal::{Journal, Transition};
@@ -25,14 +25,14 @@ pub use tally::Tally;
 #[derive(Debug)]
 pub struct Record {
     alias: Alias,
-    kind: Kind,
+    kind: CheckKind,
     journal: Arc<Journal>,
-    known: Mutex<Known>,
+    known: Mutex<RecordSnapshot>,
 }
 
 /// What is known of an entry.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct RecordSnapshot {
     /// What the check that began last, of those that have ended, came to.
     pub latest: Option<Arc<Outcome>>,
     /// Since when its status is what it is.
@@ -67,7 +67,7 @@ impl Since {
 impl Record {
     /// The record of an entry that was never checked. Changes are told to `journal`.
     #[must_use]
-    pub fn new(alias: &Alias, kind: Kind, journal: &Arc<Journal>) -> Self {
+    pub fn new(alias: &Alias, kind: CheckKind, journal: &Arc<Journal>) -> Self {
         Self { alias: alias.clone(), kind, journal: journal.clone(), known: Mutex::default() }
     }
 
@@ -79,7 +79,7 @@ impl Record {
 
     /// What is done to it.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> CheckKind {
         self.kind
     }
 
@@ -109,7 +109,7 @@ impl Record {
 
     /// All that is known by now.
     #[must_use]
-    pub fn known(&self) -> Known {
+    pub fn known(&self) -> RecordSnapshot {
         self.lock().clone()
     }
 
@@ -135,12 +135,12 @@ impl Record {
         self.lock().sharing.note(through, lookup, times);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, RecordSnapshot> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
+impl RecordSnapshot {
     /// Takes an outcome in; what has changed with it, if anything.
     fn note(&mut self, outcome: &Arc<Outcome>) -> Option<Transition> {
         self.tally.note(outcome);
@@ -175,12 +175,12 @@ mod tests {
         let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
         let alias = Alias::try_from("main").unwrap();
         let began = (began, SystemTime::now());
-        Arc::new(Outcome::plain(alias, Kind::RoundTrip, began, Duration::ZERO, nodes, Needs::default()))
+        Arc::new(Outcome::plain(alias, CheckKind::RoundTrip, began, Duration::ZERO, nodes, Needs::default()))
     }
 
     fn record() -> (Arc<Journal>, Record) {
         let journal = Arc::new(Journal::default());
-        let record = Record::new(&Alias::try_from("main").unwrap(), Kind::RoundTrip, &journal);
+        let record = Record::new(&Alias::try_from("main").unwrap(), CheckKind::RoundTrip, &journal);
         (journal, record)
     }
 

@@ -48,11 +48,11 @@ impl Redaction {
 
     /// For the servers of an alias, and of the views that are looked at beside it.
     #[must_use]
-    pub fn of(backend: &Backend, checks: &[checks::Check]) -> Self {
+    pub fn of(backend: &Backend, checks: &[checks::CheckConfig]) -> Self {
         let mut hidden = Hidden::default();
         hidden.add(backend);
         for check in checks {
-            if let checks::Check::Visibility(visibility) = check {
+            if let checks::CheckConfig::Visibility(visibility) = check {
                 visibility.views.iter().for_each(|view| hidden.add(&view.backend));
             }
         }

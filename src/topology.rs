@@ -1,9 +1,9 @@
-//! [`Topology`]: which nodes an alias has, and a round of checks over them. A file a topology.
+//! [`Topology`]: which nodes an alias has, and a check of all of them. A file a topology.
 
 mod announced;
 mod cluster;
 mod few;
-mod maker;
+mod node_factory;
 mod replicas;
 mod ring;
 mod sentinel;
@@ -19,8 +19,8 @@ use tokio::sync::Mutex;
 use tower::Service;
 
 use crate::cache::SetupError;
-use crate::cache::redis::Kind;
-use crate::check::{Look, Server};
+use crate::cache::redis::Requirement;
+use crate::check::{Probe, Server};
 use crate::config::{Backend, RedisServers, WhichReplicas};
 use crate::progress::Progress;
 use crate::redaction::Redaction;
@@ -30,114 +30,117 @@ use ring::Ring;
 use sentinel::Sentinels;
 use standalone::Standalone;
 
-pub(crate) use maker::{Maker, Wrap};
+pub(crate) use node_factory::{NodeFactory, Wrap};
 
 /// The nodes behind an alias.
 #[async_trait]
 pub(crate) trait Topology: Send + Sync {
     /// Finds out which nodes there are, adds each to `progress`, and checks them all together. Like every
     /// check it cannot fail, and it is dropped when its deadline strikes.
-    async fn round(&self, progress: &Progress);
+    async fn check(&self, progress: &Progress);
 
-    /// Whether nothing has come over the kept connections of the nodes since the last round.
+    /// Whether nothing has come over the kept connections of the nodes since the last check.
     fn is_quiet(&self) -> bool;
 }
 
 /// The round trips of an alias with this backend; none where it is not checked. Nothing is dialled yet.
-pub(crate) fn round_trips(backend: &Backend, maker: Maker) -> Result<Option<Round>, SetupError> {
-    let redaction = maker.redaction().clone();
-    Ok(topology(backend, maker)?.map(|topology| Round { topology, redaction }))
+pub(crate) fn round_trips(
+    backend: &Backend,
+    factory: NodeFactory,
+) -> Result<Option<TopologyCheck>, SetupError> {
+    let redaction = factory.redaction().clone();
+    Ok(topology(backend, factory)?.map(|topology| TopologyCheck { topology, redaction }))
 }
 
-/// The rounds of another kind of check.
-pub(crate) fn looks(
+/// The checks of another kind than the round trip.
+pub(crate) fn probes(
     backend: &Backend,
-    maker: Maker,
-    look: Arc<dyn Look>,
-) -> Result<Option<Round>, SetupError> {
-    let redaction = maker.redaction().clone();
-    let topology = topology(backend, maker.looking(look.clone()))?;
+    factory: NodeFactory,
+    probe: Arc<dyn Probe>,
+) -> Result<Option<TopologyCheck>, SetupError> {
+    let redaction = factory.redaction().clone();
+    let topology = topology(backend, factory.probing(probe.clone()))?;
     Ok(topology.map(|topology| {
-        let topology = Arc::new(Looks { topology, look, turn: Mutex::new(()) });
-        Round { topology, redaction }
+        let topology = Arc::new(Probes { topology, probe, turn: Mutex::new(()) });
+        TopologyCheck { topology, redaction }
     }))
 }
 
-fn topology(backend: &Backend, maker: Maker) -> Result<Option<Arc<dyn Topology>>, SetupError> {
+fn topology(backend: &Backend, factory: NodeFactory) -> Result<Option<Arc<dyn Topology>>, SetupError> {
     let topology: Arc<dyn Topology> = match backend {
         Backend::Redis(redis) => {
             let (login, tls) = (Arc::new(redis.login.clone()), redis.tls.as_ref());
             match &redis.servers {
                 RedisServers::Standalone(address) => {
-                    let server = maker.redis(address, Kind::Any, &login, tls)?;
-                    let node = maker.node(address, Server::Redis(server.clone()), redis.spray);
+                    let server = factory.redis(address, Requirement::Any, &login, tls)?;
+                    let node = factory.node(address, Server::Redis(server.clone()), redis.spray);
                     if redis.replicas.which == WhichReplicas::Named(Vec::new()) {
                         Arc::new(Standalone::new(node))
                     } else {
                         let primary = Primary::new(address, server, node);
-                        let replicas = Replicas::new(redis, &login, &Arc::new(maker))?;
+                        let replicas = Replicas::new(redis, &login, &Arc::new(factory))?;
                         Arc::new(Replicated::new(primary, replicas))
                     }
                 }
                 RedisServers::Cluster { seeds, announce } => {
-                    Arc::new(Cluster::new(seeds, *announce, redis, maker)?)
+                    Arc::new(Cluster::new(seeds, *announce, redis, factory)?)
                 }
                 RedisServers::Sentinel { sentinels, name, login: at_sentinels } => {
                     let at_sentinels = Arc::new(at_sentinels.clone());
                     let sentinels = sentinels.iter().map(|address| {
-                        let server = maker.redis(address, Kind::Any, &at_sentinels, tls)?;
+                        let server = factory.redis(address, Requirement::Any, &at_sentinels, tls)?;
                         Ok((address, server))
                     });
                     let sentinels = sentinels.collect::<Result<_, SetupError>>()?;
-                    Arc::new(Sentinels::new(sentinels, name, redis, login, Arc::new(maker))?)
+                    Arc::new(Sentinels::new(sentinels, name, redis, login, Arc::new(factory))?)
                 }
             }
         }
-        Backend::Memcached(memcached) => Arc::new(Ring::new(maker, memcached)?),
+        Backend::Memcached(memcached) => Arc::new(Ring::new(factory, memcached)?),
         Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => return Ok(None),
     };
     Ok(Some(topology))
 }
 
-/// The rounds of another kind of check than the round trip, one after the other: each compares with what the last one
+/// The checks of another kind than the round trip, one after the other: each compares with what the last one
 /// saw.
-struct Looks {
+struct Probes {
     topology: Arc<dyn Topology>,
-    look: Arc<dyn Look>,
-    /// Held for a round.
+    probe: Arc<dyn Probe>,
+    /// Held for a check.
     turn: Mutex<()>,
 }
 
 #[async_trait]
-impl Topology for Looks {
-    async fn round(&self, progress: &Progress) {
+impl Topology for Probes {
+    async fn check(&self, progress: &Progress) {
         let _turn = self.turn.lock().await;
-        self.look.begin(progress.began());
-        self.topology.round(progress).await;
-        self.look.judge(progress);
+        self.probe.begin(progress.began());
+        self.topology.check(progress).await;
+        self.probe.judge(progress);
     }
 
     fn is_quiet(&self) -> bool {
-        self.topology.is_quiet() && self.look.is_quiet()
+        self.topology.is_quiet() && self.probe.is_quiet()
     }
 }
 
-/// A round over a topology, as a service.
+/// The check of a topology, as a service.
 #[derive(Clone)]
-pub(crate) struct Round {
+pub(crate) struct TopologyCheck {
     topology: Arc<dyn Topology>,
     /// Hides credentials in the texts of the servers.
     redaction: Redaction,
 }
 
-impl Round {
+impl TopologyCheck {
     /// Whether nothing has come over the kept connections since the last one.
     pub(crate) fn is_quiet(&self) -> bool {
         self.topology.is_quiet()
     }
 }
 
-impl Service<Arc<Progress>> for Round {
+impl Service<Arc<Progress>> for TopologyCheck {
     type Response = ();
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<(), Infallible>>;
@@ -150,7 +153,7 @@ impl Service<Arc<Progress>> for Round {
         let topology = self.topology.clone();
         progress.conceal(&self.redaction);
         async move {
-            topology.round(&progress).await;
+            topology.check(&progress).await;
             Ok(())
         }
         .boxed()

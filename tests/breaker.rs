@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_canary::cache::{Cache, SetError};
-use cache_canary::canary::{Canary, Key, Read, Sentinel};
+use cache_canary::canary::{Canary, Key, Read, Unset};
 use cache_canary::checker::Checker;
-use cache_canary::config::{Backend, Breaker, Config, Secret};
+use cache_canary::config::{Backend, BreakerConfig, Config, Secret};
 use cache_canary::outcome::{Cause, Fault, Phase, Status};
 use cache_canary::progress::NodeProgress;
 use tokio::time::Instant;
@@ -116,7 +116,7 @@ impl Cache for Script {
         }
     }
 
-    async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    async fn get(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         progress.enter(Phase::Read);
         let (node, found) = {
             let state = self.state();
@@ -143,7 +143,7 @@ const OPEN_FOR: Duration = Duration::from_secs(30);
 
 fn with_breaker(backend: Backend, after: u32, open_for: Duration) -> Config {
     let mut config = one_cache(backend);
-    config.caches[0].breaker = Some(Breaker { after, open_for });
+    config.caches[0].breaker = Some(BreakerConfig { after, open_for });
     config
 }
 

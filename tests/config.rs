@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cache_canary::cli;
-use cache_canary::config::{self, Backend, Listen, Loaded, Origin, Redis, RedisServers, Source};
+use cache_canary::config::{self, Backend, Listen, Loaded, Origin, RedisConfig, RedisServers, Source};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
@@ -197,7 +197,9 @@ fn passwords_of_sentinels_and_memcached_are_what_was_meant() {
     let password = |variables: &[(&str, &str)]| {
         let mut loaded = config::load(&environment(variables)).expect("a valid configuration");
         let password = match loaded.config.caches.remove(0).backend {
-            Backend::Redis(Redis { servers: RedisServers::Sentinel { login, .. }, .. }) => login.password,
+            Backend::Redis(RedisConfig { servers: RedisServers::Sentinel { login, .. }, .. }) => {
+                login.password
+            }
             Backend::Memcached(memcached) => memcached.login.map(|(_, password)| password),
             other => panic!("neither Sentinels nor memcached: {other:?}"),
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cache_canary::alias::Alias;
 use cache_canary::checker::Checker;
-use cache_canary::config::Cache;
+use cache_canary::config::CacheConfig;
 use cache_canary::outcome::Status;
 use support::in_process::{one_cache, redis_at};
 use support::{BlackHole, Port};
@@ -36,7 +36,7 @@ async fn a_thousand_dead_nodes_need_a_bounded_memory_that_no_round_adds_to() {
     {
         for number in 0..EACH {
             let alias = Alias::try_from(format!("{kind}-{number}").as_str()).unwrap();
-            config.caches.push(Cache::new(alias, redis_at(addr)));
+            config.caches.push(CacheConfig::new(alias, redis_at(addr)));
         }
     }
     config.timeout = Duration::from_millis(500);

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use cache_canary::alias::Alias;
 use cache_canary::checker::Checker;
-use cache_canary::config::{Cache, Config};
+use cache_canary::config::{CacheConfig, Config};
 use cache_canary::outcome::{Cause, Report, Status};
 use support::in_process::{one_cache, redis_at};
 use support::{BlackHole, PATIENCE, Redis};
@@ -32,7 +32,7 @@ fn config(servers: &[(&str, usize, SocketAddr)]) -> Config {
     for &(name, count, addr) in servers {
         for number in 0..count {
             let alias = Alias::try_from(format!("{name}-{number}").as_str()).unwrap();
-            config.caches.push(Cache::new(alias, redis_at(addr)));
+            config.caches.push(CacheConfig::new(alias, redis_at(addr)));
         }
     }
     // Of which a loaded machine needs some to begin thousands of dials.

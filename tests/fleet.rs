@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use cache_canary::alias::Alias;
 use cache_canary::app::App;
 use cache_canary::cache::{Cache, SetError};
-use cache_canary::canary::{Canary, Key, Read, Sentinel};
+use cache_canary::canary::{Canary, Key, Read, Unset};
 use cache_canary::checker::Checker;
 use cache_canary::config::{self, Announce, Backend, Config, Fleet, Login, RedisServers};
 use cache_canary::outcome::{Cause, Fault, Outcome, Status};
@@ -37,7 +37,7 @@ fn ms(ms: u64) -> Duration {
 /// busy machine too the store answers in its part of it; where that matters a test says so.
 fn config(instance: &str, main: Backend, store: SocketAddr) -> Config {
     let alias = |name: &str| Alias::try_from(name).unwrap();
-    let cache = |name, backend| config::Cache::new(alias(name), backend);
+    let cache = |name, backend| config::CacheConfig::new(alias(name), backend);
     Config {
         instance: instance.to_owned(),
         timeout: Duration::from_secs(8),
@@ -522,7 +522,7 @@ impl Cache for Held {
         self.cache.set(canary, progress).await
     }
 
-    async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    async fn get(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         if self.gate.reads.available_permits() == 0 {
             self.gate.reached.notify_one();
         }
@@ -592,7 +592,7 @@ async fn a_cluster_is_shared_and_what_sentinels_watch() {
         (RedisServers::Cluster { seeds, announce: Announce::AsIs }, &cluster),
         (RedisServers::Sentinel { sentinels, name, login }, &watched.servers[0]),
     ] {
-        let backend = Backend::Redis(config::Redis::at(servers));
+        let backend = Backend::Redis(config::RedisConfig::at(servers));
         let sidecars = ["web-1", "web-2"]
             .map(|name| Checker::new(&config(name, backend.clone(), store.addr())).unwrap());
         for sidecar in &sidecars {

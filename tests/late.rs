@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_canary::cache::{Cache, SetError};
-use cache_canary::canary::{Canary, Key, Read, Sentinel};
+use cache_canary::canary::{Canary, Key, Read, Unset};
 use cache_canary::checker::Checker;
 use cache_canary::outcome::{Cause, Fault, Phase, Status};
 use cache_canary::progress::NodeProgress;
@@ -101,7 +101,7 @@ impl Cache for Script {
         Ok(())
     }
 
-    async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    async fn get(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         progress.enter(Phase::Read);
         let mut state = self.0.lock().unwrap();
         if state.delay > 0 {
@@ -230,7 +230,7 @@ impl Cache for Crossing {
         Ok(())
     }
 
-    async fn get(&self, key: &Key, default: Sentinel, _: &NodeProgress) -> Result<Read, Fault> {
+    async fn get(&self, key: &Key, default: Unset, _: &NodeProgress) -> Result<Read, Fault> {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let found = self.0.lock().unwrap().1.get(key.as_str()).cloned();
         Ok(found.map_or(Read::Default(default), |value| Read::Value(value.into_bytes())))

@@ -8,9 +8,9 @@ mod support;
 use std::time::Duration;
 
 use cache_canary::alias::Alias;
-use cache_canary::canary::{Names, Series};
+use cache_canary::canary::{KeyNames, Series};
 use cache_canary::checker::Checker;
-use cache_canary::embedded::{Fault, Server};
+use cache_canary::embedded::{EmbeddedServer, InjectedFault};
 use cache_canary::outcome::{Cause, Status};
 use tokio::time::Instant;
 
@@ -19,7 +19,11 @@ use support::in_process::{look, memcached_at, one_cache, redis_at};
 /// What a machine with other things to do may add to the deadline of 750 ms.
 const LATEST: Duration = Duration::from_secs(3);
 
-async fn each_is_seen(server: Server, checker: Checker, lies: impl IntoIterator<Item = (Fault, Cause)>) {
+async fn each_is_seen(
+    server: EmbeddedServer,
+    checker: Checker,
+    lies: impl IntoIterator<Item = (InjectedFault, Cause)>,
+) {
     for (lie, cause) in lies {
         // The lie begins with either of the two keys in turn.
         for healthy_before in [1, 2] {
@@ -39,44 +43,46 @@ async fn each_is_seen(server: Server, checker: Checker, lies: impl IntoIterator<
 }
 
 /// A canary of another instance.
-fn foreign() -> Fault {
+fn foreign() -> InjectedFault {
     let alias = Alias::try_from("main").unwrap();
-    let series =
-        Series::new(&Names::new("djblets-", &"another".into(), &alias, "cache:6379"), Duration::from_secs(9));
-    Fault::Foreign(series.next().value().as_bytes().to_vec())
+    let series = Series::new(
+        &KeyNames::new("djblets-", &"another".into(), &alias, "cache:6379"),
+        Duration::from_secs(9),
+    );
+    InjectedFault::Foreign(series.next().value().as_bytes().to_vec())
 }
 
 /// The lies that are the same in every protocol.
-fn lies() -> Vec<(Fault, Cause)> {
+fn lies() -> Vec<(InjectedFault, Cause)> {
     vec![
-        (Fault::Killed, Cause::Refused),
-        (Fault::Hung, Cause::TimedOut),
-        (Fault::Full, Cause::OutOfMemory),
-        (Fault::Masking, Cause::Masked),
-        (Fault::DroppingWrites, Cause::Stale),
+        (InjectedFault::Killed, Cause::Refused),
+        (InjectedFault::Hung, Cause::TimedOut),
+        (InjectedFault::Full, Cause::OutOfMemory),
+        (InjectedFault::Masking, Cause::Masked),
+        (InjectedFault::DroppingWrites, Cause::Stale),
         (foreign(), Cause::Foreign),
-        (Fault::Foreign(b"something else".to_vec()), Cause::Corrupt),
-        (Fault::Foreign(Vec::new()), Cause::Corrupt),
-        (Fault::Garbage, Cause::Protocol),
-        (Fault::Twice, Cause::Protocol),
-        (Fault::HalfThenSilence, Cause::TimedOut),
-        (Fault::HalfThenClose, Cause::Protocol),
-        (Fault::ClosesWithoutAnswer, Cause::Unreachable),
-        (Fault::EndlessLine, Cause::Protocol),
-        (Fault::EndlessValue, Cause::Protocol),
-        (Fault::Trickle(Duration::from_millis(300)), Cause::TimedOut),
+        (InjectedFault::Foreign(b"something else".to_vec()), Cause::Corrupt),
+        (InjectedFault::Foreign(Vec::new()), Cause::Corrupt),
+        (InjectedFault::Garbage, Cause::Protocol),
+        (InjectedFault::Twice, Cause::Protocol),
+        (InjectedFault::HalfThenSilence, Cause::TimedOut),
+        (InjectedFault::HalfThenClose, Cause::Protocol),
+        (InjectedFault::ClosesWithoutAnswer, Cause::Unreachable),
+        (InjectedFault::EndlessLine, Cause::Protocol),
+        (InjectedFault::EndlessValue, Cause::Protocol),
+        (InjectedFault::Trickle(Duration::from_millis(300)), Cause::TimedOut),
     ]
 }
 
 #[tokio::test]
 async fn every_lie_of_a_redis_is_seen_at_the_first_check() {
-    let server = Server::redis().await.unwrap();
+    let server = EmbeddedServer::redis().await.unwrap();
     let checker = Checker::new(&one_cache(redis_at(server.addr()))).unwrap();
-    let saying = |line: &str, cause| (Fault::Saying(line.to_owned()), cause);
+    let saying = |line: &str, cause| (InjectedFault::Saying(line.to_owned()), cause);
     let more = [
-        (Fault::ReadOnly, Cause::ReadOnly),
+        (InjectedFault::ReadOnly, Cause::ReadOnly),
         // The other key that it answers with is the one of the canary before.
-        (Fault::OtherKey, Cause::Stale),
+        (InjectedFault::OtherKey, Cause::Stale),
         saying("-NOREPLICAS Not enough good replicas to write.", Cause::WriteBlocked),
         saying("-ERR unknown command", Cause::Protocol),
         saying("-DENIED Redis is running in protected mode", Cause::Forbidden),
@@ -91,11 +97,11 @@ async fn every_lie_of_a_redis_is_seen_at_the_first_check() {
 
 #[tokio::test]
 async fn every_lie_of_a_memcached_is_seen_at_the_first_check() {
-    let server = Server::memcached().await.unwrap();
+    let server = EmbeddedServer::memcached().await.unwrap();
     let checker = Checker::new(&one_cache(memcached_at(&[server.addr()]))).unwrap();
-    let saying = |line: &str, cause| (Fault::Saying(line.to_owned()), cause);
+    let saying = |line: &str, cause| (InjectedFault::Saying(line.to_owned()), cause);
     let more = [
-        (Fault::OtherKey, Cause::Protocol),
+        (InjectedFault::OtherKey, Cause::Protocol),
         saying("SERVER_ERROR no server available", Cause::Unreachable),
         saying("SERVER_ERROR object too large for cache", Cause::NotStored),
         saying("CLIENT_ERROR unauthenticated", Cause::Auth),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_canary::cache::{Cache, SetError};
-use cache_canary::canary::{Canary, Key, Read, Sentinel};
+use cache_canary::canary::{Canary, Key, Read, Unset};
 use cache_canary::checker::Checker;
 use cache_canary::config;
 use cache_canary::outcome::{Cause, Fault, Status};
@@ -53,7 +53,7 @@ impl Cache for Broken {
         }
     }
 
-    async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    async fn get(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         if self.state.load(Ordering::SeqCst) == DROPS_WRITES_AND_FAKES_READS {
             return Ok(Read::Default(default));
         }

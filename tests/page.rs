@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 
-use cache_canary::http::access::View;
+use cache_canary::http::access::AccessLevel;
 use cache_canary::http::page;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -180,7 +180,7 @@ fn the_pictures_of_the_readme_are_small_and_of_a_page_that_fits() {
     let app = night::app(&night::ALIASES);
     let report = night::pass(&app);
     let setup = app.setup();
-    let body = page::body(&setup, &report, &setup.everything, View::Details, Instant::now());
+    let body = page::body(&setup, &report, &setup.everything, AccessLevel::Details, Instant::now());
     let file = tempfile::Builder::new().suffix(".html").tempfile().unwrap();
     std::fs::write(&file, body).unwrap();
     let browser = Browser::start();

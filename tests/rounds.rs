@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cache_canary::alias::Alias;
 use cache_canary::app::App;
-use cache_canary::config::{self, Address, Backend, Cache, Config, RedisServers};
+use cache_canary::config::{self, Address, Backend, CacheConfig, Config, RedisServers};
 use cache_canary::outcome::Status;
 use crc::{CRC_32_ISO_HDLC, Crc};
 use rustix::process::Signal;
@@ -166,8 +166,8 @@ const FLEET: usize = 300;
 /// A sidecar that looks at this Redis every three seconds.
 fn member(redis: &Redis) -> Arc<App> {
     let address = Address::Tcp { host: redis.addr().ip().to_string(), port: redis.port() };
-    let servers = config::Redis::at(RedisServers::Standalone(address));
-    let caches = vec![Cache::new(Alias::try_from("main").unwrap(), Backend::Redis(servers))];
+    let servers = config::RedisConfig::at(RedisServers::Standalone(address));
+    let caches = vec![CacheConfig::new(Alias::try_from("main").unwrap(), Backend::Redis(servers))];
     let (interval, reconnect_every) = (Some(Duration::from_secs(3)), Duration::from_hours(1));
     // A caller shares no check with a round.
     let max_age = Duration::ZERO;

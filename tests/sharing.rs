@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cache_canary::alias::Alias;
 use cache_canary::checker::Checker;
-use cache_canary::config::{Cache, Config};
+use cache_canary::config::{CacheConfig, Config};
 use cache_canary::outcome::Status;
 use futures_util::future::join_all;
 
@@ -163,7 +163,7 @@ async fn a_thousand_callers_of_a_thousand_aliases_need_little_more_memory_than_o
     let one = one_cache(redis_at(redis.addr()));
     let caches = (0..ALIASES).map(|number| {
         let alias = Alias::try_from(format!("cache-{number}").as_str()).unwrap();
-        Cache::new(alias, redis_at(redis.addr()))
+        CacheConfig::new(alias, redis_at(redis.addr()))
     });
     // On a busy machine they take their time.
     let timeout = Duration::from_secs(20);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cache_canary::embedded::{Fault, Server};
+use cache_canary::embedded::{EmbeddedServer, InjectedFault};
 use support::acl::{PASSWORD, printed_users};
 use support::checks::{find, measure, steps};
 use support::{
@@ -429,15 +429,15 @@ fn a_view_whose_certificate_nobody_vouches_for_is_down() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alias_that_loses_what_is_written_is_no_fault_of_a_view() {
-    let server = Server::memcached().await.unwrap();
+    let server = EmbeddedServer::memcached().await.unwrap();
     let url = memcached(&[server.addr()]);
     let sidecar = Sidecar::start(seen_by(&url, from_ref(&url), ""));
     // Each lie begins where there is a canary left standing, and where there is none.
     for (lie, cause) in [
-        (Fault::Masking, "masked"),
-        (Fault::Full, "out_of_memory"),
-        (Fault::Hung, "timed_out"),
-        (Fault::ClosesWithoutAnswer, "unreachable"),
+        (InjectedFault::Masking, "masked"),
+        (InjectedFault::Full, "out_of_memory"),
+        (InjectedFault::Hung, "timed_out"),
+        (InjectedFault::ClosesWithoutAnswer, "unreachable"),
     ] {
         for _ in 0..2 {
             sidecar.expect_up();

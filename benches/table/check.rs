@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use cache_canary::checker::Checker;
-use cache_canary::config::{Address, Backend, Memcached as Ring, MemcachedServers};
-use cache_canary::config::{Redis as Single, RedisServers, Tls};
+use cache_canary::config::{Address, Backend, MemcachedConfig as Ring, MemcachedServers};
+use cache_canary::config::{RedisConfig as Single, RedisServers, Tls};
 use tokio::runtime::Runtime;
 
 use super::limits;

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use cache_canary::embedded::{Fault as Lie, Server};
+use cache_canary::embedded::{EmbeddedServer, InjectedFault as Lie};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Effort;
@@ -165,11 +165,11 @@ impl Kind<Memcached> {
 
 impl Kind<Liar> {
     fn lying_redis() -> Self {
-        Self::asked_as(&Kind::redis(), || Liar::start(Server::redis()))
+        Self::asked_as(&Kind::redis(), || Liar::start(EmbeddedServer::redis()))
     }
 
     fn lying_memcached() -> Self {
-        Self::asked_as(&Kind::memcached(), || Liar::start(Server::memcached()))
+        Self::asked_as(&Kind::memcached(), || Liar::start(EmbeddedServer::memcached()))
     }
 
     fn asked_as<S>(real: &Kind<S>, server: fn() -> Liar) -> Self {
@@ -179,12 +179,12 @@ impl Kind<Liar> {
 
 /// A server of the product's own, which can lie.
 struct Liar {
-    server: Server,
+    server: EmbeddedServer,
     _runtime: Runtime,
 }
 
 impl Liar {
-    fn start(server: impl Future<Output = io::Result<Server>>) -> Self {
+    fn start(server: impl Future<Output = io::Result<EmbeddedServer>>) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let server = runtime.block_on(server).unwrap();
         Self { server, _runtime: runtime }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cache_canary::alias::Alias;
 use cache_canary::checker::Checker;
-use cache_canary::config::{Cache, Config};
+use cache_canary::config::{CacheConfig, Config};
 use cache_canary::outcome::Status;
 use futures_util::future::join_all;
 use rustix::time::{ClockId, clock_gettime};
@@ -228,11 +228,11 @@ pub(crate) fn check_nodes(args: &[String]) {
         all.timeout = task.deadline();
         for number in 0..redis_nodes {
             let alias = Alias::try_from(format!("redis-{number:04}").as_str()).unwrap();
-            all.caches.push(Cache::new(alias, redis_at(redis)));
+            all.caches.push(CacheConfig::new(alias, redis_at(redis)));
         }
         if memcached_nodes > 0 {
             let ring = memcached_at(&vec![memcached; memcached_nodes]);
-            all.caches.push(Cache::new(Alias::try_from("main").unwrap(), ring));
+            all.caches.push(CacheConfig::new(Alias::try_from("main").unwrap(), ring));
         }
         Checker::new(&all).unwrap()
     };

@@ -1,17 +1,17 @@
-//! [`Reloads`]: whether what is written is in force.
+//! [`ReloadStatus`]: whether what is written is in force.
 
 use std::time::SystemTime;
 
 /// Whether the configuration that was read last is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reloads {
+pub struct ReloadStatus {
     /// Whether it is; where not, an earlier one still is.
     pub ok: bool,
     /// When the one that is in force was read.
     pub at: SystemTime,
 }
 
-impl Reloads {
+impl ReloadStatus {
     /// The one that is read now is in force.
     pub(super) fn now() -> Self {
         Self { ok: true, at: SystemTime::now() }
@@ -22,12 +22,12 @@ impl Reloads {
 mod tests {
     use crate::alias::Alias;
     use crate::app::App;
-    use crate::config::{Address, Backend, Cache, Config, Redis, RedisServers, Tls};
+    use crate::config::{Address, Backend, CacheConfig, Config, RedisConfig, RedisServers, Tls};
 
     fn config(tls: Option<Tls>) -> Config {
         let address = Address::Unix("/nonexistent/redis.sock".into());
-        let redis = Redis { tls, ..Redis::at(RedisServers::Standalone(address)) };
-        let caches = vec![Cache::new(Alias::try_from("main").unwrap(), Backend::Redis(redis))];
+        let redis = RedisConfig { tls, ..RedisConfig::at(RedisServers::Standalone(address)) };
+        let caches = vec![CacheConfig::new(Alias::try_from("main").unwrap(), Backend::Redis(redis))];
         Config { caches, ..Config::default() }
     }
 

@@ -33,9 +33,9 @@ use board::Board;
 use jitter::Jitter;
 use partition::PARTITIONS;
 use schedule::Schedule;
-use shown::Shown;
+use shown::ShownRounds;
 
-pub use board::{Clocks, PartitionClock};
+pub use board::{PartitionClock, RoundClocks};
 pub use overdue::{Overdue, StandsStill};
 
 /// How often everything is checked for those who watch, where there is no interval.
@@ -101,12 +101,12 @@ struct Plan {
     schedule: Option<Schedule>,
     jitter: Jitter,
     /// What is in each partition.
-    partitions: Vec<Vec<Entry>>,
+    partitions: Vec<Vec<RoundEntry>>,
 }
 
 /// A check of an alias, with all its nodes: they have one verdict and one deadline, so they are in one partition.
 #[derive(Clone)]
-struct Entry {
+struct RoundEntry {
     /// Its place among the checks.
     place: usize,
     record: Arc<Record>,
@@ -120,7 +120,7 @@ impl Plan {
 
     /// How late an entry is checked within its partition's round: what was down may be just coming back, to many
     /// sidecars at a time.
-    fn late(&self, entry: &Entry) -> Duration {
+    fn late(&self, entry: &RoundEntry) -> Duration {
         match entry.record.since().map(|since| since.status) {
             Some(Status::Down) => self.jitter.put_off(),
             Some(Status::Up | Status::Degraded | Status::Skipped) | None => Duration::ZERO,
@@ -165,7 +165,7 @@ impl Rounds {
         let mut partitions = vec![Vec::new(); PARTITIONS];
         let checks = &setup.everything.checks;
         for (&place, record) in checks.iter().zip(setup.checker.records(&setup.everything)) {
-            let entry = Entry { place, record: record.clone() };
+            let entry = RoundEntry { place, record: record.clone() };
             partitions[partition::partition(&record.entry())].push(entry);
         }
         let jitter = Jitter::of(every.unwrap_or_default(), setup.timeout);
@@ -237,7 +237,7 @@ impl Rounds {
         let mut turns: Vec<_> = entries.iter().map(|entry| (plan.late(entry), entry.clone())).collect();
         turns.sort_by_key(|(late, _)| *late);
         let began = Instant::now();
-        let checks = stream::iter(turns).map(|(late, Entry { place, record })| async move {
+        let checks = stream::iter(turns).map(|(late, RoundEntry { place, record })| async move {
             if !late.is_zero() {
                 time::sleep_until(began + late).await;
             }
@@ -270,7 +270,7 @@ impl Rounds {
     }
 
     /// How far the rounds are, where there are any.
-    pub(super) fn clocks(&self) -> Option<Clocks> {
+    pub(super) fn clocks(&self) -> Option<RoundClocks> {
         self.board().clocks()
     }
 
@@ -279,7 +279,7 @@ impl Rounds {
     pub(super) fn latest(&self, setup: &Setup) -> Option<Vec<Arc<Outcome>>> {
         let board = self.board();
         let shown = match board.overdue(setup.interval, Instant::now()) {
-            Some(_) => Shown::default(),
+            Some(_) => ShownRounds::default(),
             None => board.shown(),
         };
         drop(board);

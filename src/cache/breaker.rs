@@ -19,17 +19,17 @@ use tokio::time::Instant;
 use tower::Layer;
 
 use super::{Cache, SetError};
-use crate::canary::{Canary, Key, Read, Sentinel};
+use crate::canary::{Canary, Key, Read, Unset};
 use crate::config;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
 /// Puts a breaker around each cache that it is given.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct BreakerLayer(config::Breaker);
+pub(crate) struct BreakerLayer(config::BreakerConfig);
 
 impl BreakerLayer {
-    pub(crate) fn new(settings: config::Breaker) -> Self {
+    pub(crate) fn new(settings: config::BreakerConfig) -> Self {
         Self(settings)
     }
 }
@@ -44,36 +44,36 @@ impl Layer<Box<dyn Cache>> for BreakerLayer {
 
 struct Breaker {
     cache: Box<dyn Cache>,
-    settings: config::Breaker,
-    state: Mutex<State>,
+    settings: config::BreakerConfig,
+    state: Mutex<BreakerState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BreakerState {
     /// How many checks in a row could not reach the server.
     dead: u32,
     /// Where it is not closed.
-    open: Option<Open>,
+    open: Option<OpenBreaker>,
     /// Checks whose write was dropped, each with what its read is to be told. Should the breaker close in between, the
     /// read would find another check's canary.
-    dropped: Vec<(Check, Arc<str>)>,
+    dropped: Vec<(CheckId, Arc<str>)>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenBreaker {
     since: SystemTime,
     /// That, and what was met last, in words.
     why: Arc<str>,
     /// Then a check goes through.
     until: Instant,
     /// The one that does.
-    trial: Option<Check>,
+    trial: Option<CheckId>,
 }
 
 /// Which check a call is a part of: the address of its progress, which no other has while it runs.
-type Check = usize;
+type CheckId = usize;
 
-fn check(progress: &NodeProgress) -> Check {
+fn check(progress: &NodeProgress) -> CheckId {
     ptr::from_ref(progress).addr()
 }
 
@@ -97,7 +97,7 @@ fn is_dead(fault: &Fault) -> bool {
 }
 
 impl Breaker {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,7 +105,7 @@ impl Breaker {
     fn takes_write(&self, progress: &NodeProgress) -> bool {
         let check = check(progress);
         let mut state = self.state();
-        let State { open, dropped, .. } = &mut *state;
+        let BreakerState { open, dropped, .. } = &mut *state;
         dropped.retain(|(other, _)| *other != check);
         let Some(open) = open else { return true };
         let now = Instant::now();
@@ -153,7 +153,7 @@ impl Breaker {
             // A check that began before the breaker opened, or one of too few.
             Some(_) | None => return,
         };
-        state.open = Some(Open { since, why: words(since, fault), until, trial: None });
+        state.open = Some(OpenBreaker { since, why: words(since, fault), until, trial: None });
     }
 
     /// A trial has ended without having met the server at all: another check takes its place.
@@ -188,7 +188,7 @@ impl Cache for Breaker {
         set
     }
 
-    async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    async fn get(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         if let Some(why) = self.refuses(progress) {
             return Ok(Read::Default(default.because(&why)));
         }
@@ -198,7 +198,7 @@ impl Cache for Breaker {
         read
     }
 
-    async fn get_first(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    async fn get_first(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         if let Some(why) = self.refuses(progress) {
             return Ok(Read::Default(default.because(&why)));
         }
@@ -284,7 +284,7 @@ mod tests {
     use super::super::dial::io_fault;
     use super::*;
     use crate::alias::Alias;
-    use crate::canary::{Names, Series, Verdict};
+    use crate::canary::{CanaryVerdict, KeyNames, Series};
     use crate::outcome::Role;
     use crate::progress::Progress;
 
@@ -320,7 +320,7 @@ mod tests {
             }
         }
 
-        async fn get(&self, _: &Key, default: Sentinel, _: &NodeProgress) -> Result<Read, Fault> {
+        async fn get(&self, _: &Key, default: Unset, _: &NodeProgress) -> Result<Read, Fault> {
             Ok(Read::Default(default))
         }
 
@@ -346,10 +346,12 @@ mod tests {
         /// A breaker that opens after one dead check.
         fn new() -> Self {
             let way = Arc::new(Mutex::new(Way::Hangs));
-            let layer = BreakerLayer::new(config::Breaker { after: 1, ..config::Breaker::default() });
+            let layer =
+                BreakerLayer::new(config::BreakerConfig { after: 1, ..config::BreakerConfig::default() });
             let cache = layer.layer(Box::new(Scripted { way: way.clone() }));
             let alias = Alias::try_from("main").unwrap();
-            let series = Series::new(&Names::new("", &"test".into(), &alias, "node"), Duration::from_mins(1));
+            let series =
+                Series::new(&KeyNames::new("", &"test".into(), &alias, "node"), Duration::from_mins(1));
             Self { cache, way, progress: Progress::begin(), series }
         }
 
@@ -370,8 +372,8 @@ mod tests {
         /// Whether a read is answered by the breaker itself.
         fn read_is_dropped(&self, check: &NodeProgress) -> bool {
             let canary = self.series.next();
-            let read = self.cache.get(canary.key(), Sentinel::new(), check).now_or_never();
-            matches!(canary.judge(&read.unwrap().unwrap()), Verdict::Masked { why: Some(_) })
+            let read = self.cache.get(canary.key(), Unset::new(), check).now_or_never();
+            matches!(canary.judge(&read.unwrap().unwrap()), CanaryVerdict::Masked { why: Some(_) })
         }
     }
 
@@ -395,7 +397,7 @@ mod tests {
         let bench = Bench::new();
         let [first, trial, next] = [(); 3].map(|()| bench.check());
         assert!(!bench.writes(&first), "it hangs");
-        tokio::time::advance(config::Breaker::default().open_for).await;
+        tokio::time::advance(config::BreakerConfig::default().open_for).await;
         trial.withdraw();
         assert!(!bench.writes(&trial), "it hangs");
         bench.goes(Way::Works);
@@ -420,7 +422,7 @@ mod tests {
         assert!(!bench.read_is_dropped(&through), "it is closed");
         bench.goes(Way::Hangs);
         assert!(!bench.writes(&dead), "it opens");
-        tokio::time::advance(config::Breaker::default().open_for).await;
+        tokio::time::advance(config::BreakerConfig::default().open_for).await;
         bench.goes(lack);
         assert!(!bench.writes(&trial), "it goes through");
         bench.goes(Way::Works);
@@ -436,7 +438,7 @@ mod tests {
         let [first, trial, beside, after] = [(); 4].map(|()| bench.check());
         assert!(!bench.writes(&first), "it hangs");
         bench.goes(Way::Works);
-        tokio::time::advance(config::Breaker::default().open_for).await;
+        tokio::time::advance(config::BreakerConfig::default().open_for).await;
         assert!(bench.writes(&trial));
         assert!(bench.writes(&beside), "it is dropped");
         assert!(!bench.read_is_dropped(&trial), "it closes the breaker");

@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::task::unconstrained;
 use tokio::time::Instant;
 
-use super::dial::{Dialer, Dialled, Stream, Target, io_fault};
-use super::{SetError, stirs};
+use super::dial::{DialTarget, Dialer, Dialled, Stream, io_fault};
+use super::{SetError, activity};
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
@@ -251,7 +251,7 @@ fn is_close(error: &io::Error) -> bool {
 
 /// The way to one node: the connection that is kept, and how to make a new one.
 pub(crate) struct Link {
-    target: Target,
+    target: DialTarget,
     dialer: Arc<Dialer>,
     kept: Mutex<Option<Connection>>,
     /// The connection that has served its time, held until another one was answered in its place.
@@ -261,7 +261,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(target: Target, dialer: &Arc<Dialer>) -> Self {
+    pub(crate) fn new(target: DialTarget, dialer: &Arc<Dialer>) -> Self {
         Self {
             target,
             dialer: dialer.clone(),
@@ -326,7 +326,7 @@ impl Link {
     /// Whether nothing has come over the kept connection since its last answer; of one that is in use, the check says it
     /// that uses it. When something comes, it is counted.
     pub(crate) fn is_quiet(&self) -> bool {
-        lock(&self.kept).as_mut().is_none_or(|kept| kept.is_quiet(stirs::waker()))
+        lock(&self.kept).as_mut().is_none_or(|kept| kept.is_quiet(activity::waker()))
     }
 
     /// Whether the other side has closed the connection that was kept last; said once.
@@ -364,7 +364,7 @@ impl Link {
         let replaced = lock(&self.kept).replace(connection);
         if replaced.is_some() {
             // An overlapping check's: who knows that one to be quiet would hear nothing of this one.
-            stirs::stir();
+            activity::note();
         }
         Ok(())
     }
@@ -416,13 +416,13 @@ mod tests {
         let ((one, _server), (other, server)) = (connection(), connection());
         link.keep(one).unwrap();
         assert!(link.is_quiet());
-        let known = stirs::stirs();
+        let known = activity::count();
         link.keep(other).unwrap();
-        assert_ne!(stirs::stirs(), known, "the other one is not known to be quiet");
+        assert_ne!(activity::count(), known, "the other one is not known to be quiet");
         assert!(link.is_quiet());
-        let known = stirs::stirs();
+        let known = activity::count();
         drop(server);
-        assert_ne!(stirs::stirs(), known, "it was closed");
+        assert_ne!(activity::count(), known, "it was closed");
         assert!(!link.is_quiet());
     }
 

@@ -33,7 +33,7 @@ use crate::progress::NodeProgress;
 use gate::{Gate, Silence};
 use names::{LookupError, Stage};
 
-pub(crate) use names::Names;
+pub(crate) use names::Resolver;
 pub use tls::SetupError;
 pub(crate) use tls::{client_config, pinned_config};
 
@@ -44,7 +44,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
 /// Where and how a node is dialled.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct DialTarget {
     pub(super) address: Address,
     /// Boxed, since thousands of nodes have none.
     pub(super) tls: Option<Box<(Arc<ClientConfig>, ServerName<'static>)>>,
@@ -74,13 +74,13 @@ pub(crate) struct Dialled {
 pub(crate) struct Dialer {
     settings: DialSettings,
     gate: Gate,
-    names: Arc<Names>,
+    names: Arc<Resolver>,
     tls_configs: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
 }
 
 impl Dialer {
     /// The dialer of everything that is configured.
-    pub(crate) fn new(config: &Config, names: Arc<Names>) -> Self {
+    pub(crate) fn new(config: &Config, names: Arc<Resolver>) -> Self {
         let &Config { reconnect_every, dns_recheck, timeout, .. } = config;
         let settings = DialSettings { reconnect_every, dns_recheck, timeout };
         let gate = Gate::new(timeout);
@@ -98,7 +98,7 @@ impl Dialer {
         address: &Address,
         name: Option<&str>,
         tls: Option<&Tls>,
-    ) -> Result<Target, SetupError> {
+    ) -> Result<DialTarget, SetupError> {
         let tls = match tls {
             None => None,
             Some(tls) => {
@@ -112,11 +112,11 @@ impl Dialer {
                 Some(Box::new((self.client_config(tls)?, name)))
             }
         };
-        Ok(Target { address: address.clone(), tls, silence: Silence::default() })
+        Ok(DialTarget { address: address.clone(), tls, silence: Silence::default() })
     }
 
     /// Makes a new connection.
-    pub(crate) async fn dial(&self, target: &Target, progress: &NodeProgress) -> Result<Dialled, Fault> {
+    pub(crate) async fn dial(&self, target: &DialTarget, progress: &NodeProgress) -> Result<Dialled, Fault> {
         let mut peer = None;
         let stream: Box<dyn Stream> = match &target.address {
             Address::Tcp { host, port } => {
@@ -145,7 +145,7 @@ impl Dialer {
     /// Whether a connection to `peer` still is one to the target, now that its host is resolved again.
     pub(crate) async fn leads_to(
         &self,
-        target: &Target,
+        target: &DialTarget,
         peer: IpAddr,
         progress: &NodeProgress,
     ) -> Result<bool, Fault> {

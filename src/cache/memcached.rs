@@ -14,9 +14,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::connection::{AnswerError, Connection, Link, set_error};
-use super::dial::{Dialer, Target};
+use super::dial::{DialTarget, Dialer};
 use super::{Cache, SetError, spelling};
-use crate::canary::{Canary, Key, Read, Sentinel};
+use crate::canary::{Canary, Key, Read, Unset};
 use crate::config::Secret;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
@@ -54,7 +54,7 @@ enum Dialect {
 
 /// What a server answered where it did not do what it was asked.
 #[derive(Debug)]
-enum Refusal {
+enum StoreRefusal {
     /// The answer was not had.
     Answer(AnswerError),
     /// What that means, in words of our own.
@@ -63,13 +63,13 @@ enum Refusal {
     Said { cause: Cause, status: Option<u16>, line: String },
 }
 
-impl From<AnswerError> for Refusal {
+impl From<AnswerError> for StoreRefusal {
     fn from(error: AnswerError) -> Self {
         Self::Answer(error)
     }
 }
 
-impl Refusal {
+impl StoreRefusal {
     /// The server serves whoever comes: what was configured for it to be asked is not asked.
     fn unwanted_credentials() -> Self {
         Self::Means(Cause::Auth, "the server wants no credentials")
@@ -77,7 +77,11 @@ impl Refusal {
 }
 
 impl Memcached {
-    pub(crate) fn new(target: Target, credentials: Option<&Arc<Credentials>>, dialer: &Arc<Dialer>) -> Self {
+    pub(crate) fn new(
+        target: DialTarget,
+        credentials: Option<&Arc<Credentials>>,
+        dialer: &Arc<Dialer>,
+    ) -> Self {
         Self {
             link: Link::new(target, dialer),
             credentials: credentials.cloned(),
@@ -121,7 +125,7 @@ impl Memcached {
     /// a server that has no memory for a new item drops the old one on `set` and on every mode of `ms`, but
     /// not on `replace` (`process_update_command` and `process_mset_command` in memcached's `proto_text.c`,
     /// `process_bin_update` in its `proto_bin.c`), and a dropped one would make room for the next check.
-    async fn store(&self, connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
+    async fn store(&self, connection: &mut Connection, canary: &Canary) -> Result<(), StoreRefusal> {
         let dialect = self.dialect();
         if canary.replaces() {
             let replaced = match dialect {
@@ -144,7 +148,7 @@ impl Memcached {
     /// Writes down what was asked and what came back, for `check --explain`.
     fn explain<T, S: FnOnce(&T) -> String>(
         progress: &NodeProgress,
-        answer: &Result<T, Refusal>,
+        answer: &Result<T, StoreRefusal>,
         asked: impl FnOnce() -> (String, &'static str, S),
     ) {
         progress.step(|| {
@@ -162,18 +166,18 @@ impl Memcached {
     fn closed_before(
         &self,
         connection: &Connection,
-        refusal: &Refusal,
+        refusal: &StoreRefusal,
         progress: &NodeProgress,
     ) -> Result<(), Fault> {
         let fault = match refusal {
-            Refusal::Answer(error) => match set_error(connection, error, progress) {
+            StoreRefusal::Answer(error) => match set_error(connection, error, progress) {
                 SetError::KeptConnectionClosed => {
                     self.doubt();
                     return Ok(());
                 }
                 SetError::Fault(fault) => fault,
             },
-            Refusal::Means(..) | Refusal::Said { .. } => fault(refusal, progress),
+            StoreRefusal::Means(..) | StoreRefusal::Said { .. } => fault(refusal, progress),
         };
         Err(self.doubt_dialect(fault))
     }
@@ -183,7 +187,7 @@ impl Memcached {
     pub(crate) async fn get_first(
         &self,
         key: &Key,
-        default: Sentinel,
+        default: Unset,
         progress: &NodeProgress,
     ) -> Result<Read, Fault> {
         loop {
@@ -200,7 +204,7 @@ impl Memcached {
     }
 
     /// What stands under a key.
-    async fn find(&self, connection: &mut Connection, key: &Key) -> Result<Option<Vec<u8>>, Refusal> {
+    async fn find(&self, connection: &mut Connection, key: &Key) -> Result<Option<Vec<u8>>, StoreRefusal> {
         match self.dialect() {
             Dialect::Meta => meta::get(connection, key).await,
             Dialect::Classic => classic::get(connection, key.as_str()).await,
@@ -249,7 +253,7 @@ impl Cache for Arc<Memcached> {
         });
         match stored {
             Ok(()) => Ok(self.link.keep(connection).map_err(|error| error.fault(progress))?),
-            Err(Refusal::Answer(error)) => match set_error(&connection, &error, progress) {
+            Err(StoreRefusal::Answer(error)) => match set_error(&connection, &error, progress) {
                 SetError::Fault(fault) => Err(self.doubt_dialect(fault).into()),
                 closed @ SetError::KeptConnectionClosed => {
                     self.doubt();
@@ -267,7 +271,7 @@ impl Cache for Arc<Memcached> {
         }
     }
 
-    async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    async fn get(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         let mut connection = self.link.resume(|| self.dial(progress)).await?;
         progress.enter(Phase::Read);
         let found = self.find(&mut connection, key).await;
@@ -292,7 +296,7 @@ impl Cache for Arc<Memcached> {
         Ok(read)
     }
 
-    async fn get_first(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    async fn get_first(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         Memcached::get_first(self, key, default, progress).await
     }
 
@@ -345,7 +349,7 @@ impl Cache for Arc<Memcached> {
 
 /// Reads an error line, in either dialect ("Error strings", memcached's protocol.txt). What is none is
 /// malformed.
-fn refusal(line: &[u8]) -> Refusal {
+fn refusal(line: &[u8]) -> StoreRefusal {
     let text = redaction::raw(line);
     let cause = match text.split(' ').next() {
         Some("SERVER_ERROR") if text.contains("out of memory") => Cause::OutOfMemory,
@@ -358,7 +362,7 @@ fn refusal(line: &[u8]) -> Refusal {
         Some("ERROR" | "CLIENT_ERROR") => Cause::Protocol,
         _ => return AnswerError::Malformed("the answer is not one of memcached's").into(),
     };
-    Refusal::Said { cause, status: None, line: text }
+    StoreRefusal::Said { cause, status: None, line: text }
 }
 
 /// The word at this place of a line.
@@ -366,12 +370,12 @@ fn word(line: &[u8], place: usize) -> Option<&str> {
     std::str::from_utf8(line).ok()?.split(' ').nth(place)
 }
 
-fn fault(refusal: &Refusal, progress: &NodeProgress) -> Fault {
+fn fault(refusal: &StoreRefusal, progress: &NodeProgress) -> Fault {
     match refusal {
-        Refusal::Answer(error) => error.fault(progress),
-        Refusal::Means(cause, words) => progress.fault(*cause, words),
-        Refusal::Said { cause, status: None, line } => progress.told(*cause, line),
-        Refusal::Said { cause, status: Some(status), line } => {
+        StoreRefusal::Answer(error) => error.fault(progress),
+        StoreRefusal::Means(cause, words) => progress.fault(*cause, words),
+        StoreRefusal::Said { cause, status: None, line } => progress.told(*cause, line),
+        StoreRefusal::Said { cause, status: Some(status), line } => {
             progress.fault(*cause, &format!("status {status:#06x}: {}", progress.words(line)))
         }
     }

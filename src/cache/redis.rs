@@ -10,27 +10,27 @@ use redis::{Cmd, ServerError, Value, cmd};
 use secrecy::ExposeSecret as _;
 
 use super::connection::{ANSWER_LIMIT, AnswerError, Connection, Link, set_error};
-use super::dial::{Dialer, Target};
+use super::dial::{DialTarget, Dialer};
 use super::{Cache, SetError, spelling};
-use crate::canary::{Canary, Key, Read, Sentinel};
-use crate::config::{Login, MASK, Protocol};
+use crate::canary::{Canary, Key, Read, Unset};
+use crate::config::{Login, MASK, RespVersion};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 use crate::redaction;
 
 /// One Redis server, and who one is there. Its clones are one.
 #[derive(Clone)]
-pub(crate) struct Redis(Arc<Server>);
+pub(crate) struct Redis(Arc<RedisServer>);
 
-struct Server {
+struct RedisServer {
     link: Link,
     login: Arc<Login>,
-    kind: Kind,
+    kind: Requirement,
 }
 
 /// What is wanted of a server besides that it takes canaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Requirement {
     /// Nothing.
     Any,
     /// That it is a primary, by its own word (`ROLE`): another one is refused, even if it takes writes.
@@ -61,8 +61,13 @@ impl Query<'_> {
 }
 
 impl Redis {
-    pub(crate) fn new(target: Target, login: &Arc<Login>, kind: Kind, dialer: &Arc<Dialer>) -> Self {
-        Self(Arc::new(Server { link: Link::new(target, dialer), login: login.clone(), kind }))
+    pub(crate) fn new(
+        target: DialTarget,
+        login: &Arc<Login>,
+        kind: Requirement,
+        dialer: &Arc<Dialer>,
+    ) -> Self {
+        Self(Arc::new(RedisServer { link: Link::new(target, dialer), login: login.clone(), kind }))
     }
 
     /// Asks something else than for a canary, on a connection that is ready. Where a kept connection turns out to have
@@ -142,7 +147,7 @@ impl Redis {
         limit: usize,
         progress: &NodeProgress,
     ) -> Result<Vec<Value>, Fault> {
-        let importing = self.0.kind == Kind::Importing;
+        let importing = self.0.kind == Requirement::Importing;
         let mut packed = Vec::new();
         for command in commands {
             if importing {
@@ -173,7 +178,7 @@ impl Redis {
     pub(crate) async fn get_first(
         &self,
         key: &Key,
-        default: Sentinel,
+        default: Unset,
         expected: &'static str,
         progress: &NodeProgress,
     ) -> Result<Read, Fault> {
@@ -187,15 +192,15 @@ impl Redis {
     pub(crate) async fn get_each(&self, keys: &[&Key], progress: &NodeProgress) -> Result<Vec<Read>, Fault> {
         let gets: Vec<_> = keys.iter().map(|key| cmd("GET").arg(key.as_str()).take()).collect();
         let answers = self.ask_each(&gets, ANSWER_LIMIT.saturating_mul(keys.len()), progress).await?;
-        answers.into_iter().map(|answer| expect_string(answer, Sentinel::new(), progress)).collect()
+        answers.into_iter().map(|answer| expect_string(answer, Unset::new(), progress)).collect()
     }
 }
 
-impl Server {
+impl RedisServer {
     /// A new connection that is ready for commands.
     async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
         let connection = self.link.dial(progress).await?;
-        if self.login.is_plain() && self.kind != Kind::Primary {
+        if self.login.is_plain() && self.kind != Requirement::Primary {
             return Ok(connection);
         }
         Box::pin(self.log_in(connection, progress)).await
@@ -206,7 +211,7 @@ impl Server {
         progress.enter(Phase::Auth);
         let Login { username, password, database, protocol } = &*self.login;
         match protocol {
-            Protocol::Resp2 => {
+            RespVersion::Resp2 => {
                 if let Some(password) = password {
                     let auth = cmd("AUTH").arg(username).arg(password.expose_secret()).get_packed_command();
                     let told = tell(&mut connection, auth, progress).await;
@@ -214,7 +219,7 @@ impl Server {
                     told?;
                 }
             }
-            Protocol::Resp3 => {
+            RespVersion::Resp3 => {
                 let mut hello = cmd("HELLO");
                 hello.arg(3);
                 if let Some(password) = password {
@@ -240,7 +245,7 @@ impl Server {
             explain_told(progress, &told, || format!("SELECT {database}"));
             told?;
         }
-        if self.kind == Kind::Primary {
+        if self.kind == Requirement::Primary {
             expect_primary(&mut connection, progress).await?;
         }
         Ok(connection)
@@ -253,7 +258,7 @@ impl Cache for Redis {
         let link = &self.0.link;
         let mut connection = link.begin(progress, || self.0.dial(progress)).await?;
         progress.enter(Phase::Write);
-        if self.0.kind == Kind::Importing {
+        if self.0.kind == Requirement::Importing {
             Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
         }
         let (key, value, ttl) = (canary.key().as_str(), canary.value(), canary.ttl().as_millis());
@@ -273,11 +278,11 @@ impl Cache for Redis {
         Ok(())
     }
 
-    async fn get(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    async fn get(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         let link = &self.0.link;
         let mut connection = link.resume(|| self.0.dial(progress)).await?;
         progress.enter(Phase::Read);
-        if self.0.kind == Kind::Importing {
+        if self.0.kind == Requirement::Importing {
             Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
         }
         let get =
@@ -289,7 +294,7 @@ impl Cache for Redis {
         Ok(read)
     }
 
-    async fn get_first(&self, key: &Key, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+    async fn get_first(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         Self::get_first(self, key, default, "a canary that was written before", progress).await
     }
 
@@ -297,7 +302,7 @@ impl Cache for Redis {
         let link = &self.0.link;
         let mut connection = link.resume(|| self.0.dial(progress)).await?;
         progress.enter(Phase::Write);
-        if self.0.kind == Kind::Importing {
+        if self.0.kind == Requirement::Importing {
             Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
         }
         let answer = resp::ask(&mut connection, cmd("DEL").arg(key.as_str()).get_packed_command()).await;
@@ -398,7 +403,7 @@ fn expect_okay(answer: &Value, progress: &NodeProgress) -> Result<(), Fault> {
     }
 }
 
-fn expect_string(answer: Value, default: Sentinel, progress: &NodeProgress) -> Result<Read, Fault> {
+fn expect_string(answer: Value, default: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
     match answer {
         Value::BulkString(bytes) => Ok(Read::Value(bytes)),
         Value::Nil => Ok(Read::Default(default)),

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Canary, Key, Mark, Read, Slot};
+use super::{Canary, CanaryStamp, Key, KeySlot, Read};
 use crate::alias::Alias;
 
 /// The canaries of one node, one after the other.
@@ -21,16 +21,16 @@ pub struct Series {
     /// That of the second where it is called otherwise: of thousands of series each would have two long texts.
     second: Option<Key>,
     ttl: Duration,
-    state: Mutex<State>,
+    state: Mutex<SeriesState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct SeriesState {
     sequence: u64,
     /// Under which keys a canary was written, or may have been.
     written: [bool; 2],
     /// Where the last canary that was read back stands.
-    resident: Option<Slot>,
+    resident: Option<KeySlot>,
     /// The last canary that was read back; the first is number 1.
     settled: u64,
     /// The latest run of canaries whose writes were not answered. Any of them may arrive yet.
@@ -42,7 +42,7 @@ struct State {
 
 /// What the keys of a series are called.
 #[derive(Debug, Clone, Copy)]
-pub struct Names<'a> {
+pub struct KeyNames<'a> {
     /// What they begin with.
     pub prefix: &'a str,
     /// Which sidecar writes them.
@@ -55,7 +55,7 @@ pub struct Names<'a> {
     pub tag: Option<&'a str>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> KeyNames<'a> {
     /// Names without a tag.
     #[must_use]
     pub fn new(prefix: &'a str, instance: &'a Arc<str>, alias: &'a Alias, node: &'a str) -> Self {
@@ -69,32 +69,32 @@ const MOST_TAGS: u32 = 1 << 18;
 impl Series {
     /// A series of these names, whose canaries live for `ttl`.
     #[must_use]
-    pub fn new(names: &Names<'_>, ttl: Duration) -> Self {
+    pub fn new(names: &KeyNames<'_>, ttl: Duration) -> Self {
         let id = fastrand::u64(..);
-        Self::of_keys(names, id, (Key::new(names, id, Slot::A), None), ttl)
+        Self::of_keys(names, id, (Key::new(names, id, KeySlot::A), None), ttl)
     }
 
     /// The same with keys of which both are such that `lands` is true of them, by a tag of its own for each that needs
     /// one; none where no such tag is found.
-    pub(crate) fn placed(names: &Names<'_>, ttl: Duration, lands: impl Fn(&Key) -> bool) -> Option<Self> {
+    pub(crate) fn placed(names: &KeyNames<'_>, ttl: Duration, lands: impl Fn(&Key) -> bool) -> Option<Self> {
         let id = fastrand::u64(..);
         let key = |slot| {
             let plain = std::iter::once_with(|| Key::new(names, id, slot));
             let tagged = (0..MOST_TAGS)
-                .map(|tag| Key::new(&Names { tag: Some(&format!("{tag:x}")), ..*names }, id, slot));
+                .map(|tag| Key::new(&KeyNames { tag: Some(&format!("{tag:x}")), ..*names }, id, slot));
             plain.chain(tagged).find(|key| lands(key))
         };
-        Some(Self::of_keys(names, id, (key(Slot::A)?, Some(key(Slot::B)?)), ttl))
+        Some(Self::of_keys(names, id, (key(KeySlot::A)?, Some(key(KeySlot::B)?)), ttl))
     }
 
-    fn of_keys(names: &Names<'_>, id: u64, (first, second): (Key, Option<Key>), ttl: Duration) -> Self {
+    fn of_keys(names: &KeyNames<'_>, id: u64, (first, second): (Key, Option<Key>), ttl: Duration) -> Self {
         Self {
             instance: names.instance.clone(),
             id,
             first,
             second,
             ttl,
-            state: Mutex::new(State {
+            state: Mutex::new(SeriesState {
                 sequence: 0,
                 written: [false; 2],
                 resident: None,
@@ -110,7 +110,7 @@ impl Series {
     #[must_use]
     pub fn next(&self) -> Canary {
         let mut state = self.state();
-        let slot = state.resident.map_or(Slot::A, Slot::other);
+        let slot = state.resident.map_or(KeySlot::A, KeySlot::other);
         self.make(&mut state, slot)
     }
 
@@ -125,7 +125,7 @@ impl Series {
     /// Both keys.
     #[must_use]
     pub fn keys(&self) -> [Key; 2] {
-        [Slot::A, Slot::B].map(|slot| self.key(slot))
+        [KeySlot::A, KeySlot::B].map(|slot| self.key(slot))
     }
 
     /// How long a canary lives.
@@ -149,7 +149,7 @@ impl Series {
     /// Whether `read`, a read of that key, still finds that canary, or a later one.
     pub(crate) fn is_resident(&self, read: &Read) -> bool {
         let Read::Value(bytes) = read else { return false };
-        let mark = std::str::from_utf8(bytes).ok().and_then(Mark::parse);
+        let mark = std::str::from_utf8(bytes).ok().and_then(CanaryStamp::parse);
         mark.is_some_and(|mark| mark.series == self.id && mark.sequence >= self.state().settled)
     }
 
@@ -182,31 +182,31 @@ impl Series {
         self.state().in_doubt.contains(&sequence)
     }
 
-    fn make(&self, state: &mut State, slot: Slot) -> Canary {
+    fn make(&self, state: &mut SeriesState, slot: KeySlot) -> Canary {
         state.sequence += 1;
         let made_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let (series, sequence) = (self.id, state.sequence);
         let made_at = u64::try_from(made_at).unwrap_or(u64::MAX);
-        let value = Mark { instance: &self.instance, series, sequence, made_at }.write();
+        let value = CanaryStamp { instance: &self.instance, series, sequence, made_at }.write();
         let replaces = std::mem::replace(&mut state.written[slot as usize], true);
         let (key, ttl) = (self.key(slot), self.ttl);
         Canary { key, slot, replaces, series, sequence, made_at, value, ttl }
     }
 
-    fn key(&self, slot: Slot) -> Key {
+    fn key(&self, slot: KeySlot) -> Key {
         match (slot, &self.second) {
-            (Slot::A, _) => self.first.clone(),
-            (Slot::B, Some(second)) => second.clone(),
-            (Slot::B, None) => self.first.in_slot(slot),
+            (KeySlot::A, _) => self.first.clone(),
+            (KeySlot::B, Some(second)) => second.clone(),
+            (KeySlot::B, None) => self.first.in_slot(slot),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SeriesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl SeriesState {
     fn doubt(&mut self, sequences: RangeInclusive<u64>) {
         let (first, last) = (*self.in_doubt.start(), *self.in_doubt.end());
         // A canary that was read back since closes the run before.
@@ -249,7 +249,10 @@ mod tests {
 
     fn series(instance: &str) -> Series {
         let alias = Alias::try_from("main").unwrap();
-        Series::new(&Names::new("djblets-", &instance.into(), &alias, "cache:6379"), Duration::from_mins(1))
+        Series::new(
+            &KeyNames::new("djblets-", &instance.into(), &alias, "cache:6379"),
+            Duration::from_mins(1),
+        )
     }
 
     #[test]
@@ -301,13 +304,13 @@ mod tests {
         let alias = Alias::try_from("a".repeat(64).as_str()).unwrap();
         let node = "unix:/a path/\r\nflush_all\u{e9}".repeat(20);
         let (prefix, instance) = ("p".repeat(64), "i".repeat(128).into());
-        let long = Series::new(&Names::new(&prefix, &instance, &alias, &node), Duration::from_mins(1));
+        let long = Series::new(&KeyNames::new(&prefix, &instance, &alias, &node), Duration::from_mins(1));
         let short = series("web-1");
         for key in long.keys().into_iter().chain(short.keys()) {
             assert!(key.as_str().len() <= 250, "{key}");
             assert!(key.as_str().bytes().all(|byte| byte.is_ascii_graphic()), "{key}");
         }
-        assert_ne!(long.key(Slot::A), long.key(Slot::B));
+        assert_ne!(long.key(KeySlot::A), long.key(KeySlot::B));
         for (key, end) in short.keys().iter().zip([":a", ":b"]) {
             assert!(key.as_str().starts_with("djblets-canary:web-1:main:cache:6379:"), "{key}");
             assert!(key.as_str().ends_with(end), "{key}");
@@ -318,8 +321,9 @@ mod tests {
     fn a_hash_tag_stands_where_a_cluster_looks_for_it() {
         let alias = Alias::try_from("main").unwrap();
         let instance = "web-1".into();
-        let names = Names { tag: Some("1f3"), ..Names::new("djblets-", &instance, &alias, "cache:6379") };
-        let key = Series::new(&names, Duration::from_mins(1)).key(Slot::A).to_string();
+        let names =
+            KeyNames { tag: Some("1f3"), ..KeyNames::new("djblets-", &instance, &alias, "cache:6379") };
+        let key = Series::new(&names, Duration::from_mins(1)).key(KeySlot::A).to_string();
         assert!(key.starts_with("djblets-canary:{1f3}:web-1:main:cache:6379:"), "{key}");
     }
 
@@ -327,7 +331,7 @@ mod tests {
     fn both_keys_are_placed_where_they_are_to_land() {
         let alias = Alias::try_from("main").unwrap();
         let instance = "web-1".into();
-        let names = Names::new("djblets-", &instance, &alias, "cache:6379");
+        let names = KeyNames::new("djblets-", &instance, &alias, "cache:6379");
         let placed = |lands: &dyn Fn(&Key) -> bool| Series::placed(&names, Duration::from_mins(1), lands);
         let plain = placed(&|_| true).unwrap();
         assert!(plain.keys().iter().all(|key| !key.as_str().contains('{')), "{plain:?}");

@@ -15,34 +15,34 @@ use redis::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Look, Makings, Seat, Server, lock, words};
+use super::{CheckContext, Probe, ProbeTarget, Server, lock, words};
 use crate::cache::redis::Redis;
 use crate::config::checks;
 use crate::outcome::{Cause, Fault};
 use crate::progress::{NodeProgress, Progress};
-use reading::{Clocks, Global, LIMIT, Partitions, RANGES, ask_global, ask_partitions};
-use verdict::{Memory, Sight};
+use reading::{ClockReadings, Global, LIMIT, Partitions, RANGES, ask_global, ask_partitions};
+use verdict::{ClockMemory, ClockSight};
 
 /// How long the global clock may take to follow the least of the partitions', while nothing is wrong: whoever has
 /// moved a partition's clock still has to work out which is the least.
 const FOLLOWS_WITHIN: Duration = Duration::from_millis(50);
 
 /// The clocks of one alias.
-pub(crate) struct Clock {
-    config: checks::Clock,
+pub(crate) struct ClockProbe {
+    config: checks::ClockConfig,
     /// Before the global clock is read once more.
     pause: Duration,
-    round: Mutex<Round>,
+    round: Mutex<ClockReads>,
     /// Told when the global clock was read.
     global_read: Notify,
-    memory: Mutex<Memory>,
+    memory: Mutex<ClockMemory>,
 }
 
 /// What a round has read so far, and where. In a cluster the two keys may be on two servers that are looked at
 /// together.
 #[derive(Default)]
-struct Round {
-    sight: Sight,
+struct ClockReads {
+    sight: ClockSight,
     global_at: Option<Holder>,
     partitions_at: Option<Holder>,
     /// How many times the global clock was read.
@@ -56,18 +56,18 @@ struct Holder {
     server: Redis,
 }
 
-impl Clock {
-    pub(super) fn new(config: &checks::Clock, makings: &Makings) -> Self {
+impl ClockProbe {
+    pub(super) fn new(config: &checks::ClockConfig, context: &CheckContext) -> Self {
         Self {
             config: config.clone(),
-            pause: FOLLOWS_WITHIN.min(makings.timeout() / 8),
+            pause: FOLLOWS_WITHIN.min(context.timeout() / 8),
             round: Mutex::default(),
             global_read: Notify::new(),
             memory: Mutex::default(),
         }
     }
 
-    fn round(&self) -> MutexGuard<'_, Round> {
+    fn round(&self) -> MutexGuard<'_, ClockReads> {
         lock(&self.round)
     }
 
@@ -83,7 +83,7 @@ impl Clock {
         round.globals += 1;
         (round.global_at, round.partitions_at) = (Some(holder.clone()), Some(holder));
         round.sight =
-            Sight { global: Some(global), partitions: Some(partitions), in_order: true, later: None };
+            ClockSight { global: Some(global), partitions: Some(partitions), in_order: true, later: None };
         Ok(())
     }
 
@@ -138,7 +138,7 @@ impl Clock {
     /// Reads the global clock once more where it seems not to follow: it may just be about to.
     async fn confirm(&self, key: &str, progress: &NodeProgress) -> Result<(), Fault> {
         let holder = {
-            let Round { sight, global_at, .. } = &*self.round();
+            let ClockReads { sight, global_at, .. } = &*self.round();
             let doubtful = sight.in_order && sight.is_doubtful(&self.config);
             if doubtful { global_at.clone() } else { None }
         };
@@ -171,7 +171,7 @@ impl Clock {
         progress.step(|| {
             let expected = config.expected.map_or_else(|| "at least 1".to_owned(), |count| count.to_string());
             let saw = match &partitions {
-                Partitions::Clocks(Clocks { count, .. }) => count.to_string(),
+                Partitions::Clocks(ClockReadings { count, .. }) => count.to_string(),
                 Partitions::OtherType => "no sorted set".to_owned(),
             };
             (format!("ZCARD {key}"), expected, saw)
@@ -209,36 +209,36 @@ impl Holder {
 }
 
 /// The server to go on with where a key is on its way to it: the one that ASK sends to.
-fn follow(seat: &Seat, fault: Fault, progress: &NodeProgress) -> Result<Redis, Fault> {
-    let importing = || seat.share.as_ref()?.importing(&progress.redirect()?);
+fn follow(target: &ProbeTarget, fault: Fault, progress: &NodeProgress) -> Result<Redis, Fault> {
+    let importing = || target.share.as_ref()?.importing(&progress.redirect()?);
     let importing = if fault.cause == Cause::Redirected { importing() } else { None };
     importing.ok_or(fault)
 }
 
 #[async_trait]
-impl Look for Clock {
+impl Probe for ClockProbe {
     fn begin(&self, _began: Instant) {
-        *self.round() = Round::default();
+        *self.round() = ClockReads::default();
     }
 
-    async fn look(&self, seat: &Seat, progress: &NodeProgress) -> Result<(), Fault> {
+    async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
         // The configuration has no such check of another server.
-        let Server::Redis(redis) = &seat.server else { return Ok(()) };
-        let global = self.config.global.as_deref().filter(|key| seat.holds(key.as_bytes()));
-        let partitions = seat.holds(self.config.partitions.as_bytes());
+        let Server::Redis(redis) = &target.server else { return Ok(()) };
+        let global = self.config.global.as_deref().filter(|key| target.holds(key.as_bytes()));
+        let partitions = target.holds(self.config.partitions.as_bytes());
         let mut both = false;
         if let Some(key) = global.filter(|_| partitions) {
             match self.read_both(key, redis, progress).await {
                 Ok(()) => both = true,
                 // One of them may be elsewhere; each is followed by itself.
-                Err(fault) => drop(follow(seat, fault, progress)?),
+                Err(fault) => drop(follow(target, fault, progress)?),
             }
         }
         let here = |server: &Redis| Holder { name: Arc::clone(progress.name()), server: server.clone() };
         if let Some(key) = global.filter(|_| !both)
             && let Err(fault) = self.read_global(key, here(redis), progress).await
         {
-            self.read_global(key, here(&follow(seat, fault, progress)?), progress).await?;
+            self.read_global(key, here(&follow(target, fault, progress)?), progress).await?;
         }
         if partitions && !both && self.config.global.is_some() {
             self.wait_for_global().await;
@@ -247,7 +247,7 @@ impl Look for Clock {
             && !both
             && let Err(fault) = self.read_partitions(here(redis), progress).await
         {
-            self.read_partitions(here(&follow(seat, fault, progress)?), progress).await?;
+            self.read_partitions(here(&follow(target, fault, progress)?), progress).await?;
         }
         if global.is_none() && !partitions {
             return Ok(());

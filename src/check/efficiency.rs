@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use redis::{Cmd, Value, cmd};
 use tokio::time::Instant;
 
-use super::{Look, Seat, Server, lock, words};
+use super::{Probe, ProbeTarget, Server, lock, words};
 use crate::cache::memcached::Memcached;
 use crate::cache::redis::{Redis, answered};
 use crate::config::checks::{self, Ttl};
@@ -27,7 +27,7 @@ use crate::progress::{NodeProgress, Progress};
 use crate::redaction;
 use counters::{Counters, Gauge, SECTIONS};
 use history::History;
-use sweep::{Entries, Key, Life, Looked, Sweep};
+use sweep::{KeyLives, Looked, RawKey, Sweep, TimeToLive};
 
 /// The most bytes of all answers of one round trip: some hundred keys of some kilobytes each.
 const LIMIT: usize = 4 * 1024 * 1024;
@@ -42,35 +42,35 @@ const COUNT: std::ops::RangeInclusive<usize> = 10..=500;
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
 
 /// The use of one alias.
-pub(crate) struct Efficiency {
-    config: checks::Efficiency,
+pub(crate) struct EfficiencyProbe {
+    config: checks::EfficiencyConfig,
     /// What this round has seen of each server.
-    round: Mutex<BTreeMap<Arc<str>, Seen>>,
+    round: Mutex<BTreeMap<Arc<str>, ServerReading>>,
     /// What is known of each from earlier rounds.
-    servers: Mutex<HashMap<Arc<str>, Known>>,
+    servers: Mutex<HashMap<Arc<str>, ServerHistory>>,
 }
 
 /// What one look has seen of a server.
-struct Seen {
+struct ServerReading {
     counters: Counters,
     at: Instant,
     looked: Looked,
 }
 
 /// What is known of a server from earlier rounds.
-struct Known {
+struct ServerHistory {
     history: History,
     sweep: Sweep,
 }
 
-impl Known {
+impl ServerHistory {
     fn begin(counters: &Counters, now: Instant) -> Self {
         Self { history: History::begin(counters, now), sweep: Sweep::new() }
     }
 }
 
-impl Efficiency {
-    pub(super) fn new(config: &checks::Efficiency) -> Self {
+impl EfficiencyProbe {
+    pub(super) fn new(config: &checks::EfficiencyConfig) -> Self {
         Self { config: config.clone(), round: Mutex::default(), servers: Mutex::default() }
     }
 
@@ -168,8 +168,13 @@ impl Efficiency {
 
     /// What is well, for the person who asks: of memory, of connections, and of what is counted.
     fn expected(&self) -> [String; 3] {
-        let checks::Efficiency { hit_ratio, evictions_per_second, memory_ratio, connections_ratio, ttl: _ } =
-            &self.config;
+        let checks::EfficiencyConfig {
+            hit_ratio,
+            evictions_per_second,
+            memory_ratio,
+            connections_ratio,
+            ttl: _,
+        } = &self.config;
         let judged = |said: Option<String>| said.unwrap_or_else(|| "figures alone".to_owned());
         let memory = words::expected("memory: less than", memory_ratio, words::percent);
         let connections = words::expected("connections: less than", connections_ratio, words::percent);
@@ -226,7 +231,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads what the step was answered ("SCAN" in Redis' documentation): the cursor, and keys.
-    fn read(&mut self, answer: Option<&Value>, progress: &NodeProgress) -> Result<Vec<Key>, Fault> {
+    fn read(&mut self, answer: Option<&Value>, progress: &NodeProgress) -> Result<Vec<RawKey>, Fault> {
         let unexpected = || progress.fault(Cause::Protocol, "SCAN was not answered with a cursor and keys");
         let answer = answered(answer.ok_or_else(unexpected)?, progress)?;
         let Value::Array(parts) = answer else { return Err(unexpected()) };
@@ -263,20 +268,25 @@ fn ask_ttl(key: &[u8]) -> Cmd {
 }
 
 /// The time to live of each key.
-fn lives(keys: Vec<Key>, answers: &[Value], ttl: &Ttl, progress: &NodeProgress) -> Result<Entries, Fault> {
+fn lives(
+    keys: Vec<RawKey>,
+    answers: &[Value],
+    ttl: &Ttl,
+    progress: &NodeProgress,
+) -> Result<KeyLives, Fault> {
     let lives = keys.into_iter().zip(answers).map(|(key, answer)| {
         let life = match answered(answer, progress) {
-            Ok(Value::Int(ms)) => Life::of(*ms),
+            Ok(Value::Int(ms)) => TimeToLive::of(*ms),
             // It is on its way to another primary of a cluster, where it is looked at when it has arrived.
-            Err(fault) if fault.cause == Cause::Redirected => Life::Gone,
+            Err(fault) if fault.cause == Cause::Redirected => TimeToLive::Gone,
             Err(fault) => return Err(fault),
             Ok(_) => return Err(progress.fault(Cause::Protocol, "PTTL was not answered with a number")),
         };
         progress.step(|| {
             let saw = match life {
-                Life::Gone => "no such key by now".to_owned(),
-                Life::Endless => "no time to live".to_owned(),
-                Life::Left(left) => words::time(left),
+                TimeToLive::Gone => "no such key by now".to_owned(),
+                TimeToLive::Endless => "no time to live".to_owned(),
+                TimeToLive::Left(left) => words::time(left),
             };
             let command = format!("PTTL {}", progress.redaction().bytes(&key));
             (command, format!("at most {}", words::time(ttl.max)), saw)
@@ -287,20 +297,20 @@ fn lives(keys: Vec<Key>, answers: &[Value], ttl: &Ttl, progress: &NodeProgress) 
 }
 
 #[async_trait]
-impl Look for Efficiency {
+impl Probe for EfficiencyProbe {
     fn begin(&self, _began: Instant) {
         lock(&self.round).clear();
     }
 
-    async fn look(&self, seat: &Seat, progress: &NodeProgress) -> Result<(), Fault> {
-        let (counters, looked) = match &seat.server {
-            Server::Redis(redis) => self.look_at_redis(redis, &seat.name, progress).await?,
+    async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
+        let (counters, looked) = match &target.server {
+            Server::Redis(redis) => self.look_at_redis(redis, &target.name, progress).await?,
             Server::Memcached(memcached) => {
                 (self.look_at_memcached(memcached, progress).await?, Looked::default())
             }
         };
-        let seen = Seen { counters, at: Instant::now(), looked };
-        lock(&self.round).insert(seat.name.clone(), seen);
+        let seen = ServerReading { counters, at: Instant::now(), looked };
+        lock(&self.round).insert(target.name.clone(), seen);
         Ok(())
     }
 
@@ -313,8 +323,8 @@ impl Look for Efficiency {
         let now = Instant::now();
         servers.retain(|_, known| now.saturating_duration_since(known.history.at()) < FORGOTTEN_AFTER);
         let (mut sampled, mut names) = (0, Vec::new());
-        for (name, Seen { counters, at, looked }) in round {
-            let known = servers.entry(name.clone()).or_insert_with(|| Known::begin(&counters, at));
+        for (name, ServerReading { counters, at, looked }) in round {
+            let known = servers.entry(name.clone()).or_insert_with(|| ServerHistory::begin(&counters, at));
             let happened = known.history.advance(&counters, at);
             for finding in verdict::judge(&self.config, &name, &counters, &happened) {
                 progress.find(finding);

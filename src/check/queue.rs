@@ -17,15 +17,15 @@ use async_trait::async_trait;
 use redis::Cmd;
 use tokio::time::Instant;
 
-use super::{Look, Seat, Server, lock};
+use super::{Probe, ProbeTarget, Server, lock};
 use crate::cache::redis::{Redis, answered};
 use crate::config::checks;
 use crate::outcome::{Cause, Fault, Figure, Measure};
 use crate::progress::{NodeProgress, Progress};
 use question::Question;
-use reading::{Lock, Reading, Seen, Shape, Unread};
+use reading::{KeyReading, Lock, SeenKey, Shape, Unread};
 use standstill::Standstill;
-use verdict::{Names, Sight};
+use verdict::{QueueNames, QueueSight};
 
 /// How many times a key is asked in a look: which type it has, then what is asked of that, then of the groups of a
 /// stream, and once more where one of these has changed meanwhile. In the steady state it is asked once.
@@ -38,43 +38,43 @@ const LIMIT_FOR_A_KEY: usize = 8 * 1024;
 const MOST_BYTES: usize = 16 * LIMIT;
 
 /// The check of the queues of one alias.
-pub(crate) struct Queue {
-    config: checks::Queue,
-    names: Names,
+pub(crate) struct QueueProbe {
+    config: checks::QueueConfig,
+    names: QueueNames,
     /// The lock's key, which has the number behind the last key's.
     lock: Option<Arc<str>>,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
 }
 
-struct State {
+struct QueueState {
     /// What each key was when it was looked at last, and the lock.
     shapes: Vec<Shape>,
     /// What was seen of each in this round.
-    seen: Vec<Option<Seen>>,
+    seen: Vec<Option<SeenKey>>,
     standstill: Standstill,
 }
 
 /// A key that is asked.
-struct Asked {
+struct AskedKey {
     number: usize,
     shape: Shape,
     /// Whether the shape was found out in this look.
     fresh: bool,
 }
 
-impl Queue {
-    pub(super) fn new(config: &checks::Queue) -> Self {
-        let names = Names::of(&config.keys);
+impl QueueProbe {
+    pub(super) fn new(config: &checks::QueueConfig) -> Self {
+        let names = QueueNames::of(&config.keys);
         let lock = config.lock.as_deref().map(Arc::from);
         let keys = names.keys.len();
         let mut shapes = vec![Shape::Unknown; keys];
         shapes.extend(lock.as_ref().map(|_| Shape::Lock));
         let (seen, standstill) = (vec![None; shapes.len()], Standstill::new(keys));
-        let state = Mutex::new(State { shapes, seen, standstill });
+        let state = Mutex::new(QueueState { shapes, seen, standstill });
         Self { config: config.clone(), names, lock, state }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         lock(&self.state)
     }
 
@@ -87,9 +87,9 @@ impl Queue {
     async fn ask(
         &self,
         redis: &Redis,
-        mut open: Vec<Asked>,
+        mut open: Vec<AskedKey>,
         progress: &NodeProgress,
-    ) -> Result<Vec<(String, Asked)>, Fault> {
+    ) -> Result<Vec<(String, AskedKey)>, Fault> {
         let mut elsewhere = Vec::new();
         let mut fault = None;
         for _ in 0..MOST_PASSES {
@@ -117,16 +117,16 @@ impl Queue {
                 left = rest;
                 let number = asked.number;
                 match asked.shape.read(of_key, asked.fresh, self.config.unit) {
-                    Ok(Reading::Done(seen, shape)) => {
+                    Ok(KeyReading::Done(seen, shape)) => {
                         state.seen[number] = Some(seen);
                         state.shapes[number] = shape;
                     }
-                    Ok(Reading::Again(shape)) => {
+                    Ok(KeyReading::Again(shape)) => {
                         // What is told of a stream's groups goes beyond its type.
                         let fresh = matches!(asked.shape, Shape::Stream(_));
-                        open.push(Asked { number, shape, fresh });
+                        open.push(AskedKey { number, shape, fresh });
                     }
-                    Ok(Reading::Elsewhere(words)) => elsewhere.push((words, asked)),
+                    Ok(KeyReading::Elsewhere(words)) => elsewhere.push((words, asked)),
                     Err(Unread::Refused(answer)) => {
                         fault = fault.or_else(|| answered(answer, progress).err());
                     }
@@ -157,13 +157,13 @@ impl Queue {
 }
 
 #[async_trait]
-impl Look for Queue {
+impl Probe for QueueProbe {
     fn begin(&self, _began: Instant) {
         self.state().seen.fill(None);
     }
 
-    async fn look(&self, seat: &Seat, progress: &NodeProgress) -> Result<(), Fault> {
-        let redis = match &seat.server {
+    async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
+        let redis = match &target.server {
             Server::Redis(redis) => redis,
             Server::Memcached(_) => {
                 return Err(progress.fault(Cause::Protocol, "memcached has no queues"));
@@ -171,18 +171,18 @@ impl Look for Queue {
         };
         let open = {
             let state = self.state();
-            let held = |&(number, _): &(usize, &Shape)| seat.holds(self.key(number).as_bytes());
+            let held = |&(number, _): &(usize, &Shape)| target.holds(self.key(number).as_bytes());
             let asked =
-                |(number, shape): (usize, &Shape)| Asked { number, shape: shape.clone(), fresh: false };
+                |(number, shape): (usize, &Shape)| AskedKey { number, shape: shape.clone(), fresh: false };
             state.shapes.iter().enumerate().filter(held).map(asked).collect()
         };
         // By where they are; a slot that is on its way may hold several.
-        let mut on_their_way: BTreeMap<String, Vec<Asked>> = BTreeMap::new();
+        let mut on_their_way: BTreeMap<String, Vec<AskedKey>> = BTreeMap::new();
         for (words, asked) in self.ask(redis, open, progress).await? {
             on_their_way.entry(words).or_default().push(asked);
         }
         for (words, open) in on_their_way {
-            let importing = seat.share.as_ref().and_then(|share| share.importing(&words));
+            let importing = target.share.as_ref().and_then(|share| share.importing(&words));
             let Some(importing) = importing else { return Err(progress.told(Cause::Redirected, &words)) };
             let elsewhere = self.ask(&importing, open, progress).await.map_err(|fault| {
                 let said = format!("{}, where {} sent", fault.said, progress.words(&words));
@@ -197,20 +197,20 @@ impl Look for Queue {
 
     fn judge(&self, progress: &Progress) {
         let mut state = self.state();
-        let State { seen, standstill, .. } = &mut *state;
+        let QueueState { seen, standstill, .. } = &mut *state;
         let (seen, lock) = seen.split_at(self.names.keys.len());
         let lock = lock.iter().find_map(|lock| match lock {
-            Some(Seen::Lock(lock)) => Some(*lock),
-            Some(Seen::Queue(_) | Seen::Other(_)) | None => None,
+            Some(SeenKey::Lock(lock)) => Some(*lock),
+            Some(SeenKey::Queue(_) | SeenKey::Other(_)) | None => None,
         });
         let standstill = standstill.observe(seen, lock, Instant::now());
         let now = progress.began_at().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let sight = Sight { seen, lock, standstill, now, redaction: progress.redaction() };
+        let sight = QueueSight { seen, lock, standstill, now, redaction: progress.redaction() };
         for finding in verdict::findings(&self.config, &self.names, sight) {
             progress.find(finding);
         }
         for (key, seen) in self.names.keys.iter().zip(seen) {
-            let Some(Seen::Queue(queued)) = seen else { continue };
+            let Some(SeenKey::Queue(queued)) = seen else { continue };
             let of_key = |figure, value| Measure { figure, of: Some(key.clone()), value };
             progress.measure(of_key(Figure::QueueLength, verdict::as_f64(queued.length)));
             if let Some(age) = queued.age(now) {

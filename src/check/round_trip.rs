@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::Failed;
 use crate::cache::{Cache, SetError};
-use crate::canary::{Canary, Sentinel, Series, Verdict};
+use crate::canary::{Canary, CanaryVerdict, Series, Unset};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::{Depth, NodeProgress};
 
@@ -28,7 +28,7 @@ impl RoundTrips {
 
     /// The round trip of each series, one after the other, written down in `progress`. If every canary was read
     /// back, that of the first series is returned.
-    pub(super) async fn make(&self, progress: &NodeProgress) -> Result<Option<Written>, Failed> {
+    pub(super) async fn make(&self, progress: &NodeProgress) -> Result<Option<WrittenCanary>, Failed> {
         if progress.depth() == Depth::Glance {
             return Box::pin(self.glance(progress)).await;
         }
@@ -52,7 +52,7 @@ impl RoundTrips {
 
     /// Reads what is left of an earlier round: the canary of each series that was read back last. That shows that the
     /// way to the server is open and that it keeps what it took, and not that it takes more.
-    async fn glance(&self, progress: &NodeProgress) -> Result<Option<Written>, Failed> {
+    async fn glance(&self, progress: &NodeProgress) -> Result<Option<WrittenCanary>, Failed> {
         for series in &self.series {
             if let Err(fault) = self.find(series, progress).await {
                 progress.conclude(Err(fault));
@@ -66,7 +66,7 @@ impl RoundTrips {
     async fn find(&self, series: &Series, progress: &NodeProgress) -> Result<(), Fault> {
         let gone = || Fault::new(Cause::Masked, Phase::Read, "no earlier canary is there");
         let key = series.resident().ok_or_else(gone)?;
-        let read = self.cache.get_first(&key, Sentinel::new(), progress).await?;
+        let read = self.cache.get_first(&key, Unset::new(), progress).await?;
         if series.is_resident(&read) { Ok(()) } else { Err(gone()) }
     }
 
@@ -93,7 +93,7 @@ impl RoundTrips {
 
 /// A canary that was written and read back.
 #[derive(Debug)]
-pub(crate) struct Written {
+pub(crate) struct WrittenCanary {
     /// The canary.
     pub(crate) canary: Box<Canary>,
     /// When its write was acknowledged.
@@ -117,23 +117,23 @@ impl RoundTrip<'_> {
     /// when it goes on, perhaps between a later check's write and its read. So where the read finds a write
     /// that was never answered, the check starts over with a new canary. Each arrives but once: what is found
     /// a second time was there all along.
-    async fn make(&self) -> Option<Written> {
+    async fn make(&self) -> Option<WrittenCanary> {
         let mut late = None;
         loop {
             let canary = self.write().await?;
             let at = Instant::now();
             match self.read(&canary).await {
-                Ok(Verdict::Intact) => {
+                Ok(CanaryVerdict::Intact) => {
                     self.series.settle(&canary);
-                    return Some(Written { canary, at });
+                    return Some(WrittenCanary { canary, at });
                 }
-                Ok(Verdict::Stale { sequence, .. })
+                Ok(CanaryVerdict::Stale { sequence, .. })
                     if late != Some(sequence) && self.series.is_in_doubt(sequence) =>
                 {
                     late = Some(sequence);
                 }
                 // Where no reason is given, there may be more to find out.
-                Ok(masked @ Verdict::Masked { why: None }) => {
+                Ok(masked @ CanaryVerdict::Masked { why: None }) => {
                     self.conclude(fault(&masked, self.progress));
                     Box::pin(self.look_closer()).await;
                     return None;
@@ -188,8 +188,8 @@ impl RoundTrip<'_> {
         Ok(())
     }
 
-    async fn read(&self, canary: &Canary) -> Result<Verdict, Fault> {
-        let read = self.cache.get(canary.key(), Sentinel::new(), self.progress).await?;
+    async fn read(&self, canary: &Canary) -> Result<CanaryVerdict, Fault> {
+        let read = self.cache.get(canary.key(), Unset::new(), self.progress).await?;
         Ok(canary.judge(&read))
     }
 
@@ -201,25 +201,29 @@ impl RoundTrip<'_> {
         if self.set(&canary).await.is_err() {
             return;
         }
-        if let Ok(stale @ Verdict::Stale { .. }) = self.read(&canary).await {
+        if let Ok(stale @ CanaryVerdict::Stale { .. }) = self.read(&canary).await {
             self.conclude(fault(&stale, self.progress));
         }
     }
 }
 
 /// The fault that a verdict other than intact is.
-pub(crate) fn fault(verdict: &Verdict, progress: &NodeProgress) -> Fault {
+pub(crate) fn fault(verdict: &CanaryVerdict, progress: &NodeProgress) -> Fault {
     let (cause, said) = match verdict {
-        Verdict::Intact | Verdict::Masked { why: None } => (Cause::Masked, "nothing was found".to_owned()),
-        Verdict::Masked { why: Some(why) } => (Cause::Masked, why.to_string()),
-        Verdict::Stale { age, .. } => {
+        CanaryVerdict::Intact | CanaryVerdict::Masked { why: None } => {
+            (Cause::Masked, "nothing was found".to_owned())
+        }
+        CanaryVerdict::Masked { why: Some(why) } => (Cause::Masked, why.to_string()),
+        CanaryVerdict::Stale { age, .. } => {
             (Cause::Stale, format!("the canary of {} ms before was found", age.as_millis()))
         }
-        Verdict::Foreign { instance } => {
+        CanaryVerdict::Foreign { instance } => {
             let instance = progress.redaction().text(instance);
             (Cause::Foreign, format!("a canary of instance {instance}, meant for another key, was found"))
         }
-        Verdict::Corrupt { len } => (Cause::Corrupt, format!("{len} bytes that are no canary were found")),
+        CanaryVerdict::Corrupt { len } => {
+            (Cause::Corrupt, format!("{len} bytes that are no canary were found"))
+        }
     };
     Fault::new(cause, Phase::Read, &said)
 }

@@ -1,11 +1,11 @@
-//! [`Visibility`]: whether every way into the cache shows what was written and deleted through the alias.
+//! [`VisibilityProbe`]: whether every way into the cache shows what was written and deleted through the alias.
 //!
 //! A canary is left standing from one look to the next, which writes a new one beside it and deletes the earlier:
 //! every view is to show the one and no longer the other. So a view that was cut off in between is seen to go on
 //! showing what was deleted, which a write and a delete within one look would not tell.
 
 mod client;
-mod look;
+mod server_probe;
 mod verdict;
 mod view;
 
@@ -16,22 +16,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Look, Makings, Seat, lock};
+use super::{CheckContext, Probe, ProbeTarget, lock};
 use crate::cache::SetupError;
 use crate::config::{Backend, MemcachedServers, checks};
 use crate::outcome::Fault;
 use crate::progress::{NodeProgress, Progress};
-use client::Ring;
-use look::{OneLook, Spot};
-use verdict::{Estranged, Round, Seen};
-use view::{Patience, View};
+use client::ClientRing;
+use server_probe::{ServerProbe, Spot};
+use verdict::{Estranged, SeenByServer, SeenView};
+use view::{View, WatchDeadline};
 
 /// Whether every way into the cache shows what was written and deleted through the alias.
-pub(crate) struct Visibility {
-    makings: Makings,
+pub(crate) struct VisibilityProbe {
+    context: CheckContext,
     views: Vec<View>,
     /// Where a client sends keys among several servers of the alias, if it has some.
-    ring: Option<Ring>,
+    ring: Option<ClientRing>,
     write_within: Duration,
     delete_within: Duration,
     canaries: usize,
@@ -40,28 +40,28 @@ pub(crate) struct Visibility {
     /// When this round's check began.
     began: Mutex<Instant>,
     /// What this round has seen.
-    round: Mutex<Round>,
+    round: Mutex<SeenByServer>,
     estranged: Mutex<Estranged>,
 }
 
 /// How many times a look begins anew because a key was on its way to another server.
 const MOST_MOVES: u32 = 8;
 
-impl Visibility {
+impl VisibilityProbe {
     pub(super) fn new(
-        config: &checks::Visibility,
+        config: &checks::VisibilityConfig,
         backend: &Backend,
-        makings: &Makings,
+        context: &CheckContext,
     ) -> Result<Self, SetupError> {
-        let checks::Visibility { views, write_within, delete_within, client, canaries } = config;
-        let views = views.iter().map(|view| View::new(view, *client, makings));
+        let checks::VisibilityConfig { views, write_within, delete_within, client, canaries } = config;
+        let views = views.iter().map(|view| View::new(view, *client, context));
         let ring = match backend {
             Backend::Memcached(memcached) => {
                 let named = memcached.servers.iter().filter_map(|server| match server {
                     MemcachedServers::One(address) => Some(address),
                     MemcachedServers::EveryAddress { .. } | MemcachedServers::Endpoint(_) => None,
                 });
-                Some(Ring::new(*client, named))
+                Some(ClientRing::new(*client, named))
             }
             Backend::Redis(_)
             | Backend::LocalMemory
@@ -69,7 +69,7 @@ impl Visibility {
             | Backend::NoServer { .. } => None,
         };
         Ok(Self {
-            makings: makings.clone(),
+            context: context.clone(),
             views: views.collect::<Result<_, _>>()?,
             ring,
             write_within: *write_within,
@@ -83,17 +83,17 @@ impl Visibility {
     }
 
     /// The places for canaries on a server: those that it had, if they are still its own, and new ones for the rest.
-    fn spots(&self, seat: &Seat) -> Vec<Arc<Spot>> {
-        let place = self.ring.as_ref().and_then(|ring| Some((ring, ring.position(&seat.name)?)));
+    fn spots(&self, target: &ProbeTarget) -> Vec<Arc<Spot>> {
+        let place = self.ring.as_ref().and_then(|ring| Some((ring, ring.position(&target.name)?)));
         let mut all = lock(&self.spots);
-        let spots = all.entry(seat.name.clone()).or_default();
+        let spots = all.entry(target.name.clone()).or_default();
         spots.retain(|spot| {
-            !spot.leaves() && spot.keys().iter().all(|key| seat.holds(key.as_str().as_bytes()))
+            !spot.leaves() && spot.keys().iter().all(|key| target.holds(key.as_str().as_bytes()))
         });
         while spots.len() < self.canaries {
-            let series = self.makings.placed_series(&seat.name, |key| {
+            let series = self.context.placed_series(&target.name, |key| {
                 let key = key.as_str();
-                seat.holds(key.as_bytes()) && place.is_none_or(|(ring, place)| ring.sends_to(key, place))
+                target.holds(key.as_bytes()) && place.is_none_or(|(ring, place)| ring.sends_to(key, place))
             });
             let Some(series) = series else { break };
             spots.push(Arc::new(Spot::new(series)));
@@ -101,41 +101,41 @@ impl Visibility {
         spots.clone()
     }
 
-    fn one_look<'a>(&'a self, seat: &'a Seat, progress: &'a NodeProgress) -> OneLook<'a> {
-        let timeout = self.makings.timeout();
+    fn server_probe<'a>(&'a self, target: &'a ProbeTarget, progress: &'a NodeProgress) -> ServerProbe<'a> {
+        let timeout = self.context.timeout();
         // An eighth of the deadline may have passed before the check began, and there is to be time for a verdict.
         let end = *lock(&self.began) + timeout * 3 / 4;
-        OneLook {
-            seat,
+        ServerProbe {
+            target,
             progress,
             views: &self.views,
-            spots: self.spots(seat),
-            patience: Patience { over: timeout / 4, last: end - timeout / 16, end },
+            spots: self.spots(target),
+            until: WatchDeadline { over: timeout / 4, last: end - timeout / 16, end },
             write_within: self.write_within,
             delete_within: self.delete_within,
-            seen: self.views.iter().map(|_| Seen::default()).collect(),
+            seen: self.views.iter().map(|_| SeenView::default()).collect(),
         }
     }
 }
 
 #[async_trait]
-impl Look for Visibility {
+impl Probe for VisibilityProbe {
     fn begin(&self, began: Instant) {
         *lock(&self.began) = began;
         lock(&self.round).clear();
     }
 
-    async fn look(&self, seat: &Seat, progress: &NodeProgress) -> Result<(), Fault> {
+    async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
         // A server that has a fault is one of the alias all the same.
-        lock(&self.round).entry(seat.name.clone()).or_default();
+        lock(&self.round).entry(target.name.clone()).or_default();
         let mut moves = 0;
         loop {
-            let mut look = self.one_look(seat, progress);
+            let mut look = self.server_probe(target, progress);
             match look.make().await {
                 Err(_) if moves < MOST_MOVES && look.spots.iter().any(|spot| spot.leaves()) => moves += 1,
                 Err(fault) => return Err(fault),
                 Ok(()) => {
-                    lock(&self.round).insert(seat.name.clone(), look.seen);
+                    lock(&self.round).insert(target.name.clone(), look.seen);
                     return Ok(());
                 }
             }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::config::checks::Limits;
+use crate::config::checks::Thresholds;
 use crate::outcome::Status;
 
 /// A time for people, with no more digits than matter: `0.3ms`, `1s 234ms`, `6m 12s`.
@@ -42,7 +42,11 @@ pub(super) fn below(status: Status, limit: impl Display) -> String {
 
 /// What is well by these limits, as a step expects it: `less than 2m (degraded) and 5m (down)`, where `than` is the
 /// first of it; nothing where they judge nothing.
-pub(super) fn expected<T: Copy>(than: &str, limits: &Limits<T>, say: impl Fn(T) -> String) -> Option<String> {
+pub(super) fn expected<T: Copy>(
+    than: &str,
+    limits: &Thresholds<T>,
+    say: impl Fn(T) -> String,
+) -> Option<String> {
     let limits = [(Status::Degraded, limits.degraded), (Status::Down, limits.down)];
     let limits =
         limits.into_iter().filter_map(|(status, limit)| Some(format!("{} ({})", say(limit?), status.word())));

@@ -13,7 +13,7 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use super::standing_timer::StandingTimer;
 use crate::alias::Alias;
-use crate::outcome::{Kind, Needs, Outcome};
+use crate::outcome::{CheckKind, Needs, Outcome};
 use crate::progress::Progress;
 
 /// A deadline that strikes so much too late says that the sidecar itself was held up: by a machine that was short of time, or
@@ -32,7 +32,7 @@ const MANY: usize = 64;
 #[derive(Clone)]
 pub(super) struct DeadlineLayer {
     pub(super) alias: Alias,
-    pub(super) kind: Kind,
+    pub(super) kind: CheckKind,
     /// What the alias needs of its nodes.
     pub(super) needs: Needs,
     pub(super) timeout: Duration,
@@ -178,7 +178,7 @@ mod tests {
         });
         let layer = DeadlineLayer {
             alias: Alias::try_from("main").unwrap(),
-            kind: Kind::RoundTrip,
+            kind: CheckKind::RoundTrip,
             needs: Needs::default(),
             timeout: TIMEOUT,
             standing_timer: Arc::default(),
@@ -234,7 +234,7 @@ mod tests {
             });
             let layer = DeadlineLayer {
                 alias: Alias::try_from("main").unwrap(),
-                kind: Kind::RoundTrip,
+                kind: CheckKind::RoundTrip,
                 needs: Needs::default(),
                 timeout: TIMEOUT,
                 standing_timer: Arc::default(),

@@ -28,13 +28,13 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use super::deadline::Deadline;
 use crate::cache::{Dialer, SetupError};
-use crate::check::Makings;
-use crate::config::{self, Cache, Config};
-use crate::outcome::{Beyond, Kind, Outcome, Reused, Status};
+use crate::check::CheckContext;
+use crate::config::{self, CacheConfig, Config};
+use crate::outcome::{CheckKind, Outcome, OutcomeExtra, Reused, Status};
 use crate::progress::Progress;
 use crate::record::{Lookup, Record, Through};
-use store::{Claim, Look, Store};
-use verdict::{Terms, Verdict};
+use store::{Claim, FleetStore, StoreReply};
+use verdict::{SharedVerdict, Terms};
 
 /// Which part of the deadline is given to the store, and which to the glance.
 const PART: u32 = 8;
@@ -47,8 +47,8 @@ pub(super) struct FleetLayers<'a> {
     config: &'a Config,
     fleet: &'a config::Fleet,
     /// The cache that the store is.
-    at: &'a Cache,
-    store: Arc<Store>,
+    at: &'a CacheConfig,
+    store: Arc<FleetStore>,
 }
 
 impl<'a> FleetLayers<'a> {
@@ -58,16 +58,16 @@ impl<'a> FleetLayers<'a> {
         let Some(at) = config.caches.iter().find(|cache| cache.alias == fleet.store) else {
             return Ok(None);
         };
-        let makings = Makings::new(config, &at.alias, dialer);
-        let store = Store::new(at, &config.instance, &makings)?;
+        let context = CheckContext::new(config, &at.alias, dialer);
+        let store = FleetStore::new(at, &config.instance, &context)?;
         Ok(store.map(|store| Self { config, fleet, at, store: Arc::new(store) }))
     }
 
     /// The layer around a check of `cache`, of which `record` is kept; none where every sidecar makes it by itself. Another
     /// kind of check than the round trip compares with what it saw itself.
-    pub(super) fn layer(&self, cache: &Cache, record: &Arc<Record>) -> Option<FleetLayer> {
+    pub(super) fn layer(&self, cache: &CacheConfig, record: &Arc<Record>) -> Option<FleetLayer> {
         let &Self { config, fleet, at, ref store } = self;
-        let covered = record.kind() == Kind::RoundTrip && fleet.covers(cache, at);
+        let covered = record.kind() == CheckKind::RoundTrip && fleet.covers(cache, at);
         covered.then(|| {
             FleetLayer(Arc::new(Settings {
                 store: store.clone(),
@@ -85,7 +85,7 @@ impl<'a> FleetLayers<'a> {
 pub(super) struct FleetLayer(Arc<Settings>);
 
 struct Settings {
-    store: Arc<Store>,
+    store: Arc<FleetStore>,
     key: String,
     terms: Terms,
     record: Arc<Record>,
@@ -96,8 +96,8 @@ struct Settings {
 ///
 /// The number is of everything that the configuration says of it, as `Debug` writes it: a new setting is a part of that by
 /// itself, and of a secret it says nothing.
-fn key(fleet: &config::Fleet, cache: &Cache, config: &Config) -> String {
-    let (Cache { alias, backend, .. }, role, lasts) = (cache, &fleet.role, fleet.lasts);
+fn key(fleet: &config::Fleet, cache: &CacheConfig, config: &Config) -> String {
+    let (CacheConfig { alias, backend, .. }, role, lasts) = (cache, &fleet.role, fleet.lasts);
     let (max_age, timeout) = (config.max_age, config.timeout);
     let all = format!("{role:?} {alias} {backend:?} {lasts:?} {max_age:?} {timeout:?}");
     let number = Crc::<u64>::new(&crc::CRC_64_XZ).checksum(all.as_bytes());
@@ -135,7 +135,7 @@ struct FleetCheckParts<S> {
 /// What a check is to come from.
 enum From {
     /// From another's verdict.
-    Another(Verdict),
+    Another(SharedVerdict),
     /// From a check, whose verdict may be published by who has a claim.
     Oneself(Option<Claim>),
 }
@@ -190,12 +190,12 @@ impl Settings {
         let mut pause = FIRST_PAUSE;
         let (lookup, from) = loop {
             match self.store.look(&self.key, &self.terms, until).await {
-                Some(Look::Busy) if Instant::now() + pause < until => sleep(pause).await,
-                Some(Look::Busy) | None => break (Lookup::Miss, From::Oneself(None)),
-                Some(Look::Claimed(claim)) => break (Lookup::Miss, From::Oneself(Some(claim))),
-                Some(Look::Unusable) => break (Lookup::Invalidated, From::Oneself(None)),
+                Some(StoreReply::Busy) if Instant::now() + pause < until => sleep(pause).await,
+                Some(StoreReply::Busy) | None => break (Lookup::Miss, From::Oneself(None)),
+                Some(StoreReply::Claimed(claim)) => break (Lookup::Miss, From::Oneself(Some(claim))),
+                Some(StoreReply::Unusable) => break (Lookup::Invalidated, From::Oneself(None)),
                 // Whether it is one is seen at the glance.
-                Some(Look::Verdict(verdict)) => return From::Another(verdict),
+                Some(StoreReply::Verdict(verdict)) => return From::Another(verdict),
             }
             pause *= 2;
         };
@@ -211,19 +211,24 @@ impl Settings {
 
     /// The outcome that a verdict of another's is, if a glance at the nodes finds nothing that speaks against it; else how
     /// many connections that opened.
-    async fn reuse<S>(&self, verdict: Verdict, glance: Deadline<S>, arrived: Instant) -> Result<Outcome, u32>
+    async fn reuse<S>(
+        &self,
+        verdict: SharedVerdict,
+        glance: Deadline<S>,
+        arrived: Instant,
+    ) -> Result<Outcome, u32>
     where
         Deadline<S>: Service<Instant, Response = Outcome, Error = Infallible>,
     {
-        let Verdict { from, age } = verdict;
+        let SharedVerdict { from, age } = verdict;
         let (began, began_at) = (Instant::now().checked_sub(age), SystemTime::now().checked_sub(age));
         // What comes later than that leaves no time for a check.
         let glanced = timeout(self.timeout / PART, glance.oneshot(arrived)).await;
         let reused = match (glanced, began, began_at) {
             (Ok(Ok(outcome)), Some(began), Some(began_at)) if outcome.status() == Status::Up => {
                 let reused = Some(Reused { from: from.into(), age });
-                let beyond = Some(Box::new(Beyond { reused, ..Beyond::default() }));
-                Ok(Outcome { began, began_at, beyond, ..outcome })
+                let extra = Some(Box::new(OutcomeExtra { reused, ..OutcomeExtra::default() }));
+                Ok(Outcome { began, began_at, extra, ..outcome })
             }
             (Ok(Ok(outcome)), ..) => Err(outcome.connections),
             (Err(_), ..) => Err(0),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::AliasCheck;
 use super::share::Joined;
-use crate::cache::stirs;
+use crate::cache::activity;
 use crate::catalog::Selection;
 use crate::outcome::Report;
 use crate::record::{Lookup, Through};
@@ -33,7 +33,7 @@ struct Slot {
     checks: Vec<AliasCheck>,
     gathering: Arc<Gathering>,
     ages: Ages,
-    /// What the count of stirs was when every verdict of the whole report was found to stand.
+    /// What the activity counter was when every verdict of the whole report was found to stand.
     stood_at: Option<u64>,
     /// How many callers shared it who are not written down yet.
     shared: u64,
@@ -120,7 +120,7 @@ impl Slot {
 
     /// Whether every verdict that there is by now may be given to yet another caller.
     fn stands(&mut self) -> bool {
-        let now = stirs();
+        let now = activity();
         if self.stood_at == Some(now) {
             return true;
         }
@@ -231,10 +231,10 @@ mod tests {
 
     use super::*;
     use crate::alias::Alias;
-    use crate::cache::{Cache, SetError, stir};
-    use crate::canary::{Canary, Key, Read, Sentinel};
+    use crate::cache::{Cache, SetError, note_activity};
+    use crate::canary::{Canary, Key, Read, Unset};
     use crate::checker::Checker;
-    use crate::config::{self, Address, Backend, Config, Redis, RedisServers};
+    use crate::config::{self, Address, Backend, Config, RedisConfig, RedisServers};
     use crate::outcome::Fault;
     use crate::progress::NodeProgress;
     use crate::record::Record;
@@ -271,7 +271,7 @@ mod tests {
             Ok(())
         }
 
-        async fn get(&self, _: &Key, _: Sentinel, _: &NodeProgress) -> Result<Read, Fault> {
+        async fn get(&self, _: &Key, _: Unset, _: &NodeProgress) -> Result<Read, Fault> {
             Ok(Read::Value(self.held.lock().unwrap().clone().into_bytes()))
         }
 
@@ -301,7 +301,10 @@ mod tests {
         let caches = (0..times.len()).map(|number| {
             let address = Address::Tcp { host: "cache".to_owned(), port: 1 };
             let alias = Alias::try_from(format!("cache-{number}").as_str()).unwrap();
-            config::Cache::new(alias, Backend::Redis(Redis::at(RedisServers::Standalone(address))))
+            config::CacheConfig::new(
+                alias,
+                Backend::Redis(RedisConfig::at(RedisServers::Standalone(address))),
+            )
         });
         let config = Config { max_age, timeout: TIMEOUT, caches: caches.collect(), ..Config::default() };
         (Checker::layered(&config, layer).unwrap(), script)
@@ -392,10 +395,10 @@ mod tests {
         let all = checker.catalog().all();
         let report = || checker.check(&all, Instant::now());
         let first = report().await;
-        stir();
+        note_activity();
         assert!(Arc::ptr_eq(&first, &report().await), "it came over another one");
         script.stirred.store(true, Ordering::SeqCst);
-        stir();
+        note_activity();
         let second = report().await;
         script.stirred.store(false, Ordering::SeqCst);
         assert!(first.outcomes.iter().zip(&second.outcomes).all(|(one, other)| !Arc::ptr_eq(one, other)));

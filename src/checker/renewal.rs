@@ -9,11 +9,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AliasCheck, Checker, Entry};
+use super::{AliasCheck, CheckEntry, Checker};
 use crate::alias::Alias;
-use crate::cache::Names;
-use crate::config::{Cache, Config, Fleet};
-use crate::outcome::Kind;
+use crate::cache::Resolver;
+use crate::config::{CacheConfig, Config, Fleet};
+use crate::outcome::CheckKind;
 use crate::record::{Journal, Record};
 
 /// How many checks are named in a sentence; there may be thousands.
@@ -21,7 +21,7 @@ const NAMED: usize = 10;
 
 /// The settings that each check is made with, whatever its alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shared {
+pub(super) struct SharedSettings {
     prefix: String,
     instance: String,
     timeout: Duration,
@@ -32,7 +32,7 @@ pub(super) struct Shared {
     fleet: Option<(Fleet, Option<u64>)>,
 }
 
-impl Shared {
+impl SharedSettings {
     pub(super) fn of(config: &Config) -> Self {
         Self {
             prefix: config.prefix.clone(),
@@ -43,7 +43,7 @@ impl Shared {
             dns_recheck: config.dns_recheck,
             fleet: config.fleet.clone().map(|fleet| {
                 let store = config.caches.iter().find(|cache| cache.alias == fleet.store);
-                (fleet, store.map(Cache::fingerprint))
+                (fleet, store.map(CacheConfig::fingerprint))
             }),
         }
     }
@@ -53,15 +53,15 @@ impl Shared {
 #[derive(Default)]
 pub(super) struct Earlier<'a> {
     journal: Arc<Journal>,
-    names: Arc<Names>,
-    entries: HashMap<(&'a Alias, Kind), &'a Entry>,
+    names: Arc<Resolver>,
+    entries: HashMap<(&'a Alias, CheckKind), &'a CheckEntry>,
     /// Whether the settings that all checks share are the same now.
     is_alike: bool,
 }
 
 impl<'a> Earlier<'a> {
     /// What there was in `checker`, for checks that are made with `shared` now.
-    pub(super) fn of(checker: &'a Checker, shared: &Shared) -> Self {
+    pub(super) fn of(checker: &'a Checker, shared: &SharedSettings) -> Self {
         let entries = checker.entries.iter().map(|entry| (entry.key(), entry));
         Self {
             journal: checker.journal.clone(),
@@ -76,18 +76,18 @@ impl<'a> Earlier<'a> {
     }
 
     /// What looks host names up.
-    pub(super) fn names(&self) -> &Arc<Names> {
+    pub(super) fn names(&self) -> &Arc<Resolver> {
         &self.names
     }
 
     /// The record of this entry, or a new one.
-    pub(super) fn record(&self, alias: &Alias, kind: Kind) -> Arc<Record> {
+    pub(super) fn record(&self, alias: &Alias, kind: CheckKind) -> Arc<Record> {
         let entry = self.entries.get(&(alias, kind));
         entry.map_or_else(|| Arc::new(Record::new(alias, kind, &self.journal)), |entry| entry.record.clone())
     }
 
     /// The check of this entry, if everything about it is the same.
-    pub(super) fn check(&self, alias: &Alias, kind: Kind, fingerprint: u64) -> Option<AliasCheck> {
+    pub(super) fn check(&self, alias: &Alias, kind: CheckKind, fingerprint: u64) -> Option<AliasCheck> {
         let entry = self.entries.get(&(alias, kind)).filter(|_| self.is_alike)?;
         (entry.fingerprint == fingerprint).then(|| entry.check.clone())
     }
@@ -108,12 +108,13 @@ impl Renewal {
     /// From what there was `before` to what there is `now`.
     pub(crate) fn between(before: &Checker, now: &Checker) -> Self {
         let earlier: HashMap<_, _> = before.entries.iter().map(|entry| (entry.key(), entry)).collect();
-        let is_kept = |entry: &&Entry| {
+        let is_kept = |entry: &&CheckEntry| {
             earlier.get(&entry.key()).is_some_and(|earlier| earlier.check.is_the_same_as(&entry.check))
         };
         let (kept, made): (Vec<_>, Vec<_>) = now.entries.iter().partition(is_kept);
-        let names = |entries: Vec<&Entry>| entries.into_iter().map(|entry| entry.record.entry()).collect();
-        let still: HashSet<_> = now.entries.iter().map(Entry::key).collect();
+        let names =
+            |entries: Vec<&CheckEntry>| entries.into_iter().map(|entry| entry.record.entry()).collect();
+        let still: HashSet<_> = now.entries.iter().map(CheckEntry::key).collect();
         let gone = before.entries.iter().filter(|entry| !still.contains(&entry.key())).collect();
         Self { kept: kept.len(), made: names(made), gone: names(gone) }
     }

@@ -26,7 +26,7 @@ use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
-use crate::cache::{stir, stirs};
+use crate::cache::{activity, note_activity};
 use crate::outcome::{Outcome, Status};
 use crate::record::{Lookup, Record, Through};
 
@@ -57,30 +57,30 @@ impl<Q> ShareLayer<Q> {
 }
 
 impl<S, Q: Clone> Layer<S> for ShareLayer<Q> {
-    type Service = Share<S, Q>;
+    type Service = SharedCheck<S, Q>;
 
-    fn layer(&self, check: S) -> Share<S, Q> {
-        Share(Arc::new(Shared { check, settings: self.clone(), state: Mutex::default() }))
+    fn layer(&self, check: S) -> SharedCheck<S, Q> {
+        SharedCheck(Arc::new(SharedCheckParts { check, settings: self.clone(), state: Mutex::default() }))
     }
 }
 
 /// A check that its callers share. Its clones are one.
-pub(super) struct Share<S, Q>(Arc<Shared<S, Q>>);
+pub(super) struct SharedCheck<S, Q>(Arc<SharedCheckParts<S, Q>>);
 
-struct Shared<S, Q> {
+struct SharedCheckParts<S, Q> {
     check: S,
     settings: ShareLayer<Q>,
-    state: Mutex<State>,
+    state: Mutex<ShareState>,
 }
 
-impl<S, Q> Clone for Share<S, Q> {
+impl<S, Q> Clone for SharedCheck<S, Q> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ShareState {
     /// The check that has begun last; it may have ended.
     latest: Option<Joined>,
     /// The check that is waiting to begin.
@@ -96,7 +96,7 @@ pub(super) struct Joined(Arc<Course>);
 struct Course {
     began: OnceLock<Instant>,
     outcome: SetOnce<Arc<Outcome>>,
-    /// What the count of stirs was when its connections were last found quiet, and one more; [`VOID`] once they were not.
+    /// What the activity counter was when its connections were last found quiet, and one more; [`VOID`] once they were not.
     quiet_at: AtomicU64,
 }
 
@@ -131,13 +131,13 @@ impl Joined {
 }
 
 /// Says what a check came to, also where it ends without having come to anything.
-struct Verdict {
+struct VerdictGuard {
     joined: Joined,
     record: Arc<Record>,
     arrived: Instant,
 }
 
-impl Drop for Verdict {
+impl Drop for VerdictGuard {
     fn drop(&mut self) {
         if !self.joined.has_ended() {
             let (alias, kind) = (self.record.alias().clone(), self.record.kind());
@@ -146,7 +146,7 @@ impl Drop for Verdict {
     }
 }
 
-impl<S, Q> Share<S, Q>
+impl<S, Q> SharedCheck<S, Q>
 where
     S: Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send>
         + Clone
@@ -170,7 +170,7 @@ where
         looked_up(if young.is_some() { Lookup::Invalidated } else { Lookup::Miss });
         let joined = Joined::default();
         let record = self.0.settings.record.clone();
-        let verdict = Verdict { joined: joined.clone(), record, arrived };
+        let verdict = VerdictGuard { joined: joined.clone(), record, arrived };
         let running = state.latest.as_ref().filter(|latest| !latest.has_ended());
         match running.and_then(|running| Some((running.clone(), running.began()?))) {
             None => self.begin(&mut state, verdict),
@@ -190,7 +190,7 @@ where
     }
 
     /// Begins a check in a task of its own: a caller that goes away must not take it from the others.
-    fn begin(&self, state: &mut State, verdict: Verdict) {
+    fn begin(&self, state: &mut ShareState, verdict: VerdictGuard) {
         let _ = verdict.joined.0.began.set(Instant::now());
         state.latest = Some(verdict.joined.clone());
         let check = self.0.check.clone();
@@ -202,7 +202,7 @@ where
     }
 }
 
-impl<S, Q: Quiet> Share<S, Q> {
+impl<S, Q: Quiet> SharedCheck<S, Q> {
     /// Whether it is a clone of the other.
     pub(super) fn is_the_same_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -220,7 +220,7 @@ impl<S, Q: Quiet> Share<S, Q> {
     pub(super) fn stands(&self, joined: &Joined) -> bool {
         let Some(outcome) = joined.ended() else { return true };
         // Before the look, so that what comes meanwhile is not missed.
-        let now = stirs() + 1;
+        let now = activity() + 1;
         let quiet_at = joined.0.quiet_at.load(Ordering::SeqCst);
         if quiet_at == VOID {
             return false;
@@ -232,17 +232,17 @@ impl<S, Q: Quiet> Share<S, Q> {
         joined.0.quiet_at.store(if is_quiet { now } else { VOID }, Ordering::SeqCst);
         if !is_quiet {
             // Who keeps the verdict among others has to hear of it.
-            stir();
+            note_activity();
         }
         is_quiet
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ShareState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S, Q> Service<Instant> for Share<S, Q>
+impl<S, Q> Service<Instant> for SharedCheck<S, Q>
 where
     S: Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send>
         + Clone
@@ -275,7 +275,7 @@ mod tests {
 
     use super::*;
     use crate::alias::Alias;
-    use crate::outcome::{Kind, Needs};
+    use crate::outcome::{CheckKind, Needs};
 
     const MAX_AGE: Duration = Duration::from_millis(100);
     const TIMEOUT: Duration = Duration::from_millis(750);
@@ -303,7 +303,7 @@ mod tests {
     ) -> impl Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send> + Clone + use<>
     {
         let alias = Alias::try_from("main").unwrap();
-        let record = Arc::new(Record::new(&alias, Kind::RoundTrip, &Arc::default()));
+        let record = Arc::new(Record::new(&alias, CheckKind::RoundTrip, &Arc::default()));
         let (begun, most, running) = (begun.clone(), most.clone(), Arc::new(AtomicUsize::new(0)));
         let layer = ShareLayer::new(&record, max_age, TIMEOUT, AlwaysQuiet);
         layer.layer(service_fn(move |arrived: Instant| {
@@ -315,7 +315,7 @@ mod tests {
                 let _ = timeout_at(arrived + TIMEOUT, tokio::time::sleep(time)).await;
                 running.fetch_sub(1, Ordering::SeqCst);
                 let (began_at, elapsed) = (SystemTime::now(), start.elapsed());
-                let (kind, needs) = (Kind::RoundTrip, Needs::default());
+                let (kind, needs) = (CheckKind::RoundTrip, Needs::default());
                 Ok(Arc::new(Outcome::plain(alias, kind, (start, began_at), elapsed, Vec::new(), needs)))
             }
         }))

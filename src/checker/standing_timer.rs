@@ -11,10 +11,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// A timer that nobody waits for. Each check puts it off, which the runtime finds out when it would have been due: it is
 /// woken once a deadline, however many checks there are. Between requests that are rare it is not armed at all.
 #[derive(Default)]
-pub(super) struct StandingTimer(Mutex<State>);
+pub(super) struct StandingTimer(Mutex<TimerState>);
 
 #[derive(Default)]
-struct State {
+struct TimerState {
     /// When the last request arrived that was checked for, and the deadline of its checks.
     last: Option<(Instant, Instant)>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -35,7 +35,7 @@ impl StandingTimer {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TimerState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

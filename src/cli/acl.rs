@@ -13,8 +13,8 @@ use super::output::print;
 use super::{Failure, FileArgs, load};
 use crate::alias::Alias;
 use crate::catalog::Catalog;
-use crate::config::checks::{Check, View, Visibility};
-use crate::config::{Address, Backend, Cache, Config, Redis, RedisServers, WhichReplicas};
+use crate::config::checks::{CheckConfig, ViewConfig, VisibilityConfig};
+use crate::config::{Address, Backend, CacheConfig, Config, RedisConfig, RedisServers, WhichReplicas};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -57,7 +57,7 @@ struct Grant<'a> {
     user: Option<&'a str>,
     /// Where the configuration names the user.
     named: Named,
-    servers: Vec<Servers<'a>>,
+    servers: Vec<AclServers<'a>>,
     /// Of replicas, their primary.
     primary: Option<&'a Address>,
     /// The patterns of the keys that it has to do with.
@@ -77,7 +77,7 @@ enum Named {
 
 /// Servers that a user is for.
 #[derive(PartialEq)]
-enum Servers<'a> {
+enum AclServers<'a> {
     One(&'a Address),
     ReplicasOf(&'a Address),
     Cluster(&'a [Address]),
@@ -128,17 +128,17 @@ fn users(config: &Config, chosen: &[&Alias]) -> String {
 }
 
 /// The views of a cache, if some have to agree.
-fn views(cache: &Cache) -> &[View] {
+fn views(cache: &CacheConfig) -> &[ViewConfig] {
     let views = cache.checks.iter().find_map(|check| match check {
-        Check::Visibility(Visibility { views, .. }) => Some(views.as_slice()),
-        Check::Queue(_) | Check::Clock(_) | Check::Efficiency(_) => None,
+        CheckConfig::Visibility(VisibilityConfig { views, .. }) => Some(views.as_slice()),
+        CheckConfig::Queue(_) | CheckConfig::Clock(_) | CheckConfig::Efficiency(_) => None,
     });
     views.unwrap_or_default()
 }
 
 /// What reading the canaries of one cache through a view needs, where that is a Redis.
-fn granted_to_view<'a>(cache: &'a Cache, view: &'a View, canaries: &str) -> Option<Grant<'a>> {
-    let Backend::Redis(Redis { servers: RedisServers::Standalone(address), login, .. }) = &view.backend
+fn granted_to_view<'a>(cache: &'a CacheConfig, view: &'a ViewConfig, canaries: &str) -> Option<Grant<'a>> {
+    let Backend::Redis(RedisConfig { servers: RedisServers::Standalone(address), login, .. }) = &view.backend
     else {
         return None;
     };
@@ -150,7 +150,7 @@ fn granted_to_view<'a>(cache: &'a Cache, view: &'a View, canaries: &str) -> Opti
         aliases: vec![&cache.alias],
         user: login.username.as_deref(),
         named: Named::InView,
-        servers: vec![Servers::One(address)],
+        servers: vec![AclServers::One(address)],
         primary: None,
         keys: vec![canaries.to_owned()],
         commands,
@@ -158,9 +158,10 @@ fn granted_to_view<'a>(cache: &'a Cache, view: &'a View, canaries: &str) -> Opti
 }
 
 /// What sharing verdicts through this cache needs, where that is configured.
-fn granted_to_share<'a>(cache: &'a Cache, config: &Config) -> Option<Grant<'a>> {
+fn granted_to_share<'a>(cache: &'a CacheConfig, config: &Config) -> Option<Grant<'a>> {
     config.fleet.as_ref().filter(|fleet| fleet.store == cache.alias)?;
-    let Backend::Redis(Redis { servers: RedisServers::Standalone(address), login, .. }) = &cache.backend
+    let Backend::Redis(RedisConfig { servers: RedisServers::Standalone(address), login, .. }) =
+        &cache.backend
     else {
         return None;
     };
@@ -172,7 +173,7 @@ fn granted_to_share<'a>(cache: &'a Cache, config: &Config) -> Option<Grant<'a>> 
         aliases: vec![&cache.alias],
         user: login.username.as_deref(),
         named: Named::In("username"),
-        servers: vec![Servers::One(address)],
+        servers: vec![AclServers::One(address)],
         primary: None,
         keys: vec![format!("{}verdict:*", patterns::literally(&config.prefix))],
         commands,
@@ -181,10 +182,10 @@ fn granted_to_share<'a>(cache: &'a Cache, config: &Config) -> Option<Grant<'a>> 
 
 /// The commands that a check besides the round trip asks of the cache's own servers, and the patterns of the keys that
 /// it asks for besides the canaries.
-fn asked(check: &Check) -> (Vec<&'static str>, Vec<String>) {
+fn asked(check: &CheckConfig) -> (Vec<&'static str>, Vec<String>) {
     match check {
-        Check::Visibility(_) => (vec!["set", "get", "del"], Vec::new()),
-        Check::Queue(queue) => {
+        CheckConfig::Visibility(_) => (vec!["set", "get", "del"], Vec::new()),
+        CheckConfig::Queue(queue) => {
             let mut commands = vec!["type", "llen", "scard", "zcard", "zrange"];
             commands.extend(["xlen", "xinfo|groups", "xpending", "xrange"]);
             let mut keys: Vec<_> = queue.keys.iter().flat_map(patterns::of).collect();
@@ -194,7 +195,7 @@ fn asked(check: &Check) -> (Vec<&'static str>, Vec<String>) {
             }
             (commands, keys)
         }
-        Check::Clock(clock) => {
+        CheckConfig::Clock(clock) => {
             let mut commands = vec!["zcard", "zrange"];
             let mut keys = vec![patterns::literally(&clock.partitions)];
             if let Some(global) = &clock.global {
@@ -203,7 +204,7 @@ fn asked(check: &Check) -> (Vec<&'static str>, Vec<String>) {
             }
             (commands, keys)
         }
-        Check::Efficiency(efficiency) => match &efficiency.ttl {
+        CheckConfig::Efficiency(efficiency) => match &efficiency.ttl {
             Some(ttl) => (vec!["info", "scan", "pttl"], vec![patterns::without_spaces(&ttl.pattern)]),
             None => (vec!["info"], Vec::new()),
         },
@@ -211,10 +212,10 @@ fn asked(check: &Check) -> (Vec<&'static str>, Vec<String>) {
 }
 
 /// What one alias needs of its own servers.
-fn granted<'a>(cache: &'a Cache, redis: &'a Redis, canaries: &str) -> Vec<Grant<'a>> {
+fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -> Vec<Grant<'a>> {
     let alias = &cache.alias;
     let user = redis.login.username.as_deref();
-    let grant = |servers: Vec<Servers<'a>>, commands: &[&'static str]| Grant {
+    let grant = |servers: Vec<AclServers<'a>>, commands: &[&'static str]| Grant {
         aliases: vec![alias],
         user,
         named: Named::In("username"),
@@ -240,13 +241,13 @@ fn granted<'a>(cache: &'a Cache, redis: &'a Redis, canaries: &str) -> Vec<Grant<
     match &redis.servers {
         RedisServers::Standalone(address) => {
             let replicas = match &redis.replicas.which {
-                WhichReplicas::Named(replicas) => replicas.iter().map(Servers::One).collect(),
+                WhichReplicas::Named(replicas) => replicas.iter().map(AclServers::One).collect(),
                 WhichReplicas::Discovered => {
                     primary.push("role");
-                    vec![Servers::ReplicasOf(address)]
+                    vec![AclServers::ReplicasOf(address)]
                 }
             };
-            let mut grants = vec![of_primary(Servers::One(address), &primary)];
+            let mut grants = vec![of_primary(AclServers::One(address), &primary)];
             if !replicas.is_empty() {
                 grants.push(Grant { primary: Some(address), ..grant(replicas, &replica) });
             }
@@ -254,7 +255,7 @@ fn granted<'a>(cache: &'a Cache, redis: &'a Redis, canaries: &str) -> Vec<Grant<
         }
         RedisServers::Cluster { seeds, .. } => {
             primary.extend(["asking", "cluster|info", "cluster|slots"]);
-            vec![of_primary(Servers::Cluster(seeds), &primary)]
+            vec![of_primary(AclServers::Cluster(seeds), &primary)]
         }
         RedisServers::Sentinel { sentinels, name, login } => {
             primary.push("role");
@@ -262,9 +263,9 @@ fn granted<'a>(cache: &'a Cache, redis: &'a Redis, canaries: &str) -> Vec<Grant<
                 user: login.username.as_deref(),
                 named: Named::In("sentinel_username"),
                 keys: Vec::new(),
-                ..grant(vec![Servers::Sentinels(sentinels)], &["sentinel|get-master-addr-by-name"])
+                ..grant(vec![AclServers::Sentinels(sentinels)], &["sentinel|get-master-addr-by-name"])
             };
-            vec![of_primary(Servers::Watched { name, sentinels }, &primary), sentinel]
+            vec![of_primary(AclServers::Watched { name, sentinels }, &primary), sentinel]
         }
     }
 }
@@ -282,7 +283,7 @@ fn add<'a>(grants: &mut Vec<Grant<'a>>, mut grant: Grant<'a>) {
     grants.insert(place.min(grants.len()), grant);
 }
 
-impl Servers<'_> {
+impl AclServers<'_> {
     /// Whether some server may be one of both.
     fn meet(&self, other: &Self) -> bool {
         let meet = |ours: &[Address], theirs: &[Address]| ours.iter().any(|one| theirs.contains(one));
@@ -305,7 +306,7 @@ impl Servers<'_> {
     }
 }
 
-impl fmt::Display for Servers<'_> {
+impl fmt::Display for AclServers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(address) => address.fmt(f),

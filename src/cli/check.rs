@@ -10,18 +10,18 @@ use super::output::print;
 use super::{Failure, FileArgs, block_on, causes, files, load};
 use crate::checker::Checker;
 use crate::config::Config;
-use crate::http::access::View;
+use crate::http::access::AccessLevel;
 use crate::http::djblets;
-use crate::outcome::{Outcome, Report, Status, Step, Trouble};
+use crate::outcome::{Outcome, Problem, Report, Status, Step};
 use crate::telemetry;
-use standing::Standing;
+use status_tracker::StatusTracker;
 use terminal::Terminal;
 
 /// What a monitoring plugin prints.
 pub(super) mod nagios;
 /// A line on stderr while a round takes its time.
 /// Since when everything is as it is.
-mod standing;
+mod status_tracker;
 /// A line an alias, for a person or for `grep`.
 mod table;
 /// Who reads what is written.
@@ -54,8 +54,8 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     config: FileArgs,
     /// How to say it: a table, the JSON that /health answers, or a line for Nagios and what speaks its plugins' language
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    format: OutputFormat,
     /// Take a degraded cache for a failure
     #[arg(long)]
     strict: bool,
@@ -71,7 +71,7 @@ pub(super) struct CheckArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum OutputFormat {
     Table,
     Json,
     Nagios,
@@ -89,15 +89,15 @@ fn every(typed: &str) -> Result<Duration, String> {
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let format = args.format;
     checked(args).or_else(|failure| match format {
-        Format::Table | Format::Json => Err(failure),
-        Format::Nagios => Ok(nagios::say_unknown(&causes(failure.error.as_ref()))),
+        OutputFormat::Table | OutputFormat::Json => Err(failure),
+        OutputFormat::Nagios => Ok(nagios::say_unknown(&causes(failure.error.as_ref()))),
     })
 }
 
 fn checked(args: &CheckArgs) -> Result<ExitCode, Failure> {
     // What becomes of a cache is what is printed; in the log it would be said twice, and across a table.
     telemetry::init_at(LevelFilter::ERROR).map_err(Failure::usage)?;
-    if args.watch && args.format == Format::Nagios {
+    if args.watch && args.format == OutputFormat::Nagios {
         return Err(Failure::usage(
             "--watch goes on and --format nagios says one thing: leave one of them out",
         ));
@@ -117,9 +117,9 @@ async fn once(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure> {
     let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
     let report = checker.check(&selection, Instant::now()).await;
     let text = match args.format {
-        Format::Nagios => nagios::answer(&report, args.strict),
-        Format::Json => djblets::body(&report, View::Details, Instant::now()),
-        Format::Table => {
+        OutputFormat::Nagios => nagios::answer(&report, args.strict),
+        OutputFormat::Json => djblets::body(&report, AccessLevel::Details, Instant::now()),
+        OutputFormat::Table => {
             let explained = report.outcomes.iter().map(|outcome| explain(outcome));
             let explained: String = if args.explain { explained.collect() } else { String::new() };
             table(&report) + &explained
@@ -127,15 +127,15 @@ async fn once(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure> {
     };
     print(text.as_bytes())?;
     Ok(match args.format {
-        Format::Nagios => nagios::exit_code(report.status(), args.strict),
-        Format::Table | Format::Json => exit_code(report.status(), args.strict),
+        OutputFormat::Nagios => nagios::exit_code(report.status(), args.strict),
+        OutputFormat::Table | OutputFormat::Json => exit_code(report.status(), args.strict),
     })
 }
 
 async fn watched(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure> {
     let checker = Checker::new(config).map_err(Failure::usage)?;
     let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
-    let json = args.format == Format::Json;
+    let json = args.format == OutputFormat::Json;
     let last = watch::watch(&checker, &selection, args.every, json).await?;
     let Some(last) = last else { return Err(Failure::other("stopped before the first round was over")) };
     Ok(exit_code(last.status(), args.strict))
@@ -152,14 +152,14 @@ fn exit_code(status: Status, strict: bool) -> ExitCode {
 /// The report for whoever reads stdout.
 fn table(report: &Report) -> String {
     match Terminal::of(&std::io::stdout()) {
-        Some(terminal) => table::for_terminal(report, &Standing::default(), terminal, Instant::now()),
+        Some(terminal) => table::for_terminal(report, &StatusTracker::default(), terminal, Instant::now()),
         None => table::for_pipe(report),
     }
 }
 
 /// `timed_out at mc-1:11211 in write`
-fn in_words(trouble: &Trouble<'_>) -> String {
-    format!("{} {}", trouble.cause(), trouble.to_string().trim_end_matches('.'))
+fn in_words(problem: &Problem<'_>) -> String {
+    format!("{} {}", problem.cause(), problem.to_string().trim_end_matches('.'))
 }
 
 /// What a check did, step by step: under the name of each node, what it was told as one would type it, then what was
@@ -169,8 +169,8 @@ fn explain(outcome: &Outcome) -> String {
     for Step { node, command, expected, saw } in outcome.steps() {
         let _ = write!(text, "  {node}> {command}\n    expected {expected}; saw {saw}\n");
     }
-    for trouble in outcome.troubles() {
-        let _ = writeln!(text, "  {} {trouble}", trouble.cause());
+    for problem in outcome.problems() {
+        let _ = writeln!(text, "  {} {problem}", problem.cause());
     }
     text
 }
@@ -183,10 +183,11 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Standing, exit_code};
+    use super::{StatusTracker, exit_code};
     use crate::alias::Alias;
     use crate::outcome::{
-        Cause, Fault, Kind, Needs, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped, Status,
+        Cause, CheckKind, Fault, Needs, NodeOutcome, Outcome, Phase, Phases, Report, SkipReason, Skipped,
+        Status,
     };
     use crate::record::Record;
 
@@ -195,24 +196,24 @@ mod tests {
         let elapsed = Duration::from_millis(milliseconds);
         let (began, began_at) = (Instant::now(), SystemTime::now());
         let (alias, needs) = (Alias::try_from(alias).unwrap(), Needs::default());
-        Arc::new(Outcome::plain(alias, Kind::RoundTrip, (began, began_at), elapsed, nodes, needs))
+        Arc::new(Outcome::plain(alias, CheckKind::RoundTrip, (began, began_at), elapsed, nodes, needs))
     }
 
     /// What is known of an alias that was never checked.
     pub(super) fn record(alias: &str) -> Arc<Record> {
         let alias = Alias::try_from(alias).unwrap();
-        Arc::new(Record::new(&alias, Kind::RoundTrip, &Arc::default()))
+        Arc::new(Record::new(&alias, CheckKind::RoundTrip, &Arc::default()))
     }
 
     /// Since when everything is as this report says, the first of its kind.
-    pub(super) fn standing(report: &Report) -> Standing {
-        let mut standing = Standing::default();
+    pub(super) fn tracker(report: &Report) -> StatusTracker {
+        let mut tracker = StatusTracker::default();
         for outcome in &report.outcomes {
             let record = record(outcome.alias.as_str());
             record.note(outcome);
-            standing.take([&record]);
+            tracker.take([&record]);
         }
-        standing
+        tracker
     }
 
     /// A node, and what went wrong with it when it was written.

@@ -17,8 +17,8 @@ use super::{Failure, FileArgs, load};
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
-    Address, Announce, Backend, Breaker, Cache, Config, Loaded, MASK, Memcached, Origin, Protocol, Redis,
-    RedisServers, Replicas, SCHEMA, Secret, Tls, Verify, WhichReplicas,
+    Address, Announce, Backend, BreakerConfig, CacheConfig, Config, Loaded, MASK, MemcachedConfig, Origin,
+    RedisConfig, RedisServers, ReplicasConfig, RespVersion, SCHEMA, Secret, Tls, Verify, WhichReplicas,
 };
 use crate::outcome::Quorum;
 
@@ -80,7 +80,7 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
         } else {
             let more = if cache.checks.is_empty() { "" } else { ", with " };
             let (what, checks) = (what(&cache.backend), checks::in_short(&cache.checks));
-            let breaker = cache.breaker.map(|Breaker { after, open_for }| {
+            let breaker = cache.breaker.map(|BreakerConfig { after, open_for }| {
                 format!(", breaker after {after}, for {}", format_duration(open_for))
             });
             let breaker = breaker.unwrap_or_default();
@@ -143,7 +143,7 @@ pub(super) fn joined<T: Display>(servers: &[T]) -> String {
 
 /// Writes what is in force as TOML, each value with where it came from.
 pub fn show(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
-    let mut page = Page { loaded, lines: Vec::new() };
+    let mut page = TomlLines { loaded, lines: Vec::new() };
     page.settings(&loaded.config);
     for cache in &loaded.config.caches {
         page.cache(cache);
@@ -152,12 +152,12 @@ pub fn show(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The lines of a TOML file, each with a comment behind it.
-struct Page<'a> {
+struct TomlLines<'a> {
     loaded: &'a Loaded,
     lines: Vec<(String, Option<&'a Origin>)>,
 }
 
-impl Page<'_> {
+impl TomlLines<'_> {
     /// A line for a key; `path` names the value whose origin is told.
     fn value(&mut self, key: &str, value: impl Display, path: &str) {
         self.lines.push((format!("{key} = {value}"), Some(self.loaded.origin(path))));
@@ -168,7 +168,7 @@ impl Page<'_> {
         self.lines.push((format!("[{name}]"), None));
     }
 
-    fn cache(&mut self, cache: &Cache) {
+    fn cache(&mut self, cache: &CacheConfig) {
         let table = format!("caches.{}", key(cache.alias.as_str()));
         let path = |key: &str| format!("caches.{}.{key}", cache.alias);
         let backend = match &cache.backend {
@@ -191,14 +191,14 @@ impl Page<'_> {
             Backend::Forwarding { to } => self.value("location", quoted(to.as_str()), &path("location")),
             Backend::LocalMemory | Backend::NoServer { .. } => {}
         }
-        if let Some(Breaker { after, open_for }) = cache.breaker {
+        if let Some(BreakerConfig { after, open_for }) = cache.breaker {
             let open_for = quoted(&format_duration(open_for).to_string());
             self.value("breaker", format_args!("{{ after = {after}, for = {open_for} }}"), &path("breaker"));
         }
         self.checks(cache);
     }
 
-    fn redis(&mut self, redis: &Redis, path: &impl Fn(&str) -> String) {
+    fn redis(&mut self, redis: &RedisConfig, path: &impl Fn(&str) -> String) {
         let s = if redis.tls.is_some() { "s" } else { "" };
         let (key, url) = match &redis.servers {
             RedisServers::Standalone(address @ Address::Tcp { .. }) => {
@@ -214,8 +214,8 @@ impl Page<'_> {
         self.login(redis.login.username.as_deref(), redis.login.password.as_ref(), "", path);
         self.value("database", redis.login.database, &path("database"));
         let protocol = match redis.login.protocol {
-            Protocol::Resp2 => "resp2",
-            Protocol::Resp3 => "resp3",
+            RespVersion::Resp2 => "resp2",
+            RespVersion::Resp3 => "resp3",
         };
         self.value("protocol", quoted(protocol), &path("protocol"));
         if let Some(tls) = redis.tls.as_ref().filter(|tls| **tls != Tls::default()) {
@@ -240,7 +240,7 @@ impl Page<'_> {
         self.value("spray", redis.spray, &path("spray"));
     }
 
-    fn replicas(&mut self, replicas: &Replicas, path: &impl Fn(&str) -> String) {
+    fn replicas(&mut self, replicas: &ReplicasConfig, path: &impl Fn(&str) -> String) {
         let which = match (&replicas.which, replicas.required) {
             (WhichReplicas::Named(servers), _) if servers.is_empty() => return,
             (WhichReplicas::Named(servers), false) => list(servers),
@@ -255,7 +255,7 @@ impl Page<'_> {
         self.value("replica_within", quoted(&within), &path("replica_within"));
     }
 
-    fn memcached(&mut self, memcached: &Memcached, path: &impl Fn(&str) -> String) {
+    fn memcached(&mut self, memcached: &MemcachedConfig, path: &impl Fn(&str) -> String) {
         self.value("servers", list(&memcached.servers), &path("servers"));
         if let Some((username, password)) = &memcached.login {
             self.login(Some(username), Some(password), "", path);

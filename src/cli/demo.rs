@@ -11,13 +11,14 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::output::{LostOutput, Reader, print};
+use super::output::{LostOutput, ReaderState, print};
 use crate::alias::{Alias, InvalidAlias};
 use crate::checker::SetupError;
 use crate::config::{
-    Address, Backend, Cache, Config, Listen, Memcached, MemcachedServers, Redis, RedisServers,
+    Address, Backend, CacheConfig, Config, Listen, MemcachedConfig, MemcachedServers, RedisConfig,
+    RedisServers,
 };
-use crate::embedded::Server;
+use crate::embedded::EmbeddedServer;
 use crate::http::server::{self, BindError, Listener};
 use switchboard::Switchboard;
 
@@ -85,14 +86,14 @@ pub(super) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
         Listener::bind(&Listen::Tcp(address))
             .map_err(|error| DemoError::Control { address, source: error.into_source() })
     })?;
-    let main = Server::redis().await.map_err(DemoError::Cache)?;
+    let main = EmbeddedServer::redis().await.map_err(DemoError::Cache)?;
     let sessions = [
-        Server::memcached().await.map_err(DemoError::Cache)?,
-        Server::memcached().await.map_err(DemoError::Cache)?,
+        EmbeddedServer::memcached().await.map_err(DemoError::Cache)?,
+        EmbeddedServer::memcached().await.map_err(DemoError::Cache)?,
     ];
-    let config = config(main.addr(), sessions.each_ref().map(Server::addr))?;
+    let config = config(main.addr(), sessions.each_ref().map(EmbeddedServer::addr))?;
     let switchboard = Arc::new(Switchboard::new(main, sessions, health.url(), control.url()));
-    if say(&switchboard.introduction(&notes))? == Reader::Gone {
+    if say(&switchboard.introduction(&notes))? == ReaderState::Gone {
         return Ok(());
     }
 
@@ -108,11 +109,11 @@ pub(super) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
         let is_asked_to_stop = tokio::select! {
             served = &mut serving => return Ok(served?),
             () = &mut controlling => return Ok(()),
-            Some(line) = lines.recv() => say(&line)? == Reader::Gone,
+            Some(line) = lines.recv() => say(&line)? == ReaderState::Gone,
             Some(line) = typed.recv() => match line.trim() {
                 "" => false,
                 "quit" | "exit" => true,
-                line => say(&switchboard.typed(line))? == Reader::Gone,
+                line => say(&switchboard.typed(line))? == ReaderState::Gone,
             },
             _ = terminate.recv() => true,
             _ = interrupt.recv() => true,
@@ -144,15 +145,17 @@ fn config(main: SocketAddr, sessions: [SocketAddr; 2]) -> Result<Config, Invalid
     let address = |addr: SocketAddr| Address::Tcp { host: addr.ip().to_string(), port: addr.port() };
     let caches = [
         ("default", Backend::Forwarding { to: Alias::try_from("main")? }),
-        ("main", Backend::Redis(Redis::at(RedisServers::Standalone(address(main))))),
+        ("main", Backend::Redis(RedisConfig::at(RedisServers::Standalone(address(main))))),
         (
             "sessions",
-            Backend::Memcached(Memcached::at(sessions.map(|addr| MemcachedServers::One(address(addr))))),
+            Backend::Memcached(MemcachedConfig::at(
+                sessions.map(|addr| MemcachedServers::One(address(addr))),
+            )),
         ),
         ("staticfiles", Backend::LocalMemory),
     ];
     let caches =
-        caches.map(|(alias, backend)| Alias::try_from(alias).map(|alias| Cache::new(alias, backend)));
+        caches.map(|(alias, backend)| Alias::try_from(alias).map(|alias| CacheConfig::new(alias, backend)));
     Ok(Config {
         // The listeners are bound before there is a configuration, to find free ports.
         listen: Vec::new(),
@@ -176,6 +179,6 @@ fn typed_lines() -> mpsc::UnboundedReceiver<String> {
     lines
 }
 
-fn say(text: &str) -> Result<Reader, LostOutput> {
+fn say(text: &str) -> Result<ReaderState, LostOutput> {
     print(format!("{text}\n").as_bytes())
 }

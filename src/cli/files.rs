@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
 use crate::config::{Backend, Config, RedisServers, WhichReplicas};
-use crate::http::server::Limits;
+use crate::http::server::ServerLimits;
 
 /// What else is open: listeners, the dials that are under way, files that are read, what the runtime has.
 const BESIDE: u64 = 1024 + 64;
@@ -64,7 +64,7 @@ pub(super) fn make_room(config: &Config, callers: u64) -> Room {
 /// How many callers a server with this configuration has at most: each connection is a file, and one more is accepted
 /// before another is closed for it.
 pub(super) fn callers(config: &Config) -> u64 {
-    let Limits { connections, own_connections, .. } = Limits::of(config);
+    let ServerLimits { connections, own_connections, .. } = ServerLimits::of(config);
     let own = [&config.probes.listen, &config.metrics.listen];
     let own = own.into_iter().filter(|listen| !listen.is_empty()).count() * own_connections;
     (connections + own + 1) as u64

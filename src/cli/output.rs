@@ -9,7 +9,7 @@ pub(super) struct LostOutput(#[source] io::Error);
 
 /// Whether somebody still reads the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reader {
+pub(super) enum ReaderState {
     Reads,
     /// The other end of the pipe is closed, as after `| head`.
     Gone,
@@ -18,11 +18,11 @@ pub(super) enum Reader {
 /// Writes `text` to standard output.
 ///
 /// A reader that goes away has cut the output short by its own choice, so that is no error.
-pub(super) fn print(text: &[u8]) -> Result<Reader, LostOutput> {
+pub(super) fn print(text: &[u8]) -> Result<ReaderState, LostOutput> {
     match Stdout.write_all(text) {
-        Ok(()) => Ok(Reader::Reads),
+        Ok(()) => Ok(ReaderState::Reads),
         Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
-            Ok(Reader::Gone)
+            Ok(ReaderState::Gone)
         }
         Err(error) => Err(LostOutput(error)),
     }

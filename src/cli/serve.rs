@@ -14,9 +14,9 @@ use tracing::{info, warn};
 use super::{Failure, FileArgs, block_on, files};
 use crate::app::App;
 use crate::config::{Config, Loaded};
-use crate::http::server::{Limits, Listeners, serve_app};
+use crate::http::server::{Listeners, ServerLimits, serve_app};
 use crate::telemetry;
-use reload::{Flags, Reloads};
+use reload::{ReloadFlags, Reloader};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -45,12 +45,12 @@ pub(super) struct ServeArgs {
 /// Serves until it is told to stop.
 pub(super) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
-    let flags = Flags { file: args.config.config, listen: args.listen };
+    let flags = ReloadFlags { file: args.config.config, listen: args.listen };
     let loaded = flags.load().map_err(Failure::usage)?;
     block_on(serve(loaded, flags))
 }
 
-async fn serve(loaded: Loaded, flags: Flags) -> Result<ExitCode, Failure> {
+async fn serve(loaded: Loaded, flags: ReloadFlags) -> Result<ExitCode, Failure> {
     let on = |kind| signal(kind).map_err(Failure::other);
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let hangup = on(SignalKind::hangup())?;
@@ -69,7 +69,7 @@ async fn serve(loaded: Loaded, flags: Flags) -> Result<ExitCode, Failure> {
     files::make_room(config, files::callers(config)).tell();
     let app = Arc::new(App::new(config).map_err(Failure::usage)?);
     announce(config, &app);
-    let (listeners, limits) = (Listeners::bind(config).map_err(Failure::other)?, Limits::of(config));
+    let (listeners, limits) = (Listeners::bind(config).map_err(Failure::other)?, ServerLimits::of(config));
 
     let (ask_to_stop, asked_to_stop) = oneshot::channel::<()>();
     let shutdown = async { drop(asked_to_stop.await) };
@@ -80,7 +80,7 @@ async fn serve(loaded: Loaded, flags: Flags) -> Result<ExitCode, Failure> {
         stop().await;
     };
     // What was read is not kept: the checks have what they need of it.
-    let reloads = Reloads::new(app.clone(), flags, loaded);
+    let reloads = Reloader::new(app.clone(), flags, loaded);
     tokio::select! {
         () = serve_app(app.clone(), listeners, limits, shutdown) => Ok(ExitCode::SUCCESS),
         () = signals => Err(Failure::other("stopped at once by a second signal, requests may be unanswered")),

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::caches::one_of;
-use super::load::Reader;
-use super::place::{Origin, Place, Problem};
+use super::load::ConfigReader;
+use super::place::{ConfigProblem, Origin, Place};
 use super::settings::Section;
 use super::value::Value;
 use super::{Access, Listen, ListenerTls, Proxies, Secret, secret};
@@ -31,7 +31,7 @@ const A_HOST: &str =
 const A_TOKEN: &str = "a token is at least 16 printable ASCII characters without a space; `openssl rand -hex 16` \
                        makes one";
 
-impl Reader {
+impl ConfigReader {
     /// Who may see what; what is not said is as in `default`.
     pub(super) fn access(&mut self, default: Access) -> Access {
         let section = self.section("access", KEYS);
@@ -67,22 +67,22 @@ impl Reader {
     }
 }
 
-fn networks(value: &Value) -> Result<Vec<IpNet>, Problem> {
+fn networks(value: &Value) -> Result<Vec<IpNet>, ConfigProblem> {
     value.texts()?.into_iter().map(|(text, place)| network(text, place, A_NETWORK)).collect()
 }
 
-fn proxies(value: &Value) -> Result<Proxies, Problem> {
+fn proxies(value: &Value) -> Result<Proxies, ConfigProblem> {
     let (unix, networks): (Vec<_>, Vec<_>) = value.texts()?.into_iter().partition(|(text, _)| *text == UNIX);
     let networks = networks.into_iter().map(|(text, place)| network(text, place, A_PROXY));
     Ok(Proxies { networks: networks.collect::<Result<_, _>>()?, unix: !unix.is_empty() })
 }
 
-fn network(text: &str, place: &Place, wanted: &str) -> Result<IpNet, Problem> {
+fn network(text: &str, place: &Place, wanted: &str) -> Result<IpNet, ConfigProblem> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse().or_else(|_| address()).map_err(|_| place.problem(wanted))
 }
 
-fn hosts(value: &Value) -> Result<Vec<String>, Problem> {
+fn hosts(value: &Value) -> Result<Vec<String>, ConfigProblem> {
     value.texts()?.into_iter().map(|(text, place)| host(text).ok_or_else(|| place.problem(A_HOST))).collect()
 }
 

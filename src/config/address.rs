@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::redis::Topology;
-use super::{Address, MemcachedServers, Protocol, Secret};
+use super::redis::RedisTopology;
+use super::{Address, MemcachedServers, RespVersion, Secret};
 
 /// The port on which a Redis listens if nothing else is said.
 const REDIS_PORT: u16 = 6379;
@@ -32,7 +32,7 @@ pub(super) struct RedisUrl {
     pub(super) username: Option<String>,
     pub(super) password: Option<Secret>,
     pub(super) database: Option<u32>,
-    pub(super) protocol: Option<Protocol>,
+    pub(super) protocol: Option<RespVersion>,
     /// TLS is asked for by the scheme; `None` where there is no scheme that could.
     pub(super) tls: Option<bool>,
     /// Parameters after the `?` that say nothing about where the server is, in their order.
@@ -52,7 +52,7 @@ pub(super) struct MemcachedUrl {
 /// What the scheme of a redis URL says.
 struct Scheme {
     /// How the servers are found, where the scheme says it.
-    topology: Option<Topology>,
+    topology: Option<RedisTopology>,
     unix: bool,
     tls: Option<bool>,
 }
@@ -108,7 +108,7 @@ pub(super) fn is_url(text: &str) -> bool {
 }
 
 /// How the servers of a Redis are found, where the scheme of its URL, or its address without one, says it.
-pub(super) fn topology(text: &str) -> Result<Option<Topology>, &'static str> {
+pub(super) fn topology(text: &str) -> Result<Option<RedisTopology>, &'static str> {
     Ok(match text.split_once("://") {
         Some((name, _)) => scheme(name)?.topology,
         None => None,
@@ -124,30 +124,30 @@ fn scheme(name: &str) -> Result<Scheme, &'static str> {
     };
     let topology = match (name, way) {
         ("unix", None) | ("redis" | "valkey", Some("unix")) => {
-            return Ok(Scheme { topology: Some(Topology::Standalone), unix: true, tls: None });
+            return Ok(Scheme { topology: Some(RedisTopology::Standalone), unix: true, tls: None });
         }
         ("redis" | "rediss" | "valkey" | "valkeys", None) => None,
-        ("redis" | "rediss" | "valkey" | "valkeys", Some("cluster")) => Some(Topology::Cluster),
-        ("redis" | "rediss" | "valkey" | "valkeys", Some("sentinel")) => Some(Topology::Sentinel),
+        ("redis" | "rediss" | "valkey" | "valkeys", Some("cluster")) => Some(RedisTopology::Cluster),
+        ("redis" | "rediss" | "valkey" | "valkeys", Some("sentinel")) => Some(RedisTopology::Sentinel),
         _ => return Err(NOT_REDIS),
     };
     Ok(Scheme { topology, unix: false, tls: Some(tls) })
 }
 
 /// A redis URL, or addresses without a scheme.
-pub(super) fn redis_location(text: &str, topology: Topology) -> Result<RedisUrl, &'static str> {
+pub(super) fn redis_location(text: &str, topology: RedisTopology) -> Result<RedisUrl, &'static str> {
     if is_url(text) {
         return redis_url(text, topology);
     }
     let addresses = match topology {
-        Topology::Standalone => vec![address(text, REDIS_PORT)?],
-        Topology::Cluster => {
+        RedisTopology::Standalone => vec![address(text, REDIS_PORT)?],
+        RedisTopology::Cluster => {
             text.split(',').map(|text| address(text.trim(), REDIS_PORT)).collect::<Result<_, _>>()?
         }
-        Topology::Sentinel => return Err(NAME),
+        RedisTopology::Sentinel => return Err(NAME),
     };
     let socket = addresses.iter().any(|address| matches!(address, Address::Unix(_)));
-    if socket && topology != Topology::Standalone {
+    if socket && topology != RedisTopology::Standalone {
         return Err(NO_SOCKETS);
     }
     Ok(RedisUrl {
@@ -164,7 +164,7 @@ pub(super) fn redis_location(text: &str, topology: Topology) -> Result<RedisUrl,
 
 /// A redis URL, of the forms that redis-py's `from_url` takes and their synonyms for Valkey, with several
 /// hosts where there is more than one to ask.
-fn redis_url(text: &str, topology: Topology) -> Result<RedisUrl, &'static str> {
+fn redis_url(text: &str, topology: RedisTopology) -> Result<RedisUrl, &'static str> {
     let (name, rest) = text.split_once("://").ok_or(NO_SCHEME)?;
     let Scheme { topology: said, unix, tls } = scheme(name)?;
     if said.is_some_and(|said| said != topology) {
@@ -193,7 +193,7 @@ fn redis_url(text: &str, topology: Topology) -> Result<RedisUrl, &'static str> {
     if spilt {
         return Err(BAD_URL);
     }
-    if others.is_some() && topology == Topology::Standalone {
+    if others.is_some() && topology == RedisTopology::Standalone {
         return Err(SEVERAL);
     }
 
@@ -204,7 +204,7 @@ fn redis_url(text: &str, topology: Topology) -> Result<RedisUrl, &'static str> {
     } else {
         let path = url.path();
         let mut parts = path.strip_prefix('/').unwrap_or(path).splitn(2, '/');
-        if topology == Topology::Sentinel {
+        if topology == RedisTopology::Sentinel {
             name = Some(parts.next().and_then(primary_name).ok_or(NAME)?);
         }
         let number = parts.collect::<Vec<_>>().join("/");
@@ -213,7 +213,7 @@ fn redis_url(text: &str, topology: Topology) -> Result<RedisUrl, &'static str> {
             let number = number.parse().map_err(|_| DATABASE)?;
             said.database = said.database.or(Some(number));
         }
-        let port = if topology == Topology::Sentinel { SENTINEL_PORT } else { REDIS_PORT };
+        let port = if topology == RedisTopology::Sentinel { SENTINEL_PORT } else { REDIS_PORT };
         let at = |url: &Url| tcp(url.host_str().unwrap_or_default(), url.port().unwrap_or(port));
         let others = others.into_iter().flat_map(|others| others.split(','));
         let others = others.map(|host| at(&parse(format!("redis://{host}"))?));
@@ -237,7 +237,7 @@ struct Parameters {
     username: String,
     password: String,
     database: Option<u32>,
-    protocol: Option<Protocol>,
+    protocol: Option<RespVersion>,
     others: Vec<(String, String)>,
 }
 
@@ -264,10 +264,10 @@ impl Parameters {
 }
 
 /// The version of the protocol, by the number that redis-py gives it.
-pub(super) fn protocol(number: &str) -> Option<Protocol> {
+pub(super) fn protocol(number: &str) -> Option<RespVersion> {
     match number {
-        "2" => Some(Protocol::Resp2),
-        "3" => Some(Protocol::Resp3),
+        "2" => Some(RespVersion::Resp2),
+        "3" => Some(RespVersion::Resp3),
         _ => None,
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::caches::Reading;
-use super::place::{Place, Problem};
-use super::value::{Kind as Typed, Value};
-use super::{Backend, Breaker};
+use super::caches::CacheReader;
+use super::place::{ConfigProblem, Place};
+use super::value::{Value, ValueKind as Typed};
+use super::{Backend, BreakerConfig};
 
 /// The keys of its table.
 pub(super) const KEYS: &[&str] = &["after", "for"];
@@ -16,9 +16,13 @@ const MOST: u32 = 1000;
 /// The longest that a server is spared: so much later is its recovery seen.
 const LONGEST: Duration = Duration::from_hours(1);
 
-impl Reading {
+impl CacheReader {
     /// The breaker around the servers of a cache.
-    pub(super) fn breaker(&mut self, value: Value, backend: &Backend) -> Result<Breaker, Problem> {
+    pub(super) fn breaker(
+        &mut self,
+        value: Value,
+        backend: &Backend,
+    ) -> Result<BreakerConfig, ConfigProblem> {
         if let Some(why) = nothing_to_spare(backend) {
             return Err(value.problem(why));
         }
@@ -35,7 +39,7 @@ impl Reading {
         if let Some(problem) = table.unknown(KEYS).next() {
             return Err(problem);
         }
-        let mut breaker = Breaker::default();
+        let mut breaker = BreakerConfig::default();
         if let Some(value) = table.get("after") {
             breaker.after = value.number_between("breaker.after", 1, MOST)?;
         }

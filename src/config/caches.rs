@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::place::{Origin, Place, Problem};
-use super::value::{Kind as Typed, Table, Value, nearest};
+use super::place::{ConfigProblem, Origin, Place};
+use super::value::{Table, Value, ValueKind as Typed, nearest};
 use super::{Backend, Secret, access, address, secret};
 use crate::alias::Alias;
 
@@ -52,7 +52,7 @@ const FORWARDED: &str = "forwarded_backend";
 
 /// The kinds of cache that `backend` names.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BackendKind {
     Redis,
     Memcached,
     LocalMemory,
@@ -60,7 +60,7 @@ pub(super) enum Kind {
 }
 
 /// One cache while it is read, and what is found out about it besides its backend.
-pub(super) struct Reading {
+pub(super) struct CacheReader {
     pub(super) alias: Alias,
     /// Where it was named.
     pub(super) place: Place,
@@ -77,18 +77,18 @@ pub(super) struct Reading {
 }
 
 /// An address, as it was written.
-pub(super) struct Written<'a> {
+pub(super) struct WrittenAddress<'a> {
     pub(super) text: String,
     pub(super) value: &'a Value,
     /// Whether the text is in the file for everybody to read, and not elsewhere by `${NAME}` or `url_file`.
     literal: bool,
 }
 
-impl Kind {
+impl BackendKind {
     pub(super) const NAMES: &[&str] = &["redis", "memcached", "local-memory", "forwarding"];
 
     /// The kind that a `backend` names.
-    pub(super) fn read(value: &Value) -> Result<Self, Problem> {
+    pub(super) fn read(value: &Value) -> Result<Self, ConfigProblem> {
         let name = value.text()?;
         match name {
             "redis" => Ok(Self::Redis),
@@ -157,7 +157,7 @@ impl Kind {
     }
 }
 
-impl Reading {
+impl CacheReader {
     pub(super) fn new(alias: Alias, place: Place, timeout: Duration) -> Self {
         Self {
             alias,
@@ -171,7 +171,7 @@ impl Reading {
     }
 
     /// A problem with the cache as a whole.
-    pub(super) fn problem(&self, what: impl Display) -> Problem {
+    pub(super) fn problem(&self, what: impl Display) -> ConfigProblem {
         self.place.problem(what)
     }
 
@@ -181,7 +181,7 @@ impl Reading {
     }
 
     /// Reads a cache whose keys are all known.
-    pub(super) fn backend(&mut self, table: &Table) -> Result<Backend, Problem> {
+    pub(super) fn backend(&mut self, table: &Table) -> Result<Backend, ConfigProblem> {
         let server = self.server(table)?;
         let kind = self.kind(table, server.as_ref())?;
         if let Some(entry) = table.0.iter().find(|entry| !kind.keys().contains(&entry.key.as_str())) {
@@ -191,19 +191,21 @@ impl Reading {
         let place = place.map_or(&self.place, |value| &value.place).clone();
         self.came_from(&["backend"], &place);
         match (kind, server) {
-            (Kind::LocalMemory, _) => Ok(Backend::LocalMemory),
-            (Kind::Forwarding, _) => self.forwarding(table.get("location")),
-            (Kind::Redis, Some(server)) => self.redis(table, &server),
-            (Kind::Memcached, Some(server)) => self.memcached(table, &server),
-            (Kind::Redis, None) => Err(self.problem("no server is named; add url = \"redis://host:6379/0\"")),
-            (Kind::Memcached, None) => {
+            (BackendKind::LocalMemory, _) => Ok(Backend::LocalMemory),
+            (BackendKind::Forwarding, _) => self.forwarding(table.get("location")),
+            (BackendKind::Redis, Some(server)) => self.redis(table, &server),
+            (BackendKind::Memcached, Some(server)) => self.memcached(table, &server),
+            (BackendKind::Redis, None) => {
+                Err(self.problem("no server is named; add url = \"redis://host:6379/0\""))
+            }
+            (BackendKind::Memcached, None) => {
                 Err(self.problem("no server is named; add servers = [\"host:11211\"]"))
             }
         }
     }
 
     /// What says where the server is.
-    fn server<'a>(&mut self, table: &'a Table) -> Result<Option<Written<'a>>, Problem> {
+    fn server<'a>(&mut self, table: &'a Table) -> Result<Option<WrittenAddress<'a>>, ConfigProblem> {
         let Some((key, value)) = one_of(table, WHERE)? else { return Ok(None) };
         let (text, literal) = match key {
             "url_file" => (secret::named_in(value, &mut self.files)?, false),
@@ -213,17 +215,17 @@ impl Reading {
         if matches!(key, "url" | "url_file") && !address::is_url(&text) {
             return Err(value.problem(address::NO_SCHEME));
         }
-        Ok(Some(Written { text, value, literal }))
+        Ok(Some(WrittenAddress { text, value, literal }))
     }
 
-    fn kind(&self, table: &Table, server: Option<&Written<'_>>) -> Result<Kind, Problem> {
+    fn kind(&self, table: &Table, server: Option<&WrittenAddress<'_>>) -> Result<BackendKind, ConfigProblem> {
         if let Some(backend) = table.get("backend") {
-            return Kind::read(backend);
+            return BackendKind::read(backend);
         }
         match server {
-            Some(server) if address::is_memcached_url(&server.text) => Ok(Kind::Memcached),
-            Some(server) if address::is_url(&server.text) => Ok(Kind::Redis),
-            Some(_) if table.get("servers").is_some() => Ok(Kind::Memcached),
+            Some(server) if address::is_memcached_url(&server.text) => Ok(BackendKind::Memcached),
+            Some(server) if address::is_url(&server.text) => Ok(BackendKind::Redis),
+            Some(_) if table.get("servers").is_some() => Ok(BackendKind::Memcached),
             Some(_) => Err(self.problem(
                 "a location alone does not say what is there; add backend = \"redis\", \"memcached\" or \
                  \"forwarding\"",
@@ -239,10 +241,10 @@ impl Reading {
     pub(super) fn credentials(
         &mut self,
         table: &Table,
-        server: &Written<'_>,
+        server: &WrittenAddress<'_>,
         username: &mut Option<String>,
         password: &mut Option<Secret>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ConfigProblem> {
         if password.is_some() && server.literal {
             self.note_password(server.value, "its password", "password_file or ${NAME}");
         }
@@ -260,7 +262,7 @@ impl Reading {
     }
 
     /// A password, from a key or from the file that the key names.
-    pub(super) fn password(&mut self, key: &str, value: &Value) -> Result<Secret, Problem> {
+    pub(super) fn password(&mut self, key: &str, value: &Value) -> Result<Secret, ConfigProblem> {
         if key.ends_with("_file") {
             return Ok(Secret::from(secret::named_in(value, &mut self.files)?));
         }
@@ -293,7 +295,7 @@ impl Reading {
     }
 
     /// A cache that forwards to the alias that `location` names.
-    pub(super) fn forwarding(&mut self, location: Option<&Value>) -> Result<Backend, Problem> {
+    pub(super) fn forwarding(&mut self, location: Option<&Value>) -> Result<Backend, ConfigProblem> {
         let Some(value) = location else {
             let to = Alias::try_from(FORWARDED).map_err(|error| self.place.problem(error))?;
             return Ok(Backend::Forwarding { to });
@@ -311,7 +313,7 @@ pub(super) fn say_the_same(one: &str, other: &str) -> bool {
     one == other || groups.iter().any(|keys| keys.contains(&one) && keys.contains(&other))
 }
 
-fn foreign_key(kind: Kind, key: &str) -> String {
+fn foreign_key(kind: BackendKind, key: &str) -> String {
     format!("`{key}` is no key of a {} cache; its keys are {}", kind.name(), kind.keys().join(", "))
 }
 
@@ -319,7 +321,7 @@ fn foreign_key(kind: Kind, key: &str) -> String {
 pub(super) fn one_of<'a>(
     table: &'a Table,
     keys: &[&'static str],
-) -> Result<Option<(&'static str, &'a Value)>, Problem> {
+) -> Result<Option<(&'static str, &'a Value)>, ConfigProblem> {
     let mut found = keys.iter().filter_map(|key| Some((*key, table.get(key)?)));
     let first = found.next();
     if let (Some((first, _)), Some((second, value))) = (first, found.next()) {
@@ -331,6 +333,6 @@ pub(super) fn one_of<'a>(
 }
 
 /// A problem with the value where something is wrong.
-pub(super) fn unless(wrong: bool, value: &Value, what: impl Display) -> Result<(), Problem> {
+pub(super) fn unless(wrong: bool, value: &Value, what: impl Display) -> Result<(), ConfigProblem> {
     if wrong { Err(value.problem(what)) } else { Ok(()) }
 }

@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::caches::Reading;
-use super::place::Problem;
+use super::caches::CacheReader;
+use super::place::ConfigProblem;
 use super::value::nearest;
-use super::{Backend, Cache};
+use super::{Backend, CacheConfig};
 use crate::alias::Alias;
 
 /// A problem for each chain that is a loop or leads nowhere, or one if there is nothing to check.
-pub(super) fn check(caches: &[(Reading, Cache)]) -> Vec<Problem> {
-    let by_alias: HashMap<&Alias, &(Reading, Cache)> =
+pub(super) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
+    let by_alias: HashMap<&Alias, &(CacheReader, CacheConfig)> =
         caches.iter().map(|cache| (&cache.0.alias, cache)).collect();
     let mut followed = HashSet::new();
     let mut problems = Vec::new();
@@ -18,7 +18,7 @@ pub(super) fn check(caches: &[(Reading, Cache)]) -> Vec<Problem> {
         let mut chain = vec![&reading.alias];
         let mut here = by_alias.get(&reading.alias);
         // What was followed before is sound, or has its problem already.
-        while let Some((reading, Cache { backend: Backend::Forwarding { to }, .. })) = here
+        while let Some((reading, CacheConfig { backend: Backend::Forwarding { to }, .. })) = here
             && followed.insert(&reading.alias)
         {
             let looped = chain.contains(&to);
@@ -43,7 +43,11 @@ pub(super) fn check(caches: &[(Reading, Cache)]) -> Vec<Problem> {
     problems
 }
 
-fn missing(from: &Reading, to: &Alias, by_alias: &HashMap<&Alias, &(Reading, Cache)>) -> String {
+fn missing(
+    from: &CacheReader,
+    to: &Alias,
+    by_alias: &HashMap<&Alias, &(CacheReader, CacheConfig)>,
+) -> String {
     let mut aliases: Vec<_> = by_alias.keys().map(|alias| alias.as_str()).collect();
     aliases.sort_unstable();
     if from.forwards.is_none() {
@@ -58,7 +62,7 @@ fn missing(from: &Reading, to: &Alias, by_alias: &HashMap<&Alias, &(Reading, Cac
     }
 }
 
-fn nothing_to_check(caches: &[(Reading, Cache)]) -> Option<Problem> {
+fn nothing_to_check(caches: &[(CacheReader, CacheConfig)]) -> Option<ConfigProblem> {
     let kind = |backend: &Backend| match backend {
         Backend::Redis(_) | Backend::Memcached(_) => None,
         Backend::LocalMemory => Some("lives in the application's memory"),

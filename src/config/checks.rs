@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Backend;
-use crate::outcome::{Kind, Status};
+use crate::outcome::{CheckKind, Status};
 
 pub(in crate::config) use efficiency::TTL;
 #[cfg(test)]
@@ -26,20 +26,20 @@ pub(in crate::config) use read::{KINDS, LIMITS, keys_of_kinds};
 
 /// What is checked of a cache besides the round trip.
 #[derive(Debug, Clone, PartialEq, Hash)]
-pub enum Check {
+pub enum CheckConfig {
     /// Whether every way into it shows what was written and deleted through the alias.
-    Visibility(Visibility),
+    Visibility(VisibilityConfig),
     /// Whether queues in it are drained.
-    Queue(Queue),
+    Queue(QueueConfig),
     /// Whether clocks in it are in step.
-    Clock(Clock),
+    Clock(ClockConfig),
     /// Whether it is of use.
-    Efficiency(Efficiency),
+    Efficiency(EfficiencyConfig),
 }
 
 /// From where on something is degraded and from where on it is down. A limit that is not given is not judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits<T> {
+pub struct Thresholds<T> {
     /// From there on it is degraded.
     pub degraded: Option<T>,
     /// From there on it is down.
@@ -48,9 +48,9 @@ pub struct Limits<T> {
 
 /// Which ways into the cache must agree, and how soon.
 #[derive(Debug, Clone, PartialEq, Hash)]
-pub struct Visibility {
+pub struct VisibilityConfig {
     /// The ways besides the alias; at least one.
-    pub views: Vec<View>,
+    pub views: Vec<ViewConfig>,
     /// How soon each must show what was written through the alias; later is degraded.
     pub write_within: Duration,
     /// How soon each must no longer show what was deleted through the alias; later is down.
@@ -63,7 +63,7 @@ pub struct Visibility {
 
 /// A way into a cache.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct View {
+pub struct ViewConfig {
     /// What it is called: its address or addresses, without credentials.
     pub name: Arc<str>,
     /// What is there: one Redis, or memcached servers that are all named.
@@ -86,17 +86,17 @@ pub enum Client {
 
 /// Which queues are looked at, and what of them.
 #[derive(Debug, Clone, PartialEq, Hash)]
-pub struct Queue {
+pub struct QueueConfig {
     /// The keys, none twice; at least one.
     pub keys: Vec<Keys>,
     /// How many entries each may have.
-    pub length: Limits<u64>,
+    pub length: Thresholds<u64>,
     /// How long its oldest entry may have been there, where a score or an id is a time.
-    pub age: Limits<Duration>,
+    pub age: Thresholds<Duration>,
     /// What a score counts.
     pub unit: Unit,
     /// How many times as long as the median of its siblings a partition may be.
-    pub skew: Limits<f64>,
+    pub skew: Thresholds<f64>,
     /// A partition with fewer entries than this is not out of proportion, whatever its siblings have.
     pub skew_floor: u64,
     /// The key of the lock that those hold who drain it.
@@ -128,7 +128,7 @@ pub enum Unit {
 
 /// Which clocks are looked at, and what of them.
 #[derive(Debug, Clone, PartialEq, Hash)]
-pub struct Clock {
+pub struct ClockConfig {
     /// The key of the sorted set that has a member a partition, whose score is that partition's clock.
     pub partitions: String,
     /// The key of the string that is the global clock.
@@ -140,28 +140,28 @@ pub struct Clock {
     /// How far a clock moves at least when it moves: a minute where seconds are cut off.
     pub resolution: Duration,
     /// How far the least of the clocks may be behind now.
-    pub lag: Limits<Duration>,
+    pub lag: Thresholds<Duration>,
     /// How far the clocks may be apart.
-    pub skew: Limits<Duration>,
+    pub skew: Thresholds<Duration>,
     /// How many partitions may be missing of those that are expected.
-    pub drought: Limits<u32>,
+    pub drought: Thresholds<u32>,
     /// How long a partition may stand still while another moves.
-    pub standstill: Limits<Duration>,
+    pub standstill: Thresholds<Duration>,
     /// How far a clock may go backwards between two looks.
-    pub backwards: Limits<Duration>,
+    pub backwards: Thresholds<Duration>,
 }
 
 /// What of a cache's use is judged. Figures are kept of all of it, in any case.
 #[derive(Debug, Clone, PartialEq, Hash)]
-pub struct Efficiency {
+pub struct EfficiencyConfig {
     /// Hits in relation to look-ups; less is worse.
-    pub hit_ratio: Limits<f64>,
+    pub hit_ratio: Thresholds<f64>,
     /// Entries that are thrown out in a second to make room.
-    pub evictions_per_second: Limits<f64>,
+    pub evictions_per_second: Thresholds<f64>,
     /// Memory in use in relation to the limit.
-    pub memory_ratio: Limits<f64>,
+    pub memory_ratio: Thresholds<f64>,
     /// Connections in relation to the limit.
-    pub connections_ratio: Limits<f64>,
+    pub connections_ratio: Thresholds<f64>,
     /// Entries whose time to live is looked at.
     pub ttl: Option<Ttl>,
 }
@@ -177,20 +177,20 @@ pub struct Ttl {
     pub sample: usize,
 }
 
-impl Check {
+impl CheckConfig {
     /// Which kind of check it is.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> CheckKind {
         match self {
-            Self::Visibility(_) => Kind::Visibility,
-            Self::Queue(_) => Kind::Queue,
-            Self::Clock(_) => Kind::Clock,
-            Self::Efficiency(_) => Kind::Efficiency,
+            Self::Visibility(_) => CheckKind::Visibility,
+            Self::Queue(_) => CheckKind::Queue,
+            Self::Clock(_) => CheckKind::Clock,
+            Self::Efficiency(_) => CheckKind::Efficiency,
         }
     }
 }
 
-impl<T> Default for Limits<T> {
+impl<T> Default for Thresholds<T> {
     /// Not judged.
     fn default() -> Self {
         Self { degraded: None, down: None }
@@ -231,14 +231,14 @@ impl Hashed for Duration {
     }
 }
 
-impl<T: Copy + Hashed> Hash for Limits<T> {
+impl<T: Copy + Hashed> Hash for Thresholds<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { degraded, down } = self;
         (degraded.map(T::hashed), down.map(T::hashed)).hash(state);
     }
 }
 
-impl<T: Copy + PartialOrd> Limits<T> {
+impl<T: Copy + PartialOrd> Thresholds<T> {
     /// What a value is of which more is worse, and the limit that it has reached; none where it is well.
     #[must_use]
     pub fn reached(&self, value: T) -> Option<(Status, T)> {
@@ -272,16 +272,16 @@ impl Client {
     }
 }
 
-impl Queue {
+impl QueueConfig {
     /// These keys, of which nothing is judged yet.
     #[must_use]
     pub fn of(keys: Vec<Keys>) -> Self {
         Self {
             keys,
-            length: Limits::default(),
-            age: Limits::default(),
+            length: Thresholds::default(),
+            age: Thresholds::default(),
             unit: Unit::default(),
-            skew: Limits::default(),
+            skew: Thresholds::default(),
             skew_floor: 100,
             lock: None,
             lock_within: Duration::from_mins(1),
@@ -289,7 +289,7 @@ impl Queue {
     }
 }
 
-impl Clock {
+impl ClockConfig {
     /// The clocks in this sorted set, in seconds, of which only one that goes backwards is judged.
     #[must_use]
     pub fn of(partitions: String) -> Self {
@@ -300,11 +300,11 @@ impl Clock {
             expected: None,
             unit: Unit::default(),
             resolution,
-            lag: Limits::default(),
-            skew: Limits::default(),
-            drought: Limits::default(),
-            standstill: Limits::default(),
-            backwards: Limits { degraded: Some(resolution), down: None },
+            lag: Thresholds::default(),
+            skew: Thresholds::default(),
+            drought: Thresholds::default(),
+            standstill: Thresholds::default(),
+            backwards: Thresholds { degraded: Some(resolution), down: None },
         }
     }
 }
@@ -360,17 +360,17 @@ mod tests {
 
     #[test]
     fn the_worst_limit_that_is_met_counts() {
-        let limits = Limits { degraded: Some(10), down: Some(20) };
+        let limits = Thresholds { degraded: Some(10), down: Some(20) };
         assert_eq!(
             [9, 10, 19, 20].map(|value| limits.reached(value)),
             [None, Some((Status::Degraded, 10)), Some((Status::Degraded, 10)), Some((Status::Down, 20)),]
         );
-        let least = Limits { degraded: Some(0.8), down: Some(0.5) };
+        let least = Thresholds { degraded: Some(0.8), down: Some(0.5) };
         assert_eq!(
             [0.8, 0.7, 0.4].map(|value| least.undercut(value)),
             [None, Some((Status::Degraded, 0.8)), Some((Status::Down, 0.5)),]
         );
-        assert_eq!(Limits::default().reached(9), None);
+        assert_eq!(Thresholds::default().reached(9), None);
     }
 
     #[test]

@@ -16,14 +16,14 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_ast};
 
-use super::caches::{Kind, Reading};
-use super::place::{Format, Place, Problem, Text};
-use super::value::{Entry, Kind as Typed, Table, Value};
-use super::{Backend, Memcached, Secret, address, memcached, secret};
+use super::caches::{BackendKind, CacheReader};
+use super::place::{ConfigProblem, FileFormat, Place, Text};
+use super::value::{Table, TableEntry, Value, ValueKind as Typed};
+use super::{Backend, MemcachedConfig, Secret, address, memcached, secret};
 use options::Options;
 
 /// What a dotted path stands for.
-enum Known {
+enum KnownPath {
     /// Redis, whose client splits a `LOCATION` of text at these characters.
     Redis(&'static [char]),
     Memcached,
@@ -37,33 +37,33 @@ enum Known {
 
 /// What each dotted path stands for, by the source of Django 1.2 to 5.2, django-redis 7.0, django-valkey 0.4,
 /// django-pylibmc 0.6, django-bmemcached 0.3 and Djblets 6.1.
-fn known(path: &str) -> Option<Known> {
+fn known(path: &str) -> Option<KnownPath> {
     Some(match path {
-        "django.core.cache.backends.redis.RedisCache" => Known::Redis(&[',', ';']),
+        "django.core.cache.backends.redis.RedisCache" => KnownPath::Redis(&[',', ';']),
         "django_redis.cache.RedisCache"
         | "django_valkey.cache.ValkeyCache"
-        | "django_valkey.async_cache.cache.AsyncValkeyCache" => Known::Redis(&[',']),
-        "django_valkey.cluster_cache.cache.ClusterValkeyCache" => Known::RedisCluster,
+        | "django_valkey.async_cache.cache.AsyncValkeyCache" => KnownPath::Redis(&[',']),
+        "django_valkey.cluster_cache.cache.ClusterValkeyCache" => KnownPath::RedisCluster,
         "django.core.cache.backends.memcached.PyMemcacheCache"
         | "django.core.cache.backends.memcached.PyLibMCCache"
         | "django.core.cache.backends.memcached.MemcachedCache"
         | "django.core.cache.backends.memcached.CacheClass"
         | "django_pylibmc.memcached.PyLibMCCache"
-        | "django_bmemcached.memcached.BMemcached" => Known::Memcached,
-        "django.core.cache.backends.locmem.LocMemCache" => Known::LocalMemory,
-        "django.core.cache.backends.dummy.DummyCache" => Known::NoServer("a dummy that keeps nothing"),
-        "django.core.cache.backends.filebased.FileBasedCache" => Known::NoServer("a directory of files"),
-        "django.core.cache.backends.db.DatabaseCache" => Known::NoServer("a database table"),
-        "djblets.cache.forwarding_backend.ForwardingCacheBackend" => Known::Forwarding,
+        | "django_bmemcached.memcached.BMemcached" => KnownPath::Memcached,
+        "django.core.cache.backends.locmem.LocMemCache" => KnownPath::LocalMemory,
+        "django.core.cache.backends.dummy.DummyCache" => KnownPath::NoServer("a dummy that keeps nothing"),
+        "django.core.cache.backends.filebased.FileBasedCache" => KnownPath::NoServer("a directory of files"),
+        "django.core.cache.backends.db.DatabaseCache" => KnownPath::NoServer("a database table"),
+        "djblets.cache.forwarding_backend.ForwardingCacheBackend" => KnownPath::Forwarding,
         _ => return None,
     })
 }
 
 /// Reads the file: aliases, and what stands under each.
-pub(super) fn read(path: &Path, named: &Place) -> Result<Table, Problem> {
+pub(super) fn read(path: &Path, named: &Place) -> Result<Table, ConfigProblem> {
     let content = secret::read_file(path)
         .map_err(|error| named.problem(format_args!("cannot read {}: {error}", path.display())))?;
-    let text = Arc::new(Text { path: path.to_path_buf(), content, format: Format::Json });
+    let text = Arc::new(Text { path: path.to_path_buf(), content, format: FileFormat::Json });
     let strict = ParseOptions {
         allow_comments: false,
         allow_loose_object_property_names: false,
@@ -96,7 +96,7 @@ pub(super) fn read(path: &Path, named: &Place) -> Result<Table, Problem> {
 }
 
 /// Brings JSON into the common shape.
-fn convert(text: &Arc<Text>, value: ast::Value<'_>) -> Result<Value, Problem> {
+fn convert(text: &Arc<Text>, value: ast::Value<'_>) -> Result<Value, ConfigProblem> {
     let place = |range: jsonc_parser::common::Range| Place::File(text.clone(), range.start..range.end);
     let here = place(value.range());
     let kind = match value {
@@ -111,7 +111,7 @@ fn convert(text: &Arc<Text>, value: ast::Value<'_>) -> Result<Value, Problem> {
             Typed::List(values.collect::<Result<_, _>>()?)
         }
         ast::Value::Object(object) => {
-            let mut entries = Vec::<Entry>::new();
+            let mut entries = Vec::<TableEntry>::new();
             for property in object.properties {
                 let key_place = match &property.name {
                     ObjectPropName::String(name) => place(name.range),
@@ -121,7 +121,7 @@ fn convert(text: &Arc<Text>, value: ast::Value<'_>) -> Result<Value, Problem> {
                 if entries.iter().any(|entry| entry.key == key) {
                     return Err(key_place.problem("this key is there twice"));
                 }
-                entries.push(Entry { key, key_place, value: convert(text, property.value)? });
+                entries.push(TableEntry { key, key_place, value: convert(text, property.value)? });
             }
             Typed::Table(Table(entries))
         }
@@ -129,7 +129,7 @@ fn convert(text: &Arc<Text>, value: ast::Value<'_>) -> Result<Value, Problem> {
     Ok(Value::new(kind, here))
 }
 
-fn object(value: &Value) -> Result<&Table, Problem> {
+fn object(value: &Value) -> Result<&Table, ConfigProblem> {
     match &value.kind {
         Typed::Table(table) => Ok(table),
         _ => Err(value.problem(format_args!("an object in braces belongs here, not {}", value.noun()))),
@@ -138,18 +138,18 @@ fn object(value: &Value) -> Result<&Table, Problem> {
 
 /// Reads one alias. `told` is what the config file says that it is, where it says no more than that.
 pub(super) fn backend(
-    reading: &mut Reading,
+    reading: &mut CacheReader,
     entry: &Value,
     told: Option<&Value>,
-) -> Result<Backend, Problem> {
+) -> Result<Backend, ConfigProblem> {
     let entry = object(entry)?;
     let class = if let Some(told) = told {
         reading.came_from(&["backend"], &told.place);
-        match Kind::read(told)? {
-            Kind::Redis => Known::Redis(&[',', ';']),
-            Kind::Memcached => Known::Memcached,
-            Kind::LocalMemory => Known::LocalMemory,
-            Kind::Forwarding => Known::Forwarding,
+        match BackendKind::read(told)? {
+            BackendKind::Redis => KnownPath::Redis(&[',', ';']),
+            BackendKind::Memcached => KnownPath::Memcached,
+            BackendKind::LocalMemory => KnownPath::LocalMemory,
+            BackendKind::Forwarding => KnownPath::Forwarding,
         }
     } else {
         let path = entry.get("BACKEND").ok_or_else(|| {
@@ -159,20 +159,20 @@ pub(super) fn backend(
         known(path.text()?).ok_or_else(|| path.problem(unknown_class(reading)))?
     };
     match class {
-        Known::Redis(separators) => redis::cache(reading, entry, separators),
-        Known::RedisCluster => redis::cluster(reading, entry, &[',']),
-        Known::Memcached => memcached_cache(reading, entry),
-        Known::LocalMemory => Ok(Backend::LocalMemory),
+        KnownPath::Redis(separators) => redis::cache(reading, entry, separators),
+        KnownPath::RedisCluster => redis::cluster(reading, entry, &[',']),
+        KnownPath::Memcached => memcached_cache(reading, entry),
+        KnownPath::LocalMemory => Ok(Backend::LocalMemory),
         // Django hands over an empty text where there is no LOCATION.
-        Known::Forwarding => {
+        KnownPath::Forwarding => {
             let location = entry.get("LOCATION");
             reading.forwarding(location.filter(|value| !matches!(value.text(), Ok(""))))
         }
-        Known::NoServer(kind) => Ok(Backend::NoServer { kind }),
+        KnownPath::NoServer(kind) => Ok(Backend::NoServer { kind }),
     }
 }
 
-fn unknown_class(reading: &Reading) -> String {
+fn unknown_class(reading: &CacheReader) -> String {
     format!(
         "this backend is not known; say what it is with backend = \"redis\", \"memcached\", \"forwarding\" \
          or (to skip it) \"local-memory\" under [caches.{}] in the config file",
@@ -180,7 +180,7 @@ fn unknown_class(reading: &Reading) -> String {
     )
 }
 
-fn memcached_cache(reading: &mut Reading, entry: &Table) -> Result<Backend, Problem> {
+fn memcached_cache(reading: &mut CacheReader, entry: &Table) -> Result<Backend, ConfigProblem> {
     let options = Options::of(entry)?;
     if let Some(value) = options.get("tls_context") {
         return Err(value.problem(format_args!(
@@ -201,15 +201,15 @@ fn memcached_cache(reading: &mut Reading, entry: &Table) -> Result<Backend, Prob
     let username = text(reading, options.get("username").or_else(|| entry.get("USERNAME")), "username")?;
     let password = text(reading, options.get("password").or_else(|| entry.get("PASSWORD")), "password")?;
     let login = reading.memcached_login(username, password.map(Secret::from))?;
-    Ok(Backend::Memcached(Memcached { login, ..Memcached::at(memcached::distinct(servers)?) }))
+    Ok(Backend::Memcached(MemcachedConfig { login, ..MemcachedConfig::at(memcached::distinct(servers)?) }))
 }
 
 /// Each location in `LOCATION`: a text, which the client splits, or a list.
 fn locations<'a>(
-    reading: &Reading,
+    reading: &CacheReader,
     entry: &'a Table,
     separators: &[char],
-) -> Result<Vec<(Cow<'a, str>, &'a Value)>, Problem> {
+) -> Result<Vec<(Cow<'a, str>, &'a Value)>, ConfigProblem> {
     let location = entry.get("LOCATION").ok_or_else(|| no_location(reading))?;
     let locations: Vec<_> = match &location.kind {
         Typed::List(values) => {
@@ -225,7 +225,7 @@ fn locations<'a>(
 }
 
 /// One location of a list: a text, or a host and a port, which pymemcache takes as a tuple.
-fn one(value: &Value) -> Result<Cow<'_, str>, Problem> {
+fn one(value: &Value) -> Result<Cow<'_, str>, ConfigProblem> {
     if let Typed::List(pair) = &value.kind
         && let [Value { kind: Typed::Text(host), .. }, port] = &pair[..]
         && let Ok(port) = port.number()
@@ -237,7 +237,11 @@ fn one(value: &Value) -> Result<Cow<'_, str>, Problem> {
 }
 
 /// A value that is a text and not empty, which answers `key`.
-fn text(reading: &mut Reading, value: Option<&Value>, key: &'static str) -> Result<Option<String>, Problem> {
+fn text(
+    reading: &mut CacheReader,
+    value: Option<&Value>,
+    key: &'static str,
+) -> Result<Option<String>, ConfigProblem> {
     let Some(value) = value else { return Ok(None) };
     let text = value.text()?;
     if text.is_empty() {
@@ -247,6 +251,6 @@ fn text(reading: &mut Reading, value: Option<&Value>, key: &'static str) -> Resu
     Ok(Some(text.to_owned()))
 }
 
-fn no_location(reading: &Reading) -> Problem {
+fn no_location(reading: &CacheReader) -> ConfigProblem {
     reading.problem("it has no LOCATION that names a server")
 }

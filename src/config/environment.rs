@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::caches;
-use super::place::{Place, Problem};
-use super::value::{Entry, Kind, Table, Value};
+use super::place::{ConfigProblem, Place};
+use super::value::{Table, TableEntry, Value, ValueKind};
 
 const PREFIX: &str = "CACHE_CANARY_";
 const SHORT_URL: &str = "CACHE_URL";
@@ -72,7 +72,7 @@ impl Environment<'_> {
     }
 
     /// Puts every setting of the environment into `table`, over what the file said.
-    pub(super) fn merge_into(&self, table: &mut Table, problems: &mut Vec<Problem>) {
+    pub(super) fn merge_into(&self, table: &mut Table, problems: &mut Vec<ConfigProblem>) {
         for (name, value) in self.0.iter().filter(|(_, value)| !value.is_empty()) {
             let place = Place::Variable(Arc::from(name.as_str()));
             let Some(path) = setting(name, value) else { continue };
@@ -132,33 +132,33 @@ pub(super) fn renamed(name: &str, level: &str, meant: &str) -> String {
 }
 
 /// Puts a text at a path, over what the file said there and over what it said in another way.
-fn insert(table: &mut Table, path: &[String], value: &str, place: &Place) -> Result<(), Problem> {
+fn insert(table: &mut Table, path: &[String], value: &str, place: &Place) -> Result<(), ConfigProblem> {
     let [key, deeper @ ..] = path else { return Ok(()) };
     let position = table.0.iter().position(|entry| entry.key == *key);
     if deeper.is_empty() {
         if let Some(Place::Variable(other)) = position.map(|position| &table.0[position].value.place) {
             return Err(place.problem(format_args!("{other} says the same; keep one of the two")));
         }
-        let of_file = |entry: &Entry| !matches!(entry.value.place, Place::Variable(_));
+        let of_file = |entry: &TableEntry| !matches!(entry.value.place, Place::Variable(_));
         table.0.retain(|entry| !(of_file(entry) && caches::say_the_same(&entry.key, key)));
-        let value = Value::new(Kind::Text(value.to_owned()), place.clone());
-        table.0.push(Entry { key: key.clone(), key_place: place.clone(), value });
+        let value = Value::new(ValueKind::Text(value.to_owned()), place.clone());
+        table.0.push(TableEntry { key: key.clone(), key_place: place.clone(), value });
         return Ok(());
     }
     let position = position.unwrap_or_else(|| {
-        let value = Value::new(Kind::Table(Table::default()), place.clone());
-        table.0.push(Entry { key: key.clone(), key_place: place.clone(), value });
+        let value = Value::new(ValueKind::Table(Table::default()), place.clone());
+        table.0.push(TableEntry { key: key.clone(), key_place: place.clone(), value });
         table.0.len() - 1
     });
     let whole = &mut table.0[position].value;
-    if caches::PARTED.contains(&key.as_str()) && !matches!(whole.kind, Kind::Table(_)) {
+    if caches::PARTED.contains(&key.as_str()) && !matches!(whole.kind, ValueKind::Table(_)) {
         if let Place::Variable(other) = &whole.place {
             return Err(place.problem(format_args!("{other} says it in short; keep one of the two")));
         }
-        *whole = Value::new(Kind::Table(Table::default()), place.clone());
+        *whole = Value::new(ValueKind::Table(Table::default()), place.clone());
     }
     match &mut whole.kind {
-        Kind::Table(inner) => insert(inner, deeper, value, place),
+        ValueKind::Table(inner) => insert(inner, deeper, value, place),
         _ => Err(place.problem(format_args!("no setting is called that; `{key}` has no parts"))),
     }
 }

@@ -1,6 +1,6 @@
 //! How much of a source line an error may show: what is no secret for certain.
 
-use super::place::Format;
+use super::place::FileFormat;
 use super::value::nearest;
 use super::{access, breaker, caches, checks, fleet, groups, listeners, redis, settings, tls};
 
@@ -99,13 +99,13 @@ const DJANGO_KEYS: &[&str] = &[
 ///
 /// A broken file cannot be relied on to say what is a value, so this looks at the one line and, in doubt,
 /// hides it.
-pub(super) fn shown(before: &str, line: &str, format: Format) -> Shown {
+pub(super) fn shown(before: &str, line: &str, format: FileFormat) -> Shown {
     if line.len() > MAX_LINE {
         return Shown { visible: 0, hidden: true };
     }
     let (visible, whole) = match format {
-        Format::Toml => shown_toml(before, line),
-        Format::Json => shown_json(line),
+        FileFormat::Toml => shown_toml(before, line),
+        FileFormat::Json => shown_json(line),
     };
     if whole {
         return Shown { visible, hidden: false };
@@ -246,7 +246,7 @@ mod tests {
     use crate::config::MASK;
 
     /// What is shown of a line.
-    fn seen(before: &str, line: &str, format: Format) -> String {
+    fn seen(before: &str, line: &str, format: FileFormat) -> String {
         let shown = shown(before, line, format);
         format!("{}{}", &line[..shown.visible], if shown.hidden { MASK } else { "" })
     }
@@ -308,10 +308,10 @@ mod tests {
             ("password = '''\n", "timeout = hunter2", "***"),
             ("password = \"\"\"\n", "[caches.hunter2]", "***"),
         ] {
-            assert_eq!(seen(before, line, Format::Toml), expected, "{before}{line}");
+            assert_eq!(seen(before, line, FileFormat::Toml), expected, "{before}{line}");
         }
         let long = format!("prefix = \"{}\"", "p".repeat(MAX_LINE));
-        assert_eq!(seen("", &long, Format::Toml), "***");
+        assert_eq!(seen("", &long, FileFormat::Toml), "***");
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
             "[tls]",
             "[caches.main.checks.queue]",
         ] {
-            assert_eq!(seen("", line, Format::Toml), line);
+            assert_eq!(seen("", line, FileFormat::Toml), line);
         }
     }
 
@@ -357,7 +357,7 @@ mod tests {
             (r#""redis://:hunter2@host","#, "***"),
             ("hunter2", "***"),
         ] {
-            assert_eq!(seen("", line, Format::Json), expected, "{line}");
+            assert_eq!(seen("", line, FileFormat::Json), expected, "{line}");
         }
     }
 
@@ -366,7 +366,7 @@ mod tests {
         for line in
             [r#""BACKEND": "django.core.cache.backends.redis.RedisCache","#, r#""site.main": {"#, "}],"]
         {
-            assert_eq!(seen("", line, Format::Json).trim_end_matches(','), line.trim_end_matches(','));
+            assert_eq!(seen("", line, FileFormat::Json).trim_end_matches(','), line.trim_end_matches(','));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! [`Cache::fingerprint`]: whether a cache is the same as before in everything, when its configuration is read again.
+//! [`CacheConfig::fingerprint`]: whether a cache is the same as before in everything, when its configuration is read again.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use super::{Backend, Cache, Memcached, Redis};
+use super::{Backend, CacheConfig, MemcachedConfig, RedisConfig};
 
 /// What every fingerprint is made with. It is drawn anew in each process, so that nobody who sees one can try passwords
 /// until they find those that make it.
@@ -35,7 +35,7 @@ impl CertificateFiles {
     }
 }
 
-impl Cache {
+impl CacheConfig {
     /// A number that two caches of one process have in common only if everything about them is the same, their
     /// passwords and what is in the files of their certificates included.
     #[must_use]
@@ -48,7 +48,9 @@ impl Backend {
     /// The files of the certificates and keys with which TLS is spoken.
     pub(super) fn certificate_files(&self) -> impl Iterator<Item = &PathBuf> {
         let tls = match self {
-            Self::Redis(Redis { tls, .. }) | Self::Memcached(Memcached { tls, .. }) => tls.as_ref(),
+            Self::Redis(RedisConfig { tls, .. }) | Self::Memcached(MemcachedConfig { tls, .. }) => {
+                tls.as_ref()
+            }
             Self::LocalMemory | Self::Forwarding { .. } | Self::NoServer { .. } => None,
         };
         let client = tls.and_then(|tls| tls.client.as_ref());

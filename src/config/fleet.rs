@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::load::Reader;
-use super::place::{Place, Problem};
+use super::load::ConfigReader;
+use super::place::{ConfigProblem, Place};
 use super::value::{Value, nearest};
 use super::{
-    Address, Backend, Cache, Fleet, Memcached, MemcachedServers, Redis, RedisServers, WhichReplicas,
+    Address, Backend, CacheConfig, Fleet, MemcachedConfig, MemcachedServers, RedisConfig, RedisServers,
+    WhichReplicas,
 };
 use crate::alias::Alias;
 
@@ -28,9 +29,9 @@ const NOT_MEMCACHED: &str = "a claim is taken by SET NX PX, and turned into a ve
 const NO_SERVER: &str = "verdicts are shared through one Redis server, and this is none";
 const ROLE: &str = "a role is called by at most 64 letters, digits, `_`, `.`, `:` or `-`";
 
-impl Reader {
+impl ConfigReader {
     /// `[fleet]`, through one of these `caches`.
-    pub(super) fn fleet(&mut self, caches: &[Cache], max_age: Duration) -> Option<Fleet> {
+    pub(super) fn fleet(&mut self, caches: &[CacheConfig], max_age: Duration) -> Option<Fleet> {
         let place = self.table.get("fleet")?.place.clone();
         // A cache that could not be read would be missed here.
         let known = self.problems.is_empty();
@@ -48,7 +49,7 @@ impl Reader {
     }
 }
 
-fn lasts(value: &Value, max_age: Duration) -> Result<Duration, Problem> {
+fn lasts(value: &Value, max_age: Duration) -> Result<Duration, ConfigProblem> {
     let lasts = value.duration("for", LEAST, MOST)?;
     if lasts >= max_age * 2 {
         return Ok(lasts);
@@ -56,14 +57,14 @@ fn lasts(value: &Value, max_age: Duration) -> Result<Duration, Problem> {
     Err(value.problem("each sidecar shares verdicts for `max_age` by itself; give `for` at least twice that"))
 }
 
-fn role(value: &Value) -> Result<String, Problem> {
+fn role(value: &Value) -> Result<String, ConfigProblem> {
     let text = value.text()?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
     if text.len() <= 64 && text.bytes().all(fits) { Ok(text.to_owned()) } else { Err(value.problem(ROLE)) }
 }
 
 /// The alias that is named, and the one at the end of its chain, which is a Redis server.
-fn via(value: &Value, caches: &[Cache]) -> Result<(Alias, Alias), Problem> {
+fn via(value: &Value, caches: &[CacheConfig]) -> Result<(Alias, Alias), ConfigProblem> {
     let find = |alias: &str| caches.iter().find(|cache| cache.alias.as_str() == alias);
     let named = value.text()?;
     let first = find(named).ok_or_else(|| unknown(named, &value.place, caches))?;
@@ -75,7 +76,7 @@ fn via(value: &Value, caches: &[Cache]) -> Result<(Alias, Alias), Problem> {
         end = target;
     }
     let wrong = match &end.backend {
-        Backend::Redis(Redis { servers: RedisServers::Standalone(_), .. }) => {
+        Backend::Redis(RedisConfig { servers: RedisServers::Standalone(_), .. }) => {
             return Ok((first.alias.clone(), end.alias.clone()));
         }
         Backend::Redis(_) => ONE_SERVER,
@@ -86,7 +87,7 @@ fn via(value: &Value, caches: &[Cache]) -> Result<(Alias, Alias), Problem> {
 }
 
 /// A note where no sidecar would ever reuse anything.
-fn note_nothing(fleet: &Fleet, caches: &[Cache]) -> Option<String> {
+fn note_nothing(fleet: &Fleet, caches: &[CacheConfig]) -> Option<String> {
     let store = caches.iter().find(|cache| cache.alias == fleet.store)?;
     let covered = caches.iter().any(|cache| fleet.covers(cache, store));
     (!covered).then(|| {
@@ -96,7 +97,7 @@ fn note_nothing(fleet: &Fleet, caches: &[Cache]) -> Option<String> {
     })
 }
 
-fn unknown(named: &str, place: &Place, caches: &[Cache]) -> Problem {
+fn unknown(named: &str, place: &Place, caches: &[CacheConfig]) -> ConfigProblem {
     let aliases: Vec<_> = caches.iter().map(|cache| cache.alias.as_str()).collect();
     place.problem(match nearest(named, &aliases) {
         Some(nearest) => format!("no cache is called that; did you mean `{nearest}`?"),
@@ -110,7 +111,7 @@ impl Fleet {
     /// Those of the store itself may not. Nor may those of replicas: whether one follows is seen only by who writes. And an
     /// address that means another server on each host is shared only through a store of which that is as true.
     #[must_use]
-    pub fn covers(&self, cache: &Cache, store: &Cache) -> bool {
+    pub fn covers(&self, cache: &CacheConfig, store: &CacheConfig) -> bool {
         let alike = !is_of_this_host(&cache.backend) || is_of_this_host(&store.backend);
         let written = match &cache.backend {
             Backend::Redis(redis) => redis.replicas.which == WhichReplicas::Named(Vec::new()),
@@ -124,12 +125,12 @@ impl Fleet {
 /// Whether some address of it leads elsewhere from another host.
 fn is_of_this_host(backend: &Backend) -> bool {
     match backend {
-        Backend::Redis(Redis { servers, .. }) => match servers {
+        Backend::Redis(RedisConfig { servers, .. }) => match servers {
             RedisServers::Standalone(address) => is_here(address),
             RedisServers::Cluster { seeds: addresses, .. }
             | RedisServers::Sentinel { sentinels: addresses, .. } => addresses.iter().any(is_here),
         },
-        Backend::Memcached(Memcached { servers, .. }) => servers.iter().any(|server| match server {
+        Backend::Memcached(MemcachedConfig { servers, .. }) => servers.iter().any(|server| match server {
             MemcachedServers::One(address) | MemcachedServers::Endpoint(address) => is_here(address),
             MemcachedServers::EveryAddress { host, .. } => is_loopback(host),
         }),
@@ -155,15 +156,15 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Replicas;
+    use crate::config::ReplicasConfig;
 
     fn at(host: &str) -> Address {
         Address::Tcp { host: host.to_owned(), port: 6379 }
     }
 
-    fn cache(alias: &str, host: &str) -> Cache {
-        let redis = Redis::at(RedisServers::Standalone(at(host)));
-        Cache::new(Alias::try_from(alias).unwrap(), Backend::Redis(redis))
+    fn cache(alias: &str, host: &str) -> CacheConfig {
+        let redis = RedisConfig::at(RedisServers::Standalone(at(host)));
+        CacheConfig::new(Alias::try_from(alias).unwrap(), Backend::Redis(redis))
     }
 
     fn fleet() -> Fleet {
@@ -191,8 +192,8 @@ mod tests {
             assert!(fleet().covers(&cache("main", host), &far), "{host}");
         }
         let ring = |servers| {
-            let ring = Memcached::at(servers);
-            Cache::new(Alias::try_from("ring").unwrap(), Backend::Memcached(ring))
+            let ring = MemcachedConfig::at(servers);
+            CacheConfig::new(Alias::try_from("ring").unwrap(), Backend::Memcached(ring))
         };
         let one = |host| MemcachedServers::One(at(host));
         assert!(!fleet().covers(&ring([one("mc-1"), one("localhost")]), &far));
@@ -201,9 +202,9 @@ mod tests {
 
     #[test]
     fn replicas_are_looked_at_by_everybody() {
-        let mut redis = Redis::at(RedisServers::Standalone(at("cache")));
-        redis.replicas = Replicas { which: WhichReplicas::Discovered, ..Replicas::default() };
-        let main = Cache::new(Alias::try_from("main").unwrap(), Backend::Redis(redis));
+        let mut redis = RedisConfig::at(RedisServers::Standalone(at("cache")));
+        redis.replicas = ReplicasConfig { which: WhichReplicas::Discovered, ..ReplicasConfig::default() };
+        let main = CacheConfig::new(Alias::try_from("main").unwrap(), Backend::Redis(redis));
         assert!(!fleet().covers(&main, &cache("store", "redis")));
     }
 }

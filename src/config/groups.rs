@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use super::load::Reader;
-use super::place::{Place, Problem};
+use super::load::ConfigReader;
+use super::place::{ConfigProblem, Place};
 use super::settings::Section;
-use super::value::{Entry, Kind as Typed, Value, nearest};
-use super::{Backend, Cache, Group};
+use super::value::{TableEntry, Value, ValueKind as Typed, nearest};
+use super::{Backend, CacheConfig, Group};
 use crate::alias::Alias;
-use crate::outcome::Kind;
+use crate::outcome::CheckKind;
 
 /// The keys of `[groups.NAME]`.
 pub(super) const KEYS: &[&str] = &["include", "exclude"];
@@ -21,19 +21,19 @@ const BAD_NAME: &str = "a group is called by 1 to 64 letters, digits, `_`, `-` o
 
 /// What each word in a group stands for: an alias for its checks, those of its target if it forwards, and the name of
 /// a check for that one. A check is its alias and its kind.
-struct Words<'a>(HashMap<String, Vec<(&'a Alias, Kind)>>);
+struct Words<'a>(HashMap<String, Vec<(&'a Alias, CheckKind)>>);
 
-impl Reader {
+impl ConfigReader {
     /// The groups, in the order in which they were written.
-    pub(super) fn groups(&mut self, caches: &[Cache]) -> Vec<Group> {
+    pub(super) fn groups(&mut self, caches: &[CacheConfig]) -> Vec<Group> {
         let written = self.take_table("groups");
         // A cache that could not be read would be missed here, and is no mistake of a group.
         let words = (!written.0.is_empty() && self.problems.is_empty()).then(|| Words::of(caches));
         written.0.into_iter().filter_map(|entry| self.group(entry, words.as_ref())).collect()
     }
 
-    fn group(&mut self, entry: Entry, words: Option<&Words<'_>>) -> Option<Group> {
-        let Entry { key: name, key_place, value } = entry;
+    fn group(&mut self, entry: TableEntry, words: Option<&Words<'_>>) -> Option<Group> {
+        let TableEntry { key: name, key_place, value } = entry;
         if Alias::try_from(name.as_str()).is_err() {
             self.problems.push(key_place.problem(BAD_NAME));
             return None;
@@ -54,7 +54,7 @@ impl Reader {
 }
 
 /// The words of a list, each of which is one of `words`.
-fn list(value: &Value, words: Option<&Words<'_>>) -> Result<Vec<String>, Problem> {
+fn list(value: &Value, words: Option<&Words<'_>>) -> Result<Vec<String>, ConfigProblem> {
     let known = |(word, place): (&str, &Place)| match words {
         Some(words) if !words.0.contains_key(word) => Err(words.unknown(word, place)),
         Some(_) | None => Ok(word.to_owned()),
@@ -63,8 +63,9 @@ fn list(value: &Value, words: Option<&Words<'_>>) -> Result<Vec<String>, Problem
 }
 
 impl<'a> Words<'a> {
-    fn of(caches: &'a [Cache]) -> Self {
-        let by_alias: HashMap<&Alias, &Cache> = caches.iter().map(|cache| (&cache.alias, cache)).collect();
+    fn of(caches: &'a [CacheConfig]) -> Self {
+        let by_alias: HashMap<&Alias, &CacheConfig> =
+            caches.iter().map(|cache| (&cache.alias, cache)).collect();
         let mut words = HashMap::new();
         for cache in caches {
             // No chain is a loop: that was looked at with the caches.
@@ -86,7 +87,7 @@ impl<'a> Words<'a> {
     }
 
     /// The checks of a group, in order.
-    fn checks(&self, group: &Group) -> BTreeSet<(&'a Alias, Kind)> {
+    fn checks(&self, group: &Group) -> BTreeSet<(&'a Alias, CheckKind)> {
         let of = |words: &[String]| -> BTreeSet<_> {
             words.iter().filter_map(|word| self.0.get(word)).flatten().copied().collect()
         };
@@ -97,7 +98,7 @@ impl<'a> Words<'a> {
         &included - &of(&group.exclude)
     }
 
-    fn unknown(&self, word: &str, place: &Place) -> Problem {
+    fn unknown(&self, word: &str, place: &Place) -> ConfigProblem {
         let mut known: Vec<_> = self.0.keys().map(String::as_str).collect();
         known.sort_unstable();
         // A file's line is shown, as far as it may be; of a variable nothing else is.
@@ -113,17 +114,17 @@ impl<'a> Words<'a> {
 }
 
 /// Everything that is checked of a cache.
-pub(super) fn checks(cache: &Cache) -> Vec<(&Alias, Kind)> {
+pub(super) fn checks(cache: &CacheConfig) -> Vec<(&Alias, CheckKind)> {
     match &cache.backend {
         Backend::Redis(_) | Backend::Memcached(_) => {
-            let others = cache.checks.iter().map(super::checks::Check::kind);
-            std::iter::once(Kind::RoundTrip).chain(others).map(|kind| (&cache.alias, kind)).collect()
+            let others = cache.checks.iter().map(super::checks::CheckConfig::kind);
+            std::iter::once(CheckKind::RoundTrip).chain(others).map(|kind| (&cache.alias, kind)).collect()
         }
         Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => Vec::new(),
     }
 }
 
-fn no_table(name: &str, place: &Place) -> Problem {
+fn no_table(name: &str, place: &Place) -> ConfigProblem {
     place.problem(match place {
         Place::Variable(variable) => {
             format!("this is the name of a group; did you mean {variable}__INCLUDE?")

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use super::address::MAX_SOCKET_PATH;
-use super::load::Reader;
-use super::place::{Place, Problem};
-use super::value::{Entry, Kind, Table, Value};
-use super::{ClientCertificate, Limits, Listen, ListenerTls, Metrics, Probes, tls};
+use super::load::ConfigReader;
+use super::place::{ConfigProblem, Place};
+use super::value::{Table, TableEntry, Value, ValueKind};
+use super::{CallerLimits, ClientCertificate, Listen, ListenerTls, Metrics, Probes, tls};
 
 /// The keys of `[metrics]` and of `[probes]`.
 pub(super) const OWN_KEYS: &[&str] = &["listen"];
@@ -25,16 +25,16 @@ const TAKEN: &str = "the server listens there for something else; choose another
 
 const NO_CERTIFICATE: &str = "TLS needs a certificate to show; add cert_file and key_file";
 
-impl Reader {
+impl ConfigReader {
     /// Where it listens: where the flags say it, or else the settings.
     pub(super) fn listen(&mut self, flags: &[String], default: Vec<Listen>) -> Vec<Listen> {
         if !flags.is_empty() {
             let flag = Place::Flag("--listen");
             let flags =
-                flags.iter().map(|flag_value| Value::new(Kind::Text(flag_value.clone()), flag.clone()));
-            let value = Value::new(Kind::List(flags.collect()), flag.clone());
+                flags.iter().map(|flag_value| Value::new(ValueKind::Text(flag_value.clone()), flag.clone()));
+            let value = Value::new(ValueKind::List(flags.collect()), flag.clone());
             self.table.0.retain(|entry| entry.key != "listen");
-            self.table.0.push(Entry { key: "listen".to_owned(), key_place: flag, value });
+            self.table.0.push(TableEntry { key: "listen".to_owned(), key_place: flag, value });
         }
         self.setting("listen", default, |value| {
             let addresses = value.texts()?;
@@ -69,13 +69,13 @@ impl Reader {
     }
 
     /// `[limits]`: what callers may take up.
-    pub(super) fn limits(&mut self, default: Limits) -> Limits {
+    pub(super) fn limits(&mut self, default: CallerLimits) -> CallerLimits {
         let section = self.section("limits", LIMITS_KEYS);
         let mut limit = |key, default, least, most| {
             let said = self.said(&section, key, |value| value.number_between(key, least, most));
             said.map_or(default, |number| number as usize)
         };
-        Limits {
+        CallerLimits {
             connections: limit("connections", default.connections, 16, 65_536),
             unread_bytes: limit("unread_bytes", default.unread_bytes, 1 << 16, 1 << 30),
             unread_bytes_per_connection: limit(
@@ -93,7 +93,7 @@ impl Reader {
         let place = value.place.clone();
         let read = value.into_table().and_then(|table| Ok((listener_tls(&table, &place)?, table)));
         let (tls, table) = self.told(read)?;
-        for Entry { key, value, .. } in table.0 {
+        for TableEntry { key, value, .. } in table.0 {
             self.origins.insert(format!("tls.{key}"), value.place.origin());
         }
         let ListenerTls { identity: ClientCertificate { cert_file, key_file }, client_ca_file } = &tls;
@@ -102,7 +102,7 @@ impl Reader {
     }
 }
 
-fn listener_tls(table: &Table, place: &Place) -> Result<ListenerTls, Problem> {
+fn listener_tls(table: &Table, place: &Place) -> Result<ListenerTls, ConfigProblem> {
     if let Some(problem) = table.unknown(TLS_KEYS).next() {
         return Err(problem);
     }
@@ -110,7 +110,7 @@ fn listener_tls(table: &Table, place: &Place) -> Result<ListenerTls, Problem> {
     Ok(ListenerTls { identity, client_ca_file: tls::file(table, "client_ca_file")? })
 }
 
-fn listen((text, place): (&str, &Place)) -> Result<Listen, Problem> {
+fn listen((text, place): (&str, &Place)) -> Result<Listen, ConfigProblem> {
     let socket = text.strip_prefix("unix:").map(|path| path.strip_prefix("//").unwrap_or(path));
     match (socket, text.parse()) {
         (Some(path), _) if (1..=MAX_SOCKET_PATH).contains(&path.len()) => {

@@ -5,12 +5,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::caches::{self, Reading};
+use super::caches::{self, CacheReader};
 use super::environment::Environment;
 use super::fingerprint::CertificateFiles;
-use super::place::{Origin, Place, Problem};
-use super::value::{Entry, Kind, Table, Value};
-use super::{Backend, Cache, Config, chains, django, file, groups, settings};
+use super::place::{ConfigProblem, Origin, Place};
+use super::value::{Table, TableEntry, Value, ValueKind};
+use super::{Backend, CacheConfig, Config, chains, django, file, groups, settings};
 use crate::alias::Alias;
 use crate::outcome;
 
@@ -45,7 +45,7 @@ pub struct Loaded {
 ///
 /// It is the whole message for a person, and holds no secret.
 #[derive(Debug)]
-pub struct ConfigError(Vec<Problem>);
+pub struct ConfigError(Vec<ConfigProblem>);
 
 impl Source {
     /// What this process was told: these flags, and its environment.
@@ -89,14 +89,14 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
-    fn new(mut problems: Vec<Problem>) -> Self {
+    fn new(mut problems: Vec<ConfigProblem>) -> Self {
         problems.sort_by(|one, other| one.order().cmp(other.order()));
         Self(problems)
     }
 }
 
-impl From<Problem> for ConfigError {
-    fn from(problem: Problem) -> Self {
+impl From<ConfigProblem> for ConfigError {
+    fn from(problem: ConfigProblem) -> Self {
         Self(vec![problem])
     }
 }
@@ -115,7 +115,7 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     if !problems.is_empty() {
         return Err(ConfigError::new(problems));
     }
-    let mut reader = Reader {
+    let mut reader = ConfigReader {
         table,
         problems,
         origins: HashMap::new(),
@@ -129,7 +129,7 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     if reader.problems.is_empty() {
         reader.problems.extend(nothing(&config, file.as_deref()));
     }
-    let Reader { problems, origins, notes, mut files, .. } = reader;
+    let ConfigReader { problems, origins, notes, mut files, .. } = reader;
     files.sort();
     files.dedup();
     if problems.is_empty() {
@@ -140,9 +140,9 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
 }
 
 /// What was typed, while its meaning is found out.
-pub(super) struct Reader {
+pub(super) struct ConfigReader {
     pub(super) table: Table,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<ConfigProblem>,
     pub(super) origins: HashMap<String, Origin>,
     /// The deadline of a check, once it is known.
     pub(super) timeout: Duration,
@@ -152,16 +152,16 @@ pub(super) struct Reader {
     certificates: CertificateFiles,
 }
 
-impl Reader {
+impl ConfigReader {
     /// The caches of the file, then those of the environment, then those that only Django's setting names.
-    pub(super) fn caches(&mut self) -> Vec<Cache> {
+    pub(super) fn caches(&mut self) -> Vec<CacheConfig> {
         let written = self.take_table("caches");
         let django = self.django();
         let overridden: Vec<_> = written.0.iter().map(|entry| entry.key.clone()).collect();
-        let mut found: Vec<(Reading, Cache)> = Vec::new();
-        for Entry { key, key_place, value } in written.0 {
+        let mut found: Vec<(CacheReader, CacheConfig)> = Vec::new();
+        for TableEntry { key, key_place, value } in written.0 {
             let Some(mut reading) = self.reading(&key, key_place) else { continue };
-            let Kind::Table(mut table) = value.kind else {
+            let ValueKind::Table(mut table) = value.kind else {
                 self.problems.push(no_table(&key, &value.place));
                 continue;
             };
@@ -180,7 +180,7 @@ impl Reader {
             };
             self.keep(&mut found, reading, backend, besides);
         }
-        for Entry { key, key_place, value } in django.0 {
+        for TableEntry { key, key_place, value } in django.0 {
             if overridden.contains(&key) {
                 continue;
             }
@@ -214,9 +214,9 @@ impl Reader {
         self.told(value.into_table()).unwrap_or_default()
     }
 
-    fn reading(&mut self, alias: &str, place: Place) -> Option<Reading> {
+    fn reading(&mut self, alias: &str, place: Place) -> Option<CacheReader> {
         match Alias::try_from(alias) {
-            Ok(alias) => Some(Reading::new(alias, place, self.timeout)),
+            Ok(alias) => Some(CacheReader::new(alias, place, self.timeout)),
             Err(error) => {
                 self.problems.push(place.problem(error));
                 None
@@ -227,9 +227,9 @@ impl Reader {
     /// Takes over what was found out about one cache.
     fn keep(
         &mut self,
-        found: &mut Vec<(Reading, Cache)>,
-        mut reading: Reading,
-        backend: Result<Backend, Problem>,
+        found: &mut Vec<(CacheReader, CacheConfig)>,
+        mut reading: CacheReader,
+        backend: Result<Backend, ConfigProblem>,
         besides: Besides,
     ) {
         let cache = backend.and_then(|backend| {
@@ -239,7 +239,7 @@ impl Reader {
             reading.files.extend(backend.certificate_files().cloned());
             let certificates = self.certificates.contents(backend.certificate_files());
             let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
-            Ok(Cache { alias, backend, checks, breaker, certificates })
+            Ok(CacheConfig { alias, backend, checks, breaker, certificates })
         });
         match cache {
             Ok(cache) => {
@@ -268,7 +268,7 @@ impl Besides {
     }
 }
 
-fn no_table(alias: &str, place: &Place) -> Problem {
+fn no_table(alias: &str, place: &Place) -> ConfigProblem {
     place.problem(match place {
         Place::Variable(name) => format!("this is the name of a cache; did you mean {name}__URL?"),
         Place::File(..) | Place::Flag(_) => {
@@ -278,13 +278,13 @@ fn no_table(alias: &str, place: &Place) -> Problem {
 }
 
 /// A problem for each cache that is called what a check of another is called in every answer.
-fn same_names(caches: &[(Reading, Cache)]) -> Vec<Problem> {
-    let names: HashMap<String, (&Alias, outcome::Kind)> = caches
+fn same_names(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
+    let names: HashMap<String, (&Alias, outcome::CheckKind)> = caches
         .iter()
         .flat_map(|(_, cache)| groups::checks(cache))
         .map(|(alias, kind)| (format!("{alias}.{kind}"), (alias, kind)))
         .collect();
-    let same = |(reading, _): &(Reading, Cache)| {
+    let same = |(reading, _): &(CacheReader, CacheConfig)| {
         let (alias, kind) = names.get(reading.alias.as_str())?;
         Some(reading.problem(format_args!(
             "`{}` is what the check `{kind}` of the cache `{alias}` is called; give this cache another name",
@@ -296,14 +296,14 @@ fn same_names(caches: &[(Reading, Cache)]) -> Vec<Problem> {
 
 /// A problem if no cache is configured at all. One in which every cache is skipped is found where they are
 /// read.
-fn nothing(config: &Config, file: Option<&Path>) -> Option<Problem> {
+fn nothing(config: &Config, file: Option<&Path>) -> Option<ConfigProblem> {
     const FILE: &str =
         "no cache is configured; add one, as in\n\n[caches.default]\nurl = \"redis://host:6379/0\"";
     const NO_FILE: &str = "no cache is configured; give a config file with `-c FILE` or \
                            CACHE_CANARY_CONFIG=FILE, or name a cache in the environment, as in \
                            CACHE_URL=redis://host:6379/0";
     config.caches.is_empty().then(|| match file {
-        Some(path) => Problem::new(format_args!("{}: {FILE}", path.display())),
-        None => Problem::new(NO_FILE),
+        Some(path) => ConfigProblem::new(format_args!("{}: {FILE}", path.display())),
+        None => ConfigProblem::new(NO_FILE),
     })
 }

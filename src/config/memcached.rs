@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use super::address;
-use super::caches::{Reading, Written, unless};
-use super::place::{Place, Problem};
+use super::caches::{CacheReader, WrittenAddress, unless};
+use super::place::{ConfigProblem, Place};
 use super::redis::is_given;
 use super::value::{Table, Value};
-use super::{Address, Backend, Memcached, MemcachedServers, Secret, tls};
+use super::{Address, Backend, MemcachedConfig, MemcachedServers, Secret, tls};
 use crate::outcome::Quorum;
 
 /// The most servers that a quorum may want where their number is not known beforehand.
@@ -15,8 +15,12 @@ const MAX_QUORUM: u32 = 10_000;
 
 const BOTH: &str = "memcached wants a user and a password, or neither";
 
-impl Reading {
-    pub(super) fn memcached(&mut self, table: &Table, server: &Written<'_>) -> Result<Backend, Problem> {
+impl CacheReader {
+    pub(super) fn memcached(
+        &mut self,
+        table: &Table,
+        server: &WrittenAddress<'_>,
+    ) -> Result<Backend, ConfigProblem> {
         self.came_from(&["servers"], &server.value.place);
         let (mut username, mut password, mut by_scheme) = (None, None, None);
         let servers = if address::is_url(&server.text) {
@@ -44,11 +48,11 @@ impl Reading {
             server.value,
             "TLS is not spoken over a unix socket; begin the URL with memcached://",
         )?;
-        let tls = self.tls(table.get("tls"), tls::Said { by_scheme, schemes, socket })?;
+        let tls = self.tls(table.get("tls"), tls::TlsHints { by_scheme, schemes, socket })?;
         let quorum = self.quorum(table, &servers)?;
         let login = self.memcached_login(username, password)?;
         let spray = self.spray(table)?;
-        Ok(Backend::Memcached(Memcached { quorum, login, tls, spray, ..Memcached::at(servers) }))
+        Ok(Backend::Memcached(MemcachedConfig { quorum, login, tls, spray, ..MemcachedConfig::at(servers) }))
     }
 
     /// The user and the password, both or neither.
@@ -56,7 +60,7 @@ impl Reading {
         &self,
         username: Option<String>,
         password: Option<Secret>,
-    ) -> Result<Option<(String, Secret)>, Problem> {
+    ) -> Result<Option<(String, Secret)>, ConfigProblem> {
         let username = username.filter(|username| !username.is_empty());
         match (username, password.filter(|password| is_given(Some(password)))) {
             (Some(username), Some(password)) => Ok(Some((username, password))),
@@ -66,7 +70,7 @@ impl Reading {
         }
     }
 
-    fn quorum(&mut self, table: &Table, servers: &[MemcachedServers]) -> Result<Quorum, Problem> {
+    fn quorum(&mut self, table: &Table, servers: &[MemcachedServers]) -> Result<Quorum, ConfigProblem> {
         let Some(value) = table.get("quorum") else { return Ok(Quorum::All) };
         self.came_from(&["quorum"], &value.place);
         if matches!(value.text(), Ok("all")) {
@@ -83,9 +87,9 @@ impl Reading {
 }
 
 /// The servers of a list, or of a text in which commas or semicolons separate them.
-fn listed(value: &Value) -> Result<Vec<(MemcachedServers, &Place)>, Problem> {
+fn listed(value: &Value) -> Result<Vec<(MemcachedServers, &Place)>, ConfigProblem> {
     let texts = value.texts()?;
-    let servers: Result<Vec<_>, Problem> = texts
+    let servers: Result<Vec<_>, ConfigProblem> = texts
         .into_iter()
         .flat_map(|(text, place)| text.split([',', ';']).map(move |text| (text, place)))
         .map(|(text, place)| {
@@ -98,7 +102,9 @@ fn listed(value: &Value) -> Result<Vec<(MemcachedServers, &Place)>, Problem> {
 }
 
 /// The servers, none of which may be there twice.
-pub(super) fn distinct(servers: Vec<(MemcachedServers, &Place)>) -> Result<Vec<MemcachedServers>, Problem> {
+pub(super) fn distinct(
+    servers: Vec<(MemcachedServers, &Place)>,
+) -> Result<Vec<MemcachedServers>, ConfigProblem> {
     let mut seen = HashSet::new();
     for (servers, place) in &servers {
         if !seen.insert(servers) {

@@ -1,4 +1,4 @@
-//! [`Place`]: where a value was written, so that a [`Problem`] with it can point there.
+//! [`Place`]: where a value was written, so that a [`ConfigProblem`] with it can point there.
 
 use std::fmt::{self, Display, Write as _};
 use std::ops::Range;
@@ -26,12 +26,12 @@ pub(super) struct Text {
     /// The whole text.
     pub(super) content: String,
     /// The language it is written in.
-    pub(super) format: Format,
+    pub(super) format: FileFormat,
 }
 
 /// The language of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum FileFormat {
     Toml,
     Json,
 }
@@ -60,7 +60,7 @@ pub enum Origin {
 /// Something that is wrong, as it is told to a person: where, what, and what to do. It holds no secret.
 ///
 /// It holds no text of a file either, beyond the line that may be shown.
-pub(super) struct Problem {
+pub(super) struct ConfigProblem {
     /// Where, in words; nothing if it is about no place in particular.
     place: String,
     what: String,
@@ -73,8 +73,8 @@ pub(super) struct Problem {
 impl Place {
     /// A problem with what was written here. The words of `what` must not repeat a value that may be a
     /// secret.
-    pub(super) fn problem(&self, what: impl Display) -> Problem {
-        let mut problem = Problem::new(what);
+    pub(super) fn problem(&self, what: impl Display) -> ConfigProblem {
+        let mut problem = ConfigProblem::new(what);
         match self {
             Self::File(text, span) => {
                 let (line, column) = text.line_and_column(span.start);
@@ -146,7 +146,7 @@ impl Text {
     }
 }
 
-impl Problem {
+impl ConfigProblem {
     /// A problem that has no place.
     pub(super) fn new(what: impl Display) -> Self {
         Self {
@@ -170,14 +170,14 @@ impl Problem {
     }
 }
 
-impl Display for Problem {
+impl Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.place, self.what)?;
         if self.excerpt.is_empty() { Ok(()) } else { write!(f, "\n{}", self.excerpt) }
     }
 }
 
-impl fmt::Debug for Problem {
+impl fmt::Debug for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Display::fmt(self, f)
     }

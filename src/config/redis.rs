@@ -5,11 +5,12 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::address::{self, RedisUrl};
-use super::caches::{Reading, SENTINEL_PASSWORD, Written, one_of, unless};
-use super::place::{Place, Problem};
-use super::value::{Kind as Typed, Table, Value, nearest};
+use super::caches::{CacheReader, SENTINEL_PASSWORD, WrittenAddress, one_of, unless};
+use super::place::{ConfigProblem, Place};
+use super::value::{Table, Value, ValueKind as Typed, nearest};
 use super::{
-    Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, Secret, WhichReplicas, tls,
+    Address, Announce, Backend, Login, RedisConfig, RedisServers, ReplicasConfig, RespVersion, Secret,
+    WhichReplicas, tls,
 };
 
 /// The keys of a table in `replicas`.
@@ -23,17 +24,17 @@ pub(super) const NO_USER_ALONE: &str =
 
 /// How the servers of a Redis are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Topology {
+pub(super) enum RedisTopology {
     Standalone,
     Cluster,
     Sentinel,
 }
 
-impl Topology {
+impl RedisTopology {
     pub(super) const NAMES: &[&str] = &["standalone", "cluster", "sentinel"];
 
     /// What the cache says of it, in its own key or by the scheme of its URL.
-    fn read(table: &Table, server: &Written<'_>) -> Result<Self, Problem> {
+    fn read(table: &Table, server: &WrittenAddress<'_>) -> Result<Self, ConfigProblem> {
         let by_scheme = address::topology(&server.text).map_err(|error| server.value.problem(error))?;
         let Some(value) = table.get("topology") else { return Ok(by_scheme.unwrap_or(Self::Standalone)) };
         let name = value.text()?;
@@ -83,9 +84,13 @@ impl Topology {
     }
 }
 
-impl Reading {
-    pub(super) fn redis(&mut self, table: &Table, server: &Written<'_>) -> Result<Backend, Problem> {
-        let topology = Topology::read(table, server)?;
+impl CacheReader {
+    pub(super) fn redis(
+        &mut self,
+        table: &Table,
+        server: &WrittenAddress<'_>,
+    ) -> Result<Backend, ConfigProblem> {
+        let topology = RedisTopology::read(table, server)?;
         for entry in &table.0 {
             if let Some(why) = topology.refuses(&entry.key) {
                 return Err(entry.key_place.problem(why));
@@ -102,12 +107,12 @@ impl Reading {
         self.came_from(&url.says(), &server.value.place);
         let by_scheme = url.tls;
         let login = self.login(table, server, &mut url)?;
-        if topology == Topology::Cluster && login.database != 0 {
+        if topology == RedisTopology::Cluster && login.database != 0 {
             let value = table.get("database").unwrap_or(server.value);
             return Err(value.problem("a cluster has database 0 alone; leave the number out"));
         }
         let servers = self.servers(table, topology, url, login.protocol)?;
-        let said = tls::Said {
+        let said = tls::TlsHints {
             by_scheme,
             schemes: topology.schemes(),
             socket: matches!(servers, RedisServers::Standalone(Address::Unix(_))),
@@ -115,11 +120,16 @@ impl Reading {
         let tls = self.tls(table.get("tls"), said)?;
         let replicas = self.replicas(table, tls.is_some())?;
         let spray = self.spray(table)?;
-        self.finished(Redis { servers, login, tls, replicas, spray })
+        self.finished(RedisConfig { servers, login, tls, replicas, spray })
     }
 
     /// Who one is at the servers, by the URL or by keys of its own.
-    fn login(&mut self, table: &Table, server: &Written<'_>, url: &mut RedisUrl) -> Result<Login, Problem> {
+    fn login(
+        &mut self,
+        table: &Table,
+        server: &WrittenAddress<'_>,
+        url: &mut RedisUrl,
+    ) -> Result<Login, ConfigProblem> {
         let mut login = login(url);
         self.credentials(table, server, &mut login.username, &mut login.password)?;
         if let Some(value) = table.get("database") {
@@ -130,8 +140,8 @@ impl Reading {
         if let Some(value) = table.get("protocol") {
             unless(url.protocol.is_some(), value, "the URL names a protocol as well; keep one of the two")?;
             login.protocol = match value.text()? {
-                "resp2" => Protocol::Resp2,
-                "resp3" => Protocol::Resp3,
+                "resp2" => RespVersion::Resp2,
+                "resp3" => RespVersion::Resp3,
                 _ => return Err(value.problem("the protocols are \"resp2\" and \"resp3\"")),
             };
             self.came_from(&["protocol"], &value.place);
@@ -143,17 +153,17 @@ impl Reading {
     fn servers(
         &mut self,
         table: &Table,
-        topology: Topology,
+        topology: RedisTopology,
         url: RedisUrl,
-        protocol: Protocol,
-    ) -> Result<RedisServers, Problem> {
+        protocol: RespVersion,
+    ) -> Result<RedisServers, ConfigProblem> {
         let RedisUrl { addresses, name, .. } = url;
         match topology {
-            Topology::Standalone => standalone(addresses).ok_or_else(|| self.problem(NO_SERVER)),
-            Topology::Cluster => {
+            RedisTopology::Standalone => standalone(addresses).ok_or_else(|| self.problem(NO_SERVER)),
+            RedisTopology::Cluster => {
                 Ok(RedisServers::Cluster { seeds: addresses, announce: self.announce(table)? })
             }
-            Topology::Sentinel => Ok(RedisServers::Sentinel {
+            RedisTopology::Sentinel => Ok(RedisServers::Sentinel {
                 sentinels: addresses,
                 name: name.ok_or_else(|| self.problem(NO_SERVER))?,
                 login: Login { protocol, ..self.sentinel_login(table)? },
@@ -161,7 +171,7 @@ impl Reading {
         }
     }
 
-    fn announce(&mut self, table: &Table) -> Result<Announce, Problem> {
+    fn announce(&mut self, table: &Table) -> Result<Announce, ConfigProblem> {
         let Some(value) = table.get("announce") else { return Ok(Announce::default()) };
         self.came_from(&["announce"], &value.place);
         match value.text()? {
@@ -173,7 +183,7 @@ impl Reading {
         }
     }
 
-    fn sentinel_login(&mut self, table: &Table) -> Result<Login, Problem> {
+    fn sentinel_login(&mut self, table: &Table) -> Result<Login, ConfigProblem> {
         let mut login = Login::default();
         if let Some((key, value)) = one_of(table, SENTINEL_PASSWORD)? {
             login.password = Some(self.password(key, value)?);
@@ -192,8 +202,8 @@ impl Reading {
     }
 
     /// What is wanted of the replicas, which speak TLS if the primary does.
-    fn replicas(&mut self, table: &Table, tls: bool) -> Result<Replicas, Problem> {
-        let mut replicas = Replicas::default();
+    fn replicas(&mut self, table: &Table, tls: bool) -> Result<ReplicasConfig, ConfigProblem> {
+        let mut replicas = ReplicasConfig::default();
         if let Some(value) = table.get("replicas") {
             (replicas.which, replicas.required) = which_replicas(value, tls)?;
             self.came_from(&["replicas"], &value.place);
@@ -208,14 +218,14 @@ impl Reading {
     }
 
     /// How many canaries are written to each server.
-    pub(super) fn spray(&mut self, table: &Table) -> Result<usize, Problem> {
+    pub(super) fn spray(&mut self, table: &Table) -> Result<usize, ConfigProblem> {
         let Some(value) = table.get("spray") else { return Ok(1) };
         self.came_from(&["spray"], &value.place);
         Ok(value.number_between("spray", 1, MAX_SPRAY)? as usize)
     }
 
     /// The backend, once all that was said about a Redis is known.
-    pub(super) fn finished(&mut self, redis: Redis) -> Result<Backend, Problem> {
+    pub(super) fn finished(&mut self, redis: RedisConfig) -> Result<Backend, ConfigProblem> {
         if redis.login.username.is_some() && !is_given(redis.login.password.as_ref()) {
             return Err(self.problem(NO_USER_ALONE));
         }
@@ -245,7 +255,7 @@ pub(super) fn login(url: &mut RedisUrl) -> Login {
 }
 
 /// Which replicas are looked at, and whether a faulty one is the alias down.
-fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Problem> {
+fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), ConfigProblem> {
     match &value.kind {
         Typed::Text(text) if text == "discover" => Ok((WhichReplicas::Discovered, false)),
         Typed::Text(text) if text == "required" => Ok((WhichReplicas::Discovered, true)),
@@ -284,9 +294,9 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Pro
     }
 }
 
-fn named_replicas(value: &Value, tls: bool) -> Result<Vec<Address>, Problem> {
+fn named_replicas(value: &Value, tls: bool) -> Result<Vec<Address>, ConfigProblem> {
     let replica = |(text, place): (&str, &Place)| {
-        let url = address::redis_location(text, Topology::Standalone);
+        let url = address::redis_location(text, RedisTopology::Standalone);
         let url = url.map_err(|error| place.problem(error))?;
         let says = url.says();
         if says.iter().any(|key| *key != "tls") || !url.others.is_empty() {

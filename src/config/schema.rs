@@ -13,9 +13,9 @@ mod tests {
 
     use super::*;
     use crate::config::checks::Client;
-    use crate::config::redis::{REPLICA_KEYS, Topology};
+    use crate::config::redis::{REPLICA_KEYS, RedisTopology};
     use crate::config::{
-        Breaker, Config, access, breaker, caches, checks, fleet, groups, listeners, settings, tls,
+        BreakerConfig, Config, access, breaker, caches, checks, fleet, groups, listeners, settings, tls,
     };
 
     fn schema() -> Value {
@@ -81,8 +81,8 @@ mod tests {
     fn its_words_are_those_that_are_read() {
         let clients = Client::ALL.map(Client::name);
         for (table, key, words) in [
-            ("cache", "backend", caches::Kind::NAMES),
-            ("cache", "topology", Topology::NAMES),
+            ("cache", "backend", caches::BackendKind::NAMES),
+            ("cache", "topology", RedisTopology::NAMES),
             ("visibility", "client", &clients),
             ("queue", "preset", checks::PRESETS_OF_QUEUES),
             ("clock", "preset", checks::PRESETS_OF_CLOCKS),
@@ -106,7 +106,7 @@ mod tests {
             let written = schema["properties"][key]["default"].as_str().unwrap();
             assert_eq!(humantime::parse_duration(written), Ok(duration), "{key}");
         }
-        let (keys, breaker) = (&schema["$defs"]["breaker"]["properties"], Breaker::default());
+        let (keys, breaker) = (&schema["$defs"]["breaker"]["properties"], BreakerConfig::default());
         assert_eq!(keys["after"]["default"], breaker.after);
         let open_for = humantime::parse_duration(keys["for"]["default"].as_str().unwrap());
         assert_eq!(open_for, Ok(breaker.open_for));

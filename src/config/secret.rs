@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::place::Problem;
+use super::place::ConfigProblem;
 use super::value::Value;
 
 /// A password or a token: it is compared and hashed as the text that it is, and cannot be printed.
@@ -76,7 +76,7 @@ fn read_secret(path: &Path) -> io::Result<String> {
 
 /// The secret in the file that a value names, which is noted among the `files`. The path is not repeated: it may be
 /// the secret itself, given to the wrong key.
-pub(super) fn named_in(value: &Value, files: &mut Vec<PathBuf>) -> Result<String, Problem> {
+pub(super) fn named_in(value: &Value, files: &mut Vec<PathBuf>) -> Result<String, ConfigProblem> {
     let path = value.place.resolve(value.text()?);
     let secret = read_secret(&path).map_err(|error| {
         value.problem(format_args!(

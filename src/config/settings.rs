@@ -8,10 +8,10 @@ use humantime::format_duration;
 
 use super::caches::unless;
 use super::environment::Environment;
-use super::load::Reader;
-use super::place::{Origin, Problem};
+use super::load::ConfigReader;
+use super::place::{ConfigProblem, Origin};
 use super::value::{Table, Value};
-use super::{Backend, Cache, Config, Redis, RedisServers, access};
+use super::{Backend, CacheConfig, Config, RedisConfig, RedisServers, access};
 
 /// The keys at the top of the file.
 pub(super) const KEYS: &[&str] = &[
@@ -50,7 +50,7 @@ pub(super) struct Section {
     pub(super) table: Table,
 }
 
-impl Reader {
+impl ConfigReader {
     /// Everything, from its parts.
     pub(super) fn config(&mut self, flags: &[String], environment: &Environment<'_>) -> Config {
         let default = Config::default();
@@ -98,9 +98,12 @@ impl Reader {
 
     /// A problem if the prefix would choose the slot of every key in a cluster: of a key, the first `{` with
     /// the next `}` is its hash tag ("Redis cluster specification", Hash tags), and that is the canary's own.
-    fn hash_tag_in_prefix(&self, prefix: &str, caches: &[Cache]) -> Option<Problem> {
-        let is_cluster = |cache: &&Cache| {
-            matches!(&cache.backend, Backend::Redis(Redis { servers: RedisServers::Cluster { .. }, .. }))
+    fn hash_tag_in_prefix(&self, prefix: &str, caches: &[CacheConfig]) -> Option<ConfigProblem> {
+        let is_cluster = |cache: &&CacheConfig| {
+            matches!(
+                &cache.backend,
+                Backend::Redis(RedisConfig { servers: RedisServers::Cluster { .. }, .. })
+            )
         };
         let value = self.table.get("prefix").filter(|_| prefix.contains('{'))?;
         let cluster = caches.iter().find(is_cluster)?;
@@ -115,7 +118,7 @@ impl Reader {
         &mut self,
         key: &str,
         default: T,
-        read: impl FnOnce(&Value) -> Result<T, Problem>,
+        read: impl FnOnce(&Value) -> Result<T, ConfigProblem>,
     ) -> T {
         let Some(value) = self.table.get(key) else { return default };
         self.origins.insert(key.to_owned(), value.place.origin());
@@ -136,7 +139,7 @@ impl Reader {
         &mut self,
         section: &Section,
         key: &str,
-        read: impl FnOnce(&Value) -> Result<T, Problem>,
+        read: impl FnOnce(&Value) -> Result<T, ConfigProblem>,
     ) -> Option<T> {
         let value = section.table.get(key)?;
         self.origins.insert(format!("{}.{key}", section.name), value.place.origin());
@@ -144,7 +147,7 @@ impl Reader {
     }
 
     /// What was read, unless there is a problem with it, which is reported.
-    pub(super) fn told<T>(&mut self, read: Result<T, Problem>) -> Option<T> {
+    pub(super) fn told<T>(&mut self, read: Result<T, ConfigProblem>) -> Option<T> {
         read.map_err(|problem| self.problems.push(problem)).ok()
     }
 
@@ -168,14 +171,14 @@ impl Reader {
     }
 }
 
-fn prefix(value: &Value) -> Result<String, Problem> {
+fn prefix(value: &Value) -> Result<String, ConfigProblem> {
     let text = value.text()?;
     let valid = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if valid { Ok(text.to_owned()) } else { Err(value.problem(PREFIX)) }
 }
 
 /// How often every cache is checked when nobody asks; `0s` for not at all.
-fn interval(value: &Value) -> Result<Option<Duration>, Problem> {
+fn interval(value: &Value) -> Result<Option<Duration>, ConfigProblem> {
     let interval = value.duration("interval", Duration::ZERO, Duration::MAX)?;
     let fits = (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&interval);
     unless(!interval.is_zero() && !fits, value, "`interval` is from 1s to 1h, or 0s for none")?;

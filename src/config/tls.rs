@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::caches::{Reading, unless};
-use super::place::Problem;
-use super::value::{Kind as Typed, Table, Value};
+use super::caches::{CacheReader, unless};
+use super::place::ConfigProblem;
+use super::value::{Table, Value, ValueKind as Typed};
 use super::{ClientCertificate, Tls, Verify, address};
 
 /// The keys of `[caches.ALIAS.tls]`.
@@ -12,7 +12,7 @@ pub(super) const KEYS: &[&str] = &["ca_file", "cert_file", "key_file", "server_n
 
 /// What the rest of the configuration says about TLS.
 #[derive(Clone, Copy)]
-pub(super) struct Said<'a> {
+pub(super) struct TlsHints<'a> {
     /// The scheme of the URL asks for it, or for none; `None` where there is no such scheme.
     pub(super) by_scheme: Option<bool>,
     /// The scheme with TLS, and the one without.
@@ -21,9 +21,13 @@ pub(super) struct Said<'a> {
     pub(super) socket: bool,
 }
 
-impl Reading {
+impl CacheReader {
     /// How TLS is spoken, if it is.
-    pub(super) fn tls(&mut self, value: Option<&Value>, said: Said<'_>) -> Result<Option<Tls>, Problem> {
+    pub(super) fn tls(
+        &mut self,
+        value: Option<&Value>,
+        said: TlsHints<'_>,
+    ) -> Result<Option<Tls>, ConfigProblem> {
         let by_scheme = said.by_scheme.unwrap_or_default().then(Tls::default);
         let Some(value) = value else { return Ok(by_scheme) };
         let (secure, plain) = said.schemes;
@@ -73,7 +77,7 @@ impl Reading {
     }
 }
 
-fn tls(table: &Table) -> Result<Tls, Problem> {
+fn tls(table: &Table) -> Result<Tls, ConfigProblem> {
     if let Some(problem) = table.unknown(KEYS).next() {
         return Err(problem);
     }
@@ -98,12 +102,12 @@ fn tls(table: &Table) -> Result<Tls, Problem> {
 }
 
 /// The file that a key names.
-pub(super) fn file(table: &Table, key: &str) -> Result<Option<PathBuf>, Problem> {
+pub(super) fn file(table: &Table, key: &str) -> Result<Option<PathBuf>, ConfigProblem> {
     table.get(key).map(|value| Ok(value.place.resolve(value.text()?))).transpose()
 }
 
 /// The certificate to show and its key, both or neither.
-pub(super) fn identity(table: &Table) -> Result<Option<ClientCertificate>, Problem> {
+pub(super) fn identity(table: &Table) -> Result<Option<ClientCertificate>, ConfigProblem> {
     match (file(table, "cert_file")?, file(table, "key_file")?) {
         (Some(cert_file), Some(key_file)) => Ok(Some(ClientCertificate { cert_file, key_file })),
         (None, None) => Ok(None),
@@ -112,7 +116,7 @@ pub(super) fn identity(table: &Table) -> Result<Option<ClientCertificate>, Probl
     }
 }
 
-fn lonely(table: &Table, key: &str, other: &str) -> Problem {
+fn lonely(table: &Table, key: &str, other: &str) -> ConfigProblem {
     let what = format!("`{key}` is of no use without `{other}`; name both files, or the same one twice");
-    table.get(key).map_or_else(|| Problem::new(&what), |value| value.problem(&what))
+    table.get(key).map_or_else(|| ConfigProblem::new(&what), |value| value.problem(&what))
 }

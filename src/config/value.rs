@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::place::{Place, Problem};
+use super::place::{ConfigProblem, Place};
 use super::{environment, settings};
 
 /// A value and its place.
 #[derive(Clone)]
 pub(super) struct Value {
-    pub(super) kind: Kind,
+    pub(super) kind: ValueKind,
     pub(super) place: Place,
     /// Whether the text stands in the file as it is, and did not come from `${NAME}`.
     pub(super) literal: bool,
@@ -21,7 +21,7 @@ pub(super) struct Value {
 
 /// What was typed.
 #[derive(Clone)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Text(String),
     Integer(i64),
     Float(f64),
@@ -36,82 +36,89 @@ pub(super) enum Kind {
 
 /// Keys and values, in the order in which they were written.
 #[derive(Clone, Default)]
-pub(super) struct Table(pub(super) Vec<Entry>);
+pub(super) struct Table(pub(super) Vec<TableEntry>);
 
 /// One key of a table.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct TableEntry {
     pub(super) key: String,
     pub(super) key_place: Place,
     pub(super) value: Value,
 }
 
 impl Value {
-    pub(super) fn new(kind: Kind, place: Place) -> Self {
+    pub(super) fn new(kind: ValueKind, place: Place) -> Self {
         Self { kind, place, literal: true }
     }
 
     /// What was typed, in words.
     pub(super) fn noun(&self) -> &'static str {
         match &self.kind {
-            Kind::Text(_) => "text",
-            Kind::Integer(_) => "a number",
-            Kind::Float(_) => "a number with a fraction",
-            Kind::Boolean(_) => "true or false",
-            Kind::List(_) => "a list",
-            Kind::Table(_) => "a table",
-            Kind::Null => "null",
-            Kind::Other(noun) => noun,
+            ValueKind::Text(_) => "text",
+            ValueKind::Integer(_) => "a number",
+            ValueKind::Float(_) => "a number with a fraction",
+            ValueKind::Boolean(_) => "true or false",
+            ValueKind::List(_) => "a list",
+            ValueKind::Table(_) => "a table",
+            ValueKind::Null => "null",
+            ValueKind::Other(noun) => noun,
         }
     }
 
     /// A problem with this value.
-    pub(super) fn problem(&self, what: impl std::fmt::Display) -> Problem {
+    pub(super) fn problem(&self, what: impl std::fmt::Display) -> ConfigProblem {
         self.place.problem(what)
     }
 
     /// A text.
-    pub(super) fn text(&self) -> Result<&str, Problem> {
+    pub(super) fn text(&self) -> Result<&str, ConfigProblem> {
         match &self.kind {
-            Kind::Text(text) => Ok(text),
+            ValueKind::Text(text) => Ok(text),
             _ => Err(self.problem(format_args!("text in quotes belongs here, not {}", self.noun()))),
         }
     }
 
     /// A text or a list of them, each with its place. The environment has no lists: there, commas separate.
-    pub(super) fn texts(&self) -> Result<Vec<(&str, &Place)>, Problem> {
+    pub(super) fn texts(&self) -> Result<Vec<(&str, &Place)>, ConfigProblem> {
         match (&self.kind, &self.place) {
-            (Kind::List(values), _) => values.iter().map(|value| Ok((value.text()?, &value.place))).collect(),
-            (Kind::Text(text), Place::Variable(_)) => Ok(text
+            (ValueKind::List(values), _) => {
+                values.iter().map(|value| Ok((value.text()?, &value.place))).collect()
+            }
+            (ValueKind::Text(text), Place::Variable(_)) => Ok(text
                 .split(',')
                 .map(str::trim)
                 .filter(|part| !part.is_empty())
                 .map(|part| (part, &self.place))
                 .collect()),
-            (Kind::Text(text), _) => Ok(vec![(text, &self.place)]),
+            (ValueKind::Text(text), _) => Ok(vec![(text, &self.place)]),
             _ => Err(self.problem(format_args!("a list of texts belongs here, not {}", self.noun()))),
         }
     }
 
     /// A whole number that is not negative. Text will do, because the environment and `${NAME}` have nothing
     /// else.
-    pub(super) fn number(&self) -> Result<u32, Problem> {
+    pub(super) fn number(&self) -> Result<u32, ConfigProblem> {
         let number = match &self.kind {
-            Kind::Integer(number) => u32::try_from(*number).ok(),
-            Kind::Text(text) => text.parse().ok(),
+            ValueKind::Integer(number) => u32::try_from(*number).ok(),
+            ValueKind::Text(text) => text.parse().ok(),
             _ => None,
         };
         number.ok_or_else(|| self.problem("a whole number belongs here, 0 or more"))
     }
 
     /// A whole number from `least` to `most`; `key` is what it is called in the message.
-    pub(super) fn number_between(&self, key: &str, least: u32, most: u32) -> Result<u32, Problem> {
+    pub(super) fn number_between(&self, key: &str, least: u32, most: u32) -> Result<u32, ConfigProblem> {
         let number = self.number().ok().filter(|number| (least..=most).contains(number));
         number.ok_or_else(|| self.problem(format_args!("`{key}` is a whole number from {least} to {most}")))
     }
 
     /// A duration from `least` to `most`; `key` is what it is called in the message.
-    pub(super) fn duration(&self, key: &str, least: Duration, most: Duration) -> Result<Duration, Problem> {
+    pub(super) fn duration(
+        &self,
+        key: &str,
+        least: Duration,
+        most: Duration,
+    ) -> Result<Duration, ConfigProblem> {
         let text = self.text().ok().map(humantime::parse_duration);
         let Some(Ok(duration)) = text else {
             return Err(self.problem("this is no duration; write it with its unit, such as \"750ms\""));
@@ -126,33 +133,37 @@ impl Value {
     /// True or false, if it is one of them; the environment has them as text.
     pub(super) fn boolean(&self) -> Option<bool> {
         match &self.kind {
-            Kind::Boolean(boolean) => Some(*boolean),
-            Kind::Text(text) => text.parse().ok(),
-            Kind::Integer(_)
-            | Kind::Float(_)
-            | Kind::List(_)
-            | Kind::Table(_)
-            | Kind::Null
-            | Kind::Other(_) => None,
+            ValueKind::Boolean(boolean) => Some(*boolean),
+            ValueKind::Text(text) => text.parse().ok(),
+            ValueKind::Integer(_)
+            | ValueKind::Float(_)
+            | ValueKind::List(_)
+            | ValueKind::Table(_)
+            | ValueKind::Null
+            | ValueKind::Other(_) => None,
         }
     }
 
     /// A number, with a fraction or without, if it is one; the environment has them as text.
     pub(super) fn float(&self) -> Option<f64> {
         let float = match &self.kind {
-            Kind::Float(float) => Some(*float),
-            Kind::Integer(integer) => u32::try_from(*integer).ok().map(f64::from),
-            Kind::Text(text) => text.parse().ok(),
-            Kind::Boolean(_) | Kind::List(_) | Kind::Table(_) | Kind::Null | Kind::Other(_) => None,
+            ValueKind::Float(float) => Some(*float),
+            ValueKind::Integer(integer) => u32::try_from(*integer).ok().map(f64::from),
+            ValueKind::Text(text) => text.parse().ok(),
+            ValueKind::Boolean(_)
+            | ValueKind::List(_)
+            | ValueKind::Table(_)
+            | ValueKind::Null
+            | ValueKind::Other(_) => None,
         };
         float.filter(|float| float.is_finite())
     }
 
     /// A table, taken apart.
-    pub(super) fn into_table(self) -> Result<Table, Problem> {
+    pub(super) fn into_table(self) -> Result<Table, ConfigProblem> {
         let noun = self.noun();
         match self.kind {
-            Kind::Table(table) => Ok(table),
+            ValueKind::Table(table) => Ok(table),
             _ => Err(self.place.problem(format_args!("a table belongs here, not {noun}"))),
         }
     }
@@ -162,7 +173,7 @@ impl Table {
     /// The value of a key, if it has one.
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
         let entry = self.0.iter().find(|entry| entry.key == key)?;
-        Some(&entry.value).filter(|value| !matches!(value.kind, Kind::Null))
+        Some(&entry.value).filter(|value| !matches!(value.kind, ValueKind::Null))
     }
 
     /// The value of a key, which leaves the table.
@@ -173,17 +184,17 @@ impl Table {
 
     /// Whether a key is there to say that it has no value.
     pub(super) fn is_null(&self, key: &str) -> bool {
-        self.0.iter().any(|entry| entry.key == key && matches!(entry.value.kind, Kind::Null))
+        self.0.iter().any(|entry| entry.key == key && matches!(entry.value.kind, ValueKind::Null))
     }
 
     /// A problem for each key that is not one of the `known`, with the nearest of them.
-    pub(super) fn unknown(&self, known: &[&str]) -> impl Iterator<Item = Problem> {
+    pub(super) fn unknown(&self, known: &[&str]) -> impl Iterator<Item = ConfigProblem> {
         self.0.iter().filter(|entry| !known.contains(&entry.key.as_str())).map(|entry| entry.unknown(known))
     }
 }
 
-impl Entry {
-    fn unknown(&self, known: &[&str]) -> Problem {
+impl TableEntry {
+    fn unknown(&self, known: &[&str]) -> ConfigProblem {
         let is_top = known == settings::KEYS;
         if let Some((was, now)) = settings::RENAMED.iter().find(|(was, _)| is_top && self.key == *was) {
             return self.key_place.problem(match &self.key_place {

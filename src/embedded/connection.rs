@@ -8,26 +8,26 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::fault::{Fault, View};
+use super::fault::{InjectedFault, StoreView};
 use super::store::MAX_VALUE;
-use super::{Protocol, Shared, memcached, resp};
+use super::{Protocol, ServerParts, memcached, resp};
 
 /// The most bytes that are kept of a command that is not whole; a connection that sends more is closed.
 const MAX_COMMAND: usize = MAX_VALUE + (128 << 10);
 
 /// What a session makes of the bytes that have come.
-pub(super) enum Step {
+pub(super) enum ParseStep {
     /// They are the beginning of a command.
     Incomplete,
     /// So many of them are no command, and go unanswered.
     Skip(usize),
     /// So many of them are a command, and this is its answer.
-    Command(usize, Answer),
+    Command(usize, Reply),
 }
 
 /// What is sent for one command, and what happens then.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Reply {
     /// What is sent; empty where the client wants no answer.
     pub(super) bytes: Vec<u8>,
     /// How long to wait after each byte.
@@ -48,13 +48,13 @@ pub(super) enum Then {
     Endless,
 }
 
-impl From<Vec<u8>> for Answer {
+impl From<Vec<u8>> for Reply {
     fn from(bytes: Vec<u8>) -> Self {
         Self { bytes, pause: None, then: Then::Next }
     }
 }
 
-impl Answer {
+impl Reply {
     /// The last answer on its connection.
     pub(super) fn last(bytes: Vec<u8>) -> Self {
         Self { then: Then::Close, ..bytes.into() }
@@ -67,12 +67,12 @@ impl Answer {
 }
 
 enum Session {
-    Redis(resp::Session),
-    Memcached(memcached::Session),
+    Redis(resp::RespSession),
+    Memcached(memcached::MemcachedSession),
 }
 
 impl Session {
-    fn step(&mut self, input: &[u8], view: &mut View<'_>) -> Step {
+    fn step(&mut self, input: &[u8], view: &mut StoreView<'_>) -> ParseStep {
         match self {
             Self::Redis(session) => session.step(input, view),
             Self::Memcached(session) => session.step(input, view),
@@ -84,7 +84,7 @@ impl Session {
 pub(super) async fn serve(
     stream: TcpStream,
     number: u64,
-    shared: Arc<Shared>,
+    shared: Arc<ServerParts>,
     slot: Option<OwnedSemaphorePermit>,
 ) {
     // How a conversation ended is the client's business.
@@ -92,27 +92,27 @@ pub(super) async fn serve(
     drop(slot);
 }
 
-async fn converse(mut stream: TcpStream, number: u64, shared: &Shared) -> io::Result<()> {
+async fn converse(mut stream: TcpStream, number: u64, shared: &ServerParts) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut session = match shared.protocol {
-        Protocol::Redis => Session::Redis(resp::Session::new(number)),
-        Protocol::Memcached => Session::Memcached(memcached::Session::default()),
+        Protocol::Redis => Session::Redis(resp::RespSession::new(number)),
+        Protocol::Memcached => Session::Memcached(memcached::MemcachedSession::default()),
     };
     let mut faults = shared.fault.subscribe();
     let mut input = Vec::new();
     loop {
         let fault = faults.borrow_and_update().clone();
-        if fault == Fault::Killed {
+        if fault == InjectedFault::Killed {
             return Ok(());
         }
-        if fault == Fault::Hung {
+        if fault == InjectedFault::Hung {
             // A hung server does not even notice that a client has gone.
             let _ = faults.changed().await;
             continue;
         }
         match step(&mut session, &input, &fault, shared) {
-            Step::Incomplete if input.len() > MAX_COMMAND => return Ok(()),
-            Step::Incomplete => {
+            ParseStep::Incomplete if input.len() > MAX_COMMAND => return Ok(()),
+            ParseStep::Incomplete => {
                 // The fault comes first: what is sent after a switch must be read under the new one.
                 let read = tokio::select! {
                     biased;
@@ -123,8 +123,8 @@ async fn converse(mut stream: TcpStream, number: u64, shared: &Shared) -> io::Re
                     return Ok(());
                 }
             }
-            Step::Skip(bytes) => drop(input.drain(..bytes)),
-            Step::Command(bytes, answer) => {
+            ParseStep::Skip(bytes) => drop(input.drain(..bytes)),
+            ParseStep::Command(bytes, answer) => {
                 input.drain(..bytes);
                 let answer = fault.spoil(answer);
                 let goes_on = if answer.is_prompt() {
@@ -145,12 +145,12 @@ async fn converse(mut stream: TcpStream, number: u64, shared: &Shared) -> io::Re
     }
 }
 
-fn step(session: &mut Session, input: &[u8], fault: &Fault, shared: &Shared) -> Step {
+fn step(session: &mut Session, input: &[u8], fault: &InjectedFault, shared: &ServerParts) -> ParseStep {
     let mut state = shared.state();
-    let mut view = View::new(&mut state, fault);
+    let mut view = StoreView::new(&mut state, fault);
     let mut step = session.step(input, &mut view);
     let endless = view.endless;
-    if let Step::Command(_, answer) = &mut step {
+    if let ParseStep::Command(_, answer) = &mut step {
         state.commands += 1;
         if endless {
             answer.then = Then::Endless;
@@ -160,7 +160,7 @@ fn step(session: &mut Session, input: &[u8], fault: &Fault, shared: &Shared) -> 
 }
 
 /// Sends an answer; says whether another may follow.
-async fn send(stream: &mut TcpStream, answer: Answer) -> io::Result<bool> {
+async fn send(stream: &mut TcpStream, answer: Reply) -> io::Result<bool> {
     match answer.pause {
         None => stream.write_all(&answer.bytes).await?,
         Some(pause) => {

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use super::State;
-use super::connection::{Answer, Then};
+use super::StoreState;
+use super::connection::{Reply, Then};
 use super::store::{Condition, Effect, Item, OutOfMemory};
 
 /// What is wrong with a server.
@@ -13,7 +13,7 @@ use super::store::{Condition, Effect, Item, OutOfMemory};
 /// A *read* is a command that asks for a value or about a key, a *write* one that stores or deletes. Other
 /// commands, such as PING, know nothing of the store, and that is why they prove nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Fault {
+pub enum InjectedFault {
     /// Nothing.
     #[default]
     Healthy,
@@ -62,51 +62,51 @@ pub enum Fault {
 
 /// Why a command is not carried out.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum InjectedRefusal {
     ReadOnly,
     OutOfMemory,
     /// For the reason in this line.
     Saying(String),
 }
 
-impl From<OutOfMemory> for Refusal {
+impl From<OutOfMemory> for InjectedRefusal {
     fn from(_: OutOfMemory) -> Self {
         Self::OutOfMemory
     }
 }
 
 /// The store as a command sees it.
-pub(super) struct View<'a> {
-    state: &'a mut State,
-    fault: &'a Fault,
+pub(super) struct StoreView<'a> {
+    state: &'a mut StoreState,
+    fault: &'a InjectedFault,
     /// Which database is seen.
     pub(super) database: usize,
     /// Whether a value was read that has no end.
     pub(super) endless: bool,
 }
 
-impl<'a> View<'a> {
-    pub(super) fn new(state: &'a mut State, fault: &'a Fault) -> Self {
+impl<'a> StoreView<'a> {
+    pub(super) fn new(state: &'a mut StoreState, fault: &'a InjectedFault) -> Self {
         Self { state, fault, database: 0, endless: false }
     }
 
     /// Whether the server is a replica.
     pub(super) fn is_replica(&self) -> bool {
-        *self.fault == Fault::ReadOnly
+        *self.fault == InjectedFault::ReadOnly
     }
 
     /// The item that is found under `key`.
-    pub(super) fn get(&mut self, key: &[u8]) -> Result<Option<Item>, Refusal> {
+    pub(super) fn get(&mut self, key: &[u8]) -> Result<Option<Item>, InjectedRefusal> {
         let store = &mut self.state.store;
         match self.fault {
-            Fault::Saying(words) => Err(Refusal::Saying(words.clone())),
-            Fault::Masking => Ok(None),
-            Fault::Foreign(value) => Ok(Some(Item::new(key, value))),
-            Fault::OtherKey => {
+            InjectedFault::Saying(words) => Err(InjectedRefusal::Saying(words.clone())),
+            InjectedFault::Masking => Ok(None),
+            InjectedFault::Foreign(value) => Ok(Some(Item::new(key, value))),
+            InjectedFault::OtherKey => {
                 let other = store.other(self.database, key).cloned();
                 Ok(Some(other.unwrap_or_else(|| Item::new(b"another-key", b"another value"))))
             }
-            Fault::EndlessValue => {
+            InjectedFault::EndlessValue => {
                 self.endless = true;
                 Ok(Some(Item { claimed: Some(512 << 20), ..Item::new(key, b"") }))
             }
@@ -115,7 +115,7 @@ impl<'a> View<'a> {
     }
 
     /// Writes an item.
-    pub(super) fn set(&mut self, item: Item, condition: Condition) -> Result<Effect, Refusal> {
+    pub(super) fn set(&mut self, item: Item, condition: Condition) -> Result<Effect, InjectedRefusal> {
         self.state.writes += 1;
         if let Some(acknowledged) = self.acknowledged()? {
             return Ok(acknowledged);
@@ -128,7 +128,7 @@ impl<'a> View<'a> {
         &mut self,
         key: &[u8],
         expires: Option<tokio::time::Instant>,
-    ) -> Result<Effect, Refusal> {
+    ) -> Result<Effect, InjectedRefusal> {
         if let Some(acknowledged) = self.acknowledged()? {
             return Ok(acknowledged);
         }
@@ -138,7 +138,7 @@ impl<'a> View<'a> {
     }
 
     /// Deletes what is under `key`.
-    pub(super) fn delete(&mut self, key: &[u8], condition: Condition) -> Result<Effect, Refusal> {
+    pub(super) fn delete(&mut self, key: &[u8], condition: Condition) -> Result<Effect, InjectedRefusal> {
         if let Some(acknowledged) = self.acknowledged()? {
             return Ok(acknowledged);
         }
@@ -146,38 +146,38 @@ impl<'a> View<'a> {
     }
 
     /// What a write is answered with where it is not carried out.
-    fn acknowledged(&self) -> Result<Option<Effect>, Refusal> {
+    fn acknowledged(&self) -> Result<Option<Effect>, InjectedRefusal> {
         match self.fault {
-            Fault::ReadOnly => Err(Refusal::ReadOnly),
-            Fault::Saying(words) => Err(Refusal::Saying(words.clone())),
-            Fault::Masking | Fault::DroppingWrites => Ok(Some(Effect::Done(0))),
+            InjectedFault::ReadOnly => Err(InjectedRefusal::ReadOnly),
+            InjectedFault::Saying(words) => Err(InjectedRefusal::Saying(words.clone())),
+            InjectedFault::Masking | InjectedFault::DroppingWrites => Ok(Some(Effect::Done(0))),
             _ => Ok(None),
         }
     }
 }
 
-impl Fault {
+impl InjectedFault {
     /// What is sent in place of `answer`.
-    pub(super) fn spoil(&self, answer: Answer) -> Answer {
-        let Answer { mut bytes, .. } = answer;
+    pub(super) fn spoil(&self, answer: Reply) -> Reply {
+        let Reply { mut bytes, .. } = answer;
         if bytes.is_empty() {
-            return Answer { bytes, ..answer };
+            return Reply { bytes, ..answer };
         }
         match self {
-            Self::Twice => Answer { bytes: bytes.repeat(2), ..answer },
-            Self::Garbage => Answer { bytes: garbage(), ..answer },
+            Self::Twice => Reply { bytes: bytes.repeat(2), ..answer },
+            Self::Garbage => Reply { bytes: garbage(), ..answer },
             Self::HalfThenSilence | Self::HalfThenClose => {
                 bytes.truncate(bytes.len() / 2);
                 let then = if *self == Self::HalfThenClose { Then::Close } else { Then::Silence };
-                Answer { bytes, then, ..answer }
+                Reply { bytes, then, ..answer }
             }
-            Self::ClosesWithoutAnswer => Answer { bytes: Vec::new(), then: Then::Close, ..answer },
+            Self::ClosesWithoutAnswer => Reply { bytes: Vec::new(), then: Then::Close, ..answer },
             Self::EndlessLine => {
                 bytes.truncate(bytes.iter().position(|byte| *byte == b'\r').unwrap_or(bytes.len()));
-                Answer { bytes, then: Then::Endless, ..answer }
+                Reply { bytes, then: Then::Endless, ..answer }
             }
-            Self::Trickle(pause) => Answer { bytes, pause: Some(*pause), ..answer },
-            _ => Answer { bytes, ..answer },
+            Self::Trickle(pause) => Reply { bytes, pause: Some(*pause), ..answer },
+            _ => Reply { bytes, ..answer },
         }
     }
 }

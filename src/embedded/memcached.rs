@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::connection::{Answer, Step};
-use super::fault::{Refusal, View};
+use super::connection::{ParseStep, Reply};
+use super::fault::{InjectedRefusal, StoreView};
 use super::store::{Condition, Effect, Item, MAX_VALUE};
 
 /// The release whose answers these are.
@@ -23,7 +23,7 @@ const BAD_LINE: &str = "CLIENT_ERROR bad command line format";
 
 /// What one connection is in the middle of.
 #[derive(Debug, Default)]
-pub(super) struct Session {
+pub(super) struct MemcachedSession {
     /// How many bytes still come of a value that was refused.
     unwanted: usize,
 }
@@ -41,22 +41,22 @@ impl From<&str> for Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl From<InjectedRefusal> for Error {
+    fn from(refusal: InjectedRefusal) -> Self {
         Self(match refusal {
-            Refusal::ReadOnly => "SERVER_ERROR read only".to_owned(),
-            Refusal::OutOfMemory => "SERVER_ERROR out of memory storing object".to_owned(),
-            Refusal::Saying(words) => words,
+            InjectedRefusal::ReadOnly => "SERVER_ERROR read only".to_owned(),
+            InjectedRefusal::OutOfMemory => "SERVER_ERROR out of memory storing object".to_owned(),
+            InjectedRefusal::Saying(words) => words,
         })
     }
 }
 
 /// A command that stores, as its line gives it.
-struct Store<'a> {
+struct StoreCommand<'a> {
     item: Item,
     length: usize,
     condition: Condition,
-    dialect: Dialect<'a>,
+    dialect: ReplyDialect<'a>,
 }
 
 /// A command that stores and cannot be carried out.
@@ -79,25 +79,25 @@ impl Rejected {
 }
 
 /// How a command wants to be answered.
-enum Dialect<'a> {
+enum ReplyDialect<'a> {
     Classic { noreply: bool },
-    Meta(Flags<'a>),
+    Meta(MetaFlags<'a>),
 }
 
-impl Session {
-    pub(super) fn step(&mut self, input: &[u8], view: &mut View<'_>) -> Step {
+impl MemcachedSession {
+    pub(super) fn step(&mut self, input: &[u8], view: &mut StoreView<'_>) -> ParseStep {
         if self.unwanted > 0 && !input.is_empty() {
             let skipped = self.unwanted.min(input.len());
             self.unwanted -= skipped;
-            return Step::Skip(skipped);
+            return ParseStep::Skip(skipped);
         }
         let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
             // As memcached does, without a word.
             let too_long = input.len() > MAX_LINE;
             return if too_long {
-                Step::Command(input.len(), Answer::last(Vec::new()))
+                ParseStep::Command(input.len(), Reply::last(Vec::new()))
             } else {
-                Step::Incomplete
+                ParseStep::Incomplete
             };
         };
         let (line, data) = (&input[..end], &input[end + 1..]);
@@ -110,12 +110,12 @@ impl Session {
         let taken = end + 1;
         match parse_store(&words) {
             None if words.first() == Some(&b"quit".as_slice()) => {
-                Step::Command(taken, Answer::last(Vec::new()))
+                ParseStep::Command(taken, Reply::last(Vec::new()))
             }
-            None => Step::Command(taken, said(answer(&words, view)).into()),
+            None => ParseStep::Command(taken, said(answer(&words, view)).into()),
             Some(Err(Rejected { error, unwanted })) => {
                 self.unwanted = unwanted;
-                Step::Command(taken, said(Err(error)).into())
+                ParseStep::Command(taken, said(Err(error)).into())
             }
             Some(Ok(store)) => match (data.get(..store.length), data.get(store.length..store.length + 2)) {
                 (Some(value), Some(terminator)) => {
@@ -125,9 +125,9 @@ impl Session {
                     } else {
                         Err("CLIENT_ERROR bad data chunk".into())
                     };
-                    Step::Command(taken, said(answer).into())
+                    ParseStep::Command(taken, said(answer).into())
                 }
-                _ => Step::Incomplete,
+                _ => ParseStep::Incomplete,
             },
         }
     }
@@ -139,7 +139,7 @@ fn said(answer: Answered) -> Vec<u8> {
 }
 
 /// The command that stores, if it is one.
-fn parse_store<'a>(words: &[&'a [u8]]) -> Option<Result<Store<'a>, Rejected>> {
+fn parse_store<'a>(words: &[&'a [u8]]) -> Option<Result<StoreCommand<'a>, Rejected>> {
     let (name, arguments) = words.split_first()?;
     let store = match (*name, arguments) {
         (b"ms", [key, length, flags @ ..]) => parse_meta_store(key, length, flags),
@@ -165,7 +165,10 @@ fn parse_store<'a>(words: &[&'a [u8]]) -> Option<Result<Store<'a>, Rejected>> {
     }))
 }
 
-fn parse_classic_store<'a>(arguments: &[&[u8]], condition: Condition) -> Option<Result<Store<'a>, Rejected>> {
+fn parse_classic_store<'a>(
+    arguments: &[&[u8]],
+    condition: Condition,
+) -> Option<Result<StoreCommand<'a>, Rejected>> {
     let (key, flags, expires, length, noreply) = match arguments {
         [key, flags, expires, length] => (key, flags, expires, length, false),
         [key, flags, expires, length, last] => (key, flags, expires, length, *last == b"noreply"),
@@ -177,17 +180,17 @@ fn parse_classic_store<'a>(arguments: &[&[u8]], condition: Condition) -> Option<
             expires: expiry(number(expires, BAD_LINE)?),
             ..Item::new(valid(key)?, b"")
         };
-        let dialect = Dialect::Classic { noreply };
-        Ok(Store { item, length: number(length, BAD_LINE)?, condition, dialect })
+        let dialect = ReplyDialect::Classic { noreply };
+        Ok(StoreCommand { item, length: number(length, BAD_LINE)?, condition, dialect })
     };
     Some(parse().map_err(Error::into))
 }
 
-fn parse_meta_store<'a>(key: &[u8], length: &[u8], flags: &[&'a [u8]]) -> Result<Store<'a>, Rejected> {
+fn parse_meta_store<'a>(key: &[u8], length: &[u8], flags: &[&'a [u8]]) -> Result<StoreCommand<'a>, Rejected> {
     let key = valid(key)?;
     let length = number(length, BAD_LINE)?;
     let parse = || {
-        let flags = Flags::parse(flags, b"TFCOqkcM")?;
+        let flags = MetaFlags::parse(flags, b"TFCOqkcM")?;
         let condition = match (flags.get(b'M'), flags.number(b'C')?) {
             (None | Some(b"S"), None) => Condition::Always,
             (None | Some(b"S"), Some(cas)) => Condition::Cas(cas),
@@ -201,24 +204,24 @@ fn parse_meta_store<'a>(key: &[u8], length: &[u8], flags: &[&'a [u8]]) -> Result
             expires: flags.number(b'T')?.and_then(expiry),
             ..Item::new(key, b"")
         };
-        Ok(Store { item, length, condition, dialect: Dialect::Meta(flags) })
+        Ok(StoreCommand { item, length, condition, dialect: ReplyDialect::Meta(flags) })
     };
     parse().map_err(|error| Rejected::with_value(length, error))
 }
 
-impl Store<'_> {
-    fn carry_out(self, value: &[u8], view: &mut View<'_>) -> Answered {
+impl StoreCommand<'_> {
+    fn carry_out(self, value: &[u8], view: &mut StoreView<'_>) -> Answered {
         let mut item = Item { value: value.into(), ..self.item };
         let effect = match view.set(item.clone(), self.condition) {
-            Err(Refusal::OutOfMemory) => {
+            Err(InjectedRefusal::OutOfMemory) => {
                 // So that a failed write leaves no old value behind, the old item goes with `set` and every
                 // `ms`, and stays with the others (process_update_command and process_mset_command in
                 // proto_text.c).
                 let is_set = matches!(self.condition, Condition::Always);
-                if is_set || matches!(self.dialect, Dialect::Meta(_)) {
+                if is_set || matches!(self.dialect, ReplyDialect::Meta(_)) {
                     view.delete(&item.key, Condition::Always)?;
                 }
-                return Err(Refusal::OutOfMemory.into());
+                return Err(InjectedRefusal::OutOfMemory.into());
             }
             effect => effect?,
         };
@@ -226,14 +229,14 @@ impl Store<'_> {
             item.cas = cas;
         }
         Ok(match self.dialect {
-            Dialect::Classic { noreply: true } => Vec::new(),
-            Dialect::Classic { noreply: false } => line(match effect {
+            ReplyDialect::Classic { noreply: true } => Vec::new(),
+            ReplyDialect::Classic { noreply: false } => line(match effect {
                 Effect::Done(_) => "STORED",
                 Effect::NotStored => "NOT_STORED",
                 Effect::NotFound => "NOT_FOUND",
                 Effect::Exists => "EXISTS",
             }),
-            Dialect::Meta(flags) => match effect {
+            ReplyDialect::Meta(flags) => match effect {
                 Effect::Done(_) if flags.has(b'q') => Vec::new(),
                 Effect::Done(_) => flags.line("HD", &item.key, Some(&item)),
                 Effect::NotStored => flags.line("NS", &item.key, None),
@@ -245,7 +248,7 @@ impl Store<'_> {
 }
 
 /// Answers a command that stores nothing.
-fn answer(words: &[&[u8]], view: &mut View<'_>) -> Answered {
+fn answer(words: &[&[u8]], view: &mut StoreView<'_>) -> Answered {
     match words {
         [b"get", keys @ ..] if !keys.is_empty() => get(keys, false, view),
         [b"gets", keys @ ..] if !keys.is_empty() => get(keys, true, view),
@@ -263,13 +266,13 @@ fn answer(words: &[&[u8]], view: &mut View<'_>) -> Answered {
         }
         [b"version", ..] => Ok(line(&format!("VERSION {VERSION}"))),
         [b"mn", ..] => Ok(line("MN")),
-        [b"mg", key, flags @ ..] => meta_get(valid(key)?, &Flags::parse(flags, b"vcktTOqfs")?, view),
-        [b"md", key, flags @ ..] => meta_delete(valid(key)?, &Flags::parse(flags, b"COqk")?, view),
+        [b"mg", key, flags @ ..] => meta_get(valid(key)?, &MetaFlags::parse(flags, b"vcktTOqfs")?, view),
+        [b"md", key, flags @ ..] => meta_delete(valid(key)?, &MetaFlags::parse(flags, b"COqk")?, view),
         _ => Err("ERROR".into()),
     }
 }
 
-fn get(keys: &[&[u8]], with_cas: bool, view: &mut View<'_>) -> Answered {
+fn get(keys: &[&[u8]], with_cas: bool, view: &mut StoreView<'_>) -> Answered {
     let mut answer = Vec::new();
     for key in keys {
         if let Some(item) = view.get(valid(key)?)? {
@@ -286,7 +289,7 @@ fn get(keys: &[&[u8]], with_cas: bool, view: &mut View<'_>) -> Answered {
     Ok(answer)
 }
 
-fn meta_get(key: &[u8], flags: &Flags<'_>, view: &mut View<'_>) -> Answered {
+fn meta_get(key: &[u8], flags: &MetaFlags<'_>, view: &mut StoreView<'_>) -> Answered {
     let life = flags.number(b'T')?;
     let Some(mut item) = view.get(key)? else {
         return Ok(if flags.has(b'q') { Vec::new() } else { flags.line("EN", key, None) });
@@ -302,7 +305,7 @@ fn meta_get(key: &[u8], flags: &Flags<'_>, view: &mut View<'_>) -> Answered {
     Ok([header.as_slice(), &item.value, b"\r\n"].concat())
 }
 
-fn meta_delete(key: &[u8], flags: &Flags<'_>, view: &mut View<'_>) -> Answered {
+fn meta_delete(key: &[u8], flags: &MetaFlags<'_>, view: &mut StoreView<'_>) -> Answered {
     let condition = flags.number(b'C')?.map_or(Condition::Always, Condition::Cas);
     Ok(match view.delete(key, condition)? {
         Effect::Done(_) if flags.has(b'q') => Vec::new(),
@@ -313,9 +316,9 @@ fn meta_delete(key: &[u8], flags: &Flags<'_>, view: &mut View<'_>) -> Answered {
 }
 
 /// The flags of a meta command, in the order in which they were given: a letter, and a token or nothing.
-struct Flags<'a>(Vec<(u8, &'a [u8])>);
+struct MetaFlags<'a>(Vec<(u8, &'a [u8])>);
 
-impl<'a> Flags<'a> {
+impl<'a> MetaFlags<'a> {
     fn parse(words: &[&'a [u8]], known: &[u8]) -> Result<Self, Error> {
         let mut flags = Self(Vec::with_capacity(words.len()));
         for (flag, token) in words.iter().filter_map(|word| word.split_first()) {

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::connection::{Answer, Step};
-use super::fault::{Refusal, View};
+use super::connection::{ParseStep, Reply};
+use super::fault::{InjectedRefusal, StoreView};
 use super::store::{Condition, DATABASES, Effect, Item, MAX_VALUE};
 
 /// What INFO and HELLO say: the release whose answers these are.
@@ -25,7 +25,7 @@ const NO_PASSWORD_CONFIGURED: &str = "-ERR AUTH <password> called without any pa
 
 /// What one connection has chosen.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct RespSession {
     id: u64,
     database: usize,
     resp3: bool,
@@ -35,29 +35,29 @@ pub(super) struct Session {
 /// before the connection is closed.
 type Parsed<'a> = Result<Option<(Vec<&'a [u8]>, usize)>, String>;
 
-impl Session {
+impl RespSession {
     pub(super) fn new(id: u64) -> Self {
         Self { id, database: 0, resp3: false }
     }
 
-    pub(super) fn step(&mut self, input: &[u8], view: &mut View<'_>) -> Step {
+    pub(super) fn step(&mut self, input: &[u8], view: &mut StoreView<'_>) -> ParseStep {
         match parse(input) {
-            Ok(None) => Step::Incomplete,
+            Ok(None) => ParseStep::Incomplete,
             Ok(Some((words, length))) => match words.split_first() {
-                None => Step::Skip(length),
-                Some((name, arguments)) => Step::Command(length, self.answer(name, arguments, view)),
+                None => ParseStep::Skip(length),
+                Some((name, arguments)) => ParseStep::Command(length, self.answer(name, arguments, view)),
             },
             Err(error) => {
-                Step::Command(input.len(), Answer::last(line(&format!("-ERR Protocol error: {error}"))))
+                ParseStep::Command(input.len(), Reply::last(line(&format!("-ERR Protocol error: {error}"))))
             }
         }
     }
 
-    fn answer(&mut self, name: &[u8], arguments: &[&[u8]], view: &mut View<'_>) -> Answer {
+    fn answer(&mut self, name: &[u8], arguments: &[&[u8]], view: &mut StoreView<'_>) -> Reply {
         view.database = self.database;
         let upper = name.to_ascii_uppercase();
         let answer = match (upper.as_slice(), arguments) {
-            (b"QUIT", _) => return Answer::last(line("+OK")),
+            (b"QUIT", _) => return Reply::last(line("+OK")),
             (b"PING", []) => line("+PONG"),
             (b"PING" | b"ECHO", [text]) => bulk(text),
             (b"AUTH", [_]) => line(NO_PASSWORD_CONFIGURED),
@@ -102,7 +102,7 @@ impl Session {
         }
     }
 
-    fn hello(&mut self, arguments: &[&[u8]], view: &View<'_>) -> Vec<u8> {
+    fn hello(&mut self, arguments: &[&[u8]], view: &StoreView<'_>) -> Vec<u8> {
         if let Some((version, mut options)) = arguments.split_first() {
             let resp3 = match integer(version) {
                 None => return line("-ERR Protocol version is not an integer or out of range"),
@@ -135,7 +135,7 @@ impl Session {
         .concat()
     }
 
-    fn get(&self, key: &[u8], view: &mut View<'_>) -> Result<Vec<u8>, Refusal> {
+    fn get(&self, key: &[u8], view: &mut StoreView<'_>) -> Result<Vec<u8>, InjectedRefusal> {
         Ok(match view.get(key)? {
             None if self.resp3 => line("_"),
             None => line("$-1"),
@@ -145,15 +145,20 @@ impl Session {
 }
 
 /// The error that goes with a refusal, as `server.c` of Redis words it.
-fn refused(refusal: Refusal) -> Vec<u8> {
+fn refused(refusal: InjectedRefusal) -> Vec<u8> {
     line(&match refusal {
-        Refusal::ReadOnly => "-READONLY You can't write against a read only replica.".to_owned(),
-        Refusal::OutOfMemory => "-OOM command not allowed when used memory > 'maxmemory'.".to_owned(),
-        Refusal::Saying(words) => words,
+        InjectedRefusal::ReadOnly => "-READONLY You can't write against a read only replica.".to_owned(),
+        InjectedRefusal::OutOfMemory => "-OOM command not allowed when used memory > 'maxmemory'.".to_owned(),
+        InjectedRefusal::Saying(words) => words,
     })
 }
 
-fn set(key: &[u8], value: &[u8], options: &[&[u8]], view: &mut View<'_>) -> Result<Vec<u8>, Refusal> {
+fn set(
+    key: &[u8],
+    value: &[u8],
+    options: &[&[u8]],
+    view: &mut StoreView<'_>,
+) -> Result<Vec<u8>, InjectedRefusal> {
     let expires = match options {
         [] => None,
         [unit, amount] => {
@@ -183,7 +188,7 @@ fn in_milliseconds(amount: i64, unit: i64) -> Option<Instant> {
     Instant::now().checked_add(Duration::from_millis(life.unsigned_abs()))
 }
 
-fn delete(keys: &[&[u8]], view: &mut View<'_>) -> Result<Vec<u8>, Refusal> {
+fn delete(keys: &[&[u8]], view: &mut StoreView<'_>) -> Result<Vec<u8>, InjectedRefusal> {
     let mut deleted = 0;
     for key in keys {
         if let Effect::Done(_) = view.delete(key, Condition::Always)? {
@@ -193,7 +198,7 @@ fn delete(keys: &[&[u8]], view: &mut View<'_>) -> Result<Vec<u8>, Refusal> {
     Ok(line(&format!(":{deleted}")))
 }
 
-fn exists(keys: &[&[u8]], view: &mut View<'_>) -> Result<Vec<u8>, Refusal> {
+fn exists(keys: &[&[u8]], view: &mut StoreView<'_>) -> Result<Vec<u8>, InjectedRefusal> {
     let mut found = 0;
     for key in keys {
         found += usize::from(view.get(key)?.is_some());
@@ -202,7 +207,7 @@ fn exists(keys: &[&[u8]], view: &mut View<'_>) -> Result<Vec<u8>, Refusal> {
 }
 
 /// What is left of a key's life, in `unit` milliseconds, rounded to the nearest.
-fn time_to_live(key: &[u8], view: &mut View<'_>, unit: u128) -> Result<Vec<u8>, Refusal> {
+fn time_to_live(key: &[u8], view: &mut StoreView<'_>, unit: u128) -> Result<Vec<u8>, InjectedRefusal> {
     Ok(match view.get(key)?.map(|item| item.expires) {
         None => line(":-2"),
         Some(None) => line(":-1"),
@@ -224,7 +229,7 @@ fn client(subcommand: &[u8], id: u64) -> Vec<u8> {
     }
 }
 
-fn info(sections: &[&[u8]], view: &View<'_>) -> String {
+fn info(sections: &[&[u8]], view: &StoreView<'_>) -> String {
     let role = if view.is_replica() { "slave" } else { "master" };
     let known = [
         ("Server", format!("redis_version:{VERSION}\r\nredis_mode:standalone\r\n")),
@@ -243,7 +248,7 @@ fn info(sections: &[&[u8]], view: &View<'_>) -> String {
     shown.join("\r\n")
 }
 
-fn role(view: &View<'_>) -> Vec<u8> {
+fn role(view: &StoreView<'_>) -> Vec<u8> {
     if view.is_replica() {
         let primary =
             [bulks(["slave", "127.0.0.1"]), line(":6379"), bulks(["connected"]), line(":0")].concat();

@@ -19,8 +19,12 @@ pub(super) fn preferred<'a, T>(
     let values: Vec<_> =
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     // A range that cannot be read is passed over: a prober that writes one wants an answer all the same.
-    let ranges: Vec<_> =
-        values.iter().flat_map(|value| MediaTypeList::new(value)).flatten().filter_map(Range::of).collect();
+    let ranges: Vec<_> = values
+        .iter()
+        .flat_map(|value| MediaTypeList::new(value))
+        .flatten()
+        .filter_map(MediaRange::of)
+        .collect();
     let weighed = offered.filter_map(|(offer, media_type)| Some((offer, weigh(&ranges, &media_type)?)));
     let taken = weighed.filter(|(_, weight)| weight.quality > 0.0);
     // The last of the best, from the back.
@@ -28,7 +32,7 @@ pub(super) fn preferred<'a, T>(
 }
 
 /// A media range with its quality.
-struct Range<'a> {
+struct MediaRange<'a> {
     media_type: MediaType<'a>,
     quality: f32,
 }
@@ -54,7 +58,7 @@ impl Weight {
     }
 }
 
-impl<'a> Range<'a> {
+impl<'a> MediaRange<'a> {
     fn of(media_type: MediaType<'a>) -> Option<Self> {
         let quality = match media_type.get_param(QUALITY) {
             None => 1.0,
@@ -86,7 +90,7 @@ impl<'a> Range<'a> {
 }
 
 /// The most precise of the ranges that take in `offer` decides.
-fn weigh(ranges: &[Range<'_>], offer: &MediaType<'_>) -> Option<Weight> {
+fn weigh(ranges: &[MediaRange<'_>], offer: &MediaType<'_>) -> Option<Weight> {
     let weights = ranges
         .iter()
         .filter_map(|range| Some(Weight { precision: range.precision(offer)?, quality: range.quality }));

@@ -22,7 +22,7 @@ pub enum Caller {
 
 /// What a caller may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum View {
+pub enum AccessLevel {
     /// Statuses and causes.
     Verdicts,
     /// Also addresses, phases and the words of servers.
@@ -38,7 +38,7 @@ pub(super) enum Denied {
     Token,
 }
 
-impl View {
+impl AccessLevel {
     /// What the router's guard found that the caller of `request` may see.
     pub(super) fn of(request: &Request) -> Self {
         request.extensions().get().copied().unwrap_or(Self::Verdicts)
@@ -54,7 +54,7 @@ pub(super) fn admit(
     peer: Option<&Caller>,
     host: &Host,
     headers: &HeaderMap,
-) -> Result<View, Denied> {
+) -> Result<AccessLevel, Denied> {
     let &peer = peer.ok_or(Denied::Caller)?;
     let callers = proxies::callers(&access.trusted_proxies, peer, headers);
     let views: Option<Vec<_>> = callers.into_iter().map(|caller| view(access, caller, host)).collect();
@@ -62,7 +62,7 @@ pub(super) fn admit(
     let Some(token) = &access.token else { return Ok(least) };
     match token::shown(token, headers) {
         None => Ok(least),
-        Some(true) => Ok(View::Details),
+        Some(true) => Ok(AccessLevel::Details),
         Some(false) => Err(Denied::Token),
     }
 }
@@ -92,16 +92,16 @@ impl Subscriber {
     }
 
     /// What they may see by now, if anything.
-    pub(super) fn view(&self, access: &Access) -> Option<View> {
+    pub(super) fn view(&self, access: &Access) -> Option<AccessLevel> {
         admit(access, self.peer.as_ref(), self.host.as_ref()?, &self.headers).ok()
     }
 }
 
 /// The view of a `caller` that asks for `host`, or `None` for one that gets no answer.
-fn view(access: &Access, caller: Caller, host: &Host) -> Option<View> {
+fn view(access: &Access, caller: Caller, host: &Host) -> Option<AccessLevel> {
     let ip = match caller {
-        Caller::Local => return Some(View::Details),
-        Caller::Unknown => return allows_everyone(access).then_some(View::Verdicts),
+        Caller::Local => return Some(AccessLevel::Details),
+        Caller::Unknown => return allows_everyone(access).then_some(AccessLevel::Verdicts),
         // An IPv4 caller of a socket that takes both families has an IPv4-mapped address.
         Caller::Remote(ip) => ip.to_canonical(),
     };
@@ -109,9 +109,9 @@ fn view(access: &Access, caller: Caller, host: &Host) -> Option<View> {
     if !among(&access.allow) {
         None
     } else if among(&access.details) && !(ip.is_loopback() && host.may_be_rebound(&access.hosts)) {
-        Some(View::Details)
+        Some(AccessLevel::Details)
     } else {
-        Some(View::Verdicts)
+        Some(AccessLevel::Verdicts)
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`Answer`]: the body of an answer, in pieces that count as taken once they are written to the connection.
+//! [`AnswerBody`]: the body of an answer, in pieces that count as taken once they are written to the connection.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes, HttpBody as _};
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 
-use super::patience::{Exchange, Patience};
+use super::idle_timeout::{Exchange, IdleTimeout};
 use super::places::{Held, Places};
 
 /// The most bytes of a text that are handed on at a time.
@@ -17,14 +17,14 @@ const PIECE: usize = 16 * 1024;
 
 /// The body of an answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    source: Source,
+pub(super) struct AnswerBody {
+    source: BodySource,
     exchange: Exchange,
     places: Arc<Places>,
 }
 
 #[derive(Debug)]
-enum Source {
+enum BodySource {
     /// A text, of which this is left. On a connection of HTTP/1 a short one is not counted: it has one at a time.
     Text { rest: Bytes, held: Option<Arc<Held>> },
     /// An answer that goes on for as long as somebody watches, or that has trailers. Its first frame may be here already.
@@ -34,7 +34,7 @@ enum Source {
 /// A part of an answer on its way to the client. Whatever buffers it drops it when it is written.
 struct Piece {
     bytes: Bytes,
-    patience: Arc<Patience>,
+    idle_timeout: Arc<IdleTimeout>,
     _held: Arc<Held>,
 }
 
@@ -46,40 +46,40 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.patience.took(self.bytes.len());
+        self.idle_timeout.took(self.bytes.len());
     }
 }
 
-impl Answer {
+impl AnswerBody {
     /// The body `body`, in answer to `exchange`.
     pub(super) async fn new(mut body: Body, exchange: Exchange, places: &Arc<Places>) -> Self {
         let places = places.clone();
         if body.size_hint().exact().is_none() {
-            return Self { source: Source::Stream { first: None, body }, exchange, places };
+            return Self { source: BodySource::Stream { first: None, body }, exchange, places };
         }
         let first = body.frame().await.and_then(Result::ok);
         if !body.is_end_stream() {
-            return Self { source: Source::Stream { first, body }, exchange, places };
+            return Self { source: BodySource::Stream { first, body }, exchange, places };
         }
         let text = first.and_then(|frame| frame.into_data().ok()).unwrap_or_default();
-        let is_counted = text.len() > PIECE || exchange.patience().is_multiplexed();
+        let is_counted = text.len() > PIECE || exchange.idle_timeout().is_multiplexed();
         let held = is_counted.then(|| {
-            exchange.patience().wait_for(text.len());
+            exchange.idle_timeout().wait_for(text.len());
             Arc::new(places.hold(&text))
         });
-        Self { source: Source::Text { rest: text, held }, exchange, places }
+        Self { source: BodySource::Text { rest: text, held }, exchange, places }
     }
 
     fn piece(&self, bytes: Bytes, held: &Arc<Held>) -> Frame<Bytes> {
-        let patience = self.exchange.patience().clone();
-        Frame::data(Bytes::from_owner(Piece { bytes, patience, _held: held.clone() }))
+        let idle_timeout = self.exchange.idle_timeout().clone();
+        Frame::data(Bytes::from_owner(Piece { bytes, idle_timeout, _held: held.clone() }))
     }
 
     /// The next frame of a stream.
     fn stream_frame(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_data() {
             Ok(data) => {
-                self.exchange.patience().wait_for(data.len());
+                self.exchange.idle_timeout().wait_for(data.len());
                 let held = Arc::new(self.places.hold(&data));
                 self.piece(data, &held)
             }
@@ -88,7 +88,7 @@ impl Answer {
     }
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for AnswerBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -97,14 +97,14 @@ impl hyper::body::Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let frame = match &mut self.source {
-            Source::Text { rest, .. } if rest.is_empty() => None,
-            Source::Text { rest, held: None } => Some(Frame::data(std::mem::take(rest))),
-            Source::Text { rest, held: Some(held) } => {
+            BodySource::Text { rest, .. } if rest.is_empty() => None,
+            BodySource::Text { rest, held: None } => Some(Frame::data(std::mem::take(rest))),
+            BodySource::Text { rest, held: Some(held) } => {
                 let (bytes, held) = (rest.split_to(rest.len().min(PIECE)), held.clone());
                 Some(self.piece(bytes, &held))
             }
             // A body that fails has ended: no error is sent to clients as data.
-            Source::Stream { first, body } => {
+            BodySource::Stream { first, body } => {
                 let frame = match first.take() {
                     Some(first) => Some(first),
                     None => ready!(Pin::new(body).poll_frame(cx)).and_then(Result::ok),
@@ -117,24 +117,24 @@ impl hyper::body::Body for Answer {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Text { rest, .. } => rest.is_empty(),
-            Source::Stream { first, body } => first.is_none() && body.is_end_stream(),
+            BodySource::Text { rest, .. } => rest.is_empty(),
+            BodySource::Stream { first, body } => first.is_none() && body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Text { rest, .. } => SizeHint::with_exact(rest.len() as u64),
-            Source::Stream { first: None, body } => body.size_hint(),
-            Source::Stream { first: Some(_), .. } => SizeHint::default(),
+            BodySource::Text { rest, .. } => SizeHint::with_exact(rest.len() as u64),
+            BodySource::Stream { first: None, body } => body.size_hint(),
+            BodySource::Stream { first: Some(_), .. } => SizeHint::default(),
         }
     }
 }
 
-impl Drop for Answer {
+impl Drop for AnswerBody {
     fn drop(&mut self) {
-        if let Source::Text { rest, held: Some(_) } = &self.source {
-            self.exchange.patience().give_up(rest.len());
+        if let BodySource::Text { rest, held: Some(_) } = &self.source {
+            self.exchange.idle_timeout().give_up(rest.len());
         }
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use axum::body::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::access::View;
+use super::access::AccessLevel;
 use super::metrics;
-use super::representation::Format;
+use super::representation::Representation;
 use crate::outcome::Report;
 
 /// By how much what callers share may say that a verdict is older than it is, if it is written in a fraction of that time.
@@ -31,23 +31,23 @@ const REMEMBERED: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writing {
     /// It, in this format.
-    Report(Format),
+    Report(Representation),
     /// The page at `/`, which has a notice.
     StartPage,
     /// The metrics that go with it.
-    Metrics(metrics::Format),
+    Metrics(metrics::MetricsFormat),
 }
 
 /// What was written last. Its clones are one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Bodies(Arc<Mutex<VecDeque<Written>>>);
+pub(super) struct Bodies(Arc<Mutex<VecDeque<WrittenBody>>>);
 
 #[derive(Debug)]
-struct Written {
+struct WrittenBody {
     /// Not kept for what was written of it.
     report: Weak<Report>,
     writing: Writing,
-    view: View,
+    view: AccessLevel,
     /// What it is written as, and the time as of which it is, until then: with thousands of aliases it is long. Nothing
     /// where only one caller has asked for it, as of most reports.
     shared: Option<(Bytes, Instant)>,
@@ -55,8 +55,8 @@ struct Written {
     cost: Duration,
 }
 
-impl Written {
-    fn is_of(&self, report: &Arc<Report>, writing: Writing, view: View) -> bool {
+impl WrittenBody {
+    fn is_of(&self, report: &Arc<Report>, writing: Writing, view: AccessLevel) -> bool {
         std::ptr::eq(self.report.as_ptr(), Arc::as_ptr(report))
             && (self.writing, self.view) == (writing, view)
     }
@@ -68,7 +68,7 @@ impl Bodies {
     pub(super) fn of(
         &self,
         report: &Arc<Report>,
-        (writing, view): (Writing, View),
+        (writing, view): (Writing, AccessLevel),
         now: Instant,
         write: impl FnOnce(Instant) -> String,
     ) -> Bytes {
@@ -78,7 +78,7 @@ impl Bodies {
             let began = std::time::Instant::now();
             let body = write(now).into();
             let (report, cost) = (Arc::downgrade(report), began.elapsed());
-            last.push_front(Written { report, writing, view, shared: None, cost });
+            last.push_front(WrittenBody { report, writing, view, shared: None, cost });
             return body;
         };
         match &written.shared {
@@ -104,7 +104,7 @@ impl Bodies {
         }
     }
 
-    fn last(&self) -> MutexGuard<'_, VecDeque<Written>> {
+    fn last(&self) -> MutexGuard<'_, VecDeque<WrittenBody>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -117,10 +117,16 @@ mod tests {
 
     use super::*;
 
-    const JSON: Writing = Writing::Report(Format::Json);
+    const JSON: Writing = Writing::Report(Representation::Json);
 
     /// Asks for a report so often, at times that are so far apart; how often it was written.
-    async fn ask(bodies: &Bodies, report: &Arc<Report>, view: View, times: usize, apart: Duration) -> usize {
+    async fn ask(
+        bodies: &Bodies,
+        report: &Arc<Report>,
+        view: AccessLevel,
+        times: usize,
+        apart: Duration,
+    ) -> usize {
         let (began, written) = (Instant::now(), Cell::new(0));
         for _ in 0..times {
             let now = Instant::now();
@@ -139,7 +145,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn many_callers_share_a_body_that_says_an_age_no_lower_than_it_is() {
         let (bodies, report) = (Bodies::default(), Arc::default());
-        let written = ask(&bodies, &report, View::Details, 1000, Duration::from_micros(10)).await;
+        let written = ask(&bodies, &report, AccessLevel::Details, 1000, Duration::from_micros(10)).await;
         assert!((10..=12).contains(&written), "{written} in ten milliseconds");
     }
 
@@ -147,13 +153,13 @@ mod tests {
     async fn a_caller_alone_is_told_the_age_as_it_is_and_no_body_is_kept_for_long() {
         let (bodies, report) = (Bodies::default(), Arc::default());
         let now = Instant::now();
-        bodies.of(&report, (JSON, View::Details), now, |as_of| {
+        bodies.of(&report, (JSON, AccessLevel::Details), now, |as_of| {
             assert_eq!(as_of, now);
             String::new()
         });
         let is_kept = || bodies.last().iter().any(|written| written.shared.is_some());
         assert!(!is_kept());
-        assert_eq!(ask(&bodies, &report, View::Details, 1, Duration::ZERO).await, 1);
+        assert_eq!(ask(&bodies, &report, AccessLevel::Details, 1, Duration::ZERO).await, 1);
         assert!(is_kept());
         sleep(AHEAD * 2).await;
         assert!(!is_kept());
@@ -164,16 +170,16 @@ mod tests {
     async fn nobody_is_given_what_was_written_of_another_report_or_for_who_may_see_more() {
         let (bodies, one, other) = (Bodies::default(), Arc::default(), Arc::default());
         let ask = async |report, view| ask(&bodies, report, view, 2, Duration::ZERO).await;
-        assert_eq!(ask(&one, View::Details).await, 2);
-        assert_eq!(ask(&one, View::Details).await, 0);
-        assert_eq!(ask(&one, View::Verdicts).await, 2);
-        assert_eq!(ask(&other, View::Verdicts).await, 2);
-        assert_eq!(ask(&one, View::Verdicts).await, 0, "it is remembered beside the other");
+        assert_eq!(ask(&one, AccessLevel::Details).await, 2);
+        assert_eq!(ask(&one, AccessLevel::Details).await, 0);
+        assert_eq!(ask(&one, AccessLevel::Verdicts).await, 2);
+        assert_eq!(ask(&other, AccessLevel::Verdicts).await, 2);
+        assert_eq!(ask(&one, AccessLevel::Verdicts).await, 0, "it is remembered beside the other");
         let others: [Arc<Report>; REMEMBERED] = Default::default();
         for another in &others {
-            assert_eq!(ask(another, View::Verdicts).await, 2);
+            assert_eq!(ask(another, AccessLevel::Verdicts).await, 2);
         }
-        assert_eq!(ask(&one, View::Verdicts).await, 2, "it is forgotten");
+        assert_eq!(ask(&one, AccessLevel::Verdicts).await, 2, "it is forgotten");
         assert_eq!(bodies.last().len(), REMEMBERED);
     }
 }

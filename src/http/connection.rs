@@ -25,10 +25,10 @@ use tower::Service as _;
 use tracing::debug;
 
 use super::access::Caller;
-use super::answer::Answer;
+use super::answer::AnswerBody;
+use super::idle_timeout::{IdleTimeout, Watched};
 use super::listener::Accepted;
-use super::patience::{Patience, Watched};
-use super::places::{Place, Places};
+use super::places::{ConnectionPlace, Places};
 use super::preface::{Peeked, Version};
 use super::refusal::Refusal;
 use super::writing::Turn;
@@ -56,7 +56,7 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a connection is answered with.
-pub(super) struct Door {
+pub(super) struct ConnectionContext {
     /// Who answers.
     pub(super) router: Router,
     /// Until when.
@@ -64,14 +64,14 @@ pub(super) struct Door {
     /// How TLS is spoken, if it is.
     pub(super) tls: Option<Arc<ServerConfig>>,
     /// The connection's own place.
-    pub(super) place: Place,
+    pub(super) place: ConnectionPlace,
     /// The turns of requests that come side by side, which are many more than there are connections.
     pub(super) turns: Arc<Semaphore>,
 }
 
 /// What a connection ended with that its client did not end.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum ConnectionError {
     #[error("its client speaks no TLS, which is spoken here")]
     Plain,
     #[error("TLS: {0}")]
@@ -85,42 +85,47 @@ enum Trouble {
 /// The two directions of a connection. Boxed, since every kind of its own would be HTTP compiled once more.
 type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
 
-type Reader = Peeked<Watched<Box<dyn AsyncRead + Send + Unpin>>>;
-type Writer = Watched<Box<dyn AsyncWrite + Send + Unpin>>;
+type ConnectionReader = Peeked<Watched<Box<dyn AsyncRead + Send + Unpin>>>;
+type ConnectionWriter = Watched<Box<dyn AsyncWrite + Send + Unpin>>;
 
 /// Answers the requests of one connection, until its client closes it or takes too long, its place is wanted, or the
 /// server stops.
-pub(super) async fn serve(accepted: Accepted, door: Door) {
+pub(super) async fn serve(accepted: Accepted, context: ConnectionContext) {
     let caller = accepted.caller();
-    let patience = door.place.patience.clone();
+    let idle_timeout = context.place.idle_timeout.clone();
     tokio::select! {
         // First what has come in, so that a busy machine does not blame its clients.
         biased;
-        result = converse(accepted, door) => {
+        result = converse(accepted, context) => {
             if let Err(error) = result {
                 debug!(target: CALLERS, "connection of {caller:?}: {error}");
             }
         }
-        () = patience.exhausted() => {
+        () = idle_timeout.exhausted() => {
             debug!(target: CALLERS, "connection of {caller:?}: closed, its client took too long");
         }
     }
 }
 
-async fn converse(accepted: Accepted, door: Door) -> Result<(), Trouble> {
-    let Door { router, mut life, tls, turns, place } = door;
+async fn converse(accepted: Accepted, context: ConnectionContext) -> Result<(), ConnectionError> {
+    let ConnectionContext { router, mut life, tls, turns, place } = context;
     let caller = accepted.caller();
-    let requests =
-        Requests { router, caller, patience: place.patience.clone(), places: place.places.clone(), turns };
-    let patience = &place.patience;
+    let requests = Requests {
+        router,
+        caller,
+        idle_timeout: place.idle_timeout.clone(),
+        places: place.places.clone(),
+        turns,
+    };
+    let idle_timeout = &place.idle_timeout;
     let opened = tokio::select! {
         // First what has come in, so that no request is dropped that arrived before the stop.
         biased;
         opened = Box::pin(open(accepted, tls)) => opened?,
         () = stopping(&mut life) => return Ok(()),
     };
-    let mut reader = Peeked::new(&[], Watched { half: opened.0, patience: patience.clone() });
-    let mut writer = Watched { half: opened.1, patience: patience.clone() };
+    let mut reader = Peeked::new(&[], Watched { half: opened.0, idle_timeout: idle_timeout.clone() });
+    let mut writer = Watched { half: opened.1, idle_timeout: idle_timeout.clone() };
     loop {
         let version = tokio::select! {
             biased;
@@ -133,7 +138,7 @@ async fn converse(accepted: Accepted, door: Door) -> Result<(), Trouble> {
                 reader.version(MAX_HEAD).await
             }
         }
-        .map_err(Trouble::Io)?;
+        .map_err(ConnectionError::Io)?;
         match version {
             Version::Http1 => match Box::pin(converse_http1(reader, writer, &requests, &mut life)).await? {
                 Some(parked) => (reader, writer) = parked,
@@ -150,11 +155,11 @@ async fn converse(accepted: Accepted, door: Door) -> Result<(), Trouble> {
 /// Answers requests of HTTP/1 until the connection ends, or is idle: then it is given back without the buffers that it
 /// had, which were 17 kB.
 async fn converse_http1(
-    reader: Reader,
-    writer: Writer,
+    reader: ConnectionReader,
+    writer: ConnectionWriter,
     requests: &Requests,
     life: &mut watch::Receiver<Life>,
-) -> Result<Option<(Reader, Writer)>, Trouble> {
+) -> Result<Option<(ConnectionReader, ConnectionWriter)>, ConnectionError> {
     let mut http = http1::Builder::new();
     // A client that has closed its side after its request, as `nc` does, still waits for the answer.
     http.max_buf_size(MAX_HEAD).half_close(true);
@@ -168,11 +173,11 @@ async fn converse_http1(
         Ok::<_, Infallible>(answer)
     });
     let mut conversation = http.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service);
-    let Requests { patience, places, .. } = requests;
-    patience.set_buffers(true);
+    let Requests { idle_timeout, places, .. } = requests;
+    idle_timeout.set_buffers(true);
     let until_parked = poll_fn(|cx| match Pin::new(&mut conversation).poll(cx) {
         Poll::Ready(closed) => Poll::Ready(Some(closed)),
-        Poll::Pending if patience.is_parkable(|| places.is_crowded()) => Poll::Ready(None),
+        Poll::Pending if idle_timeout.is_parkable(|| places.is_crowded()) => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
     });
     let closed = tokio::select! {
@@ -185,9 +190,9 @@ async fn converse_http1(
         }
     };
     if let Some(closed) = closed {
-        return closed.map(|()| None).map_err(Trouble::Http);
+        return closed.map(|()| None).map_err(ConnectionError::Http);
     }
-    patience.set_buffers(false);
+    idle_timeout.set_buffers(false);
     places.release();
     let http1::Parts { io, read_buf, .. } = conversation.into_parts();
     let (reader, writer) = io.into_inner().into_inner();
@@ -195,11 +200,11 @@ async fn converse_http1(
 }
 
 async fn converse_http2(
-    reader: Reader,
-    writer: Writer,
+    reader: ConnectionReader,
+    writer: ConnectionWriter,
     requests: Requests,
     life: watch::Receiver<Life>,
-) -> Result<(), Trouble> {
+) -> Result<(), ConnectionError> {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
@@ -214,10 +219,10 @@ async fn converse_http2(
         async move { requests.answer(request, Some(&requests.turns)).await }
     });
     let conversation = pin!(http.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service));
-    let left = left_alone(life.clone(), &requests.patience);
+    let left = left_alone(life.clone(), &requests.idle_timeout);
     tokio::select! {
         biased;
-        closed = until_closed(conversation, life, http2::Connection::graceful_shutdown) => closed.map_err(Trouble::Http),
+        closed = until_closed(conversation, life, http2::Connection::graceful_shutdown) => closed.map_err(ConnectionError::Http),
         () = left => Ok(()),
     }
 }
@@ -226,7 +231,7 @@ async fn converse_http2(
 struct Requests {
     router: Router,
     caller: Caller,
-    patience: Arc<Patience>,
+    idle_timeout: Arc<IdleTimeout>,
     places: Arc<Places>,
     turns: Arc<Semaphore>,
 }
@@ -237,22 +242,22 @@ impl Requests {
         &self,
         mut request: Request<Incoming>,
         turns: Option<&Semaphore>,
-    ) -> Result<Response<Answer>, Infallible> {
-        let exchange = self.patience.ask();
+    ) -> Result<Response<AnswerBody>, Infallible> {
+        let exchange = self.idle_timeout.ask();
         request.extensions_mut().insert(self.caller);
         // Until there is an answer, not until it has gone out: a stream would keep others waiting.
         let _turn = match turns {
             Some(turns) => turns.acquire().await.ok(),
             None => None,
         };
-        let answer = if self.places.is_overdrawn(&self.patience) {
+        let answer = if self.places.is_overdrawn(&self.idle_timeout) {
             self.places.refuse_answer(self.caller);
             Refusal::Unread.into_response()
         } else {
             self.router.clone().call(request.map(Body::new)).await?
         };
         let (mut head, body) = answer.into_parts();
-        let answer = Answer::new(body, exchange, &self.places).await;
+        let answer = AnswerBody::new(body, exchange, &self.places).await;
         // Only now is it counted, so that the next long text may be written.
         head.extensions.remove::<Turn>();
         Ok(Response::from_parts(head, answer))
@@ -260,11 +265,11 @@ impl Requests {
 }
 
 /// The connection as it is read and written, after the handshake if there is to be one.
-async fn open(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Halves, Trouble> {
+async fn open(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Halves, ConnectionError> {
     match accepted {
         Accepted::Tcp(stream, _) => {
             // An answer is one small segment, and the next must not wait until it was acknowledged.
-            stream.set_nodelay(true).map_err(Trouble::Io)?;
+            stream.set_nodelay(true).map_err(ConnectionError::Io)?;
             let Some(tls) = tls else {
                 let (reader, writer) = stream.into_split();
                 return Ok((Box::new(reader), Box::new(writer)));
@@ -280,11 +285,11 @@ async fn open(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Halv
     }
 }
 
-fn handshake_trouble(error: io::Error) -> Trouble {
+fn handshake_trouble(error: io::Error) -> ConnectionError {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     match cause {
-        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => Trouble::Plain,
-        _ => Trouble::Tls(error),
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => ConnectionError::Plain,
+        _ => ConnectionError::Tls(error),
     }
 }
 
@@ -305,11 +310,11 @@ async fn until_closed<C: Future>(
 
 /// Ends once the server stops and no request is open. A client of HTTP/2 is asked to close the connection first, and one
 /// that is gone would keep the server for as long as an open request may.
-async fn left_alone(mut life: watch::Receiver<Life>, patience: &Patience) {
+async fn left_alone(mut life: watch::Receiver<Life>, idle_timeout: &IdleTimeout) {
     stopping(&mut life).await;
     loop {
         time::sleep(FAREWELL).await;
-        if patience.has_none_open() {
+        if idle_timeout.has_none_open() {
             return;
         }
     }

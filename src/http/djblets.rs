@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::access::View;
+use super::access::AccessLevel;
 use super::json::{Entries, NodeDetail, line, milliseconds};
 use super::words;
 use super::words::timestamp_millis;
@@ -21,17 +21,17 @@ use crate::record::Since;
 /// `checks` and `errors` are always there, since Djblets' callers read them; `skipped`, `age_ms` and `details` where
 /// there is something to say, `details` only for one who may see them. Every map is in the configured order.
 #[must_use]
-pub fn body(report: &Report, view: View, now: Instant) -> String {
+pub fn body(report: &Report, view: AccessLevel, now: Instant) -> String {
     body_since(report, &[], view, now)
 }
 
 /// The same, where it is known `since` when each of the outcomes has the status that it has.
 #[must_use]
-pub fn body_since(report: &Report, since: &[Option<Since>], view: View, now: Instant) -> String {
+pub fn body_since(report: &Report, since: &[Option<Since>], view: AccessLevel, now: Instant) -> String {
     let since = since.iter().copied().chain(std::iter::repeat(None));
     let names: Vec<_> = report.outcomes.iter().map(|outcome| outcome.name()).collect();
     let outcomes = || names.iter().map(String::as_str).zip(report.outcomes.iter().map(|outcome| &**outcome));
-    line(&Document {
+    line(&DjbletsDocument {
         status: report.status().as_str(),
         checks: outcomes().map(|(name, outcome)| (name, outcome.status().as_str())).collect(),
         errors: outcomes().filter_map(|(name, outcome)| Some((name, words::error(outcome, view)?))).collect(),
@@ -42,11 +42,11 @@ pub fn body_since(report: &Report, since: &[Option<Since>], view: View, now: Ins
             .collect(),
         age_ms: report.age(now).map(milliseconds),
         details: match view {
-            View::Details => outcomes()
+            AccessLevel::Details => outcomes()
                 .zip(since)
                 .map(|((name, outcome), since)| (name, Detail::of(outcome, since, now)))
                 .collect(),
-            View::Verdicts => Entries::default(),
+            AccessLevel::Verdicts => Entries::default(),
         },
     })
 }
@@ -54,7 +54,7 @@ pub fn body_since(report: &Report, since: &[Option<Since>], view: View, now: Ins
 /// What a sidecar answers with which something is `wrong` itself.
 #[must_use]
 pub fn unready(name: &str, wrong: &str) -> String {
-    line(&Document {
+    line(&DjbletsDocument {
         status: Status::Down.as_str(),
         checks: Entries::default(),
         errors: [(name, wrong.to_owned())].into_iter().collect(),
@@ -65,7 +65,7 @@ pub fn unready(name: &str, wrong: &str) -> String {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct DjbletsDocument<'a> {
     status: &'static str,
     checks: Entries<&'a str, &'static str>,
     errors: Entries<&'a str, String>,

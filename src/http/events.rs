@@ -19,7 +19,7 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{self, Instant};
 
-use super::Front;
+use super::AppState;
 use super::access::Subscriber;
 use super::page::{self, Page};
 use super::refusal::Refusal;
@@ -44,7 +44,7 @@ const RETRY: &str = "retry: 2000\n\n";
 const BEAT: &str = "event: beat\ndata:\n\n";
 
 /// Where it is served.
-pub(super) fn route() -> MethodRouter<Front> {
+pub(super) fn route() -> MethodRouter<AppState> {
     let places = Arc::new(Semaphore::new(FEEDS));
     get(async move |State(app): State<Arc<App>>, request: Request| {
         let Ok(place) = places.try_acquire_owned() else { return Refusal::Feeds.into_response() };

@@ -26,13 +26,13 @@ use axum::routing::{MethodRouter, any};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::Front;
+use super::AppState;
 use super::access::Subscriber;
 use super::refusal::Refusal;
 use crate::app::App;
 use messages::{HealthCheckRequest, HealthCheckResponse, HealthListResponse};
 use service::Service;
-use wire::{Code, Failed};
+use wire::{CallError, Code};
 
 /// The path of every call.
 pub(super) const PATH: &str = "/grpc.health.v1.Health/{method}";
@@ -41,7 +41,7 @@ pub(super) const PATH: &str = "/grpc.health.v1.Health/{method}";
 const WATCHES: usize = 256;
 
 /// Where they are answered.
-pub(super) fn route() -> MethodRouter<Front> {
+pub(super) fn route() -> MethodRouter<AppState> {
     let places = Arc::new(Semaphore::new(WATCHES));
     any(
         async move |State(app): State<Arc<App>>,
@@ -78,15 +78,15 @@ async fn call(
         "Check" => check(&app, body, arrived).await,
         "Watch" => watch(app, body, caller, places).await,
         "List" => list(&app, body, arrived).await,
-        _ => Err(Failed::new(Code::Unimplemented, "there are Check, Watch and List")),
+        _ => Err(CallError::new(Code::Unimplemented, "there are Check, Watch and List")),
     };
     Ok(answer.unwrap_or_else(IntoResponse::into_response))
 }
 
-async fn check(app: &App, body: Body, arrived: Instant) -> Result<Response, Failed> {
+async fn check(app: &App, body: Body, arrived: Instant) -> Result<Response, CallError> {
     let HealthCheckRequest { service: name } = wire::message(body).await?;
     let setup = app.setup();
-    let unknown = || Failed::new(Code::NotFound, "no such service; List names those that there are");
+    let unknown = || CallError::new(Code::NotFound, "no such service; List names those that there are");
     let service = Service::named(&name, &setup).ok_or_else(unknown)?;
     Ok(wire::answer(&HealthCheckResponse::from(service.check(app, &setup, arrived).await)))
 }
@@ -96,14 +96,14 @@ async fn watch(
     body: Body,
     caller: Subscriber,
     places: Arc<Semaphore>,
-) -> Result<Response, Failed> {
+) -> Result<Response, CallError> {
     let HealthCheckRequest { service: name } = wire::message(body).await?;
-    let full = |_| Failed::new(Code::ResourceExhausted, "too many watch already");
+    let full = |_| CallError::new(Code::ResourceExhausted, "too many watch already");
     let place = places.try_acquire_owned().map_err(full)?;
     Ok(wire::stream(watch::watch(app, name, caller, place)))
 }
 
-async fn list(app: &App, body: Body, arrived: Instant) -> Result<Response, Failed> {
+async fn list(app: &App, body: Body, arrived: Instant) -> Result<Response, CallError> {
     // A request for a list has nothing in it.
     wire::message::<()>(body).await?;
     let setup = app.setup();

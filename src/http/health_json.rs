@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::access::View;
+use super::access::AccessLevel;
 use super::json::{Entries, line, milliseconds};
 use super::words;
 use super::words::timestamp_millis;
-use crate::outcome::{Cause, Figure, Finding, Kind, Measure, NodeOutcome, Outcome, Report, Status};
+use crate::outcome::{Cause, CheckKind, Figure, Finding, Measure, NodeOutcome, Outcome, Report, Status};
 
 /// The report as one line of JSON:
 ///
@@ -21,15 +21,15 @@ use crate::outcome::{Cause, Figure, Finding, Kind, Measure, NodeOutcome, Outcome
 /// it; its figures have names of their own, such as `main:queueLength`. What is not checked stands in `notes`. There are no
 /// `links`: those shall be whole URIs, and a server does not know by which name it was reached.
 #[must_use]
-pub fn body(report: &Report, view: View) -> String {
+pub fn body(report: &Report, view: AccessLevel) -> String {
     let troubled = report.outcomes.iter().filter(|outcome| word(outcome.status()) != PASS);
     let output: Vec<_> = troubled.map(|outcome| said(outcome)).collect();
     let checks = report.outcomes.iter().flat_map(|outcome| checks(outcome, view));
-    line(&Document {
+    line(&HealthDocument {
         notes: report.skipped.iter().map(|skipped| format!("{} {}", skipped.alias, skipped.reason)).collect(),
         output: (!output.is_empty()).then(|| output.join("; ")),
         checks: checks.collect(),
-        ..Document::of(report.status())
+        ..HealthDocument::of(report.status())
     })
 }
 
@@ -42,7 +42,7 @@ fn said(outcome: &Outcome) -> String {
 /// What a sidecar answers with which something is `wrong` itself.
 #[must_use]
 pub fn unready(name: &str, wrong: &str) -> String {
-    line(&Document { output: Some(format!("{name}: {wrong}")), ..Document::of(Status::Down) })
+    line(&HealthDocument { output: Some(format!("{name}: {wrong}")), ..HealthDocument::of(Status::Down) })
 }
 
 /// All is well, and no `output` is given.
@@ -60,7 +60,7 @@ fn word(status: Status) -> &'static str {
 /// The whole; the names are those of the draft's section 3.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document<'a> {
+struct HealthDocument<'a> {
     status: &'static str,
     version: &'static str,
     release_id: &'static str,
@@ -70,10 +70,10 @@ struct Document<'a> {
     output: Option<String>,
     service_id: &'static str,
     description: &'static str,
-    checks: Entries<String, Vec<Entry<'a>>>,
+    checks: Entries<String, Vec<HealthEntry<'a>>>,
 }
 
-impl Document<'_> {
+impl HealthDocument<'_> {
     fn of(status: Status) -> Self {
         Self {
             status: word(status),
@@ -92,7 +92,7 @@ impl Document<'_> {
 /// own.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry<'a> {
+struct HealthEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     component_id: Option<&'a str>,
     component_type: &'static str,
@@ -113,13 +113,13 @@ struct Entry<'a> {
     reused_from: Option<&'a str>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> HealthEntry<'a> {
     fn of(outcome: &Outcome) -> Self {
         Self { component_type: "datastore", time: timestamp_millis(outcome.began_at), ..Self::default() }
     }
 
     /// All that may be said to everyone.
-    fn of_whole(outcome: &Outcome, view: View) -> Self {
+    fn of_whole(outcome: &Outcome, view: AccessLevel) -> Self {
         Self {
             status: Some(word(outcome.status())),
             output: words::error(outcome, view),
@@ -168,31 +168,31 @@ impl<'a> Entry<'a> {
 }
 
 /// The check, and its figures if they may be seen, by their names.
-fn checks(outcome: &Outcome, view: View) -> Vec<(String, Vec<Entry<'_>>)> {
+fn checks(outcome: &Outcome, view: AccessLevel) -> Vec<(String, Vec<HealthEntry<'_>>)> {
     let name = |measurement: &str| format!("{}:{measurement}", outcome.alias);
     let measurement = measurement(outcome.kind);
     // Nothing was found out of a check without nodes, so there is nothing to tell one by one.
-    if view == View::Verdicts || outcome.nodes.is_empty() {
-        return vec![(name(measurement), vec![Entry::of_whole(outcome, view)])];
+    if view == AccessLevel::Verdicts || outcome.nodes.is_empty() {
+        return vec![(name(measurement), vec![HealthEntry::of_whole(outcome, view)])];
     }
-    let nodes = outcome.nodes.iter().map(|node| Entry::of_node(outcome, node));
-    let findings = outcome.findings().iter().map(|finding| Entry::of_finding(outcome, finding));
+    let nodes = outcome.nodes.iter().map(|node| HealthEntry::of_node(outcome, node));
+    let findings = outcome.findings().iter().map(|finding| HealthEntry::of_finding(outcome, finding));
     let figures = Figure::ALL.iter().filter_map(|&figure| {
         let measures = outcome.measures().iter().filter(|measure| measure.figure == figure);
-        let measures: Vec<_> = measures.map(|measure| Entry::of_measure(outcome, measure)).collect();
+        let measures: Vec<_> = measures.map(|measure| HealthEntry::of_measure(outcome, measure)).collect();
         (!measures.is_empty()).then(|| (name(&camel_case(figure)), measures))
     });
     std::iter::once((name(measurement), nodes.chain(findings).collect())).chain(figures).collect()
 }
 
 /// The name of what is measured, as the draft spells names.
-fn measurement(kind: Kind) -> &'static str {
+fn measurement(kind: CheckKind) -> &'static str {
     match kind {
-        Kind::RoundTrip => "roundTrip",
-        Kind::Visibility => "visibility",
-        Kind::Queue => "queue",
-        Kind::Clock => "clock",
-        Kind::Efficiency => "efficiency",
+        CheckKind::RoundTrip => "roundTrip",
+        CheckKind::Visibility => "visibility",
+        CheckKind::Queue => "queue",
+        CheckKind::Clock => "clock",
+        CheckKind::Efficiency => "efficiency",
     }
 }
 

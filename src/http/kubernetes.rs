@@ -15,7 +15,7 @@ use crate::outcome::{Cause, Outcome, Report, Status};
 
 /// What is asked for beside a report of caches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
+pub struct KubernetesProbe {
     /// Its name, such as `readyz`.
     pub name: &'static str,
     /// The sidecar itself, where the probe looks at it.
@@ -33,7 +33,7 @@ pub struct Own {
     pub wrong: Option<String>,
 }
 
-impl Probe {
+impl KubernetesProbe {
     /// A probe that looks at caches alone.
     #[must_use]
     pub fn of_caches(name: &'static str) -> Self {
@@ -80,7 +80,7 @@ impl Probe {
 /// What a probe such as `readyz` answers: `ok`, or with `verbose` a line a check, and how old the verdict is at `now`.
 /// What failed is listed either way.
 #[must_use]
-pub fn body(probe: &Probe, report: &Report, verbose: bool, now: Instant) -> String {
+pub fn body(probe: &KubernetesProbe, report: &Report, verbose: bool, now: Instant) -> String {
     let failed = probe.status(report) == Status::Down;
     if !verbose && !failed {
         return "ok\n".to_owned();

@@ -17,19 +17,19 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::registry::Registry;
 
-use super::access::View;
+use super::access::AccessLevel;
 use super::places::Traffic;
-use crate::app::{App, Clocks, Reloads, Setup};
+use crate::app::{App, ReloadStatus, RoundClocks, Setup};
 use crate::outcome::{Figure, Measure, Outcome, Phase, Report, Status};
-use crate::record::{Known, Lookup, Tally, Through};
+use crate::record::{Lookup, RecordSnapshot, Tally, Through};
 use crate::telemetry::{self, Unwritten};
 use exposition::Exposition;
 
-pub use super::patience::State;
+pub use super::idle_timeout::ConnectionState;
 pub use super::places::Reason;
 pub use family::{Family, Type};
-pub use format::Format;
-pub use process::{Memory, Process};
+pub use format::MetricsFormat;
+pub use process::{Process, ProcessMemory};
 
 /// Everything that a scrape tells of.
 #[derive(Debug)]
@@ -37,11 +37,11 @@ pub struct Scrape {
     /// What the checks came to that were made for it.
     pub report: Arc<Report>,
     /// What is known of each of them, in the order of the report.
-    pub known: Vec<Known>,
+    pub known: Vec<RecordSnapshot>,
     /// How far the rounds are, where there are any.
-    pub rounds: Option<Clocks>,
+    pub rounds: Option<RoundClocks>,
     /// What came of the configuration when it was last read.
-    pub reloads: Reloads,
+    pub reloads: ReloadStatus,
     /// When the sidecar began.
     pub began_at: SystemTime,
     /// The log lines that nobody will read.
@@ -55,8 +55,8 @@ pub struct Scrape {
 /// Connections, and what there was no room for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Callers {
-    /// How many connections are open, by state, in the order of [`State::ALL`].
-    pub connections: [usize; State::ALL.len()],
+    /// How many connections are open, by state, in the order of [`ConnectionState::ALL`].
+    pub connections: [usize; ConnectionState::ALL.len()],
     /// How many were closed and how many answers refused, by reason, in the order of [`Reason::ALL`].
     pub refused: [u64; Reason::ALL.len()],
 }
@@ -64,7 +64,7 @@ pub struct Callers {
 impl From<&Traffic> for Callers {
     fn from(traffic: &Traffic) -> Self {
         Self {
-            connections: State::ALL.map(|state| traffic.connections(state)),
+            connections: ConnectionState::ALL.map(|state| traffic.connections(state)),
             refused: Reason::ALL.map(|reason| traffic.refused(reason)),
         }
     }
@@ -91,37 +91,37 @@ impl Scrape {
 /// The metrics for one who may see `view`. The labels `alias` and `check` name the check that a series belongs to. Phases,
 /// and what names nodes, keys or views, are only for one who may see details.
 #[must_use]
-pub fn body(scrape: Scrape, view: View, format: Format) -> String {
+pub fn body(scrape: Scrape, view: AccessLevel, format: MetricsFormat) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Shown { scrape, view, format }));
+    registry.register_collector(Box::new(ScrapeCollector { scrape, view, format }));
     let mut text = String::new();
     // A text takes all that is written to it.
     let _ = match format {
-        Format::Text => encode_registry(&mut text, &registry),
-        Format::OpenMetrics => encode(&mut text, &registry),
+        MetricsFormat::Text => encode_registry(&mut text, &registry),
+        MetricsFormat::OpenMetrics => encode(&mut text, &registry),
     };
     text
 }
 
 /// What is written of a scrape.
 #[derive(Debug)]
-struct Shown {
+struct ScrapeCollector {
     scrape: Scrape,
-    view: View,
-    format: Format,
+    view: AccessLevel,
+    format: MetricsFormat,
 }
 
-impl Collector for Shown {
+impl Collector for ScrapeCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Self { scrape, view, format } = self;
         let outcomes = scrape.report.outcomes.iter().zip(&scrape.known);
-        let entries: Vec<_> = outcomes.map(|(outcome, known)| Entry { outcome, known }).collect();
+        let entries: Vec<_> = outcomes.map(|(outcome, known)| ScrapedCheck { outcome, known }).collect();
         let mut text = Exposition::new(encoder, *format);
         put_verdicts(&mut text, &entries)?;
         put_tallies(&mut text, &entries)?;
         match view {
-            View::Verdicts => {}
-            View::Details => put_details(&mut text, &entries)?,
+            AccessLevel::Verdicts => {}
+            AccessLevel::Details => put_details(&mut text, &entries)?,
         }
         if let Some(rounds) = &scrape.rounds {
             put_rounds(&mut text, rounds)?;
@@ -131,12 +131,12 @@ impl Collector for Shown {
 }
 
 /// One check of one alias.
-struct Entry<'a> {
+struct ScrapedCheck<'a> {
     outcome: &'a Outcome,
-    known: &'a Known,
+    known: &'a RecordSnapshot,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> ScrapedCheck<'a> {
     /// The labels of a series that there is once for each check.
     fn labels(&self) -> [(&'static str, &'a str); 2] {
         [("alias", self.outcome.alias.as_str()), ("check", self.outcome.kind.name())]
@@ -150,55 +150,55 @@ impl<'a> Entry<'a> {
 }
 
 /// What the checks of this scrape came to.
-fn put_verdicts(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result {
+fn put_verdicts(text: &mut Exposition<'_>, entries: &[ScrapedCheck<'_>]) -> fmt::Result {
     let mut up = text.series(Family::Up);
-    for entry @ Entry { outcome, .. } in entries {
+    for entry @ ScrapedCheck { outcome, .. } in entries {
         up.put(&entry.labels(), u32::from(outcome.status() < Status::Down))?;
     }
     let mut status = text.series(Family::Status);
-    for entry @ Entry { outcome, .. } in entries {
+    for entry @ ScrapedCheck { outcome, .. } in entries {
         for one in Tally::RESULTS {
             status.put(&entry.labels_and("status", one.word()), u32::from(outcome.status() == one))?;
         }
     }
     let mut began = text.series(Family::CheckTimestamp);
-    for entry @ Entry { outcome, .. } in entries {
+    for entry @ ScrapedCheck { outcome, .. } in entries {
         began.put(&entry.labels(), seconds(outcome.began_at))?;
     }
     Ok(())
 }
 
 /// What all checks came to.
-fn put_tallies(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result {
+fn put_tallies(text: &mut Exposition<'_>, entries: &[ScrapedCheck<'_>]) -> fmt::Result {
     let mut last_up = text.series(Family::LastUp);
-    for entry @ Entry { known, .. } in entries {
+    for entry @ ScrapedCheck { known, .. } in entries {
         if let Some(at) = known.last_up {
             last_up.put(&entry.labels(), seconds(at))?;
         }
     }
     let mut durations = text.series(Family::CheckDuration);
-    for entry @ Entry { known, .. } in entries {
+    for entry @ ScrapedCheck { known, .. } in entries {
         durations.put_durations(&entry.labels(), &known.tally)?;
     }
     let mut checks = text.series(Family::Checks);
-    for entry @ Entry { known, .. } in entries {
+    for entry @ ScrapedCheck { known, .. } in entries {
         for (result, times) in known.tally.results() {
             checks.put(&entry.labels_and("result", result.word()), times)?;
         }
     }
     let mut failures = text.series(Family::CheckFailures);
-    for entry @ Entry { known, .. } in entries {
+    for entry @ ScrapedCheck { known, .. } in entries {
         for (cause, times) in known.tally.failures() {
             failures.put(&entry.labels_and("cause", cause.name()), times)?;
         }
     }
     let mut shared = text.series(Family::ChecksShared);
-    for entry @ Entry { known, .. } in entries {
+    for entry @ ScrapedCheck { known, .. } in entries {
         shared
             .put(&entry.labels(), known.sharing.times(Through::Process, Lookup::Hit).unwrap_or_default())?;
     }
     let mut looked_up = text.series(Family::VerdictsShared);
-    for entry @ Entry { known, .. } in entries {
+    for entry @ ScrapedCheck { known, .. } in entries {
         for through in Through::ALL {
             for lookup in Lookup::ALL {
                 if let Some(times) = known.sharing.times(through, lookup) {
@@ -210,16 +210,16 @@ fn put_tallies(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result 
         }
     }
     let mut connections = text.series(Family::ConnectionsOpened);
-    for entry @ Entry { known, .. } in entries {
+    for entry @ ScrapedCheck { known, .. } in entries {
         connections.put(&entry.labels(), known.tally.connections())?;
     }
     Ok(())
 }
 
 /// What only some may see of the checks of this scrape.
-fn put_details(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result {
+fn put_details(text: &mut Exposition<'_>, entries: &[ScrapedCheck<'_>]) -> fmt::Result {
     let mut phases = text.series(Family::CheckPhase);
-    for entry @ Entry { outcome, .. } in entries {
+    for entry @ ScrapedCheck { outcome, .. } in entries {
         for phase in Phase::ALL {
             let longest = outcome.nodes.iter().filter_map(|node| node.phases.get(phase)).max();
             if let Some(time) = longest {
@@ -228,14 +228,14 @@ fn put_details(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result 
         }
     }
     let mut node_up = text.series(Family::NodeUp);
-    for entry @ Entry { outcome, .. } in entries {
+    for entry @ ScrapedCheck { outcome, .. } in entries {
         for node in &outcome.nodes {
             node_up.put(&entry.labels_and("node", &node.node), u32::from(node.fault.is_none()))?;
         }
     }
     for &figure in Figure::ALL {
         let mut measured = text.series(figure);
-        for entry @ Entry { outcome, .. } in entries {
+        for entry @ ScrapedCheck { outcome, .. } in entries {
             for Measure { of, value, .. } in outcome.measures().iter().filter(|one| one.figure == figure) {
                 match of {
                     Some(of) => measured.put(&entry.labels_and(figure.label(), of), *value)?,
@@ -248,7 +248,7 @@ fn put_details(text: &mut Exposition<'_>, entries: &[Entry<'_>]) -> fmt::Result 
 }
 
 /// How far the rounds are.
-fn put_rounds(text: &mut Exposition<'_>, clocks: &Clocks) -> fmt::Result {
+fn put_rounds(text: &mut Exposition<'_>, clocks: &RoundClocks) -> fmt::Result {
     if let Some(through) = clocks.through() {
         text.series(Family::RoundClock).put(&[], seconds(through))?;
     }
@@ -277,7 +277,7 @@ fn put_own(
     text.series(Family::ReloadSuccess).put(&[], u32::from(reloads.ok))?;
     text.series(Family::LastReloadSuccess).put(&[], seconds(reloads.at))?;
     let mut connections = text.series(Family::Connections);
-    for (state, count) in State::ALL.iter().zip(callers.connections) {
+    for (state, count) in ConnectionState::ALL.iter().zip(callers.connections) {
         connections.put(&[("state", state.name())], count)?;
     }
     let mut refused = text.series(Family::Refused);
@@ -289,7 +289,7 @@ fn put_own(
     text.series(Family::LogLinesLimited).put(&[], limited)?;
     let &Process { cpu, memory, open_fds, max_fds } = process;
     text.series(Family::ProcessCpu).put(&[], cpu.as_secs_f64())?;
-    if let Some(Memory { resident, virtual_size }) = memory {
+    if let Some(ProcessMemory { resident, virtual_size }) = memory {
         text.series(Family::ProcessResidentMemory).put(&[], resident)?;
         text.series(Family::ProcessVirtualMemory).put(&[], virtual_size)?;
     }

@@ -18,13 +18,13 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tokio::time::Instant;
 
-use super::access::View;
+use super::access::AccessLevel;
 use crate::app::{App, Life, Setup};
 use crate::catalog::Selection;
 use crate::outcome::{Outcome, Report, Skipped, Status};
 use crate::record::{Record, Transition};
 use drawing::{GLYPHS, favicon, glyph};
-use entry::Entry;
+use entry::PageEntry;
 use say::list;
 
 const STYLE: &str = include_str!("page/style.css");
@@ -54,7 +54,13 @@ const CHANGES: usize = 10;
 ///
 /// The report's outcomes are in the order of the selection's checks, as the checker makes them.
 #[must_use]
-pub fn body(setup: &Setup, report: &Report, selection: &Selection, view: View, now: Instant) -> String {
+pub fn body(
+    setup: &Setup,
+    report: &Report,
+    selection: &Selection,
+    view: AccessLevel,
+    now: Instant,
+) -> String {
     Page { setup, report, selection, view, now, notice: None }.document()
 }
 
@@ -86,7 +92,7 @@ pub(super) struct Page<'a> {
     /// Of what it is.
     pub(super) selection: &'a Selection,
     /// Who reads it.
-    pub(super) view: View,
+    pub(super) view: AccessLevel,
     pub(super) now: Instant,
     /// What has to be known before.
     pub(super) notice: Option<String>,
@@ -156,7 +162,7 @@ impl Page<'_> {
                 @if !self.report.skipped.is_empty() {
                     section { h2 { "Not checked" } (skipped(&self.report.skipped)) }
                 }
-                @if let View::Details = self.view { (self.changes()) }
+                @if let AccessLevel::Details = self.view { (self.changes()) }
             }
         }
     }
@@ -167,7 +173,7 @@ impl Page<'_> {
     }
 
     /// What is shown of each check, the worst first.
-    fn entries(&self) -> Vec<Entry<'_>> {
+    fn entries(&self) -> Vec<PageEntry<'_>> {
         let records = self.setup.checker.records(self.selection);
         let mut entries: Vec<_> = self
             .report
@@ -180,8 +186,8 @@ impl Page<'_> {
         entries
     }
 
-    fn entry<'a>(&self, outcome: &'a Outcome, record: &Record) -> Entry<'a> {
-        Entry {
+    fn entry<'a>(&self, outcome: &'a Outcome, record: &Record) -> PageEntry<'a> {
+        PageEntry {
             outcome,
             status: outcome.status(),
             // Another caller's check may have ended since: what is shown is this report, and how long it was so.
@@ -224,7 +230,7 @@ impl Page<'_> {
     }
 
     /// Since when the whole is so, and how old the oldest of the verdicts is.
-    fn ages(&self, entries: &[Entry<'_>]) -> Markup {
+    fn ages(&self, entries: &[PageEntry<'_>]) -> Markup {
         let status = self.report.status();
         let so = entries.iter().filter(|entry| entry.status == status).filter_map(|entry| entry.since);
         let since = match status {
@@ -264,7 +270,7 @@ impl Page<'_> {
         if !self.setup.metrics_elsewhere {
             ways.push("/metrics");
         }
-        if let View::Details = self.view {
+        if let AccessLevel::Details = self.view {
             ways.push("/transitions");
         }
         html! {
@@ -300,9 +306,9 @@ fn change(transition: &Arc<Transition>) -> Markup {
 }
 
 /// Those of which there is a line each.
-fn rest(entries: &[Entry<'_>]) -> Markup {
+fn rest(entries: &[PageEntry<'_>]) -> Markup {
     let (shown, left_out) = entries.split_at(entries.len().min(IN_SHORT));
-    let wrong = |entries: &[Entry<'_>]| entries.iter().filter(|entry| entry.status > Status::Up).count();
+    let wrong = |entries: &[PageEntry<'_>]| entries.iter().filter(|entry| entry.status > Status::Up).count();
     let up = entries.len() - wrong(entries);
     html! {
         // What is not up is never hidden.

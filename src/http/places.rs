@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::access::Caller;
-use super::patience::{Patience, Standing, State, Wait};
-use super::server::Limits;
+use super::idle_timeout::{ConnectionSnapshot, ConnectionState, IdleTimeout, Wait};
+use super::server::ServerLimits;
 
 /// How long a peer that `access.allow` excludes may take for its request, and to take the refusal.
 const EXCLUDED_WAIT: Duration = Duration::from_secs(1);
@@ -114,8 +114,8 @@ fn peer_of(caller: Caller) -> Peer {
 /// The places of one server's connections, and the answers that wait on them.
 #[derive(Debug)]
 pub(super) struct Places {
-    limits: Limits,
-    table: Mutex<Table>,
+    limits: ServerLimits,
+    table: Mutex<ConnectionTable>,
     refused: [AtomicU64; Reason::ALL.len()],
     /// Wakes those who wait until answers were taken.
     taken: Notify,
@@ -124,8 +124,8 @@ pub(super) struct Places {
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    open: Vec<Open>,
+struct ConnectionTable {
+    open: Vec<OpenConnection>,
     /// How many of them each peer has.
     shares: HashMap<Peer, usize>,
     /// How many were closed for peers that had their share, in the second that began then.
@@ -147,7 +147,7 @@ pub(super) struct Traffic(Arc<[Arc<Places>; 3]>);
 
 impl Traffic {
     /// Places with these limits.
-    pub(super) fn new(limits: [Limits; 3]) -> Self {
+    pub(super) fn new(limits: [ServerLimits; 3]) -> Self {
         let released = Arc::new(Notify::new());
         Self(Arc::new(limits.map(|limits| Places::new(limits, released.clone()))))
     }
@@ -162,7 +162,7 @@ impl Traffic {
     }
 
     /// How many connections are in this state.
-    pub(super) fn connections(&self, state: State) -> usize {
+    pub(super) fn connections(&self, state: ConnectionState) -> usize {
         self.0.iter().map(|places| places.count(state)).sum()
     }
 
@@ -174,23 +174,23 @@ impl Traffic {
 
 /// A connection that has a place.
 #[derive(Debug)]
-struct Open {
+struct OpenConnection {
     peer: Peer,
     /// From the network, not from this host.
     is_remote: bool,
     /// The peer may ask nothing.
     is_excluded: bool,
-    patience: Arc<Patience>,
+    idle_timeout: Arc<IdleTimeout>,
 }
 
 /// The places of some connections, of which there are fewer than of all.
 struct Class {
     most: usize,
-    holds: fn(&Open) -> bool,
+    holds: fn(&OpenConnection) -> bool,
 }
 
 impl Places {
-    fn new(limits: Limits, released: Arc<Notify>) -> Arc<Self> {
+    fn new(limits: ServerLimits, released: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             limits,
             table: Mutex::default(),
@@ -200,7 +200,7 @@ impl Places {
         })
     }
 
-    pub(super) fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> ServerLimits {
         self.limits
     }
 
@@ -211,13 +211,14 @@ impl Places {
 
     /// A place for a connection of `caller`, or none. A peer that may ask nothing has one for as long as it takes to be
     /// told so.
-    pub(super) fn admit(self: &Arc<Self>, caller: Caller, is_excluded: bool) -> Option<Place> {
-        let Limits { head, idle, connections, .. } = self.limits;
+    pub(super) fn admit(self: &Arc<Self>, caller: Caller, is_excluded: bool) -> Option<ConnectionPlace> {
+        let ServerLimits { head, idle, connections, .. } = self.limits;
         let wait =
             if is_excluded { Wait { head: EXCLUDED_WAIT, idle: EXCLUDED_WAIT } } else { Wait { head, idle } };
         let peer = peer_of(caller);
         let is_remote = peer.is_some_and(|peer| !peer.is_loopback());
-        let open = Open { peer, is_remote, is_excluded, patience: Arc::new(Patience::begin(wait)) };
+        let open =
+            OpenConnection { peer, is_remote, is_excluded, idle_timeout: Arc::new(IdleTimeout::begin(wait)) };
         let classes = [
             Class { most: EXCLUDED.min(connections), holds: |open| open.is_excluded },
             Class { most: connections - connections / KEPT_FOR_LOOPBACK, holds: |open| open.is_remote },
@@ -230,13 +231,13 @@ impl Places {
                 return None;
             }
         }
-        let patience = open.patience.clone();
+        let idle_timeout = open.idle_timeout.clone();
         table.add(open);
-        Some(Place { places: self.clone(), patience })
+        Some(ConnectionPlace { places: self.clone(), idle_timeout })
     }
 
     /// Closes connections of `class` if that is full; whether there is room then.
-    fn make_room(&self, table: &mut Table, class: &Class, newcomer: Peer) -> bool {
+    fn make_room(&self, table: &mut ConnectionTable, class: &Class, newcomer: Peer) -> bool {
         let members = || table.open.iter().enumerate().filter(|(_, open)| (class.holds)(open));
         if members().count() < class.most {
             return true;
@@ -253,7 +254,7 @@ impl Places {
         let mut shares = table.shares.clone();
         let mut candidates: Vec<_> = members()
             .filter(|(_, open)| shares[&open.peer] >= fair)
-            .map(|(place, open)| (rank(open.patience.standing(), now), place))
+            .map(|(place, open)| (rank(open.idle_timeout.snapshot(), now), place))
             .collect();
         candidates.sort_unstable_by_key(|&((rank, _), place)| (rank, place));
         // Several at once, of those that nobody misses: a flood comes faster than all are looked at for each.
@@ -282,14 +283,14 @@ impl Places {
     }
 
     /// Closes the connection at this place of the table.
-    fn close(&self, table: &mut Table, place: usize, reason: Reason) {
+    fn close(&self, table: &mut ConnectionTable, place: usize, reason: Reason) {
         let open = table.remove(place);
-        open.patience.close();
+        open.idle_timeout.close();
         self.refuse(table, reason, open.peer);
     }
 
     /// Counts a connection that was closed or refused, and tells the operator, but not of each.
-    fn refuse(&self, table: &mut Table, reason: Reason, peer: Peer) {
+    fn refuse(&self, table: &mut ConnectionTable, reason: Reason, peer: Peer) {
         self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
         table.untold += 1;
         if table.warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
@@ -330,11 +331,11 @@ impl Places {
     }
 
     /// Closes connections on which so many bytes wait.
-    fn close_unread(&self, table: &mut Table, excess: usize) {
+    fn close_unread(&self, table: &mut ConnectionTable, excess: usize) {
         let mut freed = 0;
         while freed < excess {
             let waiting = table.open.iter().enumerate().filter_map(|(place, open)| {
-                let Standing { since, unread, .. } = open.patience.standing();
+                let ConnectionSnapshot { since, unread, .. } = open.idle_timeout.snapshot();
                 (unread > 0).then_some((since, place, unread))
             });
             let Some((_, place, unread)) = waiting.min() else { return };
@@ -362,13 +363,13 @@ impl Places {
         table.unread <= self.most_unread(&table)
     }
 
-    fn most_unread(&self, table: &Table) -> usize {
+    fn most_unread(&self, table: &ConnectionTable) -> usize {
         self.limits.unread_bytes.max(LONGEST * table.longest)
     }
 
     /// Whether a connection is to take what it was sent before it is sent more.
-    pub(super) fn is_overdrawn(&self, patience: &Patience) -> bool {
-        let Standing { since, unread, .. } = patience.standing();
+    pub(super) fn is_overdrawn(&self, idle_timeout: &IdleTimeout) -> bool {
+        let ConnectionSnapshot { since, unread, .. } = idle_timeout.snapshot();
         unread > self.limits.unread_bytes_per_connection && since.elapsed() >= STALLED
     }
 
@@ -383,8 +384,8 @@ impl Places {
     }
 
     /// How many connections are in this state.
-    fn count(&self, state: State) -> usize {
-        self.table().open.iter().filter(|open| open.patience.standing().state == state).count()
+    fn count(&self, state: ConnectionState) -> usize {
+        self.table().open.iter().filter(|open| open.idle_timeout.snapshot().state == state).count()
     }
 
     /// How many were closed or refused for this reason.
@@ -392,12 +393,12 @@ impl Places {
         self.refused[reason as usize].load(Ordering::Relaxed)
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, ConnectionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl ConnectionTable {
     /// Takes a holder from the long text at this place in memory; whether it was the last.
     fn is_last_holder(&mut self, key: usize) -> bool {
         let Entry::Occupied(mut holders) = self.holders.entry(key) else { return false };
@@ -409,12 +410,12 @@ impl Table {
         is_last
     }
 
-    fn add(&mut self, open: Open) {
+    fn add(&mut self, open: OpenConnection) {
         *self.shares.entry(open.peer).or_default() += 1;
         self.open.push(open);
     }
 
-    fn remove(&mut self, place: usize) -> Open {
+    fn remove(&mut self, place: usize) -> OpenConnection {
         let open = self.open.swap_remove(place);
         if let Entry::Occupied(mut share) = self.shares.entry(open.peer) {
             *share.get_mut() -= 1;
@@ -436,36 +437,39 @@ fn may_churn(churn: &mut Option<(Instant, usize)>, now: Instant) -> bool {
 }
 
 /// Which of several connections is closed first, the least, and why.
-fn rank(Standing { state, since, unread }: Standing, now: Instant) -> ((u8, Instant), Reason) {
+fn rank(
+    ConnectionSnapshot { state, since, unread }: ConnectionSnapshot,
+    now: Instant,
+) -> ((u8, Instant), Reason) {
     let is_stalled = now.duration_since(since) >= STALLED;
     let (rank, reason) = match state {
-        State::ReadingHead if is_stalled => (0, Reason::SlowHead),
-        State::Idle => (1, Reason::Idle),
-        State::Answering if unread > 0 && is_stalled => (1, Reason::Unread),
+        ConnectionState::ReadingHead if is_stalled => (0, Reason::SlowHead),
+        ConnectionState::Idle => (1, Reason::Idle),
+        ConnectionState::Answering if unread > 0 && is_stalled => (1, Reason::Unread),
         // It was accepted just now, and its request is on the way.
-        State::ReadingHead => (2, Reason::SlowHead),
-        State::Answering => (3, Reason::Share),
+        ConnectionState::ReadingHead => (2, Reason::SlowHead),
+        ConnectionState::Answering => (3, Reason::Share),
     };
     ((rank, since), reason)
 }
 
 /// The place of one connection, for as long as it is kept.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPlace {
     pub(super) places: Arc<Places>,
-    pub(super) patience: Arc<Patience>,
+    pub(super) idle_timeout: Arc<IdleTimeout>,
 }
 
-impl Place {
+impl ConnectionPlace {
     /// Whether there is room for the connection now that its client speaks HTTP/2.
     pub(super) fn multiplex(&self, caller: Caller) -> bool {
         let Places { limits, .. } = &*self.places;
         let class =
-            Class { most: HTTP2.min(limits.connections), holds: |open| open.patience.is_multiplexed() };
+            Class { most: HTTP2.min(limits.connections), holds: |open| open.idle_timeout.is_multiplexed() };
         let mut table = self.places.table();
         let has_room = self.places.make_room(&mut table, &class, peer_of(caller));
         if has_room {
-            self.patience.multiplex();
+            self.idle_timeout.multiplex();
         } else {
             self.places.refuse(&mut table, Reason::Full, peer_of(caller));
         }
@@ -473,10 +477,12 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut table = self.places.table();
-        if let Some(place) = table.open.iter().position(|open| Arc::ptr_eq(&open.patience, &self.patience)) {
+        if let Some(place) =
+            table.open.iter().position(|open| Arc::ptr_eq(&open.idle_timeout, &self.idle_timeout))
+        {
             table.remove(place);
         }
         drop(table);
@@ -513,7 +519,7 @@ mod tests {
     use super::*;
 
     fn places(connections: usize) -> Arc<Places> {
-        let limits = Limits { connections, unread_bytes: 64 * 1024, ..Limits::default() };
+        let limits = ServerLimits { connections, unread_bytes: 64 * 1024, ..ServerLimits::default() };
         Places::new(limits, Arc::default())
     }
 
@@ -522,18 +528,18 @@ mod tests {
         Caller::Remote(Ipv4Addr::new(192, 0, 2, number).into())
     }
 
-    fn admit(places: &Arc<Places>, caller: Caller) -> Option<Place> {
+    fn admit(places: &Arc<Places>, caller: Caller) -> Option<ConnectionPlace> {
         places.admit(caller, false)
     }
 
-    fn is_open(place: &Place) -> bool {
-        place.places.table().open.iter().any(|open| Arc::ptr_eq(&open.patience, &place.patience))
+    fn is_open(place: &ConnectionPlace) -> bool {
+        place.places.table().open.iter().any(|open| Arc::ptr_eq(&open.idle_timeout, &place.idle_timeout))
     }
 
     /// A connection that has asked and was answered.
-    fn idle(places: &Arc<Places>, caller: Caller) -> Place {
+    fn idle(places: &Arc<Places>, caller: Caller) -> ConnectionPlace {
         let place = admit(places, caller).unwrap();
-        drop(place.patience.ask());
+        drop(place.idle_timeout.ask());
         place
     }
 
@@ -562,7 +568,7 @@ mod tests {
     async fn a_request_is_cut_off_only_for_a_peer_that_has_less_than_its_share() {
         let places = places(16);
         let busy: Vec<_> = (0..15).map(|_| admit(&places, peer(1)).unwrap()).collect();
-        let _requests: Vec<_> = busy.iter().map(|place| place.patience.ask()).collect();
+        let _requests: Vec<_> = busy.iter().map(|place| place.idle_timeout.ask()).collect();
         assert!(admit(&places, peer(1)).is_none(), "it has them all");
         assert!(busy.iter().all(is_open));
         assert!(admit(&places, peer(2)).is_some());
@@ -577,7 +583,7 @@ mod tests {
             .map(|host| {
                 let ip = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host);
                 let place = admit(&places, Caller::Remote(ip.into())).unwrap();
-                (place.patience.ask(), place)
+                (place.idle_timeout.ask(), place)
             })
             .collect();
         assert_eq!(places.table().shares.len(), 1);
@@ -607,10 +613,10 @@ mod tests {
         let held: Vec<_> = (0..100).map(|_| places.hold(&text)).collect();
         assert_eq!(places.table().unread, text.len());
         for place in [&slow, &quick] {
-            place.patience.wait_for(text.len());
+            place.idle_timeout.wait_for(text.len());
         }
         advance(Duration::from_secs(1)).await;
-        quick.patience.took(1);
+        quick.idle_timeout.took(1);
         let others: Vec<_> = (0..7).map(|_| places.hold(&Bytes::from(vec![b'y'; 20 * 1024]))).collect();
         assert!(is_open(&slow) && is_open(&quick), "eight of the longest may always wait");
         let one_more = places.hold(&Bytes::from(vec![b'z'; 20 * 1024]));

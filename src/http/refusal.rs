@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::access::Denied;
 use super::host::InvalidHost;
-use super::representation::Format;
+use super::representation::Representation;
 use crate::app::Setup;
 use crate::catalog::Catalog;
 
@@ -42,7 +42,7 @@ pub(super) enum Refusal {
     /// A request with a body.
     Body,
     /// A format that is none of these.
-    Format(&'static [Format]),
+    Format(&'static [Representation]),
     /// As many pages are fed as may be.
     Feeds,
     /// The connection has to take earlier answers first.
@@ -78,7 +78,7 @@ impl Refusal {
 }
 
 fn plain(body: impl Into<Body>) -> Response {
-    Format::Text.response(body)
+    Representation::Text.response(body)
 }
 
 impl IntoResponse for Refusal {

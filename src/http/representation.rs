@@ -1,4 +1,4 @@
-//! [`Format`] and [`Choice`]: which representation a request asks for; [`Wanted`]: the response that it makes of a report.
+//! [`Representation`] and [`Choice`]: which representation a request asks for; [`Wanted`]: the response that it makes of a report.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -13,9 +13,9 @@ use mediatype::{MediaType, Name};
 use tokio::time::Instant;
 use url::form_urlencoded;
 
-use super::access::View;
+use super::access::AccessLevel;
 use super::bodies::{Bodies, Writing};
-use super::kubernetes::{self, Probe};
+use super::kubernetes::{self, KubernetesProbe};
 use super::refusal::Refusal;
 use super::{accept, djblets, health_json, page, text};
 use crate::app::Setup;
@@ -26,7 +26,7 @@ const HEALTH: Name<'_> = Name::new_unchecked("health");
 
 /// A representation that a request can ask for by `Accept`, or by `?format=` with its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum Representation {
     /// Djblets' JSON; the default.
     Json,
     /// The IETF draft's JSON.
@@ -39,7 +39,7 @@ pub(super) enum Format {
     Kubernetes,
 }
 
-impl Format {
+impl Representation {
     /// What a report can be had in, the default first.
     pub(super) const OF_REPORTS: &[Self] =
         &[Self::Json, Self::HealthJson, Self::Text, Self::Html, Self::Kubernetes];
@@ -85,7 +85,7 @@ impl Format {
 /// The format that a request has chosen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Choice {
-    pub(super) format: Format,
+    pub(super) format: Representation,
     /// Whether another `Accept` could have chosen another one.
     by_accept: bool,
 }
@@ -93,17 +93,17 @@ pub(super) struct Choice {
 impl Choice {
     /// The one of `offered` that `request` asks for: by name, else by `Accept`. Who takes none of them gets the default:
     /// an answer says more than that there is none.
-    pub(super) fn of(request: &Request, offered: &'static [Format]) -> Result<Self, Refusal> {
+    pub(super) fn of(request: &Request, offered: &'static [Representation]) -> Result<Self, Refusal> {
         if let Some(choice) = Self::named(request, offered)? {
             return Ok(choice);
         }
         let offers = offered.iter().filter_map(|&format| Some((format, format.media_type()?)));
-        let format = accept::preferred(request.headers(), offers).unwrap_or(Format::Json);
+        let format = accept::preferred(request.headers(), offers).unwrap_or(Representation::Json);
         Ok(Self { format, by_accept: true })
     }
 
     /// The one that the query names, if it names one.
-    fn named(request: &Request, offered: &'static [Format]) -> Result<Option<Self>, Refusal> {
+    fn named(request: &Request, offered: &'static [Representation]) -> Result<Option<Self>, Refusal> {
         let Some(name) = parameters(request, "format").next() else { return Ok(None) };
         // In a query, a plus that is not encoded is a space.
         let name = if name == "health json" || name == "health+json" { "health-json".into() } else { name };
@@ -126,37 +126,41 @@ impl Choice {
 pub(super) struct Wanted {
     choice: Choice,
     verbose: bool,
-    view: View,
+    view: AccessLevel,
 }
 
 impl Wanted {
     /// By the format that is named, else by `Accept`.
     pub(super) fn of(request: &Request) -> Result<Self, Refusal> {
-        Ok(Self::as_chosen(request, Choice::of(request, Format::OF_REPORTS)?))
+        Ok(Self::as_chosen(request, Choice::of(request, Representation::OF_REPORTS)?))
     }
 
     /// By the format that is named, if one is.
     pub(super) fn by_name(request: &Request) -> Result<Option<Self>, Refusal> {
-        let choice = Choice::named(request, Format::OF_REPORTS)?;
+        let choice = Choice::named(request, Representation::OF_REPORTS)?;
         Ok(choice.map(|choice| Self::as_chosen(request, choice)))
     }
 
     /// The same of a probe's, which is in Kubernetes' text where no format is named.
     pub(super) fn of_probe(request: &Request) -> Result<Self, Refusal> {
-        let default = || Self::as_chosen(request, Choice { format: Format::Kubernetes, by_accept: false });
+        let default =
+            || Self::as_chosen(request, Choice { format: Representation::Kubernetes, by_accept: false });
         Ok(Self::by_name(request)?.unwrap_or_else(default))
     }
 
     fn as_chosen(request: &Request, choice: Choice) -> Self {
         let verbose = parameters(request, "verbose").next().is_some();
-        Self { choice, verbose, view: View::of(request) }
+        Self { choice, verbose, view: AccessLevel::of(request) }
     }
 
     /// How many entries of a report with so many are written in full. Kubernetes' text has a few words of each, or none.
     pub(super) fn entries(self, outcomes: usize) -> usize {
         match self.choice.format {
-            Format::Json | Format::HealthJson | Format::Text | Format::Html => outcomes,
-            Format::Kubernetes => 0,
+            Representation::Json
+            | Representation::HealthJson
+            | Representation::Text
+            | Representation::Html => outcomes,
+            Representation::Kubernetes => 0,
         }
     }
 
@@ -164,7 +168,7 @@ impl Wanted {
     pub(super) fn response(
         self,
         bodies: &Bodies,
-        probe: &Probe,
+        probe: &KubernetesProbe,
         setup: &Setup,
         selection: &Selection,
         report: &Arc<Report>,
@@ -176,20 +180,26 @@ impl Wanted {
             Body::from(bodies.of(report, (Writing::Report(format), view), now, write))
         };
         let (format, body) = match (format, probe.wrong()) {
-            (Format::Json, None) => {
+            (Representation::Json, None) => {
                 let since = || match view {
-                    View::Details => setup.checker.records(selection).map(|record| record.since()).collect(),
-                    View::Verdicts => Vec::new(),
+                    AccessLevel::Details => {
+                        setup.checker.records(selection).map(|record| record.since()).collect()
+                    }
+                    AccessLevel::Verdicts => Vec::new(),
                 };
                 (format, shared(&|now| djblets::body_since(report, &since(), view, now)))
             }
-            (Format::Json, Some((name, wrong))) => (format, djblets::unready(name, wrong).into()),
-            (Format::HealthJson, None) => (format, shared(&|_| health_json::body(report, view))),
-            (Format::HealthJson, Some((name, wrong))) => (format, health_json::unready(name, wrong).into()),
-            (Format::Text, None) => (format, shared(&|now| text::body(report, view, now))),
-            (Format::Html, None) => (format, shared(&|now| page::body(setup, report, selection, view, now))),
-            (Format::Kubernetes, _) | (Format::Text | Format::Html, Some(_)) => {
-                (Format::Kubernetes, kubernetes::body(probe, report, verbose, now).into())
+            (Representation::Json, Some((name, wrong))) => (format, djblets::unready(name, wrong).into()),
+            (Representation::HealthJson, None) => (format, shared(&|_| health_json::body(report, view))),
+            (Representation::HealthJson, Some((name, wrong))) => {
+                (format, health_json::unready(name, wrong).into())
+            }
+            (Representation::Text, None) => (format, shared(&|now| text::body(report, view, now))),
+            (Representation::Html, None) => {
+                (format, shared(&|now| page::body(setup, report, selection, view, now)))
+            }
+            (Representation::Kubernetes, _) | (Representation::Text | Representation::Html, Some(_)) => {
+                (Representation::Kubernetes, kubernetes::body(probe, report, verbose, now).into())
             }
         };
         let mut response = Choice { format, ..choice }.response(body);

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tracing::{info, warn};
 
 use super::access::{self, Caller};
-use super::connection::{self, Door};
+use super::connection::{self, ConnectionContext};
 use super::listener::Acceptor;
 use super::places::{Places, Traffic};
 use super::routers_beside;
@@ -31,7 +31,7 @@ const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is asked of callers, and how long the stop may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ServerLimits {
     /// The most connections that are open at a time; for the next one another is closed (`places`). And as many requests
     /// of HTTP/2 are answered at a time: a connection of it brings many, and each costs memory.
     pub connections: usize,
@@ -51,19 +51,19 @@ pub struct Limits {
     pub stop: Duration,
 }
 
-impl Limits {
+impl ServerLimits {
     /// What `config` says, and the defaults of the rest.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let config::Limits { connections, unread_bytes, unread_bytes_per_connection } = config.limits;
+        let config::CallerLimits { connections, unread_bytes, unread_bytes_per_connection } = config.limits;
         Self { connections, unread_bytes, unread_bytes_per_connection, ..Self::default() }
     }
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
-        let config::Limits { connections, unread_bytes, unread_bytes_per_connection } =
-            config::Limits::default();
+        let config::CallerLimits { connections, unread_bytes, unread_bytes_per_connection } =
+            config::CallerLimits::default();
         Self {
             connections,
             own_connections: 64,
@@ -84,7 +84,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), SetupError> {
     let app = Arc::new(App::new(config)?);
-    serve_app(app, listeners, Limits::of(config), shutdown).await;
+    serve_app(app, listeners, ServerLimits::of(config), shutdown).await;
     Ok(())
 }
 
@@ -96,7 +96,7 @@ pub async fn serve(
 pub async fn serve_app(
     app: Arc<App>,
     listeners: Listeners,
-    limits: Limits,
+    limits: ServerLimits,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let scheme = if app.tls().is_some() { "https" } else { "http" };
@@ -110,7 +110,7 @@ pub async fn serve_app(
     for listener in &metrics {
         info!("metrics alone on {}", listener.url_with(scheme));
     }
-    let own_limits = Limits { connections: limits.own_connections, ..limits };
+    let own_limits = ServerLimits { connections: limits.own_connections, ..limits };
     let traffic = Traffic::new([limits, own_limits, own_limits]);
     let life = || app.lead().subscribe();
     let greet = |caller| {
@@ -146,7 +146,7 @@ async fn give_memory_back(traffic: &Traffic) {
 }
 
 /// Leads the app through its life, until nothing is accepted any more.
-async fn live(app: &App, limits: Limits, shutdown: impl Future<Output = ()>) {
+async fn live(app: &App, limits: ServerLimits, shutdown: impl Future<Output = ()>) {
     app.enter(Life::Ready);
     info!("ready");
     shutdown.await;
@@ -172,7 +172,7 @@ struct Greeting {
 /// Serves any router by the default limits until `life` is at its stop and the open requests have finished. No caller is
 /// excluded, and no TLS is spoken.
 pub async fn serve_plain(router: Router, life: watch::Receiver<Life>, listener: Listener) {
-    let traffic = Traffic::new([Limits::default(); 3]);
+    let traffic = Traffic::new([ServerLimits::default(); 3]);
     let [places, ..] = traffic.places();
     serve_router(router, life, |_| Greeting::default(), vec![listener], places).await;
 }
@@ -198,7 +198,7 @@ async fn serve_router(
                 let Greeting { tls, is_excluded } = greet(accepted.caller());
                 if let Some(place) = places.admit(accepted.caller(), is_excluded) {
                     let (router, life, turns) = (router.clone(), life.clone(), turns.clone());
-                    connections.spawn(connection::serve(accepted, Door { router, life, tls, place, turns }));
+                    connections.spawn(connection::serve(accepted, ConnectionContext { router, life, tls, place, turns }));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::access::View;
+use super::access::AccessLevel;
 use super::words;
 use crate::outcome::{Report, Status};
 
@@ -16,7 +16,7 @@ use crate::outcome::{Report, Status};
 /// checked 0.9 ms ago
 /// ```
 #[must_use]
-pub fn body(report: &Report, view: View, now: Instant) -> String {
+pub fn body(report: &Report, view: AccessLevel, now: Instant) -> String {
     let checked = report.outcomes.iter().map(|outcome| {
         let note = words::error(outcome, view).or_else(|| words::reused(outcome, view)).unwrap_or_default();
         (outcome.entry(), outcome.status(), note)

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::access::View;
-use crate::outcome::{Cause, Outcome, Report, Reused, Trouble};
+use super::access::AccessLevel;
+use crate::outcome::{Cause, Outcome, Problem, Report, Reused};
 
 /// RFC 3339 in UTC, in whole seconds: `2026-11-22T19:34:27Z`.
 pub(crate) fn timestamp(time: SystemTime) -> String {
@@ -42,28 +42,28 @@ pub(super) fn age(report: &Report, now: Instant) -> Option<String> {
 ///    nodes)`;
 ///
 /// and at the end, where nodes are counted, by how many there are too few.
-pub(super) fn error(outcome: &Outcome, view: View) -> Option<String> {
+pub(super) fn error(outcome: &Outcome, view: AccessLevel) -> Option<String> {
     outcome.cause()?;
     let of_each_cause = causes(outcome).into_iter().map(|cause| of_cause(outcome, cause, view));
     Some(of_each_cause.chain(outcome.shortfall()).collect::<Vec<_>>().join(" | "))
 }
 
 /// Whose verdict it is, for one who may see details: `reused from web-2, where its check began 840 ms before`.
-pub(super) fn reused(outcome: &Outcome, view: View) -> Option<String> {
+pub(super) fn reused(outcome: &Outcome, view: AccessLevel) -> Option<String> {
     match (view, outcome.reused()) {
-        (View::Details, Some(Reused { from, age })) => {
+        (AccessLevel::Details, Some(Reused { from, age })) => {
             Some(format!("reused from {from}, where its check began {} ms before", age.as_millis()))
         }
-        (View::Details, None) | (View::Verdicts, _) => None,
+        (AccessLevel::Details, None) | (AccessLevel::Verdicts, _) => None,
     }
 }
 
 /// The causes of what is wrong with an alias, each once, in the order in which they are met.
 pub(super) fn causes(outcome: &Outcome) -> Vec<Cause> {
     let mut causes: Vec<Cause> = Vec::new();
-    for trouble in outcome.troubles() {
-        if !causes.contains(&trouble.cause()) {
-            causes.push(trouble.cause());
+    for problem in outcome.problems() {
+        if !causes.contains(&problem.cause()) {
+            causes.push(problem.cause());
         }
     }
     causes
@@ -71,27 +71,27 @@ pub(super) fn causes(outcome: &Outcome) -> Vec<Cause> {
 
 /// Where to look for a cause: the hint of the first that is wrong for it.
 pub(super) fn hint(outcome: &Outcome, cause: Cause) -> &'static str {
-    let first = outcome.troubles().find(|trouble| trouble.cause() == cause);
-    first.map_or_else(|| cause.hint(), |trouble| trouble.hint())
+    let first = outcome.problems().find(|problem| problem.cause() == cause);
+    first.map_or_else(|| cause.hint(), |problem| problem.hint())
 }
 
 /// How many places of one cause are listed; the details have all.
 const LISTED: usize = 20;
 
-fn of_cause(outcome: &Outcome, cause: Cause, view: View) -> String {
+fn of_cause(outcome: &Outcome, cause: Cause, view: AccessLevel) -> String {
     let hint = hint(outcome, cause);
     match view {
-        View::Details => {
-            let troubles: Vec<_> = outcome.troubles().filter(|trouble| trouble.cause() == cause).collect();
-            let places: Vec<_> = troubles.iter().take(LISTED).map(ToString::to_string).collect();
+        AccessLevel::Details => {
+            let problems: Vec<_> = outcome.problems().filter(|problem| problem.cause() == cause).collect();
+            let places: Vec<_> = problems.iter().take(LISTED).map(ToString::to_string).collect();
             let places = places.join("; ");
             let places = places.trim_end_matches('.');
-            match troubles.len().saturating_sub(LISTED) {
+            match problems.len().saturating_sub(LISTED) {
                 0 => format!("{cause}: {places}. {hint}"),
                 more => format!("{cause}: {places}; and {more} more. {hint}"),
             }
         }
-        View::Verdicts => {
+        AccessLevel::Verdicts => {
             let counts = counts(outcome, cause).map(|counts| format!(" ({counts})")).unwrap_or_default();
             format!("{cause}: {hint}{counts}")
         }
@@ -100,13 +100,13 @@ fn of_cause(outcome: &Outcome, cause: Cause, view: View) -> String {
 
 /// Of how much a cause is true, where that is not plain: `1 of 2 nodes`.
 pub(super) fn counts(outcome: &Outcome, cause: Cause) -> Option<String> {
-    let troubles = || outcome.troubles().filter(|trouble| trouble.cause() == cause);
-    let nodes = troubles().filter(|trouble| matches!(trouble, Trouble::Fault(..))).count();
+    let problems = || outcome.problems().filter(|problem| problem.cause() == cause);
+    let nodes = problems().filter(|problem| matches!(problem, Problem::Fault(..))).count();
     let mut counts = Vec::new();
     if nodes > 0 && outcome.nodes.len() > 1 {
         counts.push(format!("{nodes} of {} nodes", outcome.nodes.len()));
     }
-    match troubles().count() - nodes {
+    match problems().count() - nodes {
         0 | 1 => {}
         findings => counts.push(format!("{findings} times")),
     }

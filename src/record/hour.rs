@@ -97,14 +97,21 @@ mod tests {
 
     use super::*;
     use crate::alias::Alias;
-    use crate::outcome::{Cause, Fault, Kind, Needs, NodeOutcome, Phase, Phases};
+    use crate::outcome::{Cause, CheckKind, Fault, Needs, NodeOutcome, Phase, Phases};
 
     fn outcome(began: Instant, is_up: bool, millis: u64) -> Outcome {
         let fault = (!is_up).then(|| Fault::new(Cause::Refused, Phase::Connect, ""));
         let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
         let alias = Alias::try_from("main").unwrap();
         let began = (began, SystemTime::UNIX_EPOCH);
-        Outcome::plain(alias, Kind::RoundTrip, began, Duration::from_millis(millis), nodes, Needs::default())
+        Outcome::plain(
+            alias,
+            CheckKind::RoundTrip,
+            began,
+            Duration::from_millis(millis),
+            nodes,
+            Needs::default(),
+        )
     }
 
     /// A letter a minute: `u`p, `D`own, or a gap.

@@ -57,14 +57,14 @@ impl Transition {
         }
         let mut nodes: Vec<_> = outcome.nodes.iter().collect();
         nodes.sort_by_key(|node| node.fault.is_none());
-        let trouble = outcome.trouble();
+        let problem = outcome.problem();
         Some(Self {
             at: outcome.began_at,
             entry: outcome.entry(),
             from: before.map(|before| before.status),
             to,
-            cause: trouble.map(|trouble| trouble.cause()),
-            place: trouble.map(|trouble| printable(&trouble.place())),
+            cause: problem.map(|problem| problem.cause()),
+            place: problem.map(|problem| printable(&problem.place())),
             lasted: before.map(|before| outcome.began.saturating_duration_since(before.began)),
             elapsed: outcome.elapsed,
             nodes: nodes.into_iter().take(NODES).cloned().collect(),
@@ -148,14 +148,14 @@ impl Default for Journal {
 mod tests {
     use super::*;
 
-    fn told(from: Option<(Status, u64)>, to: Status, trouble: Option<(Cause, &str)>) -> String {
+    fn told(from: Option<(Status, u64)>, to: Status, problem: Option<(Cause, &str)>) -> String {
         let transition = Transition {
             at: SystemTime::UNIX_EPOCH,
             entry: "main".to_owned(),
             from: from.map(|(from, _)| from),
             to,
-            cause: trouble.map(|(cause, _)| cause),
-            place: trouble.map(|(_, place)| place.into()),
+            cause: problem.map(|(cause, _)| cause),
+            place: problem.map(|(_, place)| place.into()),
             lasted: from.map(|(_, lasted)| Duration::from_millis(lasted)),
             elapsed: Duration::ZERO,
             nodes: Vec::new(),

@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::alias::Alias;
-    use crate::outcome::{Beyond, Fault, Kind, Needs, NodeOutcome, Phase, Phases, Reused};
+    use crate::outcome::{CheckKind, Fault, Needs, NodeOutcome, OutcomeExtra, Phase, Phases, Reused};
 
     /// A check that took so many microseconds, opened one connection, and met this.
     fn outcome(micros: u64, cause: Option<Cause>) -> Outcome {
@@ -105,7 +105,7 @@ mod tests {
         let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
         let began = (Instant::now(), SystemTime::now());
         let (alias, elapsed) = (Alias::try_from("main").unwrap(), Duration::from_micros(micros));
-        let outcome = Outcome::plain(alias, Kind::RoundTrip, began, elapsed, nodes, Needs::default());
+        let outcome = Outcome::plain(alias, CheckKind::RoundTrip, began, elapsed, nodes, Needs::default());
         Outcome { connections: 1, ..outcome }
     }
 
@@ -153,7 +153,7 @@ mod tests {
     fn a_verdict_of_anothers_is_no_check_and_its_connections_were_opened_all_the_same() {
         let mut reused = outcome(100, None);
         let from = Reused { from: "web-2".into(), age: Duration::from_millis(840) };
-        reused.beyond = Some(Box::new(Beyond { reused: Some(from), ..Beyond::default() }));
+        reused.extra = Some(Box::new(OutcomeExtra { reused: Some(from), ..OutcomeExtra::default() }));
         let mut tally = tally(&[(100, None)]);
         tally.note(&reused);
         assert_eq!(tally.results().next(), Some((Status::Up, 1)));

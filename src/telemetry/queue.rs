@@ -1,4 +1,4 @@
-//! [`Queue`]: log lines on their way to the thread that writes them.
+//! [`LineQueue`]: log lines on their way to the thread that writes them.
 
 use std::collections::VecDeque;
 use std::mem::{self, size_of};
@@ -17,8 +17,8 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Log lines that wait to be written, bounded in bytes. A line is taken or dropped at once, whoever reads the log.
 #[derive(Debug)]
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct LineQueue {
+    state: Mutex<LineQueueState>,
     /// Notified when the writer has something to do, and when it has nothing more to do.
     changed: Condvar,
 }
@@ -42,7 +42,7 @@ pub struct Unwritten {
 }
 
 #[derive(Debug)]
-struct State {
+struct LineQueueState {
     lines: VecDeque<Line>,
     /// The memory of the lines, in bytes.
     size: usize,
@@ -67,9 +67,9 @@ struct State {
     is_idle: bool,
 }
 
-impl Queue {
+impl LineQueue {
     pub(super) const fn new() -> Self {
-        let state = State {
+        let state = LineQueueState {
             lines: VecDeque::new(),
             size: 0,
             is_full: false,
@@ -148,12 +148,12 @@ impl Queue {
         Unwritten { lost: state.dropped + state.failed, limited: state.limited }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LineQueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl LineQueueState {
     fn push(&mut self, text: &[u8]) {
         self.is_idle = false;
         let size = text.len() + size_of::<Line>();
@@ -214,14 +214,14 @@ mod tests {
     use super::*;
 
     /// What the writer would write now.
-    fn written(queue: &Queue) -> Vec<Line> {
+    fn written(queue: &LineQueue) -> Vec<Line> {
         let mut state = queue.lock();
         std::iter::from_fn(|| state.next(Instant::now())).collect()
     }
 
     #[test]
     fn lines_come_out_in_order_and_none_is_lost_in_a_burst() {
-        let queue = Queue::new();
+        let queue = LineQueue::new();
         for number in 0..1000 {
             queue.push(format!("{number} {}\n", "x".repeat(200)).as_bytes());
         }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_counts_and_takes_lines_again_when_half_of_it_is_written() {
-        let queue = Queue::new();
+        let queue = LineQueue::new();
         let line = [b'x'; 1000];
         for _ in 0..1000 {
             queue.push(&line);
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_loss_is_told_though_no_line_comes_after_it() {
-        let queue = Queue::new();
+        let queue = LineQueue::new();
         queue.push(&vec![b'x'; 2 * MAX_SIZE]);
         queue.push(b"dropped");
         let lines = written(&queue);
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn callers_cause_no_more_lines_than_the_rate_and_the_others_are_told_in_one() {
-        let queue = Queue::new();
+        let queue = LineQueue::new();
         let admitted = (0..1000).filter(|_| queue.admits(Level::DEBUG)).count();
         assert!((LINES_A_SECOND..2 * LINES_A_SECOND).contains(&admitted), "{admitted}");
         assert!(queue.admits(Level::WARN), "chatter hides no warning");

@@ -9,7 +9,7 @@ use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::OptionalWriter;
 
-use super::queue::{Queue, Unwritten};
+use super::queue::{LineQueue, Unwritten};
 use super::writer::Writer;
 
 /// The targets that are not limited: those of this crate's modules.
@@ -22,7 +22,7 @@ const LAST_LINES: Duration = Duration::from_millis(250);
 const STACK: usize = 64 * 1024;
 
 /// The log of the process.
-static QUEUE: Queue = Queue::new();
+static QUEUE: LineQueue = LineQueue::new();
 
 /// Whether there is a thread that writes it.
 static HAS_WRITER: AtomicBool = AtomicBool::new(false);
@@ -31,13 +31,13 @@ static HAS_WRITER: AtomicBool = AtomicBool::new(false);
 pub(super) struct Stderr;
 
 /// A line that goes to the queue.
-pub(super) struct Queued;
+pub(super) struct QueuedWriter;
 
 impl MakeWriter<'_> for Stderr {
-    type Writer = OptionalWriter<Queued>;
+    type Writer = OptionalWriter<QueuedWriter>;
 
     fn make_writer(&self) -> Self::Writer {
-        OptionalWriter::some(Queued)
+        OptionalWriter::some(QueuedWriter)
     }
 
     fn make_writer_for(&self, metadata: &Metadata<'_>) -> Self::Writer {
@@ -49,7 +49,7 @@ impl MakeWriter<'_> for Stderr {
     }
 }
 
-impl Write for Queued {
+impl Write for QueuedWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         log(line);
         Ok(line.len())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::queue::{Line, Queue, lines_were, warning};
+use super::queue::{Line, LineQueue, lines_were, warning};
 
 /// How long the writer waits before it tries a stderr again that would block.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -28,14 +28,14 @@ impl<W: FnMut(&[u8]) -> Result<usize, Errno>> Writer<W> {
     }
 
     /// Writes for as long as the process lives.
-    pub(super) fn run(mut self, queue: &Queue) -> ! {
+    pub(super) fn run(mut self, queue: &LineQueue) -> ! {
         loop {
             self.pass(queue.next(), queue);
         }
     }
 
     /// Writes a line, or counts it as lost. A later one is tried as well: a disk has room again, a pipe a new reader.
-    fn pass(&mut self, line: Line, queue: &Queue) {
+    fn pass(&mut self, line: Line, queue: &LineQueue) {
         let Line { text, lost_before } = line;
         if let Err(error) = self.tell(lost_before).and_then(|()| self.put(&text)) {
             self.error = Some(error);
@@ -87,7 +87,7 @@ mod tests {
 
     /// What stands on a stderr that answers writes so, and takes everything afterwards; and how many lines were lost.
     fn on_stderr(lines: &[&str], answers: &[Result<usize, Errno>]) -> (String, u64) {
-        let (queue, mut text) = (Queue::new(), Vec::new());
+        let (queue, mut text) = (LineQueue::new(), Vec::new());
         let mut answers: VecDeque<_> = answers.iter().copied().collect();
         let mut writer = Writer::new(|bytes: &[u8]| {
             let count = answers.pop_front().unwrap_or(Ok(bytes.len()))?.min(bytes.len());

@@ -4,7 +4,7 @@
 //! a round of checks. Between rounds nothing happens; the map is asked for again in a round that needs it.
 
 mod redirect;
-mod round;
+mod check;
 mod slots;
 mod survey;
 mod view;
@@ -17,16 +17,16 @@ use async_trait::async_trait;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::{Maker, Topology};
+use super::{NodeFactory, Topology};
 use crate::cache::SetupError;
-use crate::cache::redis::{Kind, Redis};
+use crate::cache::redis::{Redis, Requirement};
 use crate::check::{KeyShare, Node, Server};
 use crate::config::{self, Address, Announce, Login, Tls};
 use crate::progress::Progress;
+use check::ClusterCheck;
 use redirect::Redirect;
-use round::Round;
-use slots::{AT_A_TIME, Hosts, Range, Shard, SlotMap, Tag};
-use view::Sight;
+use slots::{AT_A_TIME, AnnouncedHosts, Shard, SlotMap, SlotRange, Tag};
+use view::ClusterInfo;
 
 /// A cluster, as it was found by the last round.
 pub(super) struct Cluster {
@@ -34,7 +34,7 @@ pub(super) struct Cluster {
     spray: usize,
     nodes: Arc<Nodes>,
     /// None until a round has found a primary.
-    known: Mutex<Option<Arc<Known>>>,
+    known: Mutex<Option<Arc<KnownCluster>>>,
     entries: Entries,
 }
 
@@ -46,37 +46,37 @@ struct Nodes {
     announce: Announce,
     login: Arc<Login>,
     tls: Option<Tls>,
-    maker: Maker,
+    factory: NodeFactory,
 }
 
 /// What is known of a cluster.
-struct Known {
+struct KnownCluster {
     /// In short, from the node that told the map.
-    sight: Sight,
+    sight: ClusterInfo,
     map: Arc<SlotMap>,
     /// The slots that nobody owns.
-    gaps: Vec<Range>,
+    gaps: Vec<SlotRange>,
     /// The primary of each of the map's shards.
-    primaries: Vec<Arc<Primary>>,
+    primaries: Vec<Arc<ClusterPrimary>>,
 }
 
 /// A primary, and the node that it is.
-struct Primary {
+struct ClusterPrimary {
     address: Address,
     server: Redis,
     node: Node,
     /// What puts the canaries into its slots, one for each series.
     tags: Vec<Tag>,
     /// The slots that it owned when it was made a node.
-    ranges: Vec<Range>,
+    ranges: Vec<SlotRange>,
 }
 
 impl Cluster {
     pub(super) fn new(
         seeds: &[Address],
         announce: Announce,
-        redis: &config::Redis,
-        maker: Maker,
+        redis: &config::RedisConfig,
+        factory: NodeFactory,
     ) -> Result<Self, SetupError> {
         let cluster = Self {
             seeds: seeds.to_vec(),
@@ -85,19 +85,19 @@ impl Cluster {
                 announce,
                 login: Arc::new(redis.login.clone()),
                 tls: redis.tls.clone(),
-                maker,
+                factory,
             }),
             known: Mutex::default(),
             entries: Entries(Mutex::new((Instant::now(), 0))),
         };
         // What is wrong with a seed is said at the start.
         for seed in seeds {
-            cluster.nodes.server(seed, Kind::Any)?;
+            cluster.nodes.server(seed, Requirement::Any)?;
         }
         Ok(cluster)
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<Arc<Known>>> {
+    fn known(&self) -> MutexGuard<'_, Option<Arc<KnownCluster>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,12 +106,12 @@ impl Cluster {
     /// primaries and the next.
     async fn learn(
         &self,
-        sight: Sight,
+        sight: ClusterInfo,
         map: Arc<SlotMap>,
-        before: Option<&Known>,
+        before: Option<&KnownCluster>,
         avoided: &BTreeSet<u16>,
-    ) -> Result<Arc<Known>, SetupError> {
-        let before: HashMap<&Address, &Arc<Primary>> = before
+    ) -> Result<Arc<KnownCluster>, SetupError> {
+        let before: HashMap<&Address, &Arc<ClusterPrimary>> = before
             .iter()
             .flat_map(|known| &known.primaries)
             .map(|primary| (&primary.address, primary))
@@ -144,7 +144,7 @@ impl Cluster {
                 yield_now().await;
             }
         }
-        let known = Arc::new(Known { sight, gaps: map.gaps(), map, primaries });
+        let known = Arc::new(KnownCluster { sight, gaps: map.gaps(), map, primaries });
         *self.known() = (!known.primaries.is_empty()).then(|| known.clone());
         Ok(known)
     }
@@ -155,25 +155,25 @@ impl Cluster {
         shard: &Shard,
         tags: Vec<Tag>,
         before: Option<&Redis>,
-    ) -> Result<Arc<Primary>, SetupError> {
+    ) -> Result<Arc<ClusterPrimary>, SetupError> {
         let address = shard.primary.clone();
-        let server =
-            before.map_or_else(|| self.nodes.server(&address, Kind::Any), |server| Ok(server.clone()))?;
+        let server = before
+            .map_or_else(|| self.nodes.server(&address, Requirement::Any), |server| Ok(server.clone()))?;
         let texts: Vec<_> = tags.iter().map(|tag| tag.text.clone()).collect();
         let keys = self.nodes.share(&address, &shard.ranges);
         let server_of_node = Server::Redis(server.clone());
-        let node = self.nodes.maker.node_in_cluster(&address, server_of_node, keys, &texts);
-        Ok(Arc::new(Primary { address, server, node, tags, ranges: shard.ranges.clone() }))
+        let node = self.nodes.factory.node_in_cluster(&address, server_of_node, keys, &texts);
+        Ok(Arc::new(ClusterPrimary { address, server, node, tags, ranges: shard.ranges.clone() }))
     }
 
     /// How long a primary is waited for before it is found out whether it still is one.
     fn slow(&self) -> Duration {
-        self.nodes.maker.timeout() / 4
+        self.nodes.factory.timeout() / 4
     }
 
     /// Between two looks at a slot that one primary has let go and another has not taken yet.
     fn pause(&self) -> Duration {
-        self.nodes.maker.timeout() / 64
+        self.nodes.factory.timeout() / 64
     }
 }
 
@@ -199,26 +199,26 @@ impl Entries {
 }
 
 impl Nodes {
-    fn server(&self, address: &Address, kind: Kind) -> Result<Redis, SetupError> {
-        self.maker.redis(address, kind, &self.login, self.tls.as_ref())
+    fn server(&self, address: &Address, kind: Requirement) -> Result<Redis, SetupError> {
+        self.factory.redis(address, kind, &self.login, self.tls.as_ref())
     }
 
     /// How the addresses that a node announces are taken.
-    fn hosts<'a>(&self, asked: &'a Address) -> Hosts<'a> {
+    fn hosts<'a>(&self, asked: &'a Address) -> AnnouncedHosts<'a> {
         let asked = match asked {
             Address::Tcp { host, .. } => host.as_str(),
             Address::Unix(_) => "localhost",
         };
-        Hosts { announce: self.announce, asked }
+        AnnouncedHosts { announce: self.announce, asked }
     }
 
     /// The keys of a primary with these slots.
-    fn share(self: &Arc<Self>, address: &Address, ranges: &[Range]) -> Box<dyn KeyShare> {
-        Box::new(Share { nodes: self.clone(), address: address.clone(), ranges: ranges.to_vec() })
+    fn share(self: &Arc<Self>, address: &Address, ranges: &[SlotRange]) -> Box<dyn KeyShare> {
+        Box::new(PrimaryShare { nodes: self.clone(), address: address.clone(), ranges: ranges.to_vec() })
     }
 }
 
-impl Primary {
+impl ClusterPrimary {
     /// Whether it matters for what is done to it that the slots of the shard are not those that it had.
     fn has_other_keys(&self, shard: &Shard) -> bool {
         self.node.depends_on_keys() && self.ranges != shard.ranges
@@ -226,13 +226,13 @@ impl Primary {
 }
 
 /// The keys that one primary holds.
-struct Share {
+struct PrimaryShare {
     nodes: Arc<Nodes>,
     address: Address,
-    ranges: Vec<Range>,
+    ranges: Vec<SlotRange>,
 }
 
-impl KeyShare for Share {
+impl KeyShare for PrimaryShare {
     fn holds(&self, key: &[u8]) -> bool {
         let slot = slots::slot_of_key(key);
         self.ranges.iter().any(|range| range.contains(&slot))
@@ -241,12 +241,12 @@ impl KeyShare for Share {
     fn importing(&self, said: &str) -> Option<Redis> {
         match Redirect::of_words(said, self.nodes.hosts(&self.address))? {
             Redirect::Moved => None,
-            Redirect::Ask(_, address) => self.nodes.server(&address, Kind::Importing).ok(),
+            Redirect::Ask(_, address) => self.nodes.server(&address, Requirement::Importing).ok(),
         }
     }
 }
 
-impl Known {
+impl KnownCluster {
     fn shard(&self, primary: &Address) -> Option<&Shard> {
         self.map.shards.iter().find(|shard| shard.primary == *primary)
     }
@@ -255,16 +255,16 @@ impl Known {
         self.shard(of).map(|shard| shard.replicas.as_slice()).unwrap_or_default()
     }
 
-    fn ranges(&self, of: &Address) -> &[Range] {
+    fn ranges(&self, of: &Address) -> &[SlotRange] {
         self.shard(of).map(|shard| shard.ranges.as_slice()).unwrap_or_default()
     }
 }
 
 #[async_trait]
 impl Topology for Cluster {
-    async fn round(&self, progress: &Progress) {
+    async fn check(&self, progress: &Progress) {
         let known = self.known().clone();
-        Round::new(self, progress).run(known).await;
+        ClusterCheck::new(self, progress).run(known).await;
     }
 
     fn is_quiet(&self) -> bool {

@@ -8,12 +8,12 @@ use futures_util::future::join_all;
 use redis::{Value, cmd};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Maker, Topology, announced};
-use crate::cache::redis::{Kind, Query, Redis};
+use super::{NodeFactory, Topology, announced};
+use crate::cache::redis::{Query, Redis, Requirement};
 use crate::cache::{Cache as _, SetupError};
-use crate::canary::{Sentinel, Verdict};
+use crate::canary::{CanaryVerdict, Unset};
 use crate::check::Node;
-use crate::check::round_trip::{self, Written};
+use crate::check::round_trip::{self, WrittenCanary};
 use crate::config::{self, Address, Login, Tls, WhichReplicas};
 use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
@@ -54,7 +54,7 @@ impl Replicated {
 
 #[async_trait]
 impl Topology for Replicated {
-    async fn round(&self, progress: &Progress) {
+    async fn check(&self, progress: &Progress) {
         let node = self.primary.node();
         // Without the canary there is nothing to judge a replica by, and the primary's fault is the alias'.
         if let Ok(Some(written)) = node.check(&progress.node(node.name(), Role::Server)).await {
@@ -69,17 +69,17 @@ impl Topology for Replicated {
 
 /// The replicas of a primary.
 pub(super) struct Replicas {
-    maker: Arc<Maker>,
+    factory: Arc<NodeFactory>,
     login: Arc<Login>,
     tls: Option<Tls>,
     discovered: bool,
     required: bool,
     within: Duration,
-    known: Mutex<Vec<Known>>,
+    known: Mutex<Vec<KnownReplica>>,
 }
 
 /// A replica that the configuration or a primary named.
-struct Known {
+struct KnownReplica {
     replica: Arc<Replica>,
     /// When that was last.
     named: Instant,
@@ -111,17 +111,17 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl Replicas {
     pub(super) fn new(
-        redis: &config::Redis,
+        redis: &config::RedisConfig,
         login: &Arc<Login>,
-        maker: &Arc<Maker>,
+        factory: &Arc<NodeFactory>,
     ) -> Result<Self, SetupError> {
-        let config::Replicas { which, required, within } = &redis.replicas;
+        let config::ReplicasConfig { which, required, within } = &redis.replicas;
         let (named, discovered) = match which {
             WhichReplicas::Named(named) => (named.as_slice(), false),
             WhichReplicas::Discovered => (&[][..], true),
         };
         let replicas = Self {
-            maker: maker.clone(),
+            factory: factory.clone(),
             login: login.clone(),
             tls: redis.tls.clone(),
             discovered,
@@ -137,7 +137,7 @@ impl Replicas {
     }
 
     /// Looks at each replica until it shows the canary that the primary was given.
-    pub(super) async fn follow(&self, primary: &Primary, written: &Written, progress: &Progress) {
+    pub(super) async fn follow(&self, primary: &Primary, written: &WrittenCanary, progress: &Progress) {
         if self.discovered {
             self.discover(primary, progress).await;
         }
@@ -201,32 +201,37 @@ impl Replicas {
         Ok(())
     }
 
-    fn make(&self, address: &Address) -> Result<Known, SetupError> {
-        let server = self.maker.redis(address, Kind::Any, &self.login, self.tls.as_ref())?;
-        let replica = Replica { name: self.maker.name(address), address: address.clone(), server };
-        Ok(Known { replica: Arc::new(replica), named: Instant::now() })
+    fn make(&self, address: &Address) -> Result<KnownReplica, SetupError> {
+        let server = self.factory.redis(address, Requirement::Any, &self.login, self.tls.as_ref())?;
+        let replica = Replica { name: self.factory.name(address), address: address.clone(), server };
+        Ok(KnownReplica { replica: Arc::new(replica), named: Instant::now() })
     }
 
     /// Reads the canary's key until it is there, or until the replica's time is up.
-    async fn look(&self, replica: &Replica, written: &Written, progress: &NodeProgress) -> Result<(), Fault> {
-        let Written { canary, at } = written;
+    async fn look(
+        &self,
+        replica: &Replica,
+        written: &WrittenCanary,
+        progress: &NodeProgress,
+    ) -> Result<(), Fault> {
+        let WrittenCanary { canary, at } = written;
         let due = *at + self.within;
         let mut pause = FIRST_PAUSE;
         let mut asked = Instant::now();
-        let mut read = replica.server.get_first(canary.key(), Sentinel::new(), SHOWN, progress).await?;
+        let mut read = replica.server.get_first(canary.key(), Unset::new(), SHOWN, progress).await?;
         loop {
             let waited = at.elapsed();
             let found = match canary.judge(&read) {
-                Verdict::Intact => {
+                CanaryVerdict::Intact => {
                     progress.lagged(waited);
                     return Ok(());
                 }
-                Verdict::Masked { .. } => "nothing was found".to_owned(),
-                Verdict::Stale { age, .. } => {
+                CanaryVerdict::Masked { .. } => "nothing was found".to_owned(),
+                CanaryVerdict::Stale { age, .. } => {
                     format!("the canary of {} ms before was found", age.as_millis())
                 }
                 // Nothing that a replica is late with.
-                other @ (Verdict::Foreign { .. } | Verdict::Corrupt { .. }) => {
+                other @ (CanaryVerdict::Foreign { .. } | CanaryVerdict::Corrupt { .. }) => {
                     return Err(round_trip::fault(&other, progress));
                 }
             };
@@ -240,11 +245,11 @@ impl Replicas {
             sleep_until(due.min(Instant::now() + pause)).await;
             pause = LONGEST_PAUSE.min(pause * 2);
             asked = Instant::now();
-            read = replica.server.get(canary.key(), Sentinel::new(), progress).await?;
+            read = replica.server.get(canary.key(), Unset::new(), progress).await?;
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Vec<Known>> {
+    fn known(&self) -> MutexGuard<'_, Vec<KnownReplica>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -269,7 +274,7 @@ mod tests {
     use super::*;
     use crate::alias::Alias;
     use crate::cache::Dialer;
-    use crate::check::{Makings, Server};
+    use crate::check::{CheckContext, Server};
     use crate::config::{Config, RedisServers};
     use crate::redaction::Redaction;
 
@@ -282,17 +287,17 @@ mod tests {
         let config = Config::default();
         let alias = Alias::try_from("main").unwrap();
         let dialer = Arc::new(Dialer::new(&config, Arc::default()));
-        let maker = Arc::new(Maker::new(
-            &Makings::new(&config, &alias, &dialer),
+        let factory = Arc::new(NodeFactory::new(
+            &CheckContext::new(&config, &alias, &dialer),
             &(Arc::new(|cache| cache) as _),
             &Redaction::none(),
         ));
-        let mut redis = config::Redis::at(RedisServers::Standalone(at(1)));
+        let mut redis = config::RedisConfig::at(RedisServers::Standalone(at(1)));
         redis.replicas.which = WhichReplicas::Discovered;
         let login = Arc::new(Login::default());
-        let server = maker.redis(&at(1), Kind::Any, &login, None).unwrap();
-        let node = maker.node(&at(1), Server::Redis(server.clone()), 1);
-        (Primary::new(&at(1), server, node), Replicas::new(&redis, &login, &maker).unwrap())
+        let server = factory.redis(&at(1), Requirement::Any, &login, None).unwrap();
+        let node = factory.node(&at(1), Server::Redis(server.clone()), 1);
+        (Primary::new(&at(1), server, node), Replicas::new(&redis, &login, &factory).unwrap())
     }
 
     fn remember(replicas: &Replicas, ports: impl IntoIterator<Item = u16>) -> Result<(), Fault> {

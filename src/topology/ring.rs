@@ -10,7 +10,7 @@ use futures_util::future::{AbortHandle, abortable, join, join_all, join3};
 use tokio::task::yield_now;
 
 use super::few::{self, Turns};
-use super::{Maker, Topology};
+use super::{NodeFactory, Topology};
 use crate::cache::SetupError;
 use crate::cache::memcached::{Credentials, MAX_MEMBERS, Member, Memcached};
 use crate::check::{Node, Server};
@@ -20,7 +20,7 @@ use crate::progress::{NodeProgress, Progress};
 
 /// A ring of servers.
 pub(super) struct Ring {
-    servers: Servers,
+    servers: RingServers,
     named: Vec<Node>,
     by_name: Vec<EveryAddress>,
     by_endpoint: Vec<Endpoint>,
@@ -28,8 +28,8 @@ pub(super) struct Ring {
 }
 
 /// Makes the servers of a ring.
-struct Servers {
-    maker: Maker,
+struct RingServers {
+    factory: NodeFactory,
     tls: Option<Tls>,
     credentials: Option<Arc<Credentials>>,
     spray: usize,
@@ -41,24 +41,24 @@ struct EveryAddress {
     name: Arc<str>,
     host: Arc<str>,
     port: u16,
-    found: Found,
+    found: RingNodes,
 }
 
 /// The servers that a configuration endpoint names.
 struct Endpoint {
     name: Arc<str>,
     server: Memcached,
-    found: Found,
+    found: RingNodes,
 }
 
 /// The nodes that were found last, in the order of their members. A node keeps its connection and its
 /// canaries for as long as it is found again.
 #[derive(Default)]
-struct Found(Mutex<Vec<(Member, Arc<Node>)>>);
+struct RingNodes(Mutex<Vec<(Member, Arc<Node>)>>);
 
 /// The round of one ring.
-struct Round<'a> {
-    servers: &'a Servers,
+struct RingCheck<'a> {
+    servers: &'a RingServers,
     progress: &'a Progress,
     /// Which nodes are checked in this round. One that is found in two ways is one node.
     checked: Mutex<HashSet<Arc<str>>>,
@@ -66,10 +66,11 @@ struct Round<'a> {
 
 impl Ring {
     /// The ring that is configured. Nothing is looked up yet.
-    pub(super) fn new(maker: Maker, memcached: &config::Memcached) -> Result<Self, SetupError> {
-        let config::Memcached { servers, quorum, login, tls, spray } = memcached;
+    pub(super) fn new(factory: NodeFactory, memcached: &config::MemcachedConfig) -> Result<Self, SetupError> {
+        let config::MemcachedConfig { servers, quorum, login, tls, spray } = memcached;
         let credentials = login.clone().map(|(username, password)| Credentials { username, password });
-        let made = Servers { maker, tls: tls.clone(), credentials: credentials.map(Arc::new), spray: *spray };
+        let made =
+            RingServers { factory, tls: tls.clone(), credentials: credentials.map(Arc::new), spray: *spray };
         let (mut named, mut by_name, mut by_endpoint) = (Vec::new(), Vec::new(), Vec::new());
         for server in servers {
             match server {
@@ -77,11 +78,11 @@ impl Ring {
                 MemcachedServers::EveryAddress { host, port } => {
                     let name = Address::Tcp { host: host.clone(), port: *port }.to_string();
                     let (name, host) = (name.into(), host.as_str().into());
-                    by_name.push(EveryAddress { name, host, port: *port, found: Found::default() });
+                    by_name.push(EveryAddress { name, host, port: *port, found: RingNodes::default() });
                 }
                 MemcachedServers::Endpoint(address) => {
                     let (name, server) = (address.to_string().into(), made.server(address, None)?);
-                    by_endpoint.push(Endpoint { name, server, found: Found::default() });
+                    by_endpoint.push(Endpoint { name, server, found: RingNodes::default() });
                 }
             }
         }
@@ -91,7 +92,7 @@ impl Ring {
 
 #[async_trait]
 impl Topology for Ring {
-    async fn round(&self, progress: &Progress) {
+    async fn check(&self, progress: &Progress) {
         // All are added before any is begun: one of which it is not the turn yet when the deadline strikes is down.
         let added = self.named.iter().map(|node| (node, progress.node(node.name(), Role::Server)));
         let added: Vec<_> = added.collect();
@@ -103,8 +104,8 @@ impl Topology for Ring {
             return;
         }
         let checked = Mutex::new(self.named.iter().map(|node| node.name().clone()).collect());
-        let round = Round { servers: &self.servers, progress, checked };
-        let by_name = join_all(self.by_name.iter().map(|name| name.round(&round)));
+        let round = RingCheck { servers: &self.servers, progress, checked };
+        let by_name = join_all(self.by_name.iter().map(|name| name.check(&round)));
         let by_endpoint = join_all(self.by_endpoint.iter().map(|endpoint| endpoint.round(&round)));
         let (_, by_name, by_endpoint) = join3(named, by_name, by_endpoint).await;
         if by_name.into_iter().chain(by_endpoint).all(|found| found) {
@@ -122,7 +123,7 @@ impl Topology for Ring {
 
 impl Ring {
     /// Adds a fault where fewer servers were found than the quorum is: all of those may be up.
-    fn conclude_too_few(&self, round: &Round<'_>) {
+    fn conclude_too_few(&self, round: &RingCheck<'_>) {
         let Quorum::AtLeast(least) = self.quorum else { return };
         let all = round.checked().len();
         let by_name = self.by_name.iter().map(|name| &name.name);
@@ -135,27 +136,27 @@ impl Ring {
     }
 }
 
-impl Servers {
+impl RingServers {
     /// How long servers that hang may hold up the others.
     fn patience(&self) -> Duration {
-        self.maker.timeout() / 8
+        self.factory.timeout() / 8
     }
 
     /// A server; `name` is what its certificate is to say where that is not the address' host.
     fn server(&self, address: &Address, name: Option<&str>) -> Result<Memcached, SetupError> {
-        self.maker.memcached(address, name, self.tls.as_ref(), self.credentials.as_ref())
+        self.factory.memcached(address, name, self.tls.as_ref(), self.credentials.as_ref())
     }
 
     fn node(&self, address: &Address, name: Option<&str>) -> Result<Node, SetupError> {
         let server = Server::Memcached(Arc::new(self.server(address, name)?));
-        Ok(self.maker.node(address, server, self.spray))
+        Ok(self.factory.node(address, server, self.spray))
     }
 }
 
 impl EveryAddress {
     /// Checks the servers at all addresses that the name has now; false where it has none and stands for
     /// them.
-    async fn round(&self, round: &Round<'_>) -> bool {
+    async fn check(&self, round: &RingCheck<'_>) -> bool {
         let name = round.progress.node(&self.name, Role::Server);
         match self.nodes(round.servers, &name).await {
             Err(fault) => {
@@ -170,8 +171,8 @@ impl EveryAddress {
         }
     }
 
-    async fn nodes(&self, servers: &Servers, progress: &NodeProgress) -> Result<Vec<Arc<Node>>, Fault> {
-        let addresses = servers.maker.dialer().resolve(&self.host, self.port, progress).await?;
+    async fn nodes(&self, servers: &RingServers, progress: &NodeProgress) -> Result<Vec<Arc<Node>>, Fault> {
+        let addresses = servers.factory.dialer().resolve(&self.host, self.port, progress).await?;
         let member = |ip| Member { host: self.host.clone(), ip: Some(ip), port: self.port };
         let mut members: Vec<_> = addresses.iter().map(|address| member(address.ip())).collect();
         // A resolver names them in another order each time, and some twice.
@@ -187,7 +188,7 @@ impl EveryAddress {
 impl Endpoint {
     /// Checks the servers that are known while the endpoint is asked for those that there are. Without an
     /// answer the known ones are all there is; false where none is known, and the endpoint stands for them.
-    async fn round(&self, round: &Round<'_>) -> bool {
+    async fn round(&self, round: &RingCheck<'_>) -> bool {
         let known = self.found.nodes();
         if known.is_empty() {
             let server = round.progress.node(&self.name, Role::Server);
@@ -224,7 +225,7 @@ impl Endpoint {
         true
     }
 
-    async fn nodes(&self, servers: &Servers, progress: &NodeProgress) -> Result<Vec<Arc<Node>>, Fault> {
+    async fn nodes(&self, servers: &RingServers, progress: &NodeProgress) -> Result<Vec<Arc<Node>>, Fault> {
         let mut members = self.server.members(progress).await?;
         members.sort_unstable();
         members.dedup();
@@ -243,7 +244,7 @@ impl Running {
     /// The check, and the means to end it; none where the node is checked already.
     fn begin(
         node: Arc<Node>,
-        round: &Round<'_>,
+        round: &RingCheck<'_>,
         turns: &Turns,
     ) -> Option<(impl Future<Output = ()> + use<>, Self)> {
         let progress = round.claim(&node)?;
@@ -259,14 +260,14 @@ impl Running {
     }
 
     /// Ends it: nobody is to wait for a server that was taken out.
-    fn end(&self, round: &Round<'_>) {
+    fn end(&self, round: &RingCheck<'_>) {
         round.checked().remove(self.node.name());
         self.progress.withdraw();
         self.check.abort();
     }
 }
 
-impl Found {
+impl RingNodes {
     fn nodes(&self) -> Vec<Arc<Node>> {
         self.lock().iter().map(|(_, node)| node.clone()).collect()
     }
@@ -276,7 +277,7 @@ impl Found {
     async fn follow(
         &self,
         members: Vec<Member>,
-        servers: &Servers,
+        servers: &RingServers,
         progress: &NodeProgress,
     ) -> Result<Vec<Arc<Node>>, Fault> {
         /// How many are made before others have their turn.
@@ -309,7 +310,7 @@ impl Found {
     }
 }
 
-impl Round<'_> {
+impl RingCheck<'_> {
     /// Adds a node to the round, unless it is in it already.
     fn claim(&self, node: &Node) -> Option<Arc<NodeProgress>> {
         let new = self.checked().insert(node.name().clone());

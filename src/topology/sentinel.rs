@@ -10,8 +10,8 @@ use redis::{Value, cmd};
 use tokio::time::{Instant, timeout};
 
 use super::replicas::{Primary, Replicas};
-use super::{Maker, Topology, announced};
-use crate::cache::redis::{Kind, Query, Redis};
+use super::{NodeFactory, Topology, announced};
+use crate::cache::redis::{Query, Redis, Requirement};
 use crate::cache::{Cache as _, SetupError};
 use crate::check::Server;
 use crate::config::{self, Address, Login, Tls};
@@ -27,10 +27,10 @@ use crate::progress::{NodeProgress, Progress};
 /// keeps its connections, and works. The alias is then degraded, since no failover can be and nobody new
 /// learns where the primary is. A sidecar that was never told cannot check anything: there the alias is down.
 pub(super) struct Sentinels {
-    watchers: Vec<Watcher>,
+    watchers: Vec<SentinelNode>,
     /// What they call the primary.
     name: Arc<str>,
-    maker: Arc<Maker>,
+    factory: Arc<NodeFactory>,
     login: Arc<Login>,
     tls: Option<Tls>,
     spray: usize,
@@ -40,7 +40,7 @@ pub(super) struct Sentinels {
 }
 
 /// One Sentinel.
-struct Watcher {
+struct SentinelNode {
     name: Arc<str>,
     server: Redis,
     said: Mutex<Option<Vote>>,
@@ -54,7 +54,7 @@ struct Vote {
     since: Instant,
 }
 
-impl Watcher {
+impl SentinelNode {
     fn vote(&self, address: Address) -> Vote {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         match &*said {
@@ -65,8 +65,8 @@ impl Watcher {
 }
 
 /// One Sentinel in a round.
-struct Asked<'a> {
-    watcher: &'a Watcher,
+struct AskedSentinel<'a> {
+    watcher: &'a SentinelNode,
     progress: Arc<NodeProgress>,
 }
 
@@ -79,11 +79,11 @@ impl Sentinels {
     pub(super) fn new(
         sentinels: Vec<(&Address, Redis)>,
         name: &str,
-        redis: &config::Redis,
+        redis: &config::RedisConfig,
         login: Arc<Login>,
-        maker: Arc<Maker>,
+        factory: Arc<NodeFactory>,
     ) -> Result<Self, SetupError> {
-        let watchers = sentinels.into_iter().map(|(address, server)| Watcher {
+        let watchers = sentinels.into_iter().map(|(address, server)| SentinelNode {
             name: address.to_string().into(),
             server,
             said: Mutex::default(),
@@ -91,8 +91,8 @@ impl Sentinels {
         Ok(Self {
             watchers: watchers.collect(),
             name: name.into(),
-            replicas: Replicas::new(redis, &login, &maker)?,
-            maker,
+            replicas: Replicas::new(redis, &login, &factory)?,
+            factory,
             login,
             tls: redis.tls.clone(),
             spray: redis.spray,
@@ -105,7 +105,7 @@ impl Sentinels {
         &self,
         address: Option<Address>,
         unknown: &NodeProgress,
-        asked: &[Asked<'_>],
+        asked: &[AskedSentinel<'_>],
         progress: &Progress,
     ) {
         let primary = match address {
@@ -137,12 +137,12 @@ impl Sentinels {
     }
 
     /// Asks those that have answered in this round what they say now.
-    async fn ask_again(&self, asked: &[Asked<'_>]) -> Option<Address> {
+    async fn ask_again(&self, asked: &[AskedSentinel<'_>]) -> Option<Address> {
         let answered = asked.iter().filter(|asked| asked.progress.verdict() == Some(Ok(())));
         self.inquire(answered).decide().await
     }
 
-    fn inquire<'a>(&'a self, asked: impl Iterator<Item = &'a Asked<'a>>) -> Inquiry<'a> {
+    fn inquire<'a>(&'a self, asked: impl Iterator<Item = &'a AskedSentinel<'a>>) -> Inquiry<'a> {
         let pending = asked.map(|asked| -> BoxFuture<'_, _> { Box::pin(self.ask(asked)) }).collect();
         Inquiry { pending, votes: Vec::new(), enough: majority(self.watchers.len()) }
     }
@@ -150,8 +150,8 @@ impl Sentinels {
     /// Asks one Sentinel for the primary's address. One that takes a quarter of the deadline for it is not
     /// waited for: the rest is left for the primary. Half of it where there is none to check without an
     /// answer.
-    async fn ask(&self, Asked { watcher, progress }: &Asked<'_>) -> Option<Vote> {
-        let limit = self.maker.timeout() / if self.known().is_some() { 4 } else { 2 };
+    async fn ask(&self, AskedSentinel { watcher, progress }: &AskedSentinel<'_>) -> Option<Vote> {
+        let limit = self.factory.timeout() / if self.known().is_some() { 4 } else { 2 };
         let mut command = cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&*self.name);
         let query = Query { command: &command, limit: ADDRESS_LIMIT, expected: "the primary's address" };
@@ -200,10 +200,10 @@ impl Sentinels {
             return Ok(primary.clone());
         }
         let server = self
-            .maker
-            .redis(address, Kind::Primary, &self.login, self.tls.as_ref())
+            .factory
+            .redis(address, Requirement::Primary, &self.login, self.tls.as_ref())
             .map_err(|error| progress.fault(Cause::Tls, &progress.redaction().host(&error.to_string())))?;
-        let node = self.maker.node(address, Server::Redis(server.clone()), self.spray);
+        let node = self.factory.node(address, Server::Redis(server.clone()), self.spray);
         Ok(known.insert(Arc::new(Primary::new(address, server, node))).clone())
     }
 
@@ -218,13 +218,13 @@ impl Sentinels {
 
 #[async_trait]
 impl Topology for Sentinels {
-    async fn round(&self, progress: &Progress) {
+    async fn check(&self, progress: &Progress) {
         // Should the deadline strike before the address is known, the alias still has a server that is down.
         let unknown = progress.node(&self.name, Role::Server);
         let asked: Vec<_> = self
             .watchers
             .iter()
-            .map(|watcher| Asked { watcher, progress: progress.node(&watcher.name, Role::Sentinel) })
+            .map(|watcher| AskedSentinel { watcher, progress: progress.node(&watcher.name, Role::Sentinel) })
             .collect();
         let mut inquiry = self.inquire(asked.iter());
         let address = inquiry.decide().await;
@@ -275,7 +275,7 @@ fn choose(votes: &[Vote]) -> Option<(&Address, usize)> {
 }
 
 /// The fault of a primary of which no Sentinel said where it is: that of the first.
-fn nobody_knows(asked: &[Asked<'_>]) -> Fault {
+fn nobody_knows(asked: &[AskedSentinel<'_>]) -> Fault {
     let said = "no Sentinel says where the primary is";
     let faulty = asked.iter().find_map(|asked| Some((&asked.watcher.name, asked.progress.verdict()?.err()?)));
     match faulty {

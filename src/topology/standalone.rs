@@ -20,7 +20,7 @@ impl Standalone {
 
 #[async_trait]
 impl Topology for Standalone {
-    async fn round(&self, progress: &Progress) {
+    async fn check(&self, progress: &Progress) {
         let _ = self.node.check(&progress.node(self.node.name(), Role::Server)).await;
     }
 

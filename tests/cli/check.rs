@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use cache_canary::embedded::{Fault, Server};
+use cache_canary::embedded::{EmbeddedServer, InjectedFault};
 use cache_canary::outcome::Cause;
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ async fn check(url: &str, arguments: &[&str]) -> Output {
 
 #[tokio::test]
 async fn a_cache_that_works_exits_0_and_one_that_does_not_1() {
-    let cache = Server::redis().await.unwrap();
+    let cache = EmbeddedServer::redis().await.unwrap();
     let url = format!("redis://{}/0", cache.addr());
     let up = check(&url, &["default"]).await;
     assert_eq!(up.status.code(), Some(0));
@@ -28,7 +28,7 @@ async fn a_cache_that_works_exits_0_and_one_that_does_not_1() {
         (&["default".to_owned(), "UP".to_owned()][..], &["ms".to_owned()][..])
     );
 
-    cache.set_fault(Fault::Masking).unwrap();
+    cache.set_fault(InjectedFault::Masking).unwrap();
     let down = check(&url, &["default"]).await;
     assert_eq!(down.status.code(), Some(1));
     let line = stdout(&down);
@@ -41,7 +41,7 @@ async fn a_cache_that_works_exits_0_and_one_that_does_not_1() {
 
 #[tokio::test]
 async fn json_is_what_health_answers_with_details() {
-    let cache = Server::redis().await.unwrap();
+    let cache = EmbeddedServer::redis().await.unwrap();
     let up = check(&format!("redis://{}/0", cache.addr()), &["--format", "json"]).await;
     let up: Value = serde_json::from_str(&stdout(&up)).unwrap();
     assert_eq!(up["status"], "UP");
@@ -73,7 +73,7 @@ fn checking_an_alias_that_is_not_configured_exits_2_and_names_those_that_are() {
 
 #[tokio::test]
 async fn a_monitoring_system_gets_a_line_with_figures_and_the_exit_code_of_a_plugin() {
-    let cache = Server::redis().await.unwrap();
+    let cache = EmbeddedServer::redis().await.unwrap();
     let url = format!("redis://{}/0", cache.addr());
     let up = check(&url, &["--format", "nagios"]).await;
     let line = stdout(&up);
@@ -82,7 +82,7 @@ async fn a_monitoring_system_gets_a_line_with_figures_and_the_exit_code_of_a_plu
         line.strip_prefix("CACHE OK - 1 up | 'default'=").and_then(|rest| rest.strip_suffix("ms;;;0\n"));
     assert!(figure.is_some_and(|figure| figure.parse::<f64>().unwrap() > 0.0), "{line}");
 
-    cache.set_fault(Fault::Masking).unwrap();
+    cache.set_fault(InjectedFault::Masking).unwrap();
     let down = check(&url, &["--format", "nagios"]).await;
     assert_eq!(down.status.code(), Some(2));
     let said = stdout(&down);

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::process::{Output, Stdio};
 use std::thread;
 
-use cache_canary::embedded::{Fault, Server};
+use cache_canary::embedded::{EmbeddedServer, InjectedFault};
 
 use crate::{cache_canary, stderr};
 
@@ -72,7 +72,7 @@ fn run(arguments: &[&str], url: &str, stdout: Stdio) -> Output {
 }
 
 /// The same, beside the runtime that serves the cache.
-async fn run_beside(cache: &Server, arguments: &'static [&'static str], stdout: Stdio) -> Output {
+async fn run_beside(cache: &EmbeddedServer, arguments: &'static [&'static str], stdout: Stdio) -> Output {
     let url = format!("redis://{}/0", cache.addr());
     tokio::task::spawn_blocking(move || run(arguments, &url, stdout)).await.unwrap()
 }
@@ -146,9 +146,9 @@ const CHECKS: [(&[&str], [i32; 3]); 4] = [
 
 #[tokio::test]
 async fn a_verdict_that_nobody_was_told_is_no_success() {
-    let cache = Server::redis().await.unwrap();
+    let cache = EmbeddedServer::redis().await.unwrap();
     for is_up in [true, false] {
-        cache.set_fault(if is_up { Fault::Healthy } else { Fault::Masking }).unwrap();
+        cache.set_fault(if is_up { InjectedFault::Healthy } else { InjectedFault::Masking }).unwrap();
         for (arguments, [up, down, untold]) in CHECKS {
             let told = if is_up { up } else { down };
             for read in [kept(), unread()] {
@@ -166,7 +166,7 @@ async fn a_verdict_that_nobody_was_told_is_no_success() {
 
 #[tokio::test]
 async fn a_watch_ends_when_its_output_is_lost_and_when_its_reader_goes_away() {
-    let cache = Server::redis().await.unwrap();
+    let cache = EmbeddedServer::redis().await.unwrap();
     let watches: [&[&str]; 2] = [&["check", "--watch"], &["check", "--watch", "--format", "json"]];
     for arguments in watches {
         let output = run_beside(&cache, arguments, unread()).await;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use cache_canary::embedded::{Fault, Server};
+use cache_canary::embedded::{EmbeddedServer, InjectedFault};
 use cache_canary::outcome::Cause;
 
 use crate::support::{Pty, pty};
@@ -21,8 +21,8 @@ fn words(text: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_gets_a_table_that_fits_with_the_whole_hint() {
-    let cache = Server::redis().await.unwrap();
-    cache.set_fault(Fault::Masking).unwrap();
+    let cache = EmbeddedServer::redis().await.unwrap();
+    cache.set_fault(InjectedFault::Masking).unwrap();
     for columns in [80, 50] {
         let mut pty = Pty::start(&check(&format!("redis://{}/0", cache.addr())), columns, 30);
         assert_eq!(pty.wait(), Some(1));

@@ -240,7 +240,7 @@ fn a_certificate_that_is_renewed_in_its_place_changes_the_fingerprint_and_one_th
 fn each_cache_has_a_fingerprint_of_its_own_and_keeps_it_when_another_changes() {
     let folder = folder();
     let fingerprints = |text: &str| -> Vec<_> {
-        load(folder.path(), text).config.caches.iter().map(config::Cache::fingerprint).collect()
+        load(folder.path(), text).config.caches.iter().map(config::CacheConfig::fingerprint).collect()
     };
     let before = fingerprints("[caches.a]\nurl = \"redis://h\"\n[caches.b]\nurl = \"redis://h\"");
     assert_ne!(before[0], before[1]);

@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use cache_canary::embedded::{Fault, Server};
+use cache_canary::embedded::{EmbeddedServer, InjectedFault};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -93,7 +93,7 @@ const MEMCACHED_MARK: (&str, &str) = ("mn\r\n", "MN\r\n");
 
 /// Has the same conversation with both, each time on a new connection to each, and compares every answer.
 async fn assert_same(
-    embedded: &Server,
+    embedded: &EmbeddedServer,
     real: &Real,
     mark: (&str, &str),
     conversations: &[&[&[u8]]],
@@ -123,7 +123,7 @@ fn without_version_and_id(answer: &str) -> String {
 
 #[tokio::test]
 async fn the_embedded_redis_answers_as_a_real_one() {
-    let (embedded, real) = (Server::redis().await.unwrap(), Real::redis().await);
+    let (embedded, real) = (EmbeddedServer::redis().await.unwrap(), Real::redis().await);
     let conversations: &[&[&[u8]]] = &[
         &[
             b"PING\r\n",
@@ -218,7 +218,7 @@ async fn the_embedded_redis_answers_as_a_real_one() {
 
 #[tokio::test]
 async fn the_embedded_memcached_answers_as_a_real_one() {
-    let (embedded, real) = (Server::memcached().await.unwrap(), Real::memcached(&[]).await);
+    let (embedded, real) = (EmbeddedServer::memcached().await.unwrap(), Real::memcached(&[]).await);
     let too_long = "k".repeat(251);
     let too_large = "x".repeat(3 << 20);
     let (get_too_long, set_too_long) = (format!("get {too_long}\r\n"), format!("set {too_long} 0 0 1\r\n"));
@@ -307,11 +307,11 @@ async fn the_embedded_memcached_answers_as_a_real_one() {
 
 #[tokio::test]
 async fn a_full_redis_answers_as_a_real_one() {
-    let (embedded, real) = (Server::redis().await.unwrap(), Real::redis().await);
+    let (embedded, real) = (EmbeddedServer::redis().await.unwrap(), Real::redis().await);
     let before: &[&[u8]] = &[b"SET old kept\r\n", b"GET old\r\n"];
     assert_same(&embedded, &real, REDIS_MARK, &[before], str::to_owned).await;
 
-    embedded.set_fault(Fault::Full).unwrap();
+    embedded.set_fault(InjectedFault::Full).unwrap();
     converse(real.dial().await, &[b"CONFIG SET maxmemory 1\r\n"], REDIS_MARK).await;
     let full: &[&[u8]] =
         &[b"PING\r\n", b"SET new x\r\n", b"SET old x\r\n", b"GET old\r\n", b"GET new\r\n", b"DEL old\r\n"];
@@ -324,11 +324,11 @@ async fn a_full_redis_answers_as_a_real_one() {
 
 #[tokio::test]
 async fn a_read_only_redis_answers_as_a_real_replica() {
-    let (embedded, real) = (Server::redis().await.unwrap(), Real::redis().await);
+    let (embedded, real) = (EmbeddedServer::redis().await.unwrap(), Real::redis().await);
     let before: &[&[u8]] = &[b"SET old kept\r\n", b"GET old\r\n"];
     assert_same(&embedded, &real, REDIS_MARK, &[before], str::to_owned).await;
 
-    embedded.set_fault(Fault::ReadOnly).unwrap();
+    embedded.set_fault(InjectedFault::ReadOnly).unwrap();
     // Its primary is a port at which nothing listens, so that it keeps what it has.
     converse(real.dial().await, &[b"REPLICAOF 127.0.0.1 1\r\n"], REDIS_MARK).await;
     let replica: &[&[u8]] =
@@ -344,12 +344,12 @@ async fn a_read_only_redis_answers_as_a_real_replica() {
 
 #[tokio::test]
 async fn a_full_memcached_refuses_drops_and_makes_room_as_a_real_one() {
-    let embedded = Server::memcached().await.unwrap();
+    let embedded = EmbeddedServer::memcached().await.unwrap();
     let real = Real::memcached(&["-M", "-m", "2"]).await;
     let before: &[&[u8]] = &[b"set old 0 0 3\r\nabc\r\n", b"ms kept 3\r\nabc\r\n"];
     assert_same(&embedded, &real, MEMCACHED_MARK, &[before], str::to_owned).await;
 
-    embedded.set_fault(Fault::Full).unwrap();
+    embedded.set_fault(InjectedFault::Full).unwrap();
     fill(&real).await;
     let full: &[&[u8]] = &[
         b"version\r\n",
@@ -400,7 +400,7 @@ async fn fill(real: &Real) {
 
 #[tokio::test]
 async fn redis_cli_can_talk_to_it() {
-    let server = Server::redis().await.unwrap();
+    let server = EmbeddedServer::redis().await.unwrap();
     let port = server.addr().port().to_string();
     let cli = |arguments: &'static [&'static str]| {
         let mut command = tokio::process::Command::new("redis-cli");
@@ -410,7 +410,7 @@ async fn redis_cli_can_talk_to_it() {
     assert_eq!(cli(&["SET", "key", "value"]).await, "OK\n");
     assert_eq!(cli(&["-3", "GET", "key"]).await, "value\n");
     assert!(cli(&["INFO", "replication"]).await.contains("role:master"));
-    server.set_fault(Fault::ReadOnly).unwrap();
+    server.set_fault(InjectedFault::ReadOnly).unwrap();
     assert!(cli(&["SET", "key", "value"]).await.starts_with("READONLY "));
     assert!(cli(&["INFO"]).await.contains("role:slave"));
 }

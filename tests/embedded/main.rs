@@ -8,7 +8,7 @@ mod faults;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use cache_canary::embedded::{Fault, Server};
+use cache_canary::embedded::{EmbeddedServer, InjectedFault};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -61,15 +61,15 @@ const META: Words = Words {
 };
 
 /// A server for each protocol, with the words to speak to it.
-async fn servers() -> [(Server, Words); 3] {
+async fn servers() -> [(EmbeddedServer, Words); 3] {
     [
-        (Server::redis().await.unwrap(), REDIS),
-        (Server::memcached().await.unwrap(), CLASSIC),
-        (Server::memcached().await.unwrap(), META),
+        (EmbeddedServer::redis().await.unwrap(), REDIS),
+        (EmbeddedServer::memcached().await.unwrap(), CLASSIC),
+        (EmbeddedServer::memcached().await.unwrap(), META),
     ]
 }
 
-async fn dial(server: &Server) -> TcpStream {
+async fn dial(server: &EmbeddedServer) -> TcpStream {
     TcpStream::connect(server.addr()).await.unwrap()
 }
 
@@ -98,7 +98,7 @@ async fn assert_silent(stream: &mut TcpStream) {
 }
 
 /// Writes and reads on a new connection, as a healthy server must let anybody.
-async fn assert_healthy(server: &Server, words: &Words) {
+async fn assert_healthy(server: &EmbeddedServer, words: &Words) {
     let mut stream = dial(server).await;
     ask(&mut stream, words.set, words.stored).await;
     ask(&mut stream, words.get, words.hit).await;
@@ -107,8 +107,8 @@ async fn assert_healthy(server: &Server, words: &Words) {
 #[tokio::test]
 async fn keys_expire() {
     let mut streams = Vec::new();
-    let redis = Server::redis().await.unwrap();
-    let memcached = Server::memcached().await.unwrap();
+    let redis = EmbeddedServer::redis().await.unwrap();
+    let memcached = EmbeddedServer::memcached().await.unwrap();
     let written = [
         (&redis, "SET key value PX 1500\r\n", &REDIS),
         (&memcached, "set key 0 2 5\r\nvalue\r\n", &CLASSIC),
@@ -139,7 +139,7 @@ async fn keys_expire() {
 
 #[tokio::test]
 async fn what_happens_is_counted() {
-    let server = Server::redis().await.unwrap();
+    let server = EmbeddedServer::redis().await.unwrap();
     assert_eq!((server.accepted(), server.commands(), server.writes(), server.keys()), (0, 0, 0, 0));
     let mut first = dial(&server).await;
     ask(&mut first, "PING\r\n", "+PONG\r\n").await;
@@ -148,7 +148,7 @@ async fn what_happens_is_counted() {
     ask(&mut second, REDIS.get, REDIS.hit).await;
     assert_eq!((server.accepted(), server.commands(), server.writes(), server.keys()), (2, 3, 1, 1));
     assert_eq!(server.connections(), 2);
-    server.set_fault(Fault::Masking).unwrap();
+    server.set_fault(InjectedFault::Masking).unwrap();
     ask(&mut second, REDIS.set, REDIS.stored).await;
     assert_eq!((server.commands(), server.writes(), server.keys()), (4, 2, 1));
     drop(first);
@@ -163,7 +163,7 @@ async fn what_happens_is_counted() {
 
 #[tokio::test]
 async fn more_connections_than_it_serves_wait_for_their_turn() {
-    let server = Server::redis().await.unwrap();
+    let server = EmbeddedServer::redis().await.unwrap();
     let mut taken = Vec::new();
     for _ in 0..256 {
         let mut stream = dial(&server).await;
@@ -179,7 +179,7 @@ async fn more_connections_than_it_serves_wait_for_their_turn() {
 
 #[tokio::test]
 async fn a_dropped_server_is_gone() {
-    let server = Server::redis().await.unwrap();
+    let server = EmbeddedServer::redis().await.unwrap();
     let mut stream = dial(&server).await;
     ask(&mut stream, "PING\r\n", "+PONG\r\n").await;
     let addr = server.addr();
@@ -190,11 +190,11 @@ async fn a_dropped_server_is_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_switch_is_in_force_for_the_very_next_command_also_on_several_threads() {
-    let server = Server::redis().await.unwrap();
+    let server = EmbeddedServer::redis().await.unwrap();
     let mut stream = dial(&server).await;
     ask(&mut stream, REDIS.set, REDIS.stored).await;
     for _ in 0..500 {
-        server.set_fault(Fault::Masking).unwrap();
+        server.set_fault(InjectedFault::Masking).unwrap();
         ask(&mut stream, REDIS.get, REDIS.miss).await;
         server.mend().unwrap();
         ask(&mut stream, REDIS.get, REDIS.hit).await;
@@ -259,9 +259,9 @@ async fn a_connection_that_never_ends_its_command_is_closed() {
 /// Debug output of a server is for failed assertions, and says which one it is.
 #[tokio::test]
 async fn a_server_shows_its_address_and_fault() {
-    let server = Server::redis().await.unwrap();
+    let server = EmbeddedServer::redis().await.unwrap();
     assert!(format!("{server:?}").contains("Healthy"));
-    server.set_fault(Fault::Masking).unwrap();
+    server.set_fault(InjectedFault::Masking).unwrap();
     assert!(format!("{server:?}").contains("Masking"));
     assert!(format!("{server:?}").contains(&server.addr().to_string()));
 }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use cache_canary::app::{App, Life};
 use cache_canary::config::{Access, Proxies};
-use cache_canary::embedded::Server;
+use cache_canary::embedded::EmbeddedServer;
 use cache_canary::http::access::Caller;
 use cache_canary::http::{metrics_router, router};
 use http_body_util::BodyExt as _;
@@ -59,8 +59,8 @@ fn with_token(access: Access) -> Access {
 }
 
 /// A sidecar with these rules, and its cache.
-async fn sidecar(access: Access) -> (Arc<App>, Server) {
-    let cache = Server::redis().await.unwrap();
+async fn sidecar(access: Access) -> (Arc<App>, EmbeddedServer) {
+    let cache = EmbeddedServer::redis().await.unwrap();
     let config = cache_canary::config::Config { access, ..config(cache.addr()) };
     let app = Arc::new(App::new(&config).unwrap());
     app.enter(Life::Ready);

@@ -10,8 +10,8 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use cache_canary::app::App;
 use cache_canary::config::Listen;
-use cache_canary::embedded::Server;
-use cache_canary::http::server::{Limits, Listener, Listeners, serve_app};
+use cache_canary::embedded::EmbeddedServer;
+use cache_canary::http::server::{Listener, Listeners, ServerLimits, serve_app};
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -27,7 +27,7 @@ const FOREVER: Duration = Duration::from_secs(30);
 
 /// A server with a cache and a listener of each kind.
 struct Running {
-    cache: Server,
+    cache: EmbeddedServer,
     main: SocketAddr,
     metrics: SocketAddr,
     socket: tempfile::TempDir,
@@ -35,7 +35,7 @@ struct Running {
 
 impl Running {
     async fn start() -> Self {
-        let cache = Server::redis().await.unwrap();
+        let cache = EmbeddedServer::redis().await.unwrap();
         let app = Arc::new(App::new(&config(cache.addr())).unwrap());
         let socket = tempfile::tempdir().unwrap();
         let tcp = || Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
@@ -43,7 +43,7 @@ impl Running {
         let (tcp, metrics) = (tcp(), tcp());
         let addresses = (tcp.local_addr().unwrap(), metrics.local_addr().unwrap());
         let listeners = Listeners { main: vec![tcp, unix], metrics: vec![metrics], ..Listeners::default() };
-        tokio::spawn(serve_app(app, listeners, Limits::default(), std::future::pending()));
+        tokio::spawn(serve_app(app, listeners, ServerLimits::default(), std::future::pending()));
         Self { cache, main: addresses.0, metrics: addresses.1, socket }
     }
 

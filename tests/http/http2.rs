@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use cache_canary::app::App;
 use cache_canary::config::{Config, Listen};
-use cache_canary::http::server::{Limits, Listener, serve_app};
+use cache_canary::http::server::{Listener, ServerLimits, serve_app};
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -27,7 +27,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An empty SETTINGS, which a client has to send after the preface.
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
-fn run(limits: Limits) -> SocketAddr {
+fn run(limits: ServerLimits) -> SocketAddr {
     let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve_app(app(), listener.into(), limits, std::future::pending()));
@@ -57,8 +57,11 @@ fn watch() -> Request<Body> {
 
 #[tokio::test]
 async fn a_connection_without_a_request_is_closed_when_it_idles_for_too_long_and_not_before() {
-    let limits =
-        Limits { head: Duration::from_millis(100), idle: Duration::from_secs(1), ..Limits::default() };
+    let limits = ServerLimits {
+        head: Duration::from_millis(100),
+        idle: Duration::from_secs(1),
+        ..ServerLimits::default()
+    };
     let address = run(limits);
     let began = Instant::now();
     // One that has not asked yet, as those that are opened ahead, and one that has.
@@ -74,8 +77,11 @@ async fn a_connection_without_a_request_is_closed_when_it_idles_for_too_long_and
 
 #[tokio::test]
 async fn who_watches_may_hear_nothing_for_longer_than_others_may_idle() {
-    let limits =
-        Limits { head: Duration::from_millis(100), idle: Duration::from_millis(200), ..Limits::default() };
+    let limits = ServerLimits {
+        head: Duration::from_millis(100),
+        idle: Duration::from_millis(200),
+        ..ServerLimits::default()
+    };
     let (mut client, connection) = client(run(limits)).await;
     let mut watching = client.send_request(watch()).await.unwrap().into_body();
     let first = timeout(FOREVER, watching.frame()).await.expect("no status").unwrap().unwrap();
@@ -90,7 +96,7 @@ async fn who_watches_may_hear_nothing_for_longer_than_others_may_idle() {
 
 #[tokio::test]
 async fn half_a_preface_is_half_a_head() {
-    let address = run(Limits { head: Duration::from_millis(200), ..Limits::default() });
+    let address = run(ServerLimits { head: Duration::from_millis(200), ..ServerLimits::default() });
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&PREFACE[..10]).await.unwrap();
     let mut said = Vec::new();
@@ -102,7 +108,7 @@ async fn half_a_preface_is_half_a_head() {
 async fn the_server_says_how_much_it_takes() {
     const MAX_CONCURRENT_STREAMS: u16 = 3;
     const MAX_HEADER_LIST_SIZE: u16 = 6;
-    let mut stream = TcpStream::connect(run(Limits::default())).await.unwrap();
+    let mut stream = TcpStream::connect(run(ServerLimits::default())).await.unwrap();
     stream.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
     // RFC 9113, section 6.5: the length, the type, the flags, the stream; then pairs of a number and a value.
     let mut head = [0; 9];
@@ -121,7 +127,7 @@ async fn the_server_says_how_much_it_takes() {
 
 #[tokio::test]
 async fn more_watches_than_fit_on_a_connection_wait_for_one_to_end() {
-    let (mut client, _connection) = client(run(Limits::default())).await;
+    let (mut client, _connection) = client(run(ServerLimits::default())).await;
     let mut watching = Vec::new();
     for _ in 0..32 {
         watching.push(timeout(FOREVER, client.send_request(watch())).await.expect("no answer").unwrap());
@@ -140,7 +146,7 @@ async fn as_many_requests_are_answered_side_by_side_as_there_may_be_connections(
     let config = Config { timeout: check, max_age: Duration::ZERO, ..config(silent.local_addr().unwrap()) };
     let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = Limits { connections: 2, ..Limits::default() };
+    let limits = ServerLimits { connections: 2, ..ServerLimits::default() };
     let app = Arc::new(App::new(&config).unwrap());
     tokio::spawn(serve_app(app, listener.into(), limits, std::future::pending()));
 
@@ -161,7 +167,7 @@ async fn a_client_that_says_nothing_more_does_not_hold_up_the_stop() {
     let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     stream.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
-    let limits = Limits { stop: FOREVER, ..Limits::default() };
+    let limits = ServerLimits { stop: FOREVER, ..ServerLimits::default() };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async { drop(stopped.await) };
     let server = tokio::spawn(serve_app(app(), listener.into(), limits, shutdown));

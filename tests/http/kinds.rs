@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cache_canary::http::access::View;
-use cache_canary::http::kubernetes::{self, Own, Probe};
+use cache_canary::http::access::AccessLevel;
+use cache_canary::http::kubernetes::{self, KubernetesProbe, Own};
 use cache_canary::http::{djblets, text};
 use cache_canary::outcome::{
-    Beyond, Cause, Fault, Figure, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report,
-    Status,
+    Cause, CheckKind, Fault, Figure, Finding, Measure, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase,
+    Phases, Report, Status,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -23,7 +23,7 @@ pub(crate) fn report(began: Instant, fault: Option<Fault>) -> Report {
         let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
         Outcome::plain(alias("main"), kind, began, Duration::from_micros(400), nodes, needs)
     };
-    let mut queue = outcome(Kind::Queue, fault);
+    let mut queue = outcome(CheckKind::Queue, fault);
     let findings = [
         (Status::Down, Cause::TooLong, "key b:p:1", "25000 entries, and from 20000 on it is down"),
         (Status::Degraded, Cause::TooLong, "key b:p:2", "12000 entries, and from 10000 on it is degraded"),
@@ -36,8 +36,8 @@ pub(crate) fn report(began: Instant, fault: Option<Fault>) -> Report {
         Measure { figure: Figure::QueueLength, of: Some("a \"b\"\\".into()), value: 0.0 },
         Measure { figure: Figure::Hits, of: Some("cache:6379".into()), value: 7.0 },
     ];
-    queue.beyond = Some(Box::new(Beyond { findings, measures, ..Beyond::default() }));
-    let outcomes = vec![Arc::new(outcome(Kind::RoundTrip, None)), Arc::new(queue)];
+    queue.extra = Some(Box::new(OutcomeExtra { findings, measures, ..OutcomeExtra::default() }));
+    let outcomes = vec![Arc::new(outcome(CheckKind::RoundTrip, None)), Arc::new(queue)];
     Report { outcomes, skipped: Vec::new() }
 }
 
@@ -46,7 +46,7 @@ fn json_has_an_entry_for_each_kind_with_findings_and_figures_in_its_details() {
     let report = report(Instant::now(), None);
     let json =
         |view| -> Value { serde_json::from_str(&djblets::body(&report, view, Instant::now())).unwrap() };
-    let body = json(View::Details);
+    let body = json(AccessLevel::Details);
     assert_eq!(body["checks"], json!({"cache.main": "UP", "cache.main.queue": "DOWN"}));
     let expected = format!(
         "too_long: key b:p:1: 25000 entries, and from 20000 on it is down; key b:p:2: 12000 entries, and from 10000 on it \
@@ -66,7 +66,7 @@ fn json_has_an_entry_for_each_kind_with_findings_and_figures_in_its_details() {
         json!({"name": "cache_queue_length", "key": "b:p:1", "value": 25000.0})
     );
 
-    let body = json(View::Verdicts);
+    let body = json(AccessLevel::Verdicts);
     let (long, skewed) = (Cause::TooLong.hint(), Cause::Skewed.hint());
     assert_eq!(
         body["errors"],
@@ -78,7 +78,7 @@ fn json_has_an_entry_for_each_kind_with_findings_and_figures_in_its_details() {
 #[test]
 fn text_and_kubernetes_have_a_line_for_each_kind() {
     let report = report(Instant::now(), None);
-    let lines = text::body(&report, View::Verdicts, Instant::now());
+    let lines = text::body(&report, AccessLevel::Verdicts, Instant::now());
     let lines: Vec<_> = lines.lines().collect();
     assert_eq!(lines[..2], ["DOWN", "main        UP"]);
     assert!(lines[2].starts_with("main.queue  DOWN  too_long: "), "{lines:?}");
@@ -96,6 +96,6 @@ fn a_server_that_does_not_answer_is_told_before_what_was_found() {
     assert!(list.contains("cache.main.queue failed: refused"), "{list}");
 }
 
-fn probe() -> Probe {
-    Probe { own: Some(Own { name: "ping", wrong: None }), ..Probe::of_caches("livez") }
+fn probe() -> KubernetesProbe {
+    KubernetesProbe { own: Some(Own { name: "ping", wrong: None }), ..KubernetesProbe::of_caches("livez") }
 }

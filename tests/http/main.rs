@@ -24,15 +24,15 @@ use std::sync::Arc;
 
 use cache_canary::alias::Alias;
 use cache_canary::app::App;
-use cache_canary::config::{Address, Backend, Cache, Config, Redis, RedisServers};
+use cache_canary::config::{Address, Backend, CacheConfig, Config, RedisConfig, RedisServers};
 use socket2::{Domain, Socket, Type};
 
 /// A configuration with one cache, `main`, at `address`; `default` forwards to it, `staticfiles` is local
 /// memory.
 fn config(address: SocketAddr) -> Config {
     let address = Address::Tcp { host: address.ip().to_string(), port: address.port() };
-    let redis = Redis::at(RedisServers::Standalone(address));
-    let cache = |alias: &str, backend| Cache::new(self::alias(alias), backend);
+    let redis = RedisConfig::at(RedisServers::Standalone(address));
+    let cache = |alias: &str, backend| CacheConfig::new(self::alias(alias), backend);
     Config {
         instance: "test".to_owned(),
         caches: vec![

@@ -5,24 +5,27 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cache_canary::app::{Clocks, PartitionClock, Reloads};
-use cache_canary::http::access::View;
-use cache_canary::http::metrics::{Callers, Family, Format, Memory, Process, Scrape, Type, body};
-use cache_canary::outcome::{
-    Beyond, Cause, Fault, Figure, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report,
+use cache_canary::app::{PartitionClock, ReloadStatus, RoundClocks};
+use cache_canary::http::access::AccessLevel;
+use cache_canary::http::metrics::{
+    Callers, Family, MetricsFormat, Process, ProcessMemory, Scrape, Type, body,
 };
-use cache_canary::record::{Journal, Known, Lookup, Record, Through};
+use cache_canary::outcome::{
+    Cause, CheckKind, Fault, Figure, Measure, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase, Phases,
+    Report,
+};
+use cache_canary::record::{Journal, Lookup, Record, RecordSnapshot, Through};
 use cache_canary::telemetry::Unwritten;
 use tokio::time::Instant;
 
 use crate::alias;
 use crate::support::python;
 
-const FORMATS: [Format; 2] = [Format::Text, Format::OpenMetrics];
-const VIEWS: [View; 2] = [View::Verdicts, View::Details];
+const FORMATS: [MetricsFormat; 2] = [MetricsFormat::Text, MetricsFormat::OpenMetrics];
+const VIEWS: [AccessLevel; 2] = [AccessLevel::Verdicts, AccessLevel::Details];
 
 /// A check that began so many seconds after 1970, took a few milliseconds, and opened two connections.
-fn outcome(kind: Kind, began: u64, fault: Option<Fault>) -> Outcome {
+fn outcome(kind: CheckKind, began: u64, fault: Option<Fault>) -> Outcome {
     let phases = |connect, write| {
         let mut phases = Phases::default();
         phases.add(Phase::Connect, Duration::from_micros(connect));
@@ -40,10 +43,14 @@ fn outcome(kind: Kind, began: u64, fault: Option<Fault>) -> Outcome {
 }
 
 /// What is known after checks that began at 10 s and 20 s, of which the second met this.
-fn known(kind: Kind, fault: Option<Fault>, beyond: Option<Beyond>) -> (Arc<Outcome>, Known) {
+fn known(
+    kind: CheckKind,
+    fault: Option<Fault>,
+    beyond: Option<OutcomeExtra>,
+) -> (Arc<Outcome>, RecordSnapshot) {
     let record = Record::new(&alias("main"), kind, &Arc::new(Journal::default()));
     record.note(&Arc::new(outcome(kind, 10, None)));
-    let latest = Arc::new(Outcome { beyond: beyond.map(Box::new), ..outcome(kind, 20, fault) });
+    let latest = Arc::new(Outcome { extra: beyond.map(Box::new), ..outcome(kind, 20, fault) });
     record.note(&latest);
     record.looked_up(Through::Process, Lookup::Hit);
     (latest, record.known())
@@ -55,7 +62,7 @@ fn partition((through, missed): (u64, u64)) -> PartitionClock {
 }
 
 /// A round trip that is down, and queues.
-fn metrics(view: View, format: Format) -> String {
+fn metrics(view: AccessLevel, format: MetricsFormat) -> String {
     let measure = |figure: Figure, of: &str, value| {
         let of = (!figure.label().is_empty()).then(|| of.into());
         Measure { figure, of, value }
@@ -64,21 +71,21 @@ fn metrics(view: View, format: Format) -> String {
     measures.push(measure(Figure::QueueLength, "a \"b\"\\\n", 25000.0));
     let refused = Fault::new(Cause::Refused, Phase::Connect, "Connection refused: not for everyone");
     let known = [
-        known(Kind::RoundTrip, Some(refused), None),
-        known(Kind::Queue, None, Some(Beyond { measures, ..Beyond::default() })),
+        known(CheckKind::RoundTrip, Some(refused), None),
+        known(CheckKind::Queue, None, Some(OutcomeExtra { measures, ..OutcomeExtra::default() })),
     ];
     let (outcomes, known) = known.into_iter().unzip();
     let report = Arc::new(Report { outcomes, skipped: Vec::new() });
     let scrape = Scrape {
         report,
         known,
-        rounds: Some(Clocks { rounds: 7, partitions: [(70, 0), (60, 3)].map(partition).into() }),
-        reloads: Reloads { ok: true, at: SystemTime::UNIX_EPOCH },
+        rounds: Some(RoundClocks { rounds: 7, partitions: [(70, 0), (60, 3)].map(partition).into() }),
+        reloads: ReloadStatus { ok: true, at: SystemTime::UNIX_EPOCH },
         began_at: SystemTime::UNIX_EPOCH,
         log: Unwritten { lost: 12, limited: 37 },
         process: Process {
             cpu: Duration::from_millis(1500),
-            memory: Some(Memory { resident: 4096, virtual_size: 8192 }),
+            memory: Some(ProcessMemory { resident: 4096, virtual_size: 8192 }),
             open_fds: Some(7),
             max_fds: Some(1024),
         },
@@ -96,7 +103,7 @@ fn series<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 #[test]
 fn the_series_of_an_alias_say_how_it_is_and_what_was_counted() {
     for format in FORMATS {
-        let text = metrics(View::Verdicts, format);
+        let text = metrics(AccessLevel::Verdicts, format);
         for (name, expected) in [
             (
                 "cache_up",
@@ -169,7 +176,7 @@ fn the_series_of_an_alias_say_how_it_is_and_what_was_counted() {
 
 #[test]
 fn details_name_nodes_and_keys_and_the_slowest_of_each_phase() {
-    let text = metrics(View::Details, Format::Text);
+    let text = metrics(AccessLevel::Details, MetricsFormat::Text);
     assert_eq!(
         series(&text, "cache_check_phase_seconds")[..2],
         [
@@ -199,9 +206,9 @@ fn one_who_may_not_see_details_learns_no_node_no_key_no_phase_and_no_word_of_a_s
         ["6379", "phase", "key=", "node=", "view=", "not for everyone"].iter().any(|word| line.contains(word))
     };
     for format in FORMATS {
-        let verdicts = metrics(View::Verdicts, format);
+        let verdicts = metrics(AccessLevel::Verdicts, format);
         assert_eq!(verdicts.lines().find(kept), None);
-        let details = metrics(View::Details, format);
+        let details = metrics(AccessLevel::Details, format);
         assert!(details.lines().any(|line| kept(&line)), "there is something to keep");
         let lacks = |line: &&str| !details.lines().any(|known| known == *line);
         let lost: Vec<_> = verdicts.lines().filter(lacks).collect();
@@ -212,13 +219,13 @@ fn one_who_may_not_see_details_learns_no_node_no_key_no_phase_and_no_word_of_a_s
 #[test]
 fn every_name_is_there_with_its_type_in_both_formats() {
     for format in FORMATS {
-        let text = metrics(View::Details, format);
+        let text = metrics(AccessLevel::Details, format);
         let families = Family::ALL.iter().map(|family| (family.name(), family.kind()));
         let figures = Figure::ALL
             .iter()
             .map(|figure| (figure.name(), if figure.is_counter() { Type::Counter } else { Type::Gauge }));
         for (name, kind) in families.chain(figures) {
-            let is_standard = format == Format::OpenMetrics;
+            let is_standard = format == MetricsFormat::OpenMetrics;
             let (ending, word) = match kind {
                 Type::Histogram => ("", "histogram"),
                 Type::Counter => (if is_standard { "_total" } else { "" }, "counter"),
@@ -232,13 +239,13 @@ fn every_name_is_there_with_its_type_in_both_formats() {
             assert_eq!(text.lines().filter(|line| *line == declaration).count(), 1, "{declaration}\n{text}");
             assert!(!series(&text, &series_name).is_empty(), "{series_name}\n{text}");
         }
-        assert_eq!(text.ends_with("\n# EOF\n"), format == Format::OpenMetrics);
+        assert_eq!(text.ends_with("\n# EOF\n"), format == MetricsFormat::OpenMetrics);
     }
 }
 
 #[test]
 fn every_metric_of_the_contract_is_there() {
-    let text = metrics(View::Details, Format::Text);
+    let text = metrics(AccessLevel::Details, MetricsFormat::Text);
     for series_of_contract in [
         r#"cache_up{alias=""#,
         r#"cache_status{alias="main",check="round_trip",status=""#,
@@ -295,7 +302,7 @@ fn promtool_has_nothing_to_say_against_the_classic_text() {
         judged(promtool, text)
     };
     for view in VIEWS {
-        assert_eq!(promtool(&metrics(view, Format::Text)), (true, String::new()), "{view:?}");
+        assert_eq!(promtool(&metrics(view, MetricsFormat::Text)), (true, String::new()), "{view:?}");
     }
     let (is_fine, said) =
         promtool("# HELP cache_lost Without an ending.\n# TYPE cache_lost counter\ncache_lost 1\n");
@@ -305,7 +312,7 @@ fn promtool_has_nothing_to_say_against_the_classic_text() {
 #[test]
 fn prometheus_own_parsers_read_every_family_of_either_text() {
     let parsed = |format: &str, text: &str| judged(python("http/openmetrics.py", &[format]), text);
-    for (format, name) in [(Format::Text, "text"), (Format::OpenMetrics, "openmetrics")] {
+    for (format, name) in [(MetricsFormat::Text, "text"), (MetricsFormat::OpenMetrics, "openmetrics")] {
         for view in VIEWS {
             let text = metrics(view, format);
             let (is_fine, families) = parsed(name, &text);
@@ -316,7 +323,7 @@ fn prometheus_own_parsers_read_every_family_of_either_text() {
             assert!(families.contains("cache_check_duration_seconds histogram 32\n"), "{families}");
         }
     }
-    let text = metrics(View::Details, Format::OpenMetrics);
+    let text = metrics(AccessLevel::Details, MetricsFormat::OpenMetrics);
     let (is_fine, said) = parsed("openmetrics", text.trim_end_matches("# EOF\n"));
     assert!(!is_fine && said.contains("EOF"), "it does look: {said}");
 }

@@ -8,8 +8,8 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use cache_canary::app::{App, Life};
 use cache_canary::config::{Access, Config, Listen};
-use cache_canary::http::access::{Caller, View};
-use cache_canary::http::server::{Limits, Listener, serve_app};
+use cache_canary::http::access::{AccessLevel, Caller};
+use cache_canary::http::server::{Listener, ServerLimits, serve_app};
 use cache_canary::http::{page, router};
 use cache_canary::outcome::{Cause, Fault, Phase};
 use http_body_util::BodyExt as _;
@@ -21,7 +21,7 @@ use tower::ServiceExt as _;
 use super::support::night;
 
 /// The page of a night of these aliases.
-fn body(aliases: &[&str], view: View) -> String {
+fn body(aliases: &[&str], view: AccessLevel) -> String {
     let app = night::app(aliases);
     let report = night::pass(&app);
     let setup = app.setup();
@@ -48,7 +48,7 @@ async fn next(feed: &mut Body) -> Option<String> {
 
 #[tokio::test]
 async fn what_is_wrong_comes_first_with_its_reason_and_since_when() {
-    let body = body(&night::ALIASES, View::Details);
+    let body = body(&night::ALIASES, AccessLevel::Details);
     let place = |what: &str| body.find(what).unwrap_or_else(|| panic!("no `{what}` in: {body}"));
     let order = [
         "<h1>main is down, and 1 more is degraded</h1>",
@@ -74,12 +74,12 @@ async fn what_is_wrong_comes_first_with_its_reason_and_since_when() {
 
 #[tokio::test]
 async fn of_ten_caches_everything_is_told_and_of_a_thousand_what_a_phone_can_bear() {
-    let ten = body(&night::ALIASES, View::Details);
+    let ten = body(&night::ALIASES, AccessLevel::Details);
     assert!(ten.len() < 60_000, "{} bytes", ten.len());
     assert_eq!(cards(&ten), 10);
 
     let names: Vec<_> = (0..1000).map(|number| format!("cache-{number}")).collect();
-    let thousand = body(&names.iter().map(String::as_str).collect::<Vec<_>>(), View::Details);
+    let thousand = body(&names.iter().map(String::as_str).collect::<Vec<_>>(), AccessLevel::Details);
     assert!(thousand.len() < 60_000, "{} bytes", thousand.len());
     assert_eq!(cards(&thousand), 12);
     assert!(thousand.contains("<h1>cache-0 is down, and 1 more is degraded</h1>"));
@@ -89,7 +89,8 @@ async fn of_ten_caches_everything_is_told_and_of_a_thousand_what_a_phone_can_bea
 
 #[tokio::test]
 async fn who_may_not_see_details_sees_statuses_causes_and_hints_alone() {
-    let [all, verdicts] = [View::Details, View::Verdicts].map(|view| body(&night::ALIASES, view));
+    let [all, verdicts] =
+        [AccessLevel::Details, AccessLevel::Verdicts].map(|view| body(&night::ALIASES, view));
     for secret in [
         "cache.internal",
         "<ul class=\"legend",
@@ -112,7 +113,7 @@ async fn who_may_not_see_details_sees_statuses_causes_and_hints_alone() {
 
 #[tokio::test]
 async fn an_alias_whose_certificates_nobody_verifies_is_warned_of_and_no_other() {
-    let body = body(&night::ALIASES, View::Details);
+    let body = body(&night::ALIASES, AccessLevel::Details);
     assert_eq!(body.matches("Certificates are not verified here").count(), 1);
     let tokens = body.split("<details ").find(|card| card.starts_with("id=\"check-tokens\"")).unwrap();
     assert!(tokens.contains("Certificates are not verified here"));
@@ -126,7 +127,7 @@ async fn the_words_of_a_server_are_no_html() {
     outcome.nodes[0].fault =
         Some(Fault::new(Cause::Protocol, Phase::Read, "<script>alert(1)</script>\r\n<b"));
     let setup = app.setup();
-    let body = page::body(&setup, &report, &setup.everything, View::Details, Instant::now());
+    let body = page::body(&setup, &report, &setup.everything, AccessLevel::Details, Instant::now());
     assert!(body.contains("protocol in read: &lt;script&gt;alert(1)&lt;/script&gt;"), "{body}");
     assert!(!body.contains("<script>alert"));
 }
@@ -137,11 +138,11 @@ async fn a_page_of_some_of_the_checks_is_loaded_anew_and_not_fed() {
     let report = night::pass(&app);
     let setup = app.setup();
     let some = setup.checker.catalog().named(["main"]).unwrap();
-    let body = page::body(&setup, &report, &some, View::Details, Instant::now());
+    let body = page::body(&setup, &report, &some, AccessLevel::Details, Instant::now());
     assert_eq!(cards(&body), 1);
     assert!(!body.contains("data-live"), "{body}");
     assert!(!body.contains("<noscript>") && body.contains("http-equiv=\"refresh\""), "{body}");
-    let body = page::body(&setup, &report, &setup.everything, View::Details, Instant::now());
+    let body = page::body(&setup, &report, &setup.everything, AccessLevel::Details, Instant::now());
     assert!(body.contains("data-live") && body.contains("<noscript><meta http-equiv=\"refresh\""), "{body}");
 }
 
@@ -241,7 +242,7 @@ async fn a_feed_stays_open_for_as_long_as_it_is_read_and_no_longer() {
     // Every round of it, one every five seconds, is an event.
     let app = super::app();
     let listener = Listener::bind(&Listen::Unix(path.clone())).unwrap();
-    let limits = Limits::default();
+    let limits = ServerLimits::default();
     tokio::spawn(serve_app(app.clone(), listener.into(), limits, std::future::pending()));
 
     let mut reader = UnixStream::connect(&path).await.unwrap();

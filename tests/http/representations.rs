@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cache_canary::http::access::View;
+use cache_canary::http::access::AccessLevel;
 use cache_canary::http::exclusion::Exclusion;
-use cache_canary::http::kubernetes::{self, Own, Probe};
+use cache_canary::http::kubernetes::{self, KubernetesProbe, Own};
 use cache_canary::http::{djblets, health_json, text};
 use cache_canary::outcome::{
-    Beyond, Cause, Fault, Kind, Needs, NodeOutcome, Outcome, Phase, Phases, Report, Reused, Role, SkipReason,
-    Skipped, Status,
+    Cause, CheckKind, Fault, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase, Phases, Report, Reused, Role,
+    SkipReason, Skipped, Status,
 };
 use cache_canary::record::Since;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn outcome(name: &str, began: Instant, nodes: Vec<NodeOutcome>) -> Arc<Outcome> 
     let began_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_344_660_250);
     let elapsed = Duration::from_nanos(412_300);
     let needs = Needs::default();
-    Arc::new(Outcome::plain(alias(name), Kind::RoundTrip, (began, began_at), elapsed, nodes, needs))
+    Arc::new(Outcome::plain(alias(name), CheckKind::RoundTrip, (began, began_at), elapsed, nodes, needs))
 }
 
 /// Two caches, both up, nothing skipped; one was dialled, one was on a kept connection.
@@ -47,7 +47,7 @@ pub(crate) fn reused(began: Instant) -> Report {
     let mut report = up(began);
     let reused = Reused { from: "web-2".into(), age: Duration::from_millis(840) };
     let mut outcome = (*report.outcomes[1]).clone();
-    outcome.beyond = Some(Box::new(Beyond { reused: Some(reused), ..Beyond::default() }));
+    outcome.extra = Some(Box::new(OutcomeExtra { reused: Some(reused), ..OutcomeExtra::default() }));
     report.outcomes[1] = Arc::new(outcome);
     report
 }
@@ -83,7 +83,7 @@ pub(crate) fn skipped() -> Report {
 #[test]
 fn json_of_caches_that_are_up_is_in_the_configured_order() {
     let began = Instant::now();
-    let body = djblets::body(&up(began), View::Verdicts, began + Duration::from_micros(900));
+    let body = djblets::body(&up(began), AccessLevel::Verdicts, began + Duration::from_micros(900));
     let expected = concat!(
         r#"{"status":"UP","checks":{"cache.zebra":"UP","cache.ant":"UP"},"errors":{},"age_ms":0.9}"#,
         "\n"
@@ -94,7 +94,7 @@ fn json_of_caches_that_are_up_is_in_the_configured_order() {
 #[test]
 fn json_details_say_when_where_and_how_long() {
     let began = Instant::now();
-    let body = djblets::body(&up(began), View::Details, began + Duration::from_micros(12_500));
+    let body = djblets::body(&up(began), AccessLevel::Details, began + Duration::from_micros(12_500));
     let expected = concat!(
         r#"{"status":"UP","checks":{"cache.zebra":"UP","cache.ant":"UP"},"errors":{},"age_ms":12.5,"details":{"#,
         r#""cache.zebra":{"elapsed_ms":0.412,"age_ms":12.5,"began_at":"2026-11-22T10:51:00.250Z","nodes":["#,
@@ -110,7 +110,7 @@ fn json_details_say_when_where_and_how_long() {
 #[test]
 fn json_without_details_gives_causes_hints_and_counts_but_no_address_and_no_server_s_words() {
     let began = Instant::now();
-    let body = djblets::body(&down(began), View::Verdicts, began);
+    let body = djblets::body(&down(began), AccessLevel::Verdicts, began);
     let expected = concat!(
         r#"{"status":"DOWN","#,
         r#""checks":{"cache.main":"DOWN","cache.sessions":"DOWN","cache.pages":"UP"},"#,
@@ -126,7 +126,8 @@ fn json_without_details_gives_causes_hints_and_counts_but_no_address_and_no_serv
 #[test]
 fn json_with_details_gives_nodes_phases_and_words_and_then_the_hint() {
     let began = Instant::now();
-    let body: Value = serde_json::from_str(&djblets::body(&down(began), View::Details, began)).unwrap();
+    let body: Value =
+        serde_json::from_str(&djblets::body(&down(began), AccessLevel::Details, began)).unwrap();
     assert_eq!(body["errors"]["cache.main"], with_hints("masked: at cache:6379 in read. {masked}"));
     let sessions = concat!(
         "refused: at mc-1:11211 in connect: Connection refused (os error 111). {refused} | ",
@@ -159,8 +160,8 @@ fn nodes_that_fail_alike_share_one_hint() {
         "refused: at mc-1:11211 in connect: Connection refused; ",
         "at mc-2:11211 in connect: Connection refused. {refused}"
     );
-    assert_eq!(error(View::Details), with_hints(expected));
-    assert_eq!(error(View::Verdicts), with_hints("refused: {refused} (2 of 2 nodes)"));
+    assert_eq!(error(AccessLevel::Details), with_hints(expected));
+    assert_eq!(error(AccessLevel::Verdicts), with_hints("refused: {refused} (2 of 2 nodes)"));
 }
 
 /// A primary that is up, with a replica that lags behind, another that does not, and two of three Sentinels that
@@ -186,7 +187,7 @@ fn json_of_a_degraded_alias_names_roles_and_says_how_many_are_missing() {
     let began = Instant::now();
     let body =
         |view| -> Value { serde_json::from_str(&djblets::body(&degraded(began), view, began)).unwrap() };
-    let all = body(View::Details);
+    let all = body(AccessLevel::Details);
     assert_eq!((&all["status"], &all["checks"]["cache.main"]), (&json!("DEGRADED"), &json!("DEGRADED")));
     let error = concat!(
         "behind: at replica cache-2:6379 in read: nothing was found. {behind} | ",
@@ -203,7 +204,7 @@ fn json_of_a_degraded_alias_names_roles_and_says_how_many_are_missing() {
         "behind: {behind} (1 of 6 nodes) | refused: {refused} (2 of 6 nodes) | ",
         "1 of 3 sentinels up, and a failover needs 2",
     );
-    assert_eq!(body(View::Verdicts)["errors"]["cache.main"], with_hints(error));
+    assert_eq!(body(AccessLevel::Verdicts)["errors"]["cache.main"], with_hints(error));
 }
 
 #[test]
@@ -214,7 +215,7 @@ fn one_sentinel_of_three_that_is_gone_is_shown_and_is_no_error() {
     outcome.nodes[1].fault = None;
     outcome.nodes[4].fault = None;
     report.outcomes = vec![Arc::new(outcome)];
-    let body: Value = serde_json::from_str(&djblets::body(&report, View::Details, began)).unwrap();
+    let body: Value = serde_json::from_str(&djblets::body(&report, AccessLevel::Details, began)).unwrap();
     assert_eq!((&body["status"], &body["errors"]), (&json!("UP"), &json!({})));
     assert_eq!(body["details"]["cache.main"]["nodes"][5]["status"], "DOWN");
 }
@@ -226,7 +227,7 @@ fn json_of_what_is_skipped_says_why() {
         r#""skipped":{"staticfiles":"lives in the application's memory"}}"#,
         "\n"
     );
-    assert_eq!(djblets::body(&skipped(), View::Details, Instant::now()), expected);
+    assert_eq!(djblets::body(&skipped(), AccessLevel::Details, Instant::now()), expected);
 }
 
 #[test]
@@ -235,7 +236,8 @@ fn json_of_a_check_that_began_before_1970_is_still_json() {
     let outcome = outcome("main", Instant::now(), vec![node("cache:6379", &[], None)]);
     let outcome = Outcome { began_at, ..Outcome::clone(&outcome) };
     let report = Report { outcomes: vec![Arc::new(outcome)], skipped: Vec::new() };
-    let body: Value = serde_json::from_str(&djblets::body(&report, View::Details, Instant::now())).unwrap();
+    let body: Value =
+        serde_json::from_str(&djblets::body(&report, AccessLevel::Details, Instant::now())).unwrap();
     assert_eq!(body["details"]["cache.main"]["began_at"], "1970-01-01T00:00:00.000Z");
 }
 
@@ -243,7 +245,7 @@ fn json_of_a_check_that_began_before_1970_is_still_json() {
 fn text_is_a_line_an_alias_in_columns_and_then_the_age() {
     let began = Instant::now();
     let expected = "UP\nzebra  UP\nant    UP\nchecked 12.5 ms ago\n";
-    assert_eq!(text::body(&up(began), View::Details, began + Duration::from_micros(12_500)), expected);
+    assert_eq!(text::body(&up(began), AccessLevel::Details, began + Duration::from_micros(12_500)), expected);
     let expected = concat!(
         "DOWN\n",
         "main      DOWN     masked: {masked}\n",
@@ -252,7 +254,7 @@ fn text_is_a_line_an_alias_in_columns_and_then_the_age() {
         "default   SKIPPED  forwards to main\n",
         "checked 2.5 s ago\n",
     );
-    let body = text::body(&down(began), View::Verdicts, began + Duration::from_millis(2_540));
+    let body = text::body(&down(began), AccessLevel::Verdicts, began + Duration::from_millis(2_540));
     assert_eq!(body, with_hints(expected));
 }
 
@@ -264,7 +266,7 @@ fn the_age_is_that_of_the_oldest_check() {
     report.outcomes.extend(up(now - Duration::from_secs(3)).outcomes);
     assert_eq!(report.age(now), Some(Duration::from_secs(3)));
     assert_eq!(skipped().age(now), None);
-    let body: Value = serde_json::from_str(&djblets::body(&report, View::Verdicts, now)).unwrap();
+    let body: Value = serde_json::from_str(&djblets::body(&report, AccessLevel::Verdicts, now)).unwrap();
     assert_eq!(body["age_ms"], 3000.0);
 }
 
@@ -275,14 +277,14 @@ fn details_say_since_when_a_status_is_what_it_is_unless_it_has_changed_meanwhile
     let since = |status| Some(Since { status, began, began_at });
     let known = [since(Status::Up), since(Status::Down)];
     let body: Value =
-        serde_json::from_str(&djblets::body_since(&up(began), &known, View::Details, began)).unwrap();
+        serde_json::from_str(&djblets::body_since(&up(began), &known, AccessLevel::Details, began)).unwrap();
     assert_eq!(body["details"]["cache.zebra"]["since"], "2026-11-22T09:33:20.000Z");
     assert_eq!(body["details"]["cache.ant"].get("since"), None);
 }
 
 #[test]
 fn text_with_details_names_the_nodes() {
-    let body = text::body(&down(Instant::now()), View::Details, Instant::now());
+    let body = text::body(&down(Instant::now()), AccessLevel::Details, Instant::now());
     let line = with_hints("main      DOWN     masked: at cache:6379 in read. {masked}");
     assert_eq!(body.lines().nth(1), Some(line.as_str()));
 }
@@ -293,9 +295,9 @@ fn readyz(report: impl Fn(Instant) -> Report, verbose: bool) -> String {
     kubernetes::body(&readiness(None), &report(began), verbose, began + Duration::from_micros(900))
 }
 
-pub(crate) fn readiness(wrong: Option<&str>) -> Probe {
+pub(crate) fn readiness(wrong: Option<&str>) -> KubernetesProbe {
     let own = Own { name: "sidecar", wrong: wrong.map(ToOwned::to_owned) };
-    Probe { own: Some(own), ..Probe::of_caches("readyz") }
+    KubernetesProbe { own: Some(own), ..KubernetesProbe::of_caches("readyz") }
 }
 
 #[test]
@@ -336,7 +338,7 @@ fn kubernetes_text_lists_what_is_left_out_and_warns_of_what_is_unknown_in_the_ap
         listed: vec!["cache.pages".to_owned()],
         unmatched: vec!["a\"b\n".to_owned(), "mian".to_owned()],
     };
-    let probe = |own, wrong| Probe { exclusion: exclusion(own), ..readiness(wrong) };
+    let probe = |own, wrong| KubernetesProbe { exclusion: exclusion(own), ..readiness(wrong) };
     let began = Instant::now();
     let body =
         |own, wrong, report: &Report, verbose| kubernetes::body(&probe(own, wrong), report, verbose, began);

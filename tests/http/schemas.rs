@@ -8,7 +8,7 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use cache_canary::http::access::View;
+use cache_canary::http::access::AccessLevel;
 use cache_canary::http::health_json;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -31,7 +31,7 @@ fn wrongs(documents: &[String]) -> Vec<String> {
 fn health_json_is_as_the_draft_says_in_every_status_and_view() {
     let reports = snapshots::reports(Instant::now());
     let bodies = reports.iter().flat_map(|(name, report)| {
-        [View::Verdicts, View::Details]
+        [AccessLevel::Verdicts, AccessLevel::Details]
             .map(|view| (format!("{name} {view:?}"), health_json::body(report, view)))
     });
     let mut bodies: Vec<_> = bodies.collect();
@@ -47,7 +47,7 @@ fn health_json_is_as_the_draft_says_in_every_status_and_view() {
 #[test]
 fn the_schema_of_the_draft_refuses_what_is_not_as_the_draft_says() {
     let (_, report) = &snapshots::reports(Instant::now())[0];
-    let sound: Value = serde_json::from_str(&health_json::body(report, View::Details)).unwrap();
+    let sound: Value = serde_json::from_str(&health_json::body(report, AccessLevel::Details)).unwrap();
     let broken = |path: &str, value: Value| {
         let mut document = sound.clone();
         *document.pointer_mut(path).unwrap() = value;

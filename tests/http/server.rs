@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use cache_canary::app::{App, Life};
 use cache_canary::config::{Config, Listen, Metrics, Probes};
-use cache_canary::embedded::{Fault, Server};
-use cache_canary::http::server::{Limits, Listener, Listeners, serve_app};
+use cache_canary::embedded::{EmbeddedServer, InjectedFault};
+use cache_canary::http::server::{Listener, Listeners, ServerLimits, serve_app};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
@@ -27,11 +27,11 @@ struct Running {
     served: JoinHandle<()>,
 }
 
-fn run(limits: Limits) -> Running {
+fn run(limits: ServerLimits) -> Running {
     run_app(app(), limits)
 }
 
-fn run_app(app: Arc<App>, limits: Limits) -> Running {
+fn run_app(app: Arc<App>, limits: ServerLimits) -> Running {
     let listener = listener();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -77,7 +77,7 @@ async fn asks_livez(stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWr
 
 #[tokio::test]
 async fn a_request_is_answered_with_the_right_headers() {
-    let server = run(Limits::default());
+    let server = run(ServerLimits::default());
     let mut stream = server.connect().await;
     stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let answer = rest(&mut stream).await;
@@ -98,7 +98,7 @@ async fn a_request_is_answered_with_the_right_headers() {
 
 #[tokio::test]
 async fn head_has_no_body_on_the_wire() {
-    let server = run(Limits::default());
+    let server = run(ServerLimits::default());
     let mut stream = server.connect().await;
     stream.write_all(b"HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let answer = rest(&mut stream).await;
@@ -109,7 +109,7 @@ async fn head_has_no_body_on_the_wire() {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let server = run(Limits::default());
+    let server = run(ServerLimits::default());
     let mut stream = server.connect().await;
     let requests = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /nope HTTP/1.1\r\nHost: x\r\n\r\n\
                      GET /livez?verbose HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -122,7 +122,7 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn a_body_is_not_read_and_closes_the_connection() {
-    let server = run(Limits::default());
+    let server = run(ServerLimits::default());
     for (request, code) in [
         ("GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", "413"),
         ("GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", "413"),
@@ -141,7 +141,7 @@ async fn a_body_is_not_read_and_closes_the_connection() {
 
 #[tokio::test]
 async fn what_is_not_http_is_refused_and_the_next_client_served() {
-    let server = run(Limits::default());
+    let server = run(ServerLimits::default());
     for bytes in ["*1\r\n$4\r\nPING\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"] {
         let mut stream = server.connect().await;
         stream.write_all(bytes.as_bytes()).await.unwrap();
@@ -153,7 +153,7 @@ async fn what_is_not_http_is_refused_and_the_next_client_served() {
 
 #[tokio::test]
 async fn a_head_without_end_is_refused() {
-    let server = run(Limits::default());
+    let server = run(ServerLimits::default());
     let (mut reader, mut writer) = server.connect().await.into_split();
     let flood = async {
         writer.write_all(b"GET / HTTP/1.1\r\n").await?;
@@ -170,8 +170,8 @@ async fn a_head_without_end_is_refused() {
 }
 
 /// Limits under which a client has a fifth of a second for a request's head.
-fn impatient() -> Limits {
-    Limits { head: Duration::from_millis(200), ..Limits::default() }
+fn impatient() -> ServerLimits {
+    ServerLimits { head: Duration::from_millis(200), ..ServerLimits::default() }
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn a_kept_connection_may_idle_for_longer_than_a_head_may_take() {
 #[tokio::test]
 async fn a_kept_connection_that_idles_for_too_long_is_closed() {
     let idle = Duration::from_millis(300);
-    let server = run(Limits { idle, ..impatient() });
+    let server = run(ServerLimits { idle, ..impatient() });
     let mut stream = server.connect().await;
     asks_livez(&mut stream).await;
     let began = Instant::now();
@@ -232,7 +232,7 @@ async fn a_kept_connection_that_idles_for_too_long_is_closed() {
 
 #[tokio::test]
 async fn a_client_that_does_not_take_its_answers_is_closed() {
-    let server = run(Limits { idle: Duration::from_millis(300), ..impatient() });
+    let server = run(ServerLimits { idle: Duration::from_millis(300), ..impatient() });
     let mut stream = server.connect().await;
     let request = "GET /nope HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     // Nothing is read, so the answers fill the buffers on the way, then the requests do.
@@ -242,7 +242,7 @@ async fn a_client_that_does_not_take_its_answers_is_closed() {
 
 #[tokio::test]
 async fn at_the_limit_of_connections_the_one_that_is_idle_for_longest_is_closed_for_the_next() {
-    let server = run(Limits { connections: 2, ..Limits::default() });
+    let server = run(ServerLimits { connections: 2, ..ServerLimits::default() });
     let mut first = server.connect().await;
     let mut second = server.connect().await;
     asks_livez(&mut first).await;
@@ -259,7 +259,7 @@ async fn at_the_limit_of_connections_the_one_that_is_idle_for_longest_is_closed_
 
 #[tokio::test]
 async fn the_stop_closes_idle_connections_and_finishes_the_open_request() {
-    let server = run(Limits::default());
+    let server = run(ServerLimits::default());
     let mut idle = server.connect().await;
     asks_livez(&mut idle).await;
     let mut open = server.connect().await;
@@ -280,11 +280,11 @@ async fn the_stop_closes_idle_connections_and_finishes_the_open_request() {
 }
 
 /// A server whose cache hangs, so that a check takes until its deadline.
-async fn run_before_a_hung_cache() -> (Running, Server) {
-    let cache = Server::redis().await.unwrap();
-    cache.set_fault(Fault::Hung).unwrap();
+async fn run_before_a_hung_cache() -> (Running, EmbeddedServer) {
+    let cache = EmbeddedServer::redis().await.unwrap();
+    cache.set_fault(InjectedFault::Hung).unwrap();
     let app = Arc::new(App::new(&config(cache.addr())).unwrap());
-    (run_app(app, Limits::default()), cache)
+    (run_app(app, ServerLimits::default()), cache)
 }
 
 #[tokio::test]
@@ -316,7 +316,7 @@ async fn the_stop_waits_for_a_check_that_runs() {
 #[tokio::test]
 async fn the_stop_does_not_wait_for_a_request_without_end() {
     let stop = Duration::from_millis(200);
-    let server = run(Limits { head: FOREVER, stop, ..Limits::default() });
+    let server = run(ServerLimits { head: FOREVER, stop, ..ServerLimits::default() });
     let mut open = server.connect().await;
     open.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
     asks_livez(&mut server.connect().await).await;
@@ -330,7 +330,7 @@ async fn the_stop_does_not_wait_for_a_request_without_end() {
 
 #[tokio::test]
 async fn the_app_is_ready_when_it_serves_and_stopping_after() {
-    let server = run(Limits::default());
+    let server = run(ServerLimits::default());
     assert_eq!(server.app.life(), Life::Starting);
     asks_livez(&mut server.connect().await).await;
     assert_eq!(server.app.life(), Life::Ready);
@@ -343,7 +343,7 @@ async fn the_app_is_ready_when_it_serves_and_stopping_after() {
 async fn the_ipv6_wildcard_takes_ipv4_too() {
     let listener = Listener::bind(&Listen::Tcp("[::]:0".parse().unwrap())).unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(serve_app(app(), listener.into(), Limits::default(), std::future::pending()));
+    tokio::spawn(serve_app(app(), listener.into(), ServerLimits::default(), std::future::pending()));
     asks_livez(&mut TcpStream::connect(("127.0.0.1", port)).await.unwrap()).await;
 }
 
@@ -375,7 +375,7 @@ async fn a_unix_socket_that_was_left_behind_is_replaced_and_one_that_is_served_i
         "{error}"
     );
 
-    tokio::spawn(serve_app(app(), listener.into(), Limits::default(), std::future::pending()));
+    tokio::spawn(serve_app(app(), listener.into(), ServerLimits::default(), std::future::pending()));
     asks_livez(&mut UnixStream::connect(&path).await.unwrap()).await;
 }
 
@@ -401,7 +401,7 @@ async fn a_flood_at_one_listener_does_not_shut_out_another() {
         flood.push(TcpStream::connect(address).await.unwrap());
     }
     let mut local = UnixStream::connect(&path).await.unwrap();
-    let limits = Limits { connections: 4, ..Limits::default() };
+    let limits = ServerLimits { connections: 4, ..ServerLimits::default() };
     let listeners = Listeners { main: vec![tcp, unix], ..Listeners::default() };
     tokio::spawn(serve_app(app(), listeners, limits, std::future::pending()));
     asks_livez(&mut local).await;
@@ -419,7 +419,7 @@ async fn probes_with_listeners_of_their_own_are_answered_there_while_the_main_on
     let [main, probes] =
         [&listeners.main[0], &listeners.probes[0]].map(|listener| listener.local_addr().unwrap());
     let app = Arc::new(App::new(&config).unwrap());
-    let limits = Limits { connections: 1, ..Limits::default() };
+    let limits = ServerLimits { connections: 1, ..ServerLimits::default() };
     tokio::spawn(serve_app(app, listeners, limits, std::future::pending()));
 
     let mut flood = TcpStream::connect(main).await.unwrap();
@@ -458,7 +458,7 @@ async fn metrics_with_listeners_of_their_own_are_served_there_alone_and_to_their
     let listeners = Listeners::bind(&config).unwrap();
     let address = listeners.main[0].local_addr().unwrap();
     let app = Arc::new(App::new(&config).unwrap());
-    let limits = Limits { connections: 1, own_connections: 1, ..Limits::default() };
+    let limits = ServerLimits { connections: 1, own_connections: 1, ..ServerLimits::default() };
     tokio::spawn(serve_app(app, listeners, limits, std::future::pending()));
 
     let mut main = TcpStream::connect(address).await.unwrap();
@@ -486,7 +486,7 @@ async fn metrics_with_listeners_of_their_own_are_served_there_alone_and_to_their
 async fn readyz_says_first_that_it_drains_and_everything_else_goes_on_until_that_is_over() {
     let drain = Duration::from_secs(1);
     let app = Arc::new(App::new(&Config { drain, ..config(closed_port()) }).unwrap());
-    let server = run_app(app, Limits::default());
+    let server = run_app(app, ServerLimits::default());
     let mut kept = server.connect().await;
     asks_livez(&mut kept).await;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cache_canary::http::access::View;
+use cache_canary::http::access::AccessLevel;
 use cache_canary::http::{djblets, health_json, kubernetes, page, text};
 use cache_canary::outcome::Report;
 use serde_json::Value;
@@ -27,10 +27,10 @@ pub(crate) fn reports(began: Instant) -> Vec<(&'static str, Report)> {
 }
 
 /// Each of them with each view, and a moment at which it is 0.9 ms old.
-fn each(show: impl Fn(&str, &Report, View, Instant)) {
+fn each(show: impl Fn(&str, &Report, AccessLevel, Instant)) {
     let began = Instant::now();
     for (name, report) in reports(began) {
-        for (view, seen) in [(View::Verdicts, "verdicts"), (View::Details, "details")] {
+        for (view, seen) in [(AccessLevel::Verdicts, "verdicts"), (AccessLevel::Details, "details")] {
             show(&format!("{name}_{seen}"), &report, view, began + Duration::from_micros(900));
         }
     }

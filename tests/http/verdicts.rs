@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
 use cache_canary::app::{App, Life};
-use cache_canary::embedded::{Fault, Server};
+use cache_canary::embedded::{EmbeddedServer, InjectedFault};
 use cache_canary::http::access::Caller;
 use cache_canary::http::router;
 use cache_canary::outcome::Cause;
@@ -55,7 +55,7 @@ fn without_age(body: &str) -> String {
 
 #[tokio::test]
 async fn health_is_200_while_the_cache_works_and_503_while_it_does_not() {
-    let cache = Server::redis().await.unwrap();
+    let cache = EmbeddedServer::redis().await.unwrap();
     let router = ready(cache.addr());
     let skipped =
         r#""skipped":{"default":"forwards to main","staticfiles":"lives in the application's memory"}"#;
@@ -68,7 +68,7 @@ async fn health_is_200_while_the_cache_works_and_503_while_it_does_not() {
     );
     for path in ["/health", "/health/", "/healthz", "/healthz/"] {
         assert_eq!(get(&router, path, STRANGER).await, (200, up.clone()));
-        cache.set_fault(Fault::Masking).unwrap();
+        cache.set_fault(InjectedFault::Masking).unwrap();
         assert_eq!(get(&router, path, STRANGER).await, (503, down.clone()));
         cache.mend().unwrap();
         assert_eq!(get(&router, path, STRANGER).await, (200, up.clone()));
@@ -77,7 +77,7 @@ async fn health_is_200_while_the_cache_works_and_503_while_it_does_not() {
 
 #[tokio::test]
 async fn an_alias_that_forwards_answers_with_its_target_s_outcome() {
-    let cache = Server::redis().await.unwrap();
+    let cache = EmbeddedServer::redis().await.unwrap();
     let router = ready(cache.addr());
     let up = "{\"status\":\"UP\",\"checks\":{\"cache.main\":\"UP\"},\"errors\":{}";
     let expected = format!("{up},\"skipped\":{{\"default\":\"forwards to main\"}}}}\n");
@@ -128,7 +128,7 @@ async fn details_are_for_those_who_may_see_them() {
 
 #[tokio::test]
 async fn readyz_speaks_kubernetes_text() {
-    let cache = Server::redis().await.unwrap();
+    let cache = EmbeddedServer::redis().await.unwrap();
     let router = ready(cache.addr());
     let skipped = "[+]cache.default skipped: forwards to main\n\
                    [+]cache.staticfiles skipped: lives in the application's memory\n";
@@ -136,7 +136,7 @@ async fn readyz_speaks_kubernetes_text() {
     let expected = format!("[+]sidecar ok\n[+]cache.main ok\n{skipped}readyz check passed\n");
     assert_eq!(get(&router, "/readyz?verbose", LOOPBACK).await, (200, expected));
 
-    cache.set_fault(Fault::Masking).unwrap();
+    cache.set_fault(InjectedFault::Masking).unwrap();
     let expected = "[-]cache.main failed: masked\nreadyz check failed\n".to_owned();
     assert_eq!(get(&router, "/readyz", LOOPBACK).await, (503, expected));
     let expected = format!("[+]sidecar ok\n[-]cache.main failed: masked\n{skipped}readyz check failed\n");
@@ -145,7 +145,7 @@ async fn readyz_speaks_kubernetes_text() {
 
 #[tokio::test]
 async fn what_needs_no_verdict_asks_no_cache() {
-    let cache = Server::redis().await.unwrap();
+    let cache = EmbeddedServer::redis().await.unwrap();
     let mut config = config(cache.addr());
     config.access.allow = vec!["127.0.0.0/8".parse().unwrap()];
     let app = Arc::new(App::new(&config).unwrap());

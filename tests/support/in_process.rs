@@ -6,7 +6,8 @@ use std::time::Duration;
 use cache_canary::alias::Alias;
 use cache_canary::checker::Checker;
 use cache_canary::config::{
-    Access, Address, Backend, Cache, Config, Memcached, MemcachedServers, Redis, RedisServers,
+    Access, Address, Backend, CacheConfig, Config, MemcachedConfig, MemcachedServers, RedisConfig,
+    RedisServers,
 };
 use cache_canary::outcome::{Cause, Status};
 use tokio::time::Instant;
@@ -16,19 +17,19 @@ pub fn one_cache(backend: Backend) -> Config {
     Config {
         instance: "test".to_owned(),
         max_age: Duration::ZERO,
-        caches: vec![Cache::new(Alias::try_from("main").unwrap(), backend)],
+        caches: vec![CacheConfig::new(Alias::try_from("main").unwrap(), backend)],
         ..Config::default()
     }
 }
 
 /// A Redis without credentials.
 pub fn redis_at(addr: SocketAddr) -> Backend {
-    Backend::Redis(Redis::at(RedisServers::Standalone(address(addr))))
+    Backend::Redis(RedisConfig::at(RedisServers::Standalone(address(addr))))
 }
 
 /// These memcached servers.
 pub fn memcached_at(addrs: &[SocketAddr]) -> Backend {
-    Backend::Memcached(Memcached::at(addrs.iter().map(|&addr| MemcachedServers::One(address(addr)))))
+    Backend::Memcached(MemcachedConfig::at(addrs.iter().map(|&addr| MemcachedServers::One(address(addr)))))
 }
 
 fn address(addr: SocketAddr) -> Address {

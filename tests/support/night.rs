@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use cache_canary::alias::Alias;
 use cache_canary::app::App;
-use cache_canary::config::{Address, Backend, Cache, Config, Redis, RedisServers, Tls, Verify};
+use cache_canary::config::{Address, Backend, CacheConfig, Config, RedisConfig, RedisServers, Tls, Verify};
 use cache_canary::outcome::{
-    Beyond, Cause, Fault, Figure, Finding, Kind, Measure, Needs, NodeOutcome, Outcome, Phase, Phases, Report,
-    Status,
+    Cause, CheckKind, Fault, Figure, Finding, Measure, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase,
+    Phases, Report, Status,
 };
 use tokio::time::Instant;
 
@@ -18,10 +18,10 @@ pub const ALIASES: [&str; 10] =
 
 /// An app with these aliases, each a Redis at `ALIAS.cache.internal:6379` that is never asked.
 pub fn app(aliases: &[&str]) -> App {
-    let cache = |alias: &str, backend| Cache::new(Alias::try_from(alias).unwrap(), backend);
+    let cache = |alias: &str, backend| CacheConfig::new(Alias::try_from(alias).unwrap(), backend);
     let redis = |alias: &&str| {
         let host = format!("{alias}.cache.internal");
-        let mut redis = Redis::at(RedisServers::Standalone(Address::Tcp { host, port: 6379 }));
+        let mut redis = RedisConfig::at(RedisServers::Standalone(Address::Tcp { host, port: 6379 }));
         if *alias == "tokens" {
             redis.tls = Some(Tls { verify: Verify::None, ..Tls::default() });
         }
@@ -78,7 +78,8 @@ fn outcome(alias: &Alias, status: Status, before: Duration, round: u32) -> Outco
     healthy.add(Phase::Write, Duration::from_micros(210));
     healthy.add(Phase::Read, Duration::from_micros(160));
     let nodes = vec![server(1, phases, fault), server(2, healthy, None)];
-    let mut outcome = Outcome::plain(alias.clone(), Kind::RoundTrip, began, elapsed, nodes, Needs::default());
+    let mut outcome =
+        Outcome::plain(alias.clone(), CheckKind::RoundTrip, began, elapsed, nodes, Needs::default());
     if status == Status::Degraded {
         let said = "93% of 4 GiB used, and from 90% on it is degraded";
         let about = format!("server {alias}-1.cache.internal:6379");
@@ -86,10 +87,10 @@ fn outcome(alias: &Alias, status: Status, before: Duration, round: u32) -> Outco
         let measures =
             [(Figure::MemoryUsed, 3.994e9), (Figure::MemoryLimit, 4.295e9), (Figure::HitRatio, 0.914)];
         let measures = measures.map(|(figure, value)| Measure { figure, of: None, value });
-        outcome.beyond = Some(Box::new(Beyond {
+        outcome.extra = Some(Box::new(OutcomeExtra {
             findings: vec![finding],
             measures: measures.into(),
-            ..Beyond::default()
+            ..OutcomeExtra::default()
         }));
     }
     outcome

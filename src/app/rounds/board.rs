@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::partition::PARTITIONS;
 use super::schedule::Schedule;
-use super::shown::Shown;
+use super::shown::ShownRounds;
 use super::{Overdue, StandsStill};
 use crate::outcome::Outcome;
 use crate::record::Record;
@@ -35,7 +35,7 @@ pub(super) struct Board {
 #[derive(Debug, Default)]
 struct Partition {
     /// The beginning of the last round all of whose checks in it have ended.
-    clock: Option<Clock>,
+    clock: Option<RoundClock>,
     /// The round that it has begun last.
     begun: u64,
     /// How many rounds it has jumped over.
@@ -50,7 +50,7 @@ struct Partition {
 
 /// What has been checked through a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Clock {
+struct RoundClock {
     round: u64,
     /// The time, to count from.
     due: Instant,
@@ -83,7 +83,7 @@ pub(super) struct Checked {
 
 /// How far the rounds are, for whoever watches over the sidecar.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clocks {
+pub struct RoundClocks {
     /// How many rounds have ended in every partition.
     pub rounds: u64,
     /// The partitions, by their number.
@@ -99,7 +99,7 @@ pub struct PartitionClock {
     pub missed: u64,
 }
 
-impl Clocks {
+impl RoundClocks {
     /// The time through which everything is checked: the least of the partitions' clocks.
     #[must_use]
     pub fn through(&self) -> Option<SystemTime> {
@@ -223,7 +223,7 @@ impl Board {
             SystemTime::now().checked_sub(due.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)
         });
         let one = &mut self.partitions[partition];
-        one.clock = Some(Clock { round, due, due_at });
+        one.clock = Some(RoundClock { round, due, due_at });
         if let Some(part) = one.parts.last_mut() {
             part.has_ended = true;
         }
@@ -262,20 +262,20 @@ impl Board {
     }
 
     /// How to show what was checked last.
-    pub(super) fn shown(&self) -> Shown {
+    pub(super) fn shown(&self) -> ShownRounds {
         let parts = self.partitions.iter().flat_map(|partition| &partition.parts);
         let unfinished = parts.flat_map(|part| &part.checked).cloned().collect();
-        Shown::new(self.finished.clone(), unfinished)
+        ShownRounds::new(self.finished.clone(), unfinished)
     }
 
     /// How far the rounds are, where there are any.
-    pub(super) fn clocks(&self) -> Option<Clocks> {
+    pub(super) fn clocks(&self) -> Option<RoundClocks> {
         self.schedule?;
         let clock = |one: &Partition| PartitionClock {
             through: one.clock.map(|clock| clock.due_at),
             missed: one.missed,
         };
-        Some(Clocks { rounds: self.rounds, partitions: self.partitions.iter().map(clock).collect() })
+        Some(RoundClocks { rounds: self.rounds, partitions: self.partitions.iter().map(clock).collect() })
     }
 
     /// Whether rounds should have ended long ago, which are due at every `interval` or as often as they are made.

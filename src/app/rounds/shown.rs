@@ -1,4 +1,4 @@
-//! [`Shown`]: what a report of the last checks shows of each entry, while a round is under way.
+//! [`ShownRounds`]: what a report of the last checks shows of each entry, while a round is under way.
 //!
 //! A report does not mix an unfinished round with a finished one: what looks like a recovery may be half of a picture in
 //! which the other half is old. But bad news is never held back, and neither is what somebody's own check has found.
@@ -8,26 +8,26 @@ use std::sync::Arc;
 
 use super::board::Checked;
 use crate::alias::Alias;
-use crate::outcome::{Kind, Outcome, Status};
+use crate::outcome::{CheckKind, Outcome, Status};
 use crate::record::Record;
 
 /// How to show what was checked last.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct ShownRounds {
     /// What the last round came to that has ended everywhere.
     finished: Arc<[Arc<Outcome>]>,
     /// What rounds came to that have not.
     unfinished: Vec<Checked>,
 }
 
-impl Shown {
+impl ShownRounds {
     pub(super) fn new(finished: Arc<[Arc<Outcome>]>, unfinished: Vec<Checked>) -> Self {
         Self { finished, unfinished }
     }
 
     /// What is shown of each entry, whoever it was checked for; nothing where one never was.
     pub(super) fn of<'a>(&self, records: impl Iterator<Item = &'a Arc<Record>>) -> Option<Vec<Arc<Outcome>>> {
-        let finished: HashMap<(&Alias, Kind), _> =
+        let finished: HashMap<(&Alias, CheckKind), _> =
             self.finished.iter().map(|outcome| ((&outcome.alias, outcome.kind), outcome)).collect();
         let unfinished: HashMap<_, _> =
             self.unfinished.iter().map(|one| (Arc::as_ptr(&one.outcome), one.before.as_ref())).collect();

@@ -15,7 +15,7 @@ use super::*;
 use crate::alias::Alias;
 use crate::app::App;
 use crate::catalog::Selection;
-use crate::config::{Address, Backend, Cache, Config, Redis, RedisServers};
+use crate::config::{Address, Backend, CacheConfig, Config, RedisConfig, RedisServers};
 use crate::http::access::Caller;
 use crate::http::router;
 use crate::outcome::{Cause, Fault, Needs, NodeOutcome, Phase, Phases};
@@ -28,8 +28,8 @@ fn seconds(seconds: u64) -> Duration {
 fn config_of<N: AsRef<str>>(interval: Option<Duration>, names: impl IntoIterator<Item = N>) -> Config {
     let caches = names.into_iter().map(|name| {
         let address = Address::Unix("/nonexistent/redis.sock".into());
-        let redis = Backend::Redis(Redis::at(RedisServers::Standalone(address)));
-        Cache::new(Alias::try_from(name.as_ref()).unwrap(), redis)
+        let redis = Backend::Redis(RedisConfig::at(RedisServers::Standalone(address)));
+        CacheConfig::new(Alias::try_from(name.as_ref()).unwrap(), redis)
     });
     Config { interval, caches: caches.collect(), ..Config::default() }
 }

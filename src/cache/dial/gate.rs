@@ -29,7 +29,7 @@ const PLACES: usize = 512;
 /// What dials have to pass.
 #[derive(Debug)]
 pub(super) struct Gate {
-    lanes: [Lane; 2],
+    lanes: [DialLane; 2],
     deadline: Duration,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Gate {
 pub(super) struct Silence(AtomicBool);
 
 #[derive(Debug)]
-struct Lane {
+struct DialLane {
     places: Semaphore,
     size: usize,
     waiting: AtomicUsize,
@@ -52,7 +52,7 @@ impl Gate {
         // Half of the files that may be open is for those connections that are made.
         let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
         let places = files.map_or(PLACES, |files| PLACES.min(files / 4)).max(1);
-        Self { lanes: [(); 2].map(|()| Lane::new(places)), deadline }
+        Self { lanes: [(); 2].map(|()| DialLane::new(places)), deadline }
     }
 
     /// Waits for a place, and connects. The error is that of a server that does not answer while others wait.
@@ -92,7 +92,7 @@ impl Gate {
     }
 
     /// How long a dial in this lane has its place for, whoever waits.
-    fn turn(&self, lane: &Lane) -> Duration {
+    fn turn(&self, lane: &DialLane) -> Duration {
         let share = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let each =
             self.deadline / 2 * share(lane.size) / share(lane.size + lane.crowd.load(Ordering::Relaxed));
@@ -100,7 +100,7 @@ impl Gate {
     }
 }
 
-impl Lane {
+impl DialLane {
     fn new(size: usize) -> Self {
         Self { places: Semaphore::new(size), size, waiting: AtomicUsize::new(0), crowd: AtomicUsize::new(0) }
     }
@@ -125,10 +125,10 @@ impl Lane {
 }
 
 /// Counts who waits for as long as it does.
-struct Waiting<'a>(&'a Lane);
+struct Waiting<'a>(&'a DialLane);
 
 impl<'a> Waiting<'a> {
-    fn begin(lane: &'a Lane) -> Self {
+    fn begin(lane: &'a DialLane) -> Self {
         let waiting = lane.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         lane.crowd.fetch_max(waiting, Ordering::Relaxed);
         Self(lane)
@@ -173,7 +173,7 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     use super::*;
-    use crate::outcome::{Kind, Needs, Role};
+    use crate::outcome::{CheckKind, Needs, Role};
     use crate::progress::Progress;
 
     const DEADLINE: Duration = Duration::from_millis(800);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn gate(places: usize) -> Gate {
-        Gate { lanes: [(); 2].map(|()| Lane::new(places)), deadline: DEADLINE }
+        Gate { lanes: [(); 2].map(|()| DialLane::new(places)), deadline: DEADLINE }
     }
 
     /// Dials one that answers after so long; whether it was connected, and when that was known.
@@ -238,7 +238,7 @@ mod tests {
     async fn no_more_are_dialled_at_a_time_than_there_are_places() {
         let gate = gate(10);
         // A lane counts as well who is dialled.
-        let (dialled, most) = (Lane::new(0), AtomicUsize::new(0));
+        let (dialled, most) = (DialLane::new(0), AtomicUsize::new(0));
         let (progress, silence) = (Progress::begin(), Silence::default());
         join_all((0..200).map(|_| async {
             let node = progress.node(&"cache:6379".into(), Role::Server);
@@ -277,7 +277,7 @@ mod tests {
         // The first has had its turn when the second has it, and the third is not dialled yet.
         let _ = timeout(ms(101), select_all(dials).then(|((), _, others)| join_all(others))).await;
         let alias = "main".try_into().unwrap();
-        let outcome = progress.outcome(alias, Kind::RoundTrip, Needs::default());
+        let outcome = progress.outcome(alias, CheckKind::RoundTrip, Needs::default());
         let said =
             outcome.nodes.iter().map(|node| node.fault.as_ref().map(|fault| (fault.cause, &*fault.said)));
         assert_eq!(

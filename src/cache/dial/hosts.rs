@@ -1,4 +1,4 @@
-//! [`Hosts`]: the names in `/etc/hosts`, which need no look-up.
+//! [`HostsFile`]: the names in `/etc/hosts`, which need no look-up.
 //!
 //! The system's look-up of a name blocks a thread, and a thread may have to be waited for. A name that stands in this file
 //! needs none. An answer from here is the one that the system would give; in doubt there is no answer, and the system is asked.
@@ -20,23 +20,23 @@ const TICKS: Duration = Duration::from_secs(1);
 
 /// What the system's files say of names.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub(super) struct HostsFile {
     file: PathBuf,
     nsswitch: PathBuf,
-    known: Mutex<Known>,
+    known: Mutex<ParsedHosts>,
 }
 
 /// What was read, and what the two files looked like then.
 #[derive(Debug, Default)]
-struct Known {
-    stamps: [Option<Stamp>; 2],
+struct ParsedHosts {
+    stamps: [Option<FileVersion>; 2],
     /// By their names in lower case.
     addresses: HashMap<String, Vec<IpAddr>>,
 }
 
 /// What tells a version of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+struct FileVersion {
     inode: u64,
     length: u64,
     changed: (i64, i64),
@@ -44,7 +44,7 @@ struct Stamp {
     is_settled: bool,
 }
 
-impl Hosts {
+impl HostsFile {
     /// Those of this machine.
     pub(super) fn system() -> Self {
         Self::at("/etc/hosts".into(), "/etc/nsswitch.conf".into())
@@ -58,15 +58,15 @@ impl Hosts {
     /// nothing where that cannot be said for certain.
     pub(super) fn addresses(&self, name: &str) -> Option<Vec<SocketAddr>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamps = [&self.file, &self.nsswitch].map(Stamp::of);
+        let stamps = [&self.file, &self.nsswitch].map(FileVersion::of);
         if stamps != known.stamps || stamps.iter().flatten().any(|stamp| !stamp.is_settled) {
-            *known = Known { stamps, addresses: self.read(stamps[0]) };
+            *known = ParsedHosts { stamps, addresses: self.read(stamps[0]) };
         }
         let found = known.addresses.get(&name.to_ascii_lowercase())?;
         Some(ordered(found)?.iter().map(|&ip| SocketAddr::new(ip, 0)).collect())
     }
 
-    fn read(&self, stamp: Option<Stamp>) -> HashMap<String, Vec<IpAddr>> {
+    fn read(&self, stamp: Option<FileVersion>) -> HashMap<String, Vec<IpAddr>> {
         let is_small = stamp.is_some_and(|stamp| stamp.length <= MOST_BYTES);
         let text = if is_small && self.come_first() { fs::read_to_string(&self.file).ok() } else { None };
         text.map(|text| parse(&text)).unwrap_or_default()
@@ -79,7 +79,7 @@ impl Hosts {
     }
 }
 
-impl Stamp {
+impl FileVersion {
     fn of(path: &PathBuf) -> Option<Self> {
         let file = fs::metadata(path).ok()?;
         let is_settled = file
@@ -146,7 +146,7 @@ mod tests {
         let [hosts_file, nsswitch_file] = ["hosts", "nsswitch.conf"].map(|file| dir.path().join(file));
         fs::write(&hosts_file, hosts).unwrap();
         fs::write(&nsswitch_file, nsswitch).unwrap();
-        let addresses = Hosts::at(hosts_file, nsswitch_file).addresses(name)?;
+        let addresses = HostsFile::at(hosts_file, nsswitch_file).addresses(name)?;
         Some(addresses.iter().map(|address| address.ip().to_string()).collect())
     }
 
@@ -200,7 +200,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [hosts_file, nsswitch_file] = ["hosts", "nsswitch.conf"].map(|file| dir.path().join(file));
         fs::write(&nsswitch_file, FILES).unwrap();
-        let hosts = Hosts::at(hosts_file.clone(), nsswitch_file);
+        let hosts = HostsFile::at(hosts_file.clone(), nsswitch_file);
         assert_eq!(hosts.addresses("cache"), None);
         for number in 1..100 {
             fs::write(&hosts_file, format!("10.0.0.{number} cache")).unwrap();
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_system_says_the_same_of_this_machine() {
-        let hosts = Hosts::system();
+        let hosts = HostsFile::system();
         for name in ["localhost", "ip6-localhost"] {
             if let Some(addresses) = hosts.addresses(name) {
                 let mut system: Vec<_> = (name, 0).to_socket_addrs().unwrap().collect();

@@ -1,4 +1,4 @@
-//! [`Names`]: looks names up, so that names whose look-up hangs keep no thread from the others.
+//! [`Resolver`]: looks names up, so that names whose look-up hangs keep no thread from the others.
 //!
 //! The system's look-up blocks a thread for as long as it likes, and nothing ends it. Five rules bound what names that hang
 //! can take:
@@ -23,8 +23,8 @@ use rustix::process::{Resource, getrlimit};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
-use super::hosts::Hosts;
-use super::threads::{Found, Threads};
+use super::hosts::HostsFile;
+use super::threads::{LookupResult, Threads};
 
 /// The most threads. As many are needed only if that many new names hang at once; a thread that waits for a name server has
 /// a socket and some 30 kB.
@@ -51,11 +51,11 @@ pub(super) enum Stage {
     /// It waits for a thread.
     Queued,
     UnderWay,
-    Over(Lookup),
+    Over(Resolution),
 }
 
 /// What a look-up has come to: the addresses, with port 0.
-pub(super) type Lookup = Result<Arc<[SocketAddr]>, LookupError>;
+pub(super) type Resolution = Result<Arc<[SocketAddr]>, LookupError>;
 
 /// Why a name has no address. With texts, because an [`io::Error`] cannot be shared.
 #[derive(Debug, Clone)]
@@ -68,12 +68,12 @@ pub(super) enum LookupError {
 
 /// Looks names up. One serves all caches, also after the configuration is read anew: threads of look-ups that hang stay.
 #[derive(Debug)]
-pub(crate) struct Names {
-    hosts: Hosts,
+pub(crate) struct Resolver {
+    hosts: HostsFile,
     system: System,
     /// The most threads.
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<ResolverState>,
 }
 
 /// Who asks the system.
@@ -85,18 +85,18 @@ enum System {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ResolverState {
     names: HashMap<Arc<str>, Name>,
     /// In the order in which they are to be looked up.
-    queue: BTreeMap<(Lane, u64), Arc<str>>,
+    queue: BTreeMap<(LookupLane, u64), Arc<str>>,
     queued_so_far: u64,
-    /// How many look-ups of each [`Pace`] are under way.
+    /// How many look-ups of each [`LookupState`] are under way.
     under_way: [usize; 3],
 }
 
 /// What became of the last look-up of a name, in the order in which lanes are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Lane {
+enum LookupLane {
     Answered,
     New,
     /// It has outlived the deadline, so many times in a row.
@@ -105,7 +105,7 @@ enum Lane {
 
 /// How a look-up that is under way is counted.
 #[derive(Debug, Clone, Copy)]
-enum Pace {
+enum LookupState {
     Prompt,
     Late,
     Silent,
@@ -113,7 +113,7 @@ enum Pace {
 
 #[derive(Debug)]
 struct Name {
-    lane: Lane,
+    lane: LookupLane,
     /// Where callers wait; nothing where nobody has asked since the last answer.
     asked: Option<watch::Sender<Stage>>,
     is_queued: bool,
@@ -121,13 +121,13 @@ struct Name {
     began: Vec<Instant>,
 }
 
-impl Default for Names {
+impl Default for Resolver {
     fn default() -> Self {
         // A look-up has a socket, and most of the files that may be open are for connections.
         let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
         let most = files.map_or(MOST, |files| MOST.min(files / 8)).max(1);
         Self {
-            hosts: Hosts::system(),
+            hosts: HostsFile::system(),
             system: System::Threads(Arc::default()),
             most,
             state: Mutex::default(),
@@ -135,7 +135,7 @@ impl Default for Names {
     }
 }
 
-impl Names {
+impl Resolver {
     /// The addresses that the system's files give a name.
     pub(super) fn in_files(&self, name: &str) -> Option<Vec<SocketAddr>> {
         self.hosts.addresses(name)
@@ -155,15 +155,15 @@ impl Names {
     }
 
     /// Starts what there is room for.
-    fn start(self: &Arc<Self>, state: &mut State, deadline: Duration) {
+    fn start(self: &Arc<Self>, state: &mut ResolverState, deadline: Duration) {
         while let Some((lane, name)) = state.next(self.most) {
             match self.system.look_up(&name) {
                 Ok(found) => {
                     let began = state.begin(&name, lane);
-                    tokio::spawn(self.clone().follow(name, began, lane.pace(), found, deadline));
+                    tokio::spawn(self.clone().follow(name, began, lane.lookup_state(), found, deadline));
                 }
                 // One that is under way leaves its thread to it.
-                Err(_) if state.under_way[Pace::Prompt as usize] > 0 => {
+                Err(_) if state.under_way[LookupState::Prompt as usize] > 0 => {
                     state.queue_up(&name, lane);
                     return;
                 }
@@ -177,18 +177,18 @@ impl Names {
         self: Arc<Self>,
         name: Arc<str>,
         began: Instant,
-        mut pace: Pace,
-        mut found: oneshot::Receiver<Found>,
+        mut lookup_state: LookupState,
+        mut found: oneshot::Receiver<LookupResult>,
         deadline: Duration,
     ) {
         let found = if let Ok(found) = timeout(deadline / TURN, &mut found).await {
             found
         } else {
-            if let Pace::Prompt = pace {
+            if let LookupState::Prompt = lookup_state {
                 let mut state = self.state();
-                state.leave(pace);
-                pace = Pace::Late;
-                state.enter(pace);
+                state.leave(lookup_state);
+                lookup_state = LookupState::Late;
+                state.enter(lookup_state);
                 self.start(&mut state, deadline);
             }
             found.await
@@ -196,18 +196,18 @@ impl Names {
         let found = found.unwrap_or_else(|_| Err(io::Error::other("the look-up was given up")));
         let error = |error: io::Error| LookupError::Unresolvable(error.to_string().into());
         let mut state = self.state();
-        state.leave(pace);
+        state.leave(lookup_state);
         state.end(&name, began, deadline, found.map(Into::into).map_err(error));
         self.start(&mut state, deadline);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ResolverState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl System {
-    fn look_up(&self, name: &Arc<str>) -> io::Result<oneshot::Receiver<Found>> {
+    fn look_up(&self, name: &Arc<str>) -> io::Result<oneshot::Receiver<LookupResult>> {
         match self {
             Self::Threads(threads) => threads.look_up(name),
             #[cfg(test)]
@@ -216,11 +216,11 @@ impl System {
     }
 }
 
-impl Lane {
-    fn pace(self) -> Pace {
+impl LookupLane {
+    fn lookup_state(self) -> LookupState {
         match self {
-            Self::Answered | Self::New => Pace::Prompt,
-            Self::Silent(_) => Pace::Silent,
+            Self::Answered | Self::New => LookupState::Prompt,
+            Self::Silent(_) => LookupState::Silent,
         }
     }
 
@@ -233,7 +233,7 @@ impl Lane {
     }
 }
 
-impl State {
+impl ResolverState {
     /// Adds a caller, and a look-up where one is needed.
     fn ask(&mut self, name: &str, deadline: Duration) -> watch::Receiver<Stage> {
         let name = match self.names.get_key_value(name) {
@@ -253,7 +253,7 @@ impl State {
     /// Makes room for a new name.
     fn remember(&mut self, name: &str) -> Arc<str> {
         if self.names.len() >= MOST_REMEMBERED {
-            self.names.retain(|_, known| known.is_busy() || known.lane == Lane::Answered);
+            self.names.retain(|_, known| known.is_busy() || known.lane == LookupLane::Answered);
         }
         if self.names.len() >= MOST_REMEMBERED {
             self.names.retain(|_, known| known.is_busy());
@@ -261,7 +261,7 @@ impl State {
         name.into()
     }
 
-    fn queue_up(&mut self, name: &Arc<str>, lane: Lane) {
+    fn queue_up(&mut self, name: &Arc<str>, lane: LookupLane) {
         if let Some(known) = self.names.get_mut(name) {
             known.is_queued = true;
             self.queued_so_far += 1;
@@ -270,49 +270,50 @@ impl State {
     }
 
     /// Takes the next name for which there is a thread from the queue. If nobody waits for it any more, it has to be silent.
-    fn next(&mut self, most: usize) -> Option<(Lane, Arc<str>)> {
+    fn next(&mut self, most: usize) -> Option<(LookupLane, Arc<str>)> {
         loop {
             let key = self.next_key(most)?;
             let name = self.queue.remove(&key)?;
             let known = self.names.get_mut(&name)?;
             known.is_queued = false;
             let (lane, _) = key;
-            if known.is_awaited() || matches!(lane, Lane::Silent(_)) {
+            if known.is_awaited() || matches!(lane, LookupLane::Silent(_)) {
                 return Some((lane, name));
             }
         }
     }
 
-    fn next_key(&self, most: usize) -> Option<(Lane, u64)> {
+    fn next_key(&self, most: usize) -> Option<(LookupLane, u64)> {
         let first_from = |lane| self.queue.range((lane, 0)..).next().map(|(key, _)| *key);
-        let mut firsts = [Lane::Answered, Lane::New, Lane::Silent(0)].into_iter().filter_map(first_from);
+        let mut firsts =
+            [LookupLane::Answered, LookupLane::New, LookupLane::Silent(0)].into_iter().filter_map(first_from);
         firsts.find(|(lane, _)| self.has_room(*lane, most))
     }
 
     /// Whether one more look-up in this lane may be under way.
-    fn has_room(&self, lane: Lane, most: usize) -> bool {
+    fn has_room(&self, lane: LookupLane, most: usize) -> bool {
         let [prompt, overdue, silent] = self.under_way;
         let all = prompt + overdue + silent;
         let is_few = prompt < AT_A_TIME + overdue;
         match lane {
-            Lane::Answered => is_few && all < most,
-            Lane::New => is_few && all < most - most / LEFT,
-            Lane::Silent(_) => silent < FOR_SILENT && all < most - 2 * (most / LEFT),
+            LookupLane::Answered => is_few && all < most,
+            LookupLane::New => is_few && all < most - most / LEFT,
+            LookupLane::Silent(_) => silent < FOR_SILENT && all < most - 2 * (most / LEFT),
         }
     }
 
-    fn enter(&mut self, pace: Pace) {
-        self.under_way[pace as usize] += 1;
+    fn enter(&mut self, lookup_state: LookupState) {
+        self.under_way[lookup_state as usize] += 1;
     }
 
-    fn leave(&mut self, pace: Pace) {
-        self.under_way[pace as usize] -= 1;
+    fn leave(&mut self, lookup_state: LookupState) {
+        self.under_way[lookup_state as usize] -= 1;
     }
 
     /// A look-up begins, and counts as unanswered until it is answered.
-    fn begin(&mut self, name: &Arc<str>, lane: Lane) -> Instant {
+    fn begin(&mut self, name: &Arc<str>, lane: LookupLane) -> Instant {
         let now = Instant::now();
-        self.enter(lane.pace());
+        self.enter(lane.lookup_state());
         if let Some(known) = self.names.get_mut(name) {
             known.began.push(now);
             known.lane = lane.unanswered();
@@ -322,11 +323,11 @@ impl State {
     }
 
     /// A look-up has ended that began then.
-    fn end(&mut self, name: &Arc<str>, began: Instant, deadline: Duration, lookup: Lookup) {
+    fn end(&mut self, name: &Arc<str>, began: Instant, deadline: Duration, lookup: Resolution) {
         let Some(known) = self.names.get_mut(name) else { return };
         known.began.retain(|at| *at != began);
         if began.elapsed() < deadline {
-            known.lane = Lane::Answered;
+            known.lane = LookupLane::Answered;
         }
         // That an earlier look-up has failed says less than a later one that is under way.
         if lookup.is_ok() || known.began.is_empty() {
@@ -334,7 +335,7 @@ impl State {
         }
     }
 
-    fn answer(&mut self, name: &Arc<str>, lookup: Lookup) {
+    fn answer(&mut self, name: &Arc<str>, lookup: Resolution) {
         if let Some(known) = self.names.get_mut(name) {
             known.tell(Stage::Over(lookup));
             known.asked = None;
@@ -344,7 +345,7 @@ impl State {
 
 impl Default for Name {
     fn default() -> Self {
-        Self { lane: Lane::New, asked: None, is_queued: false, began: Vec::new() }
+        Self { lane: LookupLane::New, asked: None, is_queued: false, began: Vec::new() }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What the system says of a name: its addresses, with port 0.
-pub(super) type Found = io::Result<Vec<SocketAddr>>;
+pub(super) type LookupResult = io::Result<Vec<SocketAddr>>;
 
 /// The stack of a thread, in bytes. getaddrinfo(3) needs less than half, and the modules of nsswitch.conf(5) have the rest.
 const STACK: usize = 256 * 1024;
@@ -35,12 +35,12 @@ struct Jobs {
 #[derive(Debug)]
 struct Job {
     name: Arc<str>,
-    found: oneshot::Sender<Found>,
+    found: oneshot::Sender<LookupResult>,
 }
 
 impl Threads {
     /// Has a thread look a name up. The error is that no thread could be started.
-    pub(super) fn look_up(self: &Arc<Self>, name: &Arc<str>) -> io::Result<oneshot::Receiver<Found>> {
+    pub(super) fn look_up(self: &Arc<Self>, name: &Arc<str>) -> io::Result<oneshot::Receiver<LookupResult>> {
         let (sender, found) = oneshot::channel();
         let mut jobs = self.jobs();
         if jobs.idle <= jobs.waiting.len() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::super::connection::{AnswerError, Connection};
-use super::{Credentials, Refusal};
+use super::{Credentials, StoreRefusal};
 use crate::canary::{Canary, Key};
 use crate::outcome::Cause;
 use crate::redaction;
@@ -58,18 +58,18 @@ struct Request<'a> {
     value: &'a [u8],
 }
 
-struct Answer {
+struct BinaryAnswer {
     status: u16,
     key: Vec<u8>,
     value: Vec<u8>,
 }
 
 /// Whether the server speaks this protocol. One that wants credentials refuses.
-pub(super) async fn is_spoken(connection: &mut Connection) -> Result<bool, Refusal> {
+pub(super) async fn is_spoken(connection: &mut Connection) -> Result<bool, StoreRefusal> {
     let answer = begin(connection, Opcode::Noop, &Request::default()).await?;
     match answer {
         None => Ok(false),
-        Some(Answer { status: status::DONE, .. }) => Ok(true),
+        Some(BinaryAnswer { status: status::DONE, .. }) => Ok(true),
         Some(other) => Err(refusal(&other)),
     }
 }
@@ -80,14 +80,16 @@ pub(super) async fn is_spoken(connection: &mut Connection) -> Result<bool, Refus
 pub(super) async fn authenticate(
     connection: &mut Connection,
     credentials: &Credentials,
-) -> Result<bool, Refusal> {
+) -> Result<bool, StoreRefusal> {
     let plain = format!("\0{}\0{}", credentials.username, credentials.password.expose_secret());
     let request = Request { key: b"PLAIN", value: plain.as_bytes(), ..Request::default() };
     match begin(connection, Opcode::Authenticate, &request).await? {
         None => Ok(false),
-        Some(Answer { status: status::DONE, .. }) => Ok(true),
+        Some(BinaryAnswer { status: status::DONE, .. }) => Ok(true),
         // A server that was started without SASL does not know the command.
-        Some(Answer { status: status::UNKNOWN_COMMAND, .. }) => Err(Refusal::unwanted_credentials()),
+        Some(BinaryAnswer { status: status::UNKNOWN_COMMAND, .. }) => {
+            Err(StoreRefusal::unwanted_credentials())
+        }
         Some(other) => Err(refusal(&other)),
     }
 }
@@ -98,7 +100,7 @@ async fn begin(
     connection: &mut Connection,
     opcode: Opcode,
     request: &Request<'_>,
-) -> Result<Option<Answer>, AnswerError> {
+) -> Result<Option<BinaryAnswer>, AnswerError> {
     let opaque = send(connection, opcode, request).await?;
     match connection.peek().await {
         Ok(ANSWER) => receive(connection, opcode, opaque).await.map(Some),
@@ -108,14 +110,14 @@ async fn begin(
 }
 
 /// Stores a canary.
-pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
+pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), StoreRefusal> {
     let answer = store(connection, Opcode::Set, canary).await?;
     if answer.status == status::DONE { Ok(()) } else { Err(refusal(&answer)) }
 }
 
 /// Stores a canary over the one that its key holds; false where it holds none, as after an eviction or a
 /// restart.
-pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Result<bool, Refusal> {
+pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Result<bool, StoreRefusal> {
     let answer = store(connection, Opcode::Replace, canary).await?;
     match answer.status {
         status::DONE => Ok(true),
@@ -124,7 +126,11 @@ pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Res
     }
 }
 
-async fn store(connection: &mut Connection, opcode: Opcode, canary: &Canary) -> Result<Answer, AnswerError> {
+async fn store(
+    connection: &mut Connection,
+    opcode: Opcode,
+    canary: &Canary,
+) -> Result<BinaryAnswer, AnswerError> {
     // The flags that clients mark their values with, none here, and the time to live.
     let mut extras = [0; 8];
     extras[4..].copy_from_slice(&seconds(canary.ttl()));
@@ -134,7 +140,7 @@ async fn store(connection: &mut Connection, opcode: Opcode, canary: &Canary) -> 
 }
 
 /// Reads a key.
-pub(super) async fn get(connection: &mut Connection, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+pub(super) async fn get(connection: &mut Connection, key: &str) -> Result<Option<Vec<u8>>, StoreRefusal> {
     let request = Request { key: key.as_bytes(), ..Request::default() };
     let answer = ask(connection, Opcode::GetKey, &request).await?;
     match answer.status {
@@ -148,7 +154,7 @@ pub(super) async fn get(connection: &mut Connection, key: &str) -> Result<Option
 }
 
 /// Gives a key another time to live, without a new place in memory.
-pub(super) async fn touch(connection: &mut Connection, key: &Key, ttl: Duration) -> Result<(), Refusal> {
+pub(super) async fn touch(connection: &mut Connection, key: &Key, ttl: Duration) -> Result<(), StoreRefusal> {
     let request = Request { extras: &seconds(ttl), key: key.as_str().as_bytes(), ..Request::default() };
     let answer = ask(connection, Opcode::Touch, &request).await?;
     match answer.status {
@@ -158,7 +164,7 @@ pub(super) async fn touch(connection: &mut Connection, key: &Key, ttl: Duration)
 }
 
 /// Deletes a key, if it is there.
-pub(super) async fn delete(connection: &mut Connection, key: &Key) -> Result<(), Refusal> {
+pub(super) async fn delete(connection: &mut Connection, key: &Key) -> Result<(), StoreRefusal> {
     let request = Request { key: key.as_str().as_bytes(), ..Request::default() };
     let answer = ask(connection, Opcode::Delete, &request).await?;
     match answer.status {
@@ -168,7 +174,7 @@ pub(super) async fn delete(connection: &mut Connection, key: &Key) -> Result<(),
 }
 
 /// Asks for the statistics: an answer for each, and one without a name at the end.
-pub(super) async fn stats(connection: &mut Connection) -> Result<Vec<(String, String)>, Refusal> {
+pub(super) async fn stats(connection: &mut Connection) -> Result<Vec<(String, String)>, StoreRefusal> {
     let opaque = send(connection, Opcode::Stat, &Request::default()).await?;
     let mut stats = Vec::new();
     loop {
@@ -193,7 +199,7 @@ async fn ask(
     connection: &mut Connection,
     opcode: Opcode,
     request: &Request<'_>,
-) -> Result<Answer, AnswerError> {
+) -> Result<BinaryAnswer, AnswerError> {
     let opaque = send(connection, opcode, request).await?;
     receive(connection, opcode, opaque).await
 }
@@ -214,7 +220,11 @@ async fn send(
     Ok(opaque)
 }
 
-async fn receive(connection: &mut Connection, opcode: Opcode, opaque: Opaque) -> Result<Answer, AnswerError> {
+async fn receive(
+    connection: &mut Connection,
+    opcode: Opcode,
+    opaque: Opaque,
+) -> Result<BinaryAnswer, AnswerError> {
     // Looked at by itself, since an answer in text may have fewer bytes than a header.
     if connection.peek().await? != ANSWER {
         return Err(AnswerError::Malformed("the answer is not one of memcached's binary protocol"));
@@ -231,7 +241,7 @@ async fn receive(connection: &mut Connection, opcode: Opcode, opaque: Opaque) ->
     }
     let mut body = connection.bytes(body).await?;
     let value = body.split_off(extras + key);
-    Ok(Answer { status: number(6), key: body.split_off(extras), value })
+    Ok(BinaryAnswer { status: number(6), key: body.split_off(extras), value })
 }
 
 /// The bytes of a request, whose parts are each far shorter than a length can say.
@@ -252,7 +262,7 @@ fn encode(opcode: Opcode, opaque: Opaque, request: &Request<'_>) -> Vec<u8> {
 }
 
 /// What an answer means that does not say what was hoped for; its value is the server's words.
-fn refusal(answer: &Answer) -> Refusal {
+fn refusal(answer: &BinaryAnswer) -> StoreRefusal {
     let cause = match answer.status {
         status::OUT_OF_MEMORY => Cause::OutOfMemory,
         status::TOO_LARGE | status::NOT_STORED | status::NOT_FOUND => Cause::NotStored,
@@ -260,5 +270,5 @@ fn refusal(answer: &Answer) -> Refusal {
         status::INTERNAL_ERROR | status::BUSY | status::TEMPORARY_FAILURE => Cause::Unreachable,
         _ => Cause::Protocol,
     };
-    Refusal::Said { cause, status: Some(answer.status), line: redaction::raw(&answer.value) }
+    StoreRefusal::Said { cause, status: Some(answer.status), line: redaction::raw(&answer.value) }
 }

@@ -4,22 +4,22 @@
 use std::time::Duration;
 
 use super::super::connection::{AnswerError, Connection};
-use super::{Refusal, refusal, word};
+use super::{StoreRefusal, refusal, word};
 use crate::canary::{Canary, Key};
 use crate::outcome::Cause;
 
 /// Stores a canary.
-pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
+pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), StoreRefusal> {
     match store(connection, "set", canary).await?.as_slice() {
         b"STORED" => Ok(()),
-        b"NOT_STORED" => Err(Refusal::Means(Cause::NotStored, "NOT_STORED")),
+        b"NOT_STORED" => Err(StoreRefusal::Means(Cause::NotStored, "NOT_STORED")),
         other => Err(refusal(other)),
     }
 }
 
 /// Stores a canary over the one that its key holds; false where it holds none, as after an eviction or a
 /// restart.
-pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Result<bool, Refusal> {
+pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Result<bool, StoreRefusal> {
     match store(connection, "replace", canary).await?.as_slice() {
         b"STORED" => Ok(true),
         b"NOT_STORED" => Ok(false),
@@ -33,7 +33,7 @@ async fn store(connection: &mut Connection, verb: &str, canary: &Canary) -> Resu
 }
 
 /// Reads a key.
-pub(super) async fn get(connection: &mut Connection, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+pub(super) async fn get(connection: &mut Connection, key: &str) -> Result<Option<Vec<u8>>, StoreRefusal> {
     let line = ask(connection, &format!("get {key}\r\n")).await?;
     if line == b"END" {
         return Ok(None);
@@ -55,7 +55,7 @@ pub(super) async fn get(connection: &mut Connection, key: &str) -> Result<Option
 }
 
 /// Gives a key another time to live, without a new place in memory.
-pub(super) async fn touch(connection: &mut Connection, key: &Key, ttl: Duration) -> Result<(), Refusal> {
+pub(super) async fn touch(connection: &mut Connection, key: &Key, ttl: Duration) -> Result<(), StoreRefusal> {
     match ask(connection, &format!("touch {key} {}\r\n", ttl.as_secs())).await?.as_slice() {
         b"TOUCHED" | b"NOT_FOUND" => Ok(()),
         other => Err(refusal(other)),
@@ -63,7 +63,7 @@ pub(super) async fn touch(connection: &mut Connection, key: &Key, ttl: Duration)
 }
 
 /// Deletes a key, if it is there.
-pub(super) async fn delete(connection: &mut Connection, key: &Key) -> Result<(), Refusal> {
+pub(super) async fn delete(connection: &mut Connection, key: &Key) -> Result<(), StoreRefusal> {
     match ask(connection, &format!("delete {key}\r\n")).await?.as_slice() {
         b"DELETED" | b"NOT_FOUND" => Ok(()),
         other => Err(refusal(other)),
@@ -71,7 +71,7 @@ pub(super) async fn delete(connection: &mut Connection, key: &Key) -> Result<(),
 }
 
 /// Asks for the statistics: lines of `STAT`, a name and a value, and `END`.
-pub(super) async fn stats(connection: &mut Connection) -> Result<Vec<(String, String)>, Refusal> {
+pub(super) async fn stats(connection: &mut Connection) -> Result<Vec<(String, String)>, StoreRefusal> {
     let mut line = ask(connection, "stats\r\n").await?;
     let mut stats = Vec::new();
     while line != b"END" {
@@ -85,7 +85,7 @@ pub(super) async fn stats(connection: &mut Connection) -> Result<Vec<(String, St
 }
 
 /// Asks for the version.
-pub(super) async fn version(connection: &mut Connection) -> Result<(), Refusal> {
+pub(super) async fn version(connection: &mut Connection) -> Result<(), StoreRefusal> {
     let line = ask(connection, "version\r\n").await?;
     if word(&line, 0) == Some("VERSION") { Ok(()) } else { Err(refusal(&line)) }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::connection::{AnswerError, Connection};
-use super::{Dialect, Memcached, Refusal, binary, classic, refusal, word};
+use super::{Dialect, Memcached, StoreRefusal, binary, classic, refusal, word};
 use crate::config::Address;
 use crate::outcome::{Fault, Phase};
 use crate::progress::NodeProgress;
@@ -53,7 +53,7 @@ impl Memcached {
 /// The key under which engines before 1.4.14 hold what `config get cluster` is answered with since.
 const KEY: &str = "AmazonElastiCache:cluster";
 
-async fn ask(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Member>, Refusal> {
+async fn ask(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Member>, StoreRefusal> {
     let text = match dialect {
         Dialect::Meta | Dialect::Classic => match config_get(connection).await? {
             Configured::Text(text) => Some(text),
@@ -73,7 +73,7 @@ enum Configured {
     Unknown,
 }
 
-async fn config_get(connection: &mut Connection) -> Result<Configured, Refusal> {
+async fn config_get(connection: &mut Connection) -> Result<Configured, StoreRefusal> {
     connection.send(b"config get cluster\r\n").await?;
     let line = connection.line().await?;
     if line == b"ERROR" {
@@ -92,7 +92,7 @@ async fn config_get(connection: &mut Connection) -> Result<Configured, Refusal> 
     }
 }
 
-fn malformed(what: &'static str) -> Refusal {
+fn malformed(what: &'static str) -> StoreRefusal {
     AnswerError::Malformed(what).into()
 }
 

@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret as _;
 
 use super::super::connection::{AnswerError, Connection};
-use super::{Credentials, Dialect, Memcached, Refusal, binary, fault, refusal};
+use super::{Credentials, Dialect, Memcached, StoreRefusal, binary, fault, refusal};
 use crate::outcome::{Fault, Phase};
 use crate::progress::NodeProgress;
 
@@ -13,7 +13,7 @@ use crate::progress::NodeProgress;
 const META_NOOP: &[u8; 24] = b"mn                    \r\n";
 
 /// A server's answer to `mn`.
-enum Said {
+enum HelloAnswer {
     Dialect(Dialect),
     Unauthenticated,
     /// Nothing: it closed the connection, as those do that speak binary alone, and proxies on what they do
@@ -57,21 +57,21 @@ impl Memcached {
         mut connection: Connection,
         progress: &NodeProgress,
     ) -> Result<(Connection, Dialect), Fault> {
-        let failed = |refusal: Refusal| fault(&refusal, progress);
+        let failed = |refusal: StoreRefusal| fault(&refusal, progress);
         match (noop(&mut connection).await.map_err(failed)?, &self.credentials) {
-            (Said::Dialect(dialect), None) => return Ok((connection, dialect)),
-            (Said::Dialect(_), Some(_)) => return Err(failed(Refusal::unwanted_credentials())),
-            (Said::Unauthenticated, None) => return Err(failed(refusal(UNAUTHENTICATED))),
-            (Said::Unauthenticated, Some(credentials)) => {
+            (HelloAnswer::Dialect(dialect), None) => return Ok((connection, dialect)),
+            (HelloAnswer::Dialect(_), Some(_)) => return Err(failed(StoreRefusal::unwanted_credentials())),
+            (HelloAnswer::Unauthenticated, None) => return Err(failed(refusal(UNAUTHENTICATED))),
+            (HelloAnswer::Unauthenticated, Some(credentials)) => {
                 authenticate(&mut connection, credentials).await.map_err(failed)?;
                 // Before, the server did not say more of itself.
                 return match noop(&mut connection).await.map_err(failed)? {
-                    Said::Dialect(dialect) => Ok((connection, dialect)),
-                    Said::Unauthenticated => Err(failed(refusal(UNAUTHENTICATED))),
-                    Said::Closed => Err(failed(closed())),
+                    HelloAnswer::Dialect(dialect) => Ok((connection, dialect)),
+                    HelloAnswer::Unauthenticated => Err(failed(refusal(UNAUTHENTICATED))),
+                    HelloAnswer::Closed => Err(failed(closed())),
                 };
             }
-            (Said::Closed, _) => {}
+            (HelloAnswer::Closed, _) => {}
         }
         let connection = self.link.dial(progress).await?;
         progress.enter(Phase::Auth);
@@ -99,16 +99,16 @@ impl Memcached {
     }
 }
 
-async fn noop(connection: &mut Connection) -> Result<Said, Refusal> {
+async fn noop(connection: &mut Connection) -> Result<HelloAnswer, StoreRefusal> {
     connection.send(META_NOOP).await?;
     match connection.line().await {
         Ok(line) => match line.as_slice() {
-            b"MN" => Ok(Said::Dialect(Dialect::Meta)),
-            b"ERROR" => Ok(Said::Dialect(Dialect::Classic)),
-            UNAUTHENTICATED => Ok(Said::Unauthenticated),
+            b"MN" => Ok(HelloAnswer::Dialect(Dialect::Meta)),
+            b"ERROR" => Ok(HelloAnswer::Dialect(Dialect::Classic)),
+            UNAUTHENTICATED => Ok(HelloAnswer::Unauthenticated),
             other => Err(refusal(other)),
         },
-        Err(AnswerError::Closed(_)) => Ok(Said::Closed),
+        Err(AnswerError::Closed(_)) => Ok(HelloAnswer::Closed),
         Err(error) => Err(error.into()),
     }
 }
@@ -120,7 +120,7 @@ const UNAUTHENTICATED: &[u8] = b"CLIENT_ERROR unauthenticated";
 /// Gives the credentials in text: they are the data of a `set`, of which all else is ignored
 /// ("Authentication" in memcached's protocol.txt). With an expiry that is over, a server that took it for a
 /// `set` would keep nothing.
-async fn authenticate(connection: &mut Connection, credentials: &Credentials) -> Result<(), Refusal> {
+async fn authenticate(connection: &mut Connection, credentials: &Credentials) -> Result<(), StoreRefusal> {
     let data = format!("{} {}", credentials.username, credentials.password.expose_secret());
     let command = format!("set auth 0 -1 {}\r\n{data}\r\n", data.len());
     connection.send(command.as_bytes()).await?;
@@ -130,6 +130,6 @@ async fn authenticate(connection: &mut Connection, credentials: &Credentials) ->
     }
 }
 
-fn closed() -> Refusal {
+fn closed() -> StoreRefusal {
     AnswerError::Closed(std::io::ErrorKind::UnexpectedEof.into()).into()
 }

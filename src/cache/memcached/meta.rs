@@ -4,25 +4,25 @@ use memcache::exp;
 use memcache::exp::{GetOptions, MetaCommand, MetaResponse, ReturnCode, SetOptions};
 
 use super::super::connection::{AnswerError, Connection};
-use super::{Refusal, refusal};
+use super::{StoreRefusal, refusal};
 use crate::canary::{Canary, Key};
 use crate::outcome::Cause;
 
 /// Stores a canary.
-pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), Refusal> {
+pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), StoreRefusal> {
     let mut options = SetOptions::default();
     options.ttl = Some(u32::try_from(canary.ttl().as_secs()).unwrap_or(u32::MAX));
     send(connection, exp::build_set(canary.key().as_str(), canary.value(), &options)).await?;
     let line = connection.line().await?;
     match response(&line)?.rc() {
         ReturnCode::Hd => Ok(()),
-        ReturnCode::Ns => Err(Refusal::Means(Cause::NotStored, "NS")),
+        ReturnCode::Ns => Err(StoreRefusal::Means(Cause::NotStored, "NS")),
         _ => Err(AnswerError::Malformed("the answer is not one to a write").into()),
     }
 }
 
 /// Reads a key.
-pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option<Vec<u8>>, Refusal> {
+pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option<Vec<u8>>, StoreRefusal> {
     let mut options = GetOptions::default();
     options.return_key = true;
     send(connection, exp::build_get(key.as_str(), &options)).await?;
@@ -45,14 +45,14 @@ pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option
     }
 }
 
-async fn send(connection: &mut Connection, command: exp::Result<MetaCommand>) -> Result<(), Refusal> {
+async fn send(connection: &mut Connection, command: exp::Result<MetaCommand>) -> Result<(), StoreRefusal> {
     // A canary's key is one that can be encoded.
     let bytes = command
         .and_then(|command| command.encode())
-        .map_err(|_| Refusal::Means(Cause::Protocol, "the key cannot be encoded"))?;
+        .map_err(|_| StoreRefusal::Means(Cause::Protocol, "the key cannot be encoded"))?;
     Ok(connection.send(&bytes).await?)
 }
 
-fn response(line: &[u8]) -> Result<MetaResponse, Refusal> {
+fn response(line: &[u8]) -> Result<MetaResponse, StoreRefusal> {
     MetaResponse::parse_header(line).map_err(|_| refusal(line))
 }

@@ -30,23 +30,23 @@ pub(super) enum Global {
 /// What stands where the partitions' clocks are looked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Partitions {
-    Clocks(Clocks),
+    Clocks(ClockReadings),
     /// Something else than a sorted set.
     OtherType,
 }
 
 /// The clocks of the partitions.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Clocks {
+pub(super) struct ClockReadings {
     /// How many there are.
     pub(super) count: usize,
     /// The least [`MOST_PARTITIONS`] in ascending order, and behind them the most, if it is none of them.
-    pub(super) ascending: Vec<Partition>,
+    pub(super) ascending: Vec<ClockReading>,
 }
 
 /// The clock of one partition.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Partition {
+pub(super) struct ClockReading {
     pub(super) name: Box<str>,
     pub(super) clock: f64,
 }
@@ -107,14 +107,14 @@ impl Partitions {
         let mut all = ascending.len();
         if all == MOST_PARTITIONS {
             all = all.max(usize::try_from(*count).unwrap_or_default());
-            let listed = |most: &Partition| ascending.iter().any(|partition| partition.name == most.name);
-            let beyond: Vec<_> = most.into_iter().filter(|most| !listed(most)).collect();
-            ascending.extend(beyond);
+            let listed = |most: &ClockReading| ascending.iter().any(|partition| partition.name == most.name);
+            let extra: Vec<_> = most.into_iter().filter(|most| !listed(most)).collect();
+            ascending.extend(extra);
         }
-        Ok(Self::Clocks(Clocks { count: all, ascending }))
+        Ok(Self::Clocks(ClockReadings { count: all, ascending }))
     }
 
-    pub(super) fn clocks(&self) -> Option<&Clocks> {
+    pub(super) fn clocks(&self) -> Option<&ClockReadings> {
         match self {
             Self::Clocks(clocks) => Some(clocks),
             Self::OtherType => None,
@@ -122,18 +122,18 @@ impl Partitions {
     }
 }
 
-impl Clocks {
-    pub(super) fn least(&self) -> Option<&Partition> {
+impl ClockReadings {
+    pub(super) fn least(&self) -> Option<&ClockReading> {
         self.ascending.first()
     }
 
-    pub(super) fn most(&self) -> Option<&Partition> {
+    pub(super) fn most(&self) -> Option<&ClockReading> {
         self.ascending.last()
     }
 }
 
 /// Members and scores: one after the other in RESP 2, in pairs in RESP 3.
-fn partitions(answer: &Value) -> Option<Vec<Partition>> {
+fn partitions(answer: &Value) -> Option<Vec<ClockReading>> {
     let Value::Array(elements) = answer else { return None };
     let partition = |member: &Value, score: &Value| {
         let Value::BulkString(name) = member else { return None };
@@ -142,7 +142,7 @@ fn partitions(answer: &Value) -> Option<Vec<Partition>> {
             Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok()?,
             _ => return None,
         };
-        Some(Partition { name: redaction::raw(name).into(), clock })
+        Some(ClockReading { name: redaction::raw(name).into(), clock })
     };
     if matches!(elements.first(), Some(Value::Array(_))) {
         let pair = |pair: &Value| match pair {

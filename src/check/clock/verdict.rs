@@ -1,4 +1,4 @@
-//! What the clocks mean, without I/O: [`Memory`] compares them with those of earlier looks, and [`judge`] says what is
+//! What the clocks mean, without I/O: [`ClockMemory`] compares them with those of earlier looks, and [`judge`] says what is
 //! not as it should be.
 
 use std::borrow::Cow;
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::reading::{Clocks, Global, Partition, Partitions};
+use super::reading::{ClockReading, ClockReadings, Global, Partitions};
 use crate::check::words;
 use crate::config::checks::{self, Unit};
 use crate::outcome::{Cause, Figure, Finding, Measure, Status};
@@ -16,7 +16,7 @@ use crate::redaction::Redaction;
 
 /// What one round has read.
 #[derive(Debug, Default)]
-pub(super) struct Sight {
+pub(super) struct ClockSight {
     /// The global clock; none where there is to be none, or where it was not had.
     pub(super) global: Option<Global>,
     /// The partitions' clocks.
@@ -28,14 +28,14 @@ pub(super) struct Sight {
     pub(super) later: Option<Global>,
 }
 
-impl Sight {
-    fn clocks(&self) -> Option<&Clocks> {
+impl ClockSight {
+    fn clocks(&self) -> Option<&ClockReadings> {
         self.partitions.as_ref().and_then(Partitions::clocks)
     }
 
     /// The least of the partitions' clocks.
-    fn least(&self) -> Option<&Partition> {
-        self.clocks().and_then(Clocks::least)
+    fn least(&self) -> Option<&ClockReading> {
+        self.clocks().and_then(ClockReadings::least)
     }
 
     /// The global clock with which it is found out whether it follows: the later one.
@@ -45,7 +45,7 @@ impl Sight {
 
     /// Whether the global clock is so far behind the partitions' that it has to be read once more: it may be about to
     /// be moved.
-    pub(super) fn is_doubtful(&self, config: &checks::Clock) -> bool {
+    pub(super) fn is_doubtful(&self, config: &checks::ClockConfig) -> bool {
         let Some(least) = self.least() else { return false };
         match &self.global {
             Some(Global::Missing) => true,
@@ -57,7 +57,7 @@ impl Sight {
 
 /// What earlier looks have seen.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct ClockMemory {
     partitions: HashMap<Box<str>, Stand>,
     /// When a partition's clock was last seen to have moved.
     moved: Option<Instant>,
@@ -79,23 +79,23 @@ struct Stand {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Changes {
     /// For how long a partition's clock has stood still while another moved.
-    pub(super) standing: Vec<(Partition, Duration)>,
+    pub(super) standing: Vec<(ClockReading, Duration)>,
     /// The partitions whose clocks went backwards, and from where.
-    pub(super) backwards: Vec<(Partition, f64)>,
+    pub(super) backwards: Vec<(ClockReading, f64)>,
     /// From where the global clock went backwards.
     pub(super) global_backwards: Option<f64>,
     /// For how long the global clock has been behind the same least clock.
     pub(super) behind_for: Duration,
 }
 
-impl Memory {
+impl ClockMemory {
     /// Compares what was read at `now` with what was read before, and remembers it. What was not had stays as it was.
-    pub(super) fn compare(&mut self, sight: &Sight, now: Instant) -> Changes {
+    pub(super) fn compare(&mut self, sight: &ClockSight, now: Instant) -> Changes {
         let mut changes = Changes::default();
         if let Some(clocks) = sight.clocks() {
             let before = std::mem::take(&mut self.partitions);
-            let earlier = |partition: &Partition| before.get(&partition.name).copied();
-            let moves = |partition: &&Partition| {
+            let earlier = |partition: &ClockReading| before.get(&partition.name).copied();
+            let moves = |partition: &&ClockReading| {
                 earlier(partition).is_some_and(|stand| partition.clock > stand.clock)
             };
             if clocks.ascending.iter().any(|partition| moves(&partition)) {
@@ -140,8 +140,8 @@ impl Memory {
 
 /// What is not as it should be. Only the lag depends on what time it is here.
 pub(super) fn judge(
-    config: &checks::Clock,
-    sight: &Sight,
+    config: &checks::ClockConfig,
+    sight: &ClockSight,
     changes: &Changes,
     now: SystemTime,
     redaction: &Redaction,
@@ -174,7 +174,7 @@ pub(super) fn judge(
 }
 
 /// The figures that it is judged by.
-pub(super) fn measures(config: &checks::Clock, sight: &Sight, now: SystemTime) -> Vec<Measure> {
+pub(super) fn measures(config: &checks::ClockConfig, sight: &ClockSight, now: SystemTime) -> Vec<Measure> {
     let mut measures = Vec::new();
     let mut measure = |figure, value: f64| {
         if value.is_finite() {
@@ -196,13 +196,13 @@ pub(super) fn measures(config: &checks::Clock, sight: &Sight, now: SystemTime) -
 
 /// The global clock is to be that of the least partition.
 fn global(
-    config: &checks::Clock,
-    sight: &Sight,
+    config: &checks::ClockConfig,
+    sight: &ClockSight,
     changes: &Changes,
     redaction: &Redaction,
 ) -> Option<Finding> {
     const ABOUT: &str = "global clock";
-    let (global, following, Partition { name, clock: least }) =
+    let (global, following, ClockReading { name, clock: least }) =
         (sight.global.as_ref()?, sight.following()?, sight.least()?);
     let name = redaction.text(name);
     if let Some(global) = global.at().filter(|global| sight.in_order && global > least) {
@@ -228,7 +228,12 @@ fn global(
     Some(Finding::new(Status::Degraded, Cause::ClockBehind, ABOUT, &said))
 }
 
-fn lag(config: &checks::Clock, clocks: &Clocks, now: SystemTime, redaction: &Redaction) -> Option<Finding> {
+fn lag(
+    config: &checks::ClockConfig,
+    clocks: &ClockReadings,
+    now: SystemTime,
+    redaction: &Redaction,
+) -> Option<Finding> {
     let least = clocks.least()?;
     let lag = behind_now(config.unit, least.clock, now);
     let (status, limit) = config.lag.reached(lag)?;
@@ -237,7 +242,7 @@ fn lag(config: &checks::Clock, clocks: &Clocks, now: SystemTime, redaction: &Red
     Some(Finding::new(status, Cause::ClockLag, &partition(&redaction.text(&least.name)), &said))
 }
 
-fn skew(config: &checks::Clock, clocks: &Clocks, redaction: &Redaction) -> Option<Finding> {
+fn skew(config: &checks::ClockConfig, clocks: &ClockReadings, redaction: &Redaction) -> Option<Finding> {
     let (least, most) = (clocks.least()?, clocks.most()?);
     let skew = span(config.unit, most.clock - least.clock);
     let (status, limit) = config.skew.reached(skew)?;
@@ -252,7 +257,7 @@ fn skew(config: &checks::Clock, clocks: &Clocks, redaction: &Redaction) -> Optio
 }
 
 /// Partitions that have no clock. That none has one is never well.
-fn drought(config: &checks::Clock, clocks: &Clocks, redaction: &Redaction) -> Option<Finding> {
+fn drought(config: &checks::ClockConfig, clocks: &ClockReadings, redaction: &Redaction) -> Option<Finding> {
     let about = format!("key {}", config.partitions);
     let none = (clocks.count == 0).then_some((Status::Degraded, None));
     let Some(expected) = config.expected else {
@@ -274,10 +279,10 @@ fn drought(config: &checks::Clock, clocks: &Clocks, redaction: &Redaction) -> Op
 }
 
 /// The names of those that are missing, where the others are one name with numbers from 0 on.
-fn unseen(expected: u32, clocks: &Clocks) -> Vec<String> {
+fn unseen(expected: u32, clocks: &ClockReadings) -> Vec<String> {
     let mut stem = None;
     let mut seen = Vec::new();
-    for Partition { name, .. } in &clocks.ascending {
+    for ClockReading { name, .. } in &clocks.ascending {
         let before = name.trim_end_matches(|char: char| char.is_ascii_digit());
         let Ok(number) = name[before.len()..].parse::<u32>() else { return Vec::new() };
         if number >= expected || *stem.get_or_insert(before) != before {
@@ -291,7 +296,7 @@ fn unseen(expected: u32, clocks: &Clocks) -> Vec<String> {
     unseen.map(|number| format!("{stem}{number}")).collect()
 }
 
-fn standstill(config: &checks::Clock, changes: &Changes, redaction: &Redaction) -> Option<Finding> {
+fn standstill(config: &checks::ClockConfig, changes: &Changes, redaction: &Redaction) -> Option<Finding> {
     let standing = changes.standing.iter().filter_map(|(partition, stood)| {
         let (status, limit) = config.standstill.reached(*stood)?;
         Some((status, limit, partition, *stood))
@@ -299,7 +304,7 @@ fn standstill(config: &checks::Clock, changes: &Changes, redaction: &Redaction) 
     let mut standing: Vec<_> = standing.collect();
     // The one that has stood longest first, and of those the least.
     standing.sort_by_key(|&(_, _, _, stood)| Reverse(stood));
-    let &(status, limit, Partition { clock, .. }, stood) = standing.first()?;
+    let &(status, limit, ClockReading { clock, .. }, stood) = standing.first()?;
     let (stood, from) = (words::time(stood), words::from(status, words::time(limit)));
     let said = format!("at {clock} for {stood} while others move, {from}");
     let about = partitions(standing.iter().map(|(_, _, partition, _)| redaction.text(&partition.name)));
@@ -307,8 +312,8 @@ fn standstill(config: &checks::Clock, changes: &Changes, redaction: &Redaction) 
 }
 
 fn backwards(
-    config: &checks::Clock,
-    sight: &Sight,
+    config: &checks::ClockConfig,
+    sight: &ClockSight,
     changes: &Changes,
     redaction: &Redaction,
 ) -> Vec<Finding> {
@@ -325,7 +330,7 @@ fn backwards(
     });
     let mut of_partitions: Vec<_> = of_partitions.collect();
     of_partitions.sort_by(|one, other| (other.3 - other.2.clock).total_cmp(&(one.3 - one.2.clock)));
-    if let Some(&(status, limit, Partition { clock, .. }, from)) = of_partitions.first() {
+    if let Some(&(status, limit, ClockReading { clock, .. }, from)) = of_partitions.first() {
         let about =
             partitions(of_partitions.iter().map(|(_, _, partition, _)| redaction.text(&partition.name)));
         let said = said(from, *clock, status, limit);
@@ -380,22 +385,27 @@ fn behind_now(unit: Unit, clock: f64, now: SystemTime) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::checks::Limits;
+    use crate::config::checks::Thresholds;
 
     /// Minutes are cut off, as by Sentry's monitors.
     const MINUTE: Duration = Duration::from_mins(1);
     const NOON: f64 = 1_700_000_040.0;
 
-    fn judge(config: &checks::Clock, sight: &Sight, changes: &Changes, now: SystemTime) -> Vec<Finding> {
+    fn judge(
+        config: &checks::ClockConfig,
+        sight: &ClockSight,
+        changes: &Changes,
+        now: SystemTime,
+    ) -> Vec<Finding> {
         super::judge(config, sight, changes, now, &Redaction::none())
     }
 
-    fn config() -> checks::Clock {
-        let after = |degraded, down| Limits {
+    fn config() -> checks::ClockConfig {
+        let after = |degraded, down| Thresholds {
             degraded: Some(Duration::from_mins(degraded)),
             down: Some(Duration::from_mins(down)),
         };
-        checks::Clock {
+        checks::ClockConfig {
             partitions: "clocks".to_owned(),
             global: Some("global".to_owned()),
             expected: Some(3),
@@ -403,9 +413,9 @@ mod tests {
             resolution: MINUTE,
             lag: after(2, 5),
             skew: after(2, 10),
-            drought: Limits { degraded: Some(1), down: Some(2) },
+            drought: Thresholds { degraded: Some(1), down: Some(2) },
             standstill: after(5, 60),
-            backwards: Limits { degraded: Some(MINUTE), down: None },
+            backwards: Thresholds { degraded: Some(MINUTE), down: None },
         }
     }
 
@@ -414,14 +424,14 @@ mod tests {
         NOON + minutes * 60.0
     }
 
-    fn sight(global: Option<f64>, clocks: &[(&str, f64)]) -> Sight {
+    fn sight(global: Option<f64>, clocks: &[(&str, f64)]) -> ClockSight {
         let mut ascending: Vec<_> = clocks
             .iter()
-            .map(|&(name, minutes)| Partition { name: name.into(), clock: at(minutes) })
+            .map(|&(name, minutes)| ClockReading { name: name.into(), clock: at(minutes) })
             .collect();
         ascending.sort_by(|one, other| one.clock.total_cmp(&other.clock));
-        let clocks = Clocks { count: ascending.len(), ascending };
-        Sight {
+        let clocks = ClockReadings { count: ascending.len(), ascending };
+        ClockSight {
             global: Some(global.map_or(Global::Missing, |minutes| Global::At(at(minutes)))),
             partitions: Some(Partitions::Clocks(clocks)),
             in_order: true,
@@ -438,7 +448,7 @@ mod tests {
         findings.iter().map(|finding| (finding.cause, finding.status, &*finding.about)).collect()
     }
 
-    fn judged(sight: &Sight) -> Vec<Finding> {
+    fn judged(sight: &ClockSight) -> Vec<Finding> {
         judge(&config(), sight, &Changes::default(), now(1.0))
     }
 
@@ -527,14 +537,14 @@ mod tests {
             &*judged(&others)[0].said,
             "1 of 3 partitions have a clock, and from 2 missing on it is down"
         );
-        let unlimited = checks::Clock { drought: Limits::default(), ..config() };
+        let unlimited = checks::ClockConfig { drought: Thresholds::default(), ..config() };
         assert_eq!(judge(&unlimited, &others, &Changes::default(), now(0.0)), []);
     }
 
     #[test]
     fn that_no_partition_has_a_clock_is_a_drought_whatever_is_expected() {
-        for (expected, drought) in [(None, Limits::default()), (Some(3), Limits::default())] {
-            let config = checks::Clock { expected, drought, ..config() };
+        for (expected, drought) in [(None, Thresholds::default()), (Some(3), Thresholds::default())] {
+            let config = checks::ClockConfig { expected, drought, ..config() };
             let findings = judge(&config, &sight(None, &[]), &Changes::default(), now(0.0));
             assert_eq!(short(&findings), [(Cause::Drought, Status::Degraded, "key clocks")]);
         }
@@ -553,7 +563,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_stands_still_only_while_another_moves() {
-        let mut memory = Memory::default();
+        let mut memory = ClockMemory::default();
         let mut look = |one: f64, two: f64| {
             let sight = sight(Some(0.0), &[("one", one), ("two", two)]);
             let changes = memory.compare(&sight, Instant::now());
@@ -579,7 +589,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_goes_backwards_is_found_once() {
-        let mut memory = Memory::default();
+        let mut memory = ClockMemory::default();
         let mut look = |global: f64, one: f64| {
             let sight = sight(Some(global), &[("one", one), ("two", 9.0)]);
             let changes = memory.compare(&sight, Instant::now());
@@ -597,7 +607,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn how_long_the_global_clock_is_behind_counts_for_one_least_clock() {
-        let mut memory = Memory::default();
+        let mut memory = ClockMemory::default();
         let mut look = |global, least| {
             let sight = sight(Some(global), &[("one", least)]);
             memory.compare(&sight, Instant::now()).behind_for
@@ -613,16 +623,19 @@ mod tests {
 
     #[test]
     fn milliseconds_are_a_thousandth() {
-        let config =
-            checks::Clock { unit: Unit::Milliseconds, resolution: Duration::from_millis(1), ..config() };
+        let config = checks::ClockConfig {
+            unit: Unit::Milliseconds,
+            resolution: Duration::from_millis(1),
+            ..config()
+        };
         let mut sight = sight(None, &[]);
         let clock = NOON * 1e3;
         let ascending = vec![
-            Partition { name: "one".into(), clock: clock - 121_500.0 },
-            Partition { name: "two".into(), clock },
+            ClockReading { name: "one".into(), clock: clock - 121_500.0 },
+            ClockReading { name: "two".into(), clock },
         ];
         sight.global = Some(Global::At(clock - 121_500.0));
-        sight.partitions = Some(Partitions::Clocks(Clocks { count: 3, ascending }));
+        sight.partitions = Some(Partitions::Clocks(ClockReadings { count: 3, ascending }));
         let findings = judge(&config, &sight, &Changes::default(), now(0.0));
         assert_eq!(findings.iter().map(|f| f.cause).collect::<Vec<_>>(), [Cause::ClockLag, Cause::ClockSkew]);
         assert!(findings[0].said.contains("it is 2m 1s behind now"), "{}", findings[0].said);

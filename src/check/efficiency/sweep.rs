@@ -15,14 +15,14 @@ pub(super) const MOST_REMEMBERED: usize = 100;
 const LONGEST_NAME: usize = 1024;
 
 /// A key, as it is.
-pub(super) type Key = Vec<u8>;
+pub(super) type RawKey = Vec<u8>;
 
 /// Entries, and how long they live.
-pub(super) type Entries = Vec<(Key, Life)>;
+pub(super) type KeyLives = Vec<(RawKey, TimeToLive)>;
 
 /// What PTTL says of an entry ("PTTL" in Redis' documentation: -1 for one without a time to live, -2 for none).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum TimeToLive {
     Gone,
     Endless,
     Left(Duration),
@@ -39,7 +39,7 @@ pub(super) enum Broken {
 
 /// So many entries break it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct BrokenTally {
     pub(super) endless: u64,
     pub(super) longer: u64,
 }
@@ -49,7 +49,7 @@ pub(super) struct Tally {
 pub(super) struct Sweep {
     /// Where SCAN goes on; `0` is where it begins.
     pub(super) cursor: Vec<u8>,
-    remembered: BTreeMap<Key, Broken>,
+    remembered: BTreeMap<RawKey, Broken>,
     /// Since the cursor began to go round, and the time round before.
     now: Lap,
     before: Lap,
@@ -61,19 +61,19 @@ struct Lap {
     /// How many entries were looked at.
     seen: u64,
     /// Those that break the promise and were not remembered.
-    others: Tally,
+    others: BrokenTally,
 }
 
 /// What one round has looked at on one server.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Looked {
     /// Those that were remembered.
-    pub(super) again: Entries,
+    pub(super) again: KeyLives,
     /// What SCAN came by, and the cursor behind each step.
-    pub(super) steps: Vec<(Entries, Vec<u8>)>,
+    pub(super) steps: Vec<(KeyLives, Vec<u8>)>,
 }
 
-impl Life {
+impl TimeToLive {
     /// From the number that PTTL answers.
     pub(super) fn of(ms: i64) -> Self {
         match ms {
@@ -92,7 +92,7 @@ impl Life {
     }
 }
 
-impl Tally {
+impl BrokenTally {
     fn add(&mut self, broken: Broken) {
         match broken {
             Broken::Endless => self.endless += 1,
@@ -127,7 +127,7 @@ impl Sweep {
     }
 
     /// The keys that are to be looked at again.
-    pub(super) fn remembered(&self) -> Vec<Key> {
+    pub(super) fn remembered(&self) -> Vec<RawKey> {
         self.remembered.keys().cloned().collect()
     }
 
@@ -141,7 +141,7 @@ impl Sweep {
         }
         for (keys, cursor) in looked.steps {
             for (key, life) in keys {
-                self.now.seen += u64::from(life != Life::Gone);
+                self.now.seen += u64::from(life != TimeToLive::Gone);
                 match life.breaks(max) {
                     None => drop(self.remembered.remove(&key)),
                     Some(broken) => self.remember(key, broken),
@@ -154,7 +154,7 @@ impl Sweep {
         }
     }
 
-    fn remember(&mut self, key: Key, broken: Broken) {
+    fn remember(&mut self, key: RawKey, broken: Broken) {
         let room = self.remembered.len() < MOST_REMEMBERED && key.len() <= LONGEST_NAME;
         if room || self.remembered.contains_key(&key) {
             self.remembered.insert(key, broken);
@@ -164,8 +164,8 @@ impl Sweep {
     }
 
     /// How many entries break the promise, as far as is known. Those that are not remembered stand for a time round.
-    pub(super) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
+    pub(super) fn tally(&self) -> BrokenTally {
+        let mut tally = BrokenTally::default();
         self.remembered.values().for_each(|&broken| tally.add(broken));
         let others = [self.now.others, self.before.others].into_iter().max_by_key(|others| others.all());
         tally.and(others.unwrap_or_default())
@@ -177,7 +177,7 @@ impl Sweep {
     }
 
     /// One that breaks the promise: one without a time to live before one with a longer one.
-    pub(super) fn example(&self) -> Option<&Key> {
+    pub(super) fn example(&self) -> Option<&RawKey> {
         let endless = self.remembered.iter().find(|(_, broken)| **broken == Broken::Endless);
         endless.or_else(|| self.remembered.iter().next()).map(|(key, _)| key)
     }
@@ -189,13 +189,13 @@ mod tests {
 
     const MAX: Duration = Duration::from_mins(1);
 
-    fn entries(range: std::ops::Range<u32>, ms: i64) -> Entries {
-        range.map(|number| (number.to_string().into_bytes(), Life::of(ms))).collect()
+    fn entries(range: std::ops::Range<u32>, ms: i64) -> KeyLives {
+        range.map(|number| (number.to_string().into_bytes(), TimeToLive::of(ms))).collect()
     }
 
     /// A round that begins with what is remembered, all of which has this time to live by now.
-    fn round(sweep: &mut Sweep, again: i64, steps: &[(Entries, &str)]) -> (u64, u64) {
-        let again = sweep.remembered().into_iter().map(|key| (key, Life::of(again))).collect();
+    fn round(sweep: &mut Sweep, again: i64, steps: &[(KeyLives, &str)]) -> (u64, u64) {
+        let again = sweep.remembered().into_iter().map(|key| (key, TimeToLive::of(again))).collect();
         let steps = steps.iter().map(|(keys, cursor)| (keys.clone(), cursor.as_bytes().to_vec())).collect();
         sweep.take_in(Looked { again, steps }, MAX);
         (sweep.tally().all(), sweep.seen())
@@ -206,10 +206,10 @@ mod tests {
         let mut sweep = Sweep::new();
         assert_eq!(round(&mut sweep, -1, &[(entries(0..100, 60_000), "7")]), (0, 100));
         assert_eq!(round(&mut sweep, -1, &[(entries(100..102, -1), "8")]), (2, 102));
-        assert_eq!(sweep.tally(), Tally { endless: 2, longer: 0 });
+        assert_eq!(sweep.tally(), BrokenTally { endless: 2, longer: 0 });
         assert_eq!(sweep.example().map(Vec::as_slice), Some(&b"100"[..]));
         assert_eq!(round(&mut sweep, 60_001, &[(entries(102..200, 5), "0")]), (2, 200));
-        assert_eq!(sweep.tally(), Tally { endless: 0, longer: 2 });
+        assert_eq!(sweep.tally(), BrokenTally { endless: 0, longer: 2 });
         // The cursor is elsewhere, and they are mended or gone.
         assert_eq!(round(&mut sweep, -2, &[(entries(0..50, 5), "7")]), (0, 200));
     }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use super::counters::{Counters, Gauge};
 use super::history::Happened;
-use super::sweep::{Sweep, Tally};
+use super::sweep::{BrokenTally, Sweep};
 use crate::check::words;
-use crate::config::checks::{self, Limits, Ttl};
+use crate::config::checks::{self, Thresholds, Ttl};
 use crate::outcome::{Cause, Figure, Finding, Measure, Status};
 use crate::redaction::Redaction;
 
 /// What is not as it should be on one server.
 pub(super) fn judge(
-    config: &checks::Efficiency,
+    config: &checks::EfficiencyConfig,
     node: &str,
     counters: &Counters,
     happened: &Happened,
@@ -33,7 +33,7 @@ pub(super) fn judge(
         let said = format!("{rate:.1} entries are thrown out in a second, {}", words::from(status, limit));
         findings.push(find(status, Cause::Evicting, &said));
     }
-    let used = |gauge: Gauge, limits: &Limits<f64>, say: fn(u64) -> String, what| {
+    let used = |gauge: Gauge, limits: &Thresholds<f64>, say: fn(u64) -> String, what| {
         let (ratio, most) = (gauge.ratio()?, gauge.limit?);
         let (status, limit) = limits.reached(ratio)?;
         let (ratio, from) = (words::percent(ratio), words::from(status, words::percent(limit)));
@@ -76,7 +76,7 @@ pub(super) fn judge_ttl<'a>(
     sweeps: impl Iterator<Item = &'a Sweep>,
     redaction: &Redaction,
 ) -> Option<Finding> {
-    let (mut tally, mut seen, mut example) = (Tally::default(), 0, None);
+    let (mut tally, mut seen, mut example) = (BrokenTally::default(), 0, None);
     for sweep in sweeps {
         tally = tally.and(sweep.tally());
         seen += sweep.seen();
@@ -90,13 +90,13 @@ pub(super) fn judge_ttl<'a>(
         |example: Option<&Cow<'_, str>>| example.map(|key| format!(", such as {key}")).unwrap_or_default();
     let longer = format!("a longer one than {}", words::time(config.max));
     let said = match tally {
-        Tally { endless: 0, longer: count } => {
+        BrokenTally { endless: 0, longer: count } => {
             format!("{count} of {seen} entries have {longer}{}", such_as(example.as_ref()))
         }
-        Tally { endless, longer: 0 } => {
+        BrokenTally { endless, longer: 0 } => {
             format!("{endless} of {seen} entries have no time to live{}", such_as(example.as_ref()))
         }
-        Tally { endless, longer: count } => {
+        BrokenTally { endless, longer: count } => {
             let such_as = such_as(example.as_ref());
             format!("{endless} of {seen} entries have no time to live{such_as}; {count} have {longer}")
         }
@@ -133,18 +133,18 @@ pub(super) fn bytes(bytes: u64) -> String {
 mod tests {
     use super::super::history::Lookups;
     use super::*;
-    use crate::check::efficiency::sweep::{Life, Looked};
+    use crate::check::efficiency::sweep::{Looked, TimeToLive};
     use std::time::Duration;
 
-    fn degraded(at: f64) -> Limits<f64> {
-        Limits { degraded: Some(at), down: None }
+    fn degraded(at: f64) -> Thresholds<f64> {
+        Thresholds { degraded: Some(at), down: None }
     }
 
-    fn config() -> checks::Efficiency {
-        checks::Efficiency {
+    fn config() -> checks::EfficiencyConfig {
+        checks::EfficiencyConfig {
             hit_ratio: degraded(0.8),
             evictions_per_second: degraded(100.0),
-            memory_ratio: Limits { degraded: Some(0.9), down: Some(0.98) },
+            memory_ratio: Thresholds { degraded: Some(0.9), down: Some(0.98) },
             connections_ratio: degraded(0.8),
             ttl: None,
         }
@@ -185,7 +185,7 @@ mod tests {
         let lookups = Some(Lookups { hits: 0, all: 99 });
         let happened = Happened { lookups, ..Happened::default() };
         assert_eq!(judge(&config(), "cache:6379", &counters, &happened), []);
-        let nothing_thrown_out = checks::Efficiency { evictions_per_second: degraded(0.0), ..config() };
+        let nothing_thrown_out = checks::EfficiencyConfig { evictions_per_second: degraded(0.0), ..config() };
         assert_eq!(judge(&nothing_thrown_out, "cache:6379", &counters, &happened), []);
     }
 
@@ -194,7 +194,7 @@ mod tests {
         let config = Ttl { pattern: "session:*".to_owned(), max: Duration::from_mins(1), sample: 100 };
         let sweep = |lives: &[(&str, i64)]| {
             let mut sweep = Sweep::new();
-            let keys = lives.iter().map(|&(key, ms)| (key.as_bytes().to_vec(), Life::of(ms))).collect();
+            let keys = lives.iter().map(|&(key, ms)| (key.as_bytes().to_vec(), TimeToLive::of(ms))).collect();
             let steps = vec![(keys, Sweep::START.to_vec())];
             sweep.take_in(Looked { again: Vec::new(), steps }, config.max);
             sweep

@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 use super::reading::{self, Id, Malformed};
 use crate::cache::spelling;
 use crate::check::words;
-use crate::config::checks::{self, Limits};
+use crate::config::checks::{self, Thresholds};
 use crate::progress::NodeProgress;
 use crate::redaction::Redaction;
 
@@ -85,7 +85,7 @@ impl Question {
     }
 
     /// What a healthy answer is.
-    pub(super) fn expected(&self, config: &checks::Queue) -> String {
+    pub(super) fn expected(&self, config: &checks::QueueConfig) -> String {
         let length = |length: u64| length.to_string();
         match self {
             Self::Type => "a list, a set, a sorted set or a stream; none where the queue is empty".to_owned(),
@@ -103,7 +103,12 @@ impl Question {
     }
 
     /// What came back, in short and without what the application stores.
-    pub(super) fn saw(&self, answer: &Value, config: &checks::Queue, progress: &NodeProgress) -> String {
+    pub(super) fn saw(
+        &self,
+        answer: &Value,
+        config: &checks::QueueConfig,
+        progress: &NodeProgress,
+    ) -> String {
         if let Value::ServerError(_) = answer {
             return spelling::answer(answer, progress);
         }
@@ -145,7 +150,7 @@ impl Question {
 }
 
 /// `length: less than 10 (degraded) and 20 (down)`.
-fn below<T: Copy>(what: &str, limits: &Limits<T>, say: impl Fn(T) -> String) -> String {
+fn below<T: Copy>(what: &str, limits: &Thresholds<T>, say: impl Fn(T) -> String) -> String {
     let expected = words::expected("less than", limits, say);
     format!("{what}: {}", expected.as_deref().unwrap_or("not judged"))
 }
@@ -162,8 +167,8 @@ mod tests {
     #[test]
     fn a_command_is_explained_as_it_is_typed_and_with_what_is_expected() {
         let key = Keys { before: "b:p".to_owned(), numbers: None, after: String::new() };
-        let mut config = checks::Queue::of(vec![key]);
-        config.length = Limits { degraded: Some(10), down: Some(20) };
+        let mut config = checks::QueueConfig::of(vec![key]);
+        config.length = Thresholds { degraded: Some(10), down: Some(20) };
         config.age.down = Some(Duration::from_secs(90));
         let explained =
             |question: Question| (question.typed("b:p", &Redaction::none()), question.expected(&config));
@@ -190,7 +195,7 @@ mod tests {
     #[test]
     fn what_came_back_is_said_without_what_the_application_stores() {
         let key = Keys { before: "b:p".to_owned(), numbers: None, after: String::new() };
-        let config = checks::Queue::of(vec![key]);
+        let config = checks::QueueConfig::of(vec![key]);
         let member = || Value::BulkString(b"somebody's".to_vec());
         let first = |score: &[u8]| Value::Array(vec![member(), Value::BulkString(score.to_vec())]);
         let progress = Progress::begin().node(&"node".into(), Role::Server);

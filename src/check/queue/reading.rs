@@ -1,4 +1,4 @@
-//! [`Reading`]: what the answers about one key come to, and what they leave open. No I/O.
+//! [`KeyReading`]: what the answers about one key come to, and what they leave open. No I/O.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -24,14 +24,14 @@ pub(super) enum Shape {
     List,
     Set,
     Sorted,
-    Stream(Box<[Place]>),
+    Stream(Box<[GroupPosition]>),
     /// The lock.
     Lock,
 }
 
 /// How far a group of a stream has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct GroupPosition {
     group: Box<[u8]>,
     /// The last entry that was given to one of its consumers.
     delivered: Id,
@@ -39,9 +39,9 @@ pub(super) struct Place {
 
 /// What was seen of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum SeenKey {
     /// A queue, perhaps an empty one.
-    Queue(Queued),
+    Queue(QueueReading),
     /// A value of this type, which is no queue.
     Other(Box<str>),
     /// A lock.
@@ -58,7 +58,7 @@ pub(super) enum Lock {
 
 /// A queue, as it was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Queued {
+pub(super) struct QueueReading {
     /// How many entries it has: of a stream with groups those that the slowest of them has not acknowledged.
     pub(super) length: u64,
     /// Whether that is the most that there can be, since it cannot be told.
@@ -82,9 +82,9 @@ pub(super) struct Oldest {
 
 /// What the answers about one key come to.
 #[derive(Debug, PartialEq)]
-pub(super) enum Reading {
+pub(super) enum KeyReading {
     /// All that is wanted, and of which shape the key is.
-    Done(Seen, Shape),
+    Done(SeenKey, Shape),
     /// That it is of this shape, as which it is to be asked now.
     Again(Shape),
     /// That another server has the key by now, in the words of the error.
@@ -132,14 +132,14 @@ impl Shape {
         answers: &'a [Value],
         fresh: bool,
         unit: Unit,
-    ) -> Result<Reading, Unread<'a>> {
+    ) -> Result<KeyReading, Unread<'a>> {
         for answer in answers {
             let Value::ServerError(error) = answer else { continue };
             let line = redaction::line(error);
             match (self, error.code()) {
-                (_, "ASK") => return Ok(Reading::Elsewhere(line)),
+                (_, "ASK") => return Ok(KeyReading::Elsewhere(line)),
                 (Self::List | Self::Set | Self::Sorted | Self::Stream(_), "WRONGTYPE") => {
-                    return Ok(Reading::Again(Self::Unknown));
+                    return Ok(KeyReading::Again(Self::Unknown));
                 }
                 // What a stream that is not there, or has lost a group, has to say.
                 (Self::Stream(_), "NOGROUP") => {}
@@ -150,19 +150,19 @@ impl Shape {
         self.read_sound(answers, fresh, unit).ok_or(Unread::Nonsense)
     }
 
-    fn read_sound(&self, answers: &[Value], fresh: bool, unit: Unit) -> Option<Reading> {
+    fn read_sound(&self, answers: &[Value], fresh: bool, unit: Unit) -> Option<KeyReading> {
         let plain = |length| {
-            let queued = Queued { length, ..Queued::default() };
-            Reading::Done(Seen::Queue(queued), self.clone())
+            let queued = QueueReading { length, ..QueueReading::default() };
+            KeyReading::Done(SeenKey::Queue(queued), self.clone())
         };
         Some(match (self, answers) {
             (Self::Unknown, [kind]) => match text(kind)?.as_str() {
-                "list" => Reading::Again(Self::List),
-                "set" => Reading::Again(Self::Set),
-                "zset" => Reading::Again(Self::Sorted),
-                "stream" => Reading::Again(Self::Stream(Box::default())),
+                "list" => KeyReading::Again(Self::List),
+                "set" => KeyReading::Again(Self::Set),
+                "zset" => KeyReading::Again(Self::Sorted),
+                "stream" => KeyReading::Again(Self::Stream(Box::default())),
                 "none" => plain(0),
-                other => Reading::Done(Seen::Other(other.into()), Self::Unknown),
+                other => KeyReading::Done(SeenKey::Other(other.into()), Self::Unknown),
             },
             (Self::List | Self::Set, [length]) => plain(count(length)?),
             (Self::Sorted, [length, first]) => {
@@ -171,18 +171,18 @@ impl Shape {
                     since: time_of_score(score, unit),
                     group: None,
                 });
-                let queued = Queued { length: count(length)?, oldest, ..Queued::default() };
-                Reading::Done(Seen::Queue(queued), Self::Sorted)
+                let queued = QueueReading { length: count(length)?, oldest, ..QueueReading::default() };
+                KeyReading::Done(SeenKey::Queue(queued), Self::Sorted)
             }
             (Self::Stream(places), [length, at, rest @ ..]) => {
                 let (length, at) = (count(length)?, groups(at)?);
                 if at.is_empty() {
                     if !places.is_empty() {
-                        return Some(Reading::Again(Self::Stream(Box::default())));
+                        return Some(KeyReading::Again(Self::Stream(Box::default())));
                     }
                     let oldest = first_id(rest.first()?).ok()?.map(|id| id.oldest(None));
-                    let queued = Queued { length, oldest, ..Queued::default() };
-                    return Some(Reading::Done(Seen::Queue(queued), self.clone()));
+                    let queued = QueueReading { length, oldest, ..QueueReading::default() };
+                    return Some(KeyReading::Done(SeenKey::Queue(queued), self.clone()));
                 }
                 stream(places, fresh, length, &at, rest)?
             }
@@ -193,7 +193,7 @@ impl Shape {
                     Value::Int(-1) => Lock::Held(None),
                     _ => Lock::Held(Some(Duration::from_millis(count(ttl)?))),
                 };
-                Reading::Done(Seen::Lock(lock), Self::Lock)
+                KeyReading::Done(SeenKey::Lock(lock), Self::Lock)
             }
             (Self::Unknown | Self::List | Self::Set | Self::Sorted | Self::Stream(_) | Self::Lock, _) => {
                 return None;
@@ -204,20 +204,20 @@ impl Shape {
 
 /// Reads a stream of which these groups were known, and which now has those in `groups`.
 fn stream(
-    places: &[Place],
+    places: &[GroupPosition],
     fresh: bool,
     length: u64,
-    groups: &[Group],
+    groups: &[StreamGroup],
     details: &[Value],
-) -> Option<Reading> {
-    let shape = || Shape::Stream(groups.iter().take(MOST_GROUPS).map(Group::place).collect());
-    let mut queued = Queued::default();
-    let mut oldest: Option<(Id, &Group)> = None;
+) -> Option<KeyReading> {
+    let shape = || Shape::Stream(groups.iter().take(MOST_GROUPS).map(StreamGroup::place).collect());
+    let mut queued = QueueReading::default();
+    let mut oldest: Option<(Id, &StreamGroup)> = None;
     for (number, group) in groups.iter().enumerate() {
         let Some(place) = places.iter().position(|place| place.group == group.name) else {
             // One that has come about between two questions of this look is looked at more closely in the next.
             if !fresh && number < MOST_GROUPS {
-                return Some(Reading::Again(shape()));
+                return Some(KeyReading::Again(shape()));
             }
             queued.take_in(group, group.to_do(length));
             continue;
@@ -225,7 +225,7 @@ fn stream(
         let pending = first_id(details.get(place * 2)?).ok()?;
         let next = match first_id(details.get(place * 2 + 1)?).ok()? {
             // The group has come farther since the last look, so this need not be what it is given next.
-            Some(next) if !fresh && next <= group.delivered => return Some(Reading::Again(shape())),
+            Some(next) if !fresh && next <= group.delivered => return Some(KeyReading::Again(shape())),
             next => next,
         };
         queued.take_in(group, if next.is_none() { (group.pending, false) } else { group.to_do(length) });
@@ -236,12 +236,12 @@ fn stream(
         }
     }
     queued.oldest = oldest.map(|(id, group)| id.oldest(Some(group.label())));
-    Some(Reading::Done(Seen::Queue(queued), shape()))
+    Some(KeyReading::Done(SeenKey::Queue(queued), shape()))
 }
 
-impl Queued {
+impl QueueReading {
     /// Takes in a group of a stream, and how much it has to do.
-    fn take_in(&mut self, group: &Group, (to_do, at_most): (u64, bool)) {
+    fn take_in(&mut self, group: &StreamGroup, (to_do, at_most): (u64, bool)) {
         if self.slowest.is_none() || to_do > self.length {
             *self = Self { length: to_do, at_most, slowest: Some(group.label()), oldest: None };
         }
@@ -250,16 +250,16 @@ impl Queued {
 
 /// A group of a stream, as `XINFO GROUPS` tells of it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Group {
+pub(super) struct StreamGroup {
     name: Box<[u8]>,
     pending: u64,
     delivered: Id,
     lag: Option<u64>,
 }
 
-impl Group {
-    fn place(&self) -> Place {
-        Place { group: self.name.clone(), delivered: self.delivered }
+impl StreamGroup {
+    fn place(&self) -> GroupPosition {
+        GroupPosition { group: self.name.clone(), delivered: self.delivered }
     }
 
     /// How many entries of a stream with so many it has not acknowledged, and whether that is the most that there can
@@ -393,11 +393,11 @@ pub(super) fn first_id(answer: &Value) -> Result<Option<Id>, Malformed> {
 }
 
 /// The groups of a stream ("XINFO GROUPS": lists of names and values, or maps).
-pub(super) fn groups(answer: &Value) -> Option<Vec<Group>> {
+pub(super) fn groups(answer: &Value) -> Option<Vec<StreamGroup>> {
     list(answer).ok()?.iter().map(group).collect()
 }
 
-fn group(answer: &Value) -> Option<Group> {
+fn group(answer: &Value) -> Option<StreamGroup> {
     let fields: Vec<(&Value, &Value)> = match answer {
         Value::Map(fields) => fields.iter().map(|(name, value)| (name, value)).collect(),
         other => {
@@ -409,7 +409,7 @@ fn group(answer: &Value) -> Option<Group> {
         fields.iter().find(|(name, _)| text(name).as_deref() == Some(wanted)).map(|(_, value)| *value)
     };
     let Value::BulkString(name) = field("name")? else { return None };
-    Some(Group {
+    Some(StreamGroup {
         name: name.as_slice().into(),
         pending: count(field("pending")?)?,
         delivered: id(field("last-delivered-id")?)?,
@@ -457,8 +457,8 @@ mod tests {
         Value::Array(vec![group_of("g", pending, delivered, lag)])
     }
 
-    fn place(group: &str, delivered: &str) -> Place {
-        Place { group: group.as_bytes().into(), delivered: delivered.parse().unwrap() }
+    fn place(group: &str, delivered: &str) -> GroupPosition {
+        GroupPosition { group: group.as_bytes().into(), delivered: delivered.parse().unwrap() }
     }
 
     fn known(delivered: &str) -> Shape {
@@ -468,7 +468,7 @@ mod tests {
     /// The queue that is read, and its oldest entry's milliseconds.
     fn queue(shape: &Shape, answers: &[Value], fresh: bool) -> (u64, bool, Option<u128>) {
         match shape.read(answers, fresh, SECONDS) {
-            Ok(Reading::Done(Seen::Queue(queued), _)) => {
+            Ok(KeyReading::Done(SeenKey::Queue(queued), _)) => {
                 let since = queued.oldest.and_then(|oldest| oldest.since);
                 (queued.length, queued.at_most, since.map(|since| since.as_millis()))
             }
@@ -481,12 +481,12 @@ mod tests {
         let read = |kind: &str| {
             Shape::Unknown.read(&[Value::SimpleString(kind.to_owned())], false, SECONDS).unwrap()
         };
-        assert_eq!(read("list"), Reading::Again(Shape::List));
-        assert_eq!(read("set"), Reading::Again(Shape::Set));
-        assert_eq!(read("zset"), Reading::Again(Shape::Sorted));
-        assert_eq!(read("stream"), Reading::Again(Shape::Stream(Box::default())));
-        assert_eq!(read("none"), Reading::Done(Seen::Queue(Queued::default()), Shape::Unknown));
-        assert_eq!(read("hash"), Reading::Done(Seen::Other("hash".into()), Shape::Unknown));
+        assert_eq!(read("list"), KeyReading::Again(Shape::List));
+        assert_eq!(read("set"), KeyReading::Again(Shape::Set));
+        assert_eq!(read("zset"), KeyReading::Again(Shape::Sorted));
+        assert_eq!(read("stream"), KeyReading::Again(Shape::Stream(Box::default())));
+        assert_eq!(read("none"), KeyReading::Done(SeenKey::Queue(QueueReading::default()), Shape::Unknown));
+        assert_eq!(read("hash"), KeyReading::Done(SeenKey::Other("hash".into()), Shape::Unknown));
     }
 
     #[test]
@@ -495,11 +495,11 @@ mod tests {
         for shape in [Shape::List, Shape::Set] {
             assert_eq!(
                 shape.read(std::slice::from_ref(&wrong), false, SECONDS),
-                Ok(Reading::Again(Shape::Unknown))
+                Ok(KeyReading::Again(Shape::Unknown))
             );
         }
         let answers = [wrong.clone(), wrong];
-        assert_eq!(Shape::Sorted.read(&answers, false, SECONDS), Ok(Reading::Again(Shape::Unknown)));
+        assert_eq!(Shape::Sorted.read(&answers, false, SECONDS), Ok(KeyReading::Again(Shape::Unknown)));
     }
 
     #[test]
@@ -507,7 +507,7 @@ mod tests {
         let ask = [Value::Int(0), error("ASK 7 10.0.0.1:6379")];
         assert_eq!(
             Shape::Sorted.read(&ask, false, SECONDS),
-            Ok(Reading::Elsewhere("ASK 7 10.0.0.1:6379".to_owned()))
+            Ok(KeyReading::Elsewhere("ASK 7 10.0.0.1:6379".to_owned()))
         );
         let forbidden = [Value::Int(3), error("NOPERM this user has no permissions")];
         assert_eq!(Shape::Sorted.read(&forbidden, false, SECONDS), Err(Unread::Refused(&forbidden[1])));
@@ -568,7 +568,7 @@ mod tests {
             entry("1700000006000-0"),
         ];
         assert_eq!(queue(&shape, &answers, false), (6, false, Some(1_700_000_002_000)));
-        let Ok(Reading::Done(Seen::Queue(queued), _)) = shape.read(&answers, false, SECONDS) else {
+        let Ok(KeyReading::Done(SeenKey::Queue(queued), _)) = shape.read(&answers, false, SECONDS) else {
             panic!("not done")
         };
         assert_eq!(queued.slowest.as_deref(), Some("slow"));
@@ -599,12 +599,12 @@ mod tests {
         let answers =
             [Value::Int(10), one_group(0, now, Some(Value::Int(3))), nothing(), entry("1700000006000-0")];
         let shape = known(before);
-        assert_eq!(shape.read(&answers, false, SECONDS), Ok(Reading::Again(known(now))));
+        assert_eq!(shape.read(&answers, false, SECONDS), Ok(KeyReading::Again(known(now))));
         assert_eq!(queue(&shape, &answers, true), (3, false, Some(1_700_000_006_000)));
         // What is behind its place now is what it is given next, wherever it was before.
-        let beyond =
+        let extra =
             [Value::Int(10), one_group(0, now, Some(Value::Int(3))), nothing(), entry("1700000008000-0")];
-        assert_eq!(queue(&shape, &beyond, false), (3, false, Some(1_700_000_008_000)));
+        assert_eq!(queue(&shape, &extra, false), (3, false, Some(1_700_000_008_000)));
     }
 
     #[test]
@@ -612,9 +612,9 @@ mod tests {
         let at = "1700000005000-0";
         let none = Shape::Stream(Box::default());
         let come = [Value::Int(1), one_group(0, at, None), entry(at)];
-        assert_eq!(none.read(&come, false, SECONDS), Ok(Reading::Again(known(at))));
+        assert_eq!(none.read(&come, false, SECONDS), Ok(KeyReading::Again(known(at))));
         let gone = [Value::Int(1), nothing(), error("NOGROUP No such key or group"), nothing()];
-        assert_eq!(known(at).read(&gone, false, SECONDS), Ok(Reading::Again(none)));
+        assert_eq!(known(at).read(&gone, false, SECONDS), Ok(KeyReading::Again(none)));
     }
 
     #[test]
@@ -640,7 +640,7 @@ mod tests {
     #[test]
     fn a_lock_is_free_or_held_and_perhaps_expires() {
         let read = |ttl| match Shape::Lock.read(&[Value::Int(ttl)], false, SECONDS) {
-            Ok(Reading::Done(Seen::Lock(lock), Shape::Lock)) => lock,
+            Ok(KeyReading::Done(SeenKey::Lock(lock), Shape::Lock)) => lock,
             other => panic!("{other:?}"),
         };
         assert_eq!(read(-2), Lock::Free);

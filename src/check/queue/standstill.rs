@@ -4,41 +4,41 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::reading::{Lock, Queued, Seen};
+use super::reading::{Lock, QueueReading, SeenKey};
 
 /// What is remembered from look to look of what drains the queues.
 #[derive(Debug)]
 pub(super) struct Standstill {
     /// Of each key.
-    before: Vec<Mark>,
+    before: Vec<QueueSnapshot>,
     /// Since when the lock was held in every look, there was something to do, and nothing was drained.
     since: Option<Instant>,
 }
 
 /// A queue as it was seen last.
 #[derive(Debug, Clone, Copy, Default)]
-struct Mark {
+struct QueueSnapshot {
     length: u64,
     oldest: Option<u64>,
 }
 
 impl Standstill {
     pub(super) fn new(keys: usize) -> Self {
-        Self { before: vec![Mark::default(); keys], since: None }
+        Self { before: vec![QueueSnapshot::default(); keys], since: None }
     }
 
     /// Takes in what a look has seen, and says how long nothing has been drained while the lock was held. What was
     /// not seen has not changed as far as is known.
     pub(super) fn observe(
         &mut self,
-        seen: &[Option<Seen>],
+        seen: &[Option<SeenKey>],
         lock: Option<Lock>,
         now: Instant,
     ) -> Option<Duration> {
         let mut drained = false;
         for (before, seen) in self.before.iter_mut().zip(seen) {
-            let Some(Seen::Queue(queued)) = seen else { continue };
-            let now = Mark::of(queued);
+            let Some(SeenKey::Queue(queued)) = seen else { continue };
+            let now = QueueSnapshot::of(queued);
             drained |= now.follows_a_drain_of(*before);
             *before = now;
         }
@@ -57,8 +57,8 @@ impl Standstill {
     }
 }
 
-impl Mark {
-    fn of(queued: &Queued) -> Self {
+impl QueueSnapshot {
+    fn of(queued: &QueueReading) -> Self {
         Self { length: queued.length, oldest: queued.oldest.as_ref().map(|oldest| oldest.mark) }
     }
 
@@ -78,16 +78,16 @@ mod tests {
     const HELD: Option<Lock> = Some(Lock::Held(None));
 
     #[allow(clippy::unnecessary_wraps, reason = "as what is seen is kept")]
-    fn queue(length: u64, mark: Option<u64>) -> Option<Seen> {
+    fn queue(length: u64, mark: Option<u64>) -> Option<SeenKey> {
         let oldest = mark.map(|mark| Oldest { mark, since: None, group: None });
-        Some(Seen::Queue(Queued { length, oldest, ..Queued::default() }))
+        Some(SeenKey::Queue(QueueReading { length, oldest, ..QueueReading::default() }))
     }
 
     /// How many seconds of standstill there are after each of these looks, which are ten seconds apart.
-    fn standstills(looks: &[(Option<Lock>, Vec<Option<Seen>>)]) -> Vec<Option<u64>> {
+    fn standstills(looks: &[(Option<Lock>, Vec<Option<SeenKey>>)]) -> Vec<Option<u64>> {
         let began = Instant::now();
         let mut standstill = Standstill::new(looks[0].1.len());
-        let look = |(number, (lock, seen)): (u64, &(Option<Lock>, Vec<Option<Seen>>))| {
+        let look = |(number, (lock, seen)): (u64, &(Option<Lock>, Vec<Option<SeenKey>>))| {
             let now = began + Duration::from_secs(number * 10);
             standstill.observe(seen, *lock, now).map(|time| time.as_secs())
         };

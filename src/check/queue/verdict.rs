@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reading::{Lock, Queued, Seen};
+use super::reading::{Lock, QueueReading, SeenKey};
 use crate::check::words;
 use crate::config::checks;
 use crate::outcome::{Cause, Finding, Status};
@@ -13,16 +13,16 @@ use crate::redaction::Redaction;
 
 /// The keys that are looked at, by name, and which of them are families.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct QueueNames {
     pub(super) keys: Vec<Arc<str>>,
     families: Vec<Range<usize>>,
 }
 
 /// What was seen, in a round and by those before.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sight<'a> {
+pub(super) struct QueueSight<'a> {
     /// Of each key; nothing where nobody could say.
-    pub(super) seen: &'a [Option<Seen>],
+    pub(super) seen: &'a [Option<SeenKey>],
     pub(super) lock: Option<Lock>,
     /// How long the lock has been held while nothing was drained.
     pub(super) standstill: Option<Duration>,
@@ -32,7 +32,7 @@ pub(super) struct Sight<'a> {
     pub(super) redaction: &'a Redaction,
 }
 
-impl Names {
+impl QueueNames {
     pub(super) fn of(keys: &[checks::Keys]) -> Self {
         let mut names = Self { keys: Vec::new(), families: Vec::new() };
         for of_one in keys {
@@ -46,7 +46,7 @@ impl Names {
     }
 }
 
-impl Queued {
+impl QueueReading {
     /// How long its oldest entry has waited; what is dated later than now has not.
     pub(super) fn age(&self, now: Duration) -> Option<Duration> {
         Some(now.saturating_sub(self.oldest.as_ref()?.since?))
@@ -54,7 +54,11 @@ impl Queued {
 }
 
 /// Everything that is not as it should be: of each cause the worst first, since only so many are listed.
-pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) -> Vec<Finding> {
+pub(super) fn findings(
+    config: &checks::QueueConfig,
+    names: &QueueNames,
+    sight: QueueSight<'_>,
+) -> Vec<Finding> {
     let locked = locked(config, sight);
     let holder = match (&config.lock, sight.lock) {
         (Some(lock), Some(Lock::Held(ttl))) if locked.is_none() => {
@@ -64,21 +68,21 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
     };
     let queues = || {
         names.keys.iter().zip(sight.seen).filter_map(|(key, seen)| match seen {
-            Some(Seen::Queue(queued)) => Some((key, queued)),
-            Some(Seen::Other(_) | Seen::Lock(_)) | None => None,
+            Some(SeenKey::Queue(queued)) => Some((key, queued)),
+            Some(SeenKey::Other(_) | SeenKey::Lock(_)) | None => None,
         })
     };
     let about = |key: &str| format!("key {key}");
 
     let wrong = names.keys.iter().zip(sight.seen).filter_map(|(key, seen)| match seen {
-        Some(Seen::Other(kind)) => {
+        Some(SeenKey::Other(kind)) => {
             let said = format!(
                 "it holds a value of type {}, and no list, set, sorted set or stream",
                 sight.redaction.text(kind)
             );
             Some(Finding::new(Status::Down, Cause::WrongType, &about(key), &said))
         }
-        Some(Seen::Queue(_) | Seen::Lock(_)) | None => None,
+        Some(SeenKey::Queue(_) | SeenKey::Lock(_)) | None => None,
     });
     let mut findings: Vec<Finding> = wrong.collect();
 
@@ -125,7 +129,7 @@ pub(super) fn findings(config: &checks::Queue, names: &Names, sight: Sight<'_>) 
 }
 
 /// The lock, where it is held for too long while nothing is drained.
-fn locked(config: &checks::Queue, sight: Sight<'_>) -> Option<Finding> {
+fn locked(config: &checks::QueueConfig, sight: QueueSight<'_>) -> Option<Finding> {
     let (Some(lock), Some(Lock::Held(ttl))) = (&config.lock, sight.lock) else { return None };
     let standstill = sight.standstill.filter(|&time| time >= config.lock_within)?;
     let said = format!("held for {} while nothing was drained, and {}", words::time(standstill), expiry(ttl));
@@ -145,17 +149,17 @@ struct Skewed<'a> {
 
 /// The partitions of a family that are out of proportion, the longest first.
 fn skewed<'a>(
-    config: &checks::Queue,
-    names: &'a Names,
-    seen: &[Option<Seen>],
+    config: &checks::QueueConfig,
+    names: &'a QueueNames,
+    seen: &[Option<SeenKey>],
     family: Range<usize>,
 ) -> Vec<Skewed<'a>> {
     /// With fewer there is nothing that a partition is out of.
     const LEAST_MEMBERS: usize = 3;
     let mut members: Vec<_> = family
         .filter_map(|key| match seen.get(key)? {
-            Some(Seen::Queue(queued)) => Some((queued.length, &*names.keys[key])),
-            Some(Seen::Other(_) | Seen::Lock(_)) | None => None,
+            Some(SeenKey::Queue(queued)) => Some((queued.length, &*names.keys[key])),
+            Some(SeenKey::Other(_) | SeenKey::Lock(_)) | None => None,
         })
         .collect();
     if members.len() < LEAST_MEMBERS {
@@ -203,7 +207,7 @@ fn expiry(ttl: Option<Duration>) -> String {
 mod tests {
     use super::super::reading::Oldest;
     use super::*;
-    use crate::config::checks::{Keys, Limits};
+    use crate::config::checks::{Keys, Thresholds};
 
     const NOW: Duration = Duration::from_secs(1_700_000_000);
 
@@ -212,31 +216,31 @@ mod tests {
     }
 
     /// `b:p` beside its partitions.
-    fn config(partitions: u32) -> checks::Queue {
+    fn config(partitions: u32) -> checks::QueueConfig {
         let family =
             Keys { before: "b:p:".to_owned(), numbers: Some(0..=partitions - 1), after: String::new() };
-        checks::Queue { skew_floor: 10, ..checks::Queue::of(vec![key("b:p"), family]) }
+        checks::QueueConfig { skew_floor: 10, ..checks::QueueConfig::of(vec![key("b:p"), family]) }
     }
 
     #[allow(clippy::unnecessary_wraps, reason = "as what is seen is kept")]
-    fn queue(length: u64, age: Option<Duration>) -> Option<Seen> {
+    fn queue(length: u64, age: Option<Duration>) -> Option<SeenKey> {
         let oldest = age.map(|age| Oldest { mark: 0, since: NOW.checked_sub(age), group: None });
-        Some(Seen::Queue(Queued { length, oldest, ..Queued::default() }))
+        Some(SeenKey::Queue(QueueReading { length, oldest, ..QueueReading::default() }))
     }
 
-    fn lengths(lengths: &[u64]) -> Vec<Option<Seen>> {
+    fn lengths(lengths: &[u64]) -> Vec<Option<SeenKey>> {
         lengths.iter().map(|&length| queue(length, None)).collect()
     }
 
-    fn sight(seen: &[Option<Seen>]) -> Sight<'_> {
+    fn sight(seen: &[Option<SeenKey>]) -> QueueSight<'_> {
         const OPEN: &Redaction = &Redaction::none();
-        Sight { seen, lock: None, standstill: None, now: NOW, redaction: OPEN }
+        QueueSight { seen, lock: None, standstill: None, now: NOW, redaction: OPEN }
     }
 
     /// Each finding: `degraded too_long key b:p:3: 25000 entries, ...`.
-    fn said(config: &checks::Queue, sight: Sight<'_>) -> Vec<String> {
+    fn said(config: &checks::QueueConfig, sight: QueueSight<'_>) -> Vec<String> {
         let line = |finding: &Finding| format!("{} {} {finding}", finding.status.word(), finding.cause);
-        findings(config, &Names::of(&config.keys), sight).iter().map(line).collect()
+        findings(config, &QueueNames::of(&config.keys), sight).iter().map(line).collect()
     }
 
     #[test]
@@ -248,7 +252,7 @@ mod tests {
     #[test]
     fn the_longest_comes_first() {
         let mut config = config(3);
-        config.length = Limits { degraded: Some(10_000), down: Some(20_000) };
+        config.length = Thresholds { degraded: Some(10_000), down: Some(20_000) };
         assert_eq!(
             said(&config, sight(&lengths(&[9_999, 10_000, 25_000, 20_000]))),
             [
@@ -261,8 +265,9 @@ mod tests {
 
     #[test]
     fn the_oldest_entry_is_judged_and_what_is_dated_later_than_now_is_new() {
-        let mut config = checks::Queue::of(vec![key("one"), key("two"), key("three")]);
-        config.age = Limits { degraded: Some(Duration::from_mins(1)), down: Some(Duration::from_mins(5)) };
+        let mut config = checks::QueueConfig::of(vec![key("one"), key("two"), key("three")]);
+        config.age =
+            Thresholds { degraded: Some(Duration::from_mins(1)), down: Some(Duration::from_mins(5)) };
         let mut seen = [59, 60, 372].map(|age| queue(1, Some(Duration::from_secs(age))));
         assert_eq!(
             said(&config, sight(&seen)),
@@ -277,22 +282,24 @@ mod tests {
             Oldest { since: None, ..later }.clone(),
             Oldest { since: None, mark: 1, group: None },
         ]
-        .map(|oldest| Some(Seen::Queue(Queued { length: 1, oldest: Some(oldest), ..Queued::default() })));
+        .map(|oldest| {
+            Some(SeenKey::Queue(QueueReading { length: 1, oldest: Some(oldest), ..QueueReading::default() }))
+        });
         config.age.degraded = Some(Duration::from_nanos(1));
         assert_eq!(said(&config, sight(&seen)), [""; 0]);
     }
 
     #[test]
     fn the_group_that_has_not_acknowledged_is_named() {
-        let mut config = checks::Queue::of(vec![key("jobs")]);
+        let mut config = checks::QueueConfig::of(vec![key("jobs")]);
         config.length.down = Some(10);
         config.age.down = Some(Duration::from_secs(1));
         let group = || Some("mail".into());
         let oldest =
             Some(Oldest { mark: 0, since: NOW.checked_sub(Duration::from_millis(1_500)), group: group() });
-        let queued = Queued { length: 10, at_most: true, slowest: group(), oldest };
+        let queued = QueueReading { length: 10, at_most: true, slowest: group(), oldest };
         assert_eq!(
-            said(&config, sight(&[Some(Seen::Queue(queued))])),
+            said(&config, sight(&[Some(SeenKey::Queue(queued))])),
             [
                 "down too_long key jobs: at most 10 entries that group mail has not acknowledged, and from 10 on it \
                  is down",
@@ -305,7 +312,7 @@ mod tests {
     #[test]
     fn a_partition_is_out_of_proportion_to_the_median_of_the_others() {
         let mut config = config(4);
-        config.skew = Limits { degraded: Some(10.0), down: Some(100.0) };
+        config.skew = Thresholds { degraded: Some(10.0), down: Some(100.0) };
         let said = |seen: &[u64]| said(&config, sight(&lengths(seen)));
         // What is in no family has no siblings, and is none.
         assert_eq!(said(&[5_000, 20, 20, 20, 20]), [""; 0]);
@@ -349,12 +356,12 @@ mod tests {
 
     #[test]
     fn a_lock_is_a_finding_only_when_it_has_been_held_for_too_long() {
-        let mut config = checks::Queue { lock: Some("l:b:p".to_owned()), ..config(1) };
+        let mut config = checks::QueueConfig { lock: Some("l:b:p".to_owned()), ..config(1) };
         config.length.degraded = Some(10);
         let seen = lengths(&[10, 3]);
         let standing = |lock, seconds: Option<u64>| {
             let standstill = seconds.map(Duration::from_secs);
-            said(&config, Sight { lock: Some(lock), standstill, ..sight(&seen) })
+            said(&config, QueueSight { lock: Some(lock), standstill, ..sight(&seen) })
         };
         let held = |seconds| Lock::Held(Some(Duration::from_secs(seconds)));
         let long = "degraded too_long key b:p: 10 entries, and from 10 on it is degraded";
@@ -370,7 +377,7 @@ mod tests {
 
     #[test]
     fn another_kind_of_value_is_down() {
-        let seen = [Some(Seen::Other("hash".into())), queue(0, None)];
+        let seen = [Some(SeenKey::Other("hash".into())), queue(0, None)];
         assert_eq!(
             said(&config(1), sight(&seen)),
             [

@@ -1,4 +1,4 @@
-//! [`Ring`]: to which of several memcached servers a client sends a key. No I/O.
+//! [`ClientRing`]: to which of several memcached servers a client sends a key. No I/O.
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
@@ -6,22 +6,22 @@ use crate::config::Address;
 use crate::config::checks::Client;
 
 /// Servers in the order in which a client is told of them, and how it spreads keys over them.
-pub(super) struct Ring {
+pub(super) struct ClientRing {
     client: Client,
-    servers: Vec<Server>,
+    servers: Vec<RingServer>,
 }
 
-struct Server {
+struct RingServer {
     /// Its address, as nodes are called.
     name: String,
     /// What pymemcache calls it.
     hashed: String,
 }
 
-impl Ring {
+impl ClientRing {
     /// These servers, in this order.
     pub(super) fn new<'a>(client: Client, addresses: impl IntoIterator<Item = &'a Address>) -> Self {
-        let server = |address: &Address| Server { name: address.to_string(), hashed: hashed(address) };
+        let server = |address: &Address| RingServer { name: address.to_string(), hashed: hashed(address) };
         Self { client, servers: addresses.into_iter().map(server).collect() }
     }
 
@@ -117,12 +117,12 @@ mod tests {
 
     const CLIENTS: [Client; 3] = [Client::Pymemcache, Client::PythonMemcached, Client::Libmemcached];
 
-    fn ring(client: Client, hosts: &[&str]) -> Ring {
+    fn ring(client: Client, hosts: &[&str]) -> ClientRing {
         let address = |host: &&str| Address::Tcp { host: (*host).to_owned(), port: 11211 };
-        Ring::new(client, &hosts.iter().map(address).collect::<Vec<_>>())
+        ClientRing::new(client, &hosts.iter().map(address).collect::<Vec<_>>())
     }
 
-    fn places(ring: &Ring) -> Vec<usize> {
+    fn places(ring: &ClientRing) -> Vec<usize> {
         (0..24).map(|number| ring.place(&format!("k{number}")).unwrap()).collect()
     }
 
@@ -169,7 +169,7 @@ mod tests {
         let hosts = ["mc-1", "mc-2"];
         for (client, matters) in CLIENTS.into_iter().zip([false, true, true]) {
             let [one, other] = [[0, 1], [1, 0]].map(|order| ring(client, &order.map(|place| hosts[place])));
-            let named = |ring: &Ring| {
+            let named = |ring: &ClientRing| {
                 let servers = places(ring).into_iter().map(|place| ring.servers[place].name.clone());
                 servers.collect::<Vec<_>>()
             };

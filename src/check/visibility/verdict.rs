@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::canary::Verdict;
+use crate::canary::CanaryVerdict;
 use crate::check::words;
 use crate::outcome::{Cause, Fault, Figure, Finding, Measure, Status};
 
@@ -33,7 +33,7 @@ pub(super) enum Timing {
 
 /// What a view showed of one canary.
 #[derive(Debug, Clone)]
-pub(super) struct Sight {
+pub(super) struct CanarySight {
     pub(super) what: What,
     pub(super) timing: Timing,
     /// How long after the acknowledgement it first showed, or last did not.
@@ -48,20 +48,20 @@ pub(super) struct Sight {
 #[derive(Debug, Clone)]
 pub(super) struct Met {
     /// The server's place in the view.
-    pub(super) door: usize,
+    pub(super) server: usize,
     pub(super) cause: Cause,
     pub(super) said: String,
 }
 
 /// What was seen in one view of one server of the alias.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    pub(super) sights: Vec<Sight>,
+pub(super) struct SeenView {
+    pub(super) sights: Vec<CanarySight>,
     pub(super) faults: Vec<Met>,
 }
 
 /// What was seen of each server of the alias, in each view.
-pub(super) type Round = BTreeMap<Arc<str>, Vec<Seen>>;
+pub(super) type SeenByServer = BTreeMap<Arc<str>, Vec<SeenView>>;
 
 /// Since when a view, by its place, has not followed a server of the alias: it missed what was deleted then, and
 /// nothing that was written since has shown. That it shows no longer what it missed, because that has expired, does not
@@ -70,10 +70,10 @@ pub(super) type Estranged = HashMap<(Arc<str>, usize), Instant>;
 
 impl What {
     /// Whether what was found under a canary's key is what this leaves there.
-    pub(super) fn is_shown_by(self, verdict: &Verdict) -> bool {
+    pub(super) fn is_shown_by(self, verdict: &CanaryVerdict) -> bool {
         match self {
-            Self::Write => *verdict == Verdict::Intact,
-            Self::Delete => matches!(verdict, Verdict::Masked { .. }),
+            Self::Write => *verdict == CanaryVerdict::Intact,
+            Self::Delete => matches!(verdict, CanaryVerdict::Masked { .. }),
         }
     }
 
@@ -88,7 +88,7 @@ impl What {
 /// Findings and figures of a round that ends `now`. `estranged` is what was known before, and is brought up to date.
 pub(super) fn judge(
     views: &[Arc<str>],
-    round: &Round,
+    round: &SeenByServer,
     estranged: &mut Estranged,
     now: Instant,
 ) -> (Vec<Finding>, Vec<Measure>) {
@@ -100,7 +100,7 @@ pub(super) fn judge(
         for (server, seen) in round.iter().filter_map(|(server, seen)| Some((server, seen.get(place)?))) {
             for met in &seen.faults {
                 // Who came by another server of the alias has met the same.
-                if !faults.iter().any(|known| (known.door, known.cause) == (met.door, met.cause)) {
+                if !faults.iter().any(|known| (known.server, known.cause) == (met.server, met.cause)) {
                     faults.push(met);
                 }
             }
@@ -128,7 +128,7 @@ pub(super) fn judge(
 }
 
 /// Takes note of whether the view of a pair follows its server, and says since when it does not.
-fn follow(estranged: &mut Estranged, pair: (Arc<str>, usize), sights: &[Sight]) -> Option<Instant> {
+fn follow(estranged: &mut Estranged, pair: (Arc<str>, usize), sights: &[CanarySight]) -> Option<Instant> {
     let never = |what| sights.iter().filter(move |sight| sight.what == what && sight.timing == Timing::Never);
     if let Some(missed) = never(What::Delete).map(|sight| sight.acked).min() {
         return Some(*estranged.entry(pair).or_insert(missed));
@@ -143,7 +143,7 @@ fn follow(estranged: &mut Estranged, pair: (Arc<str>, usize), sights: &[Sight]) 
 struct SeenPair<'a> {
     view: &'a str,
     server: &'a str,
-    sights: &'a [Sight],
+    sights: &'a [CanarySight],
 }
 
 impl SeenPair<'_> {
@@ -189,7 +189,7 @@ impl SeenPair<'_> {
     }
 
     /// The worst of those that were not shown in time, and of how many it is one, if there are several.
-    fn worst(&self, what: What) -> Option<(&Sight, String)> {
+    fn worst(&self, what: What) -> Option<(&CanarySight, String)> {
         let all = || self.sights.iter().filter(|sight| sight.what == what);
         let wrong = || all().filter(|sight| sight.timing != Timing::InTime && sight.odd.is_none());
         let worst = wrong().max_by_key(|sight| (sight.timing == Timing::Never, sight.lag))?;
@@ -216,8 +216,8 @@ mod tests {
         began: Instant,
     }
 
-    fn sight(what: What, timing: Timing, lag: u64, acked: Instant) -> Sight {
-        Sight { what, timing, lag: Duration::from_millis(lag), acked, odd: None }
+    fn sight(what: What, timing: Timing, lag: u64, acked: Instant) -> CanarySight {
+        CanarySight { what, timing, lag: Duration::from_millis(lag), acked, odd: None }
     }
 
     impl Views {
@@ -229,8 +229,13 @@ mod tests {
         fn round(&mut self, seconds: u64, seen: &[(What, Timing, u64)]) -> (Vec<Finding>, Vec<Measure>) {
             let now = self.began + Duration::from_secs(seconds);
             let sights = seen.iter().map(|&(what, timing, lag)| sight(what, timing, lag, now)).collect();
-            let seen = Seen { sights, faults: Vec::new() };
-            judge(&["view".into()], &Round::from([("alias".into(), vec![seen])]), &mut self.estranged, now)
+            let seen = SeenView { sights, faults: Vec::new() };
+            judge(
+                &["view".into()],
+                &SeenByServer::from([("alias".into(), vec![seen])]),
+                &mut self.estranged,
+                now,
+            )
         }
     }
 
@@ -283,7 +288,7 @@ mod tests {
         let mut views = Views::new();
         views.round(0, &[(Delete, Never, 190)]);
         assert_eq!(views.estranged.len(), 1);
-        judge(&["view".into()], &Round::new(), &mut views.estranged, views.began);
+        judge(&["view".into()], &SeenByServer::new(), &mut views.estranged, views.began);
         assert_eq!(views.estranged.len(), 0);
     }
 
@@ -292,11 +297,11 @@ mod tests {
         let now = Instant::now();
         let odd = Some(Fault::new(Cause::Corrupt, Phase::Read, "5 bytes that are no canary were found"));
         let seen = || {
-            let sights = vec![Sight { odd: odd.clone(), ..sight(Write, Never, 190, now) }];
-            let fault = |said: &str| Met { door: 0, cause: Cause::Refused, said: said.to_owned() };
-            Seen { sights, faults: vec![fault("in connect")] }
+            let sights = vec![CanarySight { odd: odd.clone(), ..sight(Write, Never, 190, now) }];
+            let fault = |said: &str| Met { server: 0, cause: Cause::Refused, said: said.to_owned() };
+            SeenView { sights, faults: vec![fault("in connect")] }
         };
-        let round = Round::from([("a".into(), vec![seen()]), ("b".into(), vec![seen()])]);
+        let round = SeenByServer::from([("a".into(), vec![seen()]), ("b".into(), vec![seen()])]);
         let (findings, _) = judge(&["view".into()], &round, &mut Estranged::new(), now);
         assert!(
             findings.iter().all(|finding| finding.status == Status::Down && &*finding.about == "view view")

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::client::Ring;
-use super::verdict::{Met, Sight, Timing, What};
+use super::client::ClientRing;
+use super::verdict::{CanarySight, Met, Timing, What};
 use crate::cache::SetupError;
 use crate::cache::memcached::Credentials;
-use crate::cache::redis::Kind;
-use crate::canary::{Canary, Key, Read, Sentinel, Verdict};
-use crate::check::{Makings, Server, round_trip, words};
+use crate::cache::redis::Requirement;
+use crate::canary::{Canary, CanaryVerdict, Key, Read, Unset};
+use crate::check::{CheckContext, Server, round_trip, words};
 use crate::config::checks::{self, Client};
 use crate::config::{Address, Backend, MemcachedServers, RedisServers};
 use crate::outcome::{Cause, Fault};
@@ -21,12 +21,12 @@ use crate::progress::NodeProgress;
 /// A way into the cache.
 pub(super) struct View {
     pub(super) name: Arc<str>,
-    pub(super) doors: Vec<Door>,
-    ring: Ring,
+    pub(super) servers: Vec<ViewServer>,
+    ring: ClientRing,
 }
 
 /// One server of a view.
-pub(super) struct Door {
+pub(super) struct ViewServer {
     name: Arc<str>,
     server: Server,
     /// Held for a read: those who come by several servers of the alias share one connection.
@@ -49,7 +49,7 @@ pub(super) struct Expected {
 
 /// Until when views are watched.
 #[derive(Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct WatchDeadline {
     /// How much longer than it should take, in order to say how long it takes.
     pub(super) over: Duration,
     /// From then on no further look is begun.
@@ -58,13 +58,13 @@ pub(super) struct Patience {
     pub(super) end: Instant,
 }
 
-/// What a door showed of one of those that were expected.
-pub(super) struct Shown {
+/// What a server showed of one of those that were expected.
+pub(super) struct ShownCanary {
     /// Which one.
     pub(super) expected: usize,
-    pub(super) sight: Sight,
+    pub(super) sight: CanarySight,
     /// What was there last.
-    pub(super) verdict: Verdict,
+    pub(super) verdict: CanaryVerdict,
 }
 
 /// The pauses between two looks grow from the first to the longest.
@@ -73,19 +73,23 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl View {
     /// The view that is configured. Nothing is dialled yet.
-    pub(super) fn new(view: &checks::View, client: Client, makings: &Makings) -> Result<Self, SetupError> {
+    pub(super) fn new(
+        view: &checks::ViewConfig,
+        client: Client,
+        context: &CheckContext,
+    ) -> Result<Self, SetupError> {
         let mut addresses = Vec::new();
-        let mut doors = Vec::new();
+        let mut servers = Vec::new();
         let mut add = |address: &Address, server| {
             addresses.push(address.clone());
-            doors.push(Door { name: address.to_string().into(), server, turn: Mutex::new(()) });
+            servers.push(ViewServer { name: address.to_string().into(), server, turn: Mutex::new(()) });
         };
         match &view.backend {
             Backend::Redis(redis) => {
                 // The configuration lets no other topology in.
                 if let RedisServers::Standalone(address) = &redis.servers {
                     let login = Arc::new(redis.login.clone());
-                    let server = makings.redis(address, Kind::Any, &login, redis.tls.as_ref())?;
+                    let server = context.redis(address, Requirement::Any, &login, redis.tls.as_ref())?;
                     add(address, Server::Redis(server));
                 }
             }
@@ -96,44 +100,45 @@ impl View {
                 for server in &memcached.servers {
                     if let MemcachedServers::One(address) = server {
                         let tls = memcached.tls.as_ref();
-                        let server = makings.memcached(address, None, tls, credentials.as_ref())?;
+                        let server = context.memcached(address, None, tls, credentials.as_ref())?;
                         add(address, Server::Memcached(Arc::new(server)));
                     }
                 }
             }
             Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {}
         }
-        Ok(Self { name: view.name.clone(), doors, ring: Ring::new(client, &addresses) })
+        Ok(Self { name: view.name.clone(), servers, ring: ClientRing::new(client, &addresses) })
     }
 
-    /// Whether nothing has come over the kept connections of its doors.
+    /// Whether nothing has come over the kept connections of its servers.
     pub(super) fn is_quiet(&self) -> bool {
-        self.doors.iter().all(|door| door.server.cache().is_quiet())
+        self.servers.iter().all(|server| server.server.cache().is_quiet())
     }
 
-    /// The fault that was met at one of its doors; where it has several, with the name of that one.
-    pub(super) fn met(&self, door: usize, fault: &Fault) -> Met {
+    /// The fault that was met at one of its servers; where it has several, with the name of that one.
+    pub(super) fn met(&self, server: usize, fault: &Fault) -> Met {
         let Fault { cause, phase, said, .. } = fault;
-        let at = if self.doors.len() > 1 { format!("at {} ", self.doors[door].name) } else { String::new() };
-        Met { door, cause: *cause, said: format!("{at}in {phase}: {said}") }
+        let at =
+            if self.servers.len() > 1 { format!("at {} ", self.servers[server].name) } else { String::new() };
+        Met { server, cause: *cause, said: format!("{at}in {phase}: {said}") }
     }
 
-    /// The place of the door behind which a key is.
+    /// The place of the server that a key is on.
     pub(super) fn place(&self, key: &Key) -> Option<usize> {
         self.ring.place(key.as_str())
     }
 }
 
-impl Door {
+impl ViewServer {
     /// Reads the keys of what is `expected` here, until all show as they should or their time is up.
     pub(super) async fn watch(
         &self,
         expected: &[(usize, &Expected)],
-        patience: Patience,
+        until: WatchDeadline,
         progress: &NodeProgress,
-    ) -> Result<Vec<Shown>, Fault> {
+    ) -> Result<Vec<ShownCanary>, Fault> {
         let progress = progress.beside(&self.name);
-        let watched = self.watch_all(expected, patience, &progress).await;
+        let watched = self.watch_all(expected, until, &progress).await;
         for (index, expected) in expected {
             let shown = watched.as_ref().map(|shown| shown.iter().find(|shown| shown.expected == *index));
             progress.step(|| self.step(expected, shown));
@@ -144,9 +149,9 @@ impl Door {
     async fn watch_all(
         &self,
         expected: &[(usize, &Expected)],
-        patience: Patience,
+        until: WatchDeadline,
         progress: &NodeProgress,
-    ) -> Result<Vec<Shown>, Fault> {
+    ) -> Result<Vec<ShownCanary>, Fault> {
         let mut shown = Vec::new();
         let mut pending: Vec<_> =
             expected.iter().map(|(index, expected)| (*index, *expected, false)).collect();
@@ -154,7 +159,7 @@ impl Door {
         loop {
             let keys: Vec<_> = pending.iter().map(|(_, expected, _)| expected.canary.key()).collect();
             let began = Instant::now();
-            let read = timeout_at(patience.end, async {
+            let read = timeout_at(until.end, async {
                 let _turn = self.turn.lock().await;
                 (Instant::now(), self.read(&keys, progress).await)
             });
@@ -168,7 +173,7 @@ impl Door {
                 let verdict = expected.canary.judge(&read);
                 let right = expected.what.is_shown_by(&verdict);
                 let late = was_late || !right && asked >= expected.due();
-                if right || asked >= expected.until(patience) {
+                if right || asked >= expected.until(until) {
                     let timing = match (right, late) {
                         (true, false) => Timing::InTime,
                         (true, true) => Timing::Late,
@@ -176,13 +181,15 @@ impl Door {
                     };
                     let lag = now - expected.acked;
                     let odd = match &verdict {
-                        Verdict::Foreign { .. } | Verdict::Corrupt { .. } => {
+                        CanaryVerdict::Foreign { .. } | CanaryVerdict::Corrupt { .. } => {
                             Some(round_trip::fault(&verdict, progress))
                         }
-                        Verdict::Intact | Verdict::Masked { .. } | Verdict::Stale { .. } => None,
+                        CanaryVerdict::Intact
+                        | CanaryVerdict::Masked { .. }
+                        | CanaryVerdict::Stale { .. } => None,
                     };
-                    let sight = Sight { what: expected.what, timing, lag, acked: expected.acked, odd };
-                    shown.push(Shown { expected: index, sight, verdict });
+                    let sight = CanarySight { what: expected.what, timing, lag, acked: expected.acked, odd };
+                    shown.push(ShownCanary { expected: index, sight, verdict });
                 } else {
                     left.push((index, expected, late));
                 }
@@ -192,8 +199,7 @@ impl Door {
             }
             pending = left;
             // A last look is begun when the time is up, however long the one before took.
-            let moments =
-                pending.iter().flat_map(|(_, expected, _)| [expected.due(), expected.until(patience)]);
+            let moments = pending.iter().flat_map(|(_, expected, _)| [expected.due(), expected.until(until)]);
             let next = moments.filter(|moment| *moment > now).min();
             sleep_until(next.map_or(now + pause, |next| next.min(now + pause))).await;
             pause = LONGEST_PAUSE.min(pause * 2);
@@ -206,14 +212,18 @@ impl Door {
             Server::Memcached(memcached) => {
                 let mut reads = Vec::new();
                 for key in keys {
-                    reads.push(memcached.get_first(key, Sentinel::new(), progress).await?);
+                    reads.push(memcached.get_first(key, Unset::new(), progress).await?);
                 }
                 Ok(reads)
             }
         }
     }
 
-    fn step(&self, expected: &Expected, shown: Result<Option<&Shown>, &Fault>) -> (String, String, String) {
+    fn step(
+        &self,
+        expected: &Expected,
+        shown: Result<Option<&ShownCanary>, &Fault>,
+    ) -> (String, String, String) {
         let get = verb(&self.server, "GET", "get");
         let Expected { canary, what, within, .. } = expected;
         let within = words::time(*within);
@@ -222,7 +232,7 @@ impl Door {
             What::Delete => format!("nothing within {within} of the delete"),
         };
         let saw = match shown {
-            Ok(Some(Shown { sight, verdict, .. })) => {
+            Ok(Some(ShownCanary { sight, verdict, .. })) => {
                 format!("{} after {}", found(verdict), words::time(sight.lag))
             }
             Ok(None) => "nothing in time".to_owned(),
@@ -232,7 +242,7 @@ impl Door {
     }
 }
 
-impl Patience {
+impl WatchDeadline {
     /// The half of what is left of it, and more where something is not due before; for the first of two watches.
     pub(super) fn half(self, within: Duration) -> Self {
         let now = Instant::now();
@@ -243,7 +253,7 @@ impl Patience {
     }
 }
 
-impl Shown {
+impl ShownCanary {
     /// Whether it is of the one at this place, and that was not shown.
     pub(super) fn is_never(&self, expected: usize) -> bool {
         self.expected == expected && self.sight.timing == Timing::Never
@@ -257,8 +267,8 @@ impl Expected {
     }
 
     /// From then on it is not watched any more.
-    fn until(&self, patience: Patience) -> Instant {
-        (self.due() + patience.over).min(patience.last)
+    fn until(&self, until: WatchDeadline) -> Instant {
+        (self.due() + until.over).min(until.last)
     }
 }
 
@@ -271,12 +281,12 @@ fn verb(server: &Server, redis: &'static str, memcached: &'static str) -> &'stat
 }
 
 /// What was found under a canary's key, for people.
-fn found(verdict: &Verdict) -> &'static str {
+fn found(verdict: &CanaryVerdict) -> &'static str {
     match verdict {
-        Verdict::Intact => "the canary",
-        Verdict::Masked { .. } => "nothing",
-        Verdict::Stale { .. } => "an earlier canary",
-        Verdict::Foreign { .. } => "another instance's canary",
-        Verdict::Corrupt { .. } => "no canary",
+        CanaryVerdict::Intact => "the canary",
+        CanaryVerdict::Masked { .. } => "nothing",
+        CanaryVerdict::Stale { .. } => "an earlier canary",
+        CanaryVerdict::Foreign { .. } => "another instance's canary",
+        CanaryVerdict::Corrupt { .. } => "no canary",
     }
 }

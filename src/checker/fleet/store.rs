@@ -1,4 +1,4 @@
-//! [`Store`]: the Redis that verdicts are shared through, asked within a bound.
+//! [`FleetStore`]: the Redis that verdicts are shared through, asked within a bound.
 //!
 //! One key an alias, which is a claim while somebody checks, and then the verdict, if that is up. Whoever finds that it is
 //! not up deletes the key, whichever of the two it is. So a verdict that began before a failure was seen cannot be
@@ -10,30 +10,30 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use redis::{Value, cmd};
 use tokio::time::{Instant, timeout_at};
 
-use super::verdict::{self, Found, Mark, Terms, Verdict};
+use super::verdict::{self, FoundEntry, SharedVerdict, StoreEntry, Terms};
 use crate::alias::Alias;
 use crate::cache::SetupError;
-use crate::cache::redis::{Kind, Redis, answered};
-use crate::check::Makings;
-use crate::config::{self, Backend, Cache, RedisServers};
+use crate::cache::redis::{Redis, Requirement, answered};
+use crate::check::CheckContext;
+use crate::config::{self, Backend, CacheConfig, RedisServers};
 use crate::outcome::Role;
 use crate::progress::Progress;
 use crate::redaction::Redaction;
 
 /// The Redis that verdicts are shared through, by one connection. Several checks ask it one after the other.
-pub(super) struct Store {
+pub(super) struct FleetStore {
     name: Arc<str>,
     alias: Alias,
     instance: String,
     /// Hides credentials in its texts.
     redaction: Redaction,
     server: tokio::sync::Mutex<Redis>,
-    health: Mutex<Health>,
+    health: Mutex<StoreHealth>,
 }
 
 /// Whether the store answers.
 #[derive(Debug, Default)]
-struct Health {
+struct StoreHealth {
     is_failing: bool,
     /// It is asked for no verdict until then.
     rests_until: Option<Instant>,
@@ -57,13 +57,13 @@ return 1";
 
 /// What came of asking for a verdict.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(super) enum StoreReply {
     /// There was none, and whoever asked is to check now.
     Claimed(Claim),
     /// Somebody else checks.
     Busy,
     /// There is one that may be reused, by what stands in the store.
-    Verdict(Verdict),
+    Verdict(SharedVerdict),
     /// There is one that may not.
     Unusable,
 }
@@ -78,15 +78,23 @@ pub(super) struct Claim {
     waited: Duration,
 }
 
-impl Store {
+impl FleetStore {
     /// The one that `cache` is; none where that is no Redis server. Nothing is dialled yet.
-    pub(super) fn new(cache: &Cache, instance: &str, makings: &Makings) -> Result<Option<Self>, SetupError> {
-        let Backend::Redis(config::Redis { servers: RedisServers::Standalone(address), login, tls, .. }) =
-            &cache.backend
+    pub(super) fn new(
+        cache: &CacheConfig,
+        instance: &str,
+        context: &CheckContext,
+    ) -> Result<Option<Self>, SetupError> {
+        let Backend::Redis(config::RedisConfig {
+            servers: RedisServers::Standalone(address),
+            login,
+            tls,
+            ..
+        }) = &cache.backend
         else {
             return Ok(None);
         };
-        let server = makings.redis(address, Kind::Any, &Arc::new(login.clone()), tls.as_ref())?;
+        let server = context.redis(address, Requirement::Any, &Arc::new(login.clone()), tls.as_ref())?;
         Ok(Some(Self {
             name: address.to_string().into(),
             alias: cache.alias.clone(),
@@ -98,32 +106,34 @@ impl Store {
     }
 
     /// Claims the key if it is free, and else says what stands there; nothing where the store does not say it by `until`.
-    pub(super) async fn look(&self, key: &str, terms: &Terms, until: Instant) -> Option<Look> {
+    pub(super) async fn look(&self, key: &str, terms: &Terms, until: Instant) -> Option<StoreReply> {
         let rests_until = self.health(|health| health.rests_until);
         if rests_until.is_some_and(|rests_until| Instant::now() < rests_until) {
             return None;
         }
         let (began, began_at) = (Instant::now(), SystemTime::now());
-        let mark = Mark::Claim { owner: format!("{}:{:016x}", self.instance, fastrand::u64(..)) }.write();
+        let mark =
+            StoreEntry::Claim { owner: format!("{}:{:016x}", self.instance, fastrand::u64(..)) }.write();
         let claim = cmd("SET").arg(key).arg(&mark).arg("NX").arg("PX").arg(millis(terms.claim)).take();
         let commands = [claim, cmd("GET").arg(key).take(), cmd("PTTL").arg(key).take()];
         let answers = self.ask(&commands, until).await?;
         let waited = began.elapsed();
         let look = match answers.as_slice() {
-            [Value::Okay, ..] => Look::Claimed(Claim { mark, began_at, waited }),
+            [Value::Okay, ..] => StoreReply::Claimed(Claim { mark, began_at, waited }),
             // It has expired in between.
-            [Value::Nil, Value::Nil, _] | [Value::Nil, _, Value::Int(-2)] => Look::Busy,
+            [Value::Nil, Value::Nil, _] | [Value::Nil, _, Value::Int(-2)] => StoreReply::Busy,
             [Value::Nil, Value::BulkString(value), Value::Int(ttl)] => {
                 match verdict::judge(value, *ttl, waited, SystemTime::now(), terms) {
-                    Found::Verdict(Verdict { from, age }) => {
-                        Look::Verdict(Verdict { from: self.redaction.text(&from).into_owned(), age })
-                    }
-                    Found::Claimed => Look::Busy,
-                    Found::Doubtful => Look::Unusable,
-                    Found::Strange => {
+                    FoundEntry::Verdict(SharedVerdict { from, age }) => StoreReply::Verdict(SharedVerdict {
+                        from: self.redaction.text(&from).into_owned(),
+                        age,
+                    }),
+                    FoundEntry::Claimed => StoreReply::Busy,
+                    FoundEntry::Doubtful => StoreReply::Unusable,
+                    FoundEntry::Strange => {
                         // It might stand there for ever.
                         self.remove(key, until).await;
-                        Look::Unusable
+                        StoreReply::Unusable
                     }
                 }
             }
@@ -135,7 +145,7 @@ impl Store {
     /// Says that the check that was claimed came out up.
     pub(super) async fn publish(&self, key: &str, claim: &Claim, terms: &Terms, until: Instant) {
         let began_at = claim.began_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let up = Mark::Up { instance: self.instance.clone(), began_at: millis(began_at) }.write();
+        let up = StoreEntry::Up { instance: self.instance.clone(), began_at: millis(began_at) }.write();
         // What is left of the verdict's life, less what is left of the claim's: the script adds the latter. The claim may be
         // as much younger than the check as it took to have it.
         let less = millis(claim.waited).saturating_add(1).saturating_add(millis(terms.claim));
@@ -185,7 +195,7 @@ impl Store {
         }
     }
 
-    fn health<T>(&self, with: impl FnOnce(&mut Health) -> T) -> T {
+    fn health<T>(&self, with: impl FnOnce(&mut StoreHealth) -> T) -> T {
         with(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -30,7 +30,7 @@ impl Terms {
 
 /// What stands under a key, as its owner writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum StoreEntry {
     /// Somebody checks.
     Claim {
         /// A name that nobody else has, and the owner no second time.
@@ -45,7 +45,7 @@ pub(super) enum Mark {
     },
 }
 
-impl Mark {
+impl StoreEntry {
     const CLAIM: &'static str = "cache-canary-claim/1";
     const UP: &'static str = "cache-canary-up/1";
 
@@ -77,7 +77,7 @@ impl Mark {
 
 /// A verdict that may be reused.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct SharedVerdict {
     /// Whose it is.
     pub(super) from: String,
     /// How long ago its check began, at the least favourable reckoning.
@@ -86,9 +86,9 @@ pub(super) struct Verdict {
 
 /// What stands under a key means.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FoundEntry {
     /// It may be reused.
-    Verdict(Verdict),
+    Verdict(SharedVerdict),
     /// Somebody checks.
     Claimed,
     /// It is a verdict, and the clocks do not agree on its age.
@@ -99,23 +99,23 @@ pub(super) enum Found {
 
 /// Says what `value` means that the store said would stand for `ttl` more milliseconds (as `PTTL` answers), `asked` being
 /// how long ago it was asked, and `now` what the clock says here.
-pub(super) fn judge(value: &[u8], ttl: i64, asked: Duration, now: SystemTime, terms: &Terms) -> Found {
+pub(super) fn judge(value: &[u8], ttl: i64, asked: Duration, now: SystemTime, terms: &Terms) -> FoundEntry {
     // Below zero there is no time to live at all.
-    let Ok(ttl) = u64::try_from(ttl).map(Duration::from_millis) else { return Found::Strange };
-    match Mark::parse(value) {
-        Some(Mark::Claim { .. }) if ttl <= terms.claim => Found::Claimed,
-        Some(Mark::Up { instance, began_at }) if ttl <= terms.life => {
+    let Ok(ttl) = u64::try_from(ttl).map(Duration::from_millis) else { return FoundEntry::Strange };
+    match StoreEntry::parse(value) {
+        Some(StoreEntry::Claim { .. }) if ttl <= terms.claim => FoundEntry::Claimed,
+        Some(StoreEntry::Up { instance, began_at }) if ttl <= terms.life => {
             let by_store = terms.life.saturating_sub(ttl) + asked;
             let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
             let by_clock = now.checked_sub(Duration::from_millis(began_at));
             match by_clock {
                 Some(by_clock) if by_clock.abs_diff(by_store) <= terms.tolerance => {
-                    Found::Verdict(Verdict { from: instance, age: by_store.max(by_clock) })
+                    FoundEntry::Verdict(SharedVerdict { from: instance, age: by_store.max(by_clock) })
                 }
-                Some(_) | None => Found::Doubtful,
+                Some(_) | None => FoundEntry::Doubtful,
             }
         }
-        Some(Mark::Claim { .. } | Mark::Up { .. }) | None => Found::Strange,
+        Some(StoreEntry::Claim { .. } | StoreEntry::Up { .. }) | None => FoundEntry::Strange,
     }
 }
 
@@ -133,16 +133,16 @@ mod tests {
         Terms::new(Duration::from_secs(2), &Config::default())
     }
 
-    fn found(value: &str, ttl: i64, asked: u64) -> Found {
+    fn found(value: &str, ttl: i64, asked: u64) -> FoundEntry {
         judge(value.as_bytes(), ttl, ms(asked), UNIX_EPOCH + ms(NOW), &terms())
     }
 
     fn up(began_at: u64) -> String {
-        Mark::Up { instance: "web-2".to_owned(), began_at }.write()
+        StoreEntry::Up { instance: "web-2".to_owned(), began_at }.write()
     }
 
-    fn verdict(age: u64) -> Found {
-        Found::Verdict(Verdict { from: "web-2".to_owned(), age: ms(age) })
+    fn verdict(age: u64) -> FoundEntry {
+        FoundEntry::Verdict(SharedVerdict { from: "web-2".to_owned(), age: ms(age) })
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         let oldest = ms(2000).saturating_sub(Config::default().max_age);
         for ttl in 0..=1650 {
             for by_clock in (0..2500).step_by(10) {
-                if let Found::Verdict(Verdict { age, .. }) = found(&up(NOW - by_clock), ttl, 0) {
+                if let FoundEntry::Verdict(SharedVerdict { age, .. }) = found(&up(NOW - by_clock), ttl, 0) {
                     assert!(age <= oldest, "{ttl} {by_clock}: {age:?}");
                 }
             }
@@ -179,11 +179,11 @@ mod tests {
     #[test]
     fn clocks_that_disagree_are_not_believed() {
         for began_at in [NOW - 3_600_000, NOW + 3_600_000, NOW - 901, NOW - 399, NOW + 1] {
-            assert_eq!(found(&up(began_at), 1000, 0), Found::Doubtful, "{began_at}");
+            assert_eq!(found(&up(began_at), 1000, 0), FoundEntry::Doubtful, "{began_at}");
         }
         assert_eq!(found(&up(NOW - 900), 1000, 0), verdict(900));
         // A verdict that is as young as can be, by a clock that is a little ahead.
-        assert_eq!(found(&up(NOW + 1), 1650, 0), Found::Doubtful);
+        assert_eq!(found(&up(NOW + 1), 1650, 0), FoundEntry::Doubtful);
     }
 
     #[test]
@@ -204,9 +204,9 @@ mod tests {
             ("cache-canary-claim/1 web-2:0", 751),
             ("cache-canary-claim/1 web-2:0", -1),
         ] {
-            assert_eq!(found(value, ttl, 0), Found::Strange, "{value} {ttl}");
+            assert_eq!(found(value, ttl, 0), FoundEntry::Strange, "{value} {ttl}");
         }
-        assert_eq!(judge(&[0xff], 1000, ms(0), UNIX_EPOCH, &terms()), Found::Strange);
-        assert_eq!(found("cache-canary-claim/1 web-2:0", 750, 0), Found::Claimed);
+        assert_eq!(judge(&[0xff], 1000, ms(0), UNIX_EPOCH, &terms()), FoundEntry::Strange);
+        assert_eq!(found("cache-canary-claim/1 web-2:0", 750, 0), FoundEntry::Claimed);
     }
 }

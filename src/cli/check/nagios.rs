@@ -12,14 +12,14 @@ use crate::outcome::{Outcome, Report, Status};
 
 /// What a service can be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ServiceState {
     Ok,
     Warning,
     Critical,
     Unknown,
 }
 
-impl State {
+impl ServiceState {
     fn of(status: Status, strict: bool) -> Self {
         match status {
             // Nothing was found to be well either.
@@ -41,13 +41,13 @@ impl State {
     }
 }
 
-impl From<State> for ExitCode {
-    fn from(state: State) -> Self {
+impl From<ServiceState> for ExitCode {
+    fn from(state: ServiceState) -> Self {
         Self::from(match state {
-            State::Ok => 0,
-            State::Warning => 1,
-            State::Critical => 2,
-            State::Unknown => 3,
+            ServiceState::Ok => 0,
+            ServiceState::Warning => 1,
+            ServiceState::Critical => 2,
+            ServiceState::Unknown => 3,
         })
     }
 }
@@ -57,7 +57,7 @@ const NAMED: usize = 3;
 
 /// The exit code that goes with [`answer`].
 pub(super) fn exit_code(status: Status, strict: bool) -> ExitCode {
-    State::of(status, strict).into()
+    ServiceState::of(status, strict).into()
 }
 
 /// What the report says:
@@ -68,7 +68,7 @@ pub(super) fn exit_code(status: Status, strict: bool) -> ExitCode {
 /// pages SKIPPED: lives in the application's memory
 /// ```
 pub(super) fn answer(report: &Report, strict: bool) -> String {
-    let state = State::of(report.status(), strict);
+    let state = ServiceState::of(report.status(), strict);
     let mut text = format!("CACHE {} - {}", state.name(), plain(&sentence(report)));
     let times = report.outcomes.iter().map(|outcome| {
         // Quoted, as a name of an alias may have what a label may not have without.
@@ -81,8 +81,8 @@ pub(super) fn answer(report: &Report, strict: bool) -> String {
     text.push('\n');
     for outcome in &report.outcomes {
         let head = format!("{} {}", outcome.entry(), outcome.status());
-        for trouble in outcome.troubles() {
-            let said = format!("{head}: {}. {}", in_words(&trouble), trouble.hint());
+        for problem in outcome.problems() {
+            let said = format!("{head}: {}. {}", in_words(&problem), problem.hint());
             let _ = writeln!(text, "{}", plain(&said));
         }
         if let Some(shortfall) = outcome.shortfall() {
@@ -117,19 +117,19 @@ fn sentence(report: &Report) -> String {
 /// `sessions down: timed_out at mc-1:11211 in write`
 fn in_short(outcome: &Outcome) -> String {
     let head = format!("{} {}", outcome.entry(), outcome.status().word());
-    match outcome.trouble() {
+    match outcome.problem() {
         None => head,
-        Some(trouble) => format!("{head}: {}", in_words(&trouble)),
+        Some(problem) => format!("{head}: {}", in_words(&problem)),
     }
 }
 
 /// Says that it cannot be said how the caches are, and why not.
 pub(in crate::cli) fn say_unknown(why: &str) -> ExitCode {
-    let said = format!("CACHE {} - {}\n", State::Unknown.name(), plain(why.trim_end()));
+    let said = format!("CACHE {} - {}\n", ServiceState::Unknown.name(), plain(why.trim_end()));
     if let Err(lost) = print(said.as_bytes()) {
         print_error(&lost);
     }
-    State::Unknown.into()
+    ServiceState::Unknown.into()
 }
 
 /// The text without bars: after one, a monitoring system reads figures.

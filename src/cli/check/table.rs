@@ -6,7 +6,7 @@ use humantime::format_duration;
 use tokio::time::Instant;
 
 use super::in_words;
-use super::standing::Standing;
+use super::status_tracker::StatusTracker;
 use super::terminal::{Terminal, wrap};
 use crate::http::words::timestamp;
 use crate::outcome::{Outcome, Report, Status};
@@ -52,15 +52,20 @@ pub(super) fn for_pipe(report: &Report) -> String {
 
 /// Lines for a person at a terminal: a head, what is wrong beside the cells or below them, each hint once, and at the
 /// end what it comes to and how old that is at `now`.
-pub(super) fn for_terminal(report: &Report, standing: &Standing, terminal: Terminal, now: Instant) -> String {
+pub(super) fn for_terminal(
+    report: &Report,
+    tracker: &StatusTracker,
+    terminal: Terminal,
+    now: Instant,
+) -> String {
     let rows = rows(report);
     let [entries, statuses, times] = widths(&rows, ["ALIAS", "STATUS", "TIME"].map(str::len));
     let today = SystemTime::now();
-    let sinces = rows.iter().map(|row| standing.since(&row.entry).map(|since| clock(since, today)));
+    let sinces = rows.iter().map(|row| tracker.since(&row.entry).map(|since| clock(since, today)));
     let sinces: Vec<String> = sinces.map(Option::unwrap_or_default).collect();
     let widest = sinces.iter().map(String::len).chain(["SINCE UTC".len()]).max().unwrap_or_default();
     // The column, with the gap before it.
-    let column = |since: &str| if standing.is_empty() { String::new() } else { format!("  {since:widest$}") };
+    let column = |since: &str| if tracker.is_empty() { String::new() } else { format!("  {since:widest$}") };
 
     let indent = entries + statuses + times + column("").len() + 6;
     let beside = indent + LEAST_BESIDE <= terminal.columns;
@@ -152,8 +157,8 @@ fn rows(report: &Report) -> Vec<Row> {
 }
 
 fn notes(outcome: &Outcome) -> Vec<Note> {
-    let troubles = outcome.troubles().map(|trouble| Note { said: in_words(&trouble), hint: trouble.hint() });
-    troubles.chain(outcome.shortfall().map(|said| Note { said, hint: "" })).collect()
+    let problems = outcome.problems().map(|problem| Note { said: in_words(&problem), hint: problem.hint() });
+    problems.chain(outcome.shortfall().map(|said| Note { said, hint: "" })).collect()
 }
 
 /// How wide the cells are, and at least so wide.
@@ -182,17 +187,17 @@ fn colour(status: Status, terminal: Terminal) -> (&'static str, &'static str) {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::super::tests::{node, outcome, report, standing};
-    use super::{Standing, clock, for_pipe, for_terminal};
+    use super::super::tests::{node, outcome, report, tracker};
+    use super::{StatusTracker, clock, for_pipe, for_terminal};
     use crate::cli::check::terminal::Terminal;
     use crate::outcome::{Cause, Report};
 
     const PLAIN: Terminal = Terminal { colour: false, columns: 80, rows: 24 };
 
     /// The table of a report whose verdicts are 751 ms old.
-    fn at_terminal(report: &Report, standing: &Standing, terminal: Terminal) -> String {
+    fn at_terminal(report: &Report, tracker: &StatusTracker, terminal: Terminal) -> String {
         let now = report.outcomes[0].began + Duration::from_millis(751);
-        for_terminal(report, standing, terminal, now)
+        for_terminal(report, tracker, terminal, now)
     }
 
     #[test]
@@ -225,7 +230,7 @@ pages     SKIPPED              lives in the application's memory
 
 DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
 ";
-        assert_eq!(at_terminal(&report(), &Standing::default(), PLAIN), expected);
+        assert_eq!(at_terminal(&report(), &StatusTracker::default(), PLAIN), expected);
     }
 
     #[test]
@@ -248,7 +253,7 @@ pages     SKIPPED
 DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
 ";
         let narrow = Terminal { columns: 53, ..PLAIN };
-        assert_eq!(at_terminal(&report(), &Standing::default(), narrow), expected);
+        assert_eq!(at_terminal(&report(), &StatusTracker::default(), narrow), expected);
     }
 
     #[test]
@@ -256,7 +261,7 @@ DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
         let ring = ["one", "two"].map(|name| node(name, Some((Cause::TimedOut, ""))));
         let report = Report { outcomes: vec![outcome("main", 750, ring.into())], skipped: Vec::new() };
         let wide = Terminal { columns: 200, ..PLAIN };
-        let table = at_terminal(&report, &Standing::default(), wide);
+        let table = at_terminal(&report, &StatusTracker::default(), wide);
         let expected = format!(
             "main   DOWN    750.000 ms  timed_out at one in write\n{indent}timed_out at two in write\n{indent}  {}\n",
             Cause::TimedOut.hint(),
@@ -268,7 +273,7 @@ DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
     #[test]
     fn who_watches_sees_since_when_it_is_so() {
         let report = report();
-        let table = at_terminal(&report, &standing(&report), Terminal { columns: 200, ..PLAIN });
+        let table = at_terminal(&report, &tracker(&report), Terminal { columns: 200, ..PLAIN });
         let lines: Vec<_> = table.lines().collect();
         let since = clock(report.outcomes[0].began_at, SystemTime::now());
         assert_eq!(lines[0], "ALIAS     STATUS         TIME  SINCE UTC  WHY");
@@ -286,7 +291,7 @@ DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
 
     #[test]
     fn colour_is_on_the_status_alone() {
-        let coloured = at_terminal(&report(), &Standing::default(), Terminal { colour: true, ..PLAIN });
+        let coloured = at_terminal(&report(), &StatusTracker::default(), Terminal { colour: true, ..PLAIN });
         assert!(coloured.contains("main      \u{1b}[32mUP     \u{1b}[0m    1.000 ms\n"), "{coloured}");
         assert!(
             coloured.contains("sessions  \u{1b}[31mDOWN   \u{1b}[0m  750.000 ms  timed_out"),
@@ -294,6 +299,6 @@ DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
         );
         assert!(coloured.contains("\n\u{1b}[31mDOWN\u{1b}[0m  1 up, 1 down"), "{coloured}");
         let plain = coloured.replace("\u{1b}[31m", "").replace("\u{1b}[32m", "").replace("\u{1b}[2m", "");
-        assert_eq!(plain.replace("\u{1b}[0m", ""), at_terminal(&report(), &Standing::default(), PLAIN));
+        assert_eq!(plain.replace("\u{1b}[0m", ""), at_terminal(&report(), &StatusTracker::default(), PLAIN));
     }
 }

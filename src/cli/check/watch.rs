@@ -8,14 +8,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use super::super::Failure;
-use super::super::output::{LostOutput, Reader, print};
+use super::super::output::{LostOutput, ReaderState, print};
 use super::in_words;
-use super::standing::{Change, Standing};
+use super::status_tracker::{StatusChange, StatusTracker};
 use super::table::{for_terminal, rough};
 use super::terminal::Terminal;
 use crate::catalog::Selection;
 use crate::checker::Checker;
-use crate::http::access::View;
+use crate::http::access::AccessLevel;
 use crate::http::djblets;
 use crate::http::words::timestamp;
 use crate::outcome::{Report, Status};
@@ -49,26 +49,26 @@ pub(super) async fn watch(
     }));
 
     let display = Display::choose(json, every)?;
-    let mut standing = Standing::default();
+    let mut tracker = StatusTracker::default();
     let mut last = None;
     loop {
         let shown = tokio::select! {
             _ = interrupted.recv() => break,
             _ = terminated.recv() => break,
             Some(report) = rounds.next() => {
-                let changes = standing.take(checker.records(selection));
-                let shown = display.show_round(&report, &changes, &standing, last.is_none());
+                let changes = tracker.take(checker.records(selection));
+                let shown = display.show_round(&report, &changes, &tracker, last.is_none());
                 last = Some(report);
                 shown
             }
-            _ = redraw.tick() => display.redraw(last.as_deref(), &standing),
-            _ = resized.recv() => display.redraw(last.as_deref(), &standing),
+            _ = redraw.tick() => display.redraw(last.as_deref(), &tracker),
+            _ = resized.recv() => display.redraw(last.as_deref(), &tracker),
         };
-        if shown? == Reader::Gone {
+        if shown? == ReaderState::Gone {
             break;
         }
     }
-    display.end(last.as_deref(), &standing)?;
+    display.end(last.as_deref(), &tracker)?;
     Ok(last)
 }
 
@@ -94,12 +94,12 @@ impl Display {
     fn show_round(
         &self,
         report: &Report,
-        changes: &[Change],
-        standing: &Standing,
+        changes: &[StatusChange],
+        tracker: &StatusTracker,
         first: bool,
-    ) -> Result<Reader, LostOutput> {
+    ) -> Result<ReaderState, LostOutput> {
         match self {
-            Self::Screen(_) => self.redraw(Some(report), standing),
+            Self::Screen(_) => self.redraw(Some(report), tracker),
             Self::Changes => {
                 let mut lines: String = changes.iter().map(line).collect();
                 if first {
@@ -107,45 +107,45 @@ impl Display {
                 }
                 print(lines.as_bytes())
             }
-            Self::Json => print(djblets::body(report, View::Details, Instant::now()).as_bytes()),
+            Self::Json => print(djblets::body(report, AccessLevel::Details, Instant::now()).as_bytes()),
         }
     }
 
     /// Shows once more what stays in sight.
-    fn redraw(&self, last: Option<&Report>, standing: &Standing) -> Result<Reader, LostOutput> {
+    fn redraw(&self, last: Option<&Report>, tracker: &StatusTracker) -> Result<ReaderState, LostOutput> {
         match self {
-            Self::Screen(screen) => screen.draw(last, standing),
-            Self::Changes | Self::Json => Ok(Reader::Reads),
+            Self::Screen(screen) => screen.draw(last, tracker),
+            Self::Changes | Self::Json => Ok(ReaderState::Reads),
         }
     }
 
     /// Gives the screen back, and leaves the last table on it.
-    fn end(self, last: Option<&Report>, standing: &Standing) -> Result<Reader, LostOutput> {
+    fn end(self, last: Option<&Report>, tracker: &StatusTracker) -> Result<ReaderState, LostOutput> {
         match self {
             Self::Screen(screen) => {
                 drop(screen);
                 let (Some(report), Some(terminal)) = (last, Terminal::of(&stdout())) else {
-                    return Ok(Reader::Reads);
+                    return Ok(ReaderState::Reads);
                 };
-                print(for_terminal(report, standing, terminal, Instant::now()).as_bytes())
+                print(for_terminal(report, tracker, terminal, Instant::now()).as_bytes())
             }
-            Self::Changes | Self::Json => Ok(Reader::Reads),
+            Self::Changes | Self::Json => Ok(ReaderState::Reads),
         }
     }
 }
 
 /// `2026-11-22T19:34:27Z  main  DOWN  was UP for 12s; masked at cache:6379 in read. Writes are acknowledged ...`
-fn line(change: &Change) -> String {
-    let Change { outcome, before } = change;
+fn line(change: &StatusChange) -> String {
+    let StatusChange { outcome, before } = change;
     let before = before.map(|(status, stood)| format!("was {status} for {}", rough(stood)));
-    let trouble = outcome.trouble().map(|trouble| {
-        let more = match outcome.troubles().count() {
+    let problem = outcome.problem().map(|problem| {
+        let more = match outcome.problems().count() {
             0 | 1 => String::new(),
             all => format!(" (and {} more)", all - 1),
         };
-        format!("{}{more}. {}", in_words(&trouble), trouble.hint())
+        format!("{}{more}. {}", in_words(&problem), problem.hint())
     });
-    let notes: Vec<_> = before.into_iter().chain(trouble).collect();
+    let notes: Vec<_> = before.into_iter().chain(problem).collect();
     let line = format!(
         "{}  {}  {}  {}",
         timestamp(outcome.began_at),
@@ -167,7 +167,7 @@ fn skips(report: &Report) -> impl Iterator<Item = String> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::standing::Change;
+    use super::super::status_tracker::StatusChange;
     use super::super::tests::{node, outcome};
     use super::line;
     use crate::outcome::{Cause, Status};
@@ -177,7 +177,7 @@ mod tests {
         let masked = vec![node("one", Some((Cause::Masked, ""))), node("two", Some((Cause::Masked, "")))];
         let outcome = outcome("main", 1, masked);
         let before = Some((Status::Up, Duration::from_millis(62_345)));
-        let line = line(&Change { outcome, before });
+        let line = line(&StatusChange { outcome, before });
         let (_, words) = line.split_once("Z  ").unwrap();
         let expected = format!(
             "main  DOWN  was UP for 1m 2s; masked at one in write (and 1 more). {}\n",
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn what_is_up_at_first_is_a_line_without_more() {
         let outcome = outcome("main", 1, vec![node("one", None)]);
-        let line = line(&Change { outcome, before: None });
+        let line = line(&StatusChange { outcome, before: None });
         assert!(line.ends_with("Z  main  UP\n"), "{line}");
     }
 }

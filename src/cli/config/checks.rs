@@ -7,23 +7,28 @@ use std::time::Duration;
 use humantime::format_duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Page, key, list, quoted};
-use crate::config::checks::{Check, Clock, Efficiency, Keys, Limits, Queue, Unit, View, Visibility};
-use crate::config::{Address, Backend, Cache, MASK, Memcached, Protocol, Redis, RedisServers, Secret, Tls};
+use super::{TomlLines, key, list, quoted};
+use crate::config::checks::{
+    CheckConfig, ClockConfig, EfficiencyConfig, Keys, QueueConfig, Thresholds, Unit, ViewConfig,
+    VisibilityConfig,
+};
+use crate::config::{
+    Address, Backend, CacheConfig, MASK, MemcachedConfig, RedisConfig, RedisServers, RespVersion, Secret, Tls,
+};
 
 /// What of a user or a path is not a plain part of a URL.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
 /// The checks in a few words, such as `queue (17 keys), efficiency`.
-pub(super) fn in_short(checks: &[Check]) -> String {
+pub(super) fn in_short(checks: &[CheckConfig]) -> String {
     let counted = |many: u64, what: &str| format!("{many} {what}{}", if many == 1 { "" } else { "s" });
     let words = checks.iter().map(|check| {
         let kind = check.kind();
         let many = match check {
-            Check::Visibility(visibility) => Some(counted(visibility.views.len() as u64, "view")),
-            Check::Queue(queue) => Some(counted(queue.keys.iter().map(Keys::many).sum(), "key")),
-            Check::Clock(clock) => clock.expected.map(|many| counted(u64::from(many), "partition")),
-            Check::Efficiency(_) => None,
+            CheckConfig::Visibility(visibility) => Some(counted(visibility.views.len() as u64, "view")),
+            CheckConfig::Queue(queue) => Some(counted(queue.keys.iter().map(Keys::many).sum(), "key")),
+            CheckConfig::Clock(clock) => clock.expected.map(|many| counted(u64::from(many), "partition")),
+            CheckConfig::Efficiency(_) => None,
         };
         many.map_or_else(|| kind.to_string(), |many| format!("{kind} ({many})"))
     });
@@ -31,37 +36,37 @@ pub(super) fn in_short(checks: &[Check]) -> String {
 }
 
 /// The lines of one kind, under its header.
-struct Section<'p, 'a> {
-    page: &'p mut Page<'a>,
+struct CheckSection<'p, 'a> {
+    page: &'p mut TomlLines<'a>,
     /// What the paths of its values begin with.
     path: String,
 }
 
-impl Page<'_> {
-    pub(super) fn checks(&mut self, cache: &Cache) {
+impl TomlLines<'_> {
+    pub(super) fn checks(&mut self, cache: &CacheConfig) {
         for check in &cache.checks {
             let kind = check.kind();
             self.header(&format!("caches.{}.checks.{kind}", key(cache.alias.as_str())));
             let mut section =
-                Section { page: &mut *self, path: format!("caches.{}.checks.{kind}", cache.alias) };
+                CheckSection { page: &mut *self, path: format!("caches.{}.checks.{kind}", cache.alias) };
             match check {
-                Check::Visibility(visibility) => section.visibility(visibility, &cache.backend),
-                Check::Queue(queue) => section.queue(queue),
-                Check::Clock(clock) => section.clock(clock),
-                Check::Efficiency(efficiency) => section.efficiency(efficiency),
+                CheckConfig::Visibility(visibility) => section.visibility(visibility, &cache.backend),
+                CheckConfig::Queue(queue) => section.queue(queue),
+                CheckConfig::Clock(clock) => section.clock(clock),
+                CheckConfig::Efficiency(efficiency) => section.efficiency(efficiency),
             }
         }
     }
 }
 
-impl Section<'_, '_> {
+impl CheckSection<'_, '_> {
     fn value(&mut self, key: &str, value: impl Display) {
         let path = format!("{}.{key}", self.path);
         self.page.value(key, value, &path);
     }
 
     /// Limits, if there are any, and what else stands in their table.
-    fn limits<T: Copy>(&mut self, key: &str, limits: Limits<T>, show: impl Fn(T) -> String, more: &str) {
+    fn limits<T: Copy>(&mut self, key: &str, limits: Thresholds<T>, show: impl Fn(T) -> String, more: &str) {
         let limit = |name, limit: Option<T>| limit.map(|limit| format!("{name} = {}", show(limit)));
         let limits: Vec<_> =
             [limit("degraded", limits.degraded), limit("down", limits.down)].into_iter().flatten().collect();
@@ -70,8 +75,8 @@ impl Section<'_, '_> {
         }
     }
 
-    fn visibility(&mut self, visibility: &Visibility, alias: &Backend) {
-        let Visibility { views, write_within, delete_within, client, canaries } = visibility;
+    fn visibility(&mut self, visibility: &VisibilityConfig, alias: &Backend) {
+        let VisibilityConfig { views, write_within, delete_within, client, canaries } = visibility;
         self.value("views", list(views.iter().map(|view| url(view, alias))));
         self.value("write_within", duration(*write_within));
         self.value("delete_within", duration(*delete_within));
@@ -79,8 +84,8 @@ impl Section<'_, '_> {
         self.value("canaries", canaries);
     }
 
-    fn queue(&mut self, queue: &Queue) {
-        let Queue { keys, length, age, unit: counts, skew, skew_floor, lock, lock_within } = queue;
+    fn queue(&mut self, queue: &QueueConfig) {
+        let QueueConfig { keys, length, age, unit: counts, skew, skew_floor, lock, lock_within } = queue;
         self.value("keys", list(keys));
         self.limits("length", *length, |length| length.to_string(), "");
         self.limits("age", *age, duration, "");
@@ -92,8 +97,8 @@ impl Section<'_, '_> {
         }
     }
 
-    fn clock(&mut self, clock: &Clock) {
-        let Clock { partitions, global, expected, unit: counts, resolution, .. } = clock;
+    fn clock(&mut self, clock: &ClockConfig) {
+        let ClockConfig { partitions, global, expected, unit: counts, resolution, .. } = clock;
         self.value("partitions", quoted(partitions));
         if let Some(global) = global {
             self.value("global", quoted(global));
@@ -103,7 +108,7 @@ impl Section<'_, '_> {
         }
         self.value("unit", unit(*counts));
         self.value("resolution", duration(*resolution));
-        let Clock { lag, skew, drought, standstill, backwards, .. } = clock;
+        let ClockConfig { lag, skew, drought, standstill, backwards, .. } = clock;
         self.limits("lag", *lag, duration, "");
         self.limits("skew", *skew, duration, "");
         self.limits("drought", *drought, |missing| missing.to_string(), "");
@@ -111,8 +116,9 @@ impl Section<'_, '_> {
         self.limits("backwards", *backwards, duration, "");
     }
 
-    fn efficiency(&mut self, efficiency: &Efficiency) {
-        let Efficiency { hit_ratio, evictions_per_second, memory_ratio, connections_ratio, ttl } = efficiency;
+    fn efficiency(&mut self, efficiency: &EfficiencyConfig) {
+        let EfficiencyConfig { hit_ratio, evictions_per_second, memory_ratio, connections_ratio, ttl } =
+            efficiency;
         for (key, limits) in [
             ("hit_ratio", hit_ratio),
             ("evictions_per_second", evictions_per_second),
@@ -141,17 +147,17 @@ fn unit(unit: Unit) -> String {
 }
 
 /// The URL of a view, with a mask in the place of a password of its own.
-fn url(view: &View, alias: &Backend) -> String {
+fn url(view: &ViewConfig, alias: &Backend) -> String {
     let same_kind = mem::discriminant(&view.backend) == mem::discriminant(alias);
     let of_alias = if same_kind { Who::at(alias) } else { Who::default() };
     let who = user(&Who::at(&view.backend), &of_alias);
     let scheme = |tls: Option<&Tls>| if tls.is_some() { "s://" } else { "://" };
     match &view.backend {
-        Backend::Redis(Redis { servers: RedisServers::Standalone(address), login, tls, .. }) => {
+        Backend::Redis(RedisConfig { servers: RedisServers::Standalone(address), login, tls, .. }) => {
             let database = login.database;
             let protocol = match login.protocol {
-                Protocol::Resp2 => None,
-                Protocol::Resp3 => Some("protocol=3"),
+                RespVersion::Resp2 => None,
+                RespVersion::Resp3 => Some("protocol=3"),
             };
             match address {
                 Address::Unix(path) => {
@@ -186,10 +192,10 @@ struct Who<'a> {
 impl<'a> Who<'a> {
     fn at(backend: &'a Backend) -> Self {
         match backend {
-            Backend::Redis(Redis { login, .. }) => {
+            Backend::Redis(RedisConfig { login, .. }) => {
                 Self { username: login.username.as_deref(), password: login.password.as_ref() }
             }
-            Backend::Memcached(Memcached { login: Some((username, password)), .. }) => {
+            Backend::Memcached(MemcachedConfig { login: Some((username, password)), .. }) => {
                 Self { username: Some(username), password: Some(password) }
             }
             Backend::Memcached(_)

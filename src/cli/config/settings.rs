@@ -4,10 +4,10 @@ use std::path::Path;
 
 use humantime::format_duration;
 
-use super::{Page, key, list, quoted};
+use super::{TomlLines, key, list, quoted};
 use crate::config::{Access, ClientCertificate, Config, Fleet, Group, ListenerTls, MASK};
 
-impl Page<'_> {
+impl TomlLines<'_> {
     pub(super) fn settings(&mut self, config: &Config) {
         self.value("listen", list(&config.listen), "listen");
         self.value("prefix", quoted(&config.prefix), "prefix");

@@ -3,25 +3,25 @@
 use std::fmt::Write as _;
 use std::io;
 
-use crate::embedded::{Fault, Server};
+use crate::embedded::{EmbeddedServer, InjectedFault};
 use crate::outcome::Cause;
 
 /// The demo's servers, each with its switches.
 #[derive(Debug)]
 pub(super) struct Switchboard {
-    nodes: [Node; 3],
+    nodes: [DemoNode; 3],
     /// Where their health is served, and where the switches are thrown.
     health_url: String,
     control_url: String,
 }
 
 #[derive(Debug)]
-struct Node {
+struct DemoNode {
     /// What the switches call it.
     name: &'static str,
     /// The alias that it belongs to.
     alias: &'static str,
-    server: Server,
+    server: EmbeddedServer,
     switches: &'static [Switch],
 }
 
@@ -64,14 +64,14 @@ impl Switch {
         }
     }
 
-    fn fault(self) -> Fault {
+    fn fault(self) -> InjectedFault {
         match self {
-            Self::Killed => Fault::Killed,
-            Self::Hung => Fault::Hung,
-            Self::ReadOnly => Fault::ReadOnly,
-            Self::Full => Fault::Full,
-            Self::Masking => Fault::Masking,
-            Self::Mend => Fault::Healthy,
+            Self::Killed => InjectedFault::Killed,
+            Self::Hung => InjectedFault::Hung,
+            Self::ReadOnly => InjectedFault::ReadOnly,
+            Self::Full => InjectedFault::Full,
+            Self::Masking => InjectedFault::Masking,
+            Self::Mend => InjectedFault::Healthy,
         }
     }
 
@@ -97,7 +97,7 @@ impl Switch {
     }
 }
 
-impl Node {
+impl DemoNode {
     /// The name of the state that it is in.
     fn state(&self) -> &'static str {
         let fault = self.server.fault();
@@ -106,9 +106,14 @@ impl Node {
 }
 
 impl Switchboard {
-    pub(super) fn new(main: Server, sessions: [Server; 2], health_url: String, control_url: String) -> Self {
+    pub(super) fn new(
+        main: EmbeddedServer,
+        sessions: [EmbeddedServer; 2],
+        health_url: String,
+        control_url: String,
+    ) -> Self {
         let [first, second] = sessions;
-        let node = |name, alias, server, switches| Node { name, alias, server, switches };
+        let node = |name, alias, server, switches| DemoNode { name, alias, server, switches };
         let nodes = [
             node("main", "main", main, Switch::OF_REDIS),
             node("sessions-1", "sessions", first, Switch::OF_MEMCACHED),
@@ -119,7 +124,7 @@ impl Switchboard {
 
     /// Throws a switch of a node, or of every node of an alias. Says what is true then, and what to try.
     pub(super) fn throw(&self, name: &str, switch: &str) -> Result<String, NotThrown> {
-        let nodes: Vec<&Node> =
+        let nodes: Vec<&DemoNode> =
             self.nodes.iter().filter(|node| node.name == name || node.alias == name).collect();
         let switch = nodes
             .first()
@@ -146,7 +151,7 @@ impl Switchboard {
     }
 
     fn broken(&self) -> String {
-        let broken = self.nodes.iter().filter(|node| node.server.fault() != Fault::Healthy);
+        let broken = self.nodes.iter().filter(|node| node.server.fault() != InjectedFault::Healthy);
         broken.map(|node| node.name).collect::<Vec<_>>().join(", ")
     }
 
@@ -223,8 +228,9 @@ mod tests {
     use super::*;
 
     async fn switchboard() -> Switchboard {
-        let main = Server::redis().await.unwrap();
-        let sessions = [Server::memcached().await.unwrap(), Server::memcached().await.unwrap()];
+        let main = EmbeddedServer::redis().await.unwrap();
+        let sessions =
+            [EmbeddedServer::memcached().await.unwrap(), EmbeddedServer::memcached().await.unwrap()];
         Switchboard::new(main, sessions, "http://health".to_owned(), "http://control".to_owned())
     }
 
@@ -236,12 +242,12 @@ mod tests {
             "main: masking. It acknowledges writes and drops them, and answers reads with misses. \
              Try: curl -i http://health/health (503, masked)"
         );
-        assert_eq!(switchboard.nodes[0].server.fault(), Fault::Masking);
+        assert_eq!(switchboard.nodes[0].server.fault(), InjectedFault::Masking);
         assert_eq!(
             switchboard.typed("  main   mend "),
             "main: healthy. It works again. Try: curl -i http://health/health (200)"
         );
-        assert_eq!(switchboard.nodes[0].server.fault(), Fault::Healthy);
+        assert_eq!(switchboard.nodes[0].server.fault(), InjectedFault::Healthy);
     }
 
     #[tokio::test]
@@ -250,7 +256,7 @@ mod tests {
         assert!(switchboard.typed("sessions hung").starts_with("sessions-1, sessions-2: hung."));
         assert!(switchboard.typed("sessions-1 mend").ends_with("(still broken: sessions-2)"));
         let faults = switchboard.nodes.each_ref().map(|node| node.server.fault());
-        assert_eq!(faults, [Fault::Healthy, Fault::Healthy, Fault::Hung]);
+        assert_eq!(faults, [InjectedFault::Healthy, InjectedFault::Healthy, InjectedFault::Hung]);
     }
 
     #[tokio::test]

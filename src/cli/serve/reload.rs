@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::checker::Renewal;
 use crate::cli::causes;
 use crate::cli::files::{self, Room};
-use crate::config::{Config, ConfigError, Limits, Listen, Loaded, Source, load};
+use crate::config::{CallerLimits, Config, ConfigError, Listen, Loaded, Source, load};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -31,11 +31,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const SETTLED: Duration = Duration::from_millis(250);
 
 /// Reads the configuration anew, again and again.
-pub(super) struct Reloads {
+pub(super) struct Reloader {
     app: Arc<App>,
-    flags: Flags,
+    flags: ReloadFlags,
     /// What only a restart changes.
-    listeners: Listeners,
+    listeners: ListenerSettings,
     files: Arc<[PathBuf]>,
     /// What the files looked like before they were read the last time.
     read: Stamps,
@@ -47,23 +47,23 @@ pub(super) struct Reloads {
 
 /// What of the configuration is said on the command line.
 #[derive(Debug, Clone)]
-pub(super) struct Flags {
+pub(super) struct ReloadFlags {
     pub(super) file: Option<PathBuf>,
     pub(super) listen: Vec<String>,
 }
 
 /// Where it listens and with which limits, which only a restart changes.
 #[derive(Debug, Clone)]
-struct Listeners {
+struct ListenerSettings {
     listen: Vec<Listen>,
     probes: Vec<Listen>,
     metrics: Vec<Listen>,
-    limits: Limits,
+    limits: CallerLimits,
 }
 
 /// Why the configuration is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
+enum ReloadReason {
     /// SIGHUP.
     Asked,
     /// A file has changed.
@@ -83,22 +83,22 @@ struct Renewed {
     needs_restart: Vec<String>,
 }
 
-impl Flags {
+impl ReloadFlags {
     /// The configuration that is in force with these.
     pub(super) fn load(&self) -> Result<Loaded, ConfigError> {
         load(&Source::from_process(self.file.clone(), self.listen.clone()))
     }
 }
 
-impl Reloads {
+impl Reloader {
     /// Of `app`, which was made from what `flags` say, which came to `loaded`.
-    pub(super) fn new(app: Arc<App>, flags: Flags, loaded: Loaded) -> Self {
+    pub(super) fn new(app: Arc<App>, flags: ReloadFlags, loaded: Loaded) -> Self {
         let files = loaded.files().into();
         let Loaded { config, notes, .. } = loaded;
         Self {
             app,
             flags,
-            listeners: Listeners {
+            listeners: ListenerSettings {
                 listen: config.listen,
                 probes: config.probes.listen,
                 metrics: config.metrics.listen,
@@ -117,7 +117,7 @@ impl Reloads {
         loop {
             let (reason, stamps) = self.reason(&mut hangup).await;
             // Of a look that finds nothing new nobody is told.
-            let is_told = reason != Reason::Doubt;
+            let is_told = reason != ReloadReason::Doubt;
             if is_told {
                 systemd::reloading().await;
             }
@@ -129,7 +129,7 @@ impl Reloads {
     }
 
     /// The next reason to read, and what the files look like.
-    async fn reason(&self, hangup: &mut Signal) -> (Reason, Stamps) {
+    async fn reason(&self, hangup: &mut Signal) -> (ReloadReason, Stamps) {
         let mut last = None;
         let mut pause = LOOK_EVERY;
         loop {
@@ -139,16 +139,16 @@ impl Reloads {
             };
             let now = self.look().await;
             if is_asked {
-                return (Reason::Asked, now);
+                return (ReloadReason::Asked, now);
             }
             pause = if now == self.read {
                 if self.refused.is_some() {
-                    return (Reason::Doubt, now);
+                    return (ReloadReason::Doubt, now);
                 }
                 LOOK_EVERY
             } else if last.as_ref() == Some(&now) {
                 let is_known = now.are_of_the_same_files_as(&self.read);
-                return (if is_known { Reason::Changed } else { Reason::Doubt }, now);
+                return (if is_known { ReloadReason::Changed } else { ReloadReason::Doubt }, now);
             } else {
                 SETTLED
             };
@@ -163,7 +163,7 @@ impl Reloads {
         spawn_blocking(move || Stamps::of(&files)).await.unwrap_or_default()
     }
 
-    async fn reload(&mut self, reason: Reason, stamps: Stamps) {
+    async fn reload(&mut self, reason: ReloadReason, stamps: Stamps) {
         let (app, flags, listeners) = (self.app.clone(), self.flags.clone(), self.listeners.clone());
         let renewed = spawn_blocking(move || renew(&app, &flags, &listeners)).await;
         self.read = stamps;
@@ -173,10 +173,10 @@ impl Reloads {
         }
     }
 
-    fn accept(&mut self, reason: Reason, Renewed { loaded, renewal, room, needs_restart }: Renewed) {
+    fn accept(&mut self, reason: ReloadReason, Renewed { loaded, renewal, room, needs_restart }: Renewed) {
         self.files = loaded.files().into();
         let was_refused = self.refused.take().is_some();
-        if reason == Reason::Doubt && !was_refused && renewal.is_nothing() {
+        if reason == ReloadReason::Doubt && !was_refused && renewal.is_nothing() {
             debug!("the configuration was read anew, and nothing has changed");
             return;
         }
@@ -193,9 +193,9 @@ impl Reloads {
         self.notes = loaded.notes;
     }
 
-    fn refuse(&mut self, reason: Reason, message: String) {
+    fn refuse(&mut self, reason: ReloadReason, message: String) {
         self.app.refuse();
-        if reason != Reason::Doubt || self.refused.as_ref() != Some(&message) {
+        if reason != ReloadReason::Doubt || self.refused.as_ref() != Some(&message) {
             error!("the configuration was read anew and is refused, what was in force still is: {message}");
         }
         self.refused = Some(message);
@@ -203,7 +203,7 @@ impl Reloads {
 }
 
 /// Reads the configuration and puts it in force, but for `listeners`; or says why not.
-fn renew(app: &App, flags: &Flags, listeners: &Listeners) -> Result<Renewed, String> {
+fn renew(app: &App, flags: &ReloadFlags, listeners: &ListenerSettings) -> Result<Renewed, String> {
     let mut loaded = flags.load().map_err(|error| causes(&error))?;
     let needs_restart = listeners.keep(&mut loaded.config);
     let spoke_tls = app.tls().is_some();
@@ -218,7 +218,7 @@ fn renew(app: &App, flags: &Flags, listeners: &Listeners) -> Result<Renewed, Str
     Ok(Renewed { loaded, renewal, room, needs_restart })
 }
 
-impl Listeners {
+impl ListenerSettings {
     /// Keeps them in `config`; the names of the settings that are written otherwise there.
     fn keep(&self, config: &mut Config) -> Vec<String> {
         let settings = [

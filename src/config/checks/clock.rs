@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::super::Backend;
 use super::super::caches::unless;
-use super::super::place::Problem;
-use super::read::{self, Section};
-use super::{Clock, Limits, Unit, presets};
+use super::super::place::ConfigProblem;
+use super::read::{self, CheckTable};
+use super::{ClockConfig, Thresholds, Unit, presets};
 
 pub(super) const KEYS: &[&str] = &[
     "preset",
@@ -25,7 +25,7 @@ pub(super) const KEYS: &[&str] = &[
 /// The most partitions that are looked at in a round.
 const MAX_PARTITIONS: u32 = 10_000;
 
-pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Clock, Problem> {
+pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<ClockConfig, ConfigProblem> {
     section.no_other(KEYS)?;
     read::redis_alone(backend, &section.place, "memcached has no sorted sets; `clock` is for a Redis")?;
     let filled_in = ["partitions", "global", "unit", "resolution", "lag", "skew", "standstill"];
@@ -34,7 +34,7 @@ pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Clock,
     let partitions = section.text("partitions")?;
     let mut clock = match (partitions, preset) {
         (Some(partitions), preset) => {
-            Clock { partitions, ..preset.unwrap_or_else(|| Clock::of(String::new())) }
+            ClockConfig { partitions, ..preset.unwrap_or_else(|| ClockConfig::of(String::new())) }
         }
         (None, Some(preset)) => preset,
         (None, None) => {
@@ -58,9 +58,9 @@ pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Clock,
     clock.lag = section.durations("lag")?.unwrap_or(clock.lag);
     clock.skew = section.durations("skew")?.unwrap_or(clock.skew);
     clock.standstill = section.durations("standstill")?.unwrap_or(clock.standstill);
-    let one_step = Limits { degraded: Some(clock.resolution), down: None };
+    let one_step = Thresholds { degraded: Some(clock.resolution), down: None };
     clock.backwards = section.durations("backwards")?.unwrap_or(one_step);
-    let any = Limits { degraded: clock.expected.map(|_| 1), down: None };
+    let any = Thresholds { degraded: clock.expected.map(|_| 1), down: None };
     if let Some(value) = section.get("drought") {
         unless(
             clock.expected.is_none(),

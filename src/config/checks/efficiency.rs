@@ -1,10 +1,10 @@
 //! `[caches.ALIAS.checks.efficiency]`: from where on a cache is of little use. Without any limit there are figures alone.
 
 use super::super::Backend;
-use super::super::place::Problem;
-use super::super::value::{Kind as Typed, Value};
-use super::read::{self, LIMITS, Section, Worse};
-use super::{Efficiency, Ttl};
+use super::super::place::ConfigProblem;
+use super::super::value::{Value, ValueKind as Typed};
+use super::read::{self, CheckTable, LIMITS, Worse};
+use super::{EfficiencyConfig, Ttl};
 
 pub(super) const KEYS: &[&str] =
     &["hit_ratio", "evictions_per_second", "memory_ratio", "connections_ratio", "ttl"];
@@ -18,7 +18,10 @@ const SAMPLE: u32 = 100;
 
 const A_TTL: &str = "`ttl` is a table, { pattern = \"session:*\", max = \"1h\" }, and perhaps a `sample`";
 
-pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Efficiency, Problem> {
+pub(super) fn read(
+    mut section: CheckTable<'_>,
+    backend: &Backend,
+) -> Result<EfficiencyConfig, ConfigProblem> {
     section.no_other(KEYS)?;
     let hit_ratio = section.said("hit_ratio", |value| {
         let table = read::table_of_limits("hit_ratio", value)?;
@@ -34,7 +37,7 @@ pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Effici
             "memcached does not tell what entries it has; `ttl` is for a Redis",
         )?;
     }
-    Ok(Efficiency {
+    Ok(EfficiencyConfig {
         hit_ratio: hit_ratio.unwrap_or_default(),
         evictions_per_second: evictions.unwrap_or_default(),
         memory_ratio: section.limits("memory_ratio", read::ratio)?.unwrap_or_default(),
@@ -43,7 +46,7 @@ pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Effici
     })
 }
 
-fn read_ttl(value: &Value) -> Result<Ttl, Problem> {
+fn read_ttl(value: &Value) -> Result<Ttl, ConfigProblem> {
     let Typed::Table(table) = &value.kind else { return Err(value.problem(A_TTL)) };
     read::known(table, TTL)?;
     let (Some(pattern), Some(max)) = (table.get("pattern"), table.get("max")) else {

@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 
 use super::super::Backend;
 use super::super::caches::unless;
-use super::super::place::Problem;
+use super::super::place::ConfigProblem;
 use super::super::value::Value;
-use super::read::{self, Section, Worse};
-use super::{Keys, Queue, presets};
+use super::read::{self, CheckTable, Worse};
+use super::{Keys, QueueConfig, presets};
 
 pub(super) const KEYS: &[&str] = &["preset", "keys", "length", "age", "unit", "skew", "lock", "lock_within"];
 
@@ -21,7 +21,7 @@ const MAX_KEYS: u64 = 10_000;
 const FAMILY: &str = "a family of keys has its numbers in braces, from the least to the greatest, without zeros \
                       before them: \"b:p:{0..15}\"";
 
-pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Queue, Problem> {
+pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<QueueConfig, ConfigProblem> {
     section.no_other(KEYS)?;
     read::redis_alone(
         backend,
@@ -32,7 +32,7 @@ pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Queue,
     let preset = section.preset(&filled_in, presets::QUEUE, presets::queue)?;
     let keys = section.said("keys", keys)?;
     let mut queue = match (keys, preset) {
-        (Some(keys), preset) => Queue { keys, ..preset.unwrap_or_else(|| Queue::of(Vec::new())) },
+        (Some(keys), preset) => QueueConfig { keys, ..preset.unwrap_or_else(|| QueueConfig::of(Vec::new())) },
         (None, Some(preset)) => preset,
         (None, None) => {
             return Err(section.place.problem(
@@ -62,13 +62,13 @@ pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Queue,
 }
 
 /// The keys, none of which may be there twice.
-fn keys(value: &Value) -> Result<Vec<Keys>, Problem> {
+fn keys(value: &Value) -> Result<Vec<Keys>, ConfigProblem> {
     let texts = value.texts()?;
     unless(texts.is_empty(), value, "no key is named; write \"celery\", or \"b:p:{0..15}\" for sixteen")?;
     let families: Vec<_> = texts
         .into_iter()
         .map(|(text, place)| Ok((family(text).map_err(|error| place.problem(error))?, place)))
-        .collect::<Result<_, Problem>>()?;
+        .collect::<Result<_, ConfigProblem>>()?;
     let many: u64 = families.iter().map(|(keys, _)| keys.many()).sum();
     unless(many > MAX_KEYS, value, format_args!("these are {many} keys, and there may be {MAX_KEYS}"))?;
     let mut seen = HashSet::new();

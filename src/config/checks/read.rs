@@ -1,13 +1,13 @@
-//! `[caches.ALIAS.checks]`: what was typed about the checks of a cache, turned into [`Check`]s.
+//! `[caches.ALIAS.checks]`: what was typed about the checks of a cache, turned into [`CheckConfig`]s.
 
 use std::time::Duration;
 
 use super::super::Backend;
-use super::super::caches::Reading;
-use super::super::place::{Place, Problem};
-use super::super::value::{Entry, Kind as Typed, Table, Value, nearest};
-use super::{Check, Limits, Unit, clock, efficiency, queue, visibility};
-use crate::outcome::Kind;
+use super::super::caches::CacheReader;
+use super::super::place::{ConfigProblem, Place};
+use super::super::value::{Table, TableEntry, Value, ValueKind as Typed, nearest};
+use super::{CheckConfig, Thresholds, Unit, clock, efficiency, queue, visibility};
+use crate::outcome::CheckKind;
 
 /// The kinds of check that are configured.
 pub(in crate::config) const KINDS: &[&str] = &["visibility", "queue", "clock", "efficiency"];
@@ -32,11 +32,11 @@ pub(in crate::config) fn keys_of_kinds() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table of one kind, while it is read.
-pub(super) struct Section<'a> {
+pub(super) struct CheckTable<'a> {
     /// Where the kind was named.
     pub(super) place: Place,
-    pub(super) reading: &'a mut Reading,
-    kind: Kind,
+    pub(super) reading: &'a mut CacheReader,
+    kind: CheckKind,
     table: &'a Table,
 }
 
@@ -47,13 +47,13 @@ pub(super) enum Worse {
     Less,
 }
 
-impl Reading {
+impl CacheReader {
     /// The checks of a cache besides the round trip.
     pub(in crate::config) fn checks(
         &mut self,
         checks: Value,
         backend: &Backend,
-    ) -> Result<Vec<Check>, Problem> {
+    ) -> Result<Vec<CheckConfig>, ConfigProblem> {
         if let Some(why) = never_checked(backend) {
             return Err(checks.problem(why));
         }
@@ -64,16 +64,18 @@ impl Reading {
         table.0.into_iter().map(|entry| self.check(entry, backend)).collect()
     }
 
-    fn check(&mut self, entry: Entry, backend: &Backend) -> Result<Check, Problem> {
-        let Entry { key, key_place: place, value } = entry;
+    fn check(&mut self, entry: TableEntry, backend: &Backend) -> Result<CheckConfig, ConfigProblem> {
+        let TableEntry { key, key_place: place, value } = entry;
         let table = &value.into_table()?;
-        let section = |kind| Section { kind, place, table, reading: self };
+        let section = |kind| CheckTable { kind, place, table, reading: self };
         match key.as_str() {
-            "visibility" => visibility::read(section(Kind::Visibility), backend).map(Check::Visibility),
-            "queue" => queue::read(section(Kind::Queue), backend).map(Check::Queue),
-            "clock" => clock::read(section(Kind::Clock), backend).map(Check::Clock),
+            "visibility" => {
+                visibility::read(section(CheckKind::Visibility), backend).map(CheckConfig::Visibility)
+            }
+            "queue" => queue::read(section(CheckKind::Queue), backend).map(CheckConfig::Queue),
+            "clock" => clock::read(section(CheckKind::Clock), backend).map(CheckConfig::Clock),
             // Whatever is unknown has been refused.
-            _ => efficiency::read(section(Kind::Efficiency), backend).map(Check::Efficiency),
+            _ => efficiency::read(section(CheckKind::Efficiency), backend).map(CheckConfig::Efficiency),
         }
     }
 }
@@ -97,9 +99,9 @@ fn never_checked(backend: &Backend) -> Option<String> {
     }
 }
 
-impl<'a> Section<'a> {
+impl<'a> CheckTable<'a> {
     /// A problem with a key that this kind does not have.
-    pub(super) fn no_other(&self, known: &[&str]) -> Result<(), Problem> {
+    pub(super) fn no_other(&self, known: &[&str]) -> Result<(), ConfigProblem> {
         self.table.unknown(known).next().map_or(Ok(()), Err)
     }
 
@@ -119,8 +121,8 @@ impl<'a> Section<'a> {
     pub(super) fn said<T>(
         &mut self,
         key: &str,
-        read: impl FnOnce(&'a Value) -> Result<T, Problem>,
-    ) -> Result<Option<T>, Problem> {
+        read: impl FnOnce(&'a Value) -> Result<T, ConfigProblem>,
+    ) -> Result<Option<T>, ConfigProblem> {
         self.get(key).map(read).transpose()
     }
 
@@ -137,7 +139,7 @@ impl<'a> Section<'a> {
         keys: &[&str],
         names: &[&'static str],
         find: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, Problem> {
+    ) -> Result<Option<T>, ConfigProblem> {
         let Some(value) = self.table.get("preset") else { return Ok(None) };
         let name = value.text()?;
         let Some(found) = find(name) else {
@@ -155,7 +157,7 @@ impl<'a> Section<'a> {
     }
 
     /// A text that is not empty.
-    pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, Problem> {
+    pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, ConfigProblem> {
         self.said(key, |value| {
             let text = value.text()?;
             if text.is_empty() {
@@ -166,7 +168,7 @@ impl<'a> Section<'a> {
     }
 
     /// What a clock or a score counts.
-    pub(super) fn unit(&mut self) -> Result<Option<Unit>, Problem> {
+    pub(super) fn unit(&mut self) -> Result<Option<Unit>, ConfigProblem> {
         self.said("unit", |value| match value.text()? {
             "s" => Ok(Unit::Seconds),
             "ms" => Ok(Unit::Milliseconds),
@@ -178,8 +180,8 @@ impl<'a> Section<'a> {
     pub(super) fn limits<T: Copy + PartialOrd>(
         &mut self,
         key: &str,
-        read: impl Fn(&str, &Value) -> Result<T, Problem>,
-    ) -> Result<Option<Limits<T>>, Problem> {
+        read: impl Fn(&str, &Value) -> Result<T, ConfigProblem>,
+    ) -> Result<Option<Thresholds<T>>, ConfigProblem> {
         self.said(key, |value| {
             let table = table_of_limits(key, value)?;
             known(table, LIMITS)?;
@@ -188,13 +190,13 @@ impl<'a> Section<'a> {
     }
 
     /// Limits of something that lasts, of which more is worse.
-    pub(super) fn durations(&mut self, key: &str) -> Result<Option<Limits<Duration>>, Problem> {
+    pub(super) fn durations(&mut self, key: &str) -> Result<Option<Thresholds<Duration>>, ConfigProblem> {
         self.limits(key, duration)
     }
 }
 
 /// A problem at a place that is for Redis alone, if the cache is none.
-pub(super) fn redis_alone(backend: &Backend, place: &Place, why: &str) -> Result<(), Problem> {
+pub(super) fn redis_alone(backend: &Backend, place: &Place, why: &str) -> Result<(), ConfigProblem> {
     match backend {
         Backend::Redis(_) => Ok(()),
         Backend::Memcached(_)
@@ -205,7 +207,7 @@ pub(super) fn redis_alone(backend: &Backend, place: &Place, why: &str) -> Result
 }
 
 /// The table of limits that a key has for its value.
-pub(super) fn table_of_limits<'a>(key: &str, value: &'a Value) -> Result<&'a Table, Problem> {
+pub(super) fn table_of_limits<'a>(key: &str, value: &'a Value) -> Result<&'a Table, ConfigProblem> {
     match &value.kind {
         Typed::Table(table) => Ok(table),
         Typed::Text(_)
@@ -224,7 +226,7 @@ pub(super) fn table_of_limits<'a>(key: &str, value: &'a Value) -> Result<&'a Tab
 }
 
 /// A problem if some key of a table is none of those that are known.
-pub(super) fn known(table: &Table, known: &[&str]) -> Result<(), Problem> {
+pub(super) fn known(table: &Table, known: &[&str]) -> Result<(), ConfigProblem> {
     table.unknown(known).next().map_or(Ok(()), Err)
 }
 
@@ -234,8 +236,8 @@ pub(super) fn limits<T: Copy + PartialOrd>(
     whole: &Value,
     table: &Table,
     worse: Worse,
-    read: impl Fn(&str, &Value) -> Result<T, Problem>,
-) -> Result<Limits<T>, Problem> {
+    read: impl Fn(&str, &Value) -> Result<T, ConfigProblem>,
+) -> Result<Thresholds<T>, ConfigProblem> {
     let limit = |name: &str| {
         table.get(name).map(|value| Ok((read(&format!("{key}.{name}"), value)?, value))).transpose()
     };
@@ -257,29 +259,31 @@ pub(super) fn limits<T: Copy + PartialOrd>(
                 "{worse} is worse here, so `{key}.down` is to be {least} than `{key}.degraded`"
             )))
         }
-        _ => Ok(Limits { degraded: degraded.map(|(limit, _)| limit), down: down.map(|(limit, _)| limit) }),
+        _ => {
+            Ok(Thresholds { degraded: degraded.map(|(limit, _)| limit), down: down.map(|(limit, _)| limit) })
+        }
     }
 }
 
 /// A duration that is not nothing.
-pub(super) fn duration(key: &str, value: &Value) -> Result<Duration, Problem> {
+pub(super) fn duration(key: &str, value: &Value) -> Result<Duration, ConfigProblem> {
     value.duration(key, Duration::from_millis(1), LONGEST)
 }
 
 /// A whole number from 1.
-pub(super) fn count(key: &str, value: &Value) -> Result<u32, Problem> {
+pub(super) fn count(key: &str, value: &Value) -> Result<u32, ConfigProblem> {
     let number = value.number().ok().filter(|number| *number > 0);
     number.ok_or_else(|| value.problem(format_args!("`{key}` is a whole number, 1 or more")))
 }
 
 /// A number above `least`, with a fraction or without.
-pub(super) fn above(least: u32, key: &str, value: &Value) -> Result<f64, Problem> {
+pub(super) fn above(least: u32, key: &str, value: &Value) -> Result<f64, ConfigProblem> {
     let number = value.float().filter(|number| *number > f64::from(least) && *number <= 1e9);
     number.ok_or_else(|| value.problem(format_args!("`{key}` is a number above {least}, such as 10 or 2.5")))
 }
 
 /// A part of a whole, above 0 and up to 1.
-pub(super) fn ratio(key: &str, value: &Value) -> Result<f64, Problem> {
+pub(super) fn ratio(key: &str, value: &Value) -> Result<f64, ConfigProblem> {
     let number = value.float().filter(|number| *number > 0.0 && *number <= 1.0);
     number.ok_or_else(|| value.problem(format_args!("`{key}` is a number above 0 and up to 1, such as 0.8")))
 }

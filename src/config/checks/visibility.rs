@@ -8,12 +8,14 @@ use humantime::format_duration;
 use super::super::address::{self, MemcachedUrl, RedisUrl};
 use super::super::caches::unless;
 use super::super::memcached::distinct;
-use super::super::place::{Place, Problem};
-use super::super::redis::{NO_USER_ALONE, Topology, is_given};
-use super::super::value::{Kind as Typed, Value, nearest};
-use super::super::{Address, Backend, Login, Memcached, MemcachedServers, Redis, RedisServers, Tls};
-use super::read::Section;
-use super::{Client, View, Visibility};
+use super::super::place::{ConfigProblem, Place};
+use super::super::redis::{NO_USER_ALONE, RedisTopology, is_given};
+use super::super::value::{Value, ValueKind as Typed, nearest};
+use super::super::{
+    Address, Backend, Login, MemcachedConfig, MemcachedServers, RedisConfig, RedisServers, Tls,
+};
+use super::read::CheckTable;
+use super::{Client, ViewConfig, VisibilityConfig};
 
 pub(super) const KEYS: &[&str] = &["views", "write_within", "delete_within", "client", "canaries"];
 
@@ -26,7 +28,10 @@ const CANARIES_IN_RINGS: u32 = 8;
 const A_VIEW: &str = "a view is one Redis, or memcached servers that are all named: it begins with redis://, \
                       rediss:// (TLS), redis+unix://, memcached:// or memcacheds:// (TLS)";
 
-pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Visibility, Problem> {
+pub(super) fn read(
+    mut section: CheckTable<'_>,
+    backend: &Backend,
+) -> Result<VisibilityConfig, ConfigProblem> {
     section.no_other(KEYS)?;
     if !servers_are_named(backend) {
         return Err(section.place.problem(
@@ -49,11 +54,15 @@ pub(super) fn read(mut section: Section<'_>, backend: &Backend) -> Result<Visibi
     let is_memcached = |backend: &Backend| matches!(backend, Backend::Memcached(_));
     let rings = is_memcached(backend) || views.iter().any(|view| is_memcached(&view.backend));
     let canaries = canaries.unwrap_or(if rings { CANARIES_IN_RINGS } else { 1 }) as usize;
-    Ok(Visibility { views, write_within, delete_within, client, canaries })
+    Ok(VisibilityConfig { views, write_within, delete_within, client, canaries })
 }
 
 /// A problem where views are given more time than the deadline leaves: what is allowed would be called late.
-fn in_time(section: &Section<'_>, write_within: Duration, delete_within: Duration) -> Result<(), Problem> {
+fn in_time(
+    section: &CheckTable<'_>,
+    write_within: Duration,
+    delete_within: Duration,
+) -> Result<(), ConfigProblem> {
     let (timeout, both) = (section.reading.timeout, write_within + delete_within);
     // A check that leaves nothing standing from an earlier one watches one after the other, and looking ends at three
     // quarters of the deadline.
@@ -82,7 +91,7 @@ fn servers_are_named(backend: &Backend) -> bool {
     }
 }
 
-fn client(value: &Value) -> Result<Client, Problem> {
+fn client(value: &Value) -> Result<Client, ConfigProblem> {
     let name = value.text()?;
     let found = Client::ALL.iter().find(|client| client.name() == name);
     found.copied().ok_or_else(|| {
@@ -94,7 +103,11 @@ fn client(value: &Value) -> Result<Client, Problem> {
     })
 }
 
-fn views(section: &mut Section<'_>, value: &Value, backend: &Backend) -> Result<Vec<View>, Problem> {
+fn views(
+    section: &mut CheckTable<'_>,
+    value: &Value,
+    backend: &Backend,
+) -> Result<Vec<ViewConfig>, ConfigProblem> {
     let mut names = HashSet::new();
     let mut views = Vec::new();
     for (text, value) in urls(value)? {
@@ -118,7 +131,7 @@ fn views(section: &mut Section<'_>, value: &Value, backend: &Backend) -> Result<
 
 /// Each URL, with the value that it stands in. Commas separate those in the environment, and also the servers of
 /// one.
-fn urls(value: &Value) -> Result<Vec<(String, &Value)>, Problem> {
+fn urls(value: &Value) -> Result<Vec<(String, &Value)>, ConfigProblem> {
     if let Typed::List(values) = &value.kind {
         return values.iter().map(|value| Ok((value.text()?.to_owned(), value))).collect();
     }
@@ -140,16 +153,16 @@ fn urls(value: &Value) -> Result<Vec<(String, &Value)>, Problem> {
 }
 
 /// A view, and whether its URL holds a password of its own.
-fn view(text: &str, value: &Value, backend: &Backend) -> Result<(View, bool), Problem> {
+fn view(text: &str, value: &Value, backend: &Backend) -> Result<(ViewConfig, bool), ConfigProblem> {
     if address::is_memcached_url(text) {
         let url = address::memcached_url(text).map_err(|error| value.problem(error))?;
         let own_password = url.password.is_some();
         return Ok((memcached_view(text, url, value, backend)?, own_password));
     }
-    let is_one =
-        address::is_url(text) && matches!(address::topology(text), Ok(None | Some(Topology::Standalone)));
+    let is_one = address::is_url(text)
+        && matches!(address::topology(text), Ok(None | Some(RedisTopology::Standalone)));
     unless(!is_one, value, A_VIEW)?;
-    let url = address::redis_location(text, Topology::Standalone)
+    let url = address::redis_location(text, RedisTopology::Standalone)
         .map_err(|error| value.problem(if error == address::SEVERAL { A_VIEW } else { error }))?;
     unless(
         !url.others.is_empty(),
@@ -160,7 +173,12 @@ fn view(text: &str, value: &Value, backend: &Backend) -> Result<(View, bool), Pr
     Ok((redis_view(text, url, value, backend)?, own_password))
 }
 
-fn redis_view(text: &str, url: RedisUrl, value: &Value, backend: &Backend) -> Result<View, Problem> {
+fn redis_view(
+    text: &str,
+    url: RedisUrl,
+    value: &Value,
+    backend: &Backend,
+) -> Result<ViewConfig, ConfigProblem> {
     let alias = match backend {
         Backend::Redis(redis) => redis.login.clone(),
         Backend::Memcached(_)
@@ -182,11 +200,17 @@ fn redis_view(text: &str, url: RedisUrl, value: &Value, backend: &Backend) -> Re
     let tls = url.tls.unwrap_or_default().then(|| tls(backend));
     let Some(address) = url.addresses.into_iter().next() else { return Err(value.problem(A_VIEW)) };
     let name = address.to_string().into();
-    let backend = Backend::Redis(Redis { login, tls, ..Redis::at(RedisServers::Standalone(address)) });
-    Ok(View { name, backend })
+    let backend =
+        Backend::Redis(RedisConfig { login, tls, ..RedisConfig::at(RedisServers::Standalone(address)) });
+    Ok(ViewConfig { name, backend })
 }
 
-fn memcached_view(text: &str, url: MemcachedUrl, value: &Value, backend: &Backend) -> Result<View, Problem> {
+fn memcached_view(
+    text: &str,
+    url: MemcachedUrl,
+    value: &Value,
+    backend: &Backend,
+) -> Result<ViewConfig, ConfigProblem> {
     let servers = url.servers.into_iter().map(|servers| (servers, &value.place)).collect();
     let servers = distinct(servers)?;
     unless(!servers.iter().all(|servers| matches!(servers, MemcachedServers::One(_))), value, A_VIEW)?;
@@ -210,8 +234,8 @@ fn memcached_view(text: &str, url: MemcachedUrl, value: &Value, backend: &Backen
     };
     let tls = url.tls.then(|| tls(backend));
     let name = servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into();
-    let backend = Backend::Memcached(Memcached { login, tls, ..Memcached::at(servers) });
-    Ok(View { name, backend })
+    let backend = Backend::Memcached(MemcachedConfig { login, tls, ..MemcachedConfig::at(servers) });
+    Ok(ViewConfig { name, backend })
 }
 
 /// Whether a URL without a user leaves open who one is, so that it is who one is at the alias. One with an `@` and

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::super::caches::Reading;
-use super::super::place::Problem;
-use super::super::value::{Kind as Typed, Table, Value};
-use super::super::{ClientCertificate, Protocol, Tls, address};
+use super::super::caches::CacheReader;
+use super::super::place::ConfigProblem;
+use super::super::value::{Table, Value, ValueKind as Typed};
+use super::super::{ClientCertificate, RespVersion, Tls, address};
 use super::{object, text};
 
 /// `OPTIONS`, and the arguments for parts of the client in it.
@@ -42,7 +42,7 @@ const CLUSTERS: &[&str] = &[
 ];
 
 impl<'a> Options<'a> {
-    pub(super) fn of(entry: &'a Table) -> Result<Self, Problem> {
+    pub(super) fn of(entry: &'a Table) -> Result<Self, ConfigProblem> {
         let mut options = Self { given: None, pool: None, client: None };
         options.given = entry.get("OPTIONS").map(object).transpose()?;
         options.pool = options.table("CONNECTION_POOL_KWARGS")?;
@@ -51,7 +51,7 @@ impl<'a> Options<'a> {
 
     /// The same for a cluster, whose client is given no pool: there the arguments for the client count, and
     /// elsewhere those for its pool.
-    pub(super) fn of_cluster(entry: &'a Table) -> Result<Self, Problem> {
+    pub(super) fn of_cluster(entry: &'a Table) -> Result<Self, ConfigProblem> {
         let mut options = Self::of(entry)?;
         options.client = match options.table("BASE_CLIENT_KWARGS")? {
             Some(client) => Some(client),
@@ -60,7 +60,7 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    fn table(&self, name: &str) -> Result<Option<&'a Table>, Problem> {
+    fn table(&self, name: &str) -> Result<Option<&'a Table>, ConfigProblem> {
         self.given.and_then(|options| options.get(name)).map(object).transpose()
     }
 
@@ -74,7 +74,7 @@ impl<'a> Options<'a> {
     }
 
     /// The version of the protocol, if one is asked for.
-    pub(super) fn protocol(&self, reading: &mut Reading) -> Result<Option<Protocol>, Problem> {
+    pub(super) fn protocol(&self, reading: &mut CacheReader) -> Result<Option<RespVersion>, ConfigProblem> {
         let Some(value) = self.get("protocol") else { return Ok(None) };
         let number = value.number().ok().map(|number| number.to_string());
         let protocol = number.and_then(|number| address::protocol(&number));
@@ -92,10 +92,14 @@ impl<'a> Options<'a> {
     }
 
     /// How TLS is spoken, once it is asked for: redis-py's options, here or as parameters of the URL.
-    pub(super) fn tls(&self, reading: &mut Reading, parameters: &[(String, String)]) -> Result<Tls, Problem> {
+    pub(super) fn tls(
+        &self,
+        reading: &mut CacheReader,
+        parameters: &[(String, String)],
+    ) -> Result<Tls, ConfigProblem> {
         let parameter = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value);
         let mut file = |name: &str| match parameter(name) {
-            Some(path) => Ok::<_, Problem>(Some(PathBuf::from(path))),
+            Some(path) => Ok::<_, ConfigProblem>(Some(PathBuf::from(path))),
             None => Ok(text(reading, self.get(name), "tls")?.map(PathBuf::from)),
         };
         let ca_file = file("ssl_ca_certs")?;
@@ -138,7 +142,7 @@ impl<'a> Options<'a> {
     }
 
     /// What is said to the Sentinels, and not to the servers.
-    pub(super) fn sentinel_arguments(&self) -> Result<Option<&'a Table>, Problem> {
+    pub(super) fn sentinel_arguments(&self) -> Result<Option<&'a Table>, ConfigProblem> {
         self.table("SENTINEL_KWARGS")
     }
 

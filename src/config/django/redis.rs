@@ -3,18 +3,23 @@
 use std::borrow::Cow;
 
 use super::super::address::{self, RedisUrl};
-use super::super::caches::Reading;
-use super::super::place::{Place, Problem};
-use super::super::redis::{Topology, login};
-use super::super::value::{Kind as Typed, Table, Value};
+use super::super::caches::CacheReader;
+use super::super::place::{ConfigProblem, Place};
+use super::super::redis::{RedisTopology, login};
+use super::super::value::{Table, Value, ValueKind as Typed};
 use super::super::{
-    Address, Announce, Backend, Login, Protocol, Redis, RedisServers, Replicas, Secret, Tls, WhichReplicas,
+    Address, Announce, Backend, Login, RedisConfig, RedisServers, ReplicasConfig, RespVersion, Secret, Tls,
+    WhichReplicas,
 };
 use super::options::{Options, Way};
 use super::{locations, no_location, one, text};
 
 /// Reads an entry whose client may be made for any of them. Locations in one text are split at `separators`.
-pub(super) fn cache(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Backend, Problem> {
+pub(super) fn cache(
+    reading: &mut CacheReader,
+    entry: &Table,
+    separators: &[char],
+) -> Result<Backend, ConfigProblem> {
     match Options::of(entry)?.way() {
         Way::Plain => plain(reading, entry, separators),
         Way::Sentinels { replicas } => sentinels(reading, entry, separators, replicas),
@@ -34,7 +39,7 @@ pub(super) fn cache(reading: &mut Reading, entry: &Table, separators: &[char]) -
 
 /// A primary, and its replicas. The first location takes the writes and the others are its replicas, for
 /// Django and for its relatives.
-fn plain(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Backend, Problem> {
+fn plain(reading: &mut CacheReader, entry: &Table, separators: &[char]) -> Result<Backend, ConfigProblem> {
     let options = Options::of(entry)?;
     let mut urls = urls(reading, entry, separators)?.into_iter();
     let Some((mut primary, place)) = urls.next() else { return Err(no_location(reading)) };
@@ -47,12 +52,21 @@ fn plain(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Ba
         Some(false) | None => None,
     };
     let Some(address) = primary.addresses.into_iter().next() else { return Err(no_location(reading)) };
-    let replicas = Replicas { which: WhichReplicas::Named(replicas), ..Replicas::default() };
-    reading.finished(Redis { login, tls, replicas, ..Redis::at(RedisServers::Standalone(address)) })
+    let replicas = ReplicasConfig { which: WhichReplicas::Named(replicas), ..ReplicasConfig::default() };
+    reading.finished(RedisConfig {
+        login,
+        tls,
+        replicas,
+        ..RedisConfig::at(RedisServers::Standalone(address))
+    })
 }
 
 /// A cluster, of which each location is a node.
-pub(super) fn cluster(reading: &mut Reading, entry: &Table, separators: &[char]) -> Result<Backend, Problem> {
+pub(super) fn cluster(
+    reading: &mut CacheReader,
+    entry: &Table,
+    separators: &[char],
+) -> Result<Backend, ConfigProblem> {
     let options = Options::of_cluster(entry)?;
     let mut urls = urls(reading, entry, separators)?.into_iter();
     let Some((mut first, place)) = urls.next() else { return Err(no_location(reading)) };
@@ -69,17 +83,17 @@ pub(super) fn cluster(reading: &mut Reading, entry: &Table, separators: &[char])
     }
     let tls = tls(reading, &options, &first)?;
     let servers = RedisServers::Cluster { seeds, announce: Announce::default() };
-    reading.finished(Redis { login, tls, ..Redis::at(servers) })
+    reading.finished(RedisConfig { login, tls, ..RedisConfig::at(servers) })
 }
 
 /// What Sentinels watch: the host in the location is what they call the primary. So it is in the
 /// `SentinelConnectionFactory` of django-redis 7.0 and django-valkey 0.4, in small letters.
 fn sentinels(
-    reading: &mut Reading,
+    reading: &mut CacheReader,
     entry: &Table,
     separators: &[char],
     mut replicas: bool,
-) -> Result<Backend, Problem> {
+) -> Result<Backend, ConfigProblem> {
     let options = Options::of(entry)?;
     let sentinels = options.sentinels().ok_or_else(|| {
         reading.problem("it names no Sentinels; SENTINELS in its OPTIONS is a list of [host, port]")
@@ -110,8 +124,8 @@ fn sentinels(
     if replicas {
         reading.came_from(&["replicas"], place);
     }
-    let replicas = Replicas { which, ..Replicas::default() };
-    reading.finished(Redis { login, tls, replicas, ..Redis::at(servers) })
+    let replicas = ReplicasConfig { which, ..ReplicasConfig::default() };
+    reading.finished(RedisConfig { login, tls, replicas, ..RedisConfig::at(servers) })
 }
 
 const NO_NAME: &str = "with Sentinels the location is redis://mymaster/0, with what they call the primary";
@@ -124,7 +138,7 @@ fn primary(url: &RedisUrl) -> Option<String> {
     }
 }
 
-fn sentinel_addresses(reading: &Reading, sentinels: &Value) -> Result<Vec<Address>, Problem> {
+fn sentinel_addresses(reading: &CacheReader, sentinels: &Value) -> Result<Vec<Address>, ConfigProblem> {
     let Typed::List(pairs) = &sentinels.kind else {
         return Err(
             sentinels.problem(format_args!("a list of [host, port] belongs here, not {}", sentinels.noun()))
@@ -133,16 +147,16 @@ fn sentinel_addresses(reading: &Reading, sentinels: &Value) -> Result<Vec<Addres
     let addresses: Vec<Address> = pairs
         .iter()
         .map(|pair| address::sentinel(&one(pair)?).map_err(|error| pair.problem(error)))
-        .collect::<Result<_, Problem>>()?;
+        .collect::<Result<_, ConfigProblem>>()?;
     if addresses.is_empty() { Err(no_location(reading)) } else { Ok(addresses) }
 }
 
 /// Who one is at the Sentinels, and whether TLS is spoken there.
 fn sentinel_login(
-    reading: &mut Reading,
+    reading: &mut CacheReader,
     options: &Options<'_>,
-    protocol: Protocol,
-) -> Result<(Login, bool), Problem> {
+    protocol: RespVersion,
+) -> Result<(Login, bool), ConfigProblem> {
     let arguments = options.sentinel_arguments()?;
     let argument = |name| arguments.and_then(|arguments| arguments.get(name));
     let username = text(reading, argument("username"), "sentinel_username")?;
@@ -156,12 +170,12 @@ fn sentinel_login(
 
 /// Each location, and its place.
 fn urls<'a>(
-    reading: &Reading,
+    reading: &CacheReader,
     entry: &'a Table,
     separators: &[char],
-) -> Result<Vec<(RedisUrl, &'a Place)>, Problem> {
+) -> Result<Vec<(RedisUrl, &'a Place)>, ConfigProblem> {
     let url = |(text, value): (Cow<'_, str>, &'a Value)| {
-        let url = address::redis_location(&text, Topology::Standalone);
+        let url = address::redis_location(&text, RedisTopology::Standalone);
         Ok((url.map_err(|error| value.problem(error))?, &value.place))
     };
     locations(reading, entry, separators)?.into_iter().map(url).collect()
@@ -169,7 +183,11 @@ fn urls<'a>(
 
 /// Who one is at the servers. What stands in the URL wins over OPTIONS, as in redis-py's
 /// `ConnectionPool.from_url`.
-fn credentials(reading: &mut Reading, options: &Options<'_>, url: &mut RedisUrl) -> Result<Login, Problem> {
+fn credentials(
+    reading: &mut CacheReader,
+    options: &Options<'_>,
+    url: &mut RedisUrl,
+) -> Result<Login, ConfigProblem> {
     if url.username.is_none() {
         url.username = text(reading, options.get("username"), "username")?;
     }
@@ -187,7 +205,11 @@ fn credentials(reading: &mut Reading, options: &Options<'_>, url: &mut RedisUrl)
 }
 
 /// TLS to servers that are found through others, by the scheme or by an option.
-fn tls(reading: &mut Reading, options: &Options<'_>, url: &RedisUrl) -> Result<Option<Tls>, Problem> {
+fn tls(
+    reading: &mut CacheReader,
+    options: &Options<'_>,
+    url: &RedisUrl,
+) -> Result<Option<Tls>, ConfigProblem> {
     if let Some(value) = options.asks_for_tls() {
         reading.came_from(&["tls"], &value.place);
     } else if url.tls != Some(true) {

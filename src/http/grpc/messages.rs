@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use prost::{Enumeration, Message};
 
-use super::service::Health;
+use super::service::HealthStatus;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct HealthCheckRequest {
@@ -34,12 +34,12 @@ enum ServingStatus {
     ServiceUnknown = 3,
 }
 
-impl From<Health> for HealthCheckResponse {
-    fn from(health: Health) -> Self {
+impl From<HealthStatus> for HealthCheckResponse {
+    fn from(health: HealthStatus) -> Self {
         let status = match health {
-            Health::Serving => ServingStatus::Serving,
-            Health::NotServing => ServingStatus::NotServing,
-            Health::Unknown => ServingStatus::ServiceUnknown,
+            HealthStatus::Serving => ServingStatus::Serving,
+            HealthStatus::NotServing => ServingStatus::NotServing,
+            HealthStatus::Unknown => ServingStatus::ServiceUnknown,
         };
         Self { status: status.into() }
     }

@@ -1,4 +1,4 @@
-//! [`Service`]: what a call asks for; [`Health`]: what it is told.
+//! [`Service`]: what a call asks for; [`HealthStatus`]: what it is told.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const PROBES: [&str; 3] = ["livez", "readyz", "startupz"];
 
 /// A status, as gRPC has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Health {
+pub(super) enum HealthStatus {
     /// Up, degraded or skipped.
     Serving,
     /// Down, or on the way there.
@@ -56,25 +56,25 @@ impl<'a> Service<'a> {
     }
 
     /// What a check of it comes to, for a call that arrived at `arrived`.
-    pub(super) async fn check(&self, app: &App, setup: &Setup, arrived: Instant) -> Health {
+    pub(super) async fn check(&self, app: &App, setup: &Setup, arrived: Instant) -> HealthStatus {
         let selection = match self {
-            Self::Livez if app.overdue().is_some() => return Health::NotServing,
-            Self::Readyz if app.life() != Life::Ready => return Health::NotServing,
+            Self::Livez if app.overdue().is_some() => return HealthStatus::NotServing,
+            Self::Readyz if app.life() != Life::Ready => return HealthStatus::NotServing,
             Self::Startupz => {
                 let report = setup.checker.check(&app.awaited(setup, setup.startup()), arrived).await;
                 app.note_start(setup);
-                return Health::of(report.status());
+                return HealthStatus::of(report.status());
             }
             Self::Livez => setup.liveness(),
             Self::Readyz => setup.readiness(),
             Self::Checks(selection) => selection,
         };
-        Health::of(setup.checker.check(selection, arrived).await.status())
+        HealthStatus::of(setup.checker.check(selection, arrived).await.status())
     }
 
     /// What the last checks of it came to, whoever they were made for; and a check, where one is missing or they may be
     /// old.
-    pub(super) async fn latest(&self, app: &App, setup: &Setup) -> Health {
+    pub(super) async fn latest(&self, app: &App, setup: &Setup) -> HealthStatus {
         match self.known(app, setup) {
             Some(health) => health,
             None => self.check(app, setup, Instant::now()).await,
@@ -82,14 +82,16 @@ impl<'a> Service<'a> {
     }
 
     /// What is known of it without a check: nothing before all of it was checked, and nothing while rounds are stuck.
-    fn known(&self, app: &App, setup: &Setup) -> Option<Health> {
+    fn known(&self, app: &App, setup: &Setup) -> Option<HealthStatus> {
         if app.overdue().is_some() {
             return None;
         }
         let selection = match self {
-            Self::Readyz if app.life() != Life::Ready => return Some(Health::NotServing),
-            Self::Startupz if app.awaited(setup, setup.startup()).is_empty() => return Some(Health::Serving),
-            Self::Startupz => return Some(Health::NotServing),
+            Self::Readyz if app.life() != Life::Ready => return Some(HealthStatus::NotServing),
+            Self::Startupz if app.awaited(setup, setup.startup()).is_empty() => {
+                return Some(HealthStatus::Serving);
+            }
+            Self::Startupz => return Some(HealthStatus::NotServing),
             Self::Livez => setup.liveness(),
             Self::Readyz => setup.readiness(),
             Self::Checks(selection) => selection,
@@ -97,7 +99,7 @@ impl<'a> Service<'a> {
         let mut records = setup.checker.records(selection);
         let worst =
             records.try_fold(Status::Skipped, |worst, record| Some(worst.max(record.since()?.status)));
-        worst.map(Health::of)
+        worst.map(HealthStatus::of)
     }
 }
 
@@ -116,7 +118,7 @@ pub(super) fn names(setup: &Arc<Setup>) -> Vec<String> {
     names
 }
 
-impl Health {
+impl HealthStatus {
     /// The status of checks. Degraded still works, so nobody may be sent elsewhere for it.
     fn of(status: Status) -> Self {
         match status {

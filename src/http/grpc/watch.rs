@@ -8,8 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{self, Instant};
 
 use super::messages::HealthCheckResponse;
-use super::service::{Health, Service};
-use super::wire::{Code, Failed};
+use super::service::{HealthStatus, Service};
+use super::wire::{CallError, Code};
 use crate::app::{App, Life, Watcher};
 use crate::http::access::Subscriber;
 
@@ -27,7 +27,7 @@ struct Watch {
     caller: Subscriber,
     watcher: Watcher,
     /// What was said last.
-    said: Option<Health>,
+    said: Option<HealthStatus>,
     /// Whether the end was said.
     ended: bool,
     _place: OwnedSemaphorePermit,
@@ -40,14 +40,14 @@ pub(super) fn watch(
     name: String,
     caller: Subscriber,
     place: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<HealthCheckResponse, Failed>> {
+) -> impl Stream<Item = Result<HealthCheckResponse, CallError>> {
     let watcher = app.watch();
     let watch = Watch { app, name, caller, watcher, said: None, ended: false, _place: place };
     stream::unfold(watch, Watch::next)
 }
 
 impl Watch {
-    async fn next(mut self) -> Option<(Result<HealthCheckResponse, Failed>, Self)> {
+    async fn next(mut self) -> Option<(Result<HealthCheckResponse, CallError>, Self)> {
         if self.ended {
             return None;
         }
@@ -57,7 +57,7 @@ impl Watch {
             }
             let status = match self.app.life() {
                 Life::Stopping => return Some(self.end(Code::Unavailable, "the sidecar stops")),
-                Life::Draining => Health::NotServing,
+                Life::Draining => HealthStatus::NotServing,
                 Life::Starting | Life::Ready => self.status().await,
             };
             if self.said != Some(status) {
@@ -72,20 +72,20 @@ impl Watch {
     }
 
     /// The end, and why.
-    fn end(mut self, code: Code, said: &'static str) -> (Result<HealthCheckResponse, Failed>, Self) {
+    fn end(mut self, code: Code, said: &'static str) -> (Result<HealthCheckResponse, CallError>, Self) {
         self.ended = true;
-        (Err(Failed::new(code, said)), self)
+        (Err(CallError::new(code, said)), self)
     }
 
     /// What is known; at first nothing is, so a check is made.
-    async fn status(&self) -> Health {
+    async fn status(&self) -> HealthStatus {
         let setup = self.app.setup();
         match (Service::named(&self.name, &setup), self.said) {
-            (None, _) => Health::Unknown,
-            (Some(service), None | Some(Health::Unknown)) => {
+            (None, _) => HealthStatus::Unknown,
+            (Some(service), None | Some(HealthStatus::Unknown)) => {
                 service.check(&self.app, &setup, Instant::now()).await
             }
-            (Some(service), Some(Health::Serving | Health::NotServing)) => {
+            (Some(service), Some(HealthStatus::Serving | HealthStatus::NotServing)) => {
                 service.latest(&self.app, &setup).await
             }
         }

@@ -41,13 +41,13 @@ pub(super) enum Code {
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Failed {
+pub(super) struct CallError {
     code: Code,
     /// Plain ASCII without `%`, so that nothing of it has to be encoded.
     said: &'static str,
 }
 
-impl Failed {
+impl CallError {
     pub(super) fn new(code: Code, said: &'static str) -> Self {
         Self { code, said }
     }
@@ -59,7 +59,7 @@ impl Failed {
     }
 }
 
-impl IntoResponse for Failed {
+impl IntoResponse for CallError {
     /// The trailers and nothing else, which stand in the head then.
     fn into_response(self) -> Response {
         let mut response = respond(Body::empty());
@@ -75,26 +75,26 @@ pub(super) fn is_grpc(content_type: &[u8]) -> bool {
 }
 
 /// The one message of a call.
-pub(super) async fn message<M: Message + Default>(body: Body) -> Result<M, Failed> {
+pub(super) async fn message<M: Message + Default>(body: Body) -> Result<M, CallError> {
     let body = time::timeout(MESSAGE_WITHIN, Limited::new(body, PREFIX + MAX_MESSAGE).collect()).await;
-    let body = body.map_err(|_| Failed::new(Code::DeadlineExceeded, "the message did not come in"))?;
+    let body = body.map_err(|_| CallError::new(Code::DeadlineExceeded, "the message did not come in"))?;
     let mut body = match body {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            return Err(Failed::new(Code::ResourceExhausted, "the message is too long"));
+            return Err(CallError::new(Code::ResourceExhausted, "the message is too long"));
         }
-        Err(_) => return Err(Failed::new(Code::InvalidArgument, "the message broke off")),
+        Err(_) => return Err(CallError::new(Code::InvalidArgument, "the message broke off")),
     };
-    let garbled = Failed::new(Code::InvalidArgument, "there must be one message");
+    let garbled = CallError::new(Code::InvalidArgument, "there must be one message");
     let Some((&[flag, ref length @ ..], _)) = body.split_first_chunk::<PREFIX>() else { return Err(garbled) };
     if flag != 0 {
-        return Err(Failed::new(Code::Unimplemented, "no compression is known here"));
+        return Err(CallError::new(Code::Unimplemented, "no compression is known here"));
     }
     let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]);
     let message = body.split_off(PREFIX);
     if usize::try_from(length).is_ok_and(|length| length == message.len()) {
         M::decode(message)
-            .map_err(|_| Failed::new(Code::InvalidArgument, "the message is not what the call takes"))
+            .map_err(|_| CallError::new(Code::InvalidArgument, "the message is not what the call takes"))
     } else {
         Err(garbled)
     }
@@ -108,7 +108,7 @@ pub(super) fn answer(message: &impl Message) -> Response {
 
 /// The answer of a call that has many, which ends with what the stream fails with.
 pub(super) fn stream<M: Message>(
-    messages: impl Stream<Item = Result<M, Failed>> + Send + 'static,
+    messages: impl Stream<Item = Result<M, CallError>> + Send + 'static,
 ) -> Response {
     let frames = messages.map(|message| match message {
         Ok(message) => Frame::data(framed(&message)),

@@ -12,7 +12,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 
 use super::family::{Family, Type};
-use super::format::Format;
+use super::format::MetricsFormat;
 use crate::outcome::Figure;
 use crate::record::Tally;
 
@@ -22,7 +22,7 @@ pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 /// The text of metrics as it grows.
 pub(super) struct Exposition<'a> {
     encoder: DescriptorEncoder<'a>,
-    format: Format,
+    format: MetricsFormat,
 }
 
 /// What the series of one name have in common.
@@ -33,9 +33,9 @@ pub(super) struct Heading {
 }
 
 /// The series of one name, which stand together.
-pub(super) struct Series<'a, 'b> {
+pub(super) struct MetricSeries<'a, 'b> {
     heading: Heading,
-    format: Format,
+    format: MetricsFormat,
     /// What they are declared to, until the first of them is there.
     undeclared: Option<&'a mut DescriptorEncoder<'b>>,
     /// What they are written to from then on.
@@ -58,33 +58,36 @@ impl From<Figure> for Heading {
 impl Heading {
     /// The name and the type that the series are declared with. The standard declares counters and infos without their
     /// ending, which the library writes to each series, and the classic text with it; there an info is a gauge.
-    fn declared(&self, format: Format) -> (&'static str, MetricType) {
+    fn declared(&self, format: MetricsFormat) -> (&'static str, MetricType) {
         let name = self.name;
         match (format, self.kind) {
-            (Format::OpenMetrics, Type::Counter) => (name.trim_end_matches("_total"), MetricType::Counter),
-            (Format::OpenMetrics, Type::Info) => (name.trim_end_matches("_info"), MetricType::Info),
-            (Format::Text, Type::Counter) => (name, MetricType::Counter),
-            (Format::Text, Type::Info) | (Format::OpenMetrics | Format::Text, Type::Gauge) => {
-                (name, MetricType::Gauge)
+            (MetricsFormat::OpenMetrics, Type::Counter) => {
+                (name.trim_end_matches("_total"), MetricType::Counter)
             }
-            (Format::OpenMetrics | Format::Text, Type::Histogram) => (name, MetricType::Histogram),
+            (MetricsFormat::OpenMetrics, Type::Info) => (name.trim_end_matches("_info"), MetricType::Info),
+            (MetricsFormat::Text, Type::Counter) => (name, MetricType::Counter),
+            (MetricsFormat::Text, Type::Info)
+            | (MetricsFormat::OpenMetrics | MetricsFormat::Text, Type::Gauge) => (name, MetricType::Gauge),
+            (MetricsFormat::OpenMetrics | MetricsFormat::Text, Type::Histogram) => {
+                (name, MetricType::Histogram)
+            }
         }
     }
 }
 
 impl<'b> Exposition<'b> {
-    pub(super) fn new(encoder: DescriptorEncoder<'b>, format: Format) -> Self {
+    pub(super) fn new(encoder: DescriptorEncoder<'b>, format: MetricsFormat) -> Self {
         Self { encoder, format }
     }
 
     /// Begins the series of a name. One that gets none is not mentioned.
-    pub(super) fn series(&mut self, of: impl Into<Heading>) -> Series<'_, 'b> {
+    pub(super) fn series(&mut self, of: impl Into<Heading>) -> MetricSeries<'_, 'b> {
         let undeclared = Some(&mut self.encoder);
-        Series { heading: of.into(), format: self.format, undeclared, declared: None }
+        MetricSeries { heading: of.into(), format: self.format, undeclared, declared: None }
     }
 }
 
-impl<'a> Series<'a, '_> {
+impl<'a> MetricSeries<'a, '_> {
     /// Writes one series.
     pub(super) fn put<N>(&mut self, labels: Labels<'_>, value: N) -> fmt::Result
     where
@@ -93,12 +96,12 @@ impl<'a> Series<'a, '_> {
         let (format, kind) = (self.format, self.heading.kind);
         let all = self.declare()?;
         match (format, kind) {
-            (Format::OpenMetrics, Type::Info) => all.encode_info(&labels),
-            (Format::OpenMetrics, Type::Counter) => {
+            (MetricsFormat::OpenMetrics, Type::Info) => all.encode_info(&labels),
+            (MetricsFormat::OpenMetrics, Type::Counter) => {
                 labelled(all, labels, |one| one.encode_counter::<NoLabelSet, _, f64>(&value, None))
             }
-            (Format::Text, Type::Info | Type::Counter)
-            | (Format::OpenMetrics | Format::Text, Type::Gauge | Type::Histogram) => {
+            (MetricsFormat::Text, Type::Info | Type::Counter)
+            | (MetricsFormat::OpenMetrics | MetricsFormat::Text, Type::Gauge | Type::Histogram) => {
                 labelled(all, labels, |one| one.encode_gauge(&value))
             }
         }

@@ -1,4 +1,4 @@
-//! [`Format`]: which text of metrics is asked for.
+//! [`MetricsFormat`]: which text of metrics is asked for.
 
 use axum::http::HeaderMap;
 use mediatype::MediaType;
@@ -7,7 +7,7 @@ use crate::http::accept;
 
 /// A text of metrics that Prometheus reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum MetricsFormat {
     /// The classic one, which everything reads
     /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
     Text,
@@ -16,7 +16,7 @@ pub enum Format {
     OpenMetrics,
 }
 
-impl Format {
+impl MetricsFormat {
     /// What it is, for the header.
     #[must_use]
     pub fn content_type(self) -> &'static str {
@@ -43,10 +43,10 @@ mod tests {
 
     use super::*;
 
-    fn format(accept: &str) -> Format {
+    fn format(accept: &str) -> MetricsFormat {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        Format::of(&headers)
+        MetricsFormat::of(&headers)
     }
 
     #[test]
@@ -63,7 +63,7 @@ mod tests {
             "text/plain;q=0.9, application/openmetrics-text",
             "*/*, application/openmetrics-text",
         ] {
-            assert_eq!(format(accept), Format::OpenMetrics, "{accept}");
+            assert_eq!(format(accept), MetricsFormat::OpenMetrics, "{accept}");
         }
     }
 
@@ -81,8 +81,8 @@ mod tests {
             "application/openmetrics-text;version=0.0.1",
             "application/json",
         ] {
-            assert_eq!(format(accept), Format::Text, "{accept}");
+            assert_eq!(format(accept), MetricsFormat::Text, "{accept}");
         }
-        assert_eq!(Format::of(&HeaderMap::new()), Format::Text);
+        assert_eq!(MetricsFormat::of(&HeaderMap::new()), MetricsFormat::Text);
     }
 }

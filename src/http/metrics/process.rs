@@ -12,7 +12,7 @@ pub struct Process {
     /// The time that it has spent on a processor.
     pub cpu: Duration,
     /// Its memory, in bytes.
-    pub memory: Option<Memory>,
+    pub memory: Option<ProcessMemory>,
     /// How many files and sockets it has open.
     pub open_fds: Option<usize>,
     /// How many it may have open, if there is a limit.
@@ -21,7 +21,7 @@ pub struct Process {
 
 /// What memory a process has, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct Memory {
+pub struct ProcessMemory {
     /// That is there.
     pub resident: u64,
     /// That it has addresses for.
@@ -45,10 +45,10 @@ impl Process {
 }
 
 /// Of `/proc/self/statm` the first two fields, which are in pages (proc(5)).
-fn memory() -> Option<Memory> {
+fn memory() -> Option<ProcessMemory> {
     let page = u64::try_from(rustix::param::page_size()).ok()?;
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let mut pages = statm.split(' ').map_while(|pages| pages.parse::<u64>().ok());
     let (virtual_size, resident) = (pages.next()? * page, pages.next()? * page);
-    Some(Memory { resident, virtual_size })
+    Some(ProcessMemory { resident, virtual_size })
 }

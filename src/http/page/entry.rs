@@ -5,7 +5,7 @@ use std::sync::Arc;
 use maud::{Markup, html};
 use tokio::time::Instant;
 
-use super::super::access::View;
+use super::super::access::AccessLevel;
 use super::super::words;
 use super::drawing::{glyph, phases};
 use super::history;
@@ -23,7 +23,7 @@ const FINDINGS: usize = 8;
 const FIGURES: usize = 16;
 
 /// What is shown of a check.
-pub(super) struct Entry<'a> {
+pub(super) struct PageEntry<'a> {
     pub(super) outcome: &'a Outcome,
     pub(super) status: Status,
     /// Since when it is so.
@@ -31,11 +31,11 @@ pub(super) struct Entry<'a> {
     pub(super) hour: Arc<Hour>,
     /// Whether its servers could be anybody.
     pub(super) is_unverified: bool,
-    pub(super) view: View,
+    pub(super) view: AccessLevel,
     pub(super) now: Instant,
 }
 
-impl Entry<'_> {
+impl PageEntry<'_> {
     /// A line.
     pub(super) fn row(&self) -> Markup {
         html! {
@@ -58,7 +58,7 @@ impl Entry<'_> {
                     div .name {
                         (glyph(self.status))
                         h3 { (name) }
-                        @if let (Status::Up, View::Details) = (self.status, self.view) {
+                        @if let (Status::Up, AccessLevel::Details) = (self.status, self.view) {
                             span .quiet { (say::took(self.outcome.elapsed)) }
                         }
                         span .word { (self.status.word()) }
@@ -71,7 +71,7 @@ impl Entry<'_> {
                         p .why { (shortfall) "." }
                     }
                     (self.ages())
-                    @if let View::Details = self.view { (self.details()) }
+                    @if let AccessLevel::Details = self.view { (self.details()) }
                     (self.hour())
                 }
             }
@@ -101,7 +101,7 @@ impl Entry<'_> {
                     (self.status.word()) " since " (say::moment(since.began_at)) ", for " (say::age(self.now, since.began)) ". "
                 }
                 "Checked " (say::age(self.now, outcome.began)) " ago"
-                @if let View::Details = self.view {
+                @if let AccessLevel::Details = self.view {
                     @match outcome.reused() {
                         Some(Reused { from, .. }) => { " by " (from) },
                         None => { " in " (say::took(outcome.elapsed)) },
@@ -130,7 +130,7 @@ impl Entry<'_> {
     fn hour(&self) -> Markup {
         html! {
             div .hour {
-                @if let View::Details = self.view { (history::latency(&self.hour, self.now)) }
+                @if let AccessLevel::Details = self.view { (history::latency(&self.hour, self.now)) }
                 p .quiet { (history::words(&self.hour, self.now)) }
             }
         }

@@ -1,6 +1,6 @@
 //! [`Redirect`]: where a node sends a client that asked for a key which is not its own.
 
-use super::slots::Hosts;
+use super::slots::AnnouncedHosts;
 use crate::config::Address;
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
@@ -16,7 +16,7 @@ pub(super) enum Redirect {
 
 impl Redirect {
     /// Where a check was sent whose fault this is.
-    pub(super) fn met(fault: &Fault, progress: &NodeProgress, hosts: Hosts<'_>) -> Option<Self> {
+    pub(super) fn met(fault: &Fault, progress: &NodeProgress, hosts: AnnouncedHosts<'_>) -> Option<Self> {
         if fault.cause != Cause::Redirected {
             return None;
         }
@@ -24,7 +24,7 @@ impl Redirect {
     }
 
     /// What an error of the two says, in the server's words: `MOVED 3999 127.0.0.1:6381`.
-    pub(super) fn of_words(said: &str, hosts: Hosts<'_>) -> Option<Self> {
+    pub(super) fn of_words(said: &str, hosts: AnnouncedHosts<'_>) -> Option<Self> {
         let mut words = said.split(' ');
         if words.next() != Some("ASK") {
             return Some(Self::Moved);
@@ -44,7 +44,7 @@ mod tests {
     use crate::progress::Progress;
 
     fn parse(cause: Cause, said: &str) -> Option<Redirect> {
-        let hosts = Hosts { announce: Announce::AsIs, asked: "asked" };
+        let hosts = AnnouncedHosts { announce: Announce::AsIs, asked: "asked" };
         let progress = Progress::begin().node(&"node".into(), Role::Server);
         progress.redirected(said.to_owned());
         Redirect::met(&Fault::new(cause, Phase::Write, said), &progress, hosts)

@@ -24,7 +24,7 @@ const MAX_REPLICAS: usize = 8;
 pub(super) const AT_A_TIME: usize = 64;
 
 /// Slots from one to another, with both.
-pub(super) type Range = RangeInclusive<u16>;
+pub(super) type SlotRange = RangeInclusive<u16>;
 
 /// Who owns which slots.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) struct SlotMap {
 pub(super) struct Shard {
     pub(super) primary: Address,
     pub(super) replicas: Vec<Address>,
-    pub(super) ranges: Vec<Range>,
+    pub(super) ranges: Vec<SlotRange>,
 }
 
 /// A hash tag, and the slot into which it puts a key.
@@ -50,12 +50,12 @@ pub(super) struct Tag {
 
 /// Which addresses are dialled, and the host of the node that was asked.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Hosts<'a> {
+pub(super) struct AnnouncedHosts<'a> {
     pub(super) announce: Announce,
     pub(super) asked: &'a str,
 }
 
-impl Hosts<'_> {
+impl AnnouncedHosts<'_> {
     /// Where to dial a node that is announced like this. A host that is null, empty or `?` is the one that was
     /// asked ("CLUSTER SLOTS", Nested result array).
     pub(super) fn address(self, announced: Option<&str>, port: u16) -> Option<Address> {
@@ -70,24 +70,24 @@ impl Hosts<'_> {
 
 /// A map of which not all entries were read yet.
 #[derive(Default)]
-pub(super) struct Reading {
+pub(super) struct SlotMapReading {
     map: SlotMap,
     /// The places of the primaries.
     places: HashMap<Address, usize>,
-    claimed: Vec<Range>,
+    claimed: Vec<SlotRange>,
     /// What is wrong with an entry.
     wrong: Option<&'static str>,
 }
 
-impl Reading {
+impl SlotMapReading {
     /// Reads one entry of an answer to `CLUSTER SLOTS`.
-    pub(super) fn add(&mut self, entry: &Value, hosts: Hosts<'_>) {
+    pub(super) fn add(&mut self, entry: &Value, hosts: AnnouncedHosts<'_>) {
         if self.wrong.is_none() {
             self.wrong = self.try_to_add(entry, hosts).err();
         }
     }
 
-    fn try_to_add(&mut self, entry: &Value, hosts: Hosts<'_>) -> Result<(), &'static str> {
+    fn try_to_add(&mut self, entry: &Value, hosts: AnnouncedHosts<'_>) -> Result<(), &'static str> {
         let (range, mut nodes) = parse_entry(entry, hosts)?;
         let primary = nodes.next().ok_or(NO_NODE)??;
         let replicas = nodes.take(MAX_REPLICAS).collect::<Result<Vec<_>, _>>()?;
@@ -133,7 +133,7 @@ impl SlotMap {
     }
 
     /// The slots that nobody owns.
-    pub(super) fn gaps(&self) -> Vec<Range> {
+    pub(super) fn gaps(&self) -> Vec<SlotRange> {
         let mut owned: Vec<_> = self.shards.iter().flat_map(|shard| &shard.ranges).collect();
         owned.sort_by_key(|range| *range.start());
         let mut gaps = Vec::new();
@@ -152,7 +152,7 @@ impl SlotMap {
 
     /// Takes slots from a primary that does not know of it that they are its own: it refuses their keys,
     /// whatever the others say.
-    pub(super) fn deny(&mut self, primary: &Address, unowned: &[Range]) {
+    pub(super) fn deny(&mut self, primary: &Address, unowned: &[SlotRange]) {
         for shard in self.shards.iter_mut().filter(|shard| shard.primary == *primary) {
             let kept = shard.ranges.iter().flat_map(|range| without(range, unowned)).collect();
             shard.ranges = kept;
@@ -214,7 +214,7 @@ impl Shard {
 }
 
 /// What is left of a range without others, which are in order and apart.
-fn without(range: &Range, others: &[Range]) -> Vec<Range> {
+fn without(range: &SlotRange, others: &[SlotRange]) -> Vec<SlotRange> {
     let (mut next, end) = (u32::from(*range.start()), u32::from(*range.end()));
     let mut left = Vec::new();
     let mut keep = |from: u32, to: u32| {
@@ -258,7 +258,7 @@ pub(super) fn slot_of_key(key: &[u8]) -> u16 {
 }
 
 /// `slots 0-99, 5461-10922`, as many of them as fit into a fault's words.
-pub(super) fn list(ranges: &[Range]) -> String {
+pub(super) fn list(ranges: &[SlotRange]) -> String {
     const SHOWN: usize = 8;
     let mut said = "slots ".to_owned();
     for (place, range) in ranges.iter().take(SHOWN).enumerate() {
@@ -281,8 +281,8 @@ const NO_ADDRESS: &str = "CLUSTER SLOTS was answered with a node without an addr
 /// One entry: the range, then the primary and the replicas.
 fn parse_entry<'a>(
     entry: &'a Value,
-    hosts: Hosts<'a>,
-) -> Result<(Range, impl Iterator<Item = Result<Address, &'static str>> + 'a), &'static str> {
+    hosts: AnnouncedHosts<'a>,
+) -> Result<(SlotRange, impl Iterator<Item = Result<Address, &'static str>> + 'a), &'static str> {
     let Value::Array(entry) = entry else { return Err(NO_LIST) };
     let [Value::Int(start), Value::Int(end), nodes @ ..] = entry.as_slice() else { return Err(NO_LIST) };
     let number = |number: i64| u16::try_from(number).ok().filter(|&slot| slot < SLOTS);
@@ -294,7 +294,7 @@ fn parse_entry<'a>(
 }
 
 /// One node: its host, its port, and what is not needed here.
-fn parse_node(node: &Value, hosts: Hosts<'_>) -> Result<Address, &'static str> {
+fn parse_node(node: &Value, hosts: AnnouncedHosts<'_>) -> Result<Address, &'static str> {
     let Value::Array(node) = node else { return Err(NO_ADDRESS) };
     let [host, Value::Int(port), ..] = node.as_slice() else { return Err(NO_ADDRESS) };
     let host = match host {
@@ -309,10 +309,10 @@ fn parse_node(node: &Value, hosts: Hosts<'_>) -> Result<Address, &'static str> {
 mod tests {
     use super::*;
 
-    const AS_IS: Hosts<'_> = Hosts { announce: Announce::AsIs, asked: "seed" };
+    const AS_IS: AnnouncedHosts<'_> = AnnouncedHosts { announce: Announce::AsIs, asked: "seed" };
 
-    fn parse(answer: &Value, hosts: Hosts<'_>) -> Result<SlotMap, &'static str> {
-        let mut reading = Reading::default();
+    fn parse(answer: &Value, hosts: AnnouncedHosts<'_>) -> Result<SlotMap, &'static str> {
+        let mut reading = SlotMapReading::default();
         if let Value::Array(entries) = answer {
             for entry in entries {
                 reading.add(entry, hosts);
@@ -403,7 +403,7 @@ mod tests {
         assert_eq!(map.gaps(), [0..=0, 100..=100, 16_001..=16_383]);
         assert_eq!(list(&map.gaps()), "slots 0, 100, 16001-16383");
         assert_eq!(SlotMap::default().gaps(), [0..=16_383]);
-        let many: Vec<Range> = (0..20).map(|slot| slot * 2..=slot * 2).collect();
+        let many: Vec<SlotRange> = (0..20).map(|slot| slot * 2..=slot * 2).collect();
         assert_eq!(list(&many), "slots 0, 2, 4, 6, 8, 10, 12, 14 and 12 more ranges");
     }
 
@@ -426,7 +426,7 @@ mod tests {
             let map = parse(&Value::Array(vec![entry]), AS_IS).unwrap();
             assert_eq!(map.shards[0].primary, address("seed", 7));
         }
-        let seed_host = Hosts { announce: Announce::SeedHost, ..AS_IS };
+        let seed_host = AnnouncedHosts { announce: Announce::SeedHost, ..AS_IS };
         assert_eq!(seed_host.address(Some("10.0.0.9"), 7), Some(address("seed", 7)));
     }
 

@@ -7,9 +7,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout_at};
 
-use super::view::View;
-use super::{Cluster, Known, Primary};
-use crate::cache::redis::{Kind, Redis};
+use super::view::ClusterView;
+use super::{Cluster, ClusterPrimary, KnownCluster};
+use crate::cache::redis::{Redis, Requirement};
 use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
@@ -25,17 +25,17 @@ pub(super) struct Candidate {
 #[derive(Default)]
 pub(super) struct Groups<'a> {
     /// They say that something has changed.
-    pub(super) telling: Vec<&'a Primary>,
-    pub(super) well: Vec<&'a Primary>,
+    pub(super) telling: Vec<&'a ClusterPrimary>,
+    pub(super) well: Vec<&'a ClusterPrimary>,
     /// They have a fault, or are slow.
-    pub(super) in_trouble: Vec<&'a Primary>,
+    pub(super) in_trouble: Vec<&'a ClusterPrimary>,
     /// They have not answered yet, whether they are slow or not.
-    pub(super) silent: Vec<&'a Primary>,
+    pub(super) silent: Vec<&'a ClusterPrimary>,
 }
 
 /// The best of several answers, and how many entries they have together.
 pub(super) struct Told {
-    pub(super) view: View,
+    pub(super) view: ClusterView,
     pub(super) entries: usize,
 }
 
@@ -55,12 +55,12 @@ impl Cluster {
     /// Whom to ask where the map may have changed, the likeliest to know first.
     pub(super) fn informants<'a>(
         &'a self,
-        known: &'a Known,
+        known: &'a KnownCluster,
         groups: &Groups<'a>,
         progress: &Progress,
     ) -> Vec<Candidate> {
         let Groups { telling, well, in_trouble, silent } = groups;
-        let server = |primary: &&'a Primary| (&primary.address, Some(&primary.server));
+        let server = |primary: &&'a ClusterPrimary| (&primary.address, Some(&primary.server));
         let address = |address: &'a Address| (address, None);
         // A replica that takes over is the first to know.
         let heirs = in_trouble.iter().flat_map(|primary| known.replicas(&primary.address)).take(HEIRS);
@@ -99,9 +99,9 @@ impl Cluster {
             .take(MOST_ASKED)
             .filter_map(|(address, server)| {
                 let server = server
-                    .map_or_else(|| self.nodes.server(address, Kind::Any), |server| Ok(server.clone()))
+                    .map_or_else(|| self.nodes.server(address, Requirement::Any), |server| Ok(server.clone()))
                     .ok()?;
-                let progress = progress.node(&self.nodes.maker.name(address), Role::Server);
+                let progress = progress.node(&self.nodes.factory.name(address), Role::Server);
                 Some(Candidate { address: address.clone(), server, progress })
             });
         candidates.collect()
@@ -116,17 +116,17 @@ impl Cluster {
         loop {
             for Candidate { address, server, progress } in rest.by_ref().take(AT_ONCE) {
                 asked.push(async move {
-                    let answer = View::ask(&server, self.nodes.hosts(&address), &progress).await;
+                    let answer = ClusterView::ask(&server, self.nodes.hosts(&address), &progress).await;
                     if let Err(fault) = &answer {
                         progress.conclude(Err(fault.clone()));
                     }
                     answer.map(|view| (address, view))
                 });
             }
-            let mut best: Option<View> = None;
+            let mut best: Option<ClusterView> = None;
             let mut entries = 0;
             let mut unowned = Vec::new();
-            let patience = self.nodes.maker.timeout() / 8;
+            let patience = self.nodes.factory.timeout() / 8;
             let mut until = Instant::now() + patience;
             loop {
                 match timeout_at(until, asked.next()).await {
@@ -143,7 +143,7 @@ impl Cluster {
                     }
                     Ok(Some(Err(met))) => fault = met,
                     // With nobody else to ask it may take until the deadline.
-                    Err(_) if best.is_none() && rest.len() == 0 => until += self.nodes.maker.timeout(),
+                    Err(_) if best.is_none() && rest.len() == 0 => until += self.nodes.factory.timeout(),
                     Ok(None) | Err(_) => break,
                 }
             }

@@ -1,8 +1,8 @@
-//! [`Sight`] and [`View`]: what one node says of its cluster.
+//! [`ClusterInfo`] and [`ClusterView`]: what one node says of its cluster.
 
 use redis::{Cmd, Value, cmd};
 
-use super::slots::{Hosts, Reading, SlotMap};
+use super::slots::{AnnouncedHosts, SlotMap, SlotMapReading};
 use crate::cache::redis::{Query, Redis};
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
@@ -17,7 +17,7 @@ const INFO_LIMIT: usize = 16 * 1024;
 
 /// What a node says of its cluster in short ("CLUSTER INFO").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sight {
+pub(super) struct ClusterInfo {
     /// Whether it takes commands: it sees enough of the others, and every slot that it must.
     pub(super) serves: bool,
     /// The greatest epoch that it has seen. Every failover and every slot that moves makes a greater one.
@@ -30,7 +30,7 @@ pub(super) struct Sight {
     assigned: Option<u64>,
 }
 
-impl Sight {
+impl ClusterInfo {
     /// Asks a server as the first thing of a round.
     pub(super) async fn first(server: &Redis, progress: &NodeProgress) -> Result<Self, Fault> {
         let answer = server.ask(&info(&mut cmd("CLUSTER")), progress).await?;
@@ -74,24 +74,24 @@ const NO_STATE: &str = "CLUSTER INFO was not answered with a state";
 
 /// What a node says of its cluster in full.
 #[derive(Debug)]
-pub(super) struct View {
-    pub(super) sight: Sight,
+pub(super) struct ClusterView {
+    pub(super) sight: ClusterInfo,
     pub(super) map: SlotMap,
 }
 
-impl View {
+impl ClusterView {
     /// Asks a server.
     pub(super) async fn ask(
         server: &Redis,
-        hosts: Hosts<'_>,
+        hosts: AnnouncedHosts<'_>,
         progress: &NodeProgress,
     ) -> Result<Self, Fault> {
         // In this order: what changes in between is seen by the next sight.
-        let sight = Sight::first(server, progress).await?;
+        let sight = ClusterInfo::first(server, progress).await?;
         let mut command = cmd("CLUSTER");
         let slots =
             Query { command: command.arg("SLOTS"), limit: SLOTS_LIMIT, expected: "an owner of every slot" };
-        let mut reading = Reading::default();
+        let mut reading = SlotMapReading::default();
         let keep = &mut |entry| {
             reading.add(&entry, hosts);
             // Thousands of entries take several times as much memory as the map that they make.
@@ -107,7 +107,7 @@ impl View {
     /// the same, a primary that was just elected knows of it first.
     pub(super) fn is_better_than(&self, other: &Self) -> bool {
         let rank = |view: &Self| {
-            let Sight { serves, epoch, own_epoch, .. } = view.sight;
+            let ClusterInfo { serves, epoch, own_epoch, .. } = view.sight;
             (!view.map.shards.is_empty(), serves, epoch, own_epoch)
         };
         rank(self) > rank(other)
@@ -118,29 +118,34 @@ impl View {
 mod tests {
     use super::*;
 
-    fn sight(text: &str) -> Option<Sight> {
-        Sight::parse(&Value::BulkString(text.as_bytes().to_vec()))
+    fn sight(text: &str) -> Option<ClusterInfo> {
+        ClusterInfo::parse(&Value::BulkString(text.as_bytes().to_vec()))
     }
 
-    fn view(serves: bool, epoch: u64, own_epoch: u64) -> View {
+    fn view(serves: bool, epoch: u64, own_epoch: u64) -> ClusterView {
         let state = if serves { "ok" } else { "fail" };
         let text = format!(
             "cluster_state:{state}\r\ncluster_current_epoch:{epoch}\r\ncluster_my_epoch:{own_epoch}\r\n"
         );
-        View { sight: sight(&text).unwrap(), map: SlotMap::default() }
+        ClusterView { sight: sight(&text).unwrap(), map: SlotMap::default() }
     }
 
     #[test]
     fn a_sight_is_what_the_lines_say_as_far_as_there_are_any() {
         let said = "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_known_nodes:6\r\n\
                     cluster_size:3\r\ncluster_current_epoch:7\r\ncluster_my_epoch:2\r\n";
-        let whole =
-            Sight { serves: true, epoch: Some(7), own_epoch: Some(2), size: Some(3), assigned: Some(16_384) };
+        let whole = ClusterInfo {
+            serves: true,
+            epoch: Some(7),
+            own_epoch: Some(2),
+            size: Some(3),
+            assigned: Some(16_384),
+        };
         assert_eq!(sight(said), Some(whole));
         let failing = sight("cluster_state:fail\r\ncluster_size:x\r\n").unwrap();
         assert!(!failing.serves && failing.size.is_none());
         assert_eq!(sight("cluster_size:3\r\n"), None);
-        assert_eq!(Sight::parse(&Value::Okay), None);
+        assert_eq!(ClusterInfo::parse(&Value::Okay), None);
     }
 
     #[test]

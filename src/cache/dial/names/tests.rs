@@ -12,7 +12,7 @@ pub(super) struct Script(Arc<Mutex<Scripted>>);
 
 #[derive(Debug, Default)]
 struct Scripted {
-    hanging: Vec<(Arc<str>, oneshot::Sender<Found>)>,
+    hanging: Vec<(Arc<str>, oneshot::Sender<LookupResult>)>,
     most: usize,
     asked: HashMap<Arc<str>, usize>,
     /// No more threads can be started than that.
@@ -28,7 +28,7 @@ impl Script {
         self.0.lock().unwrap()
     }
 
-    pub(super) fn look_up(&self, name: &Arc<str>) -> io::Result<oneshot::Receiver<Found>> {
+    pub(super) fn look_up(&self, name: &Arc<str>) -> io::Result<oneshot::Receiver<LookupResult>> {
         let mut state = self.state();
         if state.limit.is_some_and(|limit| state.hanging.len() >= limit) {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -60,12 +60,12 @@ impl Script {
     }
 }
 
-fn names(script: &Script) -> Arc<Names> {
-    Arc::new(Names { system: System::Scripted(script.clone()), most: MOST, ..Names::default() })
+fn names(script: &Script) -> Arc<Resolver> {
+    Arc::new(Resolver { system: System::Scripted(script.clone()), most: MOST, ..Resolver::default() })
 }
 
 /// Looks a name up as a check does: whether it was answered before the deadline, and after how long that was known.
-async fn check(names: &Arc<Names>, name: &str) -> (bool, Duration) {
+async fn check(names: &Arc<Resolver>, name: &str) -> (bool, Duration) {
     let began = Instant::now();
     let mut stage = names.look_up(name, DEADLINE);
     let over = timeout(DEADLINE, stage.wait_for(|stage| matches!(stage, Stage::Over(_)))).await;
@@ -75,7 +75,7 @@ async fn check(names: &Arc<Names>, name: &str) -> (bool, Duration) {
 }
 
 /// The same of names that hang, so many.
-async fn check_hung(names: &Arc<Names>, count: usize) -> usize {
+async fn check_hung(names: &Arc<Resolver>, count: usize) -> usize {
     let hung: Vec<_> = (0..count).map(|number| format!("hangs-{number}")).collect();
     let checks = join_all(hung.iter().map(|name| check(names, name))).await;
     checks.into_iter().filter(|(is_answered, _)| *is_answered).count()

@@ -5,8 +5,8 @@ use std::time::Duration;
 use humantime::format_duration;
 use tokio::time::Instant;
 
-use super::super::super::output::{LostOutput, Reader, print};
-use super::super::standing::Standing;
+use super::super::super::output::{LostOutput, ReaderState, print};
+use super::super::status_tracker::StatusTracker;
 use super::super::table::for_terminal;
 use super::super::terminal::Terminal;
 use crate::http::words::timestamp;
@@ -33,14 +33,18 @@ impl Screen {
     }
 
     /// Shows the last round as it is now.
-    pub(super) fn draw(&self, last: Option<&Report>, standing: &Standing) -> Result<Reader, LostOutput> {
-        let Some(terminal) = Terminal::of(&stdout()) else { return Ok(Reader::Reads) };
-        let lines = self.lines(last, standing, terminal);
+    pub(super) fn draw(
+        &self,
+        last: Option<&Report>,
+        tracker: &StatusTracker,
+    ) -> Result<ReaderState, LostOutput> {
+        let Some(terminal) = Terminal::of(&stdout()) else { return Ok(ReaderState::Reads) };
+        let lines = self.lines(last, tracker, terminal);
         // Each line is written over the one that was there, and all with one write: to clear first is to flicker.
         print(format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")).as_bytes())
     }
 
-    fn lines(&self, last: Option<&Report>, standing: &Standing, terminal: Terminal) -> Vec<String> {
+    fn lines(&self, last: Option<&Report>, tracker: &StatusTracker, terminal: Terminal) -> Vec<String> {
         let every = format_duration(self.every);
         let Some(report) = last else {
             return vec![format!("A round every {every}, and the first is on its way. Ctrl-C stops.")];
@@ -50,7 +54,7 @@ impl Screen {
         // A terminal clears the rest of a line from the cursor on, and after a full line that stands on its last character.
         let terminal = Terminal { columns: terminal.columns.saturating_sub(1), ..terminal };
         let mut lines = vec![format!("A round every {every}{at}. Ctrl-C stops."), String::new()];
-        let table = |report| for_terminal(report, standing, terminal, Instant::now());
+        let table = |report| for_terminal(report, tracker, terminal, Instant::now());
         lines.extend(table(report).lines().map(str::to_owned));
         if lines.len() <= terminal.rows {
             return lines;
@@ -84,7 +88,7 @@ mod tests {
 
     use super::Screen;
     use crate::cli::check::terminal::Terminal;
-    use crate::cli::check::tests::{node, outcome, standing};
+    use crate::cli::check::tests::{node, outcome, tracker};
     use crate::outcome::{Cause, Report};
 
     /// A screen that nothing is drawn on. Dropped, it would write to the test's output.
@@ -96,11 +100,11 @@ mod tests {
     fn no_line_reaches_the_edge_where_its_last_character_would_be_cleared() {
         let outcomes = vec![outcome("main", 1, vec![node("cache:6379", Some((Cause::Masked, "")))])];
         let report = Report { outcomes, skipped: Vec::new() };
-        let standing = standing(&report);
+        let tracker = tracker(&report);
         let screen = screen();
         for columns in 40..120 {
             let terminal = Terminal { colour: false, columns, rows: 40 };
-            let lines = screen.lines(Some(&report), &standing, terminal);
+            let lines = screen.lines(Some(&report), &tracker, terminal);
             let table = &lines[1..];
             assert!(table.iter().all(|line| line.chars().count() < columns), "{columns}: {lines:#?}");
         }
@@ -112,11 +116,11 @@ mod tests {
         let down = outcome("z", 1, vec![node("cache:6379", Some((Cause::Refused, "")))]);
         let outcomes = ["a", "b", "c", "d", "e"].into_iter().map(up).chain([down]).collect();
         let report = Report { outcomes, skipped: Vec::new() };
-        let standing = standing(&report);
+        let tracker = tracker(&report);
         let screen = screen();
         let lines = |rows| {
             let terminal = Terminal { colour: false, columns: 200, rows };
-            screen.lines(Some(&report), &standing, terminal)
+            screen.lines(Some(&report), &tracker, terminal)
         };
         let all = lines(12);
         assert_eq!(all.len(), 12, "{all:#?}");

@@ -1,4 +1,4 @@
-//! [`OneLook`]: one look at one server of the alias, through it and through every view.
+//! [`ServerProbe`]: one server of the alias is probed, through the alias and through every view.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::verdict::{Seen, Timing, What};
-use super::view::{Expected, Patience, Shown, View};
+use super::verdict::{SeenView, Timing, What};
+use super::view::{Expected, ShownCanary, View, WatchDeadline};
 use crate::cache::SetError;
-use crate::canary::{Canary, Key, Sentinel, Series, Verdict};
-use crate::check::{Seat, lock, round_trip};
+use crate::canary::{Canary, CanaryVerdict, Key, Series, Unset};
+use crate::check::{ProbeTarget, lock, round_trip};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
@@ -24,17 +24,17 @@ pub(super) struct Spot {
     leaves: AtomicBool,
 }
 
-/// One look at one server.
-pub(super) struct OneLook<'a> {
-    pub(super) seat: &'a Seat,
+/// The probe of one server.
+pub(super) struct ServerProbe<'a> {
+    pub(super) target: &'a ProbeTarget,
     pub(super) progress: &'a NodeProgress,
     pub(super) views: &'a [View],
     pub(super) spots: Vec<Arc<Spot>>,
-    pub(super) patience: Patience,
+    pub(super) until: WatchDeadline,
     pub(super) write_within: Duration,
     pub(super) delete_within: Duration,
     /// What was seen in each view.
-    pub(super) seen: Vec<Seen>,
+    pub(super) seen: Vec<SeenView>,
 }
 
 /// How many times that which is no evidence is done once more.
@@ -68,7 +68,7 @@ impl Spot {
     }
 }
 
-impl OneLook<'_> {
+impl ServerProbe<'_> {
     /// Writes a new canary at each spot, deletes the one that was left standing there, and watches both in all views.
     /// Where none was left standing, one is written and watched first, so that the delete is one of what was shown.
     ///
@@ -89,25 +89,25 @@ impl OneLook<'_> {
             expected.push(self.delete(place, canary).await?);
         }
         if first.is_empty() {
-            return self.watch(expected, self.patience).await;
+            return self.watch(expected, self.until).await;
         }
-        self.watch(expected, self.patience.half(self.write_within)).await?;
+        self.watch(expected, self.until.half(self.write_within)).await?;
         let mut expected = Vec::new();
         for (place, canary) in first {
             expected.push(self.delete(place, canary).await?);
         }
-        self.watch(expected, self.patience).await
+        self.watch(expected, self.until).await
     }
 
     /// Writes a canary through the alias. Where a kept connection turns out to have been closed another one is
     /// written, once.
     async fn write(&self, place: usize, next: impl Fn(&Series) -> Option<Canary>) -> Result<Expected, Fault> {
-        let Self { seat, progress, .. } = self;
+        let Self { target, progress, .. } = self;
         let spot = &self.spots[place];
         for _ in 0..2 {
             let Some(canary) = next(&spot.series).map(Arc::new) else { break };
             let doubt = spot.series.doubt(&canary);
-            let set = seat.cache.set(&canary, progress).await;
+            let set = target.cache.set(&canary, progress).await;
             let acked = Instant::now();
             match set {
                 Ok(()) => {
@@ -127,7 +127,7 @@ impl OneLook<'_> {
                     if fault.cause == Cause::OutOfMemory {
                         // As in a round trip: an expired canary would make room for one.
                         for spot in &self.spots {
-                            seat.cache.renew(&spot.keys(), spot.series.ttl()).await;
+                            target.cache.renew(&spot.keys(), spot.series.ttl()).await;
                         }
                     }
                     return Err(self.met_at(spot, fault));
@@ -140,7 +140,7 @@ impl OneLook<'_> {
     /// Deletes a canary through the alias.
     async fn delete(&self, place: usize, canary: Arc<Canary>) -> Result<Expected, Fault> {
         let spot = &self.spots[place];
-        let deleted = self.seat.cache.delete(canary.key(), self.progress).await;
+        let deleted = self.target.cache.delete(canary.key(), self.progress).await;
         let acked = Instant::now();
         deleted.map_err(|fault| self.met_at(spot, fault))?;
         spot.series.removed(&canary);
@@ -150,17 +150,17 @@ impl OneLook<'_> {
     /// Watches what is expected in every view. What a view does not show is evidence against it only where the alias
     /// does: a server that hung takes up writes and deletes that an earlier check gave up waiting for, and may evict or
     /// be flushed between two commands. Then it is done once more.
-    async fn watch(&mut self, mut expected: Vec<Expected>, patience: Patience) -> Result<(), Fault> {
+    async fn watch(&mut self, mut expected: Vec<Expected>, until: WatchDeadline) -> Result<(), Fault> {
         for repeat in 0.. {
             if expected.is_empty() {
                 break;
             }
-            if Instant::now() >= patience.last {
+            if Instant::now() >= until.last {
                 return Err(self.progress.fault(Cause::TimedOut, "no time was left to look at the views"));
             }
-            let until_due = Patience { over: Duration::ZERO, ..patience };
+            let until_due = WatchDeadline { over: Duration::ZERO, ..until };
             let shown = self.look_around(&expected, until_due).await?;
-            let may_repeat = repeat < MOST_REPEATS && Instant::now() < patience.last;
+            let may_repeat = repeat < MOST_REPEATS && Instant::now() < until.last;
             let mut again = Vec::new();
             for (index, expected) in expected.iter().enumerate() {
                 let never = shown.iter().filter(|(_, shown)| shown.is_never(index));
@@ -175,7 +175,7 @@ impl OneLook<'_> {
                 }
             }
             let evidence = shown.into_iter().filter(|(_, shown)| !again.contains(&shown.expected)).collect();
-            self.watch_further(&expected, evidence, patience).await?;
+            self.watch_further(&expected, evidence, until).await?;
             let mut repeated = Vec::new();
             for index in again {
                 let Expected { place, canary, what, .. } = &expected[index];
@@ -194,18 +194,19 @@ impl OneLook<'_> {
     async fn watch_further(
         &mut self,
         expected: &[Expected],
-        shown: Vec<(usize, Shown)>,
-        patience: Patience,
+        shown: Vec<(usize, ShownCanary)>,
+        until: WatchDeadline,
     ) -> Result<(), Fault> {
         let is_never = |index| shown.iter().any(|(_, shown)| shown.is_never(index));
         let missed: Vec<_> = (0..expected.len()).filter(|index| is_never(*index)).collect();
         let mut later = Vec::new();
-        if !missed.is_empty() && Instant::now() < patience.last {
+        if !missed.is_empty() && Instant::now() < until.last {
             let expected: Vec<_> = missed.iter().map(|index| expected[*index].clone()).collect();
-            later = self.look_around(&expected, patience).await?;
+            later = self.look_around(&expected, until).await?;
         }
-        for (view, Shown { expected, mut sight, .. }) in shown {
-            let is_same = |(of, shown): &&(usize, Shown)| *of == view && missed[shown.expected] == expected;
+        for (view, ShownCanary { expected, mut sight, .. }) in shown {
+            let is_same =
+                |(of, shown): &&(usize, ShownCanary)| *of == view && missed[shown.expected] == expected;
             if sight.timing == Timing::Never
                 && let Some((_, shown)) = later.iter().find(is_same)
             {
@@ -221,48 +222,48 @@ impl OneLook<'_> {
     }
 
     /// Why what views never showed is no evidence against them, if it is none.
-    async fn doubted(&self, expected: &Expected, shown: &[&Verdict]) -> Result<Option<Fault>, Fault> {
+    async fn doubted(&self, expected: &Expected, shown: &[&CanaryVerdict]) -> Result<Option<Fault>, Fault> {
         let Expected { place, canary, what, .. } = expected;
         let spot = &self.spots[*place];
         match what {
             What::Write => {
-                let read = self.seat.cache.get(canary.key(), Sentinel::new(), self.progress).await;
+                let read = self.target.cache.get(canary.key(), Unset::new(), self.progress).await;
                 let verdict =
                     read.map_err(|fault| self.met_at(spot, fault)).map(|read| canary.judge(&read))?;
-                Ok((verdict != Verdict::Intact).then(|| round_trip::fault(&verdict, self.progress)))
+                Ok((verdict != CanaryVerdict::Intact).then(|| round_trip::fault(&verdict, self.progress)))
             }
             What::Delete => {
-                let late = |verdict: &&&Verdict| match verdict {
-                    Verdict::Stale { sequence, .. } => spot.series.is_in_doubt(*sequence),
-                    Verdict::Intact
-                    | Verdict::Masked { .. }
-                    | Verdict::Foreign { .. }
-                    | Verdict::Corrupt { .. } => false,
+                let late = |verdict: &&&CanaryVerdict| match verdict {
+                    CanaryVerdict::Stale { sequence, .. } => spot.series.is_in_doubt(*sequence),
+                    CanaryVerdict::Intact
+                    | CanaryVerdict::Masked { .. }
+                    | CanaryVerdict::Foreign { .. }
+                    | CanaryVerdict::Corrupt { .. } => false,
                 };
                 Ok(shown.iter().find(late).map(|verdict| round_trip::fault(verdict, self.progress)))
             }
         }
     }
 
-    /// Watches what is expected at every door of every view, all at the same time. A door that had a fault is left
+    /// Watches what is expected at every server of every view, all at the same time. A server that had a fault is left
     /// alone.
     async fn look_around(
         &mut self,
         expected: &[Expected],
-        patience: Patience,
-    ) -> Result<Vec<(usize, Shown)>, Fault> {
+        until: WatchDeadline,
+    ) -> Result<Vec<(usize, ShownCanary)>, Fault> {
         self.progress.enter(Phase::Read);
         let mut watches = Vec::new();
         for (view, (ways, seen)) in self.views.iter().zip(&self.seen).enumerate() {
-            for (place, door) in ways.doors.iter().enumerate() {
+            for (place, server) in ways.servers.iter().enumerate() {
                 let is_here =
                     |(_, expected): &(usize, &Expected)| ways.place(expected.canary.key()) == Some(place);
                 let here: Vec<_> = expected.iter().enumerate().filter(is_here).collect();
-                if here.is_empty() || seen.faults.iter().any(|met| met.door == place) {
+                if here.is_empty() || seen.faults.iter().any(|met| met.server == place) {
                     continue;
                 }
                 let progress = self.progress;
-                watches.push(async move { (view, place, door.watch(&here, patience, progress).await) });
+                watches.push(async move { (view, place, server.watch(&here, until, progress).await) });
             }
         }
         let mut all = Vec::new();
@@ -283,7 +284,7 @@ impl OneLook<'_> {
     /// Whether a fault says that a key is on its way from one primary of a cluster to another.
     fn is_of_move(&self, fault: &Fault) -> bool {
         let said = |word| fault.said.starts_with(word);
-        self.seat.share.is_some() && fault.cause == Cause::Redirected && (said("ASK ") || said("TRYAGAIN "))
+        self.target.share.is_some() && fault.cause == Cause::Redirected && (said("ASK ") || said("TRYAGAIN "))
     }
 
     /// A fault of the alias, met with the keys of a spot.

@@ -1,18 +1,18 @@
-//! [`Makings`]: what the servers of one alias, and the canaries for them, are made with.
+//! [`CheckContext`]: what the servers of one alias, and the canaries for them, are made with.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alias::Alias;
 use crate::cache::memcached::{Credentials, Memcached};
-use crate::cache::redis::{Kind, Redis};
+use crate::cache::redis::{Redis, Requirement};
 use crate::cache::{Dialer, SetupError};
-use crate::canary::{Key, Names, Series};
+use crate::canary::{Key, KeyNames, Series};
 use crate::config::{Address, Config, Login, Tls};
 
 /// What the servers of one alias, and the canaries for them, are made with.
 #[derive(Clone)]
-pub(crate) struct Makings {
+pub(crate) struct CheckContext {
     prefix: String,
     instance: Arc<str>,
     alias: Alias,
@@ -24,7 +24,7 @@ pub(crate) struct Makings {
 /// probe, so that a dropped write can be told from a masked one.
 const CANARY_TTL: Duration = Duration::from_mins(2);
 
-impl Makings {
+impl CheckContext {
     pub(crate) fn new(config: &Config, alias: &Alias, dialer: &Arc<Dialer>) -> Self {
         Self {
             prefix: config.prefix.clone(),
@@ -40,7 +40,7 @@ impl Makings {
         &self.dialer
     }
 
-    /// The deadline of a round.
+    /// The deadline of a check.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -49,7 +49,7 @@ impl Makings {
     pub(crate) fn redis(
         &self,
         address: &Address,
-        kind: Kind,
+        kind: Requirement,
         login: &Arc<Login>,
         tls: Option<&Tls>,
     ) -> Result<Redis, SetupError> {
@@ -77,9 +77,9 @@ impl Makings {
         Series::placed(&self.names(node, None), self.ttl(), lands)
     }
 
-    fn names<'a>(&'a self, node: &'a str, tag: Option<&'a str>) -> Names<'a> {
+    fn names<'a>(&'a self, node: &'a str, tag: Option<&'a str>) -> KeyNames<'a> {
         let Self { prefix, instance, alias, .. } = self;
-        Names { prefix, instance, alias, node, tag }
+        KeyNames { prefix, instance, alias, node, tag }
     }
 
     fn ttl(&self) -> Duration {

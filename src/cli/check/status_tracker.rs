@@ -7,26 +7,29 @@ use crate::record::{Record, Since};
 
 /// Since when each check has had its status, for those who watch; nothing for those who look once.
 #[derive(Debug, Default)]
-pub(super) struct Standing(HashMap<String, Since>);
+pub(super) struct StatusTracker(HashMap<String, Since>);
 
 /// A check that has another status than after the round before, or had none.
 #[derive(Debug)]
-pub(super) struct Change {
+pub(super) struct StatusChange {
     pub(super) outcome: Arc<Outcome>,
     /// What it was before, and for how long.
     pub(super) before: Option<(Status, Duration)>,
 }
 
-impl Standing {
+impl StatusTracker {
     /// Takes in what stands in the records after a round, and says what it has changed.
-    pub(super) fn take<'a>(&mut self, records: impl IntoIterator<Item = &'a Arc<Record>>) -> Vec<Change> {
+    pub(super) fn take<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = &'a Arc<Record>>,
+    ) -> Vec<StatusChange> {
         let mut changes = Vec::new();
         for known in records.into_iter().map(|record| record.known()) {
             let (Some(outcome), Some(since)) = (known.latest, known.since) else { continue };
             let before = self.0.insert(outcome.entry(), since);
             if before.is_none_or(|before| before.status != since.status) {
                 let before = before.map(|before| (before.status, since.began - before.began));
-                changes.push(Change { outcome, before });
+                changes.push(StatusChange { outcome, before });
             }
         }
         changes
@@ -48,20 +51,20 @@ mod tests {
     use std::time::Duration;
 
     use super::super::tests::{node, outcome, record};
-    use super::Standing;
+    use super::StatusTracker;
     use crate::outcome::{Cause, Status};
 
     #[tokio::test(start_paused = true)]
     async fn only_another_status_is_a_change_and_it_says_how_long_the_last_one_stood() {
         let record = record("main");
-        let mut standing = Standing::default();
+        let mut tracker = StatusTracker::default();
         let mut round = async |fault| {
             tokio::time::advance(Duration::from_secs(2)).await;
             let outcome = outcome("main", 1, vec![node("cache:6379", fault)]);
             record.note(&outcome);
-            let changes = standing.take([&record]);
+            let changes = tracker.take([&record]);
             let before: Vec<_> = changes.iter().map(|change| change.before).collect();
-            (outcome.began_at, standing.since("main"), before)
+            (outcome.began_at, tracker.since("main"), before)
         };
         let (first, since, before) = round(None).await;
         assert_eq!((since, before), (Some(first), vec![None]));

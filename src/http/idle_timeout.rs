@@ -1,4 +1,4 @@
-//! [`Patience`]: how long a connection waits for its client, and what it waits for.
+//! [`IdleTimeout`]: how long a connection waits for its client, and what it waits for.
 
 use std::io;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ const PARK_AFTER: Duration = Duration::from_millis(500);
 /// idle. With a limit of seconds, a prober that comes back after as many seconds would meet the closing every
 /// so often, and take a reset for an outage. So the two waits are told apart here, by a request's first byte.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct IdleTimeout {
     wait: Wait,
     /// Whether requests come side by side, as in HTTP/2. Bytes do not tell then that a request begins.
     is_multiplexed: AtomicBool,
@@ -41,7 +41,7 @@ pub(super) struct Wait {
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum ConnectionState {
     /// For the rest of a request's head, or on a new connection for all of it.
     ReadingHead,
     /// For its answer to be made, or to be taken.
@@ -50,7 +50,7 @@ pub enum State {
     Idle,
 }
 
-impl State {
+impl ConnectionState {
     /// Every state.
     pub const ALL: [Self; 3] = [Self::ReadingHead, Self::Answering, Self::Idle];
 
@@ -67,8 +67,8 @@ impl State {
 
 /// How a connection stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
-    pub(super) state: State,
+pub(super) struct ConnectionSnapshot {
+    pub(super) state: ConnectionState,
     /// Since when, or when its client last took a part of an answer.
     pub(super) since: Instant,
     /// How many bytes of answers its client has not taken.
@@ -77,7 +77,7 @@ pub(super) struct Standing {
 
 #[derive(Debug)]
 struct Tracked {
-    standing: Standing,
+    snapshot: ConnectionSnapshot,
     /// Requests whose answers have not gone out whole.
     open: usize,
     /// Whether the system takes no bytes for now.
@@ -88,17 +88,18 @@ struct Tracked {
 }
 
 impl Tracked {
-    fn enter(&mut self, state: State) {
-        self.standing.state = state;
-        self.standing.since = Instant::now();
+    fn enter(&mut self, state: ConnectionState) {
+        self.snapshot.state = state;
+        self.snapshot.since = Instant::now();
     }
 }
 
-impl Patience {
-    /// The patience of a connection that was just made.
+impl IdleTimeout {
+    /// That of a connection that was just made.
     pub(super) fn begin(wait: Wait) -> Self {
-        let standing = Standing { state: State::ReadingHead, since: Instant::now(), unread: 0 };
-        let tracked = Tracked { standing, open: 0, is_blocked: false, has_buffers: false, is_closing: false };
+        let snapshot =
+            ConnectionSnapshot { state: ConnectionState::ReadingHead, since: Instant::now(), unread: 0 };
+        let tracked = Tracked { snapshot, open: 0, is_blocked: false, has_buffers: false, is_closing: false };
         let is_multiplexed = AtomicBool::new(false);
         Self { wait, is_multiplexed, tracked: Mutex::new(tracked), closing: Notify::new() }
     }
@@ -106,7 +107,7 @@ impl Patience {
     /// The client speaks HTTP/2, whose connections may be opened long before they are needed.
     pub(super) fn multiplex(&self) {
         self.is_multiplexed.store(true, Ordering::Relaxed);
-        self.tracked().enter(State::Idle);
+        self.tracked().enter(ConnectionState::Idle);
     }
 
     pub(super) fn is_multiplexed(&self) -> bool {
@@ -117,15 +118,15 @@ impl Patience {
     pub(super) fn ask(self: &Arc<Self>) -> Exchange {
         let mut tracked = self.tracked();
         tracked.open += 1;
-        tracked.enter(State::Answering);
+        tracked.enter(ConnectionState::Answering);
         Exchange(self.clone())
     }
 
     /// Bytes came in.
     fn received(&self) {
         let mut tracked = self.tracked();
-        if tracked.standing.state == State::Idle && !self.is_multiplexed() {
-            tracked.enter(State::ReadingHead);
+        if tracked.snapshot.state == ConnectionState::Idle && !self.is_multiplexed() {
+            tracked.enter(ConnectionState::ReadingHead);
         }
     }
 
@@ -156,12 +157,12 @@ impl Patience {
 
     /// When the client has taken too long, if it is waited for.
     fn ends(&self, tracked: &Tracked) -> Option<Instant> {
-        let Standing { state, since, unread } = tracked.standing;
+        let ConnectionSnapshot { state, since, unread } = tracked.snapshot;
         match state {
-            State::ReadingHead => Some(since + self.wait.head),
-            State::Idle => Some(since + self.wait.idle),
+            ConnectionState::ReadingHead => Some(since + self.wait.head),
+            ConnectionState::Idle => Some(since + self.wait.idle),
             // A client of HTTP/2 answers pings though it takes nothing.
-            State::Answering => (unread > 0).then_some(since + self.wait.idle),
+            ConnectionState::Answering => (unread > 0).then_some(since + self.wait.idle),
         }
     }
 
@@ -179,35 +180,35 @@ impl Patience {
     /// or, where others want the memory, for however short.
     pub(super) fn is_parkable(&self, is_crowded: impl FnOnce() -> bool) -> bool {
         let tracked = self.tracked();
-        let Standing { state, since, .. } = tracked.standing;
-        let is_idle = state == State::Idle && !tracked.is_blocked;
+        let ConnectionSnapshot { state, since, .. } = tracked.snapshot;
+        let is_idle = state == ConnectionState::Idle && !tracked.is_blocked;
         is_idle && (is_crowded() || since.elapsed() >= PARK_AFTER)
     }
 
     /// So many more bytes wait for the client.
     pub(super) fn wait_for(&self, bytes: usize) {
         let mut tracked = self.tracked();
-        if tracked.standing.unread == 0 {
-            tracked.standing.since = Instant::now();
+        if tracked.snapshot.unread == 0 {
+            tracked.snapshot.since = Instant::now();
         }
-        tracked.standing.unread += bytes;
+        tracked.snapshot.unread += bytes;
     }
 
     /// The client has taken so many of them.
     pub(super) fn took(&self, bytes: usize) {
         let mut tracked = self.tracked();
-        tracked.standing.unread -= bytes;
-        tracked.standing.since = Instant::now();
+        tracked.snapshot.unread -= bytes;
+        tracked.snapshot.since = Instant::now();
     }
 
     /// So many will never be taken.
     pub(super) fn give_up(&self, bytes: usize) {
-        self.tracked().standing.unread -= bytes;
+        self.tracked().snapshot.unread -= bytes;
     }
 
     /// How the connection stands.
-    pub(super) fn standing(&self) -> Standing {
-        self.tracked().standing
+    pub(super) fn snapshot(&self) -> ConnectionSnapshot {
+        self.tracked().snapshot
     }
 
     fn tracked(&self) -> MutexGuard<'_, Tracked> {
@@ -217,11 +218,11 @@ impl Patience {
 
 /// A request and its answer, until that went out or was given up.
 #[derive(Debug)]
-pub(super) struct Exchange(Arc<Patience>);
+pub(super) struct Exchange(Arc<IdleTimeout>);
 
 impl Exchange {
-    /// The patience of its connection.
-    pub(super) fn patience(&self) -> &Arc<Patience> {
+    /// That of its connection.
+    pub(super) fn idle_timeout(&self) -> &Arc<IdleTimeout> {
         &self.0
     }
 }
@@ -231,15 +232,15 @@ impl Drop for Exchange {
         let mut tracked = self.0.tracked();
         tracked.open -= 1;
         if tracked.open == 0 {
-            tracked.enter(State::Idle);
+            tracked.enter(ConnectionState::Idle);
         }
     }
 }
 
-/// A connection's two halves, which tell its [`Patience`] when bytes come in, and when the system takes none.
+/// A connection's two halves, which tell its [`IdleTimeout`] when bytes come in, and when the system takes none.
 pub(super) struct Watched<T> {
     pub(super) half: T,
-    pub(super) patience: Arc<Patience>,
+    pub(super) idle_timeout: Arc<IdleTimeout>,
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
@@ -251,7 +252,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.half).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.patience.received();
+            self.idle_timeout.received();
         }
         read
     }
@@ -259,7 +260,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
 
 impl<W: AsyncWrite + Unpin> Watched<W> {
     fn note<T>(&self, poll: Poll<T>) -> Poll<T> {
-        self.patience.tracked().is_blocked = poll.is_pending();
+        self.idle_timeout.tracked().is_blocked = poll.is_pending();
         poll
     }
 }

@@ -8,30 +8,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Wake, Waker};
 
-static STIRS: AtomicU64 = AtomicU64::new(0);
+static ACTIVITY: AtomicU64 = AtomicU64::new(0);
 
-static WAKER: LazyLock<Waker> = LazyLock::new(|| Waker::from(Arc::new(Stir)));
+static WAKER: LazyLock<Waker> = LazyLock::new(|| Waker::from(Arc::new(ActivityWaker)));
 
-struct Stir;
+struct ActivityWaker;
 
-impl Wake for Stir {
+impl Wake for ActivityWaker {
     fn wake(self: Arc<Self>) {
-        stir();
+        note();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        stir();
+        note();
     }
 }
 
 /// How often something has happened.
-pub(crate) fn stirs() -> u64 {
-    STIRS.load(Ordering::SeqCst)
+pub(crate) fn count() -> u64 {
+    ACTIVITY.load(Ordering::SeqCst)
 }
 
 /// Something has happened: whoever relies on the count has to look again.
-pub(crate) fn stir() {
-    STIRS.fetch_add(1, Ordering::SeqCst);
+pub(crate) fn note() {
+    ACTIVITY.fetch_add(1, Ordering::SeqCst);
 }
 
 /// What counts when it is woken.

@@ -1,44 +1,44 @@
-//! [`Maker`]: makes an alias' nodes, when they are known.
+//! [`NodeFactory`]: makes an alias' nodes, when they are known.
 
 use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::cache::Cache;
 use crate::check::round_trip::RoundTrips;
-use crate::check::{KeyShare, Look, Makings, Node, Seat, Server};
+use crate::check::{CheckContext, KeyShare, Node, Probe, ProbeTarget, Server};
 use crate::config::Address;
 use crate::redaction::Redaction;
 
 /// Makes the nodes of one alias.
-pub(crate) struct Maker {
-    makings: Makings,
+pub(crate) struct NodeFactory {
+    context: CheckContext,
     wrap: Wrap,
     /// Hides credentials in the texts of the servers.
     redaction: Redaction,
     /// What is done to the servers, if that is something else than round trips.
-    look: Option<Arc<dyn Look>>,
+    probe: Option<Arc<dyn Probe>>,
 }
 
 /// Puts a layer around the cache that a node is.
 pub(crate) type Wrap = Arc<dyn Fn(Box<dyn Cache>) -> Box<dyn Cache> + Send + Sync>;
 
-impl Deref for Maker {
-    type Target = Makings;
+impl Deref for NodeFactory {
+    type Target = CheckContext;
 
-    fn deref(&self) -> &Makings {
-        &self.makings
+    fn deref(&self) -> &CheckContext {
+        &self.context
     }
 }
 
-impl Maker {
+impl NodeFactory {
     /// One of nodes to which round trips are made.
-    pub(crate) fn new(makings: &Makings, wrap: &Wrap, redaction: &Redaction) -> Self {
-        Self { makings: makings.clone(), wrap: wrap.clone(), redaction: redaction.clone(), look: None }
+    pub(crate) fn new(context: &CheckContext, wrap: &Wrap, redaction: &Redaction) -> Self {
+        Self { context: context.clone(), wrap: wrap.clone(), redaction: redaction.clone(), probe: None }
     }
 
     /// The same for another kind of check.
-    pub(crate) fn looking(self, look: Arc<dyn Look>) -> Self {
-        Self { look: Some(look), ..self }
+    pub(crate) fn probing(self, probe: Arc<dyn Probe>) -> Self {
+        Self { probe: Some(probe), ..self }
     }
 
     /// Hides credentials in the texts of the servers.
@@ -77,12 +77,12 @@ impl Maker {
     ) -> Node {
         let name = self.name(address);
         let cache = (self.wrap)(server.cache());
-        match &self.look {
+        match &self.probe {
             None => {
-                let series = tags.map(|tag| self.makings.series(&name, tag)).collect();
+                let series = tags.map(|tag| self.context.series(&name, tag)).collect();
                 Node::round_trips(name, RoundTrips::new(cache, series))
             }
-            Some(look) => Node::look(look.clone(), Seat { name, server, cache, share }),
+            Some(probe) => Node::probe(probe.clone(), ProbeTarget { name, server, cache, share }),
         }
     }
 }

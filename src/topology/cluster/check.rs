@@ -1,4 +1,4 @@
-//! [`Round`]: a round of checks over a cluster, which follows the cluster while it changes.
+//! [`ClusterCheck`]: a round of checks over a cluster, which follows the cluster while it changes.
 //!
 //! Every primary that is known is checked. Where one has a fault, is slow, or sees another cluster than was
 //! known, the map is asked for, once for each such reason, and the checks are brought in line with it. What
@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::redirect::Redirect;
 use super::slots::list;
 use super::survey::{Candidate, Groups, Told};
-use super::view::{Sight, View};
-use super::{Cluster, Known, Primary};
-use crate::cache::redis::Kind;
+use super::view::{ClusterInfo, ClusterView};
+use super::{Cluster, ClusterPrimary, KnownCluster};
+use crate::cache::redis::Requirement;
 use crate::check::{Node, Server};
 use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase, Role};
@@ -40,12 +40,12 @@ const LEAST_SURVEYS: u32 = 2;
 const MOST_ENTRIES: usize = 8 * 1024;
 
 /// A round, while it is under way. Dropped at the deadline, it leaves in the progress what is known by then.
-pub(super) struct Round<'a> {
+pub(super) struct ClusterCheck<'a> {
     cluster: &'a Cluster,
     progress: &'a Progress,
     /// What is true of the cluster, and of none of its nodes.
     whole: Arc<NodeProgress>,
-    known: Option<Arc<Known>>,
+    known: Option<Arc<KnownCluster>>,
     /// Whether the map was asked for because it has gaps.
     gaps_considered: bool,
     /// How many times it may yet be asked for.
@@ -56,18 +56,18 @@ pub(super) struct Round<'a> {
     lost: Option<Fault>,
     /// Slots that are on their way to another primary.
     avoided: BTreeSet<u16>,
-    checks: Vec<Check>,
+    checks: Vec<PrimaryCheck>,
     /// Whether a check has ended that shows that the map has changed.
     outdated: bool,
-    running: FuturesUnordered<BoxFuture<'a, Result<(usize, Found), Aborted>>>,
+    running: FuturesUnordered<BoxFuture<'a, Result<(usize, ClusterFound), Aborted>>>,
     turns: Turns,
 }
 
 /// The check of one primary.
-struct Check {
-    primary: Arc<Primary>,
+struct PrimaryCheck {
+    primary: Arc<ClusterPrimary>,
     progress: Arc<NodeProgress>,
-    state: State,
+    state: PrimaryCheckState,
     /// Whether the map was asked for since it is as it is.
     considered: bool,
     restarts: u32,
@@ -75,22 +75,22 @@ struct Check {
     gone: bool,
 }
 
-enum State {
+enum PrimaryCheckState {
     /// It runs, and is slow from then on.
     Running { handle: AbortHandle, slow_from: Instant },
     /// It has ended; its verdict stands in the progress.
-    Ended(Found),
+    Ended(ClusterFound),
 }
 
 /// What a check has found, apart from its verdict.
-enum Found {
+enum ClusterFound {
     /// What the primary sees; nothing where it has a fault.
-    Sight(Option<Sight>),
+    Sight(Option<ClusterInfo>),
     /// This slot is on its way, and was written where it goes.
     Follows(u16),
 }
 
-impl<'a> Round<'a> {
+impl<'a> ClusterCheck<'a> {
     pub(super) fn new(cluster: &'a Cluster, progress: &'a Progress) -> Self {
         // The first of the nodes: where the cluster as a whole does not serve, that is the alias' cause.
         let whole = progress.node(&"cluster".into(), Role::Server);
@@ -113,7 +113,7 @@ impl<'a> Round<'a> {
     }
 
     /// The round, from what was known before it.
-    pub(super) async fn run(mut self, known: Option<Arc<Known>>) {
+    pub(super) async fn run(mut self, known: Option<Arc<KnownCluster>>) {
         if let Some(known) = known {
             self.take_in(known);
         } else {
@@ -188,16 +188,16 @@ impl<'a> Round<'a> {
             .iter()
             .filter(|check| !check.considered && !check.gone)
             .filter_map(|check| match check.state {
-                State::Running { slow_from, .. } => Some(slow_from),
-                State::Ended(_) => None,
+                PrimaryCheckState::Running { slow_from, .. } => Some(slow_from),
+                PrimaryCheckState::Ended(_) => None,
             })
             .min()
     }
 
     /// Takes note of a check that has ended; one that is sent on by ASK goes on there.
-    fn take(&mut self, ended: Option<Result<(usize, Found), Aborted>>) {
+    fn take(&mut self, ended: Option<Result<(usize, ClusterFound), Aborted>>) {
         let Some(Ok((place, found))) = ended else { return };
-        self.checks[place].state = State::Ended(found);
+        self.checks[place].state = PrimaryCheckState::Ended(found);
         let check = &self.checks[place];
         let hosts = self.cluster.nodes.hosts(&check.primary.address);
         let redirect = check.fault().and_then(|fault| Redirect::met(&fault, &check.progress, hosts));
@@ -214,9 +214,9 @@ impl<'a> Round<'a> {
                         let address = progress.redaction().host(&address.to_string()).into_owned();
                         let said = format!("{} at {address}, to which ASK sent", fault.said);
                         progress.conclude(Err(fault.saying(&said)));
-                        Found::Sight(None)
+                        ClusterFound::Sight(None)
                     }
-                    Some(Ok(())) | None => Found::Follows(slot),
+                    Some(Ok(())) | None => ClusterFound::Follows(slot),
                 }
             };
             self.start(place, look.boxed());
@@ -224,9 +224,9 @@ impl<'a> Round<'a> {
     }
 
     /// Starts a check, or starts it once more.
-    fn start(&mut self, place: usize, look: BoxFuture<'a, Found>) {
+    fn start(&mut self, place: usize, look: BoxFuture<'a, ClusterFound>) {
         let check = &mut self.checks[place];
-        if let State::Running { handle, .. } = &check.state {
+        if let PrimaryCheckState::Running { handle, .. } = &check.state {
             handle.abort();
         }
         check.progress.reopen();
@@ -243,28 +243,28 @@ impl<'a> Round<'a> {
             }
             (place, turns.wait_for(look).await)
         });
-        check.state = State::Running { handle, slow_from };
+        check.state = PrimaryCheckState::Running { handle, slow_from };
         self.running.push(look.boxed());
     }
 
     fn start_primary(&mut self, place: usize) {
-        let Check { primary, progress, .. } = &self.checks[place];
+        let PrimaryCheck { primary, progress, .. } = &self.checks[place];
         let (primary, progress) = (primary.clone(), progress.clone());
         let look = async move {
             if primary.node.check(&progress).await.is_err() {
-                return Found::Sight(None);
+                return ClusterFound::Sight(None);
             }
             // A look may have had nothing to ask this primary.
             let sight = if primary.node.depends_on_keys() {
-                Sight::first(&primary.server, &progress).await
+                ClusterInfo::first(&primary.server, &progress).await
             } else {
-                Sight::further(&primary.server, &progress).await
+                ClusterInfo::further(&primary.server, &progress).await
             };
             match sight {
-                Ok(sight) => Found::Sight(Some(sight)),
+                Ok(sight) => ClusterFound::Sight(Some(sight)),
                 Err(fault) => {
                     progress.conclude(Err(fault));
-                    Found::Sight(None)
+                    ClusterFound::Sight(None)
                 }
             }
         };
@@ -272,17 +272,17 @@ impl<'a> Round<'a> {
     }
 
     /// Whether the primary sees another cluster than is known, or one that does not serve.
-    fn differs(&self, check: &Check) -> bool {
+    fn differs(&self, check: &PrimaryCheck) -> bool {
         match (&check.state, &self.known) {
-            (State::Ended(Found::Sight(Some(sight))), Some(known)) => {
+            (PrimaryCheckState::Ended(ClusterFound::Sight(Some(sight))), Some(known)) => {
                 !sight.serves || !sight.agrees(&known.sight)
             }
-            (State::Ended(_) | State::Running { .. }, _) => false,
+            (PrimaryCheckState::Ended(_) | PrimaryCheckState::Running { .. }, _) => false,
         }
     }
 
     /// Whether it was sent elsewhere, and may be checked once more.
-    fn is_redirected(&self, check: &Check) -> bool {
+    fn is_redirected(&self, check: &PrimaryCheck) -> bool {
         let may = self.surveys > 0 && check.restarts <= MOST_RESTARTS;
         may && !check.gone && check.cause() == Some(Cause::Redirected)
     }
@@ -292,7 +292,7 @@ impl<'a> Round<'a> {
     async fn leave_slots_alone(&mut self) -> bool {
         let before = self.avoided.len();
         for check in self.checks.iter().filter(|check| !check.gone) {
-            if let State::Ended(Found::Follows(slot)) = check.state {
+            if let PrimaryCheckState::Ended(ClusterFound::Follows(slot)) = check.state {
                 self.avoided.insert(slot);
             }
         }
@@ -307,7 +307,7 @@ impl<'a> Round<'a> {
 
     /// Takes in what a node says of the cluster.
     async fn learn(&mut self, told: Told) {
-        let Told { view: View { sight, map }, entries } = told;
+        let Told { view: ClusterView { sight, map }, entries } = told;
         self.lost = None;
         self.cluster.entries.add(entries);
         match self.cluster.learn(sight, Arc::new(map), self.known.as_deref(), &self.avoided).await {
@@ -330,14 +330,14 @@ impl<'a> Round<'a> {
     }
 
     /// Brings the checks in line with what is known now.
-    fn take_in(&mut self, known: Arc<Known>) {
+    fn take_in(&mut self, known: Arc<KnownCluster>) {
         self.turns = Turns::of(known.primaries.len());
         let present: HashSet<_> = known.primaries.iter().map(|primary| &primary.address).collect();
         for check in &mut self.checks {
             if !present.contains(&check.primary.address) {
                 check.gone = true;
                 check.progress.withdraw();
-                if let State::Running { handle, .. } = &check.state {
+                if let PrimaryCheckState::Running { handle, .. } = &check.state {
                     handle.abort();
                 }
             }
@@ -355,8 +355,9 @@ impl<'a> Round<'a> {
                 check.primary = primary.clone();
                 let once_more = changed || check.gone;
                 let once_more = match &check.state {
-                    State::Running { .. } | State::Ended(Found::Follows(_)) => once_more,
-                    State::Ended(Found::Sight(_)) => match check.cause() {
+                    PrimaryCheckState::Running { .. }
+                    | PrimaryCheckState::Ended(ClusterFound::Follows(_)) => once_more,
+                    PrimaryCheckState::Ended(ClusterFound::Sight(_)) => match check.cause() {
                         Some(cause) => once_more || cause == Cause::Redirected,
                         // Keys that it has got since were not looked at.
                         None => check.gone || changed && primary.node.depends_on_keys(),
@@ -367,10 +368,10 @@ impl<'a> Round<'a> {
                 }
             } else {
                 let progress = self.progress.node(primary.node.name(), Role::Server);
-                self.checks.push(Check {
+                self.checks.push(PrimaryCheck {
                     primary: primary.clone(),
                     progress,
-                    state: State::Ended(Found::Sight(None)),
+                    state: PrimaryCheckState::Ended(ClusterFound::Sight(None)),
                     considered: false,
                     restarts: 0,
                     gone: false,
@@ -393,19 +394,21 @@ impl<'a> Round<'a> {
         for check in self.checks.iter().filter(|check| !check.gone) {
             let primary = &*check.primary;
             match &check.state {
-                State::Running { slow_from, .. } => {
+                PrimaryCheckState::Running { slow_from, .. } => {
                     groups.silent.push(primary);
                     if *slow_from <= now {
                         fault |= !check.considered;
                         groups.in_trouble.push(primary);
                     }
                 }
-                State::Ended(Found::Sight(Some(_))) if self.differs(check) => {
+                PrimaryCheckState::Ended(ClusterFound::Sight(Some(_))) if self.differs(check) => {
                     doubt |= !check.considered;
                     groups.telling.push(primary);
                 }
-                State::Ended(Found::Sight(Some(_)) | Found::Follows(_)) => groups.well.push(primary),
-                State::Ended(Found::Sight(None)) => {
+                PrimaryCheckState::Ended(ClusterFound::Sight(Some(_)) | ClusterFound::Follows(_)) => {
+                    groups.well.push(primary);
+                }
+                PrimaryCheckState::Ended(ClusterFound::Sight(None)) => {
                     let redirected = self.is_redirected(check);
                     fault |= redirected || !check.considered;
                     let tells = redirected || check.cause() == Some(Cause::ClusterDown);
@@ -434,8 +437,8 @@ impl<'a> Round<'a> {
         self.gaps_considered = true;
         for check in &mut self.checks {
             check.considered = match check.state {
-                State::Running { slow_from, .. } => slow_from <= now,
-                State::Ended(_) => true,
+                PrimaryCheckState::Running { slow_from, .. } => slow_from <= now,
+                PrimaryCheckState::Ended(_) => true,
             };
         }
         Some(informants)
@@ -445,10 +448,10 @@ impl<'a> Round<'a> {
     fn judge(&self) {
         let gaps = self.known.as_ref().map(|known| known.gaps.as_slice()).unwrap_or_default();
         let present = || self.checks.iter().filter(|check| !check.gone);
-        let refuses = |check: &Check| match &check.state {
-            State::Running { .. } | State::Ended(Found::Follows(_)) => false,
-            State::Ended(Found::Sight(Some(sight))) => !sight.serves,
-            State::Ended(Found::Sight(None)) => check.cause() == Some(Cause::ClusterDown),
+        let refuses = |check: &PrimaryCheck| match &check.state {
+            PrimaryCheckState::Running { .. } | PrimaryCheckState::Ended(ClusterFound::Follows(_)) => false,
+            PrimaryCheckState::Ended(ClusterFound::Sight(Some(sight))) => !sight.serves,
+            PrimaryCheckState::Ended(ClusterFound::Sight(None)) => check.cause() == Some(Cause::ClusterDown),
         };
         let mut said = Vec::new();
         if !gaps.is_empty() {
@@ -483,11 +486,11 @@ impl<'a> Round<'a> {
     }
 }
 
-impl Check {
+impl PrimaryCheck {
     fn fault(&self) -> Option<Fault> {
         match self.state {
-            State::Running { .. } => None,
-            State::Ended(_) => self.progress.verdict().and_then(Result::err),
+            PrimaryCheckState::Running { .. } => None,
+            PrimaryCheckState::Ended(_) => self.progress.verdict().and_then(Result::err),
         }
     }
 
@@ -496,17 +499,17 @@ impl Check {
     }
 
     fn is_up(&self) -> bool {
-        matches!(self.state, State::Ended(_)) && self.progress.verdict() == Some(Ok(()))
+        matches!(self.state, PrimaryCheckState::Ended(_)) && self.progress.verdict() == Some(Ok(()))
     }
 }
 
 impl Cluster {
     /// The node that takes over a slot from `primary`, with a canary in that slot.
-    fn asking(&self, primary: &Primary, slot: u16, address: &Address) -> Option<Node> {
+    fn asking(&self, primary: &ClusterPrimary, slot: u16, address: &Address) -> Option<Node> {
         let tag = primary.tags.iter().find(|tag| tag.slot == slot)?;
-        let server = Server::Redis(self.nodes.server(address, Kind::Importing).ok()?);
+        let server = Server::Redis(self.nodes.server(address, Requirement::Importing).ok()?);
         let share = self.nodes.share(&primary.address, &primary.ranges);
         let tags = std::slice::from_ref(&tag.text);
-        Some(self.nodes.maker.node_in_cluster(&primary.address, server, share, tags))
+        Some(self.nodes.factory.node_in_cluster(&primary.address, server, share, tags))
     }
 }

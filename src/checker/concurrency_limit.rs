@@ -1,4 +1,4 @@
-//! The pace, as a layer: thousands of checks that are asked for at once begin a few at a time.
+//! The concurrency limit, as a layer: thousands of checks that are asked for at once begin a few at a time.
 //!
 //! A check that waits for its cache needs memory for it. Healthy caches answer as fast as they are asked, so that few
 //! checks wait at a time; to begin thousands before the first answer is taken would have all of them wait.
@@ -38,31 +38,31 @@ const AT_LEAST: u32 = 4;
 
 /// Has the checks that it is put around begin a few at a time.
 #[derive(Debug, Clone)]
-pub(super) struct PaceLayer(Arc<Places>);
+pub(super) struct ConcurrencyLimitLayer(Arc<Permits>);
 
-impl PaceLayer {
-    /// The pace of `checks` with this deadline; none where they are few.
+impl ConcurrencyLimitLayer {
+    /// The limit for `checks` with this deadline; none where they are few.
     pub(super) fn of(checks: usize, timeout: Duration) -> Option<Self> {
-        (checks > AT_A_TIME).then(|| Self(Arc::new(Places::new(timeout))))
+        (checks > AT_A_TIME).then(|| Self(Arc::new(Permits::new(timeout))))
     }
 }
 
-impl<S> Layer<S> for PaceLayer {
-    type Service = Pace<S>;
+impl<S> Layer<S> for ConcurrencyLimitLayer {
+    type Service = ConcurrencyLimit<S>;
 
-    fn layer(&self, check: S) -> Pace<S> {
-        Pace { check, places: self.0.clone() }
+    fn layer(&self, check: S) -> ConcurrencyLimit<S> {
+        ConcurrencyLimit { check, places: self.0.clone() }
     }
 }
 
 /// A check that waits for its turn.
 #[derive(Clone)]
-pub(super) struct Pace<S> {
+pub(super) struct ConcurrencyLimit<S> {
     check: S,
-    places: Arc<Places>,
+    places: Arc<Permits>,
 }
 
-impl<S> Service<Instant> for Pace<S>
+impl<S> Service<Instant> for ConcurrencyLimit<S>
 where
     S: Service<Instant, Error = Infallible, Response: Send, Future: Send> + Clone + Send + 'static,
 {
@@ -87,7 +87,7 @@ where
 
 /// The places of checks that have begun.
 #[derive(Debug)]
-struct Places {
+struct Permits {
     /// Of the checks.
     deadline: Duration,
     free: Semaphore,
@@ -95,17 +95,17 @@ struct Places {
     owed: AtomicUsize,
 }
 
-impl Places {
+impl Permits {
     fn new(deadline: Duration) -> Self {
         Self { deadline, free: Semaphore::new(AT_A_TIME), owed: AtomicUsize::new(0) }
     }
 
-    async fn take(&self) -> Place<'_> {
+    async fn take(&self) -> Permit<'_> {
         if let Ok(permit) = self.free.acquire().await {
             permit.forget();
         }
         // It is never closed.
-        Place { places: self, has_made_room: false }
+        Permit { places: self, has_made_room: false }
     }
 
     fn add(&self) {
@@ -123,12 +123,12 @@ impl Places {
 }
 
 /// The place of one check, until it is over.
-struct Place<'a> {
-    places: &'a Places,
+struct Permit<'a> {
+    places: &'a Permits,
     has_made_room: bool,
 }
 
-impl Place<'_> {
+impl Permit<'_> {
     /// Makes a check in it.
     async fn make<S: Service<Instant>>(
         mut self,
@@ -160,7 +160,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.has_made_room {
             self.places.remove();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     /// Asks for `count` checks at once, each of which takes as long as `takes` says for its number.
-    async fn ask(pace: &PaceLayer, count: u32, takes: impl Fn(u32) -> Duration) -> Arc<Seen> {
+    async fn ask(limit: &ConcurrencyLimitLayer, count: u32, takes: impl Fn(u32) -> Duration) -> Arc<Seen> {
         let seen = Arc::new(Seen::default());
         let arrived = Instant::now();
         let checks = (0..count).map(|number| {
@@ -208,38 +208,38 @@ mod tests {
                 }
                 .boxed()
             });
-            pace.layer(check).oneshot(arrived)
+            limit.layer(check).oneshot(arrived)
         });
         join_all(checks).await;
         seen
     }
 
-    fn pace() -> PaceLayer {
-        PaceLayer::of(10_000, TIMEOUT).unwrap()
+    fn limit() -> ConcurrencyLimitLayer {
+        ConcurrencyLimitLayer::of(10_000, TIMEOUT).unwrap()
     }
 
     #[test]
     fn a_few_checks_have_no_pace() {
-        assert!(PaceLayer::of(AT_A_TIME, TIMEOUT).is_none());
+        assert!(ConcurrencyLimitLayer::of(AT_A_TIME, TIMEOUT).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn of_thousands_that_are_answered_a_few_run_at_a_time() {
-        let seen = ask(&pace(), 10_000, |_| Duration::from_millis(1)).await;
+        let seen = ask(&limit(), 10_000, |_| Duration::from_millis(1)).await;
         assert_eq!(seen.begun.lock().unwrap().len(), 10_000);
         assert_eq!(seen.most.load(Ordering::SeqCst), AT_A_TIME);
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_that_hang_hold_up_the_others_by_an_eighth_of_the_deadline_and_leave_the_pace_as_it_was() {
-        let pace = pace();
+        let limit = limit();
         for _ in 0..2 {
             let began = Instant::now();
             let seen =
-                ask(&pace, 10_000, |number| if number % 4 == 0 { TIMEOUT } else { Duration::ZERO }).await;
+                ask(&limit, 10_000, |number| if number % 4 == 0 { TIMEOUT } else { Duration::ZERO }).await;
             let latest = seen.begun.lock().unwrap().iter().map(|(at, _)| *at).max().unwrap();
             assert!(latest - began <= TIMEOUT / 8, "{:?}", latest - began);
-            let healthy = ask(&pace, 1000, |_| Duration::from_millis(1)).await;
+            let healthy = ask(&limit, 1000, |_| Duration::from_millis(1)).await;
             assert_eq!(healthy.most.load(Ordering::SeqCst), AT_A_TIME);
         }
     }
@@ -247,7 +247,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_sidecar_that_is_short_of_time_begins_no_more_at_a_time() {
         let running = Arc::new([const { AtomicUsize::new(0) }; 2]);
-        let (pace, arrived) = (pace(), Instant::now());
+        let (limit, arrived) = (limit(), Instant::now());
         let checks = (0..500).map(|_| {
             let running = running.clone();
             let check = service_fn(move |_| {
@@ -264,7 +264,7 @@ mod tests {
                 }
                 .boxed()
             });
-            pace.layer(check).oneshot(arrived)
+            limit.layer(check).oneshot(arrived)
         });
         join_all(checks).await;
         assert_eq!(running[1].load(Ordering::SeqCst), AT_A_TIME);
@@ -272,8 +272,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_the_sidecar_begins_late_has_a_part_of_the_deadline_nonetheless() {
-        let pace = pace();
-        let in_time = ask(&pace, 1, |_| Duration::ZERO).await;
+        let limit = limit();
+        let in_time = ask(&limit, 1, |_| Duration::ZERO).await;
         let (at, counted_from) = in_time.begun.lock().unwrap()[0];
         assert_eq!(at, counted_from);
         // The arrival is long ago.
@@ -284,7 +284,7 @@ mod tests {
             async { Ok::<_, Infallible>(()) }.boxed()
         });
         tokio::time::advance(TIMEOUT * 3).await;
-        pace.layer(check).oneshot(at).await.unwrap();
+        limit.layer(check).oneshot(at).await.unwrap();
         assert_eq!(late.lock().unwrap().unwrap() + TIMEOUT, Instant::now() + TIMEOUT / AT_LEAST);
     }
 }
