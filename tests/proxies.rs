@@ -104,7 +104,7 @@ fn a_whole_ring_that_is_dead_is_seen_by_a_single_key() {
     sidecar.expect_up();
 }
 
-/// K keys miss one server of N with a probability of (1 - 1/N)^K, as the README says. Here two keys and four
+/// K keys miss one server of N with a probability of (1 - 1/N)^K, as docs/caches.md says. Here two keys and four
 /// servers: 56 %, and as many sidecars as it takes to tell that from 75 % and from 32 %, which would be one key
 /// and four.
 #[tokio::test]

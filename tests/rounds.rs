@@ -93,7 +93,7 @@ fn a_program_that_was_stopped_is_not_alive_until_a_round_has_ended_again() {
     sidecar.expect_up();
 }
 
-/// The partition of an entry, as the README says.
+/// The partition of an entry, as docs/operations.md says.
 fn partition(entry: &str) -> u32 {
     Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(entry.as_bytes()) % 16
 }
