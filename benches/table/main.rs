@@ -3,7 +3,7 @@
 //!
 //! Everything runs pinned to one core, client, sidecar and caches together: on more of them the time to wake an idle
 //! core drowns what is measured. A group is a file; what each is to come to stands in `limits.rs`. With `UPDATE=1` the
-//! tables of the groups that ran are written into the README.
+//! tables of the groups that ran are written into `docs/benchmarks.md`.
 
 #![allow(
     clippy::unwrap_used,
@@ -49,7 +49,7 @@ const PART: &str = "--part";
 /// Measures a group.
 type Group = fn(Effort) -> Sheet;
 
-/// The groups, in the README's order.
+/// The groups, in the order of the page.
 const GROUPS: [(&str, Group); 6] = [
     ("check", check::run),
     ("round", round::run),
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
     let effort = if options.is_empty() { Effort::Full } else { Effort::Quick };
     let update = std::env::var_os("UPDATE").is_some();
     if update && effort == Effort::Quick {
-        eprintln!("what is measured with --quick is not for the README");
+        eprintln!("what is measured with --quick is not for the page");
         return ExitCode::from(2);
     }
 
@@ -123,8 +123,8 @@ fn main() -> ExitCode {
         println!("\n{}:\n\n{}", sheet.name(), sheet.text());
         broken.extend_from_slice(sheet.broken());
         if update {
-            sheet::write_into_readme("machine", &format!("{machine}\n"));
-            sheet::write_into_readme(sheet.name(), &format!("\n{}\n", sheet.text()));
+            sheet::write_into_page("machine", &format!("{machine}\n"));
+            sheet::write_into_page(sheet.name(), &format!("\n{}\n", sheet.text()));
         }
     }
     for broken in &broken {

@@ -1,10 +1,10 @@
-//! [`Sheet`]: the table of one group, as Markdown, for the terminal and for the README.
+//! [`Sheet`]: the table of one group, as Markdown, for the terminal and for `docs/benchmarks.md`.
 
 use std::fmt::Write as _;
 
 use super::limits::Limit;
 
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks.md");
 
 /// The table of one group.
 pub(crate) struct Sheet {
@@ -62,13 +62,13 @@ impl Sheet {
     }
 }
 
-/// Writes a text into the README between the comments of this name.
-pub(crate) fn write_into_readme(name: &str, text: &str) {
-    let readme = std::fs::read_to_string(README).unwrap();
+/// Writes a text into the page between the comments of this name.
+pub(crate) fn write_into_page(name: &str, text: &str) {
+    let page = std::fs::read_to_string(PAGE).unwrap();
     let begin = format!("<!-- cost: {name} -->\n");
-    let begin = readme.find(&begin).expect("a place in the README") + begin.len();
-    let end = begin + readme[begin..].find(&format!("<!-- /cost: {name} -->")).expect("its end");
-    std::fs::write(README, format!("{}{text}{}", &readme[..begin], &readme[end..])).unwrap();
+    let begin = page.find(&begin).expect("a place in the page") + begin.len();
+    let end = begin + page[begin..].find(&format!("<!-- /cost: {name} -->")).expect("its end");
+    std::fs::write(PAGE, format!("{}{text}{}", &page[..begin], &page[end..])).unwrap();
 }
 
 /// A figure with as many places as its size makes sense of.

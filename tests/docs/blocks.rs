@@ -1,0 +1,247 @@
+//! The examples of the pages, each run as it stands.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use cache_canary::config::SCHEMA;
+
+use super::support::{Authority, python};
+use super::{pages, path, read};
+
+/// A fenced block of a page.
+struct Block {
+    page: String,
+    language: String,
+    text: String,
+}
+
+fn blocks_of(page: &str) -> Vec<Block> {
+    let text = read(page);
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for line in text.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(language)) => {
+                let (page, language) = (page.to_owned(), language.to_owned());
+                open = Some(Block { page, language, text: String::new() });
+            }
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(block), None) => block.text.extend([line, "\n"]),
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "{page} has a block without an end");
+    blocks
+}
+
+fn blocks(language: &str) -> Vec<Block> {
+    let all = pages().into_iter().flat_map(|page| blocks_of(&page));
+    all.filter(|block| block.language == language).collect()
+}
+
+/// A block of TOML with the table's name before it was renamed, as long as the code has that.
+fn as_the_code_has_it(toml: &str) -> String {
+    if SCHEMA.contains("\"fleet\"") { toml.to_owned() } else { toml.replace("[fleet]", "[debounce]") }
+}
+
+/// The variables that the comments of a block ask for: `# NAME=... in the environment`.
+fn environment(toml: &str) -> BTreeMap<String, String> {
+    let asked = toml.lines().filter_map(|line| line.strip_prefix("# ")?.strip_suffix(" in the environment"));
+    asked
+        .filter_map(|asked| asked.split_once('='))
+        .map(|(name, _)| (name.to_owned(), "value".to_owned()))
+        .collect()
+}
+
+/// Puts into a folder what the examples expect in `/run/secrets`.
+fn write_secrets(folder: &Path) {
+    let authority = Authority::new();
+    let identity = authority.issue(&["localhost"]);
+    fs::write(folder.join("redis"), "a-password\n").unwrap();
+    fs::write(folder.join("token"), "a-token-of-more-than-16-characters\n").unwrap();
+    fs::write(folder.join("ca.pem"), authority.certificate()).unwrap();
+    fs::write(folder.join("cert.pem"), identity.certificate()).unwrap();
+    fs::write(folder.join("key.pem"), identity.key()).unwrap();
+}
+
+#[test]
+fn config_check_accepts_every_example_of_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    write_secrets(folder.path());
+    fs::copy(path("deploy/reviewboard/caches.json"), folder.path().join("caches.json")).unwrap();
+    let secrets = format!("{}/", folder.path().display());
+    let blocks = blocks("toml");
+    assert!(blocks.len() > 10, "the pages have examples");
+    for block in blocks {
+        let file = folder.path().join("cache-canary.toml");
+        fs::write(&file, as_the_code_has_it(&block.text).replace("/run/secrets/", &secrets)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
+        command.env_clear().envs(environment(&block.text)).args(["config", "check", "-c"]).arg(&file);
+        let output = command.output().unwrap();
+        let (text, page) = (&block.text, &block.page);
+        assert!(output.status.success(), "{page}:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// The first example of the README is tried first, so it needs no file and no variable.
+#[test]
+fn the_first_configuration_of_the_readme_needs_nothing_else() {
+    let blocks = blocks_of("README.md");
+    let first = &blocks.iter().find(|block| block.language == "toml").unwrap().text;
+    assert!(!first.contains("_file") && !first.contains("${"), "{first}");
+}
+
+/// Runs the blocks of shell of a page in a network of their own, with a Redis and a memcached at their usual ports. A block
+/// that serves goes on until the next one.
+const WORLD: &str = r#"
+set -euo pipefail
+ip link set lo up
+redis-server --save '' --dir "$folder" >/dev/null &
+memcached -u root >/dev/null &
+up() { for _ in {1..200}; do if "$@" >/dev/null 2>&1; then return; fi; sleep 0.05; done; echo "in vain: $*" >&2; exit 1; }
+up redis-cli ping
+up bash -c ': </dev/tcp/localhost/11211'
+server=
+serve() {
+    stop
+    bash -euo pipefail "$1" </dev/null >"$1.log" 2>&1 &
+    server=$!
+    up curl --silent --fail localhost:8080/livez
+}
+stop() { if [ -n "$server" ]; then pkill -P "$server" || true; kill "$server" 2>/dev/null || true; wait "$server" || true; server=; fi; }
+cd "$folder"
+for block in "$folder"/*.block; do
+    if grep -Eq -- ' serve( |$)|demo$' "$block"; then
+        serve "$block"
+    else
+        if grep -q localhost:8080 "$block" && [ -z "$server" ]; then
+            echo 'CACHE_URL=redis://localhost:6379/0 cache-canary serve' >"$block.server"
+            serve "$block.server"
+        fi
+        bash -euo pipefail "$block" || { echo "exit code $?: $(cat "$block")" >&2; exit 1; }
+    fi
+done
+"#;
+
+/// In place of cargo, as the program is built already.
+const CARGO: &str = r#"#!/bin/sh
+case "$*" in
+"install --path .") ;;
+"run --release -- demo") exec cache-canary demo ;;
+*) echo "cargo $*: not known to the test" >&2; exit 1 ;;
+esac
+"#;
+
+#[test]
+fn every_command_of_the_pages_runs_as_it_is_written() {
+    let can = Command::new("unshare").args(["--net", "ip", "link"]).output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        let _ = writeln!(io::stderr(), "skipped: the commands of the pages, since there is no unshare --net");
+        return;
+    }
+    let mut ran = 0;
+    for page in
+        pages().iter().filter(|page| !page.starts_with("docs/decisions") && *page != "CONTRIBUTING.md")
+    {
+        let blocks = blocks_of(page);
+        let is_run = |block: &&Block| block.language == "sh" && !block.text.starts_with("docker ");
+        let commands: Vec<_> = blocks.iter().filter(is_run).collect();
+        if commands.is_empty() {
+            continue;
+        }
+        ran += commands.len();
+        let file = blocks.iter().find(|block| block.language == "toml").map(|block| &block.text);
+        let output = run(&commands, file.map(String::as_str));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{page}: {said}{}", String::from_utf8_lossy(&output.stdout));
+    }
+    assert!(ran > 10, "{ran} commands");
+}
+
+/// Runs commands in their order, in a folder with this configuration.
+fn run(commands: &[&Block], config: Option<&str>) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (number, block) in commands.iter().enumerate() {
+        fs::write(folder.join(format!("{number:02}.block")), &block.text).unwrap();
+    }
+    if let Some(config) = config {
+        fs::write(folder.join("cache-canary.toml"), config).unwrap();
+    }
+    let programs = folder.join("bin");
+    fs::create_dir(&programs).unwrap();
+    fs::write(programs.join("cargo"), CARGO).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(programs.join("cargo"), executable).unwrap();
+    let built = Path::new(env!("CARGO_BIN_EXE_cache-canary")).parent().unwrap();
+    let path = format!("{}:{}:{}", programs.display(), built.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("timeout");
+    command.args([
+        "60",
+        "unshare",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "bash",
+        "-c",
+        WORLD,
+    ]);
+    command.env("PATH", path).env("folder", folder).current_dir(folder).output().unwrap()
+}
+
+#[test]
+fn the_docker_commands_fit_the_dockerfile() {
+    let dockerfile = read("Dockerfile");
+    let commands: Vec<_> =
+        blocks("sh").into_iter().filter(|block| block.text.starts_with("docker ")).collect();
+    assert!(!commands.is_empty());
+    for line in commands.iter().flat_map(|block| block.text.lines()) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let after = |option: &str| words.iter().position(|word| *word == option).map(|at| words[at + 1]);
+        match words[1] {
+            "build" => {
+                let stage = format!(" AS {}\n", after("--target").expect("a stage"));
+                assert!(dockerfile.contains(&stage), "{line}");
+                assert_eq!(after("-t"), words.iter().rev().nth(1).copied(), "{line}");
+            }
+            "run" => {
+                assert!(after("-p").is_some_and(|ports| ports.ends_with(":8080")), "{line}");
+                assert!(after("-e").is_some_and(|variable| variable.starts_with("CACHE_URL=")), "{line}");
+                assert_eq!(words.last(), Some(&"cache-canary"), "{line}");
+            }
+            "compose" => {}
+            other => panic!("docker {other}: {line}"),
+        }
+    }
+}
+
+/// The snippet of the README as a part of a pod, by the schema of Kubernetes.
+#[test]
+fn the_snippet_for_kubernetes_is_valid_and_names_a_cache() {
+    let blocks = blocks_of("README.md");
+    let snippet = &blocks.iter().find(|block| block.language == "yaml").unwrap().text;
+    assert!(snippet.contains("- name: CACHE_URL\n"), "{snippet}");
+    let mut pod = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: shop\nspec:\n".to_owned();
+    pod.push_str("  containers:\n    - name: shop\n      image: shop\n");
+    pod.extend(snippet.lines().map(|line| format!("  {line}\n")));
+    let mut python = python("deploy/manifests.py", &["1.29"]);
+    python.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut validator = python.spawn().expect("python3; `tests/run` installs what the tests need");
+    validator.stdin.take().unwrap().write_all(pod.as_bytes()).unwrap();
+    let output = validator.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The JSON of the pages can be read.
+#[test]
+fn every_example_of_json_is_valid() {
+    for block in blocks("json") {
+        let read: Result<serde_json::Value, _> = serde_json::from_str(&block.text);
+        assert!(read.is_ok(), "{}: {read:?}", block.page);
+    }
+}
