@@ -1,4 +1,4 @@
-//! The documentation: the parts that are made from the code, every example and every link.
+//! The documentation: the parts that are made from the code, every example, every link, and the prose.
 //! `UPDATE=1 cargo test --test docs` writes the generated parts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -9,6 +9,8 @@ mod blocks;
 mod generated;
 #[path = "docs/links.rs"]
 mod links;
+#[path = "docs/prose.rs"]
+mod prose;
 mod support;
 
 use std::fs;
