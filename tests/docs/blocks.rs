@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use cache_canary::config::SCHEMA;
 
-use super::support::{Authority, python};
+use super::support::{Authority, Kubelet, Redis, Sidecar, python};
 use super::{pages, path, read};
 
 /// A fenced block of a page.
@@ -220,21 +220,63 @@ fn the_docker_commands_fit_the_dockerfile() {
     }
 }
 
-/// The snippet of the README as a part of a pod, by the schema of Kubernetes.
+/// The snippet of the README as a part of a pod: valid by the schema of Kubernetes, and its probes asked by a kubelet while
+/// its cache goes down.
 #[test]
-fn the_snippet_for_kubernetes_is_valid_and_names_a_cache() {
+fn the_snippet_for_kubernetes_is_valid_and_takes_the_pod_out_of_service() {
     let blocks = blocks_of("README.md");
     let snippet = &blocks.iter().find(|block| block.language == "yaml").unwrap().text;
-    assert!(snippet.contains("- name: CACHE_URL\n"), "{snippet}");
     let mut pod = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: shop\nspec:\n".to_owned();
     pod.push_str("  containers:\n    - name: shop\n      image: shop\n");
     pod.extend(snippet.lines().map(|line| format!("  {line}\n")));
     let mut python = python("deploy/manifests.py", &["1.29"]);
-    python.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut validator = python.spawn().expect("python3; `tests/run` installs what the tests need");
     validator.stdin.take().unwrap().write_all(pod.as_bytes()).unwrap();
     let output = validator.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let manifests: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let container = &manifests[0]["spec"]["initContainers"][0];
+    let variable = &container["env"][0];
+    assert_eq!((&variable["name"], &container["restartPolicy"]), (&"CACHE_URL".into(), &"Always".into()));
+    let mut redis = Redis::start(&[]);
+    let url = variable["value"].as_str().unwrap().replace("redis:6379", &redis.addr().to_string());
+    let sidecar = Sidecar::start(format!("[caches.default]\nurl = \"{url}\"\n"));
+    let mut kubelet = Kubelet::watch(container, sidecar.addr().parse().unwrap());
+    kubelet.pass(30);
+    assert!(kubelet.started() && kubelet.ready(), "{}", kubelet.readiness());
+    redis.kill();
+    kubelet.pass(60);
+    assert!(!kubelet.ready(), "{}", kubelet.readiness());
+    assert_eq!(kubelet.restarts(), 0, "no restart repairs a cache");
+}
+
+/// The line of Python prints a site's `CACHES` as JSON, which the next block takes. The site is a stub.
+#[test]
+fn the_line_for_django_prints_what_config_check_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let django = folder.path().join("django");
+    fs::create_dir(&django).unwrap();
+    fs::write(django.join("__init__.py"), "").unwrap();
+    let caches = read("deploy/reviewboard/caches.json");
+    let site = format!("import json\nclass settings:\n    CACHES = json.loads({caches:?})\n");
+    fs::write(django.join("conf.py"), site).unwrap();
+    let blocks = blocks_of("README.md");
+    let at = blocks.iter().position(|block| block.language == "python").unwrap();
+    let printed = Command::new("python3")
+        .args(["-c", &blocks[at].text])
+        .env("PYTHONPATH", folder.path())
+        .output()
+        .expect("python3");
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    fs::write(folder.path().join("caches.json"), printed.stdout).unwrap();
+    let file = folder.path().join("cache-canary.toml");
+    fs::write(&file, &blocks[at + 1].text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
+    let output = command.env_clear().args(["config", "check", "-c"]).arg(&file).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("checked: "), "{said}");
 }
 
 /// The JSON of the pages can be read.
