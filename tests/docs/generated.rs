@@ -119,7 +119,7 @@ fn the_settings_are_those_of_the_schema() {
         let (pointer, table) = at(pointer);
         let prefix = section.rsplit_once('.').filter(|(_, last)| ["skew", "ttl"].contains(last));
         let prefix = prefix.map_or(String::new(), |(_, last)| format!("{last}."));
-        parts.push((format!("settings: {section}"), settings(table, &prefix)));
+        parts.push((format!("settings: {section}"), settings(table, section, &prefix)));
         documented.insert(pointer);
     }
     let mut tables = BTreeSet::new();
@@ -139,16 +139,25 @@ fn find_tables(value: &Value, pointer: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The keys of a table with type, default and description; tables that have a section of their own are left out.
-fn settings(table: &Value, prefix: &str) -> String {
-    let mut text = "\n| setting | type | default | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+/// The keys of a table with type, default and description; tables that have a section of their own are left out. The
+/// variables of caches are long, and follow from the others.
+fn settings(table: &Value, section: &str, prefix: &str) -> String {
+    let variable = |key: &str| match section {
+        "general" => format!("CACHE_CANARY_{key}").to_uppercase(),
+        section => format!("CACHE_CANARY_{}__{key}", section.replace('.', "__")).to_uppercase(),
+    };
+    let has_variables = !section.starts_with("caches.");
+    let (head, rule) = if has_variables { (" variable |", " --- |") } else { ("", "") };
+    let mut text =
+        format!("\n| setting |{head} type | default | meaning |\n| --- |{rule} --- | --- | --- |\n");
     for (key, value) in table["properties"].as_object().unwrap() {
         if value["properties"].is_object() || value["additionalProperties"].is_object() {
             continue;
         }
+        let variable = if has_variables { format!(" `{}` |", variable(key)) } else { String::new() };
         let default = value.get("default").map(|default| format!("`{default}`")).unwrap_or_default();
         let meaning = value["description"].as_str().unwrap_or_default().replace('|', "\\|");
-        writeln!(text, "| `{prefix}{key}` | {} | {default} | {meaning} |", kind(value)).unwrap();
+        writeln!(text, "| `{prefix}{key}` |{variable} {} | {default} | {meaning} |", kind(value)).unwrap();
     }
     text + "\n"
 }
