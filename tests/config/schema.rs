@@ -38,10 +38,6 @@ fn examples(folder: &Path) -> Vec<PathBuf> {
         for (number, rest) in text.split("```toml\n").skip(1).enumerate() {
             let path = folder.join(format!("{name}-{number}.toml"));
             let example = rest.split("```").next().unwrap_or_default();
-            // The table's name before it was renamed, as long as the schema has that.
-            let is_renamed = config::SCHEMA.contains("\"fleet\"");
-            let example =
-                if is_renamed { example.to_owned() } else { example.replace("[fleet]", "[debounce]") };
             fs::write(&path, example).expect("an example is written");
             examples.push(path);
         }

@@ -6,8 +6,6 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use cache_canary::config::SCHEMA;
-
 use super::support::{Authority, Kubelet, Redis, Sidecar, python};
 use super::{pages, path, read};
 
@@ -42,11 +40,6 @@ fn blocks(language: &str) -> Vec<Block> {
     all.filter(|block| block.language == language).collect()
 }
 
-/// A block of TOML with the table's name before it was renamed, as long as the code has that.
-fn as_the_code_has_it(toml: &str) -> String {
-    if SCHEMA.contains("\"fleet\"") { toml.to_owned() } else { toml.replace("[fleet]", "[debounce]") }
-}
-
 /// The variables that the comments of a block ask for: `# NAME=... in the environment`.
 fn environment(toml: &str) -> BTreeMap<String, String> {
     let asked = toml.lines().filter_map(|line| line.strip_prefix("# ")?.strip_suffix(" in the environment"));
@@ -77,7 +70,7 @@ fn config_check_accepts_every_example_of_a_configuration() {
     assert!(blocks.len() > 10, "the pages have examples");
     for block in blocks {
         let file = folder.path().join("cache-canary.toml");
-        fs::write(&file, as_the_code_has_it(&block.text).replace("/run/secrets/", &secrets)).unwrap();
+        fs::write(&file, block.text.replace("/run/secrets/", &secrets)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
         command.env_clear().envs(environment(&block.text)).args(["config", "check", "-c"]).arg(&file);
         let output = command.output().unwrap();

@@ -36,7 +36,7 @@ fn the_table_of_metrics_is_the_codes() {
     let mut table = "\n| metric | labels | meaning |\n| --- | --- | --- |\n".to_owned();
     let of_figure = |figure: &Figure| {
         let of = Some(figure.label()).filter(|label| !label.is_empty());
-        (figure.name(), ["alias"].into_iter().chain(of).collect(), figure.help())
+        (figure.name(), ["alias", "check"].into_iter().chain(of).collect(), figure.help())
     };
     let of_family = |family: &Family| (family.name(), family.labels().to_vec(), family.help());
     for (name, labels, help) in Family::ALL.iter().map(of_family).chain(Figure::ALL.iter().map(of_figure)) {
@@ -109,18 +109,13 @@ const WITHOUT_SECTION: [&str; 4] = ["/$defs/checks", "/$defs/durations", "/$defs
 #[test]
 fn the_settings_are_those_of_the_schema() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
-    let at = |pointer: &str| match schema.pointer(pointer) {
-        Some(table) => (pointer.to_owned(), table),
-        // The table's name before it was renamed.
-        None => ("/properties/debounce".to_owned(), &schema["properties"]["debounce"]),
-    };
     let (mut parts, mut documented) = (Vec::new(), BTreeSet::from(WITHOUT_SECTION.map(str::to_owned)));
     for (section, pointer) in SECTIONS {
-        let (pointer, table) = at(pointer);
+        let table = schema.pointer(pointer).unwrap();
         let prefix = section.rsplit_once('.').filter(|(_, last)| ["skew", "ttl"].contains(last));
         let prefix = prefix.map_or(String::new(), |(_, last)| format!("{last}."));
         parts.push((format!("settings: {section}"), settings(table, section, &prefix)));
-        documented.insert(pointer);
+        documented.insert((*pointer).to_owned());
     }
     let mut tables = BTreeSet::new();
     find_tables(&schema, "", &mut tables);
