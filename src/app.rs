@@ -79,7 +79,7 @@ impl App {
 
     /// Whether the configuration that was read last is in force, and since when what is in force is.
     #[must_use]
-    pub fn last_reload(&self) -> ReloadStatus {
+    pub(crate) fn last_reload(&self) -> ReloadStatus {
         *self.reloads.borrow()
     }
 
@@ -97,7 +97,7 @@ impl App {
 
     /// The last changes, and who waits for news.
     #[must_use]
-    pub fn journal(&self) -> Arc<Journal> {
+    pub(crate) fn journal(&self) -> Arc<Journal> {
         self.setup.borrow().checker.journal().clone()
     }
 
@@ -160,7 +160,7 @@ impl App {
     /// What has not been up yet of what is selected. Once everything that `startupz` asks for has, that is nothing, for
     /// good.
     #[must_use]
-    pub fn awaited(&self, setup: &Setup, selection: &Selection) -> Selection {
+    pub(crate) fn awaited(&self, setup: &Setup, selection: &Selection) -> Selection {
         if self.started.load(Ordering::Relaxed) {
             return Selection::default();
         }
@@ -170,7 +170,7 @@ impl App {
     }
 
     /// Looks whether everything that `startupz` asks for has been up once by now.
-    pub fn note_start(&self, setup: &Setup) {
+    pub(crate) fn note_start(&self, setup: &Setup) {
         if self.awaited(setup, setup.startup()).checks.is_empty() {
             self.started.store(true, Ordering::Relaxed);
         }

@@ -3,13 +3,13 @@
 //! All of them stand on one dialer and one connection of our own; the crates are codecs only. That gives each
 //! the same deadlines, phases, causes and limits, with no hidden retry and no task in the background.
 
+mod activity;
 mod breaker;
 mod connection;
 mod dial;
 pub(crate) mod memcached;
 pub(crate) mod redis;
 pub(crate) mod spelling;
-mod activity;
 
 use std::time::Duration;
 

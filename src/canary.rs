@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use series::{Doubt, KeyNames, Series};
+pub use series::{KeyNames, Series};
 
 /// The default that is handed to a read.
 ///
@@ -170,7 +170,7 @@ impl Canary {
 
     /// Whether an earlier canary was written under its key, and may be there still.
     #[must_use]
-    pub fn replaces(&self) -> bool {
+    pub(crate) fn replaces(&self) -> bool {
         self.replaces
     }
 

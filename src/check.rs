@@ -6,10 +6,10 @@
 //! one, and then says what all of that means.
 
 mod clock;
-mod efficiency;
 mod context;
+mod efficiency;
 mod queue;
-pub mod round_trip;
+pub(crate) mod round_trip;
 mod visibility;
 mod words;
 

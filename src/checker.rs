@@ -3,10 +3,10 @@
 //! A check is a [`tower::Service`]; what is wrapped around it stands in [`Checker::layered`] and reads as a
 //! list.
 
+mod concurrency_limit;
 mod deadline;
 mod fleet;
 mod gather;
-mod concurrency_limit;
 mod recorded;
 mod renewal;
 mod share;
@@ -167,7 +167,7 @@ impl Checker {
 
     /// What changed lately, and who waits for news.
     #[must_use]
-    pub fn journal(&self) -> &Arc<Journal> {
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
         &self.journal
     }
 
@@ -198,7 +198,7 @@ impl Checker {
     }
 
     /// Has the records say how often a check was spared so far; from time to time they do by themselves.
-    pub fn write_down_sharing(&self) {
+    pub(crate) fn write_down_sharing(&self) {
         self.gatherings.write_down();
     }
 }

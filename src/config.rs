@@ -42,7 +42,7 @@ use crate::outcome::{Needs, Quorum};
 pub use fingerprint::Contents;
 pub use load::{ConfigError, Loaded, Source, load};
 pub use place::Origin;
-pub use schema::SCHEMA;
+pub(crate) use schema::SCHEMA;
 pub(crate) use secret::MASK;
 pub use secret::Secret;
 
@@ -466,7 +466,7 @@ impl fmt::Display for MemcachedServers {
 impl Login {
     /// Whether there is nothing to say before the first command.
     #[must_use]
-    pub fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         self.password.is_none() && self.database == 0 && self.protocol == RespVersion::Resp2
     }
 }
@@ -491,7 +491,7 @@ impl MemcachedConfig {
 impl Backend {
     /// Whether TLS is spoken and nobody's certificate is verified.
     #[must_use]
-    pub fn trusts_anybody(&self) -> bool {
+    pub(crate) fn trusts_anybody(&self) -> bool {
         let tls = match self {
             Self::Redis(redis) => redis.tls.as_ref(),
             Self::Memcached(memcached) => memcached.tls.as_ref(),

@@ -52,6 +52,7 @@ mod grpc;
 pub mod health_json;
 /// The host that a request asks for.
 mod host;
+mod idle_timeout;
 mod json;
 /// Kubernetes' text.
 pub mod kubernetes;
@@ -59,10 +60,9 @@ mod listener;
 /// Prometheus' metrics.
 pub mod metrics;
 /// The endpoints for machines.
-pub mod openapi;
+pub(crate) mod openapi;
 /// The page for a browser.
 pub mod page;
-mod idle_timeout;
 mod places;
 mod preface;
 mod proxies;
@@ -74,7 +74,7 @@ pub mod server;
 pub mod text;
 mod token;
 /// The last changes.
-pub mod transitions;
+pub(crate) mod transitions;
 pub(crate) mod words;
 mod writing;
 

@@ -18,10 +18,10 @@ pub mod outcome;
 pub mod config;
 
 // Certificates and keys from files, for TLS in either direction.
-pub mod pem;
+mod pem;
 
 // Servers' texts, without the credentials that they quote.
-pub mod redaction;
+pub(crate) mod redaction;
 
 // The idea of the product, as types: the canary, and the sentinel that no cache can hold.
 pub mod canary;
@@ -30,7 +30,7 @@ pub mod canary;
 pub mod progress;
 
 // Aliases resolved: which are checked, and which are skipped and why.
-pub mod catalog;
+mod catalog;
 
 // A cache that can be written and read, and the backends that are one.
 #[deny(clippy::disallowed_methods)]
@@ -38,7 +38,7 @@ pub mod cache;
 
 // What is done to a node: the kinds of check.
 #[deny(clippy::disallowed_methods)]
-pub mod check;
+mod check;
 
 // Which nodes an alias has, and a round of checks over them.
 #[deny(clippy::disallowed_methods)]

@@ -221,7 +221,7 @@ impl Fault {
 
     /// The same, of a lack of the sidecar's own.
     #[must_use]
-    pub fn of_our_own(self) -> Self {
+    pub(crate) fn of_our_own(self) -> Self {
         Self { is_own: true, ..self }
     }
 
@@ -239,13 +239,13 @@ impl Fault {
 
     /// The same, of so many of the canaries that were written in one round.
     #[must_use]
-    pub fn of_several(self, lost: usize, canaries: usize) -> Self {
+    pub(crate) fn of_several(self, lost: usize, canaries: usize) -> Self {
         Self { said: format!("{lost} of {canaries} canaries: {}", self.said).into(), ..self }
     }
 
     /// The same, of a server that answers this command all the same.
     #[must_use]
-    pub fn although_it_answers(self, command: &str) -> Self {
+    pub(crate) fn although_it_answers(self, command: &str) -> Self {
         Self { said: format!("{} (answers {command}, does not hold data)", self.said).into(), ..self }
     }
 }
@@ -393,7 +393,7 @@ pub struct Step {
 
 /// One thing that is wrong with an alias: the fault of a node, or a finding.
 #[derive(Debug, Clone, Copy)]
-pub enum Problem<'a> {
+pub(crate) enum Problem<'a> {
     /// A node did not do what it was asked.
     Fault(&'a NodeOutcome, &'a Fault),
     /// The servers answer, and what they say is not as it should be.
@@ -403,7 +403,7 @@ pub enum Problem<'a> {
 impl Problem<'_> {
     /// Why.
     #[must_use]
-    pub fn cause(&self) -> Cause {
+    pub(crate) fn cause(&self) -> Cause {
         match self {
             Self::Fault(_, fault) => fault.cause,
             Self::Finding(finding) => finding.cause,
@@ -412,7 +412,7 @@ impl Problem<'_> {
 
     /// One sentence that tells the operator where to look.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Fault(_, fault) => fault.hint(),
             Self::Finding(finding) => finding.cause.hint(),
@@ -421,7 +421,7 @@ impl Problem<'_> {
 
     /// Where it was met, without what was said there: `at replica cache-2:6379 in read`, or `at key b:p:3`.
     #[must_use]
-    pub fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         match self {
             Self::Fault(node, fault) => {
                 let role = match node.role {
@@ -533,7 +533,7 @@ impl Outcome {
 
     /// How many of the nodes of this role are up, and how many there are.
     #[must_use]
-    pub fn tally(&self, role: Role) -> (usize, usize) {
+    pub(crate) fn tally(&self, role: Role) -> (usize, usize) {
         let of_role = || self.nodes.iter().filter(|node| node.role == role);
         (of_role().filter(|node| node.fault.is_none()).count(), of_role().count())
     }
@@ -541,7 +541,7 @@ impl Outcome {
     /// Where nodes are counted, by how many there are too few: `1 of 3 sentinels answers, and a failover needs
     /// 2`.
     #[must_use]
-    pub fn shortfall(&self) -> Option<String> {
+    pub(crate) fn shortfall(&self) -> Option<String> {
         let mut said = Vec::new();
         if let Quorum::AtLeast(least) = self.needs.servers
             && let (up, all) = self.tally(Role::Server)
@@ -570,7 +570,7 @@ impl Outcome {
 
     /// What is wrong: the nodes that are not up, in the order in which they are listed, then what was found. There
     /// may be something although the alias is up: one sentinel of three.
-    pub fn problems(&self) -> impl Iterator<Item = Problem<'_>> {
+    pub(crate) fn problems(&self) -> impl Iterator<Item = Problem<'_>> {
         let faults = self.nodes.iter().filter_map(|node| Some(Problem::Fault(node, node.fault.as_ref()?)));
         faults.chain(self.findings().iter().map(Problem::Finding))
     }
@@ -584,7 +584,7 @@ impl Outcome {
 
     /// The one of its problems whose cause that is.
     #[must_use]
-    pub fn problem(&self) -> Option<Problem<'_>> {
+    pub(crate) fn problem(&self) -> Option<Problem<'_>> {
         let status = self.status();
         let by_nodes = self.status_of_nodes() == status;
         let stands = |problem: &Problem<'_>| match problem {

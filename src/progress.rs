@@ -19,7 +19,7 @@ use crate::redaction::Redaction;
 
 /// What is known of a check of one alias.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     began: Instant,
     began_at: SystemTime,
     connections: Connections,
@@ -90,7 +90,7 @@ struct NodeState {
 impl Progress {
     /// The progress of a check that begins now, and of which no node is known yet.
     #[must_use]
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let (began, began_at) = (Instant::now(), SystemTime::now());
         let (connections, depth) = (Connections::default(), Depth::Whole);
         Self { began, began_at, connections, depth, redaction: OnceLock::new(), known: Mutex::default() }
@@ -104,7 +104,7 @@ impl Progress {
 
     /// The same, in which every step is written down.
     #[must_use]
-    pub fn begin_explained() -> Self {
+    pub(crate) fn begin_explained() -> Self {
         let progress = Self::begin();
         progress.known().more.get_or_insert_default().steps = Some(Arc::default());
         progress
@@ -125,35 +125,35 @@ impl Progress {
 
     /// Hides credentials in the texts of all servers.
     #[must_use]
-    pub fn redaction(&self) -> &Redaction {
+    pub(crate) fn redaction(&self) -> &Redaction {
         self.redaction.get_or_init(Redaction::default)
     }
 
     /// When the check began.
     #[must_use]
-    pub fn began(&self) -> Instant {
+    pub(crate) fn began(&self) -> Instant {
         self.began
     }
 
     /// The same, for people and for what is dated.
     #[must_use]
-    pub fn began_at(&self) -> SystemTime {
+    pub(crate) fn began_at(&self) -> SystemTime {
         self.began_at
     }
 
     /// Adds something that is not as it should be.
-    pub fn find(&self, finding: Finding) {
+    pub(crate) fn find(&self, finding: Finding) {
         self.known().more.get_or_insert_default().findings.push(finding);
     }
 
     /// Adds a figure.
-    pub fn measure(&self, measure: Measure) {
+    pub(crate) fn measure(&self, measure: Measure) {
         self.known().more.get_or_insert_default().measures.push(measure);
     }
 
     /// The names of the nodes that have passed.
     #[must_use]
-    pub fn passed(&self) -> Vec<Arc<str>> {
+    pub(crate) fn passed(&self) -> Vec<Arc<str>> {
         let known = self.known();
         let passed = known.nodes.iter().filter(|node| {
             let state = node.state();
@@ -177,7 +177,7 @@ impl Progress {
     }
 
     /// Adds a node to the check. From now on it has an outcome, unless it is withdrawn.
-    pub fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
+    pub(crate) fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
         let mut known = self.known();
         let steps = known.more.as_ref().and_then(|more| more.steps.clone());
         let (connections, redaction) = (self.connections.clone(), self.redaction().clone());
@@ -190,7 +190,7 @@ impl Progress {
     /// The outcome, from what is known by now. A node without a verdict has timed out, and so has a check
     /// that does not even know a node.
     #[must_use]
-    pub fn outcome(&self, alias: Alias, kind: CheckKind, needs: Needs) -> Outcome {
+    pub(crate) fn outcome(&self, alias: Alias, kind: CheckKind, needs: Needs) -> Outcome {
         let now = Instant::now();
         let mut end = self.began;
         let mut known = self.known();
@@ -272,7 +272,7 @@ impl NodeProgress {
 
     /// Hides credentials in the texts of the server.
     #[must_use]
-    pub fn redaction(&self) -> &Redaction {
+    pub(crate) fn redaction(&self) -> &Redaction {
         &self.redaction
     }
 
@@ -352,7 +352,7 @@ impl NodeProgress {
     }
 
     /// Writes down the verdict; a later one, which says more, replaces it but not its time.
-    pub fn conclude(&self, verdict: Result<(), Fault>) {
+    pub(crate) fn conclude(&self, verdict: Result<(), Fault>) {
         let mut state = self.state();
         let now = Instant::now();
         if let Some((earlier, _)) = &mut state.verdict {
@@ -371,7 +371,7 @@ impl NodeProgress {
 
     /// Takes the verdict back, because the node is checked once more, and puts a node that was withdrawn back
     /// in.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         let mut state = self.state();
         state.withdrawn = false;
         state.verdict = None;
@@ -390,18 +390,18 @@ impl NodeProgress {
     }
 
     /// Writes down how long a replica took to show its primary's canary.
-    pub fn lagged(&self, lag: Duration) {
+    pub(crate) fn lagged(&self, lag: Duration) {
         self.state().lag = Some(lag);
     }
 
     /// Takes the node out of the check: it turned out to be no part of the alias any more.
-    pub fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         self.state().withdrawn = true;
     }
 
     /// Whether it was taken out: what is dropped then is not dropped by a deadline.
     #[must_use]
-    pub fn is_withdrawn(&self) -> bool {
+    pub(crate) fn is_withdrawn(&self) -> bool {
         self.state().withdrawn
     }
 

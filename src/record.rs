@@ -115,7 +115,7 @@ impl Record {
 
     /// Whether a check has ever passed.
     #[must_use]
-    pub fn has_been_up(&self) -> bool {
+    pub(crate) fn has_been_up(&self) -> bool {
         self.lock().last_up.is_some()
     }
 
@@ -131,7 +131,7 @@ impl Record {
     }
 
     /// Counts so many of them.
-    pub fn looked_up_often(&self, through: Through, lookup: Lookup, times: u64) {
+    pub(crate) fn looked_up_often(&self, through: Through, lookup: Lookup, times: u64) {
         self.lock().sharing.note(through, lookup, times);
     }
 

@@ -21,7 +21,7 @@ use crate::config::{
 /// Hides the credentials that one alias gives its servers from the texts of these. Nothing is computed before there is a
 /// text to show. Its clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct Redaction(Option<Arc<Hidden>>);
+pub(crate) struct Redaction(Option<Arc<Hidden>>);
 
 #[derive(Debug, Default)]
 struct Hidden {
@@ -42,13 +42,13 @@ const WITHHELD: &str = "the server's words are not shown, since they may hold a 
 impl Redaction {
     /// For servers that are given no credentials: nothing is hidden.
     #[must_use]
-    pub const fn none() -> Self {
+    pub(crate) const fn none() -> Self {
         Self(None)
     }
 
     /// For the servers of an alias, and of the views that are looked at beside it.
     #[must_use]
-    pub fn of(backend: &Backend, checks: &[checks::CheckConfig]) -> Self {
+    pub(crate) fn of(backend: &Backend, checks: &[checks::CheckConfig]) -> Self {
         let mut hidden = Hidden::default();
         hidden.add(backend);
         for check in checks {
@@ -61,13 +61,13 @@ impl Redaction {
 
     /// A server's text without the credentials. Control characters are left in it.
     #[must_use]
-    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub(crate) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.redacted(text, 0, &[])
     }
 
     /// The same of bytes, of which those that are no text are replaced.
     #[must_use]
-    pub fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, str> {
+    pub(crate) fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, str> {
         let text = match self.0 {
             None => return String::from_utf8_lossy(bytes),
             Some(_) => String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_BYTES)]),
@@ -78,7 +78,7 @@ impl Redaction {
     /// The same of a host that a server names. What the hosts of the configuration have in common with a credential is no
     /// secret, so that a user `cache` does not garble `cache-2`.
     #[must_use]
-    pub fn host<'a>(&self, host: &'a str) -> Cow<'a, str> {
+    pub(crate) fn host<'a>(&self, host: &'a str) -> Cow<'a, str> {
         let hosts = self.0.as_deref().map(|hidden| hidden.hosts.as_slice());
         self.redacted(host, 0, hosts.unwrap_or_default())
     }

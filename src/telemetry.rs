@@ -16,10 +16,11 @@ use tracing::level_filters::LevelFilter;
 use stderr::Stderr;
 
 pub use queue::Unwritten;
-pub use stderr::{flush, say, unwritten};
+pub(crate) use stderr::unwritten;
+pub use stderr::{flush, say};
 
 /// The variable of the environment that says from which level on events are logged.
-pub const LEVEL_VARIABLE: &str = "CACHE_CANARY_LOG";
+pub(crate) const LEVEL_VARIABLE: &str = "CACHE_CANARY_LOG";
 
 /// The levels, by the names that [`LEVEL_VARIABLE`] takes.
 const LEVELS: [(&str, LevelFilter); 4] = [
@@ -46,7 +47,7 @@ pub fn init() -> Result<(), UnknownLevel> {
 }
 
 /// The same, with another level than `info` where the environment names none.
-pub fn init_at(usual: LevelFilter) -> Result<(), UnknownLevel> {
+pub(crate) fn init_at(usual: LevelFilter) -> Result<(), UnknownLevel> {
     let level = match std::env::var_os(LEVEL_VARIABLE) {
         None => usual,
         Some(name) => level(&name.to_string_lossy())?,
@@ -79,7 +80,7 @@ fn keep_panics_from_waiting() {
 
 /// Whether the person at the terminal wants colour (<https://no-color.org>).
 #[must_use]
-pub fn colour_is_wanted() -> bool {
+pub(crate) fn colour_is_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

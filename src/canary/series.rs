@@ -116,7 +116,7 @@ impl Series {
 
     /// The next canary, under the key of the one that is resident, if there is one.
     #[must_use]
-    pub fn next_over_resident(&self) -> Option<Canary> {
+    pub(crate) fn next_over_resident(&self) -> Option<Canary> {
         let mut state = self.state();
         let slot = state.resident?;
         Some(self.make(&mut state, slot))
@@ -164,7 +164,7 @@ impl Series {
     /// The writes of overlapping checks that are on their way now are in doubt from here on: any of them may arrive after
     /// this one.
     #[must_use]
-    pub fn doubt(&self, canary: &Canary) -> Doubt<'_> {
+    pub(crate) fn doubt(&self, canary: &Canary) -> Doubt<'_> {
         let mut state = self.state();
         if state.under_way == 0 {
             state.first_under_way = canary.sequence;
@@ -178,7 +178,7 @@ impl Series {
 
     /// Whether the write of this canary was not answered, so that it may have arrived at any time since.
     #[must_use]
-    pub fn is_in_doubt(&self, sequence: u64) -> bool {
+    pub(crate) fn is_in_doubt(&self, sequence: u64) -> bool {
         self.state().in_doubt.contains(&sequence)
     }
 
@@ -220,7 +220,7 @@ impl SeriesState {
 
 /// A write that is in doubt until it is answered.
 #[derive(Debug)]
-pub struct Doubt<'a> {
+pub(crate) struct Doubt<'a> {
     series: &'a Series,
     sequence: u64,
     answered: bool,
@@ -228,7 +228,7 @@ pub struct Doubt<'a> {
 
 impl Doubt<'_> {
     /// The cache has answered that it is stored.
-    pub fn answered(mut self) {
+    pub(crate) fn answered(mut self) {
         self.answered = true;
     }
 }

@@ -121,7 +121,7 @@ impl Renewal {
 
     /// Whether all is as it was.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         self.made.is_empty() && self.gone.is_empty()
     }
 }

@@ -247,7 +247,7 @@ impl<T: Copy + PartialOrd> Thresholds<T> {
 
     /// The same of a value of which less is worse, and which has fallen below the limit.
     #[must_use]
-    pub fn undercut(&self, value: T) -> Option<(Status, T)> {
+    pub(crate) fn undercut(&self, value: T) -> Option<(Status, T)> {
         self.first(|limit| value < limit)
     }
 
@@ -345,7 +345,7 @@ impl fmt::Display for Keys {
 impl Unit {
     /// How long after 1970 a clock or score says it is; none for what is no such time.
     #[must_use]
-    pub fn since_epoch(self, score: f64) -> Option<Duration> {
+    pub(crate) fn since_epoch(self, score: f64) -> Option<Duration> {
         let seconds = match self {
             Self::Seconds => score,
             Self::Milliseconds => score / 1e3,

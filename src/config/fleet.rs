@@ -111,7 +111,7 @@ impl Fleet {
     /// Those of the store itself may not. Nor may those of replicas: whether one follows is seen only by who writes. And an
     /// address that means another server on each host is shared only through a store of which that is as true.
     #[must_use]
-    pub fn covers(&self, cache: &CacheConfig, store: &CacheConfig) -> bool {
+    pub(crate) fn covers(&self, cache: &CacheConfig, store: &CacheConfig) -> bool {
         let alike = !is_of_this_host(&cache.backend) || is_of_this_host(&store.backend);
         let written = match &cache.backend {
             Backend::Redis(redis) => redis.replicas.which == WhichReplicas::Named(Vec::new()),

@@ -50,7 +50,7 @@ pub struct ConfigError(Vec<ConfigProblem>);
 impl Source {
     /// What this process was told: these flags, and its environment.
     #[must_use]
-    pub fn from_process(file: Option<PathBuf>, listen: Vec<String>) -> Self {
+    pub(crate) fn from_process(file: Option<PathBuf>, listen: Vec<String>) -> Self {
         // A value that is no text is read as far as it is, so that it is refused where it matters.
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))

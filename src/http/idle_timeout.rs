@@ -41,7 +41,7 @@ pub(super) struct Wait {
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionState {
+pub(crate) enum ConnectionState {
     /// For the rest of a request's head, or on a new connection for all of it.
     ReadingHead,
     /// For its answer to be made, or to be taken.
@@ -52,11 +52,11 @@ pub enum ConnectionState {
 
 impl ConnectionState {
     /// Every state.
-    pub const ALL: [Self; 3] = [Self::ReadingHead, Self::Answering, Self::Idle];
+    pub(crate) const ALL: [Self; 3] = [Self::ReadingHead, Self::Answering, Self::Idle];
 
     /// The stable name, as in metrics.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ReadingHead => "reading_head",
             Self::Answering => "answering",

@@ -25,8 +25,8 @@ use crate::record::{Lookup, RecordSnapshot, Tally, Through};
 use crate::telemetry::{self, Unwritten};
 use exposition::Exposition;
 
-pub use super::idle_timeout::ConnectionState;
-pub use super::places::Reason;
+pub(crate) use super::idle_timeout::ConnectionState;
+pub(crate) use super::places::Reason;
 pub use family::{Family, Type};
 pub use format::MetricsFormat;
 pub use process::{Process, ProcessMemory};

@@ -5,6 +5,6 @@ const WRITTEN: &str = include_str!("openapi.json");
 
 /// The description of this version's endpoints.
 #[must_use]
-pub fn body() -> String {
+pub(crate) fn body() -> String {
     WRITTEN.replacen("\"$version\"", concat!("\"", env!("CARGO_PKG_VERSION"), "\""), 1)
 }

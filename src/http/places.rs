@@ -63,7 +63,7 @@ const WARN_EVERY: Duration = Duration::from_mins(1);
 
 /// Why a connection was closed or an answer refused. A closed list: the names are labels of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Its head was not finished when its place was wanted.
     SlowHead,
     /// It was idle when its place was wanted.
@@ -78,11 +78,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::SlowHead, Self::Idle, Self::Unread, Self::Share, Self::Full];
+    pub(crate) const ALL: [Self; 5] = [Self::SlowHead, Self::Idle, Self::Unread, Self::Share, Self::Full];
 
     /// The stable name, as in metrics.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::SlowHead => "slow_head",
             Self::Idle => "idle",

@@ -13,7 +13,7 @@ use crate::record::Transition;
 
 /// The changes as one line of JSON, the latest first.
 #[must_use]
-pub fn json(transitions: &[Arc<Transition>]) -> String {
+pub(crate) fn json(transitions: &[Arc<Transition>]) -> String {
     line(&transitions.iter().map(|transition| Change::of(transition)).collect::<Vec<_>>())
 }
 
@@ -23,7 +23,7 @@ pub fn json(transitions: &[Arc<Transition>]) -> String {
 /// 2026-11-22T10:51:00.250Z  cache.main  UP -> DOWN  after 3h 2m 10s  refused
 /// ```
 #[must_use]
-pub fn text(transitions: &[Arc<Transition>]) -> String {
+pub(crate) fn text(transitions: &[Arc<Transition>]) -> String {
     if transitions.is_empty() {
         return "nothing has changed since the start\n".to_owned();
     }

@@ -23,11 +23,11 @@ pub struct Tally {
 
 impl Tally {
     /// What a check can come to.
-    pub const RESULTS: [Status; 3] = [Status::Up, Status::Degraded, Status::Down];
+    pub(crate) const RESULTS: [Status; 3] = [Status::Up, Status::Degraded, Status::Down];
 
     /// The bounds by which checks are sorted. A round trip on one machine takes a tenth of a millisecond, and the
     /// deadline is mostly below a second.
-    pub const BOUNDS: [Duration; BOUNDS] = [
+    pub(crate) const BOUNDS: [Duration; BOUNDS] = [
         Duration::from_micros(100),
         Duration::from_micros(250),
         Duration::from_micros(500),

@@ -79,7 +79,7 @@ pub fn flush() -> bool {
 
 /// The log lines that nobody will read.
 #[must_use]
-pub fn unwritten() -> Unwritten {
+pub(crate) fn unwritten() -> Unwritten {
     QUEUE.unwritten()
 }
 

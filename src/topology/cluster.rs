@@ -3,8 +3,8 @@
 //! `slots` is who owns which slots, `view` what one node says of that, `survey` asks some for it, and `round` is
 //! a round of checks. Between rounds nothing happens; the map is asked for again in a round that needs it.
 
-mod redirect;
 mod check;
+mod redirect;
 mod slots;
 mod survey;
 mod view;
