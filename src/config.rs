@@ -42,7 +42,7 @@ use crate::outcome::{Needs, Quorum};
 pub use fingerprint::Contents;
 pub use load::{ConfigError, Loaded, Source, load};
 pub use place::Origin;
-pub(crate) use schema::SCHEMA;
+pub use schema::SCHEMA;
 pub(crate) use secret::MASK;
 pub use secret::Secret;
 

@@ -2,7 +2,7 @@
 //! what values mean together, [`load`](super::load) alone says.
 
 /// The schema, in draft 2020-12.
-pub(crate) const SCHEMA: &str = include_str!("schema.json");
+pub const SCHEMA: &str = include_str!("schema.json");
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cache_canary::config;
 use tempfile::TempDir;
 
 use crate::python::python;
