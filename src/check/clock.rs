@@ -32,13 +32,13 @@ pub(crate) struct ClockProbe {
     config: checks::ClockConfig,
     /// Before the global clock is read once more.
     pause: Duration,
-    round: Mutex<ClockReads>,
+    reads: Mutex<ClockReads>,
     /// Told when the global clock was read.
     global_read: Notify,
     memory: Mutex<ClockMemory>,
 }
 
-/// What a round has read so far, and where. In a cluster the two keys may be on two servers that are looked at
+/// What a check has read so far, and where. In a cluster the two keys may be on two servers that are looked at
 /// together.
 #[derive(Default)]
 struct ClockReads {
@@ -61,14 +61,14 @@ impl ClockProbe {
         Self {
             config: config.clone(),
             pause: FOLLOWS_WITHIN.min(context.timeout() / 8),
-            round: Mutex::default(),
+            reads: Mutex::default(),
             global_read: Notify::new(),
             memory: Mutex::default(),
         }
     }
 
-    fn round(&self) -> MutexGuard<'_, ClockReads> {
-        lock(&self.round)
+    fn reads(&self) -> MutexGuard<'_, ClockReads> {
+        lock(&self.reads)
     }
 
     /// Reads both keys, in one round trip, at the server that holds both.
@@ -79,10 +79,10 @@ impl ClockProbe {
         let global = Self::take_global(key, first, progress)?;
         let partitions = self.take_partitions(rest, progress)?;
         let holder = Holder { name: Arc::clone(progress.name()), server: server.clone() };
-        let mut round = self.round();
-        round.globals += 1;
-        (round.global_at, round.partitions_at) = (Some(holder.clone()), Some(holder));
-        round.sight =
+        let mut reads = self.reads();
+        reads.globals += 1;
+        (reads.global_at, reads.partitions_at) = (Some(holder.clone()), Some(holder));
+        reads.sight =
             ClockSight { global: Some(global), partitions: Some(partitions), in_order: true, later: None };
         Ok(())
     }
@@ -90,12 +90,12 @@ impl ClockProbe {
     async fn read_global(&self, key: &str, holder: Holder, progress: &NodeProgress) -> Result<(), Fault> {
         let answers = holder.ask(&ask_global(key), progress).await?;
         let global = Self::take_global(key, &answers, progress)?;
-        let mut round = self.round();
-        round.globals += 1;
-        round.global_at = Some(holder);
-        round.sight.global = Some(global);
-        round.sight.in_order = false;
-        drop(round);
+        let mut reads = self.reads();
+        reads.globals += 1;
+        reads.global_at = Some(holder);
+        reads.sight.global = Some(global);
+        reads.sight.in_order = false;
+        drop(reads);
         self.global_read.notify_waiters();
         Ok(())
     }
@@ -104,20 +104,20 @@ impl ClockProbe {
     async fn wait_for_global(&self) {
         let mut read = pin!(self.global_read.notified());
         read.as_mut().enable();
-        if self.round().globals == 0 {
+        if self.reads().globals == 0 {
             // What was not waited for is put in order later.
             let _ = timeout(self.pause, read).await;
         }
     }
 
     async fn read_partitions(&self, holder: Holder, progress: &NodeProgress) -> Result<(), Fault> {
-        let before = self.round().globals;
+        let before = self.reads().globals;
         let answers = holder.ask(&ask_partitions(&self.config.partitions), progress).await?;
         let partitions = self.take_partitions(&answers, progress)?;
-        let mut round = self.round();
-        round.partitions_at = Some(holder);
-        round.sight.partitions = Some(partitions);
-        round.sight.in_order = round.globals == before;
+        let mut reads = self.reads();
+        reads.partitions_at = Some(holder);
+        reads.sight.partitions = Some(partitions);
+        reads.sight.in_order = reads.globals == before;
         Ok(())
     }
 
@@ -126,9 +126,9 @@ impl ClockProbe {
     async fn put_in_order(&self, progress: &NodeProgress) -> Result<(), Fault> {
         loop {
             let holder = {
-                let round = self.round();
-                let missing = round.sight.global.is_none() || round.sight.partitions.is_none();
-                if missing || round.sight.in_order { None } else { round.partitions_at.clone() }
+                let reads = self.reads();
+                let missing = reads.sight.global.is_none() || reads.sight.partitions.is_none();
+                if missing || reads.sight.in_order { None } else { reads.partitions_at.clone() }
             };
             let Some(holder) = holder else { return Ok(()) };
             self.read_partitions(holder, progress).await?;
@@ -138,7 +138,7 @@ impl ClockProbe {
     /// Reads the global clock once more where it seems not to follow: it may just be about to.
     async fn confirm(&self, key: &str, progress: &NodeProgress) -> Result<(), Fault> {
         let holder = {
-            let ClockReads { sight, global_at, .. } = &*self.round();
+            let ClockReads { sight, global_at, .. } = &*self.reads();
             let doubtful = sight.in_order && sight.is_doubtful(&self.config);
             if doubtful { global_at.clone() } else { None }
         };
@@ -146,7 +146,7 @@ impl ClockProbe {
         sleep(self.pause).await;
         let answers = holder.ask(&ask_global(key), progress).await?;
         let later = Self::take_global(key, &answers, progress)?;
-        self.round().sight.later = Some(later);
+        self.reads().sight.later = Some(later);
         Ok(())
     }
 
@@ -218,7 +218,7 @@ fn follow(target: &ProbeTarget, fault: Fault, progress: &NodeProgress) -> Result
 #[async_trait]
 impl Probe for ClockProbe {
     fn begin(&self, _began: Instant) {
-        *self.round() = ClockReads::default();
+        *self.reads() = ClockReads::default();
     }
 
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
@@ -260,7 +260,7 @@ impl Probe for ClockProbe {
     }
 
     fn judge(&self, progress: &Progress) {
-        let sight = std::mem::take(&mut self.round().sight);
+        let sight = std::mem::take(&mut self.reads().sight);
         let changes = lock(&self.memory).compare(&sight, Instant::now());
         let now = progress.began_at();
         for finding in verdict::judge(&self.config, &sight, &changes, now, progress.redaction()) {

@@ -32,7 +32,7 @@ use sweep::{KeyLives, Looked, RawKey, Sweep, TimeToLive};
 /// The most bytes of all answers of one round trip: some hundred keys of some kilobytes each.
 const LIMIT: usize = 4 * 1024 * 1024;
 
-/// How many steps of SCAN there are in a round, at most.
+/// How many steps of SCAN there are in a check, at most.
 const MOST_STEPS: usize = 10;
 
 /// How many keys a server goes by in a step: it serves nobody else meanwhile, and of few it takes many steps.
@@ -44,9 +44,9 @@ const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
 /// The use of one alias.
 pub(crate) struct EfficiencyProbe {
     config: checks::EfficiencyConfig,
-    /// What this round has seen of each server.
-    round: Mutex<BTreeMap<Arc<str>, ServerReading>>,
-    /// What is known of each from earlier rounds.
+    /// What this check has seen of each server.
+    readings: Mutex<BTreeMap<Arc<str>, ServerReading>>,
+    /// What is known of each from earlier checks.
     servers: Mutex<HashMap<Arc<str>, ServerHistory>>,
 }
 
@@ -57,7 +57,7 @@ struct ServerReading {
     looked: Looked,
 }
 
-/// What is known of a server from earlier rounds.
+/// What is known of a server from earlier checks.
 struct ServerHistory {
     history: History,
     sweep: Sweep,
@@ -71,7 +71,7 @@ impl ServerHistory {
 
 impl EfficiencyProbe {
     pub(super) fn new(config: &checks::EfficiencyConfig) -> Self {
-        Self { config: config.clone(), round: Mutex::default(), servers: Mutex::default() }
+        Self { config: config.clone(), readings: Mutex::default(), servers: Mutex::default() }
     }
 
     /// Asks a Redis for its counters, and for the times to live of some entries.
@@ -201,7 +201,7 @@ fn said(counters: &Counters) -> [String; 3] {
     ]
 }
 
-/// The steps of SCAN of one round.
+/// The steps of SCAN of one check.
 struct Walk<'a> {
     ttl: &'a Ttl,
     cursor: Vec<u8>,
@@ -299,7 +299,7 @@ fn lives(
 #[async_trait]
 impl Probe for EfficiencyProbe {
     fn begin(&self, _began: Instant) {
-        lock(&self.round).clear();
+        lock(&self.readings).clear();
     }
 
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
@@ -310,20 +310,20 @@ impl Probe for EfficiencyProbe {
             }
         };
         let seen = ServerReading { counters, at: Instant::now(), looked };
-        lock(&self.round).insert(target.name.clone(), seen);
+        lock(&self.readings).insert(target.name.clone(), seen);
         Ok(())
     }
 
     fn judge(&self, progress: &Progress) {
-        let mut round = std::mem::take(&mut *lock(&self.round));
+        let mut readings = std::mem::take(&mut *lock(&self.readings));
         // One that turned out to be no part of the alias any more is nobody's concern.
         let passed = progress.passed();
-        round.retain(|name, _| passed.contains(name));
+        readings.retain(|name, _| passed.contains(name));
         let mut servers = lock(&self.servers);
         let now = Instant::now();
         servers.retain(|_, known| now.saturating_duration_since(known.history.at()) < FORGOTTEN_AFTER);
         let (mut sampled, mut names) = (0, Vec::new());
-        for (name, ServerReading { counters, at, looked }) in round {
+        for (name, ServerReading { counters, at, looked }) in readings {
             let known = servers.entry(name.clone()).or_insert_with(|| ServerHistory::begin(&counters, at));
             let happened = known.history.advance(&counters, at);
             for finding in verdict::judge(&self.config, &name, &counters, &happened) {

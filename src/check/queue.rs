@@ -49,7 +49,7 @@ pub(crate) struct QueueProbe {
 struct QueueState {
     /// What each key was when it was looked at last, and the lock.
     shapes: Vec<Shape>,
-    /// What was seen of each in this round.
+    /// What was seen of each in this check.
     seen: Vec<Option<SeenKey>>,
     standstill: Standstill,
 }

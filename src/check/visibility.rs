@@ -37,10 +37,10 @@ pub(crate) struct VisibilityProbe {
     canaries: usize,
     /// The canaries of each server of the alias.
     spots: Mutex<HashMap<Arc<str>, Vec<Arc<Spot>>>>,
-    /// When this round's check began.
+    /// When this check began.
     began: Mutex<Instant>,
-    /// What this round has seen.
-    round: Mutex<SeenByServer>,
+    /// What this check has seen.
+    seen: Mutex<SeenByServer>,
     estranged: Mutex<Estranged>,
 }
 
@@ -77,7 +77,7 @@ impl VisibilityProbe {
             canaries: *canaries,
             spots: Mutex::default(),
             began: Mutex::new(Instant::now()),
-            round: Mutex::default(),
+            seen: Mutex::default(),
             estranged: Mutex::default(),
         })
     }
@@ -122,12 +122,12 @@ impl VisibilityProbe {
 impl Probe for VisibilityProbe {
     fn begin(&self, began: Instant) {
         *lock(&self.began) = began;
-        lock(&self.round).clear();
+        lock(&self.seen).clear();
     }
 
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
         // A server that has a fault is one of the alias all the same.
-        lock(&self.round).entry(target.name.clone()).or_default();
+        lock(&self.seen).entry(target.name.clone()).or_default();
         let mut moves = 0;
         loop {
             let mut look = self.server_probe(target, progress);
@@ -135,7 +135,7 @@ impl Probe for VisibilityProbe {
                 Err(_) if moves < MOST_MOVES && look.spots.iter().any(|spot| spot.leaves()) => moves += 1,
                 Err(fault) => return Err(fault),
                 Ok(()) => {
-                    lock(&self.round).insert(target.name.clone(), look.seen);
+                    lock(&self.seen).insert(target.name.clone(), look.seen);
                     return Ok(());
                 }
             }
@@ -143,11 +143,11 @@ impl Probe for VisibilityProbe {
     }
 
     fn judge(&self, progress: &Progress) {
-        let round = lock(&self.round);
-        lock(&self.spots).retain(|server, _| round.contains_key(server));
+        let seen = lock(&self.seen);
+        lock(&self.spots).retain(|server, _| seen.contains_key(server));
         let views: Vec<_> = self.views.iter().map(|view| view.name.clone()).collect();
         let mut estranged = lock(&self.estranged);
-        let (findings, measures) = verdict::judge(&views, &round, &mut estranged, Instant::now());
+        let (findings, measures) = verdict::judge(&views, &seen, &mut estranged, Instant::now());
         for finding in findings {
             progress.find(finding);
         }

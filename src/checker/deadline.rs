@@ -161,7 +161,7 @@ mod tests {
     /// What came of a check whose write was on its way when the sidecar stood still for so long, and whose read takes
     /// `read` after that, if it is ever answered.
     async fn stood_still(still: Duration, read: Option<Duration>) -> Outcome {
-        let round = service_fn(move |progress: Arc<Progress>| {
+        let check = service_fn(move |progress: Arc<Progress>| {
             async move {
                 let node = progress.node(&"cache:6379".into(), Role::Server);
                 node.enter(Phase::Write);
@@ -184,7 +184,7 @@ mod tests {
             standing_timer: Arc::default(),
             begin: Progress::begin,
         };
-        layer.layer(round).oneshot(Instant::now()).await.unwrap()
+        layer.layer(check).oneshot(Instant::now()).await.unwrap()
     }
 
     fn ms(ms: u64) -> Duration {

@@ -1,7 +1,7 @@
 //! A Redis cluster: each of its primaries is a node, with canaries in slots that it owns.
 //!
-//! `slots` is who owns which slots, `view` what one node says of that, `survey` asks some for it, and `round` is
-//! a round of checks. Between rounds nothing happens; the map is asked for again in a round that needs it.
+//! `slots` is who owns which slots, `view` what one node says of that, `survey` asks some for it, and `check` is
+//! the check of all of it. Between checks nothing happens; the map is asked for again in a check that needs it.
 
 mod check;
 mod redirect;
@@ -28,12 +28,12 @@ use redirect::Redirect;
 use slots::{AT_A_TIME, AnnouncedHosts, Shard, SlotMap, SlotRange, Tag};
 use view::ClusterInfo;
 
-/// A cluster, as it was found by the last round.
+/// A cluster, as it was found by the last check.
 pub(super) struct Cluster {
     seeds: Vec<Address>,
     spray: usize,
     nodes: Arc<Nodes>,
-    /// None until a round has found a primary.
+    /// None until a check has found a primary.
     known: Mutex<Option<Arc<KnownCluster>>>,
     entries: Entries,
 }

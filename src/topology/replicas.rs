@@ -160,7 +160,7 @@ impl Replicas {
         replicas.filter(|replica| replica.address != *primary.address()).cloned().collect()
     }
 
-    /// Asks the primary for its replicas. Until they are known, they stand in the round as one node.
+    /// Asks the primary for its replicas. Until they are known, they stand in the check as one node.
     async fn discover(&self, primary: &Primary, progress: &Progress) {
         let all = progress.node(&"replicas".into(), Role::Replica);
         let role = Query { command: &cmd("ROLE"), limit: ROLE_LIMIT, expected: "master, and its replicas" };

@@ -56,11 +56,11 @@ struct Endpoint {
 #[derive(Default)]
 struct RingNodes(Mutex<Vec<(Member, Arc<Node>)>>);
 
-/// The round of one ring.
+/// The check of one ring.
 struct RingCheck<'a> {
     servers: &'a RingServers,
     progress: &'a Progress,
-    /// Which nodes are checked in this round. One that is found in two ways is one node.
+    /// Which nodes are checked in this check. One that is found in two ways is one node.
     checked: Mutex<HashSet<Arc<str>>>,
 }
 
@@ -104,12 +104,12 @@ impl Topology for Ring {
             return;
         }
         let checked = Mutex::new(self.named.iter().map(|node| node.name().clone()).collect());
-        let round = RingCheck { servers: &self.servers, progress, checked };
-        let by_name = join_all(self.by_name.iter().map(|name| name.check(&round)));
-        let by_endpoint = join_all(self.by_endpoint.iter().map(|endpoint| endpoint.round(&round)));
+        let ring_check = RingCheck { servers: &self.servers, progress, checked };
+        let by_name = join_all(self.by_name.iter().map(|name| name.check(&ring_check)));
+        let by_endpoint = join_all(self.by_endpoint.iter().map(|endpoint| endpoint.check(&ring_check)));
         let (_, by_name, by_endpoint) = join3(named, by_name, by_endpoint).await;
         if by_name.into_iter().chain(by_endpoint).all(|found| found) {
-            self.conclude_too_few(&round);
+            self.conclude_too_few(&ring_check);
         }
     }
 
@@ -123,15 +123,15 @@ impl Topology for Ring {
 
 impl Ring {
     /// Adds a fault where fewer servers were found than the quorum is: all of those may be up.
-    fn conclude_too_few(&self, round: &RingCheck<'_>) {
+    fn conclude_too_few(&self, ring_check: &RingCheck<'_>) {
         let Quorum::AtLeast(least) = self.quorum else { return };
-        let all = round.checked().len();
+        let all = ring_check.checked().len();
         let by_name = self.by_name.iter().map(|name| &name.name);
         let by_endpoint = self.by_endpoint.iter().map(|endpoint| &endpoint.name);
         if let Some(name) = by_name.chain(by_endpoint).next().filter(|_| all < least as usize) {
             let said = format!("servers found: {all}, and the quorum is {least}");
             let fault = Fault::new(Cause::Unresolvable, Phase::Resolve, &said);
-            round.progress.node(name, Role::Server).conclude(Err(fault));
+            ring_check.progress.node(name, Role::Server).conclude(Err(fault));
         }
     }
 }
@@ -156,16 +156,16 @@ impl RingServers {
 impl EveryAddress {
     /// Checks the servers at all addresses that the name has now; false where it has none and stands for
     /// them.
-    async fn check(&self, round: &RingCheck<'_>) -> bool {
-        let name = round.progress.node(&self.name, Role::Server);
-        match self.nodes(round.servers, &name).await {
+    async fn check(&self, ring_check: &RingCheck<'_>) -> bool {
+        let name = ring_check.progress.node(&self.name, Role::Server);
+        match self.nodes(ring_check.servers, &name).await {
             Err(fault) => {
                 name.conclude(Err(fault));
                 false
             }
             Ok(nodes) => {
                 name.withdraw();
-                round.check(nodes).await;
+                ring_check.check(nodes).await;
                 true
             }
         }
@@ -188,36 +188,36 @@ impl EveryAddress {
 impl Endpoint {
     /// Checks the servers that are known while the endpoint is asked for those that there are. Without an
     /// answer the known ones are all there is; false where none is known, and the endpoint stands for them.
-    async fn round(&self, round: &RingCheck<'_>) -> bool {
+    async fn check(&self, ring_check: &RingCheck<'_>) -> bool {
         let known = self.found.nodes();
         if known.is_empty() {
-            let server = round.progress.node(&self.name, Role::Server);
-            return match self.nodes(round.servers, &server).await {
+            let server = ring_check.progress.node(&self.name, Role::Server);
+            return match self.nodes(ring_check.servers, &server).await {
                 Err(fault) => {
                     server.conclude(Err(fault));
                     false
                 }
                 Ok(nodes) => {
                     server.withdraw();
-                    round.progress.node(&self.name, Role::Endpoint).conclude(Ok(()));
-                    round.check(nodes).await;
+                    ring_check.progress.node(&self.name, Role::Endpoint).conclude(Ok(()));
+                    ring_check.check(nodes).await;
                     true
                 }
             };
         }
-        let endpoint = round.progress.node(&self.name, Role::Endpoint);
+        let endpoint = ring_check.progress.node(&self.name, Role::Endpoint);
         let turns = Turns::of(known.len());
         let (checks, running): (Vec<_>, Vec<_>) =
-            known.into_iter().filter_map(|node| Running::begin(node, round, &turns)).unzip();
+            known.into_iter().filter_map(|node| Running::begin(node, ring_check, &turns)).unzip();
         let follow = async {
-            match self.nodes(round.servers, &endpoint).await {
+            match self.nodes(ring_check.servers, &endpoint).await {
                 Err(fault) => endpoint.conclude(Err(fault)),
                 Ok(nodes) => {
                     endpoint.conclude(Ok(()));
                     let there: HashSet<_> = nodes.iter().map(|node| Arc::as_ptr(node).addr()).collect();
                     let gone = |known: &&Running| !there.contains(&Arc::as_ptr(&known.node).addr());
-                    running.iter().filter(gone).for_each(|known| known.end(round));
-                    round.check(nodes).await;
+                    running.iter().filter(gone).for_each(|known| known.end(ring_check));
+                    ring_check.check(nodes).await;
                 }
             }
         };
@@ -244,10 +244,10 @@ impl Running {
     /// The check, and the means to end it; none where the node is checked already.
     fn begin(
         node: Arc<Node>,
-        round: &RingCheck<'_>,
+        ring_check: &RingCheck<'_>,
         turns: &Turns,
     ) -> Option<(impl Future<Output = ()> + use<>, Self)> {
-        let progress = round.claim(&node)?;
+        let progress = ring_check.claim(&node)?;
         let (check, handle) = abortable({
             let (node, progress) = (node.clone(), progress.clone());
             turns.clone().wait_for(async move { node.check(&progress).await })
@@ -260,8 +260,8 @@ impl Running {
     }
 
     /// Ends it: nobody is to wait for a server that was taken out.
-    fn end(&self, round: &RingCheck<'_>) {
-        round.checked().remove(self.node.name());
+    fn end(&self, ring_check: &RingCheck<'_>) {
+        ring_check.checked().remove(self.node.name());
         self.progress.withdraw();
         self.check.abort();
     }
@@ -311,13 +311,13 @@ impl RingNodes {
 }
 
 impl RingCheck<'_> {
-    /// Adds a node to the round, unless it is in it already.
+    /// Adds a node to the check, unless it is in it already.
     fn claim(&self, node: &Node) -> Option<Arc<NodeProgress>> {
         let new = self.checked().insert(node.name().clone());
         new.then(|| self.progress.node(node.name(), Role::Server))
     }
 
-    /// Checks those of the nodes that are not in the round yet.
+    /// Checks those of the nodes that are not in the check yet.
     async fn check(&self, nodes: Vec<Arc<Node>>) {
         let claim = |node: Arc<Node>| self.claim(&node).map(|progress| (node, progress));
         let claimed: Vec<_> = nodes.into_iter().filter_map(claim).collect();

@@ -20,7 +20,7 @@ use crate::progress::{NodeProgress, Progress};
 
 /// Sentinels, and the primary that they name.
 ///
-/// All of them are asked in every round, so that a failover and a lost Sentinel are seen by the first check
+/// All of them are asked in every check, so that a failover and a lost Sentinel are seen by the first check
 /// after. What most of those that answer name is the primary.
 ///
 /// Where none answers, the primary that was named last is checked still: an application that is connected
@@ -64,7 +64,7 @@ impl SentinelNode {
     }
 }
 
-/// One Sentinel in a round.
+/// One Sentinel in a check.
 struct AskedSentinel<'a> {
     watcher: &'a SentinelNode,
     progress: Arc<NodeProgress>,
@@ -136,7 +136,7 @@ impl Sentinels {
         }
     }
 
-    /// Asks those that have answered in this round what they say now.
+    /// Asks those that have answered in this check what they say now.
     async fn ask_again(&self, asked: &[AskedSentinel<'_>]) -> Option<Address> {
         let answered = asked.iter().filter(|asked| asked.progress.verdict() == Some(Ok(())));
         self.inquire(answered).decide().await

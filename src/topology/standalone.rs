@@ -7,7 +7,7 @@ use crate::check::Node;
 use crate::outcome::Role;
 use crate::progress::Progress;
 
-/// The same node in every round.
+/// The same node in every check.
 pub(super) struct Standalone {
     node: Node,
 }

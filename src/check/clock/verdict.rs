@@ -14,7 +14,7 @@ use crate::config::checks::{self, Unit};
 use crate::outcome::{Cause, Figure, Finding, Measure, Status};
 use crate::redaction::Redaction;
 
-/// What one round has read.
+/// What one check has read.
 #[derive(Debug, Default)]
 pub(super) struct ClockSight {
     /// The global clock; none where there is to be none, or where it was not had.

@@ -1,7 +1,7 @@
-//! [`Sweep`]: how the times to live of one server's entries are looked at, a few in each round, without I/O.
+//! [`Sweep`]: how the times to live of one server's entries are looked at, a few in each check, without I/O.
 //!
 //! SCAN goes round a server's keys with a cursor that is kept between rounds, and whoever breaks the promise is
-//! remembered and looked at again in each round: so a finding stands until it is not true any more, and not until the
+//! remembered and looked at again in each check: so a finding stands until it is not true any more, and not until the
 //! cursor has gone on.
 
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ struct Lap {
     others: BrokenTally,
 }
 
-/// What one round has looked at on one server.
+/// What one check has looked at on one server.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Looked {
     /// Those that were remembered.
@@ -131,7 +131,7 @@ impl Sweep {
         self.remembered.keys().cloned().collect()
     }
 
-    /// Takes in what a round has looked at; an entry may live for `max` at most.
+    /// Takes in what a check has looked at; an entry may live for `max` at most.
     pub(super) fn take_in(&mut self, looked: Looked, max: Duration) {
         for (key, life) in looked.again {
             match life.breaks(max) {
@@ -193,8 +193,8 @@ mod tests {
         range.map(|number| (number.to_string().into_bytes(), TimeToLive::of(ms))).collect()
     }
 
-    /// A round that begins with what is remembered, all of which has this time to live by now.
-    fn round(sweep: &mut Sweep, again: i64, steps: &[(KeyLives, &str)]) -> (u64, u64) {
+    /// A check that begins with what is remembered, all of which has this time to live by now.
+    fn check(sweep: &mut Sweep, again: i64, steps: &[(KeyLives, &str)]) -> (u64, u64) {
         let again = sweep.remembered().into_iter().map(|key| (key, TimeToLive::of(again))).collect();
         let steps = steps.iter().map(|(keys, cursor)| (keys.clone(), cursor.as_bytes().to_vec())).collect();
         sweep.take_in(Looked { again, steps }, MAX);
@@ -204,23 +204,23 @@ mod tests {
     #[test]
     fn who_breaks_the_promise_is_remembered_while_the_cursor_goes_on() {
         let mut sweep = Sweep::new();
-        assert_eq!(round(&mut sweep, -1, &[(entries(0..100, 60_000), "7")]), (0, 100));
-        assert_eq!(round(&mut sweep, -1, &[(entries(100..102, -1), "8")]), (2, 102));
+        assert_eq!(check(&mut sweep, -1, &[(entries(0..100, 60_000), "7")]), (0, 100));
+        assert_eq!(check(&mut sweep, -1, &[(entries(100..102, -1), "8")]), (2, 102));
         assert_eq!(sweep.tally(), BrokenTally { endless: 2, longer: 0 });
         assert_eq!(sweep.example().map(Vec::as_slice), Some(&b"100"[..]));
-        assert_eq!(round(&mut sweep, 60_001, &[(entries(102..200, 5), "0")]), (2, 200));
+        assert_eq!(check(&mut sweep, 60_001, &[(entries(102..200, 5), "0")]), (2, 200));
         assert_eq!(sweep.tally(), BrokenTally { endless: 0, longer: 2 });
         // The cursor is elsewhere, and they are mended or gone.
-        assert_eq!(round(&mut sweep, -2, &[(entries(0..50, 5), "7")]), (0, 200));
+        assert_eq!(check(&mut sweep, -2, &[(entries(0..50, 5), "7")]), (0, 200));
     }
 
     #[test]
     fn of_more_than_are_remembered_it_is_known_for_a_time_round() {
         let mut sweep = Sweep::new();
-        assert_eq!(round(&mut sweep, -1, &[(entries(0..150, -1), "0")]), (150, 150));
+        assert_eq!(check(&mut sweep, -1, &[(entries(0..150, -1), "0")]), (150, 150));
         assert_eq!(sweep.remembered().len(), MOST_REMEMBERED);
         // The remembered ones are gone; of the others it is not known before the cursor has come round.
-        assert_eq!(round(&mut sweep, -2, &[(entries(0..10, 5), "7")]), (50, 150));
-        assert_eq!(round(&mut sweep, -2, &[(entries(10..20, 5), "0")]), (0, 20));
+        assert_eq!(check(&mut sweep, -2, &[(entries(0..10, 5), "7")]), (50, 150));
+        assert_eq!(check(&mut sweep, -2, &[(entries(10..20, 5), "0")]), (0, 20));
     }
 }

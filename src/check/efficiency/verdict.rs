@@ -104,7 +104,7 @@ pub(super) fn judge_ttl<'a>(
     Some(Finding::new(Status::Degraded, Cause::Immortal, &format!("pattern {}", config.pattern), &said))
 }
 
-/// The figures of the times to live: how many entries were looked at in this round, and how many are known to break
+/// The figures of the times to live: how many entries were looked at in this check, and how many are known to break
 /// the promise.
 #[allow(clippy::cast_precision_loss, reason = "a number of entries")]
 pub(super) fn measures_of_ttl<'a>(

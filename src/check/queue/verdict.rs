@@ -18,7 +18,7 @@ pub(super) struct QueueNames {
     families: Vec<Range<usize>>,
 }
 
-/// What was seen, in a round and by those before.
+/// What was seen, in a check and by those before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QueueSight<'a> {
     /// Of each key; nothing where nobody could say.

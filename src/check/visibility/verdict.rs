@@ -85,19 +85,21 @@ impl What {
     }
 }
 
-/// Findings and figures of a round that ends `now`. `estranged` is what was known before, and is brought up to date.
+/// Findings and figures of a check that ends `now`. `estranged` is what was known before, and is brought up to date.
 pub(super) fn judge(
     views: &[Arc<str>],
-    round: &SeenByServer,
+    seen_by_server: &SeenByServer,
     estranged: &mut Estranged,
     now: Instant,
 ) -> (Vec<Finding>, Vec<Measure>) {
-    estranged.retain(|(server, _), _| round.contains_key(server));
+    estranged.retain(|(server, _), _| seen_by_server.contains_key(server));
     let (mut findings, mut measures) = (Vec::new(), Vec::new());
     for (place, view) in views.iter().enumerate() {
         let mut faults: Vec<&Met> = Vec::new();
         let mut lags = HashMap::new();
-        for (server, seen) in round.iter().filter_map(|(server, seen)| Some((server, seen.get(place)?))) {
+        for (server, seen) in
+            seen_by_server.iter().filter_map(|(server, seen)| Some((server, seen.get(place)?)))
+        {
             for met in &seen.faults {
                 // Who came by another server of the alias has met the same.
                 if !faults.iter().any(|known| (known.server, known.cause) == (met.server, met.cause)) {
@@ -225,8 +227,8 @@ mod tests {
             Self { estranged: Estranged::new(), began: Instant::now() }
         }
 
-        /// A round so many seconds after the beginning, in which this was seen in the one view.
-        fn round(&mut self, seconds: u64, seen: &[(What, Timing, u64)]) -> (Vec<Finding>, Vec<Measure>) {
+        /// A check so many seconds after the beginning, in which this was seen in the one view.
+        fn check(&mut self, seconds: u64, seen: &[(What, Timing, u64)]) -> (Vec<Finding>, Vec<Measure>) {
             let now = self.began + Duration::from_secs(seconds);
             let sights = seen.iter().map(|&(what, timing, lag)| sight(what, timing, lag, now)).collect();
             let seen = SeenView { sights, faults: Vec::new() };
@@ -246,7 +248,7 @@ mod tests {
     #[test]
     fn what_is_shown_in_time_is_measured_and_nothing_is_found() {
         let (findings, measures) =
-            Views::new().round(0, &[(Write, InTime, 2), (Delete, InTime, 1), (Write, InTime, 3)]);
+            Views::new().check(0, &[(Write, InTime, 2), (Delete, InTime, 1), (Write, InTime, 3)]);
         assert_eq!(findings, []);
         let measures: Vec<_> = measures.iter().map(|measure| (measure.figure, measure.value)).collect();
         let expected = [(Figure::WriteLag, 0.003), (Figure::DeleteLag, 0.001)];
@@ -256,7 +258,7 @@ mod tests {
     #[test]
     fn a_late_write_is_degraded_and_a_late_delete_down() {
         let late =
-            |what| Views::new().round(0, &[(what, Late, 20), (Write, InTime, 1), (Delete, InTime, 1)]).0;
+            |what| Views::new().check(0, &[(what, Late, 20), (Write, InTime, 1), (Delete, InTime, 1)]).0;
         let write = "took 20ms to show what was written at alias (1 of 2 canaries)";
         assert_eq!(said(&late(Write)), [(Status::Degraded, Cause::InvisibleWrite, write)]);
         let delete = "went on for 20ms to show what was deleted at alias (1 of 2 canaries)";
@@ -268,16 +270,16 @@ mod tests {
         let mut views = Views::new();
         let lagging = [(Write, Never, 190), (Delete, InTime, 1)];
         let cause = |findings: &[Finding]| findings.first().map(|finding| finding.cause);
-        let invisible = |seconds, views: &mut Views| cause(&views.round(seconds, &lagging).0);
+        let invisible = |seconds, views: &mut Views| cause(&views.check(seconds, &lagging).0);
         assert_eq!(invisible(0, &mut views), Some(Cause::InvisibleWrite));
-        let (findings, _) = views.round(10, &[(Write, Never, 190), (Delete, Never, 190)]);
+        let (findings, _) = views.check(10, &[(Write, Never, 190), (Delete, Never, 190)]);
         assert_eq!(said(&findings)[0].2, "still shows 190ms after the delete what was deleted at alias");
-        let (findings, measures) = views.round(40, &lagging);
+        let (findings, measures) = views.check(40, &lagging);
         let expected = "missed what was deleted at alias 30s ago, and has shown nothing new since";
         assert_eq!(said(&findings)[0], (Status::Down, Cause::InvisibleDelete, expected));
         assert!(measures[1].value >= 30.0, "{measures:?}");
         assert_eq!(
-            cause(&views.round(50, &[(Write, Late, 90), (Delete, InTime, 1)]).0),
+            cause(&views.check(50, &[(Write, Late, 90), (Delete, InTime, 1)]).0),
             Some(Cause::InvisibleWrite)
         );
         assert_eq!(invisible(60, &mut views), Some(Cause::InvisibleWrite), "it has shown a write since");
@@ -286,7 +288,7 @@ mod tests {
     #[test]
     fn a_server_that_is_gone_is_forgotten() {
         let mut views = Views::new();
-        views.round(0, &[(Delete, Never, 190)]);
+        views.check(0, &[(Delete, Never, 190)]);
         assert_eq!(views.estranged.len(), 1);
         judge(&["view".into()], &SeenByServer::new(), &mut views.estranged, views.began);
         assert_eq!(views.estranged.len(), 0);
@@ -301,8 +303,8 @@ mod tests {
             let fault = |said: &str| Met { server: 0, cause: Cause::Refused, said: said.to_owned() };
             SeenView { sights, faults: vec![fault("in connect")] }
         };
-        let round = SeenByServer::from([("a".into(), vec![seen()]), ("b".into(), vec![seen()])]);
-        let (findings, _) = judge(&["view".into()], &round, &mut Estranged::new(), now);
+        let seen_by_server = SeenByServer::from([("a".into(), vec![seen()]), ("b".into(), vec![seen()])]);
+        let (findings, _) = judge(&["view".into()], &seen_by_server, &mut Estranged::new(), now);
         assert!(
             findings.iter().all(|finding| finding.status == Status::Down && &*finding.about == "view view")
         );

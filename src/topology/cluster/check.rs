@@ -1,4 +1,4 @@
-//! [`ClusterCheck`]: a round of checks over a cluster, which follows the cluster while it changes.
+//! [`ClusterCheck`]: one check of a cluster, which follows the cluster while it changes.
 //!
 //! Every primary that is known is checked. Where one has a fault, is slow, or sees another cluster than was
 //! known, the map is asked for, once for each such reason, and the checks are brought in line with it. What
@@ -25,21 +25,21 @@ use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
 use crate::topology::few::Turns;
 
-/// How many times a primary is checked once more in a round, because slots move: clients give up after some 5
+/// How many times a primary is checked once more within one check of the cluster, because slots move: clients give up after some 5
 /// to 16 redirections.
 const MOST_RESTARTS: u32 = 8;
 
-/// How many times the map is asked for in a round.
+/// How many times the map is asked for in a check.
 const MOST_SURVEYS: u32 = 8;
 
 /// How many times the map is asked for, however large it is: a failover may take two.
 const LEAST_SURVEYS: u32 = 2;
 
-/// How many entries of a cluster's maps are read in a second before a round asks no more than that. A survey of a cluster of
+/// How many entries of a cluster's maps are read in a second before a check asks no more than that. A survey of a cluster of
 /// 1,000 primaries reads up to 8,000.
 const MOST_ENTRIES: usize = 8 * 1024;
 
-/// A round, while it is under way. Dropped at the deadline, it leaves in the progress what is known by then.
+/// A check, while it is under way. Dropped at the deadline, it leaves in the progress what is known by then.
 pub(super) struct ClusterCheck<'a> {
     cluster: &'a Cluster,
     progress: &'a Progress,
@@ -112,7 +112,7 @@ impl<'a> ClusterCheck<'a> {
         }
     }
 
-    /// The round, from what was known before it.
+    /// The check, from what was known before it.
     pub(super) async fn run(mut self, known: Option<Arc<KnownCluster>>) {
         if let Some(known) = known {
             self.take_in(known);

@@ -31,7 +31,7 @@ pub(super) struct ClusterInfo {
 }
 
 impl ClusterInfo {
-    /// Asks a server as the first thing of a round.
+    /// Asks a server as the first thing of a check.
     pub(super) async fn first(server: &Redis, progress: &NodeProgress) -> Result<Self, Fault> {
         let answer = server.ask(&info(&mut cmd("CLUSTER")), progress).await?;
         Self::parse(&answer).ok_or_else(|| progress.fault(Cause::Protocol, NO_STATE))
