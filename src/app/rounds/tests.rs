@@ -396,7 +396,8 @@ async fn sidecars_that_begin_together_make_their_first_rounds_anywhere_within_th
     for _ in 0..300 {
         let start = Instant::now();
         let (_, script, making) = scripted(&config(Some(seconds(10))), Script::default()).await;
-        let first = script.began("main")[0] - start;
+        // A timer is up to a millisecond late, and the latest draw is less than that before the interval's end.
+        let first = (script.began("main")[0] - start).saturating_sub(Duration::from_millis(1));
         making.abort();
         tenths[usize::try_from(first.as_secs()).unwrap()] += 1;
     }
