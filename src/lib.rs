@@ -4,7 +4,7 @@
 //! reads it back with a sentinel for a default. Whatever comes back other than that value means
 //! unhealthy, now, and not after a client's failure budget has run out.
 //!
-//! Start with [`check::round_trip`]: it writes a canary to a node and reads it back. A request's way is `request ->
+//! Start with `check::round_trip`: it writes a canary to a node and reads it back. A request's way is `request ->
 //! selection -> checks -> outcomes -> report -> response`; the modules below are in reading order, and each
 //! imports only from those above it.
 

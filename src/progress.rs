@@ -1,4 +1,4 @@
-//! [`Progress`]: which phase a running check is in, how long each took, and what is known so far.
+//! `Progress`: which phase a running check is in, how long each took, and what is known so far.
 //!
 //! A check writes down what it does as it goes. When its deadline strikes it is simply dropped, and what
 //! stands here is its outcome: a node without a verdict timed out in the phase that it was in.

@@ -55,9 +55,9 @@ pub struct Scrape {
 /// Connections, and what there was no room for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Callers {
-    /// How many connections are open, by state, in the order of [`ConnectionState::ALL`].
+    /// How many connections are open, by state, in the order of `ConnectionState::ALL`.
     pub connections: [usize; ConnectionState::ALL.len()],
-    /// How many were closed and how many answers refused, by reason, in the order of [`Reason::ALL`].
+    /// How many were closed and how many answers refused, by reason, in the order of `Reason::ALL`.
     pub refused: [u64; Reason::ALL.len()],
 }
 
