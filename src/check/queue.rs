@@ -4,6 +4,7 @@
 //! `question` is what a key is asked, `reading` what its answers come to, `verdict` what all of that means, and
 //! `standstill` what is remembered for it from look to look. All but what is below does no I/O.
 
+mod answers;
 mod question;
 mod reading;
 mod standstill;

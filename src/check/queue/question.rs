@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use redis::{Cmd, Value};
 
-use super::reading::{self, Id, Malformed};
+use super::answers::{self, Id, Malformed};
 use crate::cache::spelling;
 use crate::check::words;
 use crate::config::checks::{self, Thresholds};
@@ -120,24 +120,24 @@ impl Question {
             | Self::SortedLength
             | Self::StreamLength
             | Self::TimeToLive => {
-                let text = reading::text(answer).map(|text| progress.redaction().text(&text).into_owned());
+                let text = answers::text(answer).map(|text| progress.redaction().text(&text).into_owned());
                 text.unwrap_or_else(|| "something else".to_owned())
             }
-            Self::SortedFirst => match reading::first_score(answer) {
+            Self::SortedFirst => match answers::first_score(answer) {
                 Ok(Some((_, score))) => {
-                    format!("score {score}{}", not_judged(reading::time_of_score(score, config.unit)))
+                    format!("score {score}{}", not_judged(answers::time_of_score(score, config.unit)))
                 }
                 Ok(None) => "nothing".to_owned(),
                 Err(Malformed) => "something else".to_owned(),
             },
             Self::StreamFirst | Self::StreamPending(_) | Self::StreamAfter(_) => {
-                match reading::first_id(answer) {
+                match answers::first_id(answer) {
                     Ok(Some(id)) => format!("id {id}{}", not_judged(id.time())),
                     Ok(None) => "nothing".to_owned(),
                     Err(Malformed) => "something else".to_owned(),
                 }
             }
-            Self::StreamGroups => match reading::groups(answer) {
+            Self::StreamGroups => match answers::groups(answer) {
                 Some(groups) if groups.is_empty() => "no groups".to_owned(),
                 Some(groups) => {
                     let groups = groups.iter().take(8).map(|group| group.said(progress.redaction()));

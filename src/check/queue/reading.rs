@@ -1,15 +1,13 @@
 //! [`KeyReading`]: what the answers about one key come to, and what they leave open. No I/O.
 
-use std::fmt;
-use std::hash::{DefaultHasher, Hasher as _};
-use std::str::FromStr;
 use std::time::Duration;
 
 use redis::Value;
 
+use super::answers::{self, Id, StreamGroup, count, first_id, first_score, groups, text, time_of_score};
 use super::question::Question;
 use crate::config::checks::Unit;
-use crate::redaction::{self, Redaction};
+use crate::redaction;
 
 /// How many groups of a stream are looked at one by one; of more the length is judged, but no age. More than a few
 /// are rare, and the commands of a look are to be bounded.
@@ -100,9 +98,17 @@ pub(super) enum Unread<'a> {
     Nonsense,
 }
 
-/// An answer that is not as the documentation of its command says.
-#[derive(Debug, PartialEq)]
-pub(super) struct Malformed;
+impl GroupPosition {
+    fn of(group: &StreamGroup) -> Self {
+        Self { group: group.name.clone(), delivered: group.delivered }
+    }
+}
+
+impl Oldest {
+    fn of(id: Id, group: Option<Box<str>>) -> Self {
+        Self { mark: answers::mark(id), since: id.time(), group }
+    }
+}
 
 impl Shape {
     /// What a key of this shape is asked.
@@ -180,7 +186,7 @@ impl Shape {
                     if !places.is_empty() {
                         return Some(KeyReading::Again(Self::Stream(Box::default())));
                     }
-                    let oldest = first_id(rest.first()?).ok()?.map(|id| id.oldest(None));
+                    let oldest = first_id(rest.first()?).ok()?.map(|id| Oldest::of(id, None));
                     let queued = QueueReading { length, oldest, ..QueueReading::default() };
                     return Some(KeyReading::Done(SeenKey::Queue(queued), self.clone()));
                 }
@@ -210,7 +216,7 @@ fn stream(
     groups: &[StreamGroup],
     details: &[Value],
 ) -> Option<KeyReading> {
-    let shape = || Shape::Stream(groups.iter().take(MOST_GROUPS).map(StreamGroup::place).collect());
+    let shape = || Shape::Stream(groups.iter().take(MOST_GROUPS).map(GroupPosition::of).collect());
     let mut queued = QueueReading::default();
     let mut oldest: Option<(Id, &StreamGroup)> = None;
     for (number, group) in groups.iter().enumerate() {
@@ -235,7 +241,7 @@ fn stream(
             oldest = Some((first, group));
         }
     }
-    queued.oldest = oldest.map(|(id, group)| id.oldest(Some(group.label())));
+    queued.oldest = oldest.map(|(id, group)| Oldest::of(id, Some(group.label())));
     Some(KeyReading::Done(SeenKey::Queue(queued), shape()))
 }
 
@@ -246,175 +252,6 @@ impl QueueReading {
             *self = Self { length: to_do, at_most, slowest: Some(group.label()), oldest: None };
         }
     }
-}
-
-/// A group of a stream, as `XINFO GROUPS` tells of it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct StreamGroup {
-    name: Box<[u8]>,
-    pending: u64,
-    delivered: Id,
-    lag: Option<u64>,
-}
-
-impl StreamGroup {
-    fn place(&self) -> GroupPosition {
-        GroupPosition { group: self.name.clone(), delivered: self.delivered }
-    }
-
-    /// How many entries of a stream with so many it has not acknowledged, and whether that is the most that there can
-    /// be: where entries were deleted, and before Redis 7, nobody knows how many it was not given. They are all in the
-    /// stream.
-    fn to_do(&self, length: u64) -> (u64, bool) {
-        self.lag.map_or((length.max(self.pending), true), |lag| (lag.saturating_add(self.pending), false))
-    }
-
-    /// `mailers: pending 3, lag 5, last delivered 1700000000000-0`.
-    pub(super) fn said(&self, redaction: &Redaction) -> String {
-        let Self { name, pending, delivered, lag } = self;
-        let lag = lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
-        format!("{}: pending {pending}, lag {lag}, last delivered {delivered}", redaction.bytes(name))
-    }
-
-    fn label(&self) -> Box<str> {
-        redaction::raw(&self.name).into()
-    }
-}
-
-/// The id of an entry of a stream: milliseconds since 1970, unless the producer chose otherwise, and a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Id(u64, u64);
-
-impl Id {
-    /// The least id behind this one.
-    pub(super) fn next(self) -> Self {
-        self.1.checked_add(1).map_or(Self(self.0.saturating_add(1), 0), |number| Self(self.0, number))
-    }
-
-    /// The time that it is, counted from 1970, if it is one.
-    pub(super) fn time(self) -> Option<Duration> {
-        plausible(Duration::from_millis(self.0))
-    }
-
-    fn oldest(self, group: Option<Box<str>>) -> Oldest {
-        Oldest { mark: mark(self), since: self.time(), group }
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.0, self.1)
-    }
-}
-
-impl FromStr for Id {
-    type Err = ();
-
-    fn from_str(id: &str) -> Result<Self, ()> {
-        let (time, number) = id.split_once('-').ok_or(())?;
-        Ok(Self(time.parse().map_err(drop)?, number.parse().map_err(drop)?))
-    }
-}
-
-/// The time that a score is, counted from 1970, if it is one.
-pub(super) fn time_of_score(score: f64, unit: Unit) -> Option<Duration> {
-    plausible(unit.since_epoch(score)?)
-}
-
-/// A time from 2000 to 2200. What is not is a priority or a number, or counts something else than was said, and no
-/// queue has waited since 1970.
-fn plausible(since_epoch: Duration) -> Option<Duration> {
-    const YEARS: std::ops::Range<u64> = 946_684_800..7_258_118_400;
-    YEARS.contains(&since_epoch.as_secs()).then_some(since_epoch)
-}
-
-fn mark(of: impl std::hash::Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// What an answer that is one value says.
-pub(super) fn text(answer: &Value) -> Option<String> {
-    match answer {
-        Value::Int(number) => Some(number.to_string()),
-        Value::SimpleString(text) => Some(text.clone()),
-        Value::BulkString(bytes) => Some(redaction::raw(bytes)),
-        _ => None,
-    }
-}
-
-fn count(answer: &Value) -> Option<u64> {
-    match answer {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        _ => None,
-    }
-}
-
-fn id(answer: &Value) -> Option<Id> {
-    text(answer)?.parse().ok()
-}
-
-/// The elements of a list; none of what is not there.
-fn list(answer: &Value) -> Result<&[Value], Malformed> {
-    match answer {
-        Value::Array(elements) => Ok(elements),
-        Value::Nil | Value::ServerError(_) => Ok(&[]),
-        _ => Err(Malformed),
-    }
-}
-
-/// The first member of a sorted set, as a mark of it and its score, and the score.
-pub(super) fn first_score(answer: &Value) -> Result<Option<(u64, f64)>, Malformed> {
-    let (member, score) = match list(answer)? {
-        [] => return Ok(None),
-        [member, score] => (member, score),
-        // In version 3 of the protocol each member is in a list with its score.
-        [Value::Array(pair)] => match pair.as_slice() {
-            [member, score] => (member, score),
-            _ => return Err(Malformed),
-        },
-        _ => return Err(Malformed),
-    };
-    let Value::BulkString(member) = member else { return Err(Malformed) };
-    let score: f64 = match score {
-        Value::Double(score) => *score,
-        other => text(other).and_then(|score| score.parse().ok()).ok_or(Malformed)?,
-    };
-    Ok(Some((mark((member, score.to_bits())), score)))
-}
-
-/// The id of the first entry of a range of a stream, or of those that are pending.
-pub(super) fn first_id(answer: &Value) -> Result<Option<Id>, Malformed> {
-    match list(answer)? {
-        [] => Ok(None),
-        [entry, ..] => list(entry)?.first().and_then(id).map(Some).ok_or(Malformed),
-    }
-}
-
-/// The groups of a stream ("XINFO GROUPS": lists of names and values, or maps).
-pub(super) fn groups(answer: &Value) -> Option<Vec<StreamGroup>> {
-    list(answer).ok()?.iter().map(group).collect()
-}
-
-fn group(answer: &Value) -> Option<StreamGroup> {
-    let fields: Vec<(&Value, &Value)> = match answer {
-        Value::Map(fields) => fields.iter().map(|(name, value)| (name, value)).collect(),
-        other => {
-            let (pairs, _) = list(other).ok()?.as_chunks::<2>();
-            pairs.iter().map(|[name, value]| (name, value)).collect()
-        }
-    };
-    let field = |wanted: &str| {
-        fields.iter().find(|(name, _)| text(name).as_deref() == Some(wanted)).map(|(_, value)| *value)
-    };
-    let Value::BulkString(name) = field("name")? else { return None };
-    Some(StreamGroup {
-        name: name.as_slice().into(),
-        pending: count(field("pending")?)?,
-        delivered: id(field("last-delivered-id")?)?,
-        lag: field("lag").and_then(count),
-    })
 }
 
 #[cfg(test)]
@@ -615,26 +452,6 @@ mod tests {
         assert_eq!(none.read(&come, false, SECONDS), Ok(KeyReading::Again(known(at))));
         let gone = [Value::Int(1), nothing(), error("NOGROUP No such key or group"), nothing()];
         assert_eq!(known(at).read(&gone, false, SECONDS), Ok(KeyReading::Again(none)));
-    }
-
-    #[test]
-    fn a_group_is_read_in_either_version_of_the_protocol() {
-        let flat = one_group(2, "1700000005000-0", Some(Value::Int(4)));
-        let Value::Array(of_flat) = &flat else { panic!() };
-        let Value::Array(fields) = &of_flat[0] else { panic!() };
-        let (pairs, _) = fields.as_chunks::<2>();
-        let map = pairs.iter().cloned().map(|[name, value]| (name, value)).collect();
-        assert_eq!(groups(&Value::Array(vec![Value::Map(map)])), groups(&flat));
-        assert_eq!(
-            groups(&flat).unwrap()[0].said(&Redaction::none()),
-            "g: pending 2, lag 4, last delivered 1700000005000-0"
-        );
-    }
-
-    #[test]
-    fn the_next_id_is_the_least_behind() {
-        assert_eq!(Id(5, 7).next(), Id(5, 8));
-        assert_eq!(Id(5, u64::MAX).next(), Id(6, 0));
     }
 
     #[test]
