@@ -5,6 +5,7 @@
 //! store as the [`InjectedFault`] lets a command see it, and what is sent of an answer is again the fault's to say.
 //! Between the two a session knows nothing of faults.
 
+mod answer;
 mod connection;
 mod fault;
 mod memcached;

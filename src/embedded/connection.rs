@@ -2,69 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::answer::{ParseStep, Reply, Then};
 use super::fault::{InjectedFault, StoreView};
 use super::store::MAX_VALUE;
 use super::{Protocol, ServerParts, memcached, resp};
 
 /// The most bytes that are kept of a command that is not whole; a connection that sends more is closed.
 const MAX_COMMAND: usize = MAX_VALUE + (128 << 10);
-
-/// What a session makes of the bytes that have come.
-pub(super) enum ParseStep {
-    /// They are the beginning of a command.
-    Incomplete,
-    /// So many of them are no command, and go unanswered.
-    Skip(usize),
-    /// So many of them are a command, and this is its answer.
-    Command(usize, Reply),
-}
-
-/// What is sent for one command, and what happens then.
-#[derive(Debug)]
-pub(super) struct Reply {
-    /// What is sent; empty where the client wants no answer.
-    pub(super) bytes: Vec<u8>,
-    /// How long to wait after each byte.
-    pub(super) pause: Option<Duration>,
-    pub(super) then: Then,
-}
-
-/// What happens after an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
-    /// The next command is answered.
-    Next,
-    /// The connection is closed.
-    Close,
-    /// Whatever comes goes unanswered.
-    Silence,
-    /// More bytes of the same answer are sent for ever.
-    Endless,
-}
-
-impl From<Vec<u8>> for Reply {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, pause: None, then: Then::Next }
-    }
-}
-
-impl Reply {
-    /// The last answer on its connection.
-    pub(super) fn last(bytes: Vec<u8>) -> Self {
-        Self { then: Then::Close, ..bytes.into() }
-    }
-
-    /// Whether it is sent as fast as the client takes it, and comes to an end.
-    fn is_prompt(&self) -> bool {
-        self.pause.is_none() && matches!(self.then, Then::Next | Then::Close)
-    }
-}
 
 enum Session {
     Redis(resp::RespSession),

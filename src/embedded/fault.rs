@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::StoreState;
-use super::connection::{Reply, Then};
+use super::answer::{Reply, Then};
 use super::store::{Condition, Effect, Item, OutOfMemory};
 
 /// What is wrong with a server.

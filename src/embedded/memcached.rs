@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::connection::{ParseStep, Reply};
+use super::answer::{ParseStep, Reply};
 use super::fault::{InjectedRefusal, StoreView};
 use super::store::{Condition, Effect, Item, MAX_VALUE};
 
