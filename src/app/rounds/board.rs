@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::partition::PARTITIONS;
 use super::schedule::Schedule;
-use super::shown::ShownRounds;
+use super::shown::{Checked, ShownRounds};
 use super::{Overdue, StandsStill};
 use crate::outcome::Outcome;
 use crate::record::Record;
@@ -71,14 +71,6 @@ struct Part {
 struct Awaited {
     record: Arc<Record>,
     before: Option<Arc<Outcome>>,
-}
-
-/// What a check of a round came to.
-#[derive(Debug, Clone)]
-pub(super) struct Checked {
-    pub(super) outcome: Arc<Outcome>,
-    /// What was known when it began, but for what other unfinished rounds had found.
-    pub(super) before: Option<Arc<Outcome>>,
 }
 
 /// How far the rounds are, for whoever watches over the sidecar.

@@ -6,10 +6,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::board::Checked;
 use crate::alias::Alias;
 use crate::outcome::{CheckKind, Outcome, Status};
 use crate::record::Record;
+
+/// What a check of a round came to.
+#[derive(Debug, Clone)]
+pub(super) struct Checked {
+    pub(super) outcome: Arc<Outcome>,
+    /// What was known when it began, but for what other unfinished rounds had found.
+    pub(super) before: Option<Arc<Outcome>>,
+}
 
 /// How to show what was checked last.
 #[derive(Debug, Default)]
