@@ -41,6 +41,7 @@ mod accept;
 pub mod access;
 mod answer;
 mod bodies;
+mod caller;
 mod connection;
 /// The default JSON, a superset of Djblets'.
 pub mod djblets;

@@ -1,24 +1,13 @@
-//! `Caller`: who is asking; `View`: what they may see; `Subscriber`: who goes on listening.
-
-use std::net::IpAddr;
+//! [`AccessLevel`]: the details that a caller may see; [`Subscriber`]: a caller that goes on listening.
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
 
+pub use super::caller::Caller;
+
 use super::host::Host;
 use super::{proxies, token};
 use crate::config::Access;
-
-/// Who is asking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
-    /// Over TCP, from this address.
-    Remote(IpAddr),
-    /// Over a unix socket, whose file's permissions let them in.
-    Local,
-    /// Somebody whose proxy says nothing that could be read of them.
-    Unknown,
-}
 
 /// What a caller may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

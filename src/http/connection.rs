@@ -24,8 +24,8 @@ use tokio_rustls::rustls::{self, InvalidMessage, ServerConfig};
 use tower::Service as _;
 use tracing::debug;
 
-use super::access::Caller;
 use super::answer::AnswerBody;
+use super::caller::Caller;
 use super::idle_timeout::{IdleTimeout, Watched};
 use super::listener::Accepted;
 use super::places::{ConnectionPlace, Places};

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{self, Instant};
 use tracing::{debug, warn};
 
-use super::access::Caller;
+use super::caller::Caller;
 use crate::config::{Config, Listen};
 use crate::telemetry::CALLERS;
 

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::access::Caller;
+use super::caller::Caller;
 use super::idle_timeout::{ConnectionSnapshot, ConnectionState, IdleTimeout, Wait};
 use super::server::ServerLimits;
 

@@ -14,7 +14,8 @@ use tokio::time;
 use tokio_rustls::rustls::ServerConfig;
 use tracing::{info, warn};
 
-use super::access::{self, Caller};
+use super::access;
+use super::caller::Caller;
 use super::connection::{self, ConnectionContext};
 use super::listener::Acceptor;
 use super::places::{Places, Traffic};
