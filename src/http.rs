@@ -46,6 +46,7 @@ mod connection;
 /// The default JSON, a superset of Djblets'.
 pub mod djblets;
 mod events;
+mod format;
 /// What `?exclude=` takes out of a probe.
 pub mod exclusion;
 mod grpc;
@@ -81,13 +82,14 @@ mod writing;
 
 use access::{AccessLevel, admit};
 use bodies::{Bodies, Writing};
+use format::Representation;
 use host::Host;
 use kubernetes::{KubernetesProbe, Own};
 use metrics::Scrape;
 use page::Page;
 use places::{Places, Traffic};
 use refusal::Refusal;
-use representation::{Choice, Representation, Wanted, aged, excluded};
+use representation::{Choice, Wanted, aged, excluded};
 use writing::Writers;
 
 /// What every request is answered from. Its clones are one, and each request has one.

@@ -5,8 +5,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::access::Denied;
+use super::format::Representation;
 use super::host::InvalidHost;
-use super::representation::Representation;
 use crate::app::Setup;
 use crate::catalog::Catalog;
 

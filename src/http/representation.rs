@@ -1,4 +1,4 @@
-//! [`Representation`] and [`Choice`]: which representation a request asks for; [`Wanted`]: the response that it makes of a report.
+//! [`Choice`]: the representation that a request asks for; [`Wanted`]: the response that a report becomes in it.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -8,79 +8,18 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use mediatype::names::{APPLICATION, HTML, JSON, PLAIN, TEXT};
-use mediatype::{MediaType, Name};
 use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::access::AccessLevel;
 use super::bodies::{Bodies, Writing};
+use super::format::Representation;
 use super::kubernetes::{self, KubernetesProbe};
 use super::refusal::Refusal;
 use super::{accept, djblets, health_json, page, text};
 use crate::app::Setup;
 use crate::catalog::Selection;
 use crate::outcome::{Report, Status};
-
-const HEALTH: Name<'_> = Name::new_unchecked("health");
-
-/// A representation that a request can ask for by `Accept`, or by `?format=` with its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Representation {
-    /// Djblets' JSON; the default.
-    Json,
-    /// The IETF draft's JSON.
-    HealthJson,
-    /// A line an alias.
-    Text,
-    /// The page.
-    Html,
-    /// Kubernetes' text.
-    Kubernetes,
-}
-
-impl Representation {
-    /// What a report can be had in, the default first.
-    pub(super) const OF_REPORTS: &[Self] =
-        &[Self::Json, Self::HealthJson, Self::Text, Self::Html, Self::Kubernetes];
-    /// What a list can be had in, the default first.
-    pub(super) const OF_LISTS: &[Self] = &[Self::Json, Self::Text];
-
-    /// Its name in `?format=`.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::HealthJson => "health-json",
-            Self::Text => "text",
-            Self::Html => "html",
-            Self::Kubernetes => "kubernetes",
-        }
-    }
-
-    /// What it is called in `Accept`; Kubernetes' text is asked for by its name alone.
-    fn media_type(self) -> Option<MediaType<'static>> {
-        match self {
-            Self::Json => Some(MediaType::new(APPLICATION, JSON)),
-            Self::HealthJson => Some(MediaType::from_parts(APPLICATION, HEALTH, Some(JSON), &[])),
-            Self::Text => Some(MediaType::new(TEXT, PLAIN)),
-            Self::Html => Some(MediaType::new(TEXT, HTML)),
-            Self::Kubernetes => None,
-        }
-    }
-
-    /// A text in this format.
-    pub(super) fn response(self, body: impl Into<Body>) -> Response {
-        let content_type = match self {
-            Self::Json => "application/json",
-            Self::HealthJson => "application/health+json",
-            Self::Text | Self::Kubernetes => "text/plain; charset=utf-8",
-            Self::Html => return page::response(StatusCode::OK, body.into()),
-        };
-        let mut response = Response::new(body.into());
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        response
-    }
-}
 
 /// The format that a request has chosen.
 #[derive(Debug, Clone, Copy)]
