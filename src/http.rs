@@ -58,6 +58,7 @@ mod idle_timeout;
 mod json;
 /// Kubernetes' text.
 pub mod kubernetes;
+mod limits;
 mod listener;
 /// Prometheus' metrics.
 pub mod metrics;

@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::caller::Caller;
 use super::idle_timeout::{ConnectionSnapshot, ConnectionState, IdleTimeout, Wait};
-use super::server::ServerLimits;
+use super::limits::ServerLimits;
 
 /// How long a peer that `access.allow` excludes may take for its request, and to take the refusal.
 const EXCLUDED_WAIT: Duration = Duration::from_secs(1);
