@@ -78,6 +78,7 @@ pub mod text;
 mod token;
 /// The last changes.
 pub(crate) mod transitions;
+mod unread;
 pub(crate) mod words;
 mod writing;
 

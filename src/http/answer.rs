@@ -10,7 +10,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 
 use super::idle_timeout::{Exchange, IdleTimeout};
-use super::places::{Held, Places};
+use super::places::Places;
+use super::unread::HeldText;
 
 /// The most bytes of a text that are handed on at a time.
 const PIECE: usize = 16 * 1024;
@@ -26,7 +27,7 @@ pub(super) struct AnswerBody {
 #[derive(Debug)]
 enum BodySource {
     /// A text, of which this is left. On a connection of HTTP/1 a short one is not counted: it has one at a time.
-    Text { rest: Bytes, held: Option<Arc<Held>> },
+    Text { rest: Bytes, held: Option<Arc<HeldText>> },
     /// An answer that goes on for as long as somebody watches, or that has trailers. Its first frame may be here already.
     Stream { first: Option<Frame<Bytes>>, body: Body },
 }
@@ -35,7 +36,7 @@ enum BodySource {
 struct Piece {
     bytes: Bytes,
     idle_timeout: Arc<IdleTimeout>,
-    _held: Arc<Held>,
+    _held: Arc<HeldText>,
 }
 
 impl AsRef<[u8]> for Piece {
@@ -70,7 +71,7 @@ impl AnswerBody {
         Self { source: BodySource::Text { rest: text, held }, exchange, places }
     }
 
-    fn piece(&self, bytes: Bytes, held: &Arc<Held>) -> Frame<Bytes> {
+    fn piece(&self, bytes: Bytes, held: &Arc<HeldText>) -> Frame<Bytes> {
         let idle_timeout = self.exchange.idle_timeout().clone();
         Frame::data(Bytes::from_owner(Piece { bytes, idle_timeout, _held: held.clone() }))
     }

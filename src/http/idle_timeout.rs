@@ -15,6 +15,10 @@ use tokio::time::{self, Instant};
 /// that keeps them.
 const PARK_AFTER: Duration = Duration::from_millis(500);
 
+/// A client that has taken nothing of an answer for so long, or sent nothing of a head, is slower than any honest one on
+/// a network that works.
+pub(super) const STALLED: Duration = Duration::from_secs(1);
+
 /// How long a connection waits for its client.
 ///
 /// Hyper's own limit on the time for a request's head also counts the time in which a kept connection is

@@ -1,5 +1,4 @@
-//! [`Places`]: how many connections may be open, whose is closed to make room, and how many bytes of answers may wait to
-//! be taken.
+//! [`Places`]: the bound on open connections, and the choice of those that close to make room.
 //!
 //! A new connection always gets a place while another peer holds more than an equal share. When all places are taken, a
 //! connection of such a peer is closed: the oldest with an unfinished head, else the one that has been idle for longest,
@@ -19,8 +18,9 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::caller::Caller;
-use super::idle_timeout::{ConnectionSnapshot, ConnectionState, IdleTimeout, Wait};
+use super::idle_timeout::{ConnectionSnapshot, ConnectionState, IdleTimeout, STALLED, Wait};
 use super::limits::ServerLimits;
+use super::unread::{HeldText, UnreadTexts};
 
 /// How long a peer that `access.allow` excludes may take for its request, and to take the refusal.
 const EXCLUDED_WAIT: Duration = Duration::from_secs(1);
@@ -38,10 +38,6 @@ const HTTP2: usize = 128;
 /// From how many open connections on one that idles gives its buffers back at once.
 const CROWD: usize = 64;
 
-/// A client that has taken nothing of an answer for so long, or sent nothing of a head, is slower than any honest one on
-/// a network that works.
-pub(super) const STALLED: Duration = Duration::from_secs(1);
-
 /// When all places are taken, one in so many is made free.
 const LOOKED_AT_FOR_EACH: usize = 64;
 
@@ -51,12 +47,6 @@ const NOT_MISSED: u8 = 1;
 /// So many times in so long room is made for peers that have their share.
 const CHURN: usize = 64;
 const CHURN_EVERY: Duration = Duration::from_secs(1);
-
-/// Answers up to this size are counted one by one, longer ones once for all who are sent the same text.
-const SMALL: usize = 16 * 1024;
-
-/// So many of the longest answers may always wait, however long that is.
-const LONGEST: usize = 8;
 
 /// How often the log says at most that connections are closed for want of places.
 const WARN_EVERY: Duration = Duration::from_mins(1);
@@ -111,14 +101,14 @@ fn peer_of(caller: Caller) -> Peer {
     }
 }
 
-/// The places of one server's connections, and the answers that wait on them.
+/// The places of one server's connections.
 #[derive(Debug)]
 pub(super) struct Places {
     limits: ServerLimits,
     table: Mutex<ConnectionTable>,
+    /// The answers that wait on them.
+    pub(super) unread: Arc<UnreadTexts>,
     refused: [AtomicU64; Reason::ALL.len()],
-    /// Wakes those who wait until answers were taken.
-    taken: Notify,
     /// Tells that a connection has given memory back.
     released: Arc<Notify>,
 }
@@ -130,12 +120,6 @@ struct ConnectionTable {
     shares: HashMap<Peer, usize>,
     /// How many were closed for peers that had their share, in the second that began then.
     churn: Option<(Instant, usize)>,
-    /// How many wait for each long text, by its place in memory.
-    holders: HashMap<usize, usize>,
-    /// The bytes of all answers that are not taken, a long text once.
-    unread: usize,
-    /// The longest answer that there was.
-    longest: usize,
     warned: Option<Instant>,
     /// How many were closed or refused since the log said so.
     untold: u64,
@@ -193,9 +177,9 @@ impl Places {
     fn new(limits: ServerLimits, released: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            unread: UnreadTexts::new(limits.unread_bytes),
             table: Mutex::default(),
             refused: Default::default(),
-            taken: Notify::new(),
             released,
         })
     }
@@ -308,26 +292,15 @@ impl Places {
         );
     }
 
-    /// Notes that `text` waits to be taken, for as long as what is returned is kept. Where more would wait than may, the
-    /// connections are closed that have taken nothing for longest.
-    pub(super) fn hold(self: &Arc<Self>, text: &Bytes) -> Held {
-        let (key, size) = (text.as_ptr() as usize, text.len());
-        let mut table = self.table();
-        let is_long = size > SMALL;
-        let is_new = !is_long || {
-            let holders = table.holders.entry(key).or_default();
-            *holders += 1;
-            *holders == 1
-        };
-        if is_new {
-            table.unread += size;
-        }
-        table.longest = table.longest.max(size);
-        let excess = table.unread.saturating_sub(self.most_unread(&table));
+    /// Counts `text` among the unread ones for as long as the returned value is kept. Beyond the bound, the connections
+    /// close that have taken nothing for longest.
+    pub(super) fn hold(&self, text: &Bytes) -> HeldText {
+        let held = self.unread.hold(text);
+        let excess = self.unread.excess();
         if excess > 0 {
-            self.close_unread(&mut table, excess);
+            self.close_unread(&mut self.table(), excess);
         }
-        Held { places: self.clone(), text: text.clone() }
+        held
     }
 
     /// Closes connections on which so many bytes wait.
@@ -342,29 +315,6 @@ impl Places {
             freed += unread;
             self.close(table, place, Reason::Unread);
         }
-    }
-
-    /// Waits while more bytes wait to be taken than may: connections that were closed give theirs back soon.
-    pub(super) async fn room_for_answers(&self) {
-        loop {
-            let taken = self.taken.notified();
-            if self.has_room_for_answers() {
-                return;
-            }
-            // By then only slow, but honest clients still hold theirs.
-            if tokio::time::timeout(STALLED / 10, taken).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    fn has_room_for_answers(&self) -> bool {
-        let table = self.table();
-        table.unread <= self.most_unread(&table)
-    }
-
-    fn most_unread(&self, table: &ConnectionTable) -> usize {
-        self.limits.unread_bytes.max(LONGEST * table.longest)
     }
 
     /// Whether a connection is to take what it was sent before it is sent more.
@@ -399,17 +349,6 @@ impl Places {
 }
 
 impl ConnectionTable {
-    /// Takes a holder from the long text at this place in memory; whether it was the last.
-    fn is_last_holder(&mut self, key: usize) -> bool {
-        let Entry::Occupied(mut holders) = self.holders.entry(key) else { return false };
-        *holders.get_mut() -= 1;
-        let is_last = *holders.get() == 0;
-        if is_last {
-            holders.remove();
-        }
-        is_last
-    }
-
     fn add(&mut self, open: OpenConnection) {
         *self.shares.entry(open.peer).or_default() += 1;
         self.open.push(open);
@@ -487,26 +426,6 @@ impl Drop for ConnectionPlace {
         }
         drop(table);
         self.places.release();
-    }
-}
-
-/// A text that waits to be taken by one client.
-#[derive(Debug)]
-pub(super) struct Held {
-    places: Arc<Places>,
-    /// Kept, so that no other text has its place in memory while it is counted.
-    text: Bytes,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut table = self.places.table();
-        let is_last = self.text.len() <= SMALL || table.is_last_holder(self.text.as_ptr() as usize);
-        if is_last {
-            table.unread -= self.text.len();
-            drop(table);
-            self.places.taken.notify_waiters();
-        }
     }
 }
 
@@ -606,12 +525,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_text_counts_once_and_beyond_the_bound_the_client_that_takes_nothing_for_longest_is_closed() {
+    async fn beyond_the_bound_of_unread_texts_the_client_that_takes_nothing_for_longest_is_closed() {
         let places = places(16);
         let (slow, quick) = (idle(&places, peer(1)), idle(&places, peer(2)));
         let text = Bytes::from(vec![b'x'; 20 * 1024]);
         let held: Vec<_> = (0..100).map(|_| places.hold(&text)).collect();
-        assert_eq!(places.table().unread, text.len());
         for place in [&slow, &quick] {
             place.idle_timeout.wait_for(text.len());
         }
@@ -622,7 +540,5 @@ mod tests {
         let one_more = places.hold(&Bytes::from(vec![b'z'; 20 * 1024]));
         assert!(!is_open(&slow) && is_open(&quick));
         drop((held, others, one_more));
-        let table = places.table();
-        assert_eq!((table.unread, table.holders.len()), (0, 0));
     }
 }

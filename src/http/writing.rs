@@ -38,7 +38,7 @@ impl Writers {
         }
         let turn = self.turns.clone().acquire_owned().await;
         if let Some(places) = &self.places {
-            places.room_for_answers().await;
+            places.unread.room().await;
         }
         let mut response = write();
         if let Ok(turn) = turn {

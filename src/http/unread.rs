@@ -1,0 +1,127 @@
+//! [`UnreadTexts`]: the answers that clients have not taken yet, and the bound on their bytes.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::Bytes;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::idle_timeout::STALLED;
+
+/// Answers up to this size are counted one by one, longer ones once for all who are sent the same text.
+const SMALL: usize = 16 * 1024;
+
+/// So many of the longest answers may always wait, however long that is.
+const LONGEST: usize = 8;
+
+/// The answers that the clients of one server have not taken yet.
+#[derive(Debug)]
+pub(super) struct UnreadTexts {
+    /// The most bytes of them.
+    most: usize,
+    table: Mutex<UnreadTable>,
+    /// Wakes those who wait until answers were taken.
+    taken: Notify,
+}
+
+#[derive(Debug, Default)]
+struct UnreadTable {
+    /// The number of clients that wait for each long text, by its place in memory.
+    holders: HashMap<usize, usize>,
+    /// The bytes of all of them, a long text once.
+    bytes: usize,
+    /// The length of the longest that there was.
+    longest: usize,
+}
+
+impl UnreadTexts {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, table: Mutex::default(), taken: Notify::new() })
+    }
+
+    /// Counts `text` for as long as the returned value is kept.
+    pub(super) fn hold(self: &Arc<Self>, text: &Bytes) -> HeldText {
+        let mut table = self.table();
+        let is_new = text.len() <= SMALL || {
+            let holders = table.holders.entry(text.as_ptr() as usize).or_default();
+            *holders += 1;
+            *holders == 1
+        };
+        if is_new {
+            table.bytes += text.len();
+        }
+        table.longest = table.longest.max(text.len());
+        HeldText { among: self.clone(), text: text.clone() }
+    }
+
+    /// The bytes above the bound.
+    pub(super) fn excess(&self) -> usize {
+        let table = self.table();
+        table.bytes.saturating_sub(self.most.max(LONGEST * table.longest))
+    }
+
+    /// Waits while there are bytes above the bound: closed connections give theirs back soon.
+    pub(super) async fn room(&self) {
+        loop {
+            let taken = self.taken.notified();
+            // After the timeout, only slow but honest clients still hold theirs.
+            if self.excess() == 0 || timeout(STALLED / 10, taken).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, UnreadTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UnreadTable {
+    /// Takes a holder from the long text at this place in memory, and tells whether it was the last.
+    fn is_last_holder(&mut self, key: usize) -> bool {
+        let Entry::Occupied(mut holders) = self.holders.entry(key) else { return false };
+        *holders.get_mut() -= 1;
+        let is_last = *holders.get() == 0;
+        if is_last {
+            holders.remove();
+        }
+        is_last
+    }
+}
+
+/// A text that waits to be taken by one client.
+#[derive(Debug)]
+pub(super) struct HeldText {
+    among: Arc<UnreadTexts>,
+    /// Kept, so that no other text has its place in memory while it is counted.
+    text: Bytes,
+}
+
+impl Drop for HeldText {
+    fn drop(&mut self) {
+        let mut table = self.among.table();
+        if self.text.len() <= SMALL || table.is_last_holder(self.text.as_ptr() as usize) {
+            table.bytes -= self.text.len();
+            drop(table);
+            self.among.taken.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_counts_once_until_its_last_client_has_taken_it() {
+        let unread = UnreadTexts::new(64 * 1024);
+        let (long, short) = (Bytes::from(vec![b'x'; SMALL + 1]), Bytes::from_static(b"short"));
+        let held: Vec<_> = (0..100).map(|_| (unread.hold(&long), unread.hold(&short))).collect();
+        assert_eq!(unread.table().bytes, long.len() + 100 * short.len());
+        drop(held);
+        let table = unread.table();
+        assert_eq!((table.bytes, table.holders.len()), (0, 0));
+    }
+}
