@@ -37,62 +37,35 @@ use crate::config::Access;
 use crate::outcome::Report;
 
 mod accept;
-/// Who is asking, and what they may see.
 pub mod access;
-mod answer;
 mod bodies;
-mod caller;
-mod connection;
-/// The default JSON, a superset of Djblets'.
-pub mod djblets;
 mod events;
-mod format;
-/// What `?exclude=` takes out of a probe.
 pub mod exclusion;
+mod format;
 mod grpc;
-/// The IETF draft's `application/health+json`.
-pub mod health_json;
-/// The host that a request asks for.
 mod host;
-mod idle_timeout;
-mod json;
-/// Kubernetes' text.
-pub mod kubernetes;
-mod limits;
-mod listener;
-/// Prometheus' metrics.
-pub mod metrics;
-/// The endpoints for machines.
 pub(crate) mod openapi;
-/// The page for a browser.
-pub mod page;
-mod places;
-mod preface;
 mod proxies;
 mod refusal;
 mod representation;
-/// The accept loops, their limits, the drain and the stop.
 pub mod server;
-/// A line an alias, for a person with curl.
-pub mod text;
 mod token;
-/// The last changes.
-pub(crate) mod transitions;
-mod unread;
-pub(crate) mod words;
-mod writing;
+mod transport;
 
 use access::{AccessLevel, admit};
 use bodies::{Bodies, Writing};
 use format::Representation;
+use format::kubernetes::{KubernetesProbe, Own};
+use format::metrics::Scrape;
+use format::page::Page;
 use host::Host;
-use kubernetes::{KubernetesProbe, Own};
-use metrics::Scrape;
-use page::Page;
-use places::{Places, Traffic};
 use refusal::Refusal;
 use representation::{Choice, Wanted, aged, excluded};
-use writing::Writers;
+use transport::places::{Places, Traffic};
+use transport::writing::Writers;
+
+pub(crate) use format::words;
+pub use format::{djblets, health_json, kubernetes, metrics, page, text, transitions};
 
 /// What every request is answered from. Its clones are one, and each request has one.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use axum::http::HeaderMap;
 
-pub use super::caller::Caller;
+pub use super::transport::caller::Caller;
 
 use super::host::Host;
 use super::{proxies, token};

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::access::AccessLevel;
 use super::format::Representation;
-use super::metrics;
+use super::format::metrics;
 use crate::outcome::Report;
 
 /// By how much what callers share may say that a verdict is older than it is, if it is written in a fraction of that time.

@@ -21,7 +21,7 @@ use tokio::time::{self, Instant};
 
 use super::AppState;
 use super::access::Subscriber;
-use super::page::{self, Page};
+use super::format::page::{self, Page};
 use super::refusal::Refusal;
 use crate::app::{App, Life, Watcher};
 

@@ -1,4 +1,4 @@
-//! [`Representation`]: the formats that a request can ask for, each by its name and its media type.
+//! [`Representation`]: the formats that a request can ask for, each by its name and its media type, and a file a format.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -6,7 +6,15 @@ use axum::response::Response;
 use mediatype::names::{APPLICATION, HTML, JSON, PLAIN, TEXT};
 use mediatype::{MediaType, Name};
 
-use super::page;
+pub mod djblets;
+pub mod health_json;
+mod json;
+pub mod kubernetes;
+pub mod metrics;
+pub mod page;
+pub mod text;
+pub mod transitions;
+pub(crate) mod words;
 
 const HEALTH: Name<'_> = Name::new_unchecked("health");
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::header::{self, HeaderMap, HeaderName};
 
-use super::caller::Caller;
+use super::transport::caller::Caller;
 use crate::config::Proxies;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

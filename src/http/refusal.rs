@@ -45,8 +45,6 @@ pub(super) enum Refusal {
     Format(&'static [Representation]),
     /// As many pages are fed as may be.
     Feeds,
-    /// The connection has to take earlier answers first.
-    Unread,
 }
 
 impl From<Denied> for Refusal {
@@ -136,10 +134,6 @@ impl IntoResponse for Refusal {
             }
             Self::Feeds => {
                 let body = "too many pages are live already: close some, or load this one without its feed\n";
-                (StatusCode::SERVICE_UNAVAILABLE, plain(body)).into_response()
-            }
-            Self::Unread => {
-                let body = "this connection has to take its earlier answers first\n";
                 (StatusCode::SERVICE_UNAVAILABLE, plain(body)).into_response()
             }
             Self::Format(offered) => {

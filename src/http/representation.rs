@@ -11,12 +11,12 @@ use axum::response::Response;
 use tokio::time::Instant;
 use url::form_urlencoded;
 
+use super::accept;
 use super::access::AccessLevel;
 use super::bodies::{Bodies, Writing};
-use super::format::Representation;
-use super::kubernetes::{self, KubernetesProbe};
+use super::format::kubernetes::{self, KubernetesProbe};
+use super::format::{Representation, djblets, health_json, page, text};
 use super::refusal::Refusal;
-use super::{accept, djblets, health_json, page, text};
 use crate::app::Setup;
 use crate::catalog::Selection;
 use crate::outcome::{Report, Status};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use maud::{Markup, html};
 use tokio::time::Instant;
 
-use super::super::access::AccessLevel;
 use super::super::words;
 use super::drawing::{glyph, phases};
 use super::history;
 use super::say;
+use crate::http::access::AccessLevel;
 use crate::outcome::{Cause, Fault, Finding, Measure, NodeOutcome, Outcome, Reused, Role, Status};
 use crate::record::{Hour, Since};
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, header};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -30,7 +30,6 @@ use super::idle_timeout::{IdleTimeout, Watched};
 use super::listener::Accepted;
 use super::places::{ConnectionPlace, Places};
 use super::preface::{Peeked, Version};
-use super::refusal::Refusal;
 use super::writing::Turn;
 use crate::app::Life;
 use crate::telemetry::CALLERS;
@@ -252,7 +251,8 @@ impl Requests {
         };
         let answer = if self.places.is_overdrawn(&self.idle_timeout) {
             self.places.refuse_answer(self.caller);
-            Refusal::Unread.into_response()
+            let refusal = "this connection has to take its earlier answers first\n";
+            (StatusCode::SERVICE_UNAVAILABLE, refusal).into_response()
         } else {
             self.router.clone().call(request.map(Body::new)).await?
         };

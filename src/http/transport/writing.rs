@@ -16,7 +16,7 @@ const AT_A_TIME: usize = 4;
 
 /// The turns in which long texts are written. Its clones are one.
 #[derive(Debug, Clone)]
-pub(super) struct Writers {
+pub(crate) struct Writers {
     turns: Arc<Semaphore>,
     /// Where the texts wait to be taken; nowhere, where requests come over no connection.
     places: Option<Arc<Places>>,
@@ -27,12 +27,12 @@ pub(super) struct Writers {
 pub(super) struct Turn(#[expect(dead_code, reason = "it is dropped")] Arc<OwnedSemaphorePermit>);
 
 impl Writers {
-    pub(super) fn new(places: Option<Arc<Places>>) -> Self {
+    pub(crate) fn new(places: Option<Arc<Places>>) -> Self {
         Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), places }
     }
 
     /// The response that `write` makes of so many entries, when it is its turn.
-    pub(super) async fn write(&self, entries: usize, write: impl FnOnce() -> Response) -> Response {
+    pub(crate) async fn write(&self, entries: usize, write: impl FnOnce() -> Response) -> Response {
         if entries < LONG {
             return write();
         }

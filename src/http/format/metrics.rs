@@ -1,4 +1,4 @@
-//! Prometheus' metrics, in the classic text or in OpenMetrics.
+//! Prometheus' metrics, in the classic text or in `OpenMetrics`.
 //!
 //! What is so now comes from the report that the scrape has asked for, and what is counted from the records. Nothing is
 //! kept here, so that a node that is gone leaves no series behind.
@@ -17,16 +17,16 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::registry::Registry;
 
-use super::access::AccessLevel;
-use super::places::Traffic;
 use crate::app::{App, ReloadStatus, RoundClocks, Setup};
+use crate::http::access::AccessLevel;
+use crate::http::transport::places::Traffic;
 use crate::outcome::{Figure, Measure, Outcome, Phase, Report, Status};
 use crate::record::{Lookup, RecordSnapshot, Tally, Through};
 use crate::telemetry::{self, Unwritten};
 use exposition::Exposition;
 
-pub(crate) use super::idle_timeout::ConnectionState;
-pub(crate) use super::places::Reason;
+pub(crate) use crate::http::transport::idle_timeout::ConnectionState;
+pub(crate) use crate::http::transport::places::Reason;
 pub use family::{Family, Type};
 pub use format::MetricsFormat;
 pub use process::{Process, ProcessMemory};
@@ -73,7 +73,7 @@ impl From<&Traffic> for Callers {
 impl Scrape {
     /// Puts to `report`, which is of everything in `setup`, what else there is to tell.
     #[must_use]
-    pub(super) fn of(report: Arc<Report>, setup: &Setup, app: &App, traffic: Option<&Traffic>) -> Self {
+    pub(crate) fn of(report: Arc<Report>, setup: &Setup, app: &App, traffic: Option<&Traffic>) -> Self {
         setup.checker.write_down_sharing();
         Self {
             report,

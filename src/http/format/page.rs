@@ -18,9 +18,9 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tokio::time::Instant;
 
-use super::access::AccessLevel;
 use crate::app::{App, Life, Setup};
 use crate::catalog::Selection;
+use crate::http::access::AccessLevel;
 use crate::outcome::{Outcome, Report, Skipped, Status};
 use crate::record::{Record, Transition};
 use drawing::{GLYPHS, favicon, glyph};
@@ -65,7 +65,7 @@ pub fn body(
 }
 
 /// The response of which `body` is the body.
-pub(super) fn response(code: StatusCode, body: impl Into<Body>) -> Response {
+pub(crate) fn response(code: StatusCode, body: impl Into<Body>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
@@ -75,7 +75,7 @@ pub(super) fn response(code: StatusCode, body: impl Into<Body>) -> Response {
 }
 
 /// What has to be known before anything else is believed: that the sidecar goes, or is stuck.
-pub(super) fn notice(app: &App) -> Option<String> {
+pub(crate) fn notice(app: &App) -> Option<String> {
     match app.life() {
         Life::Starting | Life::Ready => {
             app.overdue().map(|overdue| format!("cache-canary is stuck, so what is below is old: {overdue}."))
@@ -85,22 +85,22 @@ pub(super) fn notice(app: &App) -> Option<String> {
 }
 
 /// All that a page is made of.
-pub(super) struct Page<'a> {
-    pub(super) setup: &'a Setup,
+pub(crate) struct Page<'a> {
+    pub(crate) setup: &'a Setup,
     /// What is said.
-    pub(super) report: &'a Report,
+    pub(crate) report: &'a Report,
     /// Of what it is.
-    pub(super) selection: &'a Selection,
+    pub(crate) selection: &'a Selection,
     /// Who reads it.
-    pub(super) view: AccessLevel,
-    pub(super) now: Instant,
+    pub(crate) view: AccessLevel,
+    pub(crate) now: Instant,
     /// What has to be known before.
-    pub(super) notice: Option<String>,
+    pub(crate) notice: Option<String>,
 }
 
 impl Page<'_> {
     /// The whole page.
-    pub(super) fn document(&self) -> String {
+    pub(crate) fn document(&self) -> String {
         let headline = self.headline();
         let refresh = html! { meta http-equiv="refresh" content="10"; };
         let page = html! {
@@ -130,7 +130,7 @@ impl Page<'_> {
     }
 
     /// The part of the page that changes.
-    pub(super) fn main(&self) -> String {
+    pub(crate) fn main(&self) -> String {
         self.markup().into_string()
     }
 

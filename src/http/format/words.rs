@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::access::AccessLevel;
+use crate::http::access::AccessLevel;
 use crate::outcome::{Cause, Outcome, Problem, Report, Reused};
 
 /// RFC 3339 in UTC, in whole seconds: `2026-11-22T19:34:27Z`.

@@ -2,8 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::access::AccessLevel;
 use super::words;
+use crate::http::access::AccessLevel;
 use crate::outcome::{Report, Status};
 
 /// The status of the whole, then a line an alias, aligned, and how old the verdict is at `now`:

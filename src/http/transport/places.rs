@@ -103,7 +103,7 @@ fn peer_of(caller: Caller) -> Peer {
 
 /// The places of one server's connections.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     limits: ServerLimits,
     table: Mutex<ConnectionTable>,
     /// The answers that wait on them.
@@ -127,31 +127,31 @@ struct ConnectionTable {
 
 /// The places of all of a program's listeners: those for everything, for probes alone and for metrics alone.
 #[derive(Debug, Clone)]
-pub(super) struct Traffic(Arc<[Arc<Places>; 3]>);
+pub(crate) struct Traffic(Arc<[Arc<Places>; 3]>);
 
 impl Traffic {
     /// Places with these limits.
-    pub(super) fn new(limits: [ServerLimits; 3]) -> Self {
+    pub(crate) fn new(limits: [ServerLimits; 3]) -> Self {
         let released = Arc::new(Notify::new());
         Self(Arc::new(limits.map(|limits| Places::new(limits, released.clone()))))
     }
 
-    pub(super) fn places(&self) -> [Arc<Places>; 3] {
+    pub(crate) fn places(&self) -> [Arc<Places>; 3] {
         (*self.0).clone()
     }
 
     /// Waits until a connection has given memory back.
-    pub(super) async fn released(&self) {
+    pub(crate) async fn released(&self) {
         self.0[0].released.notified().await;
     }
 
     /// How many connections are in this state.
-    pub(super) fn connections(&self, state: ConnectionState) -> usize {
+    pub(crate) fn connections(&self, state: ConnectionState) -> usize {
         self.0.iter().map(|places| places.count(state)).sum()
     }
 
     /// How many connections were closed and answers refused for this reason.
-    pub(super) fn refused(&self, reason: Reason) -> u64 {
+    pub(crate) fn refused(&self, reason: Reason) -> u64 {
         self.0.iter().map(|places| places.refused(reason)).sum()
     }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::exclusion::Exclusion;
 use super::words;
 use crate::app::Setup;
 use crate::catalog::Selection;
+use crate::http::exclusion::Exclusion;
 use crate::outcome::{Cause, Outcome, Report, Status};
 
 /// What is asked for beside a report of caches.
@@ -41,7 +41,7 @@ impl KubernetesProbe {
     }
 
     /// A probe of `own` and of what is asked for less what `excluded` takes out, which is returned beside it.
-    pub(super) fn of<'a>(
+    pub(crate) fn of<'a>(
         name: &'static str,
         own: Own,
         excluded: &BTreeSet<String>,

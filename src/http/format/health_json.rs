@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::access::AccessLevel;
 use super::json::{Entries, line, milliseconds};
 use super::words;
 use super::words::timestamp_millis;
+use crate::http::access::AccessLevel;
 use crate::outcome::{Cause, CheckKind, Figure, Finding, Measure, NodeOutcome, Outcome, Report, Status};
 
 /// The report as one line of JSON:

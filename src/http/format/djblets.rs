@@ -3,10 +3,10 @@
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::access::AccessLevel;
 use super::json::{Entries, NodeDetail, line, milliseconds};
 use super::words;
 use super::words::timestamp_millis;
+use crate::http::access::AccessLevel;
 use crate::outcome::{Finding, Measure, Outcome, Report, Reused, Status, Step};
 use crate::record::Since;
 

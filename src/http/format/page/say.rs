@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use maud::{Markup, html};
 use tokio::time::Instant;
 
-use crate::http::words::timestamp;
+use crate::http::format::words::timestamp;
 use crate::outcome::Figure;
 
 /// How many names are said before the rest is counted.

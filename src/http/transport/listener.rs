@@ -138,7 +138,7 @@ impl Listener {
     }
 
     /// The same with this scheme, where there is one.
-    pub(super) fn url_with(&self, scheme: &str) -> String {
+    pub(crate) fn url_with(&self, scheme: &str) -> String {
         match &self.0 {
             Bound::Tcp(_, address) => format!("{scheme}://{address}"),
             Bound::Unix(_, path) => format!("unix:{}", path.display()),

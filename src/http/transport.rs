@@ -1,0 +1,77 @@
+//! Connections, under any router: the accept loop, a place for each, the waits for their clients, and the answers on them.
+//!
+//! axum's own server has no limit on the time that a request's head may take nor on the number of connections, and one
+//! client that sends half a request keeps it from stopping.
+//!
+//! A connection has a place (`places`) from its acceptance (`listener`) to its end (`connection`). Its first bytes
+//! tell the version of HTTP (`preface`), `idle_timeout` bounds each wait for its client, and `answer` hands the
+//! text out in pieces, which count as unread (`unread`) until they are written to it.
+
+mod answer;
+pub(super) mod caller;
+mod connection;
+pub(super) mod idle_timeout;
+pub(super) mod limits;
+pub(super) mod listener;
+pub(super) mod places;
+mod preface;
+mod unread;
+pub(super) mod writing;
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time;
+use tokio_rustls::rustls::ServerConfig;
+use tracing::warn;
+
+use crate::app::Life;
+use caller::Caller;
+use connection::ConnectionContext;
+use listener::{Acceptor, Listener};
+use places::Places;
+
+/// How a connection is greeted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Greeting {
+    /// How TLS is spoken, if it is.
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    /// Whether its peer may ask nothing, so that it has a place only until it is told so.
+    pub(super) is_excluded: bool,
+}
+
+/// Serves any router until `life` is at its stop and the open requests have finished. Each connection is greeted as it
+/// comes, since the configuration may be read anew.
+pub(super) async fn serve(
+    router: Router,
+    mut life: watch::Receiver<Life>,
+    greet: impl Fn(Caller) -> Greeting,
+    listeners: Vec<Listener>,
+    places: Arc<Places>,
+) {
+    let mut acceptor = Acceptor::new(listeners);
+    let turns = Arc::new(Semaphore::new(places.limits().connections));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = connection::stopping(&mut life) => break,
+            Some(_) = connections.join_next() => {}
+            accepted = acceptor.accept() => {
+                let Greeting { tls, is_excluded } = greet(accepted.caller());
+                if let Some(place) = places.admit(accepted.caller(), is_excluded) {
+                    let (router, life, turns) = (router.clone(), life.clone(), turns.clone());
+                    connections.spawn(connection::serve(accepted, ConnectionContext { router, life, tls, place, turns }));
+                }
+            }
+        }
+    }
+    drop(acceptor);
+    let stop = places.limits().stop;
+    let all_closed = async { while connections.join_next().await.is_some() {} };
+    if time::timeout(stop, all_closed).await.is_err() {
+        warn!("{} connections were still open after {stop:?}", connections.len());
+    }
+}
