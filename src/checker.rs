@@ -1,8 +1,8 @@
 //! Which checks run when: selection, sharing, deadline.
 //!
-//! A check is a [`tower::Service`]; what is wrapped around it stands in [`Checker::layered`] and reads as a
-//! list.
+//! A check is a [`tower::Service`]; the layers around it stand in `builder`, in one list.
 
+mod builder;
 mod concurrency_limit;
 mod deadline;
 mod fleet;
@@ -17,27 +17,25 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use tower::layer::util::Identity;
-use tower::util::{Either, option_layer};
-use tower::{Layer, ServiceBuilder, ServiceExt as _};
+use tower::util::Either;
+use tower::{Layer, ServiceExt as _};
 
 use crate::alias::Alias;
-use crate::cache::{BreakerLayer, Cache, Dialer, Resolver};
+use crate::cache::{Cache, Resolver};
 use crate::catalog::{Catalog, Selection};
-use crate::check::{self, CheckContext};
-use crate::config::{BreakerConfig, CacheConfig as Cached, Config};
+use crate::config::Config;
 use crate::outcome::{CheckKind, Outcome, Report};
 use crate::progress::Progress;
 use crate::record::{Journal, Record};
-use crate::redaction::Redaction;
-use crate::topology::{self, NodeFactory, TopologyCheck, Wrap};
-use concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
-use deadline::{Deadline, DeadlineLayer};
-use fleet::{FleetCheck, FleetLayers};
+use crate::topology::TopologyCheck;
+use builder::CheckerBuilder;
+use concurrency_limit::ConcurrencyLimit;
+use deadline::Deadline;
+use fleet::FleetCheck;
 use gather::Gatherings;
-use recorded::{Recorded, RecordedLayer};
+use recorded::Recorded;
 use renewal::{Earlier, SharedSettings};
-use share::{Quiet, ShareLayer, SharedCheck};
-use standing_timer::StandingTimer;
+use share::{Quiet, SharedCheck};
 
 pub use crate::cache::SetupError;
 pub use renewal::Renewal;
@@ -81,7 +79,7 @@ impl Checker {
 
     /// The same, and each outcome says what was done step by step.
     pub fn explained(config: &Config) -> Result<Self, SetupError> {
-        Self::made(config, Identity::new(), true, &Earlier::default())
+        Self::made(config, Identity::new(), Progress::begin_explained, &Earlier::default())
     }
 
     /// The same, with `layer` around the cache of every node.
@@ -90,73 +88,32 @@ impl Checker {
         L: Layer<Box<dyn Cache>> + Send + Sync + 'static,
         L::Service: Into<Box<dyn Cache>>,
     {
-        Self::made(config, layer, false, &Earlier::default())
+        Self::made(config, layer, Progress::begin, &Earlier::default())
     }
 
     /// The checks of another configuration; those of which everything is as before go on, and every record.
     pub(crate) fn renewed(&self, config: &Config) -> Result<Self, SetupError> {
-        Self::made(config, Identity::new(), false, &Earlier::of(self, &SharedSettings::of(config)))
+        Self::made(config, Identity::new(), Progress::begin, &Earlier::of(self, &SharedSettings::of(config)))
     }
 
-    fn made<L>(config: &Config, layer: L, explained: bool, earlier: &Earlier<'_>) -> Result<Self, SetupError>
+    fn made<L>(
+        config: &Config,
+        layer: L,
+        begin: fn() -> Progress,
+        earlier: &Earlier<'_>,
+    ) -> Result<Self, SetupError>
     where
         L: Layer<Box<dyn Cache>> + Send + Sync + 'static,
         L::Service: Into<Box<dyn Cache>>,
     {
-        let dialer = Arc::new(Dialer::new(config, earlier.names().clone()));
-        let wrap: Wrap = Arc::new(move |cache| layer.layer(cache).into());
-        let begin: fn() -> Progress = if explained { Progress::begin_explained } else { Progress::begin };
-        let standing_timer = Arc::<StandingTimer>::default();
-        let catalog = Catalog::new(&config.caches);
-        let fleet = FleetLayers::new(config, &dialer)?;
-        let checks = config.caches.iter().map(|cache| 1 + cache.checks.len()).sum();
-        let limit = ConcurrencyLimitLayer::of(checks, config.timeout);
-        let mut entries = Vec::new();
-        for cache in &config.caches {
-            let Cached { alias, backend, checks: others, breaker, .. } = cache;
-            let context = CheckContext::new(config, alias, &dialer);
-            let mut add =
-                |kind, checks, breaker, open: &dyn Fn() -> Result<Option<TopologyCheck>, SetupError>| {
-                    let fingerprint = Cached { checks, breaker, ..cache.clone() }.fingerprint();
-                    let record = earlier.record(alias, kind);
-                    let check = if let Some(check) = earlier.check(alias, kind, fingerprint) {
-                        check
-                    } else {
-                        let Some(check) = open()? else { return Ok(false) };
-                        let (timeout, needs) = (config.timeout, backend.needs());
-                        let standing_timer = standing_timer.clone();
-                        let alias = alias.clone();
-                        let deadline = DeadlineLayer { alias, kind, needs, timeout, standing_timer, begin };
-                        let fleet_layer = fleet.as_ref().and_then(|fleet| fleet.layer(cache, &record));
-                        ServiceBuilder::new()
-                            .layer(ShareLayer::new(&record, config.max_age, timeout, check.clone()))
-                            .layer(option_layer(limit.clone()))
-                            .layer(RecordedLayer(record.clone()))
-                            .layer(option_layer(fleet_layer))
-                            .layer(deadline)
-                            .service(check)
-                    };
-                    entries.push(CheckEntry { check, record, fingerprint });
-                    Ok::<_, SetupError>(true)
-                };
-            let redaction = Redaction::of(backend, others);
-            let factory = |breaker| NodeFactory::new(&context, &around(breaker, &wrap), &redaction);
-            if !add(CheckKind::RoundTrip, Vec::new(), *breaker, &|| {
-                topology::round_trips(backend, factory(*breaker))
-            })? {
-                continue;
-            }
-            for other in others {
-                // Of itself alone, so that another kind of check beside it changes nothing about it.
-                add(other.kind(), vec![other.clone()], None, &|| {
-                    topology::probes(backend, factory(None), check::open(other, backend, &context)?)
-                })?;
-            }
-        }
-        let journal = earlier.journal().clone();
-        let gatherings = Gatherings::new(config.max_age);
-        let names = earlier.names().clone();
-        Ok(Self { catalog, entries, gatherings, journal, names, shared: SharedSettings::of(config) })
+        Ok(Self {
+            catalog: Catalog::new(&config.caches),
+            entries: CheckerBuilder::new(config, layer, begin, earlier)?.entries()?,
+            gatherings: Gatherings::new(config.max_age),
+            journal: earlier.journal().clone(),
+            names: earlier.names().clone(),
+            shared: SharedSettings::of(config),
+        })
     }
 
     /// The configured aliases.
@@ -207,13 +164,6 @@ impl Quiet for TopologyCheck {
     fn is_quiet(&self) -> bool {
         Self::is_quiet(self)
     }
-}
-
-/// The layers around the cache of a node to which round trips are made.
-fn around(breaker: Option<BreakerConfig>, layers: &Wrap) -> Wrap {
-    let Some(breaker) = breaker.map(BreakerLayer::new) else { return layers.clone() };
-    let layers = layers.clone();
-    Arc::new(move |cache| breaker.layer(layers(cache)))
 }
 
 impl fmt::Debug for Checker {
