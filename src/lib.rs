@@ -11,6 +11,9 @@
 // The operator's name for a configured cache.
 pub mod alias;
 
+// The parts of a check's one deadline, in one table.
+mod budget;
+
 // What a check came to: cause, fault, outcome, status, report. Pure, no I/O.
 pub mod outcome;
 

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{CheckContext, Probe, ProbeTarget, Server, lock, words};
+use crate::budget;
 use crate::cache::redis::Redis;
 use crate::config::checks;
 use crate::outcome::{Cause, Fault};
@@ -60,7 +61,7 @@ impl ClockProbe {
     pub(super) fn new(config: &checks::ClockConfig, context: &CheckContext) -> Self {
         Self {
             config: config.clone(),
-            pause: FOLLOWS_WITHIN.min(context.timeout() / 8),
+            pause: FOLLOWS_WITHIN.min(budget::CLOCK_PAUSE.of(context.timeout())),
             reads: Mutex::default(),
             global_read: Notify::new(),
             memory: Mutex::default(),

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{CheckContext, Probe, ProbeTarget, lock};
+use crate::budget;
 use crate::cache::SetupError;
 use crate::config::{Backend, MemcachedServers, checks};
 use crate::outcome::Fault;
@@ -104,13 +105,17 @@ impl VisibilityProbe {
     fn server_probe<'a>(&'a self, target: &'a ProbeTarget, progress: &'a NodeProgress) -> ServerProbe<'a> {
         let timeout = self.context.timeout();
         // An eighth of the deadline may have passed before the check began, and there is to be time for a verdict.
-        let end = *lock(&self.began) + timeout * 3 / 4;
+        let end = *lock(&self.began) + budget::VISIBILITY_END.of(timeout);
         ServerProbe {
             target,
             progress,
             views: &self.views,
             spots: self.spots(target),
-            until: WatchDeadline { over: timeout / 4, last: end - timeout / 16, end },
+            until: WatchDeadline {
+                over: budget::VISIBILITY_OVER.of(timeout),
+                last: end - budget::VISIBILITY_LAST.of(timeout),
+                end,
+            },
             write_within: self.write_within,
             delete_within: self.delete_within,
             seen: self.views.iter().map(|_| SeenView::default()).collect(),

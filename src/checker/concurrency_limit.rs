@@ -19,11 +19,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
+use crate::budget;
+
 /// How many begin at a time: enough that neither side waits for the other, in memory of no account.
 const AT_A_TIME: usize = 64;
-
-/// Which part of the deadline a turn is. After eight of them sixteen thousand checks have begun.
-const TURN: u32 = 64;
 
 /// A turn whose end is told so much too late was too short for the sidecar, and says nothing of the cache: to begin twice as
 /// many would leave it less time for each. Timers are exact to a millisecond.
@@ -31,10 +30,6 @@ const BUSY: Duration = Duration::from_millis(3);
 
 /// How many turns a check has at most. A machine may be busy for ever, and its caches hang nonetheless.
 const TURNS: u32 = 4;
-
-/// Which part of the deadline a check has whenever it begins. None begins so late for a cache's sake, and that the
-/// sidecar is short of time is no cache's fault.
-const AT_LEAST: u32 = 4;
 
 /// Has the checks that it is put around begin a few at a time.
 #[derive(Debug, Clone)]
@@ -136,11 +131,12 @@ impl Permit<'_> {
         arrived: Instant,
     ) -> Result<S::Response, S::Error> {
         let deadline = self.places.deadline;
-        let spent = deadline / AT_LEAST * (AT_LEAST - 1);
+        // No check waits longer for a cache's sake, and a sidecar that is short of time is no cache's fault.
+        let spent = budget::BEFORE_CHECK.of(deadline);
         let counted_from = Instant::now().checked_sub(spent).unwrap_or(arrived).max(arrived);
         let mut check = pin!(check.oneshot(counted_from));
         for _ in 0..TURNS {
-            let due = Instant::now() + deadline / TURN;
+            let due = Instant::now() + budget::TURN.of(deadline);
             if let Ok(outcome) = timeout_at(due, check.as_mut()).await {
                 return outcome;
             }
@@ -285,6 +281,6 @@ mod tests {
         });
         tokio::time::advance(TIMEOUT * 3).await;
         limit.layer(check).oneshot(at).await.unwrap();
-        assert_eq!(late.lock().unwrap().unwrap() + TIMEOUT, Instant::now() + TIMEOUT / AT_LEAST);
+        assert_eq!(late.lock().unwrap().unwrap() + TIMEOUT, Instant::now() + TIMEOUT / 4);
     }
 }

@@ -13,16 +13,13 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use super::standing_timer::StandingTimer;
 use crate::alias::Alias;
+use crate::budget;
 use crate::outcome::{CheckKind, Needs, Outcome};
 use crate::progress::Progress;
 
 /// A deadline that strikes so much too late says that the sidecar itself was held up: by a machine that was short of time, or
 /// stood still.
 const LATE: Duration = Duration::from_millis(5);
-
-/// What came meanwhile was there in time, as far as anybody knows. So a check that goes on with it has as much time again as
-/// the sidecar has lost, up to this part of its deadline.
-const GRACE: u32 = 8;
 
 /// A check of more nodes than this is not dropped before its answer is sent.
 const MANY: usize = 64;
@@ -129,8 +126,10 @@ async fn wait<C: Future>(
     if check.as_mut().now_or_never().is_some() {
         return None;
     }
+    // What came meanwhile was there in time, as far as anybody knows. So a check that goes on with it has as much time
+    // again as the sidecar has lost, up to the grace.
     let goes_on = progress.went_on(deadline);
-    if goes_on && timeout(late.min(limit / GRACE), check.as_mut()).await.is_ok() {
+    if goes_on && timeout(late.min(budget::GRACE.of(limit)), check.as_mut()).await.is_ok() {
         return None;
     }
     Some(check)
@@ -139,7 +138,7 @@ async fn wait<C: Future>(
 /// Drops a check of many nodes after the answers that are due now. To close a thousand connections takes milliseconds, and
 /// several such checks that are given up together must not add up, so each is dropped at a time of its own.
 fn drop_later(check: impl Send + 'static, limit: Duration) {
-    let pause = (limit / 8).mul_f64(1.0 + fastrand::f64());
+    let pause = budget::DROP_AFTER.of(limit).mul_f64(1.0 + fastrand::f64());
     tokio::spawn(async move {
         sleep(pause).await;
         drop(check);
@@ -199,7 +198,7 @@ mod tests {
         assert_eq!(stood_still(TIMEOUT + ms(10), Some(ms(20))).await.cause(), Some(Cause::TimedOut));
         let outcome = stood_still(TIMEOUT * 2, Some(TIMEOUT)).await;
         assert_eq!(outcome.cause(), Some(Cause::TimedOut));
-        assert!(outcome.elapsed <= TIMEOUT * 2 + TIMEOUT / GRACE + ms(1), "{outcome:?}");
+        assert!(outcome.elapsed <= TIMEOUT * 2 + TIMEOUT / 8 + ms(1), "{outcome:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::deadline::Deadline;
+use crate::budget;
 use crate::cache::{Dialer, SetupError};
 use crate::check::CheckContext;
 use crate::config::{self, CacheConfig, Config};
@@ -35,9 +36,6 @@ use crate::progress::Progress;
 use crate::record::{Lookup, Record, Through};
 use store::{Claim, FleetStore, StoreReply};
 use verdict::{SharedVerdict, Terms};
-
-/// Which part of the deadline is given to the store, and which to the glance.
-const PART: u32 = 8;
 
 /// The first pause between two looks for the verdict of a check that somebody else makes; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -186,7 +184,7 @@ impl Settings {
         if !self.is_sure() {
             return From::Oneself(None);
         }
-        let until = Instant::now() + self.timeout / PART;
+        let until = Instant::now() + budget::STORE.of(self.timeout);
         let mut pause = FIRST_PAUSE;
         let (lookup, from) = loop {
             match self.store.look(&self.key, &self.terms, until).await {
@@ -206,7 +204,8 @@ impl Settings {
     /// Whether this sidecar has found by itself that the alias is up, and in good time.
     fn is_sure(&self) -> bool {
         let latest = self.record.latest();
-        latest.is_some_and(|latest| latest.status() == Status::Up && latest.elapsed <= self.timeout / 2)
+        let good_time = budget::GOOD_TIME.of(self.timeout);
+        latest.is_some_and(|latest| latest.status() == Status::Up && latest.elapsed <= good_time)
     }
 
     /// The outcome that a verdict of another's is, if a glance at the nodes finds nothing that speaks against it; else how
@@ -223,7 +222,7 @@ impl Settings {
         let SharedVerdict { from, age } = verdict;
         let (began, began_at) = (Instant::now().checked_sub(age), SystemTime::now().checked_sub(age));
         // What comes later than that leaves no time for a check.
-        let glanced = timeout(self.timeout / PART, glance.oneshot(arrived)).await;
+        let glanced = timeout(budget::GLANCE.of(self.timeout), glance.oneshot(arrived)).await;
         let reused = match (glanced, began, began_at) {
             (Ok(Ok(outcome)), Some(began), Some(began_at)) if outcome.status() == Status::Up => {
                 let reused = Some(Reused { from: from.into(), age });
@@ -248,7 +247,7 @@ impl Settings {
         let settings = self.clone();
         let told = tokio::spawn(async move {
             let Self { store, key, terms, timeout, .. } = &*settings;
-            let until = Instant::now() + *timeout / PART;
+            let until = Instant::now() + budget::STORE.of(*timeout);
             match claim {
                 Some(claim) if is_up => store.publish(key, &claim, terms, until).await,
                 Some(_) | None => store.remove(key, until).await,

@@ -26,12 +26,10 @@ use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
+use crate::budget;
 use crate::cache::{activity, note_activity};
 use crate::outcome::{Outcome, Status};
 use crate::record::{Lookup, Record, Through};
-
-/// How many checks of an alias may overlap.
-const OVERLAP: u32 = 8;
 
 /// What a check can be asked after it has ended.
 pub(super) trait Quiet: Send + Sync {
@@ -52,7 +50,7 @@ impl<Q> ShareLayer<Q> {
     /// Verdicts are shared for `max_age`, which `record` counts, while its `connections` are quiet; `timeout` is the
     /// deadline of the checks.
     pub(super) fn new(record: &Arc<Record>, max_age: Duration, timeout: Duration, connections: Q) -> Self {
-        Self { record: record.clone(), max_age, patience: timeout / OVERLAP, connections }
+        Self { record: record.clone(), max_age, patience: budget::SHARED_WAIT.of(timeout), connections }
     }
 }
 
@@ -370,7 +368,7 @@ mod tests {
                     // The paused clock has a resolution of a millisecond.
                     assert!(answered - arrived <= TIMEOUT + ms(1), "{time:?} {max_age:?}");
                 }
-                assert!(most.load(Ordering::SeqCst) <= OVERLAP as usize + 1, "{time:?} {max_age:?}");
+                assert!(most.load(Ordering::SeqCst) <= 9, "{time:?} {max_age:?}");
             }
         }
     }

@@ -18,6 +18,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::{NodeFactory, Topology};
+use crate::budget;
 use crate::cache::SetupError;
 use crate::cache::redis::{Redis, Requirement};
 use crate::check::{KeyShare, Node, Server};
@@ -168,12 +169,12 @@ impl Cluster {
 
     /// How long a primary is waited for before it is found out whether it still is one.
     fn slow(&self) -> Duration {
-        self.nodes.factory.timeout() / 4
+        budget::SLOW_PRIMARY.of(self.nodes.factory.timeout())
     }
 
     /// Between two looks at a slot that one primary has let go and another has not taken yet.
     fn pause(&self) -> Duration {
-        self.nodes.factory.timeout() / 64
+        budget::MAP_PAUSE.of(self.nodes.factory.timeout())
     }
 }
 

@@ -9,14 +9,13 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use crate::budget;
+
 /// How many are begun at a time: enough that neither side waits for the other, in memory of no account.
 const AT_A_TIME: usize = 128;
 
 /// How many begin before every other check of the sidecar has its turn. To begin is to dial, which takes tens of microseconds.
 const A_TURN: usize = 8;
-
-/// Which part of the patience that is left is for those that were begun last.
-const PART: u32 = 8;
 
 /// What `count` of them come to, in their order, of which `begin` makes each by its number.
 ///
@@ -46,7 +45,7 @@ pub(crate) async fn join_all<F: Future>(
                     }
                 }
             };
-            let part = patience / PART;
+            let part = budget::LAST_BEGUN.of(patience);
             if timeout(part, most_are_answered).await.is_err() {
                 patience -= part;
             }

@@ -11,6 +11,7 @@ use tokio::task::yield_now;
 
 use super::few::{self, Turns};
 use super::{NodeFactory, Topology};
+use crate::budget;
 use crate::cache::SetupError;
 use crate::cache::memcached::{Credentials, MAX_MEMBERS, Member, Memcached};
 use crate::check::{Node, Server};
@@ -139,7 +140,7 @@ impl Ring {
 impl RingServers {
     /// How long servers that hang may hold up the others.
     fn patience(&self) -> Duration {
-        self.factory.timeout() / 8
+        budget::HANGING.of(self.factory.timeout())
     }
 
     /// A server; `name` is what its certificate is to say where that is not the address' host.

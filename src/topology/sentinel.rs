@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::replicas::{Primary, Replicas};
 use super::{NodeFactory, Topology, announced};
+use crate::budget;
 use crate::cache::redis::{Query, Redis, Requirement};
 use crate::cache::{Cache as _, SetupError};
 use crate::check::Server;
@@ -151,7 +152,8 @@ impl Sentinels {
     /// waited for: the rest is left for the primary. Half of it where there is none to check without an
     /// answer.
     async fn ask(&self, AskedSentinel { watcher, progress }: &AskedSentinel<'_>) -> Option<Vote> {
-        let limit = self.factory.timeout() / if self.known().is_some() { 4 } else { 2 };
+        let part = if self.known().is_some() { budget::SENTINEL } else { budget::SENTINEL_ALONE };
+        let limit = part.of(self.factory.timeout());
         let mut command = cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&*self.name);
         let query = Query { command: &command, limit: ADDRESS_LIMIT, expected: "the primary's address" };

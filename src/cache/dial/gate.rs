@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
+use crate::budget;
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
@@ -94,9 +95,9 @@ impl Gate {
     /// How long a dial in this lane has its place for, whoever waits.
     fn turn(&self, lane: &DialLane) -> Duration {
         let share = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let each =
-            self.deadline / 2 * share(lane.size) / share(lane.size + lane.crowd.load(Ordering::Relaxed));
-        each.min(self.deadline / 8)
+        let all = lane.size + lane.crowd.load(Ordering::Relaxed);
+        let each = budget::DIALS.of(self.deadline) * share(lane.size) / share(all);
+        each.min(budget::DIAL_TURN.of(self.deadline))
     }
 }
 

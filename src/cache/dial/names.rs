@@ -25,6 +25,7 @@ use tokio::time::{Instant, timeout};
 
 use super::hosts::HostsFile;
 use super::threads::{LookupResult, Threads};
+use crate::budget;
 
 /// The most threads. As many are needed only if that many new names hang at once; a thread that waits for a name server has
 /// a socket and some 30 kB.
@@ -38,9 +39,6 @@ const AT_A_TIME: usize = 16;
 
 /// How many threads silent names have.
 const FOR_SILENT: usize = 64;
-
-/// Which part of the deadline a turn is. After seven turns [`MOST`] threads are at work.
-const TURN: u32 = 64;
 
 /// How many names are remembered. Servers that tell of others can name any number.
 const MOST_REMEMBERED: usize = 16 * 1024;
@@ -181,7 +179,7 @@ impl Resolver {
         mut found: oneshot::Receiver<LookupResult>,
         deadline: Duration,
     ) {
-        let found = if let Ok(found) = timeout(deadline / TURN, &mut found).await {
+        let found = if let Ok(found) = timeout(budget::TURN.of(deadline), &mut found).await {
             found
         } else {
             if let LookupState::Prompt = lookup_state {
@@ -352,7 +350,7 @@ impl Default for Name {
 impl Name {
     /// Whether there is no look-up that a caller of now can join.
     fn needs_another(&self, deadline: Duration) -> bool {
-        let is_old = |began: &Instant| began.elapsed() >= deadline / 2;
+        let is_old = |began: &Instant| began.elapsed() >= budget::SECOND_LOOKUP.of(deadline);
         !self.is_queued && self.began.len() < 2 && self.began.iter().all(is_old)
     }
 

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::view::ClusterView;
 use super::{Cluster, ClusterPrimary, KnownCluster};
+use crate::budget;
 use crate::cache::redis::{Redis, Requirement};
 use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase, Role};
@@ -126,7 +127,7 @@ impl Cluster {
             let mut best: Option<ClusterView> = None;
             let mut entries = 0;
             let mut unowned = Vec::new();
-            let patience = self.nodes.factory.timeout() / 8;
+            let patience = budget::HANGING.of(self.nodes.factory.timeout());
             let mut until = Instant::now() + patience;
             loop {
                 match timeout_at(until, asked.next()).await {
