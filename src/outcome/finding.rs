@@ -4,7 +4,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Cause, Figure, Status};
+use super::cause::Cause;
+use super::fault::printable;
+use super::figure::Figure;
+use super::status::Status;
 
 /// Something that is not as it should be, although the servers answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +28,7 @@ impl Finding {
     /// replaced.
     #[must_use]
     pub fn new(status: Status, cause: Cause, about: &str, said: &str) -> Self {
-        Self { status, cause, about: super::printable(about), said: super::printable(said) }
+        Self { status, cause, about: printable(about), said: printable(said) }
     }
 }
 

@@ -1,0 +1,81 @@
+//! [`Fault`]: a node's failure, by cause, phase and words.
+
+use std::fmt;
+
+use super::cause::Cause;
+use super::phase::Phase;
+
+/// What went wrong with one node: the cause, the phase it was met in, and what was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Why, from the closed list.
+    pub cause: Cause,
+    /// The phase in which it was met.
+    pub phase: Phase,
+    /// The error's text or the server's words, one line of printable characters, bounded. May hold
+    /// addresses, so it is shown only to callers who may see details.
+    pub said: Box<str>,
+    /// Whether it is a lack of the sidecar's own, which says nothing of the cache.
+    pub is_own: bool,
+}
+
+/// What somebody said, as one line of bounded length.
+pub(crate) fn printable(said: &str) -> Box<str> {
+    /// The most characters of it that are kept.
+    const MAX_SAID: usize = 240;
+    let said = said.trim().chars().take(MAX_SAID);
+    said.map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+}
+
+impl Fault {
+    /// A fault with the words that go with it; a server's words may hold anything, so they are cut and
+    /// their control characters replaced.
+    #[must_use]
+    pub fn new(cause: Cause, phase: Phase, said: &str) -> Self {
+        Self { cause, phase, said: printable(said), is_own: false }
+    }
+
+    /// The same in other words.
+    #[must_use]
+    pub fn saying(&self, said: &str) -> Self {
+        Self { said: printable(said), ..self.clone() }
+    }
+
+    /// The same, of a lack of the sidecar's own.
+    #[must_use]
+    pub(crate) fn of_our_own(self) -> Self {
+        Self { is_own: true, ..self }
+    }
+
+    /// One sentence that tells the operator where to look.
+    #[must_use]
+    pub(crate) fn hint(&self) -> &'static str {
+        const OWN: &str = "cache-canary itself lacks what it needs for the check, so nothing is known of the cache: its own words say what.";
+        const NOT_DIALLED: &str = "The deadline passed before a server was dialled: check that name servers answer where the sidecar runs.";
+        match (self.cause, self.phase) {
+            _ if self.is_own => OWN,
+            (Cause::TimedOut, Phase::Resolve) => NOT_DIALLED,
+            (cause, _) => cause.hint(),
+        }
+    }
+
+    /// The same, of so many of the canaries that were written in one round.
+    #[must_use]
+    pub(crate) fn of_several(self, lost: usize, canaries: usize) -> Self {
+        Self { said: format!("{lost} of {canaries} canaries: {}", self.said).into(), ..self }
+    }
+
+    /// The same, of a server that answers this command all the same.
+    #[must_use]
+    pub(crate) fn although_it_answers(self, command: &str) -> Self {
+        Self { said: format!("{} (answers {command}, does not hold data)", self.said).into(), ..self }
+    }
+}
+
+impl fmt::Display for Fault {
+    /// `timed_out in write`, or `read_only in write: READONLY You can't write against a read only replica.`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.cause, self.phase)?;
+        if self.said.is_empty() { Ok(()) } else { write!(f, ": {}", self.said) }
+    }
+}

@@ -1,0 +1,83 @@
+//! [`NodeOutcome`]: the result of a check of one node, and the node's part in its alias ([`Role`], [`Needs`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::phase::Phases;
+use super::status::Status;
+
+/// What a node is to its alias, and so what its fault means there. The order of the variants is the order in
+/// which nodes are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// It takes writes: a server by itself, a primary, one of a ring.
+    Server,
+    /// It follows a primary.
+    Replica,
+    /// A Redis Sentinel, which tells where the primary is.
+    Sentinel,
+    /// A configuration endpoint, which tells which servers there are.
+    Endpoint,
+}
+
+impl Role {
+    /// The stable name, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Replica => "replica",
+            Self::Sentinel => "sentinel",
+            Self::Endpoint => "endpoint",
+        }
+    }
+}
+
+/// How many of an alias' servers have to be up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Quorum {
+    /// All of them: one that is down is the alias down.
+    #[default]
+    All,
+    /// So many: with fewer the alias is down, with fewer than all it is degraded.
+    AtLeast(u32),
+}
+
+/// What an alias needs of its nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Of its servers.
+    pub servers: Quorum,
+    /// Whether a faulty replica is the alias down, and not degraded.
+    pub every_replica: bool,
+}
+
+/// What one check of one node came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeOutcome {
+    /// The node's address, as configured or as it was found, without credentials.
+    pub node: Arc<str>,
+    /// What it is to the alias.
+    pub role: Role,
+    /// How long each phase took.
+    pub phases: Phases,
+    /// What went wrong, if anything.
+    pub fault: Option<Fault>,
+    /// How long a replica took to show the primary's canary.
+    pub lag: Option<Duration>,
+}
+
+impl NodeOutcome {
+    /// The outcome of a server.
+    #[must_use]
+    pub fn server(node: &str, phases: Phases, fault: Option<Fault>) -> Self {
+        Self { node: node.into(), role: Role::Server, phases, fault, lag: None }
+    }
+
+    /// Down with a fault, up without. What that means for the alias is said by [`Outcome::status`].
+    #[must_use]
+    pub fn status(&self) -> Status {
+        if self.fault.is_some() { Status::Down } else { Status::Up }
+    }
+}

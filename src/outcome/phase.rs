@@ -1,0 +1,82 @@
+//! [`Phase`] and [`Phases`]: the steps of a round trip, and their times.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The steps of a round trip, in the order in which they are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// A name is turned into addresses.
+    Resolve,
+    /// A transport connection is made.
+    Connect,
+    /// TLS is agreed on.
+    Tls,
+    /// The connection is made ready: credentials are given, the database is chosen, and the dialect found
+    /// out.
+    Auth,
+    /// The canary is written and the answer awaited.
+    Write,
+    /// The canary is read back.
+    Read,
+}
+
+impl Phase {
+    /// Every phase, in order.
+    pub const ALL: [Self; 6] = [Self::Resolve, Self::Connect, Self::Tls, Self::Auth, Self::Write, Self::Read];
+
+    /// The stable name, as in JSON and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Auth => "auth",
+            Self::Write => "write",
+            Self::Read => "read",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How long each phase took, in microseconds; a phase that was not entered has no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Phases([u32; Phase::ALL.len()]);
+
+impl Phases {
+    /// Stands for a phase that was not entered. No check takes so long: it is more than an hour.
+    const NOT_ENTERED: u32 = u32::MAX;
+
+    /// The time that `phase` took, if it was entered.
+    #[must_use]
+    pub fn get(&self, phase: Phase) -> Option<Duration> {
+        match self.0[phase as usize] {
+            Self::NOT_ENTERED => None,
+            micros => Some(Duration::from_micros(micros.into())),
+        }
+    }
+
+    /// Adds `time` to what `phase` took so far.
+    pub fn add(&mut self, phase: Phase, time: Duration) {
+        let time = self.get(phase).unwrap_or_default() + time;
+        let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        self.0[phase as usize] = micros.min(Self::NOT_ENTERED - 1);
+    }
+
+    /// The phases that were entered, in order, with their times.
+    pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
+        Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.get(phase)?)))
+    }
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        Self([Self::NOT_ENTERED; Phase::ALL.len()])
+    }
+}

@@ -1,0 +1,64 @@
+//! [`Problem`]: a fault of a node or a finding, as representations list them.
+
+use std::fmt;
+
+use super::cause::Cause;
+use super::fault::Fault;
+use super::finding::Finding;
+use super::node::{NodeOutcome, Role};
+
+/// One thing that is wrong with an alias: the fault of a node, or a finding.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Problem<'a> {
+    /// A node did not do what it was asked.
+    Fault(&'a NodeOutcome, &'a Fault),
+    /// The servers answer, and what they say is not as it should be.
+    Finding(&'a Finding),
+}
+
+impl Problem<'_> {
+    /// Why.
+    #[must_use]
+    pub(crate) fn cause(&self) -> Cause {
+        match self {
+            Self::Fault(_, fault) => fault.cause,
+            Self::Finding(finding) => finding.cause,
+        }
+    }
+
+    /// One sentence that tells the operator where to look.
+    #[must_use]
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Fault(_, fault) => fault.hint(),
+            Self::Finding(finding) => finding.cause.hint(),
+        }
+    }
+
+    /// Where it was met, without what was said there: `at replica cache-2:6379 in read`, or `at key b:p:3`.
+    #[must_use]
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Fault(node, fault) => {
+                let role = match node.role {
+                    Role::Server => String::new(),
+                    role @ (Role::Replica | Role::Sentinel | Role::Endpoint) => format!("{} ", role.name()),
+                };
+                format!("at {role}{} in {}", node.node, fault.phase)
+            }
+            Self::Finding(finding) => format!("at {}", finding.about),
+        }
+    }
+}
+
+impl fmt::Display for Problem<'_> {
+    /// Where it was met and what was said: `at mc-1:11211 in connect: Connection refused (os error 111)`, `at replica
+    /// cache-2:6379 in read`, or `key b:p:3: 25000 entries, and from 20000 on it is down`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault(_, Fault { said, .. }) if said.is_empty() => f.write_str(&self.place()),
+            Self::Fault(_, Fault { said, .. }) => write!(f, "{}: {said}", self.place()),
+            Self::Finding(finding) => finding.fmt(f),
+        }
+    }
+}

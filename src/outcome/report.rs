@@ -1,0 +1,71 @@
+//! [`Report`]: the outcomes of one request, with the aliases that are not checked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Outcome;
+use super::status::Status;
+use crate::alias::Alias;
+
+/// Why an alias is not checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SkipReason {
+    /// It lives in the application's own process, where no sidecar can look.
+    LocalMemory,
+    /// It forwards to another alias, which is checked in its place.
+    Forwards {
+        /// The alias at the end of the chain.
+        to: Alias,
+    },
+    /// A backend that is no cache server, such as Django's dummy, file and database backends.
+    NoServer {
+        /// What kind of backend it is, for people: `a database table`.
+        kind: &'static str,
+    },
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LocalMemory => write!(f, "lives in the application's memory"),
+            Self::Forwards { to } => write!(f, "forwards to {to}"),
+            Self::NoServer { kind } => write!(f, "is {kind}, not a cache server"),
+        }
+    }
+}
+
+/// An alias that was asked for and is not checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The alias.
+    pub alias: Alias,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Every outcome of one request, in the configured order, and what was skipped.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// What was checked.
+    pub outcomes: Vec<Arc<Outcome>>,
+    /// What was not.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Report {
+    /// The worst of the outcomes'.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.outcomes.iter().map(|outcome| outcome.status()).max().unwrap_or(Status::Skipped)
+    }
+
+    /// How old it is at `now`: how long ago the first of its checks began. Where nothing was checked, it has no age.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        let began = self.outcomes.iter().map(|outcome| outcome.began).min()?;
+        Some(now.saturating_duration_since(began))
+    }
+}

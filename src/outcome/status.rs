@@ -1,0 +1,47 @@
+//! [`Status`]: skipped, up, degraded or down, in the order of severity.
+
+use std::fmt;
+
+/// How an alias, or everything that was asked for, is. The worst wins, and what is skipped counts
+/// for nothing, so the order of the variants is the order of severity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Nothing was checked: every alias asked for is of a kind that is not checked.
+    Skipped,
+    /// Every canary was read back.
+    Up,
+    /// It works, but less well than was asked for.
+    Degraded,
+    /// An application would meet the fault.
+    Down,
+}
+
+impl Status {
+    /// The status in capitals, as Djblets and Spring Boot's actuator write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Skipped => "SKIPPED",
+            Self::Up => "UP",
+            Self::Degraded => "DEGRADED",
+            Self::Down => "DOWN",
+        }
+    }
+
+    /// The status as a word of a sentence, as the page and the labels of metrics have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
