@@ -11,6 +11,9 @@
 // The operator's name for a configured cache.
 pub mod alias;
 
+// Spans of time, as people read them.
+mod span;
+
 // The parts of a check's one deadline, in one table.
 mod budget;
 

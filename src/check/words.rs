@@ -1,24 +1,10 @@
 //! How findings and steps say figures and limits.
 
 use std::fmt::Display;
-use std::time::Duration;
 
 use crate::config::checks::Thresholds;
 use crate::outcome::Status;
-
-/// A time for people, with no more digits than matter: `0.3ms`, `1s 234ms`, `6m 12s`.
-pub(super) fn time(time: Duration) -> String {
-    if time < Duration::from_secs(1) {
-        let milliseconds = format!("{:.1}", time.as_secs_f64() * 1e3);
-        return format!("{}ms", milliseconds.trim_end_matches(".0"));
-    }
-    let whole = if time < Duration::from_secs(10) {
-        Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-    } else {
-        Duration::from_secs(time.as_secs())
-    };
-    humantime::format_duration(whole).to_string()
-}
+pub(super) use crate::span::fine as time;
 
 /// How many times as much: `12.5`.
 pub(super) fn times(times: f64) -> String {
@@ -70,13 +56,6 @@ pub(super) fn names<T: Display>(names: impl IntoIterator<Item = T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_have_no_more_digits_than_matter() {
-        let said = [0, 312, 20_000, 1_234_567, 12_345_678, 400_000_000];
-        let said = said.map(|micros| time(Duration::from_micros(micros)));
-        assert_eq!(said, ["0ms", "0.3ms", "20ms", "1s 234ms", "12s", "6m 40s"]);
-    }
 
     #[test]
     fn of_many_names_the_first_are_said() {

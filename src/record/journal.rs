@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::Since;
 use crate::outcome::{Cause, NodeOutcome, Outcome, Status, printable};
+use crate::span;
 
 /// How many changes are kept.
 const KEPT: usize = 64;
@@ -95,13 +96,7 @@ impl fmt::Display for Transition {
             write!(f, " {place}")?;
         }
         if let (Some(from), Some(lasted)) = (self.from, self.lasted) {
-            // A fraction of a second matters only where that is all.
-            let lasted = if lasted < Duration::from_secs(1) {
-                Duration::from_millis(lasted.subsec_millis().into())
-            } else {
-                Duration::from_secs(lasted.as_secs())
-            };
-            write!(f, "; was {from} for {}", humantime::format_duration(lasted))?;
+            write!(f, "; was {from} for {}", span::whole(lasted))?;
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
+//! The table of `check`: a line an alias, for a person or for `grep`.
+
 use std::fmt::Write as _;
 use std::iter;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use humantime::format_duration;
 use tokio::time::Instant;
 
 use super::in_words;
@@ -10,6 +11,7 @@ use super::status_tracker::StatusTracker;
 use super::terminal::{Terminal, wrap};
 use crate::http::words::timestamp;
 use crate::outcome::{Outcome, Report, Status};
+use crate::span::rough;
 
 /// Notes that had less room than this beside the cells stand below them.
 const LEAST_BESIDE: usize = 32;
@@ -118,14 +120,6 @@ fn summary(report: &Report, now: Instant) -> String {
     match report.outcomes.iter().map(|outcome| outcome.began).min() {
         None => counts,
         Some(began) => format!("{counts}; checked {} ago", rough(now - began)),
-    }
-}
-
-/// A time as one says it: `751 ms`, and from a second on `2m 3s`.
-pub(super) fn rough(time: Duration) -> String {
-    match time.as_secs() {
-        0 => format!("{} ms", time.as_millis()),
-        seconds => format_duration(Duration::from_secs(seconds)).to_string(),
     }
 }
 

@@ -1,3 +1,5 @@
+//! `check --watch`: one round after the other, on a screen or as lines.
+
 use std::io::stdout;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use super::super::Failure;
 use super::super::output::{LostOutput, ReaderState, print};
 use super::in_words;
 use super::status_tracker::{StatusChange, StatusTracker};
-use super::table::{for_terminal, rough};
+use super::table::for_terminal;
 use super::terminal::Terminal;
 use crate::catalog::Selection;
 use crate::checker::Checker;
@@ -19,6 +21,7 @@ use crate::http::access::AccessLevel;
 use crate::http::djblets;
 use crate::http::words::timestamp;
 use crate::outcome::{Report, Status};
+use crate::span::rough;
 use screen::Screen;
 
 /// A table that stays where it is.

@@ -297,7 +297,7 @@ fn change(transition: &Arc<Transition>) -> Markup {
                 span .quiet {
                     (say::moment(*at))
                     @if let (Some(from), Some(lasted)) = (from, lasted) {
-                        ", after " (say::span(*lasted)) " " (from.word())
+                        ", after " (say::greatest(*lasted)) " " (from.word())
                     }
                 }
             }

@@ -2,7 +2,6 @@
 //! details.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -10,6 +9,7 @@ use super::json::{NodeDetail, line, milliseconds};
 use super::words::timestamp_millis;
 use crate::outcome::{Cause, Status};
 use crate::record::Transition;
+use crate::span;
 
 /// The changes as one line of JSON, the latest first.
 #[must_use]
@@ -32,9 +32,7 @@ pub(crate) fn text(transitions: &[Arc<Transition>]) -> String {
     let lines = transitions.iter().zip(names).map(|(transition, name)| {
         let Transition { at, from, to, cause, lasted, .. } = &**transition;
         let change = format!("{} -> {to}", from.map_or("?", Status::as_str));
-        let lasted = lasted.map(|lasted| {
-            format!("after {}", humantime::format_duration(Duration::from_secs(lasted.as_secs())))
-        });
+        let lasted = lasted.map(|lasted| format!("after {}", span::seconds(lasted)));
         let words = [lasted.as_deref(), cause.map(Cause::name)];
         let words: Vec<_> = words.into_iter().flatten().collect();
         let line = format!("{}  {name:width$}  {change}  {}", timestamp_millis(*at), words.join("  "));
