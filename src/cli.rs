@@ -16,9 +16,7 @@ use output::{LostOutput, print};
 
 /// The least users of Redis that the checks need.
 mod acl;
-/// One round of checks, now, without a server.
 mod check;
-/// What a shell needs to complete what is typed.
 mod completions;
 /// What the configuration says, before it is served.
 pub mod config;
@@ -26,11 +24,9 @@ pub mod config;
 mod demo;
 /// How many files may be open.
 mod files;
-/// Asks a running server, for HEALTHCHECK.
 mod healthcheck;
 /// Where every command prints.
 mod output;
-/// The server.
 mod serve;
 
 /// How many threads of the runtime's may read files at a time. Names are looked up on threads of their own.

@@ -1,3 +1,5 @@
+//! The command `check`: one round of checks, now, without a server.
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,13 +22,9 @@ use terminal::Terminal;
 /// What a monitoring plugin prints.
 pub(super) mod nagios;
 /// A line on stderr while a round takes its time.
-/// Since when everything is as it is.
 mod status_tracker;
-/// A line an alias, for a person or for `grep`.
 mod table;
-/// Who reads what is written.
 mod terminal;
-/// A round after the other.
 mod watch;
 
 const AFTER_HELP: &str = "\

@@ -1,3 +1,5 @@
+//! The command `completions`: the commands and options, as shells complete them.
+
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};

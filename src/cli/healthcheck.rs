@@ -1,3 +1,5 @@
+//! The command `healthcheck`: asks a running server, for a container's HEALTHCHECK.
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +22,6 @@ use crate::cache::{SetupError, Stream, client_config, pinned_config};
 use crate::config::{ClientCertificate, Tls, Verify};
 use target::{Target, Trust, target};
 
-/// Where to ask, and whom to believe.
 mod target;
 
 /// The most bytes of an answer that are printed: Docker keeps no more of them.

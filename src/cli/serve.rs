@@ -1,3 +1,5 @@
+//! The command `serve`: the server, its signals and its reloads.
+
 mod reload;
 mod stamps;
 mod systemd;

@@ -1,3 +1,5 @@
+//! [`StatusTracker`]: the status of each check from round to round, and since when it has it.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

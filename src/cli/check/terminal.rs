@@ -1,3 +1,5 @@
+//! [`Terminal`]: the terminal that `check` writes to, and lines wrapped to its width.
+
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 

@@ -1,3 +1,5 @@
+//! [`Target`]: the address of the server that `healthcheck` asks, and the certificates that it trusts.
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! Tests of [`Resolver`] on scripted look-ups and a paused clock.
+
 use futures_util::future::join_all;
 use tokio::time::{advance, sleep};
 

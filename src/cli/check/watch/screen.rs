@@ -1,3 +1,5 @@
+//! [`Screen`]: the alternate screen of a terminal, on which `check --watch` draws its table.
+
 use std::cmp::Reverse;
 use std::io::stdout;
 use std::time::Duration;
