@@ -26,7 +26,7 @@ pub use finding::{Finding, Measure};
 pub use kind::CheckKind;
 pub use node::{Needs, NodeOutcome, Quorum, Role};
 pub use phase::{Phase, Phases};
-pub use problem::Problem;
+pub(crate) use problem::Problem;
 pub use report::{Report, SkipReason, Skipped};
 pub use status::Status;
 
