@@ -41,7 +41,7 @@ pub trait Cache: Send + Sync {
     ///
     /// It spares a check. Where a layer does not pass it on nothing is spared, and every check is made.
     async fn get_first(&self, _: &Key, _: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
-        Err(progress.fault(Cause::Unreachable, "nothing is read before it is written"))
+        Err(progress.fault(Cause::Unreachable, "a cache layer does not pass this read on"))
     }
 
     /// Deletes a key, as a further part of a check that has begun; that there is no such key is no fault.

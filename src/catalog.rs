@@ -190,7 +190,7 @@ impl Catalog {
         }
         self.named(names.iter().map(String::as_str)).map_err(|unknown| {
             let known: Vec<_> = self.aliases().map(ToString::to_string).collect();
-            format!("there is no cache `{unknown}`; there are {}", known.join(", "))
+            format!("no cache is named `{unknown}`; the configured ones are {}", known.join(", "))
         })
     }
 }

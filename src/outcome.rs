@@ -93,8 +93,7 @@ impl Outcome {
     /// bring about.
     #[must_use]
     pub fn lost(alias: Alias, kind: CheckKind, began: Instant) -> Self {
-        let fault =
-            Fault::new(Cause::Unreachable, Phase::Resolve, "the check was given up inside cache-canary");
+        let fault = Fault::new(Cause::Unreachable, Phase::Resolve, "cache-canary aborted the check");
         let node = NodeOutcome::server("cache-canary", Phases::default(), Some(fault));
         let (began_at, elapsed, needs) = (SystemTime::now(), Duration::ZERO, Needs::default());
         Self::plain(alias, kind, (began, began_at), elapsed, vec![node], needs)
@@ -272,9 +271,9 @@ mod tests {
         let hint = |cause, phase| Fault::new(cause, phase, "").hint();
         assert_eq!(hint(Cause::TimedOut, Phase::Write), Cause::TimedOut.hint());
         assert_eq!(hint(Cause::Unresolvable, Phase::Resolve), Cause::Unresolvable.hint());
-        assert!(hint(Cause::TimedOut, Phase::Resolve).contains("name servers"));
+        assert!(hint(Cause::TimedOut, Phase::Resolve).contains("DNS servers"));
         let fault = Fault::new(Cause::Unreachable, Phase::Connect, "no files").of_our_own();
-        assert!(fault.hint().starts_with("cache-canary itself lacks"));
+        assert!(fault.hint().starts_with("cache-canary lacks a resource"));
         let reworded = fault.saying("no files at all").of_several(1, 2).although_it_answers("PING");
         assert!(reworded.is_own);
     }

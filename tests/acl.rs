@@ -269,6 +269,6 @@ fn some_aliases_are_printed_and_one_that_is_not_there_is_named() {
     let output = run(&["acl", "three"], config);
     assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said, "error: there is no cache `three`; there are one, two, default\n");
+    assert_eq!(said, "error: no cache is named `three`; the configured ones are one, two, default\n");
     assert_eq!(run(&["acl"], "nonsense").status.code(), Some(2));
 }

@@ -176,7 +176,9 @@ async fn look_closely(checker: &Checker) -> (Seen, String) {
     let said = outcome.nodes[0].fault.as_ref().map(|fault| fault.said.to_string()).unwrap_or_default();
     let seen = match (outcome.status(), outcome.cause()) {
         (Status::Up, None) => Seen::Up,
-        (Status::Down, Some(Cause::Masked)) if said.starts_with("breaker open since 2") => Seen::Spared,
+        (Status::Down, Some(Cause::Masked)) if said.starts_with("circuit breaker open since 2") => {
+            Seen::Spared
+        }
         (Status::Down, Some(cause)) => Seen::Down(cause),
         other => panic!("{other:?}"),
     };
@@ -219,8 +221,8 @@ async fn after_so_many_dead_checks_nothing_is_asked_and_every_check_is_down_at_o
     tokio::time::advance(ms(1)).await;
     let (_, words) = look_closely(&checker).await;
     let (since, met) = words.split_once("; ").unwrap();
-    assert_eq!(since.len(), "breaker open since 2026-11-22T22:37:21Z".len());
-    assert_eq!(met, "met last: refused in connect: scripted");
+    assert_eq!(since.len(), "circuit breaker open since 2026-11-22T22:37:21Z".len());
+    assert_eq!(met, "last fault: refused in connect: scripted");
 }
 
 #[tokio::test(start_paused = true)]
@@ -328,7 +330,7 @@ async fn a_check_of_many_canaries_counts_once() {
     let report = checker.check(&checker.catalog().all(), Instant::now()).await;
     let fault = report.outcomes[0].nodes[0].fault.clone().unwrap();
     assert_eq!(fault.cause, Cause::Masked);
-    assert!(fault.said.starts_with("16 of 16 canaries: breaker open since 2"), "{}", fault.said);
+    assert!(fault.said.starts_with("16 of 16 canaries: circuit breaker open since 2"), "{}", fault.said);
     assert_eq!(script.writes(), writes);
     script.become_one_that(Node::Works);
     tokio::time::advance(OPEN_FOR).await;
@@ -375,7 +377,7 @@ async fn it_says_since_when_it_is_open_and_what_was_met_last() {
     assert_eq!(then_look(&checker).await, Seen::Down(Cause::TimedOut));
     tokio::time::advance(ms(1)).await;
     let (_, second) = look_closely(&checker).await;
-    let [first, second] = [&first, &second].map(|words| words.split_once("; met last: ").unwrap());
+    let [first, second] = [&first, &second].map(|words| words.split_once("; last fault: ").unwrap());
     assert_eq!(first.0, second.0);
     assert_eq!((first.1, second.1), ("refused in connect: scripted", "timed_out in write"));
 }
@@ -545,7 +547,7 @@ async fn a_black_hole_is_not_dialled() {
         let opened = Instant::now();
         is_spared(&checker).await;
         let (_, words) = look_closely(&checker).await;
-        assert!(words.ends_with("; met last: timed_out in connect"), "{words}");
+        assert!(words.ends_with("; last fault: timed_out in connect"), "{words}");
         tokio::time::sleep_until(opened + REAL_OPEN_FOR).await;
     }
 }
@@ -602,8 +604,11 @@ fn an_answer_says_since_when_the_breaker_is_open() {
     assert!(error("main").starts_with(&format!("refused: at {addr} in connect: ")), "{}", error("main"));
     for _ in 0..3 {
         let error = error("main");
-        assert!(error.starts_with(&format!("masked: at {addr} in read: breaker open since 2")), "{error}");
-        assert!(error.contains("Z; met last: refused in connect: Connection refused"), "{error}");
+        assert!(
+            error.starts_with(&format!("masked: at {addr} in read: circuit breaker open since 2")),
+            "{error}"
+        );
+        assert!(error.contains("Z; last fault: refused in connect: Connection refused"), "{error}");
     }
     redis.restart();
     assert_eq!(error("bare"), "");
@@ -641,7 +646,7 @@ fn a_found_primary_is_spared(url: &str, dies: impl FnOnce(), is_back: impl FnOnc
     }
     let opened = std::time::Instant::now();
     let words = sidecar.expect_down("masked");
-    assert!(words.contains(" breaker open since 2"), "{words}");
+    assert!(words.contains(" circuit breaker open since 2"), "{words}");
     is_back();
     thread::sleep(open_for.saturating_sub(opened.elapsed()));
     sidecar.expect_up();

@@ -121,7 +121,7 @@ fn each_fault_is_found_and_named_at_once_and_forgotten_when_it_ends() {
             .for_each(|partition| producer.consume(partition, 5));
         let said = found(&["DEGRADED clock_skew partition part-3"]);
         assert!(
-            said.contains("5m behind part-7 at ") && said.ends_with("from 5m on it is degraded"),
+            said.contains("5m behind part-7 at ") && said.ends_with("(degraded at 5m or more)"),
             "{said}"
         );
         producer.consume(3, 5);
@@ -129,7 +129,7 @@ fn each_fault_is_found_and_named_at_once_and_forgotten_when_it_ends() {
 
         producer.set_global(7);
         let said = found(&["DOWN clock_ahead global clock"]);
-        let expected = format!("at {} it is 2m ahead of ", producer.clock(7));
+        let expected = format!("at {}, 2m ahead of ", producer.clock(7));
         assert!(said.starts_with(&expected) && said.contains("part-0 at "), "{said}");
         producer.consume_all(7);
         healthy();
@@ -139,7 +139,7 @@ fn each_fault_is_found_and_named_at_once_and_forgotten_when_it_ends() {
         healthy();
         (0..PARTITIONS).for_each(|partition| producer.set(partition, 9));
         let said = found(&["DEGRADED clock_behind global clock"]);
-        assert!(said.starts_with(&format!("at {} it is 2m behind ", producer.clock(7))), "{said}");
+        assert!(said.starts_with(&format!("at {}, 2m behind ", producer.clock(7))), "{said}");
         producer.consume_all(9);
         healthy();
         redis.command(&["DEL", "global"]);
@@ -153,14 +153,18 @@ fn each_fault_is_found_and_named_at_once_and_forgotten_when_it_ends() {
         producer.starve(0);
         producer.starve(6);
         let said = found(&["DOWN drought key clocks"]);
-        assert!(said.contains("missing: part-0, part-5, part-6, and from 3 missing on it is down"), "{said}");
+        assert!(said.contains("missing: part-0, part-5, part-6 (down at 3 missing or more)"), "{said}");
         producer.consume_all(9);
         healthy();
 
         // Somebody replays a partition: the global clock is ahead of it then.
         producer.set(2, 8);
         let back = ["DOWN clock_ahead global clock", "DEGRADED clock_backwards partition part-2"];
-        assert!(found(&back).ends_with("1m back, and from 1m on it is degraded"));
+        let said = found(&back);
+        assert!(
+            said.contains("moved back 1m, from ") && said.ends_with("(degraded at 1m or more)"),
+            "{said}"
+        );
         found(&back[..1]);
         producer.consume(2, 9);
         healthy();
@@ -242,7 +246,7 @@ fn a_partition_that_stands_still_while_others_move_is_named() {
     });
     assert!(began.elapsed() >= Duration::from_millis(300));
     assert_eq!(found[0].short, "DEGRADED standstill partition part-4");
-    assert!(found[0].said.ends_with("while others move, and from 300ms on it is degraded"), "{found:?}");
+    assert!(found[0].said.ends_with("while others advance (degraded at 300ms or more)"), "{found:?}");
     producer.consume(4, 1);
     expect_found(&sidecar, CHECK, &[]);
 }
@@ -260,7 +264,7 @@ fn a_global_clock_a_tick_behind_is_found_when_it_lasts() {
     eventually("it lasts too long", || !findings(&sidecar.health(), CHECK).is_empty());
     assert!(began.elapsed() >= Duration::from_secs(1));
     let said = expect_found(&sidecar, CHECK, &["DEGRADED clock_behind global clock"]).join("");
-    assert!(said.contains("1s behind the least partition's") && said.contains(", for 1s"), "{said}");
+    assert!(said.contains("1s behind the slowest partition") && said.contains(", for 1s"), "{said}");
     redis.command(&["INCR", "global"]);
     expect_found(&sidecar, CHECK, &[]);
 }
@@ -440,10 +444,10 @@ async fn each_command_is_told_with_what_was_expected_and_seen() {
     producer.consume_all(0);
     producer.consume(3, 1);
     let (now, later) = (producer.clock(0), producer.clock(1));
-    let limits = "behind now by less than 10m (degraded) and 20m (down), apart by less than 5m (degraded) and 30m \
+    let limits = "lag: less than 10m (degraded) and 20m (down), skew: less than 5m (degraded) and 30m \
                   (down)";
     let expected = [
-        format!("GET global | the least of the partitions' clocks | {now}"),
+        format!("GET global | the slowest partition's clock | {now}"),
         "ZCARD clocks | 8 | 8".to_owned(),
         format!("ZRANGE clocks 0 9999 WITHSCORES | {limits} | part-0 at {now}"),
         format!("ZRANGE clocks -1 -1 WITHSCORES | {limits} | part-3 at {later}"),

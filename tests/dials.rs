@@ -148,7 +148,7 @@ fn the_limit_of_open_files_is_raised_as_far_as_it_goes_and_what_it_lacks_is_not_
     let small = check_within("ulimit -n 100", &config);
     let said = String::from_utf8_lossy(&small.stdout);
     assert_eq!(small.status.code(), Some(1), "{said}");
-    let own = "Too many open files (os error 24): that is cache-canary's own limit of open files, and not the cache's";
+    let own = "Too many open files (os error 24): cache-canary, not the cache, is at its limit of open files";
     assert!(said.contains(own), "{said}");
 }
 

@@ -121,10 +121,7 @@ fn a_low_hit_ratio_is_found_after_a_hundred_lookups_and_stands_until_there_are_a
     look_up(&mut client, "absent", 60);
     let low = found("low_hit_ratio", server.addr());
     let said = expect_found(&sidecar, CHECK, &[&low]).join("");
-    assert!(
-        said.contains(" look-ups found something, ") && said.ends_with("and below 80% it is degraded"),
-        "{said}"
-    );
+    assert!(said.contains(" look-ups hit, ") && said.ends_with("(degraded below 80%)"), "{said}");
     expect_found(&sidecar, CHECK, &[&low]);
     look_up(&mut client, "there", 100);
     expect_found(&sidecar, CHECK, &[]);
@@ -170,7 +167,7 @@ fn entries_that_are_thrown_out_are_counted_by_the_second() {
     expect_found(&of_memcached, CHECK, &[]);
     fill_redis(&mut client, 0);
     let said = expect_found(&of_redis, CHECK, &[&found("evicting", redis_server.addr())]).join("");
-    assert!(said.ends_with("thrown out in a second, and from 5 on it is degraded"), "{said}");
+    assert!(said.ends_with("evictions per second (degraded at 5 or more)"), "{said}");
     fill_memcached(0);
     expect_found(&of_memcached, CHECK, &[&found("evicting", memcached_server.addr())]);
     // A second without.
@@ -195,7 +192,7 @@ fn memory_that_is_nearly_used_up_is_found_where_there_is_a_limit() {
     let limit = |limit: usize| server.command(&["CONFIG", "SET", "maxmemory", &limit.to_string()]);
     limit(used * 10 / 9);
     let said = expect_found(&sidecar, CHECK, &[&found("memory_high", node)]).join("");
-    assert!(said.contains(" MiB in use, ") && said.ends_with("and from 80% on it is degraded"), "{said}");
+    assert!(said.contains(" MiB in use, ") && said.ends_with("(degraded at 80% or more)"), "{said}");
     limit(used * 100 / 98);
     expect_found(&sidecar, CHECK, &[&format!("DOWN memory_high node {node}")]);
     limit(used * 2);
@@ -287,10 +284,10 @@ fn entries_that_outlive_the_promise_are_found_at_once_where_there_are_few() {
     assert_eq!((figure("cache_ttl_sampled"), figure("cache_ttl_broken")), (Some(50.0), Some(0.0)));
     server.command(&["PERSIST", "session:7"]);
     let said = expect_found(&sidecar, CHECK, IMMORTAL);
-    assert_eq!(said, ["1 of 50 entries have no time to live, such as session:7"]);
+    assert_eq!(said, ["1 of 50 entries have no TTL, such as session:7"]);
     set("session:8", &["EX", "61"]);
     let said = expect_found(&sidecar, CHECK, IMMORTAL);
-    let expected = "1 of 50 entries have no time to live, such as session:7; 1 have a longer one than 1m";
+    let expected = "1 of 50 entries have no TTL, such as session:7; 1 have a TTL above 1m";
     assert_eq!(said, [expected]);
     server.command(&["EXPIRE", "session:7", "60"]);
     server.command(&["DEL", "session:8"]);
@@ -334,7 +331,7 @@ fn among_ten_thousand_a_few_steps_in_each_round_find_those_that_outlive_the_prom
     support::eventually("both are found", || {
         looks += 1;
         found = findings(&sidecar.health(), CHECK);
-        found.first().is_some_and(|found| found.said.contains("1 have a longer one"))
+        found.first().is_some_and(|found| found.said.contains("1 have a TTL above"))
     });
     // A time round takes a hundred, of which each may be met at the end.
     assert!(looks <= 210, "{looks} looks");
@@ -345,7 +342,7 @@ fn among_ten_thousand_a_few_steps_in_each_round_find_those_that_outlive_the_prom
     }
     server.command(&["EXPIRE", "session:77", "60"]);
     let said = expect_found(&sidecar, CHECK, IMMORTAL).join("");
-    assert!(said.ends_with("have no time to live, such as session:1234"), "{said}");
+    assert!(said.ends_with("have no TTL, such as session:1234"), "{said}");
     server.command(&["DEL", "session:1234"]);
     expect_found(&sidecar, CHECK, &[]);
 }
@@ -368,7 +365,7 @@ fn in_a_cluster_each_primary_is_looked_at() {
     }
     cluster.nodes[1].command(&["PERSIST", &key(1)]);
     let said = expect_found(&sidecar, CHECK, IMMORTAL);
-    assert_eq!(said, [format!("1 of 3 entries have no time to live, such as {}", key(1))]);
+    assert_eq!(said, [format!("1 of 3 entries have no TTL, such as {}", key(1))]);
     // On its way it is still seen, and where it gets to as well.
     let slot = THIRDS[1].0;
     cluster.begin_to_move(slot, 1, 0);
@@ -425,17 +422,14 @@ async fn each_command_is_told_with_what_was_expected_and_seen() {
     assert_eq!(
         begins,
         [
-            "INFO server | the run_id of the last look, or counters begin anew",
+            "INFO server | the run_id of the last check (else counters restart)",
             "INFO clients | connections: less than 90% (down)",
-            "INFO memory | figures alone",
-            "INFO stats | hits: since the last look no less than 80% (degraded)",
-            "SCAN 0 MATCH session:* COUNT 100 | keys whose time to live is looked at",
+            "INFO memory | no thresholds",
+            "INFO stats | hit ratio since the last check: at least 80% (degraded)",
+            "SCAN 0 MATCH session:* COUNT 100 | keys whose TTL is read next",
             "PTTL session:1 | at most 1m",
         ]
     );
-    assert!(steps[1].ends_with(" of 40") && steps[2].ends_with(", and no limit is told"), "{steps:?}");
-    assert!(
-        steps[4].ends_with(" | 1 keys, cursor 0") && steps[5].ends_with(" | no time to live"),
-        "{steps:?}"
-    );
+    assert!(steps[1].ends_with(" of 40") && steps[2].ends_with(", no limit reported"), "{steps:?}");
+    assert!(steps[4].ends_with(" | 1 keys, cursor 0") && steps[5].ends_with(" | no TTL"), "{steps:?}");
 }

@@ -68,7 +68,10 @@ fn a_server_that_wants_no_credentials_is_told_from_one_that_does_though_they_tak
             without.expect_down("auth");
             server.kill();
             server.restart_plain();
-            assert!(with.expect_down("auth").contains("the server wants no credentials"));
+            assert!(
+                with.expect_down("auth")
+                    .contains("the server has no authentication, but credentials are configured")
+            );
             assert_eq!(server.command("get auth"), "END");
             without.expect_up();
             server.kill();
@@ -155,13 +158,13 @@ fn with(answer: &[u8], place: usize, bytes: &[u8]) -> Vec<u8> {
 fn every_lie_in_binary_is_seen_at_the_first_check() {
     // The places are those of the header ("Packet Structure").
     let lies: &[(&str, &str, Lie)] = &[
-        ("protocol", "not one of memcached's binary protocol", |_| Some(b"ERROR\r\n".to_vec())),
-        ("protocol", "another request was answered", |answer| Some(with(answer, 1, &[0x0b]))),
-        ("protocol", "another request was answered", |answer| Some(with(answer, 12, b"opaq"))),
+        ("protocol", "not memcached's binary protocol", |_| Some(b"ERROR\r\n".to_vec())),
+        ("protocol", "for another request", |answer| Some(with(answer, 1, &[0x0b]))),
+        ("protocol", "for another request", |answer| Some(with(answer, 12, b"opaq"))),
         ("protocol", "longer than the whole", |answer| Some(with(answer, 2, &[1, 0]))),
-        ("protocol", "longer than any", |answer| Some(with(answer, 8, &[0xff; 4]))),
-        ("protocol", "more was answered", |answer| Some([answer, answer].concat())),
-        ("unreachable", "closed without an answer", |_| None),
+        ("protocol", "longer than this command allows", |answer| Some(with(answer, 8, &[0xff; 4]))),
+        ("protocol", "the server sent more data", |answer| Some([answer, answer].concat())),
+        ("unreachable", "the connection without an answer", |_| None),
         ("timed_out", "no answer", |answer| Some(answer[..12].to_vec())),
         ("timed_out", "no answer", |answer| Some(with(answer, 8, &[0, 0, 0xff, 0]))),
         ("not_stored", "status 0x0003", |answer| Some(with(answer, 6, &[0, 3]))),

@@ -70,13 +70,13 @@ fn caches_come_change_and_go_and_one_that_stays_keeps_its_connection() {
     assert_eq!(clients(&stays), of_stays);
     assert_eq!(clients(&comes).len(), 1);
     eventually("the old connection is closed", || clients(&changes).is_disjoint(&of_changes));
-    assert!(sidecar.log().contains("checks kept: 1; made anew: changes, comes\n"), "{}", sidecar.log());
+    assert!(sidecar.log().contains("checks kept: 1; rebuilt: changes, comes\n"), "{}", sidecar.log());
 
     sidecar.configure(KEEP, cache("stays", &stays));
     reload(&sidecar, 2);
     assert_eq!(shown(&sidecar), names(&["stays"]));
     assert_eq!(clients(&stays), of_stays);
-    assert!(sidecar.log().contains("checks kept: 1; gone: changes, comes\n"), "{}", sidecar.log());
+    assert!(sidecar.log().contains("checks kept: 1; removed: changes, comes\n"), "{}", sidecar.log());
     eventually("what is gone has no connections", || {
         clients(&changes).is_empty() && clients(&comes).is_empty()
     });
@@ -105,7 +105,7 @@ fn what_is_known_of_a_cache_outlives_a_change_of_a_setting_that_all_share() {
     sidecar.expect_down("refused");
     sidecar.configure("timeout = \"800ms\"", cache("main", &redis));
     reload(&sidecar, 1);
-    assert!(sidecar.log().contains("checks kept: 0; made anew: main\n"), "{}", sidecar.log());
+    assert!(sidecar.log().contains("checks kept: 0; rebuilt: main\n"), "{}", sidecar.log());
     redis.restart();
     sidecar.expect_up();
     sidecar.wait_for_log("main is UP; was DOWN for ", 1);
@@ -195,7 +195,7 @@ fn a_password_that_is_rotated_in_its_file_is_used_and_other_caches_keep_their_co
     sidecar.expect_up();
     assert_eq!(clients(&other), before);
     let log = sidecar.log();
-    assert!(log.contains("checks kept: 1; made anew: main\n"), "{log}");
+    assert!(log.contains("checks kept: 1; rebuilt: main\n"), "{log}");
     assert!(!log.contains("first-password") && !log.contains("second-password"), "{log}");
 }
 

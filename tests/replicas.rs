@@ -63,9 +63,9 @@ fn a_replica_whose_link_is_cut_is_behind() {
     // It goes on to answer from old data.
     replica.command(&["REPLICAOF", "127.0.0.1", "1"]);
     let words = sidecar.expect_degraded("behind");
-    assert!(words.starts_with(&format!("{} read nothing was found", replica.addr())), "{words}");
+    assert!(words.starts_with(&format!("{} read the read found no value", replica.addr())), "{words}");
     let words = sidecar.expect_degraded("behind");
-    assert!(words.contains(" read the canary of "), "{words}");
+    assert!(words.contains(" read the read found a canary that is "), "{words}");
     replica.become_replica_of(&primary);
     sidecar.expect_up();
 }

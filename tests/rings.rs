@@ -103,7 +103,7 @@ fn a_name_without_addresses_is_unresolvable() {
         names.give("mc.test", &["127.0.0.1"]);
         sidecar.expect_up();
         let words = quorum.expect_down("unresolvable");
-        assert!(words.ends_with("servers found: 1, and the quorum is 2"), "{words}");
+        assert!(words.ends_with("1 servers found, fewer than the quorum of 2"), "{words}");
         names.give("mc.test", &["127.0.0.1", "127.0.0.2"]);
         quorum.expect_up();
         assert_eq!(nodes(&quorum), up(&[&one, &two]));
@@ -230,11 +230,11 @@ fn without_its_endpoint_a_ring_is_degraded_and_down_where_no_server_is_known() {
     endpoint.listen();
     sidecar.expect_up();
     for (answer, cause, said) in [
-        ("CONFIG cluster 0 4\r\n12\n\n\r\nEND\r\n", "protocol", "names no server"),
-        ("CONFIG cluster 0 9999999\r\n", "protocol", "longer than any"),
+        ("CONFIG cluster 0 4\r\n12\n\n\r\nEND\r\n", "protocol", "lists no server"),
+        ("CONFIG cluster 0 9999999\r\n", "protocol", "longer than this command allows"),
         ("CONFIG cluster 0 4\r\n12\n\n\r\nERROR\r\n", "protocol", "not followed by END"),
         ("CONFIG cluster 0 4\r\n12\n\n\r\nEND\r\nEND\r\n", "protocol", ""),
-        ("what?\r\n", "protocol", "not one of memcached's"),
+        ("what?\r\n", "protocol", "not memcached's text protocol"),
         ("ERROR\r\n", "protocol", "ERROR"),
         ("SERVER_ERROR busy\r\n", "unreachable", "busy"),
         ("CONFIG cluster 0 60", "timed_out", "no answer"),
@@ -260,7 +260,7 @@ fn an_endpoint_of_an_old_engine_holds_its_servers_under_a_key() {
         assert_eq!(stored, "STORED");
     };
     let sidecar = Sidecar::start(ring(&[format!("discover:{}", endpoint.addr())], "\"all\""));
-    assert!(sidecar.expect_down("protocol").contains("it is no configuration endpoint"));
+    assert!(sidecar.expect_down("protocol").contains("it is not a configuration endpoint"));
     hold(&[&one, &two]);
     sidecar.expect_up();
     two.kill();

@@ -132,7 +132,7 @@ fn without_any_sentinel_a_known_primary_is_still_checked_and_an_unknown_one_is_d
     assert!(error.contains("0 of 3 sentinels up"), "{error}");
     let late = beside(&watched);
     let words = late.expect_down("refused");
-    assert!(words.starts_with(NAME) && words.contains("no Sentinel says where"), "{words}");
+    assert!(words.starts_with(NAME) && words.contains("no Sentinel gives the primary's address"), "{words}");
     watched.servers[0].kill();
     let words = sidecar.expect_down("refused");
     assert!(words.starts_with(&watched.primary().addr().to_string()), "{words}");
@@ -195,7 +195,7 @@ fn a_replica_that_takes_writes_is_no_primary() {
     replica.command(&["CONFIG", "SET", "replica-read-only", "no"]);
     let sentinel = Sentinel::start(replica.addr(), NEVER, &[]);
     let words = told_by(&[sentinel.addr()], "").expect_down("read_only");
-    assert!(words.contains("its role is slave"), "{words}");
+    assert!(words.contains("the server's role is slave"), "{words}");
     replica.become_primary();
     told_by(&[sentinel.addr()], "").expect_up();
 }
@@ -205,7 +205,7 @@ fn a_name_that_the_sentinels_do_not_know_is_said() {
     let watched = Watched::start(NEVER, &[]);
     let url = watched.url().replace(NAME, "another");
     let words = Sidecar::start(main_of(&url, "")).expect_down("protocol");
-    assert!(words.starts_with("another ") && words.contains("knows no primary called another"), "{words}");
+    assert!(words.starts_with("another ") && words.contains("knows no primary named another"), "{words}");
 }
 
 #[test]

@@ -165,11 +165,11 @@ impl Breaker {
     }
 }
 
-/// `breaker open since 2026-11-22T22:37:21Z; met last: refused in connect: Connection refused (os error 111)`.
+/// `circuit breaker open since 2026-11-22T22:37:21Z; last fault: refused in connect: Connection refused (os error 111)`.
 fn words(since: SystemTime, fault: &Fault) -> Arc<str> {
     // A machine without a clock may be in 1969, which the format does not know.
     let since = humantime::format_rfc3339_seconds(since.max(UNIX_EPOCH));
-    format!("breaker open since {since}; met last: {fault}").into()
+    format!("circuit breaker open since {since}; last fault: {fault}").into()
 }
 
 #[async_trait]

@@ -75,7 +75,7 @@ impl AnswerError {
     pub(crate) fn fault(&self, progress: &NodeProgress) -> Fault {
         match self {
             Self::Closed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                progress.fault(Cause::Unreachable, "the connection was closed without an answer")
+                progress.fault(Cause::Unreachable, "the server closed the connection without an answer")
             }
             Self::Closed(error) | Self::Io(error) => io_fault(progress, error),
             Self::Malformed(what) => progress.fault(Cause::Protocol, what),
@@ -144,7 +144,7 @@ impl Connection {
         if self.0.received[end..].starts_with(LINE_END) {
             return Ok(end + LINE_END.len());
         }
-        Err(AnswerError::Malformed("the answer's data is longer than it says"))
+        Err(AnswerError::Malformed("the answer's data is longer than its declared length"))
     }
 
     /// The bytes of an answer that were received and not taken yet.
@@ -237,8 +237,8 @@ impl Connection {
     }
 }
 
-const TOO_LONG: &str = "the answer is longer than any to such a command";
-const CLOSED_MIDWAY: &str = "the connection was closed in the middle of an answer";
+const TOO_LONG: &str = "the answer is longer than this command allows";
+const CLOSED_MIDWAY: &str = "the server closed the connection in the middle of an answer";
 
 /// Whether the error means that the other side has closed the connection.
 fn is_close(error: &io::Error) -> bool {
@@ -357,7 +357,7 @@ impl Link {
     /// Keeps a connection whose last answer was taken whole.
     pub(crate) fn keep(&self, mut connection: Connection) -> Result<(), AnswerError> {
         if !connection.0.received.is_empty() {
-            return Err(AnswerError::Malformed("more was answered than was asked for"));
+            return Err(AnswerError::Malformed("the server sent more data than was requested"));
         }
         connection.0.received = Vec::new();
         *lock(&self.expired) = None;

@@ -175,7 +175,7 @@ impl Dialer {
         };
         if found.is_empty() {
             let host = progress.redaction().host(host);
-            return Err(progress.fault(Cause::Unresolvable, &format!("{host}: no address")));
+            return Err(progress.fault(Cause::Unresolvable, &format!("{host} has no address")));
         }
         let at_port = |&address: &SocketAddr| {
             let mut address = address;
@@ -191,7 +191,7 @@ impl Dialer {
         if matches!(*stage.borrow(), Stage::Queued) {
             let others = self.names.under_way();
             let said = format!(
-                "{} is not looked up: {NO_THREAD}, as {others} other look-ups are not answered",
+                "{} was not looked up: {NO_THREAD}, because {others} other look-ups have no answer yet",
                 shown()
             );
             let before = progress.foresee(Some(progress.fault(Cause::TimedOut, &said).of_our_own()));
@@ -207,13 +207,13 @@ impl Dialer {
             }
             Ok(Stage::Over(Err(LookupError::NoThread(error)))) => {
                 let said = format!(
-                    "{} is not looked up: {NO_THREAD}: {error}; raise the limit (ulimit -u, TasksMax=, pids)",
+                    "{} was not looked up: {NO_THREAD}: {error}; raise the limit (ulimit -u, TasksMax=, pids)",
                     shown()
                 );
                 Err(progress.fault(Cause::Unresolvable, &said).of_our_own())
             }
             Ok(Stage::Queued | Stage::UnderWay) | Err(_) => {
-                Err(progress.fault(Cause::Unresolvable, &format!("{}: the look-up was given up", shown())))
+                Err(progress.fault(Cause::Unresolvable, &format!("{}: the look-up was aborted", shown())))
             }
         }
     }
@@ -290,10 +290,10 @@ pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
 /// What has to be said of a limit of this process', or of the whole machine it runs on: the cache has nothing to do
 /// with it.
 const OUT_OF_FILES: &str =
-    "that is cache-canary's own limit of open files, and not the cache's; raise it (ulimit -n, LimitNOFILE=)";
+    "cache-canary, not the cache, is at its limit of open files; raise it (ulimit -n, LimitNOFILE=)";
 
 /// What is lacking where a name waits for its look-up.
-const NO_THREAD: &str = "cache-canary has no thread for it";
+const NO_THREAD: &str = "cache-canary has no free thread";
 
 /// Whether there is no file descriptor left for a connection (connect(2), `EMFILE` and `ENFILE` of socket(2)).
 fn is_out_of_files(error: &io::Error) -> bool {

@@ -72,7 +72,7 @@ impl From<AnswerError> for StoreRefusal {
 impl StoreRefusal {
     /// The server serves whoever comes: what was configured for it to be asked is not asked.
     fn unwanted_credentials() -> Self {
-        Self::Means(Cause::Auth, "the server wants no credentials")
+        Self::Means(Cause::Auth, "the server has no authentication, but credentials are configured")
     }
 }
 
@@ -308,7 +308,7 @@ impl Cache for Arc<Memcached> {
             Dialect::Binary => binary::delete(&mut connection, key).await,
         };
         Memcached::explain(progress, &deleted, || {
-            (format!("delete {key}"), "that it is gone", |()| "that it is gone".to_owned())
+            (format!("delete {key}"), "deleted", |()| "deleted".to_owned())
         });
         deleted.map_err(|refusal| self.doubt_dialect(fault(&refusal, progress)))?;
         self.link.keep(connection).map_err(|error| error.fault(progress))
@@ -360,7 +360,7 @@ fn refusal(line: &[u8]) -> StoreRefusal {
         Some("CLIENT_ERROR") if text.contains("authentica") => Cause::Auth,
         Some("ERROR") if text.contains("Too many open connections") => Cause::Refused,
         Some("ERROR" | "CLIENT_ERROR") => Cause::Protocol,
-        _ => return AnswerError::Malformed("the answer is not one of memcached's").into(),
+        _ => return AnswerError::Malformed("the answer is not memcached's text protocol").into(),
     };
     StoreRefusal::Said { cause, status: None, line: text }
 }

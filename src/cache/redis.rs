@@ -235,7 +235,7 @@ impl RedisServer {
                 match answer.map_err(|error| error.fault(progress))? {
                     Value::ServerError(error) => return Err(server_fault(&error, progress)),
                     Value::Map(_) => {}
-                    _ => return Err(progress.fault(Cause::Protocol, "HELLO 3 was not answered with a map")),
+                    _ => return Err(progress.fault(Cause::Protocol, "the answer to HELLO 3 is not a map")),
                 }
             }
         }
@@ -311,9 +311,7 @@ impl Cache for Redis {
             Value::Int(_) => {}
             Value::ServerError(error) => return Err(server_fault(&error, progress)),
             _ => {
-                return Err(
-                    progress.fault(Cause::Protocol, "DEL was answered with something else than a number")
-                );
+                return Err(progress.fault(Cause::Protocol, "the answer to DEL is not a number"));
             }
         }
         link.keep(connection).map_err(|error| error.fault(progress))
@@ -323,8 +321,11 @@ impl Cache for Redis {
     async fn renew(&self, _keys: &[Key], _ttl: Duration) {}
 
     async fn answers(&self, progress: &NodeProgress) -> Option<&'static str> {
-        let ping =
-            Query { command: &cmd("PING"), limit: ANSWER_LIMIT, expected: "PONG, which proves nothing" };
+        let ping = Query {
+            command: &cmd("PING"),
+            limit: ANSWER_LIMIT,
+            expected: "PONG (no proof that data is served)",
+        };
         self.ask(&ping, progress).await.ok().map(|_| "PING")
     }
 
@@ -383,9 +384,8 @@ async fn expect_primary(connection: &mut Connection, progress: &NodeProgress) ->
             Some(Value::BulkString(role)) => {
                 let known =
                     ["slave", "replica", "sentinel"].into_iter().find(|known| known.as_bytes() == role);
-                let role = known.unwrap_or("another one");
-                Err(progress
-                    .fault(Cause::ReadOnly, &format!("its role is {role}, and not that of a primary")))
+                let role = known.unwrap_or("unknown");
+                Err(progress.fault(Cause::ReadOnly, &format!("the server's role is {role}, not primary")))
             }
             _ => Err(progress.fault(Cause::Protocol, NO_ROLE)),
         },
@@ -393,13 +393,13 @@ async fn expect_primary(connection: &mut Connection, progress: &NodeProgress) ->
     }
 }
 
-const NO_ROLE: &str = "ROLE was not answered with a role";
+const NO_ROLE: &str = "the answer to ROLE is not a role";
 
 fn expect_okay(answer: &Value, progress: &NodeProgress) -> Result<(), Fault> {
     match answer {
         Value::Okay => Ok(()),
         Value::ServerError(error) => Err(server_fault(error, progress)),
-        _ => Err(progress.fault(Cause::Protocol, "a command was answered with something else than OK")),
+        _ => Err(progress.fault(Cause::Protocol, "the answer to a command is not OK")),
     }
 }
 
@@ -408,7 +408,7 @@ fn expect_string(answer: Value, default: Unset, progress: &NodeProgress) -> Resu
         Value::BulkString(bytes) => Ok(Read::Value(bytes)),
         Value::Nil => Ok(Read::Default(default)),
         Value::ServerError(error) => Err(server_fault(&error, progress)),
-        _ => Err(progress.fault(Cause::Protocol, "GET was answered with something else than a string")),
+        _ => Err(progress.fault(Cause::Protocol, "the answer to GET is not a string")),
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn command(command: &Cmd) -> String {
 
 /// An answer of Redis in short, as far as it may be shown.
 pub(crate) fn answer(value: &Value, progress: &NodeProgress) -> String {
-    const OTHER: &str = "another kind of answer";
+    const OTHER: &str = "an answer of another type";
     let text = |bytes: &[u8]| progress.value(bytes).map_or_else(|| OTHER.to_owned(), |text| shortened(&text));
     let answer = |value: &Value| answer(value, progress);
     match value {

@@ -154,12 +154,12 @@ impl ClockProbe {
     fn take_global(key: &str, answers: &[Value], progress: &NodeProgress) -> Result<Global, Fault> {
         let global = Global::read(answers, progress)?;
         progress.step(|| {
-            let expected = "the least of the partitions' clocks".to_owned();
+            let expected = "the slowest partition's clock".to_owned();
             let saw = match &global {
                 Global::At(clock) => clock.to_string(),
                 Global::Missing => "nothing".to_owned(),
                 Global::NoNumber(text) => format!("{text:?}"),
-                Global::OtherType => "no string".to_owned(),
+                Global::OtherType => "not a string".to_owned(),
             };
             (format!("GET {key}"), expected, saw)
         });
@@ -173,15 +173,15 @@ impl ClockProbe {
             let expected = config.expected.map_or_else(|| "at least 1".to_owned(), |count| count.to_string());
             let saw = match &partitions {
                 Partitions::Clocks(ClockReadings { count, .. }) => count.to_string(),
-                Partitions::OtherType => "no sorted set".to_owned(),
+                Partitions::OtherType => "not a sorted set".to_owned(),
             };
             (format!("ZCARD {key}"), expected, saw)
         });
         if let Some(clocks) = partitions.clocks() {
             for ((from, to), partition) in RANGES.into_iter().zip([clocks.least(), clocks.most()]) {
                 progress.step(|| {
-                    let lag = words::expected("behind now by less than", &config.lag, words::time);
-                    let skew = words::expected("apart by less than", &config.skew, words::time);
+                    let lag = words::expected("lag: less than", &config.lag, words::time);
+                    let skew = words::expected("skew: less than", &config.skew, words::time);
                     let expected: Vec<_> = lag.into_iter().chain(skew).collect();
                     let expected =
                         if expected.is_empty() { "clocks".to_owned() } else { expected.join(", ") };

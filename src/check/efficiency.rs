@@ -128,8 +128,8 @@ impl EfficiencyProbe {
     ) -> Result<Counters, Fault> {
         let stats = memcached.stats(progress).await?;
         let counters = Counters::of_stats(&stats);
-        let counters =
-            counters.ok_or_else(|| progress.fault(Cause::Protocol, "stats does not count look-ups"))?;
+        let counters = counters
+            .ok_or_else(|| progress.fault(Cause::Protocol, "the answer to stats has no hits and misses"))?;
         progress.step(|| {
             let [memory, connections, stats] = self.expected();
             let expected = format!("{memory}; {connections}; {stats}");
@@ -149,10 +149,10 @@ impl EfficiencyProbe {
             info.push('\n');
         }
         let counters = Counters::of_info(&info);
-        let counters =
-            counters.ok_or_else(|| progress.fault(Cause::Protocol, "INFO does not count look-ups"))?;
+        let counters = counters
+            .ok_or_else(|| progress.fault(Cause::Protocol, "the answer to INFO has no hits and misses"))?;
         progress.step(|| {
-            let expected = "the run_id of the last look, or counters begin anew".to_owned();
+            let expected = "the run_id of the last check (else counters restart)".to_owned();
             let run = progress.redaction().text(&counters.run);
             let saw = format!("run_id {run}, uptime {} s", counters.uptime);
             ("INFO server".to_owned(), expected, saw)
@@ -175,11 +175,11 @@ impl EfficiencyProbe {
             connections_ratio,
             ttl: _,
         } = &self.config;
-        let judged = |said: Option<String>| said.unwrap_or_else(|| "figures alone".to_owned());
+        let judged = |said: Option<String>| said.unwrap_or_else(|| "no thresholds".to_owned());
         let memory = words::expected("memory: less than", memory_ratio, words::percent);
         let connections = words::expected("connections: less than", connections_ratio, words::percent);
-        let hits = words::expected("hits: since the last look no less than", hit_ratio, words::percent);
-        let per_second = |rate: f64| format!("{rate} a second");
+        let hits = words::expected("hit ratio since the last check: at least", hit_ratio, words::percent);
+        let per_second = |rate: f64| format!("{rate} per second");
         let evictions = words::expected("evictions: less than", evictions_per_second, per_second);
         let counted: Vec<_> = hits.into_iter().chain(evictions).collect();
         let counted = Some(counted.join(", ")).filter(|counted| !counted.is_empty());
@@ -192,7 +192,7 @@ fn said(counters: &Counters) -> [String; 3] {
     let Counters { hits, misses, evictions, expired, memory, connections, .. } = counters;
     let gauge = |gauge: &Gauge, say: fn(u64) -> String| match gauge.limit {
         Some(limit) => format!("{} of {}", say(gauge.used), say(limit)),
-        None => format!("{}, and no limit is told", say(gauge.used)),
+        None => format!("{}, no limit reported", say(gauge.used)),
     };
     [
         format!("memory {}", gauge(memory, verdict::bytes)),
@@ -232,7 +232,7 @@ impl<'a> Walk<'a> {
 
     /// Reads what the step was answered ("SCAN" in Redis' documentation): the cursor, and keys.
     fn read(&mut self, answer: Option<&Value>, progress: &NodeProgress) -> Result<Vec<RawKey>, Fault> {
-        let unexpected = || progress.fault(Cause::Protocol, "SCAN was not answered with a cursor and keys");
+        let unexpected = || progress.fault(Cause::Protocol, "the answer to SCAN is not a cursor and keys");
         let answer = answered(answer.ok_or_else(unexpected)?, progress)?;
         let Value::Array(parts) = answer else { return Err(unexpected()) };
         let [Value::BulkString(cursor), Value::Array(keys)] = &parts[..] else { return Err(unexpected()) };
@@ -245,11 +245,7 @@ impl<'a> Walk<'a> {
             let text = |bytes| progress.redaction().bytes(bytes).into_owned();
             let (from, to) = (text(&self.cursor), text(cursor));
             let command = format!("SCAN {from} MATCH {} COUNT {}", self.ttl.pattern, self.count());
-            (
-                command,
-                "keys whose time to live is looked at".to_owned(),
-                format!("{} keys, cursor {to}", keys.len()),
-            )
+            (command, "keys whose TTL is read next".to_owned(), format!("{} keys, cursor {to}", keys.len()))
         });
         self.cursor.clone_from(cursor);
         Ok(keys)
@@ -280,12 +276,12 @@ fn lives(
             // It is on its way to another primary of a cluster, where it is looked at when it has arrived.
             Err(fault) if fault.cause == Cause::Redirected => TimeToLive::Gone,
             Err(fault) => return Err(fault),
-            Ok(_) => return Err(progress.fault(Cause::Protocol, "PTTL was not answered with a number")),
+            Ok(_) => return Err(progress.fault(Cause::Protocol, "the answer to PTTL is not a number")),
         };
         progress.step(|| {
             let saw = match life {
-                TimeToLive::Gone => "no such key by now".to_owned(),
-                TimeToLive::Endless => "no time to live".to_owned(),
+                TimeToLive::Gone => "the key is gone".to_owned(),
+                TimeToLive::Endless => "no TTL".to_owned(),
                 TimeToLive::Left(left) => words::time(left),
             };
             let command = format!("PTTL {}", progress.redaction().bytes(&key));

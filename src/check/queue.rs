@@ -132,14 +132,14 @@ impl QueueProbe {
                         fault = fault.or_else(|| answered(answer, progress).err());
                     }
                     Err(Unread::Nonsense) => {
-                        let said = format!("key {} was answered for with something else", self.key(number));
+                        let said = format!("the answer for key {} has an unexpected type", self.key(number));
                         fault.get_or_insert_with(|| progress.fault(Cause::Protocol, &said));
                     }
                 }
             }
         }
         if let Some(asked) = open.first() {
-            let said = format!("key {} changes its type all the time", self.key(asked.number));
+            let said = format!("key {} keeps changing its type", self.key(asked.number));
             fault.get_or_insert_with(|| progress.fault(Cause::Protocol, &said));
         }
         fault.map_or(Ok(elsewhere), Err)
@@ -186,7 +186,7 @@ impl Probe for QueueProbe {
             let importing = target.share.as_ref().and_then(|share| share.importing(&words));
             let Some(importing) = importing else { return Err(progress.told(Cause::Redirected, &words)) };
             let elsewhere = self.ask(&importing, open, progress).await.map_err(|fault| {
-                let said = format!("{}, where {} sent", fault.said, progress.words(&words));
+                let said = format!("{} (after the redirect {})", fault.said, progress.words(&words));
                 fault.saying(&said)
             })?;
             if let Some((words, _)) = elsewhere.first() {

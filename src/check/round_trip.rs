@@ -64,7 +64,7 @@ impl RoundTrips {
     }
 
     async fn find(&self, series: &Series, progress: &NodeProgress) -> Result<(), Fault> {
-        let gone = || Fault::new(Cause::Masked, Phase::Read, "no earlier canary is there");
+        let gone = || Fault::new(Cause::Masked, Phase::Read, "the earlier canary is gone");
         let key = series.resident().ok_or_else(gone)?;
         let read = self.cache.get_first(&key, Unset::new(), progress).await?;
         if series.is_resident(&read) { Ok(()) } else { Err(gone()) }
@@ -211,18 +211,21 @@ impl RoundTrip<'_> {
 pub(crate) fn fault(verdict: &CanaryVerdict, progress: &NodeProgress) -> Fault {
     let (cause, said) = match verdict {
         CanaryVerdict::Intact | CanaryVerdict::Masked { why: None } => {
-            (Cause::Masked, "nothing was found".to_owned())
+            (Cause::Masked, "the read found no value".to_owned())
         }
         CanaryVerdict::Masked { why: Some(why) } => (Cause::Masked, why.to_string()),
         CanaryVerdict::Stale { age, .. } => {
-            (Cause::Stale, format!("the canary of {} ms before was found", age.as_millis()))
+            (Cause::Stale, format!("the read found a canary that is {} ms older", age.as_millis()))
         }
         CanaryVerdict::Foreign { instance } => {
             let instance = progress.redaction().text(instance);
-            (Cause::Foreign, format!("a canary of instance {instance}, meant for another key, was found"))
+            (
+                Cause::Foreign,
+                format!("the read found a canary of instance {instance}, written to another key"),
+            )
         }
         CanaryVerdict::Corrupt { len } => {
-            (Cause::Corrupt, format!("{len} bytes that are no canary were found"))
+            (Cause::Corrupt, format!("the read found {len} bytes that are not a canary"))
         }
     };
     Fault::new(cause, Phase::Read, &said)

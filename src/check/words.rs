@@ -16,14 +16,14 @@ pub(super) fn percent(ratio: f64) -> String {
     format!("{}%", (ratio * 1000.0).round() / 10.0)
 }
 
-/// What a limit means that was reached: `and from 5m on it is down`.
+/// The limit that was reached, with its status: `down at 5m or more`.
 pub(super) fn from(status: Status, limit: impl Display) -> String {
-    format!("and from {limit} on it is {}", status.word())
+    format!("{} at {limit} or more", status.word())
 }
 
-/// What a limit means that something has fallen below: `and below 80% it is degraded`.
+/// The limit that a figure has fallen below, with its status: `degraded below 80%`.
 pub(super) fn below(status: Status, limit: impl Display) -> String {
-    format!("and below {limit} it is {}", status.word())
+    format!("{} below {limit}", status.word())
 }
 
 /// What is well by these limits, as a step expects it: `less than 2m (degraded) and 5m (down)`, where `than` is the

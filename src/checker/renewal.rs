@@ -127,10 +127,10 @@ impl Renewal {
 }
 
 impl fmt::Display for Renewal {
-    /// `checks kept: 3; made anew: main, main.queue; gone: sessions`.
+    /// `checks kept: 3; rebuilt: main, main.queue; gone: sessions`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "checks kept: {}", self.kept)?;
-        for (what, names) in [("made anew", &self.made), ("gone", &self.gone)] {
+        for (what, names) in [("rebuilt", &self.made), ("removed", &self.gone)] {
             if names.is_empty() {
                 continue;
             }
@@ -152,7 +152,7 @@ mod tests {
         let names = |count: usize| (0..count).map(|number| format!("cache-{number}")).collect();
         let told = |kept, made, gone| Renewal { kept, made: names(made), gone: names(gone) }.to_string();
         assert_eq!(told(3, 0, 0), "checks kept: 3");
-        assert_eq!(told(0, 2, 1), "checks kept: 0; made anew: cache-0, cache-1; gone: cache-0");
+        assert_eq!(told(0, 2, 1), "checks kept: 0; rebuilt: cache-0, cache-1; removed: cache-0");
         assert!(told(0, 0, 1000).ends_with("cache-9 and 990 more"));
     }
 }

@@ -30,85 +30,85 @@ macro_rules! causes {
 
 causes! {
     /// The name of the host has no address.
-    Unresolvable "unresolvable" "The host name has no address: check its spelling, and that DNS works where the sidecar runs.";
+    Unresolvable "unresolvable" "The host name does not resolve: check its spelling, and the DNS resolver of the sidecar's host.";
     /// Nothing listens, or the server takes no more connections.
-    Refused "refused" "Nothing accepts connections there: is the server running, is the port right, is it at its connection limit?";
+    Refused "refused" "The server refused the connection: check that it runs, that host and port are right, and that it is below its connection limit.";
     /// No answer before the deadline.
-    TimedOut "timed_out" "The server hangs or is overloaded, or a firewall drops packets.";
+    TimedOut "timed_out" "The server did not answer in time: check whether it hangs or is overloaded, or a firewall drops packets.";
     /// TLS could not be agreed on.
-    Tls "tls" "TLS failed: check the certificate's dates, name and issuer, and whether both sides expect TLS.";
+    Tls "tls" "The TLS handshake failed: check the certificate's dates, name and issuer, and that both sides use TLS.";
     /// The credentials were not taken, or are missing.
-    Auth "auth" "The server wants other credentials than the configured ones: compare user and password.";
+    Auth "auth" "Authentication failed: check that user and password are the server's, and that they are set only if it requires them.";
     /// The user may not do what the check does.
-    Forbidden "forbidden" "The user may not do what the check does: `cache-canary acl` prints the least that it needs.";
+    Forbidden "forbidden" "The user lacks permission for a command or key of the check: grant the rights that `cache-canary acl` prints.";
     /// The server is a replica, or takes no writes.
-    ReadOnly "read_only" "The server takes no writes: it is a replica, so a failover may have left the address pointing at the wrong server.";
+    ReadOnly "read_only" "The server is read-only, usually a replica: check for a failover, and point the address at the primary.";
     /// The server's memory is full and it may not evict.
-    OutOfMemory "out_of_memory" "The server's memory is full and it may not evict: raise its memory limit, or allow eviction.";
+    OutOfMemory "out_of_memory" "The server is out of memory and cannot evict: raise its memory limit, or allow eviction.";
     /// The server refuses writes until something else is mended.
-    WriteBlocked "write_blocked" "The server refuses writes for now: failing snapshots, too few replicas or a running script; its own words say which.";
+    WriteBlocked "write_blocked" "The server refuses writes: read its error text, then fix the failed snapshot, the missing replicas or the blocking script.";
     /// The server is still reading its data from disk.
-    Loading "loading" "The server is loading its data from disk and will serve when that is done.";
+    Loading "loading" "The server is loading its data from disk: wait until it finishes; if it repeats, check for restarts and full resyncs.";
     /// The cluster does not serve the canary's slot.
-    ClusterDown "cluster_down" "The Redis cluster does not serve: slots have no owner, or too few primaries see each other.";
+    ClusterDown "cluster_down" "The Redis cluster is down: check for slots without an owner, and for primaries that are down or cannot reach each other.";
     /// A replica lost its primary and may not answer from old data.
-    PrimaryDown "primary_down" "The replica has lost its primary and does not answer from old data: check the link and the primary.";
+    PrimaryDown "primary_down" "The replica has lost its primary and may not serve stale data: check the primary and the replication link.";
     /// The server answered that it did not store the canary.
-    NotStored "not_stored" "The server answered that it did not store the value: look at its limits and at rules in front of it.";
+    NotStored "not_stored" "The server answered that it did not store the value: check its item size limit, and any proxy in front of it.";
     /// The write was acknowledged and the read answered with the sentinel.
-    Masked "masked" "Writes are acknowledged and cannot be read back: something masks a failure (an open circuit breaker, a proxy with a dead pool), or evicts or flushes what was just written.";
+    Masked "masked" "The write was acknowledged, but the value cannot be read back: check for an open circuit breaker, a proxy with a dead pool, eviction, or a flush.";
     /// The read answered with an earlier canary of this instance.
-    Stale "stale" "Writes are acknowledged and dropped, while reads are real: look for what stands between, a circuit breaker or a proxy.";
+    Stale "stale" "Writes are acknowledged but dropped, while reads return older data: check the circuit breaker or proxy in front of the server.";
     /// The read answered with another instance's canary.
-    Foreign "foreign" "Something in between mixes up keys: a proxy, or a client that changes them.";
+    Foreign "foreign" "The read returned the value of another key: check for a proxy or client layer that rewrites keys.";
     /// The read answered with something that no instance wrote.
-    Corrupt "corrupt" "Something alters data, or another program writes the keys under the prefix.";
+    Corrupt "corrupt" "The value was altered: check whether another program writes keys with the canary's prefix, or a proxy changes values.";
     /// The answer was not one that the protocol allows here.
-    Protocol "protocol" "The answer was not understood: is this the right port, the right kind of server, and TLS on both sides or on neither?";
+    Protocol "protocol" "The answer breaks the protocol: check the port, the configured backend, and that both sides or neither use TLS.";
     /// The server is one of a cluster and names another one for the canary's slot.
-    Redirected "redirected" "The server sends clients to another, as the nodes of a cluster do: begin the URL with redis+cluster://; where it does, the nodes disagree about who owns a slot.";
+    Redirected "redirected" "The server redirects clients to another cluster node: use a redis+cluster:// URL; if it is one already, the nodes disagree about a slot's owner.";
     /// A replica did not show the primary's canary in time.
-    Behind "behind" "The replica does not show in time what its primary was given: look at the link between them, and at the replica's load.";
+    Behind "behind" "The replica did not receive the write in time: check the replication link, and the load of the replica.";
     /// A way into the cache does not show what was written.
-    InvisibleWrite "invisible_write" "What is written one way is not seen the other: the two spread keys over different servers, or a replica lags or has lost its primary.";
+    InvisibleWrite "invisible_write" "The view does not show a write in time: check for replica lag, a lost primary, or clients that map keys to different servers.";
     /// A way into the cache goes on showing what was deleted.
-    InvisibleDelete "invisible_delete" "What is deleted one way is still seen the other, so that applications go on with what is no longer true: a replica lags or has lost its primary, or the two spread keys over different servers.";
+    InvisibleDelete "invisible_delete" "The view still shows a deleted key, so applications read outdated data: check for replica lag, a lost primary, or clients that map keys to different servers.";
     /// A queue has too many entries.
-    TooLong "too_long" "The queue grows faster than it is drained: do its workers run, and are there enough of them?";
+    TooLong "too_long" "The queue grows faster than it is drained: check that its workers run, and add workers if they do.";
     /// What has waited longest in a queue has waited for too long.
-    TooOld "too_old" "What is first in the queue has waited too long: its workers have stopped, or take others first.";
+    TooOld "too_old" "The oldest entry of the queue has waited too long: check whether its workers have stopped, or take newer entries first.";
     /// A partition of a queue is out of proportion to its siblings.
-    Skewed "skewed" "One partition is far longer than its siblings: its worker has stopped, or most of the work falls on one key.";
+    Skewed "skewed" "One partition is far longer than its siblings: check whether its worker has stopped, or most of the work has one key.";
     /// A queue's lock is held while nothing is drained.
-    Locked "locked" "The lock is held while nothing is drained: its holder hangs, or has died without letting it go.";
+    Locked "locked" "The lock is held while nothing is drained: check whether its holder hangs, or died without releasing it.";
     /// A key holds another kind of value than the check is for.
-    WrongType "wrong_type" "The key holds another kind of value than this check is for: is its name right?";
+    WrongType "wrong_type" "The key holds a value of another type than this check reads: check the configured key name.";
     /// The global clock is ahead of a partition's.
-    ClockAhead "clock_ahead" "The global clock is ahead of the least partition's, so work that is still queued was declared missed: find out what set it.";
+    ClockAhead "clock_ahead" "The global clock is ahead of the slowest partition, so work still queued counts as missed: find the process that advanced it.";
     /// The global clock does not follow the partitions'.
-    ClockBehind "clock_behind" "The global clock does not follow the least partition's: does what moves it still run?";
+    ClockBehind "clock_behind" "The global clock does not follow the slowest partition: check that the process that advances it runs.";
     /// The least of the partitions' clocks is behind now.
-    ClockLag "clock_lag" "The least of the clocks is behind the present: the consumer of that partition has stopped or cannot keep up.";
+    ClockLag "clock_lag" "The slowest partition is behind the present: check whether its consumer has stopped or cannot keep up.";
     /// The partitions' clocks have run apart.
-    ClockSkew "clock_skew" "The clocks have run apart: the consumer of the least partition has stopped or cannot keep up with the others.";
+    ClockSkew "clock_skew" "The partition clocks have drifted apart: check whether the slowest partition's consumer has stopped or cannot keep up.";
     /// Partitions have no clock.
-    Drought "drought" "Fewer partitions have a clock than are expected: nothing reaches them, or nobody consumes them.";
+    Drought "drought" "Fewer partitions have a clock than expected: check that the missing ones receive messages and have a consumer.";
     /// A partition's clock stands still while others move.
-    Standstill "standstill" "A clock stands still while others move: its consumer has stopped, or nothing reaches that partition.";
+    Standstill "standstill" "A partition's clock has stopped while others advance: check its consumer, and that messages reach the partition.";
     /// A clock went backwards.
-    ClockBackwards "clock_backwards" "A clock went backwards: somebody replays the log, or set the clock or its server back.";
+    ClockBackwards "clock_backwards" "A clock moved backward: check whether the log is being replayed, or a clock or its server was set back.";
     /// Too few look-ups find something.
-    LowHitRatio "low_hit_ratio" "Too few look-ups find something: was the cache restarted or flushed, is it too small, or do keys change too often?";
+    LowHitRatio "low_hit_ratio" "The hit ratio is too low: check for a recent restart or flush, too little memory, or keys that change too often.";
     /// Too much is thrown out to make room.
-    Evicting "evicting" "The server throws out much that has not expired, to make room: give it more memory, or store less.";
+    Evicting "evicting" "The server evicts entries before they expire: give it more memory, or store less.";
     /// Memory is nearly used up.
-    MemoryHigh "memory_high" "The server's memory is nearly used up: raise its limit, store less, or for less long.";
+    MemoryHigh "memory_high" "The server is close to its memory limit: raise the limit, store less, or shorten TTLs.";
     /// Places for connections are nearly used up.
-    ConnectionsHigh "connections_high" "The server's places for connections are nearly used up: look for clients that do not close theirs, or raise the limit.";
+    ConnectionsHigh "connections_high" "The server is close to its connection limit: check for clients that leak connections, or raise the limit.";
     /// Entries live longer than was promised, or for ever.
-    Immortal "immortal" "Entries have no time to live, or a longer one than was promised, so nothing will ever take them back: look at how they are written.";
+    Immortal "immortal" "Entries have no TTL, or one above the configured `max`, so they stay in memory too long: fix the code that writes them.";
     /// Anything else of the network's.
-    Unreachable "unreachable" "The server cannot be reached: the network, or a proxy in front of it, reports a failure.";
+    Unreachable "unreachable" "The server cannot be reached: check the network, and any proxy in front of it.";
 }
 
 impl fmt::Display for Cause {

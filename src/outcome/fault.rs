@@ -50,8 +50,8 @@ impl Fault {
     /// One sentence that tells the operator where to look.
     #[must_use]
     pub(crate) fn hint(&self) -> &'static str {
-        const OWN: &str = "cache-canary itself lacks what it needs for the check, so nothing is known of the cache: its own words say what.";
-        const NOT_DIALLED: &str = "The deadline passed before a server was dialled: check that name servers answer where the sidecar runs.";
+        const OWN: &str = "cache-canary lacks a resource for this check, so the state of the cache is unknown: its error text names the resource.";
+        const NOT_DIALLED: &str = "The deadline passed before any connection was attempted: check that DNS servers answer on the sidecar's host.";
         match (self.cause, self.phase) {
             _ if self.is_own => OWN,
             (Cause::TimedOut, Phase::Resolve) => NOT_DIALLED,

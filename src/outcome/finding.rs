@@ -19,7 +19,7 @@ pub struct Finding {
     /// What it is true of, for people: `key b:p:3`, `partition part-7`, `view replica:6379`. May name addresses and
     /// keys, so it is shown only to callers who may see details.
     pub about: Box<str>,
-    /// What was seen and what was expected: `25000 entries, and from 20000 on it is down`.
+    /// What was seen and what was expected: `25000 entries (down at 20000 or more)`.
     pub said: Box<str>,
 }
 
@@ -33,7 +33,7 @@ impl Finding {
 }
 
 impl fmt::Display for Finding {
-    /// `key b:p:3: 25000 entries, and from 20000 on it is down`.
+    /// `key b:p:3: 25000 entries (down at 20000 or more)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.about, self.said)
     }

@@ -53,7 +53,7 @@ impl Problem<'_> {
 
 impl fmt::Display for Problem<'_> {
     /// Where it was met and what was said: `at mc-1:11211 in connect: Connection refused (os error 111)`, `at replica
-    /// cache-2:6379 in read`, or `key b:p:3: 25000 entries, and from 20000 on it is down`.
+    /// cache-2:6379 in read`, or `key b:p:3: 25000 entries (down at 20000 or more)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fault(_, Fault { said, .. }) if said.is_empty() => f.write_str(&self.place()),

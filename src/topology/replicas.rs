@@ -103,7 +103,7 @@ const MAX_KNOWN: usize = 128;
 const ROLE_LIMIT: usize = 64 * 1024;
 
 /// What a replica is expected to show.
-const SHOWN: &str = "the value that the primary was given";
+const SHOWN: &str = "the value that was written to the primary";
 
 /// The first pause between two looks at a replica; each is twice the one before, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -163,14 +163,14 @@ impl Replicas {
     /// Asks the primary for its replicas. Until they are known, they stand in the check as one node.
     async fn discover(&self, primary: &Primary, progress: &Progress) {
         let all = progress.node(&"replicas".into(), Role::Replica);
-        let role = Query { command: &cmd("ROLE"), limit: ROLE_LIMIT, expected: "master, and its replicas" };
+        let role = Query { command: &cmd("ROLE"), limit: ROLE_LIMIT, expected: "master, with its replicas" };
         let answer = match primary.server.ask(&role, &all).await {
             Ok(answer) => answer,
             Err(fault) => return all.conclude(Err(fault)),
         };
         let remembered = match named(&answer) {
             Some(addresses) => self.remember(&addresses, &all),
-            None => Err(all.fault(Cause::Protocol, "ROLE was not answered with a primary's replicas")),
+            None => Err(all.fault(Cause::Protocol, "the answer to ROLE does not list a primary's replicas")),
         };
         match remembered {
             Ok(()) if self.required && self.present(primary).is_empty() => {
@@ -194,7 +194,8 @@ impl Replicas {
                     made.map_err(|error| all.fault(Cause::Tls, &all.redaction().host(&error.to_string())))?,
                 );
             } else {
-                let said = format!("the primary named more than the {MAX_KNOWN} replicas that are looked at");
+                let said =
+                    format!("the primary lists more than {MAX_KNOWN} replicas, the most that are checked");
                 return Err(all.fault(Cause::Protocol, &said));
             }
         }
@@ -226,16 +227,16 @@ impl Replicas {
                     progress.lagged(waited);
                     return Ok(());
                 }
-                CanaryVerdict::Masked { .. } => "nothing was found".to_owned(),
+                CanaryVerdict::Masked { .. } => "the read found no value".to_owned(),
                 CanaryVerdict::Stale { age, .. } => {
-                    format!("the canary of {} ms before was found", age.as_millis())
+                    format!("the read found a canary that is {} ms older", age.as_millis())
                 }
                 // Nothing that a replica is late with.
                 other @ (CanaryVerdict::Foreign { .. } | CanaryVerdict::Corrupt { .. }) => {
                     return Err(round_trip::fault(&other, progress));
                 }
             };
-            let said = format!("{found} {} ms after the primary's write", waited.as_millis());
+            let said = format!("{found}, {} ms after the primary's write", waited.as_millis());
             let behind = Fault::new(Cause::Behind, Phase::Read, &said);
             // A last look is begun when the time is up, however long the dial or the one before took.
             if asked >= due {

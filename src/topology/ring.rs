@@ -130,7 +130,7 @@ impl Ring {
         let by_name = self.by_name.iter().map(|name| &name.name);
         let by_endpoint = self.by_endpoint.iter().map(|endpoint| &endpoint.name);
         if let Some(name) = by_name.chain(by_endpoint).next().filter(|_| all < least as usize) {
-            let said = format!("servers found: {all}, and the quorum is {least}");
+            let said = format!("{all} servers found, fewer than the quorum of {least}");
             let fault = Fault::new(Cause::Unresolvable, Phase::Resolve, &said);
             ring_check.progress.node(name, Role::Server).conclude(Err(fault));
         }

@@ -181,7 +181,7 @@ impl Sentinels {
     fn named(&self, answer: &Value, progress: &NodeProgress) -> Result<Address, Fault> {
         let address = match answer {
             Value::Nil => {
-                let said = format!("the Sentinel knows no primary called {}", self.name);
+                let said = format!("the Sentinel knows no primary named {}", self.name);
                 return Err(progress.fault(Cause::Protocol, &said));
             }
             Value::Array(elements) if let [host, port] = elements.as_slice() => {
@@ -189,7 +189,7 @@ impl Sentinels {
             }
             _ => None,
         };
-        address.ok_or_else(|| progress.fault(Cause::Protocol, "the Sentinel did not answer with an address"))
+        address.ok_or_else(|| progress.fault(Cause::Protocol, "the Sentinel's answer is not an address"))
     }
 
     /// The primary at this address: the known one while it stays there. It must be one by its own word: what
@@ -278,7 +278,7 @@ fn choose(votes: &[Vote]) -> Option<(&Address, usize)> {
 
 /// The fault of a primary of which no Sentinel said where it is: that of the first.
 fn nobody_knows(asked: &[AskedSentinel<'_>]) -> Fault {
-    let said = "no Sentinel says where the primary is";
+    let said = "no Sentinel gives the primary's address";
     let faulty = asked.iter().find_map(|asked| Some((&asked.watcher.name, asked.progress.verdict()?.err()?)));
     match faulty {
         Some((name, first)) => first.saying(&format!("{said}; {name}: {}", first.said)),

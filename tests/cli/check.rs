@@ -65,7 +65,7 @@ fn checking_an_alias_that_is_not_configured_exits_2_and_names_those_that_are() {
     let output = cache_canary().args(["check", "nope"]).env("CACHE_URL", no_cache()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        stderr(&output).starts_with("error: there is no cache `nope`; there are default"),
+        stderr(&output).starts_with("error: no cache is named `nope`; the configured ones are default"),
         "{}",
         stderr(&output)
     );
@@ -101,7 +101,7 @@ fn a_monitoring_system_is_told_on_stdout_what_could_not_be_done() {
         said
     };
     let said = nagios(&["--format", "nagios", "nope"], &no_cache());
-    assert_eq!(said, "CACHE UNKNOWN - there is no cache `nope`; there are default\n");
+    assert_eq!(said, "CACHE UNKNOWN - no cache is named `nope`; the configured ones are default\n");
     assert!(nagios(&["--format=nagios"], "nonsense").contains("CACHE_URL"));
     for arguments in [
         ["--format", "nagios", "--nope"],

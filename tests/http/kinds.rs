@@ -25,8 +25,8 @@ pub(crate) fn report(began: Instant, fault: Option<Fault>) -> Report {
     };
     let mut queue = outcome(CheckKind::Queue, fault);
     let findings = [
-        (Status::Down, Cause::TooLong, "key b:p:1", "25000 entries, and from 20000 on it is down"),
-        (Status::Degraded, Cause::TooLong, "key b:p:2", "12000 entries, and from 10000 on it is degraded"),
+        (Status::Down, Cause::TooLong, "key b:p:1", "25000 entries (down at 20000 or more)"),
+        (Status::Degraded, Cause::TooLong, "key b:p:2", "12000 entries (degraded at 10000 or more)"),
         (Status::Degraded, Cause::Skewed, "key b:p:1", "25000 entries, and the median of its siblings is 12"),
     ]
     .map(|(status, cause, about, said)| Finding::new(status, cause, about, said))
@@ -49,8 +49,8 @@ fn json_has_an_entry_for_each_kind_with_findings_and_figures_in_its_details() {
     let body = json(AccessLevel::Details);
     assert_eq!(body["checks"], json!({"cache.main": "UP", "cache.main.queue": "DOWN"}));
     let expected = format!(
-        "too_long: key b:p:1: 25000 entries, and from 20000 on it is down; key b:p:2: 12000 entries, and from 10000 on it \
-         is degraded. {} | skewed: key b:p:1: 25000 entries, and the median of its siblings is 12. {}",
+        "too_long: key b:p:1: 25000 entries (down at 20000 or more); key b:p:2: 12000 entries \
+         (degraded at 10000 or more). {} | skewed: key b:p:1: 25000 entries, and the median of its siblings is 12. {}",
         Cause::TooLong.hint(),
         Cause::Skewed.hint()
     );
@@ -59,7 +59,7 @@ fn json_has_an_entry_for_each_kind_with_findings_and_figures_in_its_details() {
     assert_eq!(
         details["findings"][0],
         json!({"about": "key b:p:1", "status": "DOWN", "cause": "too_long",
-               "said": "25000 entries, and from 20000 on it is down"})
+               "said": "25000 entries (down at 20000 or more)"})
     );
     assert_eq!(
         details["measures"][0],

@@ -60,7 +60,7 @@ async fn what_is_wrong_comes_first_with_its_reason_and_since_when() {
         "write 749\u{a0}ms, where it failed",
         "main-2.cache.internal:6379",
         "id=\"check-pages\"",
-        "93% of 4 GiB used, and from 90% on it is degraded",
+        "93% of 4 GiB used (degraded at 90% or more)",
         "hit ratio",
         "id=\"check-sessions\"",
         "forwards to main",

@@ -169,7 +169,7 @@ fn nodes_that_fail_alike_share_one_hint() {
 pub(crate) fn degraded(began: Instant) -> Report {
     let with_role = |role, node: NodeOutcome| NodeOutcome { role, ..node };
     let gone = || Some(Fault::new(Cause::Refused, Phase::Connect, ""));
-    let behind = Some(Fault::new(Cause::Behind, Phase::Read, "nothing was found"));
+    let behind = Some(Fault::new(Cause::Behind, Phase::Read, "the read found no value"));
     let shown = with_role(Role::Replica, node("cache-3:6379", &[(Phase::Read, 40)], None));
     let nodes = vec![
         node("cache-1:6379", &[(Phase::Write, 30), (Phase::Read, 20)], None),
@@ -190,7 +190,7 @@ fn json_of_a_degraded_alias_names_roles_and_says_how_many_are_missing() {
     let all = body(AccessLevel::Details);
     assert_eq!((&all["status"], &all["checks"]["cache.main"]), (&json!("DEGRADED"), &json!("DEGRADED")));
     let error = concat!(
-        "behind: at replica cache-2:6379 in read: nothing was found. {behind} | ",
+        "behind: at replica cache-2:6379 in read: the read found no value. {behind} | ",
         "refused: at sentinel s2:26379 in connect; at sentinel s3:26379 in connect. {refused} | ",
         "1 of 3 sentinels up, and a failover needs 2",
     );

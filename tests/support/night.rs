@@ -81,7 +81,7 @@ fn outcome(alias: &Alias, status: Status, before: Duration, round: u32) -> Outco
     let mut outcome =
         Outcome::plain(alias.clone(), CheckKind::RoundTrip, began, elapsed, nodes, Needs::default());
     if status == Status::Degraded {
-        let said = "93% of 4 GiB used, and from 90% on it is degraded";
+        let said = "93% of 4 GiB used (degraded at 90% or more)";
         let about = format!("server {alias}-1.cache.internal:6379");
         let finding = Finding::new(Status::Degraded, Cause::MemoryHigh, &about, said);
         let measures =

@@ -84,7 +84,7 @@ impl Gate {
             if waiting > 0 && began.elapsed() >= self.turn(lane) {
                 let waited = began.elapsed().as_millis();
                 let said = format!(
-                    "no answer after {waited} ms, and {waiting} others wait to be dialled in its place"
+                    "no answer after {waited} ms; stopped early because {waiting} other connections wait"
                 );
                 return Err(progress.fault(Cause::TimedOut, &said));
             }
@@ -116,7 +116,7 @@ impl DialLane {
             return Some(place);
         }
         let _waiting = Waiting::begin(self);
-        let said = format!("not dialled: {} others were, and did not answer", self.size);
+        let said = format!("not attempted: {} other connection attempts have no answer yet", self.size);
         let before = progress.foresee(Some(progress.fault(Cause::TimedOut, &said).of_our_own()));
         // A semaphore that is never closed has a place some day.
         let place = self.places.acquire().await.ok();
@@ -286,10 +286,10 @@ mod tests {
             [
                 Some((
                     Cause::TimedOut,
-                    "no answer after 100 ms, and 2 others wait to be dialled in its place"
+                    "no answer after 100 ms; stopped early because 2 other connections wait"
                 )),
                 Some((Cause::TimedOut, "no answer after 101 ms")),
-                Some((Cause::TimedOut, "not dialled: 1 others were, and did not answer")),
+                Some((Cause::TimedOut, "not attempted: 1 other connection attempts have no answer yet")),
             ]
         );
         assert_eq!(gate.pass(ready(7), &silences[0], &nodes[0]).await, Ok(7));

@@ -191,7 +191,7 @@ impl Resolver {
             }
             found.await
         };
-        let found = found.unwrap_or_else(|_| Err(io::Error::other("the look-up was given up")));
+        let found = found.unwrap_or_else(|_| Err(io::Error::other("the look-up was aborted")));
         let error = |error: io::Error| LookupError::Unresolvable(error.to_string().into());
         let mut state = self.state();
         state.leave(lookup_state);

@@ -145,7 +145,7 @@ pub(super) async fn get(connection: &mut Connection, key: &str) -> Result<Option
     let answer = ask(connection, Opcode::GetKey, &request).await?;
     match answer.status {
         status::DONE if answer.key != key.as_bytes() => {
-            Err(AnswerError::Malformed("another key was answered than was asked for").into())
+            Err(AnswerError::Malformed("the answer is for another key than the requested one").into())
         }
         status::DONE => Ok(Some(answer.value)),
         status::NOT_FOUND => Ok(None),
@@ -227,14 +227,14 @@ async fn receive(
 ) -> Result<BinaryAnswer, AnswerError> {
     // Looked at by itself, since an answer in text may have fewer bytes than a header.
     if connection.peek().await? != ANSWER {
-        return Err(AnswerError::Malformed("the answer is not one of memcached's binary protocol"));
+        return Err(AnswerError::Malformed("the answer is not memcached's binary protocol"));
     }
     let header = connection.bytes(HEADER).await?;
     let number = |place: usize| u16::from_be_bytes([header[place], header[place + 1]]);
     let (key, extras) = (usize::from(number(2)), usize::from(header[4]));
     let body = u32::from_be_bytes([header[8], header[9], header[10], header[11]]) as usize;
     if header[1] != opcode as u8 || header[12..16] != opaque {
-        return Err(AnswerError::Malformed("another request was answered than was made"));
+        return Err(AnswerError::Malformed("the answer is for another request"));
     }
     if extras + key > body {
         return Err(AnswerError::Malformed("the parts of an answer are longer than the whole"));

@@ -42,10 +42,10 @@ pub(super) async fn get(connection: &mut Connection, key: &str) -> Result<Option
         return Err(refusal(&line));
     }
     if word(&line, 1) != Some(key) {
-        return Err(AnswerError::Malformed("another key was answered than was asked for").into());
+        return Err(AnswerError::Malformed("the answer is for another key than the requested one").into());
     }
     let Some(len) = word(&line, 3).and_then(|len| len.parse().ok()) else {
-        return Err(AnswerError::Malformed("the length of a value is no number").into());
+        return Err(AnswerError::Malformed("the length of a value is not a number").into());
     };
     let data = connection.data(len).await?;
     match connection.line().await?.as_slice() {

@@ -62,7 +62,7 @@ async fn ask(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Member
         Dialect::Binary => binary::get(connection, KEY).await?,
     };
     let Some(text) = text else {
-        return Err(malformed("it names no servers: it is no configuration endpoint"));
+        return Err(malformed("the server lists no servers, so it is not a configuration endpoint"));
     };
     parse(&text).map_err(malformed)
 }
@@ -83,7 +83,7 @@ async fn config_get(connection: &mut Connection) -> Result<Configured, StoreRefu
         return Err(refusal(&line));
     }
     let Some(len) = word(&line, 3).and_then(|len| len.parse().ok()) else {
-        return Err(malformed("the length of the configuration is no number"));
+        return Err(malformed("the length of the configuration is not a number"));
     };
     let text = connection.data(len).await?;
     match connection.line().await?.as_slice() {
@@ -99,17 +99,17 @@ fn malformed(what: &'static str) -> StoreRefusal {
 /// Reads what an endpoint says: a line with the version, and one with the servers, as `host|ip|port` with a
 /// space between. The address may be missing.
 fn parse(text: &[u8]) -> Result<Vec<Member>, &'static str> {
-    let text = std::str::from_utf8(text).map_err(|_| "the configuration is no text")?;
+    let text = std::str::from_utf8(text).map_err(|_| "the configuration is not UTF-8")?;
     let (version, servers) = text.split_once('\n').ok_or("the configuration has no line of servers")?;
-    version.trim().parse::<u64>().map_err(|_| "the configuration's version is no number")?;
+    version.trim().parse::<u64>().map_err(|_| "the configuration's version is not a number")?;
     let mut members = Vec::new();
     for server in servers.split_ascii_whitespace() {
         if members.len() == MAX_MEMBERS {
-            return Err("the configuration names more than 1000 servers");
+            return Err("the configuration lists more than 1000 servers");
         }
-        members.push(member(server).ok_or("a server in the configuration is not of the form host|ip|port")?);
+        members.push(member(server).ok_or("a server in the configuration is not in the form host|ip|port")?);
     }
-    if members.is_empty() { Err("the configuration names no server") } else { Ok(members) }
+    if members.is_empty() { Err("the configuration lists no server") } else { Ok(members) }
 }
 
 fn member(text: &str) -> Option<Member> {
@@ -143,15 +143,15 @@ mod tests {
         for (text, said) in [
             ("", "the configuration has no line of servers"),
             ("12", "the configuration has no line of servers"),
-            ("twelve\na||1\n", "the configuration's version is no number"),
-            ("12\n\n", "the configuration names no server"),
-            ("12\na|1\n", "a server in the configuration is not of the form host|ip|port"),
-            ("12\n||1\n", "a server in the configuration is not of the form host|ip|port"),
-            ("12\na||0\n", "a server in the configuration is not of the form host|ip|port"),
-            ("12\na|b|1\n", "a server in the configuration is not of the form host|ip|port"),
-            ("12\na||1|x\n", "a server in the configuration is not of the form host|ip|port"),
-            ("12\na@b||1\n", "a server in the configuration is not of the form host|ip|port"),
-            (&many, "the configuration names more than 1000 servers"),
+            ("twelve\na||1\n", "the configuration's version is not a number"),
+            ("12\n\n", "the configuration lists no server"),
+            ("12\na|1\n", "a server in the configuration is not in the form host|ip|port"),
+            ("12\n||1\n", "a server in the configuration is not in the form host|ip|port"),
+            ("12\na||0\n", "a server in the configuration is not in the form host|ip|port"),
+            ("12\na|b|1\n", "a server in the configuration is not in the form host|ip|port"),
+            ("12\na||1|x\n", "a server in the configuration is not in the form host|ip|port"),
+            ("12\na@b||1\n", "a server in the configuration is not in the form host|ip|port"),
+            (&many, "the configuration lists more than 1000 servers"),
         ] {
             assert_eq!(parse(text.as_bytes()), Err(said), "{text:.40}");
         }

@@ -17,7 +17,7 @@ pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<
     match response(&line)?.rc() {
         ReturnCode::Hd => Ok(()),
         ReturnCode::Ns => Err(StoreRefusal::Means(Cause::NotStored, "NS")),
-        _ => Err(AnswerError::Malformed("the answer is not one to a write").into()),
+        _ => Err(AnswerError::Malformed("the answer is not one to a write command").into()),
     }
 }
 
@@ -33,15 +33,15 @@ pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option
         ReturnCode::Va
             if !response.flags().any(|flag| flag.strip_prefix(b"k") == Some(key.as_str().as_bytes())) =>
         {
-            Err(AnswerError::Malformed("another key was answered than was asked for").into())
+            Err(AnswerError::Malformed("the answer is for another key than the requested one").into())
         }
         // The length is the second word of the line; the crate has seen that it is a number, and keeps it to
         // itself.
         ReturnCode::Va => match super::word(&line, 1).and_then(|len| len.parse().ok()) {
             Some(len) => Ok(Some(connection.data(len).await?)),
-            None => Err(AnswerError::Malformed("the length of a value is no number").into()),
+            None => Err(AnswerError::Malformed("the length of a value is not a number").into()),
         },
-        _ => Err(AnswerError::Malformed("the answer is not one to a read").into()),
+        _ => Err(AnswerError::Malformed("the answer is not one to a read command").into()),
     }
 }
 

@@ -208,11 +208,9 @@ fn head(line: &[u8]) -> Result<Head, AnswerError> {
     Ok(Head { bytes, elements })
 }
 
-const TOO_DEEP: AnswerError =
-    AnswerError::Malformed("the answer is nested deeper than any to such a command");
-const TOO_MANY: AnswerError =
-    AnswerError::Malformed("the answer has more elements than any to such a command");
-const UNKNOWN: AnswerError = AnswerError::Malformed("the answer is not one of Redis' kinds of answers");
+const TOO_DEEP: AnswerError = AnswerError::Malformed("the answer is nested deeper than this command allows");
+const TOO_MANY: AnswerError = AnswerError::Malformed("the answer has more elements than this command allows");
+const UNKNOWN: AnswerError = AnswerError::Malformed("the answer is not Redis' protocol (RESP)");
 
 /// A length as it is announced; -1 stands for null.
 fn length(announced: &[u8]) -> Result<Option<usize>, AnswerError> {
@@ -221,7 +219,7 @@ fn length(announced: &[u8]) -> Result<Option<usize>, AnswerError> {
         Some(length) => usize::try_from(length)
             .map(Some)
             .map_err(|_| AnswerError::Malformed("a length in the answer is negative")),
-        None => Err(AnswerError::Malformed("a length in the answer is no number")),
+        None => Err(AnswerError::Malformed("a length in the answer is not a number")),
     }
 }
 

@@ -170,5 +170,5 @@ fn shortened(text: &str) -> Box<str> {
 }
 
 fn unexpected(progress: &NodeProgress) -> Fault {
-    progress.fault(Cause::Protocol, "a clock was answered with something that is none")
+    progress.fault(Cause::Protocol, "the value of a clock is not a number")
 }

@@ -149,7 +149,7 @@ pub(super) fn judge(
     let mut findings = Vec::new();
     match &sight.partitions {
         Some(Partitions::OtherType) => {
-            findings.push(wrong_type(&config.partitions, "it holds no sorted set"));
+            findings.push(wrong_type(&config.partitions, "the value is not a sorted set"));
         }
         Some(Partitions::Clocks(clocks)) => {
             findings.extend(global(config, sight, changes, redaction));
@@ -162,9 +162,9 @@ pub(super) fn judge(
     }
     if let Some(key) = &config.global {
         match &sight.global {
-            Some(Global::OtherType) => findings.push(wrong_type(key, "it holds no string")),
+            Some(Global::OtherType) => findings.push(wrong_type(key, "the value is not a string")),
             Some(Global::NoNumber(text)) => {
-                findings.push(wrong_type(key, &format!("it holds {text:?}, which is no number")));
+                findings.push(wrong_type(key, &format!("the value {text:?} is not a number")));
             }
             Some(Global::At(_) | Global::Missing) | None => {}
         }
@@ -207,11 +207,11 @@ fn global(
     let name = redaction.text(name);
     if let Some(global) = global.at().filter(|global| sight.in_order && global > least) {
         let ahead = words::time(span(config.unit, global - least));
-        let said = format!("at {global} it is {ahead} ahead of the least partition's, {name} at {least}");
+        let said = format!("at {global}, {ahead} ahead of the slowest partition, {name} at {least}");
         return Some(Finding::new(Status::Down, Cause::ClockAhead, ABOUT, &said));
     }
     let said = match following {
-        Global::Missing => format!("there is none, and the least partition's is {least}, of {name}"),
+        Global::Missing => format!("not set, while the slowest partition is {name} at {least}"),
         Global::At(global) => {
             let behind = span(config.unit, least - global);
             let lasts = changes.behind_for > config.resolution.max(super::FOLLOWS_WITHIN);
@@ -219,9 +219,12 @@ fn global(
                 return None;
             }
             let behind = words::time(behind);
-            let lasting =
-                if lasts { format!(", for {} now", words::time(changes.behind_for)) } else { String::new() };
-            format!("at {global} it is {behind} behind the least partition's, {name} at {least}{lasting}")
+            let lasting = if lasts {
+                format!(", for {} so far", words::time(changes.behind_for))
+            } else {
+                String::new()
+            };
+            format!("at {global}, {behind} behind the slowest partition, {name} at {least}{lasting}")
         }
         Global::NoNumber(_) | Global::OtherType => return None,
     };
@@ -238,7 +241,7 @@ fn lag(
     let lag = behind_now(config.unit, least.clock, now);
     let (status, limit) = config.lag.reached(lag)?;
     let (lag, from) = (words::time(lag), words::from(status, words::time(limit)));
-    let said = format!("at {} it is {lag} behind now, {from}", least.clock);
+    let said = format!("at {}, {lag} behind now ({from})", least.clock);
     Some(Finding::new(status, Cause::ClockLag, &partition(&redaction.text(&least.name)), &said))
 }
 
@@ -248,7 +251,7 @@ fn skew(config: &checks::ClockConfig, clocks: &ClockReadings, redaction: &Redact
     let (status, limit) = config.skew.reached(skew)?;
     let (skew, from) = (words::time(skew), words::from(status, words::time(limit)));
     let said = format!(
-        "at {} it is {skew} behind {} at {}, {from}",
+        "at {}, {skew} behind {} at {} ({from})",
         least.clock,
         redaction.text(&most.name),
         most.clock
@@ -273,7 +276,7 @@ fn drought(config: &checks::ClockConfig, clocks: &ClockReadings, redaction: &Red
         said = format!("{said}, missing: {}", words::names(unseen.iter().map(|name| redaction.text(name))));
     }
     if let Some(limit) = limit {
-        said = format!("{said}, {}", words::from(status, format_args!("{limit} missing")));
+        said = format!("{said} ({})", words::from(status, format_args!("{limit} missing")));
     }
     Some(Finding::new(status, Cause::Drought, &about, &said))
 }
@@ -306,7 +309,7 @@ fn standstill(config: &checks::ClockConfig, changes: &Changes, redaction: &Redac
     standing.sort_by_key(|&(_, _, _, stood)| Reverse(stood));
     let &(status, limit, ClockReading { clock, .. }, stood) = standing.first()?;
     let (stood, from) = (words::time(stood), words::from(status, words::time(limit)));
-    let said = format!("at {clock} for {stood} while others move, {from}");
+    let said = format!("stopped at {clock} for {stood} while others advance ({from})");
     let about = partitions(standing.iter().map(|(_, _, partition, _)| redaction.text(&partition.name)));
     Some(Finding::new(status, Cause::Standstill, &about, &said))
 }
@@ -321,7 +324,7 @@ fn backwards(
     let said = |from: f64, to: f64, status, limit| {
         let (back, limit) =
             (words::time(span(config.unit, from - to)), words::from(status, words::time(limit)));
-        format!("from {from} to {to}, {back} back, {limit}")
+        format!("moved back {back}, from {from} to {to} ({limit})")
     };
     let mut findings = Vec::new();
     let of_partitions = changes.backwards.iter().filter_map(|(partition, from)| {
@@ -468,7 +471,7 @@ mod tests {
         assert_eq!(short(&findings), [(Cause::ClockAhead, Status::Down, "global clock")]);
         assert_eq!(
             &*findings[0].said,
-            "at 1700000100 it is 1m ahead of the least partition's, part-0 at 1700000040"
+            "at 1700000100, 1m ahead of the slowest partition, part-0 at 1700000040"
         );
         ahead.in_order = false;
         assert_eq!(judged(&ahead), []);
@@ -530,13 +533,10 @@ mod tests {
         assert_eq!(short(&findings), [(Cause::Drought, Status::Degraded, "key clocks")]);
         assert_eq!(
             &*findings[0].said,
-            "2 of 3 partitions have a clock, missing: part-1, and from 1 missing on it is degraded"
+            "2 of 3 partitions have a clock, missing: part-1 (degraded at 1 missing or more)"
         );
         let others = sight(Some(0.0), &[("east", 0.0)]);
-        assert_eq!(
-            &*judged(&others)[0].said,
-            "1 of 3 partitions have a clock, and from 2 missing on it is down"
-        );
+        assert_eq!(&*judged(&others)[0].said, "1 of 3 partitions have a clock (down at 2 missing or more)");
         let unlimited = checks::ClockConfig { drought: Thresholds::default(), ..config() };
         assert_eq!(judge(&unlimited, &others, &Changes::default(), now(0.0)), []);
     }
@@ -558,7 +558,7 @@ mod tests {
         let findings = judged(&sight);
         let down = |about| (Cause::WrongType, Status::Down, about);
         assert_eq!(short(&findings), [down("key clocks"), down("key global")]);
-        assert_eq!(&*findings[1].said, "it holds \"soon\", which is no number");
+        assert_eq!(&*findings[1].said, "the value \"soon\" is not a number");
     }
 
     #[tokio::test(start_paused = true)]
@@ -638,7 +638,7 @@ mod tests {
         sight.partitions = Some(Partitions::Clocks(ClockReadings { count: 3, ascending }));
         let findings = judge(&config, &sight, &Changes::default(), now(0.0));
         assert_eq!(findings.iter().map(|f| f.cause).collect::<Vec<_>>(), [Cause::ClockLag, Cause::ClockSkew]);
-        assert!(findings[0].said.contains("it is 2m 1s behind now"), "{}", findings[0].said);
+        assert!(findings[0].said.contains(", 2m 1s behind now"), "{}", findings[0].said);
         let measures = measures(&config, &sight, now(0.0));
         let values: Vec<_> = measures.iter().map(|measure| (measure.figure, measure.value)).collect();
         assert_eq!(

@@ -25,19 +25,19 @@ pub(super) fn judge(
         && let Some((status, limit)) = config.hit_ratio.undercut(lookups.ratio())
     {
         let (ratio, below) = (words::percent(lookups.ratio()), words::below(status, words::percent(limit)));
-        let said = format!("{} of {} look-ups found something, {ratio}, {below}", lookups.hits, lookups.all);
+        let said = format!("{} of {} look-ups hit, {ratio} ({below})", lookups.hits, lookups.all);
         findings.push(find(status, Cause::LowHitRatio, &said));
     }
     let rate = happened.evictions_per_second;
     if let Some((status, limit)) = config.evictions_per_second.reached(rate).filter(|_| rate > 0.0) {
-        let said = format!("{rate:.1} entries are thrown out in a second, {}", words::from(status, limit));
+        let said = format!("{rate:.1} evictions per second ({})", words::from(status, limit));
         findings.push(find(status, Cause::Evicting, &said));
     }
     let used = |gauge: Gauge, limits: &Thresholds<f64>, say: fn(u64) -> String, what| {
         let (ratio, most) = (gauge.ratio()?, gauge.limit?);
         let (status, limit) = limits.reached(ratio)?;
         let (ratio, from) = (words::percent(ratio), words::from(status, words::percent(limit)));
-        Some((status, format!("{} of {} {what}, {ratio}, {from}", say(gauge.used), say(most))))
+        Some((status, format!("{} of {} {what}, {ratio} ({from})", say(gauge.used), say(most))))
     };
     let memory = used(counters.memory, &config.memory_ratio, bytes, "in use");
     findings.extend(memory.map(|(status, said)| find(status, Cause::MemoryHigh, &said)));
@@ -88,17 +88,17 @@ pub(super) fn judge_ttl<'a>(
     let example = example.map(|key| redaction.bytes(key));
     let such_as =
         |example: Option<&Cow<'_, str>>| example.map(|key| format!(", such as {key}")).unwrap_or_default();
-    let longer = format!("a longer one than {}", words::time(config.max));
+    let longer = format!("a TTL above {}", words::time(config.max));
     let said = match tally {
         BrokenTally { endless: 0, longer: count } => {
             format!("{count} of {seen} entries have {longer}{}", such_as(example.as_ref()))
         }
         BrokenTally { endless, longer: 0 } => {
-            format!("{endless} of {seen} entries have no time to live{}", such_as(example.as_ref()))
+            format!("{endless} of {seen} entries have no TTL{}", such_as(example.as_ref()))
         }
         BrokenTally { endless, longer: count } => {
             let such_as = such_as(example.as_ref());
-            format!("{endless} of {seen} entries have no time to live{such_as}; {count} have {longer}")
+            format!("{endless} of {seen} entries have no TTL{such_as}; {count} have {longer}")
         }
     };
     Some(Finding::new(Status::Degraded, Cause::Immortal, &format!("pattern {}", config.pattern), &said))
@@ -167,13 +167,10 @@ mod tests {
         assert_eq!(
             said,
             [
-                "DEGRADED low_hit_ratio node cache:6379: 12 of 240 look-ups found something, 5%, and below 80% \
-                 it is degraded",
-                "DEGRADED evicting node cache:6379: 350.0 entries are thrown out in a second, and from 100 on it \
-                 is degraded",
-                "DOWN memory_high node cache:6379: 99.0 MiB of 100.0 MiB in use, 99%, and from 98% on it is down",
-                "DEGRADED connections_high node cache:6379: 80 of 100 connections, 80%, and from 80% on it is \
-                 degraded",
+                "DEGRADED low_hit_ratio node cache:6379: 12 of 240 look-ups hit, 5% (degraded below 80%)",
+                "DEGRADED evicting node cache:6379: 350.0 evictions per second (degraded at 100 or more)",
+                "DOWN memory_high node cache:6379: 99.0 MiB of 100.0 MiB in use, 99% (down at 98% or more)",
+                "DEGRADED connections_high node cache:6379: 80 of 100 connections, 80% (degraded at 80% or more)",
             ]
         );
     }
@@ -206,19 +203,16 @@ mod tests {
         assert_eq!(said(std::slice::from_ref(&well)), None);
         assert_eq!(
             said(&[well.clone(), endless.clone()]).as_deref(),
-            Some("pattern session:*: 1 of 3 entries have no time to live, such as session:c")
+            Some("pattern session:*: 1 of 3 entries have no TTL, such as session:c")
         );
         let longer = sweep(&[("session:d", 60_001), ("gone", -2)]);
         assert_eq!(
             said(&[endless, longer.clone()]).as_deref(),
-            Some(
-                "pattern session:*: 1 of 2 entries have no time to live, such as session:c; 1 have a longer one \
-                 than 1m"
-            )
+            Some("pattern session:*: 1 of 2 entries have no TTL, such as session:c; 1 have a TTL above 1m")
         );
         assert_eq!(
             said(&[longer]).as_deref(),
-            Some("pattern session:*: 1 of 1 entries have a longer one than 1m, such as session:d")
+            Some("pattern session:*: 1 of 1 entries have a TTL above 1m, such as session:d")
         );
     }
 }

@@ -88,7 +88,7 @@ impl Question {
     pub(super) fn expected(&self, config: &checks::QueueConfig) -> String {
         let length = |length: u64| length.to_string();
         match self {
-            Self::Type => "a list, a set, a sorted set or a stream; none where the queue is empty".to_owned(),
+            Self::Type => "a list, a set, a sorted set or a stream; none if the queue is empty".to_owned(),
             Self::ListLength | Self::SetLength | Self::SortedLength | Self::StreamLength => {
                 below("length", &config.length, length)
             }
@@ -112,7 +112,7 @@ impl Question {
         if let Value::ServerError(_) = answer {
             return spelling::answer(answer, progress);
         }
-        let not_judged = |time: Option<_>| if time.is_some() { "" } else { ", which is no time" };
+        let not_judged = |time: Option<_>| if time.is_some() { "" } else { " (not a time)" };
         match self {
             Self::Type
             | Self::ListLength
@@ -121,20 +121,20 @@ impl Question {
             | Self::StreamLength
             | Self::TimeToLive => {
                 let text = answers::text(answer).map(|text| progress.redaction().text(&text).into_owned());
-                text.unwrap_or_else(|| "something else".to_owned())
+                text.unwrap_or_else(|| "an answer of another type".to_owned())
             }
             Self::SortedFirst => match answers::first_score(answer) {
                 Ok(Some((_, score))) => {
                     format!("score {score}{}", not_judged(answers::time_of_score(score, config.unit)))
                 }
                 Ok(None) => "nothing".to_owned(),
-                Err(Malformed) => "something else".to_owned(),
+                Err(Malformed) => "an answer of another type".to_owned(),
             },
             Self::StreamFirst | Self::StreamPending(_) | Self::StreamAfter(_) => {
                 match answers::first_id(answer) {
                     Ok(Some(id)) => format!("id {id}{}", not_judged(id.time())),
                     Ok(None) => "nothing".to_owned(),
-                    Err(Malformed) => "something else".to_owned(),
+                Err(Malformed) => "an answer of another type".to_owned(),
                 }
             }
             Self::StreamGroups => match answers::groups(answer) {
@@ -143,7 +143,7 @@ impl Question {
                     let groups = groups.iter().take(8).map(|group| group.said(progress.redaction()));
                     groups.collect::<Vec<_>>().join("; ")
                 }
-                None => "something else".to_owned(),
+                None => "an answer of another type".to_owned(),
             },
         }
     }
@@ -201,7 +201,7 @@ mod tests {
         let progress = Progress::begin().node(&"node".into(), Role::Server);
         let saw = |question: Question, answer: &Value| question.saw(answer, &config, &progress);
         assert_eq!(saw(Question::SortedFirst, &first(b"1700000000.5")), "score 1700000000.5");
-        assert_eq!(saw(Question::SortedFirst, &first(b"5")), "score 5, which is no time");
+        assert_eq!(saw(Question::SortedFirst, &first(b"5")), "score 5 (not a time)");
         assert_eq!(saw(Question::SortedFirst, &Value::Array(Vec::new())), "nothing");
         let entry = Value::Array(vec![Value::BulkString(b"1700000000000-3".to_vec()), first(b"1")]);
         assert_eq!(saw(Question::StreamFirst, &Value::Array(vec![entry])), "id 1700000000000-3");

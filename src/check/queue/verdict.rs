@@ -77,7 +77,7 @@ pub(super) fn findings(
     let wrong = names.keys.iter().zip(sight.seen).filter_map(|(key, seen)| match seen {
         Some(SeenKey::Other(kind)) => {
             let said = format!(
-                "it holds a value of type {}, and no list, set, sorted set or stream",
+                "the value has type {}, not list, set, sorted set or stream",
                 sight.redaction.text(kind)
             );
             Some(Finding::new(Status::Down, Cause::WrongType, &about(key), &said))
@@ -93,7 +93,7 @@ pub(super) fn findings(
     findings.extend(long.into_iter().map(|(length, key, queued, (status, limit))| {
         let most = if queued.at_most { "at most " } else { "" };
         let whose = not_acknowledged(queued.slowest.as_deref(), sight.redaction);
-        let said = format!("{most}{}{whose}, {}{holder}", entries(length), words::from(status, limit));
+        let said = format!("{most}{}{whose} ({}){holder}", entries(length), words::from(status, limit));
         Finding::new(status, Cause::TooLong, &about(key), &said)
     }));
 
@@ -108,7 +108,7 @@ pub(super) fn findings(
         let whose = queued.oldest.as_ref().and_then(|oldest| oldest.group.as_deref());
         let whose = not_acknowledged(whose, sight.redaction);
         let (age, from) = (words::time(age), words::from(status, words::time(limit)));
-        let said = format!("the oldest entry{whose} has waited {age}, {from}{holder}");
+        let said = format!("the oldest entry{whose} has waited {age} ({from}){holder}");
         Finding::new(status, Cause::TooOld, &about(key), &said)
     }));
 
@@ -118,7 +118,7 @@ pub(super) fn findings(
                 let (length, from) = (entries(length), words::from(status, format_args!("{limit} times")));
                 let times = words::times(times);
                 let said = format!(
-                    "{length}, {times} times the median of its {siblings} siblings ({median}), {from}{holder}"
+                    "{length}, {times} times the median ({median}) of its {siblings} siblings ({from}){holder}"
                 );
                 Finding::new(status, Cause::Skewed, &about(key), &said)
             },
@@ -132,7 +132,7 @@ pub(super) fn findings(
 fn locked(config: &checks::QueueConfig, sight: QueueSight<'_>) -> Option<Finding> {
     let (Some(lock), Some(Lock::Held(ttl))) = (&config.lock, sight.lock) else { return None };
     let standstill = sight.standstill.filter(|&time| time >= config.lock_within)?;
-    let said = format!("held for {} while nothing was drained, and {}", words::time(standstill), expiry(ttl));
+    let said = format!("held for {} while nothing was drained; {}", words::time(standstill), expiry(ttl));
     Some(Finding::new(Status::Degraded, Cause::Locked, &format!("lock {lock}"), &said))
 }
 
@@ -256,9 +256,9 @@ mod tests {
         assert_eq!(
             said(&config, sight(&lengths(&[9_999, 10_000, 25_000, 20_000]))),
             [
-                "down too_long key b:p:1: 25000 entries, and from 20000 on it is down",
-                "down too_long key b:p:2: 20000 entries, and from 20000 on it is down",
-                "degraded too_long key b:p:0: 10000 entries, and from 10000 on it is degraded",
+                "down too_long key b:p:1: 25000 entries (down at 20000 or more)",
+                "down too_long key b:p:2: 20000 entries (down at 20000 or more)",
+                "degraded too_long key b:p:0: 10000 entries (degraded at 10000 or more)",
             ]
         );
     }
@@ -272,8 +272,8 @@ mod tests {
         assert_eq!(
             said(&config, sight(&seen)),
             [
-                "down too_old key three: the oldest entry has waited 6m 12s, and from 5m on it is down",
-                "degraded too_old key two: the oldest entry has waited 1m, and from 1m on it is degraded",
+                "down too_old key three: the oldest entry has waited 6m 12s (down at 5m or more)",
+                "degraded too_old key two: the oldest entry has waited 1m (degraded at 1m or more)",
             ]
         );
         let later = Oldest { mark: 0, since: Some(NOW + Duration::from_hours(1)), group: None };
@@ -301,10 +301,9 @@ mod tests {
         assert_eq!(
             said(&config, sight(&[Some(SeenKey::Queue(queued))])),
             [
-                "down too_long key jobs: at most 10 entries that group mail has not acknowledged, and from 10 on it \
-                 is down",
-                "down too_old key jobs: the oldest entry that group mail has not acknowledged has waited 1s 500ms, \
-                 and from 1s on it is down",
+                "down too_long key jobs: at most 10 entries that group mail has not acknowledged (down at 10 or more)",
+                "down too_old key jobs: the oldest entry that group mail has not acknowledged has waited 1s 500ms \
+(down at 1s or more)",
             ]
         );
     }
@@ -320,8 +319,8 @@ mod tests {
         assert_eq!(
             said(&[0, 20, 30, 250, 20]),
             [
-                "degraded skewed key b:p:2: 250 entries, 12.5 times the median of its 3 siblings (20), and from 10 \
-                 times on it is degraded"
+                "degraded skewed key b:p:2: 250 entries, 12.5 times the median (20) of its 3 siblings (degraded at 10 \
+                 times or more)"
             ]
         );
         // Half of them may be, and where most are long that is in proportion.
@@ -337,8 +336,10 @@ mod tests {
         assert_eq!(said(&config, sight(&lengths(&[0, 0, 9, 0]))), [""; 0]);
         assert_eq!(
             said(&config, sight(&lengths(&[0, 0, 10, 0]))),
-            ["degraded skewed key b:p:1: 10 entries, 10 times the median of its 2 siblings (0), and from 5 \
-                 times on it is degraded"]
+            [
+                "degraded skewed key b:p:1: 10 entries, 10 times the median (0) of its 2 siblings (degraded at 5 \
+                 times or more)"
+            ]
         );
     }
 
@@ -364,13 +365,13 @@ mod tests {
             said(&config, QueueSight { lock: Some(lock), standstill, ..sight(&seen) })
         };
         let held = |seconds| Lock::Held(Some(Duration::from_secs(seconds)));
-        let long = "degraded too_long key b:p: 10 entries, and from 10 on it is degraded";
+        let long = "degraded too_long key b:p: 10 entries (degraded at 10 or more)";
         assert_eq!(standing(Lock::Free, None), [long]);
         assert_eq!(
             standing(held(48), Some(59)),
             [format!("{long}; the lock l:b:p is held and expires in 48s")]
         );
-        let locked = "degraded locked lock l:b:p: held for 1m 12s while nothing was drained, and";
+        let locked = "degraded locked lock l:b:p: held for 1m 12s while nothing was drained;";
         assert_eq!(standing(held(48), Some(72)), [long, &format!("{locked} expires in 48s")]);
         assert_eq!(standing(Lock::Held(None), Some(72)), [long, &format!("{locked} never expires")]);
     }
@@ -380,9 +381,7 @@ mod tests {
         let seen = [Some(SeenKey::Other("hash".into())), queue(0, None)];
         assert_eq!(
             said(&config(1), sight(&seen)),
-            [
-                "down wrong_type key b:p: it holds a value of type hash, and no list, set, sorted set or stream"
-            ]
+            ["down wrong_type key b:p: the value has type hash, not list, set, sorted set or stream"]
         );
     }
 }

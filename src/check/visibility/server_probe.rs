@@ -156,7 +156,7 @@ impl ServerProbe<'_> {
                 break;
             }
             if Instant::now() >= until.last {
-                return Err(self.progress.fault(Cause::TimedOut, "no time was left to look at the views"));
+                return Err(self.progress.fault(Cause::TimedOut, "no time was left to check the views"));
             }
             let until_due = WatchDeadline { over: Duration::ZERO, ..until };
             let shown = self.look_around(&expected, until_due).await?;

@@ -155,34 +155,33 @@ impl SeenPair<'_> {
         let find = |status, cause, said: &str| Finding::new(status, cause, &about, said);
         let mut findings = Vec::new();
         if let Some(Fault { cause, said, .. }) = sights.iter().find_map(|sight| sight.odd.as_ref()) {
-            let said = format!("{said} where a canary of {server} was looked for");
+            let said = format!("{said} (canary written to {server})");
             findings.push(find(Status::Down, *cause, &said));
         }
         if let Some((sight, of)) = self.worst(What::Delete) {
             let lag = words::time(sight.lag);
             let said = match sight.timing {
                 Timing::Never => {
-                    format!("still shows {lag} after the delete what was deleted at {server}{of}")
+                    format!("still shows the canary {lag} after its delete at {server}{of}")
                 }
                 Timing::InTime | Timing::Late => {
-                    format!("went on for {lag} to show what was deleted at {server}{of}")
+                    format!("showed the canary for {lag} after its delete at {server}{of}")
                 }
             };
             findings.push(find(Status::Down, Cause::InvisibleDelete, &said));
         } else if let Some(ago) = estranged {
             let ago = words::time(ago);
-            let said =
-                format!("missed what was deleted at {server} {ago} ago, and has shown nothing new since");
+            let said = format!("missed a delete at {server} {ago} ago, and has shown no new write since");
             findings.push(find(Status::Down, Cause::InvisibleDelete, &said));
         }
         if let Some((sight, of)) = self.worst(What::Write) {
             let lag = words::time(sight.lag);
             let said = match sight.timing {
                 Timing::Never => {
-                    format!("does not show {lag} after the write what was written at {server}{of}")
+                    format!("does not show the canary {lag} after its write to {server}{of}")
                 }
                 Timing::InTime | Timing::Late => {
-                    format!("took {lag} to show what was written at {server}{of}")
+                    format!("took {lag} to show the canary written to {server}{of}")
                 }
             };
             findings.push(find(Status::Degraded, Cause::InvisibleWrite, &said));
@@ -259,9 +258,9 @@ mod tests {
     fn a_late_write_is_degraded_and_a_late_delete_down() {
         let late =
             |what| Views::new().check(0, &[(what, Late, 20), (Write, InTime, 1), (Delete, InTime, 1)]).0;
-        let write = "took 20ms to show what was written at alias (1 of 2 canaries)";
+        let write = "took 20ms to show the canary written to alias (1 of 2 canaries)";
         assert_eq!(said(&late(Write)), [(Status::Degraded, Cause::InvisibleWrite, write)]);
-        let delete = "went on for 20ms to show what was deleted at alias (1 of 2 canaries)";
+        let delete = "showed the canary for 20ms after its delete at alias (1 of 2 canaries)";
         assert_eq!(said(&late(Delete)), [(Status::Down, Cause::InvisibleDelete, delete)]);
     }
 
@@ -273,9 +272,9 @@ mod tests {
         let invisible = |seconds, views: &mut Views| cause(&views.check(seconds, &lagging).0);
         assert_eq!(invisible(0, &mut views), Some(Cause::InvisibleWrite));
         let (findings, _) = views.check(10, &[(Write, Never, 190), (Delete, Never, 190)]);
-        assert_eq!(said(&findings)[0].2, "still shows 190ms after the delete what was deleted at alias");
+        assert_eq!(said(&findings)[0].2, "still shows the canary 190ms after its delete at alias");
         let (findings, measures) = views.check(40, &lagging);
-        let expected = "missed what was deleted at alias 30s ago, and has shown nothing new since";
+        let expected = "missed a delete at alias 30s ago, and has shown no new write since";
         assert_eq!(said(&findings)[0], (Status::Down, Cause::InvisibleDelete, expected));
         assert!(measures[1].value >= 30.0, "{measures:?}");
         assert_eq!(
@@ -310,6 +309,6 @@ mod tests {
         );
         let causes: Vec<_> = findings.iter().map(|finding| finding.cause).collect();
         assert_eq!(causes, [Cause::Corrupt, Cause::Corrupt, Cause::Refused]);
-        assert!(findings[1].said.ends_with("where a canary of b was looked for"), "{}", findings[1].said);
+        assert!(findings[1].said.ends_with("(canary written to b)"), "{}", findings[1].said);
     }
 }

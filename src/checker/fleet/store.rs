@@ -188,7 +188,7 @@ impl FleetStore {
         });
         match error {
             Some(error) if !was_failing => {
-                tracing::warn!(alias = %self.alias, %error, "no verdicts are shared, each sidecar checks by itself");
+                tracing::warn!(alias = %self.alias, %error, "verdicts are not shared: each sidecar runs its own checks until the store answers again");
             }
             None if was_failing => tracing::info!(alias = %self.alias, "verdicts are shared again"),
             Some(_) | None => {}

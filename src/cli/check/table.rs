@@ -213,13 +213,13 @@ mod tests {
 ALIAS     STATUS         TIME  WHY
 main      UP         1.000 ms
 sessions  DOWN     750.000 ms  timed_out at mc-1:11211 in write
-                                 The server hangs or is overloaded, or a
+                                 The server did not answer in time: check
+                                 whether it hangs or is overloaded, or a
                                  firewall drops packets.
                                out_of_memory at mc-3:11211 in write:
                                SERVER_ERROR out of memory
-                                 The server's memory is full and it may not
-                                 evict: raise its memory limit, or allow
-                                 eviction.
+                                 The server is out of memory and cannot evict:
+                                 raise its memory limit, or allow eviction.
 pages     SKIPPED              lives in the application's memory
 
 DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
@@ -234,13 +234,13 @@ ALIAS     STATUS         TIME
 main      UP         1.000 ms
 sessions  DOWN     750.000 ms
     timed_out at mc-1:11211 in write
-      The server hangs or is overloaded, or a
+      The server did not answer in time: check
+      whether it hangs or is overloaded, or a
       firewall drops packets.
     out_of_memory at mc-3:11211 in write:
     SERVER_ERROR out of memory
-      The server's memory is full and it may not
-      evict: raise its memory limit, or allow
-      eviction.
+      The server is out of memory and cannot evict:
+      raise its memory limit, or allow eviction.
 pages     SKIPPED
     lives in the application's memory
 

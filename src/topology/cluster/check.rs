@@ -212,7 +212,7 @@ impl<'a> ClusterCheck<'a> {
                 match progress.verdict() {
                     Some(Err(fault)) => {
                         let address = progress.redaction().host(&address.to_string()).into_owned();
-                        let said = format!("{} at {address}, to which ASK sent", fault.said);
+                        let said = format!("{} at {address}, the target of an ASK redirect", fault.said);
                         progress.conclude(Err(fault.saying(&said)));
                         ClusterFound::Sight(None)
                     }
@@ -470,7 +470,7 @@ impl<'a> ClusterCheck<'a> {
         }
         if self.unread && said.is_empty() {
             said.push(format!(
-                "the map changes while it is read: {} entries were read within a second, and no more are",
+                "the slot map keeps changing: reading stopped after {} entries within a second",
                 self.cluster.entries.of_this_second()
             ));
         }

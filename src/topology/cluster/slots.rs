@@ -98,7 +98,7 @@ impl SlotMapReading {
             return Ok(());
         }
         if shards.len() == MAX_PRIMARIES {
-            return Err("CLUSTER SLOTS was answered with more than 1,000 primaries");
+            return Err("the answer to CLUSTER SLOTS has more than 1,000 primaries");
         }
         self.places.insert(primary.clone(), shards.len());
         shards.push(Shard { primary, replicas, ranges: vec![range] });
@@ -115,7 +115,7 @@ impl SlotMapReading {
         }
         self.claimed.sort_by_key(|range| *range.start());
         if self.claimed.windows(2).any(|pair| pair[0].end() >= pair[1].start()) {
-            return Err("CLUSTER SLOTS was answered with two owners of a slot");
+            return Err("the answer to CLUSTER SLOTS has two owners of a slot");
         }
         let shards = &mut self.map.shards;
         for shard in &mut *shards {
@@ -274,9 +274,9 @@ pub(super) fn list(ranges: &[SlotRange]) -> String {
     said
 }
 
-const NO_LIST: &str = "CLUSTER SLOTS was not answered with a list of slots";
-const NO_NODE: &str = "CLUSTER SLOTS was answered with slots without a primary";
-const NO_ADDRESS: &str = "CLUSTER SLOTS was answered with a node without an address";
+const NO_LIST: &str = "the answer to CLUSTER SLOTS is not a list of slots";
+const NO_NODE: &str = "the answer to CLUSTER SLOTS has slots without a primary";
+const NO_ADDRESS: &str = "the answer to CLUSTER SLOTS has a node without an address";
 
 /// One entry: the range, then the primary and the replicas.
 fn parse_entry<'a>(

@@ -113,7 +113,7 @@ impl Cluster {
     pub(super) async fn survey(&self, candidates: Vec<Candidate>) -> Result<Told, Fault> {
         let mut rest = candidates.into_iter();
         let mut asked = FuturesUnordered::new();
-        let mut fault = Fault::new(Cause::Unreachable, Phase::Resolve, "there is nobody to ask");
+        let mut fault = Fault::new(Cause::Unreachable, Phase::Resolve, "no node of the cluster is known");
         loop {
             for Candidate { address, server, progress } in rest.by_ref().take(AT_ONCE) {
                 asked.push(async move {

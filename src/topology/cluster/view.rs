@@ -70,7 +70,7 @@ fn info(command: &mut Cmd) -> Query<'_> {
     Query { command: command.arg("INFO"), limit: INFO_LIMIT, expected: "cluster_state:ok" }
 }
 
-const NO_STATE: &str = "CLUSTER INFO was not answered with a state";
+const NO_STATE: &str = "the answer to CLUSTER INFO has no cluster_state";
 
 /// What a node says of its cluster in full.
 #[derive(Debug)]
