@@ -34,26 +34,26 @@ macro_rules! figures {
 }
 
 figures! {
-    WriteLag "cache_visibility_write_lag_seconds" "view" "How long a view took to show what was written through the alias, at worst.";
-    DeleteLag "cache_visibility_delete_lag_seconds" "view" "How long a view went on showing what was deleted through the alias, at worst.";
-    QueueLength "cache_queue_length" "key" "How many entries a queue has.";
-    QueueOldestAge "cache_queue_oldest_age_seconds" "key" "How long the oldest entry of a queue has been there.";
-    QueueLockHeld "cache_queue_lock_held" "lock" "Whether the lock of the queues is held.";
-    ClockLag "cache_clock_lag_seconds" "" "How far the least of the clocks is behind now.";
-    ClockSkew "cache_clock_skew_seconds" "" "How far the clocks are apart.";
-    ClockGlobalOffset "cache_clock_global_offset_seconds" "" "How far the global clock is ahead of the least of the partitions'.";
-    ClockPartitions "cache_clock_partitions" "" "How many partitions have a clock.";
-    Hits "cache_node_hits_total" "node" "Look-ups that found something, as the server counts them.";
-    Misses "cache_node_misses_total" "node" "Look-ups that found nothing, as the server counts them.";
-    Evictions "cache_node_evictions_total" "node" "Entries that the server threw out to make room.";
-    Expired "cache_node_expired_total" "node" "Entries whose time was up, as the server counts them.";
-    HitRatio "cache_node_hit_ratio" "node" "Hits in relation to look-ups, since the last look.";
-    MemoryUsed "cache_node_memory_used_bytes" "node" "Memory that the server uses for data.";
-    MemoryLimit "cache_node_memory_limit_bytes" "node" "Memory that the server may use for data.";
-    Connections "cache_node_connections" "node" "Connections that the server has.";
-    ConnectionsLimit "cache_node_connections_limit" "node" "Connections that the server may have.";
-    TtlSampled "cache_ttl_sampled" "pattern" "Entries whose time to live was looked at.";
-    TtlBroken "cache_ttl_broken" "pattern" "Entries among them that live longer than was promised.";
+    WriteLag "cache_visibility_write_lag_seconds" "view" "Longest time until the view showed a write made through the alias, in seconds.";
+    DeleteLag "cache_visibility_delete_lag_seconds" "view" "Longest time that the view still showed a key deleted through the alias, in seconds.";
+    QueueLength "cache_queue_length" "key" "Entries in the queue.";
+    QueueOldestAge "cache_queue_oldest_age_seconds" "key" "Age of the oldest entry in the queue, in seconds.";
+    QueueLockHeld "cache_queue_lock_held" "lock" "1 if the lock of the queues is held, else 0.";
+    ClockLag "cache_clock_lag_seconds" "" "Lag of the slowest partition's clock behind the current time, in seconds.";
+    ClockSkew "cache_clock_skew_seconds" "" "Difference between the fastest and the slowest partition's clock, in seconds.";
+    ClockGlobalOffset "cache_clock_global_offset_seconds" "" "Offset of the global clock from the slowest partition's, in seconds; positive if it is ahead.";
+    ClockPartitions "cache_clock_partitions" "" "Partitions that have a clock.";
+    Hits "cache_node_hits_total" "node" "Cache hits since the server started, from its own counter.";
+    Misses "cache_node_misses_total" "node" "Cache misses since the server started, from its own counter.";
+    Evictions "cache_node_evictions_total" "node" "Entries evicted to free memory, from the server's counter.";
+    Expired "cache_node_expired_total" "node" "Entries expired by their TTL, from the server's counter.";
+    HitRatio "cache_node_hit_ratio" "node" "Ratio of hits to look-ups since the previous check, 0 to 1.";
+    MemoryUsed "cache_node_memory_used_bytes" "node" "Memory used for data, in bytes.";
+    MemoryLimit "cache_node_memory_limit_bytes" "node" "Memory limit for data, in bytes.";
+    Connections "cache_node_connections" "node" "Open client connections.";
+    ConnectionsLimit "cache_node_connections_limit" "node" "Maximum number of client connections.";
+    TtlSampled "cache_ttl_sampled" "pattern" "Entries whose TTL was read in the last check.";
+    TtlBroken "cache_ttl_broken" "pattern" "Entries known to have no TTL, or one above the configured `max`.";
 }
 
 impl Figure {
