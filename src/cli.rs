@@ -32,48 +32,49 @@ mod serve;
 /// How many threads of the runtime's may read files at a time. Names are looked up on threads of their own.
 const MAX_BLOCKING: usize = 16;
 
-const CONFIG_HELP: &str = "The configuration file, in TOML; without one, the one that CACHE_CANARY_CONFIG names, or the environment alone";
+const CONFIG_HELP: &str = "Configuration file (TOML) [default: the file in CACHE_CANARY_CONFIG, else environment variables only]";
 
 const LONG_ABOUT: &str = "\
-Says whether the caches that an application depends on really work.
+Health checks for Redis and memcached, by writing a value and reading it back.
 
-For each configured cache it writes a canary, a key with a value made for this one check, and reads it back.
-Whatever comes back other than that value means unhealthy, now.";
+For each configured cache, every check writes a canary (a key with a value unique to this check) and reads it back.
+If the read returns anything but that value, the cache is down.";
 
 const AFTER_HELP: &str = "\
 Examples:
-  cache-canary demo                                        caches of its own, to break and watch
-  CACHE_URL=redis://cache:6379/0 cache-canary check        one round of checks, without a server
-  cache-canary serve -c cache-canary.toml                  the server; ask it: curl -i localhost:8080/health
-  cache-canary healthcheck                                 asks that server, exits 0 or 1
+  cache-canary demo                                        start embedded caches, to break and watch
+  CACHE_URL=redis://cache:6379/0 cache-canary check        run one round of checks, without a server
+  cache-canary serve -c cache-canary.toml                  run the server; query it: curl -i localhost:8080/health
+  cache-canary healthcheck                                 query that server; exit 0 or 1
 
 Environment:
-  CACHE_URL, CACHE_URL_<ALIAS>   a cache to check: redis://host:6379/0, or memcached://one:11211,two:11211
-  CACHE_CANARY_<SETTING>         a setting of the file, such as CACHE_CANARY_TIMEOUT=750ms
-  CACHE_CANARY_LOG               error, warn, info or debug; info unless said, and error for check
-  CACHE_CANARY_URL               what healthcheck asks, such as http://127.0.0.1:8080/health
-  SSL_CERT_FILE                  certificates to trust instead of the system's
-  NO_COLOR                       no colour on a terminal
-  TERM                           dumb, for a terminal that understands text alone
+  CACHE_URL, CACHE_URL_<ALIAS>   cache to check: redis://host:6379/0, or memcached://one:11211,two:11211
+  CACHE_CANARY_<SETTING>         any setting of the configuration file, such as CACHE_CANARY_TIMEOUT=750ms
+  CACHE_CANARY_LOG               log level: error, warn, info or debug [default: info; error for check]
+  CACHE_CANARY_URL               URL that healthcheck queries, such as http://127.0.0.1:8080/health
+  SSL_CERT_FILE                  CA certificates to trust instead of the system's
+  NO_COLOR                       if set, no color on a terminal
+  TERM                           if dumb, plain text on a terminal
 
 Files:
-  The file that -c or CACHE_CANARY_CONFIG names, in TOML. There is no default one: without it, the environment says
-  everything. Any value may be ${NAME} or ${NAME:-default}, and a secret may be in a file of its own: password_file.
+  The configuration file (TOML) is given by -c or CACHE_CANARY_CONFIG; there is no default path. Without a file, all
+  settings come from the environment. Any value may be ${NAME} or ${NAME:-default}. A secret may be read from its own
+  file, with password_file.
 
 Signals:
-  SIGTERM and SIGINT stop serve when the open requests are answered, and a second one stops it at once; they end check
-  --watch with the exit code of its last round.
+  serve stops on SIGTERM or SIGINT once open requests are answered, and at once on a second signal. check --watch stops
+  with the exit code of its last round.
 
-Exit codes: 0 if all is well, 1 if a cache is down, the output was lost or a command could not do what it was told, 2 if
-the arguments or the configuration are not valid. healthcheck has 0 and 1 alone, and check --format nagios those of
-plugins. A reader of the output that goes away, as in `| head`, changes no exit code.";
+Exit codes: 0 success; 1 a cache is down, output was lost, or the command failed; 2 invalid arguments or configuration.
+healthcheck uses only 0 and 1, check --format nagios the plugin codes 0 to 3. If a pipe closes early, as with `| head`,
+the exit code does not change.";
 
 /// What was typed.
 #[derive(Debug, Parser)]
 #[command(
     name = "cache-canary",
     version,
-    about = "Says whether the caches that an application depends on really work",
+    about = "Health checks for Redis and memcached, by writing a value and reading it back",
     long_about = LONG_ABOUT,
     after_help = AFTER_HELP,
     disable_help_subcommand = true,

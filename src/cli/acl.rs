@@ -18,23 +18,22 @@ use crate::config::{Address, Backend, CacheConfig, Config, RedisConfig, RedisSer
 
 const AFTER_HELP: &str = "\
 Examples:
-  cache-canary acl -c cache-canary.toml                every Redis
-  cache-canary acl -c cache-canary.toml main           one of them
+  cache-canary acl -c cache-canary.toml                all Redis caches
+  cache-canary acl -c cache-canary.toml main           one cache
   CACHE_URL=redis://canary@cache:6379/0 cache-canary acl
 
-Each line is a command for redis-cli. Passwords are not printed.
+Each line is an ACL SETUSER command for redis-cli. Passwords are not printed.
 
-Exit codes: 0 if the users were printed, 1 if the output was lost, as on a full disk, 2 if the arguments or the
-configuration are not valid.";
+Exit codes: 0 success; 1 output was lost, as on a full disk; 2 invalid arguments or configuration.";
 
 /// The user's name where none is configured.
 const USER: &str = "cache-canary";
 
-/// Print the least Redis users that the configured checks need
+/// Print Redis users with the minimal ACL for the configured checks
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct AclArgs {
-    /// The caches to print users for; without any, all
+    /// Caches to print users for [default: all]
     #[arg(value_name = "ALIAS")]
     aliases: Vec<String>,
     #[command(flatten)]

@@ -29,41 +29,40 @@ mod watch;
 
 const AFTER_HELP: &str = "\
 Examples:
-  cache-canary check -c cache-canary.toml              every cache
-  cache-canary check -c cache-canary.toml main         one of them
-  cache-canary check -c cache-canary.toml --watch      again every 2 s, until Ctrl-C
-  cache-canary check -c cache-canary.toml --explain    what each check does, command by command
+  cache-canary check -c cache-canary.toml              all caches
+  cache-canary check -c cache-canary.toml main         one cache
+  cache-canary check -c cache-canary.toml --watch      repeat every 2 s, until Ctrl-C
+  cache-canary check -c cache-canary.toml --explain    print each command of each check
   CACHE_URL=redis://cache:6379/0 cache-canary check --format json
 
-Exit codes: 0 if every cache is up, 1 if one is down (with --strict also if one is degraded) or the output was lost, 2 if
-the arguments or the configuration are not valid. With --watch they are those of the last round.
+Exit codes: 0 all caches are up or degraded; 1 a cache is down (or degraded, with --strict), or output was lost; 2 invalid
+arguments or configuration. With --watch, the last round gives the exit code.
 
-With --format nagios: 0 OK, 1 WARNING if a cache is degraded, 2 CRITICAL if one is down (with --strict also if one
-is degraded), 3 UNKNOWN if nothing was checked, the output was lost, or the arguments or the configuration are not
-valid.";
+With --format nagios: 0 OK; 1 WARNING, a cache is degraded; 2 CRITICAL, a cache is down (or degraded, with --strict);
+3 UNKNOWN, nothing was checked, output was lost, or arguments or configuration are invalid.";
 
-/// Check the caches once, now, without a server; or again and again
+/// Check the caches once without a server, or repeatedly with --watch
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct CheckArgs {
-    /// The caches to check, or single checks of one, such as main.queue; without any, all
+    /// Caches to check, or single checks such as main.queue [default: all]
     #[arg(value_name = "ALIAS")]
     aliases: Vec<String>,
     #[command(flatten)]
     config: FileArgs,
-    /// How to say it: a table, the JSON that /health answers, or a line for Nagios and what speaks its plugins' language
+    /// Output format: a table, the JSON of /health, or the output of a Nagios plugin
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     format: OutputFormat,
-    /// Take a degraded cache for a failure
+    /// Exit with a failure if a cache is degraded
     #[arg(long)]
     strict: bool,
-    /// Tell what each check did, command by command, what it expected and what came back
+    /// Print each command of each check, with the expected and the received answer
     #[arg(long)]
     explain: bool,
-    /// Check again and again: a live table on a terminal, else a line for each change, or one of JSON a round
+    /// Check repeatedly: a live table on a terminal, else a line per status change (json: a line per round)
     #[arg(short, long, conflicts_with = "explain")]
     watch: bool,
-    /// How long from one round to the next, with --watch
+    /// Interval between rounds, with --watch
     #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch", value_parser = every)]
     every: Duration,
 }
@@ -97,7 +96,7 @@ fn checked(args: &CheckArgs) -> Result<ExitCode, Failure> {
     telemetry::init_at(LevelFilter::ERROR).map_err(Failure::usage)?;
     if args.watch && args.format == OutputFormat::Nagios {
         return Err(Failure::usage(
-            "--watch goes on and --format nagios says one thing: leave one of them out",
+            "--watch repeats checks, but --format nagios prints one result; remove one of the two options",
         ));
     }
     let mut config = load(args.config.config.clone(), Vec::new())?.config;

@@ -12,18 +12,17 @@ Examples:
   cache-canary completions bash > ~/.local/share/bash-completion/completions/cache-canary
   cache-canary completions zsh > ~/.zfunc/_cache-canary
   cache-canary completions fish > ~/.config/fish/completions/cache-canary.fish
-  source <(cache-canary completions bash)    in ~/.bashrc, where there is no package bash-completion
+  source <(cache-canary completions bash)    in ~/.bashrc, if the package bash-completion is not installed
 
-zsh looks there if fpath=(~/.zfunc $fpath) stands in ~/.zshrc before compinit. A shell that is started afterwards has
-them.
+For zsh, put fpath=(~/.zfunc $fpath) before compinit in ~/.zshrc. Then start a new shell.
 
-Exit codes: 0 if they were printed, 1 if the output was lost, as on a full disk, 2 if the arguments are not valid.";
+Exit codes: 0 success; 1 output was lost, as on a full disk; 2 invalid arguments.";
 
-/// Print what a shell needs to complete the commands and options of cache-canary
+/// Print the shell completion script
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// Shell to print the script for
     #[arg(value_enum)]
     shell: Shell,
 }

@@ -23,9 +23,9 @@ use crate::config::{
 use crate::outcome::Quorum;
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 if the configuration is valid, 1 if the output was lost, as on a full disk, 2 if it is not valid.";
+Exit codes: 0 success; 1 output was lost, as on a full disk; 2 invalid arguments or configuration.";
 
-/// Check or show the configuration
+/// Validate or print the configuration
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ConfigArgs {
@@ -36,11 +36,11 @@ pub(super) struct ConfigArgs {
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Say whether the configuration and its certificates are valid, and which caches it has checked
+    /// Validate the configuration and its certificates, and list the checked caches
     Check(FileArgs),
-    /// Print what is in force, each value with where it came from, secrets as "***"
+    /// Print the effective configuration with the origin of each value; secrets are masked as "***"
     Show(FileArgs),
-    /// Print the JSON Schema of the configuration file, for an editor
+    /// Print the JSON Schema of the configuration file, for editors
     Schema,
 }
 

@@ -30,17 +30,17 @@ const DEFAULT_CONTROL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHO
 const FREE_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 const AFTER_HELP: &str = "\
-It needs nothing installed: the caches are its own, on free loopback ports. It prints what to try, and each
-switch says what is now true. On a terminal the switches can be typed, too: main masking, main mend, help, quit.";
+The demo starts embedded caches on free loopback ports; nothing needs to be installed. It prints commands to try, and
+each switch prints the new state. On a terminal, switches can also be typed: main masking, main mend, help, quit.";
 
-/// Watch caches go down: starts some of its own, serves their health, and has a switch to break each
+/// Start embedded caches, serve their health, and break them one by one with switches
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct DemoArgs {
-    /// Where /health is served [default: 127.0.0.1:8080, or a free port where that is taken]
+    /// Address for /health [default: 127.0.0.1:8080, or a free port if that is taken]
     #[arg(short, long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Where the switches are [default: 127.0.0.1:8081, or a free port where that is taken]
+    /// Address for the switches [default: 127.0.0.1:8081, or a free port if that is taken]
     #[arg(long, value_name = "ADDR")]
     control: Option<SocketAddr>,
 }

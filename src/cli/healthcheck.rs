@@ -28,10 +28,9 @@ mod target;
 const MAX_BODY: usize = 4096;
 
 const AFTER_HELP: &str = "\
-Without --url and --socket it asks the URL in CACHE_CANARY_URL; without that, /health at the first address in
-CACHE_CANARY_LISTEN (on loopback, if that is a wildcard); without that, http://127.0.0.1:8080/health. Where it finds the
-address itself and CACHE_CANARY_TLS__CERT_FILE is set, it asks by https and wants a certificate of that file, whatever
-its name.
+The URL is the first of: --url or --socket; CACHE_CANARY_URL; /health at the first address in CACHE_CANARY_LISTEN (a
+wildcard becomes loopback); http://127.0.0.1:8080/health. For the last two, if CACHE_CANARY_TLS__CERT_FILE is set, the
+request uses https, and the server must present a certificate from that file (its name is not checked).
 
 Examples:
   cache-canary healthcheck --url http://127.0.0.1:8080/health/main
@@ -39,31 +38,31 @@ Examples:
   cache-canary healthcheck --socket /run/cache-canary.sock
   HEALTHCHECK CMD [\"/cache-canary\", \"healthcheck\"]          in a Dockerfile
 
-Exit codes: 0 if the answer's code is 2xx, 1 for anything else, wrong usage included: Docker reserves the others.";
+Exit codes: 0 if the response is 2xx; 1 in every other case, including invalid arguments (Docker reserves other codes).";
 
-/// Ask a running server, and print what it answers: for HEALTHCHECK where no shell is
+/// Query a running server and print its response, for a HEALTHCHECK without a shell
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct HealthcheckArgs {
-    /// The URL to ask
+    /// URL to query
     #[arg(long, value_name = "URL", conflicts_with = "socket")]
     url: Option<String>,
-    /// The unix socket to ask, for /health
+    /// Unix socket to query for /health
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Trust the certificates in this file, in PEM, and not the system's; for https
+    /// CA certificates (PEM) to trust instead of the system's, for https
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Take any certificate: for a server on loopback, where nobody is in between
+    /// Accept any certificate; use only for a server on loopback
     #[arg(long, conflicts_with = "ca_file")]
     insecure: bool,
-    /// The certificate to show to a server that wants one, in PEM
+    /// Client certificate (PEM), if the server requires one
     #[arg(long, value_name = "FILE", requires = "key_file")]
     cert_file: Option<PathBuf>,
-    /// Its private key, in PEM
+    /// Private key (PEM) of the client certificate
     #[arg(long, value_name = "FILE", requires = "cert_file")]
     key_file: Option<PathBuf>,
-    /// How long to wait for the whole answer
+    /// Timeout for the whole request
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     timeout: Duration,
 }

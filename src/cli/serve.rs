@@ -26,20 +26,20 @@ Examples:
   CACHE_URL=redis://cache:6379/0 cache-canary serve --listen 127.0.0.1:8080
   cache-canary serve -c cache-canary.toml --listen '[::]:8080' --listen unix:/run/cache-canary.sock
 
-Then ask it: curl -i localhost:8080/health
+Then query it: curl -i localhost:8080/health
 
-SIGTERM or SIGINT stops it when the open requests are answered; a second one stops it at once. SIGHUP, or a change of
-a file that the configuration was read from, has it read anew; one that is not valid is refused.
+SIGTERM or SIGINT stops the server once open requests are answered; a second signal stops it at once. SIGHUP, or a
+change of a configuration file, reloads the configuration; if it is invalid, the previous one stays in force.
 
-Exit codes: 0 after a clean stop, 2 if the configuration is not valid, 1 for anything else.";
+Exit codes: 0 after a clean stop; 2 invalid arguments or configuration; 1 any other error.";
 
-/// Serve /health, /livez, /readyz and /metrics, and check the caches whenever they are asked for
+/// Serve /health, /livez, /readyz and /metrics; each request checks the caches
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     config: FileArgs,
-    /// Listen on this address and not on the configured ones; may be given several times
+    /// Address to listen on, instead of the configured ones; repeatable
     #[arg(short, long, value_name = "ADDR")]
     listen: Vec<String>,
 }

@@ -112,7 +112,7 @@ fn a_monitoring_system_is_told_on_stdout_what_could_not_be_done() {
         let said = nagios(&arguments, &no_cache());
         assert!(said.starts_with("CACHE UNKNOWN - unexpected argument '--nope' found"), "{said}");
     }
-    assert!(nagios(&["-fnagios", "--watch"], &no_cache()).contains("leave one of them out"));
+    assert!(nagios(&["-fnagios", "--watch"], &no_cache()).contains("remove one of the two options"));
     let output = cache_canary().args(["check", "--format", "json", "--nope"]).output().unwrap();
     assert_eq!((output.status.code(), &*stdout(&output)), (Some(2), ""));
 }

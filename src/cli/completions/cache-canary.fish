@@ -26,45 +26,45 @@ end
 
 complete -c cache-canary -n "__fish_cache_canary_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cache-canary -n "__fish_cache_canary_needs_command" -s V -l version -d 'Print version'
-complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "serve" -d 'Serve /health, /livez, /readyz and /metrics, and check the caches whenever they are asked for'
-complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "check" -d 'Check the caches once, now, without a server; or again and again'
-complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "healthcheck" -d 'Ask a running server, and print what it answers: for HEALTHCHECK where no shell is'
-complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "config" -d 'Check or show the configuration'
-complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "acl" -d 'Print the least Redis users that the configured checks need'
-complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "demo" -d 'Watch caches go down: starts some of its own, serves their health, and has a switch to break each'
-complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "completions" -d 'Print what a shell needs to complete the commands and options of cache-canary'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand serve" -s c -l config -d 'The configuration file, in TOML; without one, the one that CACHE_CANARY_CONFIG names, or the environment alone' -r -F
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand serve" -s l -l listen -d 'Listen on this address and not on the configured ones; may be given several times' -r
+complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "serve" -d 'Serve /health, /livez, /readyz and /metrics; each request checks the caches'
+complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "check" -d 'Check the caches once without a server, or repeatedly with --watch'
+complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "healthcheck" -d 'Query a running server and print its response, for a HEALTHCHECK without a shell'
+complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "config" -d 'Validate or print the configuration'
+complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "acl" -d 'Print Redis users with the minimal ACL for the configured checks'
+complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "demo" -d 'Start embedded caches, serve their health, and break them one by one with switches'
+complete -c cache-canary -n "__fish_cache_canary_needs_command" -f -a "completions" -d 'Print the shell completion script'
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand serve" -s c -l config -d 'Configuration file (TOML) [default: the file in CACHE_CANARY_CONFIG, else environment variables only]' -r -F
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand serve" -s l -l listen -d 'Address to listen on, instead of the configured ones; repeatable' -r
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand serve" -s h -l help -d 'Print help'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -s c -l config -d 'The configuration file, in TOML; without one, the one that CACHE_CANARY_CONFIG names, or the environment alone' -r -F
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -s f -l format -d 'How to say it: a table, the JSON that /health answers, or a line for Nagios and what speaks its plugins\' language' -r -f -a "table\t''
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -s c -l config -d 'Configuration file (TOML) [default: the file in CACHE_CANARY_CONFIG, else environment variables only]' -r -F
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -s f -l format -d 'Output format: a table, the JSON of /health, or the output of a Nagios plugin' -r -f -a "table\t''
 json\t''
 nagios\t''"
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -l every -d 'How long from one round to the next, with --watch' -r
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -l strict -d 'Take a degraded cache for a failure'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -l explain -d 'Tell what each check did, command by command, what it expected and what came back'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -s w -l watch -d 'Check again and again: a live table on a terminal, else a line for each change, or one of JSON a round'
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -l every -d 'Interval between rounds, with --watch' -r
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -l strict -d 'Exit with a failure if a cache is degraded'
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -l explain -d 'Print each command of each check, with the expected and the received answer'
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -s w -l watch -d 'Check repeatedly: a live table on a terminal, else a line per status change (json: a line per round)'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -s h -l help -d 'Print help'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l url -d 'The URL to ask' -r
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l socket -d 'The unix socket to ask, for /health' -r -F
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l ca-file -d 'Trust the certificates in this file, in PEM, and not the system\'s; for https' -r -F
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l cert-file -d 'The certificate to show to a server that wants one, in PEM' -r -F
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l key-file -d 'Its private key, in PEM' -r -F
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l timeout -d 'How long to wait for the whole answer' -r
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l insecure -d 'Take any certificate: for a server on loopback, where nobody is in between'
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l url -d 'URL to query' -r
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l socket -d 'Unix socket to query for /health' -r -F
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l ca-file -d 'CA certificates (PEM) to trust instead of the system\'s, for https' -r -F
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l cert-file -d 'Client certificate (PEM), if the server requires one' -r -F
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l key-file -d 'Private key (PEM) of the client certificate' -r -F
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l timeout -d 'Timeout for the whole request' -r
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l insecure -d 'Accept any certificate; use only for a server on loopback'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -s h -l help -d 'Print help'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -s h -l help -d 'Print help'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -f -a "check" -d 'Say whether the configuration and its certificates are valid, and which caches it has checked'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -f -a "show" -d 'Print what is in force, each value with where it came from, secrets as "***"'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -f -a "schema" -d 'Print the JSON Schema of the configuration file, for an editor'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and __fish_seen_subcommand_from check" -s c -l config -d 'The configuration file, in TOML; without one, the one that CACHE_CANARY_CONFIG names, or the environment alone' -r -F
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -f -a "check" -d 'Validate the configuration and its certificates, and list the checked caches'
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -f -a "show" -d 'Print the effective configuration with the origin of each value; secrets are masked as "***"'
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and not __fish_seen_subcommand_from check show schema" -f -a "schema" -d 'Print the JSON Schema of the configuration file, for editors'
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and __fish_seen_subcommand_from check" -s c -l config -d 'Configuration file (TOML) [default: the file in CACHE_CANARY_CONFIG, else environment variables only]' -r -F
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and __fish_seen_subcommand_from show" -s c -l config -d 'The configuration file, in TOML; without one, the one that CACHE_CANARY_CONFIG names, or the environment alone' -r -F
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and __fish_seen_subcommand_from show" -s c -l config -d 'Configuration file (TOML) [default: the file in CACHE_CANARY_CONFIG, else environment variables only]' -r -F
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand config; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand acl" -s c -l config -d 'The configuration file, in TOML; without one, the one that CACHE_CANARY_CONFIG names, or the environment alone' -r -F
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand acl" -s c -l config -d 'Configuration file (TOML) [default: the file in CACHE_CANARY_CONFIG, else environment variables only]' -r -F
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand acl" -s h -l help -d 'Print help'
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand demo" -s l -l listen -d 'Where /health is served [default: 127.0.0.1:8080, or a free port where that is taken]' -r
-complete -c cache-canary -n "__fish_cache_canary_using_subcommand demo" -l control -d 'Where the switches are [default: 127.0.0.1:8081, or a free port where that is taken]' -r
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand demo" -s l -l listen -d 'Address for /health [default: 127.0.0.1:8080, or a free port if that is taken]' -r
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand demo" -l control -d 'Address for the switches [default: 127.0.0.1:8081, or a free port if that is taken]' -r
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand completions" -s h -l help -d 'Print help'
