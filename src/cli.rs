@@ -32,7 +32,8 @@ mod serve;
 /// How many threads of the runtime's may read files at a time. Names are looked up on threads of their own.
 const MAX_BLOCKING: usize = 16;
 
-const CONFIG_HELP: &str = "Configuration file (TOML) [default: the file in CACHE_CANARY_CONFIG, else environment variables only]";
+const CONFIG_HELP: &str =
+    "Configuration file (TOML) [default: the file in CACHE_CANARY_CONFIG, else environment variables only]";
 
 const LONG_ABOUT: &str = "\
 Health checks for Redis and memcached, by writing a value and reading it back.

@@ -37,7 +37,7 @@ const DEFAULT_USER: &str = "default";
 const MOST_BYTES: usize = 2048;
 
 /// What stands for words that are not shown.
-const WITHHELD: &str = "the server's words are not shown, since they may hold a part of the credentials";
+const WITHHELD: &str = "the error text is hidden, because it may contain credentials";
 
 impl Redaction {
     /// For servers that are given no credentials: nothing is hidden.
@@ -282,7 +282,7 @@ mod tests {
         let unknown = format!("ERR unknown command 'AUTH', with args beginning with: 'canary' '{PASSWORD}' ");
         assert_eq!(
             redaction.greeting(&unknown),
-            "ERR unknown command (what follows is not shown, since it may hold a part of the credentials)"
+            "ERR unknown command (the rest is hidden, because it may contain credentials)"
         );
         let may_not = "NOPERM User canary has no permissions to run the 'select' command";
         assert_eq!(redaction.greeting(may_not), may_not.replace("canary", MASK));

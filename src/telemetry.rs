@@ -37,7 +37,7 @@ pub const CALLERS: &str = "callers";
 
 /// A level that is not one.
 #[derive(Debug, thiserror::Error)]
-#[error("{LEVEL_VARIABLE} is `{0}`, and must be error, warn, info or debug")]
+#[error("{LEVEL_VARIABLE} is `{0}`, but must be error, warn, info or debug")]
 pub struct UnknownLevel(String);
 
 /// Logs from now on, at the level that the environment names, or `info`. Coloured on a terminal, unless

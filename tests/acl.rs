@@ -137,7 +137,7 @@ fn aliases_of_one_server_and_user_have_one_line_with_the_rights_of_all() {
          [caches.three]\nurl = \"redis://another:s3cret@cache\"",
     );
     let expected = "\
-# A user that is new needs a password: add >PASSWORD behind `on`.
+# For a new user, set a password: add >PASSWORD after `on`.
 # one, two: on cache:6379
 ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +ping +role +select +set
 # one, two: on replica:6379, each replica of cache:6379
@@ -156,11 +156,11 @@ fn clusters_and_sentinels_have_the_rights_to_be_asked() {
          sentinel_username = \"watcher\"\nsentinel_password = \"s3cret\"",
     );
     let expected = "\
-# A user that is new needs a password: add >PASSWORD behind `on`.
+# For a new user, set a password: add >PASSWORD after `on`.
 # cluster: on every node of the cluster at a:6379, b:6379
 ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +asking +cluster|info +cluster|slots +get \
                     +ping +set
-# watched: on every server of mymaster, since each may become the primary
+# watched: on every server of mymaster, because each may become the primary
 ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +ping +role +select +set
 # watched: on the Sentinels at s1:26379, s2:26379
 ACL SETUSER watcher on resetkeys resetchannels -@all +sentinel|get-master-addr-by-name
@@ -181,8 +181,8 @@ fn each_kind_of_check_has_its_commands_and_its_keys() {
          [caches.sessions]\nservers = \"mc\"\nchecks.visibility.views = [\"redis://both\"]",
     );
     let expected = "\
-# sessions: nothing to allow, in memcached a user may do everything
-# A user that is new needs a password: add >PASSWORD behind `on`.
+# sessions: memcached has no ACL, so no rights are needed
+# For a new user, set a password: add >PASSWORD after `on`.
 # main: on cache:6379
 ACL SETUSER canary on resetkeys ~djblets-canary:* ~b:p ~b:p:[0-9] ~b:p:1[0-5] ~a?b ~l:b:p ~clocks ~clock\\* \
                     ~s:[ab]* resetchannels -@all +del +get +info +llen +ping +pttl +scan +scard +set +type \
@@ -191,9 +191,9 @@ ACL SETUSER canary on resetkeys ~djblets-canary:* ~b:p ~b:p:[0-9] ~b:p:1[0-5] ~a
 ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +select
 # main, two: on two:6379
 ACL SETUSER reader on resetkeys ~djblets-canary:* resetchannels -@all +get +info +ping +set
-# main: on three:6379; to log in as it, put it and its password into the view's URL
+# main: on three:6379; to log in with it, add the user and its password to the view's URL
 ACL SETUSER cache-canary on resetkeys ~djblets-canary:* resetchannels -@all +get
-# sessions: on both:6379; to log in as it, put it and its password into the view's URL
+# sessions: on both:6379; to log in with it, add the user and its password to the view's URL
 ACL SETUSER cache-canary on resetkeys ~djblets-canary:* resetchannels -@all +get
 ";
     assert_eq!(text, expected);
@@ -208,14 +208,14 @@ fn queues_and_clocks_of_clusters_and_sentinels_are_granted_on_each_server() {
          checks.queue.keys = \"celery\"",
     );
     let expected = "\
-# A user that is new needs a password: add >PASSWORD behind `on`.
+# For a new user, set a password: add >PASSWORD after `on`.
 # cluster: on every node of the cluster at a:6379
 ACL SETUSER canary on resetkeys ~djblets-canary:* ~clocks resetchannels -@all +asking +cluster|info \
                     +cluster|slots +get +ping +set +zcard +zrange
-# watched: on every server of mymaster, since each may become the primary
+# watched: on every server of mymaster, because each may become the primary
 ACL SETUSER canary on resetkeys ~djblets-canary:* ~celery resetchannels -@all +get +llen +ping +role +scard +set \
                     +type +xinfo|groups +xlen +xpending +xrange +zcard +zrange
-# watched: on the Sentinels at s1:26379; to log in as it, say sentinel_username = \"cache-canary\" and its \
+# watched: on the Sentinels at s1:26379; to log in with it, set sentinel_username = \"cache-canary\" and its \
                     password
 ACL SETUSER cache-canary on resetkeys resetchannels -@all +sentinel|get-master-addr-by-name
 ";
@@ -249,7 +249,7 @@ fn a_user_may_look_at_the_keys_of_its_checks_and_at_no_others() {
 fn without_a_user_one_is_named_and_what_to_say_to_log_in_as_it() {
     let text = printed("[caches.main]\nurl = \"redis://:s3cret@cache\"");
     let comment =
-        "# main: on cache:6379; to log in as it, say username = \"cache-canary\" and its password\n";
+        "# main: on cache:6379; to log in with it, set username = \"cache-canary\" and its password\n";
     assert!(text.contains(comment), "{text}");
     assert!(text.contains("\nACL SETUSER cache-canary on "), "{text}");
 }
@@ -257,7 +257,7 @@ fn without_a_user_one_is_named_and_what_to_say_to_log_in_as_it() {
 #[test]
 fn memcached_alone_has_nothing_to_allow() {
     let text = printed("[caches.main]\nservers = [\"mc-1\"]\n[caches.other]\nservers = [\"mc-2\"]");
-    assert_eq!(text, "# main, other: nothing to allow, in memcached a user may do everything\n");
+    assert_eq!(text, "# main, other: memcached has no ACL, so no rights are needed\n");
 }
 
 #[test]

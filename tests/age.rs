@@ -91,7 +91,7 @@ fn transitions_tell_what_changed_the_latest_first_and_what_the_check_saw() {
     let text = |sidecar: &Sidecar| {
         sidecar.raw("/transitions?format=text").split_once("\r\n\r\n").unwrap().1.to_owned()
     };
-    assert_eq!(text(&sidecar), "nothing has changed since the start\n");
+    assert_eq!(text(&sidecar), "no status has changed since the start\n");
 
     redis.kill();
     sidecar.expect_down("refused");

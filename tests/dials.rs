@@ -131,8 +131,9 @@ fn said_by_serve(limits: &str, config: &str) -> Vec<String> {
     let (_dir, mut serve) = within(limits, "serve", &format!("listen = \"127.0.0.1:0\"\n{config}"));
     let mut serve = serve.stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(serve.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let said =
-        lines.take_while(|line| !line.contains("listening on")).filter(|line| line.contains("files may"));
+    let said = lines
+        .take_while(|line| !line.contains("listening on"))
+        .filter(|line| line.contains("limit of open files"));
     let said = said.collect();
     serve.kill().unwrap();
     serve.wait().unwrap();
@@ -161,11 +162,12 @@ fn serve_says_that_it_raised_the_limit_or_that_the_limit_is_too_small() {
     assert_eq!(said("ulimit -n 4000"), [""; 0]);
     let raised = said("ulimit -n 4000 && ulimit -Sn 300");
     assert_eq!(raised.len(), 1, "{raised:?}");
-    let words = format!("up to {need} files may be needed, so the limit was raised from 300 to 4000");
+    let words =
+        format!("raised the limit of open files from 300 to 4000, because up to {need} may be needed");
     assert!(raised[0].contains("INFO") && raised[0].contains(&words), "{raised:?}");
     let small = said("ulimit -n 300");
     assert_eq!(small.len(), 1, "{small:?}");
-    let words = format!("up to {need} files may be needed, and the limit is 300: raise it");
+    let words = format!("the limit of open files is 300, but up to {need} may be needed: raise it");
     assert!(small[0].contains("WARN") && small[0].contains(&words), "{small:?}");
 }
 
@@ -177,14 +179,15 @@ fn a_configuration_that_is_read_anew_has_the_room_that_it_needs() {
     let mut serve = serve.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines().map(Result::unwrap);
     let before: Vec<_> = lines.by_ref().take_while(|line| !line.contains("listening on")).collect();
-    assert!(!before.iter().any(|line| line.contains("files may")), "{before:?}");
+    assert!(!before.iter().any(|line| line.contains("limit of open files")), "{before:?}");
     std::fs::write(dir.path().join("cache-canary.toml"), config(500)).unwrap();
     // The file is looked at by itself.
-    let said = lines.find(|line| line.contains("files may"));
+    let said = lines.find(|line| line.contains("limit of open files"));
     serve.kill().unwrap();
     serve.wait().unwrap();
     let said = said.unwrap();
     let need = 2 * 500 + (1024 + 1) + (1024 + 64);
-    let words = format!("up to {need} files may be needed, so the limit was raised from 2500 to 4000");
+    let words =
+        format!("raised the limit of open files from 2500 to 4000, because up to {need} may be needed");
     assert!(said.contains("INFO") && said.contains(&words), "{said}");
 }

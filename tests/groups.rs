@@ -72,7 +72,7 @@ fn a_group_is_as_well_as_what_is_in_it() {
     let checks = sidecar.get("/health/group/web").body["checks"].clone();
     assert_eq!(checks, serde_json::json!({"cache.main": "UP", "cache.sessions": "UP"}));
     let unknown = probe(&sidecar, "/health/group/nope");
-    let known = "no such group; there are liveness, readiness, startup, web, light\n";
+    let known = "no such group; the configured ones are liveness, readiness, startup, web, light\n";
     assert_eq!(unknown, (404, known.to_owned()));
 
     redis.kill();

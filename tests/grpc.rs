@@ -216,13 +216,16 @@ fn what_is_no_call_of_grpcs_is_refused_in_the_words_of_http() {
     let grpc = ["--header", "content-type: application/grpc"];
     let refused = |version: &str, arguments: &[&str]| curl(&[&[version, url.as_str()], arguments].concat());
     let http2 = "--http2-prior-knowledge";
-    assert_eq!(refused("--http1.1", &[]), "gRPC's calls are made with POST\n405 1.1 ");
-    assert_eq!(refused(http2, &[]), "gRPC's calls are made with POST\n405 2 ");
+    assert_eq!(refused("--http1.1", &[]), "gRPC calls require POST\n405 1.1 ");
+    assert_eq!(refused(http2, &[]), "gRPC calls require POST\n405 2 ");
     let no_text = format!("{url}%ff");
-    assert_eq!(curl(&[http2, &no_text]), "gRPC's calls are made with POST\n405 2 ");
+    assert_eq!(curl(&[http2, &no_text]), "gRPC calls require POST\n405 2 ");
     let body = [&grpc[..], &["--data-binary", "x"]].concat();
-    assert_eq!(refused("--http1.1", &body), "gRPC is spoken over HTTP/2\n505 1.1 ");
-    assert_eq!(refused(http2, &["--data-binary", "x"]), "the type of a call is application/grpc\n415 2 ");
+    assert_eq!(refused("--http1.1", &body), "gRPC calls require HTTP/2\n505 1.1 ");
+    assert_eq!(
+        refused(http2, &["--data-binary", "x"]),
+        "gRPC calls require the Content-Type application/grpc\n415 2 "
+    );
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn lost(sidecar: &Sidecar) -> u64 {
     counter(sidecar, "cache_canary_log_lines_lost_total")
 }
 
-/// The numbers of lines that the log says are `lost`, or `left out`.
+/// The numbers of lines that the log says are `lost`, or `suppressed`.
 fn told(log: &str, missing: &str) -> Vec<u64> {
     let told = log.lines().filter(|line| line.contains(&format!(" {missing}")));
     let numbers = told.filter_map(|line| line.split_once(" log line")?.0.rsplit(' ').next());
@@ -249,8 +249,8 @@ fn callers_cannot_fill_a_log_nor_hold_up_answers_by_it() {
             continue;
         }
         let log = read_aside(reader);
-        let left_out = || told(&log.lock().unwrap(), "left out").iter().sum::<u64>();
-        eventually("each line is told as one that was left out", || left_out() == limited());
+        let left_out = || told(&log.lock().unwrap(), "suppressed").iter().sum::<u64>();
+        eventually("each line is told as one that was suppressed", || left_out() == limited());
         let log = log.lock().unwrap();
         assert!(limited() > 1000, "{}", limited());
         assert_eq!(lost(&sidecar), 0);

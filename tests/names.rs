@@ -204,7 +204,7 @@ fn a_changed_configuration_is_taken_over_while_names_hang() {
         let settings = format!("timeout = \"{}ms\"", 600 + times);
         sidecar.configure(&settings, &caches);
         sidecar.signal(Signal::HUP);
-        sidecar.wait_for_log("was read anew and is in force", times);
+        sidecar.wait_for_log("the new configuration is in force", times);
         expect_hung_down_and_healthy_up(&sidecar.health_in_time(), 64);
     }
     // Each name has a second look-up, whichever configuration asks for it.
@@ -232,6 +232,6 @@ fn the_hint_for_a_name_that_hangs_points_to_name_servers_and_not_to_the_cache() 
     let names = Names::new();
     let sidecar = Sidecar::start_knowing(&names, "", beside_hung(&names, &redis, 1));
     let words = sidecar.raw("/health/hung-0?format=text");
-    assert!(words.contains("timed_out") && words.contains("name servers answer"), "{words}");
+    assert!(words.contains("timed_out") && words.contains("DNS servers answer"), "{words}");
     assert!(!words.contains("firewall"), "{words}");
 }

@@ -18,8 +18,8 @@ use support::{Authority, Redis, Sidecar, eventually};
 /// Connections are kept for longer than any test.
 const KEEP: &str = "reconnect_every = \"1h\"";
 
-const IN_FORCE: &str = "was read anew and is in force";
-const REFUSED: &str = "was read anew and is refused";
+const IN_FORCE: &str = "the new configuration is in force";
+const REFUSED: &str = "configuration reload failed";
 
 fn cache(alias: &str, redis: &Redis) -> String {
     format!("[caches.{alias}]\nurl = \"redis://{}/0\"\n", redis.addr())
@@ -275,7 +275,7 @@ fn who_may_ask_changes_with_the_file_and_where_it_listens_with_a_restart_alone()
     let text = fs::read_to_string(sidecar.config_file()).unwrap();
     fs::write(sidecar.config_file(), text.replace("127.0.0.1:0", "127.0.0.2:0")).unwrap();
     reload(&sidecar, 2);
-    sidecar.wait_for_log("listen is written otherwise now, which needs a restart", 1);
+    sidecar.wait_for_log("listen has changed; restart to apply it", 1);
     sidecar.expect_up();
 }
 
@@ -316,5 +316,5 @@ fn the_sidecars_own_certificate_that_is_replaced_is_shown_to_whoever_connects_ne
     assert!(!trusts("old.pem"));
     assert_eq!(sidecar.logged("TLS is spoken"), [""; 0]);
     sidecar.configure("", cache("main", &redis));
-    sidecar.wait_for_log("TLS is spoken no more", 1);
+    sidecar.wait_for_log("TLS is now off", 1);
 }

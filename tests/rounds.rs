@@ -85,7 +85,7 @@ fn a_program_that_was_stopped_is_not_alive_until_a_round_has_ended_again() {
     let mut answer = String::new();
     asked_meanwhile.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.contains("[-]rounds failed: no round has ended for "), "{answer}");
+    assert!(answer.contains("[-]rounds failed: no round has completed for "), "{answer}");
     // A cache that is down is no reason to restart the sidecar: what counts is that rounds end.
     eventually("it is alive", || sidecar.raw("/livez").starts_with("HTTP/1.1 200 "));
     sidecar.expect_down("timed_out");

@@ -384,6 +384,6 @@ fn the_log_about_a_store_shows_nothing_of_what_that_was_given() {
     sidecar.expect_up();
     store.lie(Some(format!("-ERR odd '{PASSWORD}'\r\n").as_bytes()));
     sidecar.health();
-    sidecar.wait_for_log("no verdicts are shared", 1);
+    sidecar.wait_for_log("verdicts are not shared", 1);
     expect_hidden_everywhere(&sidecar, "a store");
 }

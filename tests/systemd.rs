@@ -91,7 +91,7 @@ fn it_says_when_it_is_ready_when_it_reloads_and_when_it_stops() {
     sidecar.configure("", "nonsense");
     sidecar.signal(Signal::HUP);
     assert_eq!(supervisor.message()[0], "RELOADING=1");
-    let refused = "STATUS=ready, caches checked: 2; the configuration that was read last is refused";
+    let refused = "STATUS=ready, caches checked: 2; the last configuration reload failed";
     assert_eq!(supervisor.message(), ["READY=1", refused]);
 
     sidecar.signal(Signal::TERM);
@@ -121,7 +121,7 @@ fn it_pats_the_watchdog_while_it_is_well_and_not_while_it_is_stopped_or_without_
     sidecar.signal(Signal::CONT);
     let began = Instant::now();
     let overdue = supervisor.message();
-    assert!(overdue[0].starts_with("STATUS=no round has ended for "), "{overdue:?}");
+    assert!(overdue[0].starts_with("STATUS=no round has completed for "), "{overdue:?}");
     supervisor.wait_for("WATCHDOG=1");
     assert!(began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
     redis.cont();

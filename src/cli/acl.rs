@@ -115,10 +115,10 @@ fn users(config: &Config, chosen: &[&Alias]) -> String {
     let mut text = String::new();
     if !memcached.is_empty() {
         let memcached = memcached.join(", ");
-        let _ = writeln!(text, "# {memcached}: nothing to allow, in memcached a user may do everything");
+        let _ = writeln!(text, "# {memcached}: memcached has no ACL, so no rights are needed");
     }
     if !grants.is_empty() {
-        text.push_str("# A user that is new needs a password: add >PASSWORD behind `on`.\n");
+        text.push_str("# For a new user, set a password: add >PASSWORD after `on`.\n");
     }
     for grant in &grants {
         grant.write(&mut text);
@@ -312,7 +312,7 @@ impl fmt::Display for AclServers<'_> {
             Self::ReplicasOf(primary) => write!(f, "each replica of {primary}"),
             Self::Cluster(seeds) => write!(f, "every node of the cluster at {}", joined(seeds)),
             Self::Watched { name, .. } => {
-                write!(f, "every server of {name}, since each may become the primary")
+                write!(f, "every server of {name}, because each may become the primary")
             }
             Self::Sentinels(sentinels) => write!(f, "the Sentinels at {}", joined(sentinels)),
         }
@@ -352,10 +352,10 @@ impl<'a> Grant<'a> {
         if self.user.is_none() {
             let _ = match self.named {
                 Named::In(key) => {
-                    write!(text, "; to log in as it, say {key} = \"{USER}\" and its password")
+                    write!(text, "; to log in with it, set {key} = \"{USER}\" and its password")
                 }
                 Named::InView => {
-                    write!(text, "; to log in as it, put it and its password into the view's URL")
+                    write!(text, "; to log in with it, add the user and its password to the view's URL")
                 }
             };
         }

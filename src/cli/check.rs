@@ -134,7 +134,7 @@ async fn watched(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure>
     let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
     let json = args.format == OutputFormat::Json;
     let last = watch::watch(&checker, &selection, args.every, json).await?;
-    let Some(last) = last else { return Err(Failure::other("stopped before the first round was over")) };
+    let Some(last) = last else { return Err(Failure::other("stopped before the first round had finished")) };
     Ok(exit_code(last.status(), args.strict))
 }
 

@@ -55,7 +55,9 @@ pub(super) enum DemoError {
     #[error(transparent)]
     Listen(#[from] BindError),
     /// The address for the switches could not be bound.
-    #[error("cannot listen on {address} (stop what listens there, or choose another with --control)")]
+    #[error(
+        "cannot listen on {address} (stop the process that listens there, or choose another address with --control)"
+    )]
     Control {
         /// The address.
         address: SocketAddr,
@@ -135,7 +137,7 @@ fn bind<T>(
     match asked {
         Some(address) => bind(address),
         None => bind(default).or_else(|_| {
-            notes.push(format!("{default} is taken, so a free port stands in for it."));
+            notes.push(format!("{default} is taken, so a free port is used instead."));
             bind(FREE_PORT)
         }),
     }

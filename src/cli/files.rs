@@ -25,14 +25,17 @@ pub(super) enum Room {
 impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Enough => write!(f, "enough files may be open"),
+            Self::Enough => write!(f, "the limit of open files is high enough"),
             Self::Raised { from, to, need } => {
-                write!(f, "up to {need} files may be needed, so the limit was raised from {from} to {to}")
+                write!(
+                    f,
+                    "raised the limit of open files from {from} to {to}, because up to {need} may be needed"
+                )
             }
             Self::TooSmall { limit, need } => write!(
                 f,
-                "up to {need} files may be needed, and the limit is {limit}: raise it (ulimit -n, LimitNOFILE=), or checks \
-                 fail that have nothing wrong with their cache"
+                "the limit of open files is {limit}, but up to {need} may be needed: raise it (ulimit -n, LimitNOFILE=), or \
+                 checks of working caches can fail"
             ),
         }
     }

@@ -113,10 +113,10 @@ enum AskError {
     #[error("cannot connect to {0} (is the server running?)")]
     Connect(String, #[source] std::io::Error),
     #[error(
-        "cannot agree on TLS with {0} (is it spoken there? --ca-file says whom to trust, and --insecure trusts anybody)"
+        "the TLS handshake with {0} failed (check that it serves https, and that --ca-file has its CA certificate)"
     )]
     Tls(String, #[source] std::io::Error),
-    #[error("{0} cannot be the name of a TLS server")]
+    #[error("{0} is not a valid TLS server name")]
     Name(String, #[source] InvalidDnsNameError),
     #[error("no answer from {0}")]
     Answer(String, #[source] hyper::Error),

@@ -85,7 +85,7 @@ async fn serve(loaded: Loaded, flags: ReloadFlags) -> Result<ExitCode, Failure> 
     let reloads = Reloader::new(app.clone(), flags, loaded);
     tokio::select! {
         () = serve_app(app.clone(), listeners, limits, shutdown) => Ok(ExitCode::SUCCESS),
-        () = signals => Err(Failure::other("stopped at once by a second signal, requests may be unanswered")),
+        () = signals => Err(Failure::other("stopped at once by a second signal; open requests may be unanswered")),
         never = reloads.run(hangup) => match never {},
         never = systemd::accompany(&app) => match never {},
     }

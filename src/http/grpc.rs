@@ -78,7 +78,7 @@ async fn call(
         "Check" => check(&app, body, arrived).await,
         "Watch" => watch(app, body, caller, places).await,
         "List" => list(&app, body, arrived).await,
-        _ => Err(CallError::new(Code::Unimplemented, "there are Check, Watch and List")),
+        _ => Err(CallError::new(Code::Unimplemented, "the methods are Check, Watch and List")),
     };
     Ok(answer.unwrap_or_else(IntoResponse::into_response))
 }
@@ -86,7 +86,7 @@ async fn call(
 async fn check(app: &App, body: Body, arrived: Instant) -> Result<Response, CallError> {
     let HealthCheckRequest { service: name } = wire::message(body).await?;
     let setup = app.setup();
-    let unknown = || CallError::new(Code::NotFound, "no such service; List names those that there are");
+    let unknown = || CallError::new(Code::NotFound, "no such service; List returns the known ones");
     let service = Service::named(&name, &setup).ok_or_else(unknown)?;
     Ok(wire::answer(&HealthCheckResponse::from(service.check(app, &setup, arrived).await)))
 }
@@ -98,7 +98,7 @@ async fn watch(
     places: Arc<Semaphore>,
 ) -> Result<Response, CallError> {
     let HealthCheckRequest { service: name } = wire::message(body).await?;
-    let full = |_| CallError::new(Code::ResourceExhausted, "too many watch already");
+    let full = |_| CallError::new(Code::ResourceExhausted, "too many Watch streams are open");
     let place = places.try_acquire_owned().map_err(full)?;
     Ok(wire::stream(watch::watch(app, name, caller, place)))
 }

@@ -34,10 +34,10 @@ impl InvalidHost {
     /// The same for a caller, in a line. The value is the caller's, so the line does not repeat it.
     pub(super) fn said(self) -> &'static str {
         match self {
-            Self::Missing => "a request of HTTP/1.1 must have a Host header\n",
-            Self::Several => "a request must not have more than one Host header\n",
-            Self::Malformed => "the host must be a name or an address, with a port or without\n",
-            Self::Contradicted => "the Host header must not differ from :authority\n",
+            Self::Missing => "HTTP/1.1 requests must have a Host header\n",
+            Self::Several => "requests must not have more than one Host header\n",
+            Self::Malformed => "the host must be a name or address, with an optional port\n",
+            Self::Contradicted => "the Host header must equal :authority\n",
         }
     }
 }

@@ -87,58 +87,62 @@ impl IntoResponse for Refusal {
             Self::Access => StatusCode::FORBIDDEN.into_response(),
             Self::Token => {
                 let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
-                let body = "this is not the token of access.token\n";
+                let body = "the bearer token is not the configured access.token\n";
                 (StatusCode::UNAUTHORIZED, challenge, plain(body)).into_response()
             }
             Self::Host(invalid) => (StatusCode::BAD_REQUEST, plain(invalid.said())).into_response(),
             Self::MetricsElsewhere => {
-                let body = "metrics are not served here; they have an address of their own, metrics.listen\n";
+                let body = "metrics are not served here, only on metrics.listen\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()
             }
             Self::MetricsAlone => {
-                (StatusCode::NOT_FOUND, plain("no such path; there is /metrics alone\n")).into_response()
+                (StatusCode::NOT_FOUND, plain("no such path; this address serves only /metrics\n"))
+                    .into_response()
             }
             Self::ProbesAlone => {
-                let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz and /startupz alone\n";
+                let body = "no such path; this address serves only /health, /health/{alias}, /health/group/{name}, /livez, /readyz and /startupz\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()
             }
             Self::NoSuchPath => {
-                let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions, /openapi.json, /events and the page at /\n";
+                let body = "no such path; the paths are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions, /openapi.json, /events and the page at /\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()
             }
             Self::NoSuchAlias(known) => {
-                (StatusCode::NOT_FOUND, plain(format!("no such alias; there are {known}\n"))).into_response()
+                (StatusCode::NOT_FOUND, plain(format!("no such alias; the configured ones are {known}\n")))
+                    .into_response()
             }
             Self::NoSuchGroup(known) => {
-                (StatusCode::NOT_FOUND, plain(format!("no such group; there are {known}\n"))).into_response()
+                (StatusCode::NOT_FOUND, plain(format!("no such group; the configured ones are {known}\n")))
+                    .into_response()
             }
             Self::Method => {
-                (StatusCode::METHOD_NOT_ALLOWED, plain("only GET and HEAD are answered\n")).into_response()
+                (StatusCode::METHOD_NOT_ALLOWED, plain("only GET and HEAD are allowed\n")).into_response()
             }
             Self::NotACall => {
                 let allow = [(header::ALLOW, HeaderValue::from_static("POST"))];
-                let body = "gRPC's calls are made with POST\n";
+                let body = "gRPC calls require POST\n";
                 (StatusCode::METHOD_NOT_ALLOWED, allow, plain(body)).into_response()
             }
             Self::NotHttp2 => {
-                let body = "gRPC is spoken over HTTP/2\n";
+                let body = "gRPC calls require HTTP/2\n";
                 (StatusCode::HTTP_VERSION_NOT_SUPPORTED, plain(body)).into_response()
             }
             Self::NotGrpc => {
-                let body = "the type of a call is application/grpc\n";
+                let body = "gRPC calls require the Content-Type application/grpc\n";
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, plain(body)).into_response()
             }
             Self::Body => {
-                let body = "a request must not have a body here\n";
+                let body = "requests must not have a body\n";
                 (StatusCode::PAYLOAD_TOO_LARGE, plain(body)).into_response()
             }
             Self::Feeds => {
-                let body = "too many pages are live already: close some, or load this one without its feed\n";
+                let body =
+                    "too many live pages are open: close one, or reload this page without its live feed\n";
                 (StatusCode::SERVICE_UNAVAILABLE, plain(body)).into_response()
             }
             Self::Format(offered) => {
                 let known: Vec<_> = offered.iter().map(|format| format.name()).collect();
-                let body = format!("no such format; there are {}\n", known.join(", "));
+                let body = format!("no such format; the formats are {}\n", known.join(", "));
                 (StatusCode::BAD_REQUEST, plain(body)).into_response()
             }
         }

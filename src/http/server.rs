@@ -51,10 +51,10 @@ pub async fn serve_app(
         info!("listening on {}", listener.url_with(scheme));
     }
     for listener in &probes {
-        info!("probes alone on {}", listener.url_with(scheme));
+        info!("serving only probes on {}", listener.url_with(scheme));
     }
     for listener in &metrics {
-        info!("metrics alone on {}", listener.url_with(scheme));
+        info!("serving only metrics on {}", listener.url_with(scheme));
     }
     let own_limits = ServerLimits { connections: limits.own_connections, ..limits };
     let traffic = Traffic::new([limits, own_limits, own_limits]);
@@ -99,10 +99,10 @@ async fn live(app: &App, limits: ServerLimits, shutdown: impl Future<Output = ()
     app.enter(Life::Draining);
     let drain = app.setup().drain;
     if !drain.is_zero() {
-        info!("draining; requests are taken for {drain:?} more, and /readyz says so");
+        info!("draining: requests are accepted for {drain:?} more, /readyz answers 503");
         time::sleep(drain).await;
     }
-    info!("stopping; open requests have {:?} to finish", limits.stop);
+    info!("stopping: open requests have {:?} to finish", limits.stop);
     app.enter(Life::Stopping);
 }
 

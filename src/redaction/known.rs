@@ -4,7 +4,7 @@
 use crate::config::MASK;
 
 /// What stands for the words behind a known beginning.
-const CUT: &str = "(what follows is not shown, since it may hold a part of the credentials)";
+const CUT: &str = "(the rest is hidden, because it may contain credentials)";
 
 /// The longest code, in bytes.
 const LONGEST_CODE: usize = 20;

@@ -175,7 +175,7 @@ impl LineQueueState {
             self.tell_limited = None;
             let number = self.limited - mem::replace(&mut self.limited_told, self.limited);
             let words = format!(
-                "{} left out: of those that callers cause, at most {LINES_A_SECOND} a second are logged",
+                "{} suppressed: lines caused by callers are limited to {LINES_A_SECOND} per second",
                 lines_were(number)
             );
             return Some(self.line(warning(&words).into_bytes().into(), self.seen));
@@ -280,7 +280,7 @@ mod tests {
 
         queue.lock().tell_limited = Some(Instant::now());
         let told = written(&queue);
-        let words = format!(" {} log lines were left out: ", 1000 - admitted);
+        let words = format!(" {} log lines were suppressed: ", 1000 - admitted);
         assert!(String::from_utf8_lossy(&told[0].text).contains(&words), "{told:?}");
         assert_eq!((told.len(), queue.unwritten().lost), (1, 0));
     }

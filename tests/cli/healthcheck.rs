@@ -122,7 +122,7 @@ fn healthcheck_prints_no_more_than_4096_bytes_however_many_come() {
 fn healthcheck_speaks_http_and_https_alone_and_shows_no_password() {
     let output = run(&["healthcheck", "--url", "ftp://me:s3cret@127.0.0.1/health"]);
     assert_eq!(output.status.code(), Some(1));
-    let expected = "error: --url has the scheme ftp, and only http and https are spoken here, as in \
+    let expected = "error: --url has the scheme ftp; use http or https, as in \
                     http://127.0.0.1:8080/health\n";
     assert_eq!(stderr(&output), expected);
 
@@ -155,7 +155,7 @@ fn healthcheck_asks_where_the_environment_says() {
     }
     let output = cache_canary().arg("healthcheck").env("CACHE_CANARY_LISTEN", "8080").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let expected = "error: CACHE_CANARY_LISTEN is `8080`, and must be an address such as 127.0.0.1:8080 or \
+    let expected = "error: CACHE_CANARY_LISTEN is `8080`, but must be an address such as 127.0.0.1:8080 or \
                     unix:/run/cache-canary.sock\n";
     assert_eq!(stderr(&output), expected);
 }

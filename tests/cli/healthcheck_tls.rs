@@ -66,7 +66,7 @@ fn https_is_believed_with_the_right_authority_and_name_alone() {
     let right = Tls::serve(&tls.authority.issue(&["127.0.0.1"]), None);
     expect_up(&ask(right, &["--ca-file", text(&ca_file)]));
     expect_refused(&ask(right, &[]), "invalid peer certificate: UnknownIssuer");
-    expect_refused(&ask(right, &[]), "--ca-file says whom to trust");
+    expect_refused(&ask(right, &[]), "--ca-file has its CA certificate");
 
     let other_name = Tls::serve(&tls.authority.issue(&["cache-canary.internal"]), None);
     expect_refused(&ask(other_name, &["--ca-file", text(&ca_file)]), "invalid peer certificate: ");
@@ -118,7 +118,7 @@ fn beside_a_server_with_tls_its_own_certificate_is_wanted_whatever_its_name() {
     };
     expect_up(&beside(&own, &[]));
     // Issued by the same authority for the same name, and still not the server's.
-    expect_refused(&beside(&other, &[]), &format!("its certificate is not in {}", other.display()));
+    expect_refused(&beside(&other, &[]), &format!("the server's certificate is not in {}", other.display()));
     expect_up(&beside(&other, &["--insecure"]));
     expect_refused(&beside(&own, &["--ca-file", text(&tls.ca_file())]), "invalid peer certificate: ");
     // An empty variable is none, and then it is asked without TLS.
@@ -136,5 +136,8 @@ fn a_server_without_tls_is_not_taken_for_one_with() {
             let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(ANSWER));
         }
     });
-    expect_refused(&ask(address, &["--insecure"]), &format!("cannot agree on TLS with https://{address}"));
+    expect_refused(
+        &ask(address, &["--insecure"]),
+        &format!("the TLS handshake with https://{address}/health failed"),
+    );
 }

@@ -183,7 +183,7 @@ fn an_address_in_use_exits_1() {
         cache_canary().args(["serve", "--listen", &address]).env("CACHE_URL", no_cache()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let expected = format!(
-        "error: cannot listen on {address} (stop what listens there, or choose another with --listen): \
+        "error: cannot listen on {address} (stop the process that listens there, or choose another address with --listen): \
          Address already in use (os error 98)\n"
     );
     assert!(stderr(&output).ends_with(&expected), "{}", stderr(&output));
@@ -221,13 +221,19 @@ fn what_stands_where_a_socket_should_be_is_named_and_left_alone() {
     drop(UnixListener::bind(&stale).unwrap());
     std::os::unix::fs::symlink(&stale, &link).unwrap();
 
-    let other = ", or choose another with --listen): ";
+    let other = ", or choose another address with --listen): ";
     for (path, said) in [
-        (file.clone(), format!("move it away{other}a file that is no socket is there")),
-        (place("directory"), format!("move it away{other}a directory is there")),
-        (link.clone(), format!("move it away{other}a symbolic link is there")),
-        (served.clone(), format!("stop what listens there{other}Address already in use (os error 98)")),
-        (place("datagrams"), format!("stop what listens there{other}Address already in use (os error 98)")),
+        (file.clone(), format!("remove it{other}a file that is not a socket exists at this path")),
+        (place("directory"), format!("remove it{other}a directory exists at this path")),
+        (link.clone(), format!("remove it{other}a symbolic link exists at this path")),
+        (
+            served.clone(),
+            format!("stop the process that listens there{other}Address already in use (os error 98)"),
+        ),
+        (
+            place("datagrams"),
+            format!("stop the process that listens there{other}Address already in use (os error 98)"),
+        ),
         (place("no/such"), format!("create its directory{other}No such file or directory (os error 2)")),
         (file.join("x"), format!("create its directory{other}Not a directory (os error 20)")),
     ] {
@@ -254,7 +260,7 @@ fn a_socket_in_a_place_without_rights_is_not_said_to_be_in_use() {
     mode(&stale, 0o777);
     mode(&closed, 0o000);
     mode(directory.path(), 0o555);
-    let said = "give this user the right to write there, or choose another with --listen): \
+    let said = "give this user the right to write there, or choose another address with --listen): \
                 Permission denied (os error 13)";
     for path in [directory.path().join("new"), stale.clone(), closed.clone()] {
         assert_eq!(refused(&path, true), said, "{}", path.display());
@@ -292,7 +298,11 @@ fn healthcheck_and_the_server_understand_each_other() {
     assert_eq!((livez.status.code(), stdout(&livez).as_str()), (Some(0), "ok\n"));
     let unknown = run(&["healthcheck", "--url", &format!("{}/health/nope", serving.urls[0])]);
     assert_eq!(unknown.status.code(), Some(1));
-    assert!(stdout(&unknown).starts_with("no such alias; there are default"), "{}", stdout(&unknown));
+    assert!(
+        stdout(&unknown).starts_with("no such alias; the configured ones are default"),
+        "{}",
+        stdout(&unknown)
+    );
     let socket = run(&["healthcheck", "--socket", path.to_str().unwrap()]);
     assert!(stdout(&socket).starts_with("{\"status\":\""), "{}", stdout(&socket));
 }

@@ -74,7 +74,7 @@ fn a_configuration_that_is_not_valid_exits_2() {
             cache_canary().arg(command).env("CACHE_URL", no_cache()).env("CACHE_CANARY_LOG", "loud").output();
         let output = command.as_mut().unwrap();
         assert_eq!(output.status.code(), Some(2));
-        let expected = "error: CACHE_CANARY_LOG is `loud`, and must be error, warn, info or debug\n";
+        let expected = "error: CACHE_CANARY_LOG is `loud`, but must be error, warn, info or debug\n";
         assert_eq!(stderr(output), expected);
     }
 }

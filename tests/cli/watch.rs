@@ -25,12 +25,7 @@ fn watch_every(every: &str, cache: &EmbeddedServer) -> Command {
 async fn on_a_terminal_the_table_stays_where_it_is_and_follows_the_cache() {
     let cache = EmbeddedServer::redis().await.unwrap();
     let mut pty = Pty::start(&watch(&cache), 80, 24);
-    pty.wait_for(&[
-        "A round every 100ms, the last one at 20",
-        "SINCE UTC",
-        "default  UP ",
-        "UP  1 up; checked ",
-    ]);
+    pty.wait_for(&["Checking every 100ms, last at 20", "SINCE UTC", "default  UP ", "UP  1 up; checked "]);
     assert!(pty.is_alternate() && !pty.has_cursor());
     cache.set_fault(InjectedFault::Masking).unwrap();
     pty.wait_for(&["default  DOWN ", " masked at ", "DOWN  1 down; checked "]);

@@ -84,9 +84,9 @@ const PATHS: [&str; 12] = [
     "/nope",
 ];
 
-const MISSING: &str = "a request of HTTP/1.1 must have a Host header\n";
-const SEVERAL: &str = "a request must not have more than one Host header\n";
-const MALFORMED: &str = "the host must be a name or an address, with a port or without\n";
+const MISSING: &str = "HTTP/1.1 requests must have a Host header\n";
+const SEVERAL: &str = "requests must not have more than one Host header\n";
+const MALFORMED: &str = "the host must be a name or address, with an optional port\n";
 
 /// A request's version, the lines of its head, and why it is refused.
 const REFUSED: [(&str, &str, &str); 12] = [
@@ -181,7 +181,7 @@ async fn in_http2_the_authority_is_the_host_and_a_host_beside_it_must_not_differ
         if code == 400 {
             assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
             let body = answer.into_body().collect().await.unwrap().to_bytes();
-            assert_eq!(body, "the Host header must not differ from :authority\n");
+            assert_eq!(body, "the Host header must equal :authority\n");
         }
     }
 }

@@ -114,9 +114,9 @@ async fn who_may_not_see_details_sees_statuses_causes_and_hints_alone() {
 #[tokio::test]
 async fn an_alias_whose_certificates_nobody_verifies_is_warned_of_and_no_other() {
     let body = body(&night::ALIASES, AccessLevel::Details);
-    assert_eq!(body.matches("Certificates are not verified here").count(), 1);
+    assert_eq!(body.matches("TLS certificates are not verified").count(), 1);
     let tokens = body.split("<details ").find(|card| card.starts_with("id=\"check-tokens\"")).unwrap();
-    assert!(tokens.contains("Certificates are not verified here"));
+    assert!(tokens.contains("TLS certificates are not verified"));
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn the_feed_tells_what_is_known_then_what_is_new_and_beats_in_between() {
     assert_eq!(next(&mut feed).await.unwrap(), beat);
 
     app.enter(Life::Draining);
-    assert!(next(&mut feed).await.unwrap().contains("This cache-canary was told to stop."));
+    assert!(next(&mut feed).await.unwrap().contains("This cache-canary is shutting down."));
     app.enter(Life::Stopping);
     assert_eq!(next(&mut feed).await, None);
 }

@@ -80,7 +80,7 @@ async fn an_alias_may_be_percent_encoded() {
 #[tokio::test]
 async fn an_alias_that_is_not_configured_is_404_and_names_those_that_are() {
     for path in ["/health/nope", "/health/MAIN", "/health/%FF", "/health/main%2Fx", "/health/main%20"] {
-        let expected = plain(404, "no such alias; there are default, main, staticfiles\n");
+        let expected = plain(404, "no such alias; the configured ones are default, main, staticfiles\n");
         assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
     }
 }
@@ -90,7 +90,7 @@ async fn a_path_that_is_not_there_is_404_and_names_those_that_are() {
     for path in ["/page", "/health/main/", "/livez/", "/Health", "/healthzz", "//health"] {
         let expected = plain(
             404,
-            "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions, /openapi.json, /events and the page at /\n",
+            "no such path; the paths are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions, /openapi.json, /events and the page at /\n",
         );
         assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
     }
@@ -138,7 +138,7 @@ async fn other_methods_are_405_and_are_told_which_are_allowed() {
             let response = router.clone().oneshot(local(method.clone(), path)).await.unwrap();
             assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
             assert_eq!(response.headers()[header::ALLOW], "GET,HEAD", "{method} {path}");
-            let expected = plain(405, "only GET and HEAD are answered\n");
+            let expected = plain(405, "only GET and HEAD are allowed\n");
             assert_eq!(answer(&router, local(method, path)).await, expected);
         }
     }
@@ -222,7 +222,7 @@ async fn a_list_comes_in_its_own_formats_alone() {
         assert_eq!(answer(&router, request).await.content_type, expected, "{query} {accept}");
     }
     let refused = answer(&router, local(Method::GET, "/transitions?format=html")).await;
-    assert_eq!(refused, plain(400, "no such format; there are json, text\n"));
+    assert_eq!(refused, plain(400, "no such format; the formats are json, text\n"));
 }
 
 #[tokio::test]
@@ -234,7 +234,8 @@ async fn a_format_that_is_not_known_is_400_and_names_those_that_are() {
         "/health/main?format=yaml",
         "/readyz?format=x",
     ] {
-        let expected = plain(400, "no such format; there are json, health-json, text, html, kubernetes\n");
+        let expected =
+            plain(400, "no such format; the formats are json, health-json, text, html, kubernetes\n");
         assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
     }
 }

@@ -353,8 +353,9 @@ async fn an_address_in_use_is_an_error_that_names_it() {
     let address = listener.local_addr().unwrap();
     assert_eq!(listener.url(), format!("http://{address}"));
     let error = Listener::bind(&Listen::Tcp(address)).unwrap_err();
-    let expected =
-        format!("cannot listen on {address} (stop what listens there, or choose another with --listen)");
+    let expected = format!(
+        "cannot listen on {address} (stop the process that listens there, or choose another address with --listen)"
+    );
     assert_eq!(error.to_string(), expected);
 }
 
@@ -428,7 +429,7 @@ async fn probes_with_listeners_of_their_own_are_answered_there_while_the_main_on
     for other in ["/", "/metrics", "/events", "/transitions", "/openapi.json"] {
         let request = format!("GET {other} HTTP/1.1\r\nHost: x\r\n\r\n");
         kubelet.write_all(request.as_bytes()).await.unwrap();
-        let body = "no such path; there are /health, /health/{alias}, /health/group/{name}, /livez, /readyz and /startupz alone\n";
+        let body = "no such path; this address serves only /health, /health/{alias}, /health/group/{name}, /livez, /readyz and /startupz\n";
         let answer = one_answer(&mut kubelet, body).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{other}: {answer}");
     }
@@ -463,7 +464,7 @@ async fn metrics_with_listeners_of_their_own_are_served_there_alone_and_to_their
 
     let mut main = TcpStream::connect(address).await.unwrap();
     main.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    let elsewhere = "metrics are not served here; they have an address of their own, metrics.listen\n";
+    let elsewhere = "metrics are not served here, only on metrics.listen\n";
     let answer = one_answer(&mut main, elsewhere).await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     asks_livez(&mut main).await;
@@ -473,7 +474,7 @@ async fn metrics_with_listeners_of_their_own_are_served_there_alone_and_to_their
     for other in ["/livez", "/health", "/"] {
         let request = format!("GET {other} HTTP/1.1\r\nHost: x\r\n\r\n");
         scraper.write_all(request.as_bytes()).await.unwrap();
-        let answer = one_answer(&mut scraper, "no such path; there is /metrics alone\n").await;
+        let answer = one_answer(&mut scraper, "no such path; this address serves only /metrics\n").await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     }
     scraper.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();

@@ -33,10 +33,10 @@ pub struct StandsStill {
 }
 
 impl fmt::Display for Overdue {
-    /// `no round has ended for 31 s, and one is due every 10s: partition 4 has stood still for 31 s, waiting for main`.
+    /// `no round has completed for 31 s (interval 10s): partition 4 has been stuck for 31 s, waiting for main`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { since, interval, still } = self;
-        write!(f, "no round has ended for {} s, and one is due every {interval:?}", since.as_secs())?;
+        write!(f, "no round has completed for {} s (interval {interval:?})", since.as_secs())?;
         // Where all stand still and wait for nothing, it is the program that does.
         if still.len() == PARTITIONS && still.iter().all(|one| one.waits_for.is_empty()) {
             return Ok(());
@@ -49,7 +49,7 @@ impl fmt::Display for Overdue {
         }
         match still.len().saturating_sub(NAMED) {
             0 => Ok(()),
-            others => write!(f, "; and so have {others} more"),
+            others => write!(f, "; and {others} more"),
         }
     }
 }
@@ -57,7 +57,7 @@ impl fmt::Display for Overdue {
 impl fmt::Display for StandsStill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { partition, since, waits_for, others } = self;
-        write!(f, "partition {partition} has stood still for {} s", since.as_secs())?;
+        write!(f, "partition {partition} has been stuck for {} s", since.as_secs())?;
         if !waits_for.is_empty() {
             write!(f, ", waiting for {}", waits_for.join(", "))?;
         }
@@ -85,16 +85,16 @@ mod tests {
 
     #[test]
     fn whoever_stands_still_is_named_with_what_it_waits_for_in_a_sentence_of_bounded_length() {
-        let start = "no round has ended for 31 s, and one is due every 10s";
+        let start = "no round has completed for 31 s (interval 10s)";
         let all: Vec<_> = (0..PARTITIONS).map(|number| (number, &[] as &[&str], 0)).collect();
         assert_eq!(told(&all), start, "the program itself stands still");
         assert_eq!(
             told(&[(3, &[], 0), (4, &["main", "jobs"], 2)]),
             format!(
-                "{start}: partition 4 has stood still for 31 s, waiting for main, jobs and 2 more; \
-                 partition 3 has stood still for 31 s"
+                "{start}: partition 4 has been stuck for 31 s, waiting for main, jobs and 2 more; \
+                 partition 3 has been stuck for 31 s"
             )
         );
-        assert!(told(&all[..9]).ends_with("partition 2 has stood still for 31 s; and so have 6 more"));
+        assert!(told(&all[..9]).ends_with("partition 2 has been stuck for 31 s; and 6 more"));
     }
 }

@@ -88,7 +88,7 @@ async fn rounds_that_do_not_end_are_overdue_after_three_intervals_and_no_more_on
     assert_eq!(app.overdue(), None);
     time::advance(seconds(1)).await;
     let overdue = app.overdue().unwrap().to_string();
-    assert_eq!(overdue, "no round has ended for 31 s, and one is due every 10s");
+    assert_eq!(overdue, "no round has completed for 31 s (interval 10s)");
     assert!(checks_within(&app, seconds(12)).await > 0);
     assert_eq!(app.overdue(), None);
     // It gets stuck while a round is under way, too.
@@ -234,8 +234,8 @@ async fn a_partition_that_stands_still_is_named_and_holds_up_no_other_and_then_c
     assert_eq!(waits_for, &["main"]);
     let (code, told) = livez(&app).await;
     assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(told.contains("[-]rounds failed: no round has ended for "), "{told}");
-    assert!(told.contains(": partition 4 has stood still for "), "{told}");
+    assert!(told.contains("[-]rounds failed: no round has completed for "), "{told}");
+    assert!(told.contains(": partition 4 has been stuck for "), "{told}");
     assert!(told.contains(" s, waiting for main\n"), "{told}");
     let meanwhile = app.clocks().unwrap();
     assert_eq!(meanwhile.through(), meanwhile.partitions[MAIN].through, "the least is the rounds' own");

@@ -24,7 +24,7 @@ pub enum SetupError {
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
     /// The name of the server cannot stand in a certificate.
-    #[error("{host:?} cannot be the name of a TLS server")]
+    #[error("{host:?} is not a valid TLS server name")]
     ServerName {
         /// The name.
         host: String,
@@ -117,7 +117,7 @@ impl ServerCertVerifier for Unverified {
     ) -> Result<ServerCertVerified, rustls::Error> {
         match &self.taken {
             Taken::These { certificates, file } if !certificates.contains(shown) => {
-                Err(rustls::Error::General(format!("its certificate is not in {}", file.display())))
+                Err(rustls::Error::General(format!("the server's certificate is not in {}", file.display())))
             }
             Taken::Any | Taken::These { .. } => Ok(ServerCertVerified::assertion()),
         }

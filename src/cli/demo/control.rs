@@ -57,11 +57,11 @@ async fn throw(State(control): State<Control>, Path((name, switch)): Path<(Strin
 }
 
 async fn unknown(State(control): State<Control>) -> Response {
-    let text = format!("There is no such switch.\n\n{}\n", control.switchboard.list());
+    let text = format!("No such switch.\n\n{}\n", control.switchboard.list());
     (StatusCode::NOT_FOUND, text).into_response()
 }
 
 async fn not_posted(State(control): State<Control>) -> Response {
-    let text = format!("A switch is thrown by POST.\n\n{}\n", control.switchboard.list());
+    let text = format!("Use POST to set a switch.\n\n{}\n", control.switchboard.list());
     (StatusCode::METHOD_NOT_ALLOWED, text).into_response()
 }

@@ -83,15 +83,15 @@ impl Switch {
     /// What is true while it is in force, and the cause that a check comes to.
     fn truth(self) -> (&'static str, Option<Cause>) {
         match self {
-            Self::Killed => ("It refuses dials, and its connections are closed", Some(Cause::Refused)),
-            Self::Hung => ("It takes connections and answers nothing", Some(Cause::TimedOut)),
+            Self::Killed => ("It refuses new connections and has closed the open ones", Some(Cause::Refused)),
+            Self::Hung => ("It accepts connections but never answers", Some(Cause::TimedOut)),
             Self::ReadOnly => {
-                ("It refuses writes as a replica does, and still answers PING", Some(Cause::ReadOnly))
+                ("It refuses writes like a read-only replica, but answers PING", Some(Cause::ReadOnly))
             }
-            Self::Full => ("It refuses writes for want of memory, and still reads", Some(Cause::OutOfMemory)),
-            Self::Masking => {
-                ("It acknowledges writes and drops them, and answers reads with misses", Some(Cause::Masked))
+            Self::Full => {
+                ("It refuses writes because its memory is full, but answers reads", Some(Cause::OutOfMemory))
             }
+            Self::Masking => ("It acknowledges writes but drops them, so reads miss", Some(Cause::Masked)),
             Self::Mend => ("It works again", None),
         }
     }
@@ -239,7 +239,7 @@ mod tests {
         let switchboard = switchboard().await;
         assert_eq!(
             switchboard.typed("main masking"),
-            "main: masking. It acknowledges writes and drops them, and answers reads with misses. \
+            "main: masking. It acknowledges writes but drops them, so reads miss. \
              Try: curl -i http://health/health (503, masked)"
         );
         assert_eq!(switchboard.nodes[0].server.fault(), InjectedFault::Masking);

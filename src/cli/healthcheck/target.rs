@@ -58,10 +58,10 @@ pub(super) fn target(
 pub(super) enum TargetError {
     #[error("{0} is not a URL such as {DEFAULT_URL}")]
     Url(&'static str, #[source] url::ParseError),
-    #[error("{0} has the scheme {1}, and only http and https are spoken here, as in {DEFAULT_URL}")]
+    #[error("{0} has the scheme {1}; use http or https, as in {DEFAULT_URL}")]
     Scheme(&'static str, String),
     #[error(
-        "{LISTEN_VARIABLE} is `{0}`, and must be an address such as 127.0.0.1:8080 or unix:/run/cache-canary.sock"
+        "{LISTEN_VARIABLE} is `{0}`, but must be an address such as 127.0.0.1:8080 or unix:/run/cache-canary.sock"
     )]
     Listen(String),
 }

@@ -177,13 +177,13 @@ impl Reloader {
         self.files = loaded.files().into();
         let was_refused = self.refused.take().is_some();
         if reason == ReloadReason::Doubt && !was_refused && renewal.is_nothing() {
-            debug!("the configuration was read anew, and nothing has changed");
+            debug!("configuration reloaded, nothing has changed");
             return;
         }
-        info!("the configuration was read anew and is in force; {renewal}");
+        info!("the new configuration is in force; {renewal}");
         room.tell();
         for setting in needs_restart {
-            warn!("{setting} is written otherwise now, which needs a restart; until then it stays as it was");
+            warn!("{setting} has changed; restart to apply it, until then the old value stays in force");
         }
         for note in &loaded.notes {
             if !self.notes.contains(note) {
@@ -196,7 +196,7 @@ impl Reloader {
     fn refuse(&mut self, reason: ReloadReason, message: String) {
         self.app.refuse();
         if reason != ReloadReason::Doubt || self.refused.as_ref() != Some(&message) {
-            error!("the configuration was read anew and is refused, what was in force still is: {message}");
+            error!("configuration reload failed, the previous configuration stays in force: {message}");
         }
         self.refused = Some(message);
     }
@@ -211,8 +211,8 @@ fn renew(app: &App, flags: &ReloadFlags, listeners: &ListenerSettings) -> Result
     let room = files::make_room(&loaded.config, files::callers(&loaded.config));
     let renewal = app.renew(&loaded.config).map_err(|error| causes(&error))?;
     match (spoke_tls, app.tls().is_some()) {
-        (true, false) => warn!("TLS is spoken no more: who connects from now on is answered in the clear"),
-        (false, true) => warn!("TLS is spoken from now on: who connects without it is closed"),
+        (true, false) => warn!("TLS is now off: new connections are served in plain text"),
+        (false, true) => warn!("TLS is now on: new plain-text connections are closed"),
         (true, true) | (false, false) => {}
     }
     Ok(Renewed { loaded, renewal, room, needs_restart })

@@ -34,7 +34,7 @@ pub(super) async fn reloading() {
     // By the time the supervisor knows that this answers its own request to reload (Type=notify-reload).
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now], PATIENCE).await,
-        Err(error) => warn!("cannot tell systemd of a reload, since the clock cannot be read: {error}"),
+        Err(error) => warn!("cannot notify systemd of a reload, because the clock cannot be read: {error}"),
     }
 }
 
@@ -75,7 +75,7 @@ fn status(app: &App) -> String {
         return overdue.to_string();
     }
     let checked = app.setup().checker.catalog().checked().count();
-    let refused = if app.last_reload().ok { "" } else { "; the configuration that was read last is refused" };
+    let refused = if app.last_reload().ok { "" } else { "; the last configuration reload failed" };
     format!("ready, caches checked: {checked}{refused}")
 }
 
@@ -91,7 +91,7 @@ async fn tell(message: &[NotifyState<'_>], patience: Duration) {
         }
     };
     if let Err(error) = told {
-        warn!("cannot tell systemd at NOTIFY_SOCKET: {error}");
+        warn!("cannot notify systemd through NOTIFY_SOCKET: {error}");
     }
 }
 

@@ -82,7 +82,7 @@ impl HealthDocument<'_> {
             notes: Vec::new(),
             output: None,
             service_id: "cache-canary",
-            description: "whether what is written to the caches can be read back",
+            description: "health of the configured caches: a value is written and read back",
             checks: Entries::default(),
         }
     }

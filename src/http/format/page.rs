@@ -77,10 +77,10 @@ pub(crate) fn response(code: StatusCode, body: impl Into<Body>) -> Response {
 /// What has to be known before anything else is believed: that the sidecar goes, or is stuck.
 pub(crate) fn notice(app: &App) -> Option<String> {
     match app.life() {
-        Life::Starting | Life::Ready => {
-            app.overdue().map(|overdue| format!("cache-canary is stuck, so what is below is old: {overdue}."))
-        }
-        Life::Draining | Life::Stopping => Some("This cache-canary was told to stop.".to_owned()),
+        Life::Starting | Life::Ready => app
+            .overdue()
+            .map(|overdue| format!("cache-canary is stuck, so the results below are outdated: {overdue}.")),
+        Life::Draining | Life::Stopping => Some("This cache-canary is shutting down.".to_owned()),
     }
 }
 
@@ -275,7 +275,7 @@ impl Page<'_> {
         }
         html! {
             p .quiet {
-                "cache-canary " (env!("CARGO_PKG_VERSION")) ". The same for programs: "
+                "cache-canary " (env!("CARGO_PKG_VERSION")) ". For programs: "
                 @for (place, way) in ways.iter().enumerate() {
                     @if place > 0 { ", " }
                     a href=(way) { (way) }
@@ -326,7 +326,7 @@ fn rest(entries: &[PageEntry<'_>]) -> Markup {
                 div .body {
                     p .quiet .more {
                         (say::more(left_out.len())) " not listed, " (wrong(left_out)) " of them not up. "
-                        code { "/health/NAME" } " tells of one, and " code { "/health" } " of all."
+                        code { "/health/NAME" } " shows one of them, " code { "/health" } " shows all."
                     }
                 }
             }

@@ -25,7 +25,7 @@ pub(crate) fn json(transitions: &[Arc<Transition>]) -> String {
 #[must_use]
 pub(crate) fn text(transitions: &[Arc<Transition>]) -> String {
     if transitions.is_empty() {
-        return "nothing has changed since the start\n".to_owned();
+        return "no status has changed since the start\n".to_owned();
     }
     let names: Vec<_> = transitions.iter().map(|transition| name(transition)).collect();
     let width = names.iter().map(String::len).max().unwrap_or(0);

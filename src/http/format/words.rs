@@ -48,11 +48,11 @@ pub(super) fn error(outcome: &Outcome, view: AccessLevel) -> Option<String> {
     Some(of_each_cause.chain(outcome.shortfall()).collect::<Vec<_>>().join(" | "))
 }
 
-/// Whose verdict it is, for one who may see details: `reused from web-2, where its check began 840 ms before`.
+/// Whose verdict it is, for one who may see details: `reused from web-2, whose check began 840 ms earlier`.
 pub(super) fn reused(outcome: &Outcome, view: AccessLevel) -> Option<String> {
     match (view, outcome.reused()) {
         (AccessLevel::Details, Some(Reused { from, age })) => {
-            Some(format!("reused from {from}, where its check began {} ms before", age.as_millis()))
+            Some(format!("reused from {from}, whose check began {} ms earlier", age.as_millis()))
         }
         (AccessLevel::Details, None) | (AccessLevel::Verdicts, _) => None,
     }

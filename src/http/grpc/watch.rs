@@ -53,10 +53,10 @@ impl Watch {
         }
         let status = loop {
             if self.caller.view(&self.app.setup().access).is_none() {
-                return Some(self.end(Code::PermissionDenied, "the caller may not ask any more"));
+                return Some(self.end(Code::PermissionDenied, "the caller no longer has access"));
             }
             let status = match self.app.life() {
-                Life::Stopping => return Some(self.end(Code::Unavailable, "the sidecar stops")),
+                Life::Stopping => return Some(self.end(Code::Unavailable, "the sidecar is shutting down")),
                 Life::Draining => HealthStatus::NotServing,
                 Life::Starting | Life::Ready => self.status().await,
             };

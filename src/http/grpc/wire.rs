@@ -77,24 +77,25 @@ pub(super) fn is_grpc(content_type: &[u8]) -> bool {
 /// The one message of a call.
 pub(super) async fn message<M: Message + Default>(body: Body) -> Result<M, CallError> {
     let body = time::timeout(MESSAGE_WITHIN, Limited::new(body, PREFIX + MAX_MESSAGE).collect()).await;
-    let body = body.map_err(|_| CallError::new(Code::DeadlineExceeded, "the message did not come in"))?;
+    let body = body
+        .map_err(|_| CallError::new(Code::DeadlineExceeded, "the request message did not arrive in time"))?;
     let mut body = match body {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
             return Err(CallError::new(Code::ResourceExhausted, "the message is too long"));
         }
-        Err(_) => return Err(CallError::new(Code::InvalidArgument, "the message broke off")),
+        Err(_) => return Err(CallError::new(Code::InvalidArgument, "the request message is incomplete")),
     };
-    let garbled = CallError::new(Code::InvalidArgument, "there must be one message");
+    let garbled = CallError::new(Code::InvalidArgument, "the call takes exactly one message");
     let Some((&[flag, ref length @ ..], _)) = body.split_first_chunk::<PREFIX>() else { return Err(garbled) };
     if flag != 0 {
-        return Err(CallError::new(Code::Unimplemented, "no compression is known here"));
+        return Err(CallError::new(Code::Unimplemented, "compression is not supported"));
     }
     let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]);
     let message = body.split_off(PREFIX);
     if usize::try_from(length).is_ok_and(|length| length == message.len()) {
         M::decode(message)
-            .map_err(|_| CallError::new(Code::InvalidArgument, "the message is not what the call takes"))
+            .map_err(|_| CallError::new(Code::InvalidArgument, "the message is not valid for this call"))
     } else {
         Err(garbled)
     }

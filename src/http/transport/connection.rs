@@ -71,7 +71,7 @@ pub(super) struct ConnectionContext {
 /// What a connection ended with that its client did not end.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
-    #[error("its client speaks no TLS, which is spoken here")]
+    #[error("the client did not use TLS, which this listener requires")]
     Plain,
     #[error("TLS: {0}")]
     Tls(io::Error),
@@ -101,7 +101,7 @@ pub(super) async fn serve(accepted: Accepted, context: ConnectionContext) {
             }
         }
         () = idle_timeout.exhausted() => {
-            debug!(target: CALLERS, "connection of {caller:?}: closed, its client took too long");
+            debug!(target: CALLERS, "connection of {caller:?}: closed, because the client was too slow");
         }
     }
 }

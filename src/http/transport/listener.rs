@@ -84,7 +84,7 @@ impl fmt::Display for BindError {
             Listen::Unix(path) => write!(f, "cannot listen on unix:{}", path.display())?,
         }
         match self.cure() {
-            Some(cure) => write!(f, " ({cure}, or choose another with --listen)"),
+            Some(cure) => write!(f, " ({cure}, or choose another address with --listen)"),
             None => Ok(()),
         }
     }
@@ -94,8 +94,8 @@ impl BindError {
     /// The first thing that an operator can do about it.
     fn cure(&self) -> Option<&'static str> {
         match (&self.address, self.source.kind()) {
-            (_, ErrorKind::AddrInUse) => Some("stop what listens there"),
-            (Listen::Unix(_), ErrorKind::AlreadyExists) => Some("move it away"),
+            (_, ErrorKind::AddrInUse) => Some("stop the process that listens there"),
+            (Listen::Unix(_), ErrorKind::AlreadyExists) => Some("remove it"),
             (Listen::Unix(_), ErrorKind::NotFound | ErrorKind::NotADirectory) => Some("create its directory"),
             (Listen::Unix(_), ErrorKind::PermissionDenied) => Some("give this user the right to write there"),
             (Listen::Tcp(_) | Listen::Unix(_), _) => None,
@@ -182,7 +182,7 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     // A link is not followed: a file is removed below, and it must be this one.
     if let Ok(file) = path.symlink_metadata() {
         if let Some(other) = other_than_socket(file.file_type()) {
-            return Err(io::Error::new(ErrorKind::AlreadyExists, format!("{other} is there")));
+            return Err(io::Error::new(ErrorKind::AlreadyExists, format!("{other} exists at this path")));
         }
         if nothing_answers(path)? {
             std::fs::remove_file(path)?;
@@ -200,7 +200,7 @@ fn other_than_socket(file: FileType) -> Option<&'static str> {
     } else if file.is_symlink() {
         Some("a symbolic link")
     } else {
-        Some("a file that is no socket")
+        Some("a file that is not a socket")
     }
 }
 

@@ -283,8 +283,8 @@ impl Places {
         table.warned = Some(Instant::now());
         let peer = peer.map_or_else(|| "a unix socket".to_owned(), |peer| peer.to_string());
         warn!(
-            "closed a connection of {peer} to make room ({}); {} of {} connections are open, and {} were closed or refused since \
-             the last such line: cache_canary_refused_total counts them",
+            "closed a connection from {peer} to make room ({}); {} of {} connections are open, and {} were closed or refused since \
+             the last such line (see cache_canary_refused_total)",
             reason.name(),
             table.open.len(),
             self.limits.connections,

@@ -49,13 +49,15 @@ impl Screen {
     fn lines(&self, last: Option<&Report>, tracker: &StatusTracker, terminal: Terminal) -> Vec<String> {
         let every = format_duration(self.every);
         let Some(report) = last else {
-            return vec![format!("A round every {every}, and the first is on its way. Ctrl-C stops.")];
+            return vec![format!(
+                "Checking every {every}; the first round is running. Press Ctrl-C to stop."
+            )];
         };
         let began_at = report.outcomes.iter().map(|outcome| outcome.began_at).max();
-        let at = began_at.map(|at| format!(", the last one at {}", timestamp(at))).unwrap_or_default();
+        let at = began_at.map(|at| format!(", last at {}", timestamp(at))).unwrap_or_default();
         // A terminal clears the rest of a line from the cursor on, and after a full line that stands on its last character.
         let terminal = Terminal { columns: terminal.columns.saturating_sub(1), ..terminal };
-        let mut lines = vec![format!("A round every {every}{at}. Ctrl-C stops."), String::new()];
+        let mut lines = vec![format!("Checking every {every}{at}. Press Ctrl-C to stop."), String::new()];
         let table = |report| for_terminal(report, tracker, terminal, Instant::now());
         lines.extend(table(report).lines().map(str::to_owned));
         if lines.len() <= terminal.rows {
@@ -70,7 +72,7 @@ impl Screen {
         let fitting = terminal.rows.saturating_sub(2);
         let hidden = lines.len().saturating_sub(fitting);
         lines.truncate(fitting);
-        lines.push(format!("({hidden} lines more: name the caches to watch, or make the window taller)"));
+        lines.push(format!("({hidden} more lines: select caches by name, or enlarge the window)"));
         lines.push(summary);
         lines
     }
@@ -130,7 +132,7 @@ mod tests {
         let some = lines(8);
         assert_eq!(some.len(), 8, "{some:#?}");
         assert!(some[3].starts_with("z ") && some[5].starts_with("a "), "{some:#?}");
-        assert!(some[6].starts_with("(5 lines more"), "{some:#?}");
+        assert!(some[6].starts_with("(5 more lines"), "{some:#?}");
         assert!(some[7].starts_with("DOWN  5 up, 1 down; checked "), "{some:#?}");
     }
 }

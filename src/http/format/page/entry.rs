@@ -117,8 +117,8 @@ impl PageEntry<'_> {
         html! {
             @if self.is_unverified {
                 p .warning {
-                    "Certificates are not verified here (" code { "tls.verify = \"none\"" }
-                    "): whoever is in between can read the password and answer in the server's place."
+                    "TLS certificates are not verified (" code { "tls.verify = \"none\"" }
+                    "): an attacker on the network path can read the password and forge answers."
                 }
             }
             (findings(outcome.findings()))
