@@ -13,7 +13,7 @@ pub struct Alias(Arc<str>);
 /// The most characters that an alias may have.
 const MAX_LEN: usize = 64;
 
-/// Why a name cannot be an alias.
+/// The error for a name that cannot be an alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an alias is 1 to {MAX_LEN} letters, digits, `_`, `-` or `.`")]
 pub struct InvalidAlias;

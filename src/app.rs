@@ -31,7 +31,7 @@ pub use setup::Setup;
 
 use rounds::Rounds;
 
-/// What every request is answered from.
+/// The state that every request is answered from.
 pub struct App {
     setup: watch::Sender<Arc<Setup>>,
     life: watch::Sender<Life>,
@@ -72,24 +72,24 @@ impl App {
         Ok(renewal)
     }
 
-    /// What was read anew is not valid, and what is in force stays so.
+    /// Records a failed reload: the new configuration is invalid, and the previous one stays in force.
     pub fn refuse(&self) {
         self.reloads.send_modify(|reloads| reloads.ok = false);
     }
 
-    /// Whether the configuration that was read last is in force, and since when what is in force is.
+    /// The result of the last reload, and the time since which the current configuration is in force.
     #[must_use]
     pub(crate) fn last_reload(&self) -> ReloadStatus {
         *self.reloads.borrow()
     }
 
-    /// What is in force. A request takes it once, so that it is answered from one configuration.
+    /// The setup in force. A request takes it once, so that it is answered from one configuration.
     #[must_use]
     pub fn setup(&self) -> Arc<Setup> {
         self.setup.borrow().clone()
     }
 
-    /// How TLS is spoken with who comes over TCP, if it is. A connection takes it once.
+    /// The TLS configuration for TCP connections, if TLS is on. A connection takes it once.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.setup.borrow().tls.clone()
@@ -101,13 +101,13 @@ impl App {
         self.setup.borrow().checker.journal().clone()
     }
 
-    /// When it began.
+    /// The time at which the sidecar started.
     #[must_use]
     pub fn began_at(&self) -> SystemTime {
         self.began_at
     }
 
-    /// Where in its life it is.
+    /// The current state of the sidecar's life cycle.
     #[must_use]
     pub fn life(&self) -> Life {
         *self.life.borrow()
@@ -130,20 +130,21 @@ impl App {
         self.rounds.run(self.setup.subscribe(), check).await;
     }
 
-    /// Whether a round should have ended long ago. Who knows that has no news.
+    /// The rounds that are overdue, if any. While there are, shown results are out of date.
     #[must_use]
     pub fn overdue(&self) -> Option<Overdue> {
         self.rounds.overdue(self.setup.borrow().interval, Instant::now())
     }
 
-    /// How far the rounds are, where there are any.
+    /// The progress of the rounds; `None` if no rounds run.
     #[must_use]
     pub fn clocks(&self) -> Option<RoundClocks> {
         self.rounds.clocks()
     }
 
-    /// What the last checks of everything came to, whoever they were made for: no unfinished round is mixed with a
-    /// finished one, and no bad news held back. Nothing, where one was never made.
+    /// The results of the last checks of everything, whichever request they were made for. Results of an unfinished
+    /// round are not mixed with those of a finished one, and a failure is not held back. `None` if there was no check
+    /// yet.
     #[must_use]
     pub fn latest(&self, setup: &Setup) -> Option<Report> {
         let outcomes = self.rounds.latest(setup)?;
@@ -157,8 +158,8 @@ impl App {
         self.rounds.watch(self.journal().ticks(), self.life.subscribe(), self.setup.subscribe())
     }
 
-    /// What has not been up yet of what is selected. Once everything that `startupz` asks for has, that is nothing, for
-    /// good.
+    /// The selected checks that have never been up. Once every check of `startupz` has been up, the selection is empty
+    /// for good.
     #[must_use]
     pub(crate) fn awaited(&self, setup: &Setup, selection: &Selection) -> Selection {
         if self.started.load(Ordering::Relaxed) {

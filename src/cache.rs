@@ -62,7 +62,7 @@ pub trait Cache: Send + Sync {
     }
 }
 
-/// Why a canary was not written.
+/// The reason why a canary was not written.
 #[derive(Debug)]
 pub enum SetError {
     /// A connection kept from an earlier check turned out to have been closed before any byte of an answer

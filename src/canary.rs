@@ -32,7 +32,7 @@ impl Unset {
     }
 }
 
-/// What a read came to.
+/// The result of a read.
 #[derive(Debug)]
 pub enum Read {
     /// The cache answered with these bytes.
@@ -125,7 +125,7 @@ pub struct Canary {
     ttl: Duration,
 }
 
-/// What a read of a canary's key means.
+/// The meaning of a read of a canary's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CanaryVerdict {
     /// It is the canary, or a later one of the same series that an overlapping check wrote since.
@@ -168,13 +168,13 @@ impl Canary {
         &self.value
     }
 
-    /// Whether an earlier canary was written under its key, and may be there still.
+    /// `true` if an earlier canary was written under its key and may still be there.
     #[must_use]
     pub(crate) fn replaces(&self) -> bool {
         self.replaces
     }
 
-    /// How long it may live; whole seconds, longer than any check.
+    /// Its time to live: whole seconds, longer than any check.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl

@@ -8,7 +8,7 @@ use crate::alias::Alias;
 use crate::config::{Backend, CacheConfig, Group, checks};
 use crate::outcome::{CheckKind, SkipReason, Skipped};
 
-/// What is known of every configured alias, in the configured order.
+/// Every configured alias with its checks, in the configured order.
 #[derive(Debug)]
 pub struct Catalog {
     entries: Vec<CatalogEntry>,
@@ -29,18 +29,18 @@ enum CatalogEntry {
 pub struct Selection {
     /// Places among the checks, each at most once, in the configured order.
     pub checks: Vec<usize>,
-    /// What was asked for and is not checked.
+    /// The requested aliases that are not checked.
     pub skipped: Vec<Skipped>,
 }
 
 impl Selection {
-    /// Whether it asks for nothing.
+    /// `true` if it selects nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.checks.is_empty() && self.skipped.is_empty()
     }
 
-    /// What of it `other` asks for, too.
+    /// The part of it that `other` selects, too.
     #[must_use]
     pub fn within(mut self, other: &Self) -> Self {
         // They are in order.
@@ -49,7 +49,7 @@ impl Selection {
         self
     }
 
-    /// What of it `other` does not ask for.
+    /// The part of it that `other` does not select.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         let mut rest = self.clone();
@@ -154,7 +154,7 @@ impl Catalog {
         Ok(choose(entries, single))
     }
 
-    /// What a group asks for.
+    /// The checks that a group selects.
     #[must_use]
     pub fn group(&self, group: &Group) -> Selection {
         let named = |names: &[String]| {
@@ -182,8 +182,8 @@ impl Catalog {
         }
     }
 
-    /// What was asked for by name on a command line: these aliases, or everything if there are none. An error
-    /// is a sentence that names those that there are.
+    /// The selection named on a command line: these aliases, or everything if `names` is empty. The error is a sentence
+    /// that lists the configured names.
     pub fn select(&self, names: &[String]) -> Result<Selection, String> {
         if names.is_empty() {
             return Ok(self.all());

@@ -122,13 +122,13 @@ impl Checker {
         &self.catalog
     }
 
-    /// What changed lately, and who waits for news.
+    /// The journal of recent status changes, and of the tasks that wait for news.
     #[must_use]
     pub(crate) fn journal(&self) -> &Arc<Journal> {
         &self.journal
     }
 
-    /// What the checks of what is selected came to over time, in the order of a report's outcomes.
+    /// The records of the selected checks, in the order of a report's outcomes.
     pub fn records(&self, selection: &Selection) -> impl Iterator<Item = &Arc<Record>> {
         selection.checks.iter().map(|&place| &self.entries[place].record)
     }

@@ -18,7 +18,7 @@ use output::{LostOutput, print};
 mod acl;
 mod check;
 mod completions;
-/// What the configuration says, before it is served.
+/// Commands that validate and print the configuration.
 pub mod config;
 /// Caches of its own, and switches to break them.
 mod demo;
@@ -129,8 +129,8 @@ impl From<LostOutput> for Failure {
 }
 
 impl Cli {
-    /// What `arguments`, the program's name first, say; or the exit code after help, version or an error was
-    /// printed.
+    /// Parses `arguments`, which begin with the program's name. The error is the exit code, after help, version or an
+    /// error was printed.
     pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
         let arguments: Vec<_> = arguments.into_iter().collect();
         Self::try_parse_from(&arguments).map_err(|error| {

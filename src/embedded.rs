@@ -126,7 +126,7 @@ impl EmbeddedServer {
         Ok(Self { shared, accepting, runtime: Handle::current() })
     }
 
-    /// Where it listens; a killed server will listen there again.
+    /// The address that it listens on; a killed server will listen there again.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.shared.addr
@@ -164,31 +164,31 @@ impl EmbeddedServer {
         self.shared.fault.borrow().clone()
     }
 
-    /// How many connections are open now.
+    /// The number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.network().reap()
     }
 
-    /// How many connections were accepted so far.
+    /// The number of accepted connections so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
     }
 
-    /// How many commands were read so far, of any kind, answered or not.
+    /// The number of commands read so far, of any kind, answered or not.
     #[must_use]
     pub fn commands(&self) -> u64 {
         self.shared.state().commands
     }
 
-    /// How many of the commands asked to store a value, whether it was stored or not.
+    /// The number of commands that asked to store a value, whether it was stored or not.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.shared.state().writes
     }
 
-    /// How many keys are held, without the expired.
+    /// The number of keys, without expired ones.
     #[must_use]
     pub fn keys(&self) -> usize {
         self.shared.state().store.len()

@@ -143,7 +143,7 @@ fn probes_alone() -> Router<AppState> {
     probes().fallback(async || Refusal::ProbesAlone)
 }
 
-/// What listeners of their own for metrics serve.
+/// The routes of listeners that serve only metrics.
 pub fn metrics_router(app: Arc<App>) -> Router {
     guarded(metrics_alone(), app, None)
 }

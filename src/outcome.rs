@@ -30,37 +30,37 @@ pub(crate) use problem::Problem;
 pub use report::{Report, SkipReason, Skipped};
 pub use status::Status;
 
-/// What one check of one alias came to.
+/// The result of one check of one alias.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The alias that was checked.
     pub alias: Alias,
-    /// What was done to it.
+    /// The kind of check.
     pub kind: CheckKind,
-    /// When the check began, for deciding who may share it: a clock that is set back does not matter.
+    /// The start of the check on the monotonic clock, which decides who may share it.
     pub began: Instant,
-    /// When the check began, for people.
+    /// The start of the check, for people.
     pub began_at: SystemTime,
-    /// How long the check took, from its beginning to its verdict.
+    /// The duration of the check, from its start to its result.
     pub elapsed: Duration,
-    /// How many connections it opened, to whomever it asked.
+    /// The number of connections that it opened, to any server.
     pub connections: u32,
     /// Each node: the servers, then the replicas, then who tells where those are.
     pub nodes: Vec<NodeOutcome>,
-    /// What is needed of them.
+    /// The requirements for the nodes.
     pub needs: Needs,
-    /// What there is beyond what the nodes did; boxed, since thousands of round trips have nothing.
+    /// The results beyond those of the nodes; boxed, since thousands of round trips have none.
     pub extra: Option<Box<OutcomeExtra>>,
 }
 
-/// What a check has come to beyond what its nodes did.
+/// The results of a check beyond those of its nodes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OutcomeExtra {
-    /// What was found, the worst first.
+    /// The findings, the worst first.
     pub findings: Vec<Finding>,
     /// The figures that it was judged by.
     pub measures: Vec<Measure>,
-    /// What was done step by step, if that was asked for.
+    /// The steps of the check, if they were requested.
     pub steps: Vec<Step>,
     /// Whose verdict it is, if it is another's.
     pub reused: Option<Reused>,
@@ -71,7 +71,7 @@ pub struct OutcomeExtra {
 pub struct Reused {
     /// Which one.
     pub from: Box<str>,
-    /// How long before it was taken its check had begun.
+    /// The age of its check when it was taken.
     pub age: Duration,
 }
 
@@ -82,9 +82,9 @@ pub struct Step {
     pub node: Arc<str>,
     /// The command, without secrets.
     pub command: String,
-    /// What a healthy answer is.
+    /// The answer of a healthy server.
     pub expected: String,
-    /// What came back.
+    /// The answer that came back.
     pub saw: String,
 }
 
@@ -112,7 +112,7 @@ impl Outcome {
         Self { alias, kind, began, began_at, elapsed, connections: 0, nodes, needs, extra: None }
     }
 
-    /// What was found beyond the nodes' faults, the worst first.
+    /// The findings beyond the nodes' faults, the worst first.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         self.extra.as_ref().map_or(&[], |extra| &extra.findings)
@@ -124,7 +124,7 @@ impl Outcome {
         self.extra.as_ref().map_or(&[], |extra| &extra.measures)
     }
 
-    /// What was done step by step, if that was asked for.
+    /// The steps of the check, if they were requested.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         self.extra.as_ref().map_or(&[], |extra| &extra.steps)
@@ -136,7 +136,7 @@ impl Outcome {
         self.extra.as_ref().and_then(|extra| extra.reused.as_ref())
     }
 
-    /// What the nodes that are not up, and what else was found, mean together.
+    /// The status that follows from the nodes and the findings together.
     #[must_use]
     pub fn status(&self) -> Status {
         if self.nodes.is_empty() {
@@ -171,15 +171,14 @@ impl Outcome {
         status
     }
 
-    /// How many of the nodes of this role are up, and how many there are.
+    /// The number of nodes of this role that are up, and the number of all.
     #[must_use]
     pub(crate) fn tally(&self, role: Role) -> (usize, usize) {
         let of_role = || self.nodes.iter().filter(|node| node.role == role);
         (of_role().filter(|node| node.fault.is_none()).count(), of_role().count())
     }
 
-    /// Where nodes are counted, by how many there are too few: `1 of 3 sentinels answers, and a failover needs
-    /// 2`.
+    /// The number of nodes that are missing, for roles that are counted: `1 of 3 sentinels up, and a failover needs 2`.
     #[must_use]
     pub(crate) fn shortfall(&self) -> Option<String> {
         let mut said = Vec::new();
@@ -208,8 +207,8 @@ impl Outcome {
         self.kind.entry(&self.alias)
     }
 
-    /// What is wrong: the nodes that are not up, in the order in which they are listed, then what was found. There
-    /// may be something although the alias is up: one sentinel of three.
+    /// The problems: faulty nodes in the order in which they are listed, then findings. There may be some although the
+    /// alias is up, such as one sentinel of three.
     pub(crate) fn problems(&self) -> impl Iterator<Item = Problem<'_>> {
         let faults = self.nodes.iter().filter_map(|node| Some(Problem::Fault(node, node.fault.as_ref()?)));
         faults.chain(self.findings().iter().map(Problem::Finding))

@@ -8,7 +8,7 @@ use tokio_rustls::rustls::{self, RootCertStore};
 
 use crate::config::ClientCertificate;
 
-/// Why files of certificates cannot be used.
+/// The reason why certificate files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PemError {
     /// The file of trusted certificates cannot be used.

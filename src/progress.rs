@@ -17,7 +17,7 @@ use crate::outcome::{
 };
 use crate::redaction::Redaction;
 
-/// What is known of a check of one alias.
+/// The state of a check of one alias while it runs.
 #[derive(Debug)]
 pub(crate) struct Progress {
     began: Instant,
@@ -59,7 +59,7 @@ type Steps = Arc<Mutex<Vec<Step>>>;
 /// How many connections a check has opened, with every node of it and beside.
 type Connections = Arc<AtomicU32>;
 
-/// What is known of one node in it.
+/// The state of one node of the check.
 #[derive(Debug)]
 pub struct NodeProgress {
     name: Arc<str>,
@@ -129,7 +129,7 @@ impl Progress {
         self.redaction.get_or_init(Redaction::default)
     }
 
-    /// When the check began.
+    /// The start of the check.
     #[must_use]
     pub(crate) fn began(&self) -> Instant {
         self.began
@@ -276,7 +276,7 @@ impl NodeProgress {
         &self.redaction
     }
 
-    /// What the node is called.
+    /// The name of the node.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
@@ -399,7 +399,7 @@ impl NodeProgress {
         self.state().withdrawn = true;
     }
 
-    /// Whether it was taken out: what is dropped then is not dropped by a deadline.
+    /// `true` if the node was withdrawn. Work that is dropped then was not stopped by the deadline.
     #[must_use]
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.state().withdrawn

@@ -21,7 +21,7 @@ pub use journal::{Journal, Transition};
 pub use sharing::{Lookup, Sharing, Through};
 pub use tally::Tally;
 
-/// What the checks of one entry came to.
+/// The results of all checks of one entry.
 #[derive(Debug)]
 pub struct Record {
     alias: Alias,
@@ -30,18 +30,18 @@ pub struct Record {
     known: Mutex<RecordSnapshot>,
 }
 
-/// What is known of an entry.
+/// A snapshot of a record.
 #[derive(Debug, Clone, Default)]
 pub struct RecordSnapshot {
-    /// What the check that began last, of those that have ended, came to.
+    /// The result of the check that began last, among those that have ended.
     pub latest: Option<Arc<Outcome>>,
     /// Since when its status is what it is.
     pub since: Option<Since>,
-    /// When a check that passed began last, if only as degraded.
+    /// The start of the last check that was up or degraded.
     pub last_up: Option<SystemTime>,
-    /// How many checks were spared.
+    /// The number of checks that were avoided by sharing.
     pub sharing: Sharing,
-    /// What was counted.
+    /// The counters.
     pub tally: Tally,
     /// The last hour, shared with whoever reads it.
     pub hour: Arc<Hour>,
@@ -52,7 +52,7 @@ pub struct RecordSnapshot {
 pub struct Since {
     /// The status.
     pub status: Status,
-    /// When the first check that found it began, to count from: a clock that is set does not matter.
+    /// The start of the first check with this status, on the monotonic clock.
     pub began: Instant,
     /// The same, for people.
     pub began_at: SystemTime,
@@ -77,7 +77,7 @@ impl Record {
         &self.alias
     }
 
-    /// What is done to it.
+    /// The kind of check.
     #[must_use]
     pub fn kind(&self) -> CheckKind {
         self.kind
@@ -89,7 +89,7 @@ impl Record {
         self.kind.entry(&self.alias)
     }
 
-    /// What the check that began last, of those that have ended, came to.
+    /// The result of the check that began last, among those that have ended.
     #[must_use]
     pub fn latest(&self) -> Option<Arc<Outcome>> {
         self.lock().latest.clone()
@@ -113,7 +113,7 @@ impl Record {
         self.lock().clone()
     }
 
-    /// Whether a check has ever passed.
+    /// `true` if a check has ever been up or degraded.
     #[must_use]
     pub(crate) fn has_been_up(&self) -> bool {
         self.lock().last_up.is_some()

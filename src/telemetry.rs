@@ -78,7 +78,7 @@ fn keep_panics_from_waiting() {
     }));
 }
 
-/// Whether the person at the terminal wants colour (<https://no-color.org>).
+/// `true` if a terminal should get color (<https://no-color.org>).
 #[must_use]
 pub(crate) fn colour_is_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

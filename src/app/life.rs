@@ -1,6 +1,6 @@
 //! [`Life`]: where in its life the sidecar is.
 
-/// Where in its life the sidecar is.
+/// The life cycle of the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Life {
     /// It does not take requests yet.

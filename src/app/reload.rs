@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-/// Whether the configuration that was read last is in force.
+/// The result of the last reload of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReloadStatus {
-    /// Whether it is; where not, an earlier one still is.
+    /// `true` if it succeeded; if not, an earlier configuration stays in force.
     pub ok: bool,
-    /// When the one that is in force was read.
+    /// The time at which the configuration in force was read.
     pub at: SystemTime,
 }
 

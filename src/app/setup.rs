@@ -11,26 +11,26 @@ use crate::catalog::{Catalog, Selection};
 use crate::checker::{Checker, SetupError};
 use crate::config::{Access, Config, Group};
 
-/// What the configuration made: the checks, the groups of them, and who may see what.
+/// The parts made from a configuration: checks, groups and access rules.
 #[derive(Debug)]
 pub struct Setup {
     /// The checks.
     pub checker: Checker,
     /// All of them.
     pub everything: Selection,
-    /// Who may see what.
+    /// The access rules.
     pub access: Access,
-    /// How often everything is checked when nobody asks.
+    /// The interval at which everything is checked without a request; `None` for never.
     pub interval: Option<Duration>,
-    /// How long a check takes at most.
+    /// The deadline of one check.
     pub timeout: Duration,
     /// The aliases whose servers could be anybody: their certificates are not verified.
     pub unverified: Vec<Alias>,
-    /// How long requests are still taken after the sidecar was told to stop.
+    /// The time for which requests are accepted after a signal to stop.
     pub drain: Duration,
     /// TLS for who comes over TCP.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Whether metrics are served by listeners of their own.
+    /// `true` if metrics are served only on their own listeners.
     pub metrics_elsewhere: bool,
     /// The groups by name; the first three are what Kubernetes' probes ask for.
     groups: Vec<(String, Selection)>,
@@ -64,7 +64,7 @@ impl Setup {
         })
     }
 
-    /// What is in this group, if there is one.
+    /// The checks of this group, if it exists.
     #[must_use]
     pub fn group(&self, name: &str) -> Option<&Selection> {
         self.groups.iter().find_map(|(known, selection)| (known == name).then_some(selection))
@@ -75,19 +75,19 @@ impl Setup {
         self.groups.iter().map(|(name, _)| name.as_str())
     }
 
-    /// What `/livez` asks for beside the sidecar itself.
+    /// The checks that `/livez` includes beside the sidecar itself.
     #[must_use]
     pub fn liveness(&self) -> &Selection {
         &self.groups[0].1
     }
 
-    /// What `/readyz` asks for.
+    /// The checks that `/readyz` includes.
     #[must_use]
     pub fn readiness(&self) -> &Selection {
         &self.groups[1].1
     }
 
-    /// What has to be up once for `/startupz`.
+    /// The checks that have to be up once for `/startupz`.
     #[must_use]
     pub fn startup(&self) -> &Selection {
         &self.groups[2].1

@@ -40,10 +40,10 @@ struct SeriesState {
     first_under_way: u64,
 }
 
-/// What the keys of a series are called.
+/// The names of the keys of a series.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyNames<'a> {
-    /// What they begin with.
+    /// The prefix of each key.
     pub prefix: &'a str,
     /// Which sidecar writes them.
     pub instance: &'a Arc<str>,
@@ -51,7 +51,7 @@ pub struct KeyNames<'a> {
     pub alias: &'a Alias,
     /// The node of it that they are written to.
     pub node: &'a str,
-    /// What chooses their slot in a Redis cluster ("Redis cluster specification", Hash tags).
+    /// The hash tag, which decides the slot in a Redis cluster ("Redis cluster specification", Hash tags).
     pub tag: Option<&'a str>,
 }
 
@@ -128,7 +128,7 @@ impl Series {
         [KeySlot::A, KeySlot::B].map(|slot| self.key(slot))
     }
 
-    /// How long a canary lives.
+    /// The time to live of a canary.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
@@ -176,7 +176,7 @@ impl Series {
         Doubt { series: self, sequence: canary.sequence, answered: false }
     }
 
-    /// Whether the write of this canary was not answered, so that it may have arrived at any time since.
+    /// `true` if the write of this canary was not answered, so that it may have arrived at any time since.
     #[must_use]
     pub(crate) fn is_in_doubt(&self, sequence: u64) -> bool {
         self.state().in_doubt.contains(&sequence)

@@ -93,10 +93,10 @@ impl<'a> Earlier<'a> {
     }
 }
 
-/// What has become of the checks when the configuration was read anew.
+/// The effect of a reload on the checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Renewal {
-    /// How many go on as they were.
+    /// The number of checks that are kept unchanged.
     pub kept: usize,
     /// The names of those that were made.
     pub made: Vec<String>,
@@ -119,7 +119,7 @@ impl Renewal {
         Self { kept: kept.len(), made: names(made), gone: names(gone) }
     }
 
-    /// Whether all is as it was.
+    /// `true` if no check was added, rebuilt or removed.
     #[must_use]
     pub(crate) fn is_nothing(&self) -> bool {
         self.made.is_empty() && self.gone.is_empty()

@@ -9,7 +9,7 @@ use super::host::Host;
 use super::{proxies, token};
 use crate::config::Access;
 
-/// What a caller may see.
+/// The amount of information that a caller may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AccessLevel {
     /// Statuses and causes.

@@ -6,14 +6,14 @@ use std::collections::{BTreeSet, HashMap};
 use crate::app::Setup;
 use crate::catalog::Selection;
 
-/// What `?exclude=` takes out of a probe. It is not checked at all.
+/// The parts that `?exclude=` removes from a probe. They are not checked at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exclusion {
-    /// Whether the sidecar itself is taken out.
+    /// `true` if the sidecar itself is excluded.
     pub own: bool,
-    /// What else is, by the names under which the probe lists it, in the configured order.
+    /// The other excluded names, as the probe lists them, in the configured order.
     pub listed: Vec<String>,
-    /// What was asked for and is no part of the probe.
+    /// The names that match no part of the probe.
     pub unmatched: Vec<String>,
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 /// Makes [`Cause`] with its table: variant, stable name, hint for the operator.
 macro_rules! causes {
     ($($(#[$doc:meta])* $variant:ident $name:literal $hint:literal;)+) => {
-        /// Why a check did not pass. A closed list: the names are promised to people's monitoring.
+        /// The cause of a failed check. A closed list: the names are promised to people's monitoring.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Cause { $($(#[$doc])* $variant,)+ }
 

@@ -5,17 +5,17 @@ use std::fmt;
 use super::cause::Cause;
 use super::phase::Phase;
 
-/// What went wrong with one node: the cause, the phase it was met in, and what was said.
+/// A fault of one node: its cause, its phase, and the text of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Why, from the closed list.
+    /// The cause, from the closed list.
     pub cause: Cause,
     /// The phase in which it was met.
     pub phase: Phase,
     /// The error's text or the server's words, one line of printable characters, bounded. May hold
     /// addresses, so it is shown only to callers who may see details.
     pub said: Box<str>,
-    /// Whether it is a lack of the sidecar's own, which says nothing of the cache.
+    /// `true` if the sidecar itself lacks a resource, which says nothing about the cache.
     pub is_own: bool,
 }
 

@@ -3,8 +3,8 @@
 /// Makes [`Figure`] with its table: variant, stable name, what one of several is of, what it is.
 macro_rules! figures {
     ($($variant:ident $name:literal $of:literal $help:literal;)+) => {
-        /// What a check measures. A closed list: the names are promised to people's monitoring. Each ends in its unit,
-        /// and in `_total` where it is a counter.
+        /// A quantity that a check measures. A closed list: the names are promised to people's monitoring. Each ends in
+        /// its unit, and in `_total` if it is a counter.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Figure { $(#[doc = $help] $variant,)+ }
 
@@ -24,7 +24,7 @@ macro_rules! figures {
                 match self { $(Self::$variant => $of,)+ }
             }
 
-            /// What it is, in a sentence.
+            /// The help text, a sentence.
             #[must_use]
             pub fn help(self) -> &'static str {
                 match self { $(Self::$variant => $help,)+ }
@@ -57,7 +57,7 @@ figures! {
 }
 
 impl Figure {
-    /// Whether it only ever grows, but for a restart.
+    /// `true` if it only grows, except for a restart.
     #[must_use]
     pub fn is_counter(self) -> bool {
         self.name().ends_with("_total")

@@ -12,14 +12,14 @@ use super::status::Status;
 /// Something that is not as it should be, although the servers answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How much it matters: degraded or down.
+    /// The severity: degraded or down.
     pub status: Status,
-    /// Why, from the closed list.
+    /// The cause, from the closed list.
     pub cause: Cause,
-    /// What it is true of, for people: `key b:p:3`, `partition part-7`, `view replica:6379`. May name addresses and
-    /// keys, so it is shown only to callers who may see details.
+    /// The subject, for people: `key b:p:3`, `partition part-7`, `view replica:6379`. It may contain addresses and
+    /// keys, so it is shown only to callers with access to details.
     pub about: Box<str>,
-    /// What was seen and what was expected: `25000 entries (down at 20000 or more)`.
+    /// The observed value and the limit: `25000 entries (down at 20000 or more)`.
     pub said: Box<str>,
 }
 
@@ -42,11 +42,11 @@ impl fmt::Display for Finding {
 /// A figure that a check has read or counted, for metrics and details.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measure {
-    /// What was measured.
+    /// The measured quantity.
     pub figure: Figure,
-    /// What it is of, where an alias has several: the value of the figure's label. It comes from the configuration, or
-    /// is the name of a node.
+    /// The value of the figure's label, if an alias has several. It comes from the configuration, or is the name of a
+    /// node.
     pub of: Option<Arc<str>>,
-    /// How much.
+    /// The measured value, in the unit of the figure's name.
     pub value: f64,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::alias::Alias;
 
-/// What is done to an alias.
+/// A kind of check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CheckKind {
     /// A canary is written to each server and read back.
@@ -33,7 +33,7 @@ impl CheckKind {
         }
     }
 
-    /// What this check of `alias` is called where it is plain that these are caches: `main`, or `main.queue`.
+    /// The name of this check of `alias` among caches: `main`, or `main.queue`.
     #[must_use]
     pub fn entry(self, alias: &Alias) -> String {
         match self {

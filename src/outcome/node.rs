@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::phase::Phases;
 use super::status::Status;
 
-/// What a node is to its alias, and so what its fault means there. The order of the variants is the order in
+/// The role of a node for its alias, which decides what its fault means. The order of the variants is the order in
 /// which nodes are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -34,7 +34,7 @@ impl Role {
     }
 }
 
-/// How many of an alias' servers have to be up.
+/// The number of an alias' servers that have to be up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Quorum {
     /// All of them: one that is down is the alias down.
@@ -44,27 +44,27 @@ pub enum Quorum {
     AtLeast(u32),
 }
 
-/// What an alias needs of its nodes.
+/// The requirements of an alias for its nodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Of its servers.
     pub servers: Quorum,
-    /// Whether a faulty replica is the alias down, and not degraded.
+    /// `true` if a faulty replica makes the alias down; otherwise it is degraded.
     pub every_replica: bool,
 }
 
-/// What one check of one node came to.
+/// The result of one check of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeOutcome {
     /// The node's address, as configured or as it was found, without credentials.
     pub node: Arc<str>,
-    /// What it is to the alias.
+    /// The role of the node for the alias.
     pub role: Role,
-    /// How long each phase took.
+    /// The duration of each phase.
     pub phases: Phases,
-    /// What went wrong, if anything.
+    /// The fault, if there is one.
     pub fault: Option<Fault>,
-    /// How long a replica took to show the primary's canary.
+    /// The time until a replica showed the primary's canary.
     pub lag: Option<Duration>,
 }
 

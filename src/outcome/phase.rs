@@ -45,7 +45,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// How long each phase took, in microseconds; a phase that was not entered has no time.
+/// The duration of each phase, in microseconds; a phase that was not entered has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Phases([u32; Phase::ALL.len()]);
 

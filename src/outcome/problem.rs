@@ -17,7 +17,7 @@ pub(crate) enum Problem<'a> {
 }
 
 impl Problem<'_> {
-    /// Why.
+    /// The cause of the problem.
     #[must_use]
     pub(crate) fn cause(&self) -> Cause {
         match self {
@@ -35,7 +35,7 @@ impl Problem<'_> {
         }
     }
 
-    /// Where it was met, without what was said there: `at replica cache-2:6379 in read`, or `at key b:p:3`.
+    /// The place of the problem without its text: `at replica cache-2:6379 in read`, or `at key b:p:3`.
     #[must_use]
     pub(crate) fn place(&self) -> String {
         match self {

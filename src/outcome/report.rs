@@ -10,7 +10,7 @@ use super::Outcome;
 use super::status::Status;
 use crate::alias::Alias;
 
-/// Why an alias is not checked.
+/// The reason why an alias is not checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SkipReason {
     /// It lives in the application's own process, where no sidecar can look.
@@ -42,16 +42,16 @@ impl fmt::Display for SkipReason {
 pub struct Skipped {
     /// The alias.
     pub alias: Alias,
-    /// Why.
+    /// The cause of the problem.
     pub reason: SkipReason,
 }
 
 /// Every outcome of one request, in the configured order, and what was skipped.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// What was checked.
+    /// The results of the checks.
     pub outcomes: Vec<Arc<Outcome>>,
-    /// What was not.
+    /// The aliases that were not checked.
     pub skipped: Vec<Skipped>,
 }
 
@@ -62,7 +62,7 @@ impl Report {
         self.outcomes.iter().map(|outcome| outcome.status()).max().unwrap_or(Status::Skipped)
     }
 
-    /// How old it is at `now`: how long ago the first of its checks began. Where nothing was checked, it has no age.
+    /// The age at `now`: the time since the first of its checks began. `None` if nothing was checked.
     #[must_use]
     pub fn age(&self, now: Instant) -> Option<Duration> {
         let began = self.outcomes.iter().map(|outcome| outcome.began).min()?;

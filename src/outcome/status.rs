@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// How an alias, or everything that was asked for, is. The worst wins, and what is skipped counts
-/// for nothing, so the order of the variants is the order of severity.
+/// The status of an alias, or of everything that was requested. The worst one wins, and skipped aliases do not count,
+/// so the order of the variants is the order of severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
     /// Nothing was checked: every alias asked for is of a kind that is not checked.

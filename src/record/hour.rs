@@ -23,7 +23,7 @@ pub struct Hour {
     minutes: VecDeque<Option<Minute>>,
 }
 
-/// What the checks of one minute came to. Thousands of entries have sixty each, so it is as small as can be.
+/// The results of the checks of one minute. Thousands of entries have sixty each, so it is as small as possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Minute {
     /// The worst that they came to.
@@ -32,7 +32,7 @@ pub struct Minute {
 }
 
 impl Minute {
-    /// How long the slowest of them took.
+    /// The duration of the slowest of them.
     #[must_use]
     pub fn slowest(self) -> Duration {
         Duration::from_micros(self.micros.into())
@@ -51,7 +51,7 @@ impl Hour {
         iter::repeat_n(None, before).chain(kept).chain(iter::repeat_n(None, since))
     }
 
-    /// Whether no check of this hour was written down.
+    /// `true` if the hour has no check.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.minutes.is_empty()

@@ -29,21 +29,21 @@ pub struct Journal {
 /// An entry is otherwise than it was.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
-    /// When the check began that saw it.
+    /// The start of the check that saw the change.
     pub at: SystemTime,
     /// The name of the entry, such as `main` or `main.queue`.
     pub entry: String,
-    /// What it was; at the first check there is nothing that it was.
+    /// The previous status; `None` at the first check.
     pub from: Option<Status>,
-    /// What it is.
+    /// The new status.
     pub to: Status,
-    /// Why it is not up, if it is not.
+    /// The cause, if it is not up.
     pub cause: Option<Cause>,
-    /// Where the cause was met first: `at cache:6379 in connect`, or `at key b:p:3`.
+    /// The first place of the cause: `at cache:6379 in connect`, or `at key b:p:3`.
     pub place: Option<Box<str>>,
-    /// How long it was what it was.
+    /// The duration of the previous status.
     pub lasted: Option<Duration>,
-    /// How long the check took that saw it.
+    /// The duration of the check that saw the change.
     pub elapsed: Duration,
     /// Some of its nodes in that check, the faulty ones first.
     pub nodes: Vec<NodeOutcome>,

@@ -9,7 +9,7 @@ pub enum Through {
     Store,
 }
 
-/// What came of looking for one.
+/// The result of looking for a shared check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
     /// It was given, and no check was made.
@@ -20,7 +20,7 @@ pub enum Lookup {
     Invalidated,
 }
 
-/// How often somebody else's verdict was looked for, and what came of it.
+/// The number of attempts to reuse another check's result, by result of the attempt.
 #[derive(Debug, Clone, Default)]
 pub struct Sharing {
     process: [u64; Lookup::ALL.len()],
@@ -71,7 +71,7 @@ impl Sharing {
         counts[lookup.place()] += times;
     }
 
-    /// How often this came of it; nothing through a store that was never asked.
+    /// The number of attempts with this result; `None` for a store that was never asked.
     #[must_use]
     pub fn times(&self, through: Through, lookup: Lookup) -> Option<u64> {
         let counts = match through {

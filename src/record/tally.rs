@@ -7,8 +7,8 @@ use crate::outcome::{Cause, Outcome, Status};
 /// How many bounds there are between the shortest checks and the longest.
 const BOUNDS: usize = 13;
 
-/// What the checks of an entry came to, counted from the start of the sidecar on. A few hundred bytes, however many
-/// checks there were.
+/// The results of the checks of an entry, counted since the sidecar started. A few hundred bytes, however many checks
+/// there were.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// In the order of [`Self::RESULTS`].
@@ -22,7 +22,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// What a check can come to.
+    /// The possible results of a check.
     pub(crate) const RESULTS: [Status; 3] = [Status::Up, Status::Degraded, Status::Down];
 
     /// The bounds by which checks are sorted. A round trip on one machine takes a tenth of a millisecond, and the
@@ -61,28 +61,28 @@ impl Tally {
         }
     }
 
-    /// How many checks came to each result.
+    /// The number of checks by result.
     pub fn results(&self) -> impl Iterator<Item = (Status, u64)> {
         Self::RESULTS.into_iter().zip(self.results)
     }
 
-    /// How many checks were not up, by the cause that stands for them.
+    /// The number of checks that were degraded or down, by main cause.
     pub fn failures(&self) -> impl Iterator<Item = (Cause, u64)> {
         self.failures.iter().copied()
     }
 
-    /// How many checks took no longer than each bound and longer than the one before; the last have none.
+    /// The number of checks per histogram bucket, not cumulative, with its upper bound; the last bucket has none.
     pub fn took(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         Self::BOUNDS.into_iter().map(Some).chain([None]).zip(self.took)
     }
 
-    /// How long all checks took together.
+    /// The total duration of all checks.
     #[must_use]
     pub fn time(&self) -> Duration {
         self.time
     }
 
-    /// How many connections they opened.
+    /// The number of connections that they opened.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.connections

@@ -31,14 +31,14 @@ pub(super) struct Board {
     rounds: u64,
 }
 
-/// How far one partition is.
+/// The progress of one partition.
 #[derive(Debug, Default)]
 struct Partition {
     /// The beginning of the last round all of whose checks in it have ended.
     clock: Option<RoundClock>,
     /// The round that it has begun last.
     begun: u64,
-    /// How many rounds it has jumped over.
+    /// Rounds that the partition has skipped.
     missed: u64,
     /// How long a round takes in which every check is as late and takes as long as it may.
     longest: Duration,
@@ -73,21 +73,21 @@ struct Awaited {
     before: Option<Arc<Outcome>>,
 }
 
-/// How far the rounds are, for whoever watches over the sidecar.
+/// The progress of the rounds, for monitoring of the sidecar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoundClocks {
-    /// How many rounds have ended in every partition.
+    /// Rounds that have ended in every partition.
     pub rounds: u64,
     /// The partitions, by their number.
     pub partitions: Vec<PartitionClock>,
 }
 
-/// How far one partition is.
+/// The progress of one partition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PartitionClock {
     /// The beginning of the last round all of whose checks have ended, if one has.
     pub through: Option<SystemTime>,
-    /// How many rounds it has jumped over.
+    /// Rounds that the partition has skipped.
     pub missed: u64,
 }
 

@@ -11,9 +11,9 @@ const NAMED: usize = 3;
 /// No round has ended for this long in one partition or more, and one is due at every interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overdue {
-    /// How long in the one that has stood longest.
+    /// The time that the oldest of them has been stuck.
     pub since: Duration,
-    /// How often one is due.
+    /// The configured interval between rounds.
     pub interval: Duration,
     /// The partitions that stand still, longest first.
     pub still: Vec<StandsStill>,
@@ -28,7 +28,7 @@ pub struct StandsStill {
     pub since: Duration,
     /// Some of the entries that it waits for.
     pub waits_for: Vec<String>,
-    /// How many more there are.
+    /// The number of further checks that it waits for.
     pub others: usize,
 }
 

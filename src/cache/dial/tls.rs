@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
 use crate::config::{ClientCertificate, Tls, Verify};
 use crate::pem::{self, PemError};
 
-/// Why a backend cannot be set up.
+/// The reason why a backend cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// A file of certificates or of a key cannot be used.

@@ -84,7 +84,7 @@ impl Question {
         }
     }
 
-    /// What a healthy answer is.
+    /// The answer of a healthy server.
     pub(super) fn expected(&self, config: &checks::QueueConfig) -> String {
         let length = |length: u64| length.to_string();
         match self {

@@ -51,7 +51,7 @@ pub fn body_since(report: &Report, since: &[Option<Since>], view: AccessLevel, n
     })
 }
 
-/// What a sidecar answers with which something is `wrong` itself.
+/// The response of a sidecar that is not ready; `wrong` gives the reason.
 #[must_use]
 pub fn unready(name: &str, wrong: &str) -> String {
     line(&DjbletsDocument {

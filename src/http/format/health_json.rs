@@ -39,7 +39,7 @@ fn said(outcome: &Outcome) -> String {
     format!("{} is {}{shortfall}", outcome.name(), outcome.status())
 }
 
-/// What a sidecar answers with which something is `wrong` itself.
+/// The response of a sidecar that is not ready; `wrong` gives the reason.
 #[must_use]
 pub fn unready(name: &str, wrong: &str) -> String {
     line(&HealthDocument { output: Some(format!("{name}: {wrong}")), ..HealthDocument::of(Status::Down) })

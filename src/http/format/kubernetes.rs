@@ -13,23 +13,23 @@ use crate::catalog::Selection;
 use crate::http::exclusion::Exclusion;
 use crate::outcome::{Cause, Outcome, Report, Status};
 
-/// What is asked for beside a report of caches.
+/// A probe in Kubernetes' format, beside its report of caches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KubernetesProbe {
     /// Its name, such as `readyz`.
     pub name: &'static str,
     /// The sidecar itself, where the probe looks at it.
     pub own: Option<Own>,
-    /// What is taken out of it.
+    /// The parts that the request excludes.
     pub exclusion: Exclusion,
 }
 
-/// What a probe looks at beside caches: the sidecar itself.
+/// The state of the sidecar itself, as a probe reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Own {
-    /// What is looked at.
+    /// The name of the line in the probe.
     pub name: &'static str,
-    /// What is wrong with it, if anything.
+    /// The fault, if there is one.
     pub wrong: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl KubernetesProbe {
         (Self { name, own: Some(own), exclusion }, selection)
     }
 
-    /// What is wrong with the sidecar itself, with its name: nothing, where that is taken out.
+    /// The name and the fault of the sidecar itself; `None` if it has no fault, or is excluded.
     #[must_use]
     pub fn wrong(&self) -> Option<(&'static str, &str)> {
         let own = self.own.as_ref().filter(|_| !self.exclusion.own)?;
@@ -77,8 +77,8 @@ impl KubernetesProbe {
     }
 }
 
-/// What a probe such as `readyz` answers: `ok`, or with `verbose` a line a check, and how old the verdict is at `now`.
-/// What failed is listed either way.
+/// The body of a probe such as `readyz`: `ok`, or with `verbose` a line per check and the age of the result at `now`.
+/// Failed checks are listed in both cases.
 #[must_use]
 pub fn body(probe: &KubernetesProbe, report: &Report, verbose: bool, now: Instant) -> String {
     let failed = probe.status(report) == Status::Down;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// Who is asking.
+/// The origin of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// Over TCP, from this address.

@@ -43,7 +43,7 @@ pub(super) struct Wait {
     pub(super) idle: Duration,
 }
 
-/// What a connection waits for.
+/// The state of a connection, by what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnectionState {
     /// For the rest of a request's head, or on a new connection for all of it.

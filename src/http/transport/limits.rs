@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::{self, Config};
 
-/// What is asked of callers, and how long the stop may take.
+/// The limits for clients, and the time that a stop may take.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerLimits {
     /// The most connections that are open at a time; for the next one another is closed (`places`). And as many requests
@@ -27,7 +27,7 @@ pub struct ServerLimits {
 }
 
 impl ServerLimits {
-    /// What `config` says, and the defaults of the rest.
+    /// The limits of `config`, with defaults for the rest.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let config::CallerLimits { connections, unread_bytes, unread_bytes_per_connection } = config.limits;

@@ -30,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often it is said at most that the system cannot.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
-/// Where a sidecar listens.
+/// The listeners of a sidecar.
 #[derive(Debug, Default)]
 pub struct Listeners {
     /// For everything.
@@ -70,7 +70,7 @@ enum Bound {
     Unix(UnixListener, PathBuf),
 }
 
-/// Why it is not possible to listen somewhere.
+/// The error when an address cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub struct BindError {
     address: Listen,
@@ -226,7 +226,7 @@ pub(super) enum Accepted {
 }
 
 impl Accepted {
-    /// Who is asking.
+    /// The origin of a request.
     pub(super) fn caller(&self) -> Caller {
         match self {
             Self::Tcp(_, peer) => Caller::Remote(peer.ip()),

@@ -51,7 +51,7 @@ const CHURN_EVERY: Duration = Duration::from_secs(1);
 /// How often the log says at most that connections are closed for want of places.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
-/// Why a connection was closed or an answer refused. A closed list: the names are labels of metrics.
+/// The reason why a connection was closed or a response refused. A closed list: the names are labels of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// Its head was not finished when its place was wanted.

@@ -1,6 +1,6 @@
 //! [`Family`]: what is said of the sidecar and of every check, from one closed list.
 
-/// What kind of figure a family has.
+/// The type of a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     /// It goes up and down.
@@ -16,8 +16,8 @@ pub enum Type {
 /// Makes [`Family`] with its table: variant, type, name, labels, what it is.
 macro_rules! families {
     ($($variant:ident $kind:ident $name:literal [$($label:literal)*] $help:literal;)+) => {
-        /// What is said of the sidecar and of every check, beside what the checks measure
-        /// ([`Figure`](crate::outcome::Figure)). A closed list: the names are promised to people's monitoring.
+        /// The metric families of the sidecar and of every check; [`Figure`](crate::outcome::Figure) has those that
+        /// checks measure. A closed list: the names are promised to people's monitoring.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Family { $(#[doc = $help] $variant,)+ }
 
@@ -31,7 +31,7 @@ macro_rules! families {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// What kind of figure it has.
+            /// The type of the family.
             #[must_use]
             pub fn kind(self) -> Type {
                 match self { $(Self::$variant => Type::$kind,)+ }
@@ -43,7 +43,7 @@ macro_rules! families {
                 match self { $(Self::$variant => &[$($label),*],)+ }
             }
 
-            /// What it is, in a sentence.
+            /// The help text, a sentence.
             #[must_use]
             pub fn help(self) -> &'static str {
                 match self { $(Self::$variant => $help,)+ }

@@ -17,7 +17,7 @@ pub enum MetricsFormat {
 }
 
 impl MetricsFormat {
-    /// What it is, for the header.
+    /// The value of the `Content-Type` header.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -26,8 +26,8 @@ impl MetricsFormat {
         }
     }
 
-    /// What `Accept` asks for: the classic text, unless it wants the standard more, as Prometheus does. The drafts before
-    /// 1.0.0 are other formats.
+    /// The format that `Accept` prefers: the classic text, unless `OpenMetrics` 1.0.0 has a higher weight, as with
+    /// Prometheus. Drafts before 1.0.0 are other formats and do not count.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let offers = [Self::Text, Self::OpenMetrics].into_iter();

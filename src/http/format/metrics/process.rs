@@ -6,20 +6,21 @@ use std::time::Duration;
 use rustix::process::Resource;
 use rustix::time::{ClockId, clock_gettime};
 
-/// What the system knows of this process. What it does not tell, as where there is no `/proc`, is missing.
+/// The resources of this process, as the system reports them. A value that the system does not report, such as without
+/// `/proc`, is missing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Process {
     /// The time that it has spent on a processor.
     pub cpu: Duration,
     /// Its memory, in bytes.
     pub memory: Option<ProcessMemory>,
-    /// How many files and sockets it has open.
+    /// The number of open file descriptors.
     pub open_fds: Option<usize>,
-    /// How many it may have open, if there is a limit.
+    /// The limit of open file descriptors, if there is one.
     pub max_fds: Option<u64>,
 }
 
-/// What memory a process has, in bytes.
+/// The memory of the process, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct ProcessMemory {
     /// That is there.
