@@ -134,7 +134,7 @@ impl Question {
                 match answers::first_id(answer) {
                     Ok(Some(id)) => format!("id {id}{}", not_judged(id.time())),
                     Ok(None) => "nothing".to_owned(),
-                Err(Malformed) => "an answer of another type".to_owned(),
+                    Err(Malformed) => "an answer of another type".to_owned(),
                 }
             }
             Self::StreamGroups => match answers::groups(answer) {

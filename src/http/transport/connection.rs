@@ -251,7 +251,7 @@ impl Requests {
         };
         let answer = if self.places.is_overdrawn(&self.idle_timeout) {
             self.places.refuse_answer(self.caller);
-            let refusal = "this connection has to take its earlier answers first\n";
+            let refusal = "read the earlier responses on this connection first\n";
             (StatusCode::SERVICE_UNAVAILABLE, refusal).into_response()
         } else {
             self.router.clone().call(request.map(Body::new)).await?
