@@ -34,15 +34,23 @@ pub(super) struct SharedSettings {
 
 impl SharedSettings {
     pub(super) fn of(config: &Config) -> Self {
+        // Without `..`, a new setting does not compile until it stands in one of the two lists.
+        #[rustfmt::skip]
+        let Config {
+            // Each check is made with these.
+            prefix, instance, timeout, max_age, reconnect_every, dns_recheck, fleet, caches,
+            // No check reads these, so that a change of one keeps every check.
+            listen: _, interval: _, drain: _, access: _, tls: _, limits: _, probes: _, metrics: _, groups: _,
+        } = config;
         Self {
-            prefix: config.prefix.clone(),
-            instance: config.instance.clone(),
-            timeout: config.timeout,
-            max_age: config.max_age,
-            reconnect_every: config.reconnect_every,
-            dns_recheck: config.dns_recheck,
-            fleet: config.fleet.clone().map(|fleet| {
-                let store = config.caches.iter().find(|cache| cache.alias == fleet.store);
+            prefix: prefix.clone(),
+            instance: instance.clone(),
+            timeout: *timeout,
+            max_age: *max_age,
+            reconnect_every: *reconnect_every,
+            dns_recheck: *dns_recheck,
+            fleet: fleet.clone().map(|fleet| {
+                let store = caches.iter().find(|cache| cache.alias == fleet.store);
                 (fleet, store.map(CacheConfig::fingerprint))
             }),
         }

@@ -194,7 +194,8 @@ impl Table {
 }
 
 impl TableEntry {
-    fn unknown(&self, known: &[&str]) -> ConfigProblem {
+    /// A problem with a key that is none of the `known`.
+    pub(super) fn unknown(&self, known: &[&str]) -> ConfigProblem {
         let is_top = known == settings::KEYS;
         if let Some((was, now)) = settings::RENAMED.iter().find(|(was, _)| is_top && self.key == *was) {
             return self.key_place.problem(match &self.key_place {

@@ -21,6 +21,10 @@ pub enum CheckKind {
 }
 
 impl CheckKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::RoundTrip, Self::Visibility, Self::Queue, Self::Clock, Self::Efficiency];
+
     /// The stable name, as in the configuration, JSON and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {

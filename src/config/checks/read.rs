@@ -57,25 +57,22 @@ impl CacheReader {
         if let Some(why) = never_checked(backend) {
             return Err(checks.problem(why));
         }
-        let table = checks.into_table()?;
-        if let Some(problem) = table.unknown(KINDS).next() {
-            return Err(problem);
-        }
-        table.0.into_iter().map(|entry| self.check(entry, backend)).collect()
+        checks.into_table()?.0.into_iter().map(|entry| self.check(entry, backend)).collect()
     }
 
     fn check(&mut self, entry: TableEntry, backend: &Backend) -> Result<CheckConfig, ConfigProblem> {
-        let TableEntry { key, key_place: place, value } = entry;
-        let table = &value.into_table()?;
-        let section = |kind| CheckTable { kind, place, table, reading: self };
-        match key.as_str() {
-            "visibility" => {
-                visibility::read(section(CheckKind::Visibility), backend).map(CheckConfig::Visibility)
-            }
-            "queue" => queue::read(section(CheckKind::Queue), backend).map(CheckConfig::Queue),
-            "clock" => clock::read(section(CheckKind::Clock), backend).map(CheckConfig::Clock),
-            // Whatever is unknown has been refused.
-            _ => efficiency::read(section(CheckKind::Efficiency), backend).map(CheckConfig::Efficiency),
+        let unknown = entry.unknown(KINDS);
+        let Some(kind) = CheckKind::ALL.into_iter().find(|kind| kind.name() == entry.key) else {
+            return Err(unknown);
+        };
+        let table = &entry.value.into_table()?;
+        let section = CheckTable { kind, place: entry.key_place, table, reading: self };
+        match kind {
+            CheckKind::RoundTrip => Err(unknown),
+            CheckKind::Visibility => visibility::read(section, backend).map(CheckConfig::Visibility),
+            CheckKind::Queue => queue::read(section, backend).map(CheckConfig::Queue),
+            CheckKind::Clock => clock::read(section, backend).map(CheckConfig::Clock),
+            CheckKind::Efficiency => efficiency::read(section, backend).map(CheckConfig::Efficiency),
         }
     }
 }
