@@ -14,20 +14,22 @@ pub mod checks;
 mod fleet;
 mod django;
 mod environment;
-mod excerpt;
+mod error;
 mod file;
 mod fingerprint;
 mod groups;
+#[rustfmt::skip] // A setting is a row.
+mod keys;
 mod listeners;
 mod load;
 mod memcached;
 mod place;
 mod redis;
-mod schema;
 mod secret;
 mod settings;
 mod tls;
 mod value;
+mod variable;
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -39,12 +41,16 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::alias::Alias;
 use crate::outcome::{Needs, Quorum};
 
+pub use error::ConfigError;
 pub use fingerprint::Contents;
-pub use load::{ConfigError, Loaded, Source, load};
+pub use load::{Loaded, Source, load};
 pub use place::Origin;
-pub use schema::SCHEMA;
 pub(crate) use secret::MASK;
 pub use secret::Secret;
+
+/// The JSON Schema of the configuration file, for editors, in draft 2020-12. It says which keys there are and what they
+/// take; what values mean together, [`load`] alone says.
+pub const SCHEMA: &str = include_str!("config/schema.json");
 
 /// Everything that the sidecar is told, valid and complete.
 #[derive(Debug, Clone)]

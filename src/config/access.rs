@@ -9,13 +9,7 @@ use super::load::ConfigReader;
 use super::place::{ConfigProblem, Origin, Place};
 use super::settings::Section;
 use super::value::Value;
-use super::{Access, Listen, ListenerTls, Proxies, Secret, secret};
-
-/// The keys of `[access]`.
-pub(super) const KEYS: &[&str] = &["allow", "details", "hosts", "trusted_proxies", "token", "token_file"];
-
-/// The keys that give the token, of which there is one.
-pub(super) const TOKEN: &[&str] = &["token", "token_file"];
+use super::{Access, Listen, ListenerTls, Proxies, Secret, keys, secret};
 
 /// What stands among the networks for proxies that come over a unix socket.
 const UNIX: &str = "unix";
@@ -34,7 +28,7 @@ const A_TOKEN: &str = "a token is at least 16 printable ASCII characters without
 impl ConfigReader {
     /// Who may see what; what is not said is as in `default`.
     pub(super) fn access(&mut self, default: Access) -> Access {
-        let section = self.section("access", KEYS);
+        let section = self.section("access", keys::ACCESS);
         let trusted_proxies = self.said(&section, "trusted_proxies", proxies).unwrap_or_default();
         self.notes.extend(note_open_proxies(&trusted_proxies));
         Access {
@@ -47,7 +41,7 @@ impl ConfigReader {
     }
 
     fn token(&mut self, section: &Section) -> Option<Secret> {
-        let (key, value) = self.told(one_of(&section.table, TOKEN))??;
+        let (key, value) = self.told(one_of(&section.table, keys::alternatives(keys::ACCESS, "token")))??;
         let origin = value.place.origin();
         if let ("token", true, Origin::File { .. }) = (key, value.literal, &origin) {
             self.notes.push(format!(

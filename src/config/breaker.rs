@@ -5,10 +5,7 @@ use std::time::Duration;
 use super::caches::CacheReader;
 use super::place::{ConfigProblem, Place};
 use super::value::{Value, ValueKind as Typed};
-use super::{Backend, BreakerConfig};
-
-/// The keys of its table.
-pub(super) const KEYS: &[&str] = &["after", "for"];
+use super::{Backend, BreakerConfig, keys};
 
 /// The most checks that may be made of a dead server before it is spared any.
 const MOST: u32 = 1000;
@@ -36,7 +33,7 @@ impl CacheReader {
         }
         self.came_from(&["breaker"], &value.place);
         let table = value.into_table()?;
-        if let Some(problem) = table.unknown(KEYS).next() {
+        if let Some(problem) = table.unknown(keys::BREAKER).next() {
             return Err(problem);
         }
         let mut breaker = BreakerConfig::default();

@@ -5,59 +5,15 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::keys::{self, BackendKind};
 use super::place::{ConfigProblem, Origin, Place};
 use super::value::{Table, Value, ValueKind as Typed, nearest};
-use super::{Backend, Secret, access, address, secret};
+use super::{Backend, Secret, address, secret};
 use crate::alias::Alias;
-
-/// Every key that some kind of cache has.
-pub(super) const KEYS: &[&str] = &[
-    "backend",
-    "url",
-    "url_file",
-    "location",
-    "servers",
-    "topology",
-    "announce",
-    "username",
-    "password",
-    "password_file",
-    "sentinel_username",
-    "sentinel_password",
-    "sentinel_password_file",
-    "database",
-    "protocol",
-    "tls",
-    "replicas",
-    "replica_within",
-    "quorum",
-    "spray",
-    "breaker",
-    "checks",
-];
-
-/// The keys whose value may be a table, and something else in short.
-pub(super) const PARTED: &[&str] = &["tls", "replicas"];
-
-/// The keys that say where a cache is, of which it has one.
-const WHERE: &[&str] = &["url", "url_file", "servers", "location"];
-/// The keys that give a password, of which a cache has one.
-const PASSWORD: &[&str] = &["password", "password_file"];
-/// The same for the password of Sentinels.
-pub(super) const SENTINEL_PASSWORD: &[&str] = &["sentinel_password", "sentinel_password_file"];
 
 /// The alias to which a forwarding cache forwards if nothing else is said: `DEFAULT_FORWARD_CACHE_ALIAS` of
 /// `djblets.cache.forwarding_backend`.
 const FORWARDED: &str = "forwarded_backend";
-
-/// The kinds of cache that `backend` names.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum BackendKind {
-    Redis,
-    Memcached,
-    LocalMemory,
-    Forwarding,
-}
 
 /// One cache while it is read, and what is found out about it besides its backend.
 pub(super) struct CacheReader {
@@ -84,77 +40,16 @@ pub(super) struct WrittenAddress<'a> {
     literal: bool,
 }
 
-impl BackendKind {
-    pub(super) const NAMES: &[&str] = &["redis", "memcached", "local-memory", "forwarding"];
-
-    /// The kind that a `backend` names.
-    pub(super) fn read(value: &Value) -> Result<Self, ConfigProblem> {
-        let name = value.text()?;
-        match name {
-            "redis" => Ok(Self::Redis),
-            "memcached" => Ok(Self::Memcached),
-            "local-memory" => Ok(Self::LocalMemory),
-            "forwarding" => Ok(Self::Forwarding),
-            _ => Err(value.problem(match nearest(name, Self::NAMES) {
-                Some(nearest) => format!("no backend is called that; did you mean \"{nearest}\"?"),
-                None => format!("no backend is called that; there are {}", Self::NAMES.join(", ")),
-            })),
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Redis => "redis",
-            Self::Memcached => "memcached",
-            Self::LocalMemory => "local-memory",
-            Self::Forwarding => "forwarding",
-        }
-    }
-
-    /// The keys that say something about this kind of cache.
-    fn keys(self) -> &'static [&'static str] {
-        match self {
-            Self::Redis => &[
-                "backend",
-                "url",
-                "url_file",
-                "location",
-                "topology",
-                "announce",
-                "username",
-                "password",
-                "password_file",
-                "sentinel_username",
-                "sentinel_password",
-                "sentinel_password_file",
-                "database",
-                "protocol",
-                "tls",
-                "replicas",
-                "replica_within",
-                "spray",
-                "breaker",
-                "checks",
-            ],
-            Self::Memcached => &[
-                "backend",
-                "url",
-                "url_file",
-                "servers",
-                "location",
-                "username",
-                "password",
-                "password_file",
-                "tls",
-                "quorum",
-                "spray",
-                "breaker",
-                "checks",
-            ],
-            Self::LocalMemory => &["backend"],
-            Self::Forwarding => &["backend", "location"],
-        }
-    }
+/// The kind that a `backend` names.
+pub(super) fn backend_kind(value: &Value) -> Result<BackendKind, ConfigProblem> {
+    let name = value.text()?;
+    BackendKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+        let names = BackendKind::ALL.map(BackendKind::name);
+        value.problem(match nearest(name, &names) {
+            Some(nearest) => format!("no backend is called that; did you mean \"{nearest}\"?"),
+            None => format!("no backend is called that; there are {}", names.join(", ")),
+        })
+    })
 }
 
 impl CacheReader {
@@ -184,7 +79,7 @@ impl CacheReader {
     pub(super) fn backend(&mut self, table: &Table) -> Result<Backend, ConfigProblem> {
         let server = self.server(table)?;
         let kind = self.kind(table, server.as_ref())?;
-        if let Some(entry) = table.0.iter().find(|entry| !kind.keys().contains(&entry.key.as_str())) {
+        if let Some(entry) = table.0.iter().find(|entry| kind.keys().all(|key| key != entry.key)) {
             return Err(entry.key_place.problem(foreign_key(kind, &entry.key)));
         }
         let place = table.get("backend").or(server.as_ref().map(|server| server.value));
@@ -206,7 +101,9 @@ impl CacheReader {
 
     /// What says where the server is.
     fn server<'a>(&mut self, table: &'a Table) -> Result<Option<WrittenAddress<'a>>, ConfigProblem> {
-        let Some((key, value)) = one_of(table, WHERE)? else { return Ok(None) };
+        let Some((key, value)) = one_of(table, keys::alternatives(keys::CACHE, "url"))? else {
+            return Ok(None);
+        };
         let (text, literal) = match key {
             "url_file" => (secret::named_in(value, &mut self.files)?, false),
             "servers" | "location" if matches!(value.kind, Typed::List(_)) => (String::new(), false),
@@ -220,7 +117,7 @@ impl CacheReader {
 
     fn kind(&self, table: &Table, server: Option<&WrittenAddress<'_>>) -> Result<BackendKind, ConfigProblem> {
         if let Some(backend) = table.get("backend") {
-            return BackendKind::read(backend);
+            return backend_kind(backend);
         }
         match server {
             Some(server) if address::is_memcached_url(&server.text) => Ok(BackendKind::Memcached),
@@ -253,7 +150,7 @@ impl CacheReader {
             *username = Some(value.text()?.to_owned());
             self.came_from(&["username"], &value.place);
         }
-        if let Some((key, value)) = one_of(table, PASSWORD)? {
+        if let Some((key, value)) = one_of(table, keys::alternatives(keys::CACHE, "password"))? {
             unless(password.is_some(), value, "the URL holds a password as well; keep one of the two")?;
             *password = Some(self.password(key, value)?);
             self.came_from(&["password"], &value.place);
@@ -307,22 +204,17 @@ impl CacheReader {
     }
 }
 
-/// Whether two keys are the same or answer the same question, so that one of them is enough.
-pub(super) fn say_the_same(one: &str, other: &str) -> bool {
-    let groups = [WHERE, PASSWORD, SENTINEL_PASSWORD, access::TOKEN];
-    one == other || groups.iter().any(|keys| keys.contains(&one) && keys.contains(&other))
-}
-
 fn foreign_key(kind: BackendKind, key: &str) -> String {
-    format!("`{key}` is no key of a {} cache; its keys are {}", kind.name(), kind.keys().join(", "))
+    let keys: Vec<_> = kind.keys().collect();
+    format!("`{key}` is no key of a {} cache; its keys are {}", kind.name(), keys.join(", "))
 }
 
 /// The one of these keys that is there, if any.
 pub(super) fn one_of<'a>(
     table: &'a Table,
-    keys: &[&'static str],
+    keys: impl Iterator<Item = &'static str>,
 ) -> Result<Option<(&'static str, &'a Value)>, ConfigProblem> {
-    let mut found = keys.iter().filter_map(|key| Some((*key, table.get(key)?)));
+    let mut found = keys.filter_map(|key| Some((key, table.get(key)?)));
     let first = found.next();
     if let (Some((first, _)), Some((second, value))) = (first, found.next()) {
         return Err(

@@ -16,14 +16,6 @@ use std::time::Duration;
 use super::Backend;
 use crate::outcome::{CheckKind, Status};
 
-pub(in crate::config) use efficiency::TTL;
-#[cfg(test)]
-pub(in crate::config) use presets::{CLOCK as PRESETS_OF_CLOCKS, QUEUE as PRESETS_OF_QUEUES};
-pub(in crate::config) use queue::SKEW;
-#[cfg(test)]
-pub(in crate::config) use read::KEYS_OF_KINDS;
-pub(in crate::config) use read::{KINDS, LIMITS, keys_of_kinds};
-
 /// What is checked of a cache besides the round trip.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub enum CheckConfig {

@@ -8,6 +8,7 @@ mod options;
 mod redis;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,11 +17,37 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_ast};
 
-use super::caches::{BackendKind, CacheReader};
-use super::place::{ConfigProblem, FileFormat, Place, Text};
-use super::value::{Table, TableEntry, Value, ValueKind as Typed};
+use super::caches::{self, CacheReader};
+use super::keys::BackendKind;
+use super::place::{ConfigProblem, Place, Text};
+use super::value::{Table, TableEntry, Value, ValueKind as Typed, is_plain_key};
 use super::{Backend, MemcachedConfig, Secret, address, memcached, secret};
 use options::Options;
+
+/// The keys that errors may show, though not their values.
+const KEYS: &[&str] = &[
+    "BACKEND",
+    "LOCATION",
+    "OPTIONS",
+    "TIMEOUT",
+    "KEY_PREFIX",
+    "KEY_FUNCTION",
+    "VERSION",
+    "USERNAME",
+    "PASSWORD",
+    "CLIENT_CLASS",
+    "CONNECTION_FACTORY",
+    "CONNECTION_POOL_CLASS",
+    "CONNECTION_POOL_KWARGS",
+    "SENTINELS",
+    "SENTINEL_KWARGS",
+    "REDIS_CLIENT_KWARGS",
+    "BASE_CLIENT_KWARGS",
+    "protocol",
+    "db",
+    "username",
+    "password",
+];
 
 /// What a dotted path stands for.
 enum KnownPath {
@@ -63,7 +90,7 @@ fn known(path: &str) -> Option<KnownPath> {
 pub(super) fn read(path: &Path, named: &Place) -> Result<Table, ConfigProblem> {
     let content = secret::read_file(path)
         .map_err(|error| named.problem(format_args!("cannot read {}: {error}", path.display())))?;
-    let text = Arc::new(Text { path: path.to_path_buf(), content, format: FileFormat::Json });
+    let text = Text::new(path, content);
     let strict = ParseOptions {
         allow_comments: false,
         allow_loose_object_property_names: false,
@@ -84,14 +111,50 @@ pub(super) fn read(path: &Path, named: &Place) -> Result<Table, ConfigProblem> {
             }
             kind => kind.to_string(),
         };
-        let place = Place::File(text.clone(), error.range().start..error.range().end);
-        place.problem(format_args!("this is no JSON: {}", message.to_lowercase()))
+        let range = error.range().start..error.range().end;
+        let key = key_before(&text.content, range.start);
+        let key = key.map(|key| format!(", at the key `{key}`")).unwrap_or_default();
+        let place = Place::File(text.clone(), range);
+        place.problem(format_args!("this is no JSON{key}: {}", message.to_lowercase()))
     })?;
+    let mut hidden = Vec::new();
+    if let Some(value) = &parsed.value {
+        hide(value, "", &mut hidden);
+    }
+    let _ = text.hidden.set(hidden);
     let whole = Place::File(text.clone(), 0..0);
     let value = parsed.value.map(|value| convert(&text, value)).transpose()?;
     match value.map(|value| value.kind) {
         Some(Typed::Table(table)) => Ok(table),
         _ => Err(whole.problem("the CACHES setting as JSON begins with { and has an entry for each alias")),
+    }
+}
+
+/// The key in whose line this byte of a broken file is, if it is one that is read.
+fn key_before(content: &str, byte: usize) -> Option<&'static str> {
+    let before = &content[..content.floor_char_boundary(byte)];
+    let line = before.rsplit('\n').next()?;
+    let (key, _) = line.split_once(':')?;
+    let key = key.trim().strip_prefix('"')?.strip_suffix('"')?;
+    KEYS.iter().find(|known| **known == key).copied()
+}
+
+/// Finds what of a value no error may show: everything but the keys that are read, names of objects, and dotted paths.
+fn hide(value: &ast::Value<'_>, key: &str, hidden: &mut Vec<Range<usize>>) {
+    let mut add = |range: jsonc_parser::common::Range| hidden.push(range.start..range.end);
+    match value {
+        ast::Value::StringLit(path) if key == "BACKEND" && path.value.split('.').all(is_plain_key) => {}
+        ast::Value::Object(object) => {
+            for property in &object.properties {
+                let name = property.name.as_str();
+                let is_object = matches!(property.value, ast::Value::Object(_));
+                if !KEYS.contains(&name) && !(is_object && is_plain_key(name)) {
+                    hidden.push(property.range.start..property.range.end);
+                }
+                hide(&property.value, name, hidden);
+            }
+        }
+        other => add(other.range()),
     }
 }
 
@@ -145,7 +208,7 @@ pub(super) fn backend(
     let entry = object(entry)?;
     let class = if let Some(told) = told {
         reading.came_from(&["backend"], &told.place);
-        match BackendKind::read(told)? {
+        match caches::backend_kind(told)? {
             BackendKind::Redis => KnownPath::Redis(&[',', ';']),
             BackendKind::Memcached => KnownPath::Memcached,
             BackendKind::LocalMemory => KnownPath::LocalMemory,

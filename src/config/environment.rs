@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::caches;
+use super::keys;
 use super::place::{ConfigProblem, Place};
 use super::value::{Table, TableEntry, Value, ValueKind};
+use super::variable::{PREFIX, RESERVED};
 
-const PREFIX: &str = "CACHE_CANARY_";
 const SHORT_URL: &str = "CACHE_URL";
-/// Variables that begin like a setting and are read elsewhere: the config file's path, the level of the log,
-/// and the URL that `healthcheck` asks.
-const RESERVED: &[&str] = &["config", "log", "url"];
 
 /// The environment's variables, by name.
 pub(super) struct Environment<'a>(pub(super) &'a BTreeMap<String, String>);
@@ -117,20 +114,6 @@ fn is_service_link(rest: &str, value: &str) -> bool {
     !rest.contains("__") && (host || port && (url || rest.split('_').any(digits)))
 }
 
-/// The keys that a variable may have besides those of the file, at the level of this one.
-pub(super) fn also_known(name: &str) -> &'static [&'static str] {
-    if name.contains("__") { &[] } else { RESERVED }
-}
-
-/// The name of a variable in which one level is called otherwise.
-pub(super) fn renamed(name: &str, level: &str, meant: &str) -> String {
-    let levels = name.strip_prefix(PREFIX).unwrap_or(name).split("__");
-    let levels: Vec<String> = levels
-        .map(|part| if part.eq_ignore_ascii_case(level) { meant.to_uppercase() } else { part.to_owned() })
-        .collect();
-    format!("{PREFIX}{}", levels.join("__"))
-}
-
 /// Puts a text at a path, over what the file said there and over what it said in another way.
 fn insert(table: &mut Table, path: &[String], value: &str, place: &Place) -> Result<(), ConfigProblem> {
     let [key, deeper @ ..] = path else { return Ok(()) };
@@ -140,7 +123,7 @@ fn insert(table: &mut Table, path: &[String], value: &str, place: &Place) -> Res
             return Err(place.problem(format_args!("{other} says the same; keep one of the two")));
         }
         let of_file = |entry: &TableEntry| !matches!(entry.value.place, Place::Variable(_));
-        table.0.retain(|entry| !(of_file(entry) && caches::say_the_same(&entry.key, key)));
+        table.0.retain(|entry| !(of_file(entry) && keys::say_the_same(&entry.key, key)));
         let value = Value::new(ValueKind::Text(value.to_owned()), place.clone());
         table.0.push(TableEntry { key: key.clone(), key_place: place.clone(), value });
         return Ok(());
@@ -151,7 +134,7 @@ fn insert(table: &mut Table, path: &[String], value: &str, place: &Place) -> Res
         table.0.len() - 1
     });
     let whole = &mut table.0[position].value;
-    if caches::PARTED.contains(&key.as_str()) && !matches!(whole.kind, ValueKind::Table(_)) {
+    if keys::has_parts_too(key) && !matches!(whole.kind, ValueKind::Table(_)) {
         if let Place::Variable(other) = &whole.place {
             return Err(place.problem(format_args!("{other} says it in short; keep one of the two")));
         }

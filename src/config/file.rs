@@ -1,5 +1,6 @@
 //! The TOML file, as [values](super::value) with their places, its `${NAME}` filled in.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,9 +8,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::environment::Environment;
-use super::place::{ConfigProblem, FileFormat, Place, Text};
-use super::secret;
-use super::value::{Table, TableEntry, Value, ValueKind};
+use super::place::{ConfigProblem, Place, Text};
+use super::value::{Table, TableEntry, Value, ValueKind, is_plain_key};
+use super::{keys, secret};
 
 /// Reads the file. Problems with single values go to `problems`; an error is one with the whole file.
 pub(super) fn read(
@@ -23,14 +24,54 @@ pub(super) fn read(
             "cannot read {path}: {error}; `-c FILE` or CACHE_CANARY_CONFIG=FILE names the config file"
         ))
     })?;
-    let text = Arc::new(Text { path: path.to_path_buf(), content, format: FileFormat::Toml });
+    let text = Text::new(path, content);
     let table = DeTable::parse(&text.content).map_err(|error| {
         // The error's own text would show the line, and a password in it.
         let span = error.span().unwrap_or_default();
         let message = error.message().trim_end().replace('\n', ", ");
-        Place::File(text.clone(), span).problem(format_args!("this is no TOML: {message}"))
+        let key = key_before(&text.content, span.start);
+        let key = key.map(|key| format!(", at the key `{key}`")).unwrap_or_default();
+        Place::File(text.clone(), span).problem(format_args!("this is no TOML{key}: {message}"))
     })?;
+    let mut hidden = Vec::new();
+    hide(table.get_ref(), &mut Vec::new(), &mut hidden);
+    let _ = text.hidden.set(hidden);
     Ok(TomlReader { text: &text, environment, problems }.table(table.get_ref()))
+}
+
+/// The setting whose line this byte of a broken file is in, if it is called as some setting is.
+fn key_before(content: &str, byte: usize) -> Option<&'static str> {
+    let before = &content[..content.floor_char_boundary(byte)];
+    let line = before.rsplit('\n').next()?;
+    let (key, _) = line.split_once('=')?;
+    keys::known(key.rsplit('.').next()?.trim())
+}
+
+/// Finds what of a table no error may show: values that may be secrets, and keys that are no plain words, since they may be
+/// values that slipped out of their quotes.
+fn hide<'a>(table: &'a DeTable<'_>, path: &mut Vec<&'a str>, hidden: &mut Vec<Range<usize>>) {
+    for (key, value) in table {
+        path.push(key.get_ref());
+        if !is_plain_key(key.get_ref()) {
+            hidden.push(key.span());
+        }
+        match value.get_ref() {
+            DeValue::Table(table) => hide(table, path, hidden),
+            value if keys::may_show(path) && is_plain(value) => {}
+            _ => hidden.push(value.span()),
+        }
+        path.pop();
+    }
+}
+
+/// Whether nothing in a value looks like a credential that was given to the wrong key.
+fn is_plain(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::String(text) => !text.contains(['@', '=', '#']) && !text.contains("://"),
+        DeValue::Array(values) => values.iter().all(|value| is_plain(value.get_ref())),
+        DeValue::Table(_) => false,
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => true,
+    }
 }
 
 struct TomlReader<'a> {

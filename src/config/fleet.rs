@@ -8,12 +8,9 @@ use super::place::{ConfigProblem, Place};
 use super::value::{Value, nearest};
 use super::{
     Address, Backend, CacheConfig, Fleet, MemcachedConfig, MemcachedServers, RedisConfig, RedisServers,
-    WhichReplicas,
+    WhichReplicas, keys,
 };
 use crate::alias::Alias;
-
-/// The keys of `[fleet]`.
-pub(super) const KEYS: &[&str] = &["via", "for", "role"];
 
 /// How long a verdict is reused if nobody says it.
 pub(super) const FOR: Duration = Duration::from_secs(2);
@@ -35,7 +32,7 @@ impl ConfigReader {
         let place = self.table.get("fleet")?.place.clone();
         // A cache that could not be read would be missed here.
         let known = self.problems.is_empty();
-        let section = self.section("fleet", KEYS);
+        let section = self.section("fleet", keys::FLEET);
         let lasts = self.said(&section, "for", |value| lasts(value, max_age)).unwrap_or(FOR);
         let role = self.said(&section, "role", role).unwrap_or_default();
         if section.table.get("via").is_none() {

@@ -7,12 +7,9 @@ use super::load::ConfigReader;
 use super::place::{ConfigProblem, Place};
 use super::settings::Section;
 use super::value::{TableEntry, Value, ValueKind as Typed, nearest};
-use super::{Backend, CacheConfig, Group};
+use super::{Backend, CacheConfig, Group, keys};
 use crate::alias::Alias;
 use crate::outcome::CheckKind;
-
-/// The keys of `[groups.NAME]`.
-pub(super) const KEYS: &[&str] = &["include", "exclude"];
 
 /// The group that `/livez` asks for.
 const LIVENESS: &str = "liveness";
@@ -42,7 +39,7 @@ impl ConfigReader {
             self.problems.push(no_table(&name, &value.place));
             return None;
         };
-        self.problems.extend(table.unknown(KEYS));
+        self.problems.extend(table.unknown(keys::GROUP));
         let section = Section { name: Cow::Owned(format!("groups.{name}")), table };
         let read = |value: &Value| list(value, words);
         let include = self.said(&section, "include", read);

@@ -4,19 +4,11 @@
 use std::path::PathBuf;
 
 use super::address::MAX_SOCKET_PATH;
+use super::keys::{self, Key};
 use super::load::ConfigReader;
 use super::place::{ConfigProblem, Place};
 use super::value::{Table, TableEntry, Value, ValueKind};
 use super::{CallerLimits, ClientCertificate, Listen, ListenerTls, Metrics, Probes, tls};
-
-/// The keys of `[metrics]` and of `[probes]`.
-pub(super) const OWN_KEYS: &[&str] = &["listen"];
-
-/// The keys of `[limits]`.
-pub(super) const LIMITS_KEYS: &[&str] = &["connections", "unread_bytes", "unread_bytes_per_connection"];
-
-/// The keys of `[tls]`.
-pub(super) const TLS_KEYS: &[&str] = &["cert_file", "key_file", "client_ca_file"];
 
 const LISTEN: &str = "this is no address to listen at; write \"[::]:8080\", \"127.0.0.1:8080\" or \
                       \"unix:/run/cache-canary.sock\"";
@@ -47,16 +39,16 @@ impl ConfigReader {
 
     /// `[probes]`: listeners of their own, none of which is one of `others`.
     pub(super) fn probes(&mut self, others: &[Listen]) -> Probes {
-        Probes { listen: self.own_listeners("probes", others) }
+        Probes { listen: self.own_listeners("probes", keys::PROBES, others) }
     }
 
     /// `[metrics]`: listeners of their own, none of which is one of `others`.
     pub(super) fn metrics(&mut self, others: &[Listen]) -> Metrics {
-        Metrics { listen: self.own_listeners("metrics", others) }
+        Metrics { listen: self.own_listeners("metrics", keys::METRICS, others) }
     }
 
-    fn own_listeners(&mut self, name: &'static str, others: &[Listen]) -> Vec<Listen> {
-        let section = self.section(name, OWN_KEYS);
+    fn own_listeners(&mut self, name: &'static str, keys: &[Key], others: &[Listen]) -> Vec<Listen> {
+        let section = self.section(name, keys);
         let listeners = self.said(&section, "listen", |value| {
             let own = |(text, place)| {
                 let address = listen((text, place))?;
@@ -70,7 +62,7 @@ impl ConfigReader {
 
     /// `[limits]`: what callers may take up.
     pub(super) fn limits(&mut self, default: CallerLimits) -> CallerLimits {
-        let section = self.section("limits", LIMITS_KEYS);
+        let section = self.section("limits", keys::LIMITS);
         let mut limit = |key, default, least, most| {
             let said = self.said(&section, key, |value| value.number_between(key, least, most));
             said.map_or(default, |number| number as usize)
@@ -103,7 +95,7 @@ impl ConfigReader {
 }
 
 fn listener_tls(table: &Table, place: &Place) -> Result<ListenerTls, ConfigProblem> {
-    if let Some(problem) = table.unknown(TLS_KEYS).next() {
+    if let Some(problem) = table.unknown(keys::LISTENER_TLS).next() {
         return Err(problem);
     }
     let identity = tls::identity(table)?.ok_or_else(|| place.problem(NO_CERTIFICATE))?;

@@ -1,16 +1,16 @@
 //! [`load`]: flags, environment, file and defaults, made into one [`Config`].
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::caches::{self, CacheReader};
+use super::caches::CacheReader;
 use super::environment::Environment;
+use super::error::ConfigError;
 use super::fingerprint::CertificateFiles;
 use super::place::{ConfigProblem, Origin, Place};
 use super::value::{Table, TableEntry, Value, ValueKind};
-use super::{Backend, CacheConfig, Config, chains, django, file, groups, settings};
+use super::{Backend, CacheConfig, Config, chains, django, file, groups, keys};
 use crate::alias::Alias;
 use crate::outcome;
 
@@ -41,12 +41,6 @@ pub struct Loaded {
     files: Vec<PathBuf>,
 }
 
-/// Why there is no valid configuration: every problem that was found, each with its place and what to do.
-///
-/// It is the whole message for a person, and holds no secret.
-#[derive(Debug)]
-pub struct ConfigError(Vec<ConfigProblem>);
-
 impl Source {
     /// What this process was told: these flags, and its environment.
     #[must_use]
@@ -74,33 +68,6 @@ impl Loaded {
     }
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, problem) in self.0.iter().enumerate() {
-            if number > 0 {
-                f.write_str("\n\n")?;
-            }
-            problem.fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-impl ConfigError {
-    fn new(mut problems: Vec<ConfigProblem>) -> Self {
-        problems.sort_by(|one, other| one.order().cmp(other.order()));
-        Self(problems)
-    }
-}
-
-impl From<ConfigProblem> for ConfigError {
-    fn from(problem: ConfigProblem) -> Self {
-        Self(vec![problem])
-    }
-}
-
 /// Makes a configuration, or says everything that is wrong with it.
 pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     let environment = Environment(&source.environment);
@@ -124,7 +91,7 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
         files: file.iter().cloned().collect(),
         certificates: CertificateFiles::default(),
     };
-    reader.problems.extend(reader.table.unknown(settings::KEYS));
+    reader.problems.extend(reader.table.unknown(keys::TOP));
     let config = reader.config(&source.listen, &environment);
     if reader.problems.is_empty() {
         reader.problems.extend(nothing(&config, file.as_deref()));
@@ -165,7 +132,7 @@ impl ConfigReader {
                 self.problems.push(no_table(&key, &value.place));
                 continue;
             };
-            let unknown: Vec<_> = table.unknown(caches::KEYS).collect();
+            let unknown: Vec<_> = table.unknown(keys::CACHE).collect();
             if !unknown.is_empty() {
                 self.problems.extend(unknown);
                 continue;

@@ -1,11 +1,10 @@
 //! [`Place`]: where a value was written, so that a [`ConfigProblem`] with it can point there.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use super::{MASK, excerpt};
 use crate::alias::Alias;
 
 /// Where a value was written.
@@ -25,15 +24,9 @@ pub(super) struct Text {
     pub(super) path: PathBuf,
     /// The whole text.
     pub(super) content: String,
-    /// The language it is written in.
-    pub(super) format: FileFormat,
-}
-
-/// The language of a file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum FileFormat {
-    Toml,
-    Json,
+    /// The bytes that no error may show, in any order. It is set once the text was parsed; no line of a text that cannot
+    /// be parsed is shown.
+    pub(super) hidden: OnceLock<Vec<Range<usize>>>,
 }
 
 /// Where a value comes from, in a few words: `default`, `cache-canary.toml:12`, `CACHE_CANARY_LISTEN`,
@@ -57,35 +50,19 @@ pub enum Origin {
     },
 }
 
-/// Something that is wrong, as it is told to a person: where, what, and what to do. It holds no secret.
-///
-/// It holds no text of a file either, beyond the line that may be shown.
+/// Something that is wrong: where, what, and what to do. The words hold no secret; the text at the place may.
+#[derive(Clone)]
 pub(super) struct ConfigProblem {
-    /// Where, in words; nothing if it is about no place in particular.
-    place: String,
-    what: String,
-    /// The source line with a caret, or nothing.
-    excerpt: String,
-    /// For putting problems into the order of the file.
-    order: (PathBuf, usize),
+    /// Nothing if it is about no place in particular.
+    pub(super) place: Option<Place>,
+    pub(super) what: String,
 }
 
 impl Place {
     /// A problem with what was written here. The words of `what` must not repeat a value that may be a
     /// secret.
     pub(super) fn problem(&self, what: impl Display) -> ConfigProblem {
-        let mut problem = ConfigProblem::new(what);
-        match self {
-            Self::File(text, span) => {
-                let (line, column) = text.line_and_column(span.start);
-                problem.place = format!("{}:{line}:{column}: ", text.path.display());
-                problem.excerpt = text.excerpt(span);
-                problem.order = (text.path.clone(), span.start);
-            }
-            Self::Variable(name) => problem.place = format!("{name}: "),
-            Self::Flag(flag) => problem.place = format!("{flag}: "),
-        }
-        problem
+        ConfigProblem { place: Some(self.clone()), what: what.to_string() }
     }
 
     /// Where this is, without pointing into the line.
@@ -109,52 +86,22 @@ impl Place {
 }
 
 impl Text {
+    pub(super) fn new(path: &Path, content: String) -> Arc<Self> {
+        Arc::new(Self { path: path.to_path_buf(), content, hidden: OnceLock::new() })
+    }
+
     /// The line and the column of a byte, both from 1; the column counts characters.
-    fn line_and_column(&self, byte: usize) -> (usize, usize) {
+    pub(super) fn line_and_column(&self, byte: usize) -> (usize, usize) {
         let before = &self.content[..self.content.floor_char_boundary(byte)];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
-    }
-
-    /// The line that holds the first of these bytes, as far as it may be shown, with a caret under them.
-    fn excerpt(&self, span: &Range<usize>) -> String {
-        let start = self.content.floor_char_boundary(span.start);
-        let line_start = self.content[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line = self.content[line_start..].lines().next().unwrap_or_default();
-        let shown = excerpt::shown(&self.content[..line_start], line, self.format);
-
-        let visible = &line[..shown.visible];
-        let begin = (start - line_start).min(visible.len());
-        let end = span.end.saturating_sub(line_start).clamp(begin, visible.len());
-        let end = line.floor_char_boundary(end);
-        let indent = visible[..begin].chars().count();
-        let carets = match visible[begin..end].chars().count() {
-            0 if shown.hidden => MASK.len(),
-            carets => carets.max(1),
-        };
-        let mut text: String =
-            visible.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
-        if shown.hidden {
-            text.push_str(MASK);
-        }
-        let number = self.line_and_column(start).0.to_string();
-        let gutter = " ".repeat(number.len());
-        let mut excerpt = String::new();
-        let _ = write!(excerpt, "{gutter} |\n{number} | {}\n", text.trim_end());
-        let _ = write!(excerpt, "{gutter} | {}{}", " ".repeat(indent), "^".repeat(carets));
-        excerpt
     }
 }
 
 impl ConfigProblem {
     /// A problem that has no place.
     pub(super) fn new(what: impl Display) -> Self {
-        Self {
-            place: String::new(),
-            what: what.to_string(),
-            excerpt: String::new(),
-            order: Default::default(),
-        }
+        Self { place: None, what: what.to_string() }
     }
 
     /// The same problem, with the cache that it is about.
@@ -165,21 +112,25 @@ impl ConfigProblem {
     }
 
     /// What puts problems into the order of the file.
-    pub(super) fn order(&self) -> &(PathBuf, usize) {
-        &self.order
+    pub(super) fn order(&self) -> Option<(&Path, usize)> {
+        match &self.place {
+            Some(Place::File(text, span)) => Some((&text.path, span.start)),
+            Some(Place::Variable(_) | Place::Flag(_)) | None => None,
+        }
     }
 }
 
-impl Display for ConfigProblem {
+/// In front of what is said about it.
+impl Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.place, self.what)?;
-        if self.excerpt.is_empty() { Ok(()) } else { write!(f, "\n{}", self.excerpt) }
-    }
-}
-
-impl fmt::Debug for ConfigProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Display::fmt(self, f)
+        match self {
+            Self::File(text, span) => {
+                let (line, column) = text.line_and_column(span.start);
+                write!(f, "{}:{line}:{column}: ", text.path.display())
+            }
+            Self::Variable(name) => write!(f, "{name}: "),
+            Self::Flag(flag) => write!(f, "{flag}: "),
+        }
     }
 }
 

@@ -5,16 +5,13 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::address::{self, RedisUrl};
-use super::caches::{CacheReader, SENTINEL_PASSWORD, WrittenAddress, one_of, unless};
+use super::caches::{CacheReader, WrittenAddress, one_of, unless};
 use super::place::{ConfigProblem, Place};
 use super::value::{Table, Value, ValueKind as Typed, nearest};
 use super::{
     Address, Announce, Backend, Login, RedisConfig, RedisServers, ReplicasConfig, RespVersion, Secret,
-    WhichReplicas, tls,
+    WhichReplicas, keys, tls,
 };
-
-/// The keys of a table in `replicas`.
-pub(super) const REPLICA_KEYS: &[&str] = &["servers", "required"];
 
 /// The most canaries that are written to a server in a round.
 pub(super) const MAX_SPRAY: u32 = 1024;
@@ -31,8 +28,6 @@ pub(super) enum RedisTopology {
 }
 
 impl RedisTopology {
-    pub(super) const NAMES: &[&str] = &["standalone", "cluster", "sentinel"];
-
     /// What the cache says of it, in its own key or by the scheme of its URL.
     fn read(table: &Table, server: &WrittenAddress<'_>) -> Result<Self, ConfigProblem> {
         let by_scheme = address::topology(&server.text).map_err(|error| server.value.problem(error))?;
@@ -43,9 +38,9 @@ impl RedisTopology {
             "cluster" => Self::Cluster,
             "sentinel" => Self::Sentinel,
             _ => {
-                return Err(value.problem(match nearest(name, Self::NAMES) {
+                return Err(value.problem(match nearest(name, keys::TOPOLOGIES) {
                     Some(nearest) => format!("no topology is called that; did you mean \"{nearest}\"?"),
-                    None => format!("no topology is called that; there are {}", Self::NAMES.join(", ")),
+                    None => format!("no topology is called that; there are {}", keys::TOPOLOGIES.join(", ")),
                 }));
             }
         };
@@ -185,7 +180,7 @@ impl CacheReader {
 
     fn sentinel_login(&mut self, table: &Table) -> Result<Login, ConfigProblem> {
         let mut login = Login::default();
-        if let Some((key, value)) = one_of(table, SENTINEL_PASSWORD)? {
+        if let Some((key, value)) = one_of(table, keys::alternatives(keys::CACHE, "sentinel_password"))? {
             login.password = Some(self.password(key, value)?);
             self.came_from(&["sentinel_password"], &value.place);
         }
@@ -260,7 +255,7 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Con
         Typed::Text(text) if text == "discover" => Ok((WhichReplicas::Discovered, false)),
         Typed::Text(text) if text == "required" => Ok((WhichReplicas::Discovered, true)),
         Typed::Table(table) => {
-            if let Some(problem) = table.unknown(REPLICA_KEYS).next() {
+            if let Some(problem) = table.unknown(keys::REPLICAS).next() {
                 return Err(problem);
             }
             let named = table.get("servers").map(|servers| {

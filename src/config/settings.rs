@@ -8,35 +8,11 @@ use humantime::format_duration;
 
 use super::caches::unless;
 use super::environment::Environment;
+use super::keys::Key;
 use super::load::ConfigReader;
 use super::place::{ConfigProblem, Origin};
 use super::value::{Table, Value};
 use super::{Backend, CacheConfig, Config, RedisConfig, RedisServers, access};
-
-/// The keys at the top of the file.
-pub(super) const KEYS: &[&str] = &[
-    "listen",
-    "prefix",
-    "instance",
-    "timeout",
-    "max_age",
-    "reconnect_every",
-    "dns_recheck",
-    "interval",
-    "drain",
-    "access",
-    "tls",
-    "limits",
-    "probes",
-    "metrics",
-    "groups",
-    "fleet",
-    "django_caches",
-    "caches",
-];
-
-/// The keys that an earlier version had at the top of the file, and their names now.
-pub(super) const RENAMED: &[(&str, &str)] = &[("debounce", "fleet")];
 
 const PREFIX: &str = "a prefix is 1 to 64 printable ASCII characters without a space, since any other could \
                       break a protocol";
@@ -127,7 +103,7 @@ impl ConfigReader {
     }
 
     /// The table of this name at the top, which then has no key that is not known; an empty one if there is none.
-    pub(super) fn section(&mut self, name: &'static str, keys: &[&str]) -> Section {
+    pub(super) fn section(&mut self, name: &'static str, keys: &[Key]) -> Section {
         let table = self.table.take(name).map(Value::into_table);
         let table = table.and_then(|table| self.told(table)).unwrap_or_default();
         self.problems.extend(table.unknown(keys));

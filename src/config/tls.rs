@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use super::caches::{CacheReader, unless};
 use super::place::ConfigProblem;
 use super::value::{Table, Value, ValueKind as Typed};
-use super::{ClientCertificate, Tls, Verify, address};
-
-/// The keys of `[caches.ALIAS.tls]`.
-pub(super) const KEYS: &[&str] = &["ca_file", "cert_file", "key_file", "server_name", "verify"];
+use super::{ClientCertificate, Tls, Verify, address, keys};
 
 /// What the rest of the configuration says about TLS.
 #[derive(Clone, Copy)]
@@ -78,7 +75,7 @@ impl CacheReader {
 }
 
 fn tls(table: &Table) -> Result<Tls, ConfigProblem> {
-    if let Some(problem) = table.unknown(KEYS).next() {
+    if let Some(problem) = table.unknown(keys::CACHE_TLS).next() {
         return Err(problem);
     }
     let server_name = table.get("server_name").map(|value| {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
+use super::keys::{self, Key};
 use super::place::{ConfigProblem, Place};
-use super::{environment, settings};
+use super::variable;
 
 /// A value and its place.
 #[derive(Clone)]
@@ -188,28 +189,30 @@ impl Table {
     }
 
     /// A problem for each key that is not one of the `known`, with the nearest of them.
-    pub(super) fn unknown(&self, known: &[&str]) -> impl Iterator<Item = ConfigProblem> {
-        self.0.iter().filter(|entry| !known.contains(&entry.key.as_str())).map(|entry| entry.unknown(known))
+    pub(super) fn unknown(&self, known: &[Key]) -> impl Iterator<Item = ConfigProblem> {
+        let unknown = self.0.iter().filter(|entry| known.iter().all(|key| key.name != entry.key));
+        unknown.map(|entry| entry.unknown(known))
     }
 }
 
 impl TableEntry {
     /// A problem with a key that is none of the `known`.
-    pub(super) fn unknown(&self, known: &[&str]) -> ConfigProblem {
-        let is_top = known == settings::KEYS;
-        if let Some((was, now)) = settings::RENAMED.iter().find(|(was, _)| is_top && self.key == *was) {
+    pub(super) fn unknown(&self, known: &[Key]) -> ConfigProblem {
+        if let Some(Key { name: now, .. }) = known.iter().find(|key| key.was == Some(&*self.key)) {
+            let was = &self.key;
             return self.key_place.problem(match &self.key_place {
                 Place::Variable(name) => {
-                    format!("this setting has a new name, {}", environment::renamed(name, was, now))
+                    format!("this setting has a new name, {}", variable::renamed(name, was, now))
                 }
                 Place::File(..) | Place::Flag(_) => format!("`{was}` has a new name, `{now}`: write [{now}]"),
             });
         }
+        let known = keys::names(known);
         if let Place::Variable(name) = &self.key_place {
-            let nearest = nearest(&self.key, &[known, environment::also_known(name)].concat());
+            let nearest = nearest(&self.key, &[&known, variable::also_known(name)].concat());
             return self.key_place.problem(match nearest {
                 Some(nearest) => {
-                    let meant = environment::renamed(name, &self.key, nearest);
+                    let meant = variable::renamed(name, &self.key, nearest);
                     format!("no setting is called that; did you mean {meant}?")
                 }
                 None => {
@@ -217,15 +220,18 @@ impl TableEntry {
                 }
             });
         }
-        let nearest = nearest(&self.key, known);
-        // A key that is no plain word may be a value that slipped out of its quotes.
-        let plain = self.key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-        let key = if plain && self.key.len() <= 40 { format!(" `{}`", self.key) } else { String::new() };
+        let nearest = nearest(&self.key, &known);
+        let key = if is_plain_key(&self.key) { format!(" `{}`", self.key) } else { String::new() };
         self.key_place.problem(match nearest {
             Some(nearest) => format!("unknown key{key}; did you mean `{nearest}`?"),
             None => format!("unknown key{key}; known here are {}", known.join(", ")),
         })
     }
+}
+
+/// Whether a key is a word or an alias. Another may be a value that slipped out of its quotes.
+pub(super) fn is_plain_key(key: &str) -> bool {
+    key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
 /// The known word that was probably meant.

@@ -4,32 +4,19 @@ use std::time::Duration;
 
 use super::super::Backend;
 use super::super::caches::unless;
+use super::super::keys;
 use super::super::place::ConfigProblem;
 use super::read::{self, CheckTable};
 use super::{ClockConfig, Thresholds, Unit, presets};
-
-pub(super) const KEYS: &[&str] = &[
-    "preset",
-    "partitions",
-    "global",
-    "expected",
-    "unit",
-    "resolution",
-    "lag",
-    "skew",
-    "drought",
-    "standstill",
-    "backwards",
-];
 
 /// The most partitions that are looked at in a round.
 const MAX_PARTITIONS: u32 = 10_000;
 
 pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<ClockConfig, ConfigProblem> {
-    section.no_other(KEYS)?;
+    section.no_other(keys::CLOCK)?;
     read::redis_alone(backend, &section.place, "memcached has no sorted sets; `clock` is for a Redis")?;
     let filled_in = ["partitions", "global", "unit", "resolution", "lag", "skew", "standstill"];
-    let preset = section.preset(&filled_in, presets::CLOCK, presets::clock)?;
+    let preset = section.preset(&filled_in, keys::CLOCK_PRESETS, presets::clock)?;
     let resolution_of_preset = preset.as_ref().map(|preset| preset.resolution);
     let partitions = section.text("partitions")?;
     let mut clock = match (partitions, preset) {

@@ -1,16 +1,11 @@
 //! `[caches.ALIAS.checks.efficiency]`: from where on a cache is of little use. Without any limit there are figures alone.
 
 use super::super::Backend;
+use super::super::keys;
 use super::super::place::ConfigProblem;
 use super::super::value::{Value, ValueKind as Typed};
-use super::read::{self, CheckTable, LIMITS, Worse};
+use super::read::{self, CheckTable, Worse};
 use super::{EfficiencyConfig, Ttl};
-
-pub(super) const KEYS: &[&str] =
-    &["hit_ratio", "evictions_per_second", "memory_ratio", "connections_ratio", "ttl"];
-
-/// The keys of `ttl`.
-pub(in crate::config) const TTL: &[&str] = &["pattern", "max", "sample"];
 
 /// The most entries whose time to live is looked at in a round, and how many if nobody says it.
 const MAX_SAMPLE: u32 = 10_000;
@@ -22,10 +17,10 @@ pub(super) fn read(
     mut section: CheckTable<'_>,
     backend: &Backend,
 ) -> Result<EfficiencyConfig, ConfigProblem> {
-    section.no_other(KEYS)?;
+    section.no_other(keys::EFFICIENCY)?;
     let hit_ratio = section.said("hit_ratio", |value| {
         let table = read::table_of_limits("hit_ratio", value)?;
-        read::known(table, LIMITS)?;
+        read::known(table, keys::LIMITS_OF_CHECKS)?;
         read::limits("hit_ratio", value, table, Worse::Less, read::ratio)
     })?;
     let evictions = section.limits("evictions_per_second", |key, value| read::above(0, key, value))?;
@@ -48,7 +43,7 @@ pub(super) fn read(
 
 fn read_ttl(value: &Value) -> Result<Ttl, ConfigProblem> {
     let Typed::Table(table) = &value.kind else { return Err(value.problem(A_TTL)) };
-    read::known(table, TTL)?;
+    read::known(table, keys::TTL)?;
     let (Some(pattern), Some(max)) = (table.get("pattern"), table.get("max")) else {
         return Err(value.problem(A_TTL));
     };

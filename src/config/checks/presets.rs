@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
+use super::super::keys;
 use super::{ClockConfig, Keys, QueueConfig, Thresholds};
 use crate::outcome::CheckKind;
 
-/// The presets of `queue`.
-pub(in crate::config) const QUEUE: &[&str] = &["sentry-buffer", "celery", "rq", "sidekiq"];
-/// The presets of `clock`.
-pub(in crate::config) const CLOCK: &[&str] = &["sentry-monitors"];
-
 /// The kind of check that has a preset of this name.
 pub(super) fn kind(name: &str) -> Option<CheckKind> {
-    let kinds = [(CheckKind::Queue, QUEUE), (CheckKind::Clock, CLOCK)];
+    let kinds = [(CheckKind::Queue, keys::QUEUE_PRESETS), (CheckKind::Clock, keys::CLOCK_PRESETS)];
     kinds.into_iter().find_map(|(kind, names)| names.contains(&name).then_some(kind))
 }
 

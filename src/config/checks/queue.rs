@@ -5,15 +5,11 @@ use std::ops::RangeInclusive;
 
 use super::super::Backend;
 use super::super::caches::unless;
+use super::super::keys;
 use super::super::place::ConfigProblem;
 use super::super::value::Value;
 use super::read::{self, CheckTable, Worse};
 use super::{Keys, QueueConfig, presets};
-
-pub(super) const KEYS: &[&str] = &["preset", "keys", "length", "age", "unit", "skew", "lock", "lock_within"];
-
-/// The keys of `skew`.
-pub(in crate::config) const SKEW: &[&str] = &["degraded", "down", "floor"];
 
 /// The most keys that are looked at in a round.
 const MAX_KEYS: u64 = 10_000;
@@ -22,14 +18,14 @@ const FAMILY: &str = "a family of keys has its numbers in braces, from the least
                       before them: \"b:p:{0..15}\"";
 
 pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<QueueConfig, ConfigProblem> {
-    section.no_other(KEYS)?;
+    section.no_other(keys::QUEUE)?;
     read::redis_alone(
         backend,
         &section.place,
         "memcached has no lists, sorted sets, streams or sets; `queue` is for a Redis",
     )?;
     let filled_in = ["keys", "length", "age", "skew", "lock"];
-    let preset = section.preset(&filled_in, presets::QUEUE, presets::queue)?;
+    let preset = section.preset(&filled_in, keys::QUEUE_PRESETS, presets::queue)?;
     let keys = section.said("keys", keys)?;
     let mut queue = match (keys, preset) {
         (Some(keys), preset) => QueueConfig { keys, ..preset.unwrap_or_else(|| QueueConfig::of(Vec::new())) },
@@ -46,7 +42,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
     queue.unit = section.unit()?.unwrap_or(queue.unit);
     if let Some(value) = section.get("skew") {
         let table = read::table_of_limits("skew", value)?;
-        read::known(table, SKEW)?;
+        read::known(table, keys::QUEUE_SKEW)?;
         queue.skew =
             read::limits("skew", value, table, Worse::More, |key, value| read::above(1, key, value))?;
         if let Some(floor) = table.get("floor") {

@@ -4,32 +4,14 @@ use std::time::Duration;
 
 use super::super::Backend;
 use super::super::caches::CacheReader;
+use super::super::keys::{self, Key};
 use super::super::place::{ConfigProblem, Place};
 use super::super::value::{Table, TableEntry, Value, ValueKind as Typed, nearest};
 use super::{CheckConfig, Thresholds, Unit, clock, efficiency, queue, visibility};
 use crate::outcome::CheckKind;
 
-/// The kinds of check that are configured.
-pub(in crate::config) const KINDS: &[&str] = &["visibility", "queue", "clock", "efficiency"];
-
-/// The keys of a table of limits.
-pub(in crate::config) const LIMITS: &[&str] = &["degraded", "down"];
-
 /// The longest duration that a check may be told: a year.
 const LONGEST: Duration = Duration::from_hours(8766);
-
-/// The keys of each kind's table.
-pub(in crate::config) const KEYS_OF_KINDS: &[(&str, &[&str])] = &[
-    ("visibility", visibility::KEYS),
-    ("queue", queue::KEYS),
-    ("clock", clock::KEYS),
-    ("efficiency", efficiency::KEYS),
-];
-
-/// The keys of all of them.
-pub(in crate::config) fn keys_of_kinds() -> impl Iterator<Item = &'static str> {
-    KEYS_OF_KINDS.iter().flat_map(|(_, keys)| *keys).copied()
-}
 
 /// The table of one kind, while it is read.
 pub(super) struct CheckTable<'a> {
@@ -61,7 +43,7 @@ impl CacheReader {
     }
 
     fn check(&mut self, entry: TableEntry, backend: &Backend) -> Result<CheckConfig, ConfigProblem> {
-        let unknown = entry.unknown(KINDS);
+        let unknown = entry.unknown(keys::CHECKS);
         let Some(kind) = CheckKind::ALL.into_iter().find(|kind| kind.name() == entry.key) else {
             return Err(unknown);
         };
@@ -98,7 +80,7 @@ fn never_checked(backend: &Backend) -> Option<String> {
 
 impl<'a> CheckTable<'a> {
     /// A problem with a key that this kind does not have.
-    pub(super) fn no_other(&self, known: &[&str]) -> Result<(), ConfigProblem> {
+    pub(super) fn no_other(&self, known: &[Key]) -> Result<(), ConfigProblem> {
         self.table.unknown(known).next().map_or(Ok(()), Err)
     }
 
@@ -181,7 +163,7 @@ impl<'a> CheckTable<'a> {
     ) -> Result<Option<Thresholds<T>>, ConfigProblem> {
         self.said(key, |value| {
             let table = table_of_limits(key, value)?;
-            known(table, LIMITS)?;
+            known(table, keys::LIMITS_OF_CHECKS)?;
             limits(key, value, table, Worse::More, read)
         })
     }
@@ -223,7 +205,7 @@ pub(super) fn table_of_limits<'a>(key: &str, value: &'a Value) -> Result<&'a Tab
 }
 
 /// A problem if some key of a table is none of those that are known.
-pub(super) fn known(table: &Table, known: &[&str]) -> Result<(), ConfigProblem> {
+pub(super) fn known(table: &Table, known: &[Key]) -> Result<(), ConfigProblem> {
     table.unknown(known).next().map_or(Ok(()), Err)
 }
 

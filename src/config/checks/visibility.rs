@@ -7,6 +7,7 @@ use humantime::format_duration;
 
 use super::super::address::{self, MemcachedUrl, RedisUrl};
 use super::super::caches::unless;
+use super::super::keys;
 use super::super::memcached::distinct;
 use super::super::place::{ConfigProblem, Place};
 use super::super::redis::{NO_USER_ALONE, RedisTopology, is_given};
@@ -16,8 +17,6 @@ use super::super::{
 };
 use super::read::CheckTable;
 use super::{Client, ViewConfig, VisibilityConfig};
-
-pub(super) const KEYS: &[&str] = &["views", "write_within", "delete_within", "client", "canaries"];
 
 /// The most canaries that are written to a server in a round.
 const MAX_CANARIES: u32 = 64;
@@ -32,7 +31,7 @@ pub(super) fn read(
     mut section: CheckTable<'_>,
     backend: &Backend,
 ) -> Result<VisibilityConfig, ConfigProblem> {
-    section.no_other(KEYS)?;
+    section.no_other(keys::VISIBILITY)?;
     if !servers_are_named(backend) {
         return Err(section.place.problem(
             "the order of servers that are discovered is not known, and clients go by it; name each server, \

@@ -1,0 +1,213 @@
+//! That the rest of the code has the settings of the table, each as it stands there.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration as StdDuration;
+use std::{env, fs};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::checks::Client;
+use crate::config::{BreakerConfig, Config, SCHEMA, Source, fleet, load};
+
+/// What stands before the settings.
+const HEAD: &str = r#"{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "title": "cache-canary",
+  "description": "The configuration of cache-canary. Nothing is required, since the environment may say it. Any text may hold ${NAME} or ${NAME:-default}.",
+  "type": "object", "additionalProperties": false,
+  "properties": {"#;
+
+/// The types of values.
+const TYPES: &str = r##"  "$defs": {
+    "reference": { "type": "string", "description": "A text with ${NAME} in it.", "pattern": "\\$\\{" },
+    "name": { "pattern": "^[A-Za-z0-9_.-]{1,64}$" },
+    "texts": { "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] },
+    "duration": { "type": "string", "description": "With its unit: 750ms, 5s, 1m 30s.", "pattern": "^ *[0-9]+ *[a-zA-Zµ]|^ *0 *$|\\$\\{" },
+    "integer": { "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+$|\\$\\{" }] },
+    "number": { "anyOf": [{ "type": "number", "minimum": 0 }, { "type": "string", "pattern": "^[0-9.]+|\\$\\{" }] },
+    "boolean": { "anyOf": [{ "type": "boolean" }, { "enum": ["true", "false"] }, { "$ref": "#/$defs/reference" }] },
+    "durations": { "type": "object", "additionalProperties": false, "properties": { "degraded": { "$ref": "#/$defs/duration" }, "down": { "$ref": "#/$defs/duration" } } },
+    "integers": { "type": "object", "additionalProperties": false, "properties": { "degraded": { "$ref": "#/$defs/integer" }, "down": { "$ref": "#/$defs/integer" } } },
+    "numbers": { "type": "object", "additionalProperties": false, "properties": { "degraded": { "$ref": "#/$defs/number" }, "down": { "$ref": "#/$defs/number" } } }"##;
+
+/// The line of one key, or the lines of one at the top that takes a table.
+fn property(path: &str, key: &Key, indent: &str) -> String {
+    let reference = |name: &str| format!("\"$ref\": \"#/$defs/{name}\"");
+    let either = |one: String, other: &str| format!("\"anyOf\": [{{ {one} }}, {{ {} }}]", reference(other));
+    let words = |words: &[&str]| format!("\"enum\": {}", Value::from(words)).replace(',', ", ");
+    let takes = match key.takes {
+        Text => "\"type\": \"string\"".to_owned(),
+        Texts => reference("texts"),
+        Integer => reference("integer"),
+        Number => reference("number"),
+        Boolean => reference("boolean"),
+        Duration => reference("duration"),
+        Durations => reference("durations"),
+        Integers => reference("integers"),
+        Numbers => reference("numbers"),
+        Table if path.is_empty() => {
+            let (doc, keys) = (Value::from(key.doc), table(key.name));
+            let object = object(key.name, keys, indent);
+            return format!("{indent}\"{}\": {{\n{indent}  \"description\": {doc},\n{object}", key.name);
+        }
+        Table => reference(key.name),
+        Words(of) => either(words(of), "reference"),
+        AllOrInteger => either(words(&["all"]), "integer"),
+        BooleanOrTable => either(reference("boolean"), key.name),
+        TextsOrTable => either(reference("texts"), key.name),
+        Tables => {
+            let (name, of) = (reference("name"), reference(key.name.trim_end_matches('s')));
+            format!("\"type\": \"object\", \"propertyNames\": {{ {name} }}, \"additionalProperties\": {{ {of} }}")
+        }
+    };
+    let default = key.default.map(|default| format!(", \"default\": {default}")).unwrap_or_default();
+    format!("{indent}\"{}\": {{ {takes}, \"description\": {}{default} }}", key.name, Value::from(key.doc))
+}
+
+fn properties(path: &str, keys: &[Key], indent: &str) -> String {
+    keys.iter().map(|key| property(path, key, indent)).collect::<Vec<_>>().join(",\n")
+}
+
+/// The rest of a table's schema, whose first line is there.
+fn object(path: &str, keys: &[Key], indent: &str) -> String {
+    let properties = properties(path, keys, &format!("{indent}    "));
+    format!(
+        "{indent}  \"type\": \"object\", \"additionalProperties\": false,\n{indent}  \"properties\": {{\n\
+         {properties}\n{indent}  }}\n{indent}}}"
+    )
+}
+
+fn table(path: &str) -> &'static [Key] {
+    TABLES.iter().find(|(known, _)| *known == path).unwrap_or_else(|| panic!("`{path}` is in TABLES")).1
+}
+
+#[test]
+fn the_schema_is_what_the_table_says() {
+    let mut text = format!("{HEAD}\n{}\n  }},\n{TYPES}", properties("", TOP, "    "));
+    for (path, keys) in TABLES.iter().filter(|(path, _)| path.contains('.')) {
+        let name = match *path {
+            "groups.*" => "group",
+            "caches.*" => "cache",
+            path => path.rsplit('.').next().unwrap(),
+        };
+        let _ = write!(text, ",\n    \"{name}\": {{\n{}", object(path, keys, "    "));
+    }
+    text.push_str("\n  }\n}\n");
+    if env::var_os("UPDATE").is_some() {
+        fs::write("src/config/schema.json", &text).unwrap();
+    }
+    assert!(text == SCHEMA, "UPDATE=1 writes the schema anew");
+}
+
+#[test]
+fn every_table_that_a_key_takes_is_there() {
+    let mut named = BTreeSet::from([String::new()]);
+    for (path, keys) in TABLES {
+        for key in *keys {
+            let path = [path, key.name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
+            match key.takes {
+                Table | BooleanOrTable | TextsOrTable => named.insert(path),
+                Tables => named.insert(format!("{path}.*")),
+                _ => false,
+            };
+            assert!(key.same_as.is_none_or(|same| keys.iter().any(|key| key.name == same)), "{}", key.name);
+        }
+    }
+    assert_eq!(TABLES.iter().map(|(path, _)| (*path).to_owned()).collect::<BTreeSet<_>>(), named);
+}
+
+/// What has to stand beside a setting, so that it is looked at, by the beginning of its path.
+const CONTEXTS: &[(&str, &str)] = &[
+    ("tls.", "tls.cert_file = 'c'\ntls.key_file = 'k'"),
+    ("fleet.", "fleet.via = 'main'"),
+    ("caches.main.backend", ""),
+    ("caches.main.url", ""),
+    ("caches.main.location", ""),
+    ("caches.main.servers", ""),
+    ("caches.main.quorum", "caches.main.servers = ['h']"),
+    ("caches.main.announce", "caches.main.url = 'redis+cluster://h'"),
+    ("caches.main.sentinel_", "caches.main.url = 'redis+sentinel://h/m'\ncaches.main.sentinel_password = 'p'"),
+    ("caches.main.replica_within", "caches.main.url = 'redis://h'\ncaches.main.replicas = 'discover'"),
+    ("caches.main.replicas.", "caches.main.url = 'redis://h'\ncaches.main.replicas.servers = 'r'"),
+    ("caches.main.checks.visibility.", "caches.main.url = 'redis://h'\ncaches.main.checks.visibility.views = 'redis://v'"),
+    (
+        "caches.main.checks.queue.skew.",
+        "caches.main.url = 'redis://h'\ncaches.main.checks.queue.keys = 'k'\ncaches.main.checks.queue.skew.degraded = 2",
+    ),
+    (
+        "caches.main.checks.queue.",
+        "caches.main.url = 'redis://h'\ncaches.main.checks.queue.keys = 'k'\ncaches.main.checks.queue.lock = 'l'",
+    ),
+    (
+        "caches.main.checks.clock.",
+        "caches.main.url = 'redis://h'\ncaches.main.checks.clock.partitions = 'k'\ncaches.main.checks.clock.expected = 2",
+    ),
+    (
+        "caches.main.checks.efficiency.ttl.",
+        "caches.main.url = 'redis://h'\ncaches.main.checks.efficiency.ttl.pattern = '*'\n\
+         caches.main.checks.efficiency.ttl.max = '1s'",
+    ),
+    ("", "caches.main.url = 'redis://h'"),
+];
+
+#[test]
+fn every_setting_of_the_table_is_read() {
+    let folder = TempDir::new().unwrap();
+    for (table, keys) in TABLES {
+        for key in keys.iter().filter(|key| key.takes != Tables) {
+            let table = table.replace('*', "main");
+            let path = [&*table, key.name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
+            let (_, context) = CONTEXTS.iter().find(|(prefix, _)| path.starts_with(prefix)).unwrap();
+            let begins = format!("{path} =");
+            let lines = context.lines().filter(|line| !line.starts_with(&begins));
+            let mut lines: Vec<_> = lines.map(str::to_owned).collect();
+            // No setting takes a date.
+            lines.push(format!("{path} = 1979-05-27"));
+            let file = folder.path().join("canary.toml");
+            fs::write(&file, lines.join("\n")).unwrap();
+            let place = format!("canary.toml:{}:", lines.len());
+            let error = match load(&Source { file: Some(file), ..Source::default() }) {
+                Ok(_) => panic!("nothing reads `{path}`"),
+                Err(error) => error.to_string(),
+            };
+            assert!(error.contains(&place) && !error.contains("unknown key"), "`{path}` is not read: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_defaults_are_those_in_force() {
+    let default = |path: &str, name: &str| -> Value {
+        let key = table(path).iter().find(|key| key.name == name).unwrap();
+        serde_json::from_str(key.default.unwrap()).unwrap()
+    };
+    let (config, breaker) = (Config::default(), BreakerConfig::default());
+    for (path, name, duration) in [
+        ("", "timeout", config.timeout),
+        ("", "max_age", config.max_age),
+        ("", "reconnect_every", config.reconnect_every),
+        ("", "dns_recheck", config.dns_recheck),
+        ("", "interval", config.interval.unwrap_or(StdDuration::ZERO)),
+        ("", "drain", config.drain),
+        ("caches.*.breaker", "for", breaker.open_for),
+        ("fleet", "for", fleet::FOR),
+    ] {
+        let written = default(path, name);
+        assert_eq!(humantime::parse_duration(written.as_str().unwrap()), Ok(duration), "{path}.{name}");
+    }
+    assert_eq!(default("caches.*.breaker", "after"), breaker.after);
+    assert_eq!(default("limits", "connections"), config.limits.connections);
+    assert_eq!(default("limits", "unread_bytes"), config.limits.unread_bytes);
+    assert_eq!(default("limits", "unread_bytes_per_connection"), config.limits.unread_bytes_per_connection);
+    assert_eq!(default("", "prefix"), config.prefix);
+    let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(default("", "listen"), Value::from(listen));
+}
+
+#[test]
+fn the_clients_are_those_that_there_are() {
+    assert_eq!(Client::ALL.map(Client::name), CLIENTS);
+}
