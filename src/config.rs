@@ -7,27 +7,22 @@
 
 mod access;
 mod address;
-mod breaker;
-mod caches;
-mod chains;
+mod cache;
 pub mod checks;
 mod fleet;
-mod django;
-mod environment;
 mod error;
-mod file;
 mod fingerprint;
 mod groups;
 #[rustfmt::skip] // A setting is a row.
 mod keys;
 mod listeners;
 mod load;
-mod memcached;
 mod place;
-mod redis;
+mod reader;
 mod secret;
 mod settings;
-mod tls;
+mod source;
+mod text_file;
 mod value;
 mod variable;
 

@@ -4,12 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::caches::one_of;
-use super::load::ConfigReader;
 use super::place::{ConfigProblem, Origin, Place};
-use super::settings::Section;
-use super::value::Value;
-use super::{Access, Listen, ListenerTls, Proxies, Secret, keys, secret};
+use super::reader::{ConfigReader, Section};
+use super::value::{Value, one_of};
+use super::{Access, Listen, ListenerTls, Proxies, Secret, keys, text_file};
 
 /// What stands among the networks for proxies that come over a unix socket.
 const UNIX: &str = "unix";
@@ -25,40 +23,38 @@ const A_HOST: &str =
 const A_TOKEN: &str = "a token is at least 16 printable ASCII characters without a space; `openssl rand -hex 16` \
                        makes one";
 
-impl ConfigReader {
-    /// Who may see what; what is not said is as in `default`.
-    pub(super) fn access(&mut self, default: Access) -> Access {
-        let section = self.section("access", keys::ACCESS);
-        let trusted_proxies = self.said(&section, "trusted_proxies", proxies).unwrap_or_default();
-        self.notes.extend(note_open_proxies(&trusted_proxies));
-        Access {
-            allow: self.said(&section, "allow", networks).unwrap_or(default.allow),
-            details: self.said(&section, "details", networks).unwrap_or(default.details),
-            hosts: self.said(&section, "hosts", hosts).unwrap_or(default.hosts),
-            trusted_proxies,
-            token: self.token(&section),
-        }
+/// Who may see what; what is not said is as in `default`.
+pub(super) fn read(reader: &mut ConfigReader, default: Access) -> Access {
+    let section = reader.section("access", keys::ACCESS);
+    let trusted_proxies = reader.said(&section, "trusted_proxies", proxies).unwrap_or_default();
+    reader.notes.extend(note_open_proxies(&trusted_proxies));
+    Access {
+        allow: reader.said(&section, "allow", networks).unwrap_or(default.allow),
+        details: reader.said(&section, "details", networks).unwrap_or(default.details),
+        hosts: reader.said(&section, "hosts", hosts).unwrap_or(default.hosts),
+        trusted_proxies,
+        token: token(reader, &section),
     }
+}
 
-    fn token(&mut self, section: &Section) -> Option<Secret> {
-        let (key, value) = self.told(one_of(&section.table, keys::alternatives(keys::ACCESS, "token")))??;
-        let origin = value.place.origin();
-        if let ("token", true, Origin::File { .. }) = (key, value.literal, &origin) {
-            self.notes.push(format!(
-                "access: the token stands in {origin}; token_file or ${{NAME}} would keep it out of the file"
-            ));
-        }
-        self.origins.insert("access.token".to_owned(), origin);
-        let text = match key {
-            "token_file" => secret::named_in(value, &mut self.files),
-            _ => value.text().map(str::to_owned),
-        };
-        let token = text.and_then(|text| {
-            let valid = text.len() >= MIN_TOKEN && text.bytes().all(|byte| byte.is_ascii_graphic());
-            if valid { Ok(Secret::from(text)) } else { Err(value.problem(A_TOKEN)) }
-        });
-        self.told(token)
+fn token(reader: &mut ConfigReader, section: &Section) -> Option<Secret> {
+    let (key, value) = reader.told(one_of(&section.table, keys::alternatives(keys::ACCESS, "token")))??;
+    let origin = value.place.origin();
+    if let ("token", true, Origin::File { .. }) = (key, value.literal, &origin) {
+        reader.notes.push(format!(
+            "access: the token stands in {origin}; token_file or ${{NAME}} would keep it out of the file"
+        ));
     }
+    reader.origins.insert("access.token".to_owned(), origin);
+    let text = match key {
+        "token_file" => text_file::secret(value, &mut reader.files),
+        _ => value.text().map(str::to_owned),
+    };
+    let token = text.and_then(|text| {
+        let valid = text.len() >= MIN_TOKEN && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if valid { Ok(Secret::from(text)) } else { Err(value.problem(A_TOKEN)) }
+    });
+    reader.told(token)
 }
 
 fn networks(value: &Value) -> Result<Vec<IpNet>, ConfigProblem> {

@@ -4,7 +4,8 @@ mod clock;
 mod efficiency;
 mod presets;
 mod queue;
-mod read;
+pub(in crate::config) mod read;
+mod table;
 mod visibility;
 
 use std::fmt;

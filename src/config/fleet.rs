@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::load::ConfigReader;
 use super::place::{ConfigProblem, Place};
+use super::reader::ConfigReader;
 use super::value::{Value, nearest};
 use super::{
     Address, Backend, CacheConfig, Fleet, MemcachedConfig, MemcachedServers, RedisConfig, RedisServers,
@@ -26,24 +26,22 @@ const NOT_MEMCACHED: &str = "a claim is taken by SET NX PX, and turned into a ve
 const NO_SERVER: &str = "verdicts are shared through one Redis server, and this is none";
 const ROLE: &str = "a role is called by at most 64 letters, digits, `_`, `.`, `:` or `-`";
 
-impl ConfigReader {
-    /// `[fleet]`, through one of these `caches`.
-    pub(super) fn fleet(&mut self, caches: &[CacheConfig], max_age: Duration) -> Option<Fleet> {
-        let place = self.table.get("fleet")?.place.clone();
-        // A cache that could not be read would be missed here.
-        let known = self.problems.is_empty();
-        let section = self.section("fleet", keys::FLEET);
-        let lasts = self.said(&section, "for", |value| lasts(value, max_age)).unwrap_or(FOR);
-        let role = self.said(&section, "role", role).unwrap_or_default();
-        if section.table.get("via").is_none() {
-            self.problems.push(place.problem(NO_STORE));
-        }
-        let read = |value: &Value| if known { via(value, caches).map(Some) } else { Ok(None) };
-        let (via, store) = self.said(&section, "via", read)??;
-        let fleet = Fleet { via, store, lasts, role };
-        self.notes.extend(note_nothing(&fleet, caches));
-        Some(fleet)
+/// `[fleet]`, through one of these `caches`.
+pub(super) fn read(reader: &mut ConfigReader, caches: &[CacheConfig], max_age: Duration) -> Option<Fleet> {
+    let place = reader.table.get("fleet")?.place.clone();
+    // A cache that could not be read would be missed here.
+    let known = reader.problems.is_empty();
+    let section = reader.section("fleet", keys::FLEET);
+    let lasts = reader.said(&section, "for", |value| lasts(value, max_age)).unwrap_or(FOR);
+    let role = reader.said(&section, "role", role).unwrap_or_default();
+    if section.table.get("via").is_none() {
+        reader.problems.push(place.problem(NO_STORE));
     }
+    let read = |value: &Value| if known { via(value, caches).map(Some) } else { Ok(None) };
+    let (via, store) = reader.said(&section, "via", read)??;
+    let fleet = Fleet { via, store, lasts, role };
+    reader.notes.extend(note_nothing(&fleet, caches));
+    Some(fleet)
 }
 
 fn lasts(value: &Value, max_age: Duration) -> Result<Duration, ConfigProblem> {

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use super::load::ConfigReader;
 use super::place::{ConfigProblem, Place};
-use super::settings::Section;
+use super::reader::{ConfigReader, Section};
 use super::value::{TableEntry, Value, ValueKind as Typed, nearest};
 use super::{Backend, CacheConfig, Group, keys};
 use crate::alias::Alias;
@@ -20,34 +19,32 @@ const BAD_NAME: &str = "a group is called by 1 to 64 letters, digits, `_`, `-` o
 /// a check for that one. A check is its alias and its kind.
 struct Words<'a>(HashMap<String, Vec<(&'a Alias, CheckKind)>>);
 
-impl ConfigReader {
-    /// The groups, in the order in which they were written.
-    pub(super) fn groups(&mut self, caches: &[CacheConfig]) -> Vec<Group> {
-        let written = self.take_table("groups");
-        // A cache that could not be read would be missed here, and is no mistake of a group.
-        let words = (!written.0.is_empty() && self.problems.is_empty()).then(|| Words::of(caches));
-        written.0.into_iter().filter_map(|entry| self.group(entry, words.as_ref())).collect()
-    }
+/// The groups, in the order in which they were written.
+pub(super) fn read(reader: &mut ConfigReader, caches: &[CacheConfig]) -> Vec<Group> {
+    let written = reader.take_table("groups");
+    // A cache that could not be read would be missed here, and is no mistake of a group.
+    let words = (!written.0.is_empty() && reader.problems.is_empty()).then(|| Words::of(caches));
+    written.0.into_iter().filter_map(|entry| group(reader, entry, words.as_ref())).collect()
+}
 
-    fn group(&mut self, entry: TableEntry, words: Option<&Words<'_>>) -> Option<Group> {
-        let TableEntry { key: name, key_place, value } = entry;
-        if Alias::try_from(name.as_str()).is_err() {
-            self.problems.push(key_place.problem(BAD_NAME));
-            return None;
-        }
-        let Typed::Table(table) = value.kind else {
-            self.problems.push(no_table(&name, &value.place));
-            return None;
-        };
-        self.problems.extend(table.unknown(keys::GROUP));
-        let section = Section { name: Cow::Owned(format!("groups.{name}")), table };
-        let read = |value: &Value| list(value, words);
-        let include = self.said(&section, "include", read);
-        let exclude = self.said(&section, "exclude", read).unwrap_or_default();
-        let group = Group { name, include, exclude };
-        self.notes.extend(words.and_then(|words| note(&group, words)));
-        Some(group)
+fn group(reader: &mut ConfigReader, entry: TableEntry, words: Option<&Words<'_>>) -> Option<Group> {
+    let TableEntry { key: name, key_place, value } = entry;
+    if Alias::try_from(name.as_str()).is_err() {
+        reader.problems.push(key_place.problem(BAD_NAME));
+        return None;
     }
+    let Typed::Table(table) = value.kind else {
+        reader.problems.push(no_table(&name, &value.place));
+        return None;
+    };
+    reader.problems.extend(table.unknown(keys::GROUP));
+    let section = Section { name: Cow::Owned(format!("groups.{name}")), table };
+    let read = |value: &Value| list(value, words);
+    let include = reader.said(&section, "include", read);
+    let exclude = reader.said(&section, "exclude", read).unwrap_or_default();
+    let group = Group { name, include, exclude };
+    reader.notes.extend(words.and_then(|words| note(&group, words)));
+    Some(group)
 }
 
 /// The words of a list, each of which is one of `words`.

@@ -4,11 +4,12 @@
 use std::path::PathBuf;
 
 use super::address::MAX_SOCKET_PATH;
+use super::cache::tls;
 use super::keys::{self, Key};
-use super::load::ConfigReader;
 use super::place::{ConfigProblem, Place};
+use super::reader::ConfigReader;
 use super::value::{Table, TableEntry, Value, ValueKind};
-use super::{CallerLimits, ClientCertificate, Listen, ListenerTls, Metrics, Probes, tls};
+use super::{CallerLimits, ClientCertificate, Listen, ListenerTls, Metrics, Probes};
 
 const LISTEN: &str = "this is no address to listen at; write \"[::]:8080\", \"127.0.0.1:8080\" or \
                       \"unix:/run/cache-canary.sock\"";
@@ -17,81 +18,84 @@ const TAKEN: &str = "the server listens there for something else; choose another
 
 const NO_CERTIFICATE: &str = "TLS needs a certificate to show; add cert_file and key_file";
 
-impl ConfigReader {
-    /// Where it listens: where the flags say it, or else the settings.
-    pub(super) fn listen(&mut self, flags: &[String], default: Vec<Listen>) -> Vec<Listen> {
-        if !flags.is_empty() {
-            let flag = Place::Flag("--listen");
-            let flags =
-                flags.iter().map(|flag_value| Value::new(ValueKind::Text(flag_value.clone()), flag.clone()));
-            let value = Value::new(ValueKind::List(flags.collect()), flag.clone());
-            self.table.0.retain(|entry| entry.key != "listen");
-            self.table.0.push(TableEntry { key: "listen".to_owned(), key_place: flag, value });
+/// Where it listens: where the flags say it, or else the settings.
+pub(super) fn main(reader: &mut ConfigReader, flags: &[String], default: Vec<Listen>) -> Vec<Listen> {
+    if !flags.is_empty() {
+        let flag = Place::Flag("--listen");
+        let flags =
+            flags.iter().map(|flag_value| Value::new(ValueKind::Text(flag_value.clone()), flag.clone()));
+        let value = Value::new(ValueKind::List(flags.collect()), flag.clone());
+        reader.table.0.retain(|entry| entry.key != "listen");
+        reader.table.0.push(TableEntry { key: "listen".to_owned(), key_place: flag, value });
+    }
+    reader.setting("listen", default, |value| {
+        let addresses = value.texts()?;
+        if addresses.is_empty() {
+            return Err(value.problem("there is no address to listen at; write \"[::]:8080\""));
         }
-        self.setting("listen", default, |value| {
-            let addresses = value.texts()?;
-            if addresses.is_empty() {
-                return Err(value.problem("there is no address to listen at; write \"[::]:8080\""));
-            }
-            addresses.into_iter().map(listen).collect()
-        })
-    }
+        addresses.into_iter().map(listen).collect()
+    })
+}
 
-    /// `[probes]`: listeners of their own, none of which is one of `others`.
-    pub(super) fn probes(&mut self, others: &[Listen]) -> Probes {
-        Probes { listen: self.own_listeners("probes", keys::PROBES, others) }
-    }
+/// `[probes]`: listeners of their own, none of which is one of `others`.
+pub(super) fn probes(reader: &mut ConfigReader, others: &[Listen]) -> Probes {
+    Probes { listen: own_listeners(reader, "probes", keys::PROBES, others) }
+}
 
-    /// `[metrics]`: listeners of their own, none of which is one of `others`.
-    pub(super) fn metrics(&mut self, others: &[Listen]) -> Metrics {
-        Metrics { listen: self.own_listeners("metrics", keys::METRICS, others) }
-    }
+/// `[metrics]`: listeners of their own, none of which is one of `others`.
+pub(super) fn metrics(reader: &mut ConfigReader, others: &[Listen]) -> Metrics {
+    Metrics { listen: own_listeners(reader, "metrics", keys::METRICS, others) }
+}
 
-    fn own_listeners(&mut self, name: &'static str, keys: &[Key], others: &[Listen]) -> Vec<Listen> {
-        let section = self.section(name, keys);
-        let listeners = self.said(&section, "listen", |value| {
-            let own = |(text, place)| {
-                let address = listen((text, place))?;
-                let taken = others.contains(&address) && !is_any_port(&address);
-                if taken { Err(place.problem(TAKEN)) } else { Ok(address) }
-            };
-            value.texts()?.into_iter().map(own).collect()
-        });
-        listeners.unwrap_or_default()
-    }
-
-    /// `[limits]`: what callers may take up.
-    pub(super) fn limits(&mut self, default: CallerLimits) -> CallerLimits {
-        let section = self.section("limits", keys::LIMITS);
-        let mut limit = |key, default, least, most| {
-            let said = self.said(&section, key, |value| value.number_between(key, least, most));
-            said.map_or(default, |number| number as usize)
+fn own_listeners(
+    reader: &mut ConfigReader,
+    name: &'static str,
+    keys: &[Key],
+    others: &[Listen],
+) -> Vec<Listen> {
+    let section = reader.section(name, keys);
+    let listeners = reader.said(&section, "listen", |value| {
+        let own = |(text, place)| {
+            let address = listen((text, place))?;
+            let taken = others.contains(&address) && !is_any_port(&address);
+            if taken { Err(place.problem(TAKEN)) } else { Ok(address) }
         };
-        CallerLimits {
-            connections: limit("connections", default.connections, 16, 65_536),
-            unread_bytes: limit("unread_bytes", default.unread_bytes, 1 << 16, 1 << 30),
-            unread_bytes_per_connection: limit(
-                "unread_bytes_per_connection",
-                default.unread_bytes_per_connection,
-                1 << 14,
-                1 << 30,
-            ),
-        }
-    }
+        value.texts()?.into_iter().map(own).collect()
+    });
+    listeners.unwrap_or_default()
+}
 
-    /// `[tls]`: the sidecar's own certificate. Its files are read when the server is set up, as those of caches are.
-    pub(super) fn listener_tls(&mut self) -> Option<ListenerTls> {
-        let value = self.table.take("tls")?;
-        let place = value.place.clone();
-        let read = value.into_table().and_then(|table| Ok((listener_tls(&table, &place)?, table)));
-        let (tls, table) = self.told(read)?;
-        for TableEntry { key, value, .. } in table.0 {
-            self.origins.insert(format!("tls.{key}"), value.place.origin());
-        }
-        let ListenerTls { identity: ClientCertificate { cert_file, key_file }, client_ca_file } = &tls;
-        self.files.extend([cert_file, key_file].into_iter().chain(client_ca_file).cloned());
-        Some(tls)
+/// `[limits]`: what callers may take up.
+pub(super) fn limits(reader: &mut ConfigReader, default: CallerLimits) -> CallerLimits {
+    let section = reader.section("limits", keys::LIMITS);
+    let mut limit = |key, default, least, most| {
+        let said = reader.said(&section, key, |value| value.number_between(key, least, most));
+        said.map_or(default, |number| number as usize)
+    };
+    CallerLimits {
+        connections: limit("connections", default.connections, 16, 65_536),
+        unread_bytes: limit("unread_bytes", default.unread_bytes, 1 << 16, 1 << 30),
+        unread_bytes_per_connection: limit(
+            "unread_bytes_per_connection",
+            default.unread_bytes_per_connection,
+            1 << 14,
+            1 << 30,
+        ),
     }
+}
+
+/// `[tls]`: the sidecar's own certificate. Its files are read when the server is set up, as those of caches are.
+pub(super) fn own_tls(reader: &mut ConfigReader) -> Option<ListenerTls> {
+    let value = reader.table.take("tls")?;
+    let place = value.place.clone();
+    let read = value.into_table().and_then(|table| Ok((listener_tls(&table, &place)?, table)));
+    let (tls, table) = reader.told(read)?;
+    for TableEntry { key, value, .. } in table.0 {
+        reader.origins.insert(format!("tls.{key}"), value.place.origin());
+    }
+    let ListenerTls { identity: ClientCertificate { cert_file, key_file }, client_ca_file } = &tls;
+    reader.files.extend([cert_file, key_file].into_iter().chain(client_ca_file).cloned());
+    Some(tls)
 }
 
 fn listener_tls(table: &Table, place: &Place) -> Result<ListenerTls, ConfigProblem> {

@@ -3,6 +3,7 @@
 //! Files, environment and flags are all brought into this one shape, so that each is read by the same words.
 //! A value may be a secret, so nothing here has `Debug`, and no message repeats a value.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use humantime::format_duration;
@@ -67,7 +68,7 @@ impl Value {
     }
 
     /// A problem with this value.
-    pub(super) fn problem(&self, what: impl std::fmt::Display) -> ConfigProblem {
+    pub(super) fn problem(&self, what: impl Display) -> ConfigProblem {
         self.place.problem(what)
     }
 
@@ -227,6 +228,26 @@ impl TableEntry {
             None => format!("unknown key{key}; known here are {}", known.join(", ")),
         })
     }
+}
+
+/// The one of these keys that is there, if any.
+pub(super) fn one_of(
+    table: &Table,
+    keys: impl Iterator<Item = &'static str>,
+) -> Result<Option<(&'static str, &Value)>, ConfigProblem> {
+    let mut found = keys.filter_map(|key| Some((key, table.get(key)?)));
+    let first = found.next();
+    if let (Some((first, _)), Some((second, value))) = (first, found.next()) {
+        return Err(
+            value.problem(format_args!("`{second}` and `{first}` exclude each other; keep one of the two"))
+        );
+    }
+    Ok(first)
+}
+
+/// A problem with the value where something is wrong.
+pub(super) fn unless(wrong: bool, value: &Value, what: impl Display) -> Result<(), ConfigProblem> {
+    if wrong { Err(value.problem(what)) } else { Ok(()) }
 }
 
 /// Whether a key is a word or an alias. Another may be a value that slipped out of its quotes.

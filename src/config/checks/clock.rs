@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use super::super::Backend;
-use super::super::caches::unless;
-use super::super::keys;
-use super::super::place::ConfigProblem;
-use super::read::{self, CheckTable};
+use super::table::{self, CheckTable};
 use super::{ClockConfig, Thresholds, Unit, presets};
+use crate::config::Backend;
+use crate::config::keys;
+use crate::config::place::ConfigProblem;
+use crate::config::value::unless;
 
 /// The most partitions that are looked at in a round.
 const MAX_PARTITIONS: u32 = 10_000;
 
 pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<ClockConfig, ConfigProblem> {
     section.no_other(keys::CLOCK)?;
-    read::redis_alone(backend, &section.place, "memcached has no sorted sets; `clock` is for a Redis")?;
+    table::redis_alone(backend, &section.place, "memcached has no sorted sets; `clock` is for a Redis")?;
     let filled_in = ["partitions", "global", "unit", "resolution", "lag", "skew", "standstill"];
     let preset = section.preset(&filled_in, keys::CLOCK_PRESETS, presets::clock)?;
     let resolution_of_preset = preset.as_ref().map(|preset| preset.resolution);
@@ -55,6 +55,6 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Clo
             "how many partitions there are is not known; add `expected`, or remove this",
         )?;
     }
-    clock.drought = section.limits("drought", read::count)?.unwrap_or(any);
+    clock.drought = section.limits("drought", table::count)?.unwrap_or(any);
     Ok(clock)
 }

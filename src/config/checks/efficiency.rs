@@ -1,11 +1,11 @@
 //! `[caches.ALIAS.checks.efficiency]`: from where on a cache is of little use. Without any limit there are figures alone.
 
-use super::super::Backend;
-use super::super::keys;
-use super::super::place::ConfigProblem;
-use super::super::value::{Value, ValueKind as Typed};
-use super::read::{self, CheckTable, Worse};
+use super::table::{self, CheckTable, Worse};
 use super::{EfficiencyConfig, Ttl};
+use crate::config::Backend;
+use crate::config::keys;
+use crate::config::place::ConfigProblem;
+use crate::config::value::{Value, ValueKind as Typed};
 
 /// The most entries whose time to live is looked at in a round, and how many if nobody says it.
 const MAX_SAMPLE: u32 = 10_000;
@@ -19,14 +19,14 @@ pub(super) fn read(
 ) -> Result<EfficiencyConfig, ConfigProblem> {
     section.no_other(keys::EFFICIENCY)?;
     let hit_ratio = section.said("hit_ratio", |value| {
-        let table = read::table_of_limits("hit_ratio", value)?;
-        read::known(table, keys::LIMITS_OF_CHECKS)?;
-        read::limits("hit_ratio", value, table, Worse::Less, read::ratio)
+        let table = table::table_of_limits("hit_ratio", value)?;
+        table::known(table, keys::LIMITS_OF_CHECKS)?;
+        table::limits("hit_ratio", value, table, Worse::Less, table::ratio)
     })?;
-    let evictions = section.limits("evictions_per_second", |key, value| read::above(0, key, value))?;
+    let evictions = section.limits("evictions_per_second", |key, value| table::above(0, key, value))?;
     let ttl = section.get("ttl");
     if let Some(value) = ttl {
-        read::redis_alone(
+        table::redis_alone(
             backend,
             &value.place,
             "memcached does not tell what entries it has; `ttl` is for a Redis",
@@ -35,15 +35,15 @@ pub(super) fn read(
     Ok(EfficiencyConfig {
         hit_ratio: hit_ratio.unwrap_or_default(),
         evictions_per_second: evictions.unwrap_or_default(),
-        memory_ratio: section.limits("memory_ratio", read::ratio)?.unwrap_or_default(),
-        connections_ratio: section.limits("connections_ratio", read::ratio)?.unwrap_or_default(),
+        memory_ratio: section.limits("memory_ratio", table::ratio)?.unwrap_or_default(),
+        connections_ratio: section.limits("connections_ratio", table::ratio)?.unwrap_or_default(),
         ttl: ttl.map(read_ttl).transpose()?,
     })
 }
 
 fn read_ttl(value: &Value) -> Result<Ttl, ConfigProblem> {
     let Typed::Table(table) = &value.kind else { return Err(value.problem(A_TTL)) };
-    read::known(table, keys::TTL)?;
+    table::known(table, keys::TTL)?;
     let (Some(pattern), Some(max)) = (table.get("pattern"), table.get("max")) else {
         return Err(value.problem(A_TTL));
     };
@@ -54,7 +54,7 @@ fn read_ttl(value: &Value) -> Result<Ttl, ConfigProblem> {
     }
     Ok(Ttl {
         pattern: text.to_owned(),
-        max: read::duration("ttl.max", max)?,
+        max: table::duration("ttl.max", max)?,
         sample: sample.transpose()?.unwrap_or(SAMPLE) as usize,
     })
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::keys;
 use super::{ClockConfig, Keys, QueueConfig, Thresholds};
+use crate::config::keys;
 use crate::outcome::CheckKind;
 
 /// The kind of check that has a preset of this name.

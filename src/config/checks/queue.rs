@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use super::super::Backend;
-use super::super::caches::unless;
-use super::super::keys;
-use super::super::place::ConfigProblem;
-use super::super::value::Value;
-use super::read::{self, CheckTable, Worse};
+use super::table::{self, CheckTable, Worse};
 use super::{Keys, QueueConfig, presets};
+use crate::config::Backend;
+use crate::config::keys;
+use crate::config::place::ConfigProblem;
+use crate::config::value::{Value, unless};
 
 /// The most keys that are looked at in a round.
 const MAX_KEYS: u64 = 10_000;
@@ -19,7 +18,7 @@ const FAMILY: &str = "a family of keys has its numbers in braces, from the least
 
 pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<QueueConfig, ConfigProblem> {
     section.no_other(keys::QUEUE)?;
-    read::redis_alone(
+    table::redis_alone(
         backend,
         &section.place,
         "memcached has no lists, sorted sets, streams or sets; `queue` is for a Redis",
@@ -36,15 +35,15 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
             ));
         }
     };
-    let length = section.limits("length", |key, value| read::count(key, value).map(u64::from))?;
+    let length = section.limits("length", |key, value| table::count(key, value).map(u64::from))?;
     queue.length = length.unwrap_or(queue.length);
     queue.age = section.durations("age")?.unwrap_or(queue.age);
     queue.unit = section.unit()?.unwrap_or(queue.unit);
     if let Some(value) = section.get("skew") {
-        let table = read::table_of_limits("skew", value)?;
-        read::known(table, keys::QUEUE_SKEW)?;
+        let table = table::table_of_limits("skew", value)?;
+        table::known(table, keys::QUEUE_SKEW)?;
         queue.skew =
-            read::limits("skew", value, table, Worse::More, |key, value| read::above(1, key, value))?;
+            table::limits("skew", value, table, Worse::More, |key, value| table::above(1, key, value))?;
         if let Some(floor) = table.get("floor") {
             queue.skew_floor = u64::from(floor.number()?);
         }
@@ -52,7 +51,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
     queue.lock = section.text("lock")?.or(queue.lock);
     if let Some(value) = section.get("lock_within") {
         unless(queue.lock.is_none(), value, "there is no lock to wait for; add `lock`, or remove this")?;
-        queue.lock_within = read::duration("lock_within", value)?;
+        queue.lock_within = table::duration("lock_within", value)?;
     }
     Ok(queue)
 }

@@ -5,18 +5,17 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::super::address::{self, MemcachedUrl, RedisUrl};
-use super::super::caches::unless;
-use super::super::keys;
-use super::super::memcached::distinct;
-use super::super::place::{ConfigProblem, Place};
-use super::super::redis::{NO_USER_ALONE, RedisTopology, is_given};
-use super::super::value::{Value, ValueKind as Typed, nearest};
-use super::super::{
+use super::table::CheckTable;
+use super::{Client, ViewConfig, VisibilityConfig};
+use crate::config::address::{self, MemcachedUrl, RedisTopology, RedisUrl};
+use crate::config::cache::memcached::distinct;
+use crate::config::cache::redis::{NO_USER_ALONE, is_given};
+use crate::config::keys;
+use crate::config::place::{ConfigProblem, Place};
+use crate::config::value::{Value, ValueKind as Typed, nearest, unless};
+use crate::config::{
     Address, Backend, Login, MemcachedConfig, MemcachedServers, RedisConfig, RedisServers, Tls,
 };
-use super::read::CheckTable;
-use super::{Client, ViewConfig, VisibilityConfig};
 
 /// The most canaries that are written to a server in a round.
 const MAX_CANARIES: u32 = 64;

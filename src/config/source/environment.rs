@@ -3,25 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::keys;
-use super::place::{ConfigProblem, Place};
-use super::value::{Table, TableEntry, Value, ValueKind};
-use super::variable::{PREFIX, RESERVED};
+use crate::config::keys;
+use crate::config::place::{ConfigProblem, Place};
+use crate::config::value::{Table, TableEntry, Value, ValueKind};
+use crate::config::variable::{PREFIX, RESERVED};
 
 const SHORT_URL: &str = "CACHE_URL";
 
 /// The environment's variables, by name.
-pub(super) struct Environment<'a>(pub(super) &'a BTreeMap<String, String>);
+pub(in crate::config) struct Environment<'a>(pub(in crate::config) &'a BTreeMap<String, String>);
 
 impl Environment<'_> {
     /// A variable's value. An empty one counts as not set, since `NAME=` is how Compose and Kubernetes leave
     /// one out.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(in crate::config) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// The host's name: `HOSTNAME`, which containers set to what the operator sees, or what the system says.
-    pub(super) fn host_name(&self) -> String {
+    pub(in crate::config) fn host_name(&self) -> String {
         let system = || rustix::system::uname().nodename().to_string_lossy().into_owned();
         self.get("HOSTNAME").map_or_else(system, str::to_owned)
     }
@@ -30,7 +30,7 @@ impl Environment<'_> {
     /// itself.
     ///
     /// `${HOSTNAME}` is the host's name also where nothing sets it: shells have it without exporting it.
-    pub(super) fn expand(&self, text: &str) -> Result<String, String> {
+    pub(in crate::config) fn expand(&self, text: &str) -> Result<String, String> {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
@@ -69,7 +69,7 @@ impl Environment<'_> {
     }
 
     /// Puts every setting of the environment into `table`, over what the file said.
-    pub(super) fn merge_into(&self, table: &mut Table, problems: &mut Vec<ConfigProblem>) {
+    pub(in crate::config) fn merge_into(&self, table: &mut Table, problems: &mut Vec<ConfigProblem>) {
         for (name, value) in self.0.iter().filter(|(_, value)| !value.is_empty()) {
             let place = Place::Variable(Arc::from(name.as_str()));
             let Some(path) = setting(name, value) else { continue };

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::super::caches::CacheReader;
-use super::super::place::ConfigProblem;
-use super::super::value::{Table, Value, ValueKind as Typed};
-use super::super::{ClientCertificate, RespVersion, Tls, address};
 use super::{object, text};
+use crate::config::cache::reader::CacheReader;
+use crate::config::place::ConfigProblem;
+use crate::config::value::{Table, Value, ValueKind as Typed};
+use crate::config::{ClientCertificate, RespVersion, Tls, address};
 
 /// `OPTIONS`, and the arguments for parts of the client in it.
 pub(super) struct Options<'a> {

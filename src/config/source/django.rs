@@ -17,11 +17,12 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_ast};
 
-use super::caches::{self, CacheReader};
-use super::keys::BackendKind;
-use super::place::{ConfigProblem, Place, Text};
-use super::value::{Table, TableEntry, Value, ValueKind as Typed, is_plain_key};
-use super::{Backend, MemcachedConfig, Secret, address, memcached, secret};
+use crate::config::cache::memcached;
+use crate::config::cache::reader::{self, CacheReader};
+use crate::config::keys::BackendKind;
+use crate::config::place::{ConfigProblem, Place, Text};
+use crate::config::value::{Table, TableEntry, Value, ValueKind as Typed, is_plain_key};
+use crate::config::{Backend, MemcachedConfig, Secret, address, text_file};
 use options::Options;
 
 /// The keys that errors may show, though not their values.
@@ -87,8 +88,8 @@ fn known(path: &str) -> Option<KnownPath> {
 }
 
 /// Reads the file: aliases, and what stands under each.
-pub(super) fn read(path: &Path, named: &Place) -> Result<Table, ConfigProblem> {
-    let content = secret::read_file(path)
+pub(in crate::config) fn read(path: &Path, named: &Place) -> Result<Table, ConfigProblem> {
+    let content = text_file::read(path)
         .map_err(|error| named.problem(format_args!("cannot read {}: {error}", path.display())))?;
     let text = Text::new(path, content);
     let strict = ParseOptions {
@@ -148,7 +149,8 @@ fn hide(value: &ast::Value<'_>, key: &str, hidden: &mut Vec<Range<usize>>) {
             for property in &object.properties {
                 let name = property.name.as_str();
                 let is_object = matches!(property.value, ast::Value::Object(_));
-                if !KEYS.contains(&name) && !(is_object && is_plain_key(name)) {
+                let may_show = KEYS.contains(&name) || is_object && is_plain_key(name);
+                if !may_show {
                     hidden.push(property.range.start..property.range.end);
                 }
                 hide(&property.value, name, hidden);
@@ -200,7 +202,7 @@ fn object(value: &Value) -> Result<&Table, ConfigProblem> {
 }
 
 /// Reads one alias. `told` is what the config file says that it is, where it says no more than that.
-pub(super) fn backend(
+pub(in crate::config) fn backend(
     reading: &mut CacheReader,
     entry: &Value,
     told: Option<&Value>,
@@ -208,7 +210,7 @@ pub(super) fn backend(
     let entry = object(entry)?;
     let class = if let Some(told) = told {
         reading.came_from(&["backend"], &told.place);
-        match caches::backend_kind(told)? {
+        match reader::backend_kind(told)? {
             BackendKind::Redis => KnownPath::Redis(&[',', ';']),
             BackendKind::Memcached => KnownPath::Memcached,
             BackendKind::LocalMemory => KnownPath::LocalMemory,
@@ -229,7 +231,7 @@ pub(super) fn backend(
         // Django hands over an empty text where there is no LOCATION.
         KnownPath::Forwarding => {
             let location = entry.get("LOCATION");
-            reading.forwarding(location.filter(|value| !matches!(value.text(), Ok(""))))
+            reader::forwarding(reading, location.filter(|value| !matches!(value.text(), Ok(""))))
         }
         KnownPath::NoServer(kind) => Ok(Backend::NoServer { kind }),
     }
@@ -263,7 +265,7 @@ fn memcached_cache(reading: &mut CacheReader, entry: &Table) -> Result<Backend, 
     // What stands in OPTIONS wins in django-bmemcached; the others know one of the two.
     let username = text(reading, options.get("username").or_else(|| entry.get("USERNAME")), "username")?;
     let password = text(reading, options.get("password").or_else(|| entry.get("PASSWORD")), "password")?;
-    let login = reading.memcached_login(username, password.map(Secret::from))?;
+    let login = memcached::login(reading, username, password.map(Secret::from))?;
     Ok(Backend::Memcached(MemcachedConfig { login, ..MemcachedConfig::at(memcached::distinct(servers)?) }))
 }
 

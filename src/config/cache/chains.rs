@@ -2,14 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::caches::CacheReader;
-use super::place::ConfigProblem;
-use super::value::nearest;
-use super::{Backend, CacheConfig};
 use crate::alias::Alias;
+use crate::config::cache::reader::CacheReader;
+use crate::config::place::ConfigProblem;
+use crate::config::value::nearest;
+use crate::config::{Backend, CacheConfig};
 
 /// A problem for each chain that is a loop or leads nowhere, or one if there is nothing to check.
-pub(super) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
+pub(in crate::config) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
     let by_alias: HashMap<&Alias, &(CacheReader, CacheConfig)> =
         caches.iter().map(|cache| (&cache.0.alias, cache)).collect();
     let mut followed = HashSet::new();

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::environment::Environment;
-use super::place::{ConfigProblem, Place, Text};
-use super::value::{Table, TableEntry, Value, ValueKind, is_plain_key};
-use super::{keys, secret};
+use crate::config::place::{ConfigProblem, Place, Text};
+use crate::config::source::environment::Environment;
+use crate::config::value::{Table, TableEntry, Value, ValueKind, is_plain_key};
+use crate::config::{keys, text_file};
 
 /// Reads the file. Problems with single values go to `problems`; an error is one with the whole file.
-pub(super) fn read(
+pub(in crate::config) fn read(
     path: &Path,
     environment: &Environment<'_>,
     problems: &mut Vec<ConfigProblem>,
 ) -> Result<Table, ConfigProblem> {
-    let content = secret::read_file(path).map_err(|error| {
+    let content = text_file::read(path).map_err(|error| {
         let path = path.display();
         ConfigProblem::new(format_args!(
             "cannot read {path}: {error}; `-c FILE` or CACHE_CANARY_CONFIG=FILE names the config file"

@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 
-use super::super::address::{self, RedisUrl};
-use super::super::caches::CacheReader;
-use super::super::place::{ConfigProblem, Place};
-use super::super::redis::{RedisTopology, login};
-use super::super::value::{Table, Value, ValueKind as Typed};
-use super::super::{
+use super::options::{Options, Way};
+use super::{locations, no_location, one, text};
+use crate::config::address::{self, RedisTopology, RedisUrl};
+use crate::config::cache::reader::CacheReader;
+use crate::config::cache::redis::{finished, login};
+use crate::config::place::{ConfigProblem, Place};
+use crate::config::value::{Table, Value, ValueKind as Typed};
+use crate::config::{
     Address, Announce, Backend, Login, RedisConfig, RedisServers, ReplicasConfig, RespVersion, Secret, Tls,
     WhichReplicas,
 };
-use super::options::{Options, Way};
-use super::{locations, no_location, one, text};
 
 /// Reads an entry whose client may be made for any of them. Locations in one text are split at `separators`.
 pub(super) fn cache(
@@ -53,12 +53,10 @@ fn plain(reading: &mut CacheReader, entry: &Table, separators: &[char]) -> Resul
     };
     let Some(address) = primary.addresses.into_iter().next() else { return Err(no_location(reading)) };
     let replicas = ReplicasConfig { which: WhichReplicas::Named(replicas), ..ReplicasConfig::default() };
-    reading.finished(RedisConfig {
-        login,
-        tls,
-        replicas,
-        ..RedisConfig::at(RedisServers::Standalone(address))
-    })
+    finished(
+        reading,
+        RedisConfig { login, tls, replicas, ..RedisConfig::at(RedisServers::Standalone(address)) },
+    )
 }
 
 /// A cluster, of which each location is a node.
@@ -83,7 +81,7 @@ pub(super) fn cluster(
     }
     let tls = tls(reading, &options, &first)?;
     let servers = RedisServers::Cluster { seeds, announce: Announce::default() };
-    reading.finished(RedisConfig { login, tls, ..RedisConfig::at(servers) })
+    finished(reading, RedisConfig { login, tls, ..RedisConfig::at(servers) })
 }
 
 /// What Sentinels watch: the host in the location is what they call the primary. So it is in the
@@ -125,7 +123,7 @@ fn sentinels(
         reading.came_from(&["replicas"], place);
     }
     let replicas = ReplicasConfig { which, ..ReplicasConfig::default() };
-    reading.finished(RedisConfig { login, tls, replicas, ..RedisConfig::at(servers) })
+    finished(reading, RedisConfig { login, tls, replicas, ..RedisConfig::at(servers) })
 }
 
 const NO_NAME: &str = "with Sentinels the location is redis://mymaster/0, with what they call the primary";

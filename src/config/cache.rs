@@ -1,0 +1,227 @@
+//! `[caches]`: every cache, and what was typed about one, turned into its [`Backend`].
+
+mod breaker;
+mod chains;
+pub(super) mod memcached;
+pub(super) mod reader;
+pub(super) mod redis;
+pub(super) mod tls;
+
+use std::collections::HashMap;
+
+use super::keys::{self, BackendKind};
+use super::place::{ConfigProblem, Place};
+use super::reader::ConfigReader;
+use super::value::{Table, TableEntry, Value, ValueKind, one_of};
+use super::{Backend, CacheConfig, address, checks, groups, source, text_file};
+use crate::alias::Alias;
+use crate::outcome;
+use reader::{CacheReader, WrittenAddress, backend_kind};
+
+/// The caches of the file, then those of the environment, then those that only Django's setting names.
+pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
+    let written = reader.take_table("caches");
+    let django = django(reader);
+    let overridden: Vec<_> = written.0.iter().map(|entry| entry.key.clone()).collect();
+    let mut found: Vec<(CacheReader, CacheConfig)> = Vec::new();
+    for TableEntry { key, key_place, value } in written.0 {
+        let Some(mut reading) = begun(reader, &key, key_place) else { continue };
+        let ValueKind::Table(mut table) = value.kind else {
+            reader.problems.push(no_table(&key, &value.place));
+            continue;
+        };
+        let unknown: Vec<_> = table.unknown(keys::CACHE).collect();
+        if !unknown.is_empty() {
+            reader.problems.extend(unknown);
+            continue;
+        }
+        let besides = Besides { checks: table.take("checks"), breaker: table.take("breaker") };
+        // An entry that says no more than what its backend is tells what Django's entry is, and one that only adds
+        // to it leaves all else to that.
+        let backend = match (django.get(&key), table.0.as_slice(), table.get("backend")) {
+            (Some(entry), [_], Some(told)) => source::django::backend(&mut reading, entry, Some(told)),
+            (Some(entry), [], None) if besides.are_some() => {
+                source::django::backend(&mut reading, entry, None)
+            }
+            _ => backend(&mut reading, &table),
+        };
+        keep(reader, &mut found, reading, backend, besides);
+    }
+    for TableEntry { key, key_place, value } in django.0 {
+        if overridden.contains(&key) {
+            continue;
+        }
+        let Some(mut reading) = begun(reader, &key, key_place) else { continue };
+        let backend = source::django::backend(&mut reading, &value, None);
+        keep(reader, &mut found, reading, backend, Besides::default());
+    }
+    // A cache that could not be read is not missing.
+    if reader.problems.is_empty() {
+        reader.problems.extend(chains::check(&found));
+        reader.problems.extend(same_names(&found));
+    }
+    found.into_iter().map(|(_, cache)| cache).collect()
+}
+
+/// The entries of Django's `CACHES`, if there is a file of them.
+fn django(reader: &mut ConfigReader) -> Table {
+    let Some(value) = reader.table.get("django_caches") else { return Table::default() };
+    reader.origins.insert("django_caches".to_owned(), value.place.origin());
+    let read = value.text().and_then(|path| {
+        let path = value.place.resolve(path);
+        let table = source::django::read(&path, &value.place);
+        reader.files.push(path);
+        table
+    });
+    reader.told(read).unwrap_or_default()
+}
+
+fn begun(reader: &mut ConfigReader, alias: &str, place: Place) -> Option<CacheReader> {
+    match Alias::try_from(alias) {
+        Ok(alias) => Some(CacheReader::new(alias, place, reader.timeout)),
+        Err(error) => {
+            reader.problems.push(place.problem(error));
+            None
+        }
+    }
+}
+
+/// Takes over what was found out about one cache.
+fn keep(
+    reader: &mut ConfigReader,
+    found: &mut Vec<(CacheReader, CacheConfig)>,
+    mut reading: CacheReader,
+    backend: Result<Backend, ConfigProblem>,
+    besides: Besides,
+) {
+    let cache = backend.and_then(|backend| {
+        let Besides { checks, breaker } = besides;
+        let checks = checks.map(|checks| checks::read::read(&mut reading, checks, &backend)).transpose()?;
+        let breaker = breaker.map(|breaker| breaker::read(&mut reading, breaker, &backend)).transpose()?;
+        reading.files.extend(backend.certificate_files().cloned());
+        let certificates = reader.certificates.contents(backend.certificate_files());
+        let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
+        Ok(CacheConfig { alias, backend, checks, breaker, certificates })
+    });
+    match cache {
+        Ok(cache) => {
+            reader.notes.append(&mut reading.notes);
+            reader.files.append(&mut reading.files);
+            for (key, origin) in std::mem::take(&mut reading.origins) {
+                reader.origins.insert(format!("caches.{}.{key}", reading.alias), origin);
+            }
+            found.push((reading, cache));
+        }
+        Err(problem) => reader.problems.push(problem.about(&reading.alias)),
+    }
+}
+
+/// Reads a cache whose keys are all known.
+fn backend(reading: &mut CacheReader, table: &Table) -> Result<Backend, ConfigProblem> {
+    let server = server(reading, table)?;
+    let kind = kind(reading, table, server.as_ref())?;
+    if let Some(entry) = table.0.iter().find(|entry| kind.keys().all(|key| key != entry.key)) {
+        return Err(entry.key_place.problem(foreign_key(kind, &entry.key)));
+    }
+    let place = table.get("backend").or(server.as_ref().map(|server| server.value));
+    let place = place.map_or(&reading.place, |value| &value.place).clone();
+    reading.came_from(&["backend"], &place);
+    match (kind, server) {
+        (BackendKind::LocalMemory, _) => Ok(Backend::LocalMemory),
+        (BackendKind::Forwarding, _) => reader::forwarding(reading, table.get("location")),
+        (BackendKind::Redis, Some(server)) => redis::read(reading, table, &server),
+        (BackendKind::Memcached, Some(server)) => memcached::read(reading, table, &server),
+        (BackendKind::Redis, None) => {
+            Err(reading.problem("no server is named; add url = \"redis://host:6379/0\""))
+        }
+        (BackendKind::Memcached, None) => {
+            Err(reading.problem("no server is named; add servers = [\"host:11211\"]"))
+        }
+    }
+}
+
+/// What says where the server is.
+fn server<'a>(
+    reading: &mut CacheReader,
+    table: &'a Table,
+) -> Result<Option<WrittenAddress<'a>>, ConfigProblem> {
+    let Some((key, value)) = one_of(table, keys::alternatives(keys::CACHE, "url"))? else {
+        return Ok(None);
+    };
+    let (text, literal) = match key {
+        "url_file" => (text_file::secret(value, &mut reading.files)?, false),
+        "servers" | "location" if matches!(value.kind, ValueKind::List(_)) => (String::new(), false),
+        _ => (value.text()?.to_owned(), value.literal),
+    };
+    if matches!(key, "url" | "url_file") && !address::is_url(&text) {
+        return Err(value.problem(address::NO_SCHEME));
+    }
+    Ok(Some(WrittenAddress { text, value, literal }))
+}
+
+fn kind(
+    reading: &CacheReader,
+    table: &Table,
+    server: Option<&WrittenAddress<'_>>,
+) -> Result<BackendKind, ConfigProblem> {
+    if let Some(backend) = table.get("backend") {
+        return backend_kind(backend);
+    }
+    match server {
+        Some(server) if address::is_memcached_url(&server.text) => Ok(BackendKind::Memcached),
+        Some(server) if address::is_url(&server.text) => Ok(BackendKind::Redis),
+        Some(_) if table.get("servers").is_some() => Ok(BackendKind::Memcached),
+        Some(_) => Err(reading.problem(
+            "a location alone does not say what is there; add backend = \"redis\", \"memcached\" or \
+             \"forwarding\"",
+        )),
+        None => Err(reading.problem(
+            "nothing says where it is; add url = \"redis://host:6379/0\" or \
+             \"memcached://host:11211\", or a backend",
+        )),
+    }
+}
+
+fn foreign_key(kind: BackendKind, key: &str) -> String {
+    let keys: Vec<_> = kind.keys().collect();
+    format!("`{key}` is no key of a {} cache; its keys are {}", kind.name(), keys.join(", "))
+}
+
+/// What is said of a cache besides what it is.
+#[derive(Default)]
+struct Besides {
+    checks: Option<Value>,
+    breaker: Option<Value>,
+}
+
+impl Besides {
+    fn are_some(&self) -> bool {
+        self.checks.is_some() || self.breaker.is_some()
+    }
+}
+
+fn no_table(alias: &str, place: &Place) -> ConfigProblem {
+    place.problem(match place {
+        Place::Variable(name) => format!("this is the name of a cache; did you mean {name}__URL?"),
+        Place::File(..) | Place::Flag(_) => {
+            format!("a cache is a table; write [caches.{alias}] and url = \"...\" under it")
+        }
+    })
+}
+
+/// A problem for each cache that is called what a check of another is called in every answer.
+fn same_names(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
+    let names: HashMap<String, (&Alias, outcome::CheckKind)> = caches
+        .iter()
+        .flat_map(|(_, cache)| groups::checks(cache))
+        .map(|(alias, kind)| (format!("{alias}.{kind}"), (alias, kind)))
+        .collect();
+    let same = |(reading, _): &(CacheReader, CacheConfig)| {
+        let (alias, kind) = names.get(reading.alias.as_str())?;
+        Some(reading.problem(format_args!(
+            "`{}` is what the check `{kind}` of the cache `{alias}` is called; give this cache another name",
+            reading.alias
+        )))
+    };
+    caches.iter().filter_map(same).collect()
+}

@@ -1,0 +1,159 @@
+//! [`CacheReader`]: one cache while it is read, and what Django's setting and `[caches.ALIAS]` have in common.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::alias::Alias;
+use crate::config::keys::{self, BackendKind};
+use crate::config::place::{ConfigProblem, Origin, Place};
+use crate::config::value::{Table, Value, nearest, one_of, unless};
+use crate::config::{Backend, Secret, text_file};
+
+/// The alias to which a forwarding cache forwards if nothing else is said: `DEFAULT_FORWARD_CACHE_ALIAS` of
+/// `djblets.cache.forwarding_backend`.
+const FORWARDED: &str = "forwarded_backend";
+
+/// The most canaries that are written to a server in a round.
+pub(in crate::config) const MAX_SPRAY: u32 = 1024;
+
+/// One cache while it is read, and what is found out about it besides its backend.
+pub(in crate::config) struct CacheReader {
+    pub(in crate::config) alias: Alias,
+    /// Where it was named.
+    pub(in crate::config) place: Place,
+    /// The deadline of its checks.
+    pub(in crate::config) timeout: Duration,
+    /// Where its values came from, by the key that `config show` gives each.
+    pub(in crate::config) origins: BTreeMap<String, Origin>,
+    /// What an operator may want to know although nothing is wrong.
+    pub(in crate::config) notes: Vec<String>,
+    /// Where it says to which alias it forwards, if it says so.
+    pub(in crate::config) forwards: Option<Place>,
+    /// The files that were read for it, or are going to be.
+    pub(in crate::config) files: Vec<PathBuf>,
+}
+
+/// An address, as it was written.
+pub(in crate::config) struct WrittenAddress<'a> {
+    pub(in crate::config) text: String,
+    pub(in crate::config) value: &'a Value,
+    /// Whether the text is in the file for everybody to read, and not elsewhere by `${NAME}` or `url_file`.
+    pub(in crate::config) literal: bool,
+}
+
+impl CacheReader {
+    pub(in crate::config) fn new(alias: Alias, place: Place, timeout: Duration) -> Self {
+        Self {
+            alias,
+            place,
+            timeout,
+            origins: BTreeMap::new(),
+            notes: Vec::new(),
+            forwards: None,
+            files: Vec::new(),
+        }
+    }
+
+    /// A problem with the cache as a whole.
+    pub(in crate::config) fn problem(&self, what: impl Display) -> ConfigProblem {
+        self.place.problem(what)
+    }
+
+    /// Remembers where the values of these keys came from.
+    pub(in crate::config) fn came_from(&mut self, keys: &[&str], place: &Place) {
+        self.origins.extend(keys.iter().map(|key| ((*key).to_owned(), place.origin())));
+    }
+
+    /// Adds the user and the password that keys give to those of the URL, which may not name them as well.
+    pub(in crate::config) fn credentials(
+        &mut self,
+        table: &Table,
+        server: &WrittenAddress<'_>,
+        username: &mut Option<String>,
+        password: &mut Option<Secret>,
+    ) -> Result<(), ConfigProblem> {
+        if password.is_some() && server.literal {
+            self.note_password(server.value, "its password", "password_file or ${NAME}");
+        }
+        if let Some(value) = table.get("username") {
+            unless(username.is_some(), value, "the URL names a user as well; keep one of the two")?;
+            *username = Some(value.text()?.to_owned());
+            self.came_from(&["username"], &value.place);
+        }
+        if let Some((key, value)) = one_of(table, keys::alternatives(keys::CACHE, "password"))? {
+            unless(password.is_some(), value, "the URL holds a password as well; keep one of the two")?;
+            *password = Some(self.password(key, value)?);
+            self.came_from(&["password"], &value.place);
+        }
+        Ok(())
+    }
+
+    /// A password, from a key or from the file that the key names.
+    pub(in crate::config) fn password(&mut self, key: &str, value: &Value) -> Result<Secret, ConfigProblem> {
+        if key.ends_with("_file") {
+            return Ok(Secret::from(text_file::secret(value, &mut self.files)?));
+        }
+        let password = value.text()?;
+        unless(password.is_empty(), value, "the password is empty; if there is none, leave this out")?;
+        if value.literal {
+            self.note_password(value, "its password", "password_file or ${NAME}");
+        }
+        Ok(Secret::from(password))
+    }
+
+    /// Takes note that a password is there for every reader of the file, and what would keep it out.
+    pub(in crate::config) fn note_password(&mut self, value: &Value, whose: &str, instead: &str) {
+        if let Origin::File { path, line } = value.place.origin() {
+            self.notes.push(format!(
+                "{}: {whose} stands in {}:{line}; {instead} would keep it out of the file",
+                self.alias,
+                path.display()
+            ));
+        }
+    }
+
+    /// Takes note that the password goes to a view without TLS, and to the cache itself with it.
+    pub(in crate::config) fn note_plain(&mut self, view: &str) {
+        self.notes.push(format!(
+            "{}: its password goes to the view {view} without TLS; begin its URL with rediss:// or \
+             memcacheds://, or give it a user of its own",
+            self.alias
+        ));
+    }
+
+    /// How many canaries are written to each server.
+    pub(in crate::config) fn spray(&mut self, table: &Table) -> Result<usize, ConfigProblem> {
+        let Some(value) = table.get("spray") else { return Ok(1) };
+        self.came_from(&["spray"], &value.place);
+        Ok(value.number_between("spray", 1, MAX_SPRAY)? as usize)
+    }
+}
+
+/// The kind that a `backend` names.
+pub(in crate::config) fn backend_kind(value: &Value) -> Result<BackendKind, ConfigProblem> {
+    let name = value.text()?;
+    BackendKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+        let names = BackendKind::ALL.map(BackendKind::name);
+        value.problem(match nearest(name, &names) {
+            Some(nearest) => format!("no backend is called that; did you mean \"{nearest}\"?"),
+            None => format!("no backend is called that; there are {}", names.join(", ")),
+        })
+    })
+}
+
+/// A cache that forwards to the alias that `location` names.
+pub(in crate::config) fn forwarding(
+    reading: &mut CacheReader,
+    location: Option<&Value>,
+) -> Result<Backend, ConfigProblem> {
+    let Some(value) = location else {
+        let to = Alias::try_from(FORWARDED).map_err(|error| reading.place.problem(error))?;
+        return Ok(Backend::Forwarding { to });
+    };
+    let to = Alias::try_from(value.text()?).map_err(|error| value.problem(error))?;
+    reading.came_from(&["location"], &value.place);
+    reading.forwards = Some(value.place.clone());
+    Ok(Backend::Forwarding { to })
+}

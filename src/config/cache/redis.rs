@@ -1,0 +1,290 @@
+//! `[caches.ALIAS]` of a Redis: how its servers are found, who one is there, and what is wanted of it.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
+use crate::config::address::{self, RedisTopology, RedisUrl};
+use crate::config::cache::reader::{CacheReader, WrittenAddress};
+use crate::config::cache::tls;
+use crate::config::place::{ConfigProblem, Place};
+use crate::config::value::{Table, Value, ValueKind as Typed, nearest, one_of, unless};
+use crate::config::{
+    Address, Announce, Backend, Login, RedisConfig, RedisServers, ReplicasConfig, RespVersion, Secret,
+    WhichReplicas, keys,
+};
+
+pub(in crate::config) const NO_USER_ALONE: &str =
+    "a user is named without a password; a password alone is written redis://:password@host";
+
+/// How the servers are found, by the cache's own key or by the scheme of its URL.
+fn topology(table: &Table, server: &WrittenAddress<'_>) -> Result<RedisTopology, ConfigProblem> {
+    let by_scheme = address::topology(&server.text).map_err(|error| server.value.problem(error))?;
+    let Some(value) = table.get("topology") else {
+        return Ok(by_scheme.unwrap_or(RedisTopology::Standalone));
+    };
+    let name = value.text()?;
+    let topology = match name {
+        "standalone" => RedisTopology::Standalone,
+        "cluster" => RedisTopology::Cluster,
+        "sentinel" => RedisTopology::Sentinel,
+        _ => {
+            return Err(value.problem(match nearest(name, keys::TOPOLOGIES) {
+                Some(nearest) => format!("no topology is called that; did you mean \"{nearest}\"?"),
+                None => format!("no topology is called that; there are {}", keys::TOPOLOGIES.join(", ")),
+            }));
+        }
+    };
+    let contradicted = by_scheme.is_some_and(|by_scheme| by_scheme != topology);
+    unless(contradicted, value, "the URL begins with another topology; keep one of the two")?;
+    Ok(topology)
+}
+
+/// Why a key that is one of some Redis' keys is none of this topology's, if it is none.
+fn refuses(topology: RedisTopology, key: &str) -> Option<&'static str> {
+    match (topology, key) {
+        (RedisTopology::Cluster, "replicas" | "replica_within") => {
+            Some("in a cluster each primary is checked, and no replica; remove this")
+        }
+        (RedisTopology::Cluster, "spray") => {
+            Some("in a cluster each primary is checked with a key of its own; remove this")
+        }
+        (RedisTopology::Standalone | RedisTopology::Sentinel, "announce") => {
+            Some("only a cluster announces addresses; begin the URL with redis+cluster://, or remove this")
+        }
+        (
+            RedisTopology::Standalone | RedisTopology::Cluster,
+            "sentinel_username" | "sentinel_password" | "sentinel_password_file",
+        ) => Some("no Sentinels are named; begin the URL with redis+sentinel://, or remove this"),
+        (RedisTopology::Standalone | RedisTopology::Cluster | RedisTopology::Sentinel, _) => None,
+    }
+}
+
+/// The schemes of its URLs, with TLS and without.
+fn schemes(topology: RedisTopology) -> (&'static str, &'static str) {
+    match topology {
+        RedisTopology::Standalone => ("rediss://", "redis://"),
+        RedisTopology::Cluster => ("rediss+cluster://", "redis+cluster://"),
+        RedisTopology::Sentinel => ("rediss+sentinel://", "redis+sentinel://"),
+    }
+}
+
+pub(in crate::config) fn read(
+    reading: &mut CacheReader,
+    table: &Table,
+    server: &WrittenAddress<'_>,
+) -> Result<Backend, ConfigProblem> {
+    let topology = topology(table, server)?;
+    for entry in &table.0 {
+        if let Some(why) = refuses(topology, &entry.key) {
+            return Err(entry.key_place.problem(why));
+        }
+    }
+    let mut url =
+        address::redis_location(&server.text, topology).map_err(|error| server.value.problem(error))?;
+    if !url.others.is_empty() {
+        return Err(server
+            .value
+            .problem("a parameter of this URL is not known; there are db, protocol, username, password"));
+    }
+    reading.came_from(&["url"], &server.value.place);
+    reading.came_from(&url.says(), &server.value.place);
+    let by_scheme = url.tls;
+    let login = read_login(reading, table, server, &mut url)?;
+    if topology == RedisTopology::Cluster && login.database != 0 {
+        let value = table.get("database").unwrap_or(server.value);
+        return Err(value.problem("a cluster has database 0 alone; leave the number out"));
+    }
+    let servers = servers(reading, table, topology, url, login.protocol)?;
+    let said = tls::TlsHints {
+        by_scheme,
+        schemes: schemes(topology),
+        socket: matches!(servers, RedisServers::Standalone(Address::Unix(_))),
+    };
+    let tls = tls::read(reading, table.get("tls"), said)?;
+    let replicas = replicas(reading, table, tls.is_some())?;
+    let spray = reading.spray(table)?;
+    finished(reading, RedisConfig { servers, login, tls, replicas, spray })
+}
+
+/// Who one is at the servers, by the URL or by keys of its own.
+fn read_login(
+    reading: &mut CacheReader,
+    table: &Table,
+    server: &WrittenAddress<'_>,
+    url: &mut RedisUrl,
+) -> Result<Login, ConfigProblem> {
+    let mut login = login(url);
+    reading.credentials(table, server, &mut login.username, &mut login.password)?;
+    if let Some(value) = table.get("database") {
+        unless(url.database.is_some(), value, "the URL names a database as well; keep one of the two")?;
+        login.database = value.number()?;
+        reading.came_from(&["database"], &value.place);
+    }
+    if let Some(value) = table.get("protocol") {
+        unless(url.protocol.is_some(), value, "the URL names a protocol as well; keep one of the two")?;
+        login.protocol = match value.text()? {
+            "resp2" => RespVersion::Resp2,
+            "resp3" => RespVersion::Resp3,
+            _ => return Err(value.problem("the protocols are \"resp2\" and \"resp3\"")),
+        };
+        reading.came_from(&["protocol"], &value.place);
+    }
+    Ok(login)
+}
+
+/// The servers, or who knows them.
+fn servers(
+    reading: &mut CacheReader,
+    table: &Table,
+    topology: RedisTopology,
+    url: RedisUrl,
+    protocol: RespVersion,
+) -> Result<RedisServers, ConfigProblem> {
+    let RedisUrl { addresses, name, .. } = url;
+    match topology {
+        RedisTopology::Standalone => standalone(addresses).ok_or_else(|| reading.problem(NO_SERVER)),
+        RedisTopology::Cluster => {
+            Ok(RedisServers::Cluster { seeds: addresses, announce: announce(reading, table)? })
+        }
+        RedisTopology::Sentinel => Ok(RedisServers::Sentinel {
+            sentinels: addresses,
+            name: name.ok_or_else(|| reading.problem(NO_SERVER))?,
+            login: Login { protocol, ..sentinel_login(reading, table)? },
+        }),
+    }
+}
+
+fn announce(reading: &mut CacheReader, table: &Table) -> Result<Announce, ConfigProblem> {
+    let Some(value) = table.get("announce") else { return Ok(Announce::default()) };
+    reading.came_from(&["announce"], &value.place);
+    match value.text()? {
+        "as-is" => Ok(Announce::AsIs),
+        "seed-host" => Ok(Announce::SeedHost),
+        _ => Err(value
+            .problem("`announce` is \"as-is\", or \"seed-host\" where the cluster's ports are forwarded")),
+    }
+}
+
+fn sentinel_login(reading: &mut CacheReader, table: &Table) -> Result<Login, ConfigProblem> {
+    let mut login = Login::default();
+    if let Some((key, value)) = one_of(table, keys::alternatives(keys::CACHE, "sentinel_password"))? {
+        login.password = Some(reading.password(key, value)?);
+        reading.came_from(&["sentinel_password"], &value.place);
+    }
+    if let Some(value) = table.get("sentinel_username") {
+        unless(
+            login.password.is_none(),
+            value,
+            "a user of the Sentinels is named without a sentinel_password",
+        )?;
+        login.username = Some(value.text()?.to_owned());
+        reading.came_from(&["sentinel_username"], &value.place);
+    }
+    Ok(login)
+}
+
+/// What is wanted of the replicas, which speak TLS if the primary does.
+fn replicas(reading: &mut CacheReader, table: &Table, tls: bool) -> Result<ReplicasConfig, ConfigProblem> {
+    let mut replicas = ReplicasConfig::default();
+    if let Some(value) = table.get("replicas") {
+        (replicas.which, replicas.required) = which_replicas(value, tls)?;
+        reading.came_from(&["replicas"], &value.place);
+    }
+    if let Some(value) = table.get("replica_within") {
+        let none = replicas.which == WhichReplicas::Named(Vec::new());
+        unless(none, value, "there are no replicas to wait for; add `replicas`, or remove this")?;
+        replicas.within = value.duration("replica_within", Duration::ZERO, Duration::from_mins(10))?;
+        reading.came_from(&["replica_within"], &value.place);
+    }
+    Ok(replicas)
+}
+
+/// The backend, once all that was said about a Redis is known.
+pub(in crate::config) fn finished(
+    reading: &CacheReader,
+    redis: RedisConfig,
+) -> Result<Backend, ConfigProblem> {
+    if redis.login.username.is_some() && !is_given(redis.login.password.as_ref()) {
+        return Err(reading.problem(NO_USER_ALONE));
+    }
+    Ok(Backend::Redis(redis))
+}
+
+const NO_SERVER: &str = "no server is named; add url = \"redis://host:6379/0\"";
+
+/// Whether there is a password, and it is not empty.
+pub(in crate::config) fn is_given(password: Option<&Secret>) -> bool {
+    password.is_some_and(|password| !password.expose_secret().is_empty())
+}
+
+fn standalone(addresses: Vec<Address>) -> Option<RedisServers> {
+    addresses.into_iter().next().map(RedisServers::Standalone)
+}
+
+/// Who one is by a URL, which gives its credentials away.
+pub(in crate::config) fn login(url: &mut RedisUrl) -> Login {
+    Login {
+        username: url.username.take(),
+        password: url.password.take(),
+        database: url.database.unwrap_or_default(),
+        protocol: url.protocol.unwrap_or_default(),
+    }
+}
+
+/// Which replicas are looked at, and whether a faulty one is the alias down.
+fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), ConfigProblem> {
+    match &value.kind {
+        Typed::Text(text) if text == "discover" => Ok((WhichReplicas::Discovered, false)),
+        Typed::Text(text) if text == "required" => Ok((WhichReplicas::Discovered, true)),
+        Typed::Table(table) => {
+            if let Some(problem) = table.unknown(keys::REPLICAS).next() {
+                return Err(problem);
+            }
+            let named = table.get("servers").map(|servers| {
+                let in_short = matches!(servers.text(), Ok("discover" | "required"));
+                unless(
+                    in_short,
+                    servers,
+                    "this stands alone, as in replicas = \"discover\" or \"required\"",
+                )?;
+                named_replicas(servers, tls)
+            });
+            let named = named.transpose()?.unwrap_or_default();
+            unless(
+                named.is_empty(),
+                value,
+                "no replica is named; write { servers = [\"host:6379\"], required = true }, or \"required\" \
+                 for those that the primary names",
+            )?;
+            let required = table
+                .get("required")
+                .map(|value| value.boolean().ok_or_else(|| value.problem("true or false belongs here")));
+            Ok((WhichReplicas::Named(named), required.transpose()?.unwrap_or_default()))
+        }
+        Typed::Text(_)
+        | Typed::Integer(_)
+        | Typed::Float(_)
+        | Typed::Boolean(_)
+        | Typed::List(_)
+        | Typed::Null
+        | Typed::Other(_) => Ok((WhichReplicas::Named(named_replicas(value, tls)?), false)),
+    }
+}
+
+fn named_replicas(value: &Value, tls: bool) -> Result<Vec<Address>, ConfigProblem> {
+    let replica = |(text, place): (&str, &Place)| {
+        let url = address::redis_location(text, RedisTopology::Standalone);
+        let url = url.map_err(|error| place.problem(error))?;
+        let says = url.says();
+        if says.iter().any(|key| *key != "tls") || !url.others.is_empty() {
+            return Err(place
+                .problem("a replica is host:port; user, password, database and protocol are the primary's"));
+        }
+        if url.tls.is_some_and(|by_scheme| by_scheme != tls) {
+            return Err(place.problem("TLS is spoken to the primary and its replicas alike; write host:port"));
+        }
+        url.addresses.into_iter().next().ok_or_else(|| place.problem(NO_SERVER))
+    };
+    value.texts()?.into_iter().map(replica).collect()
+}

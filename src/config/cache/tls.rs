@@ -1,0 +1,117 @@
+//! `tls` of a cache: whether it is spoken, and how.
+
+use std::path::PathBuf;
+
+use crate::config::cache::reader::CacheReader;
+use crate::config::place::ConfigProblem;
+use crate::config::value::{Table, Value, ValueKind as Typed, unless};
+use crate::config::{ClientCertificate, Tls, Verify, address, keys};
+
+/// What the rest of the configuration says about TLS.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct TlsHints<'a> {
+    /// The scheme of the URL asks for it, or for none; `None` where there is no such scheme.
+    pub(in crate::config) by_scheme: Option<bool>,
+    /// The scheme with TLS, and the one without.
+    pub(in crate::config) schemes: (&'a str, &'a str),
+    /// Some server is reached over a unix socket.
+    pub(in crate::config) socket: bool,
+}
+
+/// How TLS is spoken, if it is.
+pub(in crate::config) fn read(
+    reading: &mut CacheReader,
+    value: Option<&Value>,
+    said: TlsHints<'_>,
+) -> Result<Option<Tls>, ConfigProblem> {
+    let by_scheme = said.by_scheme.unwrap_or_default().then(Tls::default);
+    let Some(value) = value else { return Ok(by_scheme) };
+    let (secure, plain) = said.schemes;
+    let table = match (&value.kind, value.boolean()) {
+        (Typed::Table(table), _) => Some(table),
+        (_, Some(true)) => {
+            unless(
+                said.by_scheme == Some(true),
+                value,
+                "the URL asks for TLS already; remove this, or write a table such as { ca_file = \
+                 \"ca.pem\" }",
+            )?;
+            None
+        }
+        (_, Some(false)) => {
+            unless(
+                said.by_scheme == Some(true),
+                value,
+                format_args!("the URL asks for TLS; begin it with {plain}"),
+            )?;
+            return Ok(None);
+        }
+        (_, None) => {
+            return Err(value.problem("true or a table belongs here, such as { ca_file = \"ca.pem\" }"));
+        }
+    };
+    unless(said.socket, value, "TLS is not spoken over a unix socket; remove this")?;
+    unless(
+        said.by_scheme == Some(false),
+        value,
+        format_args!("the URL asks for no TLS; begin it with {secure}"),
+    )?;
+    reading.came_from(&["tls"], &value.place);
+    let tls = table.map(parts).transpose()?.unwrap_or_default();
+    if tls.verify == Verify::None {
+        note_unverified(reading);
+    }
+    Ok(Some(tls))
+}
+
+fn note_unverified(reading: &mut CacheReader) {
+    reading.notes.push(format!(
+        "{}: no certificate is verified (tls.verify = \"none\"): anybody in between can \
+         read the password and answer in the server's place",
+        reading.alias
+    ));
+}
+
+fn parts(table: &Table) -> Result<Tls, ConfigProblem> {
+    if let Some(problem) = table.unknown(keys::CACHE_TLS).next() {
+        return Err(problem);
+    }
+    let server_name = table.get("server_name").map(|value| {
+        address::server_name(value.text()?).ok_or_else(|| {
+            value.problem("this is no name that a certificate has; write a host's name or an IP address")
+        })
+    });
+    let verify = table.get("verify").map(|value| match value.text()? {
+        "full" => Ok(Verify::Full),
+        "none" => Ok(Verify::None),
+        _ => Err(value.problem(
+            "`verify` is \"full\", or \"none\" to trust whoever answers, with a warning in every log",
+        )),
+    });
+    Ok(Tls {
+        ca_file: file(table, "ca_file")?,
+        client: identity(table)?,
+        server_name: server_name.transpose()?,
+        verify: verify.transpose()?.unwrap_or_default(),
+    })
+}
+
+/// The file that a key names.
+pub(in crate::config) fn file(table: &Table, key: &str) -> Result<Option<PathBuf>, ConfigProblem> {
+    table.get(key).map(|value| Ok(value.place.resolve(value.text()?))).transpose()
+}
+
+/// The certificate to show and its key, both or neither.
+pub(in crate::config) fn identity(table: &Table) -> Result<Option<ClientCertificate>, ConfigProblem> {
+    match (file(table, "cert_file")?, file(table, "key_file")?) {
+        (Some(cert_file), Some(key_file)) => Ok(Some(ClientCertificate { cert_file, key_file })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(lonely(table, "cert_file", "key_file")),
+        (None, Some(_)) => Err(lonely(table, "key_file", "cert_file")),
+    }
+}
+
+fn lonely(table: &Table, key: &str, other: &str) -> ConfigProblem {
+    let what = format!("`{key}` is of no use without `{other}`; name both files, or the same one twice");
+    table.get(key).map_or_else(|| ConfigProblem::new(&what), |value| value.problem(&what))
+}

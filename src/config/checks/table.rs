@@ -1,0 +1,219 @@
+//! The table of one check, while it is read: its values, and limits.
+
+use std::time::Duration;
+
+use super::{Thresholds, Unit, presets};
+use crate::config::Backend;
+use crate::config::cache::reader::CacheReader;
+use crate::config::keys::{self, Key};
+use crate::config::place::{ConfigProblem, Place};
+use crate::config::value::{Table, Value, ValueKind as Typed, nearest};
+use crate::outcome::CheckKind;
+
+/// The longest duration that a check may be told: a year.
+const LONGEST: Duration = Duration::from_hours(8766);
+
+/// The table of one kind, while it is read.
+pub(super) struct CheckTable<'a> {
+    /// Where the kind was named.
+    pub(super) place: Place,
+    pub(super) reading: &'a mut CacheReader,
+    pub(super) kind: CheckKind,
+    pub(super) table: &'a Table,
+}
+
+/// Which values of something are the bad ones.
+#[derive(Clone, Copy)]
+pub(super) enum Worse {
+    More,
+    Less,
+}
+
+impl<'a> CheckTable<'a> {
+    /// A problem with a key that this kind does not have.
+    pub(super) fn no_other(&self, known: &[Key]) -> Result<(), ConfigProblem> {
+        self.table.unknown(known).next().map_or(Ok(()), Err)
+    }
+
+    /// The value of a key.
+    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
+        self.table.get(key)
+    }
+
+    /// The same, whose origin is remembered.
+    pub(super) fn get(&mut self, key: &str) -> Option<&'a Value> {
+        let value = self.value(key)?;
+        self.came_from(key, &value.place);
+        Some(value)
+    }
+
+    /// What a key says, read by `read`.
+    pub(super) fn said<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&'a Value) -> Result<T, ConfigProblem>,
+    ) -> Result<Option<T>, ConfigProblem> {
+        self.get(key).map(read).transpose()
+    }
+
+    /// Remembers where the value of a key came from.
+    pub(super) fn came_from(&mut self, key: &str, place: &Place) {
+        let path = format!("checks.{}.{key}", self.kind);
+        self.reading.came_from(&[path.as_str()], place);
+    }
+
+    /// What a preset fills in. `keys` are those that it may fill, and `find` knows those of this kind, whose
+    /// `names` are told where the one that is named is none of them.
+    pub(super) fn preset<T>(
+        &mut self,
+        keys: &[&str],
+        names: &[&'static str],
+        find: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigProblem> {
+        let Some(value) = self.table.get("preset") else { return Ok(None) };
+        let name = value.text()?;
+        let Some(found) = find(name) else {
+            let there_are = format!("presets of `{}` are {}", self.kind, names.join(", "));
+            return Err(value.problem(match (presets::kind(name), nearest(name, names)) {
+                (Some(other), _) => format!("that is a preset of `{other}`; {there_are}"),
+                (None, Some(nearest)) => format!("no preset is called that; did you mean \"{nearest}\"?"),
+                (None, None) => format!("no preset is called that; {there_are}"),
+            }));
+        };
+        for key in keys {
+            self.came_from(key, &value.place);
+        }
+        Ok(Some(found))
+    }
+
+    /// A text that is not empty.
+    pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, ConfigProblem> {
+        self.said(key, |value| {
+            let text = value.text()?;
+            if text.is_empty() {
+                return Err(value.problem(format_args!("`{key}` is empty; if there is none, leave it out")));
+            }
+            Ok(text.to_owned())
+        })
+    }
+
+    /// What a clock or a score counts.
+    pub(super) fn unit(&mut self) -> Result<Option<Unit>, ConfigProblem> {
+        self.said("unit", |value| match value.text()? {
+            "s" => Ok(Unit::Seconds),
+            "ms" => Ok(Unit::Milliseconds),
+            _ => Err(value.problem("`unit` is \"s\" for seconds or \"ms\" for milliseconds, since 1970")),
+        })
+    }
+
+    /// Limits of something of which more is worse.
+    pub(super) fn limits<T: Copy + PartialOrd>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&str, &Value) -> Result<T, ConfigProblem>,
+    ) -> Result<Option<Thresholds<T>>, ConfigProblem> {
+        self.said(key, |value| {
+            let table = table_of_limits(key, value)?;
+            known(table, keys::LIMITS_OF_CHECKS)?;
+            limits(key, value, table, Worse::More, read)
+        })
+    }
+
+    /// Limits of something that lasts, of which more is worse.
+    pub(super) fn durations(&mut self, key: &str) -> Result<Option<Thresholds<Duration>>, ConfigProblem> {
+        self.limits(key, duration)
+    }
+}
+
+/// A problem at a place that is for Redis alone, if the cache is none.
+pub(super) fn redis_alone(backend: &Backend, place: &Place, why: &str) -> Result<(), ConfigProblem> {
+    match backend {
+        Backend::Redis(_) => Ok(()),
+        Backend::Memcached(_)
+        | Backend::LocalMemory
+        | Backend::Forwarding { .. }
+        | Backend::NoServer { .. } => Err(place.problem(why)),
+    }
+}
+
+/// The table of limits that a key has for its value.
+pub(super) fn table_of_limits<'a>(key: &str, value: &'a Value) -> Result<&'a Table, ConfigProblem> {
+    match &value.kind {
+        Typed::Table(table) => Ok(table),
+        Typed::Text(_)
+        | Typed::Integer(_)
+        | Typed::Float(_)
+        | Typed::Boolean(_)
+        | Typed::List(_)
+        | Typed::Null
+        | Typed::Other(_) => Err(value.problem(match &value.place {
+            Place::Variable(name) => format!("this has two parts; write {name}__DEGRADED or {name}__DOWN"),
+            Place::File(..) | Place::Flag(_) => {
+                format!("`{key}` is a table, {{ degraded = ..., down = ... }}, of which one may be left out")
+            }
+        })),
+    }
+}
+
+/// A problem if some key of a table is none of those that are known.
+pub(super) fn known(table: &Table, known: &[Key]) -> Result<(), ConfigProblem> {
+    table.unknown(known).next().map_or(Ok(()), Err)
+}
+
+/// The limits in a table, which `read` reads from the path of a key and its value.
+pub(super) fn limits<T: Copy + PartialOrd>(
+    key: &str,
+    whole: &Value,
+    table: &Table,
+    worse: Worse,
+    read: impl Fn(&str, &Value) -> Result<T, ConfigProblem>,
+) -> Result<Thresholds<T>, ConfigProblem> {
+    let limit = |name: &str| {
+        table.get(name).map(|value| Ok((read(&format!("{key}.{name}"), value)?, value))).transpose()
+    };
+    let (degraded, down) = (limit("degraded")?, limit("down")?);
+    let milder = |degraded: T, down: T| match worse {
+        Worse::More => down < degraded,
+        Worse::Less => down > degraded,
+    };
+    match (degraded, down) {
+        (None, None) => Err(whole.problem(format_args!(
+            "`{key}` has neither `degraded` nor `down`; give one of them, or remove it"
+        ))),
+        (Some((degraded, _)), Some((down, value))) if milder(degraded, down) => {
+            let (worse, least) = match worse {
+                Worse::More => ("more", "no less"),
+                Worse::Less => ("less", "no more"),
+            };
+            Err(value.problem(format_args!(
+                "{worse} is worse here, so `{key}.down` is to be {least} than `{key}.degraded`"
+            )))
+        }
+        _ => {
+            Ok(Thresholds { degraded: degraded.map(|(limit, _)| limit), down: down.map(|(limit, _)| limit) })
+        }
+    }
+}
+
+/// A duration that is not nothing.
+pub(super) fn duration(key: &str, value: &Value) -> Result<Duration, ConfigProblem> {
+    value.duration(key, Duration::from_millis(1), LONGEST)
+}
+
+/// A whole number from 1.
+pub(super) fn count(key: &str, value: &Value) -> Result<u32, ConfigProblem> {
+    let number = value.number().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| value.problem(format_args!("`{key}` is a whole number, 1 or more")))
+}
+
+/// A number above `least`, with a fraction or without.
+pub(super) fn above(least: u32, key: &str, value: &Value) -> Result<f64, ConfigProblem> {
+    let number = value.float().filter(|number| *number > f64::from(least) && *number <= 1e9);
+    number.ok_or_else(|| value.problem(format_args!("`{key}` is a number above {least}, such as 10 or 2.5")))
+}
+
+/// A part of a whole, above 0 and up to 1.
+pub(super) fn ratio(key: &str, value: &Value) -> Result<f64, ConfigProblem> {
+    let number = value.float().filter(|number| *number > 0.0 && *number <= 1.0);
+    number.ok_or_else(|| value.problem(format_args!("`{key}` is a number above 0 and up to 1, such as 0.8")))
+}

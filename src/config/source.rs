@@ -1,0 +1,5 @@
+//! What a configuration is read from: the TOML file, the environment, and Django's `CACHES`.
+
+pub(super) mod django;
+pub(super) mod environment;
+pub(super) mod file;
