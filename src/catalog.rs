@@ -2,10 +2,9 @@
 //! selects.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use crate::alias::Alias;
-use crate::config::{Backend, CacheConfig, Group, checks};
+use crate::config::{Backend, CacheConfig, CheckId, Group, numbered};
 use crate::outcome::{CheckKind, SkipReason, Skipped};
 
 /// Every configured alias with its checks, in the configured order.
@@ -17,20 +16,27 @@ pub struct Catalog {
 
 /// What becomes of one alias.
 #[derive(Debug)]
-enum CatalogEntry {
-    /// It is checked; the numbers are the places of its checks: the round trip, and then those of these kinds.
-    Checked { alias: Alias, checks: Range<usize>, others: Box<[CheckKind]> },
-    /// It is not checked; one that forwards to a checked alias has the places of its target's checks.
-    Skipped { skipped: Skipped, target: Option<Range<usize>> },
+struct CatalogEntry {
+    alias: Alias,
+    /// Its checks, the round trip first; those at the end of the chain if it forwards.
+    checks: Vec<(CheckKind, CheckId)>,
+    /// Why it is not checked itself.
+    skipped: Option<SkipReason>,
 }
 
 /// Which checks a request asks for, and which of the aliases that it asked for are skipped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Places among the checks, each at most once, in the configured order.
-    pub checks: Vec<usize>,
+    /// The checks, each at most once, in the configured order.
+    pub checks: Vec<CheckId>,
     /// The requested aliases that are not checked.
     pub skipped: Vec<Skipped>,
+}
+
+impl From<&Group> for Selection {
+    fn from(group: &Group) -> Self {
+        Self { checks: group.checks.clone(), skipped: group.skipped.clone() }
+    }
 }
 
 impl Selection {
@@ -68,68 +74,45 @@ impl Selection {
 }
 
 impl Catalog {
-    /// Resolves the configured caches. What is checked is numbered in the configured order.
+    /// Resolves the configured caches.
     #[must_use]
     pub fn new(caches: &[CacheConfig]) -> Self {
-        let backends: HashMap<&Alias, &Backend> =
-            caches.iter().map(|cache| (&cache.alias, &cache.backend)).collect();
-        let mut next = 0;
-        let places: HashMap<&Alias, Range<usize>> = caches
-            .iter()
-            .filter(|cache| skip_reason(&cache.backend, &backends).is_none())
-            .map(|cache| {
-                // The round trip, and what is checked besides.
-                let checks = next..next + 1 + cache.checks.len();
-                next = checks.end;
-                (&cache.alias, checks)
-            })
-            .collect();
-        let entries = caches
-            .iter()
-            .map(|cache| match skip_reason(&cache.backend, &backends) {
-                None => {
-                    let (alias, checks) = (cache.alias.clone(), places[&cache.alias].clone());
-                    let others = cache.checks.iter().map(checks::CheckConfig::kind).collect();
-                    CatalogEntry::Checked { alias, checks, others }
-                }
-                Some(reason) => {
-                    let target = match &reason {
-                        SkipReason::Forwards { to } => places.get(to).cloned(),
-                        SkipReason::LocalMemory | SkipReason::NoServer { .. } => None,
-                    };
-                    CatalogEntry::Skipped { skipped: Skipped { alias: cache.alias.clone(), reason }, target }
-                }
-            })
-            .collect();
-        let positions =
-            caches.iter().enumerate().map(|(place, cache)| (cache.alias.clone(), place)).collect();
-        Self { entries, positions }
+        let mut checks = HashMap::<&Alias, Vec<_>>::new();
+        for (id, cache, kind) in numbered(caches) {
+            checks.entry(&cache.alias).or_default().push((kind, id));
+        }
+        let entries = caches.iter().map(|cache| {
+            let skipped = match &cache.backend {
+                Backend::Redis(_) | Backend::Memcached(_) => None,
+                Backend::Unchecked(reason) => Some(reason.clone()),
+            };
+            let checked = cache.forwarding().map_or(&cache.alias, |forwarding| &forwarding.end);
+            let checks = checks.get(checked).cloned().unwrap_or_default();
+            CatalogEntry { alias: cache.alias.clone(), checks, skipped }
+        });
+        let positions = caches.iter().enumerate().map(|(place, cache)| (cache.alias.clone(), place));
+        Self { entries: entries.collect(), positions: positions.collect() }
+    }
+
+    fn checked_entries(&self) -> impl Iterator<Item = &CatalogEntry> {
+        self.entries.iter().filter(|entry| entry.skipped.is_none())
     }
 
     /// The aliases that are checked, in order.
     pub fn checked(&self) -> impl Iterator<Item = &Alias> {
-        self.entries.iter().filter_map(|entry| match entry {
-            CatalogEntry::Checked { alias, .. } => Some(alias),
-            CatalogEntry::Skipped { .. } => None,
-        })
+        self.checked_entries().map(|entry| &entry.alias)
     }
 
     /// Those of them that have a check in this selection.
     pub fn selected(&self, selection: &Selection) -> impl Iterator<Item = &Alias> {
-        self.entries.iter().filter_map(|entry| match entry {
-            CatalogEntry::Checked { alias, checks, .. } => {
-                selection.checks.iter().any(|check| checks.contains(check)).then_some(alias)
-            }
-            CatalogEntry::Skipped { .. } => None,
-        })
+        let is_selected =
+            |entry: &&CatalogEntry| entry.checks.iter().any(|(_, id)| selection.checks.contains(id));
+        self.checked_entries().filter(is_selected).map(|entry| &entry.alias)
     }
 
     /// Every alias, in the configured order.
     pub fn aliases(&self) -> impl Iterator<Item = &Alias> {
-        self.entries.iter().map(|entry| match entry {
-            CatalogEntry::Checked { alias, .. }
-            | CatalogEntry::Skipped { skipped: Skipped { alias, .. }, .. } => alias,
-        })
+        self.entries.iter().map(|entry| &entry.alias)
     }
 
     /// Everything: each backend once, however many aliases forward to it.
@@ -154,32 +137,16 @@ impl Catalog {
         Ok(choose(entries, single))
     }
 
-    /// The checks that a group selects.
-    #[must_use]
-    pub fn group(&self, group: &Group) -> Selection {
-        let named = |names: &[String]| {
-            // The configuration has found that each of them is there.
-            self.named(names.iter().map(String::as_str)).unwrap_or_default()
-        };
-        let included = group.include.as_deref().map_or_else(|| self.all(), named);
-        included.without(&named(&group.exclude))
-    }
-
     fn entry(&self, alias: &str) -> Option<&CatalogEntry> {
         let alias = Alias::try_from(alias).ok()?;
         self.positions.get(&alias).map(|&place| &self.entries[place])
     }
 
-    /// The place of the check that is called by its alias and its kind.
-    fn check(&self, name: &str) -> Option<usize> {
+    /// The check that is called by its alias and its kind.
+    fn check(&self, name: &str) -> Option<CheckId> {
         let (alias, kind) = name.rsplit_once('.')?;
-        match self.entry(alias)? {
-            CatalogEntry::Checked { checks, others, .. } => {
-                let mut kinds = std::iter::once(&CheckKind::RoundTrip).chain(others);
-                Some(checks.start + kinds.position(|known| known.name() == kind)?)
-            }
-            CatalogEntry::Skipped { .. } => None,
-        }
+        let entry = self.entry(alias).filter(|entry| entry.skipped.is_none())?;
+        entry.checks.iter().find_map(|(known, id)| (known.name() == kind).then_some(*id))
     }
 
     /// The selection named on a command line: these aliases, or everything if `names` is empty. The error is a sentence
@@ -196,62 +163,50 @@ impl Catalog {
 }
 
 /// What these entries stand for, and these single checks.
-fn choose<'a>(entries: impl IntoIterator<Item = &'a CatalogEntry>, checks: Vec<usize>) -> Selection {
+fn choose<'a>(entries: impl IntoIterator<Item = &'a CatalogEntry>, checks: Vec<CheckId>) -> Selection {
     let mut selection = Selection { checks, skipped: Vec::new() };
-    for entry in entries {
-        match entry {
-            CatalogEntry::Checked { checks, .. } => selection.checks.extend(checks.clone()),
-            CatalogEntry::Skipped { skipped, target } => {
-                selection.skipped.push(skipped.clone());
-                selection.checks.extend(target.clone().into_iter().flatten());
-            }
-        }
+    for CatalogEntry { alias, checks, skipped } in entries {
+        selection.checks.extend(checks.iter().map(|(_, id)| id));
+        let skipped = skipped.clone().map(|reason| Skipped { alias: alias.clone(), reason });
+        selection.skipped.extend(skipped);
     }
     selection.checks.sort_unstable();
     selection.checks.dedup();
     selection
 }
 
-/// Why a backend is not checked, or `None` if it is. A forwarding one is followed to the end of its chain,
-/// which the configuration has found to exist and to be no loop.
-fn skip_reason(backend: &Backend, backends: &HashMap<&Alias, &Backend>) -> Option<SkipReason> {
-    match backend {
-        Backend::Redis(_) | Backend::Memcached(_) => None,
-        Backend::LocalMemory => Some(SkipReason::LocalMemory),
-        Backend::NoServer { kind } => Some(SkipReason::NoServer { kind }),
-        Backend::Forwarding { to } => {
-            let mut end = to;
-            while let Some(Backend::Forwarding { to: next }) = backends.get(end) {
-                end = next;
-            }
-            Some(SkipReason::Forwards { to: end.clone() })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::MemcachedConfig;
+    use crate::config::{MemcachedConfig, checks};
+    use crate::outcome::Forwarding;
 
     fn alias(name: &str) -> Alias {
         Alias::try_from(name).unwrap()
     }
 
     fn catalog() -> Catalog {
-        let forwarding = |to| Backend::Forwarding { to: alias(to) };
+        let forwarding = |to, end| Backend::Unchecked(forwards(to, end));
         let checked = || Backend::Memcached(MemcachedConfig::at([]));
         let caches = [
-            ("default", forwarding("again")),
+            ("default", forwarding("again", "main")),
             ("main", checked()),
-            ("again", forwarding("main")),
-            ("local", Backend::LocalMemory),
-            ("to-local", forwarding("local")),
+            ("again", forwarding("main", "main")),
+            ("local", Backend::Unchecked(SkipReason::LocalMemory)),
+            ("to-local", forwarding("local", "local")),
             // A name is only a name.
             ("forwarded_backend", checked()),
         ];
         let caches = caches.map(|(name, backend)| CacheConfig::new(alias(name), backend));
         Catalog::new(&caches)
+    }
+
+    fn forwards(to: &str, end: &str) -> SkipReason {
+        SkipReason::Forwards(Forwarding { to: alias(to), end: alias(end) })
+    }
+
+    fn places(selection: &Selection) -> Vec<usize> {
+        selection.checks.iter().map(|id| id.place()).collect()
     }
 
     fn skipped(name: &str, reason: SkipReason) -> Skipped {
@@ -264,14 +219,14 @@ mod tests {
         let checked: Vec<_> = catalog.checked().map(Alias::as_str).collect();
         assert_eq!(checked, ["main", "forwarded_backend"]);
         let all = catalog.all();
-        assert_eq!(all.checks, [0, 1]);
+        assert_eq!(places(&all), [0, 1]);
         assert_eq!(
             all.skipped,
             [
-                skipped("default", SkipReason::Forwards { to: alias("main") }),
-                skipped("again", SkipReason::Forwards { to: alias("main") }),
+                skipped("default", forwards("again", "main")),
+                skipped("again", forwards("main", "main")),
                 skipped("local", SkipReason::LocalMemory),
-                skipped("to-local", SkipReason::Forwards { to: alias("local") }),
+                skipped("to-local", forwards("local", "local")),
             ]
         );
     }
@@ -279,9 +234,9 @@ mod tests {
     #[test]
     fn a_forwarding_alias_selects_the_check_at_the_end_of_its_chain() {
         let selection = catalog().named(["default", "main"]).unwrap();
-        assert_eq!(selection.checks, [0]);
-        assert_eq!(selection.skipped, [skipped("default", SkipReason::Forwards { to: alias("main") })]);
-        assert_eq!(catalog().named(["to-local"]).unwrap().checks, [0; 0]);
+        assert_eq!(places(&selection), [0]);
+        assert_eq!(selection.skipped, [skipped("default", forwards("again", "main"))]);
+        assert!(catalog().named(["to-local"]).unwrap().checks.is_empty());
     }
 
     #[test]
@@ -290,7 +245,8 @@ mod tests {
         let queue = checks::CheckConfig::Queue(checks::QueueConfig::of(Vec::new()));
         let main = CacheConfig { checks: vec![queue], ..CacheConfig::new(alias("main"), checked()) };
         let catalog = Catalog::new(&[CacheConfig::new(alias("a.queue"), checked()), main]);
-        let checks = |names: &[&'static str]| catalog.named(names.iter().copied()).map(|named| named.checks);
+        let checks =
+            |names: &[&'static str]| catalog.named(names.iter().copied()).map(|named| places(&named));
         assert_eq!(checks(&["main"]), Ok(vec![1, 2]));
         assert_eq!(checks(&["main.queue"]), Ok(vec![2]));
         assert_eq!(checks(&["main.round_trip"]), Ok(vec![1]));
@@ -300,27 +256,12 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_what_it_includes_less_what_it_excludes() {
-        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let group = |include: Option<&[&str]>, exclude: &[&str]| {
-            let group =
-                Group { name: "some".to_owned(), include: include.map(names), exclude: names(exclude) };
-            let Selection { checks, skipped } = catalog().group(&group);
-            let skipped: Vec<_> = skipped.iter().map(|skipped| skipped.alias.to_string()).collect();
-            (checks, skipped.join(" "))
-        };
-        assert_eq!(group(None, &["main"]), (vec![1], "default again local to-local".to_owned()));
-        assert_eq!(group(Some(&["default", "local"]), &["local"]), (vec![0], "default".to_owned()));
-        assert_eq!(group(Some(&[]), &[]), (Vec::new(), String::new()));
-    }
-
-    #[test]
     fn what_is_in_another_selection_can_be_kept_or_left_out() {
         let all = catalog().all();
         let some = catalog().named(["default", "local"]).unwrap();
         let names = |selection: &Selection| {
             let skipped = selection.skipped.iter().map(|skipped| skipped.alias.to_string());
-            (selection.checks.clone(), skipped.collect::<Vec<_>>().join(" "))
+            (places(selection), skipped.collect::<Vec<_>>().join(" "))
         };
         assert_eq!(names(&all.without(&some)), (vec![1], "again to-local".to_owned()));
         assert_eq!(names(&all.clone().within(&some)), (vec![0], "default local".to_owned()));

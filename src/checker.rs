@@ -23,7 +23,7 @@ use tower::{Layer, ServiceExt as _};
 use crate::alias::Alias;
 use crate::cache::{Cache, Resolver};
 use crate::catalog::{Catalog, Selection};
-use crate::config::Config;
+use crate::config::{CheckId, Config, numbered};
 use crate::outcome::{CheckKind, Outcome, Report};
 use crate::progress::Progress;
 use crate::record::{Journal, Record};
@@ -106,9 +106,12 @@ impl Checker {
         L: Layer<Box<dyn Cache>> + Send + Sync + 'static,
         L::Service: Into<Box<dyn Cache>>,
     {
+        let entries = CheckerBuilder::new(config, layer, begin, earlier)?.entries()?;
+        let ids = numbered(&config.caches).map(|(_, cache, kind)| (&cache.alias, kind));
+        debug_assert!(ids.eq(entries.iter().map(CheckEntry::key)), "an entry stands at the place of its id");
         Ok(Self {
             catalog: Catalog::new(&config.caches),
-            entries: CheckerBuilder::new(config, layer, begin, earlier)?.entries()?,
+            entries,
             gatherings: Gatherings::new(config.max_age),
             journal: earlier.journal().clone(),
             names: earlier.names().clone(),
@@ -130,7 +133,7 @@ impl Checker {
 
     /// The records of the selected checks, in the order of a report's outcomes.
     pub fn records(&self, selection: &Selection) -> impl Iterator<Item = &Arc<Record>> {
-        selection.checks.iter().map(|&place| &self.entries[place].record)
+        selection.checks.iter().map(|id| &self.entries[id.place()].record)
     }
 
     /// Checks what is selected, all together, each under its deadline, for a request that arrived at
@@ -139,18 +142,18 @@ impl Checker {
     /// The outcomes are in the configured order. None comes from a check that began more than `max_age`
     /// before `arrived`.
     pub async fn check(&self, selection: &Selection, arrived: Instant) -> Arc<Report> {
-        if let ([place], 2..) = (selection.checks.as_slice(), self.entries.len()) {
+        if let ([id], 2..) = (selection.checks.as_slice(), self.entries.len()) {
             // Callers of one check of many share it as it is, and leave the room to those of several.
-            let Ok(outcome) = self.entries[*place].check.clone().oneshot(arrived).await;
+            let Ok(outcome) = self.entries[id.place()].check.clone().oneshot(arrived).await;
             return Arc::new(Report { outcomes: vec![outcome], skipped: selection.skipped.clone() });
         }
-        let checks = selection.checks.iter().map(|&place| &self.entries[place].check);
+        let checks = selection.checks.iter().map(|id| &self.entries[id.place()].check);
         self.gatherings.join(selection, checks, arrived).report(selection).await
     }
 
-    /// The same of the check at one place.
-    pub(crate) async fn check_one(&self, place: usize, arrived: Instant) -> Arc<Outcome> {
-        let Ok(outcome) = self.entries[place].check.clone().oneshot(arrived).await;
+    /// The same of one check.
+    pub(crate) async fn check_one(&self, id: CheckId, arrived: Instant) -> Arc<Outcome> {
+        let Ok(outcome) = self.entries[id.place()].check.clone().oneshot(arrived).await;
         outcome
     }
 

@@ -8,6 +8,7 @@
 mod access;
 mod address;
 mod cache;
+mod check_id;
 pub mod checks;
 mod fleet;
 mod error;
@@ -34,8 +35,10 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::alias::Alias;
-use crate::outcome::{Needs, Quorum};
+use crate::outcome::{CheckKind, Forwarding, Needs, Quorum, SkipReason, Skipped};
 
+pub use check_id::CheckId;
+pub(crate) use check_id::numbered;
 pub use error::ConfigError;
 pub use fingerprint::Contents;
 pub use load::{Loaded, Source, load};
@@ -176,6 +179,10 @@ pub struct Group {
     pub include: Option<Vec<String>>,
     /// What of that does not, in the same words.
     pub exclude: Vec<String>,
+    /// The checks that these words stand for, in the configured order.
+    pub checks: Vec<CheckId>,
+    /// The aliases that they stand for and that are not checked, in the configured order.
+    pub skipped: Vec<Skipped>,
 }
 
 /// Verdicts that sidecars share through a Redis.
@@ -264,6 +271,25 @@ impl CacheConfig {
         let (checks, certificates) = (Vec::new(), Contents::default());
         Self { alias, backend, checks, breaker: None, certificates }
     }
+
+    /// Where it forwards to, if it does.
+    #[must_use]
+    pub fn forwarding(&self) -> Option<&Forwarding> {
+        match &self.backend {
+            Backend::Unchecked(SkipReason::Forwards(forwarding)) => Some(forwarding),
+            Backend::Unchecked(_) | Backend::Redis(_) | Backend::Memcached(_) => None,
+        }
+    }
+
+    /// The kinds of its checks, the round trip first; none where it is not checked.
+    pub fn kinds(&self) -> impl Iterator<Item = CheckKind> {
+        let is_checked = match &self.backend {
+            Backend::Redis(_) | Backend::Memcached(_) => true,
+            Backend::Unchecked(_) => false,
+        };
+        let others = self.checks.iter().map(checks::CheckConfig::kind);
+        is_checked.then_some(CheckKind::RoundTrip).into_iter().chain(others)
+    }
 }
 
 /// When a server is taken for dead, and for how long it is spared then.
@@ -282,18 +308,8 @@ pub enum Backend {
     Redis(RedisConfig),
     /// One or several memcached servers.
     Memcached(MemcachedConfig),
-    /// It lives in the application's own process; not checked.
-    LocalMemory,
-    /// It forwards to another alias; not checked itself.
-    Forwarding {
-        /// The alias that it names, itself perhaps forwarding. It exists, and no chain is a loop.
-        to: Alias,
-    },
-    /// A backend without a server, such as Django's dummy, file and database backends; not checked.
-    NoServer {
-        /// What it is, for people: `a database table`.
-        kind: &'static str,
-    },
+    /// Nothing that is checked. If it forwards, the other alias exists, and no chain is a loop.
+    Unchecked(SkipReason),
 }
 
 /// A Redis, however many servers it has.
@@ -490,13 +506,19 @@ impl MemcachedConfig {
 }
 
 impl Backend {
+    /// It forwards to an alias that does not forward itself.
+    #[must_use]
+    pub fn forwarding_to(alias: Alias) -> Self {
+        Self::Unchecked(SkipReason::Forwards(Forwarding { to: alias.clone(), end: alias }))
+    }
+
     /// Whether TLS is spoken and nobody's certificate is verified.
     #[must_use]
     pub(crate) fn trusts_anybody(&self) -> bool {
         let tls = match self {
             Self::Redis(redis) => redis.tls.as_ref(),
             Self::Memcached(memcached) => memcached.tls.as_ref(),
-            Self::LocalMemory | Self::Forwarding { .. } | Self::NoServer { .. } => None,
+            Self::Unchecked(_) => None,
         };
         tls.is_some_and(|tls| tls.verify == Verify::None)
     }
@@ -507,7 +529,7 @@ impl Backend {
         match self {
             Self::Redis(redis) => Needs { every_replica: redis.replicas.required, ..Needs::default() },
             Self::Memcached(memcached) => Needs { servers: memcached.quorum, ..Needs::default() },
-            Self::LocalMemory | Self::Forwarding { .. } | Self::NoServer { .. } => Needs::default(),
+            Self::Unchecked(_) => Needs::default(),
         }
     }
 }

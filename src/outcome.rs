@@ -27,7 +27,7 @@ pub use kind::CheckKind;
 pub use node::{Needs, NodeOutcome, Quorum, Role};
 pub use phase::{Phase, Phases};
 pub(crate) use problem::Problem;
-pub use report::{Report, SkipReason, Skipped};
+pub use report::{Forwarding, Report, SkipReason, Skipped};
 pub use status::Status;
 
 /// The result of one check of one alias.

@@ -171,7 +171,7 @@ impl Hidden {
                     }
                 }
             }
-            Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {}
+            Backend::Unchecked(_) => {}
         }
         self.hosts.extend(hosts.into_iter().map(ToString::to_string));
     }

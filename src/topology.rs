@@ -97,7 +97,7 @@ fn topology(backend: &Backend, factory: NodeFactory) -> Result<Option<Arc<dyn To
             }
         }
         Backend::Memcached(memcached) => Arc::new(Ring::new(factory, memcached)?),
-        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => return Ok(None),
+        Backend::Unchecked(_) => return Ok(None),
     };
     Ok(Some(topology))
 }

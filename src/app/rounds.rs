@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
 use super::{Life, Setup};
+use crate::config::CheckId;
 use crate::outcome::{Outcome, Status};
 use crate::record::Record;
 use board::Board;
@@ -107,8 +108,7 @@ struct Plan {
 /// A check of an alias, with all its nodes: they have one verdict and one deadline, so they are in one partition.
 #[derive(Clone)]
 struct RoundEntry {
-    /// Its place among the checks.
-    place: usize,
+    id: CheckId,
     record: Arc<Record>,
 }
 
@@ -129,10 +129,10 @@ impl Plan {
 }
 
 impl Rounds {
-    /// Makes rounds at every interval, or while somebody watches. `check` makes the check at a place of a setup.
+    /// Makes rounds at every interval, or while somebody watches. `check` makes one check of a setup.
     pub(super) async fn run<C, F>(&self, mut setups: watch::Receiver<Arc<Setup>>, check: C)
     where
-        C: Fn(Arc<Setup>, usize) -> F + Sync,
+        C: Fn(Arc<Setup>, CheckId) -> F + Sync,
         F: Future<Output = Arc<Outcome>> + Send,
     {
         let mut watchers = self.watchers.subscribe();
@@ -164,8 +164,8 @@ impl Rounds {
         let every = setup.interval.or(is_watched.then_some(WATCHED_EVERY.max(setup.timeout)));
         let mut partitions = vec![Vec::new(); PARTITIONS];
         let checks = &setup.everything.checks;
-        for (&place, record) in checks.iter().zip(setup.checker.records(&setup.everything)) {
-            let entry = RoundEntry { place, record: record.clone() };
+        for (&id, record) in checks.iter().zip(setup.checker.records(&setup.everything)) {
+            let entry = RoundEntry { id, record: record.clone() };
             partitions[partition::partition(&record.entry())].push(entry);
         }
         let jitter = Jitter::of(every.unwrap_or_default(), setup.timeout);
@@ -191,7 +191,7 @@ impl Rounds {
     /// Makes the rounds of one partition, as is planned.
     async fn follow<C, F>(&self, partition: usize, mut plans: watch::Receiver<Arc<Plan>>, check: &C)
     where
-        C: Fn(Arc<Setup>, usize) -> F + Sync,
+        C: Fn(Arc<Setup>, CheckId) -> F + Sync,
         F: Future<Output = Arc<Outcome>> + Send,
     {
         loop {
@@ -207,7 +207,7 @@ impl Rounds {
     /// Makes the rounds of one partition, each when it is due.
     async fn keep<C, F>(&self, plan: &Plan, partition: usize, check: &C) -> Infallible
     where
-        C: Fn(Arc<Setup>, usize) -> F + Sync,
+        C: Fn(Arc<Setup>, CheckId) -> F + Sync,
         F: Future<Output = Arc<Outcome>> + Send,
     {
         let Some(schedule) = plan.schedule else { return pending().await };
@@ -230,19 +230,19 @@ impl Rounds {
     /// Makes one round of one partition.
     async fn make<C, F>(&self, plan: &Plan, partition: usize, check: &C)
     where
-        C: Fn(Arc<Setup>, usize) -> F + Sync,
+        C: Fn(Arc<Setup>, CheckId) -> F + Sync,
         F: Future<Output = Arc<Outcome>> + Send,
     {
         let entries = &plan.partitions[partition];
         let mut turns: Vec<_> = entries.iter().map(|entry| (plan.late(entry), entry.clone())).collect();
         turns.sort_by_key(|(late, _)| *late);
         let began = Instant::now();
-        let checks = stream::iter(turns).map(|(late, RoundEntry { place, record })| async move {
+        let checks = stream::iter(turns).map(|(late, RoundEntry { id, record })| async move {
             if !late.is_zero() {
                 time::sleep_until(began + late).await;
             }
             self.board().wait_for(partition, &record);
-            let outcome = check(plan.setup.clone(), place).await;
+            let outcome = check(plan.setup.clone(), id).await;
             self.board().note(partition, &record, outcome);
         });
         checks.buffer_unordered(SHARE).for_each(ready).await;

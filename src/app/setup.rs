@@ -102,7 +102,7 @@ fn unverified(config: &Config) -> Vec<Alias> {
 fn groups(catalog: &Catalog, written: &[Group]) -> Vec<(String, Selection)> {
     let probes = PROBES.iter().map(|&name| {
         let selection = match written.iter().find(|group| group.name == name) {
-            Some(group) => catalog.group(group),
+            Some(group) => Selection::from(group),
             // To restart whoever lives beside a cache does not mend the cache.
             None if name == "liveness" => Selection::default(),
             None => catalog.all(),
@@ -110,5 +110,5 @@ fn groups(catalog: &Catalog, written: &[Group]) -> Vec<(String, Selection)> {
         (name.to_owned(), selection)
     });
     let others = written.iter().filter(|group| !PROBES.contains(&group.name.as_str()));
-    probes.chain(others.map(|group| (group.name.clone(), catalog.group(group)))).collect()
+    probes.chain(others.map(|group| (group.name.clone(), Selection::from(group)))).collect()
 }

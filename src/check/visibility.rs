@@ -64,10 +64,7 @@ impl VisibilityProbe {
                 });
                 Some(ClientRing::new(*client, named))
             }
-            Backend::Redis(_)
-            | Backend::LocalMemory
-            | Backend::Forwarding { .. }
-            | Backend::NoServer { .. } => None,
+            Backend::Redis(_) | Backend::Unchecked(_) => None,
         };
         Ok(Self {
             context: context.clone(),

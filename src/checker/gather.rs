@@ -361,7 +361,7 @@ mod tests {
             tokio::time::sleep_until(start + ms(number * 7 % 1400)).await;
             let (arrived, selection) = (Instant::now(), selections[usize::try_from(number).unwrap() % 4]);
             let outcomes = if alone {
-                let checks = selection.checks.iter().map(|&place| checker.entries[place].check.clone());
+                let checks = selection.checks.iter().map(|id| checker.entries[id.place()].check.clone());
                 join_all(checks.map(|check| async move { check.oneshot(arrived).await.unwrap() })).await
             } else {
                 checker.check(selection, arrived).await.outcomes.clone()

@@ -101,7 +101,7 @@ fn users(config: &Config, chosen: &[&Alias]) -> String {
                 }
             }
             Backend::Memcached(_) => memcached.push(cache.alias.as_str()),
-            Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {}
+            Backend::Unchecked(_) => {}
         }
         if let Some(grant) = granted_to_share(cache, config) {
             add(&mut grants, grant);

@@ -20,7 +20,7 @@ use crate::config::{
     Address, Announce, Backend, BreakerConfig, CacheConfig, Config, Loaded, MASK, MemcachedConfig, Origin,
     RedisConfig, RedisServers, ReplicasConfig, RespVersion, SCHEMA, Secret, Tls, Verify, WhichReplicas,
 };
-use crate::outcome::Quorum;
+use crate::outcome::{Forwarding, Quorum, SkipReason};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 success; 1 output was lost, as on a full disk; 2 invalid arguments or configuration.";
@@ -122,9 +122,7 @@ fn what(backend: &Backend) -> String {
             };
             format!("memcached at {}{}{quorum}", joined(&memcached.servers), security(memcached.tls.as_ref()))
         }
-        Backend::LocalMemory => "local-memory".to_owned(),
-        Backend::Forwarding { to } => format!("forwarding to {to}"),
-        Backend::NoServer { kind } => (*kind).to_owned(),
+        Backend::Unchecked(reason) => reason.to_string(),
     }
 }
 
@@ -174,9 +172,9 @@ impl TomlLines<'_> {
         let backend = match &cache.backend {
             Backend::Redis(_) => "redis",
             Backend::Memcached(_) => "memcached",
-            Backend::LocalMemory => "local-memory",
-            Backend::Forwarding { .. } => "forwarding",
-            Backend::NoServer { kind } => {
+            Backend::Unchecked(SkipReason::LocalMemory) => "local-memory",
+            Backend::Unchecked(SkipReason::Forwards(_)) => "forwarding",
+            Backend::Unchecked(SkipReason::NoServer { kind }) => {
                 self.lines.push((String::new(), None));
                 let line = format!("# [{table}] is {kind}, which is not checked");
                 self.lines.push((line, Some(self.loaded.origin(&path("backend")))));
@@ -188,8 +186,10 @@ impl TomlLines<'_> {
         match &cache.backend {
             Backend::Redis(redis) => self.redis(redis, &path),
             Backend::Memcached(memcached) => self.memcached(memcached, &path),
-            Backend::Forwarding { to } => self.value("location", quoted(to.as_str()), &path("location")),
-            Backend::LocalMemory | Backend::NoServer { .. } => {}
+            Backend::Unchecked(SkipReason::Forwards(Forwarding { to, .. })) => {
+                self.value("location", quoted(to.as_str()), &path("location"));
+            }
+            Backend::Unchecked(_) => {}
         }
         if let Some(BreakerConfig { after, open_for }) = cache.breaker {
             let open_for = quoted(&format_duration(open_for).to_string());

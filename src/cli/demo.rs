@@ -20,6 +20,7 @@ use crate::config::{
 };
 use crate::embedded::EmbeddedServer;
 use crate::http::server::{self, BindError, Listener};
+use crate::outcome::SkipReason;
 use switchboard::Switchboard;
 
 mod control;
@@ -146,7 +147,7 @@ fn bind<T>(
 fn config(main: SocketAddr, sessions: [SocketAddr; 2]) -> Result<Config, InvalidAlias> {
     let address = |addr: SocketAddr| Address::Tcp { host: addr.ip().to_string(), port: addr.port() };
     let caches = [
-        ("default", Backend::Forwarding { to: Alias::try_from("main")? }),
+        ("default", Backend::forwarding_to(Alias::try_from("main")?)),
         ("main", Backend::Redis(RedisConfig::at(RedisServers::Standalone(address(main))))),
         (
             "sessions",
@@ -154,7 +155,7 @@ fn config(main: SocketAddr, sessions: [SocketAddr; 2]) -> Result<Config, Invalid
                 sessions.map(|addr| MemcachedServers::One(address(addr))),
             )),
         ),
-        ("staticfiles", Backend::LocalMemory),
+        ("staticfiles", Backend::Unchecked(SkipReason::LocalMemory)),
     ];
     let caches =
         caches.map(|(alias, backend)| Alias::try_from(alias).map(|alias| CacheConfig::new(alias, backend)));

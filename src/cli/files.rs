@@ -95,6 +95,6 @@ fn servers(backend: &Backend) -> usize {
                 }
         }
         Backend::Memcached(memcached) => memcached.servers.len(),
-        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => 0,
+        Backend::Unchecked(_) => 0,
     }
 }

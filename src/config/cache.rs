@@ -13,9 +13,9 @@ use super::keys::{self, BackendKind};
 use super::place::{ConfigProblem, Place};
 use super::reader::ConfigReader;
 use super::value::{Table, TableEntry, Value, ValueKind, one_of};
-use super::{Backend, CacheConfig, address, checks, groups, source, text_file};
+use super::{Backend, CacheConfig, address, checks, source, text_file};
 use crate::alias::Alias;
-use crate::outcome;
+use crate::outcome::{CheckKind, SkipReason};
 use reader::{CacheReader, WrittenAddress, backend_kind};
 
 /// The caches of the file, then those of the environment, then those that only Django's setting names.
@@ -60,7 +60,11 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
         reader.problems.extend(chains::check(&found));
         reader.problems.extend(same_names(&found));
     }
-    found.into_iter().map(|(_, cache)| cache).collect()
+    let mut caches: Vec<_> = found.into_iter().map(|(_, cache)| cache).collect();
+    if reader.problems.is_empty() {
+        chains::follow(&mut caches);
+    }
+    caches
 }
 
 /// The entries of Django's `CACHES`, if there is a file of them.
@@ -127,7 +131,7 @@ fn backend(reading: &mut CacheReader, table: &Table) -> Result<Backend, ConfigPr
     let place = place.map_or(&reading.place, |value| &value.place).clone();
     reading.came_from(&["backend"], &place);
     match (kind, server) {
-        (BackendKind::LocalMemory, _) => Ok(Backend::LocalMemory),
+        (BackendKind::LocalMemory, _) => Ok(Backend::Unchecked(SkipReason::LocalMemory)),
         (BackendKind::Forwarding, _) => reader::forwarding(reading, table.get("location")),
         (BackendKind::Redis, Some(server)) => redis::read(reading, table, &server),
         (BackendKind::Memcached, Some(server)) => memcached::read(reading, table, &server),
@@ -211,9 +215,9 @@ fn no_table(alias: &str, place: &Place) -> ConfigProblem {
 
 /// A problem for each cache that is called what a check of another is called in every answer.
 fn same_names(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
-    let names: HashMap<String, (&Alias, outcome::CheckKind)> = caches
+    let names: HashMap<String, (&Alias, CheckKind)> = caches
         .iter()
-        .flat_map(|(_, cache)| groups::checks(cache))
+        .flat_map(|(_, cache)| cache.kinds().map(|kind| (&cache.alias, kind)))
         .map(|(alias, kind)| (format!("{alias}.{kind}"), (alias, kind)))
         .collect();
     let same = |(reading, _): &(CacheReader, CacheConfig)| {

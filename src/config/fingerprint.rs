@@ -51,7 +51,7 @@ impl Backend {
             Self::Redis(RedisConfig { tls, .. }) | Self::Memcached(MemcachedConfig { tls, .. }) => {
                 tls.as_ref()
             }
-            Self::LocalMemory | Self::Forwarding { .. } | Self::NoServer { .. } => None,
+            Self::Unchecked(_) => None,
         };
         let client = tls.and_then(|tls| tls.client.as_ref());
         let client = client.map(|client| [&client.cert_file, &client.key_file]);

@@ -63,20 +63,14 @@ fn via(value: &Value, caches: &[CacheConfig]) -> Result<(Alias, Alias), ConfigPr
     let find = |alias: &str| caches.iter().find(|cache| cache.alias.as_str() == alias);
     let named = value.text()?;
     let first = find(named).ok_or_else(|| unknown(named, &value.place, caches))?;
-    let mut end = first;
-    // No chain is a loop: that was looked at with the caches.
-    while let Backend::Forwarding { to } = &end.backend
-        && let Some(target) = find(to.as_str())
-    {
-        end = target;
-    }
+    let end = first.forwarding().and_then(|forwarding| find(forwarding.end.as_str())).unwrap_or(first);
     let wrong = match &end.backend {
         Backend::Redis(RedisConfig { servers: RedisServers::Standalone(_), .. }) => {
             return Ok((first.alias.clone(), end.alias.clone()));
         }
         Backend::Redis(_) => ONE_SERVER,
         Backend::Memcached(_) => NOT_MEMCACHED,
-        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => NO_SERVER,
+        Backend::Unchecked(_) => NO_SERVER,
     };
     Err(value.problem(wrong))
 }
@@ -111,7 +105,7 @@ impl Fleet {
         let written = match &cache.backend {
             Backend::Redis(redis) => redis.replicas.which == WhichReplicas::Named(Vec::new()),
             Backend::Memcached(_) => true,
-            Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => false,
+            Backend::Unchecked(_) => false,
         };
         cache.alias != self.store && alike && written
     }
@@ -129,7 +123,7 @@ fn is_of_this_host(backend: &Backend) -> bool {
             MemcachedServers::One(address) | MemcachedServers::Endpoint(address) => is_here(address),
             MemcachedServers::EveryAddress { host, .. } => is_loopback(host),
         }),
-        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => false,
+        Backend::Unchecked(_) => false,
     }
 }
 

@@ -6,9 +6,9 @@ use std::collections::{BTreeSet, HashMap};
 use super::place::{ConfigProblem, Place};
 use super::reader::{ConfigReader, Section};
 use super::value::{TableEntry, Value, ValueKind as Typed, nearest};
-use super::{Backend, CacheConfig, Group, keys};
+use super::{Backend, CacheConfig, CheckId, Group, keys, numbered};
 use crate::alias::Alias;
-use crate::outcome::CheckKind;
+use crate::outcome::Skipped;
 
 /// The group that `/livez` asks for.
 const LIVENESS: &str = "liveness";
@@ -16,8 +16,26 @@ const LIVENESS: &str = "liveness";
 const BAD_NAME: &str = "a group is called by 1 to 64 letters, digits, `_`, `-` or `.`";
 
 /// What each word in a group stands for: an alias for its checks, those of its target if it forwards, and the name of
-/// a check for that one. A check is its alias and its kind.
-struct Words<'a>(HashMap<String, Vec<(&'a Alias, CheckKind)>>);
+/// a check for that one.
+struct Words<'a> {
+    caches: &'a [CacheConfig],
+    words: HashMap<String, Meaning>,
+}
+
+#[derive(Clone, Default)]
+struct Meaning {
+    checks: BTreeSet<CheckId>,
+    /// The caches that are not checked, by their places.
+    skipped: BTreeSet<usize>,
+}
+
+impl Meaning {
+    fn and(mut self, other: &Self) -> Self {
+        self.checks.extend(&other.checks);
+        self.skipped.extend(&other.skipped);
+        self
+    }
+}
 
 /// The groups, in the order in which they were written.
 pub(super) fn read(reader: &mut ConfigReader, caches: &[CacheConfig]) -> Vec<Group> {
@@ -42,15 +60,18 @@ fn group(reader: &mut ConfigReader, entry: TableEntry, words: Option<&Words<'_>>
     let read = |value: &Value| list(value, words);
     let include = reader.said(&section, "include", read);
     let exclude = reader.said(&section, "exclude", read).unwrap_or_default();
-    let group = Group { name, include, exclude };
-    reader.notes.extend(words.and_then(|words| note(&group, words)));
+    let mut group = Group { name, include, exclude, checks: Vec::new(), skipped: Vec::new() };
+    if let Some(words) = words {
+        words.resolve(&mut group);
+        reader.notes.extend(note(&group, words.caches));
+    }
     Some(group)
 }
 
 /// The words of a list, each of which is one of `words`.
 fn list(value: &Value, words: Option<&Words<'_>>) -> Result<Vec<String>, ConfigProblem> {
     let known = |(word, place): (&str, &Place)| match words {
-        Some(words) if !words.0.contains_key(word) => Err(words.unknown(word, place)),
+        Some(words) if !words.words.contains_key(word) => Err(words.unknown(word, place)),
         Some(_) | None => Ok(word.to_owned()),
     };
     value.texts()?.into_iter().map(known).collect()
@@ -58,42 +79,41 @@ fn list(value: &Value, words: Option<&Words<'_>>) -> Result<Vec<String>, ConfigP
 
 impl<'a> Words<'a> {
     fn of(caches: &'a [CacheConfig]) -> Self {
-        let by_alias: HashMap<&Alias, &CacheConfig> =
-            caches.iter().map(|cache| (&cache.alias, cache)).collect();
-        let mut words = HashMap::new();
-        for cache in caches {
-            // No chain is a loop: that was looked at with the caches.
-            let mut end = cache;
-            while let Backend::Forwarding { to } = &end.backend
-                && let Some(target) = by_alias.get(to)
-            {
-                end = target;
-            }
-            let checks = checks(end);
-            if std::ptr::eq(cache, end) {
-                words.extend(
-                    checks.iter().map(|&(alias, kind)| (format!("{alias}.{kind}"), vec![(alias, kind)])),
-                );
-            }
-            words.insert(cache.alias.to_string(), checks);
+        let mut words = HashMap::<String, Meaning>::new();
+        for (id, cache, kind) in numbered(caches) {
+            words.entry(cache.alias.to_string()).or_default().checks.insert(id);
+            let single = Meaning { checks: BTreeSet::from([id]), ..Meaning::default() };
+            words.insert(format!("{}.{kind}", cache.alias), single);
         }
-        Self(words)
+        for (place, cache) in caches.iter().enumerate() {
+            if let Backend::Unchecked(_) = &cache.backend {
+                let target = cache.forwarding().and_then(|forwarding| words.get(forwarding.end.as_str()));
+                let checks = target.map(|target| target.checks.clone()).unwrap_or_default();
+                words.insert(cache.alias.to_string(), Meaning { checks, skipped: BTreeSet::from([place]) });
+            }
+        }
+        Self { caches, words }
     }
 
-    /// The checks of a group, in order.
-    fn checks(&self, group: &Group) -> BTreeSet<(&'a Alias, CheckKind)> {
-        let of = |words: &[String]| -> BTreeSet<_> {
-            words.iter().filter_map(|word| self.0.get(word)).flatten().copied().collect()
-        };
-        let included = match &group.include {
-            Some(include) => of(include),
-            None => self.0.values().flatten().copied().collect(),
-        };
-        &included - &of(&group.exclude)
+    /// Finds what a group asks for, now that each of its words is known.
+    fn resolve(&self, group: &mut Group) {
+        let all = |words: &mut dyn Iterator<Item = &Meaning>| words.fold(Meaning::default(), Meaning::and);
+        let named = |words: &[String]| all(&mut words.iter().filter_map(|word| self.words.get(word)));
+        let included = group.include.as_deref().map_or_else(|| all(&mut self.words.values()), named);
+        let excluded = named(&group.exclude);
+        group.checks = included.checks.difference(&excluded.checks).copied().collect();
+        let skipped = included.skipped.difference(&excluded.skipped).map(|place| &self.caches[*place]);
+        let skipped = skipped.filter_map(|cache| match &cache.backend {
+            Backend::Unchecked(reason) => {
+                Some(Skipped { alias: cache.alias.clone(), reason: reason.clone() })
+            }
+            Backend::Redis(_) | Backend::Memcached(_) => None,
+        });
+        group.skipped = skipped.collect();
     }
 
     fn unknown(&self, word: &str, place: &Place) -> ConfigProblem {
-        let mut known: Vec<_> = self.0.keys().map(String::as_str).collect();
+        let mut known: Vec<_> = self.words.keys().map(String::as_str).collect();
         known.sort_unstable();
         // A file's line is shown, as far as it may be; of a variable nothing else is.
         let called = match place {
@@ -104,17 +124,6 @@ impl<'a> Words<'a> {
             Some(nearest) => format!("no cache or check is {called}; did you mean `{nearest}`?"),
             None => format!("no cache or check is {called}; there are {}", known.join(", ")),
         })
-    }
-}
-
-/// Everything that is checked of a cache.
-pub(super) fn checks(cache: &CacheConfig) -> Vec<(&Alias, CheckKind)> {
-    match &cache.backend {
-        Backend::Redis(_) | Backend::Memcached(_) => {
-            let others = cache.checks.iter().map(super::checks::CheckConfig::kind);
-            std::iter::once(CheckKind::RoundTrip).chain(others).map(|kind| (&cache.alias, kind)).collect()
-        }
-        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => Vec::new(),
     }
 }
 
@@ -130,14 +139,14 @@ fn no_table(name: &str, place: &Place) -> ConfigProblem {
 }
 
 /// What is worth a look in a group: caches that a liveness probe asks for, and one that nothing is in.
-fn note(group: &Group, words: &Words<'_>) -> Option<String> {
-    let checks = words.checks(group);
-    let name = &group.name;
+fn note(group: &Group, caches: &[CacheConfig]) -> Option<String> {
+    let Group { name, checks, .. } = group;
     match (name == LIVENESS, checks.is_empty()) {
         (true, true) | (false, false) => None,
         (false, true) => Some(format!("groups.{name}: nothing that is checked is in it, so it never fails")),
         (true, false) => {
-            let aliases: BTreeSet<_> = checks.into_iter().map(|(alias, _)| alias.as_str()).collect();
+            let asked = numbered(caches).filter(|(id, ..)| checks.contains(id));
+            let aliases: BTreeSet<_> = asked.map(|(_, cache, _)| cache.alias.as_str()).collect();
             let aliases = aliases.into_iter().collect::<Vec<_>>().join(", ");
             Some(format!(
                 "groups.liveness: it asks {aliases}, and a restart mends no cache. When a cache that pods share goes \
@@ -146,5 +155,38 @@ fn note(group: &Group, words: &Words<'_>) -> Option<String> {
                  would only be taken out of service until then"
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MemcachedConfig;
+    use crate::outcome::SkipReason;
+
+    #[test]
+    fn a_group_is_what_it_includes_less_what_it_excludes() {
+        let alias = |name: &str| Alias::try_from(name).unwrap();
+        let checked = || Backend::Memcached(MemcachedConfig::at([]));
+        let caches = [
+            ("default", Backend::forwarding_to(alias("main"))),
+            ("main", checked()),
+            ("local", Backend::Unchecked(SkipReason::LocalMemory)),
+            ("other", checked()),
+        ];
+        let caches = caches.map(|(name, backend)| CacheConfig::new(alias(name), backend));
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let members = |include: Option<&[&str]>, exclude: &[&str]| {
+            let (checks, skipped) = (Vec::new(), Vec::new());
+            let (name, include, exclude) = ("some".to_owned(), include.map(names), names(exclude));
+            let mut group = Group { name, include, exclude, checks, skipped };
+            Words::of(&caches).resolve(&mut group);
+            let skipped: Vec<_> = group.skipped.iter().map(|skipped| skipped.alias.to_string()).collect();
+            (group.checks.iter().map(|id| id.place()).collect::<Vec<_>>(), skipped.join(" "))
+        };
+        assert_eq!(members(None, &["main"]), (vec![1], "default local".to_owned()));
+        assert_eq!(members(Some(&["default", "local"]), &["local"]), (vec![0], "default".to_owned()));
+        assert_eq!(members(Some(&["other.round_trip"]), &[]), (vec![1], String::new()));
+        assert_eq!(members(Some(&[]), &[]), (Vec::new(), String::new()));
     }
 }

@@ -11,15 +11,12 @@ use super::status::Status;
 use crate::alias::Alias;
 
 /// The reason why an alias is not checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SkipReason {
     /// It lives in the application's own process, where no sidecar can look.
     LocalMemory,
     /// It forwards to another alias, which is checked in its place.
-    Forwards {
-        /// The alias at the end of the chain.
-        to: Alias,
-    },
+    Forwards(Forwarding),
     /// A backend that is no cache server, such as Django's dummy, file and database backends.
     NoServer {
         /// What kind of backend it is, for people: `a database table`.
@@ -31,10 +28,19 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LocalMemory => write!(f, "lives in the application's memory"),
-            Self::Forwards { to } => write!(f, "forwards to {to}"),
+            Self::Forwards(Forwarding { end, .. }) => write!(f, "forwards to {end}"),
             Self::NoServer { kind } => write!(f, "is {kind}, not a cache server"),
         }
     }
+}
+
+/// Where an alias forwards to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Forwarding {
+    /// The alias that it names, itself perhaps forwarding.
+    pub to: Alias,
+    /// The alias at the end of the chain.
+    pub end: Alias,
 }
 
 /// An alias that was asked for and is not checked.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use cache_canary::alias::Alias;
 use cache_canary::app::App;
 use cache_canary::config::{Address, Backend, CacheConfig, Config, RedisConfig, RedisServers};
+use cache_canary::outcome::SkipReason;
 use socket2::{Domain, Socket, Type};
 
 /// A configuration with one cache, `main`, at `address`; `default` forwards to it, `staticfiles` is local
@@ -36,9 +37,9 @@ fn config(address: SocketAddr) -> Config {
     Config {
         instance: "test".to_owned(),
         caches: vec![
-            cache("default", Backend::Forwarding { to: alias("main") }),
+            cache("default", Backend::forwarding_to(alias("main"))),
             cache("main", Backend::Redis(redis)),
-            cache("staticfiles", Backend::LocalMemory),
+            cache("staticfiles", Backend::Unchecked(SkipReason::LocalMemory)),
         ],
         ..Config::default()
     }

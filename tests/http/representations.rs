@@ -8,8 +8,8 @@ use cache_canary::http::exclusion::Exclusion;
 use cache_canary::http::kubernetes::{self, KubernetesProbe, Own};
 use cache_canary::http::{djblets, health_json, text};
 use cache_canary::outcome::{
-    Cause, CheckKind, Fault, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase, Phases, Report, Reused, Role,
-    SkipReason, Skipped, Status,
+    Cause, CheckKind, Fault, Forwarding, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase, Phases, Report,
+    Reused, Role, SkipReason, Skipped, Status,
 };
 use cache_canary::record::Since;
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ pub(crate) fn down(began: Instant) -> Report {
         outcome("sessions", began, ring),
         outcome("pages", began, vec![node("pages:6379", &[], None)]),
     ];
-    let reason = SkipReason::Forwards { to: alias("main") };
+    let reason = SkipReason::Forwards(Forwarding { to: alias("main"), end: alias("main") });
     Report { outcomes, skipped: vec![Skipped { alias: alias("default"), reason }] }
 }
 

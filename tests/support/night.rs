@@ -8,7 +8,7 @@ use cache_canary::app::App;
 use cache_canary::config::{Address, Backend, CacheConfig, Config, RedisConfig, RedisServers, Tls, Verify};
 use cache_canary::outcome::{
     Cause, CheckKind, Fault, Figure, Finding, Measure, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase,
-    Phases, Report, Status,
+    Phases, Report, SkipReason, Status,
 };
 use tokio::time::Instant;
 
@@ -27,8 +27,9 @@ pub fn app(aliases: &[&str]) -> App {
         }
         cache(alias, Backend::Redis(redis))
     };
-    let forwarding = Backend::Forwarding { to: Alias::try_from(aliases[0]).unwrap() };
-    let others = [cache("default", forwarding), cache("staticfiles", Backend::LocalMemory)];
+    let forwarding = Backend::forwarding_to(Alias::try_from(aliases[0]).unwrap());
+    let others =
+        [cache("default", forwarding), cache("staticfiles", Backend::Unchecked(SkipReason::LocalMemory))];
     let caches = aliases.iter().map(redis).chain(others).collect();
     App::new(&Config { caches, ..Config::default() }).unwrap()
 }

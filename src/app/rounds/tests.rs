@@ -15,7 +15,7 @@ use super::*;
 use crate::alias::Alias;
 use crate::app::App;
 use crate::catalog::Selection;
-use crate::config::{Address, Backend, CacheConfig, Config, RedisConfig, RedisServers};
+use crate::config::{Address, Backend, CacheConfig, CheckId, Config, RedisConfig, RedisServers};
 use crate::http::access::Caller;
 use crate::http::router;
 use crate::outcome::{Cause, Fault, Needs, NodeOutcome, Phase, Phases};
@@ -156,8 +156,8 @@ impl Script {
     }
 
     /// A check, of a round or of a caller's own.
-    async fn check(&self, setup: Arc<Setup>, place: usize) -> Arc<Outcome> {
-        let selection = Selection { checks: vec![place], skipped: Vec::new() };
+    async fn check(&self, setup: Arc<Setup>, id: CheckId) -> Arc<Outcome> {
+        let selection = Selection { checks: vec![id], skipped: Vec::new() };
         let record = setup.checker.records(&selection).next().unwrap();
         let (began, began_at, name) = (Instant::now(), SystemTime::now(), record.entry());
         lock(&self.began).entry(name.clone()).or_default().push(began);
@@ -286,7 +286,9 @@ async fn an_unfinished_round_shows_no_recovery_and_every_outage_and_a_finished_o
     Script::set(&script.down, &[]);
     time::sleep(seconds(14)).await;
     assert_eq!(shown(), [up, down, up]);
-    script.check(app.setup(), 1).await;
+    let setup = app.setup();
+    let id = setup.everything.checks[1];
+    script.check(setup, id).await;
     assert_eq!(shown(), [up, up, up]);
     // And the next round's is no news any more.
     time::sleep(seconds(8)).await;

@@ -105,7 +105,7 @@ impl View {
                     }
                 }
             }
-            Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {}
+            Backend::Unchecked(_) => {}
         }
         Ok(Self { name: view.name.clone(), servers, ring: ClientRing::new(client, &addresses) })
     }

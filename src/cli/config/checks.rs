@@ -176,9 +176,7 @@ fn url(view: &ViewConfig, alias: &Backend) -> String {
             format!("memcached{}{who}{}", scheme(memcached.tls.as_ref()), view.name)
         }
         // A view is none of these.
-        Backend::Redis(_) | Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {
-            view.name.to_string()
-        }
+        Backend::Redis(_) | Backend::Unchecked(_) => view.name.to_string(),
     }
 }
 
@@ -198,10 +196,7 @@ impl<'a> Who<'a> {
             Backend::Memcached(MemcachedConfig { login: Some((username, password)), .. }) => {
                 Self { username: Some(username), password: Some(password) }
             }
-            Backend::Memcached(_)
-            | Backend::LocalMemory
-            | Backend::Forwarding { .. }
-            | Backend::NoServer { .. } => Self::default(),
+            Backend::Memcached(_) | Backend::Unchecked(_) => Self::default(),
         }
     }
 

@@ -6,6 +6,10 @@ use crate::config::cache::reader::CacheReader;
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Value, ValueKind as Typed};
 use crate::config::{Backend, BreakerConfig, keys};
+use crate::outcome::{Forwarding, SkipReason};
+
+const NO_SERVER: &str = "has no server that could be dead; write this under the Redis or memcached that is meant, or \
+                         remove it";
 
 /// The most checks that may be made of a dead server before it is spared any.
 const MOST: u32 = 1000;
@@ -19,8 +23,14 @@ pub(in crate::config) fn read(
     value: Value,
     backend: &Backend,
 ) -> Result<BreakerConfig, ConfigProblem> {
-    if let Some(why) = nothing_to_spare(backend) {
-        return Err(value.problem(why));
+    if let Backend::Unchecked(reason) = backend {
+        return Err(value.problem(match reason {
+            SkipReason::Forwards(Forwarding { to, .. }) => format!(
+                "a cache that forwards has no server of its own; write this under [caches.{to}], where it forwards to"
+            ),
+            SkipReason::LocalMemory => format!("a cache in the application's own memory {NO_SERVER}"),
+            SkipReason::NoServer { kind } => format!("a cache that is {kind} {NO_SERVER}"),
+        }));
     }
     if !matches!(value.kind, Typed::Table(_)) {
         return Err(value.problem(match &value.place {
@@ -44,23 +54,4 @@ pub(in crate::config) fn read(
         breaker.open_for = value.duration("breaker.for", reading.timeout, LONGEST)?;
     }
     Ok(breaker)
-}
-
-/// Why there is no server to be spared, if that is so.
-fn nothing_to_spare(backend: &Backend) -> Option<String> {
-    match backend {
-        Backend::Redis(_) | Backend::Memcached(_) => None,
-        Backend::Forwarding { to } => Some(format!(
-            "a cache that forwards has no server of its own; write this under [caches.{to}], where it forwards to"
-        )),
-        Backend::LocalMemory => Some(
-            "a cache in the application's own memory has no server that could be dead; write this under the Redis \
-             or memcached that is meant, or remove it"
-                .to_owned(),
-        ),
-        Backend::NoServer { kind } => Some(format!(
-            "a cache that is {kind} has no server that could be dead; write this under the Redis or memcached that \
-             is meant, or remove it"
-        )),
-    }
 }

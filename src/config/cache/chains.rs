@@ -7,6 +7,7 @@ use crate::config::cache::reader::CacheReader;
 use crate::config::place::ConfigProblem;
 use crate::config::value::nearest;
 use crate::config::{Backend, CacheConfig};
+use crate::outcome::{Forwarding, SkipReason};
 
 /// A problem for each chain that is a loop or leads nowhere, or one if there is nothing to check.
 pub(in crate::config) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
@@ -18,7 +19,10 @@ pub(in crate::config) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<Con
         let mut chain = vec![&reading.alias];
         let mut here = by_alias.get(&reading.alias);
         // What was followed before is sound, or has its problem already.
-        while let Some((reading, CacheConfig { backend: Backend::Forwarding { to }, .. })) = here
+        while let Some((
+            reading,
+            CacheConfig { backend: Backend::Unchecked(SkipReason::Forwards(Forwarding { to, .. })), .. },
+        )) = here
             && followed.insert(&reading.alias)
         {
             let looped = chain.contains(&to);
@@ -43,6 +47,19 @@ pub(in crate::config) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<Con
     problems
 }
 
+/// Follows each chain to its end. Each has one.
+pub(in crate::config) fn follow(caches: &mut [CacheConfig]) {
+    let next = |cache: &CacheConfig| Some((cache.alias.clone(), cache.forwarding()?.to.clone()));
+    let next: HashMap<_, _> = caches.iter().filter_map(next).collect();
+    for cache in caches {
+        if let Backend::Unchecked(SkipReason::Forwards(forwarding)) = &mut cache.backend {
+            while let Some(to) = next.get(&forwarding.end) {
+                forwarding.end.clone_from(to);
+            }
+        }
+    }
+}
+
 fn missing(
     from: &CacheReader,
     to: &Alias,
@@ -65,9 +82,9 @@ fn missing(
 fn nothing_to_check(caches: &[(CacheReader, CacheConfig)]) -> Option<ConfigProblem> {
     let kind = |backend: &Backend| match backend {
         Backend::Redis(_) | Backend::Memcached(_) => None,
-        Backend::LocalMemory => Some("lives in the application's memory"),
-        Backend::Forwarding { .. } => Some("forwards to another"),
-        Backend::NoServer { .. } => Some("has no server"),
+        Backend::Unchecked(SkipReason::LocalMemory) => Some("lives in the application's memory"),
+        Backend::Unchecked(SkipReason::Forwards(_)) => Some("forwards to another"),
+        Backend::Unchecked(SkipReason::NoServer { .. }) => Some("has no server"),
     };
     let reasons: Option<Vec<_>> = caches
         .iter()

@@ -150,10 +150,10 @@ pub(in crate::config) fn forwarding(
 ) -> Result<Backend, ConfigProblem> {
     let Some(value) = location else {
         let to = Alias::try_from(FORWARDED).map_err(|error| reading.place.problem(error))?;
-        return Ok(Backend::Forwarding { to });
+        return Ok(Backend::forwarding_to(to));
     };
     let to = Alias::try_from(value.text()?).map_err(|error| value.problem(error))?;
     reading.came_from(&["location"], &value.place);
     reading.forwards = Some(value.place.clone());
-    Ok(Backend::Forwarding { to })
+    Ok(Backend::forwarding_to(to))
 }

@@ -7,7 +7,10 @@ use crate::config::cache::reader::CacheReader;
 use crate::config::keys;
 use crate::config::place::ConfigProblem;
 use crate::config::value::{TableEntry, Value};
-use crate::outcome::CheckKind;
+use crate::outcome::{CheckKind, Forwarding, SkipReason};
+
+const NOT_CHECKED: &str =
+    "is not checked; write this under the Redis or memcached that is meant, or remove it";
 
 /// The checks of a cache besides the round trip.
 pub(in crate::config) fn read(
@@ -15,8 +18,14 @@ pub(in crate::config) fn read(
     checks: Value,
     backend: &Backend,
 ) -> Result<Vec<CheckConfig>, ConfigProblem> {
-    if let Some(why) = never_checked(backend) {
-        return Err(checks.problem(why));
+    if let Backend::Unchecked(reason) = backend {
+        return Err(checks.problem(match reason {
+            SkipReason::Forwards(Forwarding { to, .. }) => format!(
+                "a cache that forwards is not checked itself; write [caches.{to}.checks], where it forwards to"
+            ),
+            SkipReason::LocalMemory => format!("a cache in the application's own memory {NOT_CHECKED}"),
+            SkipReason::NoServer { kind } => format!("a cache that is {kind} {NOT_CHECKED}"),
+        }));
     }
     checks.into_table()?.0.into_iter().map(|entry| check(reading, entry, backend)).collect()
 }
@@ -38,24 +47,5 @@ fn check(
         CheckKind::Queue => queue::read(section, backend).map(CheckConfig::Queue),
         CheckKind::Clock => clock::read(section, backend).map(CheckConfig::Clock),
         CheckKind::Efficiency => efficiency::read(section, backend).map(CheckConfig::Efficiency),
-    }
-}
-
-/// Why nothing is checked of a cache, if that is so.
-fn never_checked(backend: &Backend) -> Option<String> {
-    match backend {
-        Backend::Redis(_) | Backend::Memcached(_) => None,
-        Backend::Forwarding { to } => Some(format!(
-            "a cache that forwards is not checked itself; write [caches.{to}.checks], where it forwards to"
-        )),
-        Backend::LocalMemory => Some(
-            "a cache in the application's own memory is not checked; write this under the Redis or memcached \
-             that is meant, or remove it"
-                .to_owned(),
-        ),
-        Backend::NoServer { kind } => Some(format!(
-            "a cache that is {kind} is not checked; write this under the Redis or memcached that is meant, or \
-             remove it"
-        )),
     }
 }

@@ -129,10 +129,7 @@ impl<'a> CheckTable<'a> {
 pub(super) fn redis_alone(backend: &Backend, place: &Place, why: &str) -> Result<(), ConfigProblem> {
     match backend {
         Backend::Redis(_) => Ok(()),
-        Backend::Memcached(_)
-        | Backend::LocalMemory
-        | Backend::Forwarding { .. }
-        | Backend::NoServer { .. } => Err(place.problem(why)),
+        Backend::Memcached(_) | Backend::Unchecked(_) => Err(place.problem(why)),
     }
 }
 

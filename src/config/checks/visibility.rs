@@ -83,9 +83,7 @@ fn servers_are_named(backend: &Backend) -> bool {
         Backend::Memcached(memcached) => {
             memcached.servers.iter().all(|servers| matches!(servers, MemcachedServers::One(_)))
         }
-        Backend::Redis(_) | Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => {
-            true
-        }
+        Backend::Redis(_) | Backend::Unchecked(_) => true,
     }
 }
 
@@ -179,10 +177,7 @@ fn redis_view(
 ) -> Result<ViewConfig, ConfigProblem> {
     let alias = match backend {
         Backend::Redis(redis) => redis.login.clone(),
-        Backend::Memcached(_)
-        | Backend::LocalMemory
-        | Backend::Forwarding { .. }
-        | Backend::NoServer { .. } => Login::default(),
+        Backend::Memcached(_) | Backend::Unchecked(_) => Login::default(),
     };
     let mut login = Login {
         database: url.database.unwrap_or(alias.database),
@@ -222,11 +217,7 @@ fn memcached_view(
         (Some(username), Some(password)) => Some((username, password)),
         (None, None) => match backend {
             Backend::Memcached(memcached) if leaves_it_open(text) => memcached.login.clone(),
-            Backend::Memcached(_)
-            | Backend::Redis(_)
-            | Backend::LocalMemory
-            | Backend::Forwarding { .. }
-            | Backend::NoServer { .. } => None,
+            Backend::Memcached(_) | Backend::Redis(_) | Backend::Unchecked(_) => None,
         },
         _ => return Err(value.problem("memcached wants a user and a password, or neither")),
     };
@@ -264,7 +255,7 @@ fn tls(backend: &Backend) -> Tls {
     let tls = match backend {
         Backend::Redis(redis) => redis.tls.clone(),
         Backend::Memcached(memcached) => memcached.tls.clone(),
-        Backend::LocalMemory | Backend::Forwarding { .. } | Backend::NoServer { .. } => None,
+        Backend::Unchecked(_) => None,
     };
     tls.unwrap_or_default()
 }

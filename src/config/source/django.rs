@@ -23,6 +23,7 @@ use crate::config::keys::BackendKind;
 use crate::config::place::{ConfigProblem, Place, Text};
 use crate::config::value::{Table, TableEntry, Value, ValueKind as Typed, is_plain_key};
 use crate::config::{Backend, MemcachedConfig, Secret, address, text_file};
+use crate::outcome::SkipReason;
 use options::Options;
 
 /// The keys that errors may show, though not their values.
@@ -227,13 +228,13 @@ pub(in crate::config) fn backend(
         KnownPath::Redis(separators) => redis::cache(reading, entry, separators),
         KnownPath::RedisCluster => redis::cluster(reading, entry, &[',']),
         KnownPath::Memcached => memcached_cache(reading, entry),
-        KnownPath::LocalMemory => Ok(Backend::LocalMemory),
+        KnownPath::LocalMemory => Ok(Backend::Unchecked(SkipReason::LocalMemory)),
         // Django hands over an empty text where there is no LOCATION.
         KnownPath::Forwarding => {
             let location = entry.get("LOCATION");
             reader::forwarding(reading, location.filter(|value| !matches!(value.text(), Ok(""))))
         }
-        KnownPath::NoServer(kind) => Ok(Backend::NoServer { kind }),
+        KnownPath::NoServer(kind) => Ok(Backend::Unchecked(SkipReason::NoServer { kind })),
     }
 }
 
