@@ -63,13 +63,13 @@ fn source(folder: &Path, name: &str) -> Source {
     Source { file, listen: Vec::new(), environment }
 }
 
-fn compare(folder: &str, print: impl Fn(&Source) -> String) {
+fn compare(folder: &str, print: impl Fn(&str, &Source) -> String) {
     let folder = PathBuf::from("tests/config").join(folder);
     let (cases, texts) = cases(&folder);
     let update = std::env::var_os("UPDATE").is_some();
     let mut differing = Vec::new();
     for name in &cases {
-        let printed = print(&source(&folder, name));
+        let printed = print(name, &source(&folder, name));
         let path = folder.join(format!("{name}.txt"));
         if update {
             fs::write(&path, &printed).expect("the expected text is written");
@@ -85,19 +85,35 @@ fn compare(folder: &str, print: impl Fn(&Source) -> String) {
 
 #[test]
 fn each_invalid_configuration_has_its_exact_message() {
-    compare("invalid", |source| match config::load(source) {
+    compare("invalid", |_, source| match config::load(source) {
         Ok(_) => panic!("no error for {:?} {:?}", source.file, source.environment),
         Err(error) => format!("{error}\n"),
     });
 }
 
+/// The case that shows every default; a new one changes it alone.
+const ALL_DEFAULTS: &str = "all_defaults";
+
+/// The lines of `config show` that do not come from a default, under the headers of their tables.
+fn what_is_no_default(shown: &str) -> String {
+    let said = |line: &&str| !line.ends_with("  # default");
+    let narrow = |line: &str| match line.rsplit_once("  # ") {
+        Some((setting, origin)) => format!("{}  # {origin}\n", setting.trim_end()),
+        None => format!("{line}\n"),
+    };
+    let tables = shown.split("\n\n").map(|table| table.lines().filter(said).map(narrow).collect::<String>());
+    tables.filter(|table| table.contains("  # ")).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn each_valid_configuration_means_what_stands_beside_it() {
-    compare("valid", |source| match config::load(source) {
+    compare("valid", |name, source| match config::load(source) {
         Ok(loaded) => {
             let mut out = Vec::new();
             cli::config::check(&loaded, &mut out).expect("written to memory");
-            format!("{}\n{}", String::from_utf8(out).expect("UTF-8"), show(&loaded))
+            let shown = show(&loaded);
+            let shown = if name == ALL_DEFAULTS { shown } else { what_is_no_default(&shown) };
+            format!("{}\n{shown}", String::from_utf8(out).expect("UTF-8"))
         }
         Err(error) => panic!("{error}"),
     });
