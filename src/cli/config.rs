@@ -17,8 +17,9 @@ use super::{Failure, FileArgs, load};
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
-    Address, Announce, Backend, BreakerConfig, CacheConfig, Config, Loaded, MASK, MemcachedConfig, Origin,
-    RedisConfig, RedisServers, ReplicasConfig, RespVersion, SCHEMA, Secret, Tls, Verify, WhichReplicas,
+    Address, Announce, Backend, BreakerConfig, CacheConfig, Config, Loaded, Login, MASK, MemcachedConfig,
+    Origin, RedisConfig, RedisServers, ReplicasConfig, RespVersion, SCHEMA, Secret, Tls, Verify,
+    WhichReplicas,
 };
 use crate::outcome::{Forwarding, Quorum, SkipReason};
 
@@ -167,9 +168,10 @@ impl TomlLines<'_> {
     }
 
     fn cache(&mut self, cache: &CacheConfig) {
-        let table = format!("caches.{}", key(cache.alias.as_str()));
-        let path = |key: &str| format!("caches.{}.{key}", cache.alias);
-        let backend = match &cache.backend {
+        let CacheConfig { alias, backend, checks: _, breaker, certificates: _ } = cache;
+        let table = format!("caches.{}", key(alias.as_str()));
+        let path = |key: &str| format!("caches.{alias}.{key}");
+        let name = match backend {
             Backend::Redis(_) => "redis",
             Backend::Memcached(_) => "memcached",
             Backend::Unchecked(SkipReason::LocalMemory) => "local-memory",
@@ -182,8 +184,8 @@ impl TomlLines<'_> {
             }
         };
         self.header(&table);
-        self.value("backend", quoted(backend), &path("backend"));
-        match &cache.backend {
+        self.value("backend", quoted(name), &path("backend"));
+        match backend {
             Backend::Redis(redis) => self.redis(redis, &path),
             Backend::Memcached(memcached) => self.memcached(memcached, &path),
             Backend::Unchecked(SkipReason::Forwards(Forwarding { to, .. })) => {
@@ -191,16 +193,18 @@ impl TomlLines<'_> {
             }
             Backend::Unchecked(_) => {}
         }
-        if let Some(BreakerConfig { after, open_for }) = cache.breaker {
-            let open_for = quoted(&format_duration(open_for).to_string());
+        if let Some(BreakerConfig { after, open_for }) = breaker {
+            let open_for = quoted(&format_duration(*open_for).to_string());
             self.value("breaker", format_args!("{{ after = {after}, for = {open_for} }}"), &path("breaker"));
         }
         self.checks(cache);
     }
 
     fn redis(&mut self, redis: &RedisConfig, path: &impl Fn(&str) -> String) {
-        let s = if redis.tls.is_some() { "s" } else { "" };
-        let (key, url) = match &redis.servers {
+        let RedisConfig { servers, login, tls, replicas, spray } = redis;
+        let Login { username, password, database, protocol } = login;
+        let s = if tls.is_some() { "s" } else { "" };
+        let (key, url) = match servers {
             RedisServers::Standalone(address @ Address::Tcp { .. }) => {
                 ("url", format!("redis{s}://{address}"))
             }
@@ -211,17 +215,17 @@ impl TomlLines<'_> {
             }
         };
         self.value(key, quoted(&url), &path("url"));
-        self.login(redis.login.username.as_deref(), redis.login.password.as_ref(), "", path);
-        self.value("database", redis.login.database, &path("database"));
-        let protocol = match redis.login.protocol {
+        self.login(username.as_deref(), password.as_ref(), "", path);
+        self.value("database", database, &path("database"));
+        let protocol = match protocol {
             RespVersion::Resp2 => "resp2",
             RespVersion::Resp3 => "resp3",
         };
         self.value("protocol", quoted(protocol), &path("protocol"));
-        if let Some(tls) = redis.tls.as_ref().filter(|tls| **tls != Tls::default()) {
+        if let Some(tls) = tls.as_ref().filter(|tls| **tls != Tls::default()) {
             self.value("tls", tls_table(tls), &path("tls"));
         }
-        match &redis.servers {
+        match servers {
             RedisServers::Standalone(_) => {}
             // A cluster has neither replicas that are looked at nor a choice of keys.
             RedisServers::Cluster { announce, .. } => {
@@ -236,8 +240,8 @@ impl TomlLines<'_> {
                 self.login(login.username.as_deref(), login.password.as_ref(), "sentinel_", path);
             }
         }
-        self.replicas(&redis.replicas, path);
-        self.value("spray", redis.spray, &path("spray"));
+        self.replicas(replicas, path);
+        self.value("spray", spray, &path("spray"));
     }
 
     fn replicas(&mut self, replicas: &ReplicasConfig, path: &impl Fn(&str) -> String) {
@@ -256,20 +260,21 @@ impl TomlLines<'_> {
     }
 
     fn memcached(&mut self, memcached: &MemcachedConfig, path: &impl Fn(&str) -> String) {
-        self.value("servers", list(&memcached.servers), &path("servers"));
-        if let Some((username, password)) = &memcached.login {
+        let MemcachedConfig { servers, quorum, login, tls, spray } = memcached;
+        self.value("servers", list(servers), &path("servers"));
+        if let Some((username, password)) = login {
             self.login(Some(username), Some(password), "", path);
         }
-        match &memcached.tls {
+        match tls {
             None => {}
             Some(tls) if *tls == Tls::default() => self.value("tls", true, &path("tls")),
             Some(tls) => self.value("tls", tls_table(tls), &path("tls")),
         }
-        match memcached.quorum {
+        match quorum {
             Quorum::All => self.value("quorum", quoted("all"), &path("quorum")),
             Quorum::AtLeast(least) => self.value("quorum", least, &path("quorum")),
         }
-        self.value("spray", memcached.spray, &path("spray"));
+        self.value("spray", spray, &path("spray"));
     }
 
     /// A user and a password, under keys that begin with `whose`.

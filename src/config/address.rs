@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::keys::RedisTopology;
 use super::{Address, MemcachedServers, RespVersion, Secret};
 
 /// The port on which a Redis listens if nothing else is said.
@@ -21,14 +22,6 @@ const SENTINEL_PORT: u16 = 26379;
 const MEMCACHED_PORT: u16 = 11211;
 /// The longest path of a unix socket: `sun_path` of Linux has 108 bytes, the last of them a NUL (unix(7)).
 pub(super) const MAX_SOCKET_PATH: usize = 107;
-
-/// How the servers of a Redis are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RedisTopology {
-    Standalone,
-    Cluster,
-    Sentinel,
-}
 
 /// What a Redis URL says.
 pub(super) struct RedisUrl {

@@ -79,6 +79,27 @@ impl BackendKind {
     }
 }
 
+/// How the servers of a Redis are found, by `topology`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RedisTopology {
+    Standalone,
+    Cluster,
+    Sentinel,
+}
+
+impl RedisTopology {
+    pub(super) const ALL: [Self; 3] = [Self::Standalone, Self::Cluster, Self::Sentinel];
+    const NAMES: &[&str] = &[Self::Standalone.name(), Self::Cluster.name(), Self::Sentinel.name()];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Standalone => "standalone",
+            Self::Cluster => "cluster",
+            Self::Sentinel => "sentinel",
+        }
+    }
+}
+
 const ANY: &[BackendKind] = &BackendKind::ALL;
 const SERVERS: &[BackendKind] = &[Redis, Memcached];
 const LOCATED: &[BackendKind] = &[Redis, Memcached, Forwarding];
@@ -117,8 +138,6 @@ const UNITS: &[&str] = &["s", "ms"];
 pub(super) const QUEUE_PRESETS: &[&str] = &["sentry-buffer", "celery", "rq", "sidekiq"];
 /// The presets of `clock`.
 pub(super) const CLOCK_PRESETS: &[&str] = &["sentry-monitors"];
-/// The words of `topology`.
-pub(super) const TOPOLOGIES: &[&str] = &["standalone", "cluster", "sentinel"];
 /// The words of `client`.
 pub(super) const CLIENTS: &[&str] = &["pymemcache", "python-memcached", "libmemcached"];
 
@@ -204,7 +223,7 @@ pub(super) const CACHE: &[Key] = &[
     key("url_file", Text, "A file that holds the URL.").of(SERVERS).secret().same_as("url"),
     key("servers", Texts, "memcached's servers: host:11211, unix:/path, dns+all:host:11211, discover:host:11211.").of(MEMCACHED).secret().same_as("url"),
     key("location", Texts, "The address of a Redis, memcached's servers, or the target of a forwarding alias.").of(LOCATED).secret().same_as("url"),
-    key("topology", Words(TOPOLOGIES), "How the servers of a Redis are found, if the URL does not say it.").of(REDIS),
+    key("topology", Words(RedisTopology::NAMES), "How the servers of a Redis are found, if the URL does not say it.").of(REDIS),
     key("announce", Words(&["as-is", "seed-host"]), "The addresses of a cluster to dial: seed-host if its ports are forwarded.").of(REDIS).or(r#""as-is""#),
     key("username", Text, "The user's name.").of(SERVERS).secret(),
     key("password", Text, "The user's password.").of(SERVERS).secret(),

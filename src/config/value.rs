@@ -97,6 +97,19 @@ impl Value {
         }
     }
 
+    /// The one of some words that this is; `noun` is what each stands for in the message.
+    pub(super) fn word<T: Copy>(&self, noun: &str, words: &[(&'static str, T)]) -> Result<T, ConfigProblem> {
+        let name = self.text()?;
+        let found = words.iter().find_map(|(word, meaning)| (*word == name).then_some(*meaning));
+        found.ok_or_else(|| {
+            let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            self.problem(match nearest(name, &words) {
+                Some(nearest) => format!("no {noun} is called that; did you mean \"{nearest}\"?"),
+                None => format!("no {noun} is called that; there are {}", words.join(", ")),
+            })
+        })
+    }
+
     /// A whole number that is not negative. Text will do, because the environment and `${NAME}` have nothing
     /// else.
     pub(super) fn number(&self) -> Result<u32, ConfigProblem> {

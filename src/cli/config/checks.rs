@@ -98,7 +98,10 @@ impl CheckSection<'_, '_> {
     }
 
     fn clock(&mut self, clock: &ClockConfig) {
-        let ClockConfig { partitions, global, expected, unit: counts, resolution, .. } = clock;
+        #[rustfmt::skip]
+        let ClockConfig {
+            partitions, global, expected, unit: counts, resolution, lag, skew, drought, standstill, backwards,
+        } = clock;
         self.value("partitions", quoted(partitions));
         if let Some(global) = global {
             self.value("global", quoted(global));
@@ -108,7 +111,6 @@ impl CheckSection<'_, '_> {
         }
         self.value("unit", unit(*counts));
         self.value("resolution", duration(*resolution));
-        let ClockConfig { lag, skew, drought, standstill, backwards, .. } = clock;
         self.limits("lag", *lag, duration, "");
         self.limits("skew", *skew, duration, "");
         self.limits("drought", *drought, |missing| missing.to_string(), "");

@@ -5,59 +5,66 @@ use std::path::Path;
 use humantime::format_duration;
 
 use super::{TomlLines, key, list, quoted};
-use crate::config::{Access, ClientCertificate, Config, Fleet, Group, ListenerTls, MASK};
+use crate::config::{Access, CallerLimits, ClientCertificate, Config, Fleet, Group, ListenerTls, MASK};
 
 impl TomlLines<'_> {
     pub(super) fn settings(&mut self, config: &Config) {
-        self.value("listen", list(&config.listen), "listen");
-        self.value("prefix", quoted(&config.prefix), "prefix");
-        self.value("instance", quoted(&config.instance), "instance");
+        // Without `..`, so that a new setting does not compile until it is shown; `caches` are shown behind.
+        #[rustfmt::skip]
+        let Config {
+            listen, prefix, instance, timeout, max_age, reconnect_every, dns_recheck, interval, drain,
+            access, tls, limits, probes, metrics, groups, fleet, caches: _,
+        } = config;
+        self.value("listen", list(listen), "listen");
+        self.value("prefix", quoted(prefix), "prefix");
+        self.value("instance", quoted(instance), "instance");
         for (key, duration) in [
-            ("timeout", config.timeout),
-            ("max_age", config.max_age),
-            ("reconnect_every", config.reconnect_every),
-            ("dns_recheck", config.dns_recheck),
-            ("interval", config.interval.unwrap_or_default()),
-            ("drain", config.drain),
+            ("timeout", *timeout),
+            ("max_age", *max_age),
+            ("reconnect_every", *reconnect_every),
+            ("dns_recheck", *dns_recheck),
+            ("interval", interval.unwrap_or_default()),
+            ("drain", *drain),
         ] {
             self.value(key, quoted(&format_duration(duration).to_string()), key);
         }
-        self.access(&config.access);
-        if let Some(tls) = &config.tls {
+        self.access(access);
+        if let Some(tls) = tls {
             self.listener_tls(tls);
         }
         self.header("limits");
+        let CallerLimits { connections, unread_bytes, unread_bytes_per_connection } = limits;
         for (key, number) in [
-            ("connections", config.limits.connections),
-            ("unread_bytes", config.limits.unread_bytes),
-            ("unread_bytes_per_connection", config.limits.unread_bytes_per_connection),
+            ("connections", connections),
+            ("unread_bytes", unread_bytes),
+            ("unread_bytes_per_connection", unread_bytes_per_connection),
         ] {
-            self.value(key, number.to_string(), &format!("limits.{key}"));
+            self.value(key, number, &format!("limits.{key}"));
         }
-        self.header("probes");
-        self.value("listen", list(&config.probes.listen), "probes.listen");
-        self.header("metrics");
-        self.value("listen", list(&config.metrics.listen), "metrics.listen");
-        for group in &config.groups {
+        for (name, own) in [("probes", &probes.listen), ("metrics", &metrics.listen)] {
+            self.header(name);
+            self.value("listen", list(own), &format!("{name}.listen"));
+        }
+        for group in groups {
             self.group(group);
         }
-        if let Some(fleet) = &config.fleet {
+        if let Some(fleet) = fleet {
             self.fleet(fleet);
         }
     }
 
     fn access(&mut self, access: &Access) {
+        let Access { allow, details, hosts, trusted_proxies, token } = access;
         self.header("access");
-        self.value("allow", list(&access.allow), "access.allow");
-        self.value("details", list(&access.details), "access.details");
-        if !access.hosts.is_empty() {
-            self.value("hosts", list(&access.hosts), "access.hosts");
+        self.value("allow", list(allow), "access.allow");
+        self.value("details", list(details), "access.details");
+        if !hosts.is_empty() {
+            self.value("hosts", list(hosts), "access.hosts");
         }
-        let proxies = &access.trusted_proxies;
-        let unix = proxies.unix.then(|| "unix".to_owned());
-        let proxies = proxies.networks.iter().map(ToString::to_string).chain(unix);
+        let unix = trusted_proxies.unix.then(|| "unix".to_owned());
+        let proxies = trusted_proxies.networks.iter().map(ToString::to_string).chain(unix);
         self.value("trusted_proxies", list(proxies), "access.trusted_proxies");
-        if access.token.is_some() {
+        if token.is_some() {
             self.value("token", quoted(MASK), "access.token");
         }
     }
@@ -86,7 +93,7 @@ impl TomlLines<'_> {
         }
     }
 
-    fn fleet(&mut self, Fleet { via, lasts, role, .. }: &Fleet) {
+    fn fleet(&mut self, Fleet { via, store: _, lasts, role }: &Fleet) {
         self.header("fleet");
         self.value("via", quoted(via.as_str()), "fleet.via");
         self.value("for", quoted(&format_duration(*lasts).to_string()), "fleet.for");

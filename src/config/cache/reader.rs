@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::alias::Alias;
 use crate::config::keys::{self, BackendKind};
 use crate::config::place::{ConfigProblem, Origin, Place};
-use crate::config::value::{Table, Value, nearest, one_of, unless};
+use crate::config::value::{Table, Value, one_of, unless};
 use crate::config::{Backend, Secret, text_file};
 
 /// The alias to which a forwarding cache forwards if nothing else is said: `DEFAULT_FORWARD_CACHE_ALIAS` of
@@ -133,14 +133,7 @@ impl CacheReader {
 
 /// The kind that a `backend` names.
 pub(in crate::config) fn backend_kind(value: &Value) -> Result<BackendKind, ConfigProblem> {
-    let name = value.text()?;
-    BackendKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
-        let names = BackendKind::ALL.map(BackendKind::name);
-        value.problem(match nearest(name, &names) {
-            Some(nearest) => format!("no backend is called that; did you mean \"{nearest}\"?"),
-            None => format!("no backend is called that; there are {}", names.join(", ")),
-        })
-    })
+    value.word("backend", &BackendKind::ALL.map(|kind| (kind.name(), kind)))
 }
 
 /// A cache that forwards to the alias that `location` names.

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
-use crate::config::address::{self, RedisTopology, RedisUrl};
+use crate::config::address::{self, RedisUrl};
 use crate::config::cache::reader::{CacheReader, WrittenAddress};
 use crate::config::cache::tls;
+use crate::config::keys::RedisTopology;
 use crate::config::place::{ConfigProblem, Place};
-use crate::config::value::{Table, Value, ValueKind as Typed, nearest, one_of, unless};
+use crate::config::value::{Table, Value, ValueKind as Typed, one_of, unless};
 use crate::config::{
     Address, Announce, Backend, Login, RedisConfig, RedisServers, ReplicasConfig, RespVersion, Secret,
     WhichReplicas, keys,
@@ -23,18 +24,7 @@ fn topology(table: &Table, server: &WrittenAddress<'_>) -> Result<RedisTopology,
     let Some(value) = table.get("topology") else {
         return Ok(by_scheme.unwrap_or(RedisTopology::Standalone));
     };
-    let name = value.text()?;
-    let topology = match name {
-        "standalone" => RedisTopology::Standalone,
-        "cluster" => RedisTopology::Cluster,
-        "sentinel" => RedisTopology::Sentinel,
-        _ => {
-            return Err(value.problem(match nearest(name, keys::TOPOLOGIES) {
-                Some(nearest) => format!("no topology is called that; did you mean \"{nearest}\"?"),
-                None => format!("no topology is called that; there are {}", keys::TOPOLOGIES.join(", ")),
-            }));
-        }
-    };
+    let topology = value.word("topology", &RedisTopology::ALL.map(|topology| (topology.name(), topology)))?;
     let contradicted = by_scheme.is_some_and(|by_scheme| by_scheme != topology);
     unless(contradicted, value, "the URL begins with another topology; keep one of the two")?;
     Ok(topology)

@@ -7,12 +7,12 @@ use humantime::format_duration;
 
 use super::table::CheckTable;
 use super::{Client, ViewConfig, VisibilityConfig};
-use crate::config::address::{self, MemcachedUrl, RedisTopology, RedisUrl};
+use crate::config::address::{self, MemcachedUrl, RedisUrl};
 use crate::config::cache::memcached::distinct;
 use crate::config::cache::redis::{NO_USER_ALONE, is_given};
-use crate::config::keys;
+use crate::config::keys::{self, RedisTopology};
 use crate::config::place::{ConfigProblem, Place};
-use crate::config::value::{Value, ValueKind as Typed, nearest, unless};
+use crate::config::value::{Value, ValueKind as Typed, unless};
 use crate::config::{
     Address, Backend, Login, MemcachedConfig, MemcachedServers, RedisConfig, RedisServers, Tls,
 };
@@ -88,15 +88,7 @@ fn servers_are_named(backend: &Backend) -> bool {
 }
 
 fn client(value: &Value) -> Result<Client, ConfigProblem> {
-    let name = value.text()?;
-    let found = Client::ALL.iter().find(|client| client.name() == name);
-    found.copied().ok_or_else(|| {
-        let names = Client::ALL.map(Client::name);
-        value.problem(match nearest(name, &names) {
-            Some(nearest) => format!("no client is called that; did you mean \"{nearest}\"?"),
-            None => format!("no client is called that; there are {}", names.join(", ")),
-        })
-    })
+    value.word("client", &Client::ALL.map(|client| (client.name(), client)))
 }
 
 fn views(

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use super::options::{Options, Way};
 use super::{locations, no_location, one, text};
-use crate::config::address::{self, RedisTopology, RedisUrl};
+use crate::config::address::{self, RedisUrl};
 use crate::config::cache::reader::CacheReader;
 use crate::config::cache::redis::{finished, login};
+use crate::config::keys::RedisTopology;
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Table, Value, ValueKind as Typed};
 use crate::config::{
