@@ -99,9 +99,7 @@ pub(super) fn own_tls(reader: &mut ConfigReader) -> Option<ListenerTls> {
 }
 
 fn listener_tls(table: &Table, place: &Place) -> Result<ListenerTls, ConfigProblem> {
-    if let Some(problem) = table.unknown(keys::LISTENER_TLS).next() {
-        return Err(problem);
-    }
+    table.only(keys::LISTENER_TLS)?;
     let identity = tls::identity(table)?.ok_or_else(|| place.problem(NO_CERTIFICATE))?;
     Ok(ListenerTls { identity, client_ca_file: tls::file(table, "client_ca_file")? })
 }

@@ -207,6 +207,11 @@ impl Table {
         let unknown = self.0.iter().filter(|entry| known.iter().all(|key| key.name != entry.key));
         unknown.map(|entry| entry.unknown(known))
     }
+
+    /// A problem if some key is not one of the `known`.
+    pub(super) fn only(&self, known: &[Key]) -> Result<(), ConfigProblem> {
+        self.unknown(known).next().map_or(Ok(()), Err)
+    }
 }
 
 impl TableEntry {

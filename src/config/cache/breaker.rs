@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::cache::reader::CacheReader;
+use crate::config::cache::reader::{CacheReader, refusal};
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Value, ValueKind as Typed};
 use crate::config::{Backend, BreakerConfig, keys};
-use crate::outcome::{Forwarding, SkipReason};
-
-const NO_SERVER: &str = "has no server that could be dead; write this under the Redis or memcached that is meant, or \
-                         remove it";
 
 /// The most checks that may be made of a dead server before it is spared any.
 const MOST: u32 = 1000;
@@ -24,13 +20,7 @@ pub(in crate::config) fn read(
     backend: &Backend,
 ) -> Result<BreakerConfig, ConfigProblem> {
     if let Backend::Unchecked(reason) = backend {
-        return Err(value.problem(match reason {
-            SkipReason::Forwards(Forwarding { to, .. }) => format!(
-                "a cache that forwards has no server of its own; write this under [caches.{to}], where it forwards to"
-            ),
-            SkipReason::LocalMemory => format!("a cache in the application's own memory {NO_SERVER}"),
-            SkipReason::NoServer { kind } => format!("a cache that is {kind} {NO_SERVER}"),
-        }));
+        return Err(value.problem(refusal(reason, "has no server that could be dead", "breaker")));
     }
     if !matches!(value.kind, Typed::Table(_)) {
         return Err(value.problem(match &value.place {
@@ -42,9 +32,7 @@ pub(in crate::config) fn read(
     }
     reading.came_from(&["breaker"], &value.place);
     let table = value.into_table()?;
-    if let Some(problem) = table.unknown(keys::BREAKER).next() {
-        return Err(problem);
-    }
+    table.only(keys::BREAKER)?;
     let mut breaker = BreakerConfig::default();
     if let Some(value) = table.get("after") {
         breaker.after = value.number_between("breaker.after", 1, MOST)?;

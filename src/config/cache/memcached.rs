@@ -73,18 +73,17 @@ fn quorum(
     table: &Table,
     servers: &[MemcachedServers],
 ) -> Result<Quorum, ConfigProblem> {
-    let Some(value) = table.get("quorum") else { return Ok(Quorum::All) };
-    reading.came_from(&["quorum"], &value.place);
-    if matches!(value.text(), Ok("all")) {
-        return Ok(Quorum::All);
-    }
     let known = servers.iter().all(|servers| matches!(servers, MemcachedServers::One(_)));
     let most = if known { u32::try_from(servers.len()).unwrap_or(MAX_QUORUM) } else { MAX_QUORUM };
-    let least = value.number_between("quorum", 1, most).map_err(|_| {
-        let most = if known { format!(" to {most}, the number of servers") } else { " up".to_owned() };
-        value.problem(format_args!("`quorum` is \"all\", or a whole number from 1{most}"))
+    let quorum = reading.said(table, "quorum", |value| match (value.text(), value.number()) {
+        (Ok("all"), _) => Ok(Quorum::All),
+        (_, Ok(least)) if (1..=most).contains(&least) => Ok(Quorum::AtLeast(least)),
+        _ => {
+            let most = if known { format!(" to {most}, the number of servers") } else { " up".to_owned() };
+            Err(value.problem(format_args!("`quorum` is \"all\", or a whole number from 1{most}")))
+        }
     })?;
-    Ok(Quorum::AtLeast(least))
+    Ok(quorum.unwrap_or(Quorum::All))
 }
 
 /// The servers of a list, or of a text in which commas or semicolons separate them.

@@ -10,6 +10,7 @@ use crate::config::keys::{self, BackendKind};
 use crate::config::place::{ConfigProblem, Origin, Place};
 use crate::config::value::{Table, Value, one_of, unless};
 use crate::config::{Backend, Secret, text_file};
+use crate::outcome::{Forwarding, SkipReason};
 
 /// The alias to which a forwarding cache forwards if nothing else is said: `DEFAULT_FORWARD_CACHE_ALIAS` of
 /// `djblets.cache.forwarding_backend`.
@@ -64,6 +65,18 @@ impl CacheReader {
     /// Remembers where the values of these keys came from.
     pub(in crate::config) fn came_from(&mut self, keys: &[&str], place: &Place) {
         self.origins.extend(keys.iter().map(|key| ((*key).to_owned(), place.origin())));
+    }
+
+    /// What a key says, if it is there; where its value came from is remembered.
+    pub(in crate::config) fn said<T>(
+        &mut self,
+        table: &Table,
+        key: &str,
+        read: impl FnOnce(&Value) -> Result<T, ConfigProblem>,
+    ) -> Result<Option<T>, ConfigProblem> {
+        let Some(value) = table.get(key) else { return Ok(None) };
+        self.came_from(&[key], &value.place);
+        read(value).map(Some)
     }
 
     /// Adds the user and the password that keys give to those of the URL, which may not name them as well.
@@ -125,9 +138,8 @@ impl CacheReader {
 
     /// How many canaries are written to each server.
     pub(in crate::config) fn spray(&mut self, table: &Table) -> Result<usize, ConfigProblem> {
-        let Some(value) = table.get("spray") else { return Ok(1) };
-        self.came_from(&["spray"], &value.place);
-        Ok(value.number_between("spray", 1, MAX_SPRAY)? as usize)
+        let spray = self.said(table, "spray", |value| value.number_between("spray", 1, MAX_SPRAY))?;
+        Ok(spray.unwrap_or(1) as usize)
     }
 }
 
@@ -149,4 +161,16 @@ pub(in crate::config) fn forwarding(
     reading.came_from(&["location"], &value.place);
     reading.forwards = Some(value.place.clone());
     Ok(Backend::forwarding_to(to))
+}
+
+/// Why `key` says nothing about a cache that is not checked: it `lacks` something.
+pub(in crate::config) fn refusal(reason: &SkipReason, lacks: &str, key: &str) -> String {
+    let what = match reason {
+        SkipReason::Forwards(Forwarding { to, .. }) => {
+            return format!("a cache that forwards {lacks}; write [caches.{to}.{key}], where it forwards to");
+        }
+        SkipReason::LocalMemory => "in the application's own memory",
+        SkipReason::NoServer { kind } => &format!("that is {kind}"),
+    };
+    format!("a cache {what} {lacks}; write this under the Redis or memcached that is meant, or remove it")
 }

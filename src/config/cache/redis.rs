@@ -146,14 +146,13 @@ fn servers(
 }
 
 fn announce(reading: &mut CacheReader, table: &Table) -> Result<Announce, ConfigProblem> {
-    let Some(value) = table.get("announce") else { return Ok(Announce::default()) };
-    reading.came_from(&["announce"], &value.place);
-    match value.text()? {
+    let announce = reading.said(table, "announce", |value| match value.text()? {
         "as-is" => Ok(Announce::AsIs),
         "seed-host" => Ok(Announce::SeedHost),
         _ => Err(value
             .problem("`announce` is \"as-is\", or \"seed-host\" where the cluster's ports are forwarded")),
-    }
+    })?;
+    Ok(announce.unwrap_or_default())
 }
 
 fn sentinel_login(reading: &mut CacheReader, table: &Table) -> Result<Login, ConfigProblem> {
@@ -228,9 +227,7 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Con
         Typed::Text(text) if text == "discover" => Ok((WhichReplicas::Discovered, false)),
         Typed::Text(text) if text == "required" => Ok((WhichReplicas::Discovered, true)),
         Typed::Table(table) => {
-            if let Some(problem) = table.unknown(keys::REPLICAS).next() {
-                return Err(problem);
-            }
+            table.only(keys::REPLICAS)?;
             let named = table.get("servers").map(|servers| {
                 let in_short = matches!(servers.text(), Ok("discover" | "required"));
                 unless(

@@ -73,9 +73,7 @@ fn note_unverified(reading: &mut CacheReader) {
 }
 
 fn parts(table: &Table) -> Result<Tls, ConfigProblem> {
-    if let Some(problem) = table.unknown(keys::CACHE_TLS).next() {
-        return Err(problem);
-    }
+    table.only(keys::CACHE_TLS)?;
     let server_name = table.get("server_name").map(|value| {
         address::server_name(value.text()?).ok_or_else(|| {
             value.problem("this is no name that a certificate has; write a host's name or an IP address")

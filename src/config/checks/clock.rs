@@ -13,7 +13,7 @@ use crate::config::value::unless;
 const MAX_PARTITIONS: u32 = 10_000;
 
 pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<ClockConfig, ConfigProblem> {
-    section.no_other(keys::CLOCK)?;
+    section.table.only(keys::CLOCK)?;
     table::redis_alone(backend, &section.place, "memcached has no sorted sets; `clock` is for a Redis")?;
     let filled_in = ["partitions", "global", "unit", "resolution", "lag", "skew", "standstill"];
     let preset = section.preset(&filled_in, keys::CLOCK_PRESETS, presets::clock)?;

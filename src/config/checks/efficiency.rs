@@ -17,10 +17,10 @@ pub(super) fn read(
     mut section: CheckTable<'_>,
     backend: &Backend,
 ) -> Result<EfficiencyConfig, ConfigProblem> {
-    section.no_other(keys::EFFICIENCY)?;
+    section.table.only(keys::EFFICIENCY)?;
     let hit_ratio = section.said("hit_ratio", |value| {
         let table = table::table_of_limits("hit_ratio", value)?;
-        table::known(table, keys::LIMITS_OF_CHECKS)?;
+        table.only(keys::LIMITS_OF_CHECKS)?;
         table::limits("hit_ratio", value, table, Worse::Less, table::ratio)
     })?;
     let evictions = section.limits("evictions_per_second", |key, value| table::above(0, key, value))?;
@@ -43,7 +43,7 @@ pub(super) fn read(
 
 fn read_ttl(value: &Value) -> Result<Ttl, ConfigProblem> {
     let Typed::Table(table) = &value.kind else { return Err(value.problem(A_TTL)) };
-    table::known(table, keys::TTL)?;
+    table.only(keys::TTL)?;
     let (Some(pattern), Some(max)) = (table.get("pattern"), table.get("max")) else {
         return Err(value.problem(A_TTL));
     };

@@ -17,7 +17,7 @@ const FAMILY: &str = "a family of keys has its numbers in braces, from the least
                       before them: \"b:p:{0..15}\"";
 
 pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<QueueConfig, ConfigProblem> {
-    section.no_other(keys::QUEUE)?;
+    section.table.only(keys::QUEUE)?;
     table::redis_alone(
         backend,
         &section.place,
@@ -41,7 +41,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
     queue.unit = section.unit()?.unwrap_or(queue.unit);
     if let Some(value) = section.get("skew") {
         let table = table::table_of_limits("skew", value)?;
-        table::known(table, keys::QUEUE_SKEW)?;
+        table.only(keys::QUEUE_SKEW)?;
         queue.skew =
             table::limits("skew", value, table, Worse::More, |key, value| table::above(1, key, value))?;
         if let Some(floor) = table.get("floor") {

@@ -3,14 +3,11 @@
 use super::table::CheckTable;
 use super::{CheckConfig, clock, efficiency, queue, visibility};
 use crate::config::Backend;
-use crate::config::cache::reader::CacheReader;
+use crate::config::cache::reader::{CacheReader, refusal};
 use crate::config::keys;
 use crate::config::place::ConfigProblem;
 use crate::config::value::{TableEntry, Value};
-use crate::outcome::{CheckKind, Forwarding, SkipReason};
-
-const NOT_CHECKED: &str =
-    "is not checked; write this under the Redis or memcached that is meant, or remove it";
+use crate::outcome::CheckKind;
 
 /// The checks of a cache besides the round trip.
 pub(in crate::config) fn read(
@@ -19,13 +16,7 @@ pub(in crate::config) fn read(
     backend: &Backend,
 ) -> Result<Vec<CheckConfig>, ConfigProblem> {
     if let Backend::Unchecked(reason) = backend {
-        return Err(checks.problem(match reason {
-            SkipReason::Forwards(Forwarding { to, .. }) => format!(
-                "a cache that forwards is not checked itself; write [caches.{to}.checks], where it forwards to"
-            ),
-            SkipReason::LocalMemory => format!("a cache in the application's own memory {NOT_CHECKED}"),
-            SkipReason::NoServer { kind } => format!("a cache that is {kind} {NOT_CHECKED}"),
-        }));
+        return Err(checks.problem(refusal(reason, "is not checked", "checks")));
     }
     checks.into_table()?.0.into_iter().map(|entry| check(reading, entry, backend)).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Thresholds, Unit, presets};
 use crate::config::Backend;
 use crate::config::cache::reader::CacheReader;
-use crate::config::keys::{self, Key};
+use crate::config::keys;
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Table, Value, ValueKind as Typed, nearest};
 use crate::outcome::CheckKind;
@@ -30,11 +30,6 @@ pub(super) enum Worse {
 }
 
 impl<'a> CheckTable<'a> {
-    /// A problem with a key that this kind does not have.
-    pub(super) fn no_other(&self, known: &[Key]) -> Result<(), ConfigProblem> {
-        self.table.unknown(known).next().map_or(Ok(()), Err)
-    }
-
     /// The value of a key.
     pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
         self.table.get(key)
@@ -114,7 +109,7 @@ impl<'a> CheckTable<'a> {
     ) -> Result<Option<Thresholds<T>>, ConfigProblem> {
         self.said(key, |value| {
             let table = table_of_limits(key, value)?;
-            known(table, keys::LIMITS_OF_CHECKS)?;
+            table.only(keys::LIMITS_OF_CHECKS)?;
             limits(key, value, table, Worse::More, read)
         })
     }
@@ -150,11 +145,6 @@ pub(super) fn table_of_limits<'a>(key: &str, value: &'a Value) -> Result<&'a Tab
             }
         })),
     }
-}
-
-/// A problem if some key of a table is none of those that are known.
-pub(super) fn known(table: &Table, known: &[Key]) -> Result<(), ConfigProblem> {
-    table.unknown(known).next().map_or(Ok(()), Err)
 }
 
 /// The limits in a table, which `read` reads from the path of a key and its value.

@@ -30,7 +30,7 @@ pub(super) fn read(
     mut section: CheckTable<'_>,
     backend: &Backend,
 ) -> Result<VisibilityConfig, ConfigProblem> {
-    section.no_other(keys::VISIBILITY)?;
+    section.table.only(keys::VISIBILITY)?;
     if !servers_are_named(backend) {
         return Err(section.place.problem(
             "the order of servers that are discovered is not known, and clients go by it; name each server, \

@@ -27,28 +27,11 @@ use crate::outcome::SkipReason;
 use options::Options;
 
 /// The keys that errors may show, though not their values.
+#[rustfmt::skip]
 const KEYS: &[&str] = &[
-    "BACKEND",
-    "LOCATION",
-    "OPTIONS",
-    "TIMEOUT",
-    "KEY_PREFIX",
-    "KEY_FUNCTION",
-    "VERSION",
-    "USERNAME",
-    "PASSWORD",
-    "CLIENT_CLASS",
-    "CONNECTION_FACTORY",
-    "CONNECTION_POOL_CLASS",
-    "CONNECTION_POOL_KWARGS",
-    "SENTINELS",
-    "SENTINEL_KWARGS",
-    "REDIS_CLIENT_KWARGS",
-    "BASE_CLIENT_KWARGS",
-    "protocol",
-    "db",
-    "username",
-    "password",
+    "BACKEND", "LOCATION", "OPTIONS", "TIMEOUT", "KEY_PREFIX", "KEY_FUNCTION", "VERSION", "USERNAME", "PASSWORD",
+    "CLIENT_CLASS", "CONNECTION_FACTORY", "CONNECTION_POOL_CLASS", "CONNECTION_POOL_KWARGS", "SENTINELS",
+    "SENTINEL_KWARGS", "REDIS_CLIENT_KWARGS", "BASE_CLIENT_KWARGS", "protocol", "db", "username", "password",
 ];
 
 /// What a dotted path stands for.
