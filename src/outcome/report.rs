@@ -48,7 +48,7 @@ pub struct Forwarding {
 pub struct Skipped {
     /// The alias.
     pub alias: Alias,
-    /// The cause of the problem.
+    /// The reason why it is not checked.
     pub reason: SkipReason,
 }
 
