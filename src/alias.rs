@@ -15,7 +15,7 @@ const MAX_LEN: usize = 64;
 
 /// The error for a name that cannot be an alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an alias is 1 to {MAX_LEN} letters, digits, `_`, `-` or `.`")]
+#[error("an alias must have 1 to {MAX_LEN} letters, digits, `_`, `-` or `.`")]
 pub struct InvalidAlias;
 
 impl Alias {

@@ -167,7 +167,7 @@ fn a_flag_that_is_no_address_is_named() {
     let mut source = environment(&[("CACHE_URL", "redis://cache")]);
     source.listen = vec!["127.0.0.1:8080".to_owned(), "8081".to_owned()];
     let error = config::load(&source).expect_err("8081 is no address").to_string();
-    assert!(error.starts_with("--listen: this is no address to listen at"), "{error}");
+    assert!(error.starts_with("--listen: not an address to listen on"), "{error}");
 }
 
 #[test]

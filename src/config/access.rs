@@ -15,12 +15,11 @@ const UNIX: &str = "unix";
 /// The fewest characters of a token; where they are random, so many are not found by trying.
 const MIN_TOKEN: usize = 16;
 
-const A_NETWORK: &str = "this is no network; write \"10.0.0.0/8\", \"2001:db8::/32\" or a single address";
-const A_PROXY: &str = "this is no network; write \"10.0.0.0/8\", \"2001:db8::/32\", a single address, or \"unix\" \
-                       for a proxy that comes over a unix socket";
-const A_HOST: &str =
-    "this is no name of a host; write it as \"canary.internal\", without a scheme and a port";
-const A_TOKEN: &str = "a token is at least 16 printable ASCII characters without a space; `openssl rand -hex 16` \
+const A_NETWORK: &str = "not a network; write \"10.0.0.0/8\", \"2001:db8::/32\" or a single address";
+const A_PROXY: &str = "not a network; write \"10.0.0.0/8\", \"2001:db8::/32\", a single address, or \"unix\" \
+                       for a proxy that connects through a unix socket";
+const A_HOST: &str = "not a host name; write it as \"canary.internal\", without scheme and port";
+const A_TOKEN: &str = "a token must have at least 16 printable ASCII characters without spaces; `openssl rand -hex 16` \
                        makes one";
 
 /// Who may see what; what is not said is as in `default`.
@@ -42,7 +41,7 @@ fn token(reader: &mut ConfigReader, section: &Section) -> Option<Secret> {
     let origin = value.place.origin();
     if let ("token", true, Origin::File { .. }) = (key, value.literal, &origin) {
         reader.notes.push(format!(
-            "access: the token stands in {origin}; token_file or ${{NAME}} would keep it out of the file"
+            "access: the token is in {origin}; use token_file or ${{NAME}} to keep it out of the file"
         ));
     }
     reader.origins.insert("access.token".to_owned(), origin);
@@ -88,8 +87,8 @@ fn host(text: &str) -> Option<String> {
 fn note_open_proxies(proxies: &Proxies) -> Option<String> {
     let everyone = proxies.networks.iter().find(|network| network.prefix_len() == 0)?;
     Some(format!(
-        "access.trusted_proxies: {everyone} is everyone, so that anybody can say that they come from an address in \
-         `allow` or `details`; name the proxies alone"
+        "access.trusted_proxies: {everyone} contains every address, so any client can claim an address in \
+         `allow` or `details`; list only the proxies"
     ))
 }
 
@@ -105,7 +104,7 @@ pub(super) fn note_open_token(
     });
     let (Some(_), None, Some(open)) = (&access.token, tls, open) else { return None };
     Some(format!(
-        "access.token: it is sent to {open} without TLS, and whoever is in between can read it; add [tls], or listen \
-         on loopback or a unix socket alone"
+        "access.token: clients send it to {open} without TLS, so it can be read on the network; add [tls], or listen \
+         only on loopback or a unix socket"
     ))
 }

@@ -57,31 +57,30 @@ struct Scheme {
     tls: Option<bool>,
 }
 
-pub(super) const NO_SCHEME: &str = "a URL begins with redis://, rediss:// (TLS), redis+cluster://, redis+sentinel://, redis+unix://, the \
+pub(super) const NO_SCHEME: &str = "the URL must begin with redis://, rediss:// (TLS), redis+cluster://, redis+sentinel://, redis+unix://, the \
      same with valkey, memcached:// or memcacheds:// (TLS)";
-const NOT_REDIS: &str = "this is no URL of a Redis: it begins with redis://, rediss:// (TLS), \
+const NOT_REDIS: &str = "not a Redis URL: it must begin with redis://, rediss:// (TLS), \
                          redis+cluster://, redis+sentinel:// or redis+unix://, or the same with valkey";
-const BAD_URL: &str = "this URL cannot be understood: it has the form redis://user:password@host:6379/0, \
-                       and in user and password the characters / ? # @ : % are written %2F %3F %23 %40 %3A \
+const BAD_URL: &str = "invalid URL: write redis://user:password@host:6379/0, \
+                       and in user and password write / ? # @ : % as %2F %3F %23 %40 %3A \
                        %25";
-const BAD_MEMCACHED_URL: &str = "this URL cannot be understood: it has the form \
+const BAD_MEMCACHED_URL: &str = "invalid URL: write \
                                  memcached://user:password@one:11211,two:11211, and in user and password \
-                                 the characters / ? # @ : % are written %2F %3F %23 %40 %3A %25";
-pub(super) const SEVERAL: &str = "this names several servers: begin the URL with redis+cluster:// or \
-                       redis+sentinel://, or name the primary here and the others in `replicas`";
-const ONE_SERVER: &str = "one server belongs here, and this URL names a cluster or Sentinels";
-const DATABASE: &str = "after the host and the `/` comes the database's number, as in redis://host:6379/0";
-const NAME: &str = "what Sentinels call the primary comes after their addresses, in letters, digits, `.`, \
+                                 write / ? # @ : % as %2F %3F %23 %40 %3A %25";
+pub(super) const SEVERAL: &str = "several servers need a topology: begin the URL with redis+cluster:// or \
+                       redis+sentinel://, or keep only the primary here and list the others in `replicas`";
+const ONE_SERVER: &str = "this must be one server, not a cluster or Sentinels";
+const DATABASE: &str = "the part after `host:port/` must be the database number, as in redis://host:6379/0";
+const NAME: &str = "the primary's name in Sentinel must follow the addresses, in letters, digits, `.`, \
                     `-` and `_`: redis+sentinel://user:password@one:26379,two:26379/mymaster/0";
-const PROTOCOL: &str = "`protocol` in this URL is 2 or 3";
-const NO_SOCKETS: &str = "a socket is one server's: name a cluster's nodes and Sentinels as host:port";
-const HOST: &str = "this is no address of a server; write host, host:port, [IPv6 address]:port or \
-                    unix:/path, and a comma between several";
-const PORT: &str = "the port is a number from 1 to 65535";
-const SOCKET: &str = "the path of a unix socket begins with / and has at most 107 bytes";
-const MANY_SERVERS: &str = "after `dns+all:` and `discover:` comes host:port";
-const DECODED: &str =
-    "what stands for a user, password or path in this URL is not UTF-8 once it is percent-decoded";
+const PROTOCOL: &str = "`protocol` in this URL must be 2 or 3";
+const NO_SOCKETS: &str = "cluster nodes and Sentinels need addresses such as host:port, not a unix socket";
+const HOST: &str = "not a server address; write host, host:port, [IPv6 address]:port or \
+                    unix:/path, separated by commas";
+const PORT: &str = "the port must be a number from 1 to 65535";
+const SOCKET: &str = "the path of a unix socket must begin with / and have at most 107 bytes";
+const MANY_SERVERS: &str = "write host:port after `dns+all:` and `discover:`";
+const DECODED: &str = "user, password or path in this URL is not UTF-8 after percent-decoding";
 
 impl RedisUrl {
     /// The keys of `[caches.ALIAS]` that this URL answers besides the address.
@@ -297,7 +296,7 @@ pub(super) fn server_name(text: &str) -> Option<String> {
 /// The servers that a URL such as `memcached://a:11211,b:11211` names, and who one is there.
 pub(super) fn memcached_url(text: &str) -> Result<MemcachedUrl, &'static str> {
     let (rest, tls) = memcached_authority(text)
-        .ok_or("a URL of memcached servers begins with memcached:// or memcacheds:// (TLS)")?;
+        .ok_or("the URL of memcached servers must begin with memcached:// or memcacheds:// (TLS)")?;
     let (user, servers) = rest.rsplit_once('@').unwrap_or(("", rest));
     // What follows an unescaped character of these in a password looks like an address.
     if user.contains(['/', '?', '#']) || text.chars().any(char::is_control) {
@@ -343,9 +342,7 @@ pub(super) fn memcached_servers(text: &str) -> Result<MemcachedServers, &'static
 /// A memcached server, without a scheme.
 fn memcached_server(text: &str) -> Result<Address, &'static str> {
     if is_url(text) {
-        return Err(
-            "this is a URL, not the address of a memcached server, which is host:11211 or unix:/path",
-        );
+        return Err("this is a URL; write the address of a memcached server, host:11211 or unix:/path");
     }
     address(text.trim(), MEMCACHED_PORT)
 }

@@ -136,10 +136,10 @@ fn backend(reading: &mut CacheReader, table: &Table) -> Result<Backend, ConfigPr
         (BackendKind::Redis, Some(server)) => redis::read(reading, table, &server),
         (BackendKind::Memcached, Some(server)) => memcached::read(reading, table, &server),
         (BackendKind::Redis, None) => {
-            Err(reading.problem("no server is named; add url = \"redis://host:6379/0\""))
+            Err(reading.problem("no server is given; add url = \"redis://host:6379/0\""))
         }
         (BackendKind::Memcached, None) => {
-            Err(reading.problem("no server is named; add servers = [\"host:11211\"]"))
+            Err(reading.problem("no server is given; add servers = [\"host:11211\"]"))
         }
     }
 }
@@ -176,11 +176,11 @@ fn kind(
         Some(server) if address::is_url(&server.text) => Ok(BackendKind::Redis),
         Some(_) if table.get("servers").is_some() => Ok(BackendKind::Memcached),
         Some(_) => Err(reading.problem(
-            "a location alone does not say what is there; add backend = \"redis\", \"memcached\" or \
+            "a location needs a backend; add backend = \"redis\", \"memcached\" or \
              \"forwarding\"",
         )),
         None => Err(reading.problem(
-            "nothing says where it is; add url = \"redis://host:6379/0\" or \
+            "no server is given; add url = \"redis://host:6379/0\" or \
              \"memcached://host:11211\", or a backend",
         )),
     }
@@ -188,7 +188,7 @@ fn kind(
 
 fn foreign_key(kind: BackendKind, key: &str) -> String {
     let keys: Vec<_> = kind.keys().collect();
-    format!("`{key}` is no key of a {} cache; its keys are {}", kind.name(), keys.join(", "))
+    format!("a {} cache has no key `{key}`; its keys are {}", kind.name(), keys.join(", "))
 }
 
 /// What is said of a cache besides what it is.
@@ -208,7 +208,7 @@ fn no_table(alias: &str, place: &Place) -> ConfigProblem {
     place.problem(match place {
         Place::Variable(name) => format!("this is the name of a cache; did you mean {name}__URL?"),
         Place::File(..) | Place::Flag(_) => {
-            format!("a cache is a table; write [caches.{alias}] and url = \"...\" under it")
+            format!("a cache must be a table; write [caches.{alias}] and url = \"...\" under it")
         }
     })
 }
@@ -223,7 +223,7 @@ fn same_names(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
     let same = |(reading, _): &(CacheReader, CacheConfig)| {
         let (alias, kind) = names.get(reading.alias.as_str())?;
         Some(reading.problem(format_args!(
-            "`{}` is what the check `{kind}` of the cache `{alias}` is called; give this cache another name",
+            "`{}` is the name of the check `{kind}` of the cache `{alias}`; rename this cache",
             reading.alias
         )))
     };

@@ -18,13 +18,14 @@ pub(super) const FOR: Duration = Duration::from_secs(2);
 const LEAST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_mins(1);
 
-const NO_STORE: &str = "no Redis is named to share verdicts through; add via = \"main\", the alias of one";
-const ONE_SERVER: &str = "a claim and its verdict are one key that everybody sees at once; name one Redis server, and \
-                          neither a cluster nor what Sentinels watch";
-const NOT_MEMCACHED: &str = "a claim is taken by SET NX PX, and turned into a verdict only while it is still its owner's, \
-                             in one step that everybody sees at once; memcached has no such step, so name a Redis";
-const NO_SERVER: &str = "verdicts are shared through one Redis server, and this is none";
-const ROLE: &str = "a role is called by at most 64 letters, digits, `_`, `.`, `:` or `-`";
+const NO_STORE: &str =
+    "the Redis that shares results is missing; add via = \"main\", the alias of a Redis cache";
+const ONE_SERVER: &str = "sharing results requires one key that all sidecars see at once; use one Redis server, \
+                          not a cluster or Sentinels";
+const NOT_MEMCACHED: &str = "sharing results requires SET NX PX and a Lua script, \
+                             which memcached does not have; use a Redis";
+const NO_SERVER: &str = "this is not a Redis server; results can be shared only through one Redis server";
+const ROLE: &str = "a role must have at most 64 letters, digits, `_`, `.`, `:` or `-`";
 
 /// `[fleet]`, through one of these `caches`.
 pub(super) fn read(reader: &mut ConfigReader, caches: &[CacheConfig], max_age: Duration) -> Option<Fleet> {
@@ -49,7 +50,7 @@ fn lasts(value: &Value, max_age: Duration) -> Result<Duration, ConfigProblem> {
     if lasts >= max_age * 2 {
         return Ok(lasts);
     }
-    Err(value.problem("each sidecar shares verdicts for `max_age` by itself; give `for` at least twice that"))
+    Err(value.problem("`for` must be at least twice `max_age`"))
 }
 
 fn role(value: &Value) -> Result<String, ConfigProblem> {
@@ -80,8 +81,8 @@ fn note_nothing(fleet: &Fleet, caches: &[CacheConfig]) -> Option<String> {
     let store = caches.iter().find(|cache| cache.alias == fleet.store)?;
     let covered = caches.iter().any(|cache| fleet.covers(cache, store));
     (!covered).then(|| {
-        "fleet: there is no cache whose verdicts could be shared; each sidecar checks by itself the store, a Redis with \
-         replicas, and what is on this host alone"
+        "fleet: no cache has results that can be shared; each sidecar always checks the store itself, Redis with \
+         replicas, and servers on this host"
             .to_owned()
     })
 }
@@ -89,8 +90,8 @@ fn note_nothing(fleet: &Fleet, caches: &[CacheConfig]) -> Option<String> {
 fn unknown(named: &str, place: &Place, caches: &[CacheConfig]) -> ConfigProblem {
     let aliases: Vec<_> = caches.iter().map(|cache| cache.alias.as_str()).collect();
     place.problem(match nearest(named, &aliases) {
-        Some(nearest) => format!("no cache is called that; did you mean `{nearest}`?"),
-        None => format!("no cache is called that; there are {}", aliases.join(", ")),
+        Some(nearest) => format!("unknown cache; did you mean `{nearest}`?"),
+        None => format!("unknown cache; known are {}", aliases.join(", ")),
     })
 }
 

@@ -13,7 +13,7 @@ use crate::outcome::Skipped;
 /// The group that `/livez` asks for.
 const LIVENESS: &str = "liveness";
 
-const BAD_NAME: &str = "a group is called by 1 to 64 letters, digits, `_`, `-` or `.`";
+const BAD_NAME: &str = "a group name must have 1 to 64 letters, digits, `_`, `-` or `.`";
 
 /// What each word in a group stands for: an alias for its checks, those of its target if it forwards, and the name of
 /// a check for that one.
@@ -117,12 +117,12 @@ impl<'a> Words<'a> {
         known.sort_unstable();
         // A file's line is shown, as far as it may be; of a variable nothing else is.
         let called = match place {
-            Place::Variable(_) if Alias::try_from(word).is_ok() => format!("called `{word}`"),
-            Place::Variable(_) | Place::File(..) | Place::Flag(_) => "called that".to_owned(),
+            Place::Variable(_) if Alias::try_from(word).is_ok() => format!("is named `{word}`"),
+            Place::Variable(_) | Place::File(..) | Place::Flag(_) => "has this name".to_owned(),
         };
         place.problem(match nearest(word, &known) {
-            Some(nearest) => format!("no cache or check is {called}; did you mean `{nearest}`?"),
-            None => format!("no cache or check is {called}; there are {}", known.join(", ")),
+            Some(nearest) => format!("no cache or check {called}; did you mean `{nearest}`?"),
+            None => format!("no cache or check {called}; known are {}", known.join(", ")),
         })
     }
 }
@@ -133,7 +133,7 @@ fn no_table(name: &str, place: &Place) -> ConfigProblem {
             format!("this is the name of a group; did you mean {variable}__INCLUDE?")
         }
         Place::File(..) | Place::Flag(_) => {
-            format!("a group is a table; write [groups.{name}] and include = [\"...\"] under it")
+            format!("a group must be a table; write [groups.{name}] and include = [\"...\"] under it")
         }
     })
 }
@@ -143,16 +143,16 @@ fn note(group: &Group, caches: &[CacheConfig]) -> Option<String> {
     let Group { name, checks, .. } = group;
     match (name == LIVENESS, checks.is_empty()) {
         (true, true) | (false, false) => None,
-        (false, true) => Some(format!("groups.{name}: nothing that is checked is in it, so it never fails")),
+        (false, true) => Some(format!("groups.{name}: it contains no check, so it never fails")),
         (true, false) => {
             let asked = numbered(caches).filter(|(id, ..)| checks.contains(id));
             let aliases: BTreeSet<_> = asked.map(|(_, cache, _)| cache.alias.as_str()).collect();
             let aliases = aliases.into_iter().collect::<Vec<_>>().join(", ");
             Some(format!(
-                "groups.liveness: it asks {aliases}, and a restart mends no cache. When a cache that pods share goes \
-                 down, the kubelet restarts every pod that has it in its liveness, all at once and over and over, and \
-                 CrashLoopBackOff keeps them down for minutes after the cache is back; in groups.readiness the pods \
-                 would only be taken out of service until then"
+                "groups.liveness: it includes {aliases}, but a restart does not repair a cache. If a shared cache goes \
+                 down, the kubelet restarts every pod that has it in its liveness probe, all at once and repeatedly, and \
+                 CrashLoopBackOff keeps them down for minutes after the cache is back; move it to \
+                 groups.readiness, where the pods are only taken out of service until then"
             ))
         }
     }

@@ -11,12 +11,13 @@ use super::reader::ConfigReader;
 use super::value::{Table, TableEntry, Value, ValueKind};
 use super::{CallerLimits, ClientCertificate, Listen, ListenerTls, Metrics, Probes};
 
-const LISTEN: &str = "this is no address to listen at; write \"[::]:8080\", \"127.0.0.1:8080\" or \
+const LISTEN: &str = "not an address to listen on; write \"[::]:8080\", \"127.0.0.1:8080\" or \
                       \"unix:/run/cache-canary.sock\"";
 
-const TAKEN: &str = "the server listens there for something else; choose another address, or remove this";
+const TAKEN: &str =
+    "another listener of this configuration uses this address; choose another address, or remove this";
 
-const NO_CERTIFICATE: &str = "TLS needs a certificate to show; add cert_file and key_file";
+const NO_CERTIFICATE: &str = "TLS requires a certificate; add cert_file and key_file";
 
 /// Where it listens: where the flags say it, or else the settings.
 pub(super) fn main(reader: &mut ConfigReader, flags: &[String], default: Vec<Listen>) -> Vec<Listen> {
@@ -31,7 +32,7 @@ pub(super) fn main(reader: &mut ConfigReader, flags: &[String], default: Vec<Lis
     reader.setting("listen", default, |value| {
         let addresses = value.texts()?;
         if addresses.is_empty() {
-            return Err(value.problem("there is no address to listen at; write \"[::]:8080\""));
+            return Err(value.problem("the list of addresses is empty; write \"[::]:8080\""));
         }
         addresses.into_iter().map(listen).collect()
     })

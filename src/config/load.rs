@@ -100,8 +100,8 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
 fn nothing(config: &Config, file: Option<&Path>) -> Option<ConfigProblem> {
     const FILE: &str =
         "no cache is configured; add one, as in\n\n[caches.default]\nurl = \"redis://host:6379/0\"";
-    const NO_FILE: &str = "no cache is configured; give a config file with `-c FILE` or \
-                           CACHE_CANARY_CONFIG=FILE, or name a cache in the environment, as in \
+    const NO_FILE: &str = "no cache is configured; use a config file with `-c FILE` or \
+                           CACHE_CANARY_CONFIG=FILE, or set a cache in the environment, as in \
                            CACHE_URL=redis://host:6379/0";
     config.caches.is_empty().then(|| match file {
         Some(path) => ConfigProblem::new(format_args!("{}: {FILE}", path.display())),

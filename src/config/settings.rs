@@ -11,10 +11,10 @@ use super::{
     Backend, CacheConfig, Config, RedisConfig, RedisServers, access, cache, fleet, groups, listeners,
 };
 
-const PREFIX: &str = "a prefix is 1 to 64 printable ASCII characters without a space, since any other could \
+const PREFIX: &str = "a prefix must have 1 to 64 printable ASCII characters without spaces, because others can \
                       break a protocol";
-const INSTANCE: &str = "an instance is called by 1 to 128 letters, digits, `_`, `.`, `:` or `-`; without \
-                        this line it is called by the host's name";
+const INSTANCE: &str = "an instance name must have 1 to 128 letters, digits, `_`, `.`, `:` or `-`; without \
+                        this setting, it is the host name";
 
 /// Everything, from its parts.
 pub(super) fn read(reader: &mut ConfigReader, flags: &[String], host_name: &str) -> Config {
@@ -71,7 +71,7 @@ fn hash_tag_in_prefix(reader: &ConfigReader, prefix: &str, caches: &[CacheConfig
     let value = reader.table.get("prefix").filter(|_| prefix.contains('{'))?;
     let cluster = caches.iter().find(is_cluster)?;
     Some(value.problem(format_args!(
-        "with `{{` in the prefix, keys could not be spread over the cluster `{}`; leave it out",
+        "`{{` in the prefix prevents spreading keys over the cluster `{}`; remove it",
         cluster.alias
     )))
 }
@@ -106,7 +106,7 @@ fn prefix(value: &Value) -> Result<String, ConfigProblem> {
 fn interval(value: &Value) -> Result<Option<Duration>, ConfigProblem> {
     let interval = value.duration("interval", Duration::ZERO, Duration::MAX)?;
     let fits = (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&interval);
-    unless(!interval.is_zero() && !fits, value, "`interval` is from 1s to 1h, or 0s for none")?;
+    unless(!interval.is_zero() && !fits, value, "`interval` must be from 1s to 1h, or 0s for none")?;
     Ok(Some(interval).filter(|interval| !interval.is_zero()))
 }
 
@@ -114,7 +114,7 @@ fn note_short_interval(interval: Option<Duration>, timeout: Duration) -> Option<
     let [interval, timeout] =
         [interval.filter(|interval| *interval < timeout)?, timeout].map(format_duration);
     Some(format!(
-        "interval: {interval} is shorter than the timeout of {timeout}, so that while a cache hangs the next round is due \
-         before the last one has ended; give it at least the timeout"
+        "interval: {interval} is shorter than the timeout of {timeout}, so if a cache hangs, the next round is due \
+         before the last one has ended; set it to at least the timeout"
     ))
 }

@@ -37,9 +37,7 @@ fn read_secret(path: &Path) -> io::Result<String> {
 pub(super) fn secret(value: &Value, files: &mut Vec<PathBuf>) -> Result<String, ConfigProblem> {
     let path = value.place.resolve(value.text()?);
     let secret = read_secret(&path).map_err(|error| {
-        value.problem(format_args!(
-            "cannot read the file named here, which is to hold the secret and nothing else: {error}"
-        ))
+        value.problem(format_args!("cannot read this file, which must contain only the secret: {error}"))
     })?;
     files.push(path);
     Ok(secret)

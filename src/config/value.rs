@@ -76,7 +76,7 @@ impl Value {
     pub(super) fn text(&self) -> Result<&str, ConfigProblem> {
         match &self.kind {
             ValueKind::Text(text) => Ok(text),
-            _ => Err(self.problem(format_args!("text in quotes belongs here, not {}", self.noun()))),
+            _ => Err(self.problem(format_args!("expected text in quotes, found {}", self.noun()))),
         }
     }
 
@@ -93,7 +93,7 @@ impl Value {
                 .map(|part| (part, &self.place))
                 .collect()),
             (ValueKind::Text(text), _) => Ok(vec![(text, &self.place)]),
-            _ => Err(self.problem(format_args!("a list of texts belongs here, not {}", self.noun()))),
+            _ => Err(self.problem(format_args!("expected a list of texts, found {}", self.noun()))),
         }
     }
 
@@ -118,13 +118,15 @@ impl Value {
             ValueKind::Text(text) => text.parse().ok(),
             _ => None,
         };
-        number.ok_or_else(|| self.problem("a whole number belongs here, 0 or more"))
+        number.ok_or_else(|| self.problem("expected a whole number, 0 or more"))
     }
 
     /// A whole number from `least` to `most`; `key` is what it is called in the message.
     pub(super) fn number_between(&self, key: &str, least: u32, most: u32) -> Result<u32, ConfigProblem> {
         let number = self.number().ok().filter(|number| (least..=most).contains(number));
-        number.ok_or_else(|| self.problem(format_args!("`{key}` is a whole number from {least} to {most}")))
+        number.ok_or_else(|| {
+            self.problem(format_args!("`{key}` must be a whole number from {least} to {most}"))
+        })
     }
 
     /// A duration from `least` to `most`; `key` is what it is called in the message.
@@ -136,13 +138,13 @@ impl Value {
     ) -> Result<Duration, ConfigProblem> {
         let text = self.text().ok().map(humantime::parse_duration);
         let Some(Ok(duration)) = text else {
-            return Err(self.problem("this is no duration; write it with its unit, such as \"750ms\""));
+            return Err(self.problem("not a duration; write it with its unit, such as \"750ms\""));
         };
         if (least..=most).contains(&duration) {
             return Ok(duration);
         }
         let (least, most) = (format_duration(least), format_duration(most));
-        Err(self.problem(format_args!("`{key}` is from {least} to {most}")))
+        Err(self.problem(format_args!("`{key}` must be from {least} to {most}")))
     }
 
     /// True or false, if it is one of them; the environment has them as text.
@@ -179,7 +181,7 @@ impl Value {
         let noun = self.noun();
         match self.kind {
             ValueKind::Table(table) => Ok(table),
-            _ => Err(self.place.problem(format_args!("a table belongs here, not {noun}"))),
+            _ => Err(self.place.problem(format_args!("expected a table, found {noun}"))),
         }
     }
 }
@@ -221,9 +223,9 @@ impl TableEntry {
             let was = &self.key;
             return self.key_place.problem(match &self.key_place {
                 Place::Variable(name) => {
-                    format!("this setting has a new name, {}", variable::renamed(name, was, now))
+                    format!("this setting was renamed to {}", variable::renamed(name, was, now))
                 }
-                Place::File(..) | Place::Flag(_) => format!("`{was}` has a new name, `{now}`: write [{now}]"),
+                Place::File(..) | Place::Flag(_) => format!("`{was}` was renamed to `{now}`: write [{now}]"),
             });
         }
         let known = keys::names(known);
@@ -232,10 +234,10 @@ impl TableEntry {
             return self.key_place.problem(match nearest {
                 Some(nearest) => {
                     let meant = variable::renamed(name, &self.key, nearest);
-                    format!("no setting is called that; did you mean {meant}?")
+                    format!("unknown setting; did you mean {meant}?")
                 }
                 None => {
-                    format!("no setting is called that; known here are {}", known.join(", ").to_uppercase())
+                    format!("unknown setting; known here are {}", known.join(", ").to_uppercase())
                 }
             });
         }
@@ -257,7 +259,7 @@ pub(super) fn one_of(
     let first = found.next();
     if let (Some((first, _)), Some((second, value))) = (first, found.next()) {
         return Err(
-            value.problem(format_args!("`{second}` and `{first}` exclude each other; keep one of the two"))
+            value.problem(format_args!("`{second}` cannot be combined with `{first}`; keep one of the two"))
         );
     }
     Ok(first)

@@ -92,8 +92,8 @@ fn what_is_worth_a_look_is_a_warning_in_the_log_of_every_start() {
     command.env("CACHE_CANARY_CACHES__OTHER__TLS__VERIFY", "none");
     let serving = Serving::start(&mut command);
     let warning = serving.log.lines().find(|line| line.contains("WARN"));
-    let words = "other: no certificate is verified (tls.verify = \"none\"): anybody in between can read the \
-                 password and answer in the server's place";
+    let words = "other: certificates are not verified (tls.verify = \"none\"): an attacker on the network can \
+                 read the password and forge answers";
     assert!(warning.is_some_and(|line| line.ends_with(words)), "{}", serving.log);
 }
 

@@ -24,9 +24,11 @@ pub(in crate::config) fn read(
     }
     if !matches!(value.kind, Typed::Table(_)) {
         return Err(value.problem(match &value.place {
-            Place::Variable(name) => format!("this has two parts; write {name}__AFTER or {name}__FOR"),
+            Place::Variable(name) => {
+                format!("this setting has two parts; set {name}__AFTER or {name}__FOR")
+            }
             Place::File(..) | Place::Flag(_) => {
-                "`breaker` is a table, { after = 3, for = \"30s\" }".to_owned()
+                "`breaker` must be a table, { after = 3, for = \"30s\" }".to_owned()
             }
         }));
     }

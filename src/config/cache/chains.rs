@@ -29,7 +29,7 @@ pub(in crate::config) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<Con
             chain.push(to);
             here = by_alias.get(to);
             let what = if looped {
-                "these caches forward to each other without end; one of them must name a real cache"
+                "these caches forward to each other in a loop; one of them must forward to a real cache"
                     .to_owned()
             } else if here.is_none() {
                 missing(reading, to, &by_alias)
@@ -68,14 +68,11 @@ fn missing(
     let mut aliases: Vec<_> = by_alias.keys().map(|alias| alias.as_str()).collect();
     aliases.sort_unstable();
     if from.forwards.is_none() {
-        return format!(
-            "without a location, `{}` forwards to `{to}`, and no cache is called that",
-            from.alias
-        );
+        return format!("without a location, `{}` forwards to `{to}`, which is not configured", from.alias);
     }
     match nearest(to.as_str(), &aliases) {
-        Some(nearest) => format!("no cache is called `{to}`; did you mean `{nearest}`?"),
-        None => format!("no cache is called `{to}`; there are {}", aliases.join(", ")),
+        Some(nearest) => format!("no cache is named `{to}`; did you mean `{nearest}`?"),
+        None => format!("no cache is named `{to}`; the configured ones are {}", aliases.join(", ")),
     }
 }
 
@@ -93,6 +90,6 @@ fn nothing_to_check(caches: &[(CacheReader, CacheConfig)]) -> Option<ConfigProbl
     let (first, _) = caches.first()?;
     let reasons = reasons?.join(", ");
     Some(first.place.problem(format_args!(
-        "nothing is left to check: {reasons}; configure the Redis or memcached that the application uses"
+        "no cache can be checked: {reasons}; configure the Redis or memcached that the application uses"
     )))
 }

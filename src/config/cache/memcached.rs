@@ -14,7 +14,7 @@ use crate::outcome::Quorum;
 /// The most servers that a quorum may want where their number is not known beforehand.
 const MAX_QUORUM: u32 = 10_000;
 
-const BOTH: &str = "memcached wants a user and a password, or neither";
+const BOTH: &str = "memcached requires both user and password, or neither";
 
 pub(in crate::config) fn read(
     reading: &mut CacheReader,
@@ -44,7 +44,7 @@ pub(in crate::config) fn read(
     unless(
         socket && by_scheme == Some(true),
         server.value,
-        "TLS is not spoken over a unix socket; begin the URL with memcached://",
+        "TLS is not supported over a unix socket; begin the URL with memcached://",
     )?;
     let tls = tls::read(reading, table.get("tls"), tls::TlsHints { by_scheme, schemes, socket })?;
     let quorum = quorum(reading, table, &servers)?;
@@ -63,8 +63,8 @@ pub(in crate::config) fn login(
     match (username, password.filter(|password| is_given(Some(password)))) {
         (Some(username), Some(password)) => Ok(Some((username, password))),
         (None, None) => Ok(None),
-        (Some(_), None) => Err(reading.problem(format_args!("a user is named without a password; {BOTH}"))),
-        (None, Some(_)) => Err(reading.problem(format_args!("a password is given without a user; {BOTH}"))),
+        (Some(_), None) => Err(reading.problem(format_args!("the password is missing; {BOTH}"))),
+        (None, Some(_)) => Err(reading.problem(format_args!("the user is missing; {BOTH}"))),
     }
 }
 
@@ -80,7 +80,7 @@ fn quorum(
         (_, Ok(least)) if (1..=most).contains(&least) => Ok(Quorum::AtLeast(least)),
         _ => {
             let most = if known { format!(" to {most}, the number of servers") } else { " up".to_owned() };
-            Err(value.problem(format_args!("`quorum` is \"all\", or a whole number from 1{most}")))
+            Err(value.problem(format_args!("`quorum` must be \"all\", or a whole number from 1{most}")))
         }
     })?;
     Ok(quorum.unwrap_or(Quorum::All))
@@ -97,7 +97,7 @@ fn listed(value: &Value) -> Result<Vec<(MemcachedServers, &Place)>, ConfigProble
         })
         .collect();
     let servers = servers?;
-    unless(servers.is_empty(), value, "no server is named; write \"host:11211\"")?;
+    unless(servers.is_empty(), value, "the list of servers is empty; write \"host:11211\"")?;
     Ok(servers)
 }
 
@@ -108,7 +108,7 @@ pub(in crate::config) fn distinct(
     let mut seen = HashSet::new();
     for (servers, place) in &servers {
         if !seen.insert(servers) {
-            return Err(place.problem(format_args!("{servers} is named twice; name each server once")));
+            return Err(place.problem(format_args!("{servers} is listed twice; list each server once")));
         }
     }
     Ok(servers.into_iter().map(|(servers, _)| servers).collect())

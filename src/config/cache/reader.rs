@@ -91,12 +91,12 @@ impl CacheReader {
             self.note_password(server.value, "its password", "password_file or ${NAME}");
         }
         if let Some(value) = table.get("username") {
-            unless(username.is_some(), value, "the URL names a user as well; keep one of the two")?;
+            unless(username.is_some(), value, "the URL has a user as well; keep one of the two")?;
             *username = Some(value.text()?.to_owned());
             self.came_from(&["username"], &value.place);
         }
         if let Some((key, value)) = one_of(table, keys::alternatives(keys::CACHE, "password"))? {
-            unless(password.is_some(), value, "the URL holds a password as well; keep one of the two")?;
+            unless(password.is_some(), value, "the URL has a password as well; keep one of the two")?;
             *password = Some(self.password(key, value)?);
             self.came_from(&["password"], &value.place);
         }
@@ -109,7 +109,11 @@ impl CacheReader {
             return Ok(Secret::from(text_file::secret(value, &mut self.files)?));
         }
         let password = value.text()?;
-        unless(password.is_empty(), value, "the password is empty; if there is none, leave this out")?;
+        unless(
+            password.is_empty(),
+            value,
+            "the password is empty; set it, or remove this if the server has none",
+        )?;
         if value.literal {
             self.note_password(value, "its password", "password_file or ${NAME}");
         }
@@ -120,7 +124,7 @@ impl CacheReader {
     pub(in crate::config) fn note_password(&mut self, value: &Value, whose: &str, instead: &str) {
         if let Origin::File { path, line } = value.place.origin() {
             self.notes.push(format!(
-                "{}: {whose} stands in {}:{line}; {instead} would keep it out of the file",
+                "{}: {whose} is in {}:{line}; use {instead} to keep it out of the file",
                 self.alias,
                 path.display()
             ));
@@ -130,7 +134,7 @@ impl CacheReader {
     /// Takes note that the password goes to a view without TLS, and to the cache itself with it.
     pub(in crate::config) fn note_plain(&mut self, view: &str) {
         self.notes.push(format!(
-            "{}: its password goes to the view {view} without TLS; begin its URL with rediss:// or \
+            "{}: its password is sent to the view {view} without TLS; begin its URL with rediss:// or \
              memcacheds://, or give it a user of its own",
             self.alias
         ));

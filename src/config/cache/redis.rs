@@ -16,7 +16,7 @@ use crate::config::{
 };
 
 pub(in crate::config) const NO_USER_ALONE: &str =
-    "a user is named without a password; a password alone is written redis://:password@host";
+    "the URL has a user but no password; write a password alone as redis://:password@host";
 
 /// How the servers are found, by the cache's own key or by the scheme of its URL.
 fn topology(table: &Table, server: &WrittenAddress<'_>) -> Result<RedisTopology, ConfigProblem> {
@@ -26,7 +26,7 @@ fn topology(table: &Table, server: &WrittenAddress<'_>) -> Result<RedisTopology,
     };
     let topology = value.word("topology", &RedisTopology::ALL.map(|topology| (topology.name(), topology)))?;
     let contradicted = by_scheme.is_some_and(|by_scheme| by_scheme != topology);
-    unless(contradicted, value, "the URL begins with another topology; keep one of the two")?;
+    unless(contradicted, value, "the scheme of the URL gives another topology; keep one of the two")?;
     Ok(topology)
 }
 
@@ -34,10 +34,10 @@ fn topology(table: &Table, server: &WrittenAddress<'_>) -> Result<RedisTopology,
 fn refuses(topology: RedisTopology, key: &str) -> Option<&'static str> {
     match (topology, key) {
         (RedisTopology::Cluster, "replicas" | "replica_within") => {
-            Some("in a cluster each primary is checked, and no replica; remove this")
+            Some("in a cluster only primaries are checked, not replicas; remove this")
         }
         (RedisTopology::Cluster, "spray") => {
-            Some("in a cluster each primary is checked with a key of its own; remove this")
+            Some("in a cluster each primary is checked with its own key; remove this")
         }
         (RedisTopology::Standalone | RedisTopology::Sentinel, "announce") => {
             Some("only a cluster announces addresses; begin the URL with redis+cluster://, or remove this")
@@ -45,7 +45,7 @@ fn refuses(topology: RedisTopology, key: &str) -> Option<&'static str> {
         (
             RedisTopology::Standalone | RedisTopology::Cluster,
             "sentinel_username" | "sentinel_password" | "sentinel_password_file",
-        ) => Some("no Sentinels are named; begin the URL with redis+sentinel://, or remove this"),
+        ) => Some("this requires Sentinels; begin the URL with redis+sentinel://, or remove this"),
         (RedisTopology::Standalone | RedisTopology::Cluster | RedisTopology::Sentinel, _) => None,
     }
 }
@@ -75,7 +75,7 @@ pub(in crate::config) fn read(
     if !url.others.is_empty() {
         return Err(server
             .value
-            .problem("a parameter of this URL is not known; there are db, protocol, username, password"));
+            .problem("unknown parameter in this URL; known are db, protocol, username, password"));
     }
     reading.came_from(&["url"], &server.value.place);
     reading.came_from(&url.says(), &server.value.place);
@@ -83,7 +83,7 @@ pub(in crate::config) fn read(
     let login = read_login(reading, table, server, &mut url)?;
     if topology == RedisTopology::Cluster && login.database != 0 {
         let value = table.get("database").unwrap_or(server.value);
-        return Err(value.problem("a cluster has database 0 alone; leave the number out"));
+        return Err(value.problem("a cluster has only database 0; remove the number"));
     }
     let servers = servers(reading, table, topology, url, login.protocol)?;
     let said = tls::TlsHints {
@@ -107,16 +107,16 @@ fn read_login(
     let mut login = login(url);
     reading.credentials(table, server, &mut login.username, &mut login.password)?;
     if let Some(value) = table.get("database") {
-        unless(url.database.is_some(), value, "the URL names a database as well; keep one of the two")?;
+        unless(url.database.is_some(), value, "the URL has a database as well; keep one of the two")?;
         login.database = value.number()?;
         reading.came_from(&["database"], &value.place);
     }
     if let Some(value) = table.get("protocol") {
-        unless(url.protocol.is_some(), value, "the URL names a protocol as well; keep one of the two")?;
+        unless(url.protocol.is_some(), value, "the URL has a protocol as well; keep one of the two")?;
         login.protocol = match value.text()? {
             "resp2" => RespVersion::Resp2,
             "resp3" => RespVersion::Resp3,
-            _ => return Err(value.problem("the protocols are \"resp2\" and \"resp3\"")),
+            _ => return Err(value.problem("the protocol must be \"resp2\" or \"resp3\"")),
         };
         reading.came_from(&["protocol"], &value.place);
     }
@@ -150,7 +150,7 @@ fn announce(reading: &mut CacheReader, table: &Table) -> Result<Announce, Config
         "as-is" => Ok(Announce::AsIs),
         "seed-host" => Ok(Announce::SeedHost),
         _ => Err(value
-            .problem("`announce` is \"as-is\", or \"seed-host\" where the cluster's ports are forwarded")),
+            .problem("`announce` must be \"as-is\", or \"seed-host\" if the cluster's ports are forwarded")),
     })?;
     Ok(announce.unwrap_or_default())
 }
@@ -165,7 +165,7 @@ fn sentinel_login(reading: &mut CacheReader, table: &Table) -> Result<Login, Con
         unless(
             login.password.is_none(),
             value,
-            "a user of the Sentinels is named without a sentinel_password",
+            "sentinel_password is missing for the user of the Sentinels; add it",
         )?;
         login.username = Some(value.text()?.to_owned());
         reading.came_from(&["sentinel_username"], &value.place);
@@ -182,7 +182,7 @@ fn replicas(reading: &mut CacheReader, table: &Table, tls: bool) -> Result<Repli
     }
     if let Some(value) = table.get("replica_within") {
         let none = replicas.which == WhichReplicas::Named(Vec::new());
-        unless(none, value, "there are no replicas to wait for; add `replicas`, or remove this")?;
+        unless(none, value, "this requires replicas; add `replicas`, or remove this")?;
         replicas.within = value.duration("replica_within", Duration::ZERO, Duration::from_mins(10))?;
         reading.came_from(&["replica_within"], &value.place);
     }
@@ -200,7 +200,7 @@ pub(in crate::config) fn finished(
     Ok(Backend::Redis(redis))
 }
 
-const NO_SERVER: &str = "no server is named; add url = \"redis://host:6379/0\"";
+const NO_SERVER: &str = "no server is given; add url = \"redis://host:6379/0\"";
 
 /// Whether there is a password, and it is not empty.
 pub(in crate::config) fn is_given(password: Option<&Secret>) -> bool {
@@ -233,7 +233,7 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Con
                 unless(
                     in_short,
                     servers,
-                    "this stands alone, as in replicas = \"discover\" or \"required\"",
+                    "write this value alone, as in replicas = \"discover\" or \"required\"",
                 )?;
                 named_replicas(servers, tls)
             });
@@ -241,12 +241,11 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Con
             unless(
                 named.is_empty(),
                 value,
-                "no replica is named; write { servers = [\"host:6379\"], required = true }, or \"required\" \
-                 for those that the primary names",
+                "the list of replicas is empty; write { servers = [\"host:6379\"], required = true }, or \"required\" for those that the primary lists",
             )?;
             let required = table
                 .get("required")
-                .map(|value| value.boolean().ok_or_else(|| value.problem("true or false belongs here")));
+                .map(|value| value.boolean().ok_or_else(|| value.problem("expected true or false")));
             Ok((WhichReplicas::Named(named), required.transpose()?.unwrap_or_default()))
         }
         Typed::Text(_)
@@ -265,11 +264,12 @@ fn named_replicas(value: &Value, tls: bool) -> Result<Vec<Address>, ConfigProble
         let url = url.map_err(|error| place.problem(error))?;
         let says = url.says();
         if says.iter().any(|key| *key != "tls") || !url.others.is_empty() {
-            return Err(place
-                .problem("a replica is host:port; user, password, database and protocol are the primary's"));
+            return Err(place.problem(
+                "a replica must be host:port; user, password, database and protocol are the primary's",
+            ));
         }
         if url.tls.is_some_and(|by_scheme| by_scheme != tls) {
-            return Err(place.problem("TLS is spoken to the primary and its replicas alike; write host:port"));
+            return Err(place.problem("replicas use the primary's TLS settings; write host:port"));
         }
         url.addresses.into_iter().next().ok_or_else(|| place.problem(NO_SERVER))
     };

@@ -33,7 +33,7 @@ pub(in crate::config) fn read(
             unless(
                 said.by_scheme == Some(true),
                 value,
-                "the URL asks for TLS already; remove this, or write a table such as { ca_file = \
+                "the URL already enables TLS; remove this, or write a table such as { ca_file = \
                  \"ca.pem\" }",
             )?;
             None
@@ -42,19 +42,19 @@ pub(in crate::config) fn read(
             unless(
                 said.by_scheme == Some(true),
                 value,
-                format_args!("the URL asks for TLS; begin it with {plain}"),
+                format_args!("the URL enables TLS, but `tls` is false; begin it with {plain}"),
             )?;
             return Ok(None);
         }
         (_, None) => {
-            return Err(value.problem("true or a table belongs here, such as { ca_file = \"ca.pem\" }"));
+            return Err(value.problem("expected true or a table such as { ca_file = \"ca.pem\" }"));
         }
     };
-    unless(said.socket, value, "TLS is not spoken over a unix socket; remove this")?;
+    unless(said.socket, value, "TLS is not supported over a unix socket; remove this")?;
     unless(
         said.by_scheme == Some(false),
         value,
-        format_args!("the URL asks for no TLS; begin it with {secure}"),
+        format_args!("the URL does not enable TLS; begin it with {secure}"),
     )?;
     reading.came_from(&["tls"], &value.place);
     let tls = table.map(parts).transpose()?.unwrap_or_default();
@@ -66,8 +66,7 @@ pub(in crate::config) fn read(
 
 fn note_unverified(reading: &mut CacheReader) {
     reading.notes.push(format!(
-        "{}: no certificate is verified (tls.verify = \"none\"): anybody in between can \
-         read the password and answer in the server's place",
+        "{}: certificates are not verified (tls.verify = \"none\"): an attacker on the network can read the password and forge answers",
         reading.alias
     ));
 }
@@ -76,14 +75,14 @@ fn parts(table: &Table) -> Result<Tls, ConfigProblem> {
     table.only(keys::CACHE_TLS)?;
     let server_name = table.get("server_name").map(|value| {
         address::server_name(value.text()?).ok_or_else(|| {
-            value.problem("this is no name that a certificate has; write a host's name or an IP address")
+            value.problem("not a valid server name for a certificate; write a host name or an IP address")
         })
     });
     let verify = table.get("verify").map(|value| match value.text()? {
         "full" => Ok(Verify::Full),
         "none" => Ok(Verify::None),
         _ => Err(value.problem(
-            "`verify` is \"full\", or \"none\" to trust whoever answers, with a warning in every log",
+            "`verify` must be \"full\", or \"none\" to accept any certificate (with a warning in the log)",
         )),
     });
     Ok(Tls {
@@ -110,6 +109,6 @@ pub(in crate::config) fn identity(table: &Table) -> Result<Option<ClientCertific
 }
 
 fn lonely(table: &Table, key: &str, other: &str) -> ConfigProblem {
-    let what = format!("`{key}` is of no use without `{other}`; name both files, or the same one twice");
+    let what = format!("`{key}` requires `{other}`; set both, to the same file if it holds both");
     table.get(key).map_or_else(|| ConfigProblem::new(&what), |value| value.problem(&what))
 }

@@ -14,7 +14,7 @@ const MAX_PARTITIONS: u32 = 10_000;
 
 pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<ClockConfig, ConfigProblem> {
     section.table.only(keys::CLOCK)?;
-    table::redis_alone(backend, &section.place, "memcached has no sorted sets; `clock` is for a Redis")?;
+    table::redis_alone(backend, &section.place, "memcached has no sorted sets; `clock` requires Redis")?;
     let filled_in = ["partitions", "global", "unit", "resolution", "lag", "skew", "standstill"];
     let preset = section.preset(&filled_in, keys::CLOCK_PRESETS, presets::clock)?;
     let resolution_of_preset = preset.as_ref().map(|preset| preset.resolution);
@@ -26,7 +26,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Clo
         (None, Some(preset)) => preset,
         (None, None) => {
             return Err(section.place.problem(
-                "no sorted set of clocks is named; add partitions = \"KEY\", or preset = \"sentry-monitors\"",
+                "the sorted set of clocks is missing; add partitions = \"KEY\", or preset = \"sentry-monitors\"",
             ));
         }
     };
@@ -52,7 +52,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Clo
         unless(
             clock.expected.is_none(),
             value,
-            "how many partitions there are is not known; add `expected`, or remove this",
+            "this requires the number of partitions; add `expected`, or remove this",
         )?;
     }
     clock.drought = section.limits("drought", table::count)?.unwrap_or(any);

@@ -11,7 +11,8 @@ use crate::config::value::{Value, ValueKind as Typed};
 const MAX_SAMPLE: u32 = 10_000;
 const SAMPLE: u32 = 100;
 
-const A_TTL: &str = "`ttl` is a table, { pattern = \"session:*\", max = \"1h\" }, and perhaps a `sample`";
+const A_TTL: &str =
+    "`ttl` must be a table such as { pattern = \"session:*\", max = \"1h\" }, with an optional `sample`";
 
 pub(super) fn read(
     mut section: CheckTable<'_>,
@@ -26,11 +27,7 @@ pub(super) fn read(
     let evictions = section.limits("evictions_per_second", |key, value| table::above(0, key, value))?;
     let ttl = section.get("ttl");
     if let Some(value) = ttl {
-        table::redis_alone(
-            backend,
-            &value.place,
-            "memcached does not tell what entries it has; `ttl` is for a Redis",
-        )?;
+        table::redis_alone(backend, &value.place, "memcached cannot list its entries; `ttl` requires Redis")?;
     }
     Ok(EfficiencyConfig {
         hit_ratio: hit_ratio.unwrap_or_default(),
@@ -50,7 +47,7 @@ fn read_ttl(value: &Value) -> Result<Ttl, ConfigProblem> {
     let sample = table.get("sample").map(|value| value.number_between("ttl.sample", 1, MAX_SAMPLE));
     let text = pattern.text()?;
     if text.is_empty() {
-        return Err(pattern.problem("no key matches an empty pattern; write \"*\" for all of them"));
+        return Err(pattern.problem("an empty pattern matches no key; write \"*\" for all keys"));
     }
     Ok(Ttl {
         pattern: text.to_owned(),

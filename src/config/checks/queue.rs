@@ -13,15 +13,15 @@ use crate::config::value::{Value, unless};
 /// The most keys that are looked at in a round.
 const MAX_KEYS: u64 = 10_000;
 
-const FAMILY: &str = "a family of keys has its numbers in braces, from the least to the greatest, without zeros \
-                      before them: \"b:p:{0..15}\"";
+const FAMILY: &str = "a range in a key must be in braces, from the lowest to the highest number, without leading zeros: \
+                      \"b:p:{0..15}\"";
 
 pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<QueueConfig, ConfigProblem> {
     section.table.only(keys::QUEUE)?;
     table::redis_alone(
         backend,
         &section.place,
-        "memcached has no lists, sorted sets, streams or sets; `queue` is for a Redis",
+        "memcached has no lists, sorted sets, streams or sets; `queue` requires Redis",
     )?;
     let filled_in = ["keys", "length", "age", "skew", "lock"];
     let preset = section.preset(&filled_in, keys::QUEUE_PRESETS, presets::queue)?;
@@ -31,7 +31,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
         (None, Some(preset)) => preset,
         (None, None) => {
             return Err(section.place.problem(
-                "no key is named; add keys = [\"celery\"], or a preset such as preset = \"celery\"",
+                "the keys of the queues are missing; add keys = [\"celery\"], or preset = \"celery\"",
             ));
         }
     };
@@ -50,7 +50,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
     }
     queue.lock = section.text("lock")?.or(queue.lock);
     if let Some(value) = section.get("lock_within") {
-        unless(queue.lock.is_none(), value, "there is no lock to wait for; add `lock`, or remove this")?;
+        unless(queue.lock.is_none(), value, "this requires a lock; add `lock`, or remove this")?;
         queue.lock_within = table::duration("lock_within", value)?;
     }
     Ok(queue)
@@ -59,17 +59,21 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
 /// The keys, none of which may be there twice.
 fn keys(value: &Value) -> Result<Vec<Keys>, ConfigProblem> {
     let texts = value.texts()?;
-    unless(texts.is_empty(), value, "no key is named; write \"celery\", or \"b:p:{0..15}\" for sixteen")?;
+    unless(
+        texts.is_empty(),
+        value,
+        "the list of keys is empty; write \"celery\", or \"b:p:{0..15}\" for sixteen keys",
+    )?;
     let families: Vec<_> = texts
         .into_iter()
         .map(|(text, place)| Ok((family(text).map_err(|error| place.problem(error))?, place)))
         .collect::<Result<_, ConfigProblem>>()?;
     let many: u64 = families.iter().map(|(keys, _)| keys.many()).sum();
-    unless(many > MAX_KEYS, value, format_args!("these are {many} keys, and there may be {MAX_KEYS}"))?;
+    unless(many > MAX_KEYS, value, format_args!("too many keys: {many} of at most {MAX_KEYS}"))?;
     let mut seen = HashSet::new();
     for (keys, place) in &families {
         if let Some(twice) = keys.names().find(|name| !seen.insert(name.clone())) {
-            return Err(place.problem(format_args!("`{twice}` is named twice; name each key once")));
+            return Err(place.problem(format_args!("`{twice}` is listed twice; list each key once")));
         }
     }
     Ok(families.into_iter().map(|(keys, _)| keys).collect())
@@ -79,7 +83,7 @@ fn keys(value: &Value) -> Result<Vec<Keys>, ConfigProblem> {
 /// the key.
 fn family(text: &str) -> Result<Keys, &'static str> {
     if text.is_empty() {
-        return Err("a key is empty; leave it out");
+        return Err("a key is empty; remove it");
     }
     let mut found = None;
     for (open, _) in text.match_indices('{') {
@@ -90,7 +94,7 @@ fn family(text: &str) -> Result<Keys, &'static str> {
             continue;
         }
         if found.is_some() {
-            return Err("one number of a key counts up, and no second one; write each family by itself");
+            return Err("only one {a..b} range is allowed in a key; split this into one entry per range");
         }
         let numbers = numbers(least, greatest).ok_or(FAMILY)?;
         found =

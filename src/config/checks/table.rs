@@ -70,9 +70,9 @@ impl<'a> CheckTable<'a> {
         let Some(found) = find(name) else {
             let there_are = format!("presets of `{}` are {}", self.kind, names.join(", "));
             return Err(value.problem(match (presets::kind(name), nearest(name, names)) {
-                (Some(other), _) => format!("that is a preset of `{other}`; {there_are}"),
-                (None, Some(nearest)) => format!("no preset is called that; did you mean \"{nearest}\"?"),
-                (None, None) => format!("no preset is called that; {there_are}"),
+                (Some(other), _) => format!("this preset belongs to `{other}`; {there_are}"),
+                (None, Some(nearest)) => format!("unknown preset; did you mean \"{nearest}\"?"),
+                (None, None) => format!("unknown preset; {there_are}"),
             }));
         };
         for key in keys {
@@ -86,7 +86,7 @@ impl<'a> CheckTable<'a> {
         self.said(key, |value| {
             let text = value.text()?;
             if text.is_empty() {
-                return Err(value.problem(format_args!("`{key}` is empty; if there is none, leave it out")));
+                return Err(value.problem(format_args!("`{key}` is empty; set it, or remove it")));
             }
             Ok(text.to_owned())
         })
@@ -97,7 +97,7 @@ impl<'a> CheckTable<'a> {
         self.said("unit", |value| match value.text()? {
             "s" => Ok(Unit::Seconds),
             "ms" => Ok(Unit::Milliseconds),
-            _ => Err(value.problem("`unit` is \"s\" for seconds or \"ms\" for milliseconds, since 1970")),
+            _ => Err(value.problem("`unit` must be \"s\" or \"ms\" (Unix time in seconds or milliseconds)")),
         })
     }
 
@@ -139,9 +139,13 @@ pub(super) fn table_of_limits<'a>(key: &str, value: &'a Value) -> Result<&'a Tab
         | Typed::List(_)
         | Typed::Null
         | Typed::Other(_) => Err(value.problem(match &value.place {
-            Place::Variable(name) => format!("this has two parts; write {name}__DEGRADED or {name}__DOWN"),
+            Place::Variable(name) => {
+                format!("this setting has two parts; set {name}__DEGRADED or {name}__DOWN")
+            }
             Place::File(..) | Place::Flag(_) => {
-                format!("`{key}` is a table, {{ degraded = ..., down = ... }}, of which one may be left out")
+                format!(
+                    "`{key}` must be a table, {{ degraded = ..., down = ... }}, with one or both thresholds"
+                )
             }
         })),
     }
@@ -165,15 +169,15 @@ pub(super) fn limits<T: Copy + PartialOrd>(
     };
     match (degraded, down) {
         (None, None) => Err(whole.problem(format_args!(
-            "`{key}` has neither `degraded` nor `down`; give one of them, or remove it"
+            "`{key}` has neither `degraded` nor `down`; set one of them, or remove it"
         ))),
         (Some((degraded, _)), Some((down, value))) if milder(degraded, down) => {
             let (worse, least) = match worse {
-                Worse::More => ("more", "no less"),
-                Worse::Less => ("less", "no more"),
+                Worse::More => ("higher", "at least"),
+                Worse::Less => ("lower", "at most"),
             };
             Err(value.problem(format_args!(
-                "{worse} is worse here, so `{key}.down` is to be {least} than `{key}.degraded`"
+                "a {worse} value is worse, so `{key}.down` must be {least} `{key}.degraded`"
             )))
         }
         _ => {
@@ -190,17 +194,21 @@ pub(super) fn duration(key: &str, value: &Value) -> Result<Duration, ConfigProbl
 /// A whole number from 1.
 pub(super) fn count(key: &str, value: &Value) -> Result<u32, ConfigProblem> {
     let number = value.number().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| value.problem(format_args!("`{key}` is a whole number, 1 or more")))
+    number.ok_or_else(|| value.problem(format_args!("`{key}` must be a whole number, 1 or more")))
 }
 
 /// A number above `least`, with a fraction or without.
 pub(super) fn above(least: u32, key: &str, value: &Value) -> Result<f64, ConfigProblem> {
     let number = value.float().filter(|number| *number > f64::from(least) && *number <= 1e9);
-    number.ok_or_else(|| value.problem(format_args!("`{key}` is a number above {least}, such as 10 or 2.5")))
+    number.ok_or_else(|| {
+        value.problem(format_args!("`{key}` must be a number above {least}, such as 10 or 2.5"))
+    })
 }
 
 /// A part of a whole, above 0 and up to 1.
 pub(super) fn ratio(key: &str, value: &Value) -> Result<f64, ConfigProblem> {
     let number = value.float().filter(|number| *number > 0.0 && *number <= 1.0);
-    number.ok_or_else(|| value.problem(format_args!("`{key}` is a number above 0 and up to 1, such as 0.8")))
+    number.ok_or_else(|| {
+        value.problem(format_args!("`{key}` must be a number above 0 and at most 1, such as 0.8"))
+    })
 }

@@ -23,7 +23,7 @@ const MAX_CANARIES: u32 = 64;
 /// rules, each agrees on half of the keys, and all of so many by chance once in 256 rounds.
 const CANARIES_IN_RINGS: u32 = 8;
 
-const A_VIEW: &str = "a view is one Redis, or memcached servers that are all named: it begins with redis://, \
+const A_VIEW: &str = "a view must be one Redis, or a list of memcached servers: its URL begins with redis://, \
                       rediss:// (TLS), redis+unix://, memcached:// or memcacheds:// (TLS)";
 
 pub(super) fn read(
@@ -33,14 +33,12 @@ pub(super) fn read(
     section.table.only(keys::VISIBILITY)?;
     if !servers_are_named(backend) {
         return Err(section.place.problem(
-            "the order of servers that are discovered is not known, and clients go by it; name each server, \
+            "clients depend on the order of servers, which is unknown for discovered ones; list each server, \
              or remove `visibility`",
         ));
     }
     let value = section.get("views").ok_or_else(|| {
-        section
-            .place
-            .problem("no other way into the cache is named; add views = [\"redis://replica:6379/0\"]")
+        section.place.problem("the views are missing; add views = [\"redis://replica:6379/0\"]")
     })?;
     let views = views(&mut section, value, backend)?;
     let within = |key| move |value: &Value| value.duration(key, Duration::ZERO, Duration::from_mins(10));
@@ -70,8 +68,8 @@ fn in_time(
         Some(value) if both > most => {
             let [most, timeout] = [most, timeout].map(format_duration);
             Err(value.problem(format_args!(
-                "`write_within` and `delete_within` are together at most two thirds of `timeout`: {most} of {timeout}; \
-                 raise `timeout`, or ask the views for more"
+                "`write_within` plus `delete_within` must be at most two thirds of `timeout` ({most} of {timeout}); \
+                 raise `timeout`, or lower these"
             )))
         }
         Some(_) | None => Ok(()),
@@ -103,7 +101,7 @@ fn views(
         unless(
             !names.insert(view.name.clone()),
             value,
-            format_args!("{} is named twice; name each view once", view.name),
+            format_args!("{} is listed twice; list each view once", view.name),
         )?;
         if own_password && value.literal {
             section.reading.note_password(value, "the password of a view", "${NAME}");
@@ -113,7 +111,7 @@ fn views(
         }
         views.push(view);
     }
-    unless(views.is_empty(), value, "no view is named; write \"redis://replica:6379/0\"")?;
+    unless(views.is_empty(), value, "the list of views is empty; write \"redis://replica:6379/0\"")?;
     Ok(views)
 }
 
@@ -155,7 +153,7 @@ fn view(text: &str, value: &Value, backend: &Backend) -> Result<(ViewConfig, boo
     unless(
         !url.others.is_empty(),
         value,
-        "a parameter of this URL is not known; there are db, protocol, username, password",
+        "unknown parameter in this URL; known are db, protocol, username, password",
     )?;
     let own_password = url.password.is_some();
     Ok((redis_view(text, url, value, backend)?, own_password))
@@ -203,7 +201,7 @@ fn memcached_view(
     unless(
         socket && url.tls,
         value,
-        "TLS is not spoken over a unix socket; begin the URL with memcached://",
+        "TLS is not supported over a unix socket; begin the URL with memcached://",
     )?;
     let login = match (url.username, url.password) {
         (Some(username), Some(password)) => Some((username, password)),
@@ -211,7 +209,7 @@ fn memcached_view(
             Backend::Memcached(memcached) if leaves_it_open(text) => memcached.login.clone(),
             Backend::Memcached(_) | Backend::Redis(_) | Backend::Unchecked(_) => None,
         },
-        _ => return Err(value.problem("memcached wants a user and a password, or neither")),
+        _ => return Err(value.problem("memcached requires both user and password, or neither")),
     };
     let tls = url.tls.then(|| tls(backend));
     let name = servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into();

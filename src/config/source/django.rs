@@ -111,7 +111,7 @@ pub(in crate::config) fn read(path: &Path, named: &Place) -> Result<Table, Confi
     let value = parsed.value.map(|value| convert(&text, value)).transpose()?;
     match value.map(|value| value.kind) {
         Some(Typed::Table(table)) => Ok(table),
-        _ => Err(whole.problem("the CACHES setting as JSON begins with { and has an entry for each alias")),
+        _ => Err(whole.problem("the CACHES setting must be a JSON object with one entry per alias")),
     }
 }
 
@@ -168,7 +168,7 @@ fn convert(text: &Arc<Text>, value: ast::Value<'_>) -> Result<Value, ConfigProbl
                 };
                 let key = property.name.into_string();
                 if entries.iter().any(|entry| entry.key == key) {
-                    return Err(key_place.problem("this key is there twice"));
+                    return Err(key_place.problem("duplicate key"));
                 }
                 entries.push(TableEntry { key, key_place, value: convert(text, property.value)? });
             }
@@ -181,7 +181,7 @@ fn convert(text: &Arc<Text>, value: ast::Value<'_>) -> Result<Value, ConfigProbl
 fn object(value: &Value) -> Result<&Table, ConfigProblem> {
     match &value.kind {
         Typed::Table(table) => Ok(table),
-        _ => Err(value.problem(format_args!("an object in braces belongs here, not {}", value.noun()))),
+        _ => Err(value.problem(format_args!("expected an object in braces, found {}", value.noun()))),
     }
 }
 
@@ -202,7 +202,7 @@ pub(in crate::config) fn backend(
         }
     } else {
         let path = entry.get("BACKEND").ok_or_else(|| {
-            reading.problem("it has no BACKEND, the dotted path of a class (Django's keys are in capitals)")
+            reading.problem("BACKEND is missing, the dotted path of a class (Django's keys are in capitals)")
         })?;
         reading.came_from(&["backend"], &path.place);
         known(path.text()?).ok_or_else(|| path.problem(unknown_class(reading)))?
@@ -223,7 +223,7 @@ pub(in crate::config) fn backend(
 
 fn unknown_class(reading: &CacheReader) -> String {
     format!(
-        "this backend is not known; say what it is with backend = \"redis\", \"memcached\", \"forwarding\" \
+        "unknown backend; set backend = \"redis\", \"memcached\", \"forwarding\" \
          or (to skip it) \"local-memory\" under [caches.{}] in the config file",
         reading.alias
     )
@@ -233,8 +233,8 @@ fn memcached_cache(reading: &mut CacheReader, entry: &Table) -> Result<Backend, 
     let options = Options::of(entry)?;
     if let Some(value) = options.get("tls_context") {
         return Err(value.problem(format_args!(
-            "it speaks TLS, and how is no JSON; in the config file, [caches.{}] with a url that begins with \
-             memcacheds:// says it",
+            "its TLS settings cannot be written in JSON; in the config file, add [caches.{}] with a url that begins with \
+             memcacheds://",
             reading.alias
         )));
     }
@@ -301,5 +301,5 @@ fn text(
 }
 
 fn no_location(reading: &CacheReader) -> ConfigProblem {
-    reading.problem("it has no LOCATION that names a server")
+    reading.problem("LOCATION is missing or names no server")
 }

@@ -57,7 +57,7 @@ impl Environment<'_> {
                 (None, None) if self.0.contains_key(name) => {}
                 (None, None) => {
                     return Err(format!(
-                        "the environment variable {name} is not set; set it, or give a default with \
+                        "the environment variable {name} is not set; set it, or add a default with \
                          ${{{name}:-default}}"
                     ));
                 }
@@ -85,8 +85,8 @@ impl Environment<'_> {
 }
 
 const EMPTY_LEVEL: &str =
-    "a part of the name is empty; two underscores stand for one level, as in CACHE_CANARY_CACHES__MAIN__URL";
-const BAD_REFERENCE: &str = "`${` begins the name of an environment variable, as in ${NAME} or \
+    "a part of the name is empty; two underscores separate levels, as in CACHE_CANARY_CACHES__MAIN__URL";
+const BAD_REFERENCE: &str = "`${` must start a reference to an environment variable, as in ${NAME} or \
                              ${NAME:-default}; write $${ for the two characters themselves";
 
 /// The path of the setting that a variable stands for, or `None` if it stands for none.
@@ -120,7 +120,7 @@ fn insert(table: &mut Table, path: &[String], value: &str, place: &Place) -> Res
     let position = table.0.iter().position(|entry| entry.key == *key);
     if deeper.is_empty() {
         if let Some(Place::Variable(other)) = position.map(|position| &table.0[position].value.place) {
-            return Err(place.problem(format_args!("{other} says the same; keep one of the two")));
+            return Err(place.problem(format_args!("{other} sets the same; keep one of the two")));
         }
         let of_file = |entry: &TableEntry| !matches!(entry.value.place, Place::Variable(_));
         table.0.retain(|entry| !(of_file(entry) && keys::say_the_same(&entry.key, key)));
@@ -136,12 +136,12 @@ fn insert(table: &mut Table, path: &[String], value: &str, place: &Place) -> Res
     let whole = &mut table.0[position].value;
     if keys::has_parts_too(key) && !matches!(whole.kind, ValueKind::Table(_)) {
         if let Place::Variable(other) = &whole.place {
-            return Err(place.problem(format_args!("{other} says it in short; keep one of the two")));
+            return Err(place.problem(format_args!("{other} is its short form; keep one of the two")));
         }
         *whole = Value::new(ValueKind::Table(Table::default()), place.clone());
     }
     match &mut whole.kind {
         ValueKind::Table(inner) => insert(inner, deeper, value, place),
-        _ => Err(place.problem(format_args!("no setting is called that; `{key}` has no parts"))),
+        _ => Err(place.problem(format_args!("unknown setting; `{key}` has no parts"))),
     }
 }

@@ -79,7 +79,7 @@ impl<'a> Options<'a> {
         let number = value.number().ok().map(|number| number.to_string());
         let protocol = number.and_then(|number| address::protocol(&number));
         reading.came_from(&["protocol"], &value.place);
-        protocol.map(Some).ok_or_else(|| value.problem("the protocol is 2 or 3"))
+        protocol.map(Some).ok_or_else(|| value.problem("the protocol must be 2 or 3"))
     }
 
     /// Whether TLS is asked for without a word of it in the URL, as it can be where Sentinels or a cluster

@@ -26,12 +26,12 @@ pub(super) fn cache(
         Way::Sentinels { replicas } => sentinels(reading, entry, separators, replicas),
         Way::Cluster => cluster(reading, entry, separators),
         Way::UnknownCluster => Err(reading.problem(format_args!(
-            "it is a cluster, by a client that is not known; in the config file, [caches.{}] with url = \
-             \"redis+cluster://host:6379\" says where it is",
+            "this cluster client is not supported; in the config file, add [caches.{}] with url = \
+             \"redis+cluster://host:6379\"",
             reading.alias
         ))),
         Way::Shards => Err(reading.problem(format_args!(
-            "its client spreads keys over several servers; in the config file, give each server an alias of \
+            "its client distributes keys over several servers; in the config file, give each server an alias of \
              its own, and skip this one with backend = \"local-memory\" under [caches.{}]",
             reading.alias
         ))),
@@ -74,11 +74,11 @@ pub(super) fn cluster(
     reading.came_from(&first.says(), place);
     let login = credentials(reading, &options, &mut first)?;
     if login.database != 0 {
-        return Err(place.problem("a cluster has database 0 alone; leave the number out"));
+        return Err(place.problem("a cluster has only database 0; remove the number"));
     }
     let seeds: Vec<_> = std::mem::take(&mut first.addresses).into_iter().chain(others).collect();
     if seeds.iter().any(|seed| matches!(seed, Address::Unix(_))) {
-        return Err(place.problem("a socket is one server's: name a cluster's nodes as host:port"));
+        return Err(place.problem("cluster nodes need addresses such as host:port, not a unix socket"));
     }
     let tls = tls(reading, &options, &first)?;
     let servers = RedisServers::Cluster { seeds, announce: Announce::default() };
@@ -95,14 +95,14 @@ fn sentinels(
 ) -> Result<Backend, ConfigProblem> {
     let options = Options::of(entry)?;
     let sentinels = options.sentinels().ok_or_else(|| {
-        reading.problem("it names no Sentinels; SENTINELS in its OPTIONS is a list of [host, port]")
+        reading.problem("the Sentinels are missing; add SENTINELS to its OPTIONS, a list of [host, port]")
     })?;
     let mut urls = urls(reading, entry, separators)?.into_iter();
     let Some((mut first, place)) = urls.next() else { return Err(no_location(reading)) };
     let name = primary(&first).ok_or_else(|| place.problem(NO_NAME))?;
     for (other, place) in urls {
         if primary(&other).as_ref() != Some(&name) {
-            return Err(place.problem("the locations name several primaries; give each an alias of its own"));
+            return Err(place.problem("the locations name several primaries; give each its own alias"));
         }
         replicas = true;
     }
@@ -113,8 +113,8 @@ fn sentinels(
     let (theirs, theirs_with_tls) = sentinel_login(reading, &options, login.protocol)?;
     if theirs_with_tls != tls.is_some() {
         return Err(sentinels.problem(
-            "TLS is asked for at the Sentinels alone, or at their servers alone (`ssl` in SENTINEL_KWARGS): \
-             it is spoken to all of them, or to none",
+            "TLS is configured only for the Sentinels, or only for their servers (`ssl` in SENTINEL_KWARGS): \
+             configure it for all of them, or for none",
         ));
     }
     let servers =
@@ -127,7 +127,8 @@ fn sentinels(
     finished(reading, RedisConfig { login, tls, replicas, ..RedisConfig::at(servers) })
 }
 
-const NO_NAME: &str = "with Sentinels the location is redis://mymaster/0, with what they call the primary";
+const NO_NAME: &str =
+    "with Sentinels, the location must be redis://mymaster/0, with the primary's name in Sentinel";
 
 /// What Sentinels call the primary, by a location.
 fn primary(url: &RedisUrl) -> Option<String> {
@@ -140,7 +141,7 @@ fn primary(url: &RedisUrl) -> Option<String> {
 fn sentinel_addresses(reading: &CacheReader, sentinels: &Value) -> Result<Vec<Address>, ConfigProblem> {
     let Typed::List(pairs) = &sentinels.kind else {
         return Err(
-            sentinels.problem(format_args!("a list of [host, port] belongs here, not {}", sentinels.noun()))
+            sentinels.problem(format_args!("expected a list of [host, port], found {}", sentinels.noun()))
         );
     };
     let addresses: Vec<Address> = pairs
@@ -161,7 +162,7 @@ fn sentinel_login(
     let username = text(reading, argument("username"), "sentinel_username")?;
     let password = text(reading, argument("password"), "sentinel_password")?.map(Secret::from);
     if let (Some(value), None) = (argument("username").filter(|_| username.is_some()), &password) {
-        return Err(value.problem("a user of the Sentinels is named without a password"));
+        return Err(value.problem("the Sentinels have a user but no password; add the password"));
     }
     let tls = argument("ssl").and_then(Value::boolean).unwrap_or_default();
     Ok((Login { username, password, protocol, database: 0 }, tls))
