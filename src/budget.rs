@@ -84,7 +84,7 @@ mod tests {
         for parts in before_check {
             assert!(after(parts) + quarter <= DEADLINE, "{parts:?}");
         }
-        assert_eq!(BEFORE_CHECK.of(DEADLINE), DEADLINE - quarter);
+        assert_eq!(BEFORE_CHECK.of(DEADLINE), DEADLINE * 3 / 4);
         assert_eq!(after(&[SHARED_WAIT; 8]), DEADLINE, "at most eight checks overlap");
         assert!(after(&[SHARED_WAIT, VISIBILITY_END]) < DEADLINE, "there is time for a verdict");
         assert!(VISIBILITY_LAST.of(DEADLINE) < VISIBILITY_OVER.of(DEADLINE));

@@ -1,4 +1,4 @@
-//! [`AccessLevel`]: the details that a caller may see; [`Subscriber`]: a caller that goes on listening.
+//! [`AccessLevel`]: the details that a caller may see; `Subscriber`: a caller that goes on listening.
 
 use axum::extract::Request;
 use axum::http::HeaderMap;

@@ -75,7 +75,7 @@ impl NodeOutcome {
         Self { node: node.into(), role: Role::Server, phases, fault, lag: None }
     }
 
-    /// Down with a fault, up without. What that means for the alias is said by [`Outcome::status`].
+    /// Down with a fault, up without. What that means for the alias is said by [`super::Outcome::status`].
     #[must_use]
     pub fn status(&self) -> Status {
         if self.fault.is_some() { Status::Down } else { Status::Up }

@@ -177,8 +177,8 @@ impl Switchboard {
             let switches: Vec<_> = node.switches.iter().map(|switch| switch.name()).collect();
             let _ = writeln!(list, "{:<12}{:<11}{}", node.name, node.state(), switches.join(" "));
         }
-        let _ = writeln!(list, "sessions    means sessions-1 and sessions-2 at once\n");
-        let _ = write!(list, "Throw one:  {}", self.command("main/masking"));
+        let _ = writeln!(list, "sessions    sessions-1 and sessions-2 together\n");
+        let _ = write!(list, "Example:    {}", self.command("main/masking"));
         list
     }
 
@@ -189,14 +189,14 @@ impl Switchboard {
         let notes = notes.iter().fold(String::new(), |text, note| text + "\nNote: " + note);
         format!(
             "\
-cache-canary demo: caches of its own, a server that checks them, and a switch to break each.
+cache-canary demo: embedded caches, a server that checks them, and switches to break them.
 
-Watch:  {}/  (in a browser; leave it open while you break one)
+Watch:  {}/  (in a browser; keep it open while you break a cache)
 
   default      forwards to main
   main         a Redis, {main}
   sessions     two memcached, {first} and {second}
-  staticfiles  local memory, which no sidecar can check
+  staticfiles  local memory, which a sidecar cannot check
 {notes}
 Look:   {look}
 Break:  {}
@@ -204,9 +204,9 @@ Look:   {look}
 Mend:   {}
 Past:   curl '{}/transitions?format=text'
 
-The broken Redis answers PING all the while:  redis-cli -p {} ping
+The broken Redis still answers PING:  redis-cli -p {} ping
 More switches (killed, hung, read-only, full; sessions-1, sessions-2):  curl {}
-On a terminal type them: main masking, main mend, help, quit. Ctrl-C ends the demo.
+On a terminal, type a switch: main masking, main mend, help, quit. Ctrl-C ends the demo.
 ",
             self.health_url,
             self.command("main/masking"),
@@ -286,7 +286,7 @@ name        state      switches
 main        healthy    killed hung read-only full masking mend
 sessions-1  healthy    killed hung full masking mend
 sessions-2  full       killed hung full masking mend
-sessions    means sessions-1 and sessions-2 at once
+sessions    sessions-1 and sessions-2 together
 
 Throw one:  curl -X POST http://control/main/masking
 Type a name and a switch, such as: main masking. quit ends the demo."
