@@ -13,7 +13,7 @@ pub(crate) mod round_trip;
 mod visibility;
 mod words;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::Either;
@@ -105,11 +105,6 @@ pub(crate) trait KeyShare: Send + Sync {
     /// The server that ASK sends to, by the words of that error: `ASK 3999 127.0.0.1:6381`. Every command to it is
     /// preceded by ASKING.
     fn importing(&self, said: &str) -> Option<Redis>;
-}
-
-/// What a probe keeps, also where a panic has come between.
-fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A node did not pass; why stands in its progress.

@@ -18,8 +18,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use store::Store;
+
+use crate::mutex::Mutex;
 
 /// The most connections that one server serves at once; more wait to be accepted. A hung server keeps all
 /// that it was given, and the process that it lives in has other uses for its file descriptors.
@@ -137,8 +139,8 @@ impl EmbeddedServer {
     ///
     /// Fails only where a killed server cannot get its port back.
     pub fn set_fault(&self, fault: InjectedFault) -> io::Result<()> {
-        let mut network = self.shared.network();
-        let mut state = self.shared.state();
+        let mut network = self.shared.network.lock();
+        let mut state = self.shared.state.lock();
         if fault == InjectedFault::Killed {
             self.shared.fault.send_replace(fault);
             network.shut();
@@ -167,7 +169,7 @@ impl EmbeddedServer {
     /// The number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.shared.network().reap()
+        self.shared.network.lock().reap()
     }
 
     /// The number of accepted connections so far.
@@ -179,26 +181,26 @@ impl EmbeddedServer {
     /// The number of commands read so far, of any kind, answered or not.
     #[must_use]
     pub fn commands(&self) -> u64 {
-        self.shared.state().commands
+        self.shared.state.lock().commands
     }
 
     /// The number of commands that asked to store a value, whether it was stored or not.
     #[must_use]
     pub fn writes(&self) -> u64 {
-        self.shared.state().writes
+        self.shared.state.lock().writes
     }
 
     /// The number of keys, without expired ones.
     #[must_use]
     pub fn keys(&self) -> usize {
-        self.shared.state().store.len()
+        self.shared.state.lock().store.len()
     }
 }
 
 impl Drop for EmbeddedServer {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.shared.network().shut();
+        self.shared.network.lock().shut();
     }
 }
 
@@ -250,14 +252,6 @@ async fn accept(shared: Arc<ServerParts>) {
 }
 
 impl ServerParts {
-    fn network(&self) -> MutexGuard<'_, NetworkSide> {
-        self.network.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn state(&self) -> MutexGuard<'_, StoreState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Accepts one connection and starts to serve it. Without a listener it waits, and its caller for a new
     /// fault.
     fn poll_accept(
@@ -265,7 +259,7 @@ impl ServerParts {
         cx: &mut Context<'_>,
         slot: &mut Option<OwnedSemaphorePermit>,
     ) -> Poll<io::Result<()>> {
-        let mut network = self.network();
+        let mut network = self.network.lock();
         let Some(listener) = &network.listener else { return Poll::Pending };
         let (stream, _) = ready!(listener.poll_accept(cx))?;
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;

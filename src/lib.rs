@@ -11,6 +11,9 @@
 // The operator's name for a configured cache.
 pub mod alias;
 
+// A mutex that a panic does not poison.
+mod mutex;
+
 // Spans of time, as people read them.
 mod span;
 

@@ -5,12 +5,13 @@
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::alias::Alias;
+use crate::mutex::Mutex;
 use crate::outcome::{
     Cause, CheckKind, Fault, Finding, Measure, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase, Phases,
     Role, Step,
@@ -106,7 +107,7 @@ impl Progress {
     #[must_use]
     pub(crate) fn begin_explained() -> Self {
         let progress = Self::begin();
-        progress.known().more.get_or_insert_default().steps = Some(Arc::default());
+        progress.known.lock().more.get_or_insert_default().steps = Some(Arc::default());
         progress
     }
 
@@ -143,20 +144,20 @@ impl Progress {
 
     /// Adds something that is not as it should be.
     pub(crate) fn find(&self, finding: Finding) {
-        self.known().more.get_or_insert_default().findings.push(finding);
+        self.known.lock().more.get_or_insert_default().findings.push(finding);
     }
 
     /// Adds a figure.
     pub(crate) fn measure(&self, measure: Measure) {
-        self.known().more.get_or_insert_default().measures.push(measure);
+        self.known.lock().more.get_or_insert_default().measures.push(measure);
     }
 
     /// The names of the nodes that have passed.
     #[must_use]
     pub(crate) fn passed(&self) -> Vec<Arc<str>> {
-        let known = self.known();
+        let known = self.known.lock();
         let passed = known.nodes.iter().filter(|node| {
-            let state = node.state();
+            let state = node.state.lock();
             !state.withdrawn && matches!(state.verdict, Some((Ok(()), _)))
         });
         passed.map(|node| node.name.clone()).collect()
@@ -165,20 +166,20 @@ impl Progress {
     /// Whether a node has gone on to another phase at this time or later, and is in it still.
     #[must_use]
     pub(crate) fn went_on(&self, since: Instant) -> bool {
-        self.known().nodes.iter().any(|node| {
-            let state = node.state();
+        self.known.lock().nodes.iter().any(|node| {
+            let state = node.state.lock();
             state.verdict.is_none() && state.phase.is_some() && state.entered >= since
         })
     }
 
     /// How many nodes were added.
     pub(crate) fn nodes(&self) -> usize {
-        self.known().nodes.len()
+        self.known.lock().nodes.len()
     }
 
     /// Adds a node to the check. From now on it has an outcome, unless it is withdrawn.
     pub(crate) fn node(&self, name: &Arc<str>, role: Role) -> Arc<NodeProgress> {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let steps = known.more.as_ref().and_then(|more| more.steps.clone());
         let (connections, redaction) = (self.connections.clone(), self.redaction().clone());
         let node =
@@ -193,7 +194,7 @@ impl Progress {
     pub(crate) fn outcome(&self, alias: Alias, kind: CheckKind, needs: Needs) -> Outcome {
         let now = Instant::now();
         let mut end = self.began;
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let more = known.more.take();
         // An outcome is kept until the next one, so it has no more room than it needs.
         let mut nodes = Vec::with_capacity(known.nodes.len());
@@ -215,21 +216,13 @@ impl Progress {
         let extra = more.map(|more| {
             let More { mut findings, measures, steps } = *more;
             findings.sort_by_key(|finding| Reverse(finding.status));
-            let steps = steps.map(|steps| std::mem::take(&mut *lock(&steps))).unwrap_or_default();
+            let steps = steps.map(|steps| std::mem::take(&mut *steps.lock())).unwrap_or_default();
             Box::new(OutcomeExtra { findings, measures, steps, reused: None })
         });
         let (began, began_at) = (self.began, self.began_at);
         let connections = self.connections.load(Ordering::Relaxed);
         Outcome { alias, kind, began, began_at, elapsed: end - began, connections, nodes, needs, extra }
     }
-
-    fn known(&self) -> MutexGuard<'_, KnownNodes> {
-        lock(&self.known)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl NodeProgress {
@@ -282,10 +275,6 @@ impl NodeProgress {
         &self.name
     }
 
-    fn state(&self) -> MutexGuard<'_, NodeState> {
-        lock(&self.state)
-    }
-
     /// Whether every step is written down.
     pub(crate) fn is_explained(&self) -> bool {
         self.steps.is_some()
@@ -296,7 +285,7 @@ impl NodeProgress {
     pub fn step(&self, step: impl FnOnce() -> (String, String, String)) {
         if let Some(steps) = &self.steps {
             let (command, expected, saw) = step();
-            lock(steps).push(Step { node: self.name.clone(), command, expected, saw });
+            steps.lock().push(Step { node: self.name.clone(), command, expected, saw });
         }
     }
 
@@ -307,13 +296,13 @@ impl NodeProgress {
 
     /// Leaves the phase it was in and enters `phase`.
     pub fn enter(&self, phase: Phase) {
-        self.state().enter(phase, Instant::now());
+        self.state.lock().enter(phase, Instant::now());
     }
 
     /// The phase it is in; before it enters one, the first.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        self.state().phase()
+        self.state.lock().phase()
     }
 
     /// A fault met in the phase it is in, in words of our own.
@@ -331,29 +320,29 @@ impl NodeProgress {
     /// The line of a server's error, as far as it may be shown.
     #[must_use]
     pub(crate) fn words(&self, line: &str) -> String {
-        if self.state().in_auth { self.redaction.greeting(line) } else { self.redaction.line(line) }
+        if self.state.lock().in_auth { self.redaction.greeting(line) } else { self.redaction.line(line) }
     }
 
     /// A value of an answer, as far as it may be shown.
     #[must_use]
     pub(crate) fn value(&self, value: &[u8]) -> Option<String> {
-        let is_shown = !self.state().in_auth || self.redaction.is_empty();
+        let is_shown = !self.state.lock().in_auth || self.redaction.is_empty();
         is_shown.then(|| self.redaction.bytes(value).into_owned())
     }
 
     /// Writes down where the server sends the client, for whoever goes there.
     pub(crate) fn redirected(&self, words: String) {
-        self.state().redirect = Some(words.into());
+        self.state.lock().redirect = Some(words.into());
     }
 
     /// Where the server sent the client last. It may hold anything, and is not to be shown.
     pub(crate) fn redirect(&self) -> Option<Box<str>> {
-        self.state().redirect.clone()
+        self.state.lock().redirect.clone()
     }
 
     /// Writes down the verdict; a later one, which says more, replaces it but not its time.
     pub(crate) fn conclude(&self, verdict: Result<(), Fault>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let now = Instant::now();
         if let Some((earlier, _)) = &mut state.verdict {
             *earlier = verdict;
@@ -366,13 +355,13 @@ impl NodeProgress {
     /// The verdict, if there is one by now.
     #[must_use]
     pub fn verdict(&self) -> Option<Result<(), Fault>> {
-        self.state().verdict.as_ref().map(|(verdict, _)| verdict.clone())
+        self.state.lock().verdict.as_ref().map(|(verdict, _)| verdict.clone())
     }
 
     /// Takes the verdict back, because the node is checked once more, and puts a node that was withdrawn back
     /// in.
     pub(crate) fn reopen(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.withdrawn = false;
         state.verdict = None;
         state.phase = None;
@@ -381,32 +370,32 @@ impl NodeProgress {
 
     /// Says what it comes to if the deadline strikes before there is a verdict; what was foreseen before is returned.
     pub(crate) fn foresee(&self, fault: Option<Fault>) -> Option<Fault> {
-        std::mem::replace(&mut self.state().foreseen, fault)
+        std::mem::replace(&mut self.state.lock().foreseen, fault)
     }
 
     /// Whether it waits for something that the sidecar itself lacks.
     pub(crate) fn lacks_our_own(&self) -> bool {
-        self.state().foreseen.as_ref().is_some_and(|fault| fault.is_own)
+        self.state.lock().foreseen.as_ref().is_some_and(|fault| fault.is_own)
     }
 
     /// Writes down how long a replica took to show its primary's canary.
     pub(crate) fn lagged(&self, lag: Duration) {
-        self.state().lag = Some(lag);
+        self.state.lock().lag = Some(lag);
     }
 
     /// Takes the node out of the check: it turned out to be no part of the alias any more.
     pub(crate) fn withdraw(&self) {
-        self.state().withdrawn = true;
+        self.state.lock().withdrawn = true;
     }
 
     /// `true` if the node was withdrawn. Work that is dropped then was not stopped by the deadline.
     #[must_use]
     pub(crate) fn is_withdrawn(&self) -> bool {
-        self.state().withdrawn
+        self.state.lock().withdrawn
     }
 
     fn outcome(&self, now: Instant, began: Instant) -> Option<(NodeOutcome, Instant)> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.withdrawn {
             return None;
         }

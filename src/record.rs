@@ -8,12 +8,13 @@ mod journal;
 mod sharing;
 mod tally;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use crate::alias::Alias;
+use crate::mutex::Mutex;
 use crate::outcome::{CheckKind, Outcome, Status};
 
 pub use hour::{Hour, Minute};
@@ -92,36 +93,36 @@ impl Record {
     /// The result of the check that began last, among those that have ended.
     #[must_use]
     pub fn latest(&self) -> Option<Arc<Outcome>> {
-        self.lock().latest.clone()
+        self.known.lock().latest.clone()
     }
 
     /// Since when its status is what it is.
     #[must_use]
     pub fn since(&self) -> Option<Since> {
-        self.lock().since
+        self.known.lock().since
     }
 
     /// The last hour.
     #[must_use]
     pub fn hour(&self) -> Arc<Hour> {
-        self.lock().hour.clone()
+        self.known.lock().hour.clone()
     }
 
     /// All that is known by now.
     #[must_use]
     pub fn known(&self) -> RecordSnapshot {
-        self.lock().clone()
+        self.known.lock().clone()
     }
 
     /// `true` if a check has ever been up or degraded.
     #[must_use]
     pub(crate) fn has_been_up(&self) -> bool {
-        self.lock().last_up.is_some()
+        self.known.lock().last_up.is_some()
     }
 
     /// Writes down what a check came to.
     pub fn note(&self, outcome: &Arc<Outcome>) {
-        let transition = self.lock().note(outcome);
+        let transition = self.known.lock().note(outcome);
         self.journal.note(transition);
     }
 
@@ -132,11 +133,7 @@ impl Record {
 
     /// Counts so many of them.
     pub(crate) fn looked_up_often(&self, through: Through, lookup: Lookup, times: u64) {
-        self.lock().sharing.note(through, lookup, times);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, RecordSnapshot> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().sharing.note(through, lookup, times);
     }
 }
 

@@ -17,7 +17,7 @@ mod tests;
 use std::convert::Infallible;
 use std::future::{Future, pending, ready};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -28,6 +28,7 @@ use tokio::time::{self, Instant};
 
 use super::{Life, Setup};
 use crate::config::CheckId;
+use crate::mutex::Mutex;
 use crate::outcome::{Outcome, Status};
 use crate::record::Record;
 use board::Board;
@@ -175,7 +176,7 @@ impl Rounds {
             // And the scheduling, or rounds that take exactly an interval would drift into being overdue.
             checks.saturating_add(jitter.most()).saturating_mul(9) / 8
         });
-        let mut board = self.board();
+        let mut board = self.board.lock();
         let (now, last) = (Instant::now(), board.last_due());
         let schedule = board.follow(every, || match setup.interval {
             // Sidecars that begin together are apart from their first round on.
@@ -212,16 +213,16 @@ impl Rounds {
     {
         let Some(schedule) = plan.schedule else { return pending().await };
         loop {
-            let next = schedule.after(self.board().done(partition));
+            let next = schedule.after(self.board.lock().done(partition));
             // The first is somewhere within the interval anyway, and where there is nothing to do, nobody is spared.
             let is_first = next == schedule.first;
             let is_spread = !is_first && !plan.partitions[partition].is_empty();
             let late = if is_spread { plan.jitter.spread() } else { Duration::ZERO };
             time::sleep_until(schedule.due(next) + late).await;
-            let round = self.board().begin(partition, &schedule, Instant::now());
+            let round = self.board.lock().begin(partition, &schedule, Instant::now());
             // Boxed, so that partitions which wait hold no room for it.
             Box::pin(self.make(plan, partition, check)).await;
-            if self.board().end(partition, round, schedule.due(round)) {
+            if self.board.lock().end(partition, round, schedule.due(round)) {
                 self.ended.send_modify(|ended| *ended += 1);
             }
         }
@@ -241,16 +242,16 @@ impl Rounds {
             if !late.is_zero() {
                 time::sleep_until(began + late).await;
             }
-            self.board().wait_for(partition, &record);
+            self.board.lock().wait_for(partition, &record);
             let outcome = check(plan.setup.clone(), id).await;
-            self.board().note(partition, &record, outcome);
+            self.board.lock().note(partition, &record, outcome);
         });
         checks.buffer_unordered(SHARE).for_each(ready).await;
     }
 
     /// The interval is another one from now on, and has missed nothing yet.
     pub(super) fn begin_anew(&self) {
-        self.board().begin_anew();
+        self.board.lock().begin_anew();
     }
 
     /// Somebody watches from now on.
@@ -266,27 +267,23 @@ impl Rounds {
 
     /// Whether rounds should have ended long ago.
     pub(super) fn overdue(&self, interval: Option<Duration>, now: Instant) -> Option<Overdue> {
-        self.board().overdue(interval, now)
+        self.board.lock().overdue(interval, now)
     }
 
     /// How far the rounds are, where there are any.
     pub(super) fn clocks(&self) -> Option<RoundClocks> {
-        self.board().clocks()
+        self.board.lock().clocks()
     }
 
     /// What a report of the last checks shows of everything, if all of it was checked. Where a partition stands still,
     /// that is said, and it keeps nobody else's recovery back any longer.
     pub(super) fn latest(&self, setup: &Setup) -> Option<Vec<Arc<Outcome>>> {
-        let board = self.board();
+        let board = self.board.lock();
         let shown = match board.overdue(setup.interval, Instant::now()) {
             Some(_) => ShownRounds::default(),
             None => board.shown(),
         };
         drop(board);
         shown.of(setup.checker.records(&setup.everything))
-    }
-
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

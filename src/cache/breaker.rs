@@ -11,7 +11,7 @@
 //! - half-open: then one check goes through, alone. An answer closes it; none opens it anew.
 
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ use tower::Layer;
 use super::{Cache, SetError};
 use crate::canary::{Canary, Key, Read, Unset};
 use crate::config;
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
@@ -97,14 +98,10 @@ fn is_dead(fault: &Fault) -> bool {
 }
 
 impl Breaker {
-    fn state(&self) -> MutexGuard<'_, BreakerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether the write of a check goes through; its read goes the same way.
     fn takes_write(&self, progress: &NodeProgress) -> bool {
         let check = check(progress);
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let BreakerState { open, dropped, .. } = &mut *state;
         dropped.retain(|(other, _)| *other != check);
         let Some(open) = open else { return true };
@@ -124,7 +121,7 @@ impl Breaker {
     /// Why a further part of a check does not go through, if it does not.
     fn refuses(&self, progress: &NodeProgress) -> Option<Arc<str>> {
         let check = check(progress);
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(place) = state.dropped.iter().position(|(other, _)| *other == check) {
             return Some(state.dropped.swap_remove(place).1);
         }
@@ -133,7 +130,7 @@ impl Breaker {
 
     /// The server has answered.
     fn close(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.dead = 0;
         state.open = None;
     }
@@ -145,7 +142,7 @@ impl Breaker {
             return;
         }
         let until = Instant::now() + self.settings.open_for;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.dead = state.dead.saturating_add(1);
         let since = match &state.open {
             Some(open) if open.trial == Some(check(progress)) => open.since,
@@ -158,7 +155,8 @@ impl Breaker {
 
     /// A trial has ended without having met the server at all: another check takes its place.
     fn release(&self, progress: &NodeProgress) {
-        if let Some(open) = self.state().open.as_mut().filter(|open| open.trial == Some(check(progress))) {
+        if let Some(open) = self.state.lock().open.as_mut().filter(|open| open.trial == Some(check(progress)))
+        {
             open.trial = None;
             open.until = Instant::now();
         }
@@ -218,7 +216,7 @@ impl Cache for Breaker {
     }
 
     async fn renew(&self, keys: &[Key], ttl: Duration) {
-        let is_open = self.state().open.is_some();
+        let is_open = self.state.lock().open.is_some();
         if !is_open {
             self.cache.renew(keys, ttl).await;
         }
@@ -307,7 +305,7 @@ mod tests {
     #[async_trait]
     impl Cache for Scripted {
         async fn set(&self, _: &Canary, progress: &NodeProgress) -> Result<(), SetError> {
-            let way = *self.way.lock().unwrap();
+            let way = *self.way.lock();
             match way {
                 Way::Hangs => pending().await,
                 Way::WaitsForUs => {
@@ -356,7 +354,7 @@ mod tests {
         }
 
         fn goes(&self, way: Way) {
-            *self.way.lock().unwrap() = way;
+            *self.way.lock() = way;
         }
 
         fn check(&self) -> Arc<NodeProgress> {

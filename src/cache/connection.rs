@@ -6,8 +6,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::dial::{DialTarget, Dialer, Dialled, Stream, io_fault};
 use super::{SetError, activity};
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
@@ -292,7 +293,7 @@ impl Link {
         }
         let (settings, now) = (self.dialer.settings(), Instant::now());
         if now >= kept.0.expires {
-            *lock(&self.expired) = Some(kept);
+            *self.expired.lock() = Some(kept);
             return dial().await;
         }
         if let Some(peer) = kept.0.peer
@@ -320,13 +321,13 @@ impl Link {
 
     /// The kept connection as it is.
     pub(crate) fn take(&self) -> Option<Connection> {
-        lock(&self.kept).take()
+        self.kept.lock().take()
     }
 
     /// Whether nothing has come over the kept connection since its last answer; of one that is in use, the check says it
     /// that uses it. When something comes, it is counted.
     pub(crate) fn is_quiet(&self) -> bool {
-        lock(&self.kept).as_mut().is_none_or(|kept| kept.is_quiet(activity::waker()))
+        self.kept.lock().as_mut().is_none_or(|kept| kept.is_quiet(activity::waker()))
     }
 
     /// Whether the other side has closed the connection that was kept last; said once.
@@ -360,8 +361,8 @@ impl Link {
             return Err(AnswerError::Malformed("the server sent more data than was requested"));
         }
         connection.0.received = Vec::new();
-        *lock(&self.expired) = None;
-        let replaced = lock(&self.kept).replace(connection);
+        *self.expired.lock() = None;
+        let replaced = self.kept.lock().replace(connection);
         if replaced.is_some() {
             // An overlapping check's: who knows that one to be quiet would hear nothing of this one.
             activity::note();
@@ -374,10 +375,6 @@ impl Link {
 /// were opened together would always be replaced together.
 fn service(reconnect_every: Duration) -> Duration {
     reconnect_every.mul_f64(1.0 - fastrand::f64() / 5.0)
-}
-
-fn lock(slot: &Mutex<Option<Connection>>) -> MutexGuard<'_, Option<Connection>> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A dial that is under way: what comes of it is a connection that is ready for commands.

@@ -12,7 +12,7 @@ use std::error::Error as _;
 use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Uri;
@@ -27,6 +27,7 @@ use tokio_rustls::rustls::{self, ClientConfig};
 use tower::{Service as _, service_fn};
 
 use crate::config::{Address, Config, Tls};
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
@@ -221,7 +222,7 @@ impl Dialer {
     /// The TLS configuration for these settings, made once: reading the system's certificates takes
     /// milliseconds.
     fn client_config(&self, tls: &Tls) -> Result<Arc<ClientConfig>, SetupError> {
-        let mut made = self.tls_configs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.tls_configs.lock();
         if let Some(config) = made.get(tls) {
             return Ok(config.clone());
         }

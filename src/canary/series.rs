@@ -1,11 +1,12 @@
 //! [`Series`]: the canaries of one node, one after the other, and which of their writes are in doubt.
 
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Canary, CanaryStamp, Key, KeySlot, Read};
 use crate::alias::Alias;
+use crate::mutex::Mutex;
 
 /// The canaries of one node, one after the other.
 ///
@@ -109,7 +110,7 @@ impl Series {
     /// The next canary, under the key at which none is resident.
     #[must_use]
     pub fn next(&self) -> Canary {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let slot = state.resident.map_or(KeySlot::A, KeySlot::other);
         self.make(&mut state, slot)
     }
@@ -117,7 +118,7 @@ impl Series {
     /// The next canary, under the key of the one that is resident, if there is one.
     #[must_use]
     pub(crate) fn next_over_resident(&self) -> Option<Canary> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let slot = state.resident?;
         Some(self.make(&mut state, slot))
     }
@@ -136,26 +137,26 @@ impl Series {
 
     /// Takes note that `canary` was read back: the next one is written under the other key.
     pub fn settle(&self, canary: &Canary) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.resident = Some(canary.slot);
         state.settled = state.settled.max(canary.sequence);
     }
 
     /// The key of the canary that was read back last, if there is one.
     pub(crate) fn resident(&self) -> Option<Key> {
-        self.state().resident.map(|slot| self.key(slot))
+        self.state.lock().resident.map(|slot| self.key(slot))
     }
 
     /// Whether `read`, a read of that key, still finds that canary, or a later one.
     pub(crate) fn is_resident(&self, read: &Read) -> bool {
         let Read::Value(bytes) = read else { return false };
         let mark = std::str::from_utf8(bytes).ok().and_then(CanaryStamp::parse);
-        mark.is_some_and(|mark| mark.series == self.id && mark.sequence >= self.state().settled)
+        mark.is_some_and(|mark| mark.series == self.id && mark.sequence >= self.state.lock().settled)
     }
 
     /// Takes note that `canary` was removed from its key.
     pub(crate) fn removed(&self, canary: &Canary) {
-        self.state().written[canary.slot as usize] = false;
+        self.state.lock().written[canary.slot as usize] = false;
     }
 
     /// Takes the write of `canary` for one that is in doubt, unless what is returned is told that it was
@@ -165,7 +166,7 @@ impl Series {
     /// this one.
     #[must_use]
     pub(crate) fn doubt(&self, canary: &Canary) -> Doubt<'_> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.under_way == 0 {
             state.first_under_way = canary.sequence;
         } else {
@@ -179,7 +180,7 @@ impl Series {
     /// `true` if the write of this canary was not answered, so that it may have arrived at any time since.
     #[must_use]
     pub(crate) fn is_in_doubt(&self, sequence: u64) -> bool {
-        self.state().in_doubt.contains(&sequence)
+        self.state.lock().in_doubt.contains(&sequence)
     }
 
     fn make(&self, state: &mut SeriesState, slot: KeySlot) -> Canary {
@@ -199,10 +200,6 @@ impl Series {
             (KeySlot::B, Some(second)) => second.clone(),
             (KeySlot::B, None) => self.first.in_slot(slot),
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, SeriesState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -235,7 +232,7 @@ impl Doubt<'_> {
 
 impl Drop for Doubt<'_> {
     fn drop(&mut self) {
-        let mut state = self.series.state();
+        let mut state = self.series.state.lock();
         state.under_way -= 1;
         if !self.answered {
             state.doubt(self.sequence..=self.sequence);

@@ -7,7 +7,7 @@ mod reading;
 mod verdict;
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,10 +15,11 @@ use redis::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{CheckContext, Probe, ProbeTarget, Server, lock, words};
+use super::{CheckContext, Probe, ProbeTarget, Server, words};
 use crate::budget;
 use crate::cache::redis::Redis;
 use crate::config::checks;
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault};
 use crate::progress::{NodeProgress, Progress};
 use reading::{ClockReadings, Global, LIMIT, Partitions, RANGES, ask_global, ask_partitions};
@@ -68,10 +69,6 @@ impl ClockProbe {
         }
     }
 
-    fn reads(&self) -> MutexGuard<'_, ClockReads> {
-        lock(&self.reads)
-    }
-
     /// Reads both keys, in one round trip, at the server that holds both.
     async fn read_both(&self, key: &str, server: &Redis, progress: &NodeProgress) -> Result<(), Fault> {
         let commands = [ask_global(key), ask_partitions(&self.config.partitions)].concat();
@@ -80,7 +77,7 @@ impl ClockProbe {
         let global = Self::take_global(key, first, progress)?;
         let partitions = self.take_partitions(rest, progress)?;
         let holder = Holder { name: Arc::clone(progress.name()), server: server.clone() };
-        let mut reads = self.reads();
+        let mut reads = self.reads.lock();
         reads.globals += 1;
         (reads.global_at, reads.partitions_at) = (Some(holder.clone()), Some(holder));
         reads.sight =
@@ -91,7 +88,7 @@ impl ClockProbe {
     async fn read_global(&self, key: &str, holder: Holder, progress: &NodeProgress) -> Result<(), Fault> {
         let answers = holder.ask(&ask_global(key), progress).await?;
         let global = Self::take_global(key, &answers, progress)?;
-        let mut reads = self.reads();
+        let mut reads = self.reads.lock();
         reads.globals += 1;
         reads.global_at = Some(holder);
         reads.sight.global = Some(global);
@@ -105,17 +102,17 @@ impl ClockProbe {
     async fn wait_for_global(&self) {
         let mut read = pin!(self.global_read.notified());
         read.as_mut().enable();
-        if self.reads().globals == 0 {
+        if self.reads.lock().globals == 0 {
             // What was not waited for is put in order later.
             let _ = timeout(self.pause, read).await;
         }
     }
 
     async fn read_partitions(&self, holder: Holder, progress: &NodeProgress) -> Result<(), Fault> {
-        let before = self.reads().globals;
+        let before = self.reads.lock().globals;
         let answers = holder.ask(&ask_partitions(&self.config.partitions), progress).await?;
         let partitions = self.take_partitions(&answers, progress)?;
-        let mut reads = self.reads();
+        let mut reads = self.reads.lock();
         reads.partitions_at = Some(holder);
         reads.sight.partitions = Some(partitions);
         reads.sight.in_order = reads.globals == before;
@@ -127,7 +124,7 @@ impl ClockProbe {
     async fn put_in_order(&self, progress: &NodeProgress) -> Result<(), Fault> {
         loop {
             let holder = {
-                let reads = self.reads();
+                let reads = self.reads.lock();
                 let missing = reads.sight.global.is_none() || reads.sight.partitions.is_none();
                 if missing || reads.sight.in_order { None } else { reads.partitions_at.clone() }
             };
@@ -139,7 +136,7 @@ impl ClockProbe {
     /// Reads the global clock once more where it seems not to follow: it may just be about to.
     async fn confirm(&self, key: &str, progress: &NodeProgress) -> Result<(), Fault> {
         let holder = {
-            let ClockReads { sight, global_at, .. } = &*self.reads();
+            let ClockReads { sight, global_at, .. } = &*self.reads.lock();
             let doubtful = sight.in_order && sight.is_doubtful(&self.config);
             if doubtful { global_at.clone() } else { None }
         };
@@ -147,7 +144,7 @@ impl ClockProbe {
         sleep(self.pause).await;
         let answers = holder.ask(&ask_global(key), progress).await?;
         let later = Self::take_global(key, &answers, progress)?;
-        self.reads().sight.later = Some(later);
+        self.reads.lock().sight.later = Some(later);
         Ok(())
     }
 
@@ -219,7 +216,7 @@ fn follow(target: &ProbeTarget, fault: Fault, progress: &NodeProgress) -> Result
 #[async_trait]
 impl Probe for ClockProbe {
     fn begin(&self, _began: Instant) {
-        *self.reads() = ClockReads::default();
+        *self.reads.lock() = ClockReads::default();
     }
 
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
@@ -261,8 +258,8 @@ impl Probe for ClockProbe {
     }
 
     fn judge(&self, progress: &Progress) {
-        let sight = std::mem::take(&mut self.reads().sight);
-        let changes = lock(&self.memory).compare(&sight, Instant::now());
+        let sight = std::mem::take(&mut self.reads.lock().sight);
+        let changes = self.memory.lock().compare(&sight, Instant::now());
         let now = progress.began_at();
         for finding in verdict::judge(&self.config, &sight, &changes, now, progress.redaction()) {
             progress.find(finding);

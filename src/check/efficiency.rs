@@ -11,17 +11,18 @@ mod sweep;
 mod verdict;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Cmd, Value, cmd};
 use tokio::time::Instant;
 
-use super::{Probe, ProbeTarget, Server, lock, words};
+use super::{Probe, ProbeTarget, Server, words};
 use crate::cache::memcached::Memcached;
 use crate::cache::redis::{Redis, answered};
 use crate::config::checks::{self, Ttl};
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault};
 use crate::progress::{NodeProgress, Progress};
 use crate::redaction;
@@ -86,7 +87,7 @@ impl EfficiencyProbe {
             let answers = redis.ask_each(&commands, LIMIT, progress).await?;
             return Ok((self.read_info(&answers, progress)?, Looked::default()));
         };
-        let known = lock(&self.servers).get(name).map(|known| known.sweep.clone());
+        let known = self.servers.lock().get(name).map(|known| known.sweep.clone());
         let Sweep { cursor, .. } = known.clone().unwrap_or_else(Sweep::new);
         let again = known.map(|sweep| sweep.remembered()).unwrap_or_default();
         let mut walk = Walk::begin(ttl, cursor);
@@ -295,7 +296,7 @@ fn lives(
 #[async_trait]
 impl Probe for EfficiencyProbe {
     fn begin(&self, _began: Instant) {
-        lock(&self.readings).clear();
+        self.readings.lock().clear();
     }
 
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
@@ -306,16 +307,16 @@ impl Probe for EfficiencyProbe {
             }
         };
         let seen = ServerReading { counters, at: Instant::now(), looked };
-        lock(&self.readings).insert(target.name.clone(), seen);
+        self.readings.lock().insert(target.name.clone(), seen);
         Ok(())
     }
 
     fn judge(&self, progress: &Progress) {
-        let mut readings = std::mem::take(&mut *lock(&self.readings));
+        let mut readings = std::mem::take(&mut *self.readings.lock());
         // One that turned out to be no part of the alias any more is nobody's concern.
         let passed = progress.passed();
         readings.retain(|name, _| passed.contains(name));
-        let mut servers = lock(&self.servers);
+        let mut servers = self.servers.lock();
         let now = Instant::now();
         servers.retain(|_, known| now.saturating_duration_since(known.history.at()) < FORGOTTEN_AFTER);
         let (mut sampled, mut names) = (0, Vec::new());

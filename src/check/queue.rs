@@ -11,16 +11,17 @@ mod standstill;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use redis::Cmd;
 use tokio::time::Instant;
 
-use super::{Probe, ProbeTarget, Server, lock};
+use super::{Probe, ProbeTarget, Server};
 use crate::cache::redis::{Redis, answered};
 use crate::config::checks;
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Figure, Measure};
 use crate::progress::{NodeProgress, Progress};
 use question::Question;
@@ -75,10 +76,6 @@ impl QueueProbe {
         Self { config: config.clone(), names, lock, state }
     }
 
-    fn state(&self) -> MutexGuard<'_, QueueState> {
-        lock(&self.state)
-    }
-
     fn key(&self, number: usize) -> &str {
         self.names.keys.get(number).or(self.lock.as_ref()).map_or("", |key| key)
     }
@@ -112,7 +109,7 @@ impl QueueProbe {
                 progress.step(|| self.step(*number, question, answer, progress));
             }
             let mut left = answers.as_slice();
-            let mut state = self.state();
+            let mut state = self.state.lock();
             for (asked, count) in std::mem::take(&mut open).into_iter().zip(counts) {
                 let (of_key, rest) = left.split_at(count.min(left.len()));
                 left = rest;
@@ -160,7 +157,7 @@ impl QueueProbe {
 #[async_trait]
 impl Probe for QueueProbe {
     fn begin(&self, _began: Instant) {
-        self.state().seen.fill(None);
+        self.state.lock().seen.fill(None);
     }
 
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
@@ -171,7 +168,7 @@ impl Probe for QueueProbe {
             }
         };
         let open = {
-            let state = self.state();
+            let state = self.state.lock();
             let held = |&(number, _): &(usize, &Shape)| target.holds(self.key(number).as_bytes());
             let asked =
                 |(number, shape): (usize, &Shape)| AskedKey { number, shape: shape.clone(), fresh: false };
@@ -197,7 +194,7 @@ impl Probe for QueueProbe {
     }
 
     fn judge(&self, progress: &Progress) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let QueueState { seen, standstill, .. } = &mut *state;
         let (seen, lock) = seen.split_at(self.names.keys.len());
         let lock = lock.iter().find_map(|lock| match lock {

@@ -10,16 +10,17 @@ mod verdict;
 mod view;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{CheckContext, Probe, ProbeTarget, lock};
+use super::{CheckContext, Probe, ProbeTarget};
 use crate::budget;
 use crate::cache::SetupError;
 use crate::config::{Backend, MemcachedServers, checks};
+use crate::mutex::Mutex;
 use crate::outcome::Fault;
 use crate::progress::{NodeProgress, Progress};
 use client::ClientRing;
@@ -83,7 +84,7 @@ impl VisibilityProbe {
     /// The places for canaries on a server: those that it had, if they are still its own, and new ones for the rest.
     fn spots(&self, target: &ProbeTarget) -> Vec<Arc<Spot>> {
         let place = self.ring.as_ref().and_then(|ring| Some((ring, ring.position(&target.name)?)));
-        let mut all = lock(&self.spots);
+        let mut all = self.spots.lock();
         let spots = all.entry(target.name.clone()).or_default();
         spots.retain(|spot| {
             !spot.leaves() && spot.keys().iter().all(|key| target.holds(key.as_str().as_bytes()))
@@ -102,7 +103,7 @@ impl VisibilityProbe {
     fn server_probe<'a>(&'a self, target: &'a ProbeTarget, progress: &'a NodeProgress) -> ServerProbe<'a> {
         let timeout = self.context.timeout();
         // An eighth of the deadline may have passed before the check began, and there is to be time for a verdict.
-        let end = *lock(&self.began) + budget::VISIBILITY_END.of(timeout);
+        let end = *self.began.lock() + budget::VISIBILITY_END.of(timeout);
         ServerProbe {
             target,
             progress,
@@ -123,13 +124,13 @@ impl VisibilityProbe {
 #[async_trait]
 impl Probe for VisibilityProbe {
     fn begin(&self, began: Instant) {
-        *lock(&self.began) = began;
-        lock(&self.seen).clear();
+        *self.began.lock() = began;
+        self.seen.lock().clear();
     }
 
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
         // A server that has a fault is one of the alias all the same.
-        lock(&self.seen).entry(target.name.clone()).or_default();
+        self.seen.lock().entry(target.name.clone()).or_default();
         let mut moves = 0;
         loop {
             let mut look = self.server_probe(target, progress);
@@ -137,7 +138,7 @@ impl Probe for VisibilityProbe {
                 Err(_) if moves < MOST_MOVES && look.spots.iter().any(|spot| spot.leaves()) => moves += 1,
                 Err(fault) => return Err(fault),
                 Ok(()) => {
-                    lock(&self.seen).insert(target.name.clone(), look.seen);
+                    self.seen.lock().insert(target.name.clone(), look.seen);
                     return Ok(());
                 }
             }
@@ -145,10 +146,10 @@ impl Probe for VisibilityProbe {
     }
 
     fn judge(&self, progress: &Progress) {
-        let seen = lock(&self.seen);
-        lock(&self.spots).retain(|server, _| seen.contains_key(server));
+        let seen = self.seen.lock();
+        self.spots.lock().retain(|server, _| seen.contains_key(server));
         let views: Vec<_> = self.views.iter().map(|view| view.name.clone()).collect();
-        let mut estranged = lock(&self.estranged);
+        let mut estranged = self.estranged.lock();
         let (findings, measures) = verdict::judge(&views, &seen, &mut estranged, Instant::now());
         for finding in findings {
             progress.find(finding);

@@ -5,7 +5,7 @@
 //! those checks by himself: no report holds a verdict that is too old for its caller, no check is made that would not
 //! have been made anyway, and each keeps the deadline of the first caller who waits for it.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::SetOnce;
@@ -15,6 +15,7 @@ use super::AliasCheck;
 use super::share::Joined;
 use crate::cache::activity;
 use crate::catalog::Selection;
+use crate::mutex::Mutex;
 use crate::outcome::Report;
 use crate::record::{Lookup, Through};
 
@@ -68,7 +69,7 @@ impl Gatherings {
         checks: impl Iterator<Item = &'a AliasCheck>,
         arrived: Instant,
     ) -> Arc<Gathering> {
-        let mut slots = self.slots();
+        let mut slots = self.slots.lock();
         let slot = if let Some(place) = slots.iter().rposition(|slot| slot.selection == *selection) {
             let mut slot = slots.remove(place);
             slot.serve(arrived, self.max_age);
@@ -86,11 +87,7 @@ impl Gatherings {
 
     /// Writes down how many checks were shared. It is not done for each caller, since each would write down all of them.
     pub(super) fn write_down(&self) {
-        self.slots().iter_mut().for_each(Slot::write_down);
-    }
-
-    fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock().iter_mut().for_each(Slot::write_down);
     }
 }
 
@@ -267,12 +264,12 @@ mod tests {
         async fn set(&self, canary: &Canary, _: &NodeProgress) -> Result<(), SetError> {
             self.script.written.fetch_add(1, Ordering::SeqCst);
             sleep(self.time).await;
-            canary.value().clone_into(&mut self.held.lock().unwrap());
+            canary.value().clone_into(&mut self.held.lock());
             Ok(())
         }
 
         async fn get(&self, _: &Key, _: Unset, _: &NodeProgress) -> Result<Read, Fault> {
-            Ok(Read::Value(self.held.lock().unwrap().clone().into_bytes()))
+            Ok(Read::Value(self.held.lock().clone().into_bytes()))
         }
 
         async fn delete(&self, _: &Key, _: &NodeProgress) -> Result<(), Fault> {
@@ -414,6 +411,6 @@ mod tests {
             let selection = checker.catalog().named(pair.iter().map(String::as_str)).unwrap();
             assert_eq!(checker.check(&selection, Instant::now()).await.outcomes.len(), 2);
         }
-        assert_eq!(checker.gatherings.slots().len(), MOST);
+        assert_eq!(checker.gatherings.slots.lock().len(), MOST);
     }
 }

@@ -17,7 +17,7 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use crate::budget;
 use crate::cache::{activity, note_activity};
+use crate::mutex::Mutex;
 use crate::outcome::{Outcome, Status};
 use crate::record::{Lookup, Record, Through};
 
@@ -156,7 +157,7 @@ where
     /// The check that a caller who arrived at `arrived` may have the verdict of; a new one where there is
     /// none.
     pub(super) fn join(&self, arrived: Instant) -> Joined {
-        let mut state = self.state();
+        let mut state = self.0.state.lock();
         let max_age = self.0.settings.max_age;
         let looked_up = |lookup| self.0.settings.record.looked_up(Through::Process, lookup);
         let young = state.latest.as_ref().filter(|latest| latest.is_young(arrived, max_age));
@@ -178,7 +179,7 @@ where
                 tokio::spawn(async move {
                     let patience = began + share.0.settings.patience;
                     let _ = timeout_at(patience, running.outcome()).await;
-                    let mut state = share.state();
+                    let mut state = share.0.state.lock();
                     state.next = None;
                     share.begin(&mut state, verdict);
                 });
@@ -233,10 +234,6 @@ impl<S, Q: Quiet> SharedCheck<S, Q> {
             note_activity();
         }
         is_quiet
-    }
-
-    fn state(&self) -> MutexGuard<'_, ShareState> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

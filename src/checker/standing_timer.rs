@@ -4,9 +4,10 @@
 //! an eventfd and an event more. Without this one that would be each check: its deadline is the first timer there is.
 
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::mutex::Mutex;
 
 /// A timer that nobody waits for. Each check puts it off, which the runtime finds out when it would have been due: it is
 /// woken once a deadline, however many checks there are. Between requests that are rare it is not armed at all.
@@ -23,7 +24,7 @@ struct TimerState {
 impl StandingTimer {
     /// A check begins for a request that arrived at `arrived`, and is to end at `deadline`.
     pub(super) fn begin(&self, arrived: Instant, deadline: Instant) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         let last = state.last.replace((arrived, deadline));
         // The checks of one request say nothing about how soon the next one comes.
         if !last.is_some_and(|(earlier, end)| earlier < arrived && arrived < end) {
@@ -33,10 +34,6 @@ impl StandingTimer {
         if timer.deadline() < deadline {
             timer.as_mut().reset(deadline);
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, TimerState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,7 +55,7 @@ mod tests {
             timer.begin(Instant::now(), Instant::now() + TIMEOUT);
             timer.begin(Instant::now(), Instant::now() + TIMEOUT);
         }
-        timer.state().timer.as_ref().filter(|timer| !timer.is_elapsed()).map(|timer| timer.deadline())
+        timer.0.lock().timer.as_ref().filter(|timer| !timer.is_elapsed()).map(|timer| timer.deadline())
     }
 
     #[tokio::test(start_paused = true)]

@@ -95,7 +95,7 @@ async fn converse(mut stream: TcpStream, number: u64, shared: &ServerParts) -> i
 }
 
 fn step(session: &mut Session, input: &[u8], fault: &InjectedFault, shared: &ServerParts) -> ParseStep {
-    let mut state = shared.state();
+    let mut state = shared.state.lock();
     let mut view = StoreView::new(&mut state, fault);
     let mut step = session.step(input, &mut view);
     let endless = view.endless;

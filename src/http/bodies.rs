@@ -2,7 +2,7 @@
 //! cost little more than one.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::access::AccessLevel;
 use super::format::Representation;
 use super::format::metrics;
+use crate::mutex::Mutex;
 use crate::outcome::Report;
 
 /// By how much what callers share may say that a verdict is older than it is, if it is written in a fraction of that time.
@@ -72,7 +73,7 @@ impl Bodies {
         now: Instant,
         write: impl FnOnce(Instant) -> String,
     ) -> Bytes {
-        let mut last = self.last();
+        let mut last = self.0.lock();
         let Some(written) = last.iter_mut().find(|written| written.is_of(report, writing, view)) else {
             last.truncate(REMEMBERED - 1);
             let began = std::time::Instant::now();
@@ -99,13 +100,9 @@ impl Bodies {
 
     /// Drops what was written as of a time, unless something else was written since.
     fn forget(&self, as_of: Instant) {
-        for written in &mut *self.last() {
+        for written in &mut *self.0.lock() {
             written.shared.take_if(|(_, later)| *later <= as_of);
         }
-    }
-
-    fn last(&self) -> MutexGuard<'_, VecDeque<WrittenBody>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,7 +154,7 @@ mod tests {
             assert_eq!(as_of, now);
             String::new()
         });
-        let is_kept = || bodies.last().iter().any(|written| written.shared.is_some());
+        let is_kept = || bodies.0.lock().iter().any(|written| written.shared.is_some());
         assert!(!is_kept());
         assert_eq!(ask(&bodies, &report, AccessLevel::Details, 1, Duration::ZERO).await, 1);
         assert!(is_kept());
@@ -180,6 +177,6 @@ mod tests {
             assert_eq!(ask(another, AccessLevel::Verdicts).await, 2);
         }
         assert_eq!(ask(&one, AccessLevel::Verdicts).await, 2, "it is forgotten");
-        assert_eq!(bodies.last().len(), REMEMBERED);
+        assert_eq!(bodies.0.lock().len(), REMEMBERED);
     }
 }

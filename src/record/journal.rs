@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::Since;
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, NodeOutcome, Outcome, Status, printable};
 use crate::span;
 
@@ -106,7 +107,7 @@ impl Journal {
     /// The last changes, the latest first.
     #[must_use]
     pub fn transitions(&self) -> Vec<Arc<Transition>> {
-        self.lock().iter().rev().cloned().collect()
+        self.transitions.lock().iter().rev().cloned().collect()
     }
 
     /// Sees a new value whenever a check was written down.
@@ -119,17 +120,13 @@ impl Journal {
     pub(super) fn note(&self, transition: Option<Transition>) {
         if let Some(transition) = transition {
             transition.log();
-            let mut transitions = self.lock();
+            let mut transitions = self.transitions.lock();
             if transitions.len() == KEPT {
                 transitions.pop_front();
             }
             transitions.push_back(Arc::new(transition));
         }
         self.ticks.send_modify(|ticks| *ticks = ticks.wrapping_add(1));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Transition>>> {
-        self.transitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

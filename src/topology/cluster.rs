@@ -10,7 +10,7 @@ mod survey;
 mod view;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +23,7 @@ use crate::cache::SetupError;
 use crate::cache::redis::{Redis, Requirement};
 use crate::check::{KeyShare, Node, Server};
 use crate::config::{self, Address, Announce, Login, Tls};
+use crate::mutex::Mutex;
 use crate::progress::Progress;
 use check::ClusterCheck;
 use redirect::Redirect;
@@ -98,10 +99,6 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<Arc<KnownCluster>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes in a map. A primary stays the node that it was, with its connection and its series, as long as it
     /// owns the slots of its canaries; slots in `avoided` are left where it has others. Others have their turn between some
     /// primaries and the next.
@@ -146,7 +143,7 @@ impl Cluster {
             }
         }
         let known = Arc::new(KnownCluster { sight, gaps: map.gaps(), map, primaries });
-        *self.known() = (!known.primaries.is_empty()).then(|| known.clone());
+        *self.known.lock() = (!known.primaries.is_empty()).then(|| known.clone());
         Ok(known)
     }
 
@@ -182,7 +179,7 @@ impl Entries {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn add(&self, count: usize) {
-        let mut entries = self.lock();
+        let mut entries = self.0.lock();
         if entries.0.elapsed() >= Self::SECOND {
             *entries = (Instant::now(), 0);
         }
@@ -190,12 +187,8 @@ impl Entries {
     }
 
     fn of_this_second(&self) -> usize {
-        let (began, count) = *self.lock();
+        let (began, count) = *self.0.lock();
         if began.elapsed() < Self::SECOND { count } else { 0 }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (Instant, usize)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -264,12 +257,13 @@ impl KnownCluster {
 #[async_trait]
 impl Topology for Cluster {
     async fn check(&self, progress: &Progress) {
-        let known = self.known().clone();
+        let known = self.known.lock().clone();
         ClusterCheck::new(self, progress).run(known).await;
     }
 
     fn is_quiet(&self) -> bool {
-        self.known()
+        self.known
+            .lock()
             .as_ref()
             .is_none_or(|known| known.primaries.iter().all(|primary| primary.node.is_quiet()))
     }

@@ -1,6 +1,6 @@
 //! [`Replicas`]: what the primary was given must be read on each of them in time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use crate::canary::{CanaryVerdict, Unset};
 use crate::check::Node;
 use crate::check::round_trip::{self, WrittenCanary};
 use crate::config::{self, Address, Login, Tls, WhichReplicas};
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
 
@@ -131,7 +132,7 @@ impl Replicas {
         };
         for address in named {
             let known = replicas.make(address)?;
-            replicas.known().push(known);
+            replicas.known.lock().push(known);
         }
         Ok(replicas)
     }
@@ -150,12 +151,12 @@ impl Replicas {
 
     /// Whether nothing has come over their kept connections.
     pub(super) fn are_quiet(&self) -> bool {
-        self.known().iter().all(|known| known.replica.server.is_quiet())
+        self.known.lock().iter().all(|known| known.replica.server.is_quiet())
     }
 
     /// The replicas that are looked at now. After a failover the primary may be one that was a replica before.
     fn present(&self, primary: &Primary) -> Vec<Arc<Replica>> {
-        let replicas = self.known();
+        let replicas = self.known.lock();
         let replicas = replicas.iter().map(|known| &known.replica);
         replicas.filter(|replica| replica.address != *primary.address()).cloned().collect()
     }
@@ -183,7 +184,7 @@ impl Replicas {
 
     /// Takes note of what the primary named now, and forgets what it has not named for long.
     fn remember(&self, addresses: &[Address], all: &NodeProgress) -> Result<(), Fault> {
-        let mut replicas = self.known();
+        let mut replicas = self.known.lock();
         replicas.retain(|known| known.named.elapsed() < REMEMBERED);
         for address in addresses {
             if let Some(known) = replicas.iter_mut().find(|known| known.replica.address == *address) {
@@ -248,10 +249,6 @@ impl Replicas {
             asked = Instant::now();
             read = replica.server.get(canary.key(), Unset::new(), progress).await?;
         }
-    }
-
-    fn known(&self) -> MutexGuard<'_, Vec<KnownReplica>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,7 +2,7 @@
 //! addresses of, and those that a configuration endpoint names.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use crate::cache::SetupError;
 use crate::cache::memcached::{Credentials, MAX_MEMBERS, Member, Memcached};
 use crate::check::{Node, Server};
 use crate::config::{self, Address, MemcachedServers, Tls};
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Phase, Quorum, Role};
 use crate::progress::{NodeProgress, Progress};
 
@@ -126,7 +127,7 @@ impl Ring {
     /// Adds a fault where fewer servers were found than the quorum is: all of those may be up.
     fn conclude_too_few(&self, ring_check: &RingCheck<'_>) {
         let Quorum::AtLeast(least) = self.quorum else { return };
-        let all = ring_check.checked().len();
+        let all = ring_check.checked.lock().len();
         let by_name = self.by_name.iter().map(|name| &name.name);
         let by_endpoint = self.by_endpoint.iter().map(|endpoint| &endpoint.name);
         if let Some(name) = by_name.chain(by_endpoint).next().filter(|_| all < least as usize) {
@@ -262,7 +263,7 @@ impl Running {
 
     /// Ends it: nobody is to wait for a server that was taken out.
     fn end(&self, ring_check: &RingCheck<'_>) {
-        ring_check.checked().remove(self.node.name());
+        ring_check.checked.lock().remove(self.node.name());
         self.progress.withdraw();
         self.check.abort();
     }
@@ -307,14 +308,14 @@ impl RingNodes {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Member, Arc<Node>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
 impl RingCheck<'_> {
     /// Adds a node to the check, unless it is in it already.
     fn claim(&self, node: &Node) -> Option<Arc<NodeProgress>> {
-        let new = self.checked().insert(node.name().clone());
+        let new = self.checked.lock().insert(node.name().clone());
         new.then(|| self.progress.node(node.name(), Role::Server))
     }
 
@@ -326,9 +327,5 @@ impl RingCheck<'_> {
             claimed[number].0.check(&claimed[number].1)
         })
         .await;
-    }
-
-    fn checked(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
-        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

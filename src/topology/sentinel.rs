@@ -1,6 +1,6 @@
 //! [`Sentinels`]: the primary that Sentinels watch, whichever it is at the moment.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
@@ -16,6 +16,7 @@ use crate::cache::redis::{Query, Redis, Requirement};
 use crate::cache::{Cache as _, SetupError};
 use crate::check::Server;
 use crate::config::{self, Address, Login, Tls};
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Phase, Role, majority};
 use crate::progress::{NodeProgress, Progress};
 
@@ -57,7 +58,7 @@ struct Vote {
 
 impl SentinelNode {
     fn vote(&self, address: Address) -> Vote {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said.lock();
         match &*said {
             Some(vote) if vote.address == address => vote.clone(),
             Some(_) | None => said.insert(Vote { address, since: Instant::now() }).clone(),
@@ -152,7 +153,7 @@ impl Sentinels {
     /// waited for: the rest is left for the primary. Half of it where there is none to check without an
     /// answer.
     async fn ask(&self, AskedSentinel { watcher, progress }: &AskedSentinel<'_>) -> Option<Vote> {
-        let part = if self.known().is_some() { budget::SENTINEL } else { budget::SENTINEL_ALONE };
+        let part = if self.known.lock().is_some() { budget::SENTINEL } else { budget::SENTINEL_ALONE };
         let limit = part.of(self.factory.timeout());
         let mut command = cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&*self.name);
@@ -195,7 +196,7 @@ impl Sentinels {
     /// The primary at this address: the known one while it stays there. It must be one by its own word: what
     /// the Sentinels say may be old.
     fn primary(&self, address: &Address, progress: &NodeProgress) -> Result<Arc<Primary>, Fault> {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         if let Some(primary) = &*known
             && primary.address() == address
         {
@@ -210,11 +211,7 @@ impl Sentinels {
     }
 
     fn last_known(&self) -> Option<Arc<Primary>> {
-        self.known().clone()
-    }
-
-    fn known(&self) -> MutexGuard<'_, Option<Arc<Primary>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().clone()
     }
 }
 
@@ -234,7 +231,7 @@ impl Topology for Sentinels {
     }
 
     fn is_quiet(&self) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.known.lock().clone();
         known.is_none_or(|primary| primary.node().is_quiet())
             && self.replicas.are_quiet()
             && self.watchers.iter().all(|watcher| watcher.server.is_quiet())

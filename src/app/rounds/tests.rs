@@ -146,13 +146,9 @@ struct Script {
     in_flight: Mutex<(usize, usize)>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap()
-}
-
 impl Script {
     fn set(of: &Mutex<HashSet<String>>, names: &[&str]) {
-        *lock(of) = names.iter().map(|&name| name.to_owned()).collect();
+        *of.lock() = names.iter().map(|&name| name.to_owned()).collect();
     }
 
     /// A check, of a round or of a caller's own.
@@ -160,20 +156,20 @@ impl Script {
         let selection = Selection { checks: vec![id], skipped: Vec::new() };
         let record = setup.checker.records(&selection).next().unwrap();
         let (began, began_at, name) = (Instant::now(), SystemTime::now(), record.entry());
-        lock(&self.began).entry(name.clone()).or_default().push(began);
+        self.began.lock().entry(name.clone()).or_default().push(began);
         let in_flight = |change: &dyn Fn(&mut usize)| {
-            let (now, most) = &mut *lock(&self.in_flight);
+            let (now, most) = &mut *self.in_flight.lock();
             change(now);
             *most = (*most).max(*now);
         };
         in_flight(&|now| *now += 1);
         let takes = if self.slow.contains(&name) { self.timeout } else { Duration::ZERO };
         time::sleep(takes).await;
-        while lock(&self.hung).contains(&name) && !lock(&self.released).remove(&name) {
+        while self.hung.lock().contains(&name) && !self.released.lock().remove(&name) {
             time::sleep(Duration::from_millis(100)).await;
         }
         in_flight(&|now| *now -= 1);
-        let is_down = lock(&self.down).contains(&name);
+        let is_down = self.down.lock().contains(&name);
         let fault = is_down.then(|| Fault::new(Cause::Refused, Phase::Connect, ""));
         let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
         let (alias, began) = (record.alias().clone(), (began, began_at));
@@ -185,7 +181,7 @@ impl Script {
 
     /// When the checks of an entry began.
     fn began(&self, name: &str) -> Vec<Instant> {
-        lock(&self.began).get(name).cloned().unwrap_or_default()
+        self.began.lock().get(name).cloned().unwrap_or_default()
     }
 }
 
@@ -329,7 +325,7 @@ async fn a_finished_round_is_made_of_that_rounds_outcomes_alone_although_others_
     while rounds() == before {
         time::sleep(Duration::from_millis(1)).await;
     }
-    let finished = app.rounds.board().finished();
+    let finished = app.rounds.board.lock().finished();
     assert_eq!((rounds(), finished.len()), (before + 1, 2));
     let apart = finished[0].began.max(finished[1].began) - finished[0].began.min(finished[1].began);
     assert!(apart < seconds(2), "{apart:?}: both from one round");
@@ -345,7 +341,7 @@ async fn a_partition_that_stands_still_for_hours_has_the_others_keep_no_more_tha
     Script::set(&script.hung, &["main"]);
     time::sleep(seconds(2 * 3600)).await;
     assert!(script.began("sessions").len() > 700);
-    assert!(app.rounds.board().kept() <= 3, "{}", app.rounds.board().kept());
+    assert!(app.rounds.board.lock().kept() <= 3, "{}", app.rounds.board.lock().kept());
 }
 
 #[tokio::test(start_paused = true)]
@@ -357,7 +353,7 @@ async fn thousands_of_caches_that_hang_hold_a_bounded_number_of_checks_and_no_ot
     let script = Script { slow, timeout: config.timeout, ..Script::default() };
     let (app, script, _making) = scripted(&config, script).await;
     time::sleep(seconds(60)).await;
-    let (_, most) = *lock(&script.in_flight);
+    let (_, most) = *script.in_flight.lock();
     assert!((IN_FLIGHT - SHARE..=IN_FLIGHT).contains(&most), "{most}");
     let clocks = app.clocks().unwrap();
     // 250 caches in 32 places are 8 turns of 0.75 s.

@@ -8,8 +8,9 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use crate::mutex::Mutex;
 
 /// The largest file that is read here, in bytes. Lists of blocked names have megabytes, and reading them would hold up all
 /// checks.
@@ -57,7 +58,7 @@ impl HostsFile {
     /// The addresses that the system gives this name from its files, in the order in which it gives them, with port 0;
     /// nothing where that cannot be said for certain.
     pub(super) fn addresses(&self, name: &str) -> Option<Vec<SocketAddr>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let stamps = [&self.file, &self.nsswitch].map(FileVersion::of);
         if stamps != known.stamps || stamps.iter().flatten().any(|stamp| !stamp.is_settled) {
             *known = ParsedHosts { stamps, addresses: self.read(stamps[0]) };

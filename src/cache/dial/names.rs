@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout};
 use super::hosts::HostsFile;
 use super::threads::{LookupResult, Threads};
 use crate::budget;
+use crate::mutex::Mutex;
 
 /// The most threads. As many are needed only if that many new names hang at once; a thread that waits for a name server has
 /// a socket and some 30 kB.
@@ -141,7 +142,7 @@ impl Resolver {
 
     /// Looks a name up, or joins a look-up of that name, for a check with this deadline.
     pub(super) fn look_up(self: &Arc<Self>, name: &str, deadline: Duration) -> watch::Receiver<Stage> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let receiver = state.ask(name, deadline);
         self.start(&mut state, deadline);
         receiver
@@ -149,7 +150,7 @@ impl Resolver {
 
     /// How many look-ups are under way.
     pub(super) fn under_way(&self) -> usize {
-        self.state().under_way.iter().sum()
+        self.state.lock().under_way.iter().sum()
     }
 
     /// Starts what there is room for.
@@ -183,7 +184,7 @@ impl Resolver {
             found
         } else {
             if let LookupState::Prompt = lookup_state {
-                let mut state = self.state();
+                let mut state = self.state.lock();
                 state.leave(lookup_state);
                 lookup_state = LookupState::Late;
                 state.enter(lookup_state);
@@ -193,14 +194,10 @@ impl Resolver {
         };
         let found = found.unwrap_or_else(|_| Err(io::Error::other("the look-up was aborted")));
         let error = |error: io::Error| LookupError::Unresolvable(error.to_string().into());
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.leave(lookup_state);
         state.end(&name, began, deadline, found.map(Into::into).map_err(error));
         self.start(&mut state, deadline);
-    }
-
-    fn state(&self) -> MutexGuard<'_, ResolverState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`ServerProbe`]: one server of the alias is probed, through the alias and through every view.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -11,7 +11,8 @@ use super::verdict::{SeenView, Timing, What};
 use super::view::{Expected, ShownCanary, View, WatchDeadline};
 use crate::cache::SetError;
 use crate::canary::{Canary, CanaryVerdict, Key, Series, Unset};
-use crate::check::{ProbeTarget, lock, round_trip};
+use crate::check::{ProbeTarget, round_trip};
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
@@ -62,7 +63,7 @@ impl Spot {
 
     /// The canary that was left standing, unless it has expired.
     fn standing(&self) -> Option<Arc<Canary>> {
-        let standing = lock(&self.standing);
+        let standing = self.standing.lock();
         let (canary, since) = standing.as_ref()?;
         (since.elapsed() < self.series.ttl()).then(|| canary.clone())
     }
@@ -113,7 +114,7 @@ impl ServerProbe<'_> {
                 Ok(()) => {
                     doubt.answered();
                     spot.series.settle(&canary);
-                    *lock(&spot.standing) = Some((canary.clone(), acked));
+                    *spot.standing.lock() = Some((canary.clone(), acked));
                     return Ok(Expected {
                         place,
                         canary,

@@ -4,7 +4,7 @@
 //! not up deletes the key, whichever of the two it is. So a verdict that began before a failure was seen cannot be
 //! published after it: its claim is gone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::{Value, cmd};
@@ -16,6 +16,7 @@ use crate::cache::SetupError;
 use crate::cache::redis::{Redis, Requirement, answered};
 use crate::check::CheckContext;
 use crate::config::{self, Backend, CacheConfig, RedisServers};
+use crate::mutex::Mutex;
 use crate::outcome::Role;
 use crate::progress::Progress;
 use crate::redaction::Redaction;
@@ -196,7 +197,7 @@ impl FleetStore {
     }
 
     fn health<T>(&self, with: impl FnOnce(&mut StoreHealth) -> T) -> T {
-        with(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.health.lock())
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{self, Instant};
+
+use crate::mutex::Mutex;
 
 /// After how long without a request a connection of HTTP/1 gives its buffers back. A caller that asks more often than
 /// that keeps them.
@@ -111,7 +113,7 @@ impl IdleTimeout {
     /// The client speaks HTTP/2, whose connections may be opened long before they are needed.
     pub(super) fn multiplex(&self) {
         self.is_multiplexed.store(true, Ordering::Relaxed);
-        self.tracked().enter(ConnectionState::Idle);
+        self.tracked.lock().enter(ConnectionState::Idle);
     }
 
     pub(super) fn is_multiplexed(&self) -> bool {
@@ -120,7 +122,7 @@ impl IdleTimeout {
 
     /// A request's head came in whole.
     pub(super) fn ask(self: &Arc<Self>) -> Exchange {
-        let mut tracked = self.tracked();
+        let mut tracked = self.tracked.lock();
         tracked.open += 1;
         tracked.enter(ConnectionState::Answering);
         Exchange(self.clone())
@@ -128,7 +130,7 @@ impl IdleTimeout {
 
     /// Bytes came in.
     fn received(&self) {
-        let mut tracked = self.tracked();
+        let mut tracked = self.tracked.lock();
         if tracked.snapshot.state == ConnectionState::Idle && !self.is_multiplexed() {
             tracked.enter(ConnectionState::ReadingHead);
         }
@@ -136,7 +138,7 @@ impl IdleTimeout {
 
     /// The connection is to close.
     pub(super) fn close(&self) {
-        self.tracked().is_closing = true;
+        self.tracked.lock().is_closing = true;
         self.closing.notify_one();
     }
 
@@ -144,7 +146,7 @@ impl IdleTimeout {
     pub(super) async fn exhausted(&self) {
         loop {
             let look_again = {
-                let tracked = self.tracked();
+                let tracked = self.tracked.lock();
                 let now = Instant::now();
                 let ends = self.ends(&tracked);
                 if tracked.is_closing || ends.is_some_and(|ends| ends <= now) {
@@ -172,18 +174,18 @@ impl IdleTimeout {
 
     /// Whether there is no request whose answer has not gone out.
     pub(super) fn has_none_open(&self) -> bool {
-        self.tracked().open == 0
+        self.tracked.lock().open == 0
     }
 
     /// The connection takes buffers, or gives them back.
     pub(super) fn set_buffers(&self, has_buffers: bool) {
-        self.tracked().has_buffers = has_buffers;
+        self.tracked.lock().has_buffers = has_buffers;
     }
 
     /// Whether the connection's buffers are of no use for now: everything was sent and nothing has come since, for a while
     /// or, where others want the memory, for however short.
     pub(super) fn is_parkable(&self, is_crowded: impl FnOnce() -> bool) -> bool {
-        let tracked = self.tracked();
+        let tracked = self.tracked.lock();
         let ConnectionSnapshot { state, since, .. } = tracked.snapshot;
         let is_idle = state == ConnectionState::Idle && !tracked.is_blocked;
         is_idle && (is_crowded() || since.elapsed() >= PARK_AFTER)
@@ -191,7 +193,7 @@ impl IdleTimeout {
 
     /// So many more bytes wait for the client.
     pub(super) fn wait_for(&self, bytes: usize) {
-        let mut tracked = self.tracked();
+        let mut tracked = self.tracked.lock();
         if tracked.snapshot.unread == 0 {
             tracked.snapshot.since = Instant::now();
         }
@@ -200,23 +202,19 @@ impl IdleTimeout {
 
     /// The client has taken so many of them.
     pub(super) fn took(&self, bytes: usize) {
-        let mut tracked = self.tracked();
+        let mut tracked = self.tracked.lock();
         tracked.snapshot.unread -= bytes;
         tracked.snapshot.since = Instant::now();
     }
 
     /// So many will never be taken.
     pub(super) fn give_up(&self, bytes: usize) {
-        self.tracked().snapshot.unread -= bytes;
+        self.tracked.lock().snapshot.unread -= bytes;
     }
 
     /// How the connection stands.
     pub(super) fn snapshot(&self) -> ConnectionSnapshot {
-        self.tracked().snapshot
-    }
-
-    fn tracked(&self) -> MutexGuard<'_, Tracked> {
-        self.tracked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tracked.lock().snapshot
     }
 }
 
@@ -233,7 +231,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let mut tracked = self.0.tracked();
+        let mut tracked = self.0.tracked.lock();
         tracked.open -= 1;
         if tracked.open == 0 {
             tracked.enter(ConnectionState::Idle);
@@ -264,7 +262,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
 
 impl<W: AsyncWrite + Unpin> Watched<W> {
     fn note<T>(&self, poll: Poll<T>) -> Poll<T> {
-        self.idle_timeout.tracked().is_blocked = poll.is_pending();
+        self.idle_timeout.tracked.lock().is_blocked = poll.is_pending();
         poll
     }
 }

@@ -8,8 +8,8 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -21,6 +21,8 @@ use super::caller::Caller;
 use super::idle_timeout::{ConnectionSnapshot, ConnectionState, IdleTimeout, STALLED, Wait};
 use super::limits::ServerLimits;
 use super::unread::{HeldText, UnreadTexts};
+
+use crate::mutex::Mutex;
 
 /// How long a peer that `access.allow` excludes may take for its request, and to take the refusal.
 const EXCLUDED_WAIT: Duration = Duration::from_secs(1);
@@ -208,7 +210,7 @@ impl Places {
             Class { most: connections - connections / KEPT_FOR_LOOPBACK, holds: |open| open.is_remote },
             Class { most: connections, holds: |_| true },
         ];
-        let mut table = self.table();
+        let mut table = self.table.lock();
         for class in classes.iter().filter(|class| (class.holds)(&open)) {
             if !self.make_room(&mut table, class, peer) {
                 self.refuse(&mut table, Reason::Full, peer);
@@ -298,7 +300,7 @@ impl Places {
         let held = self.unread.hold(text);
         let excess = self.unread.excess();
         if excess > 0 {
-            self.close_unread(&mut self.table(), excess);
+            self.close_unread(&mut self.table.lock(), excess);
         }
         held
     }
@@ -325,26 +327,22 @@ impl Places {
 
     /// Counts an answer that was refused.
     pub(super) fn refuse_answer(&self, caller: Caller) {
-        self.refuse(&mut self.table(), Reason::Unread, peer_of(caller));
+        self.refuse(&mut self.table.lock(), Reason::Unread, peer_of(caller));
     }
 
     /// Whether so many are open that memory is worth more than the time to make buffers anew.
     pub(super) fn is_crowded(&self) -> bool {
-        self.table().open.len() > CROWD
+        self.table.lock().open.len() > CROWD
     }
 
     /// How many connections are in this state.
     fn count(&self, state: ConnectionState) -> usize {
-        self.table().open.iter().filter(|open| open.idle_timeout.snapshot().state == state).count()
+        self.table.lock().open.iter().filter(|open| open.idle_timeout.snapshot().state == state).count()
     }
 
     /// How many were closed or refused for this reason.
     fn refused(&self, reason: Reason) -> u64 {
         self.refused[reason as usize].load(Ordering::Relaxed)
-    }
-
-    fn table(&self) -> MutexGuard<'_, ConnectionTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -405,7 +403,7 @@ impl ConnectionPlace {
         let Places { limits, .. } = &*self.places;
         let class =
             Class { most: HTTP2.min(limits.connections), holds: |open| open.idle_timeout.is_multiplexed() };
-        let mut table = self.places.table();
+        let mut table = self.places.table.lock();
         let has_room = self.places.make_room(&mut table, &class, peer_of(caller));
         if has_room {
             self.idle_timeout.multiplex();
@@ -418,7 +416,7 @@ impl ConnectionPlace {
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        let mut table = self.places.table();
+        let mut table = self.places.table.lock();
         if let Some(place) =
             table.open.iter().position(|open| Arc::ptr_eq(&open.idle_timeout, &self.idle_timeout))
         {
@@ -452,7 +450,7 @@ mod tests {
     }
 
     fn is_open(place: &ConnectionPlace) -> bool {
-        place.places.table().open.iter().any(|open| Arc::ptr_eq(&open.idle_timeout, &place.idle_timeout))
+        place.places.table.lock().open.iter().any(|open| Arc::ptr_eq(&open.idle_timeout, &place.idle_timeout))
     }
 
     /// A connection that has asked and was answered.
@@ -505,7 +503,7 @@ mod tests {
                 (place.idle_timeout.ask(), place)
             })
             .collect();
-        assert_eq!(places.table().shares.len(), 1);
+        assert_eq!(places.table.lock().shares.len(), 1);
         assert!(admit(&places, Caller::Local).is_some());
         assert!(admit(&places, Caller::Remote(Ipv4Addr::LOCALHOST.into())).is_some());
     }

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::idle_timeout::STALLED;
+
+use crate::mutex::Mutex;
 
 /// Answers up to this size are counted one by one, longer ones once for all who are sent the same text.
 const SMALL: usize = 16 * 1024;
@@ -43,7 +45,7 @@ impl UnreadTexts {
 
     /// Counts `text` for as long as the returned value is kept.
     pub(super) fn hold(self: &Arc<Self>, text: &Bytes) -> HeldText {
-        let mut table = self.table();
+        let mut table = self.table.lock();
         let is_new = text.len() <= SMALL || {
             let holders = table.holders.entry(text.as_ptr() as usize).or_default();
             *holders += 1;
@@ -58,7 +60,7 @@ impl UnreadTexts {
 
     /// The bytes above the bound.
     pub(super) fn excess(&self) -> usize {
-        let table = self.table();
+        let table = self.table.lock();
         table.bytes.saturating_sub(self.most.max(LONGEST * table.longest))
     }
 
@@ -71,10 +73,6 @@ impl UnreadTexts {
                 return;
             }
         }
-    }
-
-    fn table(&self) -> MutexGuard<'_, UnreadTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,7 +99,7 @@ pub(super) struct HeldText {
 
 impl Drop for HeldText {
     fn drop(&mut self) {
-        let mut table = self.among.table();
+        let mut table = self.among.table.lock();
         if self.text.len() <= SMALL || table.is_last_holder(self.text.as_ptr() as usize) {
             table.bytes -= self.text.len();
             drop(table);
@@ -119,9 +117,9 @@ mod tests {
         let unread = UnreadTexts::new(64 * 1024);
         let (long, short) = (Bytes::from(vec![b'x'; SMALL + 1]), Bytes::from_static(b"short"));
         let held: Vec<_> = (0..100).map(|_| (unread.hold(&long), unread.hold(&short))).collect();
-        assert_eq!(unread.table().bytes, long.len() + 100 * short.len());
+        assert_eq!(unread.table.lock().bytes, long.len() + 100 * short.len());
         drop(held);
-        let table = unread.table();
+        let table = unread.table.lock();
         assert_eq!((table.bytes, table.holders.len()), (0, 0));
     }
 }

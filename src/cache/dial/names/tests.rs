@@ -26,12 +26,8 @@ fn addresses() -> Vec<SocketAddr> {
 }
 
 impl Script {
-    fn state(&self) -> MutexGuard<'_, Scripted> {
-        self.0.lock().unwrap()
-    }
-
     pub(super) fn look_up(&self, name: &Arc<str>) -> io::Result<oneshot::Receiver<LookupResult>> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if state.limit.is_some_and(|limit| state.hanging.len() >= limit) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -48,17 +44,17 @@ impl Script {
 
     /// Ends the look-ups that hang.
     fn end_all(&self) {
-        for (_, sender) in self.state().hanging.drain(..) {
+        for (_, sender) in self.0.lock().hanging.drain(..) {
             let _ = sender.send(Ok(addresses()));
         }
     }
 
     fn hanging(&self) -> usize {
-        self.state().hanging.len()
+        self.0.lock().hanging.len()
     }
 
     fn asked(&self, name: &str) -> usize {
-        self.state().asked.get(name).copied().unwrap_or_default()
+        self.0.lock().asked.get(name).copied().unwrap_or_default()
     }
 }
 
@@ -98,14 +94,14 @@ async fn names_that_hang_hold_up_no_name_that_is_answered() {
             assert_eq!(hung, 0);
             sleep(DEADLINE).await;
         }
-        assert!(script.state().most <= count + FOR_SILENT, "{} threads for {count}", script.state().most);
+        assert!(script.0.lock().most <= count + FOR_SILENT, "{} threads for {count}", script.0.lock().most);
         let (is_answered, _) = check(&names, "answers-for-the-first-time").await;
         assert!(is_answered, "beside {count} that hang since long");
         while names.under_way() > 0 {
             script.end_all();
             sleep(Duration::from_millis(1)).await;
         }
-        assert!(names.state().queue.is_empty());
+        assert!(names.state.lock().queue.is_empty());
     }
 }
 
@@ -115,7 +111,7 @@ async fn a_known_name_has_a_thread_however_many_new_names_hang() {
     let names = names(&script);
     assert!(check(&names, "answers").await.0);
     check_hung(&names, 3 * MOST).await;
-    assert_eq!(script.state().most, MOST - MOST / LEFT);
+    assert_eq!(script.0.lock().most, MOST - MOST / LEFT);
     assert_eq!(check(&names, "answers").await, (true, Duration::ZERO));
     assert!(!check(&names, "answers-for-the-first-time").await.0, "it waits for a thread, and that is said");
 }
@@ -148,7 +144,7 @@ async fn after_a_lost_packet_the_next_check_is_answered_and_no_name_has_more_tha
         sleep(Duration::from_millis(1)).await;
         assert_eq!(script.asked("hangs"), 2);
         // The first still waits for the packet that was lost.
-        let (_, sender) = script.state().hanging.pop().unwrap();
+        let (_, sender) = script.0.lock().hanging.pop().unwrap();
         sender.send(Ok(addresses())).unwrap();
     };
     let (checked, ()) = tokio::join!(check(&names, "hangs"), second);
@@ -179,7 +175,7 @@ async fn the_failure_of_an_earlier_look_up_is_not_that_of_a_later_one() {
     check(&names, "hangs").await;
     let ends = async {
         sleep(Duration::from_millis(1)).await;
-        let mut hanging = std::mem::take(&mut script.state().hanging).into_iter();
+        let mut hanging = std::mem::take(&mut script.0.lock().hanging).into_iter();
         let (_, first) = hanging.next().unwrap();
         first.send(Err(io::Error::other("gave up"))).unwrap();
         sleep(Duration::from_millis(1)).await;
@@ -208,7 +204,7 @@ async fn each_of_many_silent_names_has_its_turn() {
 #[tokio::test(start_paused = true)]
 async fn without_another_thread_a_name_waits_for_one_that_is_busy_and_without_any_that_is_said() {
     let script = Script::default();
-    script.state().limit = Some(1);
+    script.0.lock().limit = Some(1);
     let names = names(&script);
     let answering = async {
         loop {
@@ -220,7 +216,7 @@ async fn without_another_thread_a_name_waits_for_one_that_is_busy_and_without_an
         answered = check_hung(&names, 10) => assert_eq!(answered, 10),
         () = answering => {}
     }
-    script.state().limit = Some(0);
+    script.0.lock().limit = Some(0);
     let mut stage = names.look_up("hangs", DEADLINE);
     let over = stage.wait_for(|stage| matches!(stage, Stage::Over(_))).await.unwrap();
     assert!(matches!(&*over, Stage::Over(Err(LookupError::NoThread(_)))));
@@ -233,5 +229,5 @@ async fn the_names_that_are_remembered_are_bounded() {
     for number in 0..3 * MOST_REMEMBERED {
         check(&names, &format!("answers-{number}")).await;
     }
-    assert!(names.state().names.len() <= MOST_REMEMBERED);
+    assert!(names.state.lock().names.len() <= MOST_REMEMBERED);
 }
