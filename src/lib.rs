@@ -8,6 +8,10 @@
 //! selection -> checks -> outcomes -> report -> response`; the modules below are in reading order, and each
 //! imports only from those above it.
 
+// Enums with a stable name for each variant.
+#[macro_use]
+mod named;
+
 // The operator's name for a configured cache.
 pub mod alias;
 

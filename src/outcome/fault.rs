@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::cause::Cause;
-use super::phase::Phase;
+use super::{Cause, Phase};
 
 /// A fault of one node: its cause, its phase, and the text of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::cause::Cause;
-use super::fault::printable;
-use super::figure::Figure;
-use super::status::Status;
+use super::{Cause, Figure, Status, printable};
 
 /// Something that is not as it should be, although the servers answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

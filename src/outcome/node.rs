@@ -3,34 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fault::Fault;
-use super::phase::Phases;
-use super::status::Status;
+use super::{Fault, Phases, Status};
 
-/// The role of a node for its alias, which decides what its fault means. The order of the variants is the order in
-/// which nodes are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// It takes writes: a server by itself, a primary, one of a ring.
-    Server,
-    /// It follows a primary.
-    Replica,
-    /// A Redis Sentinel, which tells where the primary is.
-    Sentinel,
-    /// A configuration endpoint, which tells which servers there are.
-    Endpoint,
-}
-
-impl Role {
-    /// The stable name, as in JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Replica => "replica",
-            Self::Sentinel => "sentinel",
-            Self::Endpoint => "endpoint",
-        }
+named! {
+    /// The role of a node for its alias, which decides what its fault means. The order of the variants is the order in
+    /// which nodes are listed.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Role {
+        /// It takes writes: a server by itself, a primary, one of a ring.
+        Server = "server",
+        /// It follows a primary.
+        Replica = "replica",
+        /// A Redis Sentinel, which tells where the primary is.
+        Sentinel = "sentinel",
+        /// A configuration endpoint, which tells which servers there are.
+        Endpoint = "endpoint",
     }
 }
 

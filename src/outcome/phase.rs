@@ -3,39 +3,23 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The steps of a round trip, in the order in which they are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Phase {
-    /// A name is turned into addresses.
-    Resolve,
-    /// A transport connection is made.
-    Connect,
-    /// TLS is agreed on.
-    Tls,
-    /// The connection is made ready: credentials are given, the database is chosen, and the dialect found
-    /// out.
-    Auth,
-    /// The canary is written and the answer awaited.
-    Write,
-    /// The canary is read back.
-    Read,
-}
-
-impl Phase {
-    /// Every phase, in order.
-    pub const ALL: [Self; 6] = [Self::Resolve, Self::Connect, Self::Tls, Self::Auth, Self::Write, Self::Read];
-
-    /// The stable name, as in JSON and metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Resolve => "resolve",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Auth => "auth",
-            Self::Write => "write",
-            Self::Read => "read",
-        }
+named! {
+    /// The steps of a round trip, in the order in which they are taken.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Phase {
+        /// A name is turned into addresses.
+        Resolve = "resolve",
+        /// A transport connection is made.
+        Connect = "connect",
+        /// TLS is agreed on.
+        Tls = "tls",
+        /// The connection is made ready: credentials are given, the database is chosen, and the dialect found
+        /// out.
+        Auth = "auth",
+        /// The canary is written and the answer awaited.
+        Write = "write",
+        /// The canary is read back.
+        Read = "read",
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use super::cause::Cause;
-use super::fault::Fault;
-use super::finding::Finding;
-use super::node::{NodeOutcome, Role};
+use super::{Cause, Fault, Finding, NodeOutcome, Role};
 
 /// One thing that is wrong with an alias: the fault of a node, or a finding.
 #[derive(Debug, Clone, Copy)]

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Outcome;
-use super::status::Status;
+use super::{Outcome, Status};
 use crate::alias::Alias;
 
 /// The reason why an alias is not checked.

@@ -1,23 +1,27 @@
 //! [`Sharing`]: how often a check was spared, because somebody else's verdict would do.
 
-/// Whose verdict it could have been.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Through {
-    /// Another caller's of the same sidecar.
-    Process,
-    /// Another sidecar's, through a Redis that both know.
-    Store,
+named! {
+    /// Whose verdict it could have been.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Through {
+        /// Another caller's of the same sidecar.
+        Process = "process",
+        /// Another sidecar's, through a Redis that both know.
+        Store = "store",
+    }
 }
 
-/// The result of looking for a shared check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lookup {
-    /// It was given, and no check was made.
-    Hit,
-    /// There was none.
-    Miss,
-    /// There was one, and it was not to be given any more.
-    Invalidated,
+named! {
+    /// The result of looking for a shared check.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Lookup {
+        /// It was given, and no check was made.
+        Hit = "hit",
+        /// There was none.
+        Miss = "miss",
+        /// There was one, and it was not to be given any more.
+        Invalidated = "invalidated",
+    }
 }
 
 /// The number of attempts to reuse another check's result, by result of the attempt.
@@ -28,34 +32,7 @@ pub struct Sharing {
     store: Option<Box<[u64; Lookup::ALL.len()]>>,
 }
 
-impl Through {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Process, Self::Store];
-
-    /// Its stable name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Process => "process",
-            Self::Store => "store",
-        }
-    }
-}
-
 impl Lookup {
-    /// All that can come of it.
-    pub const ALL: [Self; 3] = [Self::Hit, Self::Miss, Self::Invalidated];
-
-    /// Its stable name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Invalidated => "invalidated",
-        }
-    }
-
     fn place(self) -> usize {
         self as usize
     }

@@ -45,29 +45,16 @@ pub(super) struct Wait {
     pub(super) idle: Duration,
 }
 
-/// The state of a connection, by what it waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ConnectionState {
-    /// For the rest of a request's head, or on a new connection for all of it.
-    ReadingHead,
-    /// For its answer to be made, or to be taken.
-    Answering,
-    /// For another request.
-    Idle,
-}
-
-impl ConnectionState {
-    /// Every state.
-    pub(crate) const ALL: [Self; 3] = [Self::ReadingHead, Self::Answering, Self::Idle];
-
-    /// The stable name, as in metrics.
-    #[must_use]
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ReadingHead => "reading_head",
-            Self::Answering => "answering",
-            Self::Idle => "idle",
-        }
+named! {
+    /// The state of a connection, by what it waits for.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum ConnectionState {
+        /// For the rest of a request's head, or on a new connection for all of it.
+        ReadingHead = "reading_head",
+        /// For its answer to be made, or to be taken.
+        Answering = "answering",
+        /// For another request.
+        Idle = "idle",
     }
 }
 

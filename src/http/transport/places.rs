@@ -53,35 +53,20 @@ const CHURN_EVERY: Duration = Duration::from_secs(1);
 /// How often the log says at most that connections are closed for want of places.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
-/// The reason why a connection was closed or a response refused. A closed list: the names are labels of metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// Its head was not finished when its place was wanted.
-    SlowHead,
-    /// It was idle when its place was wanted.
-    Idle,
-    /// Its client did not take an answer while its place, or the memory, was wanted.
-    Unread,
-    /// Its peer held more than an equal share when a peer with less came.
-    Share,
-    /// It came when every place was taken by connections that could not be closed.
-    Full,
-}
-
-impl Reason {
-    /// Every reason.
-    pub(crate) const ALL: [Self; 5] = [Self::SlowHead, Self::Idle, Self::Unread, Self::Share, Self::Full];
-
-    /// The stable name, as in metrics.
-    #[must_use]
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::SlowHead => "slow_head",
-            Self::Idle => "idle",
-            Self::Unread => "unread",
-            Self::Share => "share",
-            Self::Full => "full",
-        }
+named! {
+    /// The reason why a connection was closed or a response refused. A closed list: the names are labels of metrics.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Reason {
+        /// Its head was not finished when its place was wanted.
+        SlowHead = "slow_head",
+        /// It was idle when its place was wanted.
+        Idle = "idle",
+        /// Its client did not take an answer while its place, or the memory, was wanted.
+        Unread = "unread",
+        /// Its peer held more than an equal share when a peer with less came.
+        Share = "share",
+        /// It came when every place was taken by connections that could not be closed.
+        Full = "full",
     }
 }
 
