@@ -51,7 +51,7 @@ const IN_FLIGHT: usize = 512;
 const SHARE: usize = IN_FLIGHT / PARTITIONS;
 
 /// What is known of the rounds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Rounds {
     board: Mutex<Board>,
     watchers: Arc<watch::Sender<usize>>,
@@ -86,13 +86,6 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.watchers.send_modify(|watchers| *watchers -= 1);
-    }
-}
-
-impl Default for Rounds {
-    fn default() -> Self {
-        let board = Mutex::default();
-        Self { board, watchers: Arc::new(watch::Sender::new(0)), ended: watch::Sender::new(0) }
     }
 }
 

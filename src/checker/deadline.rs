@@ -49,17 +49,12 @@ impl<S> Layer<S> for DeadlineLayer {
 
 /// A check with a deadline, counted from the arrival of the request that it is made for. Its clones are one, and small:
 /// of thousands that wait for their turn each has some.
+#[derive(Clone)]
 pub(super) struct Deadline<S>(Arc<Deadlined<S>>);
 
 struct Deadlined<S> {
     check: S,
     settings: DeadlineLayer,
-}
-
-impl<S> Clone for Deadline<S> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
 }
 
 impl<S: Clone> Deadline<S> {

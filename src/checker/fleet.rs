@@ -115,13 +115,8 @@ where
 }
 
 /// A check whose verdict may come from another sidecar. Its clones are one.
+#[derive(Clone)]
 pub(super) struct FleetCheck<S>(Arc<FleetCheckParts<S>>);
-
-impl<S> Clone for FleetCheck<S> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
 
 struct FleetCheckParts<S> {
     check: Deadline<S>,

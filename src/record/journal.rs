@@ -20,7 +20,7 @@ const KEPT: usize = 64;
 const NODES: usize = 8;
 
 /// The last changes of any entry, and who waits for news.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Journal {
     transitions: Mutex<VecDeque<Arc<Transition>>>,
     /// Counts what was written down.
@@ -127,12 +127,6 @@ impl Journal {
             transitions.push_back(Arc::new(transition));
         }
         self.ticks.send_modify(|ticks| *ticks = ticks.wrapping_add(1));
-    }
-}
-
-impl Default for Journal {
-    fn default() -> Self {
-        Self { transitions: Mutex::default(), ticks: watch::Sender::new(0) }
     }
 }
 

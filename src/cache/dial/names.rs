@@ -94,9 +94,10 @@ struct ResolverState {
 }
 
 /// What became of the last look-up of a name, in the order in which lanes are served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum LookupLane {
     Answered,
+    #[default]
     New,
     /// It has outlived the deadline, so many times in a row.
     Silent(u32),
@@ -110,7 +111,7 @@ enum LookupState {
     Silent,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Name {
     lane: LookupLane,
     /// Where callers wait; nothing where nobody has asked since the last answer.
@@ -335,12 +336,6 @@ impl ResolverState {
             known.tell(Stage::Over(lookup));
             known.asked = None;
         }
-    }
-}
-
-impl Default for Name {
-    fn default() -> Self {
-        Self { lane: LookupLane::New, asked: None, is_queued: false, began: Vec::new() }
     }
 }
 
