@@ -42,6 +42,9 @@ pub(in crate::config) fn read(
 /// The setting whose line this byte of a broken file is in, if it is called as some setting is.
 fn key_before(content: &str, byte: usize) -> Option<&'static str> {
     let before = &content[..content.floor_char_boundary(byte)];
+    // The key of a string of several lines is where it begins.
+    let open = ["\"\"\"", "'''"].into_iter().find(|quotes| before.matches(quotes).count() % 2 == 1);
+    let before = open.and_then(|quotes| before.rsplit_once(quotes)).map_or(before, |(before, _)| before);
     let line = before.rsplit('\n').next()?;
     let (key, _) = line.split_once('=')?;
     keys::known(key.rsplit('.').next()?.trim())
