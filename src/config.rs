@@ -1,18 +1,18 @@
 //! What was written, turned into a valid [`Config`], or into an error that points at the place.
 //!
-//! Past this module, to hold a value is to know that it is valid. [`load`] makes one; it reads in two steps,
-//! what was typed (`value`, brought there by `file`, `environment` and `django`) and then what it means
-//! (`settings` with `listeners` and `access`, `caches` with `redis`, `memcached`, `tls` and `breaker`, `checks`, `chains`,
-//! `groups`, `fleet`).
+//! Past this module, to hold a value is to know that it is valid. [`load`] makes one in two steps. What was typed comes
+//! from `source` (the file, the environment, Django's setting) as a `value`, each with its `place`. What it means is
+//! found by `settings`, with `listeners`, `access`, `cache`, `checks`, `groups` and `fleet`, in a `reader`. A new
+//! setting is a row of `keys`, whose tests name what else it needs.
 
 mod access;
 mod address;
 mod cache;
 mod check_id;
 pub mod checks;
-mod fleet;
 mod error;
 mod fingerprint;
+mod fleet;
 mod groups;
 #[rustfmt::skip] // A setting is a row.
 mod keys;

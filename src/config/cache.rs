@@ -35,12 +35,12 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
             reader.problems.extend(unknown);
             continue;
         }
-        let besides = Besides { checks: table.take("checks"), breaker: table.take("breaker") };
+        let besides = [table.take("checks"), table.take("breaker")];
         // An entry that says no more than what its backend is tells what Django's entry is, and one that only adds
         // to it leaves all else to that.
         let backend = match (django.get(&key), table.0.as_slice(), table.get("backend")) {
             (Some(entry), [_], Some(told)) => source::django::backend(&mut reading, entry, Some(told)),
-            (Some(entry), [], None) if besides.are_some() => {
+            (Some(entry), [], None) if besides.iter().any(Option::is_some) => {
                 source::django::backend(&mut reading, entry, None)
             }
             _ => backend(&mut reading, &table),
@@ -53,7 +53,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
         }
         let Some(mut reading) = begun(reader, &key, key_place) else { continue };
         let backend = source::django::backend(&mut reading, &value, None);
-        keep(reader, &mut found, reading, backend, Besides::default());
+        keep(reader, &mut found, reading, backend, [None, None]);
     }
     // A cache that could not be read is not missing.
     if reader.problems.is_empty() {
@@ -96,10 +96,9 @@ fn keep(
     found: &mut Vec<(CacheReader, CacheConfig)>,
     mut reading: CacheReader,
     backend: Result<Backend, ConfigProblem>,
-    besides: Besides,
+    [checks, breaker]: [Option<Value>; 2],
 ) {
     let cache = backend.and_then(|backend| {
-        let Besides { checks, breaker } = besides;
         let checks = checks.map(|checks| checks::read::read(&mut reading, checks, &backend)).transpose()?;
         let breaker = breaker.map(|breaker| breaker::read(&mut reading, breaker, &backend)).transpose()?;
         reading.files.extend(backend.certificate_files().cloned());
@@ -189,19 +188,6 @@ fn kind(
 fn foreign_key(kind: BackendKind, key: &str) -> String {
     let keys: Vec<_> = kind.keys().collect();
     format!("a {} cache has no key `{key}`; its keys are {}", kind.name(), keys.join(", "))
-}
-
-/// What is said of a cache besides what it is.
-#[derive(Default)]
-struct Besides {
-    checks: Option<Value>,
-    breaker: Option<Value>,
-}
-
-impl Besides {
-    fn are_some(&self) -> bool {
-        self.checks.is_some() || self.breaker.is_some()
-    }
 }
 
 fn no_table(alias: &str, place: &Place) -> ConfigProblem {

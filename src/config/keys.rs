@@ -111,25 +111,11 @@ const fn key(name: &'static str, takes: Takes, doc: &'static str) -> Key {
 }
 
 impl Key {
-    const fn of(self, backends: &'static [BackendKind]) -> Self {
-        Self { backends, ..self }
-    }
-
-    const fn or(self, default: &'static str) -> Self {
-        Self { default: Some(default), ..self }
-    }
-
-    const fn secret(self) -> Self {
-        Self { secret: true, ..self }
-    }
-
-    const fn same_as(self, key: &'static str) -> Self {
-        Self { same_as: Some(key), ..self }
-    }
-
-    const fn was(self, name: &'static str) -> Self {
-        Self { was: Some(name), ..self }
-    }
+    const fn of(self, backends: &'static [BackendKind]) -> Self { Self { backends, ..self } }
+    const fn or(self, default: &'static str) -> Self { Self { default: Some(default), ..self } }
+    const fn secret(self) -> Self { Self { secret: true, ..self } }
+    const fn same_as(self, key: &'static str) -> Self { Self { same_as: Some(key), ..self } }
+    const fn was(self, name: &'static str) -> Self { Self { was: Some(name), ..self } }
 }
 
 /// The words of `unit`.
@@ -352,6 +338,7 @@ pub(super) const TABLES: &[(&str, &[Key])] = &[
     ("caches.*.checks.efficiency", EFFICIENCY),
     ("caches.*.checks.efficiency.ttl", TTL),
 ];
+
 /// The names of some keys.
 pub(super) fn names(keys: &[Key]) -> Vec<&'static str> {
     keys.iter().map(|key| key.name).collect()

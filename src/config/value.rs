@@ -152,12 +152,7 @@ impl Value {
         match &self.kind {
             ValueKind::Boolean(boolean) => Some(*boolean),
             ValueKind::Text(text) => text.parse().ok(),
-            ValueKind::Integer(_)
-            | ValueKind::Float(_)
-            | ValueKind::List(_)
-            | ValueKind::Table(_)
-            | ValueKind::Null
-            | ValueKind::Other(_) => None,
+            _ => None,
         }
     }
 
@@ -167,11 +162,7 @@ impl Value {
             ValueKind::Float(float) => Some(*float),
             ValueKind::Integer(integer) => u32::try_from(*integer).ok().map(f64::from),
             ValueKind::Text(text) => text.parse().ok(),
-            ValueKind::Boolean(_)
-            | ValueKind::List(_)
-            | ValueKind::Table(_)
-            | ValueKind::Null
-            | ValueKind::Other(_) => None,
+            _ => None,
         };
         float.filter(|float| float.is_finite())
     }

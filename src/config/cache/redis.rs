@@ -248,13 +248,7 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Con
                 .map(|value| value.boolean().ok_or_else(|| value.problem("expected true or false")));
             Ok((WhichReplicas::Named(named), required.transpose()?.unwrap_or_default()))
         }
-        Typed::Text(_)
-        | Typed::Integer(_)
-        | Typed::Float(_)
-        | Typed::Boolean(_)
-        | Typed::List(_)
-        | Typed::Null
-        | Typed::Other(_) => Ok((WhichReplicas::Named(named_replicas(value, tls)?), false)),
+        _ => Ok((WhichReplicas::Named(named_replicas(value, tls)?), false)),
     }
 }
 

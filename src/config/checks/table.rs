@@ -132,13 +132,7 @@ pub(super) fn redis_alone(backend: &Backend, place: &Place, why: &str) -> Result
 pub(super) fn table_of_limits<'a>(key: &str, value: &'a Value) -> Result<&'a Table, ConfigProblem> {
     match &value.kind {
         Typed::Table(table) => Ok(table),
-        Typed::Text(_)
-        | Typed::Integer(_)
-        | Typed::Float(_)
-        | Typed::Boolean(_)
-        | Typed::List(_)
-        | Typed::Null
-        | Typed::Other(_) => Err(value.problem(match &value.place {
+        _ => Err(value.problem(match &value.place {
             Place::Variable(name) => {
                 format!("this setting has two parts; set {name}__DEGRADED or {name}__DOWN")
             }
