@@ -127,6 +127,7 @@ const CONTEXTS: &[(&str, &str)] = &[
     ("caches.main.url", ""),
     ("caches.main.location", ""),
     ("caches.main.servers", ""),
+    ("caches.main.tls.", "caches.main.url = 'rediss://h'"),
     ("caches.main.quorum", "caches.main.servers = ['h']"),
     ("caches.main.announce", "caches.main.url = 'redis+cluster://h'"),
     ("caches.main.sentinel_", "caches.main.url = 'redis+sentinel://h/m'\ncaches.main.sentinel_password = 'p'"),
@@ -153,27 +154,50 @@ const CONTEXTS: &[(&str, &str)] = &[
     ("", "caches.main.url = 'redis://h'"),
 ];
 
+/// Every key but those of named tables, with its path in a file.
+fn settings() -> impl Iterator<Item = (String, &'static Key)> {
+    let of = |(table, keys): &(&str, &'static [Key])| {
+        let table = table.replace('*', "main");
+        let path = move |name: &str| if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") };
+        keys.iter().filter(|key| key.takes != Tables).map(move |key| (path(key.name), key))
+    };
+    TABLES.iter().flat_map(of)
+}
+
+/// What is wrong with a file in which this stands at a path, on its last line, and the number of that line.
+fn problems(path: &str, value: &str) -> (String, usize) {
+    let (_, context) = CONTEXTS.iter().find(|(prefix, _)| path.starts_with(prefix)).unwrap();
+    let begins = format!("{path} =");
+    let mut lines: Vec<_> = context.lines().filter(|line| !line.starts_with(&begins)).collect();
+    let line = format!("{path} = {value}");
+    lines.push(&line);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("canary.toml");
+    fs::write(&file, lines.join("\n")).unwrap();
+    let error = load(&Source { file: Some(file), ..Source::default() }).err().map(|error| error.to_string());
+    let error = error.unwrap_or_default().replace(folder.path().to_str().unwrap(), "");
+    // The excerpt shows the value, which is another each time.
+    (error.lines().filter(|line| !line.contains('|')).collect::<Vec<_>>().join("\n"), lines.len())
+}
+
 #[test]
 fn every_setting_of_the_table_is_read() {
-    let folder = TempDir::new().unwrap();
-    for (table, keys) in TABLES {
-        for key in keys.iter().filter(|key| key.takes != Tables) {
-            let table = table.replace('*', "main");
-            let path = [&*table, key.name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
-            let (_, context) = CONTEXTS.iter().find(|(prefix, _)| path.starts_with(prefix)).unwrap();
-            let begins = format!("{path} =");
-            let lines = context.lines().filter(|line| !line.starts_with(&begins));
-            let mut lines: Vec<_> = lines.map(str::to_owned).collect();
-            // No setting takes a date.
-            lines.push(format!("{path} = 1979-05-27"));
-            let file = folder.path().join("canary.toml");
-            fs::write(&file, lines.join("\n")).unwrap();
-            let place = format!("canary.toml:{}:", lines.len());
-            let error = match load(&Source { file: Some(file), ..Source::default() }) {
-                Ok(_) => panic!("nothing reads `{path}`"),
-                Err(error) => error.to_string(),
-            };
-            assert!(error.contains(&place) && !error.contains("unknown key"), "`{path}` is not read: {error}");
+    for (path, _) in settings() {
+        // No setting takes a date.
+        let (error, line) = problems(&path, "1979-05-27");
+        let is_read = error.contains(&format!("canary.toml:{line}:")) && !error.contains("unknown key");
+        assert!(is_read, "no reader reads `{path}`: {error}");
+    }
+}
+
+#[test]
+fn every_word_of_the_table_is_read() {
+    for (path, key) in settings() {
+        let Words(words) = key.takes else { continue };
+        let (refusal, _) = problems(&path, "'xyzzy'");
+        assert_ne!(refusal, "", "`{path}` takes any word");
+        for word in words {
+            assert_ne!(problems(&path, &format!("'{word}'")).0, refusal, "`{path}` does not take \"{word}\"");
         }
     }
 }
