@@ -36,7 +36,7 @@ enum Shell {
 
 /// Prints the completions.
 pub(super) fn run(args: &CompletionsArgs) -> Result<ExitCode, Failure> {
-    // Made from the code by tests/completions.rs, since what makes them is larger than what it makes.
+    // Made from the code by tests/cli/completions.rs, since what makes them is larger than what it makes.
     let script = match args.shell {
         Shell::Bash => include_str!("completions/cache-canary.bash"),
         Shell::Zsh => include_str!("completions/_cache-canary"),

@@ -6,9 +6,16 @@
 mod support;
 
 mod check;
+mod completions;
+mod demo;
+mod embedded;
 mod healthcheck;
+mod healthcheck_sh;
 mod healthcheck_tls;
+mod log;
+mod man;
 mod output;
+mod secrets_in_answers;
 mod serve;
 mod terminal;
 mod usage;

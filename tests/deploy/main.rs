@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod compose;
+mod docker;
 mod kubernetes;
 mod migrating;
+mod notify;
+mod prometheus;
 mod reviewboard;
 mod systemd;
 

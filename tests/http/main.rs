@@ -1,13 +1,18 @@
 //! The HTTP side: representations as pure functions, the router in process, alone and before
-//! caches, and the server at its sockets.
+//! caches, and the server at its sockets; by real browsers, proxies and clients.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod browser;
+mod forwarded;
+mod grpc;
 mod host;
 mod http2;
 mod kinds;
+mod listener_tls;
 mod metrics;
+mod openapi;
 mod page;
 mod representations;
 mod router;

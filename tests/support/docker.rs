@@ -10,6 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,7 +84,9 @@ impl Image {
 
     /// Nothing is shared with other builds, which could be removed at the same time.
     fn build(what: &str, dockerfile: &str, context: &Path) -> Self {
-        let image = Self { name: format!("cache-canary-test-{}-{what}", std::process::id()) };
+        static BUILT: AtomicUsize = AtomicUsize::new(0);
+        let number = BUILT.fetch_add(1, Ordering::Relaxed);
+        let image = Self { name: format!("cache-canary-test-{}-{number}-{what}", std::process::id()) };
         fs::write(context.join("Dockerfile"), dockerfile).expect("to write");
         let context = context.to_str().expect("a path in UTF-8");
         succeeds(Command::new("docker").args(["build", "--no-cache", "--tag", &image.name, context]));

@@ -2,7 +2,7 @@
 //!
 //! [`Redis`] and [`Memcached`] start a server of their own on a free port and end it when they are dropped.
 //! Every state that a test needs is one method that returns when the server is in it, and mostly a second one
-//! that ends it: after either, the very next request meets the new state. `support_works.rs` shows each by
+//! that ends it: after either, the very next request meets the new state. `tests/redis/support_works.rs` shows each by
 //! the server's own words.
 //!
 //! Everything here blocks, and panics where a server does not do what it should. Linux only.
@@ -18,6 +18,7 @@
 )]
 
 pub mod acl;
+mod alone;
 pub mod browser;
 pub mod checks;
 pub mod cluster;
@@ -51,6 +52,7 @@ mod tls;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use alone::{alone, in_a_process_of_its_own};
 pub use cluster::Cluster;
 pub use endpoint::Endpoint;
 pub use kubelet::Kubelet;

@@ -1,0 +1,70 @@
+//! `check --explain`: what each check did, command by command, with what it expected and what came back.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+use std::process::Command;
+
+use crate::support::{Memcached, PASSWORD, Redis, USER};
+
+/// What `check --explain` prints about the cache at `url`.
+fn explained(url: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
+    let output = command.args(["check", "--explain"]).env("CACHE_URL", url).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The lines of the steps: each command, and what was expected and seen.
+fn steps(text: &str) -> Vec<(String, String)> {
+    let lines: Vec<_> = text.lines().collect();
+    let pairs = lines.windows(2).filter(|pair| pair[1].starts_with("    expected "));
+    pairs.map(|pair| (pair[0].trim().to_owned(), pair[1].trim().to_owned())).collect()
+}
+
+#[test]
+fn a_round_trip_is_told_from_the_connection_to_the_read() {
+    let redis = Redis::start(&["--requirepass", "sesame"]);
+    let at = redis.addr();
+    let text = explained(&format!("redis://:sesame@{at}/3"));
+    assert!(!text.contains("sesame"), "{text}");
+    let steps = steps(&text);
+    let begin = |place: usize, command: &str, came: &str| {
+        let (told, saw) = &steps[place];
+        assert!(told.starts_with(&format!("{at}> {command}")), "{text}");
+        assert!(saw.contains(came), "{text}");
+    };
+    begin(0, &format!("connect to {at}"), "expected a connection; saw one to 127.0.0.1");
+    begin(1, "AUTH ***", "expected OK; saw OK");
+    begin(2, "SELECT 3", "expected OK; saw OK");
+    begin(3, "SET djblets-canary:", "expected OK; saw OK");
+    begin(4, "GET djblets-canary:", "saw cache-canary/1 ");
+    assert_eq!(steps.len(), 5, "{text}");
+    assert!(text.contains("\ncache.default: UP\n"), "{text}");
+}
+
+#[test]
+fn a_fault_is_told_where_it_was_met_and_in_the_servers_words() {
+    let redis = Redis::start(&[]);
+    redis.fill();
+    let text = explained(&format!("redis://{}/0", redis.addr()));
+    let steps = steps(&text);
+    assert!(steps[1].0.contains("> SET ") && steps[1].1.contains("saw OOM command not allowed"), "{text}");
+    let (command, answer) = steps.last().unwrap();
+    assert!(command.ends_with("> PING") && answer.ends_with("saw PONG"), "{text}");
+    assert!(text.contains("\ncache.default: DOWN\n") && text.contains("  out_of_memory at "), "{text}");
+}
+
+#[test]
+fn memcached_is_told_in_the_commands_that_the_server_understands() {
+    let memcached = Memcached::start(&[]);
+    let text = explained(&format!("memcached://{}", memcached.addr()));
+    let steps = steps(&text);
+    assert!(steps[1].0.contains("> ms djblets-canary:") && steps[1].1.ends_with("saw stored"), "{text}");
+    assert!(
+        steps[2].0.contains("> mg djblets-canary:") && steps[2].1.contains("saw cache-canary/1 "),
+        "{text}"
+    );
+    let binary = Memcached::start_with_sasl();
+    let text = explained(&format!("memcached://{USER}:{PASSWORD}@{}", binary.addr()));
+    assert!(text.contains("> Set djblets-canary:") && text.contains("> GetK djblets-canary:"), "{text}");
+    assert!(!text.contains(PASSWORD), "{text}");
+}

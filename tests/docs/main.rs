@@ -1,0 +1,53 @@
+//! The documentation: the parts that are made from the code, every example, every link, and the prose.
+//! `UPDATE=1 cargo test --test docs` writes the generated parts.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod blocks;
+mod generated;
+mod links;
+mod prose;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file of the repository.
+fn path(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The Markdown files in a folder and the folders below it, in order.
+fn pages_in(folder: &str) -> Vec<String> {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(path(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            pages.extend(pages_in(&name));
+        } else if entry.path().extension().is_some_and(|extension| extension == "md") {
+            pages.push(name);
+        }
+    }
+    pages.sort();
+    pages
+}
+
+/// Every page of the documentation, except the changelog.
+fn pages() -> Vec<String> {
+    let top = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"].map(str::to_owned);
+    [top.to_vec(), pages_in("docs"), pages_in("deploy")].concat()
+}
+
+#[test]
+fn the_readme_and_the_map_of_the_code_are_short() {
+    for (page, most) in [("README.md", 200), ("ARCHITECTURE.md", 120)] {
+        let lines = read(page).lines().count();
+        assert!(lines <= most, "{page} has {lines} lines, and at most {most} are allowed");
+    }
+}

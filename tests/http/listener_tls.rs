@@ -1,0 +1,164 @@
+//! TLS with who asks the sidecar, by a real client.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use crate::support::{Authority, Identity, Redis, Sidecar, run};
+
+/// A sidecar that speaks TLS, and the files that it and its callers have.
+struct Secured {
+    dir: tempfile::TempDir,
+    _redis: Redis,
+    sidecar: Sidecar,
+}
+
+impl Secured {
+    /// One with this identity, that asks for certificates of `clients` if those are given.
+    fn start(authority: &Authority, clients: Option<&Authority>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            format!("{:?}", path.to_str().unwrap())
+        };
+        let server = authority.issue(&["localhost"]);
+        write("ca.pem", &authority.certificate());
+        let (cert, key) = (write("server.pem", server.certificate()), write("server.key", server.key()));
+        let clients = clients.map(|clients| write("clients.pem", &clients.certificate()));
+        let clients = clients.map(|path| format!("client_ca_file = {path}\n")).unwrap_or_default();
+        let tls = format!("[tls]\ncert_file = {cert}\nkey_file = {key}\n{clients}");
+        let redis = Redis::start(&[]);
+        let sidecar = Sidecar::start_with(&tls, format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
+        Self { dir, _redis: redis, sidecar }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Asks `/livez` with curl, which trusts the authority.
+    fn ask(&self, arguments: &[&str]) -> Output {
+        self.ask_without_trust(&[&["--cacert", self.path("ca.pem").to_str().unwrap()], arguments].concat())
+    }
+
+    fn ask_without_trust(&self, arguments: &[&str]) -> Output {
+        let (_, port) = self.sidecar.addr().rsplit_once(':').unwrap();
+        let url = format!("https://localhost:{port}/livez");
+        let words = "%{http_code} %{http_version}";
+        let common = ["--silent", "--ipv4", "--max-time", "30", "--write-out", words, &url];
+        Command::new("curl").args(common).args(arguments).output().unwrap()
+    }
+
+    /// Asks with this certificate.
+    fn ask_as(&self, client: &Identity, arguments: &[&str]) -> Output {
+        let (cert, key) = (self.path("client.pem"), self.path("client.key"));
+        std::fs::write(&cert, client.certificate()).unwrap();
+        std::fs::write(&key, client.key()).unwrap();
+        let shown = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+        self.ask(&[&shown[..], arguments].concat())
+    }
+}
+
+/// What was answered, and over which HTTP.
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_caller_who_trusts_its_authority_is_answered_in_each_version_of_tls_and_of_http() {
+    let secured = Secured::start(&Authority::new(), None);
+    for (version, most) in [("--tlsv1.2", "1.2"), ("--tlsv1.3", "1.3")] {
+        for (http, answer) in [("--http1.1", "ok\n200 1.1"), ("--http2", "ok\n200 2")] {
+            let output = secured.ask(&[version, "--tls-max", most, http]);
+            assert_eq!(said(&output), answer, "{version} {http}: {output:?}");
+        }
+    }
+    let output = secured.ask_without_trust(&[]);
+    // The certificate is none that it knows.
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(60), "000 0"));
+    let output = secured.ask(&["--tls-max", "1.1"]);
+    assert_eq!(said(&output), "000 0", "{output:?}");
+}
+
+#[test]
+fn who_shows_no_certificate_of_the_right_authority_is_not_answered() {
+    let clients = Authority::new();
+    let secured = Secured::start(&Authority::new(), Some(&clients));
+    let (right, expired) = (clients.issue(&["prober"]), clients.issue_expired(&["prober"]));
+    let stranger = Authority::new().issue(&["prober"]);
+    for version in ["1.2", "1.3"] {
+        let limits = ["--tls-max", version];
+        assert_eq!(said(&secured.ask_as(&right, &limits)), "ok\n200 2", "{version}");
+        for refused in
+            [secured.ask(&limits), secured.ask_as(&stranger, &limits), secured.ask_as(&expired, &limits)]
+        {
+            assert!(!refused.status.success(), "{version}: {refused:?}");
+            assert!(!said(&refused).contains("ok"), "{version}: {refused:?}");
+        }
+    }
+}
+
+#[test]
+fn who_speaks_no_tls_is_closed_without_a_word_and_the_next_is_answered() {
+    let secured = Secured::start(&Authority::new(), None);
+    let url = format!("http://{}/livez", secured.sidecar.addr());
+    let output =
+        Command::new("curl").args(["--silent", "--max-time", "30", "--http0.9", &url]).output().unwrap();
+    assert!(!said(&output).contains("ok"), "{output:?}");
+    assert_eq!(said(&secured.ask(&[])), "ok\n200 2");
+}
+
+#[test]
+fn a_client_that_never_ends_its_handshake_keeps_nobody_waiting_and_is_closed() {
+    let secured = Secured::start(&Authority::new(), None);
+    let mut stalled = TcpStream::connect(secured.sidecar.addr()).unwrap();
+    // The first bytes of a handshake.
+    stalled.write_all(&[22, 3, 1, 2, 0]).unwrap();
+    assert_eq!(said(&secured.ask(&[])), "ok\n200 2");
+    stalled.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    let mut rest = Vec::new();
+    // Within the time that a request's head may take; a reset is an end too.
+    let end = stalled.read_to_end(&mut rest).map_err(|error| error.kind());
+    assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?} {rest:?}");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_and_nothing_is_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let authority = Authority::new();
+    let (one, two) = (authority.issue(&["one"]), authority.issue(&["two"]));
+    let (cert, key) = (write("one.pem", one.certificate()), write("one.key", one.key()));
+    let (other, empty) = (write("two.key", two.key()), write("empty.pem", ""));
+    let missing = "/nowhere/tls.pem".to_owned();
+    let trusted = |said: &str| format!("cannot read the trusted certificates in {said}");
+    let identity = |said: &str| format!("cannot read the certificate or its key in {said}");
+    for (cert, key, clients, said) in [
+        (&missing, &key, None, identity(&missing)),
+        (&cert, &missing, None, identity(&missing)),
+        (&cert, &empty, None, identity(&empty)),
+        (&empty, &key, None, format!("no usable certificate in {empty}")),
+        (&cert, &other, None, format!("the certificate in {cert} cannot be used with the key in {other}")),
+        (&cert, &key, Some(&missing), trusted(&missing)),
+        (&cert, &key, Some(&empty), format!("no usable certificate in {empty}")),
+    ] {
+        let clients = clients.map(|path| format!("client_ca_file = {path:?}\n")).unwrap_or_default();
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\n[tls]\ncert_file = {cert:?}\nkey_file = {key:?}\n{clients}\
+             [caches.main]\nurl = \"redis://127.0.0.1:1\"\n"
+        );
+        let output = run(&["serve"], &config);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(&format!("error: {said}")), "{stderr}");
+        assert!(!stderr.contains("listening"), "{stderr}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Memcached: each way to one, rings of several, proxies before them, and each state that a health check must see.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod proxies;
+mod rings;
+mod states;
+mod ways;

@@ -1,0 +1,15 @@
+//! Redis: each way to one, and each state that a health check must see, in real servers and in those that lie.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod acl;
+mod cluster;
+mod late;
+mod lies;
+mod names;
+mod replicas;
+mod sentinel;
+mod states;
+mod support_works;
+mod tls;
