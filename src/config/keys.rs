@@ -135,103 +135,103 @@ pub(super) const LIMITS_OF_CHECKS: &[Key] = &[
 
 /// The top of the file.
 pub(super) const TOP: &[Key] = &[
-    key("listen", Texts, "Addresses to listen at, and unix:/path for a socket.").or(r#"["[::]:8080"]"#),
-    key("prefix", Text, "The prefix of every key that is written.").or(r#""djblets-""#),
-    key("instance", Text, "The name of this sidecar in keys and values; by default the host's name."),
-    key("timeout", Duration, "The deadline of a check, from name resolution to the last byte.").or(r#""750ms""#),
-    key("max_age", Duration, "A verdict may be shared for this long after its check began.").or(r#""100ms""#),
-    key("reconnect_every", Duration, "A connection serves this long, then a check dials anew.").or(r#""5s""#),
-    key("dns_recheck", Duration, "The name behind a kept connection is resolved again after this long.").or(r#""30s""#),
-    key("interval", Duration, "How often every cache is checked in the background, 1s to 1h; 0s turns it off.").or(r#""0s""#),
-    key("drain", Duration, "How long requests are still served after the sidecar was told to stop.").or(r#""0s""#),
-    key("access", Table, "Access by the caller's network."),
-    key("tls", Table, "TLS for callers over TCP."),
-    key("limits", Table, "Limits for callers."),
-    key("probes", Table, "Listeners for probes, besides the main ones."),
+    key("listen", Texts, "Addresses to listen on: host:port, or unix:/path for a socket.").or(r#"["[::]:8080"]"#),
+    key("prefix", Text, "Prefix of every key that is written.").or(r#""djblets-""#),
+    key("instance", Text, "Name of this sidecar in keys and values; by default the host name."),
+    key("timeout", Duration, "Deadline of one check, from resolving the name to the last byte.").or(r#""750ms""#),
+    key("max_age", Duration, "Time for which a result may be shared, from the start of its check.").or(r#""100ms""#),
+    key("reconnect_every", Duration, "Maximum age of a connection; after it, a check reconnects.").or(r#""5s""#),
+    key("dns_recheck", Duration, "Interval at which the host name of an open connection is resolved again.").or(r#""30s""#),
+    key("interval", Duration, "Interval at which every cache is checked without a request, 1s to 1h; 0s for never.").or(r#""0s""#),
+    key("drain", Duration, "Time for which requests are accepted after a signal to stop.").or(r#""0s""#),
+    key("access", Table, "Access by the network of the caller."),
+    key("tls", Table, "TLS for TCP connections."),
+    key("limits", Table, "Limits for clients."),
+    key("probes", Table, "Additional listeners for probes."),
     key("metrics", Table, "Listeners for metrics."),
-    key("groups", Tables, "Named groups of checks, at /health/group/NAME; liveness, readiness and startup are the groups of /livez, /readyz and /startupz."),
-    key("fleet", Table, "Verdicts shared by the sidecars of one role through a Redis; without this table each sidecar makes its own.").was("debounce"),
-    key("django_caches", Text, "A file with Django's CACHES as JSON."),
+    key("groups", Tables, "Named groups of checks, at /health/group/NAME; the groups liveness, readiness and startup define /livez, /readyz and /startupz."),
+    key("fleet", Table, "Sharing of results between sidecars of one role, through Redis; without this table, each sidecar runs its own checks.").was("debounce"),
+    key("django_caches", Text, "File with Django's CACHES setting as JSON."),
     key("caches", Tables, "The caches, each under its alias."),
 ];
 
 /// `[access]`.
 pub(super) const ACCESS: &[Key] = &[
-    key("allow", Texts, "Networks that get an answer; by default everyone."),
-    key("details", Texts, "Networks that see addresses, phases and the texts of errors; by default loopback."),
-    key("hosts", Texts, "Names by which callers on loopback may ask for details, besides localhost and addresses, such as \"canary.internal\"."),
-    key("trusted_proxies", Texts, "Networks of proxies whose forwarding headers are believed, and \"unix\" for those that come over a socket; by default none."),
-    key("token", Text, "The bearer token that shows details, of at least 16 characters.").secret(),
-    key("token_file", Text, "A file that holds the token.").secret().same_as("token"),
+    key("allow", Texts, "Networks that get a response; by default all."),
+    key("details", Texts, "Networks that see addresses, phases and error texts; by default loopback."),
+    key("hosts", Texts, "Host names, besides localhost and addresses, under which callers on loopback see details, such as \"canary.internal\"."),
+    key("trusted_proxies", Texts, "Networks of proxies whose forwarded headers are trusted, and \"unix\" for proxies on a unix socket; by default none."),
+    key("token", Text, "Bearer token that gives access to details; at least 16 characters.").secret(),
+    key("token_file", Text, "File that contains the token.").secret().same_as("token"),
 ];
 
 /// `[tls]`.
 pub(super) const LISTENER_TLS: &[Key] = &[
-    key("cert_file", Text, "The certificate to show, in PEM.").secret(),
+    key("cert_file", Text, "Certificate file, in PEM.").secret(),
     key("key_file", Text, "Its private key.").secret(),
-    key("client_ca_file", Text, "The CA of the certificates that callers must show; without one, no certificate is asked for.").secret(),
+    key("client_ca_file", Text, "CA file for client certificates; without it, clients need no certificate.").secret(),
 ];
 
 /// `[limits]`.
 pub(super) const LIMITS: &[Key] = &[
-    key("connections", Integer, "The most connections of callers that are open at a time, 16 to 65536.").or("1024"),
-    key("unread_bytes", Integer, "The most bytes of responses that may wait to be read, on all connections together.").or("8388608"),
-    key("unread_bytes_per_connection", Integer, "The same on one connection.").or("1048576"),
+    key("connections", Integer, "Maximum number of open client connections, 16 to 65536.").or("1024"),
+    key("unread_bytes", Integer, "Maximum size of unread responses on all connections together, in bytes.").or("8388608"),
+    key("unread_bytes_per_connection", Integer, "Maximum size of unread responses on one connection, in bytes.").or("1048576"),
 ];
 
 /// `[probes]`.
 pub(super) const PROBES: &[Key] = &[
-    key("listen", Texts, "Addresses where probes alone are answered, with connections of their own.").or("[]"),
+    key("listen", Texts, "Addresses that serve only probes, with a separate connection limit.").or("[]"),
 ];
 
 /// `[metrics]`.
 pub(super) const METRICS: &[Key] = &[
-    key("listen", Texts, "Addresses where /metrics alone is served, and nowhere else; without one, the main listeners serve it.").or("[]"),
+    key("listen", Texts, "Addresses that serve only /metrics, which then no other address serves; if empty, the main listeners serve it.").or("[]"),
 ];
 
 /// `[groups.NAME]`.
 pub(super) const GROUP: &[Key] = &[
     key("include", Texts, "Aliases, and single checks such as main.queue; without it, everything."),
-    key("exclude", Texts, "Members to leave out."),
+    key("exclude", Texts, "Aliases and checks to leave out."),
 ];
 
 /// `[fleet]`.
 pub(super) const FLEET: &[Key] = &[
-    key("via", Text, "The alias of the Redis server that they are shared through."),
-    key("for", Duration, "The greatest age of a verdict that is reused, 250ms to 1m; at least twice max_age.").or(r#""2s""#),
-    key("role", Text, "Only sidecars of the same role share verdicts.").or(r#""""#),
+    key("via", Text, "Alias of the Redis server that stores the shared results."),
+    key("for", Duration, "Maximum age of a reused result, 250ms to 1m; at least twice max_age.").or(r#""2s""#),
+    key("role", Text, "Only sidecars of the same role share results.").or(r#""""#),
 ];
 
 /// `[caches.ALIAS]`.
 pub(super) const CACHE: &[Key] = &[
-    key("backend", Words(BackendKind::NAMES), "The kind of cache; not needed if another key implies it."),
+    key("backend", Words(BackendKind::NAMES), "Only needed if the other settings do not imply it."),
     key("url", Text, "redis://user:password@host:6379/0, redis+cluster://one,two, redis+sentinel://one,two/mymaster, redis+unix:///path, memcached://one,two; with TLS rediss and memcacheds.").of(SERVERS).secret(),
-    key("url_file", Text, "A file that holds the URL.").of(SERVERS).secret().same_as("url"),
+    key("url_file", Text, "File that contains the URL.").of(SERVERS).secret().same_as("url"),
     key("servers", Texts, "memcached's servers: host:11211, unix:/path, dns+all:host:11211, discover:host:11211.").of(MEMCACHED).secret().same_as("url"),
     key("location", Texts, "The address of a Redis, memcached's servers, or the target of a forwarding alias.").of(LOCATED).secret().same_as("url"),
-    key("topology", Words(RedisTopology::NAMES), "How the servers of a Redis are found, if the URL does not say it.").of(REDIS),
-    key("announce", Words(&["as-is", "seed-host"]), "The addresses of a cluster to dial: seed-host if its ports are forwarded.").of(REDIS).or(r#""as-is""#),
+    key("topology", Words(RedisTopology::NAMES), "Topology of Redis, if the URL does not give it.").of(REDIS),
+    key("announce", Words(&["as-is", "seed-host"]), "seed-host if the cluster's ports are forwarded.").of(REDIS).or(r#""as-is""#),
     key("username", Text, "The user's name.").of(SERVERS).secret(),
     key("password", Text, "The user's password.").of(SERVERS).secret(),
-    key("password_file", Text, "A file that holds the password.").of(SERVERS).secret().same_as("password"),
+    key("password_file", Text, "File that contains the password.").of(SERVERS).secret().same_as("password"),
     key("sentinel_username", Text, "The user's name at the Sentinels.").of(REDIS).secret(),
     key("sentinel_password", Text, "The user's password at the Sentinels.").of(REDIS).secret(),
-    key("sentinel_password_file", Text, "A file that holds the password of the Sentinels.").of(REDIS).secret().same_as("sentinel_password"),
-    key("database", Integer, "The number of a Redis' database.").of(REDIS).or("0"),
+    key("sentinel_password_file", Text, "File that contains the password of the Sentinels.").of(REDIS).secret().same_as("sentinel_password"),
+    key("database", Integer, "Redis database number.").of(REDIS).or("0"),
     key("protocol", Words(&["resp2", "resp3"]), "The version of Redis' protocol; resp3 needs Redis 6.").of(REDIS).or(r#""resp2""#),
-    key("tls", BooleanOrTable, "TLS to the servers.").of(SERVERS).secret(),
-    key("replicas", TextsOrTable, "Addresses of replicas, discover for those that the primary names, or required for the same with a faulty one as down.").of(REDIS).secret(),
-    key("replica_within", Duration, "How soon each replica must show the primary's canary.").of(REDIS).or(r#""1s""#),
-    key("quorum", AllOrInteger, "How many of memcached's servers must be up: all, or a number.").of(MEMCACHED).or(r#""all""#),
-    key("spray", Integer, "How many canaries are written to each server in a round, at most 1024.").of(SERVERS).or("1"),
-    key("breaker", Table, "The circuit breaker around each server; without this table there is none.").of(SERVERS),
+    key("tls", BooleanOrTable, "TLS to the servers: true, or a table of settings.").of(SERVERS).secret(),
+    key("replicas", TextsOrTable, "Addresses; discover for the replicas that the primary lists; or required for these, with a faulty one making the alias down.").of(REDIS).secret(),
+    key("replica_within", Duration, "Time within which each replica must show the primary's canary.").of(REDIS).or(r#""1s""#),
+    key("quorum", AllOrInteger, "Number of memcached servers that must be up: all, or a number.").of(MEMCACHED).or(r#""all""#),
+    key("spray", Integer, "Canaries written to each server per check, at most 1024.").of(SERVERS).or("1"),
+    key("breaker", Table, "Circuit breaker: skips round trips to unreachable servers for a while; without this table, there is none.").of(SERVERS),
     key("checks", Table, "Checks besides the round trip.").of(SERVERS),
 ];
 
 /// `[caches.ALIAS.tls]`.
 pub(super) const CACHE_TLS: &[Key] = &[
     key("ca_file", Text, "Certificates to trust instead of the system's.").secret(),
-    key("cert_file", Text, "The certificate to show.").secret(),
+    key("cert_file", Text, "Client certificate file, in PEM.").secret(),
     key("key_file", Text, "Its private key.").secret(),
     key("server_name", Text, "The name that the server's certificate must have.").secret(),
     key("verify", Words(&["full", "none"]), "Verification of the server's certificate; none accepts any, with a warning in every log.").or(r#""full""#),
@@ -240,80 +240,80 @@ pub(super) const CACHE_TLS: &[Key] = &[
 /// `[caches.ALIAS.replicas]`.
 pub(super) const REPLICAS: &[Key] = &[
     key("servers", Texts, "The addresses of the replicas.").secret(),
-    key("required", Boolean, "A faulty replica makes the alias down, and not degraded.").or("false"),
+    key("required", Boolean, "If true, a faulty replica makes the alias down, not degraded.").or("false"),
 ];
 
 /// `[caches.ALIAS.breaker]`.
 pub(super) const BREAKER: &[Key] = &[
-    key("after", Integer, "The number of checks in a row that fail to reach a server before the breaker opens, at most 1000.").or("3"),
-    key("for", Duration, "How long the breaker stays open, from the timeout to 1h; a recovery is seen that much later.").or(r#""30s""#),
+    key("after", Integer, "Consecutive checks that could not reach a server before it opens, at most 1000.").or("3"),
+    key("for", Duration, "Time for which it stays open, from the timeout to 1h; a recovery is seen up to that much later.").or(r#""30s""#),
 ];
 
 /// `[caches.ALIAS.checks]`.
 pub(super) const CHECKS: &[Key] = &[
-    key("visibility", Table, "Every view of the cache shows each write and each delete."),
-    key("queue", Table, "Queues are drained."),
-    key("clock", Table, "Clocks are in step."),
-    key("efficiency", Table, "The cache is of use."),
+    key("visibility", Table, "Checks that every view of the cache shows writes and deletes."),
+    key("queue", Table, "Checks that queues are drained."),
+    key("clock", Table, "Checks that the clocks of partitions advance together."),
+    key("efficiency", Table, "Checks hit ratio, evictions, memory, connections and TTLs."),
 ];
 
 /// `[caches.ALIAS.checks.visibility]`.
 pub(super) const VISIBILITY: &[Key] = &[
-    key("views", Texts, "The other ways into the cache, each the URL of one Redis or of memcached servers.").secret(),
-    key("write_within", Duration, "How soon each view must show a write; later is degraded.").or(r#""0s""#),
-    key("delete_within", Duration, "How soon each view must show a delete; later is down.").or(r#""0s""#),
-    key("client", Words(CLIENTS), "The client whose rule spreads keys over memcached servers.").or(r#""pymemcache""#),
-    key("canaries", Integer, "How many canaries are written to each server in a round, at most 64."),
+    key("views", Texts, "Views, other ways into the same cache: each the URL of one Redis or of memcached servers.").secret(),
+    key("write_within", Duration, "Time within which each view must show a write; later is degraded.").or(r#""0s""#),
+    key("delete_within", Duration, "Time within which each view must stop showing a deleted key; later is down.").or(r#""0s""#),
+    key("client", Words(CLIENTS), "Client whose key distribution over memcached servers is used.").or(r#""pymemcache""#),
+    key("canaries", Integer, "Canaries written to each server per check, at most 64."),
 ];
 
 /// `[caches.ALIAS.checks.queue]`.
 pub(super) const QUEUE: &[Key] = &[
     key("preset", Words(QUEUE_PRESETS), "The keys of a well-known queue, and limits to begin with."),
     key("keys", Texts, "Lists, sorted sets, streams and sets, by name or as a numbered family such as b:p:{0..15}."),
-    key("length", Integers, "Limits of the number of entries of each key."),
-    key("age", Durations, "Limits of the age of its oldest entry."),
-    key("unit", Words(UNITS), "The unit of a score, since 1970.").or(r#""s""#),
-    key("skew", Table, "Limits of the length of a partition as a multiple of its siblings' median."),
-    key("lock", Text, "The key of the lock that the consumers hold."),
-    key("lock_within", Duration, "How long the lock may be held while nothing is drained.").or(r#""1m""#),
+    key("length", Integers, "Thresholds for the number of entries."),
+    key("age", Durations, "Thresholds for the age of the oldest entry."),
+    key("unit", Words(UNITS), "Unit of a score that is a Unix time.").or(r#""s""#),
+    key("skew", Table, "Thresholds for a partition's length divided by the median of its siblings."),
+    key("lock", Text, "Key of the lock that the workers hold."),
+    key("lock_within", Duration, "Maximum time that the lock may be held while nothing is drained.").or(r#""1m""#),
 ];
 
 /// `[caches.ALIAS.checks.queue.skew]`.
 pub(super) const QUEUE_SKEW: &[Key] = &[
     key("degraded", Number, "The partition is degraded from here on."),
     key("down", Number, "The partition is down from here on."),
-    key("floor", Integer, "A partition with fewer entries is never too long.").or("100"),
+    key("floor", Integer, "Minimum number of entries for a partition to count as skewed.").or("100"),
 ];
 
 /// `[caches.ALIAS.checks.clock]`.
 pub(super) const CLOCK: &[Key] = &[
     key("preset", Words(CLOCK_PRESETS), "The keys of well-known clocks, and limits to begin with."),
-    key("partitions", Text, "The sorted set with a member a partition, whose score is that partition's clock."),
-    key("global", Text, "The key of the global clock."),
-    key("expected", Integer, "How many partitions there are, at most 10000."),
-    key("unit", Words(UNITS), "The unit of the clocks, since 1970.").or(r#""s""#),
-    key("resolution", Duration, "The smallest step of a clock."),
-    key("lag", Durations, "Limits of the lag of the slowest clock."),
-    key("skew", Durations, "Limits of the distance between the clocks."),
-    key("drought", Integers, "Limits of the number of expected partitions that are missing."),
-    key("standstill", Durations, "Limits of how long a partition stands still while another moves."),
-    key("backwards", Durations, "Limits of a step backwards between two rounds."),
+    key("partitions", Text, "Sorted set with one member per partition; its score is the partition's clock."),
+    key("global", Text, "Key of the global clock."),
+    key("expected", Integer, "Number of partitions, at most 10000."),
+    key("unit", Words(UNITS), "Unit of the clocks, which are Unix times.").or(r#""s""#),
+    key("resolution", Duration, "Smallest step of a clock."),
+    key("lag", Durations, "Thresholds for the lag of the slowest clock behind the present."),
+    key("skew", Durations, "Thresholds for the difference between the fastest and the slowest clock."),
+    key("drought", Integers, "Thresholds for the number of expected partitions that have no clock."),
+    key("standstill", Durations, "Thresholds for the time that a clock stands still while another advances."),
+    key("backwards", Durations, "Thresholds for how far a clock moves backward between two checks."),
 ];
 
 /// `[caches.ALIAS.checks.efficiency]`.
 pub(super) const EFFICIENCY: &[Key] = &[
-    key("hit_ratio", Numbers, "Limits of hits among lookups, above 0 and up to 1; less is worse."),
-    key("evictions_per_second", Numbers, "Limits of evictions a second."),
-    key("memory_ratio", Numbers, "Limits of the memory in use as a part of the maximum."),
-    key("connections_ratio", Numbers, "Limits of the connections as a part of the maximum."),
-    key("ttl", Table, "Limits of the TTL of some entries."),
+    key("hit_ratio", Numbers, "Thresholds for the hit ratio, above 0 and at most 1; a lower value is worse."),
+    key("evictions_per_second", Numbers, "Thresholds for evictions per second."),
+    key("memory_ratio", Numbers, "Thresholds for used memory divided by the limit."),
+    key("connections_ratio", Numbers, "Thresholds for open connections divided by the limit."),
+    key("ttl", Table, "Entries whose TTL is checked."),
 ];
 
 /// `[caches.ALIAS.checks.efficiency.ttl]`.
 pub(super) const TTL: &[Key] = &[
-    key("pattern", Text, "The entries, as a glob-style pattern of Redis."),
-    key("max", Duration, "The longest TTL that an entry may have."),
-    key("sample", Integer, "How many entries are sampled in a round, at most 10000.").or("100"),
+    key("pattern", Text, "Redis glob-style pattern of the keys."),
+    key("max", Duration, "Maximum TTL."),
+    key("sample", Integer, "Entries sampled per check, at most 10000.").or("100"),
 ];
 
 /// Every table, by its path, in which `*` stands for a name.

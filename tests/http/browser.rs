@@ -54,7 +54,7 @@ fn an_outage_appears_on_an_open_page_without_a_reload_and_so_does_its_end() {
     assert_eq!(browser.text("#said"), "main and main.queue are down");
     let told = browser.text("#check-main");
     for words in
-        ["refused", "Nothing accepts connections there", "in connect: Connection refused", "down in 1 min"]
+        ["refused", "The server refused the connection", "in connect: Connection refused", "down in 1 min"]
     {
         assert!(told.contains(words), "no `{words}` in: {told}");
     }

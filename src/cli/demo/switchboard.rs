@@ -288,7 +288,7 @@ sessions-1  healthy    killed hung full masking mend
 sessions-2  full       killed hung full masking mend
 sessions    sessions-1 and sessions-2 together
 
-Throw one:  curl -X POST http://control/main/masking
+Example:    curl -X POST http://control/main/masking
 Type a name and a switch, such as: main masking. quit ends the demo."
         );
     }
