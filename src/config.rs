@@ -1,6 +1,6 @@
 //! What was written, turned into a valid [`Config`], or into an error that points at the place.
 //!
-//! Past this module, to hold a value is to know that it is valid. [`load`] makes one in two steps. What was typed comes
+//! Past this module, to hold a value is to know that it is valid. [`load()`] makes one in two steps. What was typed comes
 //! from `source` (the file, the environment, Django's setting) as a `value`, each with its `place`. What it means is
 //! found by `settings`, with `listeners`, `access`, `cache`, `checks`, `groups` and `fleet`, in a `reader`. A new
 //! setting is a row of `keys`, whose tests name what else it needs.
@@ -47,7 +47,7 @@ pub(crate) use secret::MASK;
 pub use secret::Secret;
 
 /// The JSON Schema of the configuration file, for editors, in draft 2020-12. It says which keys there are and what they
-/// take; what values mean together, [`load`] alone says.
+/// take; what values mean together, [`load()`] alone says.
 pub const SCHEMA: &str = include_str!("config/schema.json");
 
 /// Everything that the sidecar is told, valid and complete.

@@ -1,4 +1,4 @@
-//! The TOML file, as [values](super::value) with their places, its `${NAME}` filled in.
+//! The TOML file, as [values](crate::config::value) with their places, its `${NAME}` filled in.
 
 use std::ops::Range;
 use std::path::Path;
