@@ -16,16 +16,16 @@ use crate::config::{BreakerConfig, Config, SCHEMA, Source, fleet, load};
 const HEAD: &str = r#"{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "title": "cache-canary",
-  "description": "The configuration of cache-canary. Nothing is required, since the environment may say it. Any text may hold ${NAME} or ${NAME:-default}.",
+  "description": "The configuration of cache-canary. No setting is required, because all may come from the environment. Any text may contain ${NAME} or ${NAME:-default}.",
   "type": "object", "additionalProperties": false,
   "properties": {"#;
 
 /// The types of values.
 const TYPES: &str = r##"  "$defs": {
-    "reference": { "type": "string", "description": "A text with ${NAME} in it.", "pattern": "\\$\\{" },
+    "reference": { "type": "string", "description": "Text that contains ${NAME}.", "pattern": "\\$\\{" },
     "name": { "pattern": "^[A-Za-z0-9_.-]{1,64}$" },
     "texts": { "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] },
-    "duration": { "type": "string", "description": "With its unit: 750ms, 5s, 1m 30s.", "pattern": "^ *[0-9]+ *[a-zA-Zµ]|^ *0 *$|\\$\\{" },
+    "duration": { "type": "string", "description": "Duration with its unit: 750ms, 5s, 1m 30s.", "pattern": "^ *[0-9]+ *[a-zA-Zµ]|^ *0 *$|\\$\\{" },
     "integer": { "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+$|\\$\\{" }] },
     "number": { "anyOf": [{ "type": "number", "minimum": 0 }, { "type": "string", "pattern": "^[0-9.]+|\\$\\{" }] },
     "boolean": { "anyOf": [{ "type": "boolean" }, { "enum": ["true", "false"] }, { "$ref": "#/$defs/reference" }] },
