@@ -47,8 +47,8 @@ pub(crate) fn run(effort: Effort) -> Sheet {
     }
     unshared(&mut sheet, &runtime, effort);
     sheet.note(
-        "Shared: `max_age` is the default, the floor a handler that answers with the same bytes on the same server loop. \
-         A check each: `max_age` is 0, the floor `benches/floor.rs`.",
+        "*Shared* rows have the default `max_age`; their floor is a handler that answers with the same bytes on the same server loop. \
+         *A check each* rows have a `max_age` of 0; their floor is `benches/floor.rs`.",
     );
     sheet
 }

@@ -135,7 +135,7 @@ impl Renewal {
 }
 
 impl fmt::Display for Renewal {
-    /// `checks kept: 3; rebuilt: main, main.queue; gone: sessions`.
+    /// `checks kept: 3; rebuilt: main, main.queue; removed: sessions`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "checks kept: {}", self.kept)?;
         for (what, names) in [("rebuilt", &self.made), ("removed", &self.gone)] {

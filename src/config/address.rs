@@ -69,7 +69,7 @@ const BAD_MEMCACHED_URL: &str = "invalid URL: write \
                                  write / ? # @ : % as %2F %3F %23 %40 %3A %25";
 pub(super) const SEVERAL: &str = "several servers need a topology: begin the URL with redis+cluster:// or \
                        redis+sentinel://, or keep only the primary here and list the others in `replicas`";
-const ONE_SERVER: &str = "this must be one server, not a cluster or Sentinels";
+const ONE_SERVER: &str = "expected one server, found a cluster or Sentinels";
 const DATABASE: &str = "the part after `host:port/` must be the database number, as in redis://host:6379/0";
 const NAME: &str = "the primary's name in Sentinel must follow the addresses, in letters, digits, `.`, \
                     `-` and `_`: redis+sentinel://user:password@one:26379,two:26379/mymaster/0";

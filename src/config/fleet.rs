@@ -18,8 +18,7 @@ pub(super) const FOR: Duration = Duration::from_secs(2);
 const LEAST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_mins(1);
 
-const NO_STORE: &str =
-    "the Redis that shares results is missing; add via = \"main\", the alias of a Redis cache";
+const NO_STORE: &str = "the store of the shared results is missing; add via = \"store\", the alias of a Redis beside the caches to be checked";
 const ONE_SERVER: &str = "sharing results requires one key that all sidecars see at once; use one Redis server, \
                           not a cluster or Sentinels";
 const NOT_MEMCACHED: &str = "sharing results requires SET NX PX and a Lua script, \

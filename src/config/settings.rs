@@ -12,7 +12,7 @@ use super::{
 };
 
 const PREFIX: &str = "a prefix must have 1 to 64 printable ASCII characters without spaces, because others can \
-                      break a protocol";
+                      break the protocol of a cache";
 const INSTANCE: &str = "an instance name must have 1 to 128 letters, digits, `_`, `.`, `:` or `-`; without \
                         this setting, it is the host name";
 

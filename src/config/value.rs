@@ -172,7 +172,7 @@ impl Value {
         let noun = self.noun();
         match self.kind {
             ValueKind::Table(table) => Ok(table),
-            _ => Err(self.place.problem(format_args!("expected a table, found {noun}"))),
+            _ => Err(self.place.problem(format_args!("expected a table of settings, found {noun}"))),
         }
     }
 }

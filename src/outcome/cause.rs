@@ -34,7 +34,7 @@ causes! {
     /// Nothing listens, or the server takes no more connections.
     Refused "refused" "The server refused the connection: check that it runs, that host and port are right, and that it is below its connection limit.";
     /// No answer before the deadline.
-    TimedOut "timed_out" "The server did not answer in time: check whether it hangs or is overloaded, or a firewall drops packets.";
+    TimedOut "timed_out" "The server did not answer in time: check whether it hangs, is overloaded, or is behind a firewall that drops packets.";
     /// TLS could not be agreed on.
     Tls "tls" "The TLS handshake failed: check the certificate's dates, name and issuer, and that both sides use TLS.";
     /// The credentials were not taken, or are missing.
@@ -46,7 +46,7 @@ causes! {
     /// The server's memory is full and it may not evict.
     OutOfMemory "out_of_memory" "The server is out of memory and cannot evict: raise its memory limit, or allow eviction.";
     /// The server refuses writes until something else is mended.
-    WriteBlocked "write_blocked" "The server refuses writes: read its error text, then fix the failed snapshot, the missing replicas or the blocking script.";
+    WriteBlocked "write_blocked" "The server refuses writes: read its error text, then fix what it names: a failed snapshot, missing replicas or a running script.";
     /// The server is still reading its data from disk.
     Loading "loading" "The server is loading its data from disk: wait until it finishes; if it repeats, check for restarts and full resyncs.";
     /// The cluster does not serve the canary's slot.
@@ -76,9 +76,9 @@ causes! {
     /// A queue has too many entries.
     TooLong "too_long" "The queue grows faster than it is drained: check that its workers run, and add workers if they do.";
     /// What has waited longest in a queue has waited for too long.
-    TooOld "too_old" "The oldest entry of the queue has waited too long: check whether its workers have stopped, or take newer entries first.";
+    TooOld "too_old" "The oldest entry of the queue has waited too long: check whether its workers have stopped, or whether they process newer entries first.";
     /// A partition of a queue is out of proportion to its siblings.
-    Skewed "skewed" "One partition is far longer than its siblings: check whether its worker has stopped, or most of the work has one key.";
+    Skewed "skewed" "One partition is far longer than its siblings: check whether its worker has stopped, or whether most entries share one key.";
     /// A queue's lock is held while nothing is drained.
     Locked "locked" "The lock is held while nothing is drained: check whether its holder hangs, or died without releasing it.";
     /// A key holds another kind of value than the check is for.
@@ -96,7 +96,7 @@ causes! {
     /// A partition's clock stands still while others move.
     Standstill "standstill" "A partition's clock has stopped while others advance: check its consumer, and that messages reach the partition.";
     /// A clock went backwards.
-    ClockBackwards "clock_backwards" "A clock moved backward: check whether the log is being replayed, or a clock or its server was set back.";
+    ClockBackwards "clock_backwards" "A clock moved backward: check whether the message log is being replayed, or a clock or its server was set back.";
     /// Too few look-ups find something.
     LowHitRatio "low_hit_ratio" "The hit ratio is too low: check for a recent restart or flush, too little memory, or keys that change too often.";
     /// Too much is thrown out to make room.

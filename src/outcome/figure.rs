@@ -47,7 +47,7 @@ figures! {
     Misses "cache_node_misses_total" "node" "Cache misses since the server started, from its own counter.";
     Evictions "cache_node_evictions_total" "node" "Entries evicted to free memory, from the server's counter.";
     Expired "cache_node_expired_total" "node" "Entries expired by their TTL, from the server's counter.";
-    HitRatio "cache_node_hit_ratio" "node" "Ratio of hits to look-ups since the previous check, 0 to 1.";
+    HitRatio "cache_node_hit_ratio" "node" "Ratio of hits to lookups since the previous check, 0 to 1.";
     MemoryUsed "cache_node_memory_used_bytes" "node" "Memory used for data, in bytes.";
     MemoryLimit "cache_node_memory_limit_bytes" "node" "Memory limit for data, in bytes.";
     Connections "cache_node_connections" "node" "Open client connections.";

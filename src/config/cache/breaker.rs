@@ -20,7 +20,7 @@ pub(in crate::config) fn read(
     backend: &Backend,
 ) -> Result<BreakerConfig, ConfigProblem> {
     if let Backend::Unchecked(reason) = backend {
-        return Err(value.problem(refusal(reason, "has no server that could be dead", "breaker")));
+        return Err(value.problem(refusal(reason, "has no server for a circuit breaker", "breaker")));
     }
     if !matches!(value.kind, Typed::Table(_)) {
         return Err(value.problem(match &value.place {

@@ -171,10 +171,10 @@ pub(in crate::config) fn forwarding(
 pub(in crate::config) fn refusal(reason: &SkipReason, lacks: &str, key: &str) -> String {
     let what = match reason {
         SkipReason::Forwards(Forwarding { to, .. }) => {
-            return format!("a cache that forwards {lacks}; write [caches.{to}.{key}], where it forwards to");
+            return format!("a forwarding cache {lacks}; move this to [caches.{to}.{key}], its target");
         }
-        SkipReason::LocalMemory => "in the application's own memory",
+        SkipReason::LocalMemory => "in the application's memory",
         SkipReason::NoServer { kind } => &format!("that is {kind}"),
     };
-    format!("a cache {what} {lacks}; write this under the Redis or memcached that is meant, or remove it")
+    format!("a cache {what} {lacks}; move this to a Redis or memcached cache, or remove it")
 }

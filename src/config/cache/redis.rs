@@ -45,7 +45,7 @@ fn refuses(topology: RedisTopology, key: &str) -> Option<&'static str> {
         (
             RedisTopology::Standalone | RedisTopology::Cluster,
             "sentinel_username" | "sentinel_password" | "sentinel_password_file",
-        ) => Some("this requires Sentinels; begin the URL with redis+sentinel://, or remove this"),
+        ) => Some("this setting requires Sentinels; begin the URL with redis+sentinel://, or remove it"),
         (RedisTopology::Standalone | RedisTopology::Cluster | RedisTopology::Sentinel, _) => None,
     }
 }
@@ -182,7 +182,7 @@ fn replicas(reading: &mut CacheReader, table: &Table, tls: bool) -> Result<Repli
     }
     if let Some(value) = table.get("replica_within") {
         let none = replicas.which == WhichReplicas::Named(Vec::new());
-        unless(none, value, "this requires replicas; add `replicas`, or remove this")?;
+        unless(none, value, "this setting requires replicas; add `replicas`, or remove it")?;
         replicas.within = value.duration("replica_within", Duration::ZERO, Duration::from_mins(10))?;
         reading.came_from(&["replica_within"], &value.place);
     }

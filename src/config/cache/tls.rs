@@ -42,7 +42,9 @@ pub(in crate::config) fn read(
             unless(
                 said.by_scheme == Some(true),
                 value,
-                format_args!("the URL enables TLS, but `tls` is false; begin it with {plain}"),
+                format_args!(
+                    "the URL enables TLS, but `tls` is false; remove `tls`, or begin the URL with {plain}"
+                ),
             )?;
             return Ok(None);
         }

@@ -52,7 +52,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Clo
         unless(
             clock.expected.is_none(),
             value,
-            "this requires the number of partitions; add `expected`, or remove this",
+            "`drought` requires the number of partitions; add `expected`, or remove it",
         )?;
     }
     clock.drought = section.limits("drought", table::count)?.unwrap_or(any);

@@ -50,7 +50,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
     }
     queue.lock = section.text("lock")?.or(queue.lock);
     if let Some(value) = section.get("lock_within") {
-        unless(queue.lock.is_none(), value, "this requires a lock; add `lock`, or remove this")?;
+        unless(queue.lock.is_none(), value, "`lock_within` requires a lock; add `lock`, or remove it")?;
         queue.lock_within = table::duration("lock_within", value)?;
     }
     Ok(queue)

@@ -31,7 +31,7 @@ pub(in crate::config) fn read(
         let message = error.message().trim_end().replace('\n', ", ");
         let key = key_before(&text.content, span.start);
         let key = key.map(|key| format!(", at the key `{key}`")).unwrap_or_default();
-        Place::File(text.clone(), span).problem(format_args!("this is no TOML{key}: {message}"))
+        Place::File(text.clone(), span).problem(format_args!("invalid TOML{key}: {message}"))
     })?;
     let mut hidden = Vec::new();
     hide(table.get_ref(), &mut Vec::new(), &mut hidden);

@@ -61,13 +61,13 @@ families! {
     Checks Counter "cache_checks_total" ["alias" "check" "result"] "Checks by result: up, degraded or down.";
     CheckFailures Counter "cache_check_failures_total" ["alias" "check" "cause"] "Checks that were degraded or down, by their main cause; a series appears with its first failure.";
     ChecksShared Counter "cache_checks_shared_total" ["alias" "check"] "Requests answered with the result of a check that another request had started.";
-    VerdictsShared Counter "cache_shared_verdicts_total" ["alias" "check" "through" "result"] "Attempts to reuse a check result, of this process or from another sidecar through a shared store: hit avoided a check, miss found no result, invalidated found an outdated one.";
+    VerdictsShared Counter "cache_shared_verdicts_total" ["alias" "check" "through" "result"] "Lookups of a result to reuse, by source (this process, or the store of the fleet) and result: hit (no check was made), miss (none was found), invalidated (one was found that is outdated).";
     ConnectionsOpened Counter "cache_connections_opened_total" ["alias" "check"] "Connections opened by checks, to servers, Sentinels and cluster seeds.";
     CheckPhase Gauge "cache_check_phase_seconds" ["alias" "check" "phase"] "Duration of each phase of the latest check, at its slowest node, in seconds.";
     NodeUp Gauge "cache_node_up" ["alias" "check" "node"] "1 if the node passed the latest check, 0 if it failed.";
-    RoundClock Gauge "cache_round_clock_timestamp_seconds" [] "Unix time of the oldest partition's last completed round, in seconds. The round metrics exist only while rounds run.";
+    RoundClock Gauge "cache_round_clock_timestamp_seconds" [] "Unix time through which every cache was checked, in seconds: the earliest start of any partition's last completed round. The round metrics exist only while rounds run.";
     RoundPartitionClock Gauge "cache_round_partition_clock_timestamp_seconds" ["partition"] "Unix time at which the partition's last completed round began, in seconds.";
-    Rounds Counter "cache_rounds_total" [] "Rounds completed in every partition.";
+    Rounds Counter "cache_rounds_total" [] "Rounds that all partitions have completed.";
     RoundsMissed Counter "cache_rounds_missed_total" ["partition"] "Rounds that the partition skipped because the previous one took too long.";
     BuildInfo Info "cache_canary_build_info" ["version" "revision"] "Version and revision of this cache-canary; the value is always 1.";
     ReloadSuccess Gauge "cache_config_reload_success" [] "1 if the last reload of the configuration succeeded, 0 if it was rejected.";
