@@ -1,9 +1,9 @@
-//! What was written, turned into a valid [`Config`], or into an error that points at the place.
+//! The configuration: it turns typed text into a valid [`Config`], or into an error that points at the place.
 //!
-//! Past this module, to hold a value is to know that it is valid. [`load()`] makes one in two steps. What was typed comes
-//! from `source` (the file, the environment, Django's setting) as a `value`, each with its `place`. What it means is
-//! found by `settings`, with `listeners`, `access`, `cache`, `checks`, `groups` and `fleet`, in a `reader`. A new
-//! setting is a row of `keys`, whose tests name what else it needs.
+//! Past this module, each value is known to be valid. [`load()`] makes one in two steps. The typed text comes from
+//! `source` (the file, the environment, Django's setting) as a `value`, each with its `place`. Its meaning is found by
+//! `settings`, with `listeners`, `access`, `cache`, `checks`, `groups` and `fleet`, in a `reader`. A new setting is a
+//! row of `keys`, whose tests name the other places that it needs.
 
 mod access;
 mod address;
@@ -53,34 +53,34 @@ pub const SCHEMA: &str = include_str!("config/schema.json");
 /// Everything that the sidecar is told, valid and complete.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where the server listens; at least one.
+    /// The addresses at which the server listens; at least one.
     pub listen: Vec<Listen>,
-    /// What every key that is written begins with.
+    /// The beginning of every key that is written.
     pub prefix: String,
-    /// Which sidecar this is, in keys and values.
+    /// The name of this sidecar, in keys and values.
     pub instance: String,
     /// The deadline of a check of one alias, from resolving to the last byte.
     pub timeout: Duration,
     /// A verdict may be shared for this long after its check began.
     pub max_age: Duration,
-    /// A connection serves for this long; then a check dials anew.
+    /// The life of a connection; after it, a check dials again.
     pub reconnect_every: Duration,
-    /// A kept connection's host is resolved again after this long, and the connection dropped where it is
-    /// elsewhere now.
+    /// A kept connection's host is resolved again after this long. If its address has changed, the connection is
+    /// dropped.
     pub dns_recheck: Duration,
-    /// How often every cache is checked when nobody asks; without one, only when somebody does.
+    /// The interval at which every cache is checked without a request; without one, requests alone start checks.
     pub interval: Option<Duration>,
-    /// How long requests are still taken after the sidecar was told to stop, while `/readyz` says so.
+    /// The time for which requests are still taken after the signal to stop, while `/readyz` reports it.
     pub drain: Duration,
-    /// Who may see what.
+    /// The callers' rights.
     pub access: Access,
-    /// TLS for who comes over TCP.
+    /// TLS for callers over TCP.
     pub tls: Option<ListenerTls>,
-    /// What callers may take up.
+    /// The limits on callers.
     pub limits: CallerLimits,
-    /// Where probes are answered, besides where everything is.
+    /// The listeners for probes, besides those for everything.
     pub probes: Probes,
-    /// Where metrics are served, if not beside everything else.
+    /// The listeners for metrics; if there are none, those for everything.
     pub metrics: Metrics,
     /// The groups that are written, none twice.
     pub groups: Vec<Group>,
@@ -109,19 +109,19 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Who may see what, by the caller's network. A caller on a unix socket is local.
+/// The callers' rights, by their network. A caller on a unix socket is local.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Who gets an answer at all; by default everyone.
+    /// The networks that get an answer at all; by default all.
     pub allow: Vec<IpNet>,
-    /// Who sees addresses, phases and the texts of errors; by default loopback.
+    /// The networks that see addresses, phases and the texts of errors; by default loopback.
     pub details: Vec<IpNet>,
     /// The names, in lower case, by which callers on loopback may ask for details besides `localhost`. A web page cannot make
     /// one of them resolve to loopback.
     pub hosts: Vec<String>,
-    /// Whose word counts on whom a request comes from; by default nobody's.
+    /// The proxies whose word on a request's origin counts; by default none.
     pub trusted_proxies: Proxies,
-    /// Who shows this token sees what `details` shows, if they are allowed at all.
+    /// The token that lets an allowed caller see what `details` shows.
     pub token: Option<Secret>,
 }
 
@@ -134,16 +134,16 @@ pub struct Proxies {
     pub unix: bool,
 }
 
-/// The sidecar's own certificate, for those who come over TCP.
+/// The sidecar's own certificate, for callers over TCP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
     /// Its certificate and key.
     pub identity: ClientCertificate,
-    /// Who signs the certificates that callers must show, in a PEM file; without one, none is asked for.
+    /// The CA certificates for those that callers must show, in a PEM file; without one, none is asked for.
     pub client_ca_file: Option<PathBuf>,
 }
 
-/// What callers may take up.
+/// The limits on callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallerLimits {
     /// The most connections that are open at a time; at least 1.
@@ -154,7 +154,7 @@ pub struct CallerLimits {
     pub unread_bytes_per_connection: usize,
 }
 
-/// Where probes are answered.
+/// The listeners for probes.
 #[derive(Debug, Clone, Default)]
 pub struct Probes {
     /// Listeners of their own, which answer probes alone and have places of their own. Probes are answered where
@@ -162,22 +162,22 @@ pub struct Probes {
     pub listen: Vec<Listen>,
 }
 
-/// Where metrics are served.
+/// The listeners for metrics.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    /// Listeners of their own, which serve nothing else, and nobody else serves them; none: with everything else.
+    /// Listeners of their own, which serve metrics alone and alone serve them; if there are none, all listeners serve them.
     pub listen: Vec<Listen>,
 }
 
-/// Some of the checks, under a name: `/health/group/NAME`. What `/livez`, `/readyz` and `/startupz` ask for are the
-/// groups `liveness`, `readiness` and `startup`.
+/// Some of the checks, under a name: `/health/group/NAME`. The groups `liveness`, `readiness` and `startup` are those
+/// of `/livez`, `/readyz` and `/startupz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Its name.
     pub name: String,
-    /// What belongs to it: aliases, and single checks such as `main.queue`; without a list, everything.
+    /// The members: aliases, and single checks such as `main.queue`; without a list, everything.
     pub include: Option<Vec<String>>,
-    /// What of that does not, in the same words.
+    /// The exceptions from these, in the same words.
     pub exclude: Vec<String>,
     /// The checks that these words stand for, in the configured order.
     pub checks: Vec<CheckId>,
@@ -199,7 +199,7 @@ pub struct Fleet {
 }
 
 impl Default for Config {
-    /// What the documentation names as the defaults, with no cache.
+    /// The defaults in the documentation, with no cache.
     fn default() -> Self {
         Self {
             listen: vec![Listen::Tcp(SocketAddr::from(([0u16; 8], 8080)))],
@@ -253,13 +253,13 @@ const LOOPBACK_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128);
 pub struct CacheConfig {
     /// Its name.
     pub alias: Alias,
-    /// What is behind it.
+    /// The cache behind it.
     pub backend: Backend,
-    /// What is checked of it besides the round trip, in the order in which it was written, each kind at most once.
+    /// The checks besides the round trip, in the order in which they were written, each kind at most once.
     pub checks: Vec<checks::CheckConfig>,
-    /// When its servers are taken for dead and spared the round trips for a while; without one, never.
+    /// The breaker, which spares dead servers the round trips for a while; without one, they are never spared.
     pub breaker: Option<BreakerConfig>,
-    /// What the files of its certificates held when it was configured, so that one that is renewed in its place makes
+    /// The contents of its certificates' files when it was configured, so that a certificate renewed in its place makes
     /// another cache of it.
     pub certificates: Contents,
 }
@@ -272,7 +272,7 @@ impl CacheConfig {
         Self { alias, backend, checks, breaker: None, certificates }
     }
 
-    /// Where it forwards to, if it does.
+    /// Its forwarding, if it forwards.
     #[must_use]
     pub fn forwarding(&self) -> Option<&Forwarding> {
         match &self.backend {
@@ -292,16 +292,16 @@ impl CacheConfig {
     }
 }
 
-/// When a server is taken for dead, and for how long it is spared then.
+/// The condition for taking a server for dead, and the time for which it is spared then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BreakerConfig {
     /// So many checks in a row that could not reach it; at least 1.
     pub after: u32,
-    /// How long nothing is asked of it; no less than the deadline of a check.
+    /// The time for which nothing is asked of it; no less than the deadline of a check.
     pub open_for: Duration,
 }
 
-/// What kind of cache an alias is.
+/// The kind of cache that an alias is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Backend {
     /// A Redis, a Valkey, or anything else that speaks RESP.
@@ -315,19 +315,19 @@ pub enum Backend {
 /// A Redis, however many servers it has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RedisConfig {
-    /// Where its servers are, or who knows that.
+    /// Its servers, or the source of their addresses.
     pub servers: RedisServers,
-    /// Who one is there.
+    /// The login at these servers.
     pub login: Login,
     /// TLS, if it is spoken.
     pub tls: Option<Tls>,
-    /// What is wanted of its replicas. A cluster's are not looked at.
+    /// The requirements on its replicas. A cluster's are not looked at.
     pub replicas: ReplicasConfig,
-    /// How many canaries are written to each server in a round; at least 1.
+    /// The number of canaries written to each server in a round; at least 1.
     pub spray: usize,
 }
 
-/// Where the servers of a Redis are, or who knows that.
+/// The servers of a Redis, or the source of their addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RedisServers {
     /// One server.
@@ -343,9 +343,9 @@ pub enum RedisServers {
     Sentinel {
         /// The Sentinels; at least one.
         sentinels: Vec<Address>,
-        /// What they call the primary.
+        /// Their name for the primary.
         name: String,
-        /// Who one is at the Sentinels. Its database is 0.
+        /// The login at the Sentinels. Its database is 0.
         login: Login,
     },
 }
@@ -360,7 +360,7 @@ pub enum Announce {
     SeedHost,
 }
 
-/// Who one is at a Redis, and how one speaks there.
+/// The login at a Redis, and the protocol's version.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Login {
     /// The ACL user; without one, the default user.
@@ -383,14 +383,14 @@ pub enum RespVersion {
     Resp3,
 }
 
-/// What is wanted of the replicas of a Redis.
+/// The requirements on the replicas of a Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReplicasConfig {
-    /// Which they are.
+    /// The replicas that are looked at.
     pub which: WhichReplicas,
-    /// Whether a faulty one is the alias down, and not degraded.
+    /// `true` if a faulty one means that the alias is down; otherwise it is degraded.
     pub required: bool,
-    /// How soon each must show the primary's canary.
+    /// The time within which each must show the primary's canary.
     pub within: Duration,
 }
 
@@ -403,7 +403,7 @@ pub enum WhichReplicas {
     Discovered,
 }
 
-/// How TLS is spoken to a server.
+/// The TLS settings for a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Tls {
     /// Certificates to trust instead of the system's, in a PEM file.
@@ -412,7 +412,7 @@ pub struct Tls {
     pub client: Option<ClientCertificate>,
     /// The name that the server's certificate must have, and that is asked for (SNI), instead of the host's.
     pub server_name: Option<String>,
-    /// Whether the server's certificate is verified.
+    /// The verification of the server's certificate.
     pub verify: Verify,
 }
 
@@ -425,28 +425,28 @@ pub struct ClientCertificate {
     pub key_file: PathBuf,
 }
 
-/// Whether a server's certificate is verified.
+/// The verification of a server's certificate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Verify {
     /// Its issuer, its dates and its name.
     #[default]
     Full,
-    /// Not at all: anybody in between can read the password and answer in the server's place.
+    /// None: anybody in between can read the password and answer in the server's place.
     None,
 }
 
 /// One or several memcached servers, each a node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MemcachedConfig {
-    /// Where they are, or who knows that; at least one, none twice, in the order in which they were written.
+    /// The servers, or the sources of their addresses; at least one, none twice, in the order in which they were written.
     pub servers: Vec<MemcachedServers>,
-    /// How many of them have to be up.
+    /// The number of them that have to be up.
     pub quorum: Quorum,
     /// The user and the password, where one is wanted.
     pub login: Option<(String, Secret)>,
     /// TLS, if it is spoken.
     pub tls: Option<Tls>,
-    /// How many canaries are written to each server in a round; at least 1.
+    /// The number of canaries written to each server in a round; at least 1.
     pub spray: usize,
 }
 
@@ -481,7 +481,7 @@ impl fmt::Display for MemcachedServers {
 }
 
 impl Login {
-    /// Whether there is nothing to say before the first command.
+    /// `true` if there is nothing to say before the first command.
     #[must_use]
     pub(crate) fn is_plain(&self) -> bool {
         self.password.is_none() && self.database == 0 && self.protocol == RespVersion::Resp2
@@ -512,7 +512,7 @@ impl Backend {
         Self::Unchecked(SkipReason::Forwards(Forwarding { to: alias.clone(), end: alias }))
     }
 
-    /// Whether TLS is spoken and nobody's certificate is verified.
+    /// `true` if TLS is spoken without verifying a certificate.
     #[must_use]
     pub(crate) fn trusts_anybody(&self) -> bool {
         let tls = match self {
@@ -523,7 +523,7 @@ impl Backend {
         tls.is_some_and(|tls| tls.verify == Verify::None)
     }
 
-    /// What an alias with this backend needs of its nodes.
+    /// An alias' needs of its nodes, with this backend.
     #[must_use]
     pub fn needs(&self) -> Needs {
         match self {
@@ -548,7 +548,7 @@ impl Default for ReplicasConfig {
     }
 }
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// A host name or an IP address (IPv6 without brackets), and a port.

@@ -1,4 +1,4 @@
-//! `[access]`: who gets an answer, who sees more than verdicts, and who is believed about whom they ask for.
+//! `[access]`: the callers that get an answer, those that see more than verdicts, and the proxies that are believed.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use super::reader::{ConfigReader, Section};
 use super::value::{Value, one_of};
 use super::{Access, Listen, ListenerTls, Proxies, Secret, keys, text_file};
 
-/// What stands among the networks for proxies that come over a unix socket.
+/// The word among the networks for proxies that come over a unix socket.
 const UNIX: &str = "unix";
 
 /// The fewest characters of a token; where they are random, so many are not found by trying.
@@ -22,7 +22,7 @@ const A_HOST: &str = "not a host name; write it as \"canary.internal\", without 
 const A_TOKEN: &str = "a token must have at least 16 printable ASCII characters without spaces; `openssl rand -hex 16` \
                        makes one";
 
-/// Who may see what; what is not said is as in `default`.
+/// The callers' rights; those that are not written are as in `default`.
 pub(super) fn read(reader: &mut ConfigReader, default: Access) -> Access {
     let section = reader.section("access", keys::ACCESS);
     let trusted_proxies = reader.said(&section, "trusted_proxies", proxies).unwrap_or_default();
@@ -83,7 +83,7 @@ fn host(text: &str) -> Option<String> {
     name.split('.').all(is_label).then(|| name.to_ascii_lowercase())
 }
 
-/// Takes note of a proxy that is anybody, whose word on an address is then anybody's.
+/// Takes note of a proxy network that holds every address, so that anybody's word on an address counts.
 fn note_open_proxies(proxies: &Proxies) -> Option<String> {
     let everyone = proxies.networks.iter().find(|network| network.prefix_len() == 0)?;
     Some(format!(

@@ -1,8 +1,8 @@
-//! Where a server is, as it is written: `cache:6379`, `unix:/run/redis.sock`,
+//! Addresses of servers, as they are written: `cache:6379`, `unix:/run/redis.sock`,
 //! `redis://user:password@cache:6379/0`.
 //!
-//! What is written may hold a password, in the right place or in a wrong one. So every error here is a fixed
-//! text, which cannot repeat a part of it.
+//! The text may hold a password, in the right place or in a wrong one. So every error here is a fixed text, which
+//! cannot repeat a part of it.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -14,20 +14,20 @@ use url::Url;
 use super::keys::RedisTopology;
 use super::{Address, MemcachedServers, RespVersion, Secret};
 
-/// The port on which a Redis listens if nothing else is said.
+/// The default port of a Redis.
 const REDIS_PORT: u16 = 6379;
-/// The port on which a Sentinel listens if nothing else is said.
+/// The default port of a Sentinel.
 const SENTINEL_PORT: u16 = 26379;
-/// The port on which a memcached listens if nothing else is said.
+/// The default port of a memcached.
 const MEMCACHED_PORT: u16 = 11211;
 /// The longest path of a unix socket: `sun_path` of Linux has 108 bytes, the last of them a NUL (unix(7)).
 pub(super) const MAX_SOCKET_PATH: usize = 107;
 
-/// What a Redis URL says.
+/// A Redis URL, taken apart.
 pub(super) struct RedisUrl {
     /// The servers, or the Sentinels; at least one.
     pub(super) addresses: Vec<Address>,
-    /// What Sentinels call the primary, where there are Sentinels.
+    /// The Sentinels' name for the primary, if there are Sentinels.
     pub(super) name: Option<String>,
     pub(super) username: Option<String>,
     pub(super) password: Option<Secret>,
@@ -35,11 +35,11 @@ pub(super) struct RedisUrl {
     pub(super) protocol: Option<RespVersion>,
     /// TLS is asked for by the scheme; `None` where there is no scheme that could.
     pub(super) tls: Option<bool>,
-    /// Parameters after the `?` that say nothing about where the server is, in their order.
+    /// Parameters after the `?` that do not name the server, in their order.
     pub(super) others: Vec<(String, String)>,
 }
 
-/// What a URL of memcached servers says.
+/// A URL of memcached servers, taken apart.
 pub(super) struct MemcachedUrl {
     /// At least one.
     pub(super) servers: Vec<MemcachedServers>,
@@ -49,9 +49,9 @@ pub(super) struct MemcachedUrl {
     pub(super) tls: bool,
 }
 
-/// What the scheme of a redis URL says.
+/// The meaning of a redis URL's scheme.
 struct Scheme {
-    /// How the servers are found, where the scheme says it.
+    /// The topology, if the scheme tells it.
     topology: Option<RedisTopology>,
     unix: bool,
     tls: Option<bool>,
@@ -96,17 +96,17 @@ impl RedisUrl {
     }
 }
 
-/// Whether a text begins like a URL of memcached servers.
+/// `true` if a text begins like a URL of memcached servers.
 pub(super) fn is_memcached_url(text: &str) -> bool {
     memcached_authority(text).is_some()
 }
 
-/// Whether a text looks like a URL, whatever its scheme.
+/// `true` if a text looks like a URL of any scheme.
 pub(super) fn is_url(text: &str) -> bool {
     text.contains("://")
 }
 
-/// How the servers of a Redis are found, where the scheme of its URL, or its address without one, says it.
+/// The topology of a Redis, if the scheme of its URL, or its address without one, tells it.
 pub(super) fn topology(text: &str) -> Result<Option<RedisTopology>, &'static str> {
     Ok(match text.split_once("://") {
         Some((name, _)) => scheme(name)?.topology,
@@ -161,8 +161,8 @@ pub(super) fn redis_location(text: &str, topology: RedisTopology) -> Result<Redi
     })
 }
 
-/// A redis URL, of the forms that redis-py's `from_url` takes and their synonyms for Valkey, with several
-/// hosts where there is more than one to ask.
+/// A redis URL, of the forms that redis-py's `from_url` takes and their synonyms for Valkey, with several hosts if
+/// there is more than one to ask.
 fn redis_url(text: &str, topology: RedisTopology) -> Result<RedisUrl, &'static str> {
     let (name, rest) = text.split_once("://").ok_or(NO_SCHEME)?;
     let Scheme { topology: said, unix, tls } = scheme(name)?;
@@ -187,7 +187,7 @@ fn redis_url(text: &str, topology: RedisTopology) -> Result<RedisUrl, &'static s
         })
     };
     let url = parse(format!("redis://{user}{host}{path}"))?;
-    // What follows an unescaped / ? or # of a password looks like a path, a parameter or a fragment.
+    // The rest of a password behind an unescaped / ? or # looks like a path, a parameter or a fragment.
     let spilt = url.fragment().is_some() || if unix { !hosts.is_empty() } else { path.contains('@') };
     if spilt {
         return Err(BAD_URL);
@@ -231,7 +231,7 @@ fn redis_url(text: &str, topology: RedisTopology) -> Result<RedisUrl, &'static s
     })
 }
 
-/// What user, password and parameters of a redis URL say.
+/// The user, the password and the parameters of a redis URL.
 struct Parameters {
     username: String,
     password: String,
@@ -271,7 +271,7 @@ pub(super) fn protocol(number: &str) -> Option<RespVersion> {
     }
 }
 
-/// What Sentinels may call a primary (the comment on `sentinel monitor` in sentinel.conf).
+/// A name that Sentinels may have for a primary (the comment on `sentinel monitor` in sentinel.conf).
 pub(super) fn primary_name(name: &str) -> Option<String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     ((1..=253).contains(&name.len()) && name.bytes().all(fits)).then(|| name.to_owned())
@@ -293,12 +293,12 @@ pub(super) fn server_name(text: &str) -> Option<String> {
     }
 }
 
-/// The servers that a URL such as `memcached://a:11211,b:11211` names, and who one is there.
+/// The servers that a URL such as `memcached://a:11211,b:11211` names, and the login there.
 pub(super) fn memcached_url(text: &str) -> Result<MemcachedUrl, &'static str> {
     let (rest, tls) = memcached_authority(text)
         .ok_or("the URL of memcached servers must begin with memcached:// or memcacheds:// (TLS)")?;
     let (user, servers) = rest.rsplit_once('@').unwrap_or(("", rest));
-    // What follows an unescaped character of these in a password looks like an address.
+    // The rest of a password behind an unescaped one of these characters looks like an address.
     if user.contains(['/', '?', '#']) || text.chars().any(char::is_control) {
         return Err(BAD_MEMCACHED_URL);
     }
@@ -313,7 +313,7 @@ pub(super) fn memcached_url(text: &str) -> Result<MemcachedUrl, &'static str> {
     })
 }
 
-/// What follows `memcached://`, and whether the scheme asks for TLS.
+/// The text behind `memcached://`, and `true` if the scheme asks for TLS.
 fn memcached_authority(text: &str) -> Option<(&str, bool)> {
     match text.split_once("://")? {
         ("memcached" | "memcache", rest) => Some((rest, false)),
@@ -322,7 +322,7 @@ fn memcached_authority(text: &str) -> Option<(&str, bool)> {
     }
 }
 
-/// A memcached server, or where to find some, without a scheme.
+/// A memcached server, or the source of some, without a scheme.
 pub(super) fn memcached_servers(text: &str) -> Result<MemcachedServers, &'static str> {
     let text = text.trim();
     let (way, rest) = text.split_once(':').unwrap_or(("", text));

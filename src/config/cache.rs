@@ -1,4 +1,4 @@
-//! `[caches]`: every cache, and what was typed about one, turned into its [`Backend`].
+//! `[caches]`: every cache, each turned from its typed values into its [`Backend`].
 
 mod breaker;
 mod chains;
@@ -90,7 +90,7 @@ fn begun(reader: &mut ConfigReader, alias: &str, place: Place) -> Option<CacheRe
     }
 }
 
-/// Takes over what was found out about one cache.
+/// Takes over the findings about one cache.
 fn keep(
     reader: &mut ConfigReader,
     found: &mut Vec<(CacheReader, CacheConfig)>,
@@ -143,7 +143,7 @@ fn backend(reading: &mut CacheReader, table: &Table) -> Result<Backend, ConfigPr
     }
 }
 
-/// What says where the server is.
+/// The value that names the server.
 fn server<'a>(
     reading: &mut CacheReader,
     table: &'a Table,
@@ -199,7 +199,7 @@ fn no_table(alias: &str, place: &Place) -> ConfigProblem {
     })
 }
 
-/// A problem for each cache that is called what a check of another is called in every answer.
+/// A problem for each cache whose name is that of another's check in every answer.
 fn same_names(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
     let names: HashMap<String, (&Alias, CheckKind)> = caches
         .iter()

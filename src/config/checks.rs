@@ -1,4 +1,4 @@
-//! `[caches.ALIAS.checks.KIND]`: what is checked of a cache besides the round trip.
+//! `[caches.ALIAS.checks.KIND]`: the checks of a cache besides the round trip.
 
 mod clock;
 mod efficiency;
@@ -17,20 +17,20 @@ use std::time::Duration;
 use super::Backend;
 use crate::outcome::{CheckKind, Status};
 
-/// What is checked of a cache besides the round trip.
+/// A check of a cache besides the round trip.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub enum CheckConfig {
-    /// Whether every way into it shows what was written and deleted through the alias.
+    /// Every way into the cache shows the writes and deletions made through the alias.
     Visibility(VisibilityConfig),
-    /// Whether queues in it are drained.
+    /// Queues in it are drained.
     Queue(QueueConfig),
-    /// Whether clocks in it are in step.
+    /// Clocks in it are in step.
     Clock(ClockConfig),
-    /// Whether it is of use.
+    /// The cache is of use.
     Efficiency(EfficiencyConfig),
 }
 
-/// From where on something is degraded and from where on it is down. A limit that is not given is not judged.
+/// The limits from which on something is degraded or down. A limit that is not given is not judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds<T> {
     /// From there on it is degraded.
@@ -39,31 +39,31 @@ pub struct Thresholds<T> {
     pub down: Option<T>,
 }
 
-/// Which ways into the cache must agree, and how soon.
+/// The ways into the cache that must agree, and the time that they have for it.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub struct VisibilityConfig {
     /// The ways besides the alias; at least one.
     pub views: Vec<ViewConfig>,
-    /// How soon each must show what was written through the alias; later is degraded.
+    /// The time within which each must show a write through the alias; later is degraded.
     pub write_within: Duration,
-    /// How soon each must no longer show what was deleted through the alias; later is down.
+    /// The time within which each must no longer show a key deleted through the alias; later is down.
     pub delete_within: Duration,
-    /// How a client spreads keys over several memcached servers, for the alias and for each view.
+    /// The client's way to spread keys over several memcached servers, for the alias and for each view.
     pub client: Client,
-    /// How many canaries are written to each server in a round; at least 1.
+    /// The number of canaries written to each server in a round; at least 1.
     pub canaries: usize,
 }
 
 /// A way into a cache.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ViewConfig {
-    /// What it is called: its address or addresses, without credentials.
+    /// Its name: its address or addresses, without credentials.
     pub name: Arc<str>,
-    /// What is there: one Redis, or memcached servers that are all named.
+    /// The cache at its end: one Redis, or memcached servers that are all named.
     pub backend: Backend,
 }
 
-/// How a client spreads keys over several memcached servers.
+/// A client's way to spread keys over several memcached servers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Client {
     /// As pymemcache's `HashClient`, and so Django's `PyMemcacheCache`: rendezvous hashing with `MurmurHash3`. The order
@@ -77,39 +77,39 @@ pub enum Client {
     Libmemcached,
 }
 
-/// Which queues are looked at, and what of them.
+/// The queues that are looked at, and their limits.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub struct QueueConfig {
     /// The keys, none twice; at least one.
     pub keys: Vec<Keys>,
-    /// How many entries each may have.
+    /// The number of entries that each may have.
     pub length: Thresholds<u64>,
-    /// How long its oldest entry may have been there, where a score or an id is a time.
+    /// The time that its oldest entry may have been there, where a score or an id is a time.
     pub age: Thresholds<Duration>,
-    /// What a score counts.
+    /// The unit of a score.
     pub unit: Unit,
-    /// How many times as long as the median of its siblings a partition may be.
+    /// The length of a partition in relation to the median of its siblings.
     pub skew: Thresholds<f64>,
     /// A partition with fewer entries than this is not out of proportion, whatever its siblings have.
     pub skew_floor: u64,
-    /// The key of the lock that those hold who drain it.
+    /// The key of the lock that its consumers hold.
     pub lock: Option<String>,
-    /// How long the lock may be held while nothing is drained.
+    /// The time for which the lock may be held while nothing is drained.
     pub lock_within: Duration,
 }
 
 /// One key, or a family of keys with numbers in them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Keys {
-    /// What stands before the number; the key itself where there is none.
+    /// The text before the number; if there is none, the key itself.
     pub before: String,
     /// The numbers.
     pub numbers: Option<RangeInclusive<u32>>,
-    /// What stands behind the number.
+    /// The text behind the number.
     pub after: String,
 }
 
-/// What a clock or a score counts, since 1970-01-01 in UTC.
+/// The unit of a clock or a score, since 1970-01-01 in UTC.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Unit {
     /// Seconds; fractions of them may stand behind a point.
@@ -119,32 +119,32 @@ pub enum Unit {
     Milliseconds,
 }
 
-/// Which clocks are looked at, and what of them.
+/// The clocks that are looked at, and their limits.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub struct ClockConfig {
     /// The key of the sorted set that has a member a partition, whose score is that partition's clock.
     pub partitions: String,
     /// The key of the string that is the global clock.
     pub global: Option<String>,
-    /// How many partitions there are.
+    /// The number of partitions.
     pub expected: Option<u32>,
-    /// What the clocks count.
+    /// The unit of the clocks.
     pub unit: Unit,
-    /// How far a clock moves at least when it moves: a minute where seconds are cut off.
+    /// The least step of a clock that moves: a minute where seconds are cut off.
     pub resolution: Duration,
-    /// How far the least of the clocks may be behind now.
+    /// The time by which the least of the clocks may be behind now.
     pub lag: Thresholds<Duration>,
-    /// How far the clocks may be apart.
+    /// The time by which the clocks may be apart.
     pub skew: Thresholds<Duration>,
-    /// How many partitions may be missing of those that are expected.
+    /// The number of expected partitions that may be missing.
     pub drought: Thresholds<u32>,
-    /// How long a partition may stand still while another moves.
+    /// The time for which a partition may stand still while another moves.
     pub standstill: Thresholds<Duration>,
-    /// How far a clock may go backwards between two looks.
+    /// The time by which a clock may go backwards between two looks.
     pub backwards: Thresholds<Duration>,
 }
 
-/// What of a cache's use is judged. Figures are kept of all of it, in any case.
+/// The figures of a cache's use that are judged. All figures are kept in any case.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub struct EfficiencyConfig {
     /// Hits in relation to look-ups; less is worse.
@@ -162,16 +162,16 @@ pub struct EfficiencyConfig {
 /// A promise about the time to live of some entries, and how it is looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ttl {
-    /// Which entries, as a glob-style pattern of Redis.
+    /// The pattern of the entries, glob-style as in Redis.
     pub pattern: String,
-    /// How long they may live at most.
+    /// The longest that they may live.
     pub max: Duration,
-    /// How many entries are looked at in a round, at most.
+    /// The most entries that are looked at in a round.
     pub sample: usize,
 }
 
 impl CheckConfig {
-    /// Which kind of check it is.
+    /// The kind of the check.
     #[must_use]
     pub fn kind(&self) -> CheckKind {
         match self {
@@ -198,13 +198,13 @@ impl<T: fmt::Debug> Hash for Thresholds<T> {
 }
 
 impl<T: Copy + PartialOrd> Thresholds<T> {
-    /// What a value is of which more is worse, and the limit that it has reached; none where it is well.
+    /// The status for a value of which more is worse, and the limit that it has reached; `None` below both.
     #[must_use]
     pub fn reached(&self, value: T) -> Option<(Status, T)> {
         self.first(|limit| value >= limit)
     }
 
-    /// The same of a value of which less is worse, and which has fallen below the limit.
+    /// The same for a value of which less is worse, and which has fallen below the limit.
     #[must_use]
     pub(crate) fn undercut(&self, value: T) -> Option<(Status, T)> {
         self.first(|limit| value < limit)
@@ -220,7 +220,7 @@ impl Client {
     /// Every client.
     pub(super) const ALL: [Self; 3] = [Self::Pymemcache, Self::PythonMemcached, Self::Libmemcached];
 
-    /// What it is called in the configuration.
+    /// Its name in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -275,7 +275,7 @@ impl Keys {
         Self { before: key.to_owned(), numbers: None, after: String::new() }
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub fn many(&self) -> u64 {
         self.numbers.as_ref().map_or(1, |numbers| u64::from(numbers.end() - numbers.start()) + 1)
@@ -302,7 +302,7 @@ impl fmt::Display for Keys {
 }
 
 impl Unit {
-    /// How long after 1970 a clock or score says it is; none for what is no such time.
+    /// The time since 1970 by a clock or score; `None` if the score is no such time.
     #[must_use]
     pub(crate) fn since_epoch(self, score: f64) -> Option<Duration> {
         let seconds = match self {

@@ -6,11 +6,10 @@ use std::ops::Range;
 use super::MASK;
 use super::place::{ConfigProblem, Place, Text};
 
-/// The longest line that is shown, in bytes; in a longer one, such as JSON without newlines, nobody finds a
-/// caret.
+/// The longest line that is shown, in bytes; in a longer one, such as JSON without newlines, a caret is hard to find.
 const MAX_LINE: usize = 200;
 
-/// Why there is no valid configuration: every problem that was found, each with its place and what to do.
+/// The reasons for having no valid configuration: every problem that was found, each with its place and the remedy.
 ///
 /// It is the whole message for a person, and holds no secret.
 pub struct ConfigError(Vec<ConfigProblem>);
@@ -54,7 +53,7 @@ impl fmt::Debug for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The line that holds the first of these bytes, up to what is hidden, with carets under them; nothing of a file that
+/// The line that holds the first of these bytes, up to a hidden part, with carets under them; nothing of a file that
 /// cannot be parsed.
 fn excerpt(text: &Text, span: &Range<usize>) -> String {
     let Some(hidden) = text.hidden.get() else { return String::new() };
@@ -82,8 +81,8 @@ fn excerpt(text: &Text, span: &Range<usize>) -> String {
     excerpt
 }
 
-/// The beginning of a line that may be shown, and whether a [`MASK`] stands for the rest. A comment is left out without one:
-/// it may hold the old password.
+/// The beginning of a line that may be shown, and `true` if a [`MASK`] stands for the rest. A comment is left out
+/// without one: it may hold the old password.
 fn visible<'a>(line: &'a str, line_start: usize, hidden: &[Range<usize>]) -> (&'a str, bool) {
     if line.len() > MAX_LINE {
         return ("", true);
@@ -91,7 +90,7 @@ fn visible<'a>(line: &'a str, line_start: usize, hidden: &[Range<usize>]) -> (&'
     let end = line_start + line.len();
     let on_line = hidden.iter().filter(|range| range.start < end && range.end > line_start);
     let cut = on_line.map(|range| range.start.saturating_sub(line_start)).min();
-    // No `#` stands in what is shown.
+    // The text that is shown has no `#` in it.
     let comment = line.find('#');
     match cut {
         Some(cut) if comment.is_none_or(|comment| cut <= comment) => (&line[..cut], true),

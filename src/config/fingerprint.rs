@@ -1,4 +1,4 @@
-//! [`CacheConfig::fingerprint`]: whether a cache is the same as before in everything, when its configuration is read again.
+//! [`CacheConfig::fingerprint`]: the test for an unchanged cache when its configuration is read again.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,24 +9,24 @@ use std::sync::LazyLock;
 
 use super::{Backend, CacheConfig, MemcachedConfig, RedisConfig};
 
-/// What every fingerprint is made with. It is drawn anew in each process, so that nobody who sees one can try passwords
+/// The key of every fingerprint. It is drawn in each process, so that nobody who sees a fingerprint can try passwords
 /// until they find those that make it.
 static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The most bytes that are read of a file, so that `/dev/zero` for a file does not go on for ever.
 const MAX_FILE: u64 = 16 << 20;
 
-/// What some files held when they were read, or that they could not be: a number in the place of the contents, which
-/// may be large.
+/// The contents of some files when they were read, or the failure to read them: a number in the place of the contents,
+/// which may be large.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Contents(u64);
 
-/// The files of certificates that were looked into, each once, however many caches name it.
+/// The files of certificates that were looked into, each once, even if several caches name it.
 #[derive(Default)]
 pub(super) struct CertificateFiles(HashMap<PathBuf, u64>);
 
 impl CertificateFiles {
-    /// What is in these files now.
+    /// The present contents of these files.
     pub(super) fn contents<'a>(&mut self, paths: impl IntoIterator<Item = &'a PathBuf>) -> Contents {
         let read = |path: &Path| KEY.hash_one(read(path).map_err(|error| error.kind()));
         let one = |path: &PathBuf| *self.0.entry(path.clone()).or_insert_with_key(|path| read(path));
@@ -36,8 +36,8 @@ impl CertificateFiles {
 }
 
 impl CacheConfig {
-    /// A number that two caches of one process have in common only if everything about them is the same, their
-    /// passwords and what is in the files of their certificates included.
+    /// A number that two caches of one process have in common only if everything about them is the same, including
+    /// their passwords and the contents of their certificates' files.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         KEY.hash_one(self)

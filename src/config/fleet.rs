@@ -1,4 +1,4 @@
-//! `[fleet]`: verdicts that sidecars share through a Redis, and of which caches they may.
+//! `[fleet]`: verdicts that sidecars share through a Redis, and the caches whose verdicts they may share.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::alias::Alias;
 
-/// How long a verdict is reused if nobody says it.
+/// The default time for which a verdict is reused.
 pub(super) const FOR: Duration = Duration::from_secs(2);
 
 const LEAST: Duration = Duration::from_millis(250);
@@ -75,7 +75,7 @@ fn via(value: &Value, caches: &[CacheConfig]) -> Result<(Alias, Alias), ConfigPr
     Err(value.problem(wrong))
 }
 
-/// A note where no sidecar would ever reuse anything.
+/// A note if no sidecar would ever reuse anything.
 fn note_nothing(fleet: &Fleet, caches: &[CacheConfig]) -> Option<String> {
     let store = caches.iter().find(|cache| cache.alias == fleet.store)?;
     let covered = caches.iter().any(|cache| fleet.covers(cache, store));
@@ -95,10 +95,11 @@ fn unknown(named: &str, place: &Place, caches: &[CacheConfig]) -> ConfigProblem 
 }
 
 impl Fleet {
-    /// Whether verdicts of `cache` may come from other sidecars, with verdicts kept in `store`.
+    /// `true` if verdicts of `cache` may come from other sidecars, with verdicts kept in `store`.
     ///
-    /// Those of the store itself may not. Nor may those of replicas: whether one follows is seen only by who writes. And an
-    /// address that means another server on each host is shared only through a store of which that is as true.
+    /// Those of the store itself may not. Nor may those of replicas: a replica's lag is seen only by the sidecar that
+    /// writes. An address that means another server on each host is shared only through a store of which that is as
+    /// true.
     #[must_use]
     pub(crate) fn covers(&self, cache: &CacheConfig, store: &CacheConfig) -> bool {
         let alike = !is_of_this_host(&cache.backend) || is_of_this_host(&store.backend);
@@ -111,7 +112,7 @@ impl Fleet {
     }
 }
 
-/// Whether some address of it leads elsewhere from another host.
+/// `true` if some address of it leads elsewhere from another host.
 fn is_of_this_host(backend: &Backend) -> bool {
     match backend {
         Backend::Redis(RedisConfig { servers, .. }) => match servers {

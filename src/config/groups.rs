@@ -15,8 +15,8 @@ const LIVENESS: &str = "liveness";
 
 const BAD_NAME: &str = "a group name must have 1 to 64 letters, digits, `_`, `-` or `.`";
 
-/// What each word in a group stands for: an alias for its checks, those of its target if it forwards, and the name of
-/// a check for that one.
+/// The meaning of each word in a group: an alias stands for its checks, or those of its target if it forwards, and the
+/// name of a check for that one.
 struct Words<'a> {
     caches: &'a [CacheConfig],
     words: HashMap<String, Meaning>,
@@ -138,7 +138,7 @@ fn no_table(name: &str, place: &Place) -> ConfigProblem {
     })
 }
 
-/// What is worth a look in a group: caches that a liveness probe asks for, and one that nothing is in.
+/// A note on a group: on caches that a liveness probe asks for, or on a group that has no check.
 fn note(group: &Group, caches: &[CacheConfig]) -> Option<String> {
     let Group { name, checks, .. } = group;
     match (name == LIVENESS, checks.is_empty()) {

@@ -1,5 +1,5 @@
-//! Every setting: one row for each key of each table. Readers, error messages, excerpts and the schema take from here which keys
-//! there are; `tests` compares the rest of the code with it.
+//! Every setting: one row for each key of each table. Readers, error messages, excerpts and the schema take the keys
+//! from here; `tests` compares the rest of the code with it.
 
 use BackendKind::{Forwarding, LocalMemory, Memcached, Redis};
 use Takes::{
@@ -79,7 +79,7 @@ impl BackendKind {
     }
 }
 
-/// How the servers of a Redis are found, by `topology`.
+/// The topologies of a Redis, by `topology`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RedisTopology {
     Standalone,
@@ -349,7 +349,7 @@ pub(super) fn alternatives(keys: &'static [Key], name: &str) -> impl Iterator<It
     keys.iter().filter(move |key| key.name == name || key.same_as == Some(name)).map(|key| key.name)
 }
 
-/// Whether two keys are the same or answer the same question, so that one of them is enough.
+/// `true` if two keys are the same or answer the same question, so that one of them is enough.
 pub(super) fn say_the_same(one: &str, other: &str) -> bool {
     let question = |name| {
         let mut keys = [ACCESS, CACHE].into_iter().flatten();
@@ -358,12 +358,12 @@ pub(super) fn say_the_same(one: &str, other: &str) -> bool {
     question(one) == question(other)
 }
 
-/// Whether a key of a cache takes a table, or something else in short.
+/// `true` if a key of a cache takes a table, or something else in short.
 pub(super) fn has_parts_too(name: &str) -> bool {
     CACHE.iter().any(|key| key.name == name && matches!(key.takes, BooleanOrTable | TextsOrTable))
 }
 
-/// Whether the value at this path is no secret. What is not known may be one.
+/// `true` if the value at this path is no secret. A value at an unknown path may be one.
 pub(super) fn may_show(path: &[&str]) -> bool {
     let [tables @ .., name] = path else { return false };
     let found = |tables: &[&str], name: &str| {
@@ -385,7 +385,7 @@ pub(super) fn may_show(path: &[&str]) -> bool {
     }
 }
 
-/// The key that is called exactly so in some table.
+/// The key that has exactly this name in some table.
 pub(super) fn known(name: &str) -> Option<&'static str> {
     let keys = TABLES.iter().flat_map(|(_, keys)| *keys).chain(LIMITS_OF_CHECKS);
     keys.map(|key| key.name).find(|known| *known == name)

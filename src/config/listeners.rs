@@ -1,5 +1,4 @@
-//! Where the server listens, for everything, for probes alone and for metrics alone; the TLS that it speaks there; and what
-//! callers may take up.
+//! The listeners for everything, for probes alone and for metrics alone; their TLS; and the limits on callers.
 
 use std::path::PathBuf;
 
@@ -19,7 +18,7 @@ const TAKEN: &str =
 
 const NO_CERTIFICATE: &str = "TLS requires a certificate; add cert_file and key_file";
 
-/// Where it listens: where the flags say it, or else the settings.
+/// The main listeners: those of the flags, or else those of the settings.
 pub(super) fn main(reader: &mut ConfigReader, flags: &[String], default: Vec<Listen>) -> Vec<Listen> {
     if !flags.is_empty() {
         let flag = Place::Flag("--listen");
@@ -66,7 +65,7 @@ fn own_listeners(
     listeners.unwrap_or_default()
 }
 
-/// `[limits]`: what callers may take up.
+/// `[limits]`: the limits on callers.
 pub(super) fn limits(reader: &mut ConfigReader, default: CallerLimits) -> CallerLimits {
     let section = reader.section("limits", keys::LIMITS);
     let mut limit = |key, default, least, most| {
@@ -116,7 +115,7 @@ fn listen((text, place): (&str, &Place)) -> Result<Listen, ConfigProblem> {
     }
 }
 
-/// Whether the system chooses the port, which is never one that is taken.
+/// `true` if the system chooses the port, which is never one that is taken.
 fn is_any_port(listen: &Listen) -> bool {
     matches!(listen, Listen::Tcp(address) if address.port() == 0)
 }

@@ -11,7 +11,7 @@ use super::source::file;
 use super::value::Table;
 use super::{Config, keys, settings};
 
-/// What a configuration is made from. What is said first here wins: flags, environment, file; then defaults.
+/// The sources of a configuration. The first to name a value wins: flags, environment, file; then defaults.
 ///
 /// It may hold secrets, so it has no `Debug`.
 #[derive(Clone, Default)]
@@ -25,21 +25,21 @@ pub struct Source {
     pub environment: BTreeMap<String, String>,
 }
 
-/// A valid configuration, and what a person may want to know of it.
+/// A valid configuration, and the notes on it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What is in force.
+    /// The configuration in force.
     pub config: Config,
     /// The path of the TOML file, if there is one.
     pub file: Option<PathBuf>,
-    /// What is not wrong, but worth a look: one sentence each.
+    /// Notes on settings that are not wrong, but worth a look: one sentence each.
     pub notes: Vec<String>,
     origins: HashMap<String, Origin>,
     files: Vec<PathBuf>,
 }
 
 impl Source {
-    /// What this process was told: these flags, and its environment.
+    /// The sources of this process: these flags, and its environment.
     #[must_use]
     pub(crate) fn from_process(file: Option<PathBuf>, listen: Vec<String>) -> Self {
         // A value that is no text is read as far as it is, so that it is refused where it matters.
@@ -51,7 +51,7 @@ impl Source {
 }
 
 impl Loaded {
-    /// Where a value came from, by its path: `timeout`, `access.allow`, `caches.main.url`.
+    /// The origin of a value, by its path: `timeout`, `access.allow`, `caches.main.url`.
     #[must_use]
     pub fn origin(&self, path: &str) -> &Origin {
         self.origins.get(path).unwrap_or(&Origin::Default)
@@ -65,7 +65,7 @@ impl Loaded {
     }
 }
 
-/// Makes a configuration, or says everything that is wrong with it.
+/// Makes a configuration, or returns everything that is wrong with it.
 pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     let environment = Environment(&source.environment);
     let file = source.file.clone().or_else(|| environment.get("CACHE_CANARY_CONFIG").map(PathBuf::from));
@@ -75,7 +75,7 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
         None => Table::default(),
     };
     environment.merge_into(&mut table, &mut problems);
-    // What could not be filled in would be found wrong once more.
+    // A value that could not be filled in would be found wrong once more.
     if !problems.is_empty() {
         return Err(ConfigError::new(problems));
     }
@@ -95,8 +95,8 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     }
 }
 
-/// A problem if no cache is configured at all. One in which every cache is skipped is found where they are
-/// read.
+/// A problem if no cache is configured at all. A configuration in which every cache is skipped is refused at the
+/// reading of the caches.
 fn nothing(config: &Config, file: Option<&Path>) -> Option<ConfigProblem> {
     const FILE: &str =
         "no cache is configured; add one, as in\n\n[caches.default]\nurl = \"redis://host:6379/0\"";

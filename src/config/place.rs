@@ -1,4 +1,4 @@
-//! [`Place`]: where a value was written, so that a [`ConfigProblem`] with it can point there.
+//! [`Place`]: the place of a value, so that a [`ConfigProblem`] with it can point there.
 
 use std::fmt::{self, Display};
 use std::ops::Range;
@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::alias::Alias;
 
-/// Where a value was written.
+/// The place of a value.
 #[derive(Clone)]
 pub(super) enum Place {
     /// In a file, at these bytes.
@@ -29,11 +29,10 @@ pub(super) struct Text {
     pub(super) hidden: OnceLock<Vec<Range<usize>>>,
 }
 
-/// Where a value comes from, in a few words: `default`, `cache-canary.toml:12`, `CACHE_CANARY_LISTEN`,
-/// `--listen`.
+/// The origin of a value, in a few words: `default`, `cache-canary.toml:12`, `CACHE_CANARY_LISTEN`, `--listen`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody said anything else.
+    /// The default, for want of another value.
     Default,
     /// The name of the host.
     HostName,
@@ -50,7 +49,7 @@ pub enum Origin {
     },
 }
 
-/// Something that is wrong: where, what, and what to do. The words hold no secret; the text at the place may.
+/// Something that is wrong: its place, its nature, and the remedy. The words hold no secret; the text at the place may.
 #[derive(Clone)]
 pub(super) struct ConfigProblem {
     /// Nothing if it is about no place in particular.
@@ -59,13 +58,12 @@ pub(super) struct ConfigProblem {
 }
 
 impl Place {
-    /// A problem with what was written here. The words of `what` must not repeat a value that may be a
-    /// secret.
+    /// A problem with the value at this place. The words of `what` must not repeat a value that may be a secret.
     pub(super) fn problem(&self, what: impl Display) -> ConfigProblem {
         ConfigProblem { place: Some(self.clone()), what: what.to_string() }
     }
 
-    /// Where this is, without pointing into the line.
+    /// The origin, without pointing into the line.
     pub(super) fn origin(&self) -> Origin {
         match self {
             Self::File(text, span) => {
@@ -76,7 +74,7 @@ impl Place {
         }
     }
 
-    /// What a path that was written here means: in a file, it is relative to the file's directory.
+    /// The meaning of a path that was written here: in a file, it is relative to the file's directory.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         match self {
             Self::File(text, _) => text.path.parent().unwrap_or(Path::new("")).join(path),
@@ -111,7 +109,7 @@ impl ConfigProblem {
         self
     }
 
-    /// What puts problems into the order of the file.
+    /// The key that sorts problems into the order of the file.
     pub(super) fn order(&self) -> Option<(&Path, usize)> {
         match &self.place {
             Some(Place::File(text, span)) => Some((&text.path, span.start)),
@@ -120,7 +118,7 @@ impl ConfigProblem {
     }
 }
 
-/// In front of what is said about it.
+/// The prefix of a problem's text.
 impl Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! [`ConfigReader`]: the file's table while it is read, and what is found out on the way.
+//! [`ConfigReader`]: the file's table while it is read, and the findings on the way.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use super::keys::Key;
 use super::place::{ConfigProblem, Origin};
 use super::value::{Table, Value};
 
-/// What was typed, while its meaning is found out.
+/// The typed values, while they are interpreted.
 pub(super) struct ConfigReader {
     pub(super) table: Table,
     pub(super) problems: Vec<ConfigProblem>,
@@ -18,14 +18,14 @@ pub(super) struct ConfigReader {
     /// The deadline of a check, once it is known.
     pub(super) timeout: Duration,
     pub(super) notes: Vec<String>,
-    /// What the configuration is made from besides the environment.
+    /// The files that the configuration is made from.
     pub(super) files: Vec<PathBuf>,
     pub(super) certificates: CertificateFiles,
 }
 
 /// A table of settings, while it is read.
 pub(super) struct Section {
-    /// What its values are called by: `access`, `groups.liveness`.
+    /// The prefix of its values' names: `access`, `groups.liveness`.
     pub(super) name: Cow<'static, str>,
     pub(super) table: Table,
 }
@@ -64,7 +64,7 @@ impl ConfigReader {
         Section { name: Cow::Borrowed(name), table }
     }
 
-    /// What a key of a section says, if it is there and right.
+    /// The value of a section's key, if it is there and right.
     pub(super) fn said<T>(
         &mut self,
         section: &Section,
@@ -76,7 +76,7 @@ impl ConfigReader {
         self.told(read(value))
     }
 
-    /// What was read, unless there is a problem with it, which is reported.
+    /// The value that was read, unless there is a problem with it, which is reported.
     pub(super) fn told<T>(&mut self, read: Result<T, ConfigProblem>) -> Option<T> {
         read.map_err(|problem| self.problems.push(problem)).ok()
     }

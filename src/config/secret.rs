@@ -40,5 +40,5 @@ impl Hash for Secret {
     }
 }
 
-/// What stands in the place of something that is not shown.
+/// The text in the place of a hidden value.
 pub(crate) const MASK: &str = "***";

@@ -1,4 +1,4 @@
-//! The settings at the top of the file: what they are if nobody says anything, and what they may be.
+//! The settings at the top of the file: their defaults and their bounds.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ fn prefix(value: &Value) -> Result<String, ConfigProblem> {
     if valid { Ok(text.to_owned()) } else { Err(value.problem(PREFIX)) }
 }
 
-/// How often every cache is checked when nobody asks; `0s` for not at all.
+/// The interval at which every cache is checked without a request; `0s` for not at all.
 fn interval(value: &Value) -> Result<Option<Duration>, ConfigProblem> {
     let interval = value.duration("interval", Duration::ZERO, Duration::MAX)?;
     let fits = (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&interval);

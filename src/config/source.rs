@@ -1,4 +1,4 @@
-//! What a configuration is read from: the TOML file, the environment, and Django's `CACHES`.
+//! The sources of a configuration: the TOML file, the environment, and Django's `CACHES`.
 
 pub(super) mod django;
 pub(super) mod environment;

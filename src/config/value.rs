@@ -1,4 +1,4 @@
-//! What was typed: values, each with its place, before they mean anything.
+//! The typed values, each with its place, before they mean anything.
 //!
 //! Files, environment and flags are all brought into this one shape, so that each is read by the same words.
 //! A value may be a secret, so nothing here has `Debug`, and no message repeats a value.
@@ -17,11 +17,11 @@ use super::variable;
 pub(super) struct Value {
     pub(super) kind: ValueKind,
     pub(super) place: Place,
-    /// Whether the text stands in the file as it is, and did not come from `${NAME}`.
+    /// `true` if the text stands in the file as it is, and did not come from `${NAME}`.
     pub(super) literal: bool,
 }
 
-/// What was typed.
+/// The kinds of typed values.
 #[derive(Clone)]
 pub(super) enum ValueKind {
     Text(String),
@@ -53,7 +53,7 @@ impl Value {
         Self { kind, place, literal: true }
     }
 
-    /// What was typed, in words.
+    /// The kind of the value, in words.
     pub(super) fn noun(&self) -> &'static str {
         match &self.kind {
             ValueKind::Text(_) => "text",
@@ -190,7 +190,7 @@ impl Table {
         Some(self.0.remove(position).value)
     }
 
-    /// Whether a key is there to say that it has no value.
+    /// `true` if a key is there to say that it has no value.
     pub(super) fn is_null(&self, key: &str) -> bool {
         self.0.iter().any(|entry| entry.key == key && matches!(entry.value.kind, ValueKind::Null))
     }
@@ -261,7 +261,7 @@ pub(super) fn unless(wrong: bool, value: &Value, what: impl Display) -> Result<(
     if wrong { Err(value.problem(what)) } else { Ok(()) }
 }
 
-/// Whether a key is a word or an alias. Another may be a value that slipped out of its quotes.
+/// `true` if a key is a word or an alias. Any other may be a value that slipped out of its quotes.
 pub(super) fn is_plain_key(key: &str) -> bool {
     key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }

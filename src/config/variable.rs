@@ -1,6 +1,6 @@
 //! The names of environment variables that are settings.
 
-/// What each begins with.
+/// The beginning of each.
 pub(super) const PREFIX: &str = "CACHE_CANARY_";
 
 /// Variables that begin like a setting and are read elsewhere: the config file's path, the level of the log,

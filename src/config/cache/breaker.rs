@@ -1,4 +1,4 @@
-//! `breaker` in `[caches.ALIAS]`: when its servers are taken for dead, and for how long they are spared then.
+//! `breaker` in `[caches.ALIAS]`: the condition for taking its servers for dead, and the time for which they are spared.
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ pub(in crate::config) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<Con
     for (reading, _) in caches {
         let mut chain = vec![&reading.alias];
         let mut here = by_alias.get(&reading.alias);
-        // What was followed before is sound, or has its problem already.
+        // An alias that was followed before is sound, or has its problem already.
         while let Some((
             reading,
             CacheConfig { backend: Backend::Unchecked(SkipReason::Forwards(Forwarding { to, .. })), .. },

@@ -1,4 +1,4 @@
-//! `[caches.ALIAS]` of memcached: its servers, how many of them have to be up, and who one is there.
+//! `[caches.ALIAS]` of memcached: its servers, the number of them that have to be up, and the login.
 
 use std::collections::HashSet;
 

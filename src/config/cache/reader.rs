@@ -22,15 +22,15 @@ pub(in crate::config) const MAX_SPRAY: u32 = 1024;
 /// One cache while it is read, and what is found out about it besides its backend.
 pub(in crate::config) struct CacheReader {
     pub(in crate::config) alias: Alias,
-    /// Where it was named.
+    /// The place of its name.
     pub(in crate::config) place: Place,
     /// The deadline of its checks.
     pub(in crate::config) timeout: Duration,
-    /// Where its values came from, by the key that `config show` gives each.
+    /// The origins of its values, by the key that `config show` gives each.
     pub(in crate::config) origins: BTreeMap<String, Origin>,
-    /// What an operator may want to know although nothing is wrong.
+    /// Notes to the operator although nothing is wrong.
     pub(in crate::config) notes: Vec<String>,
-    /// Where it says to which alias it forwards, if it says so.
+    /// The place that names the alias to which it forwards, if one does.
     pub(in crate::config) forwards: Option<Place>,
     /// The files that were read for it, or are going to be.
     pub(in crate::config) files: Vec<PathBuf>,
@@ -40,7 +40,7 @@ pub(in crate::config) struct CacheReader {
 pub(in crate::config) struct WrittenAddress<'a> {
     pub(in crate::config) text: String,
     pub(in crate::config) value: &'a Value,
-    /// Whether the text is in the file for everybody to read, and not elsewhere by `${NAME}` or `url_file`.
+    /// `true` if the text is in the file for every reader of it, and not elsewhere by `${NAME}` or `url_file`.
     pub(in crate::config) literal: bool,
 }
 
@@ -67,7 +67,7 @@ impl CacheReader {
         self.origins.extend(keys.iter().map(|key| ((*key).to_owned(), place.origin())));
     }
 
-    /// What a key says, if it is there; where its value came from is remembered.
+    /// The value of a key, read by `read`, if it is there; its origin is remembered.
     pub(in crate::config) fn said<T>(
         &mut self,
         table: &Table,
@@ -140,7 +140,7 @@ impl CacheReader {
         ));
     }
 
-    /// How many canaries are written to each server.
+    /// The number of canaries written to each server.
     pub(in crate::config) fn spray(&mut self, table: &Table) -> Result<usize, ConfigProblem> {
         let spray = self.said(table, "spray", |value| value.number_between("spray", 1, MAX_SPRAY))?;
         Ok(spray.unwrap_or(1) as usize)
@@ -167,7 +167,7 @@ pub(in crate::config) fn forwarding(
     Ok(Backend::forwarding_to(to))
 }
 
-/// Why `key` says nothing about a cache that is not checked: it `lacks` something.
+/// The reason why `key` means nothing for a cache that is not checked: it `lacks` something.
 pub(in crate::config) fn refusal(reason: &SkipReason, lacks: &str, key: &str) -> String {
     let what = match reason {
         SkipReason::Forwards(Forwarding { to, .. }) => {

@@ -1,4 +1,4 @@
-//! `[caches.ALIAS]` of a Redis: how its servers are found, who one is there, and what is wanted of it.
+//! `[caches.ALIAS]` of a Redis: its topology, its login, and the requirements on it.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::config::{
 pub(in crate::config) const NO_USER_ALONE: &str =
     "the URL has a user but no password; write a password alone as redis://:password@host";
 
-/// How the servers are found, by the cache's own key or by the scheme of its URL.
+/// The topology, by the cache's own key or by the scheme of its URL.
 fn topology(table: &Table, server: &WrittenAddress<'_>) -> Result<RedisTopology, ConfigProblem> {
     let by_scheme = address::topology(&server.text).map_err(|error| server.value.problem(error))?;
     let Some(value) = table.get("topology") else {
@@ -30,7 +30,7 @@ fn topology(table: &Table, server: &WrittenAddress<'_>) -> Result<RedisTopology,
     Ok(topology)
 }
 
-/// Why a key that is one of some Redis' keys is none of this topology's, if it is none.
+/// The reason why a key of some topologies is none of this one's, if it is none.
 fn refuses(topology: RedisTopology, key: &str) -> Option<&'static str> {
     match (topology, key) {
         (RedisTopology::Cluster, "replicas" | "replica_within") => {
@@ -97,7 +97,7 @@ pub(in crate::config) fn read(
     finished(reading, RedisConfig { servers, login, tls, replicas, spray })
 }
 
-/// Who one is at the servers, by the URL or by keys of its own.
+/// The login at the servers, by the URL or by keys of its own.
 fn read_login(
     reading: &mut CacheReader,
     table: &Table,
@@ -123,7 +123,7 @@ fn read_login(
     Ok(login)
 }
 
-/// The servers, or who knows them.
+/// The servers, or the source of their addresses.
 fn servers(
     reading: &mut CacheReader,
     table: &Table,
@@ -173,7 +173,7 @@ fn sentinel_login(reading: &mut CacheReader, table: &Table) -> Result<Login, Con
     Ok(login)
 }
 
-/// What is wanted of the replicas, which speak TLS if the primary does.
+/// The requirements on the replicas, which speak TLS if the primary does.
 fn replicas(reading: &mut CacheReader, table: &Table, tls: bool) -> Result<ReplicasConfig, ConfigProblem> {
     let mut replicas = ReplicasConfig::default();
     if let Some(value) = table.get("replicas") {
@@ -189,7 +189,7 @@ fn replicas(reading: &mut CacheReader, table: &Table, tls: bool) -> Result<Repli
     Ok(replicas)
 }
 
-/// The backend, once all that was said about a Redis is known.
+/// The backend, once all that is written about a Redis is known.
 pub(in crate::config) fn finished(
     reading: &CacheReader,
     redis: RedisConfig,
@@ -202,7 +202,7 @@ pub(in crate::config) fn finished(
 
 const NO_SERVER: &str = "no server is given; add url = \"redis://host:6379/0\"";
 
-/// Whether there is a password, and it is not empty.
+/// `true` if there is a password, and it is not empty.
 pub(in crate::config) fn is_given(password: Option<&Secret>) -> bool {
     password.is_some_and(|password| !password.expose_secret().is_empty())
 }
@@ -211,7 +211,7 @@ fn standalone(addresses: Vec<Address>) -> Option<RedisServers> {
     addresses.into_iter().next().map(RedisServers::Standalone)
 }
 
-/// Who one is by a URL, which gives its credentials away.
+/// The login by a URL, which gives its credentials away.
 pub(in crate::config) fn login(url: &mut RedisUrl) -> Login {
     Login {
         username: url.username.take(),
@@ -221,7 +221,7 @@ pub(in crate::config) fn login(url: &mut RedisUrl) -> Login {
     }
 }
 
-/// Which replicas are looked at, and whether a faulty one is the alias down.
+/// The replicas that are looked at, and `true` if a faulty one means that the alias is down.
 fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), ConfigProblem> {
     match &value.kind {
         Typed::Text(text) if text == "discover" => Ok((WhichReplicas::Discovered, false)),

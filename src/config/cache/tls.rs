@@ -7,7 +7,7 @@ use crate::config::place::ConfigProblem;
 use crate::config::value::{Table, Value, ValueKind as Typed, unless};
 use crate::config::{ClientCertificate, Tls, Verify, address, keys};
 
-/// What the rest of the configuration says about TLS.
+/// The hints about TLS in the rest of the configuration.
 #[derive(Clone, Copy)]
 pub(in crate::config) struct TlsHints<'a> {
     /// The scheme of the URL asks for it, or for none; `None` where there is no such scheme.
@@ -18,7 +18,7 @@ pub(in crate::config) struct TlsHints<'a> {
     pub(in crate::config) socket: bool,
 }
 
-/// How TLS is spoken, if it is.
+/// The TLS settings, if TLS is spoken.
 pub(in crate::config) fn read(
     reading: &mut CacheReader,
     value: Option<&Value>,

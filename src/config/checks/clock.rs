@@ -1,4 +1,4 @@
-//! `[caches.ALIAS.checks.clock]`: the clocks that are to be in step, and when they are not.
+//! `[caches.ALIAS.checks.clock]`: the clocks that are to be in step, and their limits.
 
 use std::time::Duration;
 

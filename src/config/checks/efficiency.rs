@@ -1,4 +1,4 @@
-//! `[caches.ALIAS.checks.efficiency]`: from where on a cache is of little use. Without any limit there are figures alone.
+//! `[caches.ALIAS.checks.efficiency]`: the limits of a cache's use. Without any limit there are figures alone.
 
 use super::table::{self, CheckTable, Worse};
 use super::{EfficiencyConfig, Ttl};
@@ -7,7 +7,7 @@ use crate::config::keys;
 use crate::config::place::ConfigProblem;
 use crate::config::value::{Value, ValueKind as Typed};
 
-/// The most entries whose time to live is looked at in a round, and how many if nobody says it.
+/// The most entries whose time to live is looked at in a round, and the default.
 const MAX_SAMPLE: u32 = 10_000;
 const SAMPLE: u32 = 100;
 

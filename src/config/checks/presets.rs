@@ -1,4 +1,4 @@
-//! What `preset` fills in: the keys of well-known queues and clocks, and thresholds to begin with.
+//! The presets: the keys of well-known queues and clocks, and thresholds to begin with.
 
 use std::time::Duration;
 

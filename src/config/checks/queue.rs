@@ -1,4 +1,4 @@
-//! `[caches.ALIAS.checks.queue]`: the queues that are to be drained, and when they are not.
+//! `[caches.ALIAS.checks.queue]`: the queues that are to be drained, and their limits.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;

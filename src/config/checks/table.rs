@@ -15,14 +15,14 @@ const LONGEST: Duration = Duration::from_hours(8766);
 
 /// The table of one kind, while it is read.
 pub(super) struct CheckTable<'a> {
-    /// Where the kind was named.
+    /// The place of the kind's name.
     pub(super) place: Place,
     pub(super) reading: &'a mut CacheReader,
     pub(super) kind: CheckKind,
     pub(super) table: &'a Table,
 }
 
-/// Which values of something are the bad ones.
+/// The side of a limit on which the bad values are.
 #[derive(Clone, Copy)]
 pub(super) enum Worse {
     More,
@@ -42,7 +42,7 @@ impl<'a> CheckTable<'a> {
         Some(value)
     }
 
-    /// What a key says, read by `read`.
+    /// The value of a key, read by `read`.
     pub(super) fn said<T>(
         &mut self,
         key: &str,
@@ -51,14 +51,14 @@ impl<'a> CheckTable<'a> {
         self.get(key).map(read).transpose()
     }
 
-    /// Remembers where the value of a key came from.
+    /// Remembers the origin of a key's value.
     pub(super) fn came_from(&mut self, key: &str, place: &Place) {
         let path = format!("checks.{}.{key}", self.kind);
         self.reading.came_from(&[path.as_str()], place);
     }
 
-    /// What a preset fills in. `keys` are those that it may fill, and `find` knows those of this kind, whose
-    /// `names` are told where the one that is named is none of them.
+    /// The values of a preset. `keys` are those that it may fill, and `find` knows those of this kind. If the named
+    /// preset is none of them, the error lists their `names`.
     pub(super) fn preset<T>(
         &mut self,
         keys: &[&str],
@@ -92,7 +92,7 @@ impl<'a> CheckTable<'a> {
         })
     }
 
-    /// What a clock or a score counts.
+    /// The unit of a clock or a score.
     pub(super) fn unit(&mut self) -> Result<Option<Unit>, ConfigProblem> {
         self.said("unit", |value| match value.text()? {
             "s" => Ok(Unit::Seconds),

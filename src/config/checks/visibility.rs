@@ -1,4 +1,4 @@
-//! `[caches.ALIAS.checks.visibility]`: the ways into a cache that must agree, and how soon.
+//! `[caches.ALIAS.checks.visibility]`: the ways into a cache that must agree, and the time that they have for it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::config::{
 
 /// The most canaries that are written to a server in a round.
 const MAX_CANARIES: u32 = 64;
-/// So many canaries there are where memcached is asked: of two rings of two servers that spread keys by different
-/// rules, each agrees on half of the keys, and all of so many by chance once in 256 rounds.
+/// The default if memcached is asked: two rings of two servers that spread keys by different rules agree on each key
+/// with a chance of one half, and on all of so many by chance once in 256 rounds.
 const CANARIES_IN_RINGS: u32 = 8;
 
 const A_VIEW: &str = "a view must be one Redis, or a list of memcached servers: its URL begins with redis://, \
@@ -53,7 +53,7 @@ pub(super) fn read(
     Ok(VisibilityConfig { views, write_within, delete_within, client, canaries })
 }
 
-/// A problem where views are given more time than the deadline leaves: what is allowed would be called late.
+/// A problem if views are given more time than the deadline leaves: a time that is allowed would be called late.
 fn in_time(
     section: &CheckTable<'_>,
     write_within: Duration,
@@ -138,7 +138,7 @@ fn urls(value: &Value) -> Result<Vec<(String, &Value)>, ConfigProblem> {
     Ok(urls)
 }
 
-/// A view, and whether its URL holds a password of its own.
+/// A view, and `true` if its URL holds a password of its own.
 fn view(text: &str, value: &Value, backend: &Backend) -> Result<(ViewConfig, bool), ConfigProblem> {
     if address::is_memcached_url(text) {
         let url = address::memcached_url(text).map_err(|error| value.problem(error))?;
@@ -217,13 +217,13 @@ fn memcached_view(
     Ok(ViewConfig { name, backend })
 }
 
-/// Whether a URL without a user leaves open who one is, so that it is who one is at the alias. One with an `@` and
-/// nothing before it says that one is nobody.
+/// `true` if a URL without a user leaves the login open, so that the alias' login is used. A URL with an `@` and
+/// nothing before it asks for no login.
 fn leaves_it_open(text: &str) -> bool {
     !text.contains('@')
 }
 
-/// Whether the alias' password, which goes there under TLS, is sent to a view without.
+/// `true` if the alias' password, which goes there under TLS, is sent to a view without.
 fn tls_is_lost(view: &Backend, alias: &Backend) -> bool {
     match (view, alias) {
         (Backend::Redis(view), Backend::Redis(alias)) => {
@@ -240,7 +240,7 @@ fn tls_is_lost(view: &Backend, alias: &Backend) -> bool {
     }
 }
 
-/// How TLS is spoken to a view: as to the alias.
+/// The TLS settings for a view: those of the alias.
 fn tls(backend: &Backend) -> Tls {
     let tls = match backend {
         Backend::Redis(redis) => redis.tls.clone(),

@@ -12,7 +12,7 @@ use super::*;
 use crate::config::checks::Client;
 use crate::config::{BreakerConfig, Config, SCHEMA, Source, fleet, load};
 
-/// What stands before the settings.
+/// The part before the settings.
 const HEAD: &str = r#"{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "title": "cache-canary",
@@ -119,7 +119,7 @@ fn every_table_that_a_key_takes_is_there() {
     assert_eq!(TABLES.iter().map(|(path, _)| (*path).to_owned()).collect::<BTreeSet<_>>(), named);
 }
 
-/// What has to stand beside a setting, so that it is looked at, by the beginning of its path.
+/// The text that a setting needs beside it to be looked at, by the beginning of its path.
 const CONTEXTS: &[(&str, &str)] = &[
     ("tls.", "tls.cert_file = 'c'\ntls.key_file = 'k'"),
     ("fleet.", "fleet.via = 'main'"),
@@ -164,7 +164,7 @@ fn settings() -> impl Iterator<Item = (String, &'static Key)> {
     TABLES.iter().flat_map(of)
 }
 
-/// What is wrong with a file in which this stands at a path, on its last line, and the number of that line.
+/// The error for a file in which this stands at a path, on its last line, and the number of that line.
 fn problems(path: &str, value: &str) -> (String, usize) {
     let (_, context) = CONTEXTS.iter().find(|(prefix, _)| path.starts_with(prefix)).unwrap();
     let begins = format!("{path} =");

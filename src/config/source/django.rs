@@ -1,8 +1,8 @@
-//! Django's `CACHES` setting, written as JSON: what `json.dumps(settings.CACHES)` prints, as it is.
+//! Django's `CACHES` setting, written as JSON: the output of `json.dumps(settings.CACHES)`, as it is.
 //!
-//! It is read as the named backends read it. What changes keys or belongs to a client (`KEY_PREFIX`,
-//! `VERSION`, `TIMEOUT`, most of `OPTIONS`) is no matter of a check, which has keys of its own, and is passed
-//! over. There is no `${NAME}` here: such a text in a password is the password.
+//! It is read as the named backends read it. Settings that change keys or belong to a client (`KEY_PREFIX`, `VERSION`,
+//! `TIMEOUT`, most of `OPTIONS`) are passed over, since a check has keys of its own. There is no `${NAME}` here: such a
+//! text in a password is the password.
 
 mod options;
 mod redis;
@@ -34,20 +34,20 @@ const KEYS: &[&str] = &[
     "SENTINEL_KWARGS", "REDIS_CLIENT_KWARGS", "BASE_CLIENT_KWARGS", "protocol", "db", "username", "password",
 ];
 
-/// What a dotted path stands for.
+/// The meaning of a dotted path.
 enum KnownPath {
     /// Redis, whose client splits a `LOCATION` of text at these characters.
     Redis(&'static [char]),
     Memcached,
     LocalMemory,
     Forwarding,
-    /// No server at all; the words say what it is.
+    /// No server at all; the words name its kind.
     NoServer(&'static str),
     /// A Redis cluster, of which the locations name some nodes.
     RedisCluster,
 }
 
-/// What each dotted path stands for, by the source of Django 1.2 to 5.2, django-redis 7.0, django-valkey 0.4,
+/// The meaning of each dotted path, by the source of Django 1.2 to 5.2, django-redis 7.0, django-valkey 0.4,
 /// django-pylibmc 0.6, django-bmemcached 0.3 and Djblets 6.1.
 fn known(path: &str) -> Option<KnownPath> {
     Some(match path {
@@ -71,7 +71,7 @@ fn known(path: &str) -> Option<KnownPath> {
     })
 }
 
-/// Reads the file: aliases, and what stands under each.
+/// Reads the file: aliases, and the entry of each.
 pub(in crate::config) fn read(path: &Path, named: &Place) -> Result<Table, ConfigProblem> {
     let content = text_file::read(path)
         .map_err(|error| named.problem(format_args!("cannot read {}: {error}", path.display())))?;
@@ -124,7 +124,8 @@ fn key_before(content: &str, byte: usize) -> Option<&'static str> {
     KEYS.iter().find(|known| **known == key).copied()
 }
 
-/// Finds what of a value no error may show: everything but the keys that are read, names of objects, and dotted paths.
+/// Finds the parts of a value that no error may show: everything but the keys that are read, names of objects, and
+/// dotted paths.
 fn hide(value: &ast::Value<'_>, key: &str, hidden: &mut Vec<Range<usize>>) {
     let mut add = |range: jsonc_parser::common::Range| hidden.push(range.start..range.end);
     match value {
@@ -185,7 +186,7 @@ fn object(value: &Value) -> Result<&Table, ConfigProblem> {
     }
 }
 
-/// Reads one alias. `told` is what the config file says that it is, where it says no more than that.
+/// Reads one alias. `told` is the config file's `backend` for it, if the file has nothing else of it.
 pub(in crate::config) fn backend(
     reading: &mut CacheReader,
     entry: &Value,
@@ -212,7 +213,7 @@ pub(in crate::config) fn backend(
         KnownPath::RedisCluster => redis::cluster(reading, entry, &[',']),
         KnownPath::Memcached => memcached_cache(reading, entry),
         KnownPath::LocalMemory => Ok(Backend::Unchecked(SkipReason::LocalMemory)),
-        // Django hands over an empty text where there is no LOCATION.
+        // Django hands over an empty text if there is no LOCATION.
         KnownPath::Forwarding => {
             let location = entry.get("LOCATION");
             reader::forwarding(reading, location.filter(|value| !matches!(value.text(), Ok(""))))
@@ -246,7 +247,7 @@ fn memcached_cache(reading: &mut CacheReader, entry: &Table) -> Result<Backend, 
     if let Some((_, place)) = servers.first() {
         reading.came_from(&["servers"], place);
     }
-    // What stands in OPTIONS wins in django-bmemcached; the others know one of the two.
+    // A value in OPTIONS wins in django-bmemcached; the others know one of the two.
     let username = text(reading, options.get("username").or_else(|| entry.get("USERNAME")), "username")?;
     let password = text(reading, options.get("password").or_else(|| entry.get("PASSWORD")), "password")?;
     let login = memcached::login(reading, username, password.map(Secret::from))?;

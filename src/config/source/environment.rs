@@ -20,7 +20,7 @@ impl Environment<'_> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The host's name: `HOSTNAME`, which containers set to what the operator sees, or what the system says.
+    /// The host's name: `HOSTNAME`, which containers set to the name that the operator sees, or else the system's.
     pub(in crate::config) fn host_name(&self) -> String {
         let system = || rustix::system::uname().nodename().to_string_lossy().into_owned();
         self.get("HOSTNAME").map_or_else(system, str::to_owned)
@@ -68,7 +68,7 @@ impl Environment<'_> {
         Ok(expanded)
     }
 
-    /// Puts every setting of the environment into `table`, over what the file said.
+    /// Puts every setting of the environment into `table`, over those of the file.
     pub(in crate::config) fn merge_into(&self, table: &mut Table, problems: &mut Vec<ConfigProblem>) {
         for (name, value) in self.0.iter().filter(|(_, value)| !value.is_empty()) {
             let place = Place::Variable(Arc::from(name.as_str()));
@@ -103,8 +103,8 @@ fn setting(name: &str, value: &str) -> Option<Vec<String>> {
     Some(vec!["caches".to_owned(), alias, key.to_owned()])
 }
 
-/// Whether Kubernetes sets this variable in every container because a Service is called `cache-canary`, or
-/// something that begins so ("Environment variables" in its documentation of Services).
+/// `true` if Kubernetes sets this variable in every container because of a Service called `cache-canary`, or something
+/// that begins so ("Environment variables" in its documentation of Services).
 fn is_service_link(rest: &str, value: &str) -> bool {
     let host = rest.ends_with("SERVICE_HOST") || rest.contains("SERVICE_PORT");
     let port = rest.split('_').any(|part| part == "PORT");
@@ -114,7 +114,7 @@ fn is_service_link(rest: &str, value: &str) -> bool {
     !rest.contains("__") && (host || port && (url || rest.split('_').any(digits)))
 }
 
-/// Puts a text at a path, over what the file said there and over what it said in another way.
+/// Puts a text at a path, over the file's value for it and for any key of the same meaning.
 fn insert(table: &mut Table, path: &[String], value: &str, place: &Place) -> Result<(), ConfigProblem> {
     let [key, deeper @ ..] = path else { return Ok(()) };
     let position = table.0.iter().position(|entry| entry.key == *key);

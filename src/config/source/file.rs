@@ -39,7 +39,7 @@ pub(in crate::config) fn read(
     Ok(TomlReader { text: &text, environment, problems }.table(table.get_ref()))
 }
 
-/// The setting whose line this byte of a broken file is in, if it is called as some setting is.
+/// The setting whose line this byte of a broken file is in, if that line begins with a setting's name.
 fn key_before(content: &str, byte: usize) -> Option<&'static str> {
     let before = &content[..content.floor_char_boundary(byte)];
     // The key of a string of several lines is where it begins.
@@ -50,8 +50,8 @@ fn key_before(content: &str, byte: usize) -> Option<&'static str> {
     keys::known(key.rsplit('.').next()?.trim())
 }
 
-/// Finds what of a table no error may show: values that may be secrets, and keys that are no plain words, since they may be
-/// values that slipped out of their quotes.
+/// Finds the parts of a table that no error may show: values that may be secrets, and keys that are no plain words,
+/// since they may be values that slipped out of their quotes.
 fn hide<'a>(table: &'a DeTable<'_>, path: &mut Vec<&'a str>, hidden: &mut Vec<Range<usize>>) {
     for (key, value) in table {
         path.push(key.get_ref());
@@ -67,7 +67,7 @@ fn hide<'a>(table: &'a DeTable<'_>, path: &mut Vec<&'a str>, hidden: &mut Vec<Ra
     }
 }
 
-/// Whether nothing in a value looks like a credential that was given to the wrong key.
+/// `true` if nothing in a value looks like a credential that was given to the wrong key.
 fn is_plain(value: &DeValue<'_>) -> bool {
     match value {
         DeValue::String(text) => !text.contains(['@', '=', '#']) && !text.contains("://"),

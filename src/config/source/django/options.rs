@@ -1,4 +1,4 @@
-//! `OPTIONS` of a cache, as far as they say where and how to connect.
+//! `OPTIONS` of a cache, as far as they name servers and the way to connect.
 
 use std::path::PathBuf;
 
@@ -15,11 +15,11 @@ pub(super) struct Options<'a> {
     client: Option<&'a Table>,
 }
 
-/// What the names of the classes that a Redis client is made of, and its options, say about its servers.
+/// The way from a Redis client to its servers, by the names of its classes and by its options.
 pub(super) enum Way {
     /// One primary, perhaps with replicas.
     Plain,
-    /// Sentinels know the primary; whether replicas are read from.
+    /// Sentinels know the primary; `replicas` is `true` if replicas are read from.
     Sentinels {
         replicas: bool,
     },
@@ -82,8 +82,8 @@ impl<'a> Options<'a> {
         protocol.map(Some).ok_or_else(|| value.problem("the protocol must be 2 or 3"))
     }
 
-    /// Whether TLS is asked for without a word of it in the URL, as it can be where Sentinels or a cluster
-    /// know the servers.
+    /// The option that asks for TLS without a word of it in the URL, as one can if Sentinels or a cluster know the
+    /// servers.
     pub(super) fn asks_for_tls(&self) -> Option<&'a Value> {
         let ssl = self.get("ssl").filter(|value| value.boolean() == Some(true));
         // `json.dumps(..., default=str)` makes <class 'redis.sentinel.SentinelManagedSSLConnection'> of it.
@@ -91,7 +91,7 @@ impl<'a> Options<'a> {
         ssl.or(class.filter(|value| value.text().is_ok_and(|class| class.contains("SSL"))))
     }
 
-    /// How TLS is spoken, once it is asked for: redis-py's options, here or as parameters of the URL.
+    /// The TLS settings, once TLS is asked for: redis-py's options, here or as parameters of the URL.
     pub(super) fn tls(
         &self,
         reading: &mut CacheReader,
@@ -141,12 +141,12 @@ impl<'a> Options<'a> {
             .filter(|value| !matches!(&value.kind, Typed::List(list) if list.is_empty()))
     }
 
-    /// What is said to the Sentinels, and not to the servers.
+    /// The arguments for the Sentinels, and not for the servers.
     pub(super) fn sentinel_arguments(&self) -> Result<Option<&'a Table>, ConfigProblem> {
         self.table("SENTINEL_KWARGS")
     }
 
-    /// How the client finds its servers.
+    /// The client's way to its servers.
     pub(super) fn way(&self) -> Way {
         const CLASSES: &[&str] = &[
             "CLIENT_CLASS",

@@ -1,4 +1,4 @@
-//! A Redis of Django's `CACHES`: one primary with replicas, what Sentinels watch, or a cluster.
+//! A Redis of Django's `CACHES`: one primary with replicas, a primary that Sentinels watch, or a cluster.
 
 use std::borrow::Cow;
 
@@ -85,8 +85,8 @@ pub(super) fn cluster(
     finished(reading, RedisConfig { login, tls, ..RedisConfig::at(servers) })
 }
 
-/// What Sentinels watch: the host in the location is what they call the primary. So it is in the
-/// `SentinelConnectionFactory` of django-redis 7.0 and django-valkey 0.4, in small letters.
+/// The primary that Sentinels watch: its name is the host in the location. So it is in the `SentinelConnectionFactory`
+/// of django-redis 7.0 and django-valkey 0.4, in small letters.
 fn sentinels(
     reading: &mut CacheReader,
     entry: &Table,
@@ -130,7 +130,7 @@ fn sentinels(
 const NO_NAME: &str =
     "with Sentinels, the location must be redis://mymaster/0, with the primary's name in Sentinel";
 
-/// What Sentinels call the primary, by a location.
+/// The Sentinels' name for the primary, by a location.
 fn primary(url: &RedisUrl) -> Option<String> {
     match url.addresses.first()? {
         Address::Tcp { host, .. } => address::primary_name(host),
@@ -151,7 +151,7 @@ fn sentinel_addresses(reading: &CacheReader, sentinels: &Value) -> Result<Vec<Ad
     if addresses.is_empty() { Err(no_location(reading)) } else { Ok(addresses) }
 }
 
-/// Who one is at the Sentinels, and whether TLS is spoken there.
+/// The login at the Sentinels, and `true` if TLS is spoken there.
 fn sentinel_login(
     reading: &mut CacheReader,
     options: &Options<'_>,
@@ -181,8 +181,7 @@ fn urls<'a>(
     locations(reading, entry, separators)?.into_iter().map(url).collect()
 }
 
-/// Who one is at the servers. What stands in the URL wins over OPTIONS, as in redis-py's
-/// `ConnectionPool.from_url`.
+/// The login at the servers. A value in the URL wins over OPTIONS, as in redis-py's `ConnectionPool.from_url`.
 fn credentials(
     reading: &mut CacheReader,
     options: &Options<'_>,
