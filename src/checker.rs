@@ -1,4 +1,4 @@
-//! Which checks run when: selection, sharing, deadline.
+//! The schedule of the checks: selection, sharing, deadline.
 //!
 //! A check is a [`tower::Service`]; the layers around it stand in `builder`, in one list.
 
@@ -50,16 +50,16 @@ pub struct Checker {
     shared: SharedSettings,
 }
 
-/// One check of one alias, and what it came to so far.
+/// One check of one alias, and the record of its outcomes.
 struct CheckEntry {
     check: AliasCheck,
     record: Arc<Record>,
-    /// Of everything that the check is made from, beside what all share.
+    /// The fingerprint of everything that the check is made from, beside the settings that all share.
     fingerprint: u64,
 }
 
 impl CheckEntry {
-    /// What tells it from all others.
+    /// The key that tells it from all others.
     fn key(&self) -> (&Alias, CheckKind) {
         (self.record.alias(), self.record.kind())
     }
@@ -68,16 +68,16 @@ impl CheckEntry {
 /// The check of one alias with everything around it: from the arrival of a request to an outcome.
 type AliasCheck = SharedCheck<Either<ConcurrencyLimit<OwnCheck>, OwnCheck>, TopologyCheck>;
 
-/// The same for whoever shares it.
+/// The part of it that its callers share.
 type OwnCheck = Recorded<Either<FleetCheck<TopologyCheck>, Deadline<TopologyCheck>>>;
 
 impl Checker {
-    /// Sets up a check for every alias that has one. Nothing is dialled until the first request.
+    /// Sets up a check for every alias that has one. Nothing is dialed until the first request.
     pub fn new(config: &Config) -> Result<Self, SetupError> {
         Self::layered(config, Identity::new())
     }
 
-    /// The same, and each outcome says what was done step by step.
+    /// The same, and each outcome lists the steps of the check.
     pub fn explained(config: &Config) -> Result<Self, SetupError> {
         Self::made(config, Identity::new(), Progress::begin_explained, &Earlier::default())
     }
@@ -91,7 +91,7 @@ impl Checker {
         Self::made(config, layer, Progress::begin, &Earlier::default())
     }
 
-    /// The checks of another configuration; those of which everything is as before go on, and every record.
+    /// The checks of another configuration; unchanged ones go on, and every record does.
     pub(crate) fn renewed(&self, config: &Config) -> Result<Self, SetupError> {
         Self::made(config, Identity::new(), Progress::begin, &Earlier::of(self, &SharedSettings::of(config)))
     }
@@ -136,8 +136,7 @@ impl Checker {
         selection.checks.iter().map(|id| &self.entries[id.place()].record)
     }
 
-    /// Checks what is selected, all together, each under its deadline, for a request that arrived at
-    /// `arrived`.
+    /// Runs the selected checks, all together, each under its deadline, for a request that arrived at `arrived`.
     ///
     /// The outcomes are in the configured order. None comes from a check that began more than `max_age`
     /// before `arrived`.
@@ -151,13 +150,13 @@ impl Checker {
         self.gatherings.join(selection, checks, arrived).report(selection).await
     }
 
-    /// The same of one check.
+    /// The same for one check.
     pub(crate) async fn check_one(&self, id: CheckId, arrived: Instant) -> Arc<Outcome> {
         let Ok(outcome) = self.entries[id.place()].check.clone().oneshot(arrived).await;
         outcome
     }
 
-    /// Has the records say how often a check was spared so far; from time to time they do by themselves.
+    /// Makes the records count the checks spared so far; from time to time they do so by themselves.
     pub(crate) fn write_down_sharing(&self) {
         self.gatherings.write_down();
     }

@@ -23,7 +23,7 @@ use crate::record::Record;
 use crate::redaction::Redaction;
 use crate::topology::{self, NodeFactory, TopologyCheck, Wrap};
 
-/// What the checks of one configuration have in common.
+/// The parts that the checks of one configuration have in common.
 pub(super) struct CheckerBuilder<'a> {
     config: &'a Config,
     /// The checks and records that may go on.

@@ -3,9 +3,9 @@
 //! A check that waits for its cache needs memory for it. Healthy caches answer as fast as they are asked, so that few
 //! checks wait at a time; to begin thousands before the first answer is taken would have all of them wait.
 //!
-//! Caches that hang hold up the others by an eighth of the deadline at most, however many they are: a check that is
-//! not over after its turn makes room for two, so that each turn twice as many begin. What counts is time in which the
-//! sidecar could have taken an answer.
+//! Caches that hang hold up the others by an eighth of the deadline at most, however many they are: a check that is not
+//! over after its turn makes room for two, so that each turn twice as many begin. Only time in which the sidecar could
+//! have taken an answer counts.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -21,17 +21,17 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use crate::budget;
 
-/// How many begin at a time: enough that neither side waits for the other, in memory of no account.
+/// The number that begin at a time: enough that neither side waits for the other, in memory of no account.
 const AT_A_TIME: usize = 64;
 
-/// A turn whose end is told so much too late was too short for the sidecar, and says nothing of the cache: to begin twice as
-/// many would leave it less time for each. Timers are exact to a millisecond.
+/// A turn that ends so much too late was too short for the sidecar, and says nothing of the cache: twice as many checks
+/// would have less time each. Timers are exact to a millisecond.
 const BUSY: Duration = Duration::from_millis(3);
 
-/// How many turns a check has at most. A machine may be busy for ever, and its caches hang nonetheless.
+/// The most turns of a check. A machine may be busy for ever, and its caches hang nonetheless.
 const TURNS: u32 = 4;
 
-/// Has the checks that it is put around begin a few at a time.
+/// Lets the checks that it is put around begin a few at a time.
 #[derive(Debug, Clone)]
 pub(super) struct ConcurrencyLimitLayer(Arc<Permits>);
 
@@ -83,10 +83,10 @@ where
 /// The places of checks that have begun.
 #[derive(Debug)]
 struct Permits {
-    /// Of the checks.
+    /// The deadline of the checks.
     deadline: Duration,
     free: Semaphore,
-    /// How many of those that are given back are none any more.
+    /// The number of places that are to be taken away as they are given back.
     owed: AtomicUsize,
 }
 
@@ -99,7 +99,7 @@ impl Permits {
         if let Ok(permit) = self.free.acquire().await {
             permit.forget();
         }
-        // It is never closed.
+        // The semaphore is never closed.
         Permit { places: self, has_made_room: false }
     }
 
@@ -178,16 +178,16 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_millis(640);
 
-    /// What the checks of a test did.
+    /// The log of the checks of a test.
     #[derive(Default)]
     struct Seen {
         running: AtomicUsize,
         most: AtomicUsize,
-        /// When each began, and the arrival that it counts from.
+        /// The beginning of each, and the arrival that it counts from.
         begun: Mutex<Vec<(Instant, Instant)>>,
     }
 
-    /// Asks for `count` checks at once, each of which takes as long as `takes` says for its number.
+    /// Asks for `count` checks at once, each of which takes the time of `takes` for its number.
     async fn ask(limit: &ConcurrencyLimitLayer, count: u32, takes: impl Fn(u32) -> Duration) -> Arc<Seen> {
         let seen = Arc::new(Seen::default());
         let arrived = Instant::now();
@@ -252,7 +252,7 @@ mod tests {
                     let [now, most] = &*running;
                     most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     for _ in 0..3 {
-                        // What the sidecar itself does for it.
+                        // The sidecar's own work for it.
                         tokio::time::advance(Duration::from_micros(300)).await;
                     }
                     now.fetch_sub(1, Ordering::SeqCst);

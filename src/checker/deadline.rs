@@ -17,7 +17,7 @@ use crate::budget;
 use crate::outcome::{CheckKind, Needs, Outcome};
 use crate::progress::Progress;
 
-/// A deadline that strikes so much too late says that the sidecar itself was held up: by a machine that was short of time, or
+/// The least delay of a deadline that shows that the sidecar itself was held up: by a machine that was short of time, or
 /// stood still.
 const LATE: Duration = Duration::from_millis(5);
 
@@ -30,12 +30,12 @@ const MANY: usize = 64;
 pub(super) struct DeadlineLayer {
     pub(super) alias: Alias,
     pub(super) kind: CheckKind,
-    /// What the alias needs of its nodes.
+    /// The alias' needs of its nodes.
     pub(super) needs: Needs,
     pub(super) timeout: Duration,
-    /// What the checks of all aliases have together.
+    /// The timer that the checks of all aliases have together.
     pub(super) standing_timer: Arc<StandingTimer>,
-    /// How a check begins.
+    /// The function that begins a check's progress.
     pub(super) begin: fn() -> Progress,
 }
 
@@ -58,7 +58,7 @@ struct Deadlined<S> {
 }
 
 impl<S: Clone> Deadline<S> {
-    /// The same of another look, which begins so.
+    /// The same check with another beginning.
     pub(super) fn begun_by(&self, begin: fn() -> Progress) -> Self {
         let Deadlined { check, settings } = &*self.0;
         DeadlineLayer { begin, ..settings.clone() }.layer(check.clone())
@@ -89,7 +89,7 @@ where
             let progress = Arc::new(begin());
             let deadline = arrived + *limit;
             standing_timer.begin(arrived, deadline);
-            // Whether it ended or the deadline struck, what it wrote down is the outcome.
+            // If it ended, or if the deadline struck, its progress so far is the outcome.
             let check = Box::pin(check.clone().oneshot(progress.clone()));
             if let Some(given_up) = wait(check, &progress, deadline, *limit).await
                 && progress.nodes() > MANY
@@ -116,13 +116,13 @@ async fn wait<C: Future>(
     if late < LATE {
         return Some(check);
     }
-    // The system may have an answer of which the runtime does not know yet.
+    // The system may have an answer that has not reached the runtime yet.
     yield_now().await;
     if check.as_mut().now_or_never().is_some() {
         return None;
     }
-    // What came meanwhile was there in time, as far as anybody knows. So a check that goes on with it has as much time
-    // again as the sidecar has lost, up to the grace.
+    // An answer that came meanwhile counts as in time, since nothing shows the contrary. So a check that goes on with
+    // it has as much time again as the sidecar has lost, up to the grace.
     let goes_on = progress.went_on(deadline);
     if goes_on && timeout(late.min(budget::GRACE.of(limit)), check.as_mut()).await.is_ok() {
         return None;
@@ -152,7 +152,7 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_millis(800);
 
-    /// What came of a check whose write was on its way when the sidecar stood still for so long, and whose read takes
+    /// The outcome of a check whose write was on its way when the sidecar stood still for so long, and whose read takes
     /// `read` after that, if it is ever answered.
     async fn stood_still(still: Duration, read: Option<Duration>) -> Outcome {
         let check = service_fn(move |progress: Arc<Progress>| {

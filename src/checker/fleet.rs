@@ -1,17 +1,17 @@
 //! The fleet, as a layer: sidecars of one role share the verdicts of an alias through a Redis.
 //!
-//! To check once too often is fine; to reuse a verdict that should not be reused is not. So a verdict of another's is given
-//! only where all of this is true, and in every other case the check is made:
+//! To check once too often is fine; to reuse a verdict that should not be reused is not. So another sidecar's verdict
+//! is given only if all of this is true, and in every other case the check is made:
 //!
-//! 1. This sidecar's own latest check of the alias, or what it reused since, was up, and took no more than half of the
-//!    deadline, so that there is time for a check where this comes to nothing.
+//! 1. This sidecar's own latest check of the alias, or a verdict that it reused since, was up, and took no more than
+//!    half of the deadline, so that there is time for a check if this comes to nothing.
 //! 2. The store answers within an eighth of the deadline, and has a verdict that is up: no other is ever published, and
-//!    whoever finds something else deletes it at once.
+//!    a sidecar that finds something else deletes it at once.
 //! 3. Two clocks agree on its age, the store's and this machine's, and by both it is young enough.
 //! 4. A glance at every node, over this sidecar's own connections, finds the canaries there that it wrote itself. They
 //!    expire, so that a check of one's own is made every two minutes at the least.
 //!
-//! Who checks is who has the claim ([`store`]). Who has not waits a little for the verdict.
+//! The sidecar with the claim ([`store`]) checks. The others wait a little for the verdict.
 
 mod store;
 mod verdict;
@@ -37,10 +37,10 @@ use crate::record::{Lookup, Record, Through};
 use store::{Claim, FleetStore, StoreReply};
 use verdict::{SharedVerdict, Terms};
 
-/// The first pause between two looks for the verdict of a check that somebody else makes; each is twice the one before.
+/// The first pause between two looks for the verdict of another sidecar's check; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
-/// Where verdicts are shared, and of which caches.
+/// The store of shared verdicts, and the caches that they may be of.
 pub(super) struct FleetLayers<'a> {
     config: &'a Config,
     fleet: &'a config::Fleet,
@@ -50,7 +50,7 @@ pub(super) struct FleetLayers<'a> {
 }
 
 impl<'a> FleetLayers<'a> {
-    /// The one that is configured, if there is one. Nothing is dialled yet.
+    /// The one that is configured, if there is one. Nothing is dialed yet.
     pub(super) fn new(config: &'a Config, dialer: &Arc<Dialer>) -> Result<Option<Self>, SetupError> {
         let Some(fleet) = &config.fleet else { return Ok(None) };
         let Some(at) = config.caches.iter().find(|cache| cache.alias == fleet.store) else {
@@ -61,8 +61,8 @@ impl<'a> FleetLayers<'a> {
         Ok(store.map(|store| Self { config, fleet, at, store: Arc::new(store) }))
     }
 
-    /// The layer around a check of `cache`, of which `record` is kept; none where every sidecar makes it by itself. Another
-    /// kind of check than the round trip compares with what it saw itself.
+    /// The layer around a check of `cache`, of which `record` is kept; `None` if every sidecar makes it by itself. Any
+    /// kind of check but the round trip compares with its own earlier looks.
     pub(super) fn layer(&self, cache: &CacheConfig, record: &Arc<Record>) -> Option<FleetLayer> {
         let &Self { config, fleet, at, ref store } = self;
         let covered = record.kind() == CheckKind::RoundTrip && fleet.covers(cache, at);
@@ -90,10 +90,10 @@ struct Settings {
     timeout: Duration,
 }
 
-/// The key of what sidecars may share: the same in every process that has the same role, and means the same by the alias.
+/// The key of a shared verdict: the same in every process that has the same role, and means the same by the alias.
 ///
-/// The number is of everything that the configuration says of it, as `Debug` writes it: a new setting is a part of that by
-/// itself, and of a secret it says nothing.
+/// Its number is a checksum of the role, the backend and the times, as `Debug` writes them: a new setting of a backend is
+/// a part of that by itself, and a secret is not in it.
 fn key(fleet: &config::Fleet, cache: &CacheConfig, config: &Config) -> String {
     let (CacheConfig { alias, backend, .. }, role, lasts) = (cache, &fleet.role, fleet.lasts);
     let (max_age, timeout) = (config.max_age, config.timeout);
@@ -120,16 +120,16 @@ pub(super) struct FleetCheck<S>(Arc<FleetCheckParts<S>>);
 
 struct FleetCheckParts<S> {
     check: Deadline<S>,
-    /// The same nodes, and only what is left of an earlier check is read.
+    /// The same nodes, of which only the canaries of an earlier check are read.
     glance: Deadline<S>,
     settings: Arc<Settings>,
 }
 
-/// What a check is to come from.
+/// The source of a check's outcome.
 enum From {
-    /// From another's verdict.
+    /// Another's verdict.
     Another(SharedVerdict),
-    /// From a check, whose verdict may be published by who has a claim.
+    /// A check of one's own, whose verdict may be published if there is a claim.
     Oneself(Option<Claim>),
 }
 
@@ -187,7 +187,7 @@ impl Settings {
                 Some(StoreReply::Busy) | None => break (Lookup::Miss, From::Oneself(None)),
                 Some(StoreReply::Claimed(claim)) => break (Lookup::Miss, From::Oneself(Some(claim))),
                 Some(StoreReply::Unusable) => break (Lookup::Invalidated, From::Oneself(None)),
-                // Whether it is one is seen at the glance.
+                // The glance shows if it may be reused.
                 Some(StoreReply::Verdict(verdict)) => return From::Another(verdict),
             }
             pause *= 2;
@@ -196,15 +196,15 @@ impl Settings {
         from
     }
 
-    /// Whether this sidecar has found by itself that the alias is up, and in good time.
+    /// `true` if this sidecar has found by itself that the alias is up, and in good time.
     fn is_sure(&self) -> bool {
         let latest = self.record.latest();
         let good_time = budget::GOOD_TIME.of(self.timeout);
         latest.is_some_and(|latest| latest.status() == Status::Up && latest.elapsed <= good_time)
     }
 
-    /// The outcome that a verdict of another's is, if a glance at the nodes finds nothing that speaks against it; else how
-    /// many connections that opened.
+    /// The outcome by another's verdict, if a glance at the nodes finds nothing that speaks against it; else the number
+    /// of connections that the glance opened, or 0 if it was too late.
     async fn reuse<S>(
         &self,
         verdict: SharedVerdict,
@@ -216,7 +216,7 @@ impl Settings {
     {
         let SharedVerdict { from, age } = verdict;
         let (began, began_at) = (Instant::now().checked_sub(age), SystemTime::now().checked_sub(age));
-        // What comes later than that leaves no time for a check.
+        // A later glance leaves no time for a check.
         let glanced = timeout(budget::GLANCE.of(self.timeout), glance.oneshot(arrived)).await;
         let reused = match (glanced, began, began_at) {
             (Ok(Ok(outcome)), Some(began), Some(began_at)) if outcome.status() == Status::Up => {
@@ -232,8 +232,8 @@ impl Settings {
         reused
     }
 
-    /// Tells the others what a check came to, before it is answered if there is time: who hears that an alias is down may
-    /// rely on it that nobody is told otherwise.
+    /// Tells the others the outcome of a check, before it is answered if there is time: a caller that hears that an
+    /// alias is down may rely on it that no other caller is told otherwise.
     async fn tell(self: &Arc<Self>, outcome: &Outcome, claim: Option<Claim>, arrived: Instant) {
         let is_up = outcome.status() == Status::Up;
         if is_up && claim.is_none() {

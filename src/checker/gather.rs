@@ -1,9 +1,9 @@
 //! Gathering: callers that ask for the same several checks share one report of them, so that a thousand callers of a
 //! thousand aliases cost little more than one.
 //!
-//! A gathering joins each check once, for all who share it, and each of its callers could have joined every one of
-//! those checks by himself: no report holds a verdict that is too old for its caller, no check is made that would not
-//! have been made anyway, and each keeps the deadline of the first caller who waits for it.
+//! A gathering joins each check once, for all its callers, and each of its callers could have joined every one of those
+//! checks alone: no report holds a verdict that is too old for its caller, no check is made that would not have been
+//! made anyway, and each keeps the deadline of its first caller.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::mutex::Mutex;
 use crate::outcome::Report;
 use crate::record::{Lookup, Through};
 
-/// How many selections are shared at a time; a probe may exclude what it likes, so there may be any number.
+/// The most selections that are shared at a time; a probe may exclude any check, so there may be any number.
 const MOST: usize = 16;
 
 /// The latest gathering of each selection.
 pub(super) struct Gatherings {
     max_age: Duration,
-    /// The one that was asked for last is the last.
+    /// The slots, in the order of their last use.
     slots: Mutex<Vec<Slot>>,
 }
 
@@ -34,17 +34,17 @@ struct Slot {
     checks: Vec<AliasCheck>,
     gathering: Arc<Gathering>,
     ages: Ages,
-    /// What the activity counter was when every verdict of the whole report was found to stand.
+    /// The activity counter at the time at which every verdict of the whole report was found to stand.
     stood_at: Option<u64>,
-    /// How many callers shared it who are not written down yet.
+    /// The number of callers that shared it and are not written down yet.
     shared: u64,
 }
 
-/// How old the checks of a gathering are.
+/// The ages of a gathering's checks.
 struct Ages {
-    /// When the first of those began that have.
+    /// The earliest beginning of those that have begun.
     oldest: Option<Instant>,
-    /// Those that have not begun when this was looked at last. They begin later than `at`.
+    /// Those that had not begun at the last look. They begin later than `at`.
     waiting: Vec<Joined>,
     at: Instant,
 }
@@ -62,7 +62,7 @@ impl Gatherings {
         Self { max_age, slots: Mutex::default() }
     }
 
-    /// The gathering that a caller who arrived at `arrived` may share; a new one, of these `checks`, where there is none.
+    /// The gathering that a caller with this `arrived` may share; if there is none, a new one, of these `checks`.
     pub(super) fn join<'a>(
         &self,
         selection: &Selection,
@@ -85,7 +85,7 @@ impl Gatherings {
         gathering
     }
 
-    /// Writes down how many checks were shared. It is not done for each caller, since each would write down all of them.
+    /// Writes down the number of shared checks. It is not done for each caller, since each would write down all of them.
     pub(super) fn write_down(&self) {
         self.slots.lock().iter_mut().for_each(Slot::write_down);
     }
@@ -98,7 +98,7 @@ impl Slot {
         Self { selection: selection.clone(), checks, gathering, ages, stood_at: None, shared: 0 }
     }
 
-    /// Has a gathering ready for yet another caller.
+    /// Makes a gathering ready for yet another caller.
     fn serve(&mut self, arrived: Instant, max_age: Duration) {
         if self.may_serve(arrived, max_age) {
             self.shared += 1;
@@ -110,12 +110,12 @@ impl Slot {
         self.stood_at = None;
     }
 
-    /// Whether the caller could have joined each of the checks by himself.
+    /// `true` if the caller could have joined each of the checks alone.
     fn may_serve(&mut self, arrived: Instant, max_age: Duration) -> bool {
         self.ages.are_young(arrived, max_age) && self.stands()
     }
 
-    /// Whether every verdict that there is by now may be given to yet another caller.
+    /// `true` if every verdict that there is by now may be given to yet another caller.
     fn stands(&mut self) -> bool {
         let now = activity();
         if self.stood_at == Some(now) {
@@ -153,7 +153,7 @@ impl Ages {
         ages
     }
 
-    /// Whether each check has begun no longer than `max_age` before `arrived`.
+    /// `true` if each check has begun no longer than `max_age` before `arrived`.
     fn are_young(&mut self, arrived: Instant, max_age: Duration) -> bool {
         let is_young = |began: Instant| arrived.saturating_duration_since(began) <= max_age;
         if !self.waiting.is_empty() && !is_young(self.at) {
@@ -162,7 +162,7 @@ impl Ages {
         self.oldest.is_none_or(is_young)
     }
 
-    /// Looks which of those that were waiting have begun.
+    /// Finds those that have begun among those that were waiting.
     fn look(&mut self, at: Instant) {
         let oldest = &mut self.oldest;
         self.waiting.retain(|joined| match joined.began() {
@@ -242,10 +242,10 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// What the caches of a test do, and what was done to them.
+    /// The script for the caches of a test, and the log of their work.
     #[derive(Default)]
     struct Script {
-        /// How long each takes to store a canary.
+        /// The time that each takes to store a canary.
         times: Vec<Duration>,
         made: AtomicUsize,
         written: AtomicUsize,
@@ -346,7 +346,7 @@ mod tests {
         assert!(Arc::ptr_eq(&later.outcomes[1], &gathered.outcomes[1]), "the other one is young still");
     }
 
-    /// Callers of everything, of two and of one, one after the other; how often the caches were written.
+    /// Callers of everything, of two and of one, one after the other. Returns the number of writes to the caches.
     async fn storm(times: &[Duration], max_age: Duration, alone: bool) -> usize {
         let (checker, script) = checker(times, max_age);
         let all = checker.catalog().all();

@@ -1,4 +1,4 @@
-//! Recording, as a layer: what each check came to is written down, once.
+//! Recording, as a layer: the outcome of each check is written down, once.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tower::{Layer, Service, ServiceExt as _};
 use crate::outcome::Outcome;
 use crate::record::Record;
 
-/// Writes down what the checks of an entry come to.
+/// Writes down the outcomes of an entry's checks.
 #[derive(Debug, Clone)]
 pub(super) struct RecordedLayer(pub(super) Arc<Record>);
 

@@ -1,8 +1,8 @@
-//! What becomes of the checks when the configuration is read anew.
+//! The effect of a reload of the configuration on the checks.
 //!
-//! A check of which everything is as before goes on with its connections, and with whoever waits for it. Any other is
-//! made anew. A record belongs to the name of an entry, so it is kept also where the check is another one: that a cache
-//! works again since its password was put right is a change that somebody waits for.
+//! An unchanged check goes on with its connections and with its waiting callers. Any other is rebuilt. A record belongs
+//! to the name of an entry, so it is kept also if the check is another one: a recovery after a corrected password is a
+//! change that a caller may wait for.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -16,10 +16,10 @@ use crate::config::{CacheConfig, Config, Fleet};
 use crate::outcome::CheckKind;
 use crate::record::{Journal, Record};
 
-/// How many checks are named in a sentence; there may be thousands.
+/// The most checks that are named in a sentence; there may be thousands.
 const NAMED: usize = 10;
 
-/// The settings that each check is made with, whatever its alias.
+/// The settings that each check is made with, for every alias alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SharedSettings {
     prefix: String,
@@ -57,18 +57,18 @@ impl SharedSettings {
     }
 }
 
-/// What there was before.
+/// The checks before the reload.
 #[derive(Default)]
 pub(super) struct Earlier<'a> {
     journal: Arc<Journal>,
     names: Arc<Resolver>,
     entries: HashMap<(&'a Alias, CheckKind), &'a CheckEntry>,
-    /// Whether the settings that all checks share are the same now.
+    /// `true` if the settings that all checks share are the same now.
     is_alike: bool,
 }
 
 impl<'a> Earlier<'a> {
-    /// What there was in `checker`, for checks that are made with `shared` now.
+    /// The checks of `checker`, for checks that are made with `shared` now.
     pub(super) fn of(checker: &'a Checker, shared: &SharedSettings) -> Self {
         let entries = checker.entries.iter().map(|entry| (entry.key(), entry));
         Self {
@@ -83,7 +83,7 @@ impl<'a> Earlier<'a> {
         &self.journal
     }
 
-    /// What looks host names up.
+    /// The resolver of host names.
     pub(super) fn names(&self) -> &Arc<Resolver> {
         &self.names
     }
@@ -113,7 +113,7 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// From what there was `before` to what there is `now`.
+    /// The effect of going from the checks of `before` to those of `now`.
     pub(crate) fn between(before: &Checker, now: &Checker) -> Self {
         let earlier: HashMap<_, _> = before.entries.iter().map(|entry| (entry.key(), entry)).collect();
         let is_kept = |entry: &&CheckEntry| {

@@ -4,16 +4,16 @@
 //! Four rules:
 //!
 //! 1. A check is shared by the callers that arrive before it has begun, or within `max_age` of its beginning.
-//!    Nobody else gets its verdict.
+//!    No other caller gets its verdict.
 //! 2. While a check runs that a caller may not share, the next one waits until that has ended. The caches see
 //!    one check after the other, on one kept connection, however many callers there are.
 //! 3. It does not wait for longer than an eighth of the deadline. So at most eight checks of an alias overlap
 //!    when a cache hangs, and a caller behind a check that hangs still gets its answer within its own
 //!    deadline, which counts from its arrival.
-//! 4. A verdict is given to nobody any more once something has come over a connection that it was made on: a cache
+//! 4. A verdict is given to no caller any more once something has come over a connection that it was made on: a cache
 //!    that was killed is down at the next request, however young the verdict is.
 //!
-//! What callers of several checks share is in `gather`, by the same rules.
+//! Callers of several checks share them in `gather`, by the same rules.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,9 +32,9 @@ use crate::mutex::Mutex;
 use crate::outcome::{Outcome, Status};
 use crate::record::{Lookup, Record, Through};
 
-/// What a check can be asked after it has ended.
+/// A check that can be asked about its connections after it has ended.
 pub(super) trait Quiet: Send + Sync {
-    /// Whether nothing has come over its kept connections since.
+    /// `true` if nothing has come over its kept connections since.
     fn is_quiet(&self) -> bool;
 }
 
@@ -90,25 +90,26 @@ struct ShareState {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Joined(Arc<Course>);
 
-/// A check from when it is waited for until nobody wants to know of it any more.
+/// A check from its first waiting caller until no caller needs it any more.
 #[derive(Debug, Default)]
 struct Course {
     began: OnceLock<Instant>,
     outcome: SetOnce<Arc<Outcome>>,
-    /// What the activity counter was when its connections were last found quiet, and one more; [`VOID`] once they were not.
+    /// The activity counter plus one at the time at which its connections were last found quiet; [`VOID`] once they
+    /// were not.
     quiet_at: AtomicU64,
 }
 
-/// Stands for a verdict that is given to nobody any more.
+/// The mark of a verdict that is given to no caller any more.
 const VOID: u64 = u64::MAX;
 
 impl Joined {
-    /// When it began, if it has.
+    /// The time at which it began, if it has.
     pub(super) fn began(&self) -> Option<Instant> {
         self.0.began.get().copied()
     }
 
-    /// What it came to, once it has ended.
+    /// The outcome, once it has ended.
     pub(super) async fn outcome(&self) -> &Arc<Outcome> {
         self.0.outcome.wait().await
     }
@@ -118,18 +119,18 @@ impl Joined {
         self.0.outcome.get()
     }
 
-    /// Whether it has ended.
+    /// `true` if it has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.0.outcome.initialized()
     }
 
-    /// Whether a caller who arrived at `arrived` may share it, as far as its age goes.
+    /// `true` if a caller with this `arrived` may share it, as far as its age goes.
     fn is_young(&self, arrived: Instant, max_age: Duration) -> bool {
         self.began().is_none_or(|began| arrived.saturating_duration_since(began) <= max_age)
     }
 }
 
-/// Says what a check came to, also where it ends without having come to anything.
+/// Makes sure that a check has an outcome, even if it ends without one.
 struct VerdictGuard {
     joined: Joined,
     record: Arc<Record>,
@@ -154,8 +155,7 @@ where
         + 'static,
     Q: Quiet + 'static,
 {
-    /// The check that a caller who arrived at `arrived` may have the verdict of; a new one where there is
-    /// none.
+    /// The check whose verdict a caller with this `arrived` may have; if there is none, a new one.
     pub(super) fn join(&self, arrived: Instant) -> Joined {
         let mut state = self.0.state.lock();
         let max_age = self.0.settings.max_age;
@@ -195,30 +195,30 @@ where
         let check = self.0.check.clone();
         tokio::spawn(async move {
             let Ok(outcome) = check.oneshot(verdict.arrived).await;
-            // Nobody else says it.
+            // Only this task sets it.
             let _ = verdict.joined.0.outcome.set(outcome);
         });
     }
 }
 
 impl<S, Q: Quiet> SharedCheck<S, Q> {
-    /// Whether it is a clone of the other.
+    /// `true` if it is a clone of the other.
     pub(super) fn is_the_same_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// What is counted of it.
+    /// The record that counts its callers.
     pub(super) fn record(&self) -> &Arc<Record> {
         &self.0.settings.record
     }
 
-    /// Whether what `joined` came to, if it has ended, may be given to yet another caller by rule 4. What is down
-    /// stays so for its time: that a connection is closed is no sign that the cache is back.
+    /// `true` if the outcome of `joined`, if it has ended, may be given to yet another caller by rule 4. A verdict that
+    /// is down stays so for its time: a closed connection is no sign that the cache is back.
     ///
     /// The connections are looked at once, and then not until something has come over any.
     pub(super) fn stands(&self, joined: &Joined) -> bool {
         let Some(outcome) = joined.ended() else { return true };
-        // Before the look, so that what comes meanwhile is not missed.
+        // Before the look, so that an event during the look is not missed.
         let now = activity() + 1;
         let quiet_at = joined.0.quiet_at.load(Ordering::SeqCst);
         if quiet_at == VOID {
@@ -230,7 +230,7 @@ impl<S, Q: Quiet> SharedCheck<S, Q> {
         let is_quiet = self.0.settings.connections.is_quiet();
         joined.0.quiet_at.store(if is_quiet { now } else { VOID }, Ordering::SeqCst);
         if !is_quiet {
-            // Who keeps the verdict among others has to hear of it.
+            // A holder of this verdict among others has to hear of it.
             note_activity();
         }
         is_quiet
@@ -288,8 +288,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// A check that takes `time`, or as long as it may; counts how often it began and how many run at the
-    /// same time.
+    /// A check that takes `time`, or as long as it may; counts its beginnings and the most that run at a time.
     fn check(
         time: Duration,
         max_age: Duration,
@@ -316,8 +315,8 @@ mod tests {
         }))
     }
 
-    /// Calls at each of these times, and gives when each arrived, when its check began, and when it was
-    /// answered.
+    /// Calls at each of these times. Returns, for each, its arrival, the beginning of its check, and the time of its
+    /// answer.
     async fn call_at(
         check: impl Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send>
         + Clone

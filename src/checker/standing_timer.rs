@@ -1,6 +1,6 @@
 //! [`StandingTimer`]: stands before the timers of the checks, so that to arm these costs no system call.
 //!
-//! The runtime sleeps until its first timer is due, and whoever arms an earlier one has it look again, by a write to
+//! The runtime sleeps until its first timer is due. A task that arms an earlier one makes it look again, by a write to
 //! an eventfd and an event more. Without this one that would be each check: its deadline is the first timer there is.
 
 use std::pin::Pin;
@@ -9,14 +9,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::mutex::Mutex;
 
-/// A timer that nobody waits for. Each check puts it off, which the runtime finds out when it would have been due: it is
-/// woken once a deadline, however many checks there are. Between requests that are rare it is not armed at all.
+/// A timer that no task waits for. Each check puts it off, which the runtime finds out at the old due time: it is woken
+/// once a deadline, however many checks there are. Between requests that are rare it is not armed at all.
 #[derive(Default)]
 pub(super) struct StandingTimer(Mutex<TimerState>);
 
 #[derive(Default)]
 struct TimerState {
-    /// When the last request arrived that was checked for, and the deadline of its checks.
+    /// The arrival of the last request with a check, and the deadline of its checks.
     last: Option<(Instant, Instant)>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -26,7 +26,7 @@ impl StandingTimer {
     pub(super) fn begin(&self, arrived: Instant, deadline: Instant) {
         let mut state = self.0.lock();
         let last = state.last.replace((arrived, deadline));
-        // The checks of one request say nothing about how soon the next one comes.
+        // The checks of one request say nothing about the time until the next one.
         if !last.is_some_and(|(earlier, end)| earlier < arrived && arrived < end) {
             return;
         }
@@ -47,11 +47,11 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_millis(750);
 
-    /// When the timer is due after checks that began so long after one another, if it is armed.
+    /// The time at which the timer is due after checks that began so long after one another, if it is armed.
     async fn due_after(timer: &StandingTimer, between: Duration) -> Option<Instant> {
         for _ in 0..3 {
             advance(between).await;
-            // Of two aliases.
+            // Two aliases.
             timer.begin(Instant::now(), Instant::now() + TIMEOUT);
             timer.begin(Instant::now(), Instant::now() + TIMEOUT);
         }

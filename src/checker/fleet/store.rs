@@ -1,8 +1,8 @@
 //! [`FleetStore`]: the Redis that verdicts are shared through, asked within a bound.
 //!
-//! One key an alias, which is a claim while somebody checks, and then the verdict, if that is up. Whoever finds that it is
-//! not up deletes the key, whichever of the two it is. So a verdict that began before a failure was seen cannot be
-//! published after it: its claim is gone.
+//! One key an alias, which is a claim while its owner checks, and then the verdict, if that is up. A sidecar that finds
+//! the alias not up deletes the key, be it a claim or a verdict. So a verdict that began before a failure was seen
+//! cannot be published after it: its claim is gone.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,22 +32,22 @@ pub(super) struct FleetStore {
     health: Mutex<StoreHealth>,
 }
 
-/// Whether the store answers.
+/// The health of the store.
 #[derive(Debug, Default)]
 struct StoreHealth {
     is_failing: bool,
-    /// It is asked for no verdict until then.
+    /// The time until which it is asked for no verdict.
     rests_until: Option<Instant>,
 }
 
-/// How long a store that failed is asked for no verdict.
+/// The time for which a store that failed is asked for no verdict.
 const REST: Duration = Duration::from_secs(1);
 
 /// The most bytes of its answers.
 const LIMIT: usize = 4096;
 
-/// Turns a claim that is still its owner's into a verdict. That lasts for what is left when all the time is taken off that
-/// has passed since the claim, by the store's own clock: however late this arrives, the verdict is no younger than it is.
+/// Turns a claim that is still its owner's into a verdict. The verdict's life is shortened by all the time that has
+/// passed since the claim, by the store's own clock: if this arrives late, the verdict is still no younger than it is.
 /// (Redis' documentation, SET, "Patterns", compares an owner in the same way.)
 const PUBLISH: &str = "\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
@@ -56,14 +56,14 @@ if life < 1 then redis.call('DEL', KEYS[1]) return 0 end \
 redis.call('SET', KEYS[1], ARGV[2], 'PX', life) \
 return 1";
 
-/// What came of asking for a verdict.
+/// The result of asking for a verdict.
 #[derive(Debug)]
 pub(super) enum StoreReply {
-    /// There was none, and whoever asked is to check now.
+    /// There was none, and this sidecar is to check now.
     Claimed(Claim),
-    /// Somebody else checks.
+    /// Another sidecar checks.
     Busy,
-    /// There is one that may be reused, by what stands in the store.
+    /// There is one that may be reused, by its entry in the store.
     Verdict(SharedVerdict),
     /// There is one that may not.
     Unusable,
@@ -73,14 +73,14 @@ pub(super) enum StoreReply {
 #[derive(Debug)]
 pub(super) struct Claim {
     mark: String,
-    /// When it was asked for, which is before the check begins.
+    /// The time at which it was asked for, which is before the check begins.
     began_at: SystemTime,
-    /// How long it was before it was had.
+    /// The time that it took to get it.
     waited: Duration,
 }
 
 impl FleetStore {
-    /// The one that `cache` is; none where that is no Redis server. Nothing is dialled yet.
+    /// The store in `cache`; `None` if that is no Redis server. Nothing is dialed yet.
     pub(super) fn new(
         cache: &CacheConfig,
         instance: &str,
@@ -106,7 +106,7 @@ impl FleetStore {
         }))
     }
 
-    /// Claims the key if it is free, and else says what stands there; nothing where the store does not say it by `until`.
+    /// Claims the key if it is free, and else returns the entry there; `None` if the store does not answer by `until`.
     pub(super) async fn look(&self, key: &str, terms: &Terms, until: Instant) -> Option<StoreReply> {
         let rests_until = self.health(|health| health.rests_until);
         if rests_until.is_some_and(|rests_until| Instant::now() < rests_until) {
@@ -143,24 +143,24 @@ impl FleetStore {
         Some(look)
     }
 
-    /// Says that the check that was claimed came out up.
+    /// Publishes that the check with this claim came out up.
     pub(super) async fn publish(&self, key: &str, claim: &Claim, terms: &Terms, until: Instant) {
         let began_at = claim.began_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let up = StoreEntry::Up { instance: self.instance.clone(), began_at: millis(began_at) }.write();
-        // What is left of the verdict's life, less what is left of the claim's: the script adds the latter. The claim may be
-        // as much younger than the check as it took to have it.
+        // The rest of the verdict's life, less the rest of the claim's: the script adds the latter. The claim may be as
+        // much younger than the check as it took to have it.
         let less = millis(claim.waited).saturating_add(1).saturating_add(millis(terms.claim));
         let rest = i64::try_from(millis(terms.life)).unwrap_or(0) - i64::try_from(less).unwrap_or(i64::MAX);
         let publish = cmd("EVAL").arg(PUBLISH).arg(1).arg(key).arg(&claim.mark).arg(up).arg(rest).take();
         self.ask(&[publish], until).await;
     }
 
-    /// Deletes what stands there: it is not up.
+    /// Deletes the entry.
     pub(super) async fn remove(&self, key: &str, until: Instant) {
         self.ask(&[cmd("DEL").arg(key).take()], until).await;
     }
 
-    /// What it answers by `until`, if nothing of that is an error.
+    /// The store's answers by `until`, if none of them is an error.
     async fn ask(&self, commands: &[redis::Cmd], until: Instant) -> Option<Vec<Value>> {
         let progress = Progress::begin();
         progress.conceal(&self.redaction);
@@ -181,7 +181,7 @@ impl FleetStore {
         answers.ok()
     }
 
-    /// Takes note of whether it answered; a change is logged.
+    /// Takes note of an answer, or of a failure; a change is logged.
     fn note(&self, error: Option<&String>) {
         let was_failing = self.health(|health| {
             health.rests_until = error.map(|_| Instant::now() + REST);

@@ -1,22 +1,22 @@
-//! What stands in the store, and whether a verdict of it may be reused. Pure, no I/O.
+//! The entries in the store, and the rules for reusing a verdict of one. Pure, no I/O.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::Config;
 
-/// How old a verdict may be, taken apart.
+/// The bounds of a verdict's age, taken apart.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
-    /// How far the two clocks that tell an age may be apart.
+    /// The difference that the two clocks of an age may have.
     pub(super) tolerance: Duration,
-    /// How long a verdict stands in the store, from the beginning of its check. Each sidecar hands it on for `max_age`, and
-    /// the other clock may say that it is older by the tolerance: together that is `for`.
+    /// The life of a verdict in the store, from the beginning of its check. Each sidecar hands it on for `max_age`, and
+    /// the other clock may make it older by the tolerance: together that is `for`.
     pub(super) life: Duration,
-    /// How long a claim stands: as long as a check may take.
+    /// The life of a claim: as long as a check may take.
     pub(super) claim: Duration,
 }
 
-/// The greatest tolerance: what clocks that are kept by NTP never need.
+/// The greatest tolerance: more than clocks that are kept by NTP ever need.
 const TOLERANCE: Duration = Duration::from_millis(250);
 
 impl Terms {
@@ -28,19 +28,19 @@ impl Terms {
     }
 }
 
-/// What stands under a key, as its owner writes it.
+/// The entry of a key, as its owner writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StoreEntry {
-    /// Somebody checks.
+    /// A check is running.
     Claim {
-        /// A name that nobody else has, and the owner no second time.
+        /// A name that no other sidecar has, and that its owner uses once.
         owner: String,
     },
-    /// Somebody has checked, and it was up.
+    /// A check is over, and the alias was up.
     Up {
-        /// Who.
+        /// The sidecar that checked.
         instance: String,
-        /// When the check began, by the owner's clock, in milliseconds since 1970.
+        /// The beginning of the check by the owner's clock, in milliseconds since 1970.
         began_at: u64,
     },
 }
@@ -56,7 +56,7 @@ impl StoreEntry {
         }
     }
 
-    /// What was not written this way, to the letter, is nothing of ours.
+    /// Any text that was not written this way, to the letter, is nothing of ours.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let words: Vec<_> = text.split(' ').collect();
@@ -67,7 +67,7 @@ impl StoreEntry {
             }
             _ => return None,
         };
-        // It is shown to people, and whoever can write to the store could write anything: a line of its own in a text.
+        // It is shown to people, and any writer to the store could write anything: a line of its own in a text.
         if !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
             return None;
         }
@@ -78,18 +78,18 @@ impl StoreEntry {
 /// A verdict that may be reused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SharedVerdict {
-    /// Whose it is.
+    /// The sidecar that made it.
     pub(super) from: String,
-    /// How long ago its check began, at the least favourable reckoning.
+    /// The time since its check began, at the least favorable reckoning.
     pub(super) age: Duration,
 }
 
-/// What stands under a key means.
+/// The meaning of a key's entry.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FoundEntry {
     /// It may be reused.
     Verdict(SharedVerdict),
-    /// Somebody checks.
+    /// A check is running.
     Claimed,
     /// It is a verdict, and the clocks do not agree on its age.
     Doubtful,
@@ -97,8 +97,8 @@ pub(super) enum FoundEntry {
     Strange,
 }
 
-/// Says what `value` means that the store said would stand for `ttl` more milliseconds (as `PTTL` answers), `asked` being
-/// how long ago it was asked, and `now` what the clock says here.
+/// The meaning of `value`, for which the store gave a time to live of `ttl` milliseconds (as `PTTL` answers); `asked`
+/// is the time since the store was asked, and `now` the time of the clock here.
 pub(super) fn judge(value: &[u8], ttl: i64, asked: Duration, now: SystemTime, terms: &Terms) -> FoundEntry {
     // Below zero there is no time to live at all.
     let Ok(ttl) = u64::try_from(ttl).map(Duration::from_millis) else { return FoundEntry::Strange };
