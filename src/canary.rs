@@ -1,7 +1,7 @@
 //! The idea of the product, as types.
 //!
-//! A [`Canary`] is a key with a value made for one check of one node. It is written, and read back with the
-//! sentinel default, [`Unset`]. What the read came to is a [`Read`], and [`Canary::judge`] says what it means.
+//! A [`Canary`] is a key with a value made for one check of one node. It is written, and read back with the sentinel
+//! default, [`Unset`]. The result of the read is a [`Read`], and [`Canary::judge`] tells its meaning.
 
 mod series;
 
@@ -13,8 +13,8 @@ pub use series::{KeyNames, Series};
 
 /// The default that is handed to a read.
 ///
-/// It is a type of its own, so nothing that a cache holds can equal it, and only a check can make one: to
-/// give it back, a cache, or whatever masks one, must have been handed it for this very read.
+/// It is a type of its own, so nothing that a cache holds can equal it, and only a check can make one: to give it back,
+/// a cache, or any layer that masks one, must have been handed it for this very read.
 #[derive(Debug)]
 pub struct Unset {
     why: Option<Box<str>>,
@@ -25,7 +25,7 @@ impl Unset {
         Self { why: None }
     }
 
-    /// The same, with the reason for which it is given back: who answers without having asked may say so.
+    /// The same, with the reason for which it is given back: a layer that answers without having asked can attach one.
     #[must_use]
     pub fn because(self, why: &str) -> Self {
         Self { why: Some(why.into()) }
@@ -46,8 +46,8 @@ pub enum Read {
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// What memcached takes: "the key must not include control characters or whitespace" and "currently the
-    /// length limit of a key is set at 250 characters" (memcached's protocol.txt, Keys).
+    /// The limit of memcached: "the key must not include control characters or whitespace" and "currently the length
+    /// limit of a key is set at 250 characters" (memcached's protocol.txt, Keys).
     const MAX_LEN: usize = 250;
 
     /// The key as text.
@@ -56,9 +56,9 @@ impl Key {
         &self.0
     }
 
-    /// `djblets-canary:web-1:main:cache:6379:9f86d081884c7d65:a`. The names are for the person who finds it;
-    /// it is the series that tells keys apart, so the names are cut where they would make it too long. A hash
-    /// tag, which chooses the slot in a Redis cluster, stands before them: `djblets-canary:{1f3}:web-1:...`.
+    /// `djblets-canary:web-1:main:cache:6379:9f86d081884c7d65:a`. The names are for the person who finds it; the series
+    /// alone tells keys apart, so the names are cut if they would make it too long. A hash tag, which chooses the slot
+    /// in a Redis cluster, stands before them: `djblets-canary:{1f3}:web-1:...`.
     fn new(names: &KeyNames<'_>, series: u64, slot: KeySlot) -> Self {
         let KeyNames { prefix, instance, alias, node, tag } = names;
         let tail = format!(":{series:016x}:{}", slot.letter());
@@ -72,7 +72,7 @@ impl Key {
         Self(key.into())
     }
 
-    /// The key of this slot that is called the same otherwise.
+    /// The key of this slot with the same name otherwise.
     fn in_slot(&self, slot: KeySlot) -> Self {
         let mut key = String::with_capacity(self.0.len());
         key.push_str(&self.0);
@@ -132,7 +132,7 @@ pub enum CanaryVerdict {
     Intact,
     /// The default came back: the read was faked, or the write was lost.
     Masked {
-        /// The reason that came with it, if whoever gave it back said one.
+        /// The reason that came with it, if the layer that gave it back attached one.
         why: Option<Box<str>>,
     },
     /// It is an earlier canary of the same series: the write was dropped, or an earlier one has only now
@@ -140,7 +140,7 @@ pub enum CanaryVerdict {
     Stale {
         /// Its place in the series.
         sequence: u64,
-        /// How long before this canary that one was made.
+        /// The time from the making of that canary to the making of this one.
         age: Duration,
     },
     /// It is a canary, but of another series: another instance's, or another node's.
@@ -180,7 +180,7 @@ impl Canary {
         self.ttl
     }
 
-    /// Says what `read`, a read of this canary's key after its write was acknowledged, means.
+    /// The meaning of `read`, a read of this canary's key after its write was acknowledged.
     #[must_use]
     pub fn judge(&self, read: &Read) -> CanaryVerdict {
         let bytes = match read {
@@ -204,7 +204,7 @@ impl Canary {
     }
 }
 
-/// What a value says of itself: whose it is, and when it was made.
+/// The stamp in a value: its instance, its series, its number, and the time at which it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct CanaryStamp<'a> {
     instance: &'a str,
@@ -238,7 +238,7 @@ impl<'a> CanaryStamp<'a> {
             sequence: next()?.parse().ok()?,
             made_at: next()?.parse().ok()?,
         };
-        // What was not written this way, to the letter, was altered.
+        // A text that was not written this way, to the letter, was altered.
         (mark.write() == text).then_some(mark)
     }
 }

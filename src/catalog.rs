@@ -1,5 +1,4 @@
-//! The configured aliases, resolved: which are checked, which are skipped and why, and what a request
-//! selects.
+//! The configured aliases, resolved: their checks, the reasons for skipping some, and the selection of a request.
 
 use std::collections::HashMap;
 
@@ -14,17 +13,17 @@ pub struct Catalog {
     positions: HashMap<Alias, usize>,
 }
 
-/// What becomes of one alias.
+/// One alias.
 #[derive(Debug)]
 struct CatalogEntry {
     alias: Alias,
     /// Its checks, the round trip first; those at the end of the chain if it forwards.
     checks: Vec<(CheckKind, CheckId)>,
-    /// Why it is not checked itself.
+    /// The reason for which it is not checked itself.
     skipped: Option<SkipReason>,
 }
 
-/// Which checks a request asks for, and which of the aliases that it asked for are skipped.
+/// The checks that a request asks for, and the skipped ones among its aliases.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The checks, each at most once, in the configured order.
@@ -64,7 +63,7 @@ impl Selection {
         rest
     }
 
-    /// Asks also for what `other` asks for.
+    /// Asks also for everything in `other`.
     pub fn add(&mut self, other: Self) {
         self.checks.extend(other.checks);
         self.checks.sort_unstable();
@@ -142,7 +141,7 @@ impl Catalog {
         self.positions.get(&alias).map(|&place| &self.entries[place])
     }
 
-    /// The check that is called by its alias and its kind.
+    /// The check that is named by its alias and its kind.
     fn check(&self, name: &str) -> Option<CheckId> {
         let (alias, kind) = name.rsplit_once('.')?;
         let entry = self.entry(alias).filter(|entry| entry.skipped.is_none())?;
@@ -162,7 +161,7 @@ impl Catalog {
     }
 }
 
-/// What these entries stand for, and these single checks.
+/// The selection of these entries, and of these single checks.
 fn choose<'a>(entries: impl IntoIterator<Item = &'a CatalogEntry>, checks: Vec<CheckId>) -> Selection {
     let mut selection = Selection { checks, skipped: Vec::new() };
     for CatalogEntry { alias, checks, skipped } in entries {

@@ -1,4 +1,4 @@
-//! [`Series`]: the canaries of one node, one after the other, and which of their writes are in doubt.
+//! [`Series`]: the canaries of one node, one after the other, and the writes that are in doubt.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Series {
     id: u64,
     /// The key of the first slot.
     first: Key,
-    /// That of the second where it is called otherwise: of thousands of series each would have two long texts.
+    /// The key of the second if its name differs: of thousands of series each would have two long texts.
     second: Option<Key>,
     ttl: Duration,
     state: Mutex<SeriesState>,
@@ -28,15 +28,15 @@ pub struct Series {
 #[derive(Debug)]
 struct SeriesState {
     sequence: u64,
-    /// Under which keys a canary was written, or may have been.
+    /// `true` for each slot under whose key a canary was written, or may have been.
     written: [bool; 2],
-    /// Where the last canary that was read back stands.
+    /// The slot of the last canary that was read back.
     resident: Option<KeySlot>,
     /// The last canary that was read back; the first is number 1.
     settled: u64,
     /// The latest run of canaries whose writes were not answered. Any of them may arrive yet.
     in_doubt: RangeInclusive<u64>,
-    /// How many writes are on their way, and the first of those that were without a pause.
+    /// The number of writes on their way, and the first of those that were without a pause.
     under_way: u32,
     first_under_way: u64,
 }
@@ -46,7 +46,7 @@ struct SeriesState {
 pub struct KeyNames<'a> {
     /// The prefix of each key.
     pub prefix: &'a str,
-    /// Which sidecar writes them.
+    /// The sidecar that writes them.
     pub instance: &'a Arc<str>,
     /// The alias that is checked.
     pub alias: &'a Alias,
@@ -64,7 +64,7 @@ impl<'a> KeyNames<'a> {
     }
 }
 
-/// How many tags are tried for a key: in a Redis cluster enough to find a single slot but once in ten million times.
+/// The most tags that are tried for a key: in a Redis cluster, so many miss a single slot once in ten million times.
 const MOST_TAGS: u32 = 1 << 18;
 
 impl Series {
@@ -75,8 +75,8 @@ impl Series {
         Self::of_keys(names, id, (Key::new(names, id, KeySlot::A), None), ttl)
     }
 
-    /// The same with keys of which both are such that `lands` is true of them, by a tag of its own for each that needs
-    /// one; none where no such tag is found.
+    /// The same with keys for both of which `lands` is true, by a tag of its own for each that needs one; `None` if no
+    /// such tag is found.
     pub(crate) fn placed(names: &KeyNames<'_>, ttl: Duration, lands: impl Fn(&Key) -> bool) -> Option<Self> {
         let id = fastrand::u64(..);
         let key = |slot| {
@@ -147,7 +147,7 @@ impl Series {
         self.state.lock().resident.map(|slot| self.key(slot))
     }
 
-    /// Whether `read`, a read of that key, still finds that canary, or a later one.
+    /// `true` if `read`, a read of that key, still finds that canary, or a later one.
     pub(crate) fn is_resident(&self, read: &Read) -> bool {
         let Read::Value(bytes) = read else { return false };
         let mark = std::str::from_utf8(bytes).ok().and_then(CanaryStamp::parse);
@@ -159,8 +159,8 @@ impl Series {
         self.state.lock().written[canary.slot as usize] = false;
     }
 
-    /// Takes the write of `canary` for one that is in doubt, unless what is returned is told that it was
-    /// answered. A check that is dropped at its deadline leaves it so.
+    /// Takes the write of `canary` for one that is in doubt, until the returned [`Doubt`] is told that it was answered.
+    /// A check that is dropped at its deadline leaves it so.
     ///
     /// The writes of overlapping checks that are on their way now are in doubt from here on: any of them may arrive after
     /// this one.
