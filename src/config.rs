@@ -1,6 +1,6 @@
-//! The configuration: it turns typed text into a valid [`Config`], or into an error that points at the place.
+//! The configuration: it turns written text into a valid [`Config`], or into an error that points at the place.
 //!
-//! Past this module, each value is known to be valid. [`load()`] makes one in two steps. The typed text comes from
+//! Past this module, each value is known to be valid. [`load()`] makes one in two steps. The raw text comes from
 //! `source` (the file, the environment, Django's setting) as a `value`, each with its `place`. Its meaning is found by
 //! `settings`, with `listeners`, `access`, `cache`, `checks`, `groups` and `fleet`, in a `reader`. A new setting is a
 //! row of `keys`, whose tests name the other places that it needs.
@@ -46,8 +46,8 @@ pub use place::Origin;
 pub(crate) use secret::MASK;
 pub use secret::Secret;
 
-/// The JSON Schema of the configuration file, for editors, in draft 2020-12. It says which keys there are and what they
-/// take; what values mean together, [`load()`] alone says.
+/// The JSON Schema of the configuration file, for editors, in draft 2020-12. It lists the keys and the values
+/// that they take; [`load()`] alone knows how values go together.
 pub const SCHEMA: &str = include_str!("config/schema.json");
 
 /// Everything that the sidecar is told, valid and complete.
@@ -336,7 +336,7 @@ pub enum RedisServers {
     Cluster {
         /// Some of its nodes, to ask for the others; at least one.
         seeds: Vec<Address>,
-        /// Which addresses are dialled.
+        /// The addresses that are dialed.
         announce: Announce,
     },
     /// The primary that Sentinels watch.
@@ -350,7 +350,7 @@ pub enum RedisServers {
     },
 }
 
-/// Which addresses of a cluster's nodes are dialled.
+/// The addresses of a cluster's nodes that are dialed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Announce {
     /// Those that the cluster announces.
@@ -394,7 +394,7 @@ pub struct ReplicasConfig {
     pub within: Duration,
 }
 
-/// Which replicas of a Redis are looked at.
+/// The replicas of a Redis that are looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WhichReplicas {
     /// These; perhaps none.

@@ -12,7 +12,7 @@ use super::{Access, Listen, ListenerTls, Proxies, Secret, keys, text_file};
 /// The word among the networks for proxies that come over a unix socket.
 const UNIX: &str = "unix";
 
-/// The fewest characters of a token; where they are random, so many are not found by trying.
+/// The fewest characters of a token; if they are random, so many are not found by trying.
 const MIN_TOKEN: usize = 16;
 
 const A_NETWORK: &str = "not a network; write \"10.0.0.0/8\", \"2001:db8::/32\" or a single address";

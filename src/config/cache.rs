@@ -1,4 +1,4 @@
-//! `[caches]`: every cache, each turned from its typed values into its [`Backend`].
+//! `[caches]`: every cache, each turned from its raw values into its [`Backend`].
 
 mod breaker;
 mod chains;
@@ -36,8 +36,8 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
             continue;
         }
         let besides = [table.take("checks"), table.take("breaker")];
-        // An entry that says no more than what its backend is tells what Django's entry is, and one that only adds
-        // to it leaves all else to that.
+        // An entry with a `backend` alone gives the kind of Django's entry. An entry with `checks` or `breaker` alone
+        // leaves all else to Django's.
         let backend = match (django.get(&key), table.0.as_slice(), table.get("backend")) {
             (Some(entry), [_], Some(told)) => source::django::backend(&mut reading, entry, Some(told)),
             (Some(entry), [], None) if besides.iter().any(Option::is_some) => {

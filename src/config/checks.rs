@@ -90,7 +90,7 @@ pub struct QueueConfig {
     pub unit: Unit,
     /// The length of a partition in relation to the median of its siblings.
     pub skew: Thresholds<f64>,
-    /// A partition with fewer entries than this is not out of proportion, whatever its siblings have.
+    /// A partition with fewer entries than this is never judged out of proportion.
     pub skew_floor: u64,
     /// The key of the lock that its consumers hold.
     pub lock: Option<String>,

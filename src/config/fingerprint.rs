@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 
 use super::{Backend, CacheConfig, MemcachedConfig, RedisConfig};
 
-/// The key of every fingerprint. It is drawn in each process, so that nobody who sees a fingerprint can try passwords
-/// until they find those that make it.
+/// The key of every fingerprint. It is drawn in each process, so that passwords cannot be tried against a
+/// fingerprint that is seen.
 static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The most bytes that are read of a file, so that `/dev/zero` for a file does not go on for ever.

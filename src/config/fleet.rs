@@ -98,8 +98,8 @@ impl Fleet {
     /// `true` if verdicts of `cache` may come from other sidecars, with verdicts kept in `store`.
     ///
     /// Those of the store itself may not. Nor may those of replicas: a replica's lag is seen only by the sidecar that
-    /// writes. An address that means another server on each host is shared only through a store of which that is as
-    /// true.
+    /// writes. An address that means another server on each host is shared only through a store with
+    /// such an address.
     #[must_use]
     pub(crate) fn covers(&self, cache: &CacheConfig, store: &CacheConfig) -> bool {
         let alike = !is_of_this_host(&cache.backend) || is_of_this_host(&store.backend);
@@ -112,7 +112,7 @@ impl Fleet {
     }
 }
 
-/// `true` if some address of it leads elsewhere from another host.
+/// `true` if some address of it means another server on another host.
 fn is_of_this_host(backend: &Backend) -> bool {
     match backend {
         Backend::Redis(RedisConfig { servers, .. }) => match servers {

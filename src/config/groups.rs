@@ -15,8 +15,8 @@ const LIVENESS: &str = "liveness";
 
 const BAD_NAME: &str = "a group name must have 1 to 64 letters, digits, `_`, `-` or `.`";
 
-/// The meaning of each word in a group: an alias stands for its checks, or those of its target if it forwards, and the
-/// name of a check for that one.
+/// The meaning of each word in a group: an alias stands for its checks, or those of its target if it forwards, and a
+/// check's name for that check.
 struct Words<'a> {
     caches: &'a [CacheConfig],
     words: HashMap<String, Meaning>,

@@ -32,7 +32,7 @@ pub(super) struct Text {
 /// The origin of a value, in a few words: `default`, `cache-canary.toml:12`, `CACHE_CANARY_LISTEN`, `--listen`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// The default, for want of another value.
+    /// The default: no source sets the value.
     Default,
     /// The name of the host.
     HostName,

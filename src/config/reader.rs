@@ -10,7 +10,7 @@ use super::keys::Key;
 use super::place::{ConfigProblem, Origin};
 use super::value::{Table, Value};
 
-/// The typed values, while they are interpreted.
+/// The raw values, while they are interpreted.
 pub(super) struct ConfigReader {
     pub(super) table: Table,
     pub(super) problems: Vec<ConfigProblem>,

@@ -1,4 +1,4 @@
-//! The typed values, each with its place, before they mean anything.
+//! The raw values, each with its place, before they are interpreted.
 //!
 //! Files, environment and flags are all brought into this one shape, so that each is read by the same words.
 //! A value may be a secret, so nothing here has `Debug`, and no message repeats a value.
@@ -21,7 +21,7 @@ pub(super) struct Value {
     pub(super) literal: bool,
 }
 
-/// The kinds of typed values.
+/// The kinds of raw values.
 #[derive(Clone)]
 pub(super) enum ValueKind {
     Text(String),

@@ -40,7 +40,7 @@ pub(in crate::config) fn read(
         breaker.after = value.number_between("breaker.after", 1, MOST)?;
     }
     if let Some(value) = table.get("for") {
-        // A server that is tried once in that time would otherwise be tried twice at a time.
+        // No less than the deadline, so that no server is tried twice at a time.
         breaker.open_for = value.duration("breaker.for", reading.timeout, LONGEST)?;
     }
     Ok(breaker)

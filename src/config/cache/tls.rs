@@ -1,4 +1,4 @@
-//! `tls` of a cache: whether it is spoken, and how.
+//! `tls` of a cache: the choice of TLS or none, and its settings.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `[caches.ALIAS.checks]`: the typed checks of a cache, turned into [`CheckConfig`]s.
+//! `[caches.ALIAS.checks]`: the raw values for the checks of a cache, turned into [`CheckConfig`]s.
 
 use super::table::CheckTable;
 use super::{CheckConfig, clock, efficiency, queue, visibility};
