@@ -7,11 +7,11 @@
 //! | `/health/group/{name}` | a group | the same |
 //! | `/livez` | the sidecar itself, and the group `liveness`, in Kubernetes' text | 200, 503 |
 //! | `/readyz` | the group `readiness`, in Kubernetes' text; no cache is asked while starting or draining | 200, 503 |
-//! | `/startupz` | the group `startup`, in Kubernetes' text: what has not been up once | 200, 503 |
+//! | `/startupz` | the group `startup`, in Kubernetes' text: the checks that have not been up once | 200, 503 |
 //! | `/metrics` | every alias, for Prometheus; also when caches are down; perhaps on listeners of its own | 200 |
 //! | `/` | every alias, as a page for a browser | 200 |
 //! | `/events` | the page's live feed, as server-sent events | 200 |
-//! | `/transitions` | the last changes, for who may see details | 200, 403 |
+//! | `/transitions` | the last changes, for callers with access to details | 200, 403 |
 //! | `/openapi.json` | this table, for machines | 200 |
 //! | `/grpc.health.v1.Health/{method}` | gRPC's health protocol, by POST over HTTP/2 | 200 with a status of gRPC's |
 //!
@@ -67,7 +67,7 @@ use transport::writing::Writers;
 pub(crate) use format::words;
 pub use format::{djblets, health_json, kubernetes, metrics, page, text, transitions};
 
-/// What every request is answered from. Its clones are one, and each request has one.
+/// The state behind every request. Its clones share it, and each request has one.
 #[derive(Clone)]
 struct AppState(Arc<AppStateParts>);
 
@@ -75,12 +75,12 @@ struct AppStateParts {
     app: Arc<App>,
     bodies: Bodies,
     writers: Writers,
-    /// The open connections; none where requests come over no connection.
+    /// The open connections; none if requests come over no connection.
     traffic: Option<Traffic>,
 }
 
 impl AppState {
-    /// The response that says `report`, when it is its turn.
+    /// The response that states `report`, when it is its turn.
     async fn write(
         &self,
         wanted: Wanted,
@@ -108,7 +108,7 @@ impl FromRef<AppState> for Arc<App> {
     }
 }
 
-/// Every path, and what each request passes on its way to it.
+/// Every path, with the layers that each request passes on its way to it.
 pub fn router(app: Arc<App>) -> Router {
     guarded(everything(), app, None)
 }
@@ -123,7 +123,7 @@ fn everything() -> Router<AppState> {
         .fallback(async || Refusal::NoSuchPath)
 }
 
-/// What balancers, orchestrators and monitors ask again and again.
+/// The paths that load balancers, orchestrators and monitors poll.
 fn probes() -> Router<AppState> {
     Router::new()
         .route("/health", get(health))
@@ -138,7 +138,7 @@ fn probes() -> Router<AppState> {
         .route(grpc::PATH, grpc::route())
 }
 
-/// What listeners for probes alone serve.
+/// The routes of listeners that serve only probes.
 fn probes_alone() -> Router<AppState> {
     probes().fallback(async || Refusal::ProbesAlone)
 }
@@ -148,7 +148,7 @@ pub fn metrics_router(app: Arc<App>) -> Router {
     guarded(metrics_alone(), app, None)
 }
 
-/// What the listeners for everything, for probes alone and for metrics alone serve, each beside its own connections.
+/// The routers of the listeners for everything, for probes alone and for metrics alone, each with its own connections.
 fn routers_beside(app: &Arc<App>, traffic: &Traffic) -> [Router; 3] {
     let [main, probe, metrics] = traffic.places().map(|places| Some((traffic.clone(), places)));
     [
@@ -162,7 +162,7 @@ fn metrics_alone() -> Router<AppState> {
     Router::new().route("/metrics", get(scrape)).fallback(async || Refusal::MetricsAlone)
 }
 
-/// What every request passes on its way, whichever path it asks for.
+/// Adds the layers that every request passes, on any path.
 fn guarded(router: Router<AppState>, app: Arc<App>, beside: Option<(Traffic, Arc<Places>)>) -> Router {
     let (traffic, places) = beside.unzip();
     router
@@ -176,7 +176,7 @@ fn guarded(router: Router<AppState>, app: Arc<App>, beside: Option<(Traffic, Arc
         })))
 }
 
-/// Admits callers, refuses requests without a valid host or with a body, and forbids that an answer is kept.
+/// Admits callers, refuses requests without a valid host or with a body, and forbids caching of responses.
 async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let has_body = !request.body().is_end_stream();
     let is_http1 = request.version() < Version::HTTP_2;
@@ -192,7 +192,7 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Some texts repeat what the caller has sent, and none is a page because it looks like one.
+    // Some texts repeat input of the caller, and none is a page because it looks like one.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if has_body && is_http1 {
         // The body is not read, so no other request can follow it.
@@ -201,7 +201,7 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     response
 }
 
-/// What the caller of `request` may see.
+/// The access level of the caller of `request`.
 fn judged(access: &Access, request: &Request) -> Result<AccessLevel, Refusal> {
     let host = Host::of(request)?;
     Ok(admit(access, request.extensions().get(), &host, request.headers())?)
@@ -259,8 +259,8 @@ async fn scrape_beside_everything(state: State<AppState>, request: Request) -> R
     Ok(scrape(state, request).await.into_response())
 }
 
-/// A scrape checks everything, as a request for `/health` does: figures of an earlier check would say UP during an
-/// outage that nobody else asks about.
+/// A scrape checks everything, as a request for `/health` does: figures of an earlier check would report UP during an
+/// outage that only the scrape can see.
 async fn scrape(State(state): State<AppState>, request: Request) -> impl IntoResponse {
     let AppStateParts { app, bodies, writers, traffic } = &*state;
     let (format, view) = (metrics::MetricsFormat::of(request.headers()), AccessLevel::of(&request));
@@ -276,7 +276,7 @@ async fn scrape(State(state): State<AppState>, request: Request) -> impl IntoRes
     writers.write(report.outcomes.len(), write).await
 }
 
-/// The page whatever the caller accepts, unless another format is asked for by name.
+/// The page, unless another format is named in the query; `Accept` is ignored.
 async fn start_page(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
     let wanted = Wanted::by_name(&request)?;
@@ -340,7 +340,7 @@ async fn readyz(State(state): State<AppState>, request: Request) -> Result<Respo
         KubernetesProbe::of("readyz", own, &excluded(&request), &setup, setup.readiness());
     let report = match probe.wrong() {
         None => setup.checker.check(&selection, arrived).await,
-        // Whatever they are, it is not ready.
+        // No check can make the sidecar ready.
         Some(_) => Arc::default(),
     };
     Ok(state.write(wanted, &probe, &setup, &selection, &report).await)

@@ -1,4 +1,4 @@
-//! What `Accept` prefers (RFC 9110, section 12.5.1).
+//! The preferences in `Accept` (RFC 9110, section 12.5.1).
 
 use std::cmp::Ordering;
 
@@ -8,9 +8,9 @@ use mediatype::{MediaType, MediaTypeList, Name, ReadParams as _};
 const QUALITY: Name<'_> = Name::new_unchecked("q");
 const VERSION: Name<'_> = Name::new_unchecked("version");
 
-/// The best of `offered` for who sent `headers`, the default first; none where they take nothing of it.
+/// The best of `offered` for the sender of `headers`, the default first; none if `headers` accept none of it.
 ///
-/// The higher quality wins, and then what was named over what a wildcard takes in: `text/html, */*` is a wish for
+/// The higher quality wins, and then a named type over one that only a wildcard matches: `text/html, */*` is a wish for
 /// HTML. The order in the header means nothing.
 pub(super) fn preferred<'a, T>(
     headers: &HeaderMap,
@@ -18,7 +18,7 @@ pub(super) fn preferred<'a, T>(
 ) -> Option<T> {
     let values: Vec<_> =
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    // A range that cannot be read is passed over: a prober that writes one wants an answer all the same.
+    // A range that cannot be parsed is ignored: a prober that sends one still expects a response.
     let ranges: Vec<_> = values
         .iter()
         .flat_map(|value| MediaTypeList::new(value))
@@ -37,14 +37,14 @@ struct MediaRange<'a> {
     quality: f32,
 }
 
-/// What the headers say of one offer.
+/// The weight that the headers give to one offer.
 #[derive(Clone, Copy)]
 struct Weight {
     quality: f32,
     precision: Precision,
 }
 
-/// How precisely a range names what it takes in.
+/// The precision with which a range names the types that it matches.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Precision {
     Anything,
@@ -67,8 +67,8 @@ impl<'a> MediaRange<'a> {
         Some(Self { media_type, quality })
     }
 
-    /// How precisely it names `offer`, if it takes it in. Of its other parameters only the version is looked at: nothing
-    /// that is offered comes in two charsets.
+    /// The precision with which it names `offer`, if it matches. Of its other parameters only the version counts: no
+    /// offer comes in two charsets.
     fn precision(&self, offer: &MediaType<'_>) -> Option<Precision> {
         let any = |name: Name<'_>| name == "*";
         if let (Some(wanted), Some(version)) = (self.media_type.get_param(VERSION), offer.get_param(VERSION))
@@ -89,7 +89,7 @@ impl<'a> MediaRange<'a> {
     }
 }
 
-/// The most precise of the ranges that take in `offer` decides.
+/// The most precise of the ranges that match `offer` decides.
 fn weigh(ranges: &[MediaRange<'_>], offer: &MediaType<'_>) -> Option<Weight> {
     let weights = ranges
         .iter()
@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    /// What these headers prefer of JSON, health+json, text and HTML.
+    /// The preference of these headers among JSON, health+json, text and HTML.
     fn best(accept: &[&str]) -> &'static str {
         let mut headers = HeaderMap::new();
         for value in accept {
@@ -170,7 +170,7 @@ mod tests {
         {
             assert_eq!(best(&[accept]), "none", "{accept}");
         }
-        // As Java's own client has it, with a star that is no media range.
+        // The header of Java's own client, with a star that is no media range.
         assert_eq!(best(&["text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"]), "text/html");
     }
 }

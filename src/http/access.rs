@@ -1,4 +1,4 @@
-//! [`AccessLevel`]: the details that a caller may see; `Subscriber`: a caller that goes on listening.
+//! [`AccessLevel`]: the details that a caller may see; `Subscriber`: the caller of a stream.
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -18,26 +18,26 @@ pub enum AccessLevel {
     Details,
 }
 
-/// Why a request is not answered.
+/// The reason why a request is denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Denied {
-    /// The caller is not among those who may ask.
+    /// The caller is not allowed.
     Caller,
-    /// The caller may ask, and shows a token that is not the configured one.
+    /// The caller is allowed, but its token is not the configured one.
     Token,
 }
 
 impl AccessLevel {
-    /// What the router's guard found that the caller of `request` may see.
+    /// The access level that the router's guard has set on `request`.
     pub(super) fn of(request: &Request) -> Self {
         request.extensions().get().copied().unwrap_or(Self::Verdicts)
     }
 }
 
-/// What a request for `host` with these headers may see that came over a connection of `peer`; one of whom nothing is
-/// known may see nothing.
+/// The access level of a request for `host` with these headers, over a connection of `peer`. Without a `peer` it is
+/// denied.
 ///
-/// A token is looked at only once the caller is among those who may ask: it adds the details, never the permission.
+/// The token is checked only after the caller is allowed: it adds the details, never the permission.
 pub(super) fn admit(
     access: &Access,
     peer: Option<&Caller>,
@@ -56,13 +56,12 @@ pub(super) fn admit(
     }
 }
 
-/// Whether `peer` may ask nothing, neither for itself nor, as a trusted proxy, for another.
+/// `true` if `peer` is denied both for itself and, as a trusted proxy, for another.
 pub(super) fn excludes(access: &Access, peer: Caller) -> bool {
     !proxies::is_trusted(&access.trusted_proxies, peer) && view(access, peer, &Host::Unsaid).is_none()
 }
 
-/// Somebody who is told again and again, for as long as they listen. The configuration may be read anew meanwhile, so
-/// what they may see is asked each time.
+/// The caller of a stream. The configuration may be reloaded meanwhile, so the access level is computed each time.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     peer: Option<Caller>,
@@ -71,7 +70,7 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    /// Who has sent `request`.
+    /// The sender of `request`.
     pub(super) fn of(request: &Request) -> Self {
         Self {
             peer: request.extensions().get().copied(),
@@ -80,18 +79,18 @@ impl Subscriber {
         }
     }
 
-    /// What they may see by now, if anything.
+    /// The current access level; `None` if the caller is denied by now.
     pub(super) fn view(&self, access: &Access) -> Option<AccessLevel> {
         admit(access, self.peer.as_ref(), self.host.as_ref()?, &self.headers).ok()
     }
 }
 
-/// The view of a `caller` that asks for `host`, or `None` for one that gets no answer.
+/// The access level of a `caller` that asks for `host`; `None` if it is denied.
 fn view(access: &Access, caller: Caller, host: &Host) -> Option<AccessLevel> {
     let ip = match caller {
         Caller::Local => return Some(AccessLevel::Details),
         Caller::Unknown => return allows_everyone(access).then_some(AccessLevel::Verdicts),
-        // An IPv4 caller of a socket that takes both families has an IPv4-mapped address.
+        // An IPv4 caller of a dual-stack socket has an IPv4-mapped address.
         Caller::Remote(ip) => ip.to_canonical(),
     };
     let among = |networks: &[ipnet::IpNet]| networks.iter().any(|network| network.contains(&ip));
@@ -104,7 +103,7 @@ fn view(access: &Access, caller: Caller, host: &Host) -> Option<AccessLevel> {
     }
 }
 
-/// Whether it does not matter who asks.
+/// `true` if every address is allowed.
 fn allows_everyone(access: &Access) -> bool {
     let whole = |is_ipv4: bool| {
         let mut networks = access.allow.iter();

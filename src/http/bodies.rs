@@ -1,5 +1,5 @@
-//! [`Bodies`]: callers who share a report share what it is written as, so that a thousand callers of a thousand aliases
-//! cost little more than one.
+//! [`Bodies`]: callers who share a report also share its text, so that a thousand callers of a thousand aliases cost
+//! little more than one.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -14,24 +14,24 @@ use super::format::metrics;
 use crate::mutex::Mutex;
 use crate::outcome::Report;
 
-/// By how much what callers share may say that a verdict is older than it is, if it is written in a fraction of that time.
-/// It never says that one is younger.
+/// The most by which a shared text may overstate the age of a result, if it is written in a fraction of that time. It
+/// never understates it.
 const AHEAD: Duration = Duration::from_millis(1);
 
-/// A text that takes longer to write is shared for so many times as long, so that no number of callers has the sidecar do
-/// nothing but write.
+/// A text that takes longer to write is shared for this many times as long, so that callers cannot keep the sidecar
+/// busy with writing alone.
 const SHARED_FOR: u32 = 8;
 
-/// The longest that a text is shared for.
+/// The longest time for which a text is shared.
 const LONGEST_SHARED: Duration = Duration::from_millis(100);
 
-/// How many texts are remembered. Callers who ask in more ways than this at a time share less.
+/// The number of texts that are remembered. If callers ask in more ways than this at a time, they share less.
 const REMEMBERED: usize = 8;
 
-/// What of a report is written.
+/// The kind of text that a report is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writing {
-    /// It, in this format.
+    /// The report, in this format.
     Report(Representation),
     /// The page at `/`, which has a notice.
     StartPage,
@@ -39,20 +39,20 @@ pub(super) enum Writing {
     Metrics(metrics::MetricsFormat),
 }
 
-/// What was written last. Its clones are one.
+/// The texts that were written last. Its clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bodies(Arc<Mutex<VecDeque<WrittenBody>>>);
 
 #[derive(Debug)]
 struct WrittenBody {
-    /// Not kept for what was written of it.
+    /// Weak, so that a text does not keep its report.
     report: Weak<Report>,
     writing: Writing,
     view: AccessLevel,
-    /// What it is written as, and the time as of which it is, until then: with thousands of aliases it is long. Nothing
-    /// where only one caller has asked for it, as of most reports.
+    /// The text, and the time as of which it is written and until which it is kept: with thousands of aliases it is
+    /// long. `None` if only one caller has asked for it, as for most reports.
     shared: Option<(Bytes, Instant)>,
-    /// How long it took to write.
+    /// The time that it took to write.
     cost: Duration,
 }
 
@@ -64,8 +64,8 @@ impl WrittenBody {
 }
 
 impl Bodies {
-    /// What `report` is written as for a caller at `now`: by `write`, as of the time that it is told, or as for another
-    /// caller.
+    /// The text of `report` for a caller at `now`: a new one from `write`, as of the time that it gets, or that of
+    /// another caller.
     pub(super) fn of(
         &self,
         report: &Arc<Report>,
@@ -98,7 +98,7 @@ impl Bodies {
         }
     }
 
-    /// Drops what was written as of a time, unless something else was written since.
+    /// Drops the texts written as of a time, but keeps newer ones.
     fn forget(&self, as_of: Instant) {
         for written in &mut *self.0.lock() {
             written.shared.take_if(|(_, later)| *later <= as_of);
@@ -116,7 +116,7 @@ mod tests {
 
     const JSON: Writing = Writing::Report(Representation::Json);
 
-    /// Asks for a report so often, at times that are so far apart; how often it was written.
+    /// Asks for a report this often, at this interval; returns how often it was written.
     async fn ask(
         bodies: &Bodies,
         report: &Arc<Report>,

@@ -1,9 +1,9 @@
 //! The page's live feed, as server-sent events
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! `event: page` has the part of the page that changes, whenever a check has ended; `event: beat` has nothing, and
-//! comes when there was nothing else for a while. A comment would keep the connection open as well, but the page's
-//! script cannot hear one, and has to know from silence that an old verdict is old.
+//! `event: page` has the part of the page that changes, whenever a check has ended; `event: beat` is empty, and comes
+//! after a while without any other event. A comment would keep the connection open as well, but the page's script
+//! cannot see one, and needs the silence to tell that an old result is old.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,25 +25,25 @@ use super::format::page::{self, Page};
 use super::refusal::Refusal;
 use crate::app::{App, Life, Watcher};
 
-/// How many feeds there may be at a time. Each is a connection, and pages that were left open must not take them all
-/// from the probes.
+/// The most feeds at a time. Each is a connection, and pages that were left open must not take them all from the
+/// probes.
 const FEEDS: usize = 256;
 
-/// After how long without anything else there is a beat. The script gives up after three.
+/// The time without any other event after which a beat is sent. The script gives up after three.
 const BEAT_EVERY: Duration = Duration::from_secs(5);
 
-/// How far the states that one client is sent are apart, at least.
+/// The least time between two states that one client is sent.
 const AT_MOST_EVERY: Duration = Duration::from_millis(500);
 
-/// The checks of one round end one after the other: what ends within this time is sent together.
+/// The checks of one round end one after the other: those that end within this time are sent together.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// What is said first: how many milliseconds a browser waits before it dials again.
+/// The first line: the milliseconds that a browser waits before it reconnects.
 const RETRY: &str = "retry: 2000\n\n";
 
 const BEAT: &str = "event: beat\ndata:\n\n";
 
-/// Where it is served.
+/// The route of the feed.
 pub(super) fn route() -> MethodRouter<AppState> {
     let places = Arc::new(Semaphore::new(FEEDS));
     get(async move |State(app): State<Arc<App>>, request: Request| {
@@ -58,39 +58,39 @@ pub(super) fn route() -> MethodRouter<AppState> {
         };
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-            // nginx would else keep events back until it has a buffer full of them.
+            // Without it, nginx would buffer events until its buffer is full.
             (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
         ];
         (headers, Body::from_stream(stream::unfold(feed, Feed::next))).into_response()
     })
 }
 
-/// What one client is fed from. Nothing is made before the client has taken what was: a slow one gets fewer states, and
-/// always the last.
+/// The feed of one client. The next state is made only after the client has taken the last: a slow one gets fewer
+/// states, and always the latest.
 struct Feed {
     app: Arc<App>,
     watcher: Watcher,
     reader: Subscriber,
-    /// When a state was sent last.
+    /// The time at which a state was last sent.
     sent: Option<Instant>,
-    /// Whether there was a notice in it.
+    /// `true` if that state had a notice.
     has_notice: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl Feed {
-    /// The next event; none when the sidecar stops, or its reader may see nothing any more.
+    /// The next event; none if the sidecar stops, or the caller is denied by now.
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         let event = match self.sent {
             None => RETRY.to_owned() + &self.page().await?,
             Some(sent) => tokio::select! {
                 () = self.watcher.news() => {
                     time::sleep_until((sent + AT_MOST_EVERY).max(Instant::now() + TOGETHER)).await;
-                    // What came meanwhile is sent with it.
+                    // Checks that ended meanwhile are sent with it.
                     let _ = self.watcher.news().now_or_never();
                     self.page().await?
                 }
-                // Rounds that are stuck bring no news of it.
+                // If rounds are stuck, no news of it arrives.
                 () = time::sleep(BEAT_EVERY) => if page::notice(&self.app).is_some() == self.has_notice {
                     BEAT.to_owned()
                 } else {
@@ -104,7 +104,7 @@ impl Feed {
         Some((Ok(event.into()), self))
     }
 
-    /// The state, as an event. No cache is asked, unless one never was.
+    /// The state, as an event. A cache is asked only if it was never checked.
     async fn page(&mut self) -> Option<String> {
         let setup = self.app.setup();
         let view = self.reader.view(&setup.access)?;
@@ -121,7 +121,7 @@ impl Feed {
     }
 }
 
-/// An event whose data is a line for each of the text's.
+/// An event with one data line for each line of the text.
 fn event(text: &str) -> String {
     let lines = text.lines().map(|line| format!("data: {line}\n"));
     format!("event: page\n{}\n", lines.collect::<String>())

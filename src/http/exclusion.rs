@@ -1,4 +1,4 @@
-//! `Exclusion`: what `?exclude=` takes out of a probe.
+//! `Exclusion`: the parts that `?exclude=` removes from a probe.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -18,9 +18,9 @@ pub struct Exclusion {
 }
 
 impl Exclusion {
-    /// What `names` take out of `asked`, and what they leave of it. A name is one under which the probe lists a check,
-    /// such as `cache.main` or `cache.main.queue`, or a word of a group, such as `main` for all checks of that alias;
-    /// `own` is the name of the sidecar's own line.
+    /// The parts of `asked` that `names` remove, and the selection that is left. A name is one under which the probe
+    /// lists a check, such as `cache.main` or `cache.main.queue`, or a word of a group, such as `main` for all checks
+    /// of that alias; `own` is the name of the sidecar's own line.
     pub(super) fn of<'a>(
         names: &BTreeSet<String>,
         own: &str,

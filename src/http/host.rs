@@ -9,15 +9,15 @@ use axum::http::{HeaderValue, Version, header};
 /// The host that a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Host {
-    /// The request names none, as HTTP/1.0 may. No browser asks so.
+    /// The request names none, which HTTP/1.0 allows. No browser does so.
     Unsaid,
-    /// The request has a `Host` without a value, as one for a target without an authority.
+    /// The request has a `Host` without a value, as for a target without an authority.
     Empty,
     /// A name or an address, perhaps with a port.
     Named(Authority),
 }
 
-/// Why a request does not say which host it asks for.
+/// The reason why the host of a request is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InvalidHost {
     /// HTTP/1.1 without `Host`.
@@ -31,7 +31,7 @@ pub(super) enum InvalidHost {
 }
 
 impl InvalidHost {
-    /// The same for a caller, in a line. The value is the caller's, so the line does not repeat it.
+    /// The error text, in one line. The value is the caller's, so the line does not repeat it.
     pub(super) fn said(self) -> &'static str {
         match self {
             Self::Missing => "HTTP/1.1 requests must have a Host header\n",
@@ -77,9 +77,9 @@ impl Host {
         if is_valid { Ok(Self::Named(authority)) } else { Err(InvalidHost::Malformed) }
     }
 
-    /// Whether the request may come from a web page whose own name was made to resolve to this machine (DNS rebinding).
-    /// An attacker has no power over an address, over a name below `localhost` (RFC 6761, section 6.3), and over
-    /// `ours`, the names that the operator has configured.
+    /// `true` if the request may come from a web page whose own name was made to resolve to this machine (DNS
+    /// rebinding). An attacker has no power over an address, over a name below `localhost` (RFC 6761, section 6.3), and
+    /// over `ours`, the names that the operator has configured.
     pub(super) fn may_be_rebound(&self, ours: &[String]) -> bool {
         match self {
             Self::Unsaid => false,
@@ -96,7 +96,7 @@ impl Host {
     }
 }
 
-/// Whether this is an IPv4 address, or an IPv6 address in brackets, perhaps with a zone (RFC 6874).
+/// `true` for an IPv4 address, or an IPv6 address in brackets, perhaps with a zone (RFC 6874).
 fn is_address(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     match bare {
@@ -105,13 +105,13 @@ fn is_address(host: &str) -> bool {
     }
 }
 
-/// Whether this is a registered name (RFC 3986, section 3.2.2).
+/// `true` for a registered name (RFC 3986, section 3.2.2).
 fn is_name(host: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
     !host.is_empty() && host.bytes().all(allowed)
 }
 
-/// Whether this is nothing, or a colon with a port behind it or none.
+/// `true` for an empty text, or a colon with or without a port behind it.
 fn is_port(text: &str) -> bool {
     let is_number =
         |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();

@@ -1,8 +1,8 @@
-//! Whom a request comes from that a proxy has passed on.
+//! The callers behind a trusted proxy.
 //!
-//! Anybody can write `X-Forwarded-For` and `Forwarded` (RFC 7239), so they count only from a trusted proxy, and only
-//! as far as trusted proxies wrote them: each adds at the end whom it was asked by, so they are read from the end, up
-//! to the first address that is not a trusted proxy's.
+//! Any client can write `X-Forwarded-For` and `Forwarded` (RFC 7239), so they count only from a trusted proxy, and only
+//! as far as trusted proxies wrote them: each appends the address of its client, so they are read from the end, up to
+//! the first address that is not a trusted proxy's.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,10 +13,10 @@ use crate::config::Proxies;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Whom a request with these headers comes from, by the word of `peer` if that is a trusted proxy.
+/// The callers of a request with these headers: those that the headers name if `peer` is a trusted proxy, else `peer`.
 ///
-/// That is one caller; two where both headers are there. A proxy writes one of them and may pass on the other as its
-/// client wrote it, and nobody can tell which. So the request may see what both of them may.
+/// That is one caller, or two if both headers are there. A proxy writes one of them and may pass on the other as its
+/// client wrote it, and they cannot be told apart. So the request gets the access that both of them have.
 pub(super) fn callers(trusted: &Proxies, peer: Caller, headers: &HeaderMap) -> Vec<Caller> {
     if !is_trusted(trusted, peer) {
         return vec![peer];
@@ -32,11 +32,11 @@ pub(super) fn callers(trusted: &Proxies, peer: Caller, headers: &HeaderMap) -> V
     });
     let told: Vec<_> =
         [nearest(trusted, x_forwarded_for), nearest(trusted, forwarded)].into_iter().flatten().collect();
-    // A proxy that speaks of nobody asks for itself, as its own health checks do.
+    // A proxy that names no client asks for itself, as its own health checks do.
     if told.is_empty() { vec![peer] } else { told }
 }
 
-/// Whether `caller` is believed about whom it asks for.
+/// `true` if the headers of `caller` are trusted.
 pub(super) fn is_trusted(trusted: &Proxies, caller: Caller) -> bool {
     match caller {
         Caller::Remote(ip) => trusted.networks.iter().any(|network| network.contains(&ip.to_canonical())),
@@ -45,7 +45,7 @@ pub(super) fn is_trusted(trusted: &Proxies, caller: Caller) -> bool {
     }
 }
 
-/// The first of these that is not a trusted proxy; the last, where all of them are.
+/// The first of these that is not a trusted proxy; the last if all of them are.
 fn nearest(trusted: &Proxies, callers: impl Iterator<Item = Caller>) -> Option<Caller> {
     let mut callers = callers.peekable();
     loop {
@@ -56,7 +56,7 @@ fn nearest(trusted: &Proxies, callers: impl Iterator<Item = Caller>) -> Option<C
     }
 }
 
-/// Who is at this address, which may have brackets and a port.
+/// The caller at this address, which may have brackets and a port.
 fn caller(text: &str) -> Caller {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
@@ -68,13 +68,13 @@ fn caller(text: &str) -> Caller {
     ip.map_or(Caller::Unknown, Caller::Remote)
 }
 
-/// Whom each element of a `Forwarded` names, in their order (RFC 7239, section 4); nobody of a line that is not
-/// written as it should be: a quotation mark of the client's could hide what the proxy wrote behind it.
+/// The caller that each element of a `Forwarded` names, in their order (RFC 7239, section 4). `None` if the line is
+/// malformed: a quotation mark of the client's could hide the part that the proxy wrote behind it.
 fn forwarded_for(line: &str) -> Option<Vec<Caller>> {
     split(line, ',')?.into_iter().map(element).collect()
 }
 
-/// Whom one element names: `for="[2001:db8::1]:4711";proto=https`.
+/// The caller that one element names: `for="[2001:db8::1]:4711";proto=https`.
 fn element(text: &str) -> Option<Caller> {
     let mut named = None;
     for pair in split(text, ';')? {
@@ -90,7 +90,7 @@ fn element(text: &str) -> Option<Caller> {
     Some(named.unwrap_or(Caller::Unknown))
 }
 
-/// The parts between these separators, except those in quotation marks; nothing where such a mark is never closed.
+/// The parts between these separators, except those in quotation marks; `None` if a quotation mark is not closed.
 fn split(text: &str, separator: char) -> Option<Vec<&str>> {
     let (mut parts, mut start) = (Vec::new(), 0);
     let (mut is_quoted, mut is_escaped) = (false, false);
@@ -110,7 +110,7 @@ fn split(text: &str, separator: char) -> Option<Vec<&str>> {
     (!is_quoted).then_some(parts)
 }
 
-/// A value without its quotation marks, in which nothing needs to be escaped that an address is made of.
+/// A value without its quotation marks; no character of an address needs to be escaped in it.
 fn unquoted(value: &str) -> Option<&str> {
     let inner = value.strip_prefix('"').map_or(Some(value), |value| value.strip_suffix('"'))?;
     (!inner.contains(['"', '\\'])).then_some(inner)

@@ -1,4 +1,4 @@
-//! [`Refusal`]: why a request gets no verdict.
+//! [`Refusal`]: the reason why a request is refused.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,40 +10,40 @@ use super::host::InvalidHost;
 use crate::app::Setup;
 use crate::catalog::Catalog;
 
-/// Why a request gets no verdict. No cache was asked.
+/// The reason why a request is refused. No cache was asked.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// The caller is not among those who may ask.
+    /// The caller is not allowed.
     Access,
     /// The caller's token is not the configured one.
     Token,
-    /// The request does not say for which host it is.
+    /// The host of the request is invalid.
     Host(InvalidHost),
-    /// A path that is none of ours.
+    /// A path that does not exist.
     NoSuchPath,
-    /// Metrics, where they have listeners of their own.
+    /// Metrics on another listener, if they have listeners of their own.
     MetricsElsewhere,
-    /// Anything else, where metrics have listeners of their own.
+    /// Anything else on a listener for metrics.
     MetricsAlone,
-    /// Anything but a probe, where probes have listeners of their own.
+    /// Anything but a probe on a listener for probes.
     ProbesAlone,
-    /// An alias that is not configured; the text names those that are.
+    /// An alias that is not configured; the text names the configured ones.
     NoSuchAlias(String),
-    /// A group that is not configured; the text names those that there are.
+    /// A group that is not configured; the text names the configured ones.
     NoSuchGroup(String),
     /// A method other than GET and HEAD.
     Method,
-    /// A method other than POST, where gRPC is spoken.
+    /// A method other than POST on a path of gRPC.
     NotACall,
-    /// A call of gRPC's over HTTP/1.
+    /// A call of gRPC over HTTP/1.
     NotHttp2,
-    /// A call of something else's than gRPC.
+    /// A call with another content type than gRPC's.
     NotGrpc,
     /// A request with a body.
     Body,
     /// A format that is none of these.
     Format(&'static [Representation]),
-    /// As many pages are fed as may be.
+    /// The limit of feeds is reached.
     Feeds,
 }
 
@@ -80,7 +80,7 @@ fn plain(body: impl Into<Body>) -> Response {
 }
 
 impl IntoResponse for Refusal {
-    /// Says nothing of what was asked: it is the caller's text.
+    /// The body repeats nothing of the request: it is the caller's text.
     fn into_response(self) -> Response {
         match self {
             // Without a body, as Djblets does.

@@ -25,13 +25,13 @@ use crate::outcome::{Report, Status};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Choice {
     pub(super) format: Representation,
-    /// Whether another `Accept` could have chosen another one.
+    /// `true` if another `Accept` could have chosen another one.
     by_accept: bool,
 }
 
 impl Choice {
-    /// The one of `offered` that `request` asks for: by name, else by `Accept`. Who takes none of them gets the default:
-    /// an answer says more than that there is none.
+    /// The one of `offered` that `request` asks for: by name, else by `Accept`. If `Accept` matches none, it is the
+    /// default: a report says more than a 406.
     pub(super) fn of(request: &Request, offered: &'static [Representation]) -> Result<Self, Refusal> {
         if let Some(choice) = Self::named(request, offered)? {
             return Ok(choice);
@@ -60,7 +60,7 @@ impl Choice {
     }
 }
 
-/// How a request wants a report.
+/// The form in which a request wants a report.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
     choice: Choice,
@@ -69,18 +69,18 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// By the format that is named, else by `Accept`.
+    /// The named format, else the one that `Accept` prefers.
     pub(super) fn of(request: &Request) -> Result<Self, Refusal> {
         Ok(Self::as_chosen(request, Choice::of(request, Representation::OF_REPORTS)?))
     }
 
-    /// By the format that is named, if one is.
+    /// The named format, if there is one.
     pub(super) fn by_name(request: &Request) -> Result<Option<Self>, Refusal> {
         let choice = Choice::named(request, Representation::OF_REPORTS)?;
         Ok(choice.map(|choice| Self::as_chosen(request, choice)))
     }
 
-    /// The same of a probe's, which is in Kubernetes' text where no format is named.
+    /// The same for a probe, whose default is Kubernetes' text.
     pub(super) fn of_probe(request: &Request) -> Result<Self, Refusal> {
         let default =
             || Self::as_chosen(request, Choice { format: Representation::Kubernetes, by_accept: false });
@@ -92,7 +92,8 @@ impl Wanted {
         Self { choice, verbose, view: AccessLevel::of(request) }
     }
 
-    /// How many entries of a report with so many are written in full. Kubernetes' text has a few words of each, or none.
+    /// The number of entries that are written in full, of a report with `outcomes`. Kubernetes' text has a few words of
+    /// each, or none.
     pub(super) fn entries(self, outcomes: usize) -> usize {
         match self.choice.format {
             Representation::Json
@@ -103,7 +104,7 @@ impl Wanted {
         }
     }
 
-    /// The response that says `report`, which is of `selection`.
+    /// The response that states `report`, the report of `selection`.
     pub(super) fn response(
         self,
         bodies: &Bodies,
@@ -147,8 +148,8 @@ impl Wanted {
     }
 }
 
-/// The response to which `report` has led, with its age (RFC 9111, section 5.1). That counts whole seconds, and is rounded
-/// up: no verdict is said to be newer than it is.
+/// The response to `report`, with its age (RFC 9111, section 5.1). That counts whole seconds, and is rounded up: no
+/// result is made to look newer than it is.
 pub(super) fn aged(mut response: Response, report: &Report, now: Instant) -> Response {
     if let Some(age) = report.age(now) {
         let seconds = age.as_secs() + u64::from(age.subsec_nanos() > 0);
@@ -157,7 +158,7 @@ pub(super) fn aged(mut response: Response, report: &Report, now: Instant) -> Res
     response
 }
 
-/// What is to be taken out of a probe: every `exclude` of the query, none twice.
+/// The names to exclude from a probe: every `exclude` of the query, without duplicates.
 pub(super) fn excluded(request: &Request) -> BTreeSet<String> {
     parameters(request, "exclude").map(Cow::into_owned).collect()
 }
@@ -168,8 +169,7 @@ fn parameters<'a>(request: &'a Request, name: &str) -> impl Iterator<Item = Cow<
     form_urlencoded::parse(query.as_bytes()).filter_map(move |(key, value)| (key == name).then_some(value))
 }
 
-/// The code that goes with `status`. Degraded still works, so whoever restarts or removes what is unhealthy
-/// must not.
+/// The code that goes with `status`. Degraded still works, so nothing may be restarted or removed for it.
 fn code(status: Status) -> StatusCode {
     match status {
         Status::Skipped | Status::Up | Status::Degraded => StatusCode::OK,

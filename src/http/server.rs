@@ -20,10 +20,10 @@ use crate::heap;
 pub use super::transport::limits::ServerLimits;
 pub use super::transport::listener::{BindError, Listener, Listeners};
 
-/// How long after a connection has ended memory is given back: soon, but once for all that end together.
+/// The time between the end of a connection and the release of its memory: soon, but once for all that end together.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
 
-/// Serves what `config` says until `shutdown` ends and the open requests with it.
+/// Serves `config` until `shutdown` ends and the open requests with it.
 pub async fn serve(
     config: &Config,
     listeners: Listeners,
@@ -36,9 +36,9 @@ pub async fn serve(
 
 /// Serves `app` until `shutdown` ends.
 ///
-/// Then it drains for as long as is configured: `/readyz` says so, and everything else goes on. After that it stops:
-/// nothing is accepted, connections without a request close, and those with one close after their answer, at the
-/// latest when `limits.stop` is over.
+/// Then it drains for the configured time: `/readyz` reports it, and everything else goes on. After that it stops: it
+/// accepts no connection, closes those without a request, and closes the others after their response, at the latest
+/// when `limits.stop` is over.
 pub async fn serve_app(
     app: Arc<App>,
     listeners: Listeners,
@@ -82,7 +82,7 @@ pub async fn serve_app(
     info!("stopped");
 }
 
-/// Gives what connections leave behind back to the system, again and again.
+/// Gives the memory of ended connections back to the system, again and again.
 async fn give_memory_back(traffic: &Traffic) {
     loop {
         traffic.released().await;
@@ -91,7 +91,7 @@ async fn give_memory_back(traffic: &Traffic) {
     }
 }
 
-/// Leads the app through its life, until nothing is accepted any more.
+/// Leads the app through its life, until the server accepts nothing any more.
 async fn live(app: &App, limits: ServerLimits, shutdown: impl Future<Output = ()>) {
     app.enter(Life::Ready);
     info!("ready");
@@ -106,8 +106,8 @@ async fn live(app: &App, limits: ServerLimits, shutdown: impl Future<Output = ()
     app.enter(Life::Stopping);
 }
 
-/// Serves any router by the default limits until `life` is at its stop and the open requests have finished. No caller is
-/// excluded, and no TLS is spoken.
+/// Serves any router by the default limits until `life` is at its stop and the open requests have finished. It excludes
+/// no caller, and speaks no TLS.
 pub async fn serve_plain(router: Router, life: watch::Receiver<Life>, listener: Listener) {
     let traffic = Traffic::new([ServerLimits::default(); 3]);
     let [places, ..] = traffic.places();
