@@ -21,7 +21,7 @@ const HEALTH: Name<'_> = Name::new_unchecked("health");
 /// A representation that a request can ask for by `Accept`, or by `?format=` with its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Representation {
-    /// Djblets' JSON; the default.
+    /// Djblets' JSON, the default.
     Json,
     /// The IETF draft's JSON.
     HealthJson,
@@ -34,10 +34,10 @@ pub(super) enum Representation {
 }
 
 impl Representation {
-    /// What a report can be had in, the default first.
+    /// The formats of a report, the default first.
     pub(super) const OF_REPORTS: &[Self] =
         &[Self::Json, Self::HealthJson, Self::Text, Self::Html, Self::Kubernetes];
-    /// What a list can be had in, the default first.
+    /// The formats of a list, the default first.
     pub(super) const OF_LISTS: &[Self] = &[Self::Json, Self::Text];
 
     /// Its name in `?format=`.
@@ -51,7 +51,7 @@ impl Representation {
         }
     }
 
-    /// What it is called in `Accept`; Kubernetes' text is asked for by its name alone.
+    /// Its media type in `Accept`; `None` for Kubernetes' text, which only its name selects.
     pub(super) fn media_type(self) -> Option<MediaType<'static>> {
         match self {
             Self::Json => Some(MediaType::new(APPLICATION, JSON)),

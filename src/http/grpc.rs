@@ -7,8 +7,8 @@
 //! | `Watch` | the status at once, and then each change | the same; `NOT_SERVING` while draining |
 //! | `List` | a check of everything | the status of each service by its name |
 //!
-//! What a service is called stands in `service`. `prost` reads and writes the messages; what carries them, a prefix and
-//! a trailer, stands in `wire`: a library for that was a tenth of the whole program.
+//! `service` has the names of services. `prost` reads and writes the messages; `wire` has their framing, a prefix and a
+//! trailer: a library for that was a tenth of the whole program.
 
 mod messages;
 mod service;
@@ -37,17 +37,17 @@ use wire::{CallError, Code};
 /// The path of every call.
 pub(super) const PATH: &str = "/grpc.health.v1.Health/{method}";
 
-/// How many watches there may be at a time: each looks at what it watches whenever anything is checked.
+/// The most watches at a time: each looks at its service whenever any check has ended.
 const WATCHES: usize = 256;
 
-/// Where they are answered.
+/// The route of the calls.
 pub(super) fn route() -> MethodRouter<AppState> {
     let places = Arc::new(Semaphore::new(WATCHES));
     any(
         async move |State(app): State<Arc<App>>,
                     method: Result<Path<String>, PathRejection>,
                     request: Request| {
-            // What is no text is no method either.
+            // A name that is not UTF-8 is no method either.
             let method = method.map_or_else(|_| String::new(), |Path(method)| method);
             call(app, &method, request, places).await
         },
@@ -104,7 +104,7 @@ async fn watch(
 }
 
 async fn list(app: &App, body: Body, arrived: Instant) -> Result<Response, CallError> {
-    // A request for a list has nothing in it.
+    // A request for a list is empty.
     wire::message::<()>(body).await?;
     let setup = app.setup();
     setup.checker.check(&setup.everything, arrived).await;

@@ -1,4 +1,4 @@
-//! The default JSON, a superset of what Djblets' own health check answers.
+//! The default JSON, a superset of the response of Djblets' own health check.
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -18,14 +18,14 @@ use crate::record::Since;
 ///  "details": {"cache.main": {"elapsed_ms": 0.412, "...": "..."}}}
 /// ```
 ///
-/// `checks` and `errors` are always there, since Djblets' callers read them; `skipped`, `age_ms` and `details` where
-/// there is something to say, `details` only for one who may see them. Every map is in the configured order.
+/// `checks` and `errors` are always there, since Djblets' callers read them; `skipped`, `age_ms` and `details` only if
+/// they are not empty, and `details` only with access to details. Every map is in the configured order.
 #[must_use]
 pub fn body(report: &Report, view: AccessLevel, now: Instant) -> String {
     body_since(report, &[], view, now)
 }
 
-/// The same, where it is known `since` when each of the outcomes has the status that it has.
+/// The same, with the time `since` when each of the outcomes has its status, if that is known.
 #[must_use]
 pub fn body_since(report: &Report, since: &[Option<Since>], view: AccessLevel, now: Instant) -> String {
     let since = since.iter().copied().chain(std::iter::repeat(None));
@@ -77,7 +77,7 @@ struct DjbletsDocument<'a> {
     details: Entries<&'a str, Detail<'a>>,
 }
 
-/// What only some may see of a check.
+/// The details of a check.
 #[derive(Serialize)]
 struct Detail<'a> {
     elapsed_ms: f64,
@@ -96,7 +96,7 @@ struct Detail<'a> {
     steps: Vec<StepDetail<'a>>,
 }
 
-/// Whose verdict it is, and how old that was when it was taken.
+/// The sidecar that ran the check, and the age of the result when it was taken.
 #[derive(Serialize)]
 struct ReusedDetail<'a> {
     from: &'a str,
@@ -129,7 +129,7 @@ struct StepDetail<'a> {
 
 impl<'a> Detail<'a> {
     fn of(outcome: &'a Outcome, since: Option<Since>, now: Instant) -> Self {
-        // A later check may have found something else by now.
+        // A later check may have another result by now.
         let since = since.filter(|since| since.status == outcome.status());
         Self {
             elapsed_ms: milliseconds(outcome.elapsed),

@@ -17,9 +17,9 @@ use crate::outcome::{Cause, CheckKind, Figure, Finding, Measure, NodeOutcome, Ou
 ///  "output": "masked in read. ...", "cause": "masked", "role": "server"}]}}
 /// ```
 ///
-/// A check has one entry a node, and one for whatever else was found, for who may see details, and else one for all of
-/// it; its figures have names of their own, such as `main:queueLength`. What is not checked stands in `notes`. There are no
-/// `links`: those shall be whole URIs, and a server does not know by which name it was reached.
+/// With access to details, a check has one entry a node and one for its other findings, else one for all of it; its
+/// figures have names of their own, such as `main:queueLength`. Skipped aliases stand in `notes`. There are no `links`:
+/// those must be absolute URIs, and a server does not know the name by which it was reached.
 #[must_use]
 pub fn body(report: &Report, view: AccessLevel) -> String {
     let troubled = report.outcomes.iter().filter(|outcome| word(outcome.status()) != PASS);
@@ -33,7 +33,7 @@ pub fn body(report: &Report, view: AccessLevel) -> String {
     })
 }
 
-/// `cache.main is DOWN`, and by how many nodes there are too few, where they are counted.
+/// `cache.main is DOWN`, and the number of missing nodes, if they are counted.
 fn said(outcome: &Outcome) -> String {
     let shortfall = outcome.shortfall().map(|shortfall| format!(" ({shortfall})")).unwrap_or_default();
     format!("{} is {}{shortfall}", outcome.name(), outcome.status())
@@ -45,7 +45,7 @@ pub fn unready(name: &str, wrong: &str) -> String {
     line(&HealthDocument { output: Some(format!("{name}: {wrong}")), ..HealthDocument::of(Status::Down) })
 }
 
-/// All is well, and no `output` is given.
+/// The status of a check that passes, which has no `output`.
 const PASS: &str = "pass";
 
 /// The draft's word for a status.
@@ -57,7 +57,7 @@ fn word(status: Status) -> &'static str {
     }
 }
 
-/// The whole; the names are those of the draft's section 3.
+/// The whole document; the names are those of the draft's section 3.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HealthDocument<'a> {
@@ -118,7 +118,7 @@ impl<'a> HealthEntry<'a> {
         Self { component_type: "datastore", time: timestamp_millis(outcome.began_at), ..Self::default() }
     }
 
-    /// All that may be said to everyone.
+    /// The single entry of a whole check.
     fn of_whole(outcome: &Outcome, view: AccessLevel) -> Self {
         Self {
             status: Some(word(outcome.status())),
@@ -167,11 +167,11 @@ impl<'a> HealthEntry<'a> {
     }
 }
 
-/// The check, and its figures if they may be seen, by their names.
+/// The check, and with access to details its figures, by their names.
 fn checks(outcome: &Outcome, view: AccessLevel) -> Vec<(String, Vec<HealthEntry<'_>>)> {
     let name = |measurement: &str| format!("{}:{measurement}", outcome.alias);
     let measurement = measurement(outcome.kind);
-    // Nothing was found out of a check without nodes, so there is nothing to tell one by one.
+    // A check without nodes has no single results to list.
     if view == AccessLevel::Verdicts || outcome.nodes.is_empty() {
         return vec![(name(measurement), vec![HealthEntry::of_whole(outcome, view)])];
     }
@@ -185,7 +185,7 @@ fn checks(outcome: &Outcome, view: AccessLevel) -> Vec<(String, Vec<HealthEntry<
     std::iter::once((name(measurement), nodes.chain(findings).collect())).chain(figures).collect()
 }
 
-/// The name of what is measured, as the draft spells names.
+/// The name of the measurement, in the draft's spelling.
 fn measurement(kind: CheckKind) -> &'static str {
     match kind {
         CheckKind::RoundTrip => "roundTrip",
@@ -196,7 +196,7 @@ fn measurement(kind: CheckKind) -> &'static str {
     }
 }
 
-/// Endings of figures' names that say the unit, with its symbol.
+/// Endings of figures' names that give the unit, with its symbol.
 const UNITS: [(&str, &str); 2] = [("_seconds", "s"), ("_bytes", "B")];
 
 /// The unit of a figure that has one.

@@ -1,4 +1,4 @@
-//! What the representations in JSON have in common.
+//! The common parts of the representations in JSON.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::outcome::NodeOutcome;
 
 /// A document as one line.
 pub(super) fn line(document: &impl Serialize) -> String {
-    // Maps with text for keys, and numbers that are finite: there is nothing that JSON could not say.
+    // Every map has text for keys, and every number is finite, so JSON can express all of it.
     let mut line = serde_json::to_string(document).unwrap_or_default();
     line.push('\n');
     line
@@ -19,7 +19,7 @@ pub(super) fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// A map that is written in its own order.
+/// A map that is written in its given order.
 pub(super) struct Entries<K, V>(Vec<(K, V)>);
 
 impl<K, V> Entries<K, V> {
@@ -46,7 +46,7 @@ impl<K: Serialize, V: Serialize> Serialize for Entries<K, V> {
     }
 }
 
-/// A node, as only some may see it.
+/// The details of a node.
 #[derive(Serialize)]
 pub(super) struct NodeDetail<'a> {
     node: &'a str,

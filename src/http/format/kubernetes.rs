@@ -1,5 +1,5 @@
-//! Kubernetes' text: what its own components answer at `/livez` and `/readyz`, so that its people and tools
-//! read it at sight (<https://kubernetes.io/docs/reference/using-api/health-checks/>).
+//! Kubernetes' text: the format of its own components at `/livez` and `/readyz`, so that its users and tools can read
+//! it (<https://kubernetes.io/docs/reference/using-api/health-checks/>).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use crate::outcome::{Cause, Outcome, Report, Status};
 pub struct KubernetesProbe {
     /// Its name, such as `readyz`.
     pub name: &'static str,
-    /// The sidecar itself, where the probe looks at it.
+    /// The sidecar itself, if the probe covers it.
     pub own: Option<Own>,
     /// The parts that the request excludes.
     pub exclusion: Exclusion,
@@ -34,13 +34,14 @@ pub struct Own {
 }
 
 impl KubernetesProbe {
-    /// A probe that looks at caches alone.
+    /// A probe that covers only caches.
     #[must_use]
     pub fn of_caches(name: &'static str) -> Self {
         Self { name, own: None, exclusion: Exclusion::default() }
     }
 
-    /// A probe of `own` and of what is asked for less what `excluded` takes out, which is returned beside it.
+    /// A probe of `own` and of the requested selection without the parts in `excluded`. The remaining selection is
+    /// returned with it.
     pub(crate) fn of<'a>(
         name: &'static str,
         own: Own,
@@ -105,7 +106,7 @@ pub fn body(probe: &KubernetesProbe, report: &Report, verbose: bool, now: Instan
     lines.join("\n")
 }
 
-/// In the words of Kubernetes' API server, which a typing error in a manifest is looked for by.
+/// The warning in the words of Kubernetes' API server, so that a search for it finds a typing error in a manifest.
 fn warning(unmatched: &[String]) -> Option<String> {
     if unmatched.is_empty() {
         return None;

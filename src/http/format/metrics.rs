@@ -1,7 +1,7 @@
 //! Prometheus' metrics, in the classic text or in `OpenMetrics`.
 //!
-//! What is so now comes from the report that the scrape has asked for, and what is counted from the records. Nothing is
-//! kept here, so that a node that is gone leaves no series behind.
+//! Current values come from the report that the scrape has asked for, and counters from the records. Nothing is kept
+//! here, so that a node that is gone leaves no series behind.
 
 mod exposition;
 mod family;
@@ -31,33 +31,33 @@ pub use family::{Family, Type};
 pub use format::MetricsFormat;
 pub use process::{Process, ProcessMemory};
 
-/// Everything that a scrape tells of.
+/// The data of one scrape.
 #[derive(Debug)]
 pub struct Scrape {
-    /// What the checks came to that were made for it.
+    /// The results of the checks of this scrape.
     pub report: Arc<Report>,
-    /// What is known of each of them, in the order of the report.
+    /// The record of each of them, in the order of the report.
     pub known: Vec<RecordSnapshot>,
-    /// How far the rounds are, where there are any.
+    /// The progress of the rounds, if there are any.
     pub rounds: Option<RoundClocks>,
-    /// What came of the configuration when it was last read.
+    /// The result of the last reload of the configuration.
     pub reloads: ReloadStatus,
-    /// When the sidecar began.
+    /// The start of the sidecar.
     pub began_at: SystemTime,
-    /// The log lines that nobody will read.
+    /// The log lines that were not written.
     pub log: Unwritten,
-    /// What it costs.
+    /// The resources of the process.
     pub process: Process,
-    /// Open connections, and what there was no room for.
+    /// Open connections, and closed and refused ones.
     pub callers: Callers,
 }
 
-/// Connections, and what there was no room for.
+/// The numbers of open, closed and refused connections.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Callers {
-    /// How many connections are open, by state, in the order of `ConnectionState::ALL`.
+    /// The number of open connections by state, in the order of `ConnectionState::ALL`.
     pub connections: [usize; ConnectionState::ALL.len()],
-    /// How many were closed and how many answers refused, by reason, in the order of `Reason::ALL`.
+    /// The number of closed connections and refused responses by reason, in the order of `Reason::ALL`.
     pub refused: [u64; Reason::ALL.len()],
 }
 
@@ -71,7 +71,7 @@ impl From<&Traffic> for Callers {
 }
 
 impl Scrape {
-    /// Puts to `report`, which is of everything in `setup`, what else there is to tell.
+    /// The scrape of `report`, the report of everything in `setup`, with all other data.
     #[must_use]
     pub(crate) fn of(report: Arc<Report>, setup: &Setup, app: &App, traffic: Option<&Traffic>) -> Self {
         setup.checker.write_down_sharing();
@@ -88,14 +88,14 @@ impl Scrape {
     }
 }
 
-/// The metrics for one who may see `view`. The labels `alias` and `check` name the check that a series belongs to. Phases,
-/// and what names nodes, keys or views, are only for one who may see details.
+/// The metrics for a caller with access level `view`. The labels `alias` and `check` name the check of a series.
+/// Phases, and series that name nodes, keys or views, are only for callers with access to details.
 #[must_use]
 pub fn body(scrape: Scrape, view: AccessLevel, format: MetricsFormat) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(ScrapeCollector { scrape, view, format }));
     let mut text = String::new();
-    // A text takes all that is written to it.
+    // A `String` accepts all text.
     let _ = match format {
         MetricsFormat::Text => encode_registry(&mut text, &registry),
         MetricsFormat::OpenMetrics => encode(&mut text, &registry),
@@ -103,7 +103,7 @@ pub fn body(scrape: Scrape, view: AccessLevel, format: MetricsFormat) -> String 
     text
 }
 
-/// What is written of a scrape.
+/// A scrape with its access level, as the registry collects it.
 #[derive(Debug)]
 struct ScrapeCollector {
     scrape: Scrape,
@@ -137,7 +137,7 @@ struct ScrapedCheck<'a> {
 }
 
 impl<'a> ScrapedCheck<'a> {
-    /// The labels of a series that there is once for each check.
+    /// The labels of a series that each check has once.
     fn labels(&self) -> [(&'static str, &'a str); 2] {
         [("alias", self.outcome.alias.as_str()), ("check", self.outcome.kind.name())]
     }
@@ -149,7 +149,7 @@ impl<'a> ScrapedCheck<'a> {
     }
 }
 
-/// What the checks of this scrape came to.
+/// Writes the results of the checks of this scrape.
 fn put_verdicts(text: &mut Exposition<'_>, entries: &[ScrapedCheck<'_>]) -> fmt::Result {
     let mut up = text.series(Family::Up);
     for entry @ ScrapedCheck { outcome, .. } in entries {
@@ -168,7 +168,7 @@ fn put_verdicts(text: &mut Exposition<'_>, entries: &[ScrapedCheck<'_>]) -> fmt:
     Ok(())
 }
 
-/// What all checks came to.
+/// Writes the counters of all checks.
 fn put_tallies(text: &mut Exposition<'_>, entries: &[ScrapedCheck<'_>]) -> fmt::Result {
     let mut last_up = text.series(Family::LastUp);
     for entry @ ScrapedCheck { known, .. } in entries {
@@ -216,7 +216,7 @@ fn put_tallies(text: &mut Exposition<'_>, entries: &[ScrapedCheck<'_>]) -> fmt::
     Ok(())
 }
 
-/// What only some may see of the checks of this scrape.
+/// Writes the details of the checks of this scrape.
 fn put_details(text: &mut Exposition<'_>, entries: &[ScrapedCheck<'_>]) -> fmt::Result {
     let mut phases = text.series(Family::CheckPhase);
     for entry @ ScrapedCheck { outcome, .. } in entries {
@@ -247,7 +247,7 @@ fn put_details(text: &mut Exposition<'_>, entries: &[ScrapedCheck<'_>]) -> fmt::
     Ok(())
 }
 
-/// How far the rounds are.
+/// Writes the progress of the rounds.
 fn put_rounds(text: &mut Exposition<'_>, clocks: &RoundClocks) -> fmt::Result {
     if let Some(through) = clocks.through() {
         text.series(Family::RoundClock).put(&[], seconds(through))?;
@@ -267,7 +267,7 @@ fn put_rounds(text: &mut Exposition<'_>, clocks: &RoundClocks) -> fmt::Result {
     Ok(())
 }
 
-/// What there is to tell of the sidecar itself.
+/// Writes the metrics of the sidecar itself.
 fn put_own(
     text: &mut Exposition<'_>,
     Scrape { reloads, began_at, log, process, callers, .. }: &Scrape,
@@ -302,13 +302,13 @@ fn put_own(
     text.series(Family::ProcessStartTime).put(&[], seconds(*began_at))
 }
 
-/// The commit that this was built from, where whoever built it has said so.
+/// The commit of this build, if the build names it.
 const REVISION: &str = match option_env!("CACHE_CANARY_REVISION") {
     Some(revision) if !revision.is_empty() => revision,
     Some(_) | None => "unknown",
 };
 
-/// Seconds since 1970, where a machine without a clock may be earlier.
+/// Seconds since 1970; 0 on a machine whose clock is earlier.
 fn seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }

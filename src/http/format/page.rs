@@ -1,8 +1,8 @@
-//! The page for a browser: for the person who is woken at night, on a phone.
+//! The page for a browser: for the person who is paged at night, on a phone.
 //!
-//! What is so comes first, in words, colour and shape; then what is not up, with its reasons; then the rest. It loads
-//! nothing from anywhere, and needs no script: with one it is live (`http/events.rs`), without it is loaded
-//! anew every ten seconds.
+//! The overall status comes first, in words, color and shape; then the failed checks, with their causes; then the rest.
+//! It loads nothing from anywhere, and needs no script: with one it is live (`http/events.rs`), without it is reloaded
+//! every ten seconds.
 
 mod drawing;
 mod entry;
@@ -30,27 +30,27 @@ use say::list;
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/live.js");
 
-/// What a browser may do with the page: nothing but to show it and to ask this server. The two hashes are of the
-/// style and the script; a test says what they should be.
+/// The rights of the page in a browser: only to show itself and to ask this server. The two hashes are those of the
+/// style and the script; a test compares them.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
      script-src 'sha256-XvM0CShiRgjaE/dPimTm8aqRTD8uXQGmxFZn9hbsnXY='; \
      style-src 'sha256-R9SJlixdQXwyViU5aDtVZy3rZjO2+mxJ5Ge6V5VcYZM='; \
      img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// How many checks have all that there is to say of them said. The worst come first, so that more than these are
-/// hardly ever looked at; each is one to three kilobytes.
+/// The number of checks that are shown in full. The worst come first, so that a reader hardly ever needs more than
+/// these; each is one to three kilobytes.
 const IN_FULL: usize = 12;
 
-/// How many more have a line.
+/// The number of further checks that have a line.
 const IN_SHORT: usize = 80;
 
-/// How many aliases that are not checked have a line.
+/// The number of skipped aliases that have a line.
 const SKIPPED: usize = 40;
 
-/// How many of the last changes are shown.
+/// The number of recent changes that are shown.
 const CHANGES: usize = 10;
 
-/// The page that says `report`, which is of what is selected, to one who may see `view`.
+/// The page of `report`, the report of `selection`, for a caller with access level `view`.
 ///
 /// The report's outcomes are in the order of the selection's checks, as the checker makes them.
 #[must_use]
@@ -64,7 +64,7 @@ pub fn body(
     Page { setup, report, selection, view, now, notice: None }.document()
 }
 
-/// The response of which `body` is the body.
+/// The response with the body `body`.
 pub(crate) fn response(code: StatusCode, body: impl Into<Body>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
@@ -74,7 +74,7 @@ pub(crate) fn response(code: StatusCode, body: impl Into<Body>) -> Response {
     (code, headers, body.into()).into_response()
 }
 
-/// What has to be known before anything else is believed: that the sidecar goes, or is stuck.
+/// The warning that comes before everything else: the sidecar is stopping, or is stuck.
 pub(crate) fn notice(app: &App) -> Option<String> {
     match app.life() {
         Life::Starting | Life::Ready => app
@@ -84,17 +84,17 @@ pub(crate) fn notice(app: &App) -> Option<String> {
     }
 }
 
-/// All that a page is made of.
+/// The data of a page.
 pub(crate) struct Page<'a> {
     pub(crate) setup: &'a Setup,
-    /// What is said.
+    /// The report to show.
     pub(crate) report: &'a Report,
-    /// Of what it is.
+    /// The selection of the report.
     pub(crate) selection: &'a Selection,
-    /// Who reads it.
+    /// The access level of the reader.
     pub(crate) view: AccessLevel,
     pub(crate) now: Instant,
-    /// What has to be known before.
+    /// The warning that comes first, if there is one.
     pub(crate) notice: Option<String>,
 }
 
@@ -116,7 +116,7 @@ impl Page<'_> {
                     style { (PreEscaped(STYLE)) }
                 }
                 body {
-                    // These stay while the rest is replaced: that is what makes a screen reader say them.
+                    // These stay while the rest is replaced, so that a screen reader announces them.
                     p #said .unseen role="status" { (headline) }
                     p #lost role="alert" hidden {}
                     (GLYPHS)
@@ -167,12 +167,12 @@ impl Page<'_> {
         }
     }
 
-    /// Whether there is a feed of what it shows.
+    /// `true` if there is a feed of its content.
     fn is_live(&self) -> bool {
         *self.selection == self.setup.everything
     }
 
-    /// What is shown of each check, the worst first.
+    /// The entries of the checks, the worst first.
     fn entries(&self) -> Vec<PageEntry<'_>> {
         let records = self.setup.checker.records(self.selection);
         let mut entries: Vec<_> = self
@@ -190,7 +190,7 @@ impl Page<'_> {
         PageEntry {
             outcome,
             status: outcome.status(),
-            // Another caller's check may have ended since: what is shown is this report, and how long it was so.
+            // Another caller's check may have ended since: the page shows this report, and the duration of its status.
             since: record.since().filter(|since| since.status == outcome.status()),
             hour: record.hour(),
             is_unverified: self.setup.unverified.contains(&outcome.alias),
@@ -199,13 +199,13 @@ impl Page<'_> {
         }
     }
 
-    /// The names of what is so, in the configured order.
+    /// The names of the checks with this status, in the configured order.
     fn names(&self, status: Status) -> Vec<String> {
         let so = self.report.outcomes.iter().filter(|outcome| outcome.status() == status);
         so.map(|outcome| outcome.entry()).collect()
     }
 
-    /// What is so, in a sentence without a full stop: `main and sessions are down, and 1 more is degraded`.
+    /// The statuses, in a sentence without a full stop: `main and sessions are down, and 1 more is degraded`.
     fn headline(&self) -> String {
         let [down, degraded] = [Status::Down, Status::Degraded].map(|status| self.names(status));
         let all = self.report.outcomes.len();
@@ -219,7 +219,7 @@ impl Page<'_> {
         }
     }
 
-    /// The title, where a tab shows a few letters.
+    /// The title, for a tab that shows only a few letters.
     fn title(&self) -> String {
         let status = self.report.status();
         let wrong = match status {
@@ -229,13 +229,13 @@ impl Page<'_> {
         format!("{status}{wrong} · cache-canary")
     }
 
-    /// Since when the whole is so, and how old the oldest of the verdicts is.
+    /// The start of the overall status, and the age of the oldest result.
     fn ages(&self, entries: &[PageEntry<'_>]) -> Markup {
         let status = self.report.status();
         let so = entries.iter().filter(|entry| entry.status == status).filter_map(|entry| entry.since);
         let since = match status {
             Status::Skipped => None,
-            // Everything is up since the last of them is; something is wrong since the first of them is.
+            // Everything is up since the last of them is; the whole is not up since the first of them is not.
             Status::Up => so.max_by_key(|since| since.began),
             Status::Degraded | Status::Down => so.min_by_key(|since| since.began),
         };
@@ -305,13 +305,13 @@ fn change(transition: &Arc<Transition>) -> Markup {
     }
 }
 
-/// Those of which there is a line each.
+/// The checks that have a line each.
 fn rest(entries: &[PageEntry<'_>]) -> Markup {
     let (shown, left_out) = entries.split_at(entries.len().min(IN_SHORT));
     let wrong = |entries: &[PageEntry<'_>]| entries.iter().filter(|entry| entry.status > Status::Up).count();
     let up = entries.len() - wrong(entries);
     html! {
-        // What is not up is never hidden.
+        // Failed checks are never hidden.
         details #rest open[up < entries.len()] {
             summary {
                 div .name {
@@ -334,7 +334,7 @@ fn rest(entries: &[PageEntry<'_>]) -> Markup {
     }
 }
 
-/// What is not checked, and why.
+/// The skipped aliases, with the reasons.
 fn skipped(skipped: &[Skipped]) -> Markup {
     let (shown, left_out) = skipped.split_at(skipped.len().min(SKIPPED));
     html! {

@@ -6,7 +6,7 @@ use super::words;
 use crate::http::access::AccessLevel;
 use crate::outcome::{Report, Status};
 
-/// The status of the whole, then a line an alias, aligned, and how old the verdict is at `now`:
+/// The overall status, then a line an alias, aligned, and the age of the result at `now`:
 ///
 /// ```text
 /// DOWN

@@ -1,5 +1,5 @@
-//! The last changes: what each check was and is, why, and what the check saw that found it. Only for who may see
-//! details.
+//! The last changes: the old and the new status of each check, the cause, and the nodes that the check saw. Only for
+//! callers with access to details.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ pub(crate) fn text(transitions: &[Arc<Transition>]) -> String {
 struct Change<'a> {
     at: String,
     check: String,
-    /// Null at the first check: nobody knows what it was.
+    /// Null at the first check: the earlier status is unknown.
     from: Option<&'static str>,
     to: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]

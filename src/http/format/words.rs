@@ -1,4 +1,4 @@
-//! What is said about a faulty alias, and to whom; and how times are said.
+//! The wording of faults, by the access level of the reader, and of times.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,12 +17,12 @@ pub(super) fn timestamp_millis(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(in_range(time)).to_string()
 }
 
-/// A machine without a clock may be in 1969, which the format does not know.
+/// The clock of a machine may be before 1970, which the format cannot express.
 fn in_range(time: SystemTime) -> SystemTime {
     time.max(SystemTime::UNIX_EPOCH)
 }
 
-/// How old the report is at `now`, counted from the beginning of its first check: `checked 0.9 ms ago`.
+/// The age of the report at `now`, from the start of its first check: `checked 0.9 ms ago`.
 pub(super) fn age(report: &Report, now: Instant) -> Option<String> {
     let age = report.age(now)?;
     let seconds = age.as_secs_f64();
@@ -33,22 +33,20 @@ pub(super) fn age(report: &Report, now: Instant) -> Option<String> {
     })
 }
 
-/// One line on what is wrong with an alias, or `None` if nothing is: for each cause its stable name, a colon,
-/// and
+/// One line on the faults of an alias, or `None` if it is up: for each cause its stable name, a colon, and
 ///
-/// - for one who may see details, the nodes with their phases and words, and the hint:
-///   `refused: at mc-1:11211 in connect: Connection refused (os error 111). Nothing accepts ...`,
-/// - for anyone else the hint, and of how many nodes it is true: `refused: Nothing accepts ... (1 of 2
-///    nodes)`;
+/// - with access to details, the nodes with their phases and words, and the hint:
+///   `refused: at mc-1:11211 in connect: Connection refused (os error 111). The server refused ...`,
+/// - otherwise the hint, and the number of nodes that it is true of: `refused: The server refused ... (1 of 2 nodes)`;
 ///
-/// and at the end, where nodes are counted, by how many there are too few.
+/// and at the end, if nodes are counted, the number of missing nodes.
 pub(super) fn error(outcome: &Outcome, view: AccessLevel) -> Option<String> {
     outcome.cause()?;
     let of_each_cause = causes(outcome).into_iter().map(|cause| of_cause(outcome, cause, view));
     Some(of_each_cause.chain(outcome.shortfall()).collect::<Vec<_>>().join(" | "))
 }
 
-/// Whose verdict it is, for one who may see details: `reused from web-2, whose check began 840 ms earlier`.
+/// The origin of a reused result, with access to details: `reused from web-2, whose check began 840 ms earlier`.
 pub(super) fn reused(outcome: &Outcome, view: AccessLevel) -> Option<String> {
     match (view, outcome.reused()) {
         (AccessLevel::Details, Some(Reused { from, age })) => {
@@ -58,7 +56,7 @@ pub(super) fn reused(outcome: &Outcome, view: AccessLevel) -> Option<String> {
     }
 }
 
-/// The causes of what is wrong with an alias, each once, in the order in which they are met.
+/// The causes of the problems of an alias, each once, in the order of the problems.
 pub(super) fn causes(outcome: &Outcome) -> Vec<Cause> {
     let mut causes: Vec<Cause> = Vec::new();
     for problem in outcome.problems() {
@@ -69,13 +67,13 @@ pub(super) fn causes(outcome: &Outcome) -> Vec<Cause> {
     causes
 }
 
-/// Where to look for a cause: the hint of the first that is wrong for it.
+/// The hint for a cause: that of the first problem with it.
 pub(super) fn hint(outcome: &Outcome, cause: Cause) -> &'static str {
     let first = outcome.problems().find(|problem| problem.cause() == cause);
     first.map_or_else(|| cause.hint(), |problem| problem.hint())
 }
 
-/// How many places of one cause are listed; the details have all.
+/// The most places of one cause that are listed; the details have all.
 const LISTED: usize = 20;
 
 fn of_cause(outcome: &Outcome, cause: Cause, view: AccessLevel) -> String {
@@ -98,7 +96,7 @@ fn of_cause(outcome: &Outcome, cause: Cause, view: AccessLevel) -> String {
     }
 }
 
-/// Of how much a cause is true, where that is not plain: `1 of 2 nodes`.
+/// The number of nodes or findings with a cause, if that is not obvious: `1 of 2 nodes`.
 pub(super) fn counts(outcome: &Outcome, cause: Cause) -> Option<String> {
     let problems = || outcome.problems().filter(|problem| problem.cause() == cause);
     let nodes = problems().filter(|problem| matches!(problem, Problem::Fault(..))).count();

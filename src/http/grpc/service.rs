@@ -1,4 +1,4 @@
-//! [`Service`]: what a call asks for; [`HealthStatus`]: what it is told.
+//! [`Service`]: the subject of a call; [`HealthStatus`]: the response.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use crate::app::{App, Life, Setup};
 use crate::catalog::Selection;
 use crate::outcome::Status;
 
-/// What a call asks for.
+/// The subject of a call.
 pub(super) enum Service<'a> {
-    /// What `/livez` says.
+    /// The probe `/livez`.
     Livez,
-    /// What `/readyz` says.
+    /// The probe `/readyz`.
     Readyz,
-    /// What `/startupz` says.
+    /// The probe `/startupz`.
     Startupz,
     /// Everything, an alias, one check of it, or a group.
     Checks(Cow<'a, Selection>),
 }
 
-/// Before the name of a group.
+/// The prefix of the name of a group.
 const GROUP: &str = "group/";
 
-/// The services that stand for Kubernetes' probes. An alias of such a name is found in [`GROUP`]s alone.
+/// The services that stand for Kubernetes' probes. An alias of such a name can be reached only through a [`GROUP`].
 const PROBES: [&str; 3] = ["livez", "readyz", "startupz"];
 
 /// A status, as gRPC has it.
@@ -55,7 +55,7 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// What a check of it comes to, for a call that arrived at `arrived`.
+    /// The result of a check, for a call that arrived at `arrived`.
     pub(super) async fn check(&self, app: &App, setup: &Setup, arrived: Instant) -> HealthStatus {
         let selection = match self {
             Self::Livez if app.overdue().is_some() => return HealthStatus::NotServing,
@@ -72,8 +72,7 @@ impl<'a> Service<'a> {
         HealthStatus::of(setup.checker.check(selection, arrived).await.status())
     }
 
-    /// What the last checks of it came to, whoever they were made for; and a check, where one is missing or they may be
-    /// old.
+    /// The result of the last checks, for any caller; if one is missing or may be old, a new check is made.
     pub(super) async fn latest(&self, app: &App, setup: &Setup) -> HealthStatus {
         match self.known(app, setup) {
             Some(health) => health,
@@ -81,7 +80,7 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// What is known of it without a check: nothing before all of it was checked, and nothing while rounds are stuck.
+    /// The result of the last checks; `None` if one of them is missing, or if rounds are stuck.
     fn known(&self, app: &App, setup: &Setup) -> Option<HealthStatus> {
         if app.overdue().is_some() {
             return None;
@@ -119,7 +118,7 @@ pub(super) fn names(setup: &Arc<Setup>) -> Vec<String> {
 }
 
 impl HealthStatus {
-    /// The status of checks. Degraded still works, so nobody may be sent elsewhere for it.
+    /// The status of checks. Degraded still works, so no traffic may be moved for it.
     fn of(status: Status) -> Self {
         match status {
             Status::Skipped | Status::Up | Status::Degraded => Self::Serving,

@@ -13,11 +13,10 @@ use super::wire::{CallError, Code};
 use crate::app::{App, Life, Watcher};
 use crate::http::access::Subscriber;
 
-/// How long checks that end one after the other are waited for, before they are looked at together: a round of
-/// thousands of them is one look.
+/// The time for which further checks are awaited after one has ended: a round of thousands of them is one look.
 const TOGETHER: Duration = Duration::from_millis(100);
 
-/// After how long without a check it is looked whether the rounds are stuck: they would bring no news of it.
+/// The time without a check after which the rounds are examined: stuck ones bring no news of it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// A service that is watched.
@@ -26,15 +25,15 @@ struct Watch {
     name: String,
     caller: Subscriber,
     watcher: Watcher,
-    /// What was said last.
+    /// The status that was sent last.
     said: Option<HealthStatus>,
-    /// Whether the end was said.
+    /// `true` if the end was sent.
     ended: bool,
     _place: OwnedSemaphorePermit,
 }
 
-/// The statuses of the service `name` from now on, up to the stop, or until `caller` may not ask any more. One that is not
-/// there may come to be, when the configuration is read anew.
+/// The statuses of the service `name` from now on, until the stop, or until `caller` is denied. A service that does not
+/// exist may be added by a reload.
 pub(super) fn watch(
     app: Arc<App>,
     name: String,
@@ -71,13 +70,13 @@ impl Watch {
         Some((Ok(status.into()), self))
     }
 
-    /// The end, and why.
+    /// The end of the stream, with its reason.
     fn end(mut self, code: Code, said: &'static str) -> (Result<HealthCheckResponse, CallError>, Self) {
         self.ended = true;
         (Err(CallError::new(code, said)), self)
     }
 
-    /// What is known; at first nothing is, so a check is made.
+    /// The status by the last checks. At first there is none, so a check is made.
     async fn status(&self) -> HealthStatus {
         let setup = self.app.setup();
         match (Service::named(&self.name, &setup), self.said) {

@@ -1,4 +1,4 @@
-//! gRPC over HTTP/2 (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>), as much of it as the health
+//! gRPC over HTTP/2 (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>), only the part that the health
 //! protocol needs.
 
 use std::convert::Infallible;
@@ -17,13 +17,13 @@ const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
-/// A flag and the length, before every message.
+/// The size of the flag and the length before every message.
 const PREFIX: usize = 5;
 
-/// The most bytes of a message that is read. A name of a service is all that is in one.
+/// The most bytes of a message that are read. A message holds only the name of a service.
 const MAX_MESSAGE: usize = 4096;
 
-/// The time in which a message must come in.
+/// The time in which a message must arrive.
 const MESSAGE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The codes that calls end with (<https://github.com/grpc/grpc/blob/master/doc/statuscodes.md>).
@@ -39,11 +39,11 @@ pub(super) enum Code {
     Unavailable = 14,
 }
 
-/// Why a call has no answer.
+/// The reason why a call has no response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CallError {
     code: Code,
-    /// Plain ASCII without `%`, so that nothing of it has to be encoded.
+    /// Plain ASCII without `%`, so that it needs no encoding.
     said: &'static str,
 }
 
@@ -60,7 +60,7 @@ impl CallError {
 }
 
 impl IntoResponse for CallError {
-    /// The trailers and nothing else, which stand in the head then.
+    /// The trailers alone, which then stand in the head.
     fn into_response(self) -> Response {
         let mut response = respond(Body::empty());
         response.headers_mut().extend(self.trailers());
@@ -68,7 +68,7 @@ impl IntoResponse for CallError {
     }
 }
 
-/// Whether this is the type of a call whose message is in Protocol Buffers.
+/// `true` for the type of a call whose message is in Protocol Buffers.
 pub(super) fn is_grpc(content_type: &[u8]) -> bool {
     let bare = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     bare.eq_ignore_ascii_case(b"application/grpc") || bare.eq_ignore_ascii_case(b"application/grpc+proto")
@@ -101,13 +101,13 @@ pub(super) async fn message<M: Message + Default>(body: Body) -> Result<M, CallE
     }
 }
 
-/// The answer of a call that has one.
+/// The response to a call with one message.
 pub(super) fn answer(message: &impl Message) -> Response {
     let trailers = std::future::ready(Some(Ok(status(Code::Ok))));
     respond(Body::new(Full::new(framed(message)).with_trailers(trailers)))
 }
 
-/// The answer of a call that has many, which ends with what the stream fails with.
+/// The response to a call with a stream of messages, whose error ends it.
 pub(super) fn stream<M: Message>(
     messages: impl Stream<Item = Result<M, CallError>> + Send + 'static,
 ) -> Response {
@@ -120,7 +120,7 @@ pub(super) fn stream<M: Message>(
 
 fn framed(message: &impl Message) -> Bytes {
     let mut framed = vec![0];
-    // What is sent is far from four gigabytes.
+    // A message is far smaller than four gigabytes.
     framed.extend_from_slice(&u32::try_from(message.encoded_len()).unwrap_or(u32::MAX).to_be_bytes());
     framed.extend_from_slice(&message.encode_to_vec());
     framed.into()

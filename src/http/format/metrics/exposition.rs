@@ -25,20 +25,20 @@ pub(super) struct Exposition<'a> {
     format: MetricsFormat,
 }
 
-/// What the series of one name have in common.
+/// The common head of the series of one name.
 pub(super) struct Heading {
     name: &'static str,
     kind: Type,
     help: &'static str,
 }
 
-/// The series of one name, which stand together.
+/// The series of one name, which are written together.
 pub(super) struct MetricSeries<'a, 'b> {
     heading: Heading,
     format: MetricsFormat,
-    /// What they are declared to, until the first of them is there.
+    /// The encoder that declares them; taken once the first series is there.
     undeclared: Option<&'a mut DescriptorEncoder<'b>>,
-    /// What they are written to from then on.
+    /// The encoder of the series from then on.
     declared: Option<MetricEncoder<'a>>,
 }
 
@@ -80,7 +80,7 @@ impl<'b> Exposition<'b> {
         Self { encoder, format }
     }
 
-    /// Begins the series of a name. One that gets none is not mentioned.
+    /// Begins the series of a name. A name without series is not declared.
     pub(super) fn series(&mut self, of: impl Into<Heading>) -> MetricSeries<'_, 'b> {
         let undeclared = Some(&mut self.encoder);
         MetricSeries { heading: of.into(), format: self.format, undeclared, declared: None }
@@ -107,7 +107,7 @@ impl<'a> MetricSeries<'a, '_> {
         }
     }
 
-    /// Writes how long the checks of a tally took.
+    /// Writes the durations of the checks of a tally.
     pub(super) fn put_durations(&mut self, labels: Labels<'_>, tally: &Tally) -> fmt::Result {
         let seconds = |bound: Option<Duration>| bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64());
         let buckets: Vec<_> = tally.took().map(|(bound, times)| (seconds(bound), times)).collect();
@@ -123,7 +123,7 @@ impl<'a> MetricSeries<'a, '_> {
             let (name, kind) = self.heading.declared(self.format);
             self.declared = Some(encoder.encode_descriptor(name, self.heading.help, None, kind)?);
         }
-        // There is none after an error, which has ended the whole text.
+        // After an error there is none, and the whole text has ended.
         self.declared.as_mut().ok_or(fmt::Error)
     }
 }

@@ -1,19 +1,19 @@
-//! [`Family`]: what is said of the sidecar and of every check, from one closed list.
+//! [`Family`]: the metrics of the sidecar and of every check, from one closed list.
 
 /// The type of a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     /// It goes up and down.
     Gauge,
-    /// It only grows, but for a restart. Its name ends in `_total`.
+    /// It only grows, except for a restart. Its name ends in `_total`.
     Counter,
-    /// How many of what was observed was within each bound.
+    /// The number of observations within each bound.
     Histogram,
-    /// Its labels are what it says. Its name ends in `_info`.
+    /// Its labels hold its information. Its name ends in `_info`.
     Info,
 }
 
-/// Makes [`Family`] with its table: variant, type, name, labels, what it is.
+/// Makes [`Family`] with its table: variant, type, name, labels, help text.
 macro_rules! families {
     ($($variant:ident $kind:ident $name:literal [$($label:literal)*] $help:literal;)+) => {
         /// The metric families of the sidecar and of every check; [`Figure`](crate::outcome::Figure) has those that
@@ -37,7 +37,7 @@ macro_rules! families {
                 match self { $(Self::$variant => Type::$kind,)+ }
             }
 
-            /// The labels of its series, but for the bounds of a histogram.
+            /// The labels of its series, except for the bounds of a histogram.
             #[must_use]
             pub fn labels(self) -> &'static [&'static str] {
                 match self { $(Self::$variant => &[$($label),*],)+ }

@@ -1,4 +1,4 @@
-//! [`MetricsFormat`]: which text of metrics is asked for.
+//! [`MetricsFormat`]: the text format of metrics.
 
 use axum::http::HeaderMap;
 use mediatype::MediaType;
@@ -8,10 +8,10 @@ use crate::http::accept;
 /// A text of metrics that Prometheus reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricsFormat {
-    /// The classic one, which everything reads
+    /// The classic format, which every scraper reads
     /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
     Text,
-    /// What the classic one became a standard as
+    /// The standard that was made of the classic format
     /// (<https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>).
     OpenMetrics,
 }
@@ -75,7 +75,7 @@ mod tests {
             "text/plain",
             "text/plain, application/openmetrics-text",
             "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-            // Prometheus 3 told to prefer it.
+            // Prometheus 3, configured to prefer it.
             "text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.2",
             "application/openmetrics-text;q=0",
             "application/openmetrics-text;version=0.0.1",

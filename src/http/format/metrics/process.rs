@@ -1,4 +1,4 @@
-//! [`Process`]: what the sidecar itself costs.
+//! [`Process`]: the resources that the sidecar uses.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// `/proc`, is missing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Process {
-    /// The time that it has spent on a processor.
+    /// The CPU time.
     pub cpu: Duration,
     /// Its memory, in bytes.
     pub memory: Option<ProcessMemory>,
@@ -23,14 +23,14 @@ pub struct Process {
 /// The memory of the process, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct ProcessMemory {
-    /// That is there.
+    /// The memory in RAM.
     pub resident: u64,
-    /// That it has addresses for.
+    /// The size of the address space.
     pub virtual_size: u64,
 }
 
 impl Process {
-    /// Asks the system, which answers at once: nothing of it is on a disk.
+    /// Asks the system, which responds at once: none of the data is on a disk.
     #[must_use]
     pub fn read() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
@@ -38,14 +38,14 @@ impl Process {
         Self {
             cpu: Duration::try_from(cpu).unwrap_or_default(),
             memory: memory(),
-            // One of them is that of the directory that is read.
+            // One of them is the descriptor of the directory that is read.
             open_fds: open.ok().map(|open| open.saturating_sub(1)),
             max_fds: rustix::process::getrlimit(Resource::Nofile).current,
         }
     }
 }
 
-/// Of `/proc/self/statm` the first two fields, which are in pages (proc(5)).
+/// The first two fields of `/proc/self/statm`, which are in pages (proc(5)).
 fn memory() -> Option<ProcessMemory> {
     let page = u64::try_from(rustix::param::page_size()).ok()?;
     let statm = fs::read_to_string("/proc/self/statm").ok()?;

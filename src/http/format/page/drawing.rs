@@ -1,4 +1,4 @@
-//! What the page draws: shapes for statuses, and the phases of a check as a bar. Inline, so that nothing is loaded.
+//! Drawings of the page: shapes for statuses, and the phases of a check as a bar. Inline, so that nothing is loaded.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use maud::{Markup, PreEscaped, html};
 use super::say;
 use crate::outcome::{Fault, NodeOutcome, Phase, Status};
 
-/// The shapes, once a page; [`glyph`] uses them.
+/// The shapes, once per page; [`glyph`] uses them.
 pub(super) const GLYPHS: PreEscaped<&str> = PreEscaped(concat!(
     r#"<svg width="0" height="0" aria-hidden="true">"#,
     r#"<symbol id="up" viewBox="0 0 16 16"><circle cx="8" cy="8" r="8"/><path class="cut" d="M4.4 8.3l2.5 2.5 4.7-5.1"/></symbol>"#,
@@ -18,7 +18,7 @@ pub(super) const GLYPHS: PreEscaped<&str> = PreEscaped(concat!(
     "</svg>"
 ));
 
-/// The shape of a status. The word stands beside it, so it is not read out.
+/// The shape of a status. The word stands beside it, so a screen reader skips it.
 pub(super) fn glyph(status: Status) -> Markup {
     html! { svg .glyph aria-hidden="true" { use href={ "#" (status.word()) } {} } }
 }
@@ -40,9 +40,9 @@ pub(super) fn favicon(status: Status) -> String {
     )
 }
 
-/// What the phases of a node took, as a bar with its legend: the words are there for everybody.
+/// The duration of each phase of a node, as a bar with a legend: the words are there for every reader.
 pub(super) fn phases(node: &NodeOutcome) -> Markup {
-    /// A phase that took nearly nothing is seen, too.
+    /// The least width of a phase, so that a very short one can be seen.
     const LEAST: f64 = 0.6;
     let whole: Duration = node.phases.iter().map(|(_, time)| time).sum();
     let stuck = node.fault.as_ref().map(|Fault { phase, .. }| *phase);
@@ -52,7 +52,7 @@ pub(super) fn phases(node: &NodeOutcome) -> Markup {
     let mut bar = String::new();
     for (phase, time) in node.phases.iter() {
         let width = (time.as_secs_f64() / whole.as_secs_f64().max(1e-9) * 100.0).max(LEAST);
-        // A text takes all that is written to it.
+        // A `String` accepts all text.
         let _ = write!(bar, r#"<rect class="{}" x="{x:.1}" width="{width:.1}" height="8"/>"#, class(phase));
         x += width;
     }

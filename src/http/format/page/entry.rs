@@ -1,4 +1,4 @@
-//! One check of one alias: all that there is to say of it, or a line.
+//! One check of one alias, in full or as a line.
 
 use std::sync::Arc;
 
@@ -13,30 +13,30 @@ use crate::http::access::AccessLevel;
 use crate::outcome::{Cause, Fault, Finding, Measure, NodeOutcome, Outcome, Reused, Role, Status};
 use crate::record::{Hour, Since};
 
-/// How many nodes are shown; a cluster may have a thousand.
+/// The most nodes that are shown; a cluster may have a thousand.
 const NODES: usize = 8;
 
-/// How many findings are shown.
+/// The most findings that are shown.
 const FINDINGS: usize = 8;
 
-/// How many figures are shown.
+/// The most figures that are shown.
 const FIGURES: usize = 16;
 
-/// What is shown of a check.
+/// A check, as the page shows it.
 pub(super) struct PageEntry<'a> {
     pub(super) outcome: &'a Outcome,
     pub(super) status: Status,
-    /// Since when it is so.
+    /// The start of its status.
     pub(super) since: Option<Since>,
     pub(super) hour: Arc<Hour>,
-    /// Whether its servers could be anybody.
+    /// `true` if certificates of its servers are not verified.
     pub(super) is_unverified: bool,
     pub(super) view: AccessLevel,
     pub(super) now: Instant,
 }
 
 impl PageEntry<'_> {
-    /// A line.
+    /// The check as a line.
     pub(super) fn row(&self) -> Markup {
         html! {
             li class=(self.status.word()) {
@@ -49,7 +49,7 @@ impl PageEntry<'_> {
         }
     }
 
-    /// All that there is to say. What is not up is open.
+    /// The check in full. It is open if it is not up.
     pub(super) fn card(&self) -> Markup {
         let name = self.outcome.entry();
         html! {
@@ -78,7 +78,7 @@ impl PageEntry<'_> {
         }
     }
 
-    /// Why it is not up.
+    /// The causes, if it is not up.
     fn causes(&self) -> Vec<Cause> {
         if self.outcome.cause().is_some() { words::causes(self.outcome) } else { Vec::new() }
     }
@@ -137,7 +137,7 @@ impl PageEntry<'_> {
     }
 }
 
-/// What is left out of a list.
+/// The number of items that a list leaves out.
 fn left_out(number: usize, what: &str) -> Markup {
     html! { @if number > 0 { li .quiet { (say::more(number)) " " (what) "." } } }
 }

@@ -1,4 +1,4 @@
-//! The last hour of an entry: a strip of what it was, and a line of how long it took.
+//! The last hour of an entry: a strip of its statuses, and a line of its durations.
 
 use std::fmt::Write as _;
 
@@ -9,8 +9,8 @@ use super::say;
 use crate::outcome::Status;
 use crate::record::{Hour, Minute};
 
-/// A strip of the last hour, the present at its right. The worse a minute, the taller and the redder. [`words`] says
-/// the same.
+/// A strip of the last hour, the present at its right. The worse a minute, the taller and the redder. [`words`] gives
+/// the same in words.
 pub(super) fn strip(hour: &Hour, now: Instant) -> Markup {
     let mut drawn = String::new();
     let mut x = 0;
@@ -21,7 +21,7 @@ pub(super) fn strip(hour: &Hour, now: Instant) -> Markup {
                 Status::Degraded => 3,
                 Status::Down => 0,
             };
-            // A text takes all that is written to it.
+            // A `String` accepts all text.
             let _ = write!(drawn, r#"<path class="{}" d="M{x} {y}h{length}V10H{x}z"/>"#, status.word());
         }
         x += length;
@@ -33,7 +33,7 @@ pub(super) fn strip(hour: &Hour, now: Instant) -> Markup {
     }
 }
 
-/// What was so for how many minutes, one after the other.
+/// The statuses of the hour, each with its number of minutes, in order.
 fn runs(hour: &Hour, now: Instant) -> Vec<(Option<Status>, usize)> {
     let mut runs: Vec<(Option<Status>, usize)> = Vec::new();
     for minute in hour.minutes(now) {
@@ -58,20 +58,20 @@ pub(super) fn words(hour: &Hour, now: Instant) -> String {
     format!("Last hour: {}.", parts.join(", "))
 }
 
-/// A line of the slowest check of each minute, with the least and the most of them; nothing where there is but one.
+/// A line of the slowest check of each minute, with their minimum and maximum; nothing if there is only one.
 pub(super) fn latency(hour: &Hour, now: Instant) -> Markup {
     const HEIGHT: f64 = 20.0;
     let minutes: Vec<_> = hour.minutes(now).map(|minute| minute.map(Minute::slowest)).collect();
     let slowest = || minutes.iter().flatten();
     let (Some(least), Some(most)) = (slowest().min(), slowest().max()) else { return html! {} };
-    // From nothing, so that a line that shakes is a cache that does.
+    // The scale begins at zero, so that only real changes of the duration show.
     let scale = HEIGHT / most.as_secs_f64().max(1e-6);
     let mut path = String::new();
     let mut is_drawing = false;
     for (x, minute) in minutes.iter().enumerate() {
         if let Some(slowest) = minute {
             let y = HEIGHT - slowest.as_secs_f64() * scale;
-            // A text takes all that is written to it; and a minute between gaps is a dot.
+            // A `String` accepts all text; and a minute between gaps is a dot.
             let _ = if is_drawing { write!(path, "L{x} {y:.1}") } else { write!(path, "M{x} {y:.1}h.1") };
         }
         is_drawing = minute.is_some();

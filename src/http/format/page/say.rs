@@ -1,4 +1,4 @@
-//! How the page says times, figures and numbers of things.
+//! The wording of times, figures and numbers on the page.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,10 +9,10 @@ use crate::http::format::words::timestamp;
 use crate::outcome::Figure;
 pub(super) use crate::span::{greatest, took};
 
-/// How many names are said before the rest is counted.
+/// The most names that a list has before the rest is counted.
 const NAMED: usize = 3;
 
-/// Names as a person says them: `main`, `main and sessions`, `main, sessions, carts and 4 more`.
+/// Names as a phrase: `main`, `main and sessions`, `main, sessions, carts and 4 more`.
 pub(super) fn list(names: &[String]) -> String {
     match names {
         [] => String::new(),
@@ -32,13 +32,13 @@ pub(super) fn more(number: usize) -> String {
     format!("{number} more {}", if number == 1 { "is" } else { "are" })
 }
 
-/// How long ago `then` was, which the script goes on counting.
+/// The time since `then`, which the script keeps current.
 pub(super) fn age(now: Instant, then: Instant) -> Markup {
     let age = now.saturating_duration_since(then);
     html! { span data-s=(age.as_secs()) { (greatest(age)) } }
 }
 
-/// A time of the day, and the day where it is not today.
+/// A time of day, with the date if it is not today.
 pub(super) fn moment(time: SystemTime) -> Markup {
     let stamp = timestamp(time);
     let today = timestamp(SystemTime::now());
@@ -51,7 +51,7 @@ pub(super) fn moment(time: SystemTime) -> Markup {
     }
 }
 
-/// What a figure is called: its stable name without what every name has.
+/// The short name of a figure: its stable name without the common prefixes and the unit.
 pub(super) fn name(figure: Figure) -> String {
     let name = figure.name();
     let name = name.strip_prefix("cache_").unwrap_or(name);
@@ -68,7 +68,7 @@ pub(super) fn value(figure: Figure, value: f64) -> String {
         return match Duration::try_from_secs_f64(value) {
             Ok(time) if time < Duration::from_mins(1) => took(time),
             Ok(time) => greatest(time),
-            // A clock that is ahead is so by less than nothing.
+            // A clock that is ahead has a negative lag.
             Err(_) => format!("{value:.1} s"),
         };
     }
@@ -103,7 +103,7 @@ fn grouped(value: f64) -> String {
             && digit.is_ascii_digit()
             && !grouped.ends_with('-')
         {
-            // A space at which no line is broken.
+            // A narrow space at which no line is broken.
             grouped.push('\u{202f}');
         }
         grouped.push(digit);
