@@ -1,4 +1,4 @@
-//! Connections, under any router: the accept loop, a place for each, the waits for their clients, and the answers on them.
+//! Connections, under any router: the accept loop, their places, the timeouts for clients, and the answers on them.
 //!
 //! axum's own server has no limit on the time that a request's head may take nor on the number of connections, and one
 //! client that sends half a request keeps it from stopping.
@@ -33,17 +33,17 @@ use connection::ConnectionContext;
 use listener::{Acceptor, Listener};
 use places::Places;
 
-/// How a connection is greeted.
+/// The settings for a new connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Greeting {
-    /// How TLS is spoken, if it is.
+    /// TLS, if it is spoken.
     pub(super) tls: Option<Arc<ServerConfig>>,
-    /// Whether its peer may ask nothing, so that it has a place only until it is told so.
+    /// `true` if its peer is denied, so that it has a place only until it gets the refusal.
     pub(super) is_excluded: bool,
 }
 
 /// Serves any router until `life` is at its stop and the open requests have finished. Each connection is greeted as it
-/// comes, since the configuration may be read anew.
+/// comes, since the configuration may be reloaded.
 pub(super) async fn serve(
     router: Router,
     mut life: watch::Receiver<Life>,

@@ -26,13 +26,13 @@ pub(super) struct AnswerBody {
 
 #[derive(Debug)]
 enum BodySource {
-    /// A text, of which this is left. On a connection of HTTP/1 a short one is not counted: it has one at a time.
+    /// The rest of a text. On a connection of HTTP/1 a short one is not counted: it has one at a time.
     Text { rest: Bytes, held: Option<Arc<HeldText>> },
-    /// An answer that goes on for as long as somebody watches, or that has trailers. Its first frame may be here already.
+    /// A stream without a known end, or an answer with trailers. Its first frame may be here already.
     Stream { first: Option<Frame<Bytes>>, body: Body },
 }
 
-/// A part of an answer on its way to the client. Whatever buffers it drops it when it is written.
+/// A part of an answer on its way to the client. It is dropped after it is written.
 struct Piece {
     bytes: Bytes,
     idle_timeout: Arc<IdleTimeout>,
@@ -104,7 +104,7 @@ impl hyper::body::Body for AnswerBody {
                 let (bytes, held) = (rest.split_to(rest.len().min(PIECE)), held.clone());
                 Some(self.piece(bytes, &held))
             }
-            // A body that fails has ended: no error is sent to clients as data.
+            // A body that fails has ended: clients get no error as data.
             BodySource::Stream { first, body } => {
                 let frame = match first.take() {
                     Some(first) => Some(first),

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 pub enum Caller {
     /// Over TCP, from this address.
     Remote(IpAddr),
-    /// Over a unix socket, whose file's permissions let them in.
+    /// Over a unix socket, whose file's permissions admit the caller.
     Local,
-    /// Somebody whose proxy says nothing that could be read of them.
+    /// The client of a proxy whose headers give no valid address.
     Unknown,
 }

@@ -34,41 +34,41 @@ use super::writing::Turn;
 use crate::app::Life;
 use crate::telemetry::CALLERS;
 
-/// The most bytes of a request's head, and of what is read ahead of it.
+/// The most bytes of a request's head, and of the data read ahead of it.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// The most requests side by side on a connection of HTTP/2.
+/// The most concurrent requests on a connection of HTTP/2.
 const MAX_STREAMS: u32 = 32;
 
-/// The most bytes of a body that a client may send ahead, per request: more than one of ours is ever long.
+/// The most bytes of a body that a client may send ahead, per request: no request of ours has a longer one.
 const WINDOW: u32 = 16 * 1024;
 
-/// The most bytes of an answer that wait for a client of HTTP/2 to take them, per request.
+/// The most bytes of an answer that wait for a client of HTTP/2, per request.
 const MAX_UNSENT: usize = 64 * 1024;
 
-/// How often a client of HTTP/2 is asked whether it is still there, and how long it may take to say so: a watcher
-/// whose machine is gone would be kept for ever.
+/// The interval of pings to a client of HTTP/2, and the time in which it must answer one: a watcher whose machine is
+/// gone would be kept for ever.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a client of HTTP/2 that waits for nothing may take to close its connection when the server stops.
+/// The time in which an idle client of HTTP/2 may close its connection when the server stops.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What a connection is answered with.
+/// The context in which a connection is served.
 pub(super) struct ConnectionContext {
-    /// Who answers.
+    /// The router that answers.
     pub(super) router: Router,
-    /// Until when.
+    /// The life of the server, which ends the connection.
     pub(super) life: watch::Receiver<Life>,
-    /// How TLS is spoken, if it is.
+    /// TLS, if it is spoken.
     pub(super) tls: Option<Arc<ServerConfig>>,
     /// The connection's own place.
     pub(super) place: ConnectionPlace,
-    /// The turns of requests that come side by side, which are many more than there are connections.
+    /// The turns of concurrent requests, which are many more than there are connections.
     pub(super) turns: Arc<Semaphore>,
 }
 
-/// What a connection ended with that its client did not end.
+/// The error that ended a connection, if its client did not end it.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
     #[error("the client did not use TLS, which this listener requires")]
@@ -81,19 +81,19 @@ enum ConnectionError {
     Http(hyper::Error),
 }
 
-/// The two directions of a connection. Boxed, since every kind of its own would be HTTP compiled once more.
+/// The two directions of a connection. Boxed, since each further type would compile HTTP once more.
 type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
 
 type ConnectionReader = Peeked<Watched<Box<dyn AsyncRead + Send + Unpin>>>;
 type ConnectionWriter = Watched<Box<dyn AsyncWrite + Send + Unpin>>;
 
-/// Answers the requests of one connection, until its client closes it or takes too long, its place is wanted, or the
+/// Answers the requests of one connection, until its client closes it or takes too long, its place is needed, or the
 /// server stops.
 pub(super) async fn serve(accepted: Accepted, context: ConnectionContext) {
     let caller = accepted.caller();
     let idle_timeout = context.place.idle_timeout.clone();
     tokio::select! {
-        // First what has come in, so that a busy machine does not blame its clients.
+        // Received data comes first, so that a busy machine does not blame its clients.
         biased;
         result = converse(accepted, context) => {
             if let Err(error) = result {
@@ -118,7 +118,7 @@ async fn converse(accepted: Accepted, context: ConnectionContext) -> Result<(), 
     };
     let idle_timeout = &place.idle_timeout;
     let opened = tokio::select! {
-        // First what has come in, so that no request is dropped that arrived before the stop.
+        // Received data comes first, so that a request from before the stop is not dropped.
         biased;
         opened = Box::pin(open(accepted, tls)) => opened?,
         () = stopping(&mut life) => return Ok(()),
@@ -151,8 +151,8 @@ async fn converse(accepted: Accepted, context: ConnectionContext) -> Result<(), 
     }
 }
 
-/// Answers requests of HTTP/1 until the connection ends, or is idle: then it is given back without the buffers that it
-/// had, which were 17 kB.
+/// Answers requests of HTTP/1 until the connection ends, or is idle: then it is given back without its buffers, which
+/// were 17 kB.
 async fn converse_http1(
     reader: ConnectionReader,
     writer: ConnectionWriter,
@@ -165,7 +165,7 @@ async fn converse_http1(
     let stopped = life.clone();
     let service = service_fn(|request| async {
         let mut answer = requests.answer(request, None).await?;
-        // A conversation that began after the stop was not there to be told of it.
+        // A conversation that began after the stop has missed its notice.
         if *stopped.borrow() == Life::Stopping {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -180,7 +180,7 @@ async fn converse_http1(
         Poll::Pending => Poll::Pending,
     });
     let closed = tokio::select! {
-        // First what has come in, so that no request is dropped that arrived before the stop.
+        // Received data comes first, so that a request from before the stop is not dropped.
         biased;
         closed = until_parked => closed,
         () = stopping(life) => {
@@ -226,7 +226,7 @@ async fn converse_http2(
     }
 }
 
-/// What answers the requests of one connection.
+/// The service behind the requests of one connection.
 struct Requests {
     router: Router,
     caller: Caller,
@@ -236,7 +236,7 @@ struct Requests {
 }
 
 impl Requests {
-    /// The answer to one request, which has to wait for its turn if there are `turns`.
+    /// The answer to one request, which waits for its turn if there are `turns`.
     async fn answer(
         &self,
         mut request: Request<Incoming>,
@@ -244,7 +244,7 @@ impl Requests {
     ) -> Result<Response<AnswerBody>, Infallible> {
         let exchange = self.idle_timeout.ask();
         request.extensions_mut().insert(self.caller);
-        // Until there is an answer, not until it has gone out: a stream would keep others waiting.
+        // The turn ends with the making of the answer, not with its transfer: a stream would keep others waiting.
         let _turn = match turns {
             Some(turns) => turns.acquire().await.ok(),
             None => None,
@@ -258,17 +258,17 @@ impl Requests {
         };
         let (mut head, body) = answer.into_parts();
         let answer = AnswerBody::new(body, exchange, &self.places).await;
-        // Only now is it counted, so that the next long text may be written.
+        // The text is counted by now, so the next long one may be written.
         head.extensions.remove::<Turn>();
         Ok(Response::from_parts(head, answer))
     }
 }
 
-/// The connection as it is read and written, after the handshake if there is to be one.
+/// The two directions of a connection, after the TLS handshake if there is one.
 async fn open(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Halves, ConnectionError> {
     match accepted {
         Accepted::Tcp(stream, _) => {
-            // An answer is one small segment, and the next must not wait until it was acknowledged.
+            // An answer is one small segment, and the next must not wait for its acknowledgment.
             stream.set_nodelay(true).map_err(ConnectionError::Io)?;
             let Some(tls) = tls else {
                 let (reader, writer) = stream.into_split();
@@ -293,14 +293,14 @@ fn handshake_trouble(error: io::Error) -> ConnectionError {
     }
 }
 
-/// The end of a conversation, which is told to `finish` when the server stops.
+/// The end of a conversation; if the server stops, `finish` is called first.
 async fn until_closed<C: Future>(
     mut conversation: Pin<&mut C>,
     mut life: watch::Receiver<Life>,
     finish: impl FnOnce(Pin<&mut C>),
 ) -> C::Output {
     tokio::select! {
-        // First what has come in, so that no request is dropped that arrived before the stop.
+        // Received data comes first, so that a request from before the stop is not dropped.
         biased;
         result = conversation.as_mut() => return result,
         () = stopping(&mut life) => finish(conversation.as_mut()),
@@ -308,7 +308,7 @@ async fn until_closed<C: Future>(
     conversation.await
 }
 
-/// Ends once the server stops and no request is open. A client of HTTP/2 is asked to close the connection first, and one
+/// Ends once the server stops and no request is open. A client of HTTP/2 is asked to close the connection first; one
 /// that is gone would keep the server for as long as an open request may.
 async fn left_alone(mut life: watch::Receiver<Life>, idle_timeout: &IdleTimeout) {
     stopping(&mut life).await;
@@ -320,8 +320,8 @@ async fn left_alone(mut life: watch::Receiver<Life>, idle_timeout: &IdleTimeout)
     }
 }
 
-/// Ends when nothing new is taken any more.
+/// Ends when the server stops.
 pub(super) async fn stopping(life: &mut watch::Receiver<Life>) {
-    // Whose sender is gone has stopped.
+    // If the sender is gone, the server has stopped.
     let _ = life.wait_for(|life| *life == Life::Stopping).await;
 }

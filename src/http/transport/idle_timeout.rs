@@ -1,4 +1,4 @@
-//! [`IdleTimeout`]: how long a connection waits for its client, and what it waits for.
+//! [`IdleTimeout`]: the state of a connection, and the time that its client has left.
 
 use std::io;
 use std::pin::Pin;
@@ -13,35 +13,35 @@ use tokio::time::{self, Instant};
 
 use crate::mutex::Mutex;
 
-/// After how long without a request a connection of HTTP/1 gives its buffers back. A caller that asks more often than
-/// that keeps them.
+/// The time without a request after which a connection of HTTP/1 gives its buffers back. A caller that asks more often
+/// keeps them.
 const PARK_AFTER: Duration = Duration::from_millis(500);
 
-/// A client that has taken nothing of an answer for so long, or sent nothing of a head, is slower than any honest one on
-/// a network that works.
+/// A client that has taken nothing of an answer for this long, or sent nothing of a head, is slower than any honest one
+/// on a network that works.
 pub(super) const STALLED: Duration = Duration::from_secs(1);
 
-/// How long a connection waits for its client.
+/// The timeouts of one connection.
 ///
-/// Hyper's own limit on the time for a request's head also counts the time in which a kept connection is
-/// idle. With a limit of seconds, a prober that comes back after as many seconds would meet the closing every
-/// so often, and take a reset for an outage. So the two waits are told apart here, by a request's first byte.
+/// Hyper's own limit on the time for a request's head also counts the time in which a kept connection is idle. With a
+/// limit of seconds, a prober with an interval of as many seconds would meet the closing every so often, and report a
+/// reset as an outage. So the two waits are told apart here, by a request's first byte.
 #[derive(Debug)]
 pub(super) struct IdleTimeout {
     wait: Wait,
-    /// Whether requests come side by side, as in HTTP/2. Bytes do not tell then that a request begins.
+    /// `true` if requests are concurrent, as in HTTP/2. Bytes do not tell then that a request begins.
     is_multiplexed: AtomicBool,
     tracked: Mutex<Tracked>,
     /// Wakes the connection when it is to close.
     closing: Notify,
 }
 
-/// How long is waited.
+/// The limits on the waits for a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wait {
     /// For a request's head.
     pub(super) head: Duration,
-    /// For another request, or for a part of an answer to be taken.
+    /// For another request, or for progress with an answer.
     pub(super) idle: Duration,
 }
 
@@ -49,33 +49,33 @@ named! {
     /// The state of a connection, by what it waits for.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) enum ConnectionState {
-        /// For the rest of a request's head, or on a new connection for all of it.
+        /// Waits for the rest of a request's head, or on a new connection for all of it.
         ReadingHead = "reading_head",
-        /// For its answer to be made, or to be taken.
+        /// Waits until the answer is made, or taken.
         Answering = "answering",
-        /// For another request.
+        /// Waits for another request.
         Idle = "idle",
     }
 }
 
-/// How a connection stands.
+/// The state of a connection, with its times and bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectionSnapshot {
     pub(super) state: ConnectionState,
-    /// Since when, or when its client last took a part of an answer.
+    /// The start of the state, or the time at which the client last took a part of an answer.
     pub(super) since: Instant,
-    /// How many bytes of answers its client has not taken.
+    /// The number of bytes of answers that its client has not taken.
     pub(super) unread: usize,
 }
 
 #[derive(Debug)]
 struct Tracked {
     snapshot: ConnectionSnapshot,
-    /// Requests whose answers have not gone out whole.
+    /// The number of requests whose answers are not fully sent.
     open: usize,
-    /// Whether the system takes no bytes for now.
+    /// `true` if the system accepts no bytes for now.
     is_blocked: bool,
-    /// Whether the connection has buffers that it could give back.
+    /// `true` if the connection has buffers that it could give back.
     has_buffers: bool,
     is_closing: bool,
 }
@@ -88,7 +88,7 @@ impl Tracked {
 }
 
 impl IdleTimeout {
-    /// That of a connection that was just made.
+    /// The timeout of a new connection.
     pub(super) fn begin(wait: Wait) -> Self {
         let snapshot =
             ConnectionSnapshot { state: ConnectionState::ReadingHead, since: Instant::now(), unread: 0 };
@@ -97,7 +97,7 @@ impl IdleTimeout {
         Self { wait, is_multiplexed, tracked: Mutex::new(tracked), closing: Notify::new() }
     }
 
-    /// The client speaks HTTP/2, whose connections may be opened long before they are needed.
+    /// Notes that the client speaks HTTP/2, whose connections may be opened long before they are needed.
     pub(super) fn multiplex(&self) {
         self.is_multiplexed.store(true, Ordering::Relaxed);
         self.tracked.lock().enter(ConnectionState::Idle);
@@ -107,7 +107,7 @@ impl IdleTimeout {
         self.is_multiplexed.load(Ordering::Relaxed)
     }
 
-    /// A request's head came in whole.
+    /// Notes that a request's head is complete.
     pub(super) fn ask(self: &Arc<Self>) -> Exchange {
         let mut tracked = self.tracked.lock();
         tracked.open += 1;
@@ -115,7 +115,7 @@ impl IdleTimeout {
         Exchange(self.clone())
     }
 
-    /// Bytes came in.
+    /// Notes that bytes arrived.
     fn received(&self) {
         let mut tracked = self.tracked.lock();
         if tracked.snapshot.state == ConnectionState::Idle && !self.is_multiplexed() {
@@ -123,13 +123,13 @@ impl IdleTimeout {
         }
     }
 
-    /// The connection is to close.
+    /// Tells the connection to close.
     pub(super) fn close(&self) {
         self.tracked.lock().is_closing = true;
         self.closing.notify_one();
     }
 
-    /// Ends when the client has taken too long, or the connection is to close.
+    /// Ends when the client has taken too long, or the connection was told to close.
     pub(super) async fn exhausted(&self) {
         loop {
             let look_again = {
@@ -143,34 +143,34 @@ impl IdleTimeout {
                 let soon = if tracked.has_buffers { PARK_AFTER.min(self.wait.head) } else { self.wait.head };
                 ends.map_or(now + soon, |ends| ends.min(now + soon))
             };
-            // Neither is of interest by itself: either may have happened.
+            // The cause of the wakeup does not matter: both are checked again.
             let _ = time::timeout_at(look_again, self.closing.notified()).await;
         }
     }
 
-    /// When the client has taken too long, if it is waited for.
+    /// The time at which the client has taken too long; `None` if it is not waited for.
     fn ends(&self, tracked: &Tracked) -> Option<Instant> {
         let ConnectionSnapshot { state, since, unread } = tracked.snapshot;
         match state {
             ConnectionState::ReadingHead => Some(since + self.wait.head),
             ConnectionState::Idle => Some(since + self.wait.idle),
-            // A client of HTTP/2 answers pings though it takes nothing.
+            // A client of HTTP/2 may answer pings while it takes nothing.
             ConnectionState::Answering => (unread > 0).then_some(since + self.wait.idle),
         }
     }
 
-    /// Whether there is no request whose answer has not gone out.
+    /// `true` if every answer is fully sent.
     pub(super) fn has_none_open(&self) -> bool {
         self.tracked.lock().open == 0
     }
 
-    /// The connection takes buffers, or gives them back.
+    /// Notes that the connection takes buffers, or gives them back.
     pub(super) fn set_buffers(&self, has_buffers: bool) {
         self.tracked.lock().has_buffers = has_buffers;
     }
 
-    /// Whether the connection's buffers are of no use for now: everything was sent and nothing has come since, for a while
-    /// or, where others want the memory, for however short.
+    /// `true` if the connection's buffers are of no use for now: everything is sent and nothing has arrived since, for
+    /// a while or, if memory is short, for any time.
     pub(super) fn is_parkable(&self, is_crowded: impl FnOnce() -> bool) -> bool {
         let tracked = self.tracked.lock();
         let ConnectionSnapshot { state, since, .. } = tracked.snapshot;
@@ -178,7 +178,7 @@ impl IdleTimeout {
         is_idle && (is_crowded() || since.elapsed() >= PARK_AFTER)
     }
 
-    /// So many more bytes wait for the client.
+    /// Notes that `bytes` more wait for the client.
     pub(super) fn wait_for(&self, bytes: usize) {
         let mut tracked = self.tracked.lock();
         if tracked.snapshot.unread == 0 {
@@ -187,30 +187,30 @@ impl IdleTimeout {
         tracked.snapshot.unread += bytes;
     }
 
-    /// The client has taken so many of them.
+    /// Notes that the client has taken `bytes`.
     pub(super) fn took(&self, bytes: usize) {
         let mut tracked = self.tracked.lock();
         tracked.snapshot.unread -= bytes;
         tracked.snapshot.since = Instant::now();
     }
 
-    /// So many will never be taken.
+    /// Notes that `bytes` will never be taken.
     pub(super) fn give_up(&self, bytes: usize) {
         self.tracked.lock().snapshot.unread -= bytes;
     }
 
-    /// How the connection stands.
+    /// The current state of the connection.
     pub(super) fn snapshot(&self) -> ConnectionSnapshot {
         self.tracked.lock().snapshot
     }
 }
 
-/// A request and its answer, until that went out or was given up.
+/// A request and its answer, until that is sent or given up.
 #[derive(Debug)]
 pub(super) struct Exchange(Arc<IdleTimeout>);
 
 impl Exchange {
-    /// That of its connection.
+    /// The timeout of its connection.
     pub(super) fn idle_timeout(&self) -> &Arc<IdleTimeout> {
         &self.0
     }
@@ -226,7 +226,7 @@ impl Drop for Exchange {
     }
 }
 
-/// A connection's two halves, which tell its [`IdleTimeout`] when bytes come in, and when the system takes none.
+/// A connection's two halves, which tell its [`IdleTimeout`] when bytes arrive, and when the system accepts none.
 pub(super) struct Watched<T> {
     pub(super) half: T,
     pub(super) idle_timeout: Arc<IdleTimeout>,

@@ -7,20 +7,20 @@ use crate::config::{self, Config};
 /// The limits for clients, and the time that a stop may take.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerLimits {
-    /// The most connections that are open at a time; for the next one another is closed (`places`). And as many requests
-    /// of HTTP/2 are answered at a time: a connection of it brings many, and each costs memory.
+    /// The most connections that are open at a time; for the next, another one is closed (`places`). The same number of
+    /// requests of HTTP/2 is answered at a time: a connection of it has many, and each costs memory.
     pub connections: usize,
-    /// The same at listeners for metrics alone, and at those for probes alone. They have places of their own, so that no
-    /// flood elsewhere blinds monitoring or fails a probe.
+    /// The same at listeners for metrics alone, and at those for probes alone. They have places of their own, so that
+    /// no flood elsewhere blinds monitoring or fails a probe.
     pub own_connections: usize,
-    /// The time in which a request's head must come in, from its first byte or from a new connection's
-    /// beginning, TLS included.
+    /// The time in which a request's head must arrive, from its first byte or from the start of a new connection, TLS
+    /// included.
     pub head: Duration,
-    /// The time in which a connection's client must take an answer, and come back with another request.
+    /// The time in which a connection's client must take an answer, and send another request.
     pub idle: Duration,
-    /// The most bytes of answers that may wait to be taken, on all connections together.
+    /// The most bytes of answers that clients may leave unread, on all connections together.
     pub unread_bytes: usize,
-    /// The same on one connection: one that has more to take, and does not, is answered nothing else.
+    /// The same on one connection: above it, the connection gets no other answer until its client reads.
     pub unread_bytes_per_connection: usize,
     /// The time that open requests get to finish when the server stops.
     pub stop: Duration,

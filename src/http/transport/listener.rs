@@ -1,4 +1,4 @@
-//! [`Listener`]: where the server listens; [`Acceptor`]: its callers, one after another.
+//! [`Listener`]: a bound address; [`Acceptor`]: the connections that arrive, one after another.
 
 use std::fmt;
 use std::fs::FileType;
@@ -19,15 +19,14 @@ use super::caller::Caller;
 use crate::config::{Config, Listen};
 use crate::telemetry::CALLERS;
 
-/// How many connections may wait to be accepted; Linux takes no more by default (`net.core.somaxconn`). When they are as
-/// many, the system drops the next, and its client tries again a second later.
+/// The most connections that wait to be accepted; Linux takes no more by default (`net.core.somaxconn`). Above it, the
+/// system drops the next, and its client tries again a second later.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait when the system cannot give another connection, such as when all file descriptors are in
-/// use.
+/// The pause after the system cannot give another connection, such as when all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often it is said at most that the system cannot.
+/// The least time between two warnings about that.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
 /// The listeners of a sidecar.
@@ -42,7 +41,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Listens wherever `config` says, for which a runtime must be there.
+    /// Binds every address of `config`. It must be called in a runtime.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         let bind = |all: &[Listen]| all.iter().map(Listener::bind).collect::<Result<_, _>>();
         Ok(Self {
@@ -54,7 +53,7 @@ impl Listeners {
 }
 
 impl From<Listener> for Listeners {
-    /// One, for everything.
+    /// One listener, for everything.
     fn from(listener: Listener) -> Self {
         Self { main: vec![listener], ..Self::default() }
     }
@@ -91,7 +90,7 @@ impl fmt::Display for BindError {
 }
 
 impl BindError {
-    /// The first thing that an operator can do about it.
+    /// The first remedy for the operator.
     fn cure(&self) -> Option<&'static str> {
         match (&self.address, self.source.kind()) {
             (_, ErrorKind::AddrInUse) => Some("stop the process that listens there"),
@@ -102,17 +101,17 @@ impl BindError {
         }
     }
 
-    /// What the system says.
+    /// The system's error.
     pub(crate) fn into_source(self) -> io::Error {
         self.source
     }
 }
 
 impl Listener {
-    /// Listens on `address`, for which a runtime must be there.
+    /// Binds `address`. It must be called in a runtime.
     ///
-    /// A wildcard of IPv6 takes IPv4 too, and where there is no IPv6 it is IPv4's. The file of a unix socket
-    /// that a server left behind is replaced, if nothing answers on it; any other file is left alone.
+    /// A wildcard of IPv6 accepts IPv4 too; without IPv6, it becomes a wildcard of IPv4. The file of a unix socket that
+    /// a server left behind is replaced, if nothing answers on it; any other file is left alone.
     pub fn bind(address: &Listen) -> Result<Self, BindError> {
         let bound = match address {
             Listen::Tcp(address) => bind_tcp(*address),
@@ -121,7 +120,7 @@ impl Listener {
         bound.map(Self).map_err(|source| BindError { address: address.clone(), source })
     }
 
-    /// The address that it listens on, with the port that the system chose if it was to; none on a unix
+    /// The address that it listens on, with the port that the system chose if port 0 was configured; none on a unix
     /// socket.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
@@ -137,7 +136,7 @@ impl Listener {
         self.url_with("http")
     }
 
-    /// The same with this scheme, where there is one.
+    /// The same with this scheme, except for a unix socket.
     pub(crate) fn url_with(&self, scheme: &str) -> String {
         match &self.0 {
             Bound::Tcp(_, address) => format!("{scheme}://{address}"),
@@ -160,7 +159,7 @@ impl Listener {
 fn bind_tcp(mut address: SocketAddr) -> io::Result<Bound> {
     let mut socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
     if socket.is_err() && address.is_ipv6() && address.ip().is_unspecified() {
-        // Where the system has no IPv6, everybody comes by IPv4.
+        // If the system has no IPv6, all callers come by IPv4.
         address.set_ip(Ipv4Addr::UNSPECIFIED.into());
         socket = Socket::new(Domain::IPV4, Type::STREAM, None);
     }
@@ -179,7 +178,7 @@ fn bind_tcp(mut address: SocketAddr) -> io::Result<Bound> {
 }
 
 fn bind_unix(path: &Path) -> io::Result<Bound> {
-    // A link is not followed: a file is removed below, and it must be this one.
+    // A symbolic link is not followed: a file is removed below, and it must be this one.
     if let Ok(file) = path.symlink_metadata() {
         if let Some(other) = other_than_socket(file.file_type()) {
             return Err(io::Error::new(ErrorKind::AlreadyExists, format!("{other} exists at this path")));
@@ -191,7 +190,7 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     Ok(Bound::Unix(UnixListener::bind(path)?, path.to_owned()))
 }
 
-/// What a file is that is no socket.
+/// The kind of a file that is no socket.
 fn other_than_socket(file: FileType) -> Option<&'static str> {
     if file.is_socket() {
         None
@@ -206,17 +205,17 @@ fn other_than_socket(file: FileType) -> Option<&'static str> {
 
 fn nothing_answers(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A server whose backlog is full answers too, in its time.
+    // A server with a full backlog answers too, but late.
     socket.set_nonblocking(true)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(true),
-        // Whether a server answers there, this user cannot know.
+        // Without permission, it is unknown whether a server answers there.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
         _ => Ok(false),
     }
 }
 
-/// A connection that was accepted.
+/// An accepted connection.
 #[derive(Debug)]
 pub(super) enum Accepted {
     /// Over TCP, with the other end's address.
@@ -239,25 +238,25 @@ impl Accepted {
 #[derive(Debug)]
 pub(super) struct Acceptor {
     all: Vec<Listener>,
-    /// Whose turn it is to be asked first: a flood at one must not shut out the others.
+    /// The place of the listener to ask first: a flood at one must not shut out the others.
     turn: usize,
-    /// When it was last said that there are no connections to be had.
+    /// The time of the last warning that the system gives no connection.
     warned: Option<Instant>,
 }
 
 impl Acceptor {
-    /// All of them.
+    /// An acceptor of all of them.
     pub(super) fn new(all: Vec<Listener>) -> Self {
         Self { all, turn: 0, warned: None }
     }
 
-    /// The next connection. What goes wrong before there is one is logged and waited for; nothing is lost
-    /// when this is dropped before it ends.
+    /// The next connection. Errors before it are logged, and it waits on; nothing is lost if this is dropped before it
+    /// ends.
     pub(super) async fn accept(&mut self) -> Accepted {
         loop {
             match poll_fn(|cx| self.poll_accept(cx)).await {
                 Ok(accepted) => return accepted,
-                // The client was gone before it was its turn.
+                // The client was gone before its connection was accepted.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {
                     debug!(target: CALLERS, "{error}");
                 }

@@ -24,7 +24,7 @@ use super::unread::{HeldText, UnreadTexts};
 
 use crate::mutex::Mutex;
 
-/// How long a peer that `access.allow` excludes may take for its request, and to take the refusal.
+/// The time in which a peer that `access.allow` excludes must send its request, and take the refusal.
 const EXCLUDED_WAIT: Duration = Duration::from_secs(1);
 
 /// The most connections of such peers at a time.
@@ -37,31 +37,31 @@ const KEPT_FOR_LOOPBACK: usize = 16;
 /// The most connections of HTTP/2 at a time. Each has 30 kB of buffers (`h2`'s codec).
 const HTTP2: usize = 128;
 
-/// From how many open connections on one that idles gives its buffers back at once.
+/// The number of open connections above which an idle one gives its buffers back at once.
 const CROWD: usize = 64;
 
-/// When all places are taken, one in so many is made free.
+/// When all places are taken, one in this many is made free.
 const LOOKED_AT_FOR_EACH: usize = 64;
 
-/// The least urgent to close of those that nobody misses: idle, or slow. See [`rank`].
+/// The highest [`rank`] of a connection that can be closed without loss: an idle or a slow one.
 const NOT_MISSED: u8 = 1;
 
-/// So many times in so long room is made for peers that have their share.
+/// The most times in [`CHURN_EVERY`] that room is made for peers that have their share.
 const CHURN: usize = 64;
 const CHURN_EVERY: Duration = Duration::from_secs(1);
 
-/// How often the log says at most that connections are closed for want of places.
+/// The least time between two warnings that connections are closed for want of places.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
 named! {
     /// The reason why a connection was closed or a response refused. A closed list: the names are labels of metrics.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Reason {
-        /// Its head was not finished when its place was wanted.
+        /// Its head was not complete when its place was needed.
         SlowHead = "slow_head",
-        /// It was idle when its place was wanted.
+        /// It was idle when its place was needed.
         Idle = "idle",
-        /// Its client did not take an answer while its place, or the memory, was wanted.
+        /// Its client did not take an answer while its place, or the memory, was needed.
         Unread = "unread",
         /// Its peer held more than an equal share when a peer with less came.
         Share = "share",
@@ -70,11 +70,11 @@ named! {
     }
 }
 
-/// The other end, for an equal share: an address of IPv4, a network of IPv6 (/64, which one host may have all
-/// of), or a unix socket.
+/// The other end, for an equal share: an address of IPv4, a network of IPv6 (/64, which one host may own), or a unix
+/// socket.
 type Peer = Option<IpAddr>;
 
-/// The peer that `caller` is.
+/// The peer of `caller`.
 fn peer_of(caller: Caller) -> Peer {
     match caller {
         Caller::Remote(ip) => Some(match ip.to_canonical() {
@@ -93,22 +93,22 @@ fn peer_of(caller: Caller) -> Peer {
 pub(crate) struct Places {
     limits: ServerLimits,
     table: Mutex<ConnectionTable>,
-    /// The answers that wait on them.
+    /// The unread answers on them.
     pub(super) unread: Arc<UnreadTexts>,
     refused: [AtomicU64; Reason::ALL.len()],
-    /// Tells that a connection has given memory back.
+    /// Notified when a connection has given memory back.
     released: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct ConnectionTable {
     open: Vec<OpenConnection>,
-    /// How many of them each peer has.
+    /// The number of them that each peer has.
     shares: HashMap<Peer, usize>,
-    /// How many were closed for peers that had their share, in the second that began then.
+    /// The number that was closed for peers with their share, in the second that began then.
     churn: Option<(Instant, usize)>,
     warned: Option<Instant>,
-    /// How many were closed or refused since the log said so.
+    /// The number closed or refused since the last warning.
     untold: u64,
 }
 
@@ -132,12 +132,12 @@ impl Traffic {
         self.0[0].released.notified().await;
     }
 
-    /// How many connections are in this state.
+    /// The number of connections in this state.
     pub(crate) fn connections(&self, state: ConnectionState) -> usize {
         self.0.iter().map(|places| places.count(state)).sum()
     }
 
-    /// How many connections were closed and answers refused for this reason.
+    /// The number of connections closed and answers refused for this reason.
     pub(crate) fn refused(&self, reason: Reason) -> u64 {
         self.0.iter().map(|places| places.refused(reason)).sum()
     }
@@ -147,14 +147,14 @@ impl Traffic {
 #[derive(Debug)]
 struct OpenConnection {
     peer: Peer,
-    /// From the network, not from this host.
+    /// `true` if it comes from the network, not from this host.
     is_remote: bool,
-    /// The peer may ask nothing.
+    /// `true` if the peer is denied.
     is_excluded: bool,
     idle_timeout: Arc<IdleTimeout>,
 }
 
-/// The places of some connections, of which there are fewer than of all.
+/// A class of connections, with fewer places than there are in all.
 struct Class {
     most: usize,
     holds: fn(&OpenConnection) -> bool,
@@ -175,13 +175,12 @@ impl Places {
         self.limits
     }
 
-    /// A connection has given memory back.
+    /// Notes that a connection has given memory back.
     pub(super) fn release(&self) {
         self.released.notify_one();
     }
 
-    /// A place for a connection of `caller`, or none. A peer that may ask nothing has one for as long as it takes to be
-    /// told so.
+    /// A place for a connection of `caller`, or none. A denied peer has one for as long as it takes to get the refusal.
     pub(super) fn admit(self: &Arc<Self>, caller: Caller, is_excluded: bool) -> Option<ConnectionPlace> {
         let ServerLimits { head, idle, connections, .. } = self.limits;
         let wait =
@@ -207,7 +206,7 @@ impl Places {
         Some(ConnectionPlace { places: self.clone(), idle_timeout })
     }
 
-    /// Closes connections of `class` if that is full; whether there is room then.
+    /// Closes connections of `class` if that is full; `true` if there is room then.
     fn make_room(&self, table: &mut ConnectionTable, class: &Class, newcomer: Peer) -> bool {
         let members = || table.open.iter().enumerate().filter(|(_, open)| (class.holds)(open));
         if members().count() < class.most {
@@ -228,7 +227,7 @@ impl Places {
             .map(|(place, open)| (rank(open.idle_timeout.snapshot(), now), place))
             .collect();
         candidates.sort_unstable_by_key(|&((rank, _), place)| (rank, place));
-        // Several at once, of those that nobody misses: a flood comes faster than all are looked at for each.
+        // Several are closed at once if they can be closed without loss: a flood is faster than a search for each.
         let at_once = (class.most / LOOKED_AT_FOR_EACH).max(1);
         let mut chosen = Vec::with_capacity(at_once);
         for (((urgency, _), reason), place) in candidates {
@@ -260,7 +259,7 @@ impl Places {
         self.refuse(table, reason, open.peer);
     }
 
-    /// Counts a connection that was closed or refused, and tells the operator, but not of each.
+    /// Counts a connection that was closed or refused, and warns the operator, but not of each.
     fn refuse(&self, table: &mut ConnectionTable, reason: Reason, peer: Peer) {
         self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
         table.untold += 1;
@@ -279,8 +278,8 @@ impl Places {
         );
     }
 
-    /// Counts `text` among the unread ones for as long as the returned value is kept. Beyond the bound, the connections
-    /// close that have taken nothing for longest.
+    /// Counts `text` among the unread ones for as long as the returned value is kept. Above the bound, the connections
+    /// that have taken nothing for longest are closed.
     pub(super) fn hold(&self, text: &Bytes) -> HeldText {
         let held = self.unread.hold(text);
         let excess = self.unread.excess();
@@ -290,7 +289,7 @@ impl Places {
         held
     }
 
-    /// Closes connections on which so many bytes wait.
+    /// Closes connections until `excess` unread bytes are free.
     fn close_unread(&self, table: &mut ConnectionTable, excess: usize) {
         let mut freed = 0;
         while freed < excess {
@@ -304,28 +303,28 @@ impl Places {
         }
     }
 
-    /// Whether a connection is to take what it was sent before it is sent more.
+    /// `true` if a connection must take its answers before it gets more.
     pub(super) fn is_overdrawn(&self, idle_timeout: &IdleTimeout) -> bool {
         let ConnectionSnapshot { since, unread, .. } = idle_timeout.snapshot();
         unread > self.limits.unread_bytes_per_connection && since.elapsed() >= STALLED
     }
 
-    /// Counts an answer that was refused.
+    /// Counts a refused answer.
     pub(super) fn refuse_answer(&self, caller: Caller) {
         self.refuse(&mut self.table.lock(), Reason::Unread, peer_of(caller));
     }
 
-    /// Whether so many are open that memory is worth more than the time to make buffers anew.
+    /// `true` if so many are open that memory is worth more than the time to allocate new buffers.
     pub(super) fn is_crowded(&self) -> bool {
         self.table.lock().open.len() > CROWD
     }
 
-    /// How many connections are in this state.
+    /// The number of connections in this state.
     fn count(&self, state: ConnectionState) -> usize {
         self.table.lock().open.iter().filter(|open| open.idle_timeout.snapshot().state == state).count()
     }
 
-    /// How many were closed or refused for this reason.
+    /// The number closed or refused for this reason.
     fn refused(&self, reason: Reason) -> u64 {
         self.refused[reason as usize].load(Ordering::Relaxed)
     }
@@ -349,8 +348,8 @@ impl ConnectionTable {
     }
 }
 
-/// Whether another connection may be closed for a peer that has its share, while there are others: one that opens thousands
-/// in a second would have the sidecar do nothing but open and close them.
+/// `true` if another connection may be closed for a peer that has its share, while there are others: a peer that opens
+/// thousands in a second would keep the sidecar busy with opening and closing them.
 fn may_churn(churn: &mut Option<(Instant, usize)>, now: Instant) -> bool {
     let (began, times) =
         churn.filter(|(began, _)| now.duration_since(*began) < CHURN_EVERY).unwrap_or((now, 0));
@@ -358,7 +357,7 @@ fn may_churn(churn: &mut Option<(Instant, usize)>, now: Instant) -> bool {
     times < CHURN
 }
 
-/// Which of several connections is closed first, the least, and why.
+/// The rank of a connection, of which the least is closed first, and the reason.
 fn rank(
     ConnectionSnapshot { state, since, unread }: ConnectionSnapshot,
     now: Instant,
@@ -383,7 +382,7 @@ pub(super) struct ConnectionPlace {
 }
 
 impl ConnectionPlace {
-    /// Whether there is room for the connection now that its client speaks HTTP/2.
+    /// `true` if there is room for the connection now that its client speaks HTTP/2.
     pub(super) fn multiplex(&self, caller: Caller) -> bool {
         let Places { limits, .. } = &*self.places;
         let class =
@@ -438,7 +437,7 @@ mod tests {
         place.places.table.lock().open.iter().any(|open| Arc::ptr_eq(&open.idle_timeout, &place.idle_timeout))
     }
 
-    /// A connection that has asked and was answered.
+    /// A connection that has had its answer.
     fn idle(places: &Arc<Places>, caller: Caller) -> ConnectionPlace {
         let place = admit(places, caller).unwrap();
         drop(place.idle_timeout.ask());

@@ -1,4 +1,4 @@
-//! Which HTTP a client speaks, from the first bytes that it sends.
+//! The version of HTTP that a client speaks, from the first bytes that it sends.
 
 use std::future::poll_fn;
 use std::io;
@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// What a client that speaks HTTP/2 begins with (RFC 9113, section 3.4). No request of HTTP/1 begins so.
+/// The beginning of every connection of HTTP/2 (RFC 9113, section 3.4). No request of HTTP/1 begins so.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The version of HTTP that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
-    /// HTTP/1.1 or HTTP/1.0, or something else that is refused in it.
+    /// HTTP/1.1 or HTTP/1.0, or anything else, which is refused in it.
     Http1,
     /// HTTP/2, known before the first request: with TLS, or by prior knowledge.
     Http2,
@@ -22,30 +22,30 @@ pub(super) enum Version {
 /// The most bytes that are read at a time.
 const PIECE: usize = 1024;
 
-/// The most fields of a head that short (hyper takes as many by default). One with more is hyper's to refuse.
+/// The most fields of a head that short (hyper takes as many by default). If there are more, hyper refuses it.
 const MAX_FIELDS: usize = 100;
 
-/// A reader whose first bytes were looked at, and are read once more.
+/// A reader whose first bytes were examined, and are read once more.
 #[derive(Debug)]
 pub(super) struct Peeked<R> {
     first: Vec<u8>,
-    /// How many of them are known not to be the end of a head.
+    /// The number of them that are known not to be the end of a head.
     seen: usize,
     reader: R,
 }
 
 impl<R: AsyncRead + Unpin> Peeked<R> {
-    /// A reader of which `first` was read already.
+    /// A reader of which `first` has been read already.
     pub(super) fn new(first: &[u8], reader: R) -> Self {
         Self { first: first.to_vec(), seen: 0, reader }
     }
 
-    /// The reader, without what was looked at.
+    /// The reader, without the examined bytes.
     pub(super) fn into_reader(self) -> R {
         self.reader
     }
 
-    /// Waits until it is clear what the client speaks, and until a request's head is there or has `most` bytes: a
+    /// Waits until the client's version is clear, and until a request's head is complete or has `most` bytes: a
     /// connection has no other memory until then.
     pub(super) async fn version(&mut self, most: usize) -> io::Result<Version> {
         loop {
@@ -63,7 +63,7 @@ impl<R: AsyncRead + Unpin> Peeked<R> {
         }
     }
 
-    /// Reads some bytes more; none at the end.
+    /// Reads some more bytes; none at the end.
     fn poll_more(&mut self, wanted: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         // On the stack, so that it is there only while there is something to read.
         let mut bytes = [0; PIECE];
@@ -74,10 +74,10 @@ impl<R: AsyncRead + Unpin> Peeked<R> {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Whether what was read is more than the beginning of a request's head: all of it, or no head at all, which is refused.
+    /// `true` if a request's head is complete, or if the bytes are no head at all, which is refused.
     fn has_head(&mut self) -> bool {
-        // A long head is not parsed again and again, but searched for its end (RFC 9112, section 2.1; a lone LF is taken
-        // for the end of a line, section 2.2).
+        // A long head is not parsed again and again. Its end is searched instead (RFC 9112, section 2.1; a lone LF
+        // counts as the end of a line, section 2.2).
         if self.first.len() <= PIECE {
             let parsed = httparse::Request::new(&mut [httparse::EMPTY_HEADER; MAX_FIELDS]).parse(&self.first);
             return !matches!(parsed, Ok(httparse::Status::Partial));
@@ -89,7 +89,7 @@ impl<R: AsyncRead + Unpin> Peeked<R> {
         has_end
     }
 
-    /// Whether nothing was read that is not read once more.
+    /// `true` if every examined byte has been read once more.
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_empty()
     }

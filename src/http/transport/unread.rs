@@ -12,10 +12,10 @@ use super::idle_timeout::STALLED;
 
 use crate::mutex::Mutex;
 
-/// Answers up to this size are counted one by one, longer ones once for all who are sent the same text.
+/// Answers up to this size are counted one by one, longer ones once for all clients that get the same text.
 const SMALL: usize = 16 * 1024;
 
-/// So many of the longest answers may always wait, however long that is.
+/// This many of the longest answers may always be unread, however long they are.
 const LONGEST: usize = 8;
 
 /// The answers that the clients of one server have not taken yet.
@@ -24,7 +24,7 @@ pub(super) struct UnreadTexts {
     /// The most bytes of them.
     most: usize,
     table: Mutex<UnreadTable>,
-    /// Wakes those who wait until answers were taken.
+    /// Notified when answers were taken.
     taken: Notify,
 }
 
@@ -34,7 +34,7 @@ struct UnreadTable {
     holders: HashMap<usize, usize>,
     /// The bytes of all of them, a long text once.
     bytes: usize,
-    /// The length of the longest that there was.
+    /// The length of the longest so far.
     longest: usize,
 }
 
@@ -64,7 +64,7 @@ impl UnreadTexts {
         table.bytes.saturating_sub(self.most.max(LONGEST * table.longest))
     }
 
-    /// Waits while there are bytes above the bound: closed connections give theirs back soon.
+    /// Waits while there are bytes above the bound: closed connections soon give theirs back.
     pub(super) async fn room(&self) {
         loop {
             let taken = self.taken.notified();
@@ -77,7 +77,7 @@ impl UnreadTexts {
 }
 
 impl UnreadTable {
-    /// Takes a holder from the long text at this place in memory, and tells whether it was the last.
+    /// Removes a holder from the long text at this place in memory; `true` if it was the last.
     fn is_last_holder(&mut self, key: usize) -> bool {
         let Entry::Occupied(mut holders) = self.holders.entry(key) else { return false };
         *holders.get_mut() -= 1;
@@ -89,11 +89,11 @@ impl UnreadTable {
     }
 }
 
-/// A text that waits to be taken by one client.
+/// A text that one client has not taken yet.
 #[derive(Debug)]
 pub(super) struct HeldText {
     among: Arc<UnreadTexts>,
-    /// Kept, so that no other text has its place in memory while it is counted.
+    /// Kept, so that no other text gets its place in memory while it is counted.
     text: Bytes,
 }
 

@@ -1,5 +1,5 @@
-//! [`Writers`]: long texts are written a few at a time, so that many that are wanted at once neither keep short ones waiting
-//! nor are all in memory before the first is counted.
+//! [`Writers`]: long texts are written a few at a time, so that many at once neither delay short ones nor are all in
+//! memory before the first is counted.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::places::Places;
 
-/// From how many entries on a text is long.
+/// The number of entries from which a text is long.
 const LONG: usize = 32;
 
-/// How many are written at a time.
+/// The number that are written at a time.
 const AT_A_TIME: usize = 4;
 
-/// The turns in which long texts are written. Its clones are one.
+/// The turns in which long texts are written. Its clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Writers {
     turns: Arc<Semaphore>,
-    /// Where the texts wait to be taken; nowhere, where requests come over no connection.
+    /// The places where unread texts are counted; none if requests come over no connection.
     places: Option<Arc<Places>>,
 }
 
-/// The turn of a long text, which is kept with the response until that is counted among those that wait.
+/// The turn of a long text, which is kept with the response until that is counted as unread.
 #[derive(Debug, Clone)]
 pub(super) struct Turn(#[expect(dead_code, reason = "it is dropped")] Arc<OwnedSemaphorePermit>);
 
@@ -31,7 +31,7 @@ impl Writers {
         Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), places }
     }
 
-    /// The response that `write` makes of so many entries, when it is its turn.
+    /// The response that `write` makes of `entries` entries, when it is its turn.
     pub(crate) async fn write(&self, entries: usize, write: impl FnOnce() -> Response) -> Response {
         if entries < LONG {
             return write();
