@@ -1,4 +1,4 @@
-//! [`Outcome`]: the result of one check of one alias, and the words that it is made of, a file each. Pure, no I/O.
+//! [`Outcome`]: the result of one check of one alias, and its parts, a file each. Pure, no I/O.
 
 mod cause;
 mod fault;
@@ -37,15 +37,15 @@ pub struct Outcome {
     pub alias: Alias,
     /// The kind of check.
     pub kind: CheckKind,
-    /// The start of the check on the monotonic clock, which decides who may share it.
+    /// The start of the check on the monotonic clock, which decides which callers may share it.
     pub began: Instant,
-    /// The start of the check, for people.
+    /// The start of the check on the wall clock.
     pub began_at: SystemTime,
     /// The duration of the check, from its start to its result.
     pub elapsed: Duration,
     /// The number of connections that it opened, to any server.
     pub connections: u32,
-    /// Each node: the servers, then the replicas, then who tells where those are.
+    /// Each node: the servers, then the replicas, then the sentinels and endpoints that locate them.
     pub nodes: Vec<NodeOutcome>,
     /// The requirements for the nodes.
     pub needs: Needs,
@@ -62,35 +62,34 @@ pub struct OutcomeExtra {
     pub measures: Vec<Measure>,
     /// The steps of the check, if they were requested.
     pub steps: Vec<Step>,
-    /// Whose verdict it is, if it is another's.
+    /// The origin of the result, if another sidecar made it.
     pub reused: Option<Reused>,
 }
 
-/// A verdict that another sidecar came to.
+/// A result that another sidecar made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reused {
-    /// Which one.
+    /// The name of the other sidecar.
     pub from: Box<str>,
     /// The age of its check when it was taken.
     pub age: Duration,
 }
 
-/// One command of a check, for the person who asks what it did.
+/// One command of a check, for a reader who wants to see each step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The node that it was given to.
+    /// The node that got the command.
     pub node: Arc<str>,
     /// The command, without secrets.
     pub command: String,
     /// The answer of a healthy server.
     pub expected: String,
-    /// The answer that came back.
+    /// The actual answer.
     pub saw: String,
 }
 
 impl Outcome {
-    /// The outcome of a check that ended without one, which only a bug of this program's, or its end, can
-    /// bring about.
+    /// The outcome of a check that ended without one, which only a bug or the end of this program can cause.
     #[must_use]
     pub fn lost(alias: Alias, kind: CheckKind, began: Instant) -> Self {
         let fault = Fault::new(Cause::Unreachable, Phase::Resolve, "cache-canary aborted the check");
@@ -99,7 +98,7 @@ impl Outcome {
         Self::plain(alias, kind, (began, began_at), elapsed, vec![node], needs)
     }
 
-    /// The outcome of a check that found nothing beyond what its nodes did.
+    /// The outcome of a check without findings beyond those of its nodes.
     #[must_use]
     pub fn plain(
         alias: Alias,
@@ -130,7 +129,7 @@ impl Outcome {
         self.extra.as_ref().map_or(&[], |extra| &extra.steps)
     }
 
-    /// Whose verdict it is, if it is another's.
+    /// The origin of the result, if another sidecar made it.
     #[must_use]
     pub fn reused(&self) -> Option<&Reused> {
         self.extra.as_ref().and_then(|extra| extra.reused.as_ref())
@@ -201,27 +200,26 @@ impl Outcome {
         format!("cache.{}", self.entry())
     }
 
-    /// The same where it is plain that these are caches: `main`, or `main.queue`.
+    /// The same without the prefix, for a context that is only about caches: `main`, or `main.queue`.
     #[must_use]
     pub fn entry(&self) -> String {
         self.kind.entry(&self.alias)
     }
 
-    /// The problems: faulty nodes in the order in which they are listed, then findings. There may be some although the
-    /// alias is up, such as one sentinel of three.
+    /// The problems: faulty nodes in the order in which they are listed, then findings. An alias that is up may have
+    /// some, such as one sentinel of three.
     pub(crate) fn problems(&self) -> impl Iterator<Item = Problem<'_>> {
         let faults = self.nodes.iter().filter_map(|node| Some(Problem::Fault(node, node.fault.as_ref()?)));
         faults.chain(self.findings().iter().map(Problem::Finding))
     }
 
-    /// The cause that stands for an alias that is not up: that of the first node that is not, or of what was found
-    /// if that is worse.
+    /// The main cause of an alias that is not up: that of its first faulty node, or of a finding if that is worse.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         self.problem().map(|problem| problem.cause())
     }
 
-    /// The one of its problems whose cause that is.
+    /// The problem with the main cause.
     #[must_use]
     pub(crate) fn problem(&self) -> Option<Problem<'_>> {
         let status = self.status();
@@ -237,8 +235,8 @@ impl Outcome {
     }
 }
 
-/// More than half, which is how many sentinels it takes to elect the one that fails over ("Redis Sentinel
-/// documentation", Fundamental things to know).
+/// More than half: the number of sentinels that must elect the one that fails over ("Redis Sentinel documentation",
+/// Fundamental things to know).
 pub(crate) fn majority(all: usize) -> usize {
     if all == 0 { 0 } else { all / 2 + 1 }
 }
@@ -247,7 +245,7 @@ pub(crate) fn majority(all: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// The status of an alias with so many nodes of each role, up and not.
+    /// The status of an alias with these nodes: a role, the number up, and the number down.
     fn status(nodes: &[(Role, usize, usize)], needs: Needs) -> Status {
         outcome(nodes, needs).status()
     }

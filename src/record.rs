@@ -1,7 +1,7 @@
-//! [`Record`]: what the checks of one entry came to over time. In memory, bounded.
+//! [`Record`]: the results of one entry's checks over time. In memory, bounded.
 //!
-//! An entry is one check of one alias, such as `main` or `main.queue`. Everything that outlives a check is written
-//! down here, once a check and where its outcome is known, however many callers share it.
+//! An entry is one check of one alias, such as `main` or `main.queue`. Everything that outlives a check is recorded
+//! here, once a check and at the place that knows its outcome, however many callers share it.
 
 mod hour;
 mod journal;
@@ -36,7 +36,7 @@ pub struct Record {
 pub struct RecordSnapshot {
     /// The result of the check that began last, among those that have ended.
     pub latest: Option<Arc<Outcome>>,
-    /// Since when its status is what it is.
+    /// The current status, with its start.
     pub since: Option<Since>,
     /// The start of the last check that was up or degraded.
     pub last_up: Option<SystemTime>,
@@ -44,18 +44,18 @@ pub struct RecordSnapshot {
     pub sharing: Sharing,
     /// The counters.
     pub tally: Tally,
-    /// The last hour, shared with whoever reads it.
+    /// The last hour, shared by its readers.
     pub hour: Arc<Hour>,
 }
 
-/// A status, and since when it is so.
+/// A status, with its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Since {
     /// The status.
     pub status: Status,
     /// The start of the first check with this status, on the monotonic clock.
     pub began: Instant,
-    /// The same, for people.
+    /// The same, on the wall clock.
     pub began_at: SystemTime,
 }
 
@@ -66,7 +66,7 @@ impl Since {
 }
 
 impl Record {
-    /// The record of an entry that was never checked. Changes are told to `journal`.
+    /// The record of an entry that was never checked. `journal` gets its changes.
     #[must_use]
     pub fn new(alias: &Alias, kind: CheckKind, journal: &Arc<Journal>) -> Self {
         Self { alias: alias.clone(), kind, journal: journal.clone(), known: Mutex::default() }
@@ -96,7 +96,7 @@ impl Record {
         self.known.lock().latest.clone()
     }
 
-    /// Since when its status is what it is.
+    /// The current status, with its start.
     #[must_use]
     pub fn since(&self) -> Option<Since> {
         self.known.lock().since
@@ -108,7 +108,7 @@ impl Record {
         self.known.lock().hour.clone()
     }
 
-    /// All that is known by now.
+    /// A snapshot of the whole record.
     #[must_use]
     pub fn known(&self) -> RecordSnapshot {
         self.known.lock().clone()
@@ -120,25 +120,25 @@ impl Record {
         self.known.lock().last_up.is_some()
     }
 
-    /// Writes down what a check came to.
+    /// Records the outcome of a check.
     pub fn note(&self, outcome: &Arc<Outcome>) {
         let transition = self.known.lock().note(outcome);
         self.journal.note(transition);
     }
 
-    /// Counts a look for somebody else's verdict.
+    /// Counts a lookup of another check's result.
     pub fn looked_up(&self, through: Through, lookup: Lookup) {
         self.looked_up_often(through, lookup, 1);
     }
 
-    /// Counts so many of them.
+    /// Counts `times` lookups.
     pub(crate) fn looked_up_often(&self, through: Through, lookup: Lookup, times: u64) {
         self.known.lock().sharing.note(through, lookup, times);
     }
 }
 
 impl RecordSnapshot {
-    /// Takes an outcome in; what has changed with it, if anything.
+    /// Adds an outcome; returns the change, if there is one.
     fn note(&mut self, outcome: &Arc<Outcome>) -> Option<Transition> {
         self.tally.note(outcome);
         Arc::make_mut(&mut self.hour).note(outcome);
@@ -146,7 +146,7 @@ impl RecordSnapshot {
         if status < Status::Down {
             self.last_up = self.last_up.max(Some(outcome.began_at));
         }
-        // Checks of a slow cache overlap, and one that began earlier may end later: it is no news.
+        // Checks of a slow cache overlap, and one that began earlier may end later: it is out of date.
         if self.latest.as_ref().is_some_and(|latest| latest.began > outcome.began) {
             return None;
         }

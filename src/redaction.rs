@@ -1,9 +1,9 @@
-//! [`Redaction`]: the gate through which a server's text becomes words that are shown.
+//! [`Redaction`]: the filter for every text of a server that is shown.
 //!
-//! Servers quote what they were sent, whole or cut ("unknown command 'AUTH', with args beginning with: ..."), and a proxy
-//! may do so in a later answer to another command. So stars replace every run of five characters of a credential, and the
-//! answer to a command that carries one is shown only as far as its sentence is known. Our own words do not pass through
-//! here: stars in a sentence that the reader knows would tell a part of the password.
+//! Servers quote their input, whole or cut ("unknown command 'AUTH', with args beginning with: ..."), and a proxy may
+//! do so in a later answer to another command. So stars replace every run of five characters of a credential, and the
+//! answer to a command that carries one is shown only as far as its sentence is known. Our own words do not pass
+//! through here: stars in a sentence that the reader knows would reveal a part of the password.
 
 mod known;
 mod runs;
@@ -18,35 +18,35 @@ use crate::config::{
     Address, Backend, Login, MASK, MemcachedServers, RedisServers, Secret, WhichReplicas, checks,
 };
 
-/// Hides the credentials that one alias gives its servers from the texts of these. Nothing is computed before there is a
-/// text to show. Its clones are one.
+/// Hides the credentials of one alias in the texts of its servers. Nothing is computed before there is a text to show.
+/// Its clones share one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Redaction(Option<Arc<Hidden>>);
 
 #[derive(Debug, Default)]
 struct Hidden {
     credentials: Vec<Secret>,
-    /// The hosts that the configuration names, which are shown as they are.
+    /// The hosts that the configuration names, which are not hidden.
     hosts: Vec<String>,
 }
 
 /// The user that every Redis has; its name is no secret.
 const DEFAULT_USER: &str = "default";
 
-/// How much of a text is looked at, in bytes: far more than is shown of any.
+/// The most bytes of a text that are read: far more than is shown of any.
 const MOST_BYTES: usize = 2048;
 
-/// What stands for words that are not shown.
+/// The text in place of hidden words.
 const WITHHELD: &str = "the error text is hidden, because it may contain credentials";
 
 impl Redaction {
-    /// For servers that are given no credentials: nothing is hidden.
+    /// For servers without credentials: nothing is hidden.
     #[must_use]
     pub(crate) const fn none() -> Self {
         Self(None)
     }
 
-    /// For the servers of an alias, and of the views that are looked at beside it.
+    /// For the servers of an alias, and of its views.
     #[must_use]
     pub(crate) fn of(backend: &Backend, checks: &[checks::CheckConfig]) -> Self {
         let mut hidden = Hidden::default();
@@ -65,7 +65,7 @@ impl Redaction {
         self.redacted(text, 0, &[])
     }
 
-    /// The same of bytes, of which those that are no text are replaced.
+    /// The same for bytes, with those that are not UTF-8 replaced.
     #[must_use]
     pub(crate) fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, str> {
         let text = match self.0 {
@@ -75,15 +75,15 @@ impl Redaction {
         self.text(&text).into_owned().into()
     }
 
-    /// The same of a host that a server names. What the hosts of the configuration have in common with a credential is no
-    /// secret, so that a user `cache` does not garble `cache-2`.
+    /// The same for a host that a server names. A part that a credential shares with a configured host is no secret, so
+    /// that a user `cache` does not garble `cache-2`.
     #[must_use]
     pub(crate) fn host<'a>(&self, host: &'a str) -> Cow<'a, str> {
         let hosts = self.0.as_deref().map(|hidden| hidden.hosts.as_slice());
         self.redacted(host, 0, hosts.unwrap_or_default())
     }
 
-    /// The line of an error in words. Where a client is sent to another server the host is shown as hosts are.
+    /// The line of an error in words. If it redirects a client to another server, the host is shown as hosts are.
     #[must_use]
     pub(crate) fn line(&self, line: &str) -> String {
         if line.starts_with("MOVED ") || line.starts_with("ASK ") {
@@ -92,8 +92,8 @@ impl Redaction {
         self.redacted(line, known::beginning(line).len(), &[]).into_owned()
     }
 
-    /// The same of what answers a command with credentials, or one of those that follow before the connection is ready: a
-    /// code, and a sentence that is known.
+    /// The same for an answer to a command with credentials, or to one that follows before the connection is ready: a
+    /// code, and a known sentence.
     #[must_use]
     pub(crate) fn greeting(&self, line: &str) -> String {
         if self.is_empty() {
@@ -105,13 +105,13 @@ impl Redaction {
         })
     }
 
-    /// Whether no credentials are given.
+    /// `true` if there are no credentials.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// The text with each run of a credential replaced, but for what stands in one of the texts that are `shown` anyway. The
-    /// first `known` bytes are our own words for what was said.
+    /// The text with each run of a credential replaced, except for runs that a text in `shown` has too. The first
+    /// `known` bytes are a known sentence, and stay.
     fn redacted<'a>(&self, text: &'a str, known: usize, shown: &[String]) -> Cow<'a, str> {
         let Some(hidden) = &self.0 else { return text.into() };
         let mut end = text.len().min(MOST_BYTES);
@@ -185,13 +185,13 @@ impl Hidden {
     }
 }
 
-/// The whole line of an error of a Redis server's, to be understood and not to be shown.
+/// The whole line of a Redis error, for parsing and not for display.
 #[must_use]
 pub(crate) fn line(error: &ServerError) -> String {
     error.details().map_or_else(|| error.code().to_owned(), |words| format!("{} {words}", error.code()))
 }
 
-/// What a server sent, to be understood and not to be shown.
+/// The raw text of a server, for parsing and not for display.
 #[must_use]
 pub(crate) fn raw(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -212,7 +212,7 @@ mod tests {
         PASSWORD.as_bytes().windows(5).any(|run| text.contains(std::str::from_utf8(run).unwrap()))
     }
 
-    /// The password with each byte written so.
+    /// The password with each byte written by `write`.
     fn spelled(write: impl Fn(u8) -> String) -> String {
         PASSWORD.bytes().map(write).collect::<Vec<_>>().concat()
     }

@@ -1,4 +1,4 @@
-//! Spans of time, as people read them.
+//! Spans of time, as people write them.
 //!
 //! | function | below a second | above | in |
 //! | --- | --- | --- | --- |
@@ -15,7 +15,7 @@ use humantime::format_duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A time with no more digits than matter.
+/// A time with only the digits that matter.
 pub(crate) fn fine(time: Duration) -> String {
     if time < SECOND {
         let milliseconds = format!("{:.1}", time.as_secs_f64() * 1e3);
@@ -27,7 +27,7 @@ pub(crate) fn fine(time: Duration) -> String {
     }
 }
 
-/// A time in whole milliseconds if it is below a second, and else in whole seconds.
+/// A time in whole milliseconds if it is below a second, else in whole seconds.
 pub(crate) fn whole(time: Duration) -> String {
     if time < SECOND { milliseconds(time) } else { seconds(time) }
 }
@@ -46,7 +46,7 @@ fn milliseconds(time: Duration) -> String {
     format_duration(Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))).to_string()
 }
 
-/// A span in the two greatest of its units. The script says them in the same way.
+/// A span in its two greatest units. The script formats spans in the same way.
 pub(crate) fn greatest(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {

@@ -19,7 +19,7 @@ pub use queue::Unwritten;
 pub(crate) use stderr::unwritten;
 pub use stderr::{flush, say};
 
-/// The variable of the environment that says from which level on events are logged.
+/// The environment variable that sets the log level.
 pub(crate) const LEVEL_VARIABLE: &str = "CACHE_CANARY_LOG";
 
 /// The levels, by the names that [`LEVEL_VARIABLE`] takes.
@@ -35,18 +35,18 @@ const LEVELS: [(&str, LevelFilter); 4] = [
 /// among them. Warnings and errors have a limit of their own, so that events of lower levels hide none.
 pub const CALLERS: &str = "callers";
 
-/// A level that is not one.
+/// The error for an unknown level.
 #[derive(Debug, thiserror::Error)]
 #[error("{LEVEL_VARIABLE} is `{0}`, but must be error, warn, info or debug")]
 pub struct UnknownLevel(String);
 
-/// Logs from now on, at the level that the environment names, or `info`. Coloured on a terminal, unless
-/// `NO_COLOR` is set.
+/// Logs from now on, at the level that the environment names, or `info`. Colored on a terminal, unless `NO_COLOR` is
+/// set.
 pub fn init() -> Result<(), UnknownLevel> {
     init_at(LevelFilter::INFO)
 }
 
-/// The same, with another level than `info` where the environment names none.
+/// The same, with another default level than `info`.
 pub(crate) fn init_at(usual: LevelFilter) -> Result<(), UnknownLevel> {
     let level = match std::env::var_os(LEVEL_VARIABLE) {
         None => usual,
@@ -54,20 +54,20 @@ pub(crate) fn init_at(usual: LevelFilter) -> Result<(), UnknownLevel> {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_writer(Stderr)
-        // It says by `eprintln!` what goes wrong, and that panics where stderr cannot be written.
+        // It reports errors with `eprintln!`, which panics if stderr cannot be written.
         .log_internal_errors(false)
         .with_max_level(level)
         .with_target(false)
         .with_ansi(io::stderr().is_terminal() && colour_is_wanted())
         .finish();
-    // Whoever embeds this and logs already keeps its own way of doing so.
+    // A program that embeds this crate and has a logger keeps its own.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         keep_panics_from_waiting();
     }
     Ok(())
 }
 
-/// Lets a panic write its message only to a stderr that is read. Elsewhere the process would wait in the message and neither
+/// Lets a panic write its message only if stderr is read. Otherwise the process would block in the message and neither
 /// answer nor end.
 fn keep_panics_from_waiting() {
     let usual = panic::take_hook();

@@ -1,4 +1,4 @@
-//! [`Cause`]: why a check did not pass, from one closed list.
+//! [`Cause`]: the cause of a failed check, from one closed list.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ causes! {
     TimedOut "timed_out" "The server did not answer in time: check whether it hangs, is overloaded, or is behind a firewall that drops packets.";
     /// TLS could not be agreed on.
     Tls "tls" "The TLS handshake failed: check the certificate's dates, name and issuer, and that both sides use TLS.";
-    /// The credentials were not taken, or are missing.
+    /// The credentials were rejected, or are missing.
     Auth "auth" "Authentication failed: check that user and password are the server's, and that they are set only if it requires them.";
     /// The user may not do what the check does.
     Forbidden "forbidden" "The user lacks permission for a command or key of the check: grant the rights that `cache-canary acl` prints.";
@@ -45,7 +45,7 @@ causes! {
     ReadOnly "read_only" "The server is read-only, usually a replica: check for a failover, and point the address at the primary.";
     /// The server's memory is full and it may not evict.
     OutOfMemory "out_of_memory" "The server is out of memory and cannot evict: raise its memory limit, or allow eviction.";
-    /// The server refuses writes until something else is mended.
+    /// The server refuses writes until another fault is fixed.
     WriteBlocked "write_blocked" "The server refuses writes: read its error text, then fix what it names: a failed snapshot, missing replicas or a running script.";
     /// The server is still reading its data from disk.
     Loading "loading" "The server is loading its data from disk: wait until it finishes; if it repeats, check for restarts and full resyncs.";
@@ -69,9 +69,9 @@ causes! {
     Redirected "redirected" "The server redirects clients to another cluster node: use a redis+cluster:// URL; if it is one already, the nodes disagree about a slot's owner.";
     /// A replica did not show the primary's canary in time.
     Behind "behind" "The replica did not receive the write in time: check the replication link, and the load of the replica.";
-    /// A way into the cache does not show what was written.
+    /// A way into the cache does not show a write.
     InvisibleWrite "invisible_write" "The view does not show a write in time: check for replica lag, a lost primary, or clients that map keys to different servers.";
-    /// A way into the cache goes on showing what was deleted.
+    /// A way into the cache goes on showing a deleted key.
     InvisibleDelete "invisible_delete" "The view still shows a deleted key, so applications read outdated data: check for replica lag, a lost primary, or clients that map keys to different servers.";
     /// A queue has too many entries.
     TooLong "too_long" "The queue grows faster than it is drained: check that its workers run, and add workers if they do.";
@@ -99,15 +99,15 @@ causes! {
     ClockBackwards "clock_backwards" "A clock moved backward: check whether the message log is being replayed, or a clock or its server was set back.";
     /// Too few look-ups find something.
     LowHitRatio "low_hit_ratio" "The hit ratio is too low: check for a recent restart or flush, too little memory, or keys that change too often.";
-    /// Too much is thrown out to make room.
+    /// Too many entries are evicted to make room.
     Evicting "evicting" "The server evicts entries before they expire: give it more memory, or store less.";
     /// Memory is nearly used up.
     MemoryHigh "memory_high" "The server is close to its memory limit: raise the limit, store less, or shorten TTLs.";
-    /// Places for connections are nearly used up.
+    /// Connections are nearly used up.
     ConnectionsHigh "connections_high" "The server is close to its connection limit: check for clients that leak connections, or raise the limit.";
-    /// Entries live longer than was promised, or for ever.
+    /// Entries live longer than configured, or for ever.
     Immortal "immortal" "Entries have no TTL, or one above the configured `max`, so they stay in memory too long: fix the code that writes them.";
-    /// Anything else of the network's.
+    /// Any other network error.
     Unreachable "unreachable" "The server cannot be reached: check the network, and any proxy in front of it.";
 }
 

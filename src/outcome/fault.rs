@@ -18,9 +18,9 @@ pub struct Fault {
     pub is_own: bool,
 }
 
-/// What somebody said, as one line of bounded length.
+/// A text from a server or an error, as one line of bounded length.
 pub(crate) fn printable(said: &str) -> Box<str> {
-    /// The most characters of it that are kept.
+    /// The most characters that are kept.
     const MAX_SAID: usize = 240;
     let said = said.trim().chars().take(MAX_SAID);
     said.map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
@@ -40,7 +40,7 @@ impl Fault {
         Self { said: printable(said), ..self.clone() }
     }
 
-    /// The same, of a lack of the sidecar's own.
+    /// The same, for a lack of the sidecar's own.
     #[must_use]
     pub(crate) fn of_our_own(self) -> Self {
         Self { is_own: true, ..self }
@@ -58,13 +58,13 @@ impl Fault {
         }
     }
 
-    /// The same, of so many of the canaries that were written in one round.
+    /// The same, for `lost` of the canaries that were written in one round.
     #[must_use]
     pub(crate) fn of_several(self, lost: usize, canaries: usize) -> Self {
         Self { said: format!("{lost} of {canaries} canaries: {}", self.said).into(), ..self }
     }
 
-    /// The same, of a server that answers this command all the same.
+    /// The same, for a server that still answers this command.
     #[must_use]
     pub(crate) fn although_it_answers(self, command: &str) -> Self {
         Self { said: format!("{} (answers {command}, does not hold data)", self.said).into(), ..self }

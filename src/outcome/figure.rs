@@ -1,6 +1,6 @@
-//! [`Figure`]: what a check measures, from one closed list.
+//! [`Figure`]: the quantities that checks measure, from one closed list.
 
-/// Makes [`Figure`] with its table: variant, stable name, what one of several is of, what it is.
+/// Makes [`Figure`] with its table: variant, stable name, label, help text.
 macro_rules! figures {
     ($($variant:ident $name:literal $of:literal $help:literal;)+) => {
         /// A quantity that a check measures. A closed list: the names are promised to people's monitoring. Each ends in
@@ -18,7 +18,7 @@ macro_rules! figures {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// The label that says what it is of; empty where an alias has only one.
+            /// The label that names the subject; empty if an alias has only one.
             #[must_use]
             pub fn label(self) -> &'static str {
                 match self { $(Self::$variant => $of,)+ }

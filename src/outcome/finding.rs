@@ -1,12 +1,12 @@
-//! [`Finding`] and [`Measure`]: what a check has found beyond whether its servers answer, and the figures that it
-//! was judged by.
+//! [`Finding`] and [`Measure`]: the findings of a check beyond its servers' answers, and the figures that it was judged
+//! by.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::{Cause, Figure, Status, printable};
 
-/// Something that is not as it should be, although the servers answer.
+/// A problem that was found although the servers answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The severity: degraded or down.
@@ -21,8 +21,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding; `about` and `said` may hold what a server said, so they are cut and their control characters
-    /// replaced.
+    /// A finding; `about` and `said` may hold text of a server, so they are cut and their control characters replaced.
     #[must_use]
     pub fn new(status: Status, cause: Cause, about: &str, said: &str) -> Self {
         Self { status, cause, about: printable(about), said: printable(said) }

@@ -11,13 +11,13 @@ named! {
         /// A canary is written to each server and read back.
         #[default]
         RoundTrip = "round_trip",
-        /// Whether every way into the cache shows what was written and deleted through the alias.
+        /// Every way into the cache is checked to show writes and deletions through the alias.
         Visibility = "visibility",
-        /// Whether queues are drained.
+        /// Queues are checked to drain.
         Queue = "queue",
-        /// Whether the clocks of a partitioned log are in step.
+        /// The clocks of a partitioned log are checked to be in step.
         Clock = "clock",
-        /// Whether the cache is of use.
+        /// The cache is checked to be useful.
         Efficiency = "efficiency",
     }
 }

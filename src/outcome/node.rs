@@ -10,13 +10,13 @@ named! {
     /// which nodes are listed.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Role {
-        /// It takes writes: a server by itself, a primary, one of a ring.
+        /// It takes writes: a single server, a primary, one of a ring.
         Server = "server",
         /// It follows a primary.
         Replica = "replica",
         /// A Redis Sentinel, which tells where the primary is.
         Sentinel = "sentinel",
-        /// A configuration endpoint, which tells which servers there are.
+        /// A configuration endpoint, which lists the servers.
         Endpoint = "endpoint",
     }
 }
@@ -24,10 +24,10 @@ named! {
 /// The number of an alias' servers that have to be up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Quorum {
-    /// All of them: one that is down is the alias down.
+    /// All of them: if one is down, the alias is down.
     #[default]
     All,
-    /// So many: with fewer the alias is down, with fewer than all it is degraded.
+    /// This many: with fewer the alias is down, with fewer than all it is degraded.
     AtLeast(u32),
 }
 
@@ -43,7 +43,7 @@ pub struct Needs {
 /// The result of one check of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeOutcome {
-    /// The node's address, as configured or as it was found, without credentials.
+    /// The node's address, as configured or as discovered, without credentials.
     pub node: Arc<str>,
     /// The role of the node for the alias.
     pub role: Role,
@@ -62,7 +62,7 @@ impl NodeOutcome {
         Self { node: node.into(), role: Role::Server, phases, fault, lag: None }
     }
 
-    /// Down with a fault, up without. What that means for the alias is said by [`super::Outcome::status`].
+    /// Down with a fault, up without. [`super::Outcome::status`] decides the effect on the alias.
     #[must_use]
     pub fn status(&self) -> Status {
         if self.fault.is_some() { Status::Down } else { Status::Up }

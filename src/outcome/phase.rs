@@ -11,10 +11,10 @@ named! {
         Resolve = "resolve",
         /// A transport connection is made.
         Connect = "connect",
-        /// TLS is agreed on.
+        /// TLS is negotiated.
         Tls = "tls",
-        /// The connection is made ready: credentials are given, the database is chosen, and the dialect found
-        /// out.
+        /// The connection is prepared: credentials are sent, the database is chosen, and the protocol version is
+        /// detected.
         Auth = "auth",
         /// The canary is written and the answer awaited.
         Write = "write",
@@ -34,7 +34,7 @@ impl fmt::Display for Phase {
 pub struct Phases([u32; Phase::ALL.len()]);
 
 impl Phases {
-    /// Stands for a phase that was not entered. No check takes so long: it is more than an hour.
+    /// The value for a phase that was not entered. No check takes so long: it is more than an hour.
     const NOT_ENTERED: u32 = u32::MAX;
 
     /// The time that `phase` took, if it was entered.
@@ -46,7 +46,7 @@ impl Phases {
         }
     }
 
-    /// Adds `time` to what `phase` took so far.
+    /// Adds `time` to the time of `phase` so far.
     pub fn add(&mut self, phase: Phase, time: Duration) {
         let time = self.get(phase).unwrap_or_default() + time;
         let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);

@@ -7,9 +7,9 @@ use super::{Cause, Fault, Finding, NodeOutcome, Role};
 /// One thing that is wrong with an alias: the fault of a node, or a finding.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Problem<'a> {
-    /// A node did not do what it was asked.
+    /// A node failed its check.
     Fault(&'a NodeOutcome, &'a Fault),
-    /// The servers answer, and what they say is not as it should be.
+    /// The servers answer, but their answers show a problem.
     Finding(&'a Finding),
 }
 
@@ -49,8 +49,8 @@ impl Problem<'_> {
 }
 
 impl fmt::Display for Problem<'_> {
-    /// Where it was met and what was said: `at mc-1:11211 in connect: Connection refused (os error 111)`, `at replica
-    /// cache-2:6379 in read`, or `key b:p:3: 25000 entries (down at 20000 or more)`.
+    /// The place and the text: `at mc-1:11211 in connect: Connection refused (os error 111)`, `at replica cache-2:6379
+    /// in read`, or `key b:p:3: 25000 entries (down at 20000 or more)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fault(_, Fault { said, .. }) if said.is_empty() => f.write_str(&self.place()),

@@ -12,13 +12,13 @@ use crate::alias::Alias;
 /// The reason why an alias is not checked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SkipReason {
-    /// It lives in the application's own process, where no sidecar can look.
+    /// It lives in the application's own process, which no sidecar can reach.
     LocalMemory,
     /// It forwards to another alias, which is checked in its place.
     Forwards(Forwarding),
     /// A backend that is no cache server, such as Django's dummy, file and database backends.
     NoServer {
-        /// What kind of backend it is, for people: `a database table`.
+        /// The kind of backend, for people: `a database table`.
         kind: &'static str,
     },
 }
@@ -33,16 +33,16 @@ impl fmt::Display for SkipReason {
     }
 }
 
-/// Where an alias forwards to.
+/// The target to which an alias forwards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Forwarding {
-    /// The alias that it names, itself perhaps forwarding.
+    /// The alias that it names, which may forward too.
     pub to: Alias,
     /// The alias at the end of the chain.
     pub end: Alias,
 }
 
-/// An alias that was asked for and is not checked.
+/// A requested alias that is not checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     /// The alias.
@@ -51,7 +51,7 @@ pub struct Skipped {
     pub reason: SkipReason,
 }
 
-/// Every outcome of one request, in the configured order, and what was skipped.
+/// Every outcome of one request, in the configured order, and the skipped aliases.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// The results of the checks.
@@ -61,7 +61,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The worst of the outcomes'.
+    /// The worst status of the outcomes.
     #[must_use]
     pub fn status(&self) -> Status {
         self.outcomes.iter().map(|outcome| outcome.status()).max().unwrap_or(Status::Skipped)

@@ -6,11 +6,11 @@ use std::fmt;
 /// so the order of the variants is the order of severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// Nothing was checked: every alias asked for is of a kind that is not checked.
+    /// Nothing was checked: every requested alias is of a kind that is not checked.
     Skipped,
     /// Every canary was read back.
     Up,
-    /// It works, but less well than was asked for.
+    /// It works, but worse than required.
     Degraded,
     /// An application would meet the fault.
     Down,
@@ -28,7 +28,7 @@ impl Status {
         }
     }
 
-    /// The status as a word of a sentence, as the page and the labels of metrics have it.
+    /// The status as a lower-case word, for the page and the labels of metrics.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! [`Hour`]: what the checks of an entry came to in the last hour, a minute at a time.
+//! [`Hour`]: the results of an entry's checks in the last hour, by minute.
 
 use std::collections::VecDeque;
 use std::iter;
@@ -8,15 +8,15 @@ use tokio::time::Instant;
 
 use crate::outcome::{Outcome, Status};
 
-/// How many minutes are kept.
+/// The number of minutes that are kept.
 const MINUTES: usize = 60;
 
-/// What the checks of the last hour came to. It grows with the minutes in which there is a check, to half a kilobyte.
+/// The results of the last hour's checks. It grows with the minutes that have a check, to half a kilobyte.
 ///
-/// Minutes are counted from the first check: a clock that is set does not matter.
+/// Minutes are counted from the first check, so a change of the wall clock does not matter.
 #[derive(Debug, Clone, Default)]
 pub struct Hour {
-    /// When the first check began.
+    /// The start of the first check.
     first: Option<Instant>,
     /// The number of the last minute in `minutes`.
     last: usize,
@@ -26,7 +26,7 @@ pub struct Hour {
 /// The results of the checks of one minute. Thousands of entries have sixty each, so it is as small as possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Minute {
-    /// The worst that they came to.
+    /// The worst of their statuses.
     pub worst: Status,
     micros: u32,
 }
@@ -40,11 +40,11 @@ impl Minute {
 }
 
 impl Hour {
-    /// The minutes of the hour before `now`, the oldest first and the one that is running last; `None` where there was
-    /// no check.
+    /// The minutes of the hour before `now`, the oldest first and the current one last; `None` for a minute without a
+    /// check.
     pub fn minutes(&self, now: Instant) -> impl Iterator<Item = Option<Minute>> + '_ {
         let past = self.number(now).unwrap_or_default();
-        // Those since the last check, in which there was none; and those before the first.
+        // The minutes since the last check, which have none; and those before the first.
         let since = past.saturating_sub(self.last).min(MINUTES);
         let kept = self.minutes.iter().skip((self.minutes.len() + since).saturating_sub(MINUTES)).copied();
         let before = MINUTES.saturating_sub(self.minutes.len() + since);
@@ -57,10 +57,10 @@ impl Hour {
         self.minutes.is_empty()
     }
 
-    /// Takes a check in. Those of a slow cache overlap, so it may belong to a minute that is over.
+    /// Adds a check. Those of a slow cache overlap, so it may belong to an earlier minute.
     pub(super) fn note(&mut self, outcome: &Outcome) {
         self.first.get_or_insert(outcome.began);
-        // A check that began before the first one ended after it.
+        // A check that began before the first one, but ended after it, counts in the first minute.
         let number = self.number(outcome.began).unwrap_or_default();
         if number >= self.last + MINUTES {
             self.minutes.clear();
@@ -84,7 +84,7 @@ impl Hour {
         *minute = Some(Minute { worst: before.worst.max(status), micros: before.micros.max(micros) });
     }
 
-    /// The number of the minute in which `at` is.
+    /// The number of the minute of `at`.
     fn number(&self, at: Instant) -> Option<usize> {
         let since_first = at.checked_duration_since(self.first?)?;
         usize::try_from(since_first.as_secs() / 60).ok()
@@ -185,7 +185,7 @@ mod tests {
         }
         // The hour of the last one is over, so it is nowhere.
         assert_eq!(strip(&hour, start + minutes(70)), format!("{}u", ".".repeat(59)));
-        // What began before anything is taken for the first.
+        // A check from before the first minute counts in the first.
         let mut hour = Hour::default();
         hour.note(&outcome(start, true, 1));
         hour.note(&outcome(start - minutes(3), false, 1));

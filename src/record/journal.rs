@@ -1,4 +1,4 @@
-//! [`Journal`]: the last changes of any entry, and who waits for news.
+//! [`Journal`]: the last changes of any entry, and the subscribers to news.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,21 +13,21 @@ use crate::mutex::Mutex;
 use crate::outcome::{Cause, NodeOutcome, Outcome, Status, printable};
 use crate::span;
 
-/// How many changes are kept.
+/// The number of changes that are kept.
 const KEPT: usize = 64;
 
-/// How many nodes of the check that saw a change are kept with it: a cluster may have a thousand.
+/// The most nodes that are kept with a change, of the check that saw it: a cluster may have a thousand.
 const NODES: usize = 8;
 
-/// The last changes of any entry, and who waits for news.
+/// The last changes of any entry, and the subscribers to news.
 #[derive(Debug, Default)]
 pub struct Journal {
     transitions: Mutex<VecDeque<Arc<Transition>>>,
-    /// Counts what was written down.
+    /// The number of recorded checks.
     ticks: watch::Sender<u64>,
 }
 
-/// An entry is otherwise than it was.
+/// A change of an entry's status.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
     /// The start of the check that saw the change.
@@ -51,7 +51,7 @@ pub struct Transition {
 }
 
 impl Transition {
-    /// The change from what was `before` to `outcome`. An entry that is up when it is looked at first is no news.
+    /// The change from `before` to `outcome`. If the first check of an entry is up, that is no change.
     pub(super) fn between(before: Option<Since>, outcome: &Outcome) -> Option<Self> {
         let to = outcome.status();
         if before.is_none() && to == Status::Up {
@@ -73,7 +73,7 @@ impl Transition {
         })
     }
 
-    /// One line in the log, for the person who reads it at night, with fields for the program that does.
+    /// One line in the log, for people, with fields for programs.
     fn log(&self) {
         let from = self.from.map_or("unknown", Status::as_str);
         let (to, cause) = (self.to.as_str(), self.cause.map(Cause::name));
@@ -86,8 +86,8 @@ impl Transition {
 }
 
 impl fmt::Display for Transition {
-    /// `main is DOWN: refused at cache:6379 in connect; was UP for 3h 2m 10s`. It holds no server's words, which may be
-    /// anything: those are in the details of an answer.
+    /// `main is DOWN: refused at cache:6379 in connect; was UP for 3h 2m 10s`. It holds no text of a server, which may
+    /// be anything: the details of an answer have it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is {}", self.entry, self.to)?;
         if let Some(cause) = self.cause {
@@ -110,13 +110,13 @@ impl Journal {
         self.transitions.lock().iter().rev().cloned().collect()
     }
 
-    /// Sees a new value whenever a check was written down.
+    /// Gets a new value whenever a check is recorded.
     #[must_use]
     pub fn ticks(&self) -> watch::Receiver<u64> {
         self.ticks.subscribe()
     }
 
-    /// Writes down that a check ended, and what changed with it.
+    /// Records that a check ended, with its change.
     pub(super) fn note(&self, transition: Option<Transition>) {
         if let Some(transition) = transition {
             transition.log();

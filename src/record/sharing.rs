@@ -1,12 +1,12 @@
-//! [`Sharing`]: how often a check was spared, because somebody else's verdict would do.
+//! [`Sharing`]: the number of checks that a shared result has made unnecessary.
 
 named! {
-    /// Whose verdict it could have been.
+    /// The origin of a shared result.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Through {
-        /// Another caller's of the same sidecar.
+        /// Another caller of the same sidecar.
         Process = "process",
-        /// Another sidecar's, through a Redis that both know.
+        /// Another sidecar, through a Redis that both use.
         Store = "store",
     }
 }
@@ -15,11 +15,11 @@ named! {
     /// The result of looking for a shared check.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Lookup {
-        /// It was given, and no check was made.
+        /// A result was found, and no check was made.
         Hit = "hit",
-        /// There was none.
+        /// No result was found.
         Miss = "miss",
-        /// There was one, and it was not to be given any more.
+        /// A result was found, but it was no longer valid.
         Invalidated = "invalidated",
     }
 }
@@ -39,7 +39,7 @@ impl Lookup {
 }
 
 impl Sharing {
-    /// Counts looks for a verdict.
+    /// Counts lookups of a result.
     pub(super) fn note(&mut self, through: Through, lookup: Lookup, times: u64) {
         let counts = match through {
             Through::Process => &mut self.process,

@@ -1,10 +1,10 @@
-//! [`Tally`]: what is counted of an entry, for who looks at it only now and then.
+//! [`Tally`]: the counters of an entry, for readers that poll.
 
 use std::time::Duration;
 
 use crate::outcome::{Cause, Outcome, Status};
 
-/// How many bounds there are between the shortest checks and the longest.
+/// The number of bounds between the shortest checks and the longest.
 const BOUNDS: usize = 13;
 
 /// The results of the checks of an entry, counted since the sidecar started. A few hundred bytes, however many checks
@@ -17,7 +17,7 @@ pub struct Tally {
     took: [u64; BOUNDS + 1],
     time: Duration,
     connections: u64,
-    /// Only what was met, since most entries never meet most causes.
+    /// Only causes that occurred, since most entries never meet most of them.
     failures: Vec<(Cause, u64)>,
 }
 
@@ -26,7 +26,7 @@ impl Tally {
     pub(crate) const RESULTS: [Status; 3] = [Status::Up, Status::Degraded, Status::Down];
 
     /// The bounds by which checks are sorted. A round trip on one machine takes a tenth of a millisecond, and the
-    /// deadline is mostly below a second.
+    /// deadline is usually below a second.
     pub(crate) const BOUNDS: [Duration; BOUNDS] = [
         Duration::from_micros(100),
         Duration::from_micros(250),
@@ -43,7 +43,7 @@ impl Tally {
         Duration::from_secs(1),
     ];
 
-    /// Counts a check; of a verdict that another sidecar came to, only the connections that a glance at the nodes opened.
+    /// Counts a check; of a result from another sidecar, only the connections that a look at the nodes opened.
     pub(super) fn note(&mut self, outcome: &Outcome) {
         self.connections += u64::from(outcome.connections);
         if outcome.reused().is_some() {
@@ -99,7 +99,7 @@ mod tests {
     use crate::alias::Alias;
     use crate::outcome::{CheckKind, Fault, Needs, NodeOutcome, OutcomeExtra, Phase, Phases, Reused};
 
-    /// A check that took so many microseconds, opened one connection, and met this.
+    /// A check that took this many microseconds, opened one connection, and met this cause.
     fn outcome(micros: u64, cause: Option<Cause>) -> Outcome {
         let fault = cause.map(|cause| Fault::new(cause, Phase::Connect, ""));
         let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];

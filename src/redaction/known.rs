@@ -1,9 +1,9 @@
-//! The sentences with which servers and proxies answer while a connection is made ready. Only these are shown of an answer
-//! to a command with credentials.
+//! The sentences with which servers and proxies answer while a connection is prepared. Of an answer to a command with
+//! credentials, only these are shown.
 
 use crate::config::MASK;
 
-/// What stands for the words behind a known beginning.
+/// The text in place of the words behind a known beginning.
 const CUT: &str = "(the rest is hidden, because it may contain credentials)";
 
 /// The longest code, in bytes.
@@ -44,7 +44,7 @@ const SENTENCES: &[&str] = &[
     "ERR invalid DB index",
     "ERR SELECT is not allowed in cluster mode",
     "ERR value is not an integer or out of range",
-    // The same: a server that serves nobody (`server.c`, `createSharedObjects`).
+    // The same: a server at its connection limit (`server.c`, `createSharedObjects`).
     "ERR max number of clients reached",
     "ERR max number of clients + cluster connections reached",
     "DENIED Redis is running in protected mode because protected mode is enabled",
@@ -95,7 +95,7 @@ const SENTENCES: &[&str] = &[
     "Unknown command",
 ];
 
-/// The words for a line that begins with a known sentence, without anything else of it; nothing where it does not.
+/// The words for a line that begins with a known sentence, without the rest of the line; `None` for any other line.
 pub(super) fn sentence(line: &str) -> Option<String> {
     let (sentence, rest) = longest(line)?;
     let sentence = sentence.replace('*', MASK);
@@ -103,18 +103,18 @@ pub(super) fn sentence(line: &str) -> Option<String> {
     Some(if is_all { sentence } else { format!("{sentence} {CUT}") })
 }
 
-/// What of a line is a known sentence, up to the first name in it.
+/// The known sentence at the start of a line, up to the first name in it.
 pub(super) fn beginning(line: &str) -> &'static str {
     longest(line).map_or("", |(sentence, _)| sentence.split('*').next().unwrap_or_default())
 }
 
-/// Whether a word has the form of an error's code.
+/// `true` if a word has the form of an error code.
 pub(super) fn is_code(word: &str) -> bool {
     (1..=LONGEST_CODE).contains(&word.len())
         && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
-/// The longest sentence that a line begins with, and what follows it.
+/// The longest known sentence at the start of a line, and the rest of the line.
 fn longest(line: &str) -> Option<(&'static str, &str)> {
     let begins = |sentence: &&'static str| {
         let rest = match sentence.split_once('*') {

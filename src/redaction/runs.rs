@@ -1,18 +1,18 @@
-//! Where a text holds runs of a credential, in whichever spelling.
+//! The places of a credential's runs in a text, in any spelling.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// The shortest run that is hidden, in bytes. A credential that is shorter is hidden where it is a word of its own.
+/// The shortest run that is hidden, in bytes. A shorter credential is hidden only if it is a word of its own.
 const RUN: usize = 5;
 
-/// One way to read a text: bytes, and the place in the text that each was read at.
+/// One way to read a text: bytes, each with its place in the text.
 type Reading = Vec<(u8, Range<usize>)>;
 
-/// Stands between two parts of a reading that do not belong together. No UTF-8 has it.
+/// The separator of unrelated parts of a reading. No UTF-8 has this byte.
 const BREAK: u8 = 0xff;
 
-/// Which bytes of a text belong to a run of a credential, but for runs that the `shown` texts have too.
+/// The bytes of a text that belong to a run of a credential, except for runs that the `shown` texts have too.
 pub(super) fn covered<'a>(
     text: &str,
     credentials: impl Iterator<Item = &'a str>,
@@ -68,11 +68,11 @@ fn cover(reading: &[(u8, Range<usize>)], hidden: &Runs, covered: &mut [bool]) {
     }
 }
 
-/// Marks a credential that is shorter than a run, where it stands by itself and not within a word.
+/// Marks a credential that is shorter than a run, if it is not within a word.
 fn cover_word(reading: &[(u8, Range<usize>)], credential: &[u8], covered: &mut [bool]) {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
     let is_free = |place: Option<&(u8, Range<usize>)>| place.is_none_or(|(byte, _)| !is_letter(*byte));
-    // There is no window of nothing.
+    // A window must not be empty.
     for (start, word) in reading.windows(credential.len().max(1)).enumerate() {
         let bytes: Vec<u8> = word.iter().map(|(byte, _)| *byte).collect();
         if bytes.eq_ignore_ascii_case(credential)
@@ -84,17 +84,17 @@ fn cover_word(reading: &[(u8, Range<usize>)], credential: &[u8], covered: &mut [
     }
 }
 
-/// The text as it stands.
+/// The unchanged text.
 fn plain(text: &str) -> Reading {
     text.bytes().enumerate().map(|(at, byte)| (byte, at..at + 1)).collect()
 }
 
-/// A text without what is no letter or digit: in such a reading a credential that is in pieces is put together.
+/// The letters and digits of a text: they join a credential that is in pieces.
 fn letters(text: &str) -> Vec<u8> {
     text.bytes().filter(u8::is_ascii_alphanumeric).collect()
 }
 
-/// The text with `\xNN`, `\"` and `%NN` read as what they stand for.
+/// The text with `\xNN`, `\"` and `%NN` decoded.
 fn unescaped(text: &str) -> Reading {
     let bytes = text.as_bytes();
     let number = |from: usize| {
@@ -115,8 +115,7 @@ fn unescaped(text: &str) -> Reading {
     reading
 }
 
-/// What the text comes to where each digit stands for so many bits, from behind the first `skip` digits of each run of
-/// them on.
+/// The decoded text if each digit stands for this many bits, without the first `skip` digits of each run of digits.
 fn unpacked(text: &str, bits: u32, skip: u32, digit: fn(u8) -> Option<u8>) -> Reading {
     let mut reading = Vec::new();
     let (mut number, mut held, mut skipped) = (0_u32, 0, 0);

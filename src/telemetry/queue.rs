@@ -9,13 +9,13 @@ use tracing::Level;
 
 use super::rate::{LINES_A_SECOND, Rate};
 
-/// The most memory that waiting lines take, in bytes: the lines of a thousand caches that go down at once.
+/// The most memory of waiting lines, in bytes: the lines of a thousand caches that go down at once.
 const MAX_SIZE: usize = 256 * 1024;
 
-/// How long lines beyond the rate are counted before the log tells their number.
+/// The time for which lines beyond the rate are counted before the log tells their number.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Log lines that wait to be written, bounded in bytes. A line is taken or dropped at once, whoever reads the log.
+/// Log lines that wait to be written, bounded in bytes. A line is taken or dropped at once, however slow the reader.
 #[derive(Debug)]
 pub(super) struct LineQueue {
     state: Mutex<LineQueueState>,
@@ -26,13 +26,13 @@ pub(super) struct LineQueue {
 /// A line for the writer.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// The line with its end. It is empty if there is only a loss to tell.
+    /// The line with its end. It is empty if there is only a loss to report.
     pub(super) text: Box<[u8]>,
-    /// How many lines were lost before this one, since the start.
+    /// The number of lines lost before this one, since the start.
     pub(super) lost_before: u64,
 }
 
-/// Log lines that nobody will read, since the start.
+/// The number of log lines that were not written, since the start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unwritten {
     /// Lines that stderr did not take: it could not be written, or its reader was too slow.
@@ -46,12 +46,12 @@ struct LineQueueState {
     lines: VecDeque<Line>,
     /// The memory of the lines, in bytes.
     size: usize,
-    /// Whether lines are dropped until half of the queue is written: a slow reader then finds a few gaps, and not one
+    /// `true` if lines are dropped until half of the queue is written: a slow reader then gets a few gaps, and not one
     /// between any two lines.
     is_full: bool,
     /// Lines that found the queue full.
     dropped: u64,
-    /// How many of them the writer knows of.
+    /// The number of them that the writer knows of.
     seen: u64,
     /// Lines that the writer could not write.
     failed: u64,
@@ -59,11 +59,11 @@ struct LineQueueState {
     rates: [Rate; 2],
     /// Lines beyond the rate.
     limited: u64,
-    /// How many of them the log told of.
+    /// The number of them that the log has reported.
     limited_told: u64,
-    /// When the log tells of the others.
+    /// The time at which the log reports the others.
     tell_limited: Option<Instant>,
-    /// Whether the writer has nothing to do.
+    /// `true` if the writer has nothing to do.
     is_idle: bool,
 }
 
@@ -91,7 +91,7 @@ impl LineQueue {
         self.changed.notify_all();
     }
 
-    /// Whether a line of this level that a caller has caused may be logged now; otherwise it is counted.
+    /// `true` if a line of this level that a caller has caused may be logged now; otherwise it is counted.
     pub(super) fn admits(&self, level: Level) -> bool {
         let (mut state, now) = (self.lock(), Instant::now());
         if state.rates[usize::from(level > Level::WARN)].allows(now) {
@@ -106,7 +106,7 @@ impl LineQueue {
         false
     }
 
-    /// What the writer is to write next; it waits until there is something.
+    /// The next line to write; waits until there is one.
     pub(super) fn next(&self) -> Line {
         let mut state = self.lock();
         loop {
@@ -126,12 +126,12 @@ impl LineQueue {
         }
     }
 
-    /// The writer could not write a line.
+    /// Counts a line that the writer could not write.
     pub(super) fn lose(&self) {
         self.lock().failed += 1;
     }
 
-    /// Waits until everything is written, for as long as `patience` at most; whether it is.
+    /// Waits until everything is written, for at most `patience`; `true` if it is.
     pub(super) fn drain(&self, patience: Duration) -> bool {
         let mut state = self.lock();
         if state.tell_limited.is_some() {
@@ -168,8 +168,8 @@ impl LineQueueState {
         }
     }
 
-    /// What there is to write `now`. The number of the lines beyond the rate comes first, since a flood of other lines
-    /// must not put it off.
+    /// The line to write `now`. The number of the lines beyond the rate comes first, since a flood of other lines must
+    /// not delay it.
     fn next(&mut self, now: Instant) -> Option<Line> {
         if self.tell_limited.is_some_and(|at| at <= now) {
             self.tell_limited = None;
@@ -192,19 +192,19 @@ impl LineQueueState {
         (self.dropped > self.seen).then(|| self.line(Box::default(), self.dropped))
     }
 
-    /// A line before which so many were dropped.
+    /// A line with the number of lines dropped before it.
     fn line(&mut self, text: Box<[u8]>, dropped: u64) -> Line {
         self.seen = dropped;
         Line { text, lost_before: dropped + self.failed }
     }
 }
 
-/// The beginning of a sentence about so many lines.
+/// The start of a sentence about `number` lines.
 pub(super) fn lines_were(number: u64) -> String {
     if number == 1 { "1 log line was".to_owned() } else { format!("{number} log lines were") }
 }
 
-/// A line of the log that the log has to say of itself.
+/// A line of the log about the log itself.
 pub(super) fn warning(words: &str) -> String {
     format!("{}  WARN {words}\n", humantime::format_rfc3339_micros(SystemTime::now()))
 }
@@ -213,7 +213,7 @@ pub(super) fn warning(words: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What the writer would write now.
+    /// The lines that the writer would write now.
     fn written(queue: &LineQueue) -> Vec<Line> {
         let mut state = queue.lock();
         std::iter::from_fn(|| state.next(Instant::now())).collect()

@@ -1,4 +1,4 @@
-//! [`Rate`]: how many log lines a second callers can cause.
+//! [`Rate`]: the limit of log lines per second that callers can cause.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Allows at most [`LINES_A_SECOND`] in any second, a burst included.
 #[derive(Debug)]
 pub(super) struct Rate {
-    /// When the last lines were allowed, in a ring.
+    /// The times at which the last lines were allowed, in a ring.
     allowed: [Option<Instant>; LINES_A_SECOND],
     /// The place of the earliest of them.
     earliest: usize,
@@ -21,7 +21,7 @@ impl Rate {
         Self { allowed: [None; LINES_A_SECOND], earliest: 0 }
     }
 
-    /// Whether one more line may be logged `now`.
+    /// `true` if one more line may be logged `now`.
     pub(super) fn allows(&mut self, now: Instant) -> bool {
         let earliest = &mut self.allowed[self.earliest];
         if earliest.is_some_and(|earliest| now.saturating_duration_since(earliest) < SECOND) {

@@ -1,4 +1,4 @@
-//! [`Stderr`]: where events are written to. It neither blocks nor fails, whatever becomes of the real stderr.
+//! [`Stderr`]: the target of events. It neither blocks nor fails, even if the real stderr does.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use super::writer::Writer;
 /// The targets that are not limited: those of this crate's modules.
 const OWN_TARGETS: &str = env!("CARGO_CRATE_NAME");
 
-/// How long a process that ends waits for its log to be written: a reader that has stopped must not hold it up.
+/// The time that a process which ends waits for its log: a reader that has stopped must not hold it up.
 const LAST_LINES: Duration = Duration::from_millis(250);
 
 /// The stack of the thread that writes, in bytes.
@@ -24,10 +24,10 @@ const STACK: usize = 64 * 1024;
 /// The log of the process.
 static QUEUE: LineQueue = LineQueue::new();
 
-/// Whether there is a thread that writes it.
+/// `true` if a thread writes it.
 static HAS_WRITER: AtomicBool = AtomicBool::new(false);
 
-/// Where events are written to, a line at a time.
+/// The target of events, a line at a time.
 pub(super) struct Stderr;
 
 /// A line that goes to the queue.
@@ -60,8 +60,8 @@ impl Write for QueuedWriter {
     }
 }
 
-/// Writes a line to stderr, after what was logged before it, and waits for a moment until it is written: it may be the last
-/// of the process.
+/// Writes a line to stderr, after earlier log lines, and waits for a moment until it is written: it may be the last of
+/// the process.
 pub fn say(line: &str) {
     log(line.as_bytes());
     if HAS_WRITER.load(Ordering::Relaxed) {
@@ -72,12 +72,12 @@ pub fn say(line: &str) {
     }
 }
 
-/// Waits for a moment until everything is written that was logged; whether it is.
+/// Waits for a moment until all log lines are written; `true` if they are.
 pub fn flush() -> bool {
     QUEUE.drain(LAST_LINES)
 }
 
-/// The log lines that nobody will read.
+/// The number of log lines that were not written.
 #[must_use]
 pub(crate) fn unwritten() -> Unwritten {
     QUEUE.unwritten()
@@ -88,13 +88,13 @@ fn log(line: &[u8]) {
     start_writer();
 }
 
-/// Starts the thread that writes, unless there is one. Where the system has no thread to give, lines wait in the queue, and the
+/// Starts the thread that writes, unless there is one. If the system gives no thread, lines wait in the queue, and the
 /// next one tries again.
 fn start_writer() {
     if HAS_WRITER.swap(true, Ordering::Relaxed) {
         return;
     }
-    // Not by way of `std::io::stderr`, which takes a line for written that a closed stderr did not take (EBADF).
+    // `std::io::stderr` is avoided: it reports success for a line that a closed stderr did not take (EBADF).
     let write = |bytes: &[u8]| rustix::io::write(io::stderr(), bytes);
     let thread = thread::Builder::new().name("log".to_owned()).stack_size(STACK);
     if thread.spawn(move || Writer::new(write).run(&QUEUE)).is_err() {

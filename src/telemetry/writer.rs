@@ -1,4 +1,4 @@
-//! [`Writer`]: what the thread of the log does, and how it bears a stderr that cannot be written.
+//! [`Writer`]: the work of the log thread, and its handling of a stderr that cannot be written.
 
 use std::thread;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use rustix::io::Errno;
 
 use super::queue::{Line, LineQueue, lines_were, warning};
 
-/// How long the writer waits before it tries a stderr again that would block.
+/// The pause before the next attempt to write to a stderr that would block.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Writes the lines of a queue, and tells of those that it could not write.
+/// Writes the lines of a queue, and reports the number of those that it could not write.
 pub(super) struct Writer<W> {
-    /// Writes some bytes to stderr, and says how many.
+    /// Writes some bytes to stderr, and returns their number.
     write: W,
-    /// How many of the lost lines the log told of.
+    /// The number of lost lines that the log has reported.
     told: u64,
-    /// Why the last line was lost, since the log told of it.
+    /// The error that lost the last line, since the last report.
     error: Option<Errno>,
-    /// Whether the last line ends before its end.
+    /// `true` if the last line was written only in part.
     is_torn: bool,
 }
 
@@ -34,7 +34,8 @@ impl<W: FnMut(&[u8]) -> Result<usize, Errno>> Writer<W> {
         }
     }
 
-    /// Writes a line, or counts it as lost. A later one is tried as well: a disk has room again, a pipe a new reader.
+    /// Writes a line, or counts it as lost. A later one is tried as well: a disk may have room again, a pipe a new
+    /// reader.
     fn pass(&mut self, line: Line, queue: &LineQueue) {
         let Line { text, lost_before } = line;
         if let Err(error) = self.tell(lost_before).and_then(|()| self.put(&text)) {
@@ -45,7 +46,7 @@ impl<W: FnMut(&[u8]) -> Result<usize, Errno>> Writer<W> {
         }
     }
 
-    /// Writes how many lines were lost since that was told last.
+    /// Writes the number of lines that were lost since the last report.
     fn tell(&mut self, lost: u64) -> Result<(), Errno> {
         if lost == self.told {
             return Ok(());
@@ -85,7 +86,8 @@ mod tests {
 
     use super::*;
 
-    /// What stands on a stderr that answers writes so, and takes everything afterwards; and how many lines were lost.
+    /// The content of a stderr that answers writes with `answers` and then accepts everything, and the number of lost
+    /// lines.
     fn on_stderr(lines: &[&str], answers: &[Result<usize, Errno>]) -> (String, u64) {
         let (queue, mut text) = (LineQueue::new(), Vec::new());
         let mut answers: VecDeque<_> = answers.iter().copied().collect();

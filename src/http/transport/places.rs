@@ -30,7 +30,7 @@ const EXCLUDED_WAIT: Duration = Duration::from_secs(1);
 /// The most connections of such peers at a time.
 const EXCLUDED: usize = 16;
 
-/// One place in so many is kept for loopback and unix sockets, so that a flood from the network leaves the probes of
+/// One place in this many is kept for loopback and unix sockets, so that a flood from the network leaves the probes of
 /// this host alone.
 const KEPT_FOR_LOOPBACK: usize = 16;
 
