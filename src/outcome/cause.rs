@@ -87,7 +87,7 @@ causes! {
     ClockAhead "clock_ahead" "The global clock is ahead of the slowest partition, so work still queued counts as missed: find the process that advanced it.";
     /// The global clock does not follow the partitions'.
     ClockBehind "clock_behind" "The global clock does not follow the slowest partition: check that the process that advances it runs.";
-    /// The least of the partitions' clocks is behind now.
+    /// The slowest partition's clock is behind the present.
     ClockLag "clock_lag" "The slowest partition is behind the present: check whether its consumer has stopped or cannot keep up.";
     /// The partitions' clocks have run apart.
     ClockSkew "clock_skew" "The partition clocks have drifted apart: check whether the slowest partition's consumer has stopped or cannot keep up.";

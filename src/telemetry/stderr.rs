@@ -15,7 +15,7 @@ use super::writer::Writer;
 /// The targets that are not limited: those of this crate's modules.
 const OWN_TARGETS: &str = env!("CARGO_CRATE_NAME");
 
-/// The time that a process which ends waits for its log: a reader that has stopped must not hold it up.
+/// The time for which a process that ends waits for its log: a reader that has stopped must not hold it up.
 const LAST_LINES: Duration = Duration::from_millis(250);
 
 /// The stack of the thread that writes, in bytes.

@@ -10,7 +10,7 @@ use crate::outcome::{Report, Status};
 ///
 /// ```text
 /// DOWN
-/// main      DOWN     masked: Writes are acknowledged and cannot be read back: ...
+/// main      DOWN     masked: The write was acknowledged, but the value cannot be read back: ...
 /// sessions  UP
 /// default   SKIPPED  forwards to main
 /// checked 0.9 ms ago
