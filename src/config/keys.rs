@@ -8,13 +8,15 @@ use Takes::{
 };
 
 /// One key of a table.
-#[cfg_attr(not(test), expect(dead_code, reason = "the schema is made from the table in a test"))]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     pub(super) name: &'static str,
     takes: Takes,
+    /// One line of documentation. Like the default it is for the schema, which a test writes, and no part of the program.
+    #[cfg(test)]
     doc: &'static str,
     /// The default, as JSON.
+    #[cfg(test)]
     default: Option<&'static str>,
     /// The kinds of cache that have it, in `[caches.ALIAS]`.
     backends: &'static [BackendKind],
@@ -106,13 +108,28 @@ const LOCATED: &[BackendKind] = &[Redis, Memcached, Forwarding];
 const REDIS: &[BackendKind] = &[Redis];
 const MEMCACHED: &[BackendKind] = &[Memcached];
 
+#[cfg_attr(not(test), expect(unused_variables, reason = "documentation is for the schema"))]
 const fn key(name: &'static str, takes: Takes, doc: &'static str) -> Key {
-    Key { name, takes, doc, default: None, backends: ANY, secret: false, same_as: None, was: None }
+    Key {
+        name,
+        takes,
+        #[cfg(test)]
+        doc,
+        #[cfg(test)]
+        default: None,
+        backends: ANY,
+        secret: false,
+        same_as: None,
+        was: None,
+    }
 }
 
 impl Key {
     const fn of(self, backends: &'static [BackendKind]) -> Self { Self { backends, ..self } }
+    #[cfg(test)]
     const fn or(self, default: &'static str) -> Self { Self { default: Some(default), ..self } }
+    #[cfg(not(test))]
+    const fn or(self, _default: &'static str) -> Self { self }
     const fn secret(self) -> Self { Self { secret: true, ..self } }
     const fn same_as(self, key: &'static str) -> Self { Self { same_as: Some(key), ..self } }
     const fn was(self, name: &'static str) -> Self { Self { was: Some(name), ..self } }
