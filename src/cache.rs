@@ -34,29 +34,29 @@ pub trait Cache: Send + Sync {
     /// Takes the kept connection, or dials.
     async fn set(&self, canary: &Canary, progress: &NodeProgress) -> Result<(), SetError>;
 
-    /// Reads a key. Where there is no such key the `default` is given back.
+    /// Reads a key. If there is no such key, the `default` is given back.
     async fn get(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault>;
 
     /// Reads a key as the first thing of a round: on the kept connection, or on one that is dialled.
     ///
-    /// It spares a check. Where a layer does not pass it on nothing is spared, and every check is made.
+    /// It spares a check. If a layer does not pass it on, no check is spared.
     async fn get_first(&self, _: &Key, _: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         Err(progress.fault(Cause::Unreachable, "a cache layer does not pass this read on"))
     }
 
-    /// Deletes a key, as a further part of a check that has begun; that there is no such key is no fault.
+    /// Deletes a key, as a further part of a check that has begun. A missing key is no fault.
     async fn delete(&self, key: &Key, progress: &NodeProgress) -> Result<(), Fault>;
 
     /// Gives the canaries under these keys another time to live, after the server was too full for a new one.
     async fn renew(&self, keys: &[Key], ttl: Duration);
 
-    /// The command with which others ask whether the server is there, if it is answered. That proves nothing,
-    /// and is only told beside a failure that data has shown.
+    /// The command with which other tools probe the server, if the server answers it. An answer proves nothing, and
+    /// is only reported beside a failure that data has shown.
     async fn answers(&self, progress: &NodeProgress) -> Option<&'static str>;
 
-    /// Whether nothing has come over the kept connection since its last answer: neither a close nor bytes that nobody
-    /// asked for. Asked before a verdict is given to another caller; it sends nothing and waits for nothing. A layer
-    /// passes the question on.
+    /// `true` if nothing has come over the kept connection since its last answer: neither a close nor unrequested bytes.
+    /// It is called before a verdict is given to another caller; it sends nothing and waits for nothing. A layer passes
+    /// the call on.
     fn is_quiet(&self) -> bool {
         true
     }

@@ -1,8 +1,8 @@
-//! Whether anything has happened on a kept connection, of whichever cache: one counter, which is looked at in the
-//! place of thousands of connections.
+//! The number of events on the kept connections of all caches: one counter, which is read in place of thousands of
+//! connections.
 //!
-//! A connection that is asked whether it is quiet leaves the counter with the runtime as who is to be woken. For as
-//! long as the count stays the same, what was quiet then is quiet now.
+//! A connection that is asked whether it is quiet registers the counter's waker with the runtime. While the count
+//! stays the same, a connection that was quiet is still quiet.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -24,17 +24,17 @@ impl Wake for ActivityWaker {
     }
 }
 
-/// How often something has happened.
+/// The number of events so far.
 pub(crate) fn count() -> u64 {
     ACTIVITY.load(Ordering::SeqCst)
 }
 
-/// Something has happened: whoever relies on the count has to look again.
+/// Counts an event. A caller that relies on the count has to look again.
 pub(crate) fn note() {
     ACTIVITY.fetch_add(1, Ordering::SeqCst);
 }
 
-/// What counts when it is woken.
+/// The waker that counts an event when it is woken.
 pub(super) fn waker() -> &'static Waker {
     &WAKER
 }

@@ -4,11 +4,11 @@
 //! writes and answers reads with the default while it is open; a check sees through this one as through theirs, and
 //! nothing else knows of it. Three states:
 //!
-//! - closed: everything goes through. Checks that could not reach the server are counted, and where `after` of them
-//!   come in a row, it opens. Whatever the server answers, an error included, begins the count anew. A lack of the
-//!   sidecar's own, such as of files for a connection, is neither.
-//! - open: nothing goes through, for as long as was said.
-//! - half-open: then one check goes through, alone. An answer closes it; none opens it anew.
+//! - closed: everything goes through. Checks that could not reach the server are counted; after `after` of them in a
+//!   row, it opens. Any answer of the server, an error included, resets the count. A shortage in the sidecar itself,
+//!   such as of file descriptors, does neither.
+//! - open: nothing goes through for the time `open_for`.
+//! - half-open: one check goes through, alone. An answer closes the breaker; no answer opens it again.
 
 use std::ptr;
 use std::sync::Arc;
@@ -51,35 +51,35 @@ struct Breaker {
 
 #[derive(Debug, Default)]
 struct BreakerState {
-    /// How many checks in a row could not reach the server.
+    /// The number of checks in a row that could not reach the server.
     dead: u32,
-    /// Where it is not closed.
+    /// The state of the breaker, if it is not closed.
     open: Option<OpenBreaker>,
-    /// Checks whose write was dropped, each with what its read is to be told. Should the breaker close in between, the
-    /// read would find another check's canary.
+    /// Checks whose write was dropped, each with the reason for its read. If the breaker closed in between, the read would
+    /// find another check's canary.
     dropped: Vec<(CheckId, Arc<str>)>,
 }
 
 #[derive(Debug)]
 struct OpenBreaker {
     since: SystemTime,
-    /// That, and what was met last, in words.
+    /// The time since when it is open and the last fault, in words.
     why: Arc<str>,
-    /// Then a check goes through.
+    /// The time from which on a check goes through.
     until: Instant,
-    /// The one that does.
+    /// The check that goes through.
     trial: Option<CheckId>,
 }
 
-/// Which check a call is a part of: the address of its progress, which no other has while it runs.
+/// The check that a call belongs to: the address of its progress, which is unique while the check runs.
 type CheckId = usize;
 
 fn check(progress: &NodeProgress) -> CheckId {
     ptr::from_ref(progress).addr()
 }
 
-/// Whether nobody answered, so that it cost dialling or waiting. A server that answers with an error is there, and the
-/// check tells its fault by itself.
+/// `true` if the server was not reached or did not answer, which costs the time to dial or to wait. A server that answers
+/// with an error is there, and the check reports the fault itself.
 fn is_dead(fault: &Fault) -> bool {
     let dialled = match fault.phase {
         Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Auth => true,
@@ -98,7 +98,7 @@ fn is_dead(fault: &Fault) -> bool {
 }
 
 impl Breaker {
-    /// Whether the write of a check goes through; its read goes the same way.
+    /// `true` if the write of a check goes through; its read goes the same way.
     fn takes_write(&self, progress: &NodeProgress) -> bool {
         let check = check(progress);
         let mut state = self.state.lock();
@@ -106,7 +106,7 @@ impl Breaker {
         dropped.retain(|(other, _)| *other != check);
         let Some(open) = open else { return true };
         let now = Instant::now();
-        // What comes after a verdict is no check, and a trial of which nothing was heard for so long is none any more.
+        // A call after the verdict is no check. A trial without a result for this long gives its place to the next.
         if open.trial != Some(check) && now >= open.until && progress.verdict().is_none() {
             open.trial = Some(check);
             open.until = now + self.settings.open_for;
@@ -118,7 +118,7 @@ impl Breaker {
         takes
     }
 
-    /// Why a further part of a check does not go through, if it does not.
+    /// The reason why a further part of a check does not go through, if it does not.
     fn refuses(&self, progress: &NodeProgress) -> Option<Arc<str>> {
         let check = check(progress);
         let mut state = self.state.lock();
@@ -153,7 +153,7 @@ impl Breaker {
         state.open = Some(OpenBreaker { since, why: words(since, fault), until, trial: None });
     }
 
-    /// A trial has ended without having met the server at all: another check takes its place.
+    /// A trial has ended without contact to the server: another check takes its place.
     fn release(&self, progress: &NodeProgress) {
         if let Some(open) = self.state.lock().open.as_mut().filter(|open| open.trial == Some(check(progress)))
         {
@@ -165,7 +165,7 @@ impl Breaker {
 
 /// `circuit breaker open since 2026-11-22T22:37:21Z; last fault: refused in connect: Connection refused (os error 111)`.
 fn words(since: SystemTime, fault: &Fault) -> Arc<str> {
-    // A machine without a clock may be in 1969, which the format does not know.
+    // A machine without a clock may report a time before 1970, which the format does not support.
     let since = humantime::format_rfc3339_seconds(since.max(UNIX_EPOCH));
     format!("circuit breaker open since {since}; last fault: {fault}").into()
 }
@@ -230,7 +230,7 @@ impl Cache for Breaker {
     }
 }
 
-/// A call that went through. Where it is dropped before it is over, the check's deadline has struck.
+/// A call that went through. If it is dropped before it is over, the check's deadline has struck.
 struct Call<'a> {
     breaker: &'a Breaker,
     progress: &'a NodeProgress,
@@ -264,7 +264,7 @@ impl Drop for Call<'_> {
             return;
         }
         if progress.is_withdrawn() || progress.lacks_our_own() {
-            // The server is no part of the alias any more, or was not even dialled, and says nothing by that.
+            // The server is no part of the alias any more, or was not even dialed. Neither is a failure of the server.
             breaker.release(progress);
         } else {
             breaker.count(progress, &progress.fault(Cause::TimedOut, ""));
@@ -286,7 +286,7 @@ mod tests {
     use crate::outcome::Role;
     use crate::progress::Progress;
 
-    /// What becomes of a write.
+    /// The fate of a write.
     #[derive(Clone, Copy)]
     enum Way {
         Hangs,
@@ -361,13 +361,13 @@ mod tests {
             self.progress.node(&"node".into(), Role::Server)
         }
 
-        /// Whether a write is answered at once; one that hangs is dropped.
+        /// `true` if a write is answered at once; one that hangs is dropped.
         fn writes(&self, check: &NodeProgress) -> bool {
             let canary = self.series.next();
             matches!(self.cache.set(&canary, check).now_or_never(), Some(Ok(())))
         }
 
-        /// Whether a read is answered by the breaker itself.
+        /// `true` if a read is answered by the breaker itself.
         fn read_is_dropped(&self, check: &NodeProgress) -> bool {
             let canary = self.series.next();
             let read = self.cache.get(canary.key(), Unset::new(), check).now_or_never();

@@ -1,4 +1,4 @@
-//! [`Connection`]: asks and reads answers, within bounds; and [`Link`], which keeps one and dials when it
+//! [`Connection`]: asks and reads answers, within bounds; and [`Link`], which keeps one and dials if it
 //! must.
 
 use std::future::poll_fn;
@@ -28,7 +28,7 @@ pub(crate) const ANSWER_LIMIT: usize = 64 * 1024;
 /// The end of a line, in Redis' protocol and in memcached's.
 pub(crate) const LINE_END: &[u8] = b"\r\n";
 
-/// How many bytes are read at a time.
+/// The most bytes that are read at a time.
 const PIECE: usize = 4 * 1024;
 
 /// A connection to a node. It holds no buffer while nothing is awaited.
@@ -40,31 +40,31 @@ struct Wire {
     stream: Box<dyn Stream>,
     /// The address at the other end, unless that is a unix socket.
     peer: Option<IpAddr>,
-    /// When it has served its time.
+    /// The time at which it has served its time.
     expires: Instant,
-    /// When its host was resolved last.
+    /// The time at which its host was resolved last.
     resolved: Instant,
-    /// Whether it was kept from an earlier check.
+    /// `true` if it was kept from an earlier check.
     kept: bool,
     /// Bytes of the answer that were received and not taken yet.
     received: Vec<u8>,
-    /// How many more bytes the answer may have.
+    /// The number of bytes that the answer may still have.
     allowance: usize,
 }
 
-/// Why an answer was not had.
+/// The reason why there is no answer.
 #[derive(Debug)]
 pub(crate) enum AnswerError {
     /// The connection was closed before any byte of the answer came.
     Closed(io::Error),
     /// The transport failed.
     Io(io::Error),
-    /// The answer is not one that the protocol allows; what is wrong with it.
+    /// The protocol does not allow the answer; the text names the mistake.
     Malformed(&'static str),
 }
 
 impl AnswerError {
-    /// The same of a further part of an answer: that the connection was closed there is no answer to begin with.
+    /// The same error in a further part of an answer: a close there cuts the answer short.
     pub(crate) fn midway(self) -> Self {
         match self {
             Self::Closed(_) => Self::Malformed(CLOSED_MIDWAY),
@@ -72,7 +72,7 @@ impl AnswerError {
         }
     }
 
-    /// The fault that it is, in the phase that was entered last.
+    /// The fault that the error means, in the phase that was entered last.
     pub(crate) fn fault(&self, progress: &NodeProgress) -> Fault {
         match self {
             Self::Closed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -93,9 +93,8 @@ impl Connection {
         Self(Box::new(Wire { stream, peer, expires, resolved: now, kept, received, allowance }))
     }
 
-    /// Sends a command. That the other side has closed the connection is left to be met by the read of the
-    /// answer: a server that turns a client away says why before it closes, and its words are still there to
-    /// be read.
+    /// Sends a command. If the other side has closed the connection, the read of the answer finds that out: a
+    /// server that turns a client away gives its reason before it closes, and that can still be read.
     pub(crate) async fn send(&mut self, command: &[u8]) -> Result<(), AnswerError> {
         self.send_for(command, ANSWER_LIMIT).await
     }
@@ -125,7 +124,7 @@ impl Connection {
         Ok(self.take_ended(len))
     }
 
-    /// Waits for the line that begins at `begin` of what was received, and returns where its line end is.
+    /// Waits for the line that begins at `begin` in the received bytes, and returns the position of its line end.
     pub(crate) async fn line_end(&mut self, begin: usize) -> Result<usize, AnswerError> {
         let mut searched = begin;
         loop {
@@ -138,7 +137,7 @@ impl Connection {
         }
     }
 
-    /// Waits for the `len` bytes that begin at `begin` of what was received, and returns where the line end behind them ends.
+    /// Waits for the `len` bytes at `begin` in the received bytes, and returns the end of the line end behind them.
     pub(crate) async fn data_end(&mut self, begin: usize, len: usize) -> Result<usize, AnswerError> {
         let end = begin.saturating_add(len);
         self.await_bytes(end.saturating_add(LINE_END.len())).await?;
@@ -222,17 +221,17 @@ impl Connection {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Whether nothing has come since the last answer: neither a close nor bytes that nobody asked for. If so, `waker`
-    /// is woken when something does, unless it is asked for an answer before.
+    /// `true` if nothing has come since the last answer: neither a close nor unrequested bytes. If so, `waker` is
+    /// woken when something comes, unless an answer is requested before.
     fn is_quiet(&mut self, waker: &Waker) -> bool {
         let (mut byte, stream) = ([0], &mut self.0.stream);
         let mut buffer = ReadBuf::new(&mut byte);
         let look = poll_fn(|_| {
             Poll::Ready(Pin::new(&mut *stream).poll_read(&mut Context::from_waker(waker), &mut buffer))
         });
-        // Whatever else the task has done in its turn: tokio would say of a closed connection that it is quiet.
+        // If a task's budget is spent, tokio would report a closed connection as quiet.
         let looked = unconstrained(look).now_or_never();
-        // A byte that was taken is remembered, for whoever asks next.
+        // A byte that was taken is kept for the next caller.
         self.0.received.extend_from_slice(buffer.filled());
         self.0.received.is_empty() && looked.is_none_or(|looked| looked.is_pending())
     }
@@ -241,7 +240,7 @@ impl Connection {
 const TOO_LONG: &str = "the answer is longer than this command allows";
 const CLOSED_MIDWAY: &str = "the server closed the connection in the middle of an answer";
 
-/// Whether the error means that the other side has closed the connection.
+/// `true` if the error means that the other side has closed the connection.
 fn is_close(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -250,14 +249,14 @@ fn is_close(error: &io::Error) -> bool {
     )
 }
 
-/// The way to one node: the connection that is kept, and how to make a new one.
+/// The way to one node: the kept connection, and the target for a new one.
 pub(crate) struct Link {
     target: DialTarget,
     dialer: Arc<Dialer>,
     kept: Mutex<Option<Connection>>,
-    /// The connection that has served its time, held until another one was answered in its place.
+    /// The connection that has served its time, held until its successor was answered.
     expired: Mutex<Option<Connection>>,
-    /// Whether the one that was kept last turned out to be closed.
+    /// `true` if the last kept connection was dropped as closed, or as one to an address that its host no longer has.
     lost: AtomicBool,
 }
 
@@ -309,9 +308,8 @@ impl Link {
         Ok(kept)
     }
 
-    /// The connection to go on with, after a check has begun: the kept one as it is, since when it was closed
-    /// meanwhile that is a fault of this check; or else, when an overlapping check has taken it, the one that
-    /// `dial` makes.
+    /// The connection to go on with, after a check has begun: the kept one as it is, because a close in the
+    /// meantime is a fault of this check. If an overlapping check has taken it, it is the one that `dial` makes.
     pub(crate) async fn resume<D: Dialling>(&self, dial: impl FnOnce() -> D) -> Result<Connection, Fault> {
         match self.take() {
             Some(kept) => Ok(kept),
@@ -324,13 +322,13 @@ impl Link {
         self.kept.lock().take()
     }
 
-    /// Whether nothing has come over the kept connection since its last answer; of one that is in use, the check says it
-    /// that uses it. When something comes, it is counted.
+    /// `true` if nothing has come over the kept connection since its last answer, or if a check uses it, which then finds
+    /// that out itself. If something comes, it is counted.
     pub(crate) fn is_quiet(&self) -> bool {
         self.kept.lock().as_mut().is_none_or(|kept| kept.is_quiet(activity::waker()))
     }
 
-    /// Whether the other side has closed the connection that was kept last; said once.
+    /// `true` if the last kept connection was dropped as closed or as one to an old address. This is reported once.
     pub(crate) fn was_lost(&self) -> bool {
         self.lost.swap(false, Ordering::Relaxed)
     }
@@ -364,20 +362,20 @@ impl Link {
         *self.expired.lock() = None;
         let replaced = self.kept.lock().replace(connection);
         if replaced.is_some() {
-            // An overlapping check's: who knows that one to be quiet would hear nothing of this one.
+            // It is an overlapping check's. A caller that relies on its quiet would hear nothing of the new one.
             activity::note();
         }
         Ok(())
     }
 }
 
-/// How long a connection serves: never longer than is promised, and down to four fifths of that by chance, or those that
-/// were opened together would always be replaced together.
+/// The time for which a connection serves: at random between four fifths of `reconnect_every` and all of it. Otherwise
+/// connections that were opened together would always be replaced together.
 fn service(reconnect_every: Duration) -> Duration {
     reconnect_every.mul_f64(1.0 - fastrand::f64() / 5.0)
 }
 
-/// A dial that is under way: what comes of it is a connection that is ready for commands.
+/// A dial that is under way. Its result is a connection that is ready for commands.
 pub(crate) trait Dialling: Future<Output = Result<Connection, Fault>> + Send {}
 
 impl<F: Future<Output = Result<Connection, Fault>> + Send> Dialling for F {}
@@ -429,7 +427,7 @@ mod tests {
         let served: Vec<_> = (0..500).map(|_| service(promised).as_secs_f64()).collect();
         assert!(served.iter().all(|served| (4.0..=5.0).contains(served)), "{served:?}");
         let sooner = served.iter().filter(|&&served| served < 4.5).count();
-        // Half of them: the chance to be as far off as this is below one in a million.
+        // Half of them is expected. The probability of a deviation beyond this is below one in a million.
         assert!((190..=310).contains(&sooner), "{sooner}");
         assert_eq!(service(Duration::ZERO), Duration::ZERO, "each check dials");
     }

@@ -38,12 +38,12 @@ pub(crate) use names::Resolver;
 pub use tls::SetupError;
 pub(crate) use tls::{client_config, pinned_config};
 
-/// A transport, whichever it is.
+/// A transport of any kind.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
-/// Where and how a node is dialled.
+/// The address and the transport of a node.
 #[derive(Debug)]
 pub(crate) struct DialTarget {
     pub(super) address: Address,
@@ -52,21 +52,21 @@ pub(crate) struct DialTarget {
     silence: Silence,
 }
 
-/// What holds for every connection.
+/// The settings of every connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DialSettings {
     /// A connection serves for this long.
     pub(crate) reconnect_every: Duration,
     /// The host of a kept connection is resolved again after this long.
     pub(crate) dns_recheck: Duration,
-    /// The deadline of a check, within which the addresses of a host share their turns.
+    /// The deadline of a check, within which all addresses of a host have their turns.
     pub(crate) timeout: Duration,
 }
 
 /// A connection that was made, and the address at its other end.
 pub(crate) struct Dialled {
     pub(crate) stream: Box<dyn Stream>,
-    /// Nothing where that is a unix socket.
+    /// `None` for a unix socket.
     pub(crate) peer: Option<IpAddr>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// The dialer of everything that is configured.
+    /// The dialer for this configuration.
     pub(crate) fn new(config: &Config, names: Arc<Resolver>) -> Self {
         let &Config { reconnect_every, dns_recheck, timeout, .. } = config;
         let settings = DialSettings { reconnect_every, dns_recheck, timeout };
@@ -92,8 +92,8 @@ impl Dialer {
         self.settings
     }
 
-    /// Prepares what can be prepared before anything is dialled. The server's certificate must have the name
-    /// that `tls` says, or else `name`, or else the address' host.
+    /// Prepares a target before anything is dialed. The server's certificate must have the name that `tls`
+    /// gives, or else `name`, or else the address' host.
     pub(crate) fn target(
         &self,
         address: &Address,
@@ -143,7 +143,7 @@ impl Dialer {
         }
     }
 
-    /// Whether a connection to `peer` still is one to the target, now that its host is resolved again.
+    /// `true` if a connection to `peer` still is one to the target after its host was resolved again.
     pub(crate) async fn leads_to(
         &self,
         target: &DialTarget,
@@ -159,7 +159,7 @@ impl Dialer {
         }
     }
 
-    /// The addresses that a name has, at least one; an address is its own.
+    /// The addresses of a host, at least one. An IP address needs no look-up.
     pub(crate) async fn resolve(
         &self,
         host: &str,
@@ -196,7 +196,7 @@ impl Dialer {
                 shown()
             );
             let before = progress.foresee(Some(progress.fault(Cause::TimedOut, &said).of_our_own()));
-            // It is not dropped before it is over.
+            // The sender is not dropped before the look-up is over.
             let _ = stage.wait_for(|stage| !matches!(stage, Stage::Queued)).await;
             progress.foresee(before);
         }
@@ -233,8 +233,8 @@ impl Dialer {
     }
 }
 
-/// Connects to the first of the addresses that accepts, IPv6 and IPv4 in a race (RFC 8305). Where one does not
-/// answer the next has its turn while `patience` lasts.
+/// Connects to the first of the addresses that accepts, IPv6 and IPv4 in a race (RFC 8305). If one does not
+/// answer, the next has its turn while `patience` lasts.
 async fn connect(addresses: &[SocketAddr], patience: Duration) -> io::Result<TcpStream> {
     let stream = match addresses {
         &[address] => TcpStream::connect(address).await?,
@@ -254,7 +254,7 @@ async fn race(addresses: &[SocketAddr], patience: Duration) -> io::Result<TcpStr
     let mut connector = HttpConnector::new_with_resolver(resolve);
     connector.set_happy_eyeballs_timeout(Some(DELAY.min(patience / 3)));
     connector.set_connect_timeout(Some(patience));
-    // The connector asks its resolver for whatever name, and leaves the addresses their ports.
+    // The resolver ignores the name, and the connector keeps the ports of the addresses.
     let connected = connector.call(Uri::from_static("http://cache")).await;
     connected.map(TokioIo::into_inner).map_err(|error| {
         let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
@@ -268,16 +268,15 @@ async fn race(addresses: &[SocketAddr], patience: Duration) -> io::Result<TcpStr
     })
 }
 
-/// The fault that an error of the network's is, in the phase that was entered last.
+/// The fault that a network error means, in the phase that was entered last.
 pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
     use io::ErrorKind as Kind;
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
-        // With TLS 1.3 a server refuses a client's certificate after the handshake, in what should be its
-        // first answer.
+        // With TLS 1.3 a server refuses a client's certificate after the handshake, in place of its first answer.
         return progress.fault(Cause::Tls, &tls_words(progress, error));
     }
     let cause = match error.kind() {
-        // A unix socket whose file is not there is a port at which nothing listens.
+        // A unix socket without a file is like a port without a listener.
         Kind::ConnectionRefused | Kind::NotFound => Cause::Refused,
         Kind::TimedOut => Cause::TimedOut,
         _ => Cause::Unreachable,
@@ -288,21 +287,20 @@ pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
     progress.fault(cause, &error.to_string())
 }
 
-/// What has to be said of a limit of this process', or of the whole machine it runs on: the cache has nothing to do
-/// with it.
+/// The words for a limit of this process or of its machine, which the cache has nothing to do with.
 const OUT_OF_FILES: &str =
     "cache-canary, not the cache, is at its limit of open files; raise it (ulimit -n, LimitNOFILE=)";
 
-/// What is lacking where a name waits for its look-up.
+/// The reason why a name waits for its look-up.
 const NO_THREAD: &str = "cache-canary has no free thread";
 
-/// Whether there is no file descriptor left for a connection (connect(2), `EMFILE` and `ENFILE` of socket(2)).
+/// `true` if there is no file descriptor left for a connection (connect(2), `EMFILE` and `ENFILE` of socket(2)).
 fn is_out_of_files(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(code, Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// A certificate may name anything.
+/// The words of a TLS error, redacted: it may quote any name from a certificate.
 fn tls_words(progress: &NodeProgress, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "the server closed the connection during the handshake".to_owned(),

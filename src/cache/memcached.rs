@@ -1,5 +1,5 @@
 //! memcached: the `memcache` crate's codec of the meta protocol on a connection of our own; classic text
-//! for servers and proxies that know no meta commands; and the binary protocol for servers with SASL.
+//! for servers and proxies without meta commands; and the binary protocol for servers with SASL.
 
 mod binary;
 mod classic;
@@ -29,11 +29,11 @@ pub(crate) struct Memcached {
     link: Link,
     credentials: Option<Arc<Credentials>>,
     dialect: AtomicU8,
-    /// Whether the dialect is known, and not in doubt.
+    /// `true` if the dialect is known, and not in doubt.
     certain: AtomicBool,
 }
 
-/// Who one is at a memcached.
+/// The credentials for a memcached.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     pub(crate) username: String,
@@ -46,20 +46,20 @@ pub(crate) struct Credentials {
 enum Dialect {
     /// `mg` and `ms`: memcached since 1.6.
     Meta,
-    /// `get`, `set`, `replace`: all that speak text, and proxies.
+    /// `get`, `set`, `replace`: all servers that speak text, and proxies.
     Classic,
-    /// What servers with SASL understand alone.
+    /// The binary protocol, the only one of servers with SASL.
     Binary,
 }
 
-/// What a server answered where it did not do what it was asked.
+/// The result of a command that the server did not carry out.
 #[derive(Debug)]
 enum StoreRefusal {
-    /// The answer was not had.
+    /// There is no answer.
     Answer(AnswerError),
-    /// What that means, in words of our own.
+    /// The meaning of the answer, in words of our own.
     Means(Cause, &'static str),
-    /// It said why, in its own words; a binary answer has a status beside them.
+    /// The reason in the server's own words; a binary answer has a status beside them.
     Said { cause: Cause, status: Option<u16>, line: String },
 }
 
@@ -70,7 +70,7 @@ impl From<AnswerError> for StoreRefusal {
 }
 
 impl StoreRefusal {
-    /// The server serves whoever comes: what was configured for it to be asked is not asked.
+    /// The server serves every client: it does not ask for the configured credentials.
     fn unwanted_credentials() -> Self {
         Self::Means(Cause::Auth, "the server has no authentication, but credentials are configured")
     }
@@ -90,7 +90,7 @@ impl Memcached {
         }
     }
 
-    /// The dialect that was found out last. It is that of every connection in use, also while it is in doubt.
+    /// The dialect that was detected last. It is that of every connection in use, even while it is in doubt.
     fn dialect(&self) -> Dialect {
         match self.dialect.load(Ordering::Relaxed) {
             byte if byte == Dialect::Meta as u8 => Dialect::Meta,
@@ -112,8 +112,8 @@ impl Memcached {
         self.certain.store(true, Ordering::Relaxed);
     }
 
-    /// Has the dialect found out anew where the fault may mean that another kind of server has taken the
-    /// place of the one before: it was not understood, or the server closed the connection on it.
+    /// Has the dialect detected again if the fault may mean that another kind of server has taken the place of
+    /// the one before: it was not understood, or the server closed the connection on it.
     fn doubt_dialect(&self, fault: Fault) -> Fault {
         if matches!(fault.cause, Cause::Protocol | Cause::Auth | Cause::Unreachable) {
             self.doubt();
@@ -121,7 +121,7 @@ impl Memcached {
         fault
     }
 
-    /// Stores a canary. Where its key may hold an earlier one it is replaced, in classic text or in binary:
+    /// Stores a canary. If its key may hold an earlier one, that is replaced, in classic text or in binary:
     /// a server that has no memory for a new item drops the old one on `set` and on every mode of `ms`, but
     /// not on `replace` (`process_update_command` and `process_mset_command` in memcached's `proto_text.c`,
     /// `process_bin_update` in its `proto_bin.c`), and a dropped one would make room for the next check.
@@ -145,7 +145,7 @@ impl Memcached {
 }
 
 impl Memcached {
-    /// Writes down what was asked and what came back, for `check --explain`.
+    /// Records a command and its answer, for `check --explain`.
     fn explain<T, S: FnOnce(&T) -> String>(
         progress: &NodeProgress,
         answer: &Result<T, StoreRefusal>,
@@ -161,8 +161,8 @@ impl Memcached {
         });
     }
 
-    /// Whether nothing is known but that a kept connection was closed, when the first thing of a round was asked on it:
-    /// then it is asked on a new one. Any other refusal is a fault.
+    /// `Ok` if the refusal only means that the kept connection was closed: the first command of a round is then repeated
+    /// on a new one. Any other refusal is a fault.
     fn closed_before(
         &self,
         connection: &Connection,
@@ -203,7 +203,7 @@ impl Memcached {
         }
     }
 
-    /// What stands under a key.
+    /// The value of a key.
     async fn find(&self, connection: &mut Connection, key: &Key) -> Result<Option<Vec<u8>>, StoreRefusal> {
         match self.dialect() {
             Dialect::Meta => meta::get(connection, key).await,
@@ -212,8 +212,8 @@ impl Memcached {
         }
     }
 
-    /// What the server counts and is set to, by name ("General-purpose statistics" in memcached's protocol.txt). As
-    /// the first thing of a round: a kept connection that turns out to have been closed is no fault.
+    /// The server's counters and settings, by name ("General-purpose statistics" in memcached's protocol.txt). This is
+    /// the first command of a round: a kept connection that turns out to have been closed is no fault.
     pub(crate) async fn stats(&self, progress: &NodeProgress) -> Result<Vec<(String, String)>, Fault> {
         loop {
             let mut connection = self.link.begin(progress, || self.dial(progress)).await?;
@@ -263,7 +263,7 @@ impl Cache for Arc<Memcached> {
             Err(refusal) => {
                 let fault = self.doubt_dialect(fault(&refusal, progress));
                 if fault.cause == Cause::OutOfMemory {
-                    // The connection is as good as before, and what is to be renewed is renewed on it.
+                    // The connection is still good, and serves to renew the canaries.
                     self.link.keep(connection).map_err(|error| error.fault(progress))?;
                 }
                 Err(fault.into())
@@ -325,7 +325,7 @@ impl Cache for Arc<Memcached> {
                 return;
             }
         }
-        // What is left over in it will be met by the next check.
+        // The next check finds any fault of it.
         let _ = self.link.keep(connection);
     }
 
@@ -347,14 +347,14 @@ impl Cache for Arc<Memcached> {
     }
 }
 
-/// Reads an error line, in either dialect ("Error strings", memcached's protocol.txt). What is none is
+/// Reads an error line, in either dialect ("Error strings", memcached's protocol.txt). Any other line is
 /// malformed.
 fn refusal(line: &[u8]) -> StoreRefusal {
     let text = redaction::raw(line);
     let cause = match text.split(' ').next() {
         Some("SERVER_ERROR") if text.contains("out of memory") => Cause::OutOfMemory,
         Some("SERVER_ERROR") if text.contains("too large") => Cause::NotStored,
-        // Whatever else a server cannot do: in practice a proxy's word that nothing is behind it.
+        // Any other inability of a server: in practice a proxy's word that no server is behind it.
         Some("SERVER_ERROR") => Cause::Unreachable,
         // "unauthenticated", "authentication failure", "bad authentication token format".
         Some("CLIENT_ERROR") if text.contains("authentica") => Cause::Auth,

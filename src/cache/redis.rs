@@ -1,4 +1,4 @@
-//! Redis, Valkey, and whatever else speaks RESP: the `redis` crate's codec on a connection of our own.
+//! Redis, Valkey, and all other servers that speak RESP: the `redis` crate's codec on a connection of our own.
 
 mod resp;
 
@@ -18,7 +18,7 @@ use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 use crate::redaction;
 
-/// One Redis server, and who one is there. Its clones are one.
+/// One Redis server, and the login for it. Clones share the kept connection.
 #[derive(Clone)]
 pub(crate) struct Redis(Arc<RedisServer>);
 
@@ -28,25 +28,25 @@ struct RedisServer {
     kind: Requirement,
 }
 
-/// What is wanted of a server besides that it takes canaries.
+/// The requirement for a server, besides that it takes canaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Requirement {
     /// Nothing.
     Any,
-    /// That it is a primary, by its own word (`ROLE`): another one is refused, even if it takes writes.
+    /// It is a primary, by its own word (`ROLE`): another server is refused, even if it takes writes.
     Primary,
-    /// That it serves keys of a slot that it takes over in a cluster: each command is preceded by ASKING
+    /// It serves keys of a slot that it takes over in a cluster: each command is preceded by ASKING
     /// ("Redis cluster specification", ASK redirection).
     Importing,
 }
 
-/// Something that a server is asked, other than for a canary.
+/// A question to a server that is not about a canary.
 pub(crate) struct Query<'a> {
     /// The command, which holds no secret.
     pub(crate) command: &'a Cmd,
-    /// How many bytes the answer may have.
+    /// The most bytes that the answer may have.
     pub(crate) limit: usize,
-    /// What a healthy answer is, for people.
+    /// The healthy answer, in words for people.
     pub(crate) expected: &'static str,
 }
 
@@ -70,13 +70,13 @@ impl Redis {
         Self(Arc::new(RedisServer { link: Link::new(target, dialer), login: login.clone(), kind }))
     }
 
-    /// Asks something else than for a canary, on a connection that is ready. Where a kept connection turns out to have
-    /// been closed it is asked on a new one.
+    /// Asks a question that is not about a canary, on a connection that is ready. If a kept connection turns out to have
+    /// been closed, a new one is used.
     pub(crate) async fn ask(&self, query: &Query<'_>, progress: &NodeProgress) -> Result<Value, Fault> {
         self.ask_for_elements(query, progress, &mut |element| element).await
     }
 
-    /// The same of a list, of which `keep` takes each element as it comes, and returns what is to be kept of it.
+    /// The same for a list. `keep` takes each element as it comes, and returns the value that is kept of it.
     pub(crate) async fn ask_for_elements(
         &self,
         query: &Query<'_>,
@@ -139,8 +139,8 @@ impl Redis {
         Ok(answer)
     }
 
-    /// Asks several things at once, in one round trip, on a connection that is ready; all answers together may have
-    /// `limit` bytes. One that is an error is [`Value::ServerError`]: see [`answered`].
+    /// Sends several commands at once, in one round trip, on a connection that is ready; all answers together may have
+    /// `limit` bytes. An error among them is a [`Value::ServerError`]: see [`answered`].
     pub(crate) async fn ask_each(
         &self,
         commands: &[Cmd],
@@ -206,7 +206,7 @@ impl RedisServer {
         Box::pin(self.log_in(connection, progress)).await
     }
 
-    /// Gives credentials, chooses the protocol and the database, and asks for the role where that matters.
+    /// Gives credentials, chooses the protocol and the database, and asks for the role if that matters.
     async fn log_in(&self, mut connection: Connection, progress: &NodeProgress) -> Result<Connection, Fault> {
         progress.enter(Phase::Auth);
         let Login { username, password, database, protocol } = &*self.login;
@@ -317,7 +317,7 @@ impl Cache for Redis {
         link.keep(connection).map_err(|error| error.fault(progress))
     }
 
-    /// Nothing: Redis refuses by its total of memory, so that no single expired key makes room.
+    /// Does nothing: Redis refuses writes by its total of memory, so no single expired key makes room.
     async fn renew(&self, _keys: &[Key], _ttl: Duration) {}
 
     async fn answers(&self, progress: &NodeProgress) -> Option<&'static str> {
@@ -334,7 +334,7 @@ impl Cache for Redis {
     }
 }
 
-/// Writes down what was asked and what came back, for `check --explain`.
+/// Records a command and its answer, for `check --explain`.
 fn explain(
     progress: &NodeProgress,
     answer: &Result<Value, AnswerError>,
@@ -350,7 +350,7 @@ fn explain(
     });
 }
 
-/// The same of a command whose answer is to be OK.
+/// The same for a command whose answer is to be OK.
 fn explain_told(progress: &NodeProgress, told: &Result<(), Fault>, command: impl FnOnce() -> String) {
     progress.step(|| {
         let saw = told.as_ref().map_or_else(ToString::to_string, |()| "OK".to_owned());
@@ -412,12 +412,12 @@ fn expect_string(answer: Value, default: Unset, progress: &NodeProgress) -> Resu
     }
 }
 
-/// The fault that an error of the server's is. The codes are the first words of Redis' error messages
+/// The fault that a server's error means. The codes are the first words of Redis' error messages
 /// (redis.conf and `server.c`, `createSharedObjects`).
 fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
     let line = redaction::line(error);
     let words = line.split_once(' ').map_or("", |(_, words)| words);
-    // Not one that the server quotes.
+    // A word within a quoted credential does not count.
     let is_of_a_password = || progress.redaction().line(&line).to_ascii_lowercase().contains("password");
     let cause = match error.code() {
         "NOAUTH" | "WRONGPASS" => Cause::Auth,
@@ -429,12 +429,12 @@ fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
         "CLUSTERDOWN" => Cause::ClusterDown,
         "MOVED" | "ASK" | "TRYAGAIN" => Cause::Redirected,
         "MASTERDOWN" => Cause::PrimaryDown,
-        // The first answer on a connection over the limit is this line, whatever was asked.
+        // The first answer on a connection over the limit is this line, for any command.
         "ERR" if words.starts_with("max number of clients reached") => Cause::Refused,
-        // Before ACLs (Redis 6), and where no password is wanted, AUTH fails with the general code.
+        // Before ACLs (Redis 6), and if no password is wanted, AUTH fails with the general code.
         "ERR" if progress.phase() == Phase::Auth && is_of_a_password() => Cause::Auth,
-        // twemproxy's words for what the system told it about the server behind it, or for an answer of that
-        // server's which it does not understand (`msg_get_error` in its `nc_message.c`).
+        // twemproxy's words for a system error on its connection to the server behind it, or for an answer of that
+        // server that it does not understand (`msg_get_error` in its `nc_message.c`).
         "ERR" if SYSTEM_ERRORS.iter().any(|error| words.starts_with(error)) => Cause::Unreachable,
         _ => Cause::Protocol,
     };
@@ -445,7 +445,7 @@ fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
     fault
 }
 
-/// What the C library says of connections that fail (`strerror`).
+/// The C library's words for connections that fail (`strerror`).
 const SYSTEM_ERRORS: [&str; 8] = [
     "Connection refused",
     "Connection reset",

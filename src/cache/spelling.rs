@@ -1,4 +1,4 @@
-//! How commands and answers are written for the person who asks what a check did.
+//! The spelling of commands and answers for the reader of `check --explain`.
 
 use redis::{Arg, Cmd, Value};
 

@@ -1,13 +1,14 @@
-//! [`Gate`]: how many connections are being made at a time, and for how long a server may leave one unanswered.
+//! [`Gate`]: the limit of simultaneous dials, and of the time for which a server may leave one unanswered.
 //!
 //! A server that does not answer holds a socket, and thousands of them would hold all that a process may have. So a dial
-//! needs a place. Three rules keep those that do not answer from keeping it from those that do:
+//! needs a place. Three rules reserve places for the servers that answer:
 //!
-//! 1. There are two lanes. Who did not answer the last dial is dialled in the second, and waits for others like it alone.
-//! 2. A dial that is not answered has its place for a turn, and from then on only until another waits for it.
-//! 3. A turn is an eighth of the deadline, or so much less that all who wait have theirs within half of it.
+//! 1. There are two lanes. A server that did not answer the last dial is dialed in the second, and waits only for others
+//!    like it.
+//! 2. An unanswered dial has its place for a turn, and after that only until another dial waits for it.
+//! 3. A turn is an eighth of the deadline, or less, so that all waiting dials have theirs within half of the deadline.
 //!
-//! A server that answers does so within milliseconds: it is dialled in every check, however many others do not answer.
+//! A server that answers does so within milliseconds: it is dialed in every check, for any number of silent others.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,14 +28,14 @@ use crate::progress::NodeProgress;
 /// milliseconds that a server needs for its answer one thread begins a few hundred.
 const PLACES: usize = 512;
 
-/// What dials have to pass.
+/// The gate that every dial has to pass.
 #[derive(Debug)]
 pub(super) struct Gate {
     lanes: [DialLane; 2],
     deadline: Duration,
 }
 
-/// Whether the last dial of a server was left without any answer.
+/// `true` if the last dial of a server was left without any answer.
 #[derive(Debug, Default)]
 pub(super) struct Silence(AtomicBool);
 
@@ -43,7 +44,7 @@ struct DialLane {
     places: Semaphore,
     size: usize,
     waiting: AtomicUsize,
-    /// The most who waited since nobody did.
+    /// The most dials that waited at once since none waited.
     crowd: AtomicUsize,
 }
 
@@ -56,7 +57,7 @@ impl Gate {
         Self { lanes: [(); 2].map(|()| DialLane::new(places)), deadline }
     }
 
-    /// Waits for a place, and connects. The error is that of a server that does not answer while others wait.
+    /// Waits for a place, and connects. The error means that the server does not answer while other dials wait.
     pub(super) async fn pass<C: Future>(
         &self,
         connect: C,
@@ -92,7 +93,7 @@ impl Gate {
         }
     }
 
-    /// How long a dial in this lane has its place for, whoever waits.
+    /// The time for which a dial in this lane keeps its place while others wait.
     fn turn(&self, lane: &DialLane) -> Duration {
         let share = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let all = lane.size + lane.crowd.load(Ordering::Relaxed);
@@ -110,7 +111,7 @@ impl DialLane {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Takes a place when one is free, in the order of those who wait.
+    /// Waits for a free place, first come, first served.
     async fn place(&self, progress: &NodeProgress) -> Option<SemaphorePermit<'_>> {
         if let Ok(place) = self.places.try_acquire() {
             return Some(place);
@@ -118,14 +119,14 @@ impl DialLane {
         let _waiting = Waiting::begin(self);
         let said = format!("not attempted: {} other connection attempts have no answer yet", self.size);
         let before = progress.foresee(Some(progress.fault(Cause::TimedOut, &said).of_our_own()));
-        // A semaphore that is never closed has a place some day.
+        // The semaphore is never closed, so this cannot fail.
         let place = self.places.acquire().await.ok();
         progress.foresee(before);
         place
     }
 }
 
-/// Counts who waits for as long as it does.
+/// Counts a waiting dial while it exists.
 struct Waiting<'a>(&'a DialLane);
 
 impl<'a> Waiting<'a> {
@@ -150,7 +151,7 @@ impl Silence {
     }
 }
 
-/// A dial without an answer. One that is given up, at the deadline or before, stays so.
+/// A dial without an answer. A dial that is given up, at the deadline or before, stays unanswered.
 struct Unanswered<'a>(&'a Silence);
 
 impl Unanswered<'_> {
@@ -187,7 +188,7 @@ mod tests {
         Gate { lanes: [(); 2].map(|()| DialLane::new(places)), deadline: DEADLINE }
     }
 
-    /// Dials one that answers after so long; whether it was connected, and when that was known.
+    /// Dials a server that answers after so long; returns `true` if it was connected, and the time until that was known.
     async fn dial(gate: &Gate, silence: &Silence, answers: Option<Duration>) -> (bool, Duration) {
         let progress = Progress::begin();
         let node = progress.node(&"cache:6379".into(), Role::Server);
@@ -211,7 +212,7 @@ mod tests {
             assert!(connected, "{holes} others");
             assert!(after <= DEADLINE * 5 / 8 + ms(1), "{after:?} behind {holes} others");
             assert!(dead.iter().all(|(connected, _)| !connected));
-            // From now on those wait for each other alone.
+            // From now on the silent servers wait only for each other.
             let dead = join_all(silences.iter().map(|silence| dial(&gate, silence, None)));
             let again = async {
                 sleep(ms(5)).await;
@@ -238,7 +239,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_more_are_dialled_at_a_time_than_there_are_places() {
         let gate = gate(10);
-        // A lane counts as well who is dialled.
+        // This lane counts the dials under way.
         let (dialled, most) = (DialLane::new(0), AtomicUsize::new(0));
         let (progress, silence) = (Progress::begin(), Silence::default());
         join_all((0..200).map(|_| async {

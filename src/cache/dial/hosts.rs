@@ -1,7 +1,7 @@
 //! [`HostsFile`]: the names in `/etc/hosts`, which need no look-up.
 //!
-//! The system's look-up of a name blocks a thread, and a thread may have to be waited for. A name that stands in this file
-//! needs none. An answer from here is the one that the system would give; in doubt there is no answer, and the system is asked.
+//! The system's look-up of a name blocks a thread, and a free thread may not be there. A name in this file needs none. An
+//! answer from here is the one that the system would give; in doubt there is no answer, and the system is asked.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,10 +16,10 @@ use crate::mutex::Mutex;
 /// checks.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// A file that was changed so lately may be changed again without another time of change: file systems count in ticks.
+/// A file that is younger than this may change again without another change time: file systems count in ticks.
 const TICKS: Duration = Duration::from_secs(1);
 
-/// What the system's files say of names.
+/// The names in the system's files.
 #[derive(Debug)]
 pub(super) struct HostsFile {
     file: PathBuf,
@@ -27,26 +27,26 @@ pub(super) struct HostsFile {
     known: Mutex<ParsedHosts>,
 }
 
-/// What was read, and what the two files looked like then.
+/// The parsed names, and the versions of the two files at that time.
 #[derive(Debug, Default)]
 struct ParsedHosts {
     stamps: [Option<FileVersion>; 2],
-    /// By their names in lower case.
+    /// The addresses, by name in lower case.
     addresses: HashMap<String, Vec<IpAddr>>,
 }
 
-/// What tells a version of a file from another.
+/// The marks of one version of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileVersion {
     inode: u64,
     length: u64,
     changed: (i64, i64),
-    /// Whether another version would have another time of change.
+    /// `true` if another version would have another change time.
     is_settled: bool,
 }
 
 impl HostsFile {
-    /// Those of this machine.
+    /// The files of this machine.
     pub(super) fn system() -> Self {
         Self::at("/etc/hosts".into(), "/etc/nsswitch.conf".into())
     }
@@ -55,8 +55,8 @@ impl HostsFile {
         Self { file, nsswitch, known: Mutex::default() }
     }
 
-    /// The addresses that the system gives this name from its files, in the order in which it gives them, with port 0;
-    /// nothing where that cannot be said for certain.
+    /// The addresses that the system gives this name from its files, in the system's order, with port 0; `None` if
+    /// these are not certain.
     pub(super) fn addresses(&self, name: &str) -> Option<Vec<SocketAddr>> {
         let mut known = self.known.lock();
         let stamps = [&self.file, &self.nsswitch].map(FileVersion::of);
@@ -73,7 +73,7 @@ impl HostsFile {
         text.map(|text| parse(&text)).unwrap_or_default()
     }
 
-    /// Whether the system asks this file before anything else. musl always does; glibc does what nsswitch.conf(5) says.
+    /// `true` if the system asks this file first. musl always does; glibc follows nsswitch.conf(5).
     fn come_first(&self) -> bool {
         cfg!(target_env = "musl")
             || fs::read_to_string(&self.nsswitch).is_ok_and(|text| files_come_first(&text))
@@ -91,7 +91,7 @@ impl FileVersion {
     }
 }
 
-/// The names of a file, as hosts(5) has it. A line whose address is none is passed over, as the system does.
+/// The names of a file in the format of hosts(5). A line without a valid address is skipped, as by the system.
 fn parse(text: &str) -> HashMap<String, Vec<IpAddr>> {
     let mut addresses: HashMap<String, Vec<IpAddr>> = HashMap::new();
     for line in text.lines() {
@@ -107,15 +107,15 @@ fn parse(text: &str) -> HashMap<String, Vec<IpAddr>> {
     addresses
 }
 
-/// Whether the line of `hosts` says that the files are asked first, and that what they say holds.
+/// `true` if the line of `hosts` puts the files first and makes their answer final.
 fn files_come_first(nsswitch: &str) -> bool {
     let line = nsswitch.lines().find_map(|line| line.trim_start().strip_prefix("hosts:"));
     let mut words = line.unwrap_or_default().split('#').next().unwrap_or_default().split_ascii_whitespace();
     words.next() == Some("files") && words.next().is_none_or(|word| !word.starts_with('['))
 }
 
-/// The addresses in the order of RFC 6724 where that is plain: of a single one, and of the two of this machine. The order
-/// of others depends on the machine's routes.
+/// The addresses in the order of RFC 6724, if that is known: for a single one, and for the two of this machine. The order of
+/// others depends on the machine's routes.
 fn ordered(addresses: &[IpAddr]) -> Option<Vec<IpAddr>> {
     const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -126,8 +126,8 @@ fn ordered(addresses: &[IpAddr]) -> Option<Vec<IpAddr>> {
     }
 }
 
-/// Whether this machine can reach itself by IPv6. Nothing is sent: an address comes after the others if the system has no
-/// way to it (RFC 6724, section 6, rule 1).
+/// `true` if this machine can reach itself by IPv6. Nothing is sent: an address comes after the others if the system has no
+/// route to it (RFC 6724, section 6, rule 1).
 fn has_ipv6() -> bool {
     let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
     socket.is_ok_and(|socket| socket.connect((Ipv6Addr::LOCALHOST, 9)).is_ok())
@@ -141,7 +141,7 @@ mod tests {
 
     const FILES: &str = "passwd: files\nhosts: files dns\n";
 
-    /// What is said of a name by files with these texts.
+    /// The addresses of a name by files with these texts.
     fn said(hosts: &str, nsswitch: &str, name: &str) -> Option<Vec<String>> {
         let dir = tempfile::tempdir().unwrap();
         let [hosts_file, nsswitch_file] = ["hosts", "nsswitch.conf"].map(|file| dir.path().join(file));

@@ -1,17 +1,14 @@
-//! [`Resolver`]: looks names up, so that names whose look-up hangs keep no thread from the others.
+//! [`Resolver`]: looks names up, so that hung look-ups take no thread from other names.
 //!
-//! The system's look-up blocks a thread for as long as it likes, and nothing ends it. Five rules bound what names that hang
-//! can take:
+//! The system's look-up blocks a thread for any time, and nothing ends it. Five rules bound the threads of names that hang:
 //!
-//! 1. A name that stands in `/etc/hosts` needs no thread (`hosts.rs`).
-//! 2. A name has one look-up at a time, which all callers share, whatever their ports. For a caller that comes after half of
-//!    the deadline a second one starts beside it: a packet may have been lost, and the system waits five seconds for it.
-//! 3. A look-up that has outlived a turn is late and makes room for two others, so that each turn twice as many threads are
-//!    at work.
-//! 4. There are three lanes, by what became of the name's last look-up: names that were answered, new names, and silent names,
-//!    whose look-up has outlived the deadline. Silent names have few threads, and each lane leaves some to those before it.
-//! 5. The silent name that was looked up least often comes first, also when the check that asked has given up, so each has its
-//!    turn.
+//! 1. A name in `/etc/hosts` needs no thread (`hosts.rs`).
+//! 2. A name has one look-up at a time, which all callers share, for all ports. For a caller that comes after half of the
+//!    deadline, a second one starts beside it: a packet may have been lost, and the system waits five seconds for it.
+//! 3. A look-up that has outlived a turn is late and makes room for two others, so the number of threads doubles each turn.
+//! 4. There are three lanes, by the result of the name's last look-up: answered names, new names, and silent names, whose
+//!    look-up has outlived the deadline. Silent names have few threads, and each lane leaves some to the lanes before it.
+//! 5. The silent name that was looked up least often comes first, even if its check has given up, so each has its turn.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -32,19 +29,19 @@ use crate::mutex::Mutex;
 /// a socket and some 30 kB.
 const MOST: usize = 1200;
 
-/// Which part of the threads a lane leaves to each of those before it.
+/// The part of the threads that a lane leaves to each lane before it: one in this many.
 const LEFT: usize = 16;
 
-/// How many look-ups that are not late are under way. A name server answers within milliseconds.
+/// The most prompt look-ups under way, before late ones make room for more. A name server answers within milliseconds.
 const AT_A_TIME: usize = 16;
 
-/// How many threads silent names have.
+/// The most threads for silent names.
 const FOR_SILENT: usize = 64;
 
-/// How many names are remembered. Servers that tell of others can name any number.
+/// The most names that are remembered. Servers that list others can name any number.
 const MOST_REMEMBERED: usize = 16 * 1024;
 
-/// How a look-up stands.
+/// The stage of a look-up.
 #[derive(Debug, Clone)]
 pub(super) enum Stage {
     /// It waits for a thread.
@@ -53,10 +50,10 @@ pub(super) enum Stage {
     Over(Resolution),
 }
 
-/// What a look-up has come to: the addresses, with port 0.
+/// The result of a look-up: the addresses, with port 0.
 pub(super) type Resolution = Result<Arc<[SocketAddr]>, LookupError>;
 
-/// Why a name has no address. With texts, because an [`io::Error`] cannot be shared.
+/// The reason why a name has no address. With texts, because an [`io::Error`] cannot be shared.
 #[derive(Debug, Clone)]
 pub(super) enum LookupError {
     /// The system says so.
@@ -65,7 +62,7 @@ pub(super) enum LookupError {
     NoThread(Arc<str>),
 }
 
-/// Looks names up. One serves all caches, also after the configuration is read anew: threads of look-ups that hang stay.
+/// Looks names up. One serves all caches, even after the configuration is reloaded: threads of hung look-ups stay.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     hosts: HostsFile,
@@ -75,7 +72,7 @@ pub(crate) struct Resolver {
     state: Mutex<ResolverState>,
 }
 
-/// Who asks the system.
+/// The way to the system's look-up.
 #[derive(Debug)]
 enum System {
     Threads(Arc<Threads>),
@@ -89,11 +86,11 @@ struct ResolverState {
     /// In the order in which they are to be looked up.
     queue: BTreeMap<(LookupLane, u64), Arc<str>>,
     queued_so_far: u64,
-    /// How many look-ups of each [`LookupState`] are under way.
+    /// The number of look-ups of each [`LookupState`] that are under way.
     under_way: [usize; 3],
 }
 
-/// What became of the last look-up of a name, in the order in which lanes are served.
+/// The result of a name's last look-up, in the order in which lanes are served.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum LookupLane {
     Answered,
@@ -103,7 +100,7 @@ enum LookupLane {
     Silent(u32),
 }
 
-/// How a look-up that is under way is counted.
+/// The count to which a look-up under way belongs.
 #[derive(Debug, Clone, Copy)]
 enum LookupState {
     Prompt,
@@ -114,10 +111,10 @@ enum LookupState {
 #[derive(Debug, Default)]
 struct Name {
     lane: LookupLane,
-    /// Where callers wait; nothing where nobody has asked since the last answer.
+    /// The channel on which callers wait; `None` if there was no caller since the last answer.
     asked: Option<watch::Sender<Stage>>,
     is_queued: bool,
-    /// When its look-ups that are under way began, at most two.
+    /// The times at which its look-ups under way began, at most two.
     began: Vec<Instant>,
 }
 
@@ -149,12 +146,12 @@ impl Resolver {
         receiver
     }
 
-    /// How many look-ups are under way.
+    /// The number of look-ups under way.
     pub(super) fn under_way(&self) -> usize {
         self.state.lock().under_way.iter().sum()
     }
 
-    /// Starts what there is room for.
+    /// Starts the queued look-ups for which there is room.
     fn start(self: &Arc<Self>, state: &mut ResolverState, deadline: Duration) {
         while let Some((lane, name)) = state.next(self.most) {
             match self.system.look_up(&name) {
@@ -162,7 +159,7 @@ impl Resolver {
                     let began = state.begin(&name, lane);
                     tokio::spawn(self.clone().follow(name, began, lane.lookup_state(), found, deadline));
                 }
-                // One that is under way leaves its thread to it.
+                // A look-up under way leaves its thread to this one.
                 Err(_) if state.under_way[LookupState::Prompt as usize] > 0 => {
                     state.queue_up(&name, lane);
                     return;
@@ -220,7 +217,7 @@ impl LookupLane {
         }
     }
 
-    /// That of a name whose look-up in this lane has begun, until it is answered.
+    /// The lane of a name whose look-up in this lane has begun, until it is answered.
     fn unanswered(self) -> Self {
         match self {
             Self::Answered | Self::New => Self::Silent(1),
@@ -230,7 +227,7 @@ impl LookupLane {
 }
 
 impl ResolverState {
-    /// Adds a caller, and a look-up where one is needed.
+    /// Adds a caller, and a look-up if one is needed.
     fn ask(&mut self, name: &str, deadline: Duration) -> watch::Receiver<Stage> {
         let name = match self.names.get_key_value(name) {
             Some((name, _)) => name.clone(),
@@ -265,7 +262,7 @@ impl ResolverState {
         }
     }
 
-    /// Takes the next name for which there is a thread from the queue. If nobody waits for it any more, it has to be silent.
+    /// Takes the next name for which there is a thread from the queue. A name without callers is skipped unless it is silent.
     fn next(&mut self, most: usize) -> Option<(LookupLane, Arc<str>)> {
         loop {
             let key = self.next_key(most)?;
@@ -286,7 +283,7 @@ impl ResolverState {
         firsts.find(|(lane, _)| self.has_room(*lane, most))
     }
 
-    /// Whether one more look-up in this lane may be under way.
+    /// `true` if one more look-up in this lane may begin.
     fn has_room(&self, lane: LookupLane, most: usize) -> bool {
         let [prompt, overdue, silent] = self.under_way;
         let all = prompt + overdue + silent;
@@ -318,14 +315,14 @@ impl ResolverState {
         now
     }
 
-    /// A look-up has ended that began then.
+    /// Ends the look-up that began at `began`.
     fn end(&mut self, name: &Arc<str>, began: Instant, deadline: Duration, lookup: Resolution) {
         let Some(known) = self.names.get_mut(name) else { return };
         known.began.retain(|at| *at != began);
         if began.elapsed() < deadline {
             known.lane = LookupLane::Answered;
         }
-        // That an earlier look-up has failed says less than a later one that is under way.
+        // The failure of an earlier look-up is ignored while a later one is under way.
         if lookup.is_ok() || known.began.is_empty() {
             self.answer(name, lookup);
         }
@@ -340,7 +337,7 @@ impl ResolverState {
 }
 
 impl Name {
-    /// Whether there is no look-up that a caller of now can join.
+    /// `true` if there is no look-up that a new caller can join.
     fn needs_another(&self, deadline: Duration) -> bool {
         let is_old = |began: &Instant| began.elapsed() >= budget::SECOND_LOOKUP.of(deadline);
         !self.is_queued && self.began.len() < 2 && self.began.iter().all(is_old)

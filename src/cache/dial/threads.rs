@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// What the system says of a name: its addresses, with port 0.
+/// The system's answer for a name: its addresses, with port 0.
 pub(super) type LookupResult = io::Result<Vec<SocketAddr>>;
 
 /// The stack of a thread, in bytes. getaddrinfo(3) needs less than half, and the modules of nsswitch.conf(5) have the rest.
 const STACK: usize = 256 * 1024;
 
-/// How many threads wait for another name when they have nothing to do, and for how long.
+/// The most idle threads that wait for another name, and the time for which they wait.
 const MOST_IDLE: usize = 16;
 const IDLE_FOR: Duration = Duration::from_secs(10);
 
@@ -39,7 +39,7 @@ struct Job {
 }
 
 impl Threads {
-    /// Has a thread look a name up. The error is that no thread could be started.
+    /// Has a thread look a name up. The error means that no thread could be started.
     pub(super) fn look_up(self: &Arc<Self>, name: &Arc<str>) -> io::Result<oneshot::Receiver<LookupResult>> {
         let (sender, found) = oneshot::channel();
         let mut jobs = self.jobs();
@@ -56,10 +56,10 @@ impl Threads {
         Ok(found)
     }
 
-    /// What a thread does. It counts as idle before it has begun.
+    /// The main loop of a thread. The thread counts as idle before it has begun.
     fn work(&self) {
         while let Some(Job { name, found }) = self.next() {
-            // Whether anybody still waits for it does not matter.
+            // The receiver may be gone, which does not matter.
             let _ = found.send((&*name, 0).to_socket_addrs().map(Iterator::collect));
             let mut jobs = self.jobs();
             if jobs.idle >= MOST_IDLE && jobs.waiting.is_empty() {

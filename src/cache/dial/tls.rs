@@ -48,8 +48,8 @@ pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, SetupError> {
     with_client(builder, tls.client.as_ref())
 }
 
-/// The TLS configuration for a server that shows one of the certificates in this file, whoever signed it and for
-/// whatever name.
+/// The TLS configuration for a server that shows one of the certificates in this file, with any issuer and any
+/// name.
 pub(crate) fn pinned_config(
     cert_file: &Path,
     client: Option<&ClientCertificate>,
@@ -64,7 +64,7 @@ pub(crate) fn pinned_config(
     with_client(builder, client)
 }
 
-/// Named, so that no feature of another crate can change or unsettle the choice.
+/// The provider is named, so that no feature of another crate can change the choice.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
@@ -80,7 +80,7 @@ fn with_client(
     Ok(config.map_err(|source| pem::mismatch(client, source))?)
 }
 
-/// The system's certificates; where there are none, as in an image made from scratch, Mozilla's.
+/// The system's certificates; if there are none, as in an image made from scratch, Mozilla's.
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -90,14 +90,14 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-/// Verifies neither who signed a certificate nor its dates and name. That the server holds its key is verified still.
+/// Verifies neither a certificate's issuer nor its dates and name. The server must still prove that it holds the key.
 #[derive(Debug)]
 struct Unverified {
     taken: Taken,
     provider: Arc<CryptoProvider>,
 }
 
-/// Which certificates are taken.
+/// The certificates that are accepted.
 #[derive(Debug)]
 enum Taken {
     /// Any, for `verify = "none"`.

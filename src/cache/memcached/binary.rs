@@ -1,4 +1,4 @@
-//! The binary commands ("Memcached Binary Protocol", memcached's protocol-binary.txt), which are all that a
+//! The binary commands ("Memcached Binary Protocol", memcached's protocol-binary.txt), the only ones that a
 //! server with SASL (`-S`) understands.
 
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::redaction;
 const REQUEST: u8 = 0x80;
 const ANSWER: u8 = 0x81;
 
-/// The length of what every request and every answer begins with ("General format of a packet").
+/// The length of the header of every request and every answer ("General format of a packet").
 const HEADER: usize = 24;
 
-/// What is asked for ("Command Opcodes"; SASL's are in memcached's wiki, "SASL authentication for
+/// The opcode of a request ("Command Opcodes"; SASL's are in memcached's wiki, "SASL authentication for
 /// memcached").
 #[derive(Clone, Copy)]
 #[repr(u8)]
@@ -34,13 +34,13 @@ enum Opcode {
     Authenticate = 0x21,
 }
 
-/// What an answer says of itself ("Response Status"); those that are told apart.
+/// The statuses of answers ("Response Status") that are distinguished here.
 mod status {
     pub(super) const DONE: u16 = 0x0000;
     pub(super) const NOT_FOUND: u16 = 0x0001;
     pub(super) const TOO_LARGE: u16 = 0x0003;
     pub(super) const NOT_STORED: u16 = 0x0005;
-    /// Also for what was asked without credentials.
+    /// Also the answer to any request without credentials.
     pub(super) const AUTH_ERROR: u16 = 0x0020;
     pub(super) const AUTH_CONTINUE: u16 = 0x0021;
     pub(super) const UNKNOWN_COMMAND: u16 = 0x0081;
@@ -50,7 +50,7 @@ mod status {
     pub(super) const TEMPORARY_FAILURE: u16 = 0x0086;
 }
 
-/// What a request is about, besides its opcode.
+/// The parts of a request besides its opcode.
 #[derive(Default)]
 struct Request<'a> {
     extras: &'a [u8],
@@ -64,7 +64,7 @@ struct BinaryAnswer {
     value: Vec<u8>,
 }
 
-/// Whether the server speaks this protocol. One that wants credentials refuses.
+/// `true` if the server speaks this protocol. A server that wants credentials refuses.
 pub(super) async fn is_spoken(connection: &mut Connection) -> Result<bool, StoreRefusal> {
     let answer = begin(connection, Opcode::Noop, &Request::default()).await?;
     match answer {
@@ -75,8 +75,8 @@ pub(super) async fn is_spoken(connection: &mut Connection) -> Result<bool, Store
 }
 
 /// The same, and gives the credentials, in SASL's mechanism PLAIN (RFC 4616, section 2). A server that
-/// wants some closes a connection on which anything else came before (the wiki's "SASL authentication for
-/// memcached").
+/// wants credentials closes a connection on which another command came before (the wiki's "SASL
+/// authentication for memcached").
 pub(super) async fn authenticate(
     connection: &mut Connection,
     credentials: &Credentials,
@@ -94,8 +94,8 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Makes the first request on a connection, to a server that may not speak this protocol: then there is no
-/// answer.
+/// Makes the first request on a connection. If the server does not speak this protocol, the answer is
+/// `None`.
 async fn begin(
     connection: &mut Connection,
     opcode: Opcode,
@@ -115,7 +115,7 @@ pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<
     if answer.status == status::DONE { Ok(()) } else { Err(refusal(&answer)) }
 }
 
-/// Stores a canary over the one that its key holds; false where it holds none, as after an eviction or a
+/// Stores a canary over the one that its key holds; `false` if it holds none, as after an eviction or a
 /// restart.
 pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Result<bool, StoreRefusal> {
     let answer = store(connection, Opcode::Replace, canary).await?;
@@ -225,7 +225,7 @@ async fn receive(
     opcode: Opcode,
     opaque: Opaque,
 ) -> Result<BinaryAnswer, AnswerError> {
-    // Looked at by itself, since an answer in text may have fewer bytes than a header.
+    // The first byte is checked by itself, because an answer in text may be shorter than a header.
     if connection.peek().await? != ANSWER {
         return Err(AnswerError::Malformed("the answer is not memcached's binary protocol"));
     }
@@ -244,7 +244,7 @@ async fn receive(
     Ok(BinaryAnswer { status: number(6), key: body.split_off(extras), value })
 }
 
-/// The bytes of a request, whose parts are each far shorter than a length can say.
+/// The bytes of a request. The length of each part fits its field by far.
 fn encode(opcode: Opcode, opaque: Opaque, request: &Request<'_>) -> Vec<u8> {
     let Request { extras, key, value } = request;
     let body = extras.len() + key.len() + value.len();
@@ -261,7 +261,7 @@ fn encode(opcode: Opcode, opaque: Opaque, request: &Request<'_>) -> Vec<u8> {
     bytes
 }
 
-/// What an answer means that does not say what was hoped for; its value is the server's words.
+/// The refusal that an unsuccessful answer means; its value is the server's words.
 fn refusal(answer: &BinaryAnswer) -> StoreRefusal {
     let cause = match answer.status {
         status::OUT_OF_MEMORY => Cause::OutOfMemory,

@@ -17,7 +17,7 @@ pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<
     }
 }
 
-/// Stores a canary over the one that its key holds; false where it holds none, as after an eviction or a
+/// Stores a canary over the one that its key holds; `false` if it holds none, as after an eviction or a
 /// restart.
 pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Result<bool, StoreRefusal> {
     match store(connection, "replace", canary).await?.as_slice() {

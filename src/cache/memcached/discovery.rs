@@ -1,5 +1,5 @@
-//! What a configuration endpoint says: which servers there are ("Adding Auto Discovery to your client
-//! library" in the documentation of Amazon ElastiCache).
+//! The list of servers from a configuration endpoint ("Adding Auto Discovery to your client library" in the
+//! documentation of Amazon ElastiCache).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use crate::config::Address;
 use crate::outcome::{Fault, Phase};
 use crate::progress::NodeProgress;
 
-/// The most servers that are looked after where they are found; ElastiCache has at most 60.
+/// The most servers that an endpoint may list; ElastiCache has at most 60.
 pub(crate) const MAX_MEMBERS: usize = 1000;
 
 /// A server that was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Member {
-    /// What it is called, and what its certificate says.
+    /// Its name, which is also the one in its certificate.
     pub(crate) host: Arc<str>,
-    /// Its address, where that is known.
+    /// Its address, if that is known.
     pub(crate) ip: Option<IpAddr>,
     /// Its port.
     pub(crate) port: u16,
 }
 
 impl Member {
-    /// Where it is dialled.
+    /// The address at which it is dialed.
     pub(crate) fn address(&self) -> Address {
         let host = self.ip.map_or_else(|| self.host.to_string(), |ip| ip.to_string());
         Address::Tcp { host, port: self.port }
@@ -33,8 +33,8 @@ impl Member {
 }
 
 impl Memcached {
-    /// Asks a configuration endpoint which servers there are; at least one. Where a kept connection turns
-    /// out to have been closed it is asked on a new one.
+    /// Asks a configuration endpoint for its servers; at least one. If a kept connection turns out to have been
+    /// closed, a new one is used.
     pub(crate) async fn members(&self, progress: &NodeProgress) -> Result<Vec<Member>, Fault> {
         loop {
             let mut connection = self.link.begin(progress, || self.dial(progress)).await?;
@@ -50,7 +50,7 @@ impl Memcached {
     }
 }
 
-/// The key under which engines before 1.4.14 hold what `config get cluster` is answered with since.
+/// The key under which engines before 1.4.14 hold the text that `config get cluster` returns since.
 const KEY: &str = "AmazonElastiCache:cluster";
 
 async fn ask(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Member>, StoreRefusal> {
@@ -96,7 +96,7 @@ fn malformed(what: &'static str) -> StoreRefusal {
     AnswerError::Malformed(what).into()
 }
 
-/// Reads what an endpoint says: a line with the version, and one with the servers, as `host|ip|port` with a
+/// Reads an endpoint's answer: a line with the version, and one with the servers, as `host|ip|port` with a
 /// space between. The address may be missing.
 fn parse(text: &[u8]) -> Result<Vec<Member>, &'static str> {
     let text = std::str::from_utf8(text).map_err(|_| "the configuration is not UTF-8")?;
@@ -115,7 +115,7 @@ fn parse(text: &[u8]) -> Result<Vec<Member>, &'static str> {
 fn member(text: &str) -> Option<Member> {
     let mut parts = text.split('|');
     let (host, ip, port) = (parts.next()?, parts.next()?, parts.next()?);
-    // The longest name there is in DNS (RFC 1035, section 2.3.4), and what names and addresses are made of.
+    // The longest name in DNS (RFC 1035, section 2.3.4), and the characters of names and addresses.
     let named = (1..=253).contains(&host.len())
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
     let ip = if ip.is_empty() { None } else { Some(ip.parse().ok()?) };

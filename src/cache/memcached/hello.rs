@@ -1,4 +1,4 @@
-//! How a connection begins: the dialect is found out, and credentials are given.
+//! The beginning of a connection: the dialect is detected, and credentials are given.
 
 use secrecy::ExposeSecret as _;
 
@@ -7,30 +7,30 @@ use super::{Credentials, Dialect, Memcached, StoreRefusal, binary, fault, refusa
 use crate::outcome::{Fault, Phase};
 use crate::progress::NodeProgress;
 
-/// `mn`, the meta command that does nothing ("Meta No-Op" in memcached's protocol.txt), made as long as the
-/// header of a binary request: a server that speaks binary alone then sees that this is none, and does not
-/// wait for the rest.
+/// `mn`, the meta command that does nothing ("Meta No-Op" in memcached's protocol.txt), as long as the
+/// header of a binary request: a server that speaks only binary then sees that this is no request, and does
+/// not wait for the rest.
 const META_NOOP: &[u8; 24] = b"mn                    \r\n";
 
 /// A server's answer to `mn`.
 enum HelloAnswer {
     Dialect(Dialect),
     Unauthenticated,
-    /// Nothing: it closed the connection, as those do that speak binary alone, and proxies on what they do
-    /// not know.
+    /// None: it closed the connection, as servers do that speak only binary, and proxies on an unknown
+    /// command.
     Closed,
 }
 
 impl Memcached {
     /// A connection that is ready for commands.
     ///
-    /// What the server speaks is found out on the first, and on each that follows one which it closed or
+    /// The dialect is detected on the first connection, and on each that follows one which the server closed or
     /// did not understand: another kind of server may have been started there. Credentials are given on each,
-    /// in binary at once, and in text after the server has asked for them: one that wants none would store
+    /// in binary at once, and in text after the server has asked for them: a server that wants none would store
     /// them.
     pub(super) async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
         let (certain, dialect) = (self.is_certain() && !self.link.was_lost(), self.dialect());
-        // Until it is answered, and for longer if it never is.
+        // The dialect stays in doubt until the connection is ready.
         self.doubt();
         let mut connection = self.link.dial(progress).await?;
         if certain && self.credentials.is_none() {
@@ -51,7 +51,7 @@ impl Memcached {
         Ok(connection)
     }
 
-    /// Begins in text, or else in what the server speaks.
+    /// Begins in text, or else in the dialect of the server.
     async fn begin_in_text(
         &self,
         mut connection: Connection,
@@ -64,7 +64,7 @@ impl Memcached {
             (HelloAnswer::Unauthenticated, None) => return Err(failed(refusal(UNAUTHENTICATED))),
             (HelloAnswer::Unauthenticated, Some(credentials)) => {
                 authenticate(&mut connection, credentials).await.map_err(failed)?;
-                // Before, the server did not say more of itself.
+                // The server reveals its dialect only after authentication.
                 return match noop(&mut connection).await.map_err(failed)? {
                     HelloAnswer::Dialect(dialect) => Ok((connection, dialect)),
                     HelloAnswer::Unauthenticated => Err(failed(refusal(UNAUTHENTICATED))),
@@ -77,14 +77,14 @@ impl Memcached {
         progress.enter(Phase::Auth);
         match (self.begin_in_binary(connection, progress).await?, &self.credentials) {
             (Some(connection), _) => Ok((connection, Dialect::Binary)),
-            // A proxy closes a connection on all that it does not know.
+            // A proxy closes a connection on every unknown command.
             (None, None) => Ok((self.link.dial(progress).await?, Dialect::Classic)),
-            // There is no way left to give them.
+            // There is no way left to give the credentials.
             (None, Some(_)) => Err(failed(closed())),
         }
     }
 
-    /// Begins in binary; none where the server does not speak it.
+    /// Begins in binary; `None` if the server does not speak it.
     async fn begin_in_binary(
         &self,
         mut connection: Connection,
@@ -113,13 +113,13 @@ async fn noop(connection: &mut Connection) -> Result<HelloAnswer, StoreRefusal> 
     }
 }
 
-/// What a server with `-Y` answers to everything but credentials (`proto_text.c`,
+/// The answer of a server with `-Y` to every command before the credentials (`proto_text.c`,
 /// `try_read_command_asciiauth`).
 const UNAUTHENTICATED: &[u8] = b"CLIENT_ERROR unauthenticated";
 
 /// Gives the credentials in text: they are the data of a `set`, of which all else is ignored
-/// ("Authentication" in memcached's protocol.txt). With an expiry that is over, a server that took it for a
-/// `set` would keep nothing.
+/// ("Authentication" in memcached's protocol.txt). Its expiry is in the past, so a server that took it for a
+/// real `set` would keep nothing.
 async fn authenticate(connection: &mut Connection, credentials: &Credentials) -> Result<(), StoreRefusal> {
     let data = format!("{} {}", credentials.username, credentials.password.expose_secret());
     let command = format!("set auth 0 -1 {}\r\n{data}\r\n", data.len());

@@ -35,8 +35,7 @@ pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option
         {
             Err(AnswerError::Malformed("the answer is for another key than the requested one").into())
         }
-        // The length is the second word of the line; the crate has seen that it is a number, and keeps it to
-        // itself.
+        // The length is the second word of the line. The crate has parsed it, but does not expose it.
         ReturnCode::Va => match super::word(&line, 1).and_then(|len| len.parse().ok()) {
             Some(len) => Ok(Some(connection.data(len).await?)),
             None => Err(AnswerError::Malformed("the length of a value is not a number").into()),

@@ -1,18 +1,18 @@
 //! Answers in Redis' protocol: each is cut out of the stream here, where its size is bounded, and decoded by
-//! the `redis` crate where there is anything to decode. Left to itself the crate's parser would make room for
-//! as many elements as an answer announces.
+//! the `redis` crate if there is anything to decode. The crate's parser alone would make room for as many
+//! elements as an answer announces.
 
 use redis::{Value, parse_redis_value};
 use tokio::task::yield_now;
 
 use super::super::connection::{AnswerError, Connection, LINE_END};
 
-/// How deep answers may be nested; those that are read here are nested three deep.
+/// The deepest nesting of an answer. The answers that are read here are nested three deep.
 const DEPTH: usize = 8;
 
 /// Sends a command, packed as it is sent, and awaits its answer, which is to be a single value.
 ///
-/// What a healthy server answers to a canary needs no decoding; all else is left to the crate.
+/// A healthy server's answer to a canary needs no decoding; all else is left to the crate.
 pub(super) async fn ask(connection: &mut Connection, command: Vec<u8>) -> Result<Value, AnswerError> {
     connection.send(&command).await?;
     // Not needed while the answer is awaited.
@@ -42,8 +42,7 @@ pub(super) async fn ask_for_list(
     ask_for_elements(connection, command, limit, &mut |element| element).await
 }
 
-/// The same. The list that is returned has of each element what `keep` makes of it, so that a caller who reads the elements as
-/// they come need not hold all of them.
+/// The same, for a list whose elements `keep` maps as they come, so that the caller need not hold all of them.
 pub(super) async fn ask_for_elements(
     connection: &mut Connection,
     command: Vec<u8>,
@@ -55,7 +54,7 @@ pub(super) async fn ask_for_elements(
     answer(connection, keep).await
 }
 
-/// What of an element of a list is kept.
+/// The function that maps an element of a list to the value that is kept of it.
 pub(super) type Keep<'a> = dyn FnMut(Value) -> Value + Send + 'a;
 
 /// Sends several commands at once, and takes as many answers, which together may have `limit` bytes.
@@ -74,15 +73,15 @@ pub(super) async fn ask_each(
     Ok(taken)
 }
 
-/// How many elements of a list are taken before others have their turn. Thousands of them that have come already would hold
-/// up every other check.
+/// The number of a list's elements that are taken before other tasks have their turn. Thousands of elements that have come
+/// already would hold up every other check.
 const AT_A_TIME: usize = 64;
 
 /// The most elements of a list, and the most values within one of those. A list of every slot of a cluster has 16,384, one of ten
 /// thousand clocks 20,000, and a byte of an answer may become twenty in memory.
 const MOST_ELEMENTS: usize = 32 * 1024;
 
-/// How many bytes of a list are decoded before the connection lets go of them.
+/// The number of decoded bytes of a list above which the connection drops them.
 const HELD: usize = 8 * 1024;
 
 /// Takes one answer, which may be a list or a map. The elements of a list are decoded one by one, as they come.
@@ -114,10 +113,9 @@ async fn answer(connection: &mut Connection, keep: &mut Keep<'_>) -> Result<Valu
     Ok(Value::Array(list))
 }
 
-/// Waits for so many values that begin at `begin` of what was received, each with all its elements, and returns where they
-/// end.
+/// Waits for so many values, each with all its elements, from `begin` in the received bytes on, and returns their end.
 async fn values(connection: &mut Connection, begin: usize, values: usize) -> Result<usize, AnswerError> {
-    // How many elements are still to come on each level.
+    // The number of elements that are still to come on each level.
     let mut missing = vec![values];
     let (mut end, mut taken) = (begin, 0);
     while let Some(left) = missing.last_mut() {
@@ -140,8 +138,8 @@ async fn values(connection: &mut Connection, begin: usize, values: usize) -> Res
     Ok(end)
 }
 
-/// Waits for one value, or the head of a list or map, that begins at `begin` of what was received. Returns where it ends and
-/// how many elements follow.
+/// Waits for one value, or the head of a list or map, at `begin` in the received bytes. Returns its end and the number of
+/// elements that follow.
 async fn element(connection: &mut Connection, begin: usize) -> Result<(usize, usize), AnswerError> {
     let line_end = connection.line_end(begin).await?;
     let Head { bytes, elements } = head(&connection.received()[begin..line_end])?;
@@ -186,11 +184,11 @@ fn plain(rest: &mut &[u8]) -> Option<Value> {
     }
 }
 
-/// What follows the line that an answer begins with.
+/// The announced rest of an answer, after its first line.
 struct Head {
-    /// So many bytes, where it is a string whose length is told.
+    /// The number of bytes, if it is a string whose length is given.
     bytes: Option<usize>,
-    /// So many answers, where it is a list or a map.
+    /// The number of values, if it is a list or a map.
     elements: usize,
 }
 

@@ -7,8 +7,8 @@ use super::*;
 
 const DEADLINE: Duration = Duration::from_millis(640);
 
-/// What the system does with names, in place of the system: `answers.test` is answered at once, and every other name hangs
-/// until it is answered by hand.
+/// A script in place of the system: a name that begins with `answers` is answered at once, and every other name hangs until
+/// it is answered by hand.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Script(Arc<Mutex<Scripted>>);
 
@@ -17,7 +17,7 @@ struct Scripted {
     hanging: Vec<(Arc<str>, oneshot::Sender<LookupResult>)>,
     most: usize,
     asked: HashMap<Arc<str>, usize>,
-    /// No more threads can be started than that.
+    /// The most threads that can be started.
     limit: Option<usize>,
 }
 
@@ -62,7 +62,7 @@ fn names(script: &Script) -> Arc<Resolver> {
     Arc::new(Resolver { system: System::Scripted(script.clone()), most: MOST, ..Resolver::default() })
 }
 
-/// Looks a name up as a check does: whether it was answered before the deadline, and after how long that was known.
+/// Looks a name up as a check does; returns `true` if it was answered before the deadline, and the time that this took.
 async fn check(names: &Arc<Resolver>, name: &str) -> (bool, Duration) {
     let began = Instant::now();
     let mut stage = names.look_up(name, DEADLINE);
@@ -72,7 +72,7 @@ async fn check(names: &Arc<Resolver>, name: &str) -> (bool, Duration) {
     (is_answered, began.elapsed())
 }
 
-/// The same of names that hang, so many.
+/// The same for `count` names that hang; returns the number of answered ones.
 async fn check_hung(names: &Arc<Resolver>, count: usize) -> usize {
     let hung: Vec<_> = (0..count).map(|number| format!("hangs-{number}")).collect();
     let checks = join_all(hung.iter().map(|name| check(names, name))).await;
