@@ -1,9 +1,9 @@
-//! What a check is: something that is done to one node, and writes down in a
-//! [`NodeProgress`] what it does and finds. It cannot fail, and it knows no
-//! deadline: it is dropped when that strikes.
+//! Checks. A check examines one node, and records its steps and results in a
+//! [`NodeProgress`]. It cannot fail, and it knows no deadline: it is dropped
+//! when that strikes.
 //!
-//! The round trip is done to every node. The other kinds are each a `Probe`: it sees the alias' servers one by
-//! one, and then says what all of that means.
+//! The round trip is made to every node. The other kinds are each a `Probe`: it sees the alias' servers one by
+//! one, and then judges all of them together.
 
 mod clock;
 mod context;
@@ -36,23 +36,23 @@ pub(crate) use context::CheckContext;
 /// A kind of check other than the round trip. Its checks of an alias come one after the other.
 #[async_trait]
 pub(crate) trait Probe: Send + Sync {
-    /// Forgets what the last check saw, of which some may be there still where its deadline struck. The check began at
+    /// Forgets the readings of the last check, of which some may be left if its deadline struck. The check began at
     /// `began`, perhaps long before it was its turn.
     fn begin(&self, began: Instant);
 
-    /// Probes one server of the alias. Where the topology changes during a check, it may be called once more.
+    /// Probes one server of the alias. If the topology changes during a check, it may be called once more.
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault>;
 
-    /// Says what the check has seen: findings and figures.
+    /// Reports the findings and figures of the check.
     fn judge(&self, progress: &Progress);
 
-    /// Whether nothing has come over the kept connections of servers that are not the alias' own.
+    /// `true` if nothing has come over the kept connections of servers that are not the alias' own.
     fn is_quiet(&self) -> bool {
         true
     }
 }
 
-/// The probe for a check of this kind, of an alias with this backend. Nothing is dialled yet.
+/// The probe for a check of this kind, of an alias with this backend. Nothing is dialed yet.
 pub(crate) fn open(
     check: &checks::CheckConfig,
     backend: &Backend,
@@ -66,7 +66,7 @@ pub(crate) fn open(
     })
 }
 
-/// One server behind an alias, and what is done to it.
+/// One server behind an alias, and its check.
 pub(crate) struct Node {
     name: Arc<str>,
     task: Task,
@@ -74,40 +74,40 @@ pub(crate) struct Node {
 
 enum Task {
     RoundTrips(RoundTrips),
-    /// Boxed, since of round trips there may be thousands.
+    /// Boxed, because there may be thousands of round trips.
     Probe(Box<(Arc<dyn Probe>, ProbeTarget)>),
 }
 
 /// A server as a [`Probe`] sees it.
 pub(crate) struct ProbeTarget {
-    /// What it is called: its address.
+    /// Its name: its address.
     pub(crate) name: Arc<str>,
     /// For commands of every kind.
     pub(crate) server: Server,
-    /// The same for canaries, with the layers around it that were asked for.
+    /// The same for canaries, with the configured layers around it.
     pub(crate) cache: Box<dyn Cache>,
     /// Its share of the keys, in a Redis cluster.
     pub(crate) share: Option<Box<dyn KeyShare>>,
 }
 
-/// A server, whichever kind it is. Its clones are one.
+/// A server of either kind. Clones share its kept connection.
 #[derive(Clone)]
 pub(crate) enum Server {
     Redis(Redis),
     Memcached(Arc<Memcached>),
 }
 
-/// Which keys of a Redis cluster one of its primaries holds.
+/// The keys of a Redis cluster that one of its primaries holds.
 pub(crate) trait KeyShare: Send + Sync {
-    /// Whether this key is one of them.
+    /// `true` if this key is one of them.
     fn holds(&self, key: &[u8]) -> bool;
 
-    /// The server that ASK sends to, by the words of that error: `ASK 3999 127.0.0.1:6381`. Every command to it is
+    /// The target of an ASK redirection, by the words of that error: `ASK 3999 127.0.0.1:6381`. Every command to it is
     /// preceded by ASKING.
     fn importing(&self, said: &str) -> Option<Redis>;
 }
 
-/// A node did not pass; why stands in its progress.
+/// A node did not pass. Its progress holds the reason.
 #[derive(Debug)]
 pub(crate) struct Failed;
 
@@ -122,7 +122,7 @@ impl Server {
 }
 
 impl ProbeTarget {
-    /// Whether this server is the one that holds a key, where servers share them.
+    /// `true` if this server holds the key, or if servers do not share keys.
     pub(crate) fn holds(&self, key: &[u8]) -> bool {
         self.share.as_ref().is_none_or(|share| share.holds(key))
     }
@@ -144,7 +144,7 @@ impl Node {
         &self.name
     }
 
-    /// Whether nothing has come over its kept connection since it was checked.
+    /// `true` if nothing has come over its kept connection since it was checked.
     pub(crate) fn is_quiet(&self) -> bool {
         match &self.task {
             Task::RoundTrips(trips) => trips.is_quiet(),
@@ -152,12 +152,12 @@ impl Node {
         }
     }
 
-    /// Whether what is done to it depends on which keys it holds.
+    /// `true` if its check depends on the keys that it holds.
     pub(crate) fn depends_on_keys(&self) -> bool {
         matches!(self.task, Task::Probe(..))
     }
 
-    /// Checks it, and writes that down in `progress`. A round trip that was made returns its canary.
+    /// Checks it, and records that in `progress`. A completed round trip returns its canary.
     pub(crate) fn check<'a>(
         &'a self,
         progress: &'a NodeProgress,

@@ -1,7 +1,7 @@
-//! Whether the clocks of a partitioned log are in step: those of its partitions, in a sorted set, among each other and
-//! with the present, and the global clock with the least of them.
+//! [`ClockProbe`]: the clocks of a partitioned log. It compares those of its partitions, in a sorted set, with each
+//! other and with the present, and the global clock with the least of them.
 //!
-//! `reading` is what the keys hold, and `verdict` what that means.
+//! `reading` decodes the values of the keys, and `verdict` judges them.
 
 mod reading;
 mod verdict;
@@ -25,29 +25,29 @@ use crate::progress::{NodeProgress, Progress};
 use reading::{ClockReadings, Global, LIMIT, Partitions, RANGES, ask_global, ask_partitions};
 use verdict::{ClockMemory, ClockSight};
 
-/// How long the global clock may take to follow the least of the partitions', while nothing is wrong: whoever has
-/// moved a partition's clock still has to work out which is the least.
+/// The time within which a healthy global clock follows the least of the partitions': after the application has moved a
+/// partition's clock, it still has to compute the least.
 const FOLLOWS_WITHIN: Duration = Duration::from_millis(50);
 
 /// The clocks of one alias.
 pub(crate) struct ClockProbe {
     config: checks::ClockConfig,
-    /// Before the global clock is read once more.
+    /// The pause before the global clock is read once more.
     pause: Duration,
     reads: Mutex<ClockReads>,
-    /// Told when the global clock was read.
+    /// Notified when the global clock was read.
     global_read: Notify,
     memory: Mutex<ClockMemory>,
 }
 
-/// What a check has read so far, and where. In a cluster the two keys may be on two servers that are looked at
-/// together.
+/// The readings of a check so far, and their servers. In a cluster the two keys may be on two servers that are probed
+/// concurrently.
 #[derive(Default)]
 struct ClockReads {
     sight: ClockSight,
     global_at: Option<Holder>,
     partitions_at: Option<Holder>,
-    /// How many times the global clock was read.
+    /// The number of reads of the global clock.
     globals: u32,
 }
 
@@ -98,12 +98,12 @@ impl ClockProbe {
         Ok(())
     }
 
-    /// Lets the global clock be read first, at another server. Not for long: that one may be down, or not known yet.
+    /// Lets the global clock be read first, at another server. The wait is short: that one may be down, or not known yet.
     async fn wait_for_global(&self) {
         let mut read = pin!(self.global_read.notified());
         read.as_mut().enable();
         if self.reads.lock().globals == 0 {
-            // What was not waited for is put in order later.
+            // If the wait times out, `put_in_order` reads again.
             let _ = timeout(self.pause, read).await;
         }
     }
@@ -119,8 +119,8 @@ impl ClockProbe {
         Ok(())
     }
 
-    /// Reads the partitions' clocks once more where the global one was read after them. Whichever look ends last does
-    /// that, so that neither waits for the other.
+    /// Reads the partitions' clocks once more if the global one was read after them. The look that ends last does that,
+    /// so neither waits for the other.
     async fn put_in_order(&self, progress: &NodeProgress) -> Result<(), Fault> {
         loop {
             let holder = {
@@ -133,7 +133,7 @@ impl ClockProbe {
         }
     }
 
-    /// Reads the global clock once more where it seems not to follow: it may just be about to.
+    /// Reads the global clock once more if it seems not to follow: it may just be about to.
     async fn confirm(&self, key: &str, progress: &NodeProgress) -> Result<(), Fault> {
         let holder = {
             let ClockReads { sight, global_at, .. } = &*self.reads.lock();
@@ -206,7 +206,7 @@ impl Holder {
     }
 }
 
-/// The server to go on with where a key is on its way to it: the one that ASK sends to.
+/// The server to go on with if a key is on its way to it: the target of the ASK redirection.
 fn follow(target: &ProbeTarget, fault: Fault, progress: &NodeProgress) -> Result<Redis, Fault> {
     let importing = || target.share.as_ref()?.importing(&progress.redirect()?);
     let importing = if fault.cause == Cause::Redirected { importing() } else { None };
@@ -220,7 +220,7 @@ impl Probe for ClockProbe {
     }
 
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
-        // The configuration has no such check of another server.
+        // The configuration allows this check for Redis only.
         let Server::Redis(redis) = &target.server else { return Ok(()) };
         let global = self.config.global.as_deref().filter(|key| target.holds(key.as_bytes()));
         let partitions = target.holds(self.config.partitions.as_bytes());
@@ -228,7 +228,7 @@ impl Probe for ClockProbe {
         if let Some(key) = global.filter(|_| partitions) {
             match self.read_both(key, redis, progress).await {
                 Ok(()) => both = true,
-                // One of them may be elsewhere; each is followed by itself.
+                // One of the keys may be elsewhere; each is followed by itself.
                 Err(fault) => drop(follow(target, fault, progress)?),
             }
         }

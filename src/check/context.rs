@@ -1,4 +1,4 @@
-//! [`CheckContext`]: what the servers of one alias, and the canaries for them, are made with.
+//! [`CheckContext`]: the settings with which the servers of one alias, and the canaries for them, are made.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::cache::{Dialer, SetupError};
 use crate::canary::{Key, KeyNames, Series};
 use crate::config::{Address, Config, Login, Tls};
 
-/// What the servers of one alias, and the canaries for them, are made with.
+/// The settings with which the servers of one alias, and the canaries for them, are made.
 #[derive(Clone)]
 pub(crate) struct CheckContext {
     prefix: String,
@@ -20,7 +20,7 @@ pub(crate) struct CheckContext {
     dialer: Arc<Dialer>,
 }
 
-/// How long a canary may live: long enough that the one before is still there at the next look of any usual
+/// The time to live of a canary: long enough that the one before is still there at the next look of any usual
 /// probe, so that a dropped write can be told from a masked one.
 const CANARY_TTL: Duration = Duration::from_mins(2);
 
@@ -35,7 +35,7 @@ impl CheckContext {
         }
     }
 
-    /// What makes the connections.
+    /// The dialer of its connections.
     pub(crate) fn dialer(&self) -> &Arc<Dialer> {
         &self.dialer
     }
@@ -56,7 +56,7 @@ impl CheckContext {
         Ok(Redis::new(self.dialer.target(address, None, tls)?, login, kind, &self.dialer))
     }
 
-    /// A memcached server; `name` is what its certificate is to say where that is not the address' host.
+    /// A memcached server. `name` is the name in its certificate, if that is not the address' host.
     pub(crate) fn memcached(
         &self,
         address: &Address,
@@ -72,7 +72,7 @@ impl CheckContext {
         Series::new(&self.names(node, tag), self.ttl())
     }
 
-    /// Canaries for a node whose keys are such that `lands` is true of them; none where none are found.
+    /// Canaries for a node whose keys satisfy `lands`; `None` if no such keys are found.
     pub(crate) fn placed_series(&self, node: &str, lands: impl Fn(&Key) -> bool) -> Option<Series> {
         Series::placed(&self.names(node, None), self.ttl(), lands)
     }

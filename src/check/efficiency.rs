@@ -1,9 +1,9 @@
-//! Whether a cache is of use: how many look-ups find something, how much is thrown out to make room, how full it is, and
-//! whether its entries live as long as was promised and no longer.
+//! [`EfficiencyProbe`]: the use of a cache. It judges the hit ratio, the evictions, the memory and connections in use, and
+//! the entries whose time to live is longer than promised.
 //!
-//! `counters` is what a server counts, `history` what happened since the last look, `sweep` the times to live of its
-//! entries, and `verdict` what all of that means. What this program looks up itself counts with the rest, as the server
-//! does not tell one client from another.
+//! `counters` reads a server's counters, `history` compares them with the last look, `sweep` samples the times to live of
+//! its entries, and `verdict` judges all of them. The look-ups of this program count with the rest, because the server does
+//! not tell one client from another.
 
 mod counters;
 mod history;
@@ -33,32 +33,33 @@ use sweep::{KeyLives, Looked, RawKey, Sweep, TimeToLive};
 /// The most bytes of all answers of one round trip: some hundred keys of some kilobytes each.
 const LIMIT: usize = 4 * 1024 * 1024;
 
-/// How many steps of SCAN there are in a check, at most.
+/// The most steps of SCAN in a check.
 const MOST_STEPS: usize = 10;
 
-/// How many keys a server goes by in a step: it serves nobody else meanwhile, and of few it takes many steps.
+/// The number of keys that a server scans in a step. With many, it serves no other client for long; with few, the scan takes
+/// many steps.
 const COUNT: std::ops::RangeInclusive<usize> = 10..=500;
 
-/// For how long a server that is not there is remembered.
+/// The time for which an absent server is remembered.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
 
 /// The use of one alias.
 pub(crate) struct EfficiencyProbe {
     config: checks::EfficiencyConfig,
-    /// What this check has seen of each server.
+    /// The readings of this check, by server.
     readings: Mutex<BTreeMap<Arc<str>, ServerReading>>,
-    /// What is known of each from earlier checks.
+    /// The history from earlier checks, by server.
     servers: Mutex<HashMap<Arc<str>, ServerHistory>>,
 }
 
-/// What one look has seen of a server.
+/// The reading of a server in one look.
 struct ServerReading {
     counters: Counters,
     at: Instant,
     looked: Looked,
 }
 
-/// What is known of a server from earlier checks.
+/// The history of a server from earlier checks.
 struct ServerHistory {
     history: History,
     sweep: Sweep,
@@ -106,7 +107,7 @@ impl EfficiencyProbe {
             if more {
                 commands.push(walk.ask());
             }
-            // Nothing is asked of a step that has found nothing and is the last one.
+            // After a last step without keys there is nothing to ask.
             let mut answers = if commands.is_empty() {
                 Vec::new()
             } else {
@@ -167,7 +168,7 @@ impl EfficiencyProbe {
         Ok(counters)
     }
 
-    /// What is well, for the person who asks: of memory, of connections, and of what is counted.
+    /// The healthy values for `check --explain`: of memory, of connections, and of the counters.
     fn expected(&self) -> [String; 3] {
         let checks::EfficiencyConfig {
             hit_ratio,
@@ -188,7 +189,7 @@ impl EfficiencyProbe {
     }
 }
 
-/// The same of what was seen.
+/// The same for the values that were seen.
 fn said(counters: &Counters) -> [String; 3] {
     let Counters { hits, misses, evictions, expired, memory, connections, .. } = counters;
     let gauge = |gauge: &Gauge, say: fn(u64) -> String| match gauge.limit {
@@ -206,10 +207,10 @@ fn said(counters: &Counters) -> [String; 3] {
 struct Walk<'a> {
     ttl: &'a Ttl,
     cursor: Vec<u8>,
-    /// How many entries are still to be found.
+    /// The number of entries that are still to be found.
     wanted: usize,
     steps: usize,
-    /// Whether the cursor may come to the end once more before all keys were gone by.
+    /// `true` if the cursor may still pass the end once before all keys were scanned.
     may_begin_anew: bool,
 }
 
@@ -231,7 +232,7 @@ impl<'a> Walk<'a> {
         self.wanted.clamp(*COUNT.start(), *COUNT.end())
     }
 
-    /// Reads what the step was answered ("SCAN" in Redis' documentation): the cursor, and keys.
+    /// Reads the answer to the step ("SCAN" in Redis' documentation): the cursor, and keys.
     fn read(&mut self, answer: Option<&Value>, progress: &NodeProgress) -> Result<Vec<RawKey>, Fault> {
         let unexpected = || progress.fault(Cause::Protocol, "the answer to SCAN is not a cursor and keys");
         let answer = answered(answer.ok_or_else(unexpected)?, progress)?;
@@ -252,7 +253,7 @@ impl<'a> Walk<'a> {
         Ok(keys)
     }
 
-    /// Whether there is to be another step, when so many entries were found.
+    /// `true` if there is to be another step after so many entries were found.
     fn goes_on(&mut self, found: usize) -> bool {
         self.wanted = self.ttl.sample.saturating_sub(found);
         let around = self.cursor == Sweep::START && !std::mem::replace(&mut self.may_begin_anew, false);
@@ -274,7 +275,7 @@ fn lives(
     let lives = keys.into_iter().zip(answers).map(|(key, answer)| {
         let life = match answered(answer, progress) {
             Ok(Value::Int(ms)) => TimeToLive::of(*ms),
-            // It is on its way to another primary of a cluster, where it is looked at when it has arrived.
+            // The key is on its way to another primary of a cluster, which is scanned as well.
             Err(fault) if fault.cause == Cause::Redirected => TimeToLive::Gone,
             Err(fault) => return Err(fault),
             Ok(_) => return Err(progress.fault(Cause::Protocol, "the answer to PTTL is not a number")),
@@ -313,7 +314,7 @@ impl Probe for EfficiencyProbe {
 
     fn judge(&self, progress: &Progress) {
         let mut readings = std::mem::take(&mut *self.readings.lock());
-        // One that turned out to be no part of the alias any more is nobody's concern.
+        // A server that is no longer part of the alias is ignored.
         let passed = progress.passed();
         readings.retain(|name, _| passed.contains(name));
         let mut servers = self.servers.lock();

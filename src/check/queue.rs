@@ -1,8 +1,8 @@
-//! Whether queues are drained: how many entries each has, how long the oldest has waited, whether a partition is
-//! out of proportion to its siblings, and whether a lock is held while nothing is drained.
+//! [`QueueProbe`]: the draining of queues. It judges the length of each, the age of its oldest entry, a partition's
+//! proportion to its siblings, and a lock that is held while nothing is drained.
 //!
-//! `question` is what a key is asked, `reading` what its answers come to, `verdict` what all of that means, and
-//! `standstill` what is remembered for it from look to look. All but what is below does no I/O.
+//! `question` has the commands about a key, `answers` decodes the replies, `reading` combines them, `verdict` judges
+//! the readings, and `standstill` remembers them from look to look. Only this file does I/O.
 
 mod answers;
 mod question;
@@ -29,12 +29,12 @@ use reading::{KeyReading, Lock, SeenKey, Shape, Unread};
 use standstill::Standstill;
 use verdict::{QueueNames, QueueSight};
 
-/// How many times a key is asked in a look: which type it has, then what is asked of that, then of the groups of a
-/// stream, and once more where one of these has changed meanwhile. In the steady state it is asked once.
+/// The most passes over a key in a look: its type, then the questions for that type, then those for the groups of a
+/// stream, and again if one of these has changed meanwhile. In the steady state there is one pass.
 const MOST_PASSES: usize = 5;
 
-/// How many bytes all answers of a server may have: so many, more for each key, and at most the last. The first entry
-/// of a sorted set or a stream comes whole, and may be anything.
+/// The most bytes of all answers of a server: a base, more for each key, and a maximum. The first entry of a sorted
+/// set or a stream comes whole, and may have any size.
 const LIMIT: usize = 1024 * 1024;
 const LIMIT_FOR_A_KEY: usize = 8 * 1024;
 const MOST_BYTES: usize = 16 * LIMIT;
@@ -43,24 +43,24 @@ const MOST_BYTES: usize = 16 * LIMIT;
 pub(crate) struct QueueProbe {
     config: checks::QueueConfig,
     names: QueueNames,
-    /// The lock's key, which has the number behind the last key's.
+    /// The lock's key, whose number follows the last key's.
     lock: Option<Arc<str>>,
     state: Mutex<QueueState>,
 }
 
 struct QueueState {
-    /// What each key was when it was looked at last, and the lock.
+    /// The shape of each key, and of the lock, at the last look.
     shapes: Vec<Shape>,
-    /// What was seen of each in this check.
+    /// The reading of each in this check.
     seen: Vec<Option<SeenKey>>,
     standstill: Standstill,
 }
 
-/// A key that is asked.
+/// A key with open questions.
 struct AskedKey {
     number: usize,
     shape: Shape,
-    /// Whether the shape was found out in this look.
+    /// `true` if the shape was detected in this look.
     fresh: bool,
 }
 
@@ -80,8 +80,8 @@ impl QueueProbe {
         self.names.keys.get(number).or(self.lock.as_ref()).map_or("", |key| key)
     }
 
-    /// Asks a server for these keys, until all is known that is wanted. Those that another server has by now are
-    /// returned, by the words of the error that says so.
+    /// Asks a server for these keys, until all of them are read. Returns the keys that have moved to another server, each
+    /// with the words of the ASK error.
     async fn ask(
         &self,
         redis: &Redis,
@@ -120,7 +120,7 @@ impl QueueProbe {
                         state.shapes[number] = shape;
                     }
                     Ok(KeyReading::Again(shape)) => {
-                        // What is told of a stream's groups goes beyond its type.
+                        // A stream's new shape includes its groups, not only its type.
                         let fresh = matches!(asked.shape, Shape::Stream(_));
                         open.push(AskedKey { number, shape, fresh });
                     }
@@ -174,7 +174,7 @@ impl Probe for QueueProbe {
                 |(number, shape): (usize, &Shape)| AskedKey { number, shape: shape.clone(), fresh: false };
             state.shapes.iter().enumerate().filter(held).map(asked).collect()
         };
-        // By where they are; a slot that is on its way may hold several.
+        // Keys by their target; a slot that is on its way may hold several.
         let mut on_their_way: BTreeMap<String, Vec<AskedKey>> = BTreeMap::new();
         for (words, asked) in self.ask(redis, open, progress).await? {
             on_their_way.entry(words).or_default().push(asked);

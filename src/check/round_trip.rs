@@ -1,5 +1,4 @@
-//! The round trip: a canary is written to a node and read back. Everything else in the project stands around
-//! this.
+//! The round trip: a canary is written to a node and read back. This is the core of the project.
 
 use tokio::time::Instant;
 
@@ -16,18 +15,18 @@ pub(crate) struct RoundTrips {
 }
 
 impl RoundTrips {
-    /// Those of at least one series of canaries. With more than one, each round writes a canary of each.
+    /// Round trips with at least one series of canaries. With more than one, each round writes a canary of each.
     pub(crate) fn new(cache: Box<dyn Cache>, series: Vec<Series>) -> Self {
         Self { cache, series }
     }
 
-    /// Whether nothing has come over the server's kept connection since the last round trip.
+    /// `true` if nothing has come over the server's kept connection since the last round trip.
     pub(super) fn is_quiet(&self) -> bool {
         self.cache.is_quiet()
     }
 
-    /// The round trip of each series, one after the other, written down in `progress`. If every canary was read
-    /// back, that of the first series is returned.
+    /// Makes the round trip of each series, one after the other, and records them in `progress`. If every canary was
+    /// read back, that of the first series is returned.
     pub(super) async fn make(&self, progress: &NodeProgress) -> Result<Option<WrittenCanary>, Failed> {
         if progress.depth() == Depth::Glance {
             return Box::pin(self.glance(progress)).await;
@@ -45,13 +44,13 @@ impl RoundTrips {
             progress.conclude(Ok(()));
             return Ok(first);
         }
-        // What is rare has no room in every check's future.
+        // This is rare, so it is boxed and takes no room in every check's future.
         Box::pin(self.say_more(lost, progress)).await;
         Err(Failed)
     }
 
-    /// Reads what is left of an earlier round: the canary of each series that was read back last. That shows that the
-    /// way to the server is open and that it keeps what it took, and not that it takes more.
+    /// Reads the canaries of an earlier round: the one of each series that was read back last. That shows that the server
+    /// is reachable and keeps its data, and not that it accepts writes.
     async fn glance(&self, progress: &NodeProgress) -> Result<Option<WrittenCanary>, Failed> {
         for series in &self.series {
             if let Err(fault) = self.find(series, progress).await {
@@ -70,8 +69,8 @@ impl RoundTrips {
         if series.is_resident(&read) { Ok(()) } else { Err(gone()) }
     }
 
-    /// Says more about a fault: of how many canaries it is true, and whether one would hear nothing of it who
-    /// does not look at data.
+    /// Adds details to a fault: the number of canaries that it applies to, and the command that the server still
+    /// answers, so that a probe without data would miss the fault.
     async fn say_more(&self, lost: usize, progress: &NodeProgress) {
         let Some(Err(mut fault)) = progress.verdict() else { return };
         if self.series.len() > 1 {
@@ -80,7 +79,7 @@ impl RoundTrips {
         }
         match fault.phase {
             Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Auth => {}
-            // Nothing is wrong with a server that names another one.
+            // A server that redirects is healthy.
             Phase::Write | Phase::Read if fault.cause == Cause::Redirected => {}
             Phase::Write | Phase::Read => {
                 if let Some(command) = self.cache.answers(progress).await {
@@ -96,7 +95,7 @@ impl RoundTrips {
 pub(crate) struct WrittenCanary {
     /// The canary.
     pub(crate) canary: Box<Canary>,
-    /// When its write was acknowledged.
+    /// The time at which its write was acknowledged.
     pub(crate) at: Instant,
 }
 
@@ -105,18 +104,18 @@ struct RoundTrip<'a> {
     cache: &'a dyn Cache,
     series: &'a Series,
     progress: &'a NodeProgress,
-    /// Whether another canary was lost before this one, and the verdict stands.
+    /// `true` if another canary was lost before this one, and the verdict stands.
     decided: bool,
 }
 
 impl RoundTrip<'_> {
-    /// Two operations: a write, whose answer is awaited, and then a read. Neither is tried again. The canary,
-    /// if it was read back; otherwise the fault is concluded.
+    /// Two operations: a write, whose answer is awaited, and then a read, both without a retry. Returns the
+    /// canary, if it was read back; otherwise the fault is concluded.
     ///
-    /// A check that gives up at its deadline leaves a write on its way, and a server that hung takes it up
-    /// when it goes on, perhaps between a later check's write and its read. So where the read finds a write
-    /// that was never answered, the check starts over with a new canary. Each arrives but once: what is found
-    /// a second time was there all along.
+    /// A check that gives up at its deadline leaves a write on its way, and a server that hung executes it
+    /// later, perhaps between a later check's write and its read. So if the read finds a write that was never
+    /// answered, the check starts over with a new canary. Each such write arrives only once: if it is found a
+    /// second time, it was there all along.
     async fn make(&self) -> Option<WrittenCanary> {
         let mut late = None;
         loop {
@@ -132,7 +131,7 @@ impl RoundTrip<'_> {
                 {
                     late = Some(sequence);
                 }
-                // Where no reason is given, there may be more to find out.
+                // Without a reason, the cause may be found by a closer look.
                 Ok(masked @ CanaryVerdict::Masked { why: None }) => {
                     self.conclude(fault(&masked, self.progress));
                     Box::pin(self.look_closer()).await;
@@ -150,7 +149,7 @@ impl RoundTrip<'_> {
         }
     }
 
-    /// Writes a canary. Where a kept connection turns out to have been closed, the check starts over, once.
+    /// Writes a canary. If a kept connection turns out to have been closed, the check starts over, once.
     async fn write(&self) -> Option<Box<Canary>> {
         for _ in 0..2 {
             let canary = Box::new(self.series.next());
@@ -161,8 +160,8 @@ impl RoundTrip<'_> {
                     let full = fault.cause == Cause::OutOfMemory;
                     self.conclude(fault);
                     if full {
-                        // An expired canary would make room for one, and a full memcached look up once for
-                        // every time to live.
+                        // An expired canary would make room for a new one, and a full memcached would seem up once
+                        // per time to live.
                         self.cache.renew(&self.series.keys(), self.series.ttl()).await;
                     }
                     return None;
@@ -180,7 +179,7 @@ impl RoundTrip<'_> {
         }
     }
 
-    /// Has a canary stored. Until that is answered its write is in doubt.
+    /// Writes one canary. Until the server answers, the write is in doubt.
     async fn set(&self, canary: &Canary) -> Result<(), SetError> {
         let doubt = self.series.doubt(canary);
         self.cache.set(canary, self.progress).await?;
@@ -193,9 +192,9 @@ impl RoundTrip<'_> {
         Ok(canary.judge(&read))
     }
 
-    /// Tells `stale` from `masked`, after a canary was lost. The one before it may still stand under the
-    /// other key: when a canary written over that one is acknowledged and the earlier one is read, writes are
-    /// dropped while reads are real. The node is down either way; this only says more.
+    /// Tells `stale` from `masked`, after a canary was lost. The one before it may still be under the other
+    /// key: if a canary written over that one is acknowledged and the earlier one is read, writes are dropped
+    /// while reads are real. The node is down either way; this only adds detail.
     async fn look_closer(&self) {
         let Some(canary) = self.series.next_over_resident() else { return };
         if self.set(&canary).await.is_err() {
@@ -207,7 +206,7 @@ impl RoundTrip<'_> {
     }
 }
 
-/// The fault that a verdict other than intact is.
+/// The fault that a verdict other than intact means.
 pub(crate) fn fault(verdict: &CanaryVerdict, progress: &NodeProgress) -> Fault {
     let (cause, said) = match verdict {
         CanaryVerdict::Intact | CanaryVerdict::Masked { why: None } => {

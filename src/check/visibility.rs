@@ -1,8 +1,8 @@
-//! [`VisibilityProbe`]: whether every way into the cache shows what was written and deleted through the alias.
+//! [`VisibilityProbe`]: the visibility of writes and deletes through the alias in every other way into the cache.
 //!
 //! A canary is left standing from one look to the next, which writes a new one beside it and deletes the earlier:
-//! every view is to show the one and no longer the other. So a view that was cut off in between is seen to go on
-//! showing what was deleted, which a write and a delete within one look would not tell.
+//! every view is to show the new one and no longer the earlier. So a view that was cut off in between is seen to show
+//! the deleted canary still, which a write and a delete within one look would not reveal.
 
 mod client;
 mod server_probe;
@@ -28,25 +28,25 @@ use server_probe::{ServerProbe, Spot};
 use verdict::{Estranged, SeenByServer, SeenView};
 use view::{View, WatchDeadline};
 
-/// Whether every way into the cache shows what was written and deleted through the alias.
+/// The check that every way into the cache shows the writes and deletes through the alias.
 pub(crate) struct VisibilityProbe {
     context: CheckContext,
     views: Vec<View>,
-    /// Where a client sends keys among several servers of the alias, if it has some.
+    /// The ring by which a client spreads keys over several servers of the alias, if it has several.
     ring: Option<ClientRing>,
     write_within: Duration,
     delete_within: Duration,
     canaries: usize,
     /// The canaries of each server of the alias.
     spots: Mutex<HashMap<Arc<str>, Vec<Arc<Spot>>>>,
-    /// When this check began.
+    /// The time at which this check began.
     began: Mutex<Instant>,
-    /// What this check has seen.
+    /// The sights of this check.
     seen: Mutex<SeenByServer>,
     estranged: Mutex<Estranged>,
 }
 
-/// How many times a look begins anew because a key was on its way to another server.
+/// The most times that a look starts over because a key was on its way to another server.
 const MOST_MOVES: u32 = 8;
 
 impl VisibilityProbe {
@@ -81,7 +81,7 @@ impl VisibilityProbe {
         })
     }
 
-    /// The places for canaries on a server: those that it had, if they are still its own, and new ones for the rest.
+    /// The places for canaries on a server: its earlier ones, if they are still its own, and new ones for the rest.
     fn spots(&self, target: &ProbeTarget) -> Vec<Arc<Spot>> {
         let place = self.ring.as_ref().and_then(|ring| Some((ring, ring.position(&target.name)?)));
         let mut all = self.spots.lock();
@@ -102,7 +102,7 @@ impl VisibilityProbe {
 
     fn server_probe<'a>(&'a self, target: &'a ProbeTarget, progress: &'a NodeProgress) -> ServerProbe<'a> {
         let timeout = self.context.timeout();
-        // An eighth of the deadline may have passed before the check began, and there is to be time for a verdict.
+        // An eighth of the deadline may have passed before the check began, and the verdict needs time.
         let end = *self.began.lock() + budget::VISIBILITY_END.of(timeout);
         ServerProbe {
             target,
@@ -129,7 +129,7 @@ impl Probe for VisibilityProbe {
     }
 
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
-        // A server that has a fault is one of the alias all the same.
+        // A server with a fault still belongs to the alias.
         self.seen.lock().entry(target.name.clone()).or_default();
         let mut moves = 0;
         loop {

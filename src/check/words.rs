@@ -1,4 +1,4 @@
-//! How findings and steps say figures and limits.
+//! The words of findings and steps for figures and limits.
 
 use std::fmt::Display;
 
@@ -6,7 +6,7 @@ use crate::config::checks::Thresholds;
 use crate::outcome::Status;
 pub(super) use crate::span::fine as time;
 
-/// How many times as much: `12.5`.
+/// A multiple: `12.5`.
 pub(super) fn times(times: f64) -> String {
     format!("{}", (times * 10.0).round() / 10.0)
 }
@@ -26,8 +26,8 @@ pub(super) fn below(status: Status, limit: impl Display) -> String {
     format!("{} below {limit}", status.word())
 }
 
-/// What is well by these limits, as a step expects it: `less than 2m (degraded) and 5m (down)`, where `than` is the
-/// first of it; nothing where they judge nothing.
+/// The healthy range by these limits, as a step expects it: `less than 2m (degraded) and 5m (down)`, with the words
+/// `than` first; `None` if there is no limit.
 pub(super) fn expected<T: Copy>(
     than: &str,
     limits: &Thresholds<T>,
@@ -40,9 +40,9 @@ pub(super) fn expected<T: Copy>(
     (!limits.is_empty()).then(|| format!("{than} {limits}"))
 }
 
-/// The first of some names, and how many more there are: `part-3, part-77 and 5 more`.
+/// The first of some names, and the number of the others: `part-3, part-77 and 5 more`.
 pub(super) fn names<T: Display>(names: impl IntoIterator<Item = T>) -> String {
-    /// So many are named.
+    /// The most names that are listed.
     const NAMED: usize = 5;
     let mut names = names.into_iter();
     let first: Vec<_> = names.by_ref().take(NAMED).map(|name| name.to_string()).collect();

@@ -1,4 +1,4 @@
-//! What the keys hold: Redis' answers, turned into clocks.
+//! The values of the keys: Redis' answers, decoded to clocks.
 
 use redis::{Cmd, Value, cmd};
 
@@ -7,40 +7,40 @@ use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 use crate::redaction;
 
-/// So many partitions are read; of more, the least and the most.
+/// The most partitions that are read. Of more, the least ones and the most advanced one are read.
 const MOST_PARTITIONS: usize = 10_000;
 
-/// The least of them, and the most, as ZRANGE counts.
+/// The ranges of the least ones and of the most advanced one, as ZRANGE counts.
 pub(super) const RANGES: [(i32, i32); 2] = [(0, 9_999), (-1, -1)];
 
-/// The most bytes of all answers together: enough for so many partitions with names of a hundred characters.
+/// The most bytes of all answers together: enough for [`MOST_PARTITIONS`] with names of a hundred characters.
 pub(super) const LIMIT: usize = 2 * 1024 * 1024;
 
-/// What stands where the global clock is looked for.
+/// The value of the global clock's key.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Global {
     At(f64),
     Missing,
-    /// A string that is no number.
+    /// A string that is not a number.
     NoNumber(Box<str>),
-    /// Something else than a string.
+    /// A value of a type other than string.
     OtherType,
 }
 
-/// What stands where the partitions' clocks are looked for.
+/// The value of the partitions' key.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Partitions {
     Clocks(ClockReadings),
-    /// Something else than a sorted set.
+    /// A value of a type other than sorted set.
     OtherType,
 }
 
 /// The clocks of the partitions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ClockReadings {
-    /// How many there are.
+    /// The number of partitions.
     pub(super) count: usize,
-    /// The least [`MOST_PARTITIONS`] in ascending order, and behind them the most, if it is none of them.
+    /// The least [`MOST_PARTITIONS`] in ascending order, and then the most advanced one, if it is not among them.
     pub(super) ascending: Vec<ClockReading>,
 }
 
@@ -51,12 +51,12 @@ pub(super) struct ClockReading {
     pub(super) clock: f64,
 }
 
-/// How the global clock is asked for.
+/// The command for the global clock.
 pub(super) fn ask_global(key: &str) -> Vec<Cmd> {
     vec![cmd("GET").arg(key).take()]
 }
 
-/// How the partitions' are asked for.
+/// The commands for the partitions' clocks.
 pub(super) fn ask_partitions(key: &str) -> Vec<Cmd> {
     let range = |(from, to): (i32, i32)| cmd("ZRANGE").arg(key).arg(from).arg(to).arg("WITHSCORES").take();
     let [least, most] = RANGES.map(range);
@@ -64,7 +64,7 @@ pub(super) fn ask_partitions(key: &str) -> Vec<Cmd> {
 }
 
 impl Global {
-    /// Reads what [`ask_global`] was answered.
+    /// Reads the answer to [`ask_global`].
     pub(super) fn read(answers: &[Value], progress: &NodeProgress) -> Result<Self, Fault> {
         let [answer] = answers else { return Err(unexpected(progress)) };
         if is_other_type(answer) {
@@ -91,7 +91,7 @@ impl Global {
 }
 
 impl Partitions {
-    /// Reads what [`ask_partitions`] was answered.
+    /// Reads the answers to [`ask_partitions`].
     pub(super) fn read(answers: &[Value], progress: &NodeProgress) -> Result<Self, Fault> {
         let [count, least, most] = answers else { return Err(unexpected(progress)) };
         if answers.iter().any(is_other_type) {
@@ -103,7 +103,7 @@ impl Partitions {
             partitions(answer).ok_or_else(|| unexpected(progress))
         };
         let (mut ascending, most) = (list(least)?, list(most)?);
-        // The set may have changed between the commands: where they were read, all that were read count.
+        // The set may have changed between the commands: if all partitions were read, the list gives their number.
         let mut all = ascending.len();
         if all == MOST_PARTITIONS {
             all = all.max(usize::try_from(*count).unwrap_or_default());
@@ -157,13 +157,12 @@ fn partitions(answer: &Value) -> Option<Vec<ClockReading>> {
     elements.chunks(2).map(|pair| partition(pair.first()?, pair.get(1)?)).collect()
 }
 
-/// The code of the error that a command for another type is answered with (Redis' `server.c`,
-/// `createSharedObjects`).
+/// `true` for the error of a command for another type (Redis' `server.c`, `createSharedObjects`).
 fn is_other_type(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(error) if error.code() == "WRONGTYPE")
 }
 
-/// As much of it as is worth showing.
+/// The start of a text, as much as is shown.
 fn shortened(text: &str) -> Box<str> {
     const MOST: usize = 100;
     text.chars().take(MOST).collect()

@@ -1,5 +1,5 @@
-//! What the clocks mean, without I/O: [`ClockMemory`] compares them with those of earlier looks, and [`judge`] says what is
-//! not as it should be.
+//! The verdict on the clocks, without I/O: [`ClockMemory`] compares them with those of earlier looks, and [`judge`] reports
+//! what is wrong.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -14,15 +14,15 @@ use crate::config::checks::{self, Unit};
 use crate::outcome::{Cause, Figure, Finding, Measure, Status};
 use crate::redaction::Redaction;
 
-/// What one check has read.
+/// The readings of one check.
 #[derive(Debug, Default)]
 pub(super) struct ClockSight {
-    /// The global clock; none where there is to be none, or where it was not had.
+    /// The global clock; `None` if none is configured, or if it was not read.
     pub(super) global: Option<Global>,
     /// The partitions' clocks.
     pub(super) partitions: Option<Partitions>,
-    /// Whether the partitions' were read after the global one. Who moves them moves the global one last, so the other
-    /// way round it would be ahead of what was read a moment before.
+    /// `true` if the partitions' were read after the global one. The application moves the global one last, so in the
+    /// other order it would seem ahead of clocks that were read a moment before.
     pub(super) in_order: bool,
     /// The global clock, read once more a while after the partitions'.
     pub(super) later: Option<Global>,
@@ -38,12 +38,12 @@ impl ClockSight {
         self.clocks().and_then(ClockReadings::least)
     }
 
-    /// The global clock with which it is found out whether it follows: the later one.
+    /// The global clock that is to follow: the later one, if it was read.
     fn following(&self) -> Option<&Global> {
         self.later.as_ref().or(self.global.as_ref())
     }
 
-    /// Whether the global clock is so far behind the partitions' that it has to be read once more: it may be about to
+    /// `true` if the global clock is so far behind the partitions' that it has to be read once more: it may be about to
     /// be moved.
     pub(super) fn is_doubtful(&self, config: &checks::ClockConfig) -> bool {
         let Some(least) = self.least() else { return false };
@@ -55,14 +55,14 @@ impl ClockSight {
     }
 }
 
-/// What earlier looks have seen.
+/// The memory of earlier looks.
 #[derive(Debug, Default)]
 pub(super) struct ClockMemory {
     partitions: HashMap<Box<str>, Stand>,
-    /// When a partition's clock was last seen to have moved.
+    /// The time of the last look at which a partition's clock had moved.
     moved: Option<Instant>,
     global: Option<f64>,
-    /// The global clock and the least of the partitions' that it is behind, and since when it is.
+    /// The global clock, the least of the partitions' that it is behind, and the time since when it is.
     behind: Option<(f64, f64, Instant)>,
 }
 
@@ -70,26 +70,26 @@ pub(super) struct ClockMemory {
 #[derive(Debug, Clone, Copy)]
 struct Stand {
     clock: f64,
-    /// When another one was first seen to have moved while this one did not. Until then they may all stand still
+    /// The first look at which another one had moved while this one had not. Until then they may all stand still
     /// because there is nothing to do.
     outrun: Option<Instant>,
 }
 
-/// What is otherwise than at earlier looks.
+/// The changes since earlier looks.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Changes {
-    /// For how long a partition's clock has stood still while another moved.
+    /// The partitions whose clocks stood still while another moved, and for how long.
     pub(super) standing: Vec<(ClockReading, Duration)>,
-    /// The partitions whose clocks went backwards, and from where.
+    /// The partitions whose clocks went backwards, and their earlier clocks.
     pub(super) backwards: Vec<(ClockReading, f64)>,
-    /// From where the global clock went backwards.
+    /// The earlier global clock, if it went backwards.
     pub(super) global_backwards: Option<f64>,
-    /// For how long the global clock has been behind the same least clock.
+    /// The time for which the global clock has been behind the same least clock.
     pub(super) behind_for: Duration,
 }
 
 impl ClockMemory {
-    /// Compares what was read at `now` with what was read before, and remembers it. What was not had stays as it was.
+    /// Compares the readings at `now` with earlier ones, and remembers them. A missing reading leaves the memory as it was.
     pub(super) fn compare(&mut self, sight: &ClockSight, now: Instant) -> Changes {
         let mut changes = Changes::default();
         if let Some(clocks) = sight.clocks() {
@@ -109,7 +109,7 @@ impl ClockMemory {
                     }
                     Some(stand) if partition.clock.total_cmp(&stand.clock).is_eq() => {
                         outrun = stand.outrun.or(self.moved.filter(|&moved| moved == now));
-                        // For as long as nothing moves, nothing falls back.
+                        // While no clock moves, no clock falls behind.
                         let stood = outrun.zip(self.moved).map(|(since, moved)| moved - since);
                         if let Some(stood) = stood.filter(|stood| !stood.is_zero()) {
                             changes.standing.push((partition.clone(), stood));
@@ -138,7 +138,7 @@ impl ClockMemory {
     }
 }
 
-/// What is not as it should be. Only the lag depends on what time it is here.
+/// The findings. Only the lag depends on the local time.
 pub(super) fn judge(
     config: &checks::ClockConfig,
     sight: &ClockSight,
@@ -173,7 +173,7 @@ pub(super) fn judge(
     findings
 }
 
-/// The figures that it is judged by.
+/// The figures behind the findings.
 pub(super) fn measures(config: &checks::ClockConfig, sight: &ClockSight, now: SystemTime) -> Vec<Measure> {
     let mut measures = Vec::new();
     let mut measure = |figure, value: f64| {
@@ -194,7 +194,7 @@ pub(super) fn measures(config: &checks::ClockConfig, sight: &ClockSight, now: Sy
     measures
 }
 
-/// The global clock is to be that of the least partition.
+/// The finding if the global clock is not that of the least partition.
 fn global(
     config: &checks::ClockConfig,
     sight: &ClockSight,
@@ -259,7 +259,7 @@ fn skew(config: &checks::ClockConfig, clocks: &ClockReadings, redaction: &Redact
     Some(Finding::new(status, Cause::ClockSkew, &partition(&redaction.text(&least.name)), &said))
 }
 
-/// Partitions that have no clock. That none has one is never well.
+/// The finding of partitions without a clock. If no partition has one, that is always a finding.
 fn drought(config: &checks::ClockConfig, clocks: &ClockReadings, redaction: &Redaction) -> Option<Finding> {
     let about = format!("key {}", config.partitions);
     let none = (clocks.count == 0).then_some((Status::Degraded, None));
@@ -281,7 +281,7 @@ fn drought(config: &checks::ClockConfig, clocks: &ClockReadings, redaction: &Red
     Some(Finding::new(status, Cause::Drought, &about, &said))
 }
 
-/// The names of those that are missing, where the others are one name with numbers from 0 on.
+/// The names of the missing partitions, if the others share one name with numbers from 0 on.
 fn unseen(expected: u32, clocks: &ClockReadings) -> Vec<String> {
     let mut stem = None;
     let mut seen = Vec::new();
@@ -305,7 +305,7 @@ fn standstill(config: &checks::ClockConfig, changes: &Changes, redaction: &Redac
         Some((status, limit, partition, *stood))
     });
     let mut standing: Vec<_> = standing.collect();
-    // The one that has stood longest first, and of those the least.
+    // The one that has stood longest comes first, and among equals the least.
     standing.sort_by_key(|&(_, _, _, stood)| Reverse(stood));
     let &(status, limit, ClockReading { clock, .. }, stood) = standing.first()?;
     let (stood, from) = (words::time(stood), words::from(status, words::time(limit)));
@@ -363,7 +363,7 @@ fn partitions<'a>(mut names: impl Iterator<Item = Cow<'a, str>> + Clone) -> Stri
     }
 }
 
-/// What a difference of clocks is in seconds.
+/// A difference of clocks in seconds.
 fn seconds(unit: Unit, difference: f64) -> f64 {
     match unit {
         Unit::Seconds => difference,
@@ -371,7 +371,7 @@ fn seconds(unit: Unit, difference: f64) -> f64 {
     }
 }
 
-/// The same as a time; nothing where it is negative.
+/// The same as a time; zero if it is negative.
 fn span(unit: Unit, difference: f64) -> Duration {
     if difference <= 0.0 {
         return Duration::ZERO;
@@ -379,7 +379,7 @@ fn span(unit: Unit, difference: f64) -> Duration {
     unit.since_epoch(difference).unwrap_or(Duration::MAX)
 }
 
-/// How far a clock is behind now; nothing where it is ahead.
+/// The time by which a clock is behind now; zero if it is ahead.
 fn behind_now(unit: Unit, clock: f64, now: SystemTime) -> Duration {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(span(unit, clock))
@@ -422,7 +422,7 @@ mod tests {
         }
     }
 
-    /// So many minutes before or after noon.
+    /// A clock so many minutes before or after noon.
     fn at(minutes: f64) -> f64 {
         NOON + minutes * 60.0
     }
@@ -446,7 +446,7 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs_f64(at(minutes))
     }
 
-    /// Cause, status and what it is about, of each.
+    /// The cause, the status and the subject of each finding.
     fn short(findings: &[Finding]) -> Vec<(Cause, Status, &str)> {
         findings.iter().map(|finding| (finding.cause, finding.status, &*finding.about)).collect()
     }
@@ -570,7 +570,7 @@ mod tests {
             judge(&config(), &sight, &changes, now(0.0)).into_iter().find(|f| f.cause == Cause::Standstill)
         };
         assert_eq!(look(0.0, 0.0), None);
-        // That all stand still is no standstill, however long it takes.
+        // If all stand still, there is no standstill, for any time.
         tokio::time::advance(MINUTE * 10).await;
         assert_eq!(look(0.0, 0.0), None);
         let mut found = None;
@@ -581,7 +581,7 @@ mod tests {
         }
         let found = found.unwrap();
         assert_eq!((&*found.about, found.status), ("partition one", Status::Degraded));
-        // Nor does it become longer while nothing moves.
+        // A standstill does not become longer while nothing moves.
         tokio::time::advance(MINUTE * 60).await;
         assert_eq!(look(0.0, 6.0).map(|found| found.status), Some(Status::Degraded));
         assert_eq!(look(1.0, 6.0), None);

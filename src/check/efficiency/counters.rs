@@ -1,32 +1,32 @@
-//! [`Counters`]: what a server counts and is set to, from Redis' `INFO` and memcached's `stats`.
+//! [`Counters`]: a server's counters and limits, from Redis' `INFO` and memcached's `stats`.
 
-/// The sections of `INFO` that are read, each with a command of its own: before Redis 7 one command takes one.
+/// The sections of `INFO` that are read, each with its own command: before Redis 7 a command takes only one.
 pub(super) const SECTIONS: [&str; 4] = ["server", "clients", "memory", "stats"];
 
-/// What a server counts since it was started, and how much it uses.
+/// The counters of a server since its start, and its use of memory and connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Counters {
-    /// What the server is called for as long as it runs: another one has begun to count anew.
+    /// The identity of the server's process: another process has begun its counters at zero.
     pub(super) run: String,
-    /// For how many seconds it has run.
+    /// The time for which it has run, in seconds.
     pub(super) uptime: u64,
     pub(super) hits: u64,
     pub(super) misses: u64,
-    /// Entries that were thrown out to make room.
+    /// Entries that were evicted to make room.
     pub(super) evictions: u64,
-    /// Entries that were freed since their time had come.
+    /// Entries that were freed because they had expired.
     pub(super) expired: u64,
     /// Bytes.
     pub(super) memory: Gauge,
-    /// Those of clients, the sidecar's own among them.
+    /// The connections of clients, including the sidecar's own.
     pub(super) connections: Gauge,
 }
 
-/// How much of something is used.
+/// The use of a resource.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Gauge {
     pub(super) used: u64,
-    /// How much there may be; none where there is no limit, or where the server does not tell it.
+    /// The limit; `None` if there is none, or if the server does not report it.
     pub(super) limit: Option<u64>,
 }
 
@@ -38,8 +38,8 @@ impl Gauge {
 }
 
 impl Counters {
-    /// From the sections of Redis' `INFO` ("INFO" in its documentation), one after the other. None where it does not
-    /// count look-ups.
+    /// The counters from the sections of Redis' `INFO` ("INFO" in its documentation), one after the other. `None` if it
+    /// does not count look-ups.
     pub(super) fn of_info(text: &str) -> Option<Self> {
         let field = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
@@ -52,12 +52,12 @@ impl Counters {
             misses: number("keyspace_misses")?,
             evictions: number("evicted_keys")?,
             expired: number("expired_keys").unwrap_or_default(),
-            // A limit of 0 stands for none.
+            // A limit of 0 means no limit.
             memory: Gauge {
                 used: number("used_memory").unwrap_or_default(),
                 limit: number("maxmemory").filter(|&limit| limit > 0),
             },
-            // Told since Redis 7.
+            // Reported since Redis 7.
             connections: Gauge {
                 used: number("connected_clients").unwrap_or_default(),
                 limit: number("maxclients").filter(|&limit| limit > 0),
@@ -65,12 +65,12 @@ impl Counters {
         })
     }
 
-    /// From memcached's `stats` ("General-purpose statistics" in its protocol.txt). None where it does not count
-    /// look-ups.
+    /// The counters from memcached's `stats` ("General-purpose statistics" in its protocol.txt). `None` if it does not
+    /// count look-ups.
     pub(super) fn of_stats(stats: &[(String, String)]) -> Option<Self> {
         let stat = |name: &str| stats.iter().find(|(stat, _)| stat == name).map(|(_, value)| value.as_str());
         let number = |name: &str| stat(name).and_then(|value| value.parse::<u64>().ok());
-        // Found to be too old by a look-up, when room was needed, or by the crawler.
+        // Entries that were found expired by a look-up, at the search for room, or by the crawler.
         let expired = ["get_expired", "reclaimed", "crawler_reclaimed"];
         Some(Self {
             run: stat("pid").unwrap_or_default().to_owned(),
@@ -83,7 +83,7 @@ impl Counters {
                 used: number("bytes").unwrap_or_default(),
                 limit: number("limit_maxbytes").filter(|&limit| limit > 0),
             },
-            // What it keeps for itself of its limit no client gets.
+            // The server reserves a part of its limit for itself.
             connections: Gauge {
                 used: number("curr_connections").unwrap_or_default(),
                 limit: number("max_connections")

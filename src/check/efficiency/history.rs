@@ -1,4 +1,4 @@
-//! [`History`]: what happened on one server since the last look, without I/O.
+//! [`History`]: the changes of one server's counters since the last look, without I/O.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use tokio::time::Instant;
 
 use super::counters::Counters;
 
-/// So many look-ups it takes to say how many of them find something. Fewer, among which those of this program count
-/// for much, are added up until there are so many.
+/// The fewest look-ups for a hit ratio. Fewer, among which those of this program weigh much, are added up until there are
+/// this many.
 const LEAST_LOOKUPS: u64 = 100;
 
-/// Over so long a time at least it is said how many entries are thrown out in a second.
+/// The shortest time for a rate of evictions.
 const LEAST_TIME: Duration = Duration::from_secs(1);
 
-/// What is known of one server from earlier looks.
+/// The state of one server at earlier looks.
 #[derive(Debug)]
 pub(super) struct History {
     last: Counters,
     at: Instant,
-    /// Where the look-ups that were not judged yet begin.
+    /// The counters at the beginning of the look-ups that were not judged yet.
     lookups_from: (u64, u64),
     /// The look-ups that were judged last. They stand until there are enough others.
     judged: Option<Lookups>,
-    /// Where the evictions begin that are counted now, and when.
+    /// The counter at the beginning of the evictions that are counted now, and its time.
     evictions_from: (u64, Instant),
-    /// How many there were in a second before that.
+    /// The evictions per second before that.
     rate_before: f64,
 }
 
-/// Look-ups, and how many of them found something.
+/// Look-ups, and the number of hits among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lookups {
     pub(super) hits: u64,
@@ -42,19 +42,19 @@ impl Lookups {
     }
 }
 
-/// What happened on a server.
+/// The events on a server since the last look.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Happened {
     /// The look-ups since the last look, if there were any.
     pub(super) lookups: Option<Lookups>,
-    /// Those that it is judged by, if there were enough.
+    /// The look-ups that it is judged by, if there were enough.
     pub(super) judged: Option<Lookups>,
-    /// How many entries were thrown out in a second.
+    /// The evictions per second.
     pub(super) evictions_per_second: f64,
 }
 
 impl History {
-    /// One that begins with these counters.
+    /// A history that begins with these counters.
     pub(super) fn begin(counters: &Counters, now: Instant) -> Self {
         Self {
             last: counters.clone(),
@@ -66,16 +66,16 @@ impl History {
         }
     }
 
-    /// When the server was looked at last.
+    /// The time of the last look at the server.
     pub(super) fn at(&self) -> Instant {
         self.at
     }
 
-    /// Whether the server counts anew since the last look.
+    /// `true` if the server's counters have restarted since the last look.
     pub(super) fn is_over(&self, counters: &Counters, now: Instant) -> bool {
         let Counters { run, uptime, hits, misses, evictions, expired, memory: _, connections: _ } = counters;
         let last = &self.last;
-        // In a container every process may have the same number. A second more, since seconds are cut off.
+        // In a container every process may have the same number. One second is added, because seconds are cut off.
         let younger = Duration::from_secs(uptime.saturating_add(1)) < now.saturating_duration_since(self.at);
         *run != last.run
             || *uptime < last.uptime
@@ -86,8 +86,8 @@ impl History {
             || *expired < last.expired
     }
 
-    /// What happened since the last look, which this one takes the place of. Of a server that counts anew that is
-    /// nothing.
+    /// Returns the events since the last look, and replaces it by this one. If the server's counters have restarted, there
+    /// are no events.
     pub(super) fn advance(&mut self, counters: &Counters, now: Instant) -> Happened {
         if self.is_over(counters, now) {
             *self = Self::begin(counters, now);
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(look(0, 0), (None, None));
         assert_eq!(look(0, 60), (Some((0, 60)), None));
         assert_eq!(look(20, 80), (Some((20, 40)), Some((20, 100))));
-        // It stands until there are as many others.
+        // The ratio stands until there are as many other look-ups.
         assert_eq!(look(119, 80), (Some((99, 99)), Some((20, 100))));
         assert_eq!(look(120, 80), (Some((1, 1)), Some((100, 100))));
     }
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(look(10, 5).to_bits(), 5.0_f64.to_bits());
         assert_eq!(look(20, 50).to_bits(), 50.0_f64.to_bits());
         assert_eq!(look(2000, 100).to_bits(), 50.0_f64.to_bits());
-        // That of the second before, until there is another second.
+        // The rate of the second before stands until another second has passed.
         assert_eq!(look(2500, 100).to_bits(), 50.0_f64.to_bits());
         assert_eq!(look(3000, 100).to_bits(), 0.0_f64.to_bits());
     }

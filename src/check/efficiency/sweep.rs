@@ -1,26 +1,26 @@
-//! [`Sweep`]: how the times to live of one server's entries are looked at, a few in each check, without I/O.
+//! [`Sweep`]: the sampling of the times to live of one server's entries, a few in each check, without I/O.
 //!
-//! SCAN goes round a server's keys with a cursor that is kept between rounds, and whoever breaks the promise is
-//! remembered and looked at again in each check: so a finding stands until it is not true any more, and not until the
-//! cursor has gone on.
+//! SCAN goes round a server's keys with a cursor that is kept between rounds. An entry that breaks the promise is
+//! remembered and checked again in each check, so its finding stands until it is resolved, and not only until the cursor
+//! has moved on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// So many entries that break the promise are remembered by name. Of more it is known how many there were when the
-/// cursor came by.
+/// The most entries that are remembered by name as breaking the promise. Of others, the number is known from the cursor's
+/// last round.
 pub(super) const MOST_REMEMBERED: usize = 100;
 
-/// Names that are longer are not remembered either.
+/// The longest name that is remembered, in bytes.
 const LONGEST_NAME: usize = 1024;
 
-/// A key, as it is.
+/// A key in raw bytes.
 pub(super) type RawKey = Vec<u8>;
 
-/// Entries, and how long they live.
+/// Entries, and their times to live.
 pub(super) type KeyLives = Vec<(RawKey, TimeToLive)>;
 
-/// What PTTL says of an entry ("PTTL" in Redis' documentation: -1 for one without a time to live, -2 for none).
+/// PTTL's answer for an entry ("PTTL" in Redis' documentation: -1 without a time to live, -2 without an entry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TimeToLive {
     Gone,
@@ -28,53 +28,53 @@ pub(super) enum TimeToLive {
     Left(Duration),
 }
 
-/// How an entry breaks the promise.
+/// The way in which an entry breaks the promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Broken {
     /// It has no time to live.
     Endless,
-    /// It has a longer one than was promised.
+    /// Its time to live is longer than promised.
     Longer,
 }
 
-/// So many entries break it.
+/// The number of entries that break the promise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct BrokenTally {
     pub(super) endless: u64,
     pub(super) longer: u64,
 }
 
-/// How far it has got.
+/// The progress of the sampling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sweep {
-    /// Where SCAN goes on; `0` is where it begins.
+    /// The cursor at which SCAN goes on; `0` is its beginning.
     pub(super) cursor: Vec<u8>,
     remembered: BTreeMap<RawKey, Broken>,
-    /// Since the cursor began to go round, and the time round before.
+    /// The cursor's current round, and the one before.
     now: Lap,
     before: Lap,
 }
 
-/// One time round.
+/// One round of the cursor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Lap {
-    /// How many entries were looked at.
+    /// The number of entries that were checked.
     seen: u64,
-    /// Those that break the promise and were not remembered.
+    /// The entries that break the promise and were not remembered.
     others: BrokenTally,
 }
 
-/// What one check has looked at on one server.
+/// The entries that one check has read on one server.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Looked {
-    /// Those that were remembered.
+    /// The remembered entries.
     pub(super) again: KeyLives,
-    /// What SCAN came by, and the cursor behind each step.
+    /// The entries of each step of SCAN, and the cursor after it.
     pub(super) steps: Vec<(KeyLives, Vec<u8>)>,
 }
 
 impl TimeToLive {
-    /// From the number that PTTL answers.
+    /// The time to live from PTTL's answer.
     pub(super) fn of(ms: i64) -> Self {
         match ms {
             -1 => Self::Endless,
@@ -82,7 +82,7 @@ impl TimeToLive {
         }
     }
 
-    /// How it breaks a promise of at most `max`.
+    /// The way in which it breaks a promise of at most `max`.
     fn breaks(self, max: Duration) -> Option<Broken> {
         match self {
             Self::Endless => Some(Broken::Endless),
@@ -104,21 +104,21 @@ impl BrokenTally {
         self.endless + self.longer
     }
 
-    /// Both together.
+    /// The sum of both.
     pub(super) fn and(self, other: Self) -> Self {
         Self { endless: self.endless + other.endless, longer: self.longer + other.longer }
     }
 }
 
 impl Looked {
-    /// How many entries SCAN came by.
+    /// The number of entries from SCAN.
     pub(super) fn seen(&self) -> usize {
         self.steps.iter().map(|(keys, _)| keys.len()).sum()
     }
 }
 
 impl Sweep {
-    /// Where SCAN begins and ends.
+    /// The cursor at which SCAN begins and ends.
     pub(super) const START: &[u8] = b"0";
 
     pub(super) fn new() -> Self {
@@ -126,12 +126,12 @@ impl Sweep {
         Self { cursor, remembered: BTreeMap::new(), now: Lap::default(), before: Lap::default() }
     }
 
-    /// The keys that are to be looked at again.
+    /// The keys that are to be checked again.
     pub(super) fn remembered(&self) -> Vec<RawKey> {
         self.remembered.keys().cloned().collect()
     }
 
-    /// Takes in what a check has looked at; an entry may live for `max` at most.
+    /// Takes in the entries of a check; an entry may live for `max` at most.
     pub(super) fn take_in(&mut self, looked: Looked, max: Duration) {
         for (key, life) in looked.again {
             match life.breaks(max) {
@@ -163,7 +163,7 @@ impl Sweep {
         }
     }
 
-    /// How many entries break the promise, as far as is known. Those that are not remembered stand for a time round.
+    /// The known number of entries that break the promise. Those that are not remembered count for a round.
     pub(super) fn tally(&self) -> BrokenTally {
         let mut tally = BrokenTally::default();
         self.remembered.values().for_each(|&broken| tally.add(broken));
@@ -171,12 +171,12 @@ impl Sweep {
         tally.and(others.unwrap_or_default())
     }
 
-    /// Among how many, as far as is known.
+    /// The known number of all entries.
     pub(super) fn seen(&self) -> u64 {
         self.now.seen.max(self.before.seen).max(self.tally().all())
     }
 
-    /// One that breaks the promise: one without a time to live before one with a longer one.
+    /// An entry that breaks the promise, preferably one without a time to live.
     pub(super) fn example(&self) -> Option<&RawKey> {
         let endless = self.remembered.iter().find(|(_, broken)| **broken == Broken::Endless);
         endless.or_else(|| self.remembered.iter().next()).map(|(key, _)| key)
@@ -193,7 +193,7 @@ mod tests {
         range.map(|number| (number.to_string().into_bytes(), TimeToLive::of(ms))).collect()
     }
 
-    /// A check that begins with what is remembered, all of which has this time to live by now.
+    /// A check that begins with the remembered entries, all of which have this time to live by now.
     fn check(sweep: &mut Sweep, again: i64, steps: &[(KeyLives, &str)]) -> (u64, u64) {
         let again = sweep.remembered().into_iter().map(|key| (key, TimeToLive::of(again))).collect();
         let steps = steps.iter().map(|(keys, cursor)| (keys.clone(), cursor.as_bytes().to_vec())).collect();
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(sweep.example().map(Vec::as_slice), Some(&b"100"[..]));
         assert_eq!(check(&mut sweep, 60_001, &[(entries(102..200, 5), "0")]), (2, 200));
         assert_eq!(sweep.tally(), BrokenTally { endless: 0, longer: 2 });
-        // The cursor is elsewhere, and they are mended or gone.
+        // The cursor is elsewhere, and the remembered entries are repaired or gone.
         assert_eq!(check(&mut sweep, -2, &[(entries(0..50, 5), "7")]), (0, 200));
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let mut sweep = Sweep::new();
         assert_eq!(check(&mut sweep, -1, &[(entries(0..150, -1), "0")]), (150, 150));
         assert_eq!(sweep.remembered().len(), MOST_REMEMBERED);
-        // The remembered ones are gone; of the others it is not known before the cursor has come round.
+        // The remembered ones are gone; the others stand until the cursor has come round.
         assert_eq!(check(&mut sweep, -2, &[(entries(0..10, 5), "7")]), (50, 150));
         assert_eq!(check(&mut sweep, -2, &[(entries(10..20, 5), "0")]), (0, 20));
     }

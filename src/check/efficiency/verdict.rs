@@ -1,4 +1,4 @@
-//! What the figures of a server mean, without I/O.
+//! The verdict on the figures of a server, without I/O.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::config::checks::{self, Thresholds, Ttl};
 use crate::outcome::{Cause, Figure, Finding, Measure, Status};
 use crate::redaction::Redaction;
 
-/// What is not as it should be on one server.
+/// The findings on one server.
 pub(super) fn judge(
     config: &checks::EfficiencyConfig,
     node: &str,
@@ -70,7 +70,7 @@ pub(super) fn measures(node: &Arc<str>, counters: &Counters, happened: &Happened
     measures.collect()
 }
 
-/// What is wrong with the times to live, over all servers.
+/// The finding on the times to live, over all servers.
 pub(super) fn judge_ttl<'a>(
     config: &Ttl,
     sweeps: impl Iterator<Item = &'a Sweep>,
@@ -104,8 +104,8 @@ pub(super) fn judge_ttl<'a>(
     Some(Finding::new(Status::Degraded, Cause::Immortal, &format!("pattern {}", config.pattern), &said))
 }
 
-/// The figures of the times to live: how many entries were looked at in this check, and how many are known to break
-/// the promise.
+/// The figures of the times to live: the number of entries that were sampled in this check, and the known number of
+/// those that break the promise.
 #[allow(clippy::cast_precision_loss, reason = "a number of entries")]
 pub(super) fn measures_of_ttl<'a>(
     config: &Ttl,

@@ -1,4 +1,4 @@
-//! What Redis answers about a key, decoded: texts, counts, scores, ids and groups of streams. No I/O.
+//! The decoding of Redis' answers about a key: texts, counts, scores, ids and groups of streams. No I/O.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -10,11 +10,11 @@ use redis::Value;
 use crate::config::checks::Unit;
 use crate::redaction::{self, Redaction};
 
-/// An answer that is not as the documentation of its command says.
+/// An answer that does not follow the documentation of its command.
 #[derive(Debug, PartialEq)]
 pub(super) struct Malformed;
 
-/// A group of a stream, as `XINFO GROUPS` tells of it.
+/// A group of a stream, as in `XINFO GROUPS`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct StreamGroup {
     pub(super) name: Box<[u8]>,
@@ -24,9 +24,9 @@ pub(super) struct StreamGroup {
 }
 
 impl StreamGroup {
-    /// How many entries of a stream with so many it has not acknowledged, and whether that is the most that there can
-    /// be: where entries were deleted, and before Redis 7, nobody knows how many it was not given. They are all in the
-    /// stream.
+    /// The number of entries that it has not acknowledged, of a stream with `length` entries, and `true` if that is only
+    /// an upper bound. If entries were deleted, and before Redis 7, the server does not know the number of undelivered
+    /// entries; all of them are in the stream.
     pub(super) fn to_do(&self, length: u64) -> (u64, bool) {
         self.lag.map_or((length.max(self.pending), true), |lag| (lag.saturating_add(self.pending), false))
     }
@@ -53,7 +53,7 @@ impl Id {
         self.1.checked_add(1).map_or(Self(self.0.saturating_add(1), 0), |number| Self(self.0, number))
     }
 
-    /// The time that it is, counted from 1970, if it is one.
+    /// Its time, counted from 1970, if it is a time.
     pub(super) fn time(self) -> Option<Duration> {
         plausible(Duration::from_millis(self.0))
     }
@@ -74,26 +74,26 @@ impl FromStr for Id {
     }
 }
 
-/// The time that a score is, counted from 1970, if it is one.
+/// The time of a score, counted from 1970, if it is a time.
 pub(super) fn time_of_score(score: f64, unit: Unit) -> Option<Duration> {
     plausible(unit.since_epoch(score)?)
 }
 
-/// A time from 2000 to 2200. What is not is a priority or a number, or counts something else than was said, and no
+/// A time from 2000 to 2200. Any other value is a priority or a number, or has another unit than configured, and no
 /// queue has waited since 1970.
 fn plausible(since_epoch: Duration) -> Option<Duration> {
     const YEARS: std::ops::Range<u64> = 946_684_800..7_258_118_400;
     YEARS.contains(&since_epoch.as_secs()).then_some(since_epoch)
 }
 
-/// Stands for a value: another one has another mark.
+/// The mark of a value: another value has another mark.
 pub(super) fn mark(of: impl std::hash::Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
 }
 
-/// What an answer that is one value says.
+/// The text of an answer that is a single value.
 pub(super) fn text(answer: &Value) -> Option<String> {
     match answer {
         Value::Int(number) => Some(number.to_string()),
@@ -103,7 +103,7 @@ pub(super) fn text(answer: &Value) -> Option<String> {
     }
 }
 
-/// The number that an answer is, if it is one and not negative.
+/// The number in an answer, if it is one and not negative.
 pub(super) fn count(answer: &Value) -> Option<u64> {
     match answer {
         Value::Int(number) => u64::try_from(*number).ok(),
@@ -115,7 +115,7 @@ fn id(answer: &Value) -> Option<Id> {
     text(answer)?.parse().ok()
 }
 
-/// The elements of a list; none of what is not there.
+/// The elements of a list; no elements if the key is missing.
 fn list(answer: &Value) -> Result<&[Value], Malformed> {
     match answer {
         Value::Array(elements) => Ok(elements),
@@ -144,7 +144,7 @@ pub(super) fn first_score(answer: &Value) -> Result<Option<(u64, f64)>, Malforme
     Ok(Some((mark((member, score.to_bits())), score)))
 }
 
-/// The id of the first entry of a range of a stream, or of those that are pending.
+/// The id of the first entry of a range of a stream, or of the pending entries.
 pub(super) fn first_id(answer: &Value) -> Result<Option<Id>, Malformed> {
     match list(answer)? {
         [] => Ok(None),

@@ -1,4 +1,4 @@
-//! [`Question`]: a command about one key, as it is sent and as it is explained.
+//! [`Question`]: a command about one key, in the form that is sent and in the form that is explained.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::config::checks::{self, Thresholds};
 use crate::progress::NodeProgress;
 use crate::redaction::Redaction;
 
-/// A command about one key. Each takes the server O(1) or O(log n), whatever the key holds.
+/// A command about one key. Each takes the server O(1) or O(log n), for any value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Question {
     Type,
@@ -22,10 +22,10 @@ pub(super) enum Question {
     StreamLength,
     StreamGroups,
     StreamFirst,
-    /// The oldest entry that a group was given and has not acknowledged. The longer form of the command, since the
-    /// short one lists every consumer that the group ever had.
+    /// The oldest pending entry of a group. The command has its longer form, because the short one lists every
+    /// consumer that the group ever had.
     StreamPending(Box<[u8]>),
-    /// The first entry behind this one.
+    /// The first entry after this one.
     StreamAfter(Id),
     TimeToLive,
 }
@@ -44,7 +44,7 @@ impl Question {
     pub(super) fn typed(&self, key: &str, redaction: &Redaction) -> String {
         let mut typed = String::new();
         let shown = match self {
-            // The server has named the group.
+            // The group's name comes from the server.
             Self::StreamPending(group) => &Self::StreamPending(redaction.bytes(group).as_bytes().into()),
             plain => plain,
         };
@@ -78,7 +78,7 @@ impl Question {
                     say(word.as_bytes());
                 }
             }
-            // An id that is left out with `(` is known from Redis 6.2 on.
+            // An exclusive id, with `(`, is supported only since Redis 6.2.
             Self::StreamAfter(id) => all(&["XRANGE", key, &id.next().to_string(), "+", "COUNT", "1"]),
             Self::TimeToLive => all(&["PTTL", key]),
         }
@@ -102,7 +102,7 @@ impl Question {
         }
     }
 
-    /// What came back, in short and without what the application stores.
+    /// The answer in short, without the application's data.
     pub(super) fn saw(
         &self,
         answer: &Value,

@@ -1,4 +1,4 @@
-//! [`KeyReading`]: what the answers about one key come to, and what they leave open. No I/O.
+//! [`KeyReading`]: the result of the answers about one key, or the next question. No I/O.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use super::question::Question;
 use crate::config::checks::Unit;
 use crate::redaction;
 
-/// How many groups of a stream are looked at one by one; of more the length is judged, but no age. More than a few
-/// are rare, and the commands of a look are to be bounded.
+/// The most groups of a stream that are asked one by one; of more, the length is judged, but not the age. More than a
+/// few are rare, and this bounds the commands of a look.
 const MOST_GROUPS: usize = 64;
 
-/// What a key holds, as far as it matters for what it is asked.
+/// The type of a key's value, as far as its questions depend on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// No queue as far as is known, or nothing yet.
+    /// Not known to be a queue, or not read yet.
     #[default]
     Unknown,
     List,
@@ -27,7 +27,7 @@ pub(super) enum Shape {
     Lock,
 }
 
-/// How far a group of a stream has come.
+/// The position of a group of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GroupPosition {
     group: Box<[u8]>,
@@ -35,7 +35,7 @@ pub(super) struct GroupPosition {
     delivered: Id,
 }
 
-/// What was seen of a key.
+/// The value of a key, as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SeenKey {
     /// A queue, perhaps an empty one.
@@ -50,51 +50,51 @@ pub(super) enum SeenKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lock {
     Free,
-    /// Held, and how long it has to live; none where it does not expire.
+    /// Held, with its time to live; `None` if it does not expire.
     Held(Option<Duration>),
 }
 
 /// A queue, as it was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct QueueReading {
-    /// How many entries it has: of a stream with groups those that the slowest of them has not acknowledged.
+    /// The number of entries: in a stream with groups, those that the slowest of them has not acknowledged.
     pub(super) length: u64,
-    /// Whether that is the most that there can be, since it cannot be told.
+    /// `true` if the length is only an upper bound, because the server does not know it.
     pub(super) at_most: bool,
     /// The slowest group, if there are groups.
     pub(super) slowest: Option<Box<str>>,
-    /// What has waited longest, where that can be told without a scan.
+    /// The entry that has waited longest, if that is known without a scan.
     pub(super) oldest: Option<Oldest>,
 }
 
 /// The entry that has waited longest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Oldest {
-    /// Stands for the entry: another one has another mark.
+    /// The mark of the entry: another entry has another mark.
     pub(super) mark: u64,
-    /// Since when it has been there, counted from 1970; none where its score or id is no time.
+    /// The time since when it has been there, counted from 1970; `None` if its score or id is no time.
     pub(super) since: Option<Duration>,
     /// The group that has not acknowledged it, if there are groups.
     pub(super) group: Option<Box<str>>,
 }
 
-/// What the answers about one key come to.
+/// The result of the answers about one key.
 #[derive(Debug, PartialEq)]
 pub(super) enum KeyReading {
-    /// All that is wanted, and of which shape the key is.
+    /// The value, and the shape of the key.
     Done(SeenKey, Shape),
-    /// That it is of this shape, as which it is to be asked now.
+    /// Another shape, for which the key is to be asked now.
     Again(Shape),
-    /// That another server has the key by now, in the words of the error.
+    /// A move of the key to another server, in the words of the error.
     Elsewhere(String),
 }
 
-/// Why answers cannot be read.
+/// The reason why answers cannot be read.
 #[derive(Debug, PartialEq)]
 pub(super) enum Unread<'a> {
     /// This one is an error.
     Refused(&'a Value),
-    /// They are not as the documentation of the command says.
+    /// They do not follow the documentation of the command.
     Nonsense,
 }
 
@@ -111,7 +111,7 @@ impl Oldest {
 }
 
 impl Shape {
-    /// What a key of this shape is asked.
+    /// The questions about a key of this shape.
     pub(super) fn questions(&self, ask: &mut dyn FnMut(Question)) {
         match self {
             Self::Unknown => ask(Question::Type),
@@ -132,7 +132,7 @@ impl Shape {
         }
     }
 
-    /// What the answers to its questions come to. `fresh` says that it was found out in this very look.
+    /// Reads the answers to its questions. `fresh` means that the shape was detected in this same look.
     pub(super) fn read<'a>(
         &self,
         answers: &'a [Value],
@@ -147,7 +147,7 @@ impl Shape {
                 (Self::List | Self::Set | Self::Sorted | Self::Stream(_), "WRONGTYPE") => {
                     return Ok(KeyReading::Again(Self::Unknown));
                 }
-                // What a stream that is not there, or has lost a group, has to say.
+                // The errors for a stream that is missing, or has lost a group.
                 (Self::Stream(_), "NOGROUP") => {}
                 (Self::Stream(_), "ERR") if line.starts_with("ERR no such key") => {}
                 (_, _) => return Err(Unread::Refused(answer)),
@@ -193,7 +193,7 @@ impl Shape {
                 stream(places, fresh, length, &at, rest)?
             }
             (Self::Lock, [ttl]) => {
-                // "PTTL", return values: -2 where there is no key, -1 where it does not expire.
+                // "PTTL", return values: -2 if there is no key, -1 if it does not expire.
                 let lock = match ttl {
                     Value::Int(-2) => Lock::Free,
                     Value::Int(-1) => Lock::Held(None),
@@ -208,7 +208,7 @@ impl Shape {
     }
 }
 
-/// Reads a stream of which these groups were known, and which now has those in `groups`.
+/// Reads a stream with the known groups `places`, which now has the groups `groups`.
 fn stream(
     places: &[GroupPosition],
     fresh: bool,
@@ -221,7 +221,7 @@ fn stream(
     let mut oldest: Option<(Id, &StreamGroup)> = None;
     for (number, group) in groups.iter().enumerate() {
         let Some(place) = places.iter().position(|place| place.group == group.name) else {
-            // One that has come about between two questions of this look is looked at more closely in the next.
+            // A group that was created between two questions of this look is read in full by the next.
             if !fresh && number < MOST_GROUPS {
                 return Some(KeyReading::Again(shape()));
             }
@@ -230,7 +230,7 @@ fn stream(
         };
         let pending = first_id(details.get(place * 2)?).ok()?;
         let next = match first_id(details.get(place * 2 + 1)?).ok()? {
-            // The group has come farther since the last look, so this need not be what it is given next.
+            // The group has moved on since the last look, so this may not be its next entry.
             Some(next) if !fresh && next <= group.delivered => return Some(KeyReading::Again(shape())),
             next => next,
         };
@@ -246,7 +246,7 @@ fn stream(
 }
 
 impl QueueReading {
-    /// Takes in a group of a stream, and how much it has to do.
+    /// Takes in a group of a stream, and the number of its unacknowledged entries.
     fn take_in(&mut self, group: &StreamGroup, (to_do, at_most): (u64, bool)) {
         if self.slowest.is_none() || to_do > self.length {
             *self = Self { length: to_do, at_most, slowest: Some(group.label()), oldest: None };
@@ -274,7 +274,7 @@ mod tests {
         parse_redis_value(format!("-{words}\r\n").as_bytes()).unwrap()
     }
 
-    /// What `XRANGE` and `XPENDING` answer where this is the first.
+    /// The answer of `XRANGE` and `XPENDING` with this entry first.
     fn entry(id: &str) -> Value {
         Value::Array(vec![Value::Array(vec![bulk(id), bulks(&["field", "value"])])])
     }
@@ -302,7 +302,7 @@ mod tests {
         Shape::Stream(Box::new([place("g", delivered)]))
     }
 
-    /// The queue that is read, and its oldest entry's milliseconds.
+    /// The length of the queue, `true` if that is an upper bound, and its oldest entry's milliseconds.
     fn queue(shape: &Shape, answers: &[Value], fresh: bool) -> (u64, bool, Option<u128>) {
         match shape.read(answers, fresh, SECONDS) {
             Ok(KeyReading::Done(SeenKey::Queue(queued), _)) => {
@@ -372,7 +372,7 @@ mod tests {
         };
         assert_eq!(at(bulk("1700000000.25")), Some(1_700_000_000_250));
         assert_eq!(at(Value::Double(1_700_000_000.25)), Some(1_700_000_000_250));
-        // A priority, milliseconds for seconds, and what is no number.
+        // A priority, milliseconds instead of seconds, and values that are no numbers.
         for score in ["5", "-5", "1700000000250", "inf", "nan"] {
             assert_eq!(at(bulk(score)), None, "{score}");
         }
@@ -438,7 +438,7 @@ mod tests {
         let shape = known(before);
         assert_eq!(shape.read(&answers, false, SECONDS), Ok(KeyReading::Again(known(now))));
         assert_eq!(queue(&shape, &answers, true), (3, false, Some(1_700_000_006_000)));
-        // What is behind its place now is what it is given next, wherever it was before.
+        // An entry after its current position is its next one, for any earlier position.
         let extra =
             [Value::Int(10), one_group(0, now, Some(Value::Int(3))), nothing(), entry("1700000008000-0")];
         assert_eq!(queue(&shape, &extra, false), (3, false, Some(1_700_000_008_000)));

@@ -1,4 +1,4 @@
-//! [`Standstill`]: for how long nothing was drained while the lock was held. No I/O.
+//! [`Standstill`]: the time for which nothing was drained while the lock was held. No I/O.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 use super::reading::{Lock, QueueReading, SeenKey};
 
-/// What is remembered from look to look of what drains the queues.
+/// The memory of the queues and their draining from look to look.
 #[derive(Debug)]
 pub(super) struct Standstill {
-    /// Of each key.
+    /// The last snapshot of each key.
     before: Vec<QueueSnapshot>,
-    /// Since when the lock was held in every look, there was something to do, and nothing was drained.
+    /// The time since when, in every look, the lock was held, entries waited, and nothing was drained.
     since: Option<Instant>,
 }
 
@@ -27,8 +27,8 @@ impl Standstill {
         Self { before: vec![QueueSnapshot::default(); keys], since: None }
     }
 
-    /// Takes in what a look has seen, and says how long nothing has been drained while the lock was held. What was
-    /// not seen has not changed as far as is known.
+    /// Takes in the readings of a look, and returns the time for which nothing has been drained while the lock was held. A
+    /// key without a reading counts as unchanged.
     pub(super) fn observe(
         &mut self,
         seen: &[Option<SeenKey>],
@@ -62,8 +62,8 @@ impl QueueSnapshot {
         Self { length: queued.length, oldest: queued.oldest.as_ref().map(|oldest| oldest.mark) }
     }
 
-    /// Whether something was taken out since the queue was as it was before. Of lists and sets no entry is known, so
-    /// one that is filled faster than it is drained cannot be told from one that is not drained.
+    /// `true` if an entry was taken out since the snapshot `before`. The entries of lists and sets are not known, so one
+    /// that is filled faster than it is drained cannot be told from one that is not drained.
     fn follows_a_drain_of(self, before: Self) -> bool {
         let other_first = before.oldest.is_some() && self.oldest != before.oldest;
         self.length < before.length || other_first
@@ -83,7 +83,7 @@ mod tests {
         Some(SeenKey::Queue(QueueReading { length, oldest, ..QueueReading::default() }))
     }
 
-    /// How many seconds of standstill there are after each of these looks, which are ten seconds apart.
+    /// The seconds of standstill after each of these looks, which are ten seconds apart.
     fn standstills(looks: &[(Option<Lock>, Vec<Option<SeenKey>>)]) -> Vec<Option<u64>> {
         let began = Instant::now();
         let mut standstill = Standstill::new(looks[0].1.len());

@@ -1,4 +1,4 @@
-//! What the queues that were seen mean. No I/O.
+//! The verdict on the queues that were seen. No I/O.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -11,24 +11,24 @@ use crate::config::checks;
 use crate::outcome::{Cause, Finding, Status};
 use crate::redaction::Redaction;
 
-/// The keys that are looked at, by name, and which of them are families.
+/// The names of the keys that are checked, and the ranges of them that are families.
 #[derive(Debug)]
 pub(super) struct QueueNames {
     pub(super) keys: Vec<Arc<str>>,
     families: Vec<Range<usize>>,
 }
 
-/// What was seen, in a check and by those before.
+/// The readings of a check, and of earlier ones.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QueueSight<'a> {
-    /// Of each key; nothing where nobody could say.
+    /// The reading of each key; `None` if there is none.
     pub(super) seen: &'a [Option<SeenKey>],
     pub(super) lock: Option<Lock>,
-    /// How long the lock has been held while nothing was drained.
+    /// The time for which the lock has been held while nothing was drained.
     pub(super) standstill: Option<Duration>,
-    /// Counted from 1970.
+    /// The current time, counted from 1970.
     pub(super) now: Duration,
-    /// For what the server has named.
+    /// The redaction for names from the server.
     pub(super) redaction: &'a Redaction,
 }
 
@@ -47,13 +47,13 @@ impl QueueNames {
 }
 
 impl QueueReading {
-    /// How long its oldest entry has waited; what is dated later than now has not.
+    /// The time for which its oldest entry has waited; zero if its date is in the future.
     pub(super) fn age(&self, now: Duration) -> Option<Duration> {
         Some(now.saturating_sub(self.oldest.as_ref()?.since?))
     }
 }
 
-/// Everything that is not as it should be: of each cause the worst first, since only so many are listed.
+/// The findings. Within each cause the worst comes first, because the list is cut off.
 pub(super) fn findings(
     config: &checks::QueueConfig,
     names: &QueueNames,
@@ -128,7 +128,7 @@ pub(super) fn findings(
     findings
 }
 
-/// The lock, where it is held for too long while nothing is drained.
+/// The finding on the lock, if it is held for too long while nothing is drained.
 fn locked(config: &checks::QueueConfig, sight: QueueSight<'_>) -> Option<Finding> {
     let (Some(lock), Some(Lock::Held(ttl))) = (&config.lock, sight.lock) else { return None };
     let standstill = sight.standstill.filter(|&time| time >= config.lock_within)?;
@@ -154,7 +154,7 @@ fn skewed<'a>(
     seen: &[Option<SeenKey>],
     family: Range<usize>,
 ) -> Vec<Skewed<'a>> {
-    /// With fewer there is nothing that a partition is out of.
+    /// The fewest members of a family for which a proportion makes sense.
     const LEAST_MEMBERS: usize = 3;
     let mut members: Vec<_> = family
         .filter_map(|key| match seen.get(key)? {
@@ -169,7 +169,7 @@ fn skewed<'a>(
     let skewed = members.iter().enumerate().rev().take_while(|(_, (length, _))| *length >= config.skew_floor);
     let skewed = skewed.filter_map(|(place, &(length, key))| {
         let median = median_without(&members, place);
-        // Where most partitions are empty, one entry is what the others would have.
+        // If most partitions are empty, the median counts as one entry.
         let times = as_f64(length) / median.max(1.0);
         let (status, limit) = config.skew.reached(times)?;
         Some(Skewed { key, length, times, median, siblings: members.len() - 1, status, limit })
@@ -313,7 +313,7 @@ mod tests {
         let mut config = config(4);
         config.skew = Thresholds { degraded: Some(10.0), down: Some(100.0) };
         let said = |seen: &[u64]| said(&config, sight(&lengths(seen)));
-        // What is in no family has no siblings, and is none.
+        // A key outside of any family has no siblings, and is no sibling.
         assert_eq!(said(&[5_000, 20, 20, 20, 20]), [""; 0]);
         assert_eq!(said(&[0, 20, 20, 199, 20]), [""; 0]);
         assert_eq!(
@@ -323,7 +323,7 @@ mod tests {
                  times or more)"
             ]
         );
-        // Half of them may be, and where most are long that is in proportion.
+        // Up to half of them may be skewed; if most are long, they are in proportion.
         assert_eq!(said(&[0, 1_000, 20, 20, 1_000]).len(), 2);
         assert_eq!(said(&[0, 1_000, 20, 1_000, 1_000]).len(), 0);
         assert_eq!(said(&[0, 3_000, 20, 20, 20])[0].split(':').next(), Some("down skewed key b"));

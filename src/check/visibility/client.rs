@@ -1,20 +1,20 @@
-//! [`ClientRing`]: to which of several memcached servers a client sends a key. No I/O.
+//! [`ClientRing`]: a client's choice of one of several memcached servers for a key. No I/O.
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
 use crate::config::Address;
 use crate::config::checks::Client;
 
-/// Servers in the order in which a client is told of them, and how it spreads keys over them.
+/// Servers in the order of a client's configuration, and the client, which decides how keys spread over them.
 pub(super) struct ClientRing {
     client: Client,
     servers: Vec<RingServer>,
 }
 
 struct RingServer {
-    /// Its address, as nodes are called.
+    /// Its address, which is the name of its node.
     name: String,
-    /// What pymemcache calls it.
+    /// Its name in pymemcache.
     hashed: String,
 }
 
@@ -30,7 +30,7 @@ impl ClientRing {
         self.servers.iter().position(|server| server.name == name)
     }
 
-    /// The place of the server to which a key is sent; none where there are no servers.
+    /// The place of the server to which a key is sent; `None` if there are no servers.
     pub(super) fn place(&self, key: &str) -> Option<usize> {
         let hash = match self.client {
             Client::Pymemcache => {
@@ -42,11 +42,11 @@ impl ClientRing {
         usize::try_from(hash).ok()?.checked_rem(self.servers.len())
     }
 
-    /// Whether a key is sent to the server at this place.
+    /// `true` if a key is sent to the server at this place.
     pub(super) fn sends_to(&self, key: &str, place: usize) -> bool {
         match self.client {
             Client::Pymemcache => {
-                // Where it is not, that is mostly seen at the first or second of the others.
+                // If it is not, one of the first others mostly shows that, and the search ends there.
                 let score = self.score(place, key);
                 (0..self.servers.len()).all(|other| self.score(other, key) <= score)
             }
@@ -54,15 +54,15 @@ impl ClientRing {
         }
     }
 
-    /// How much pymemcache prefers a server for a key (`RendezvousHash.get_node` in its `rendezvous.py`): the highest
-    /// score wins, and between equal ones the greater name.
+    /// pymemcache's score of a server for a key (`RendezvousHash.get_node` in its `rendezvous.py`): the highest score
+    /// wins, and between equal ones the greater name.
     fn score(&self, place: usize, key: &str) -> (u32, &str) {
         let server = self.servers[place].hashed.as_str();
         (murmur3(format!("{server}-{key}").as_bytes()), server)
     }
 }
 
-/// What pymemcache calls a server: `%s:%s` of host and port, or the path of a socket (`_make_client_key` in its
+/// A server's name in pymemcache: `%s:%s` of host and port, or the path of a socket (`_make_client_key` in its
 /// `hash.py`).
 fn hashed(address: &Address) -> String {
     match address {
@@ -126,8 +126,8 @@ mod tests {
         (0..24).map(|number| ring.place(&format!("k{number}")).unwrap()).collect()
     }
 
-    /// What the clients themselves answer for the keys `k0` to `k23`: pymemcache 4.0.0, python-memcached 1.62, and
-    /// pylibmc 1.6.3 before three servers, each of which was asked for every key.
+    /// The clients' own choices for the keys `k0` to `k23`: pymemcache 4.0.0, python-memcached 1.62, and pylibmc 1.6.3
+    /// with three servers, each of which was asked for every key.
     #[test]
     fn keys_go_where_the_clients_send_them() {
         let expected = [
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// pymemcache's and python-memcached's own functions said these, and Python's of the algorithm the last.
+    /// The first hashes are from pymemcache's and python-memcached's own functions, the last from the algorithm in Python.
     #[test]
     fn hashes_are_those_of_the_clients() {
         let canary = "djblets-canary:web-1:main:cache:6379:9f86d081884c7d65:a";

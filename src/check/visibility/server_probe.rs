@@ -19,9 +19,9 @@ use crate::progress::NodeProgress;
 /// A place for canaries on one server: two keys, used in turn.
 pub(super) struct Spot {
     series: Series,
-    /// The canary that was left standing, and when that was written.
+    /// The canary that was left standing, and the time of its write.
     standing: Mutex<Option<(Arc<Canary>, Instant)>>,
-    /// Whether its keys are on their way to another server, as slots of a cluster are.
+    /// `true` if its keys are on their way to another server, with a slot of a cluster.
     leaves: AtomicBool,
 }
 
@@ -34,11 +34,11 @@ pub(super) struct ServerProbe<'a> {
     pub(super) until: WatchDeadline,
     pub(super) write_within: Duration,
     pub(super) delete_within: Duration,
-    /// What was seen in each view.
+    /// The sights in each view.
     pub(super) seen: Vec<SeenView>,
 }
 
-/// How many times that which is no evidence is done once more.
+/// The most repeats of a write or delete whose result is no evidence.
 const MOST_REPEATS: u32 = 2;
 
 impl Spot {
@@ -51,12 +51,12 @@ impl Spot {
         self.series.keys()
     }
 
-    /// Whether its keys are on their way to another server.
+    /// `true` if its keys are on their way to another server.
     pub(super) fn leaves(&self) -> bool {
         self.leaves.load(Ordering::Relaxed)
     }
 
-    /// Takes note that they are.
+    /// Records that its keys are on their way.
     fn leave(&self) {
         self.leaves.store(true, Ordering::Relaxed);
     }
@@ -71,9 +71,9 @@ impl Spot {
 
 impl ServerProbe<'_> {
     /// Writes a new canary at each spot, deletes the one that was left standing there, and watches both in all views.
-    /// Where none was left standing, one is written and watched first, so that the delete is one of what was shown.
+    /// If none was left standing, one is written and watched first, so that the deleted canary was visible before.
     ///
-    /// Nothing is deleted before all was written: a full memcached must not have a place freed.
+    /// All writes come before the first delete: a delete would make room in a full memcached.
     pub(super) async fn make(&mut self) -> Result<(), Fault> {
         let (mut expected, mut earlier, mut first) = (Vec::new(), Vec::new(), Vec::new());
         for place in 0..self.spots.len() {
@@ -100,7 +100,7 @@ impl ServerProbe<'_> {
         self.watch(expected, self.until).await
     }
 
-    /// Writes a canary through the alias. Where a kept connection turns out to have been closed another one is
+    /// Writes a canary through the alias. If a kept connection turns out to have been closed, another canary is
     /// written, once.
     async fn write(&self, place: usize, next: impl Fn(&Series) -> Option<Canary>) -> Result<Expected, Fault> {
         let Self { target, progress, .. } = self;
@@ -126,7 +126,7 @@ impl ServerProbe<'_> {
                 Err(SetError::KeptConnectionClosed) => {}
                 Err(SetError::Fault(fault)) => {
                     if fault.cause == Cause::OutOfMemory {
-                        // As in a round trip: an expired canary would make room for one.
+                        // As in a round trip: an expired canary would make room for a new one.
                         for spot in &self.spots {
                             target.cache.renew(&spot.keys(), spot.series.ttl()).await;
                         }
@@ -148,9 +148,9 @@ impl ServerProbe<'_> {
         Ok(Expected { place, canary, what: What::Delete, acked, within: self.delete_within })
     }
 
-    /// Watches what is expected in every view. What a view does not show is evidence against it only where the alias
-    /// does: a server that hung takes up writes and deletes that an earlier check gave up waiting for, and may evict or
-    /// be flushed between two commands. Then it is done once more.
+    /// Watches the expected canaries in every view. A canary that a view does not show is evidence against the view only
+    /// if the alias shows it: a server that hung executes writes and deletes that an earlier check gave up on, and may
+    /// evict or be flushed between two commands. In that case the write or delete is repeated.
     async fn watch(&mut self, mut expected: Vec<Expected>, until: WatchDeadline) -> Result<(), Fault> {
         for repeat in 0.. {
             if expected.is_empty() {
@@ -181,7 +181,7 @@ impl ServerProbe<'_> {
             for index in again {
                 let Expected { place, canary, what, .. } = &expected[index];
                 repeated.push(match what {
-                    // It is under the key of the one that was written last.
+                    // The new canary has the key of the one that was written last.
                     What::Write => self.write(*place, Series::next_over_resident).await?,
                     What::Delete => self.delete(*place, canary.clone()).await?,
                 });
@@ -191,7 +191,7 @@ impl ServerProbe<'_> {
         Ok(())
     }
 
-    /// Takes note of what was `shown`; what was not is watched further, in order to say how long that goes on.
+    /// Records the canaries that were `shown`. The others are watched further, to measure how long they take.
     async fn watch_further(
         &mut self,
         expected: &[Expected],
@@ -213,7 +213,7 @@ impl ServerProbe<'_> {
             {
                 sight = shown.sight.clone();
                 if sight.timing == Timing::InTime {
-                    // It was due before this began.
+                    // It was due before this watch began.
                     sight.timing = Timing::Late;
                 }
             }
@@ -222,7 +222,7 @@ impl ServerProbe<'_> {
         Ok(())
     }
 
-    /// Why what views never showed is no evidence against them, if it is none.
+    /// The fault that excuses the views for a canary that they never showed correctly, if there is one.
     async fn doubted(&self, expected: &Expected, shown: &[&CanaryVerdict]) -> Result<Option<Fault>, Fault> {
         let Expected { place, canary, what, .. } = expected;
         let spot = &self.spots[*place];
@@ -246,8 +246,8 @@ impl ServerProbe<'_> {
         }
     }
 
-    /// Watches what is expected at every server of every view, all at the same time. A server that had a fault is left
-    /// alone.
+    /// Watches the expected canaries at every server of every view, all at the same time. A server that had a fault is
+    /// skipped.
     async fn look_around(
         &mut self,
         expected: &[Expected],
@@ -272,7 +272,7 @@ impl ServerProbe<'_> {
             match watched {
                 Ok(shown) => all.extend(shown.into_iter().map(|shown| (view, shown))),
                 Err(fault) if self.is_of_move(&fault) => {
-                    // It does not say of which key.
+                    // The fault does not name the key.
                     self.spots.iter().for_each(|spot| spot.leave());
                     return Err(fault);
                 }
@@ -282,13 +282,13 @@ impl ServerProbe<'_> {
         Ok(all)
     }
 
-    /// Whether a fault says that a key is on its way from one primary of a cluster to another.
+    /// `true` if a fault means that a key is on its way from one primary of a cluster to another.
     fn is_of_move(&self, fault: &Fault) -> bool {
         let said = |word| fault.said.starts_with(word);
         self.target.share.is_some() && fault.cause == Cause::Redirected && (said("ASK ") || said("TRYAGAIN "))
     }
 
-    /// A fault of the alias, met with the keys of a spot.
+    /// Passes on a fault of the alias with the keys of a spot, and records it if these are on their way.
     fn met_at(&self, spot: &Spot, fault: Fault) -> Fault {
         if self.is_of_move(&fault) {
             spot.leave();

@@ -1,4 +1,4 @@
-//! What it means that views show, or do not show, what was written and deleted through the alias. No I/O.
+//! The verdict on views that show, or do not show, the writes and deletes through the alias. No I/O.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use crate::canary::CanaryVerdict;
 use crate::check::words;
 use crate::outcome::{Cause, Fault, Figure, Finding, Measure, Status};
 
-/// What was done through the alias.
+/// The operation through the alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     /// A canary was written.
@@ -20,7 +20,7 @@ pub(super) enum What {
     Delete,
 }
 
-/// How soon a view showed it.
+/// The time at which a view showed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timing {
     /// Before it was due.
@@ -31,16 +31,16 @@ pub(super) enum Timing {
     Never,
 }
 
-/// What a view showed of one canary.
+/// The sight of one canary in a view.
 #[derive(Debug, Clone)]
 pub(super) struct CanarySight {
     pub(super) what: What,
     pub(super) timing: Timing,
-    /// How long after the acknowledgement it first showed, or last did not.
+    /// The time from the acknowledgment to its first sight, or to the last look without one.
     pub(super) lag: Duration,
-    /// When the alias acknowledged it.
+    /// The time at which the alias acknowledged it.
     pub(super) acked: Instant,
-    /// Where something was there that nobody here wrote.
+    /// The fault of a value there that this program did not write.
     pub(super) odd: Option<Fault>,
 }
 
@@ -53,23 +53,23 @@ pub(super) struct Met {
     pub(super) said: String,
 }
 
-/// What was seen in one view of one server of the alias.
+/// The sights and faults in one view of one server of the alias.
 #[derive(Debug, Default)]
 pub(super) struct SeenView {
     pub(super) sights: Vec<CanarySight>,
     pub(super) faults: Vec<Met>,
 }
 
-/// What was seen of each server of the alias, in each view.
+/// The sights of each server of the alias, in each view.
 pub(super) type SeenByServer = BTreeMap<Arc<str>, Vec<SeenView>>;
 
-/// Since when a view, by its place, has not followed a server of the alias: it missed what was deleted then, and
-/// nothing that was written since has shown. That it shows no longer what it missed, because that has expired, does not
-/// mean that it would not miss the next delete.
+/// The time since when a view, by its place, has not followed a server of the alias: it missed a delete then, and has not
+/// shown all writes of any later check. If the deleted canary no longer shows because it has expired, the view may still
+/// miss the next delete.
 pub(super) type Estranged = HashMap<(Arc<str>, usize), Instant>;
 
 impl What {
-    /// Whether what was found under a canary's key is what this leaves there.
+    /// `true` if the value under a canary's key is the one that this operation leaves there.
     pub(super) fn is_shown_by(self, verdict: &CanaryVerdict) -> bool {
         match self {
             Self::Write => *verdict == CanaryVerdict::Intact,
@@ -85,7 +85,7 @@ impl What {
     }
 }
 
-/// Findings and figures of a check that ends `now`. `estranged` is what was known before, and is brought up to date.
+/// The findings and figures of a check that ends `now`. `estranged` holds the earlier state, and is updated.
 pub(super) fn judge(
     views: &[Arc<str>],
     seen_by_server: &SeenByServer,
@@ -101,7 +101,7 @@ pub(super) fn judge(
             seen_by_server.iter().filter_map(|(server, seen)| Some((server, seen.get(place)?)))
         {
             for met in &seen.faults {
-                // Who came by another server of the alias has met the same.
+                // The probe of another server of the alias may have met the same fault.
                 if !faults.iter().any(|known| (known.server, known.cause) == (met.server, met.cause)) {
                     faults.push(met);
                 }
@@ -129,7 +129,7 @@ pub(super) fn judge(
     (findings, measures)
 }
 
-/// Takes note of whether the view of a pair follows its server, and says since when it does not.
+/// Records if the view of a pair follows its server, and returns the time since when it does not.
 fn follow(estranged: &mut Estranged, pair: (Arc<str>, usize), sights: &[CanarySight]) -> Option<Instant> {
     let never = |what| sights.iter().filter(move |sight| sight.what == what && sight.timing == Timing::Never);
     if let Some(missed) = never(What::Delete).map(|sight| sight.acked).min() {
@@ -141,7 +141,7 @@ fn follow(estranged: &mut Estranged, pair: (Arc<str>, usize), sights: &[CanarySi
     estranged.get(&pair).copied()
 }
 
-/// What was seen of one server in one view.
+/// The sights of one server in one view.
 struct SeenPair<'a> {
     view: &'a str,
     server: &'a str,
@@ -189,14 +189,14 @@ impl SeenPair<'_> {
         findings
     }
 
-    /// The worst of those that were not shown in time, and of how many it is one, if there are several.
+    /// The worst of the canaries that were not shown in time, and the number of these, if there are several canaries.
     fn worst(&self, what: What) -> Option<(&CanarySight, String)> {
         let all = || self.sights.iter().filter(|sight| sight.what == what);
         let wrong = || all().filter(|sight| sight.timing != Timing::InTime && sight.odd.is_none());
         let worst = wrong().max_by_key(|sight| (sight.timing == Timing::Never, sight.lag))?;
         let mut of = String::new();
         if all().count() > 1 {
-            // Writing to a text cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(of, " ({} of {} canaries)", wrong().count(), all().count());
         }
         Some((worst, of))
@@ -211,7 +211,7 @@ mod tests {
     use Timing::{InTime, Late, Never};
     use What::{Delete, Write};
 
-    /// What is seen of one server in one view, one canary each.
+    /// One server in one view, over several checks.
     struct Views {
         estranged: Estranged,
         began: Instant,
@@ -226,7 +226,7 @@ mod tests {
             Self { estranged: Estranged::new(), began: Instant::now() }
         }
 
-        /// A check so many seconds after the beginning, in which this was seen in the one view.
+        /// A check so many seconds after the beginning, with these sights in the one view.
         fn check(&mut self, seconds: u64, seen: &[(What, Timing, u64)]) -> (Vec<Finding>, Vec<Measure>) {
             let now = self.began + Duration::from_secs(seconds);
             let sights = seen.iter().map(|&(what, timing, lag)| sight(what, timing, lag, now)).collect();

@@ -1,4 +1,4 @@
-//! [`View`]: a way into the cache, and how what it shows is watched.
+//! [`View`]: a way into the cache, and the watch on its values.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,41 +29,41 @@ pub(super) struct View {
 pub(super) struct ViewServer {
     name: Arc<str>,
     server: Server,
-    /// Held for a read: those who come by several servers of the alias share one connection.
+    /// Held for a read: the probes of several servers of the alias share one connection.
     turn: Mutex<()>,
 }
 
-/// What a view is to show.
+/// The expected state of one canary in a view.
 #[derive(Clone)]
 pub(super) struct Expected {
     /// The place of its spot in the look.
     pub(super) place: usize,
     pub(super) canary: Arc<Canary>,
-    /// Whether it was written last, or deleted.
+    /// The operation, a write or a delete.
     pub(super) what: What,
-    /// When the alias acknowledged that.
+    /// The time at which the alias acknowledged that.
     pub(super) acked: Instant,
-    /// How soon after that it must show.
+    /// The time after that within which it must show.
     pub(super) within: Duration,
 }
 
-/// Until when views are watched.
+/// The end of the watch on views.
 #[derive(Clone, Copy)]
 pub(super) struct WatchDeadline {
-    /// How much longer than it should take, in order to say how long it takes.
+    /// The extra time after the due time, to measure how long it takes.
     pub(super) over: Duration,
-    /// From then on no further look is begun.
+    /// The time after which no further look is begun.
     pub(super) last: Instant,
-    /// Then no answer is awaited any more.
+    /// The time after which no answer is awaited.
     pub(super) end: Instant,
 }
 
-/// What a server showed of one of those that were expected.
+/// The result of a server for one expected canary.
 pub(super) struct ShownCanary {
-    /// Which one.
+    /// The index of the expected canary.
     pub(super) expected: usize,
     pub(super) sight: CanarySight,
-    /// What was there last.
+    /// The last value that was there.
     pub(super) verdict: CanaryVerdict,
 }
 
@@ -72,7 +72,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl View {
-    /// The view that is configured. Nothing is dialled yet.
+    /// The view that is configured. Nothing is dialed yet.
     pub(super) fn new(
         view: &checks::ViewConfig,
         client: Client,
@@ -86,7 +86,7 @@ impl View {
         };
         match &view.backend {
             Backend::Redis(redis) => {
-                // The configuration lets no other topology in.
+                // The configuration allows no other topology.
                 if let RedisServers::Standalone(address) = &redis.servers {
                     let login = Arc::new(redis.login.clone());
                     let server = context.redis(address, Requirement::Any, &login, redis.tls.as_ref())?;
@@ -110,12 +110,12 @@ impl View {
         Ok(Self { name: view.name.clone(), servers, ring: ClientRing::new(client, &addresses) })
     }
 
-    /// Whether nothing has come over the kept connections of its servers.
+    /// `true` if nothing has come over the kept connections of its servers.
     pub(super) fn is_quiet(&self) -> bool {
         self.servers.iter().all(|server| server.server.cache().is_quiet())
     }
 
-    /// The fault that was met at one of its servers; where it has several, with the name of that one.
+    /// The fault that was met at one of its servers. If it has several, the fault names that one.
     pub(super) fn met(&self, server: usize, fault: &Fault) -> Met {
         let Fault { cause, phase, said, .. } = fault;
         let at =
@@ -130,7 +130,7 @@ impl View {
 }
 
 impl ViewServer {
-    /// Reads the keys of what is `expected` here, until all show as they should or their time is up.
+    /// Reads the keys of the `expected` canaries here, until all show as they should or their time is up.
     pub(super) async fn watch(
         &self,
         expected: &[(usize, &Expected)],
@@ -198,7 +198,7 @@ impl ViewServer {
                 return Ok(shown);
             }
             pending = left;
-            // A last look is begun when the time is up, however long the one before took.
+            // A last look begins when the time is up, for any duration of the one before.
             let moments = pending.iter().flat_map(|(_, expected, _)| [expected.due(), expected.until(until)]);
             let next = moments.filter(|moment| *moment > now).min();
             sleep_until(next.map_or(now + pause, |next| next.min(now + pause))).await;
@@ -243,7 +243,7 @@ impl ViewServer {
 }
 
 impl WatchDeadline {
-    /// The half of what is left of it, and more where something is not due before; for the first of two watches.
+    /// The deadline for the first of two watches: half of the time left, or more if a canary is not due before.
     pub(super) fn half(self, within: Duration) -> Self {
         let now = Instant::now();
         let half = |moment: Instant| now + moment.saturating_duration_since(now) / 2;
@@ -254,25 +254,25 @@ impl WatchDeadline {
 }
 
 impl ShownCanary {
-    /// Whether it is of the one at this place, and that was not shown.
+    /// `true` if it is about the canary at this index, and that was not shown.
     pub(super) fn is_never(&self, expected: usize) -> bool {
         self.expected == expected && self.sight.timing == Timing::Never
     }
 }
 
 impl Expected {
-    /// From then on it is late.
+    /// The time after which it is late.
     fn due(&self) -> Instant {
         self.acked + self.within
     }
 
-    /// From then on it is not watched any more.
+    /// The time after which it is not watched any more.
     fn until(&self, until: WatchDeadline) -> Instant {
         (self.due() + until.over).min(until.last)
     }
 }
 
-/// What a command is called.
+/// The name of a command.
 fn verb(server: &Server, redis: &'static str, memcached: &'static str) -> &'static str {
     match server {
         Server::Redis(_) => redis,
@@ -280,7 +280,7 @@ fn verb(server: &Server, redis: &'static str, memcached: &'static str) -> &'stat
     }
 }
 
-/// What was found under a canary's key, for people.
+/// The value under a canary's key, in words for people.
 fn found(verdict: &CanaryVerdict) -> &'static str {
     match verdict {
         CanaryVerdict::Intact => "the canary",
