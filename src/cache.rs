@@ -1,4 +1,4 @@
-//! [`Cache`]: one node that can be written and read; and the backends that are one.
+//! [`Cache`]: one node that can be written and read; and the backends that implement it.
 //!
 //! All of them stand on one dialer and one connection of our own; the crates are codecs only. That gives each
 //! the same deadlines, phases, causes and limits, with no hidden retry and no task in the background.
@@ -37,7 +37,7 @@ pub trait Cache: Send + Sync {
     /// Reads a key. If there is no such key, the `default` is given back.
     async fn get(&self, key: &Key, default: Unset, progress: &NodeProgress) -> Result<Read, Fault>;
 
-    /// Reads a key as the first thing of a round: on the kept connection, or on one that is dialled.
+    /// Reads a key as the first command of a round: on the kept connection, or on a new one.
     ///
     /// It spares a check. If a layer does not pass it on, no check is spared.
     async fn get_first(&self, _: &Key, _: Unset, progress: &NodeProgress) -> Result<Read, Fault> {

@@ -1,8 +1,8 @@
 //! [`BreakerLayer`]: a circuit breaker, as a layer around the cache of a node.
 //!
-//! It spares a dead server the dialling. As the breakers in cache clients do (`HashClient` of pymemcache), it drops
-//! writes and answers reads with the default while it is open; a check sees through this one as through theirs, and
-//! nothing else knows of it. Three states:
+//! It saves dials to a dead server. Like the breakers in cache clients (`HashClient` of pymemcache), it drops writes
+//! and answers reads with the default while it is open. A check detects this one as it would detect theirs, and no
+//! other code knows of it. Three states:
 //!
 //! - closed: everything goes through. Checks that could not reach the server are counted; after `after` of them in a
 //!   row, it opens. Any answer of the server, an error included, resets the count. A shortage in the sidecar itself,
@@ -147,7 +147,7 @@ impl Breaker {
         let since = match &state.open {
             Some(open) if open.trial == Some(check(progress)) => open.since,
             None if state.dead >= self.settings.after => SystemTime::now(),
-            // A check that began before the breaker opened, or one of too few.
+            // Either the check began before the breaker opened, or too few have failed so far.
             Some(_) | None => return,
         };
         state.open = Some(OpenBreaker { since, why: words(since, fault), until, trial: None });
@@ -179,7 +179,7 @@ impl Cache for Breaker {
         let call = Call::begin(self, progress);
         let set = self.cache.set(canary, progress).await;
         match &set {
-            // The read decides, or the check that starts over.
+            // The read decides, or the check starts over.
             Ok(()) | Err(SetError::KeptConnectionClosed) => call.goes_on(),
             Err(SetError::Fault(fault)) => call.came_to(Some(fault)),
         }
@@ -200,7 +200,7 @@ impl Cache for Breaker {
         if let Some(why) = self.refuses(progress) {
             return Ok(Read::Default(default.because(&why)));
         }
-        // It spares a check and is none, so it counts for nothing.
+        // This read replaces a check and is none, so the breaker does not count it.
         self.cache.get_first(key, default, progress).await
     }
 
@@ -249,7 +249,7 @@ impl<'a> Call<'a> {
     fn came_to(mut self, fault: Option<&Fault>) {
         self.is_over = true;
         match fault {
-            // The server was not even dialled.
+            // The server was not even dialed.
             Some(fault) if fault.is_own => self.breaker.release(self.progress),
             Some(fault) if is_dead(fault) => self.breaker.count(self.progress, fault),
             Some(_) | None => self.breaker.close(),

@@ -33,7 +33,7 @@ const PIECE: usize = 4 * 1024;
 
 /// A connection to a node. It holds no buffer while nothing is awaited.
 ///
-/// It is passed on all the time, so it is no more than a pointer.
+/// It is moved often, so it is only a pointer.
 pub(crate) struct Connection(Box<Wire>);
 
 struct Wire {
@@ -85,7 +85,7 @@ impl AnswerError {
 }
 
 impl Connection {
-    /// A connection that serves for the time that is promised, or a little less.
+    /// A connection that serves for `reconnect_every`, or a little less.
     fn new(Dialled { stream, peer }: Dialled, reconnect_every: Duration) -> Self {
         let now = Instant::now();
         let expires = now + service(reconnect_every);
@@ -211,7 +211,7 @@ impl Connection {
         Err(if begun { AnswerError::Malformed(CLOSED_MIDWAY) } else { AnswerError::Closed(closed) })
     }
 
-    /// Reads by way of the stack: thousands of connections that wait for an answer hold no buffer for it.
+    /// Reads into a buffer on the stack, so thousands of connections that wait for an answer hold no buffer.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut bytes = [MaybeUninit::uninit(); PIECE];
         let most = self.0.allowance.min(bytes.len());
@@ -273,10 +273,10 @@ impl Link {
 
     /// The connection to begin a check with: the kept one, or else the one that `dial` makes.
     ///
-    /// A connection that has served its time is held until the new one was answered: otherwise, on a server
-    /// at its connection limit, the sidecar would slip into the place that it had just left, be up, and at
-    /// the next dial down again. That the new one is made proves nothing yet: the server's system makes it
-    /// before the server takes it.
+    /// A connection that has served its time is held until the new one was answered: otherwise, on a server at its
+    /// connection limit, the sidecar would take the place that it had just left and report up, and at the next dial
+    /// down again. The new connection alone proves nothing: the server's operating system accepts it before the
+    /// server does.
     pub(crate) async fn begin<D: Dialling>(
         &self,
         progress: &NodeProgress,

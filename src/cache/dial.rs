@@ -47,7 +47,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 #[derive(Debug)]
 pub(crate) struct DialTarget {
     pub(super) address: Address,
-    /// Boxed, since thousands of nodes have none.
+    /// Boxed, because thousands of nodes have none.
     pub(super) tls: Option<Box<(Arc<ClientConfig>, ServerName<'static>)>>,
     silence: Silence,
 }

@@ -182,8 +182,8 @@ impl Memcached {
         Err(self.doubt_dialect(fault))
     }
 
-    /// Reads a key as [`Cache::get`] does, but as the first thing of a round: a kept connection that turns out
-    /// to have been closed is no fault.
+    /// Reads a key as [`Cache::get`] does, but as the first command of a round: a kept connection that turns
+    /// out to have been closed is no fault.
     pub(crate) async fn get_first(
         &self,
         key: &Key,

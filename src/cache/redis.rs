@@ -173,8 +173,8 @@ impl Redis {
         }
     }
 
-    /// Reads a key as [`Cache::get`] does, but as the first thing of a round: a kept connection that turns out
-    /// to have been closed is no fault.
+    /// Reads a key as [`Cache::get`] does, but as the first command of a round: a kept connection that turns
+    /// out to have been closed is no fault.
     pub(crate) async fn get_first(
         &self,
         key: &Key,
@@ -188,7 +188,7 @@ impl Redis {
         expect_string(answer, default, progress)
     }
 
-    /// The same of several keys, in one round trip, in their order.
+    /// The same for several keys, in one round trip, in their order.
     pub(crate) async fn get_each(&self, keys: &[&Key], progress: &NodeProgress) -> Result<Vec<Read>, Fault> {
         let gets: Vec<_> = keys.iter().map(|key| cmd("GET").arg(key.as_str()).take()).collect();
         let answers = self.ask_each(&gets, ANSWER_LIMIT.saturating_mul(keys.len()), progress).await?;

@@ -36,7 +36,7 @@ const LIMIT: usize = 4 * 1024 * 1024;
 /// The most steps of SCAN in a check.
 const MOST_STEPS: usize = 10;
 
-/// The number of keys that a server scans in a step. With many, it serves no other client for long; with few, the scan takes
+/// The bounds of SCAN's COUNT. With a large one, a step blocks the server's other clients; with a small one, the scan takes
 /// many steps.
 const COUNT: std::ops::RangeInclusive<usize> = 10..=500;
 

@@ -51,7 +51,7 @@ struct DialLane {
 impl Gate {
     /// The gate of checks that have this deadline.
     pub(super) fn new(deadline: Duration) -> Self {
-        // Half of the files that may be open is for those connections that are made.
+        // Half of the allowed files is for established connections.
         let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
         let places = files.map_or(PLACES, |files| PLACES.min(files / 4)).max(1);
         Self { lanes: [(); 2].map(|()| DialLane::new(places)), deadline }
@@ -276,7 +276,7 @@ mod tests {
         let dials = nodes.iter().zip(&silences).map(|(node, silence)| {
             Box::pin(async { node.conclude(gate.pass(pending(), silence, node).await) })
         });
-        // The first has had its turn when the second has it, and the third is not dialled yet.
+        // The first has had its turn, the second has it now, and the third is not dialed yet.
         let _ = timeout(ms(101), select_all(dials).then(|((), _, others)| join_all(others))).await;
         let alias = "main".try_into().unwrap();
         let outcome = progress.outcome(alias, CheckKind::RoundTrip, Needs::default());

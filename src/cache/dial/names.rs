@@ -120,7 +120,7 @@ struct Name {
 
 impl Default for Resolver {
     fn default() -> Self {
-        // A look-up has a socket, and most of the files that may be open are for connections.
+        // A look-up has a socket, and most of the allowed files are for connections.
         let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
         let most = files.map_or(MOST, |files| MOST.min(files / 8)).max(1);
         Self {

@@ -212,7 +212,7 @@ async fn send(
     opcode: Opcode,
     request: &Request<'_>,
 ) -> Result<Opaque, AnswerError> {
-    // The line end is for a server that speaks text alone: it takes what comes before for a command, and
+    // The line end is for a server that speaks only text: it takes the bytes before it for a command, and
     // answers instead of waiting for the end of a line.
     let [first, second] = fastrand::u16(..).to_be_bytes();
     let opaque = [first, second, b'\r', b'\n'];

@@ -246,7 +246,7 @@ fn stream(
 }
 
 impl QueueReading {
-    /// Takes in a group of a stream, and the number of its unacknowledged entries.
+    /// Takes in a group of a stream, and the number of entries that it has not acknowledged.
     fn take_in(&mut self, group: &StreamGroup, (to_do, at_most): (u64, bool)) {
         if self.slowest.is_none() || to_do > self.length {
             *self = Self { length: to_do, at_most, slowest: Some(group.label()), oldest: None };

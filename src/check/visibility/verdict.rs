@@ -20,7 +20,7 @@ pub(super) enum What {
     Delete,
 }
 
-/// The time at which a view showed it.
+/// The timing of a view's sight of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timing {
     /// Before it was due.
@@ -36,7 +36,7 @@ pub(super) enum Timing {
 pub(super) struct CanarySight {
     pub(super) what: What,
     pub(super) timing: Timing,
-    /// The time from the acknowledgment to its first sight, or to the last look without one.
+    /// The time from the acknowledgment to the first look that showed it, or to the last one that did not.
     pub(super) lag: Duration,
     /// The time at which the alias acknowledged it.
     pub(super) acked: Instant,
