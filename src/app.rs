@@ -1,7 +1,7 @@
-//! [`App`]: what every request is answered from.
+//! [`App`]: the state that every request is answered from.
 //!
-//! The [`Setup`] is what the configuration made, and is replaced as a whole when that is read anew. Everything else
-//! outlives it: where the sidecar is in its life, its rounds, and who watches.
+//! The [`Setup`] is made from the configuration, and a reload replaces it as a whole. Everything else outlives it: the
+//! sidecar's life cycle, its rounds and their watchers.
 
 mod life;
 mod reload;
@@ -38,12 +38,12 @@ pub struct App {
     rounds: Rounds,
     began_at: SystemTime,
     reloads: watch::Sender<ReloadStatus>,
-    /// Whether everything that `startupz` asks for has been up once.
+    /// `true` once everything that `startupz` asks for has been up.
     started: AtomicBool,
 }
 
 impl App {
-    /// An app that is starting. The error is of the checks, for example a CA file that cannot be read.
+    /// Creates an app that is starting. The error concerns the checks, for example a CA file that cannot be read.
     pub fn new(config: &Config) -> Result<Self, SetupError> {
         Ok(Self {
             setup: watch::Sender::new(Arc::new(Setup::new(config, None)?)),
@@ -55,11 +55,11 @@ impl App {
         })
     }
 
-    /// Puts `config` in force in the place of what is. What is the same in both goes on: checks with their connections,
-    /// records, who watches; and a request that is under way ends as it began. After an error what was in force still
-    /// is.
+    /// Replaces the configuration in force with `config`. Everything that is the same in both goes on: checks with their
+    /// connections, records, watchers. A request in flight ends under the configuration with which it began. After an
+    /// error the previous configuration stays in force.
     ///
-    /// It reads the files of certificates, so it is not for a thread that has requests to answer.
+    /// It reads certificate files, so a thread that serves requests must not call it.
     pub fn renew(&self, config: &Config) -> Result<Renewal, SetupError> {
         let before = self.setup();
         let setup = Setup::new(config, Some(&before)).inspect_err(|_| self.refuse())?;
@@ -95,7 +95,7 @@ impl App {
         self.setup.borrow().tls.clone()
     }
 
-    /// The last changes, and who waits for news.
+    /// The last changes, and the receivers that wait for news.
     #[must_use]
     pub(crate) fn journal(&self) -> Arc<Journal> {
         self.setup.borrow().checker.journal().clone()
@@ -113,18 +113,18 @@ impl App {
         *self.life.borrow()
     }
 
-    /// Leads its life.
+    /// The sender of the sidecar's life cycle.
     pub(crate) fn lead(&self) -> &watch::Sender<Life> {
         &self.life
     }
 
-    /// Enters another part of its life; whoever waits for it is woken.
+    /// Enters another state of the life cycle, and wakes every task that waits for it.
     pub fn enter(&self, life: Life) {
         self.life.send_replace(life);
     }
 
-    /// Checks everything again and again, for as long as this runs: at every `interval`, and without one only while
-    /// somebody watches.
+    /// Checks everything in rounds for as long as this runs: at every `interval`; without an interval, only while there
+    /// is a watcher.
     pub async fn make_rounds(&self) {
         let check = async |setup: Arc<Setup>, place| setup.checker.check_one(place, Instant::now()).await;
         self.rounds.run(self.setup.subscribe(), check).await;
@@ -151,8 +151,8 @@ impl App {
         Some(Report { outcomes, skipped: setup.everything.skipped.clone() })
     }
 
-    /// Watches: rounds are made until the watcher is dropped, and it is woken by each check that anybody makes
-    /// and by whatever else is news.
+    /// Adds a watcher. Rounds are made until the watcher is dropped. It is woken by every check, whichever request
+    /// made it, and by all other news.
     #[must_use]
     pub fn watch(&self) -> Watcher {
         self.rounds.watch(self.journal().ticks(), self.life.subscribe(), self.setup.subscribe())
@@ -170,7 +170,7 @@ impl App {
         Selection { checks: checks.collect(), skipped: Vec::new() }
     }
 
-    /// Looks whether everything that `startupz` asks for has been up once by now.
+    /// Sets `started` if everything that `startupz` asks for has been up once.
     pub(crate) fn note_start(&self, setup: &Setup) {
         if self.awaited(setup, setup.startup()).checks.is_empty() {
             self.started.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! [`Life`]: where in its life the sidecar is.
+//! [`Life`]: the sidecar's life cycle.
 
 named! {
     /// The life cycle of the sidecar.
@@ -8,7 +8,7 @@ named! {
         Starting = "starting",
         /// It takes requests.
         Ready = "ready",
-        /// It was told to stop, and goes on taking requests until those who send them have heard of it.
+        /// It was told to stop, and goes on taking requests until the callers have noticed.
         Draining = "draining",
         /// It takes no more requests, and finishes those that are open.
         Stopping = "stopping",

@@ -1,4 +1,4 @@
-//! [`ReloadStatus`]: whether what is written is in force.
+//! [`ReloadStatus`]: the result of the last reload.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ pub struct ReloadStatus {
 }
 
 impl ReloadStatus {
-    /// The one that is read now is in force.
+    /// A successful reload, now.
     pub(super) fn now() -> Self {
         Self { ok: true, at: SystemTime::now() }
     }

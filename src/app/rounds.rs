@@ -1,9 +1,9 @@
-//! Rounds that nobody asked for: at every interval, or for as long as somebody watches.
+//! Rounds of checks without a request: at every interval, or for as long as there is a watcher.
 //!
 //! Entries are spread over partitions by their names. A round is due at one time for all of them, and each makes it by
-//! itself: it has its own share of the checks in flight, and its own clock, the beginning of the last round all of whose
-//! checks in it have ended. The least of the clocks is the rounds' own. So a partition that stands still holds up no
-//! other, and is found out.
+//! itself: it has its own share of the checks in flight, and its own clock. The clock is the beginning of the last round
+//! all of whose checks in the partition have ended; the oldest of the clocks is the rounds' own. So a stuck partition
+//! delays no other, and is reported.
 
 mod board;
 mod jitter;
@@ -40,17 +40,16 @@ use shown::ShownRounds;
 pub use board::{PartitionClock, RoundClocks};
 pub use overdue::{Overdue, StandsStill};
 
-/// How often everything is checked for those who watch, where there is no interval.
+/// The interval between rounds for watchers if none is configured.
 const WATCHED_EVERY: Duration = Duration::from_secs(5);
 
-/// How many checks rounds have in flight at most. Each partition has its share for itself, so that caches which hang in
-/// one do not keep those of another waiting; and however many hang, they hold no more than so many sockets and buffers
-/// at a time.
+/// The most checks that rounds have in flight. Each partition has its own share, so caches that hang in one partition
+/// do not delay those of another. The limit also bounds the sockets and buffers that hanging caches hold.
 const IN_FLIGHT: usize = 512;
 
 const SHARE: usize = IN_FLIGHT / PARTITIONS;
 
-/// What is known of the rounds.
+/// The state of the rounds.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     board: Mutex<Board>,
@@ -59,7 +58,7 @@ pub(super) struct Rounds {
     ended: watch::Sender<u64>,
 }
 
-/// Somebody who watches. Rounds are made for as long as there is one.
+/// A watcher. Rounds are made for as long as there is one.
 #[derive(Debug)]
 pub struct Watcher {
     watchers: Arc<watch::Sender<usize>>,
@@ -70,8 +69,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Waits until a check or a round has ended, whoever it was made for, the sidecar enters another part of its life, or
-    /// the configuration was read anew. Whatever happened since the last time counts.
+    /// Waits until a check or a round has ended, whichever request it was made for, the sidecar enters another state of
+    /// its life cycle, or the configuration was reloaded. Events since the previous call count too.
     pub async fn news(&mut self) {
         // None of the senders is ever dropped before its app.
         tokio::select! {
@@ -89,13 +88,13 @@ impl Drop for Watcher {
     }
 }
 
-/// What is to be checked, and when.
+/// The checks to be made, and their schedule.
 struct Plan {
     setup: Arc<Setup>,
-    /// None where nothing is due.
+    /// `None` if no round is due.
     schedule: Option<Schedule>,
     jitter: Jitter,
-    /// What is in each partition.
+    /// The entries of each partition.
     partitions: Vec<Vec<RoundEntry>>,
 }
 
@@ -107,13 +106,13 @@ struct RoundEntry {
 }
 
 impl Plan {
-    /// Whether it is the other.
+    /// `true` if both have the same setup and schedule.
     fn is_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.setup, &other.setup) && self.schedule == other.schedule
     }
 
-    /// How late an entry is checked within its partition's round: what was down may be just coming back, to many
-    /// sidecars at a time.
+    /// The delay of an entry's check within its partition's round. A cache that was down may be just recovering, and
+    /// many sidecars check it at the same time.
     fn late(&self, entry: &RoundEntry) -> Duration {
         match entry.record.since().map(|since| since.status) {
             Some(Status::Down) => self.jitter.put_off(),
@@ -137,7 +136,7 @@ impl Rounds {
         let mut partitions = pin!(join_all((0..PARTITIONS).map(follow)));
         loop {
             tokio::select! {
-                // None of them ends.
+                // A partition's loop never ends.
                 _ = &mut partitions => return,
                 _ = setups.changed() => {}
                 _ = watchers.changed() => {}
@@ -166,15 +165,15 @@ impl Rounds {
         let longest = std::array::from_fn(|partition| {
             let turns = partitions[partition].len().div_ceil(SHARE);
             let checks = setup.timeout.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX));
-            // And the scheduling, or rounds that take exactly an interval would drift into being overdue.
+            // An eighth more for the scheduling; otherwise rounds that take exactly an interval would drift into being overdue.
             checks.saturating_add(jitter.most()).saturating_mul(9) / 8
         });
         let mut board = self.board.lock();
         let (now, last) = (Instant::now(), board.last_due());
         let schedule = board.follow(every, || match setup.interval {
-            // Sidecars that begin together are apart from their first round on.
+            // The first round is random, so that sidecars which start together do not check together.
             Some(interval) => now + jitter::random(interval),
-            // Who begins to watch waits for nothing, unless another has just gone.
+            // A new watcher gets a round at once, unless an earlier watcher's has just been made.
             None => last.map_or(now, |last| now.max(last + WATCHED_EVERY)),
         });
         board.expect(longest);
@@ -182,7 +181,7 @@ impl Rounds {
         Plan { setup, schedule, jitter, partitions }
     }
 
-    /// Makes the rounds of one partition, as is planned.
+    /// Makes the rounds of one partition by the current plan.
     async fn follow<C, F>(&self, partition: usize, mut plans: watch::Receiver<Arc<Plan>>, check: &C)
     where
         C: Fn(Arc<Setup>, CheckId) -> F + Sync,
@@ -192,7 +191,7 @@ impl Rounds {
             let plan = plans.borrow_and_update().clone();
             tokio::select! {
                 never = self.keep(&plan, partition, check) => match never {},
-                // A round that is under way begins once more, with what there is now.
+                // A round in progress begins again, with the new plan.
                 changed = plans.changed() => if changed.is_err() { return },
             }
         }
@@ -207,13 +206,13 @@ impl Rounds {
         let Some(schedule) = plan.schedule else { return pending().await };
         loop {
             let next = schedule.after(self.board.lock().done(partition));
-            // The first is somewhere within the interval anyway, and where there is nothing to do, nobody is spared.
+            // The first round is at a random time anyway, and an empty partition needs no jitter.
             let is_first = next == schedule.first;
             let is_spread = !is_first && !plan.partitions[partition].is_empty();
             let late = if is_spread { plan.jitter.spread() } else { Duration::ZERO };
             time::sleep_until(schedule.due(next) + late).await;
             let round = self.board.lock().begin(partition, &schedule, Instant::now());
-            // Boxed, so that partitions which wait hold no room for it.
+            // Boxed, so that waiting partitions reserve no memory for it.
             Box::pin(self.make(plan, partition, check)).await;
             if self.board.lock().end(partition, round, schedule.due(round)) {
                 self.ended.send_modify(|ended| *ended += 1);
@@ -242,12 +241,12 @@ impl Rounds {
         checks.buffer_unordered(SHARE).for_each(ready).await;
     }
 
-    /// The interval is another one from now on, and has missed nothing yet.
+    /// Resets the schedule after a change of the interval.
     pub(super) fn begin_anew(&self) {
         self.board.lock().begin_anew();
     }
 
-    /// Somebody watches from now on.
+    /// Adds a watcher.
     pub(super) fn watch(
         &self,
         ticks: watch::Receiver<u64>,
@@ -258,18 +257,18 @@ impl Rounds {
         Watcher { watchers: self.watchers.clone(), ticks, ended: self.ended.subscribe(), life, setups }
     }
 
-    /// Whether rounds should have ended long ago.
+    /// The rounds that are overdue, if any.
     pub(super) fn overdue(&self, interval: Option<Duration>, now: Instant) -> Option<Overdue> {
         self.board.lock().overdue(interval, now)
     }
 
-    /// How far the rounds are, where there are any.
+    /// The progress of the rounds; `None` if no rounds run.
     pub(super) fn clocks(&self) -> Option<RoundClocks> {
         self.board.lock().clocks()
     }
 
-    /// What a report of the last checks shows of everything, if all of it was checked. Where a partition stands still,
-    /// that is said, and it keeps nobody else's recovery back any longer.
+    /// The outcomes that a report of the last checks shows, if everything was checked. If a partition is stuck, recoveries
+    /// in the others are no longer held back.
     pub(super) fn latest(&self, setup: &Setup) -> Option<Vec<Arc<Outcome>>> {
         let board = self.board.lock();
         let shown = match board.overdue(setup.interval, Instant::now()) {

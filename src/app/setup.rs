@@ -1,4 +1,4 @@
-//! [`Setup`]: what the configuration made.
+//! [`Setup`]: the parts made from a configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,23 +24,23 @@ pub struct Setup {
     pub interval: Option<Duration>,
     /// The deadline of one check.
     pub timeout: Duration,
-    /// The aliases whose servers could be anybody: their certificates are not verified.
+    /// The aliases whose servers' certificates are not verified.
     pub unverified: Vec<Alias>,
     /// The time for which requests are accepted after a signal to stop.
     pub drain: Duration,
-    /// TLS for who comes over TCP.
+    /// TLS for TCP connections.
     pub tls: Option<Arc<ServerConfig>>,
     /// `true` if metrics are served only on their own listeners.
     pub metrics_elsewhere: bool,
-    /// The groups by name; the first three are what Kubernetes' probes ask for.
+    /// The groups by name; the first three serve Kubernetes' probes.
     groups: Vec<(String, Selection)>,
 }
 
-/// The groups that there always are, in the order in which [`Setup`] keeps them.
+/// The groups that always exist, in the order in which [`Setup`] keeps them.
 const PROBES: [&str; 3] = ["liveness", "readiness", "startup"];
 
 impl Setup {
-    /// What `config` makes. Nothing is dialled. The checks that are as in an `earlier` one go on.
+    /// Makes the parts from `config` without dialing. Checks that are the same in an `earlier` setup go on.
     pub(super) fn new(config: &Config, earlier: Option<&Self>) -> Result<Self, SetupError> {
         let checker = match earlier {
             Some(earlier) => earlier.checker.renewed(config)?,
@@ -52,7 +52,7 @@ impl Setup {
         Ok(Self {
             everything,
             access: config.access.clone(),
-            // A check of a cache that hangs takes so long, and the round with it.
+            // If a cache hangs, its check lasts until the timeout, and so does the round.
             interval: config.interval.map(|interval| interval.max(config.timeout)),
             timeout: config.timeout,
             unverified: unverified(config),
@@ -103,7 +103,7 @@ fn groups(catalog: &Catalog, written: &[Group]) -> Vec<(String, Selection)> {
     let probes = PROBES.iter().map(|&name| {
         let selection = match written.iter().find(|group| group.name == name) {
             Some(group) => Selection::from(group),
-            // To restart whoever lives beside a cache does not mend the cache.
+            // Restarting the container beside a cache does not repair the cache.
             None if name == "liveness" => Selection::default(),
             None => catalog.all(),
         };

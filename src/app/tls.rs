@@ -1,4 +1,4 @@
-//! The sidecar's own TLS: its certificate, and whose certificates callers must show.
+//! The sidecar's own TLS: its certificate, and the CAs that must have signed its callers'.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::checker::SetupError;
 use crate::config::ListenerTls;
 use crate::pem::{self, PemError};
 
-/// What is agreed on in the handshake (RFC 7301), as every client of gRPC wants it.
+/// The protocols offered in the handshake by ALPN (RFC 7301), which every client of gRPC requires.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Reads the files that `tls` names.

@@ -1,4 +1,4 @@
-//! [`Board`]: how far each partition is, and what its rounds came to. Without I/O.
+//! [`Board`]: the progress of each partition and the results of its rounds, without I/O.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,53 +12,53 @@ use super::{Overdue, StandsStill};
 use crate::outcome::Outcome;
 use crate::record::Record;
 
-/// After how many intervals without the end of a round there is no news.
+/// The number of intervals without the end of a round after which it is overdue.
 const OVERDUE_AFTER: u32 = 3;
 
-/// How many of the entries that a partition waits for are named.
+/// The most entries that are named of those that a partition waits for.
 const NAMED: usize = 3;
 
-/// How far each partition is, and what its rounds came to.
+/// The progress of each partition, and the results of its rounds.
 #[derive(Debug)]
 pub(super) struct Board {
     schedule: Option<Schedule>,
-    /// When the schedule became what it is.
+    /// The time of the schedule's last reset.
     anew: Instant,
     partitions: [Partition; PARTITIONS],
-    /// What the last round came to that has ended in every partition.
+    /// The outcomes of the last round that has ended in every partition.
     finished: Arc<[Arc<Outcome>]>,
-    /// How many have ended so.
+    /// The number of rounds that have ended in every partition.
     rounds: u64,
 }
 
 /// The progress of one partition.
 #[derive(Debug, Default)]
 struct Partition {
-    /// The beginning of the last round all of whose checks in it have ended.
+    /// The beginning of the last round all of whose checks in this partition have ended.
     clock: Option<RoundClock>,
     /// The round that it has begun last.
     begun: u64,
     /// Rounds that the partition has skipped.
     missed: u64,
-    /// How long a round takes in which every check is as late and takes as long as it may.
+    /// The longest duration of a round: every check has the largest delay and takes the whole timeout.
     longest: Duration,
-    /// What is being checked.
+    /// The checks in flight.
     waits_for: Vec<Awaited>,
-    /// What its rounds came to that have not ended in every partition; in their order.
+    /// The results of its rounds that have not ended in every partition, in order.
     parts: Vec<Part>,
 }
 
-/// What has been checked through a time.
+/// The last round that a partition has completed, and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RoundClock {
     round: u64,
-    /// The time, to count from.
+    /// The due time, on the monotonic clock.
     due: Instant,
-    /// The same, for people.
+    /// The due time, on the wall clock.
     due_at: SystemTime,
 }
 
-/// What a round came to in one partition, so far.
+/// The results of a round in one partition, so far.
 #[derive(Debug)]
 struct Part {
     round: u64,
@@ -92,7 +92,7 @@ pub struct PartitionClock {
 }
 
 impl RoundClocks {
-    /// The time through which everything is checked: the least of the partitions' clocks.
+    /// The time through which everything is checked: the oldest of the partitions' clocks.
     #[must_use]
     pub fn through(&self) -> Option<SystemTime> {
         self.partitions.iter().map(|partition| partition.through).min().flatten()
@@ -107,7 +107,7 @@ impl Default for Board {
 }
 
 impl Board {
-    /// Whatever was due is so no more, and nothing was missed yet of what will be.
+    /// Resets the schedule: no round is due, and no result of an earlier round is kept.
     pub(super) fn begin_anew(&mut self) {
         self.schedule = None;
         self.anew = Instant::now();
@@ -119,7 +119,7 @@ impl Board {
         }
     }
 
-    /// Rounds are due `every` so often from now on: as they were, if that is how often they were, or else from what `due` says on.
+    /// Sets the interval to `every`. If it is the current one, the schedule stays; if not, rounds are due from `due()` on.
     pub(super) fn follow(
         &mut self,
         every: Option<Duration>,
@@ -133,24 +133,24 @@ impl Board {
         self.schedule
     }
 
-    /// How long a round of each partition takes in which every check is as late and takes as long as it may.
+    /// Sets the longest duration of each partition's rounds.
     pub(super) fn expect(&mut self, longest: [Duration; PARTITIONS]) {
         for (partition, longest) in self.partitions.iter_mut().zip(longest) {
             partition.longest = longest;
         }
     }
 
-    /// When the last round was due that has ended in any partition.
+    /// The due time of the last round that has ended in any partition.
     pub(super) fn last_due(&self) -> Option<Instant> {
         self.partitions.iter().filter_map(|partition| partition.clock).map(|clock| clock.due).max()
     }
 
-    /// The last round that has ended in a partition; none is the zeroth.
+    /// The number of the last round that has ended in a partition; 0 if none has.
     pub(super) fn done(&self, partition: usize) -> u64 {
         self.partitions[partition].clock.map_or(0, |clock| clock.round)
     }
 
-    /// A partition begins the round that is due at `now`: its number. Those that it jumps over are missed.
+    /// Begins the round that is due at `now` in a partition, and returns its number. Skipped rounds count as missed.
     pub(super) fn begin(&mut self, partition: usize, schedule: &Schedule, now: Instant) -> u64 {
         let done = self.done(partition);
         let round = schedule.joined(done, now);
@@ -158,16 +158,16 @@ impl Board {
         one.missed += round - schedule.after(done);
         one.begun = round;
         one.waits_for.clear();
-        // The same round, where it begins once more because the configuration was read anew.
+        // If a reload makes the same round begin again, its earlier part is dropped.
         one.parts.retain(|part| part.round != round);
         one.parts.push(Part { round, has_ended: false, checked: Vec::new() });
         self.forget();
         round
     }
 
-    /// Drops what will not be a part of a finished round. A partition that stands still would else have the others keep
-    /// one round after the other: only that one's own can still end everywhere. Of each partition the last two are kept
-    /// besides, since what was checked last is from them.
+    /// Drops parts that can no longer belong to a finished round. Without this, a stuck partition would have the others
+    /// keep every round, although only the stuck partition's own round can still end everywhere. The last two parts of
+    /// each partition are kept too, since the last checks belong to them.
     fn forget(&mut self) {
         let least = self.partitions.iter().map(|partition| partition.begun).min().unwrap_or(0);
         for partition in &mut self.partitions {
@@ -180,11 +180,11 @@ impl Board {
         }
     }
 
-    /// A partition waits for a check of its round.
+    /// Records that a partition waits for a check of its round.
     pub(super) fn wait_for(&mut self, partition: usize, record: &Arc<Record>) {
         let one = &mut self.partitions[partition];
         let latest = record.latest();
-        // Each is checked once in a round, so the last part, which is of this one, has nothing of it yet.
+        // An entry is checked once in a round, so the last part, which is of this round, has no result of it yet.
         let earlier = one.parts.split_last().map_or(&[][..], |(_, earlier)| earlier);
         let mut earlier = earlier.iter().flat_map(|part| &part.checked);
         let unfinished =
@@ -193,7 +193,7 @@ impl Board {
         one.waits_for.push(Awaited { record: record.clone(), before });
     }
 
-    /// That check has ended.
+    /// Records the outcome of that check.
     pub(super) fn note(&mut self, partition: usize, record: &Arc<Record>, outcome: Arc<Outcome>) {
         let one = &mut self.partitions[partition];
         let Some(place) = one.waits_for.iter().position(|awaited| Arc::ptr_eq(&awaited.record, record))
@@ -206,9 +206,9 @@ impl Board {
         }
     }
 
-    /// All checks of its round have ended in a partition. Whether they have in every one.
+    /// Records the end of a round in a partition. `true` if the round has now ended in every partition.
     pub(super) fn end(&mut self, partition: usize, round: u64, due: Instant) -> bool {
-        // All partitions say the same of one round.
+        // The wall clock time of one round is the same in all partitions.
         let known = self.partitions.iter().filter_map(|partition| partition.clock);
         let known = known.filter(|clock| clock.due == due).map(|clock| clock.due_at).next();
         let due_at = known.unwrap_or_else(|| {
@@ -241,26 +241,26 @@ impl Board {
         self.rounds += 1;
     }
 
-    /// What the last round came to that has ended in every partition.
+    /// The outcomes of the last round that has ended in every partition.
     #[cfg(test)]
     pub(super) fn finished(&self) -> Arc<[Arc<Outcome>]> {
         self.finished.clone()
     }
 
-    /// How many rounds a partition keeps of which the others wait for the end, at most.
+    /// The most unfinished rounds that any partition keeps.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.partitions.iter().map(|partition| partition.parts.len()).max().unwrap_or(0)
     }
 
-    /// How to show what was checked last.
+    /// The results by which a report shows the last checks.
     pub(super) fn shown(&self) -> ShownRounds {
         let parts = self.partitions.iter().flat_map(|partition| &partition.parts);
         let unfinished = parts.flat_map(|part| &part.checked).cloned().collect();
         ShownRounds::new(self.finished.clone(), unfinished)
     }
 
-    /// How far the rounds are, where there are any.
+    /// The progress of the rounds; `None` if no rounds run.
     pub(super) fn clocks(&self) -> Option<RoundClocks> {
         self.schedule?;
         let clock = |one: &Partition| PartitionClock {
@@ -270,7 +270,7 @@ impl Board {
         Some(RoundClocks { rounds: self.rounds, partitions: self.partitions.iter().map(clock).collect() })
     }
 
-    /// Whether rounds should have ended long ago, which are due at every `interval` or as often as they are made.
+    /// The rounds that are overdue, if any. They are due at every `interval`, or by the schedule if there is none.
     pub(super) fn overdue(&self, interval: Option<Duration>, now: Instant) -> Option<Overdue> {
         let interval = interval.or(self.schedule.map(|schedule| schedule.every))?;
         let since = |one: &Partition| {
@@ -288,7 +288,7 @@ impl Board {
                 StandsStill { partition: number, since: since(one), waits_for, others }
             })
             .collect();
-        // The one that has stood longest first.
+        // The longest stuck partition comes first.
         still.sort_by_key(|one| std::cmp::Reverse(one.since));
         let since = still.first()?.since;
         Some(Overdue { since, interval, still })

@@ -1,51 +1,51 @@
-//! [`Jitter`]: what is left to chance, so that sidecars that began together, or lost the same cache together, do not all
-//! ask it in the same moment.
+//! [`Jitter`]: random delays, so that sidecars that started together, or lost the same cache together, do not all check
+//! it at the same moment.
 
 use std::time::Duration;
 
-/// A partition begins a round late by less than this part of the interval.
+/// The divisor of the interval that limits a partition's delay of a round.
 const SPREAD: u32 = 8;
 
-/// What was down is checked late by less than this part of the interval.
+/// The divisor of the interval that limits the delay of a check that was down.
 const PUT_OFF: u32 = 2;
 
-/// And never later than this.
+/// The upper limit of that delay.
 const PUT_OFF_AT_MOST: Duration = Duration::from_secs(2);
 
-/// By how much at most the checks of a round come late.
+/// The upper limits of the delays in a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Jitter {
-    /// A partition's.
+    /// The limit of a partition's delay.
     spread: Duration,
-    /// The check of what was down, beside that.
+    /// The limit of the further delay of a check that was down.
     put_off: Duration,
 }
 
 impl Jitter {
-    /// For rounds so far apart, of checks that take `timeout` at most: what is late still ends before the next round.
+    /// The limits for rounds at the interval `every`. A delayed check of at most `timeout` still ends before the next round.
     pub(super) fn of(every: Duration, timeout: Duration) -> Self {
         let room = every.saturating_sub(timeout);
         let spread = room.min(every / SPREAD);
         Self { spread, put_off: room.saturating_sub(spread).min(every / PUT_OFF).min(PUT_OFF_AT_MOST) }
     }
 
-    /// By how much both together come late at most.
+    /// The upper limit of both delays together.
     pub(super) fn most(&self) -> Duration {
         self.spread + self.put_off
     }
 
-    /// By how much a partition begins late, drawn anew.
+    /// A new random delay of a partition.
     pub(super) fn spread(&self) -> Duration {
         random(self.spread)
     }
 
-    /// By how much a check of what was down is put off, drawn anew.
+    /// A new random delay of a check that was down.
     pub(super) fn put_off(&self) -> Duration {
         random(self.put_off)
     }
 }
 
-/// Any time below `end`, each as likely as the other.
+/// A random time below `end`, uniformly distributed.
 pub(super) fn random(end: Duration) -> Duration {
     end.mul_f64(fastrand::f64())
 }

@@ -1,30 +1,30 @@
-//! [`Overdue`]: rounds that should have ended long ago, in words.
+//! [`Overdue`]: a message about overdue rounds.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::partition::PARTITIONS;
 
-/// How many partitions are named.
+/// The most partitions that are named.
 const NAMED: usize = 3;
 
-/// No round has ended for this long in one partition or more, and one is due at every interval.
+/// Overdue rounds: in one partition or more, no round has ended for several intervals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overdue {
     /// The time that the oldest of them has been stuck.
     pub since: Duration,
     /// The configured interval between rounds.
     pub interval: Duration,
-    /// The partitions that stand still, longest first.
+    /// The stuck partitions, longest first.
     pub still: Vec<StandsStill>,
 }
 
-/// A partition that stands still, while others may go on.
+/// A stuck partition; others may go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StandsStill {
     /// Its number.
     pub partition: usize,
-    /// For how long.
+    /// The time for which it has been stuck.
     pub since: Duration,
     /// Some of the entries that it waits for.
     pub waits_for: Vec<String>,
@@ -37,11 +37,11 @@ impl fmt::Display for Overdue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { since, interval, still } = self;
         write!(f, "no round has completed for {} s (interval {interval:?})", since.as_secs())?;
-        // Where all stand still and wait for nothing, it is the program that does.
+        // If all partitions are stuck and none waits for a check, the program itself is stuck.
         if still.len() == PARTITIONS && still.iter().all(|one| one.waits_for.is_empty()) {
             return Ok(());
         }
-        // Those that wait for a check say more.
+        // Partitions that wait for a check say more.
         let (waiting, idle): (Vec<_>, Vec<_>) = still.iter().partition(|one| !one.waits_for.is_empty());
         let named = waiting.into_iter().chain(idle).take(NAMED);
         for (place, one) in named.enumerate() {

@@ -1,12 +1,12 @@
-//! Which partition an entry is in.
+//! The assignment of entries to partitions.
 
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 
-/// How many partitions there are: few enough that each has a line in a scrape, and so many that one which stands still
-/// holds up a small part of what is checked.
+/// The number of partitions: few enough that each has a line in a scrape, and enough that a stuck one delays only a
+/// small part of the checks.
 pub(super) const PARTITIONS: usize = 16;
 
-/// Without a table, since names are only looked at when the configuration is read.
+/// CRC-32 without a table, since names are hashed only when the configuration is read.
 const CRC_32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 
 /// The partition of the entry with this name, such as `main` or `main.queue`: the same one after a restart, after a
@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_in_the_partition_that_its_name_says_wherever_that_is_asked() {
-        // By zlib's crc32, the first of them the check value of the algorithm.
+        // Computed by zlib's crc32; the first is the algorithm's check value.
         let known = [
             ("123456789", 0xcbf4_3926, 6),
             ("main", 0xbf28_cd64, 4),

@@ -1,33 +1,33 @@
-//! [`Schedule`]: when which round is due, for all partitions alike.
+//! [`Schedule`]: the due times of rounds, the same for all partitions.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When which round is due. Rounds are numbered from one, over every schedule that there was.
+/// The due times of rounds. Rounds are numbered from one, across all schedules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Schedule {
     /// The first round of this schedule.
     pub(super) first: u64,
-    /// When that is due.
+    /// The due time of the first round.
     pub(super) due: Instant,
-    /// How far rounds are apart.
+    /// The interval between rounds.
     pub(super) every: Duration,
 }
 
 impl Schedule {
-    /// When a round is due.
+    /// The due time of a round.
     pub(super) fn due(&self, round: u64) -> Instant {
         let later = u32::try_from(round.saturating_sub(self.first)).unwrap_or(u32::MAX);
         self.due + self.every.saturating_mul(later)
     }
 
-    /// The round that comes after `done`, if it is its turn yet or not.
+    /// The round after `done`, due or not.
     pub(super) fn after(&self, done: u64) -> u64 {
         (done + 1).max(self.first)
     }
 
-    /// The round that a partition joins at `now`, when it has done `done`: the next one, or, where later ones have
+    /// The round that a partition joins at `now` after it has completed `done`: the next one, or, if later ones have
     /// become due meanwhile, the last of these.
     pub(super) fn joined(&self, done: u64, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.due).as_nanos() / self.every.as_nanos().max(1);

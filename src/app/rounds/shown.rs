@@ -1,7 +1,7 @@
-//! [`ShownRounds`]: what a report of the last checks shows of each entry, while a round is under way.
+//! [`ShownRounds`]: the outcome that a report of the last checks shows of each entry while a round is in progress.
 //!
-//! A report does not mix an unfinished round with a finished one: what looks like a recovery may be half of a picture in
-//! which the other half is old. But bad news is never held back, and neither is what somebody's own check has found.
+//! A report does not mix an unfinished round with a finished one: an apparent recovery may be half of a picture whose
+//! other half is old. But a failure is never held back, and neither is the result of a check for a request.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use crate::alias::Alias;
 use crate::outcome::{CheckKind, Outcome, Status};
 use crate::record::Record;
 
-/// What a check of a round came to.
+/// The result of a check of a round.
 #[derive(Debug, Clone)]
 pub(super) struct Checked {
     pub(super) outcome: Arc<Outcome>,
-    /// What was known when it began, but for what other unfinished rounds had found.
+    /// The last outcome when the check began, except for outcomes of other unfinished rounds.
     pub(super) before: Option<Arc<Outcome>>,
 }
 
-/// How to show what was checked last.
+/// The results by which a report shows the last checks.
 #[derive(Debug, Default)]
 pub(super) struct ShownRounds {
-    /// What the last round came to that has ended everywhere.
+    /// The outcomes of the last round that has ended in every partition.
     finished: Arc<[Arc<Outcome>]>,
-    /// What rounds came to that have not.
+    /// The results of rounds that have not.
     unfinished: Vec<Checked>,
 }
 
@@ -32,7 +32,7 @@ impl ShownRounds {
         Self { finished, unfinished }
     }
 
-    /// What is shown of each entry, whoever it was checked for; nothing where one never was.
+    /// The shown outcome of each entry, whichever request it was checked for; `None` if an entry was never checked.
     pub(super) fn of<'a>(&self, records: impl Iterator<Item = &'a Arc<Record>>) -> Option<Vec<Arc<Outcome>>> {
         let finished: HashMap<(&Alias, CheckKind), _> =
             self.finished.iter().map(|outcome| ((&outcome.alias, outcome.kind), outcome)).collect();
@@ -49,8 +49,8 @@ impl ShownRounds {
     }
 }
 
-/// Whether what an unfinished round has found waits for the end of the round, and what was known before is shown: it
-/// does, unless it is bad.
+/// `true` if an unfinished round's outcome waits for the end of the round, and the earlier one is shown. It waits unless
+/// it is at least as bad as the earlier one and no success.
 fn waits(found: &Outcome, before: &Outcome) -> bool {
     match found.status() {
         Status::Up | Status::Skipped => true,

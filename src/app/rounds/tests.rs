@@ -1,5 +1,5 @@
 //! Rounds with a paused clock: of caches that are down at once, and of scripted checks, which hang for as long as a test
-//! says. No cache can do that, since a deadline is around all that it is asked; what stands before the deadline could.
+//! says. No cache can hang a check so, since a deadline bounds every request to it; code before the deadline could.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
@@ -24,7 +24,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Caches that are down at once, without a network that a paused clock would not wait for.
+/// Caches that are down at once, without the network, for which a paused clock would not wait.
 fn config_of<N: AsRef<str>>(interval: Option<Duration>, names: impl IntoIterator<Item = N>) -> Config {
     let caches = names.into_iter().map(|name| {
         let address = Address::Unix("/nonexistent/redis.sock".into());
@@ -38,7 +38,7 @@ fn config(interval: Option<Duration>) -> Config {
     config_of(interval, ["main"])
 }
 
-/// How many checks are made within a time in which rounds may be made.
+/// The number of checks that rounds make within a time.
 async fn checks_within(app: &App, time: Duration) -> u64 {
     let ticks = app.journal().ticks();
     let before = *ticks.borrow();
@@ -53,7 +53,7 @@ async fn without_an_interval_nothing_is_checked_when_nobody_asks() {
     assert_eq!(app.clocks(), None);
     let app = App::new(&config(Some(seconds(10)))).unwrap();
     let checks = checks_within(&app, seconds(3600)).await;
-    // The first is somewhere within the interval.
+    // The first round is at a random time within the interval.
     assert!((359..=360).contains(&checks), "{checks}");
     assert!(app.clocks().unwrap().partitions.iter().all(|one| one.through.is_some() && one.missed == 0));
 }
@@ -83,7 +83,7 @@ async fn who_begins_to_watch_has_news_at_once_and_not_at_the_next_interval() {
 #[tokio::test(start_paused = true)]
 async fn rounds_that_do_not_end_are_overdue_after_three_intervals_and_no_more_once_one_ends() {
     let app = App::new(&config(Some(seconds(10)))).unwrap();
-    // Nobody makes rounds: that is what a loop that is stuck looks like from outside.
+    // No rounds run: from outside, a stuck loop looks the same.
     time::advance(seconds(30)).await;
     assert_eq!(app.overdue(), None);
     time::advance(seconds(1)).await;
@@ -91,7 +91,7 @@ async fn rounds_that_do_not_end_are_overdue_after_three_intervals_and_no_more_on
     assert_eq!(overdue, "no round has completed for 31 s (interval 10s)");
     assert!(checks_within(&app, seconds(12)).await > 0);
     assert_eq!(app.overdue(), None);
-    // It gets stuck while a round is under way, too.
+    // The loop can get stuck within a round, too.
     let mut rounds = Box::pin(app.make_rounds());
     assert!(rounds.as_mut().now_or_never().is_none());
     time::advance(seconds(31)).await;
@@ -111,7 +111,7 @@ async fn an_interval_that_is_new_has_missed_nothing_and_is_kept_from_then_on() {
     let checks = *ticks.borrow() - before;
     assert!((5..=6).contains(&checks), "{checks}");
     assert!(app.clocks().unwrap().partitions.iter().all(|one| one.missed == 0));
-    // A stuck loop is found out after a change, too.
+    // A stuck loop is reported after a change, too.
     app.renew(&config(Some(seconds(1)))).unwrap();
     time::advance(seconds(4)).await;
     assert!(app.overdue().is_some());
@@ -128,21 +128,21 @@ async fn a_renewal_that_leaves_the_interval_alone_does_not_excuse_a_stuck_loop()
     assert!(app.overdue().is_some());
 }
 
-/// Checks that do as a test says.
+/// Checks scripted by a test.
 #[derive(Debug, Default)]
 struct Script {
-    /// These hang.
+    /// Entries whose checks hang.
     hung: Mutex<HashSet<String>>,
-    /// Of these one check goes on.
+    /// Entries of which one check goes on.
     released: Mutex<HashSet<String>>,
-    /// These are down.
+    /// Entries that are down.
     down: Mutex<HashSet<String>>,
-    /// These take as long as a check may.
+    /// Entries whose checks take the whole timeout.
     slow: HashSet<String>,
     timeout: Duration,
-    /// When each entry was checked.
+    /// The times at which each entry was checked.
     began: Mutex<HashMap<String, Vec<Instant>>>,
-    /// How many are in flight, and how many were at most.
+    /// The number of checks in flight, and the most that there were.
     in_flight: Mutex<(usize, usize)>,
 }
 
@@ -179,7 +179,7 @@ impl Script {
         outcome
     }
 
-    /// When the checks of an entry began.
+    /// The times at which the checks of an entry began.
     fn began(&self, name: &str) -> Vec<Instant> {
         self.began.lock().get(name).cloned().unwrap_or_default()
     }
@@ -202,7 +202,7 @@ async fn scripted(config: &Config, script: Script) -> (Arc<App>, Arc<Script>, Jo
     (app, script, making)
 }
 
-/// What `/livez` answers.
+/// The response of `/livez`.
 async fn livez(app: &Arc<App>) -> (StatusCode, String) {
     let mut request = Request::get("/livez").header(header::HOST, "localhost").body(Body::empty()).unwrap();
     request.extensions_mut().insert(Caller::Remote("127.0.0.1".parse().unwrap()));
@@ -277,7 +277,7 @@ async fn an_unfinished_round_shows_no_recovery_and_every_outage_and_a_finished_o
     time::sleep(seconds(14)).await;
     assert_eq!(shown(), [up, down, up]);
 
-    // What somebody's own check has found is shown, whatever the round does.
+    // The result of a check for a request is shown, whatever the round does.
     Script::set(&script.hung, &["default"]);
     Script::set(&script.down, &[]);
     time::sleep(seconds(14)).await;
@@ -286,7 +286,7 @@ async fn an_unfinished_round_shows_no_recovery_and_every_outage_and_a_finished_o
     let id = setup.everything.checks[1];
     script.check(setup, id).await;
     assert_eq!(shown(), [up, up, up]);
-    // And the next round's is no news any more.
+    // The next round's result is the same.
     time::sleep(seconds(8)).await;
     assert_eq!(shown(), [up, up, up]);
 }
@@ -436,7 +436,7 @@ async fn what_is_read_anew_is_followed_at_once_and_no_clock_goes_back() {
     time::sleep(seconds(45)).await;
     assert!(app.overdue().is_some());
     let before = app.clocks().unwrap();
-    // What it waited for is no more.
+    // The entry that it waited for no longer exists.
     app.renew(&config_of(Some(seconds(10)), ["sessions", "default"])).unwrap();
     time::sleep(seconds(2)).await;
     assert_eq!(app.overdue(), None);
