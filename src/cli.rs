@@ -1,4 +1,4 @@
-//! The commands: what was typed, and the exit code that it comes to.
+//! The commands: the parsed arguments, and the exit code of each command.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -14,22 +14,22 @@ use crate::config::{Loaded, Source};
 use crate::telemetry;
 use output::{LostOutput, print};
 
-/// The least users of Redis that the checks need.
+/// The Redis users that the checks need, with minimal rights.
 mod acl;
 mod check;
 mod completions;
 /// Commands that validate and print the configuration.
 pub mod config;
-/// Caches of its own, and switches to break them.
+/// Embedded caches, and switches to break them.
 mod demo;
-/// How many files may be open.
+/// The limit of open files.
 mod files;
 mod healthcheck;
-/// Where every command prints.
+/// The output of every command.
 mod output;
 mod serve;
 
-/// How many threads of the runtime's may read files at a time. Names are looked up on threads of their own.
+/// The most threads of the runtime that read files at a time. Names are looked up on threads of their own.
 const MAX_BLOCKING: usize = 16;
 
 const CONFIG_HELP: &str =
@@ -70,7 +70,7 @@ Exit codes: 0 success; 1 a cache is down, output was lost, or the command failed
 healthcheck uses only 0 and 1, check --format nagios the plugin codes 0 to 3. If a pipe closes early, as with `| head`,
 the exit code does not change.";
 
-/// What was typed.
+/// The parsed command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "cache-canary",
@@ -96,14 +96,14 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
-/// Where the configuration is read from.
+/// The source of the configuration.
 #[derive(Debug, Args)]
 struct FileArgs {
     #[arg(short, long, value_name = "FILE", help = CONFIG_HELP)]
     config: Option<PathBuf>,
 }
 
-/// Why a command did not do what it was told, and the exit code that goes with it.
+/// The error that made a command fail, and its exit code.
 #[derive(Debug)]
 struct Failure {
     code: u8,
@@ -111,12 +111,12 @@ struct Failure {
 }
 
 impl Failure {
-    /// What was typed or configured cannot be done.
+    /// A failure caused by the arguments or the configuration.
     fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { code: 2, error: error.into() }
     }
 
-    /// Anything else.
+    /// Any other failure.
     fn other(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { code: 1, error: error.into() }
     }
@@ -143,7 +143,7 @@ impl Cli {
                 let printed = print(error.to_string().as_bytes());
                 return exit_code(printed.map(|_| ExitCode::SUCCESS).map_err(Failure::from));
             }
-            // If stderr is lost, the exit code is all that is left to say.
+            // If stderr is lost, only the exit code reports the error.
             let _ = error.print();
             match arguments.get(1).and_then(|command| command.to_str()) {
                 // Docker reserves every code but 0 and 1.
@@ -153,7 +153,7 @@ impl Cli {
         })
     }
 
-    /// Runs the command. What goes wrong is said on stderr.
+    /// Runs the command. Errors go to stderr.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let result = match self.command {
@@ -173,7 +173,7 @@ impl Cli {
     }
 }
 
-/// The exit code of a command. A failure is said on stderr.
+/// The exit code of a command. A failure is printed to stderr.
 fn exit_code(result: Result<ExitCode, Failure>) -> ExitCode {
     result.unwrap_or_else(|failure| {
         print_error(failure.error.as_ref());
@@ -181,7 +181,7 @@ fn exit_code(result: Result<ExitCode, Failure>) -> ExitCode {
     })
 }
 
-/// Whether a monitoring system reads what is printed, as far as that can be said of arguments that are not valid.
+/// `true` if a monitoring system reads the output, as far as invalid arguments can tell.
 fn asks_for_nagios(arguments: &[OsString]) -> bool {
     let arguments: Vec<_> = arguments.iter().skip(1).map(|argument| argument.to_string_lossy()).collect();
     let named = arguments.iter().any(|argument| {
@@ -193,7 +193,7 @@ fn asks_for_nagios(arguments: &[OsString]) -> bool {
         && (named || arguments.windows(2).any(follows))
 }
 
-/// Runs `work` on a thread of its own making, the only one but for those that read files or look names up.
+/// Runs `work` on this thread, the only one besides those that read files or look names up.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -201,7 +201,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         .build()
         .map_err(Failure::other)?;
     let result = runtime.block_on(work);
-    // A file system that does not answer must not hold up the exit.
+    // A file system that hangs must not delay the exit.
     runtime.shutdown_background();
     result
 }

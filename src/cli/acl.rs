@@ -1,4 +1,4 @@
-//! `acl`: the least users of Redis that the configured checks need, as commands for it.
+//! `acl`: the Redis users that the configured checks need, with minimal rights, as Redis commands.
 
 mod patterns;
 
@@ -26,7 +26,7 @@ Each line is an ACL SETUSER command for redis-cli. Passwords are not printed.
 
 Exit codes: 0 success; 1 output was lost, as on a full disk; 2 invalid arguments or configuration.";
 
-/// The user's name where none is configured.
+/// The user's name if none is configured.
 const USER: &str = "cache-canary";
 
 /// Print Redis users with the minimal ACL for the configured checks
@@ -50,22 +50,22 @@ pub(super) fn run(args: AclArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A user and what it may do, on some servers.
+/// A user and its rights on some servers.
 struct Grant<'a> {
     aliases: Vec<&'a Alias>,
     user: Option<&'a str>,
-    /// Where the configuration names the user.
+    /// The place of the user in the configuration.
     named: Named,
     servers: Vec<AclServers<'a>>,
-    /// Of replicas, their primary.
+    /// The primary, if the servers are its replicas.
     primary: Option<&'a Address>,
-    /// The patterns of the keys that it has to do with.
+    /// The patterns of the keys that it reads or writes.
     keys: Vec<String>,
-    /// In the order of their names, with ACL's names for subcommands.
+    /// The commands by name; subcommands are named as ACL names them.
     commands: BTreeSet<&'static str>,
 }
 
-/// Where the configuration names a user.
+/// The place of a user in the configuration.
 #[derive(Clone, Copy)]
 enum Named {
     /// In this key.
@@ -126,7 +126,7 @@ fn users(config: &Config, chosen: &[&Alias]) -> String {
     text
 }
 
-/// The views of a cache, if some have to agree.
+/// The views of a cache, if a check compares them.
 fn views(cache: &CacheConfig) -> &[ViewConfig] {
     let views = cache.checks.iter().find_map(|check| match check {
         CheckConfig::Visibility(VisibilityConfig { views, .. }) => Some(views.as_slice()),
@@ -135,7 +135,7 @@ fn views(cache: &CacheConfig) -> &[ViewConfig] {
     views.unwrap_or_default()
 }
 
-/// What reading the canaries of one cache through a view needs, where that is a Redis.
+/// The rights to read a cache's canaries through a view, if the view is a Redis.
 fn granted_to_view<'a>(cache: &'a CacheConfig, view: &'a ViewConfig, canaries: &str) -> Option<Grant<'a>> {
     let Backend::Redis(RedisConfig { servers: RedisServers::Standalone(address), login, .. }) = &view.backend
     else {
@@ -156,7 +156,7 @@ fn granted_to_view<'a>(cache: &'a CacheConfig, view: &'a ViewConfig, canaries: &
     })
 }
 
-/// What sharing verdicts through this cache needs, where that is configured.
+/// The rights to share verdicts through this cache, if that is configured.
 fn granted_to_share<'a>(cache: &'a CacheConfig, config: &Config) -> Option<Grant<'a>> {
     config.fleet.as_ref().filter(|fleet| fleet.store == cache.alias)?;
     let Backend::Redis(RedisConfig { servers: RedisServers::Standalone(address), login, .. }) =
@@ -179,8 +179,8 @@ fn granted_to_share<'a>(cache: &'a CacheConfig, config: &Config) -> Option<Grant
     })
 }
 
-/// The commands that a check besides the round trip asks of the cache's own servers, and the patterns of the keys that
-/// it asks for besides the canaries.
+/// The commands that a check other than the round trip sends to the cache's own servers, and the patterns of its keys
+/// other than the canaries.
 fn asked(check: &CheckConfig) -> (Vec<&'static str>, Vec<String>) {
     match check {
         CheckConfig::Visibility(_) => (vec!["set", "get", "del"], Vec::new()),
@@ -210,7 +210,7 @@ fn asked(check: &CheckConfig) -> (Vec<&'static str>, Vec<String>) {
     }
 }
 
-/// What one alias needs of its own servers.
+/// The rights that one alias needs on its own servers.
 fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -> Vec<Grant<'a>> {
     let alias = &cache.alias;
     let user = redis.login.username.as_deref();
@@ -223,7 +223,7 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
         keys: vec![canaries.to_owned()],
         commands: commands.iter().copied().collect(),
     };
-    // PING is asked only to say more of a fault.
+    // PING is sent only to diagnose a fault.
     let mut primary = vec!["get", "ping", "set"];
     let mut replica = vec!["get"];
     if redis.login.database != 0 {
@@ -269,8 +269,8 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
     }
 }
 
-/// Adds a grant. Where another one has the user on one of its servers already the two become one, since the
-/// later line would take away what the earlier one gave.
+/// Adds a grant. If another grant has the same user on one of its servers, the two are merged, since the later line
+/// would revoke the rights of the earlier one.
 fn add<'a>(grants: &mut Vec<Grant<'a>>, mut grant: Grant<'a>) {
     let mut place = grants.len();
     while let Some(position) = grants.iter().position(|other| other.meets(&grant)) {
@@ -283,7 +283,7 @@ fn add<'a>(grants: &mut Vec<Grant<'a>>, mut grant: Grant<'a>) {
 }
 
 impl AclServers<'_> {
-    /// Whether some server may be one of both.
+    /// `true` if a server may belong to both.
     fn meet(&self, other: &Self) -> bool {
         let meet = |ours: &[Address], theirs: &[Address]| ours.iter().any(|one| theirs.contains(one));
         match (self, other) {
@@ -320,7 +320,7 @@ impl fmt::Display for AclServers<'_> {
 }
 
 impl<'a> Grant<'a> {
-    /// Whether the two are of one user on one server.
+    /// `true` if both are for the same user on the same server.
     fn meets(&self, other: &Self) -> bool {
         let one_primary = self.primary.is_some() && self.primary == other.primary;
         let one_server = self.servers.iter().any(|ours| other.servers.iter().any(|theirs| ours.meet(theirs)));
@@ -370,8 +370,7 @@ impl<'a> Grant<'a> {
     }
 }
 
-/// An argument as redis-cli reads it (`sdssplitargs` in Redis' sds.c): in quotes where it would
-/// be taken apart without.
+/// An argument as redis-cli reads it (`sdssplitargs` in Redis' sds.c), quoted if redis-cli would split it otherwise.
 fn argument(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'');
     if !text.is_empty() && text.bytes().all(plain) {

@@ -19,9 +19,9 @@ use crate::telemetry;
 use status_tracker::StatusTracker;
 use terminal::Terminal;
 
-/// What a monitoring plugin prints.
+/// The output of a monitoring plugin.
 pub(super) mod nagios;
-/// A line on stderr while a round takes its time.
+/// The status of each check, and the time since which it has it.
 mod status_tracker;
 mod table;
 mod terminal;
@@ -74,15 +74,15 @@ enum OutputFormat {
     Nagios,
 }
 
-/// What `--every` takes.
+/// Parses the value of `--every`.
 fn every(typed: &str) -> Result<Duration, String> {
-    /// Oftener nobody sees it, and the caches have to answer it all.
+    /// The shortest interval. A shorter one would load the caches and show nobody anything more.
     const LEAST: Duration = Duration::from_millis(100);
     let every = humantime::parse_duration(typed).map_err(|error| error.to_string())?;
     if every < LEAST { Err("must be at least 100ms".to_owned()) } else { Ok(every) }
 }
 
-/// Checks and prints what it came to.
+/// Checks and prints the results.
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let format = args.format;
     checked(args).or_else(|failure| match format {
@@ -92,7 +92,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
 }
 
 fn checked(args: &CheckArgs) -> Result<ExitCode, Failure> {
-    // What becomes of a cache is what is printed; in the log it would be said twice, and across a table.
+    // The output shows each cache's status; the log would repeat it in the middle of a table.
     telemetry::init_at(LevelFilter::ERROR).map_err(Failure::usage)?;
     if args.watch && args.format == OutputFormat::Nagios {
         return Err(Failure::usage(
@@ -100,10 +100,10 @@ fn checked(args: &CheckArgs) -> Result<ExitCode, Failure> {
         ));
     }
     let mut config = load(args.config.config.clone(), Vec::new())?.config;
-    // Each round is a new one, and a verdict is one of its own.
+    // Every round checks the caches itself: no verdict is cached or shared.
     config.max_age = Duration::ZERO;
     config.fleet = None;
-    // Where that is not enough, it is said of each check that suffers from it.
+    // If the limit is still too low, each check that it affects reports that.
     files::make_room(&config, 0);
     block_on(async { if args.watch { watched(args, &config).await } else { once(args, &config).await } })
 }
@@ -146,7 +146,7 @@ fn exit_code(status: Status, strict: bool) -> ExitCode {
     }
 }
 
-/// The report for whoever reads stdout.
+/// The report as a table, for a terminal or for a pipe.
 fn table(report: &Report) -> String {
     match Terminal::of(&std::io::stdout()) {
         Some(terminal) => table::for_terminal(report, &StatusTracker::default(), terminal, Instant::now()),
@@ -159,8 +159,8 @@ fn in_words(problem: &Problem<'_>) -> String {
     format!("{} {}", problem.cause(), problem.to_string().trim_end_matches('.'))
 }
 
-/// What a check did, step by step: under the name of each node, what it was told as one would type it, then what was
-/// expected and what came back.
+/// The steps of a check: under the name of each node, the command as one would type it, then the expected and the
+/// received answer.
 fn explain(outcome: &Outcome) -> String {
     let mut text = format!("\n{}: {}\n", outcome.name(), outcome.status());
     for Step { node, command, expected, saw } in outcome.steps() {
@@ -196,13 +196,13 @@ mod tests {
         Arc::new(Outcome::plain(alias, CheckKind::RoundTrip, (began, began_at), elapsed, nodes, needs))
     }
 
-    /// What is known of an alias that was never checked.
+    /// The record of an alias that was never checked.
     pub(super) fn record(alias: &str) -> Arc<Record> {
         let alias = Alias::try_from(alias).unwrap();
         Arc::new(Record::new(&alias, CheckKind::RoundTrip, &Arc::default()))
     }
 
-    /// Since when everything is as this report says, the first of its kind.
+    /// A tracker that has seen only this report.
     pub(super) fn tracker(report: &Report) -> StatusTracker {
         let mut tracker = StatusTracker::default();
         for outcome in &report.outcomes {
@@ -213,7 +213,7 @@ mod tests {
         tracker
     }
 
-    /// A node, and what went wrong with it when it was written.
+    /// A node, and its fault in a write.
     pub(super) fn node(name: &str, fault: Option<(Cause, &str)>) -> NodeOutcome {
         let fault = fault.map(|(cause, said)| Fault::new(cause, Phase::Write, said));
         NodeOutcome::server(name, Phases::default(), fault)

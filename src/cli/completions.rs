@@ -1,4 +1,4 @@
-//! The command `completions`: the commands and options, as shells complete them.
+//! The command `completions`: completion scripts for shells.
 
 use std::process::ExitCode;
 
@@ -36,7 +36,7 @@ enum Shell {
 
 /// Prints the completions.
 pub(super) fn run(args: &CompletionsArgs) -> Result<ExitCode, Failure> {
-    // Made from the code by tests/cli/completions.rs, since what makes them is larger than what it makes.
+    // tests/cli/completions.rs generates the scripts from the code, since the generator is larger than its output.
     let script = match args.shell {
         Shell::Bash => include_str!("completions/cache-canary.bash"),
         Shell::Zsh => include_str!("completions/_cache-canary"),

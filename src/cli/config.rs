@@ -1,5 +1,5 @@
-//! `config check`, `config show` and `config schema`: what the configuration says before it is served, and what it may
-//! say.
+//! `config check`, `config show` and `config schema`: validation of the configuration, its effective values, and its
+//! schema.
 
 mod checks;
 mod settings;
@@ -34,7 +34,7 @@ pub(super) struct ConfigArgs {
     pub(super) command: ConfigCommand,
 }
 
-/// What to do with the configuration.
+/// The commands on the configuration.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Validate the configuration and its certificates, and list the checked caches
@@ -45,13 +45,13 @@ pub(super) enum ConfigCommand {
     Schema,
 }
 
-/// Checks or shows it, or its schema.
+/// Validates the configuration, or prints it or its schema.
 pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
     let mut page = Vec::new();
     match command {
         ConfigCommand::Check(args) => {
             let loaded = load(args.config, Vec::new())?;
-            // What `serve` makes of it first: it reads the certificates.
+            // `serve` does the same first, which reads the certificates.
             App::new(&loaded.config).map_err(Failure::usage)?;
             check(&loaded, &mut page)
         }
@@ -63,7 +63,7 @@ pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes that the configuration is valid, which caches are checked, which groups there are, and what is worth a look.
+/// Writes that the configuration is valid, and lists the checked caches, the groups and the notes.
 pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
     match &loaded.file {
         Some(file) => writeln!(out, "{} is valid", file.display())?,
@@ -97,7 +97,7 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// What is behind a cache that is checked, in a few words.
+/// The servers of a checked cache, in a few words.
 fn what(backend: &Backend) -> String {
     match backend {
         Backend::Redis(redis) => {
@@ -127,7 +127,7 @@ fn what(backend: &Backend) -> String {
     }
 }
 
-/// What TLS there is, in a few words.
+/// The kind of TLS, in a few words.
 fn security(tls: Option<&Tls>) -> &'static str {
     match tls.map(|tls| tls.verify) {
         None => "",
@@ -140,7 +140,7 @@ pub(super) fn joined<T: Display>(servers: &[T]) -> String {
     servers.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Writes what is in force as TOML, each value with where it came from.
+/// Writes the effective configuration as TOML, each value with its origin.
 pub fn show(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
     let mut page = TomlLines { loaded, lines: Vec::new() };
     page.settings(&loaded.config);
@@ -157,7 +157,7 @@ struct TomlLines<'a> {
 }
 
 impl TomlLines<'_> {
-    /// A line for a key; `path` names the value whose origin is told.
+    /// A line for a key; `path` names the value whose origin is shown.
     fn value(&mut self, key: &str, value: impl Display, path: &str) {
         self.lines.push((format!("{key} = {value}"), Some(self.loaded.origin(path))));
     }
@@ -227,7 +227,7 @@ impl TomlLines<'_> {
         }
         match servers {
             RedisServers::Standalone(_) => {}
-            // A cluster has neither replicas that are looked at nor a choice of keys.
+            // A cluster has neither checked replicas nor a choice of keys.
             RedisServers::Cluster { announce, .. } => {
                 let announce = match announce {
                     Announce::AsIs => "as-is",
@@ -296,7 +296,7 @@ impl TomlLines<'_> {
     }
 
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        /// A line that is longer than this does not push the comments of the others to the right.
+        /// The widest line that moves the comments of the others to the right.
         const WIDEST: usize = 60;
         let widths = self.lines.iter().filter(|(_, origin)| origin.is_some()).map(|(line, _)| line.len());
         let width = widths.filter(|width| *width <= WIDEST).max().unwrap_or_default();
@@ -310,8 +310,8 @@ impl TomlLines<'_> {
     }
 }
 
-/// A TOML string that means this text. JSON's escapes are all TOML's too; TOML alone wants DEL escaped, and
-/// what looks like a reference to the environment is written as the text that it is.
+/// A TOML string with this text. JSON's escapes are all valid in TOML, and only TOML requires DEL to be escaped. Text
+/// that resembles a reference to the environment is escaped.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f").replace("${", "$${")
 }
@@ -326,7 +326,7 @@ fn commas(servers: &[Address]) -> String {
     servers.iter().map(Address::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// A TOML table that says how TLS is spoken, as far as it is not usual.
+/// A TOML table of the TLS settings that are not the defaults.
 fn tls_table(tls: &Tls) -> String {
     let file = |key: &str, path: &Path| format!("{key} = {}", quoted(&path.display().to_string()));
     let verify = match tls.verify {

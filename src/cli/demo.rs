@@ -1,4 +1,4 @@
-//! `cache-canary demo`: caches of its own, a server that checks them, and switches to break them one by one.
+//! `cache-canary demo`: embedded caches, a server that checks them, and switches to break them one by one.
 
 use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -46,7 +46,7 @@ pub(super) struct DemoArgs {
     control: Option<SocketAddr>,
 }
 
-/// Why the demo cannot run.
+/// The error for a demo that cannot run.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DemoError {
     /// No loopback port could be had for one of its caches.
@@ -62,7 +62,7 @@ pub(super) enum DemoError {
     Control {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The checks could not be set up.
@@ -79,7 +79,7 @@ pub(super) enum DemoError {
     Io(#[from] io::Error),
 }
 
-/// Runs the demo until Ctrl-C, SIGTERM or a typed `quit`, or until nobody reads its output.
+/// Runs the demo until Ctrl-C, SIGTERM or a typed `quit`, or until the reader of its output is gone.
 pub(super) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     let mut notes = Vec::new();
     let health = bind(args.listen, DEFAULT_LISTEN, &mut notes, |address| {
@@ -122,13 +122,13 @@ pub(super) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
             _ = interrupt.recv() => true,
         };
         if is_asked_to_stop && stop.take().is_none() {
-            // Asked twice: a request that is still open is not waited for.
+            // After a second request to stop, open requests are not waited for.
             return Ok(());
         }
     }
 }
 
-/// Binds the address that was asked for; else the default, or where that is taken a free port.
+/// Binds the requested address; without one the default, or a free port if the default is taken.
 fn bind<T>(
     asked: Option<SocketAddr>,
     default: SocketAddr,
@@ -160,10 +160,10 @@ fn config(main: SocketAddr, sessions: [SocketAddr; 2]) -> Result<Config, Invalid
     let caches =
         caches.map(|(alias, backend)| Alias::try_from(alias).map(|alias| CacheConfig::new(alias, backend)));
     Ok(Config {
-        // The listeners are bound before there is a configuration, to find free ports.
+        // The listeners are bound before the configuration exists, to find free ports.
         listen: Vec::new(),
         instance: "demo".to_owned(),
-        // Whoever breaks a cache and looks at once wants to see it, so no earlier verdict is shared.
+        // A broken cache must be visible at once, so no earlier verdict is reused.
         max_age: Duration::ZERO,
         caches: caches.into_iter().collect::<Result<_, _>>()?,
         ..Config::default()
@@ -174,7 +174,7 @@ fn config(main: SocketAddr, sessions: [SocketAddr; 2]) -> Result<Config, Invalid
 fn typed_lines() -> mpsc::UnboundedReceiver<String> {
     let (sender, lines) = mpsc::unbounded_channel();
     if io::stdin().is_terminal() {
-        // A thread of its own: tokio's stdin would keep the process from ending until Enter is pressed.
+        // A separate thread, since tokio's stdin would keep the process from ending until Enter is pressed.
         thread::spawn(move || {
             io::stdin().lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });

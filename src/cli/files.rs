@@ -1,4 +1,4 @@
-//! How many files may be open: a connection is one, and the usual limit, 1,024, is soon too little.
+//! The limit of open files. A connection counts as one, and the usual limit of 1,024 is soon too low.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use tracing::{info, warn};
 use crate::config::{Backend, Config, RedisServers, WhichReplicas};
 use crate::http::server::ServerLimits;
 
-/// What else is open: listeners, the dials that are under way, files that are read, what the runtime has.
+/// The reserve for other open files: listeners, connections being dialed, files being read, and the runtime's own.
 const BESIDE: u64 = 1024 + 64;
 
-/// The limit of open files, and what there may be.
+/// The limit of open files, compared with the need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
-    /// It is enough.
+    /// The limit is high enough.
     Enough,
-    /// The soft limit was raised to the hard one, which is enough.
+    /// The soft limit was raised to the hard one, which is high enough.
     Raised { from: u64, to: u64, need: u64 },
-    /// The hard limit is too small.
+    /// The hard limit is too low.
     TooSmall { limit: u64, need: u64 },
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Room {
 }
 
 impl Room {
-    /// Tells the operator.
+    /// Logs the result for the operator.
     pub(super) fn tell(&self) {
         match self {
             Self::Enough => {}
@@ -52,8 +52,8 @@ impl Room {
     }
 }
 
-/// Raises the soft limit of open files to the hard one, if that many may be needed: for what is configured, and
-/// for so many callers.
+/// Raises the soft limit of open files to the hard one, if the configured checks and this number of callers may need
+/// more than the soft limit.
 pub(super) fn make_room(config: &Config, callers: u64) -> Room {
     let need = connections(config) + callers + BESIDE;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -64,8 +64,8 @@ pub(super) fn make_room(config: &Config, callers: u64) -> Room {
     if limit < need { Room::TooSmall { limit, need } } else { Room::Raised { from, to: limit, need } }
 }
 
-/// How many callers a server with this configuration has at most: each connection is a file, and one more is accepted
-/// before another is closed for it.
+/// The most callers of a server with this configuration. Each connection is a file, and one more is accepted before
+/// another is closed for it.
 pub(super) fn callers(config: &Config) -> u64 {
     let ServerLimits { connections, own_connections, .. } = ServerLimits::of(config);
     let own = [&config.probes.listen, &config.metrics.listen];
@@ -73,8 +73,8 @@ pub(super) fn callers(config: &Config) -> u64 {
     (connections + own + 1) as u64
 }
 
-/// How many connections the checks may have: of each server one that is kept, and one that is held until another was
-/// answered in its place. Servers that are found later are not known yet.
+/// The number of connections that the checks may have. For each server, one is kept, and one more is held until its
+/// replacement has been answered. Servers that are discovered later are not counted.
 fn connections(config: &Config) -> u64 {
     let each = config.caches.iter().map(|cache| 2 * servers(&cache.backend) * (1 + cache.checks.len()));
     each.sum::<usize>() as u64

@@ -1,4 +1,4 @@
-//! The command `healthcheck`: asks a running server, for a container's HEALTHCHECK.
+//! The command `healthcheck`: queries a running server, for a container's HEALTHCHECK.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ use target::{Target, Trust, target};
 
 mod target;
 
-/// The most bytes of an answer that are printed: Docker keeps no more of them.
+/// The most bytes of a response that are printed, since Docker keeps no more.
 const MAX_BODY: usize = 4096;
 
 const AFTER_HELP: &str = "\
@@ -67,7 +67,7 @@ pub(super) struct HealthcheckArgs {
     timeout: Duration,
 }
 
-/// Asks once and prints the answer.
+/// Sends one request and prints the response.
 pub(super) fn run(args: &HealthcheckArgs) -> Result<ExitCode, Failure> {
     let target = target(args, |name| std::env::var(name).ok()).map_err(Failure::other)?;
     let tls = match &target {
@@ -90,12 +90,12 @@ pub(super) fn run(args: &HealthcheckArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::FAILURE)
 }
 
-/// What speaks TLS to a server that is trusted so.
+/// The TLS connector for a server with this trust.
 fn connector(args: &HealthcheckArgs, trust: &Trust) -> Result<TlsConnector, SetupError> {
     let client = args.cert_file.clone().zip(args.key_file.clone());
     let client = client.map(|(cert_file, key_file)| ClientCertificate { cert_file, key_file });
     let config = match trust {
-        // What was typed says more than the environment.
+        // Arguments take precedence over the environment.
         Trust::Pinned(file) if !args.insecure && args.ca_file.is_none() => {
             pinned_config(file, client.as_ref())?
         }
@@ -107,7 +107,7 @@ fn connector(args: &HealthcheckArgs, trust: &Trust) -> Result<TlsConnector, Setu
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Why there is no answer.
+/// The error for a missing response.
 #[derive(Debug, thiserror::Error)]
 enum AskError {
     #[error("cannot connect to {0} (is the server running?)")]
@@ -124,14 +124,14 @@ enum AskError {
     Request(String, #[source] axum::http::Error),
 }
 
-/// The code of the answer, and the beginning of its body.
+/// The status code of the response, and the beginning of its body.
 async fn ask(target: &Target, tls: Option<&TlsConnector>) -> Result<(StatusCode, Vec<u8>), AskError> {
     let cannot_connect = |error| AskError::Connect(target.to_string(), error);
-    // One type for all: what speaks HTTP and TLS over it is large, and is there once.
+    // One type for all streams, so that the large code for HTTP over it is compiled once.
     let stream: Box<dyn Stream>;
     let (authority, path) = match target {
         Target::Tcp { host, port, path, tls: _ } => {
-            // An IPv6 address is in brackets in a URL, and is not when it is connected to.
+            // An IPv6 address has brackets in a URL, and none in a connect.
             let bare = host.trim_start_matches('[').trim_end_matches(']');
             let tcp = TcpStream::connect((bare, *port)).await.map_err(cannot_connect)?;
             let tcp: Box<dyn Stream> = Box::new(tcp);
@@ -168,7 +168,7 @@ async fn ask_over(
         .body(Empty::<Bytes>::new())
         .map_err(|error| AskError::Request(target.to_string(), error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
-    // What goes wrong with the connection, the request below is told as well.
+    // An error of the connection also fails the request below.
     tokio::spawn(connection);
     let mut response = sender.send_request(request).await.map_err(no_answer)?;
     let mut body = Vec::new();

@@ -1,13 +1,13 @@
-//! Standard output: every command prints here, and an output that is lost fails the command.
+//! Standard output of every command. Lost output fails the command.
 
 use std::io::{self, ErrorKind, Write as _};
 
-/// Why a command's output did not reach its file, pipe or terminal.
+/// The error for output that did not reach its file, pipe or terminal.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output")]
 pub(super) struct LostOutput(#[source] io::Error);
 
-/// Whether somebody still reads the output.
+/// The state of the reader of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReaderState {
     Reads,
@@ -17,7 +17,7 @@ pub(super) enum ReaderState {
 
 /// Writes `text` to standard output.
 ///
-/// A reader that goes away has cut the output short by its own choice, so that is no error.
+/// A reader that closes the pipe has chosen to cut the output short, so that is no error.
 pub(super) fn print(text: &[u8]) -> Result<ReaderState, LostOutput> {
     match Stdout.write_all(text) {
         Ok(()) => Ok(ReaderState::Reads),
@@ -28,7 +28,7 @@ pub(super) fn print(text: &[u8]) -> Result<ReaderState, LostOutput> {
     }
 }
 
-/// The descriptor itself: the standard library's `Stdout` takes one that may not be written (EBADF) for a sink.
+/// The bare descriptor, since the standard library's `Stdout` treats an unwritable one (EBADF) as a sink.
 struct Stdout;
 
 impl io::Write for Stdout {

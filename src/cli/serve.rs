@@ -56,7 +56,7 @@ async fn serve(loaded: Loaded, flags: ReloadFlags) -> Result<ExitCode, Failure> 
     let on = |kind| signal(kind).map_err(Failure::other);
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let hangup = on(SignalKind::hangup())?;
-    // The signal for a log file at its limit (RLIMIT_FSIZE) ends a process that does not ask for it.
+    // The signal for a log file at its limit (RLIMIT_FSIZE) ends a process that has no handler for it.
     let _log_is_full = on(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let mut stop = async || {
         tokio::select! {
@@ -81,7 +81,7 @@ async fn serve(loaded: Loaded, flags: ReloadFlags) -> Result<ExitCode, Failure> 
         systemd::stopping().await;
         stop().await;
     };
-    // What was read is not kept: the checks have what they need of it.
+    // The configuration as read is not kept, since the checks have their own parts of it.
     let reloads = Reloader::new(app.clone(), flags, loaded);
     tokio::select! {
         () = serve_app(app.clone(), listeners, limits, shutdown) => Ok(ExitCode::SUCCESS),
@@ -91,7 +91,7 @@ async fn serve(loaded: Loaded, flags: ReloadFlags) -> Result<ExitCode, Failure> 
     }
 }
 
-/// Says in the log what will be checked.
+/// Logs the caches that will be checked.
 fn announce(config: &Config, app: &App) {
     info!("cache-canary {}, instance {}", env!("CARGO_PKG_VERSION"), config.instance);
     let checked: Vec<_> = app.setup().checker.catalog().checked().map(ToString::to_string).collect();

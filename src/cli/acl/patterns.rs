@@ -34,13 +34,13 @@ pub(super) fn of(keys: &Keys) -> Vec<String> {
     }
 }
 
-/// Patterns that together match the numbers of a range and no others, each of them those that differ in one digit
-/// and in all behind it.
+/// Patterns that together match the numbers of a range and no others. Each pattern matches numbers that differ in one
+/// digit and in all digits after it.
 fn numbers_in(range: &RangeInclusive<u32>) -> Vec<String> {
     let (mut next, greatest) = (u64::from(*range.start()), u64::from(*range.end()));
     let mut patterns = Vec::new();
     while next <= greatest {
-        // So many numbers have the digits of this one up to some place.
+        // The largest block of numbers that share this one's leading digits and fit in the range.
         let mut block = 1;
         while next > 0 && next % (block * 10) == 0 && next + block * 10 - 1 <= greatest {
             block *= 10;
@@ -64,7 +64,7 @@ fn numbers_in(range: &RangeInclusive<u32>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    /// Whether a pattern of digits and classes of digits matches a number.
+    /// `true` if a pattern of digits and classes of digits matches a number.
     fn matches(pattern: &str, number: u32) -> bool {
         let (mut pattern, number) = (pattern, number.to_string());
         for digit in number.chars() {

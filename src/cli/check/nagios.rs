@@ -1,6 +1,6 @@
 //! A line for a monitoring system, as Nagios' plugins write it ("Nagios Plugins Development Guidelines", Plugin Output,
 //! Plugin Return Codes and Performance data): a service's name and state, a sentence, and after a bar the figures.
-//! What is said below the line is for the person who opens the alarm.
+//! The text below the line is for the person who opens the alarm.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use super::super::print_error;
 use super::in_words;
 use crate::outcome::{Outcome, Report, Status};
 
-/// What a service can be in.
+/// The state of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ServiceState {
     Ok,
@@ -22,7 +22,7 @@ enum ServiceState {
 impl ServiceState {
     fn of(status: Status, strict: bool) -> Self {
         match status {
-            // Nothing was found to be well either.
+            // A skipped cache was not found healthy either.
             Status::Skipped => Self::Unknown,
             Status::Up => Self::Ok,
             Status::Degraded if strict => Self::Critical,
@@ -52,7 +52,7 @@ impl From<ServiceState> for ExitCode {
     }
 }
 
-/// How many of what is wrong the first line names: it goes by pager, too.
+/// The most problems that the first line names, since it also goes to pagers.
 const NAMED: usize = 3;
 
 /// The exit code that goes with [`answer`].
@@ -60,7 +60,7 @@ pub(super) fn exit_code(status: Status, strict: bool) -> ExitCode {
     ServiceState::of(status, strict).into()
 }
 
-/// What the report says:
+/// The output for a report:
 ///
 /// ```text
 /// CACHE CRITICAL - sessions down: timed_out at mc-1:11211 in write | 'main'=0.412ms;;;0 'sessions'=750.000ms;;;0
@@ -71,7 +71,7 @@ pub(super) fn answer(report: &Report, strict: bool) -> String {
     let state = ServiceState::of(report.status(), strict);
     let mut text = format!("CACHE {} - {}", state.name(), plain(&sentence(report)));
     let times = report.outcomes.iter().map(|outcome| {
-        // Quoted, as a name of an alias may have what a label may not have without.
+        // Quoted, since an alias may have characters that an unquoted label may not have.
         format!("'{}'={:.3}ms;;;0", outcome.entry(), outcome.elapsed.as_secs_f64() * 1e3)
     });
     let times: Vec<_> = times.collect();
@@ -123,7 +123,7 @@ fn in_short(outcome: &Outcome) -> String {
     }
 }
 
-/// Says that it cannot be said how the caches are, and why not.
+/// Prints that the state of the caches is unknown, and the reason.
 pub(in crate::cli) fn say_unknown(why: &str) -> ExitCode {
     let said = format!("CACHE {} - {}\n", ServiceState::Unknown.name(), plain(why.trim_end()));
     if let Err(lost) = print(said.as_bytes()) {
@@ -132,7 +132,7 @@ pub(in crate::cli) fn say_unknown(why: &str) -> ExitCode {
     ServiceState::Unknown.into()
 }
 
-/// The text without bars: after one, a monitoring system reads figures.
+/// The text without bars, since a monitoring system reads performance data after a bar.
 fn plain(text: &str) -> String {
     text.replace('|', "/")
 }

@@ -1,4 +1,4 @@
-//! [`StatusTracker`]: the status of each check from round to round, and since when it has it.
+//! [`StatusTracker`]: the status of each check from round to round, and the time since which it has it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use std::time::{Duration, SystemTime};
 use crate::outcome::{Outcome, Status};
 use crate::record::{Record, Since};
 
-/// Since when each check has had its status, for those who watch; nothing for those who look once.
+/// The time since which each check has had its status, with `--watch`; empty for a single round.
 #[derive(Debug, Default)]
 pub(super) struct StatusTracker(HashMap<String, Since>);
 
-/// A check that has another status than after the round before, or had none.
+/// A check whose status differs from the previous round's, or that had none.
 #[derive(Debug)]
 pub(super) struct StatusChange {
     pub(super) outcome: Arc<Outcome>,
-    /// What it was before, and for how long.
+    /// The previous status, and its duration.
     pub(super) before: Option<(Status, Duration)>,
 }
 
 impl StatusTracker {
-    /// Takes in what stands in the records after a round, and says what it has changed.
+    /// Takes the results of a round from the records, and returns the changes.
     pub(super) fn take<'a>(
         &mut self,
         records: impl IntoIterator<Item = &'a Arc<Record>>,
@@ -37,12 +37,12 @@ impl StatusTracker {
         changes
     }
 
-    /// Since when the check of this name has been as it is.
+    /// The time since which the check of this name has had its status.
     pub(super) fn since(&self, entry: &str) -> Option<SystemTime> {
         self.0.get(entry).map(|since| since.began_at)
     }
 
-    /// Whether there was no round yet.
+    /// `true` if there was no round yet.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!((since, before), (Some(first), vec![]));
         let (down, since, before) = round(Some((Cause::Masked, ""))).await;
         assert_eq!((since, before), (Some(down), vec![Some((Status::Up, Duration::from_secs(4)))]));
-        // Another cause is no other status.
+        // A different cause is no change of status.
         let (_, since, before) = round(Some((Cause::Stale, ""))).await;
         assert_eq!((since, before), (Some(down), vec![]));
     }

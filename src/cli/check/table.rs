@@ -1,4 +1,4 @@
-//! The table of `check`: a line an alias, for a person or for `grep`.
+//! The table of `check`: one line per alias, for a person or for `grep`.
 
 use std::fmt::Write as _;
 use std::iter;
@@ -13,13 +13,13 @@ use crate::http::words::timestamp;
 use crate::outcome::{Outcome, Report, Status};
 use crate::span::rough;
 
-/// Notes that had less room than this beside the cells stand below them.
+/// The least width for notes beside the cells; with less, they stand below.
 const LEAST_BESIDE: usize = 32;
 
-/// How far they are moved in there.
+/// The indentation of notes below the cells.
 const BELOW: usize = 4;
 
-/// What is said of one check, or of one alias that is skipped.
+/// The row of one check, or of one skipped alias.
 struct Row {
     entry: String,
     status: Status,
@@ -27,14 +27,14 @@ struct Row {
     notes: Vec<Note>,
 }
 
-/// One thing that is wrong, or why an alias is skipped, and where to look.
+/// A problem with its hint, or the reason for which an alias is skipped.
 struct Note {
     said: String,
     hint: &'static str,
 }
 
-/// Aligned lines for a program such as `grep`: one for each alias without a fault, for each faulty node of the others
-/// and where there are too few, and for what is skipped.
+/// Aligned lines for a program such as `grep`: one for each check without a fault, one for each problem of the others,
+/// and one for each skipped alias.
 pub(super) fn for_pipe(report: &Report) -> String {
     let rows = rows(report);
     let [entries, statuses, times] = widths(&rows, [0; 3]);
@@ -52,8 +52,8 @@ pub(super) fn for_pipe(report: &Report) -> String {
     table
 }
 
-/// Lines for a person at a terminal: a head, what is wrong beside the cells or below them, each hint once, and at the
-/// end what it comes to and how old that is at `now`.
+/// Lines for a person at a terminal: a header, the problems beside the cells or below them, each hint once, and at the
+/// end a summary with its age at `now`.
 pub(super) fn for_terminal(
     report: &Report,
     tracker: &StatusTracker,
@@ -94,7 +94,7 @@ pub(super) fn for_terminal(
     table
 }
 
-/// What the notes say in so many columns. A hint comes after the last of those in a row that it is for, and is moved in.
+/// The text of the notes, wrapped to `columns`. A hint comes, indented, after the last of consecutive notes that share it.
 fn texts(notes: &[Note], columns: usize) -> impl Iterator<Item = String> {
     const MOVED_IN: usize = 2;
     let nexts = notes.iter().skip(1).map(Some).chain([None]);
@@ -123,7 +123,7 @@ fn summary(report: &Report, now: Instant) -> String {
     }
 }
 
-/// When that was, in UTC: `19:34:27`, or `11-21 19:34` if it was not today.
+/// A time in UTC: `19:34:27`, or `11-21 19:34` if it was not today.
 fn clock(time: SystemTime, today: SystemTime) -> String {
     let (time, today) = (timestamp(time), timestamp(today));
     let (date, day) = (time.get(5..10).unwrap_or_default(), today.get(5..10).unwrap_or_default());
@@ -155,7 +155,7 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
     problems.chain(outcome.shortfall().map(|said| Note { said, hint: "" })).collect()
 }
 
-/// How wide the cells are, and at least so wide.
+/// The widths of the cells, no less than `least`.
 fn widths(rows: &[Row], least: [usize; 3]) -> [usize; 3] {
     rows.iter().fold(least, |[entries, statuses, times], row| {
         let status = row.status.as_str();
@@ -163,7 +163,7 @@ fn widths(rows: &[Row], least: [usize; 3]) -> [usize; 3] {
     })
 }
 
-/// The escape sequences around a status: green, yellow, red, or faint, where colour is wanted.
+/// The escape sequences around a status: green, yellow, red, or faint, if color is wanted.
 fn colour(status: Status, terminal: Terminal) -> (&'static str, &'static str) {
     if !terminal.colour {
         return ("", "");

@@ -7,26 +7,26 @@ use rustix::termios::tcgetwinsize;
 
 use crate::telemetry;
 
-/// A terminal with a person before it.
+/// A terminal that a person reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terminal {
-    /// Whether they want colour.
+    /// `true` if color is wanted.
     pub(super) colour: bool,
-    /// How many characters fit on a line.
+    /// The number of characters that fit on a line.
     pub(super) columns: usize,
-    /// How many lines fit.
+    /// The number of lines that fit.
     pub(super) rows: usize,
 }
 
 impl Terminal {
-    /// The terminal that `stream` goes to, if it goes to one that understands more than text.
+    /// The terminal that `stream` goes to, if it understands escape sequences.
     pub(super) fn of(stream: &(impl IsTerminal + AsFd)) -> Option<Self> {
         let understands = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         if !stream.is_terminal() || !understands {
             return None;
         }
         let size = tcgetwinsize(stream).ok();
-        // One that does not know its size says 0.
+        // A terminal of unknown size reports 0.
         let known = |length: u16, usual| if length == 0 { usual } else { usize::from(length) };
         Some(Self {
             colour: telemetry::colour_is_wanted(),

@@ -24,13 +24,13 @@ use crate::outcome::{Report, Status};
 use crate::span::rough;
 use screen::Screen;
 
-/// A table that stays where it is.
+/// A table that is redrawn in place.
 mod screen;
 
-/// How often the age on the screen is made true, also while a round takes its time.
+/// The interval at which the age on the screen is updated, also during a slow round.
 const REDRAW: Duration = Duration::from_secs(1);
 
-/// Checks until SIGINT or SIGTERM comes, or until nobody reads what is printed. The last round is returned, if there
+/// Checks until SIGINT or SIGTERM comes, or until the reader of the output is gone. Returns the last round, if there
 /// was one.
 pub(super) async fn watch(
     checker: &Checker,
@@ -44,7 +44,7 @@ pub(super) async fn watch(
     let mut resized = on(SignalKind::window_change())?;
     let mut redraw = time::interval(REDRAW);
     let mut ticks = time::interval(every);
-    // A round that took long is followed by a pause, not by those that were missed.
+    // A slow round is followed by a pause, not by the rounds that were missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut rounds = pin!(stream::unfold(ticks, async |mut ticks| {
         ticks.tick().await;
@@ -75,13 +75,13 @@ pub(super) async fn watch(
     Ok(last)
 }
 
-/// How rounds are shown.
+/// The display of rounds.
 enum Display {
-    /// All of the last one, on a terminal.
+    /// The last round as a table, on a terminal.
     Screen(Screen),
-    /// A line for each change.
+    /// One line per change.
     Changes,
-    /// A line a round.
+    /// One line per round.
     Json,
 }
 
@@ -114,7 +114,7 @@ impl Display {
         }
     }
 
-    /// Shows once more what stays in sight.
+    /// Redraws the screen, if there is one.
     fn redraw(&self, last: Option<&Report>, tracker: &StatusTracker) -> Result<ReaderState, LostOutput> {
         match self {
             Self::Screen(screen) => screen.draw(last, tracker),
@@ -122,7 +122,7 @@ impl Display {
         }
     }
 
-    /// Gives the screen back, and leaves the last table on it.
+    /// Restores the screen, and leaves the last table on it.
     fn end(self, last: Option<&Report>, tracker: &StatusTracker) -> Result<ReaderState, LostOutput> {
         match self {
             Self::Screen(screen) => {
@@ -159,7 +159,7 @@ fn line(change: &StatusChange) -> String {
     format!("{}\n", line.trim_end())
 }
 
-/// The same for what is skipped, which never changes.
+/// The same lines for skipped aliases, which never change.
 fn skips(report: &Report) -> impl Iterator<Item = String> {
     let now = timestamp(SystemTime::now());
     let skipped = report.skipped.iter();

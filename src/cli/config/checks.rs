@@ -1,4 +1,4 @@
-//! What `config show` and `config check` say of the checks besides the round trip.
+//! The output of `config show` and `config check` for the checks besides the round trip.
 
 use std::fmt::Display;
 use std::mem;
@@ -16,7 +16,7 @@ use crate::config::{
     Address, Backend, CacheConfig, MASK, MemcachedConfig, RedisConfig, RedisServers, RespVersion, Secret, Tls,
 };
 
-/// What of a user or a path is not a plain part of a URL.
+/// The characters of a user or a path that are escaped in a URL.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
 /// The checks in a few words, such as `queue (17 keys), efficiency`.
@@ -35,10 +35,10 @@ pub(super) fn in_short(checks: &[CheckConfig]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// The lines of one kind, under its header.
+/// The lines of one kind of check, under its header.
 struct CheckSection<'p, 'a> {
     page: &'p mut TomlLines<'a>,
-    /// What the paths of its values begin with.
+    /// The prefix of the paths of its values.
     path: String,
 }
 
@@ -65,7 +65,7 @@ impl CheckSection<'_, '_> {
         self.page.value(key, value, &path);
     }
 
-    /// Limits, if there are any, and what else stands in their table.
+    /// Limits, if there are any, and the rest of their table.
     fn limits<T: Copy>(&mut self, key: &str, limits: Thresholds<T>, show: impl Fn(T) -> String, more: &str) {
         let limit = |name, limit: Option<T>| limit.map(|limit| format!("{name} = {}", show(limit)));
         let limits: Vec<_> =
@@ -148,7 +148,7 @@ fn unit(unit: Unit) -> String {
     })
 }
 
-/// The URL of a view, with a mask in the place of a password of its own.
+/// The URL of a view, in which a password of its own is masked.
 fn url(view: &ViewConfig, alias: &Backend) -> String {
     let same_kind = mem::discriminant(&view.backend) == mem::discriminant(alias);
     let of_alias = if same_kind { Who::at(alias) } else { Who::default() };
@@ -177,12 +177,12 @@ fn url(view: &ViewConfig, alias: &Backend) -> String {
         Backend::Memcached(memcached) => {
             format!("memcached{}{who}{}", scheme(memcached.tls.as_ref()), view.name)
         }
-        // A view is none of these.
+        // A view has none of these backends.
         Backend::Redis(_) | Backend::Unchecked(_) => view.name.to_string(),
     }
 }
 
-/// Who one is at some servers.
+/// The credentials at some servers.
 #[derive(Default)]
 struct Who<'a> {
     username: Option<&'a str>,
@@ -207,7 +207,7 @@ impl<'a> Who<'a> {
     }
 }
 
-/// What stands before the address of a view: nothing where one is there who one is at the alias.
+/// The user part before the address of a view; empty if the view has the alias's credentials.
 fn user(view: &Who<'_>, alias: &Who<'_>) -> String {
     if view.is(alias) {
         return String::new();

@@ -1,4 +1,4 @@
-//! What `config show` says of everything but the caches, and `config check` of groups.
+//! The output of `config show` for all settings but the caches, and of `config check` for groups.
 
 use std::path::Path;
 
@@ -101,7 +101,7 @@ impl TomlLines<'_> {
     }
 }
 
-/// What is in a group, in its own words.
+/// The members of a group, as they are configured.
 pub(super) fn members(group: &Group) -> String {
     let included = match &group.include {
         None => "everything".to_owned(),

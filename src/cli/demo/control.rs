@@ -17,11 +17,11 @@ use crate::http::server::{Listener, serve_plain};
 #[derive(Debug, Clone)]
 struct Control {
     switchboard: Arc<Switchboard>,
-    /// Where what is thrown is told.
+    /// The channel for messages about thrown switches.
     thrown: UnboundedSender<String>,
 }
 
-/// Serves the switches for as long as it is polled, and tells `thrown` of each that is thrown.
+/// Serves the switches for as long as it is polled, and sends a message to `thrown` for each that is thrown.
 pub(super) async fn serve(
     listener: Listener,
     switchboard: Arc<Switchboard>,
@@ -45,7 +45,7 @@ async fn throw(State(control): State<Control>, Path((name, switch)): Path<(Strin
     match control.switchboard.throw(&name, &switch) {
         Ok(line) => {
             let answer = format!("{line}\n");
-            // Where nobody prints it any more, the demo is ending.
+            // If the receiver is gone, the demo is ending.
             let _ = control.thrown.send(line);
             answer.into_response()
         }

@@ -1,4 +1,4 @@
-//! The switches, and what is said of them.
+//! The switches, and their descriptions.
 
 use std::fmt::Write as _;
 use std::io;
@@ -10,14 +10,14 @@ use crate::outcome::Cause;
 #[derive(Debug)]
 pub(super) struct Switchboard {
     nodes: [DemoNode; 3],
-    /// Where their health is served, and where the switches are thrown.
+    /// The URL of their health; `control_url` is the URL of the switches.
     health_url: String,
     control_url: String,
 }
 
 #[derive(Debug)]
 struct DemoNode {
-    /// What the switches call it.
+    /// Its name for the switches.
     name: &'static str,
     /// The alias that it belongs to.
     alias: &'static str,
@@ -25,7 +25,7 @@ struct DemoNode {
     switches: &'static [Switch],
 }
 
-/// A way to break a server, or to mend it.
+/// A way to break a server, or to repair it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Switch {
     Killed,
@@ -36,7 +36,7 @@ enum Switch {
     Mend,
 }
 
-/// Why a switch was not thrown.
+/// The error for a switch that was not thrown.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotThrown {
     /// There is no such switch.
@@ -50,7 +50,7 @@ pub(super) enum NotThrown {
 impl Switch {
     const OF_REDIS: &[Self] =
         &[Self::Killed, Self::Hung, Self::ReadOnly, Self::Full, Self::Masking, Self::Mend];
-    /// memcached knows no read-only state.
+    /// memcached has no read-only state.
     const OF_MEMCACHED: &[Self] = &[Self::Killed, Self::Hung, Self::Full, Self::Masking, Self::Mend];
 
     fn name(self) -> &'static str {
@@ -75,12 +75,12 @@ impl Switch {
         }
     }
 
-    /// What it is called while it is in force.
+    /// The name of the server's state while the switch is in force.
     fn state(self) -> &'static str {
         if self == Self::Mend { "healthy" } else { self.name() }
     }
 
-    /// What is true while it is in force, and the cause that a check comes to.
+    /// The server's behavior while the switch is in force, and the cause that a check reports.
     fn truth(self) -> (&'static str, Option<Cause>) {
         match self {
             Self::Killed => ("It refuses new connections and has closed the open ones", Some(Cause::Refused)),
@@ -98,7 +98,7 @@ impl Switch {
 }
 
 impl DemoNode {
-    /// The name of the state that it is in.
+    /// The name of its state.
     fn state(&self) -> &'static str {
         let fault = self.server.fault();
         self.switches.iter().find(|switch| switch.fault() == fault).map_or("broken", |switch| switch.state())
@@ -122,7 +122,7 @@ impl Switchboard {
         Self { nodes, health_url, control_url }
     }
 
-    /// Throws a switch of a node, or of every node of an alias. Says what is true then, and what to try.
+    /// Throws a switch of a node, or of every node of an alias. Returns the resulting behavior, and commands to try.
     pub(super) fn throw(&self, name: &str, switch: &str) -> Result<String, NotThrown> {
         let nodes: Vec<&DemoNode> =
             self.nodes.iter().filter(|node| node.name == name || node.alias == name).collect();
@@ -182,7 +182,7 @@ impl Switchboard {
         list
     }
 
-    /// What runs where, and what to try.
+    /// The servers with their addresses, and commands to try.
     pub(super) fn introduction(&self, notes: &[String]) -> String {
         let [main, first, second] = self.nodes.each_ref().map(|node| node.server.addr());
         let look = format!("curl -i {}/health", self.health_url);

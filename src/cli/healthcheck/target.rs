@@ -1,4 +1,4 @@
-//! [`Target`]: the address of the server that `healthcheck` asks, and the certificates that it trusts.
+//! [`Target`]: the address of the server that `healthcheck` queries, and the certificates that it trusts.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,34 +10,34 @@ use super::HealthcheckArgs;
 
 const URL_VARIABLE: &str = "CACHE_CANARY_URL";
 const LISTEN_VARIABLE: &str = "CACHE_CANARY_LISTEN";
-/// The server's own certificate. A server that is told so speaks TLS over TCP.
+/// The variable with the server's own certificate. If it is set, the server speaks TLS over TCP.
 const CERT_VARIABLE: &str = "CACHE_CANARY_TLS__CERT_FILE";
 const DEFAULT_URL: &str = "http://127.0.0.1:8080/health";
-/// Where a server listens that is not told otherwise, as one asks it from beside it.
+/// The default address of a server, as seen from the same container.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
-/// Where to ask, and for what.
+/// The address and path of the request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Tcp { host: String, port: u16, path: String, tls: Option<Trust> },
     Unix { socket: PathBuf },
 }
 
-/// Which server is believed to be the one that was asked for.
+/// The certificates that are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// One whose certificate is verified as the arguments say.
+    /// Certificates that pass the verification chosen by the arguments.
     AsTyped,
-    /// One that shows a certificate of this file.
+    /// The certificates of this file only.
     Pinned(PathBuf),
 }
 
-/// Where to ask, from what was typed and else from the environment.
+/// The target, from the arguments or else from the environment.
 pub(super) fn target(
     args: &HealthcheckArgs,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Target, TargetError> {
-    // An empty one counts as one that is not set, as everywhere in the configuration.
+    // An empty variable counts as unset, as everywhere in the configuration.
     let variable = |name| variable(name).filter(|value| !value.is_empty());
     if let Some(socket) = &args.socket {
         return Ok(Target::Unix { socket: socket.clone() });
@@ -53,7 +53,7 @@ pub(super) fn target(
     from_listen(listen.as_deref().unwrap_or(DEFAULT_LISTEN), certificate)
 }
 
-/// Why it is not clear where to ask. Nothing of a URL is shown, it may have a password in it.
+/// The error for an unclear target. No part of a URL is shown, since it may contain a password.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum TargetError {
     #[error("{0} is not a URL such as {DEFAULT_URL}")]
@@ -90,7 +90,7 @@ fn from_listen(listen: &str, certificate: Option<PathBuf>) -> Result<Target, Tar
         return Ok(Target::Unix { socket: socket.into() });
     }
     let address: SocketAddr = first.parse().map_err(|_| TargetError::Listen(first.to_owned()))?;
-    // A wildcard of IPv6 takes IPv4 too, and IPv4's loopback is there when IPv6 is switched off.
+    // An IPv6 wildcard accepts IPv4 too, and IPv4's loopback exists even if IPv6 is off.
     let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
     let host = match ip {
         IpAddr::V4(ip) => ip.to_string(),

@@ -1,10 +1,10 @@
-//! Reading the configuration anew: when SIGHUP asks for it, and when a file that it was made from has changed.
+//! Reloads of the configuration: on SIGHUP, and after a change of one of its files.
 //!
-//! Files are looked at every [`LOOK_EVERY`]. A `ConfigMap` changes at one stroke, but an editor may be met half-way, and
-//! half a file may be a valid one, with fewer caches: so a change counts when it has stood for [`SETTLED`].
+//! Files are looked at every [`LOOK_EVERY`]. A `ConfigMap` changes atomically, but an editor may be in the middle of
+//! a write, and half a file may be valid, with fewer caches. So a change counts only after it has stood for [`SETTLED`].
 //!
-//! What is not valid is refused with one message, and what is in force stays. It is read again at every look until it is
-//! valid, since what was wrong may lie in a file that nobody knew to look at, such as a secret that comes later.
+//! An invalid configuration is refused with one message, and the one in force stays. It is read again at every look
+//! until it is valid, since the fault may lie in a file that is not yet known, such as a secret that comes later.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -24,35 +24,35 @@ use crate::cli::causes;
 use crate::cli::files::{self, Room};
 use crate::config::{CallerLimits, Config, ConfigError, Listen, Loaded, Source, load};
 
-/// How often files are looked at.
+/// The interval at which files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// How long a file must be the same before it is read: longer than who writes it pauses.
+/// The time for which a file must be unchanged before it is read. It is longer than a writer's pauses.
 const SETTLED: Duration = Duration::from_millis(250);
 
-/// Reads the configuration anew, again and again.
+/// Reloads the configuration on every signal and change.
 pub(super) struct Reloader {
     app: Arc<App>,
     flags: ReloadFlags,
-    /// What only a restart changes.
+    /// The settings that only a restart changes.
     listeners: ListenerSettings,
     files: Arc<[PathBuf]>,
-    /// What the files looked like before they were read the last time.
+    /// The files' stamps from before the last read.
     read: Stamps,
-    /// What was told of the configuration in force.
+    /// The notes on the configuration in force that were logged.
     notes: Vec<String>,
-    /// What was said of what was read last, if that is refused.
+    /// The message about the last configuration read, if it was refused.
     refused: Option<String>,
 }
 
-/// What of the configuration is said on the command line.
+/// The part of the configuration that is on the command line.
 #[derive(Debug, Clone)]
 pub(super) struct ReloadFlags {
     pub(super) file: Option<PathBuf>,
     pub(super) listen: Vec<String>,
 }
 
-/// Where it listens and with which limits, which only a restart changes.
+/// The listeners and their limits, which only a restart changes.
 #[derive(Debug, Clone)]
 struct ListenerSettings {
     listen: Vec<Listen>,
@@ -61,15 +61,14 @@ struct ListenerSettings {
     limits: CallerLimits,
 }
 
-/// Why the configuration is read.
+/// The reason for a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReloadReason {
     /// SIGHUP.
     Asked,
     /// A file has changed.
     Changed,
-    /// What was refused may be valid by now, or a file may have changed since it was read and before it was looked at
-    /// first.
+    /// A refused configuration may be valid by now, or a file may have changed between its read and the first look.
     Doubt,
 }
 
@@ -77,21 +76,21 @@ enum ReloadReason {
 struct Renewed {
     loaded: Loaded,
     renewal: Renewal,
-    /// Whether as many files may be open.
+    /// The limit of open files, compared with the need.
     room: Room,
-    /// What is written otherwise than it is in force.
+    /// The names of changed settings that take effect only after a restart.
     needs_restart: Vec<String>,
 }
 
 impl ReloadFlags {
-    /// The configuration that is in force with these.
+    /// Loads the configuration with these flags.
     pub(super) fn load(&self) -> Result<Loaded, ConfigError> {
         load(&Source::from_process(self.file.clone(), self.listen.clone()))
     }
 }
 
 impl Reloader {
-    /// Of `app`, which was made from what `flags` say, which came to `loaded`.
+    /// A reloader of `app`, whose configuration, `loaded`, was loaded with `flags`.
     pub(super) fn new(app: Arc<App>, flags: ReloadFlags, loaded: Loaded) -> Self {
         let files = loaded.files().into();
         let Loaded { config, notes, .. } = loaded;
@@ -105,18 +104,18 @@ impl Reloader {
                 limits: config.limits,
             },
             files,
-            // Nothing was looked at before it was read, so the first look finds a doubt.
+            // No file was looked at before it was read, so the first look finds a doubt.
             read: Stamps::default(),
             notes,
             refused: None,
         }
     }
 
-    /// Waits for a reason and reads, for ever.
+    /// Waits for a reason and reloads, forever.
     pub(super) async fn run(mut self, mut hangup: Signal) -> Infallible {
         loop {
             let (reason, stamps) = self.reason(&mut hangup).await;
-            // Of a look that finds nothing new nobody is told.
+            // The supervisor is not notified of a reload out of doubt.
             let is_told = reason != ReloadReason::Doubt;
             if is_told {
                 systemd::reloading().await;
@@ -128,7 +127,7 @@ impl Reloader {
         }
     }
 
-    /// The next reason to read, and what the files look like.
+    /// The next reason to reload, and the files' stamps.
     async fn reason(&self, hangup: &mut Signal) -> (ReloadReason, Stamps) {
         let mut last = None;
         let mut pause = LOOK_EVERY;
@@ -156,8 +155,8 @@ impl Reloader {
         }
     }
 
-    /// What the files look like now. Elsewhere than where requests are answered, which a file system that hangs must not
-    /// hold up.
+    /// The files' present stamps. They are taken on another thread, since a file system that hangs must not delay
+    /// requests.
     async fn look(&self) -> Stamps {
         let files = self.files.clone();
         spawn_blocking(move || Stamps::of(&files)).await.unwrap_or_default()
@@ -202,12 +201,12 @@ impl Reloader {
     }
 }
 
-/// Reads the configuration and puts it in force, but for `listeners`; or says why not.
+/// Reads the configuration and puts it in force, except for `listeners`. The error is a message.
 fn renew(app: &App, flags: &ReloadFlags, listeners: &ListenerSettings) -> Result<Renewed, String> {
     let mut loaded = flags.load().map_err(|error| causes(&error))?;
     let needs_restart = listeners.keep(&mut loaded.config);
     let spoke_tls = app.tls().is_some();
-    // What was enough for fewer caches may be too little now.
+    // A limit that sufficed for fewer caches may be too low now.
     let room = files::make_room(&loaded.config, files::callers(&loaded.config));
     let renewal = app.renew(&loaded.config).map_err(|error| causes(&error))?;
     match (spoke_tls, app.tls().is_some()) {
@@ -219,7 +218,7 @@ fn renew(app: &App, flags: &ReloadFlags, listeners: &ListenerSettings) -> Result
 }
 
 impl ListenerSettings {
-    /// Keeps them in `config`; the names of the settings that are written otherwise there.
+    /// Keeps these settings in `config`, and returns the names of those that differ there.
     fn keep(&self, config: &mut Config) -> Vec<String> {
         let settings = [
             ("listen", &self.listen, &mut config.listen),

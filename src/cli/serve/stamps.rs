@@ -1,28 +1,28 @@
-//! [`Stamps`]: what files look like from outside, so that a change of one is seen without reading it.
+//! [`Stamps`]: metadata of files, so that a change is seen without reading them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// What some files look like from outside.
+/// The metadata of some files.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
 
-/// What one file looks like from outside. Links are followed: when the kubelet changes a `ConfigMap` it writes a directory
-/// anew and lets a link, `..data`, lead there, and the file at the old path is then another one.
+/// The metadata of one file. Links are followed: to change a `ConfigMap`, the kubelet writes a new directory and points
+/// the link `..data` to it, so the old path leads to a different file.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
-    /// When its content changed, in seconds and nanoseconds.
+    /// The time of the last change of its content, in seconds and nanoseconds.
     modified: (i64, i64),
-    /// When anything about it changed, who may read it included.
+    /// The time of the last change of anything about it, such as its permissions.
     changed: (i64, i64),
 }
 
 impl Stamps {
-    /// What these files look like now; one that cannot be seen looks like nothing.
+    /// The present stamps of these files; a file that cannot be seen has none.
     pub(super) fn of(files: &[PathBuf]) -> Self {
         Self(files.iter().map(|file| (file.clone(), Stamp::of(file))).collect())
     }
@@ -31,7 +31,7 @@ impl Stamps {
         self.0.iter().map(|(file, _)| file)
     }
 
-    /// Whether both are of the same files, whatever these look like.
+    /// `true` if both are of the same files, even with different metadata.
     pub(super) fn are_of_the_same_files_as(&self, other: &Self) -> bool {
         self.files().eq(other.files())
     }

@@ -1,8 +1,8 @@
-//! What systemd is told, and any other supervisor that speaks as it does (`sd_notify(3)`). Without effect where nobody
-//! asked for it by `NOTIFY_SOCKET`.
+//! Notifications to systemd, or to any other supervisor that supports `sd_notify(3)`. They have no effect if
+//! `NOTIFY_SOCKET` is not set.
 //!
-//! Each message is one datagram into a queue that the supervisor empties. While the queue is full, as of a supervisor that
-//! hangs, the message waits and the thread does not.
+//! Each message is one datagram into a queue that the supervisor empties. While the queue is full, for example because
+//! the supervisor hangs, the message waits without blocking the thread.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -17,37 +17,37 @@ use tracing::warn;
 
 use crate::app::{App, Life};
 
-/// How long a message may wait for a place in the queue. One that the service is ready may wait for ever: the supervisor would
-/// else take the service for one that does not start.
+/// The longest wait of a message for a place in the queue. The message that the service is ready has no such limit,
+/// since without it the supervisor would consider the start failed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often a message is tried that waits.
+/// The interval at which a waiting message is retried.
 const RETRY_EVERY: Duration = Duration::from_millis(50);
 
-/// It takes requests, or goes on after its configuration was read anew.
+/// Notifies that the service takes requests, or goes on after a reload.
 pub(super) async fn ready(app: &App) {
     tell(&[NotifyState::Ready, NotifyState::Status(&status(app))], Duration::MAX).await;
 }
 
-/// It reads its configuration anew, until it is [`ready`] again.
+/// Notifies that the service reloads its configuration, until it is [`ready`] again.
 pub(super) async fn reloading() {
-    // By the time the supervisor knows that this answers its own request to reload (Type=notify-reload).
+    // By the time, the supervisor recognizes the response to its own reload request (Type=notify-reload).
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now], PATIENCE).await,
         Err(error) => warn!("cannot notify systemd of a reload, because the clock cannot be read: {error}"),
     }
 }
 
-/// It was told to stop.
+/// Notifies that the service was told to stop.
 pub(super) async fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("stopping")], PATIENCE).await;
 }
 
-/// Says that it is ready when it is, and from then on, at half of the time in which the supervisor wants to hear from
-/// it, that it is well. It is not where no round has ended for long: then the supervisor is to restart it.
+/// Notifies that the service is ready once it is, and from then on that it is alive, at half of the watchdog's interval.
+/// If rounds are overdue, the watchdog gets no message, so that the supervisor restarts the service.
 pub(super) async fn accompany(app: &App) -> Infallible {
     let mut life = app.lead().subscribe();
-    // An error would be the end of the app.
+    // An error would mean that the app is gone.
     let _ = life.wait_for(|life| *life != Life::Starting).await;
     ready(app).await;
     let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else {
@@ -65,7 +65,7 @@ pub(super) async fn accompany(app: &App) -> Infallible {
     }
 }
 
-/// How it is, in a sentence for `systemctl status`.
+/// The status line for `systemctl status`.
 fn status(app: &App) -> String {
     match app.life() {
         life @ (Life::Starting | Life::Draining | Life::Stopping) => return life.name().to_owned(),
@@ -95,7 +95,7 @@ async fn tell(message: &[NotifyState<'_>], patience: Duration) {
     }
 }
 
-/// Sends a message as `sd_notify::notify` does, which would block the thread while the queue is full.
+/// Sends a message as `sd_notify::notify` does, but without blocking the thread while the queue is full.
 fn send(message: &[NotifyState<'_>], socket: &Path) -> io::Result<()> {
     let lines: Vec<_> = message.iter().map(ToString::to_string).collect();
     let sender = UnixDatagram::unbound()?;

@@ -14,27 +14,27 @@ use super::super::terminal::Terminal;
 use crate::http::words::timestamp;
 use crate::outcome::Report;
 
-/// The alternate screen, where what was on the terminal stays as it is; no cursor; and no second line for what is too
-/// long for one.
+/// Escape sequences for the alternate screen, which leaves the terminal's content as it is, without a cursor and
+/// without line wrapping.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 
-/// The same backwards.
+/// Escape sequences that undo [`ENTER`].
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
-/// The terminal while a table is kept on it; it is given back when this goes.
+/// The terminal while a table is shown on it. Dropping this restores the terminal.
 #[derive(Debug)]
 pub(super) struct Screen {
     every: Duration,
 }
 
 impl Screen {
-    /// Takes the terminal over.
+    /// Takes over the terminal.
     pub(super) fn enter(every: Duration) -> Result<Self, LostOutput> {
         print(ENTER.as_bytes())?;
         Ok(Self { every })
     }
 
-    /// Shows the last round as it is now.
+    /// Draws the last round, with its present age.
     pub(super) fn draw(
         &self,
         last: Option<&Report>,
@@ -42,7 +42,7 @@ impl Screen {
     ) -> Result<ReaderState, LostOutput> {
         let Some(terminal) = Terminal::of(&stdout()) else { return Ok(ReaderState::Reads) };
         let lines = self.lines(last, tracker, terminal);
-        // Each line is written over the one that was there, and all with one write: to clear first is to flicker.
+        // Each line overwrites the old one, and all are sent in one write, since clearing the screen first would flicker.
         print(format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")).as_bytes())
     }
 
@@ -55,7 +55,7 @@ impl Screen {
         };
         let began_at = report.outcomes.iter().map(|outcome| outcome.began_at).max();
         let at = began_at.map(|at| format!(", last at {}", timestamp(at))).unwrap_or_default();
-        // A terminal clears the rest of a line from the cursor on, and after a full line that stands on its last character.
+        // A terminal clears a line from the cursor on, and after a full line the cursor is on its last character.
         let terminal = Terminal { columns: terminal.columns.saturating_sub(1), ..terminal };
         let mut lines = vec![format!("Checking every {every}{at}. Press Ctrl-C to stop."), String::new()];
         let table = |report| for_terminal(report, tracker, terminal, Instant::now());
@@ -63,7 +63,7 @@ impl Screen {
         if lines.len() <= terminal.rows {
             return lines;
         }
-        // What is wrong must be seen, also where not everything fits.
+        // Problems must be visible, even if not everything fits.
         let mut worst_first = report.clone();
         worst_first.outcomes.sort_by_key(|outcome| Reverse(outcome.status()));
         lines.truncate(2);
@@ -80,7 +80,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone has no screen to give back.
+        // A terminal that is gone has no screen to restore.
         let _ = print(LEAVE.as_bytes());
     }
 }
