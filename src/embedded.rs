@@ -1,9 +1,9 @@
-//! Caches of our own on real loopback sockets, for the demo and for tests that need a server to lie in ways
-//! that a real one cannot be made to.
+//! Embedded caches on real loopback sockets, for the demo and for tests that need faults which a real server cannot
+//! be made to have.
 //!
 //! `bytes -> session -> view -> answer -> bytes`: a session speaks one of the two protocols, a view is the
-//! store as the [`InjectedFault`] lets a command see it, and what is sent of an answer is again the fault's to say.
-//! Between the two a session knows nothing of faults.
+//! store as the [`InjectedFault`] lets a command see it, and the fault then changes the answer on its way out.
+//! The session itself knows nothing of faults.
 
 mod answer;
 mod connection;
@@ -32,14 +32,14 @@ use store::Store;
 
 use crate::mutex::Mutex;
 
-/// The most connections that one server serves at once; more wait to be accepted. A hung server keeps all
-/// that it was given, and the process that it lives in has other uses for its file descriptors.
+/// The most connections that one server serves at once; more wait to be accepted. A hung server keeps all its
+/// connections, and its process needs file descriptors for other uses too.
 const MAX_CONNECTIONS: usize = 256;
 
-/// How many connections the system completes before they are accepted.
+/// The number of connections that the system completes before they are accepted.
 const BACKLOG: u32 = 1024;
 
-/// A cache server on a loopback port of its own, which can be told to fail. Dropping it stops it.
+/// A cache server on its own loopback port, with faults on demand. Dropping it stops it.
 ///
 /// It must be made on a tokio runtime, and serves while that runs.
 #[derive(Debug)]
@@ -49,14 +49,14 @@ pub struct EmbeddedServer {
     runtime: Handle,
 }
 
-/// Which protocol a server speaks.
+/// The protocol of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     Redis,
     Memcached,
 }
 
-/// What the server, its accepting task and its connections share.
+/// The state shared by the server, its accepting task and its connections.
 struct ServerParts {
     protocol: Protocol,
     addr: SocketAddr,
@@ -66,18 +66,17 @@ struct ServerParts {
     accepted: AtomicU64,
 }
 
-/// The side toward the network. Accepting and shutting exclude each other, so that no connection slips
+/// The listener and the connections. Accepting and shutting exclude each other, so that no connection slips
 /// through.
 struct NetworkSide {
     listener: Option<TcpListener>,
-    /// Bound to the port and never listening, so that the port stays ours while the server is killed. Linux
-    /// alone lets two sockets have one port so; elsewhere there is a moment in which somebody else could take
-    /// it.
+    /// A socket that is bound to the port and never listens, so that the port stays reserved while the server is killed.
+    /// Only Linux lets two sockets share a port like this; on other systems another process could take it for a moment.
     _reserved: Option<TcpSocket>,
     connections: JoinSet<()>,
 }
 
-/// What is held and what was counted.
+/// The stored items, and the counters.
 #[derive(Default)]
 struct StoreState {
     store: Store,
@@ -89,7 +88,7 @@ impl EmbeddedServer {
     /// Starts a server that speaks RESP, as far as a cache's clients need it: PING, AUTH, HELLO, SELECT, SET,
     /// GET, DEL, EXISTS, PTTL, INFO, ROLE and QUIT.
     ///
-    /// Fails where no loopback port can be bound.
+    /// Fails if no loopback port can be bound.
     #[expect(clippy::unused_async, reason = "it needs a runtime, and to await it says so")]
     pub async fn redis() -> io::Result<Self> {
         Self::start(Protocol::Redis)
@@ -98,7 +97,7 @@ impl EmbeddedServer {
     /// Starts a server that speaks memcached's text protocol, classic and meta: get, gets, set, add, replace,
     /// cas, delete, touch, version and quit; mn, mg, ms and md.
     ///
-    /// Fails where no loopback port can be bound.
+    /// Fails if no loopback port can be bound.
     #[expect(clippy::unused_async, reason = "it needs a runtime, and to await it says so")]
     pub async fn memcached() -> io::Result<Self> {
         Self::start(Protocol::Memcached)
@@ -128,7 +127,7 @@ impl EmbeddedServer {
         Ok(Self { shared, accepting, runtime: Handle::current() })
     }
 
-    /// The address that it listens on; a killed server will listen there again.
+    /// The address that it listens on. A killed server listens there again once it is healthy.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.shared.addr
@@ -137,14 +136,14 @@ impl EmbeddedServer {
     /// Switches to `fault`. It is in force when this returns: for new connections and, on those that are
     /// open, for the very next command.
     ///
-    /// Fails only where a killed server cannot get its port back.
+    /// Fails only if a killed server cannot get its port back.
     pub fn set_fault(&self, fault: InjectedFault) -> io::Result<()> {
         let mut network = self.shared.network.lock();
         let mut state = self.shared.state.lock();
         if fault == InjectedFault::Killed {
             self.shared.fault.send_replace(fault);
             network.shut();
-            // What is killed forgets: neither kind of cache writes to disk here.
+            // A killed server loses its data, since neither kind of cache writes to disk here.
             state.store = Store::default();
         } else {
             let _runtime = self.runtime.enter();
@@ -155,7 +154,7 @@ impl EmbeddedServer {
         Ok(())
     }
 
-    /// Makes it healthy again, on the same port. Fails only where a killed server cannot get its port back.
+    /// Makes it healthy again, on the same port. Fails only if a killed server cannot get its port back.
     pub fn mend(&self) -> io::Result<()> {
         self.set_fault(InjectedFault::Healthy)
     }
@@ -205,7 +204,7 @@ impl Drop for EmbeddedServer {
 }
 
 impl NetworkSide {
-    /// Closes the listener, with what waits to be accepted, and every connection.
+    /// Closes the listener, the connections that wait to be accepted, and every open connection.
     fn shut(&mut self) {
         self.listener = None;
         self.connections = JoinSet::new();
@@ -218,14 +217,14 @@ impl NetworkSide {
         Ok(())
     }
 
-    /// Lets go of the connections that have ended, and counts the others.
+    /// Drops the connections that have ended, and counts the others.
     fn reap(&mut self) -> usize {
         while self.connections.try_join_next().is_some() {}
         self.connections.len()
     }
 }
 
-/// A socket bound to `addr`, also where connections of an earlier listener have not quite ended.
+/// A socket bound to `addr`, even if connections of an earlier listener have not quite ended.
 fn bound(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
@@ -241,18 +240,18 @@ async fn accept(shared: Arc<ServerParts>) {
         let mut slot = Some(slot);
         let accepted = tokio::select! {
             accepted = poll_fn(|cx| shared.poll_accept(cx, &mut slot)) => accepted,
-            // There may be another listener now.
+            // The listener may be a new one now.
             _ = fault.changed() => Ok(()),
         };
         if accepted.is_err() {
-            // Such as too many open files, which would be said again at once.
+            // An error such as too many open files would recur at once.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
 
 impl ServerParts {
-    /// Accepts one connection and starts to serve it. Without a listener it waits, and its caller for a new
+    /// Accepts one connection and starts to serve it. Without a listener it is pending, and the caller waits for a new
     /// fault.
     fn poll_accept(
         self: &Arc<Self>,

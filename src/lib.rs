@@ -1,10 +1,10 @@
-//! cache-canary says whether the caches that an application depends on really work.
+//! cache-canary reports whether the caches that an application depends on really work.
 //!
 //! For each configured cache it writes a canary, a key with a value made for this one check, and
-//! reads it back with a sentinel for a default. Whatever comes back other than that value means
-//! unhealthy, now, and not after a client's failure budget has run out.
+//! reads it back with a sentinel for a default. If anything other than that value comes back, the
+//! cache is unhealthy at once, and not only after a client's failure budget has run out.
 //!
-//! Start with `check::round_trip`: it writes a canary to a node and reads it back. A request's way is `request ->
+//! Start with `check::round_trip`: it writes a canary to a node and reads it back. A request's path is `request ->
 //! selection -> checks -> outcomes -> report -> response`; the modules below are in reading order, and each
 //! imports only from those above it.
 
@@ -24,10 +24,10 @@ mod span;
 // The parts of a check's one deadline, in one table.
 mod budget;
 
-// What a check came to: cause, fault, outcome, status, report. Pure, no I/O.
+// The results of checks: cause, fault, outcome, status, report. Pure, no I/O.
 pub mod outcome;
 
-// What was written, turned into a valid configuration or into an error that points at the place.
+// The configuration as written, turned into a valid one or into an error that points at the place.
 pub mod config;
 
 // Certificates and keys from files, for TLS in either direction.
@@ -39,44 +39,44 @@ pub(crate) mod redaction;
 // The idea of the product, as types: the canary, and the sentinel that no cache can hold.
 pub mod canary;
 
-// Which phase a running check is in, and how long each took.
+// The phase of a running check, and the duration of each.
 pub mod progress;
 
-// Aliases resolved: which are checked, and which are skipped and why.
+// The checked aliases, and the skipped ones with the reason.
 mod catalog;
 
-// A cache that can be written and read, and the backends that are one.
+// The interface for reads from and writes to a cache, and the backends that implement it.
 #[deny(clippy::disallowed_methods)]
 pub mod cache;
 
-// What is done to a node: the kinds of check.
+// The kinds of check of a node.
 #[deny(clippy::disallowed_methods)]
 mod check;
 
-// Which nodes an alias has, and a round of checks over them.
+// The nodes of an alias, and a round of checks over them.
 #[deny(clippy::disallowed_methods)]
 mod topology;
 
-// What the checks of an entry came to over time: since when, what changed, what was counted.
+// The results of an entry's checks over time: its status, changes and counters.
 pub mod record;
 
-// Which checks run when: selection, sharing, deadline.
+// The execution of checks: selection, sharing, deadline.
 #[deny(clippy::disallowed_methods)]
 pub mod checker;
 
-// What every request is answered from: the checks in force, the groups, the sidecar's own life.
+// The state that every request is answered from: the checks in force, the groups, the sidecar's life cycle.
 pub mod app;
 
-// Memory that was freed, given back to the system.
+// The return of freed memory to the system.
 mod heap;
 
-// Logs, which hold up no answer.
+// Logs, which never delay an answer.
 pub mod telemetry;
 
 // The router, the representations, and the server under them.
 pub mod http;
 
-// Caches of our own, for the demo and for tests that need a server to lie.
+// Embedded caches, for the demo and for tests that need a faulty server.
 pub mod embedded;
 
 // The commands.

@@ -16,7 +16,7 @@ pub enum PemError {
     CaFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: Error,
     },
     /// The file of a certificate or of its key cannot be used.
@@ -24,28 +24,28 @@ pub enum PemError {
     Identity {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: Error,
     },
-    /// A file of certificates holds none that can be used.
+    /// A file of certificates has none that can be used.
     #[error("no usable certificate in {}", path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
-    /// A certificate and its key do not belong together, or are of a kind that is not known.
+    /// A certificate and its key do not belong together, or are of an unknown kind.
     #[error("the certificate in {} cannot be used with the key in {}", cert_file.display(), key_file.display())]
     Mismatch {
         /// The file of the certificate.
         cert_file: PathBuf,
         /// The file of the key.
         key_file: PathBuf,
-        /// What is wrong with them.
+        /// The cause.
         source: rustls::Error,
     },
 }
 
-/// A certificate with those between it and a trusted one, and its key; at least one certificate.
+/// A certificate with its intermediates, and its key; at least one certificate.
 pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// Reads a certificate and its key.
@@ -65,20 +65,20 @@ pub(crate) fn identity(files: &ClientCertificate) -> Result<Identity, PemError> 
     Ok((chain, key))
 }
 
-/// The error of an identity that was read and cannot be used.
+/// The error for an identity that was read but cannot be used.
 pub(crate) fn mismatch(files: &ClientCertificate, source: rustls::Error) -> PemError {
     let ClientCertificate { cert_file, key_file } = files.clone();
     PemError::Mismatch { cert_file, key_file, source }
 }
 
-/// Reads certificates to trust as they are, at least one.
+/// Reads trusted certificates, at least one.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let certificates = certificates.map_err(|source| PemError::CaFile { path: path.to_owned(), source })?;
     if certificates.is_empty() { Err(unusable(path)) } else { Ok(certificates) }
 }
 
-/// Reads the certificates of authorities to trust, at least one.
+/// Reads the certificates of trusted authorities, at least one.
 pub(crate) fn roots(path: &Path) -> Result<RootCertStore, PemError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {

@@ -1,7 +1,7 @@
-//! `Progress`: which phase a running check is in, how long each took, and what is known so far.
+//! `Progress`: the phase of a running check, the duration of each phase, and the results so far.
 //!
-//! A check writes down what it does as it goes. When its deadline strikes it is simply dropped, and what
-//! stands here is its outcome: a node without a verdict timed out in the phase that it was in.
+//! A check records its steps here as it goes. When its deadline strikes it is simply dropped, and this record is its
+//! outcome: a node without a verdict timed out in the phase that it was in.
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,34 +30,34 @@ pub(crate) struct Progress {
     known: Mutex<KnownNodes>,
 }
 
-/// How closely nodes are looked at.
+/// The depth of a check of the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// By a check of whichever kind.
+    /// A whole check, of any kind.
     Whole,
-    /// Only whether the canaries of an earlier round trip are there still.
+    /// Only a look at the canaries of an earlier round trip, which must still be there.
     Glance,
 }
 
 #[derive(Debug, Default)]
 struct KnownNodes {
     nodes: Vec<Arc<NodeProgress>>,
-    /// Boxed, since thousands of round trips have nothing there.
+    /// Boxed, since most round trips have none of it, and there may be thousands of them.
     more: Option<Box<More>>,
 }
 
-/// What there is beyond the nodes.
+/// The results other than the nodes.
 #[derive(Debug, Default)]
 struct More {
     findings: Vec<Finding>,
     measures: Vec<Measure>,
-    /// Where every step is written down, if that was asked for.
+    /// The record of every step, if requested.
     steps: Option<Steps>,
 }
 
 type Steps = Arc<Mutex<Vec<Step>>>;
 
-/// How many connections a check has opened, with every node of it and beside.
+/// The number of connections that a check has opened, to its nodes and to other servers.
 type Connections = Arc<AtomicU32>;
 
 /// The state of one node of the check.
@@ -75,21 +75,21 @@ pub struct NodeProgress {
 #[derive(Debug)]
 struct NodeState {
     phase: Option<Phase>,
-    /// Whether credentials are being given, which may be after the verdict.
+    /// `true` while authenticating, which may be after the verdict.
     in_auth: bool,
     entered: Instant,
     phases: Phases,
     verdict: Option<(Result<(), Fault>, Instant)>,
-    /// What it comes to if the deadline strikes now, where that is known better than that it timed out.
+    /// The fault if the deadline strikes now, if it is more precise than a timeout.
     foreseen: Option<Fault>,
     lag: Option<Duration>,
     withdrawn: bool,
-    /// Where the server sent the client last, in words that are not shown.
+    /// The server's last redirection, in its own words, which are not shown.
     redirect: Option<Box<str>>,
 }
 
 impl Progress {
-    /// The progress of a check that begins now, and of which no node is known yet.
+    /// The progress of a check that begins now, without any known node.
     #[must_use]
     pub(crate) fn begin() -> Self {
         let (began, began_at) = (Instant::now(), SystemTime::now());
@@ -103,7 +103,7 @@ impl Progress {
         Self { depth: Depth::Glance, ..Self::begin() }
     }
 
-    /// The same, in which every step is written down.
+    /// The progress of a check that begins now, with a record of every step.
     #[must_use]
     pub(crate) fn begin_explained() -> Self {
         let progress = Self::begin();
@@ -111,7 +111,7 @@ impl Progress {
         progress
     }
 
-    /// The progress of what is asked aside from this check, of servers that are no nodes of its own.
+    /// The progress of queries outside this check, to servers that are no nodes of it.
     #[must_use]
     pub(crate) fn aside(&self) -> Self {
         let aside = Self::begin();
@@ -119,7 +119,7 @@ impl Progress {
         aside
     }
 
-    /// Hides credentials in the texts of all servers of the check. To be called before a node is added.
+    /// Hides credentials in the texts of all servers of the check. It must be called before a node is added.
     pub(crate) fn conceal(&self, redaction: &Redaction) {
         self.redaction.get_or_init(|| redaction.clone());
     }
@@ -136,13 +136,13 @@ impl Progress {
         self.began
     }
 
-    /// The same, for people and for what is dated.
+    /// The start of the check on the wall clock.
     #[must_use]
     pub(crate) fn began_at(&self) -> SystemTime {
         self.began_at
     }
 
-    /// Adds something that is not as it should be.
+    /// Adds a finding.
     pub(crate) fn find(&self, finding: Finding) {
         self.known.lock().more.get_or_insert_default().findings.push(finding);
     }
@@ -163,7 +163,7 @@ impl Progress {
         passed.map(|node| node.name.clone()).collect()
     }
 
-    /// Whether a node has gone on to another phase at this time or later, and is in it still.
+    /// `true` if a node entered its current phase at this time or later, and has no verdict.
     #[must_use]
     pub(crate) fn went_on(&self, since: Instant) -> bool {
         self.known.lock().nodes.iter().any(|node| {
@@ -172,7 +172,7 @@ impl Progress {
         })
     }
 
-    /// How many nodes were added.
+    /// The number of added nodes.
     pub(crate) fn nodes(&self) -> usize {
         self.known.lock().nodes.len()
     }
@@ -188,15 +188,15 @@ impl Progress {
         node
     }
 
-    /// The outcome, from what is known by now. A node without a verdict has timed out, and so has a check
-    /// that does not even know a node.
+    /// The outcome, from the results so far. A node without a verdict has timed out, and so has a check
+    /// without any known node.
     #[must_use]
     pub(crate) fn outcome(&self, alias: Alias, kind: CheckKind, needs: Needs) -> Outcome {
         let now = Instant::now();
         let mut end = self.began;
         let mut known = self.known.lock();
         let more = known.more.take();
-        // An outcome is kept until the next one, so it has no more room than it needs.
+        // An outcome is kept until the next one, so it reserves no more memory than it needs.
         let mut nodes = Vec::with_capacity(known.nodes.len());
         for (outcome, verdict_at) in known.nodes.iter().filter_map(|node| node.outcome(now, self.began)) {
             end = end.max(verdict_at);
@@ -204,7 +204,7 @@ impl Progress {
         }
         drop(known);
         if kind != CheckKind::RoundTrip {
-            // Who follows the servers and who tells where they are is the round trip's to judge.
+            // Only the round trip judges replicas, Sentinels and endpoints.
             nodes.retain(|node| node.role == Role::Server);
         }
         if nodes.is_empty() {
@@ -238,7 +238,7 @@ impl NodeProgress {
         let state = NodeState {
             phase: None,
             in_auth: false,
-            // Of no account before there is a phase.
+            // Unused before the first phase.
             entered: began,
             phases: Phases::default(),
             verdict: None,
@@ -250,15 +250,15 @@ impl NodeProgress {
         Self { name: name.clone(), role, state: Mutex::new(state), depth, redaction, connections, steps }
     }
 
-    /// The progress of another server that is asked for this node's sake. It has no outcome of its own, and its steps
-    /// and connections are written down with the others.
+    /// The progress of another server that is queried on behalf of this node. It has no outcome of its own, and its steps
+    /// and connections count with the others.
     pub(crate) fn beside(&self, name: &Arc<str>) -> Self {
         let (redaction, connections, steps) =
             (self.redaction.clone(), self.connections.clone(), self.steps.clone());
         Self::new(name, self.role, self.depth, Instant::now(), redaction, connections, steps)
     }
 
-    /// How closely the node is looked at.
+    /// The depth of the node's check.
     pub(crate) fn depth(&self) -> Depth {
         self.depth
     }
@@ -275,13 +275,13 @@ impl NodeProgress {
         &self.name
     }
 
-    /// Whether every step is written down.
+    /// `true` if every step is recorded.
     pub(crate) fn is_explained(&self) -> bool {
         self.steps.is_some()
     }
 
-    /// Writes a step down, if that was asked for; `step` says what it was: the command without secrets, what a
-    /// healthy answer is, and what came back.
+    /// Records a step, if requested. `step` returns the command without secrets, the expected answer, and the received
+    /// one.
     pub fn step(&self, step: impl FnOnce() -> (String, String, String)) {
         if let Some(steps) = &self.steps {
             let (command, expected, saw) = step();
@@ -289,7 +289,7 @@ impl NodeProgress {
         }
     }
 
-    /// Counts a connection that was made.
+    /// Counts an opened connection.
     pub fn connected(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
@@ -299,19 +299,19 @@ impl NodeProgress {
         self.state.lock().enter(phase, Instant::now());
     }
 
-    /// The phase it is in; before it enters one, the first.
+    /// The current phase; before any, the first.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.state.lock().phase()
     }
 
-    /// A fault met in the phase it is in, in words of our own.
+    /// A fault in the current phase, with a text of the sidecar's own.
     #[must_use]
     pub fn fault(&self, cause: Cause, said: &str) -> Fault {
         Fault::new(cause, self.phase(), said)
     }
 
-    /// The same in a server's words: the line of an error, as far as it may be shown.
+    /// A fault in the current phase, in a server's words: the line of an error, as far as it may be shown.
     #[must_use]
     pub fn told(&self, cause: Cause, line: &str) -> Fault {
         self.fault(cause, &self.words(line))
@@ -330,17 +330,17 @@ impl NodeProgress {
         is_shown.then(|| self.redaction.bytes(value).into_owned())
     }
 
-    /// Writes down where the server sends the client, for whoever goes there.
+    /// Records the server's redirection, so that it can be followed.
     pub(crate) fn redirected(&self, words: String) {
         self.state.lock().redirect = Some(words.into());
     }
 
-    /// Where the server sent the client last. It may hold anything, and is not to be shown.
+    /// The server's last redirection. It may contain anything, and must not be shown.
     pub(crate) fn redirect(&self) -> Option<Box<str>> {
         self.state.lock().redirect.clone()
     }
 
-    /// Writes down the verdict; a later one, which says more, replaces it but not its time.
+    /// Records the verdict. A later, more precise one replaces it, but not its time.
     pub(crate) fn conclude(&self, verdict: Result<(), Fault>) {
         let mut state = self.state.lock();
         let now = Instant::now();
@@ -358,8 +358,7 @@ impl NodeProgress {
         self.state.lock().verdict.as_ref().map(|(verdict, _)| verdict.clone())
     }
 
-    /// Takes the verdict back, because the node is checked once more, and puts a node that was withdrawn back
-    /// in.
+    /// Takes the verdict back, because the node is checked again, and reinstates a withdrawn node.
     pub(crate) fn reopen(&self) {
         let mut state = self.state.lock();
         state.withdrawn = false;
@@ -368,22 +367,22 @@ impl NodeProgress {
         state.entered = Instant::now();
     }
 
-    /// Says what it comes to if the deadline strikes before there is a verdict; what was foreseen before is returned.
+    /// Sets the fault to report if the deadline strikes before there is a verdict, and returns the previous one.
     pub(crate) fn foresee(&self, fault: Option<Fault>) -> Option<Fault> {
         std::mem::replace(&mut self.state.lock().foreseen, fault)
     }
 
-    /// Whether it waits for something that the sidecar itself lacks.
+    /// `true` if it waits for something that the sidecar itself lacks.
     pub(crate) fn lacks_our_own(&self) -> bool {
         self.state.lock().foreseen.as_ref().is_some_and(|fault| fault.is_own)
     }
 
-    /// Writes down how long a replica took to show its primary's canary.
+    /// Records the time that a replica took to show its primary's canary.
     pub(crate) fn lagged(&self, lag: Duration) {
         self.state.lock().lag = Some(lag);
     }
 
-    /// Takes the node out of the check: it turned out to be no part of the alias any more.
+    /// Takes the node out of the check, because it no longer belongs to the alias.
     pub(crate) fn withdraw(&self) {
         self.state.lock().withdrawn = true;
     }
@@ -424,7 +423,7 @@ impl NodeState {
 
     fn enter(&mut self, phase: Phase, now: Instant) {
         self.in_auth = phase == Phase::Auth;
-        // What is done after the verdict, to say more about it, is no part of the check's time.
+        // Queries after the verdict, which make it more precise, do not count toward the check's time.
         if self.verdict.is_none() {
             self.leave(now);
             self.phase = Some(phase);

@@ -1,37 +1,37 @@
-//! [`Reply`]: what is sent for a command, and what happens then.
+//! [`Reply`]: the bytes sent for a command, and the next action.
 
 use std::time::Duration;
 
-/// What a session makes of the bytes that have come.
+/// A session's parse of the received bytes.
 pub(super) enum ParseStep {
-    /// They are the beginning of a command.
+    /// The beginning of a command.
     Incomplete,
-    /// So many of them are no command, and go unanswered.
+    /// This number of bytes is no command, and goes unanswered.
     Skip(usize),
-    /// So many of them are a command, and this is its answer.
+    /// This number of bytes is a command, with its answer.
     Command(usize, Reply),
 }
 
-/// What is sent for one command, and what happens then.
+/// The bytes sent for one command, and the next action.
 #[derive(Debug)]
 pub(super) struct Reply {
-    /// What is sent; empty where the client wants no answer.
+    /// The bytes to send; empty if the client wants no answer.
     pub(super) bytes: Vec<u8>,
-    /// How long to wait after each byte.
+    /// The pause after each byte.
     pub(super) pause: Option<Duration>,
     pub(super) then: Then,
 }
 
-/// What happens after an answer.
+/// The action after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     /// The next command is answered.
     Next,
     /// The connection is closed.
     Close,
-    /// Whatever comes goes unanswered.
+    /// All further commands go unanswered.
     Silence,
-    /// More bytes of the same answer are sent for ever.
+    /// More bytes of the same answer are sent forever.
     Endless,
 }
 
@@ -47,7 +47,7 @@ impl Reply {
         Self { then: Then::Close, ..bytes.into() }
     }
 
-    /// Whether it is sent as fast as the client takes it, and comes to an end.
+    /// `true` if it has an end, and is sent as fast as the client takes it.
     pub(super) fn is_prompt(&self) -> bool {
         self.pause.is_none() && matches!(self.then, Then::Next | Then::Close)
     }

@@ -12,7 +12,7 @@ use super::fault::{InjectedFault, StoreView};
 use super::store::MAX_VALUE;
 use super::{Protocol, ServerParts, memcached, resp};
 
-/// The most bytes that are kept of a command that is not whole; a connection that sends more is closed.
+/// The most bytes that are kept of an incomplete command. If more come, the connection is closed.
 const MAX_COMMAND: usize = MAX_VALUE + (128 << 10);
 
 enum Session {
@@ -36,7 +36,7 @@ pub(super) async fn serve(
     shared: Arc<ServerParts>,
     slot: Option<OwnedSemaphorePermit>,
 ) {
-    // How a conversation ended is the client's business.
+    // An error of the connection concerns only the client.
     let _ = converse(stream, number, &shared).await;
     drop(slot);
 }
@@ -62,7 +62,7 @@ async fn converse(mut stream: TcpStream, number: u64, shared: &ServerParts) -> i
         match step(&mut session, &input, &fault, shared) {
             ParseStep::Incomplete if input.len() > MAX_COMMAND => return Ok(()),
             ParseStep::Incomplete => {
-                // The fault comes first: what is sent after a switch must be read under the new one.
+                // The fault comes first: bytes sent after a switch must be read under the new fault.
                 let read = tokio::select! {
                     biased;
                     _ = faults.changed() => continue,
@@ -79,7 +79,7 @@ async fn converse(mut stream: TcpStream, number: u64, shared: &ServerParts) -> i
                 let goes_on = if answer.is_prompt() {
                     send(&mut stream, answer).await?
                 } else {
-                    // Nothing sensible can follow an answer that was broken off.
+                    // After an interrupted answer, the connection is of no use.
                     tokio::select! {
                         biased;
                         _ = faults.changed() => false,
@@ -108,7 +108,7 @@ fn step(session: &mut Session, input: &[u8], fault: &InjectedFault, shared: &Ser
     step
 }
 
-/// Sends an answer; says whether another may follow.
+/// Sends an answer. `true` if another may follow.
 async fn send(stream: &mut TcpStream, answer: Reply) -> io::Result<bool> {
     match answer.pause {
         None => stream.write_all(&answer.bytes).await?,

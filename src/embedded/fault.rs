@@ -1,6 +1,5 @@
-//! What a server can be told to do wrong. A fault sits in one of two places, both here: in what a command
-//! sees of the store, and in what is sent of its answer. Only a killed or a hung server does not come so far
-//! as to read one.
+//! The faults of an embedded server. A fault acts in one of two places, both here: on the command's view of the store,
+//! or on its answer. Only a killed or a hung server does not even read a command.
 
 use std::time::Duration;
 
@@ -8,36 +7,35 @@ use super::StoreState;
 use super::answer::{Reply, Then};
 use super::store::{Condition, Effect, Item, OutOfMemory};
 
-/// What is wrong with a server.
+/// A fault injected into a server.
 ///
 /// A *read* is a command that asks for a value or about a key, a *write* one that stores or deletes. Other
-/// commands, such as PING, know nothing of the store, and that is why they prove nothing.
+/// commands, such as PING, do not touch the store, so their success proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum InjectedFault {
-    /// Nothing.
+    /// No fault.
     #[default]
     Healthy,
-    /// As after `kill -9`: a dial is refused, every connection is closed, and what was held is gone. The port
-    /// is kept, so that mending listens there again.
+    /// As after `kill -9`: connecting is refused, every connection is closed, and the data is lost. The port stays
+    /// reserved, so that the server listens there again once it is healthy.
     Killed,
-    /// As after SIGSTOP: connections are taken and kept, nothing is read or answered. What was sent meanwhile
-    /// is answered once the server is mended.
+    /// As after SIGSTOP: connections are accepted and kept, but nothing is read or answered. Commands sent meanwhile
+    /// are answered once the server is healthy.
     Hung,
-    /// Reads are real, writes refused, as by a Redis replica. memcached has no such state; here it answers
+    /// Reads are real, writes are refused, as by a Redis replica. memcached has no such state; here it answers
     /// with a `SERVER_ERROR`, as a proxy might.
     ReadOnly,
-    /// Reads are real; a value is refused unless a delete has made room. A Redis keeps what the key held. A
+    /// Reads are real; a value is refused unless a delete has made room. A Redis keeps the key's old value. A
     /// memcached drops it on `set` and `ms`, and so makes room for the next.
     Full,
-    /// Writes are acknowledged and dropped, reads answered with a miss: what a client behind an open circuit
-    /// breaker, or a proxy with a dead pool, makes its application see.
+    /// Writes are acknowledged and dropped, and reads are misses. An application sees the same from a client with an open
+    /// circuit breaker, or from a proxy with a dead pool.
     Masking,
     /// Writes are acknowledged and dropped, reads are real.
     DroppingWrites,
     /// Every read is answered with this value.
     Foreign(Vec<u8>),
-    /// Every read is answered as though it had asked for another key: one that is held, else one that is made
-    /// up.
+    /// Every read is answered as if it had asked for another key: a stored one if there is one, else an invented one.
     OtherKey,
     /// Every read and write is answered with this line, such as `-MISCONF ...` or `SERVER_ERROR ...`.
     Saying(String),
@@ -45,7 +43,7 @@ pub enum InjectedFault {
     Twice,
     /// Every answer is a line of random bytes that neither protocol knows.
     Garbage,
-    /// The first half of an answer, and no more. The connection stays open until the server is mended.
+    /// The first half of an answer, and no more. The connection stays open until the fault changes.
     HalfThenSilence,
     /// The first half of an answer, and the end of the connection.
     HalfThenClose,
@@ -60,12 +58,12 @@ pub enum InjectedFault {
     Trickle(Duration),
 }
 
-/// Why a command is not carried out.
+/// The reason for which a command is not carried out.
 #[derive(Debug)]
 pub(super) enum InjectedRefusal {
     ReadOnly,
     OutOfMemory,
-    /// For the reason in this line.
+    /// The error in this line.
     Saying(String),
 }
 
@@ -79,9 +77,9 @@ impl From<OutOfMemory> for InjectedRefusal {
 pub(super) struct StoreView<'a> {
     state: &'a mut StoreState,
     fault: &'a InjectedFault,
-    /// Which database is seen.
+    /// The selected database.
     pub(super) database: usize,
-    /// Whether a value was read that has no end.
+    /// `true` if a value without an end was read.
     pub(super) endless: bool,
 }
 
@@ -90,7 +88,7 @@ impl<'a> StoreView<'a> {
         Self { state, fault, database: 0, endless: false }
     }
 
-    /// Whether the server is a replica.
+    /// `true` if the server is a replica.
     pub(super) fn is_replica(&self) -> bool {
         *self.fault == InjectedFault::ReadOnly
     }
@@ -123,7 +121,7 @@ impl<'a> StoreView<'a> {
         Ok(self.state.store.set(self.database, item, condition)?)
     }
 
-    /// Gives the item under `key` another end of its life.
+    /// Changes the expiry of the item under `key`.
     pub(super) fn touch(
         &mut self,
         key: &[u8],
@@ -137,7 +135,7 @@ impl<'a> StoreView<'a> {
         Ok(Effect::Done(item.cas))
     }
 
-    /// Deletes what is under `key`.
+    /// Deletes the item under `key`.
     pub(super) fn delete(&mut self, key: &[u8], condition: Condition) -> Result<Effect, InjectedRefusal> {
         if let Some(acknowledged) = self.acknowledged()? {
             return Ok(acknowledged);
@@ -145,7 +143,7 @@ impl<'a> StoreView<'a> {
         Ok(self.state.store.delete(self.database, key, condition))
     }
 
-    /// What a write is answered with where it is not carried out.
+    /// The result of a write that is not carried out; `None` if it is to be.
     fn acknowledged(&self) -> Result<Option<Effect>, InjectedRefusal> {
         match self.fault {
             InjectedFault::ReadOnly => Err(InjectedRefusal::ReadOnly),
@@ -157,7 +155,7 @@ impl<'a> StoreView<'a> {
 }
 
 impl InjectedFault {
-    /// What is sent in place of `answer`.
+    /// The reply to send in place of `answer`.
     pub(super) fn spoil(&self, answer: Reply) -> Reply {
         let Reply { mut bytes, .. } = answer;
         if bytes.is_empty() {
@@ -182,7 +180,7 @@ impl InjectedFault {
     }
 }
 
-/// A line of bytes that no answer of either protocol begins with or holds.
+/// A line of bytes that occur in no answer of either protocol.
 fn garbage() -> Vec<u8> {
     let mut line: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(0x80..)).take(32).collect();
     line.extend(b"\r\n");

@@ -9,7 +9,7 @@ use super::answer::{ParseStep, Reply};
 use super::fault::{InjectedRefusal, StoreView};
 use super::store::{Condition, Effect, Item, MAX_VALUE};
 
-/// The release whose answers these are.
+/// The release that these answers imitate.
 const VERSION: &str = "1.6.18";
 
 /// The longest key and the longest line, in bytes.
@@ -21,17 +21,17 @@ const MAX_RELATIVE: i64 = 60 * 60 * 24 * 30;
 
 const BAD_LINE: &str = "CLIENT_ERROR bad command line format";
 
-/// What one connection is in the middle of.
+/// The state of one connection.
 #[derive(Debug, Default)]
 pub(super) struct MemcachedSession {
-    /// How many bytes still come of a value that was refused.
+    /// The number of bytes still to come of a refused value.
     unwanted: usize,
 }
 
-/// An answer, or the line that says why there is none.
+/// An answer, or an error line.
 type Answered = Result<Vec<u8>, Error>;
 
-/// Why a command is not answered as it wishes: the line that says so.
+/// The error line in place of an answer.
 #[derive(Debug)]
 struct Error(String);
 
@@ -51,7 +51,7 @@ impl From<InjectedRefusal> for Error {
     }
 }
 
-/// A command that stores, as its line gives it.
+/// A storage command, as parsed from its line.
 struct StoreCommand<'a> {
     item: Item,
     length: usize,
@@ -59,10 +59,10 @@ struct StoreCommand<'a> {
     dialect: ReplyDialect<'a>,
 }
 
-/// A command that stores and cannot be carried out.
+/// A storage command that cannot be carried out.
 struct Rejected {
     error: Error,
-    /// How many bytes of its value are still to come, and go unread.
+    /// The number of bytes of its value that are still to come, and are skipped.
     unwanted: usize,
 }
 
@@ -78,7 +78,7 @@ impl Rejected {
     }
 }
 
-/// How a command wants to be answered.
+/// The form of the answer to a command.
 enum ReplyDialect<'a> {
     Classic { noreply: bool },
     Meta(MetaFlags<'a>),
@@ -92,7 +92,7 @@ impl MemcachedSession {
             return ParseStep::Skip(skipped);
         }
         let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
-            // As memcached does, without a word.
+            // As in memcached, the connection is closed without an answer.
             let too_long = input.len() > MAX_LINE;
             return if too_long {
                 ParseStep::Command(input.len(), Reply::last(Vec::new()))
@@ -138,7 +138,7 @@ fn said(answer: Answered) -> Vec<u8> {
     answer.unwrap_or_else(|Error(line)| format!("{line}\r\n").into_bytes())
 }
 
-/// The command that stores, if it is one.
+/// The storage command, if it is one.
 fn parse_store<'a>(words: &[&'a [u8]]) -> Option<Result<StoreCommand<'a>, Rejected>> {
     let (name, arguments) = words.split_first()?;
     let store = match (*name, arguments) {
@@ -214,9 +214,8 @@ impl StoreCommand<'_> {
         let mut item = Item { value: value.into(), ..self.item };
         let effect = match view.set(item.clone(), self.condition) {
             Err(InjectedRefusal::OutOfMemory) => {
-                // So that a failed write leaves no old value behind, the old item goes with `set` and every
-                // `ms`, and stays with the others (process_update_command and process_mset_command in
-                // proto_text.c).
+                // A failed `set` or `ms` deletes the old item, so that no old value is left behind. The other
+                // commands keep it (process_update_command and process_mset_command in proto_text.c).
                 let is_set = matches!(self.condition, Condition::Always);
                 if is_set || matches!(self.dialect, ReplyDialect::Meta(_)) {
                     view.delete(&item.key, Condition::Always)?;
@@ -247,7 +246,7 @@ impl StoreCommand<'_> {
     }
 }
 
-/// Answers a command that stores nothing.
+/// Answers a command other than a storage command.
 fn answer(words: &[&[u8]], view: &mut StoreView<'_>) -> Answered {
     match words {
         [b"get", keys @ ..] if !keys.is_empty() => get(keys, false, view),
@@ -345,7 +344,7 @@ impl<'a> MetaFlags<'a> {
         self.get(flag).map(|token| number(token, "CLIENT_ERROR bad token in command line format")).transpose()
     }
 
-    /// A line with what the flags ask to be told, in their order.
+    /// A line with the fields that the flags request, in their order.
     fn line(&self, code: &str, key: &[u8], item: Option<&Item>) -> Vec<u8> {
         let mut line = code.as_bytes().to_vec();
         for (flag, token) in &self.0 {
@@ -368,14 +367,14 @@ impl<'a> MetaFlags<'a> {
 fn seconds_left(item: &Item) -> String {
     match item.expires {
         None => "-1".to_owned(),
-        // memcached's clock ticks in whole seconds, so that a second that has begun still counts.
+        // memcached's clock has a resolution of one second, so a second that has begun still counts.
         Some(expires) => {
             expires.saturating_duration_since(Instant::now()).as_millis().div_ceil(1000).to_string()
         }
     }
 }
 
-/// The moment that a time of expiry in seconds means; none is never.
+/// The time of an expiry in seconds; `None` means never.
 fn expiry(seconds: i64) -> Option<Instant> {
     let now = Instant::now();
     let left = match seconds {

@@ -10,7 +10,7 @@ use super::answer::{ParseStep, Reply};
 use super::fault::{InjectedRefusal, StoreView};
 use super::store::{Condition, DATABASES, Effect, Item, MAX_VALUE};
 
-/// What INFO and HELLO say: the release whose answers these are.
+/// The release that these answers imitate, as INFO and HELLO report it.
 const VERSION: &str = "7.0.15";
 
 /// The longest line, in bytes, and the most words that a command may have.
@@ -23,7 +23,7 @@ const WRONG_PASSWORD: &str = "-WRONGPASS invalid username-password pair or user 
 const NO_PASSWORD_CONFIGURED: &str = "-ERR AUTH <password> called without any password configured for the default \
                                       user. Are you sure your configuration is correct?";
 
-/// What one connection has chosen.
+/// The settings of one connection.
 #[derive(Debug)]
 pub(super) struct RespSession {
     id: u64,
@@ -31,7 +31,7 @@ pub(super) struct RespSession {
     resp3: bool,
 }
 
-/// A command's name and arguments, and how many bytes it took; none while it is not whole. The error is said
+/// A command's name and arguments, and its length in bytes; `None` while it is incomplete. The error is sent
 /// before the connection is closed.
 type Parsed<'a> = Result<Option<(Vec<&'a [u8]>, usize)>, String>;
 
@@ -144,7 +144,7 @@ impl RespSession {
     }
 }
 
-/// The error that goes with a refusal, as `server.c` of Redis words it.
+/// The error for a refusal, as `server.c` of Redis words it.
 fn refused(refusal: InjectedRefusal) -> Vec<u8> {
     line(&match refusal {
         InjectedRefusal::ReadOnly => "-READONLY You can't write against a read only replica.".to_owned(),
@@ -179,8 +179,8 @@ fn set(
     Ok(line("+OK"))
 }
 
-/// The moment that is `amount` of `unit` milliseconds from now; none where that is past, or where
-/// milliseconds since 1970 would not hold it, as Redis does.
+/// The time that is `amount` of `unit` milliseconds from now. `None` if it is past, or, as in Redis, if it overflows
+/// milliseconds since 1970.
 fn in_milliseconds(amount: i64, unit: i64) -> Option<Instant> {
     let life = amount.checked_mul(unit).filter(|life| *life > 0)?;
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -206,7 +206,7 @@ fn exists(keys: &[&[u8]], view: &mut StoreView<'_>) -> Result<Vec<u8>, InjectedR
     Ok(line(&format!(":{found}")))
 }
 
-/// What is left of a key's life, in `unit` milliseconds, rounded to the nearest.
+/// A key's remaining time to live, in `unit` milliseconds, rounded to the nearest.
 fn time_to_live(key: &[u8], view: &mut StoreView<'_>, unit: u128) -> Result<Vec<u8>, InjectedRefusal> {
     Ok(match view.get(key)?.map(|item| item.expires) {
         None => line(":-2"),
@@ -259,7 +259,7 @@ fn role(view: &StoreView<'_>) -> Vec<u8> {
 }
 
 fn unknown(name: &[u8], arguments: &[&[u8]]) -> Vec<u8> {
-    // Redis quotes 128 bytes of the name and of the arguments.
+    // Redis quotes up to 128 bytes of the name and of the arguments.
     let cut = |text: &[u8], room: usize| text[..text.len().min(room)].to_vec();
     let mut quoted = Vec::new();
     for argument in arguments {
@@ -269,7 +269,7 @@ fn unknown(name: &[u8], arguments: &[&[u8]]) -> Vec<u8> {
     let mut error =
         [b"-ERR unknown command '", cut(name, 128).as_slice(), b"', with args beginning with: ", &quoted]
             .concat();
-    // An error is one line, whatever is quoted in it.
+    // An error is one line, so quoted line breaks are replaced.
     error.iter_mut().filter(|byte| b"\r\n".contains(byte)).for_each(|byte| *byte = b' ');
     error.extend(b"\r\n");
     error
@@ -287,7 +287,7 @@ fn bulks<const N: usize>(texts: [&str; N]) -> Vec<u8> {
     texts.map(|text| bulk(text.as_bytes())).concat()
 }
 
-/// A number, written as Redis wants it: digits, with a minus or nothing before.
+/// A number in the form that Redis requires: digits, with an optional minus before them.
 fn integer(text: &[u8]) -> Option<i64> {
     str::from_utf8(text).ok().filter(|text| !text.starts_with('+')).and_then(|text| text.parse().ok())
 }

@@ -1,58 +1,58 @@
-//! What a server holds.
+//! The data of a server.
 
 use std::array;
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-/// How many databases there are, as in a Redis that nobody configured; memcached uses the first.
+/// The number of databases, which is Redis' default; memcached uses the first.
 pub(super) const DATABASES: usize = 16;
 
 /// The longest value, in bytes.
 pub(super) const MAX_VALUE: usize = 1 << 20;
 
-/// The most that is held, in bytes of keys and values.
+/// The capacity, in bytes of keys and values.
 const MAX_HELD: usize = 64 << 20;
 
 /// Keys with their items, by database.
 #[derive(Debug)]
 pub(super) struct Store {
     databases: [BTreeMap<Vec<u8>, Item>; DATABASES],
-    /// How many bytes are held.
+    /// The number of bytes stored.
     held: usize,
     last_cas: u64,
-    /// How many more keys may be held; without a number, as many as the bytes allow.
+    /// The number of further keys that may be stored; `None` if only the bytes limit it.
     room: Option<usize>,
 }
 
-/// What is held for a key.
+/// The item stored for a key.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) key: Vec<u8>,
     pub(super) value: Vec<u8>,
-    /// memcached's number for the client's own use.
+    /// memcached's flags, for the client's own use.
     pub(super) flags: u32,
     /// A number that changes with every write.
     pub(super) cas: u64,
     pub(super) expires: Option<Instant>,
-    /// The length that an answer claims for the value, where that is not its length.
+    /// The length that an answer claims for the value, if not its real length.
     pub(super) claimed: Option<usize>,
 }
 
-/// When an item may be written or deleted.
+/// The condition for a write or a delete.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Condition {
     Always,
     Absent,
     Present,
-    /// While the number of the item is this.
+    /// The item has this CAS number.
     Cas(u64),
 }
 
-/// What came of a write or a delete.
+/// The result of a write or a delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// It was done, and this is the number of the item that was written.
+    /// It was done; this is the CAS number of the written item.
     Done(u64),
     NotStored,
     NotFound,
@@ -68,7 +68,7 @@ impl Item {
         Self { key: key.into(), value: value.into(), flags: 0, cas: 0, expires: None, claimed: None }
     }
 
-    /// How many bytes of value are announced.
+    /// The length of the value that an answer announces.
     pub(super) fn announced(&self) -> usize {
         self.claimed.unwrap_or(self.value.len())
     }
@@ -89,13 +89,13 @@ impl Default for Store {
 }
 
 impl Store {
-    /// How many keys are held.
+    /// The number of stored keys.
     pub(super) fn len(&mut self) -> usize {
         self.purge();
         self.databases.iter().map(BTreeMap::len).sum()
     }
 
-    /// From now on there is room for a new key only where another was deleted; or there is room again.
+    /// If `full`, each new key needs the deletion of another from now on; if not, there is room again.
     pub(super) fn set_full(&mut self, full: bool) {
         self.room = full.then_some(0);
     }
@@ -119,7 +119,7 @@ impl Store {
         condition: Condition,
     ) -> Result<Effect, OutOfMemory> {
         let old = self.get(database, &item.key).map(|old| (old.cas, old.size()));
-        // As in memcached, room is looked for before the condition.
+        // As in memcached, the space is checked before the condition.
         let freed = old.map_or(0, |(_, size)| size);
         if self.room == Some(0) || !self.has_space(item.size(), freed) {
             return Err(OutOfMemory);
@@ -169,7 +169,7 @@ impl Store {
         self.held + needed - freed <= MAX_HELD
     }
 
-    /// Lets go of what has expired. Reads do it for the key that they read, so this is for counting and for
+    /// Drops expired items. Reads do this for their own key, so this is needed only for counting and for
     /// space.
     fn purge(&mut self) {
         for items in &mut self.databases {
