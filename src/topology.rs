@@ -1,4 +1,4 @@
-//! [`Topology`]: which nodes an alias has, and a check of all of them. A file a topology.
+//! [`Topology`]: the nodes of an alias, and a check of all of them. Each topology has a file.
 
 mod announced;
 mod cluster;
@@ -35,15 +35,15 @@ pub(crate) use node_factory::{NodeFactory, Wrap};
 /// The nodes behind an alias.
 #[async_trait]
 pub(crate) trait Topology: Send + Sync {
-    /// Finds out which nodes there are, adds each to `progress`, and checks them all together. Like every
-    /// check it cannot fail, and it is dropped when its deadline strikes.
+    /// Finds the nodes, adds each to `progress`, and checks them all together. Like every check it cannot fail, and it
+    /// is dropped when its deadline strikes.
     async fn check(&self, progress: &Progress);
 
-    /// Whether nothing has come over the kept connections of the nodes since the last check.
+    /// `true` if nothing has come over the kept connections of the nodes since the last check.
     fn is_quiet(&self) -> bool;
 }
 
-/// The round trips of an alias with this backend; none where it is not checked. Nothing is dialled yet.
+/// The round trips of an alias with this backend; `None` if it is not checked. Nothing is dialed yet.
 pub(crate) fn round_trips(
     backend: &Backend,
     factory: NodeFactory,
@@ -52,7 +52,7 @@ pub(crate) fn round_trips(
     Ok(topology(backend, factory)?.map(|topology| TopologyCheck { topology, redaction }))
 }
 
-/// The checks of another kind than the round trip.
+/// The checks of other kinds than the round trip.
 pub(crate) fn probes(
     backend: &Backend,
     factory: NodeFactory,
@@ -102,12 +102,12 @@ fn topology(backend: &Backend, factory: NodeFactory) -> Result<Option<Arc<dyn To
     Ok(Some(topology))
 }
 
-/// The checks of another kind than the round trip, one after the other: each compares with what the last one
-/// saw.
+/// The checks of another kind than the round trip, one after the other, since each compares with the results of the
+/// last one.
 struct Probes {
     topology: Arc<dyn Topology>,
     probe: Arc<dyn Probe>,
-    /// Held for a check.
+    /// Held during a check.
     turn: Mutex<()>,
 }
 
@@ -134,7 +134,7 @@ pub(crate) struct TopologyCheck {
 }
 
 impl TopologyCheck {
-    /// Whether nothing has come over the kept connections since the last one.
+    /// `true` if nothing has come over the kept connections since the last check.
     pub(crate) fn is_quiet(&self) -> bool {
         self.topology.is_quiet()
     }

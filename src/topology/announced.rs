@@ -1,19 +1,19 @@
-//! What a server tells of others: their addresses.
+//! The addresses of other servers that a server announces.
 
 use redis::Value;
 
 use crate::config::Address;
 
-/// The longest host that is dialled, which is the longest name that DNS has (RFC 1035, section 2.3.4).
+/// The longest host that is dialed, which is the longest name in DNS (RFC 1035, section 2.3.4).
 const MAX_HOST: usize = 253;
 
-/// The address that a host and a port are; none where they cannot be dialled.
+/// The address of a host and a port; `None` if they cannot be dialed.
 pub(super) fn tcp(host: &str, port: u16) -> Option<Address> {
     let is_host = (1..=MAX_HOST).contains(&host.len()) && host.bytes().all(|byte| byte.is_ascii_graphic());
     (is_host && port != 0).then(|| Address::Tcp { host: host.to_owned(), port })
 }
 
-/// The same, as values of an answer.
+/// The address of a host and a port that are values of an answer.
 pub(super) fn address(host: &Value, port: &Value) -> Option<Address> {
     let port = match port {
         Value::Int(port) => u16::try_from(*port).ok()?,
@@ -22,7 +22,7 @@ pub(super) fn address(host: &Value, port: &Value) -> Option<Address> {
     tcp(text(host)?, port)
 }
 
-/// The text that a string of any kind is.
+/// The text of a string of any kind.
 pub(super) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),

@@ -1,7 +1,7 @@
 //! A Redis cluster: each of its primaries is a node, with canaries in slots that it owns.
 //!
-//! `slots` is who owns which slots, `view` what one node says of that, `survey` asks some for it, and `check` is
-//! the check of all of it. Between checks nothing happens; the map is asked for again in a check that needs it.
+//! `slots` has the owners of slots, `view` one node's view of them, `survey` the queries of several nodes, and `check`
+//! the check of the cluster. Between checks nothing happens; if a check needs the map again, it requests it.
 
 mod check;
 mod redirect;
@@ -30,20 +30,20 @@ use redirect::Redirect;
 use slots::{AT_A_TIME, AnnouncedHosts, Shard, SlotMap, SlotRange, Tag};
 use view::ClusterInfo;
 
-/// A cluster, as it was found by the last check.
+/// A cluster, as the last check found it.
 pub(super) struct Cluster {
     seeds: Vec<Address>,
     spray: usize,
     nodes: Arc<Nodes>,
-    /// None until a check has found a primary.
+    /// `None` until a check has found a primary.
     known: Mutex<Option<Arc<KnownCluster>>>,
     entries: Entries,
 }
 
-/// How many entries of maps were read in the second that is under way.
+/// The number of map entries that were read in the current second.
 struct Entries(Mutex<(Instant, usize)>);
 
-/// How its nodes are dialled.
+/// The settings with which its nodes are dialed.
 struct Nodes {
     announce: Announce,
     login: Arc<Login>,
@@ -51,25 +51,25 @@ struct Nodes {
     factory: NodeFactory,
 }
 
-/// What is known of a cluster.
+/// The state of a cluster, as far as it is known.
 struct KnownCluster {
-    /// In short, from the node that told the map.
+    /// The summary from the node that returned the map.
     sight: ClusterInfo,
     map: Arc<SlotMap>,
-    /// The slots that nobody owns.
+    /// The slots without an owner.
     gaps: Vec<SlotRange>,
     /// The primary of each of the map's shards.
     primaries: Vec<Arc<ClusterPrimary>>,
 }
 
-/// A primary, and the node that it is.
+/// A primary, and its node.
 struct ClusterPrimary {
     address: Address,
     server: Redis,
     node: Node,
-    /// What puts the canaries into its slots, one for each series.
+    /// The hash tags that put the canaries into its slots, one for each series.
     tags: Vec<Tag>,
-    /// The slots that it owned when it was made a node.
+    /// The slots that it owned when its node was made.
     ranges: Vec<SlotRange>,
 }
 
@@ -92,16 +92,15 @@ impl Cluster {
             known: Mutex::default(),
             entries: Entries(Mutex::new((Instant::now(), 0))),
         };
-        // What is wrong with a seed is said at the start.
+        // An error in a seed is reported at the start.
         for seed in seeds {
             cluster.nodes.server(seed, Requirement::Any)?;
         }
         Ok(cluster)
     }
 
-    /// Takes in a map. A primary stays the node that it was, with its connection and its series, as long as it
-    /// owns the slots of its canaries; slots in `avoided` are left where it has others. Others have their turn between some
-    /// primaries and the next.
+    /// Applies a map. A primary keeps its node, with its connection and its series, as long as it owns the slots of its
+    /// canaries. Slots in `avoided` are not used if it has others. The task yields after every few primaries.
     async fn learn(
         &self,
         sight: ClusterInfo,
@@ -132,7 +131,7 @@ impl Cluster {
         for ((shard, stays), tags) in map.shards.iter().zip(stays).zip(tags) {
             primaries.push(match (stays, before.get(&shard.primary)) {
                 (Some(stays), _) => Arc::clone(stays),
-                // With tags that it has had, there is nothing to change.
+                // If the tags are the same, there is nothing to change.
                 (None, Some(earlier)) if earlier.tags == tags && !earlier.has_other_keys(shard) => {
                     Arc::clone(earlier)
                 }
@@ -147,7 +146,7 @@ impl Cluster {
         Ok(known)
     }
 
-    /// The node that a primary is, with the server that it was before.
+    /// Makes a primary with its node, from its earlier server if there is one.
     fn primary(
         &self,
         shard: &Shard,
@@ -164,12 +163,12 @@ impl Cluster {
         Ok(Arc::new(ClusterPrimary { address, server, node, tags, ranges: shard.ranges.clone() }))
     }
 
-    /// How long a primary is waited for before it is found out whether it still is one.
+    /// The time after which a silent primary is suspected to be no primary any more.
     fn slow(&self) -> Duration {
         budget::SLOW_PRIMARY.of(self.nodes.factory.timeout())
     }
 
-    /// Between two looks at a slot that one primary has let go and another has not taken yet.
+    /// The pause between two looks at a slot that one primary has released and another has not taken yet.
     fn pause(&self) -> Duration {
         budget::MAP_PAUSE.of(self.nodes.factory.timeout())
     }
@@ -197,7 +196,7 @@ impl Nodes {
         self.factory.redis(address, kind, &self.login, self.tls.as_ref())
     }
 
-    /// How the addresses that a node announces are taken.
+    /// The interpretation of addresses that a node announces.
     fn hosts<'a>(&self, asked: &'a Address) -> AnnouncedHosts<'a> {
         let asked = match asked {
             Address::Tcp { host, .. } => host.as_str(),
@@ -213,7 +212,7 @@ impl Nodes {
 }
 
 impl ClusterPrimary {
-    /// Whether it matters for what is done to it that the slots of the shard are not those that it had.
+    /// `true` if its slots have changed and its check depends on them.
     fn has_other_keys(&self, shard: &Shard) -> bool {
         self.node.depends_on_keys() && self.ranges != shard.ranges
     }

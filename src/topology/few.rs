@@ -1,4 +1,4 @@
-//! [`join_all`] and [`Turns`]: many things done together, begun a few at a time.
+//! [`join_all`] and [`Turns`]: many futures that run together and are begun a few at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,18 @@ use tokio::time::timeout;
 
 use crate::budget;
 
-/// How many are begun at a time: enough that neither side waits for the other, in memory of no account.
+/// The number of futures that are begun at a time: enough that neither side waits for the other, in little memory.
 const AT_A_TIME: usize = 128;
 
-/// How many begin before every other check of the sidecar has its turn. To begin is to dial, which takes tens of microseconds.
+/// The number of futures that begin before the task yields to other checks. To begin is to dial, which takes tens of
+/// microseconds.
 const A_TURN: usize = 8;
 
-/// What `count` of them come to, in their order, of which `begin` makes each by its number.
+/// The outputs of `count` futures, in order; `begin` makes each by its number.
 ///
-/// Whatever waits for an answer needs memory for it. Healthy servers answer as fast as they are asked, so that few wait
-/// at a time; to ask thousands before the first answer is taken would have all of them wait. Those that hang hold up
-/// all others by `patience` at most, however many they are.
+/// A future that waits for an answer needs memory. Healthy servers answer as fast as they are asked, so few futures wait
+/// at a time. If thousands of servers were asked before the first answer is taken, all of the futures would wait. Servers
+/// that hang delay the others by `patience` at most, however many hang.
 pub(crate) async fn join_all<F: Future>(
     count: usize,
     mut patience: Duration,
@@ -57,17 +58,17 @@ pub(crate) async fn join_all<F: Future>(
     outputs.into_iter().flatten().collect()
 }
 
-/// What many things that are begun together take turns by.
+/// The turns in which many futures begin.
 #[derive(Clone)]
 pub(crate) struct Turns(Option<Arc<Semaphore>>);
 
 impl Turns {
-    /// The turns of so many; a few take none.
+    /// The turns of `count` futures; a few need none.
     pub(crate) fn of(count: usize) -> Self {
         Self((count > A_TURN).then(|| Arc::new(Semaphore::new(A_TURN))))
     }
 
-    /// Does `work`, which begins in its turn.
+    /// Runs `work`, which begins in its turn.
     pub(crate) async fn wait_for<F: Future>(self, work: F) -> F::Output {
         let Some(turns) = self.0 else { return work.await };
         let turn = turns.acquire().await;

@@ -1,4 +1,4 @@
-//! [`NodeFactory`]: makes an alias' nodes, when they are known.
+//! [`NodeFactory`]: makes an alias' nodes once they are known.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ pub(crate) struct NodeFactory {
     wrap: Wrap,
     /// Hides credentials in the texts of the servers.
     redaction: Redaction,
-    /// What is done to the servers, if that is something else than round trips.
+    /// The kind of check, if it is not the round trip.
     probe: Option<Arc<dyn Probe>>,
 }
 
-/// Puts a layer around the cache that a node is.
+/// Puts a layer around the cache of a node.
 pub(crate) type Wrap = Arc<dyn Fn(Box<dyn Cache>) -> Box<dyn Cache> + Send + Sync>;
 
 impl Deref for NodeFactory {
@@ -31,12 +31,12 @@ impl Deref for NodeFactory {
 }
 
 impl NodeFactory {
-    /// One of nodes to which round trips are made.
+    /// A factory of nodes for round trips.
     pub(crate) fn new(context: &CheckContext, wrap: &Wrap, redaction: &Redaction) -> Self {
         Self { context: context.clone(), wrap: wrap.clone(), redaction: redaction.clone(), probe: None }
     }
 
-    /// The same for another kind of check.
+    /// The same factory for another kind of check.
     pub(crate) fn probing(self, probe: Arc<dyn Probe>) -> Self {
         Self { probe: Some(probe), ..self }
     }
@@ -46,18 +46,18 @@ impl NodeFactory {
         &self.redaction
     }
 
-    /// What a server at this address is called. The address may come from another server.
+    /// The name of a server at this address. The address may come from another server.
     pub(crate) fn name(&self, address: &Address) -> Arc<str> {
         self.redaction.host(&address.to_string()).into()
     }
 
-    /// The node that a server is, with `spray` series of canaries.
+    /// The node of a server, with `spray` series of canaries.
     pub(crate) fn node(&self, address: &Address, server: Server, spray: usize) -> Node {
         self.make(address, server, None, std::iter::repeat_n(None, spray))
     }
 
-    /// The same in a cluster, where hash tags choose the slots of the canaries, and each primary has its share of
-    /// the keys.
+    /// The node of a server in a cluster, in which hash tags choose the slots of the canaries, and each primary has its
+    /// share of the keys.
     pub(crate) fn node_in_cluster(
         &self,
         address: &Address,

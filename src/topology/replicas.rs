@@ -1,4 +1,4 @@
-//! [`Replicas`]: what the primary was given must be read on each of them in time.
+//! [`Replicas`]: each must show the primary's canary in time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
 
-/// A server that takes writes, and perhaps has replicas.
+/// A server that takes writes, and may have replicas.
 pub(super) struct Primary {
     address: Address,
     server: Redis,
@@ -27,7 +27,7 @@ pub(super) struct Primary {
 }
 
 impl Primary {
-    /// One whose node is this `node`, and which `server` asks for other things than canaries.
+    /// A primary with this `node`; `server` is for commands other than those on canaries.
     pub(super) fn new(address: &Address, server: Redis, node: Node) -> Self {
         Self { address: address.clone(), server, node }
     }
@@ -57,7 +57,7 @@ impl Replicated {
 impl Topology for Replicated {
     async fn check(&self, progress: &Progress) {
         let node = self.primary.node();
-        // Without the canary there is nothing to judge a replica by, and the primary's fault is the alias'.
+        // Without the canary no replica can be judged, and the primary's fault is the alias'.
         if let Ok(Some(written)) = node.check(&progress.node(node.name(), Role::Server)).await {
             self.replicas.follow(&self.primary, &written, progress).await;
         }
@@ -82,7 +82,7 @@ pub(super) struct Replicas {
 /// A replica that the configuration or a primary named.
 struct KnownReplica {
     replica: Arc<Replica>,
-    /// When that was last.
+    /// The time at which it was last named.
     named: Instant,
 }
 
@@ -92,18 +92,18 @@ struct Replica {
     server: Redis,
 }
 
-/// How long a replica is looked at after the primary named it last. `ROLE` names only those whose link is up:
-/// one that is named no more may have been taken away, or have died, or have lost its link, and the latter two
-/// must show.
+/// The time for which a replica is checked after the primary last named it. `ROLE` names only replicas whose link is up.
+/// A replica that is no longer named may have been removed, or have died, or have lost its link, and the latter two
+/// must be reported.
 const REMEMBERED: Duration = Duration::from_mins(10);
 
-/// The most replicas that are looked at, whatever a server names.
+/// The most replicas that are checked, however many a server names.
 const MAX_KNOWN: usize = 128;
 
-/// The most bytes of an answer to `ROLE`: room for far more replicas than are looked at.
+/// The most bytes of an answer to `ROLE`: room for far more replicas than are checked.
 const ROLE_LIMIT: usize = 64 * 1024;
 
-/// What a replica is expected to show.
+/// The value that a replica is expected to show.
 const SHOWN: &str = "the value that was written to the primary";
 
 /// The first pause between two looks at a replica; each is twice the one before, up to the longest.
@@ -137,7 +137,7 @@ impl Replicas {
         Ok(replicas)
     }
 
-    /// Looks at each replica until it shows the canary that the primary was given.
+    /// Reads each replica until it shows the primary's canary.
     pub(super) async fn follow(&self, primary: &Primary, written: &WrittenCanary, progress: &Progress) {
         if self.discovered {
             self.discover(primary, progress).await;
@@ -149,19 +149,19 @@ impl Replicas {
         .await;
     }
 
-    /// Whether nothing has come over their kept connections.
+    /// `true` if nothing has come over their kept connections.
     pub(super) fn are_quiet(&self) -> bool {
         self.known.lock().iter().all(|known| known.replica.server.is_quiet())
     }
 
-    /// The replicas that are looked at now. After a failover the primary may be one that was a replica before.
+    /// The replicas to check now. After a failover, the primary may be a former replica.
     fn present(&self, primary: &Primary) -> Vec<Arc<Replica>> {
         let replicas = self.known.lock();
         let replicas = replicas.iter().map(|known| &known.replica);
         replicas.filter(|replica| replica.address != *primary.address()).cloned().collect()
     }
 
-    /// Asks the primary for its replicas. Until they are known, they stand in the check as one node.
+    /// Asks the primary for its replicas. Until they are known, one node of the check stands for them.
     async fn discover(&self, primary: &Primary, progress: &Progress) {
         let all = progress.node(&"replicas".into(), Role::Replica);
         let role = Query { command: &cmd("ROLE"), limit: ROLE_LIMIT, expected: "master, with its replicas" };
@@ -182,7 +182,7 @@ impl Replicas {
         }
     }
 
-    /// Takes note of what the primary named now, and forgets what it has not named for long.
+    /// Records the replicas that the primary names, and forgets those that it has not named for long.
     fn remember(&self, addresses: &[Address], all: &NodeProgress) -> Result<(), Fault> {
         let mut replicas = self.known.lock();
         replicas.retain(|known| known.named.elapsed() < REMEMBERED);
@@ -209,7 +209,7 @@ impl Replicas {
         Ok(KnownReplica { replica: Arc::new(replica), named: Instant::now() })
     }
 
-    /// Reads the canary's key until it is there, or until the replica's time is up.
+    /// Reads the canary's key until the canary is there, or until the replica's time is up.
     async fn look(
         &self,
         replica: &Replica,
@@ -232,14 +232,14 @@ impl Replicas {
                 CanaryVerdict::Stale { age, .. } => {
                     format!("the read found a canary that is {} ms older", age.as_millis())
                 }
-                // Nothing that a replica is late with.
+                // These are no effects of replica lag.
                 other @ (CanaryVerdict::Foreign { .. } | CanaryVerdict::Corrupt { .. }) => {
                     return Err(round_trip::fault(&other, progress));
                 }
             };
             let said = format!("{found}, {} ms after the primary's write", waited.as_millis());
             let behind = Fault::new(Cause::Behind, Phase::Read, &said);
-            // A last look is begun when the time is up, however long the dial or the one before took.
+            // The last read begins once the time is up, however long the dial or the read before took.
             if asked >= due {
                 return Err(behind);
             }
@@ -280,7 +280,7 @@ mod tests {
         Address::Tcp { host: "cache".to_owned(), port }
     }
 
-    /// Those that a primary at port 1 names.
+    /// The replicas that a primary at port 1 names.
     fn discovered() -> (Primary, Replicas) {
         let config = Config::default();
         let alias = Alias::try_from("main").unwrap();

@@ -1,5 +1,5 @@
-//! Servers of memcached, each of which is a node: those that the configuration names, those that a name has
-//! addresses of, and those that a configuration endpoint names.
+//! Servers of memcached, each of which is a node: those in the configuration, those at the addresses of a DNS name,
+//! and those that a configuration endpoint lists.
 
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard};
@@ -37,24 +37,24 @@ struct RingServers {
     spray: usize,
 }
 
-/// Every address that a name has.
+/// All addresses of a DNS name.
 struct EveryAddress {
-    /// The name and the port, for people.
+    /// The name and the port, for display.
     name: Arc<str>,
     host: Arc<str>,
     port: u16,
     found: RingNodes,
 }
 
-/// The servers that a configuration endpoint names.
+/// The servers that a configuration endpoint lists.
 struct Endpoint {
     name: Arc<str>,
     server: Memcached,
     found: RingNodes,
 }
 
-/// The nodes that were found last, in the order of their members. A node keeps its connection and its
-/// canaries for as long as it is found again.
+/// The nodes that were last found, in the order of their members. A node keeps its connection and its canaries for
+/// as long as it is found again.
 #[derive(Default)]
 struct RingNodes(Mutex<Vec<(Member, Arc<Node>)>>);
 
@@ -62,12 +62,12 @@ struct RingNodes(Mutex<Vec<(Member, Arc<Node>)>>);
 struct RingCheck<'a> {
     servers: &'a RingServers,
     progress: &'a Progress,
-    /// Which nodes are checked in this check. One that is found in two ways is one node.
+    /// The names of the nodes in this check. A server that is found in two ways is one node.
     checked: Mutex<HashSet<Arc<str>>>,
 }
 
 impl Ring {
-    /// The ring that is configured. Nothing is looked up yet.
+    /// The configured ring. Nothing is looked up yet.
     pub(super) fn new(factory: NodeFactory, memcached: &config::MemcachedConfig) -> Result<Self, SetupError> {
         let config::MemcachedConfig { servers, quorum, login, tls, spray } = memcached;
         let credentials = login.clone().map(|(username, password)| Credentials { username, password });
@@ -95,7 +95,7 @@ impl Ring {
 #[async_trait]
 impl Topology for Ring {
     async fn check(&self, progress: &Progress) {
-        // All are added before any is begun: one of which it is not the turn yet when the deadline strikes is down.
+        // All are added before any is begun, so that a node whose turn has not come by the deadline is down.
         let added = self.named.iter().map(|node| (node, progress.node(node.name(), Role::Server)));
         let added: Vec<_> = added.collect();
         let named = few::join_all(added.len(), self.servers.patience(), |number| {
@@ -124,7 +124,7 @@ impl Topology for Ring {
 }
 
 impl Ring {
-    /// Adds a fault where fewer servers were found than the quorum is: all of those may be up.
+    /// Adds a fault if fewer servers were found than the quorum, even if all of them are up.
     fn conclude_too_few(&self, ring_check: &RingCheck<'_>) {
         let Quorum::AtLeast(least) = self.quorum else { return };
         let all = ring_check.checked.lock().len();
@@ -139,12 +139,12 @@ impl Ring {
 }
 
 impl RingServers {
-    /// How long servers that hang may hold up the others.
+    /// The longest delay of the others by servers that hang.
     fn patience(&self) -> Duration {
         budget::HANGING.of(self.factory.timeout())
     }
 
-    /// A server; `name` is what its certificate is to say where that is not the address' host.
+    /// A server; `name` is the expected name in its certificate, if it is not the address' host.
     fn server(&self, address: &Address, name: Option<&str>) -> Result<Memcached, SetupError> {
         self.factory.memcached(address, name, self.tls.as_ref(), self.credentials.as_ref())
     }
@@ -156,8 +156,8 @@ impl RingServers {
 }
 
 impl EveryAddress {
-    /// Checks the servers at all addresses that the name has now; false where it has none and stands for
-    /// them.
+    /// Checks the servers at all present addresses of the name. `false` if it has none, and the name's own node stands
+    /// for them.
     async fn check(&self, ring_check: &RingCheck<'_>) -> bool {
         let name = ring_check.progress.node(&self.name, Role::Server);
         match self.nodes(ring_check.servers, &name).await {
@@ -177,7 +177,7 @@ impl EveryAddress {
         let addresses = servers.factory.dialer().resolve(&self.host, self.port, progress).await?;
         let member = |ip| Member { host: self.host.clone(), ip: Some(ip), port: self.port };
         let mut members: Vec<_> = addresses.iter().map(|address| member(address.ip())).collect();
-        // A resolver names them in another order each time, and some twice.
+        // A resolver may return them in another order each time, and some twice.
         members.sort_unstable();
         members.dedup();
         if members.len() > MAX_MEMBERS {
@@ -188,8 +188,8 @@ impl EveryAddress {
 }
 
 impl Endpoint {
-    /// Checks the servers that are known while the endpoint is asked for those that there are. Without an
-    /// answer the known ones are all there is; false where none is known, and the endpoint stands for them.
+    /// Checks the known servers while the endpoint is asked for its present ones. Without an answer, only the known ones
+    /// are checked. `false` if none is known either, and the endpoint's own node stands for them.
     async fn check(&self, ring_check: &RingCheck<'_>) -> bool {
         let known = self.found.nodes();
         if known.is_empty() {
@@ -243,7 +243,7 @@ struct Running {
 }
 
 impl Running {
-    /// The check, and the means to end it; none where the node is checked already.
+    /// The check, and the means to end it; `None` if the node is being checked already.
     fn begin(
         node: Arc<Node>,
         ring_check: &RingCheck<'_>,
@@ -255,13 +255,13 @@ impl Running {
             turns.clone().wait_for(async move { node.check(&progress).await })
         });
         let check = async {
-            // Whether it was ended is seen in what stands in the progress.
+            // The progress shows if the check was ended early.
             let _ = check.await;
         };
         Some((check, Self { node, progress, check: handle }))
     }
 
-    /// Ends it: nobody is to wait for a server that was taken out.
+    /// Ends it, so that the ring's check does not wait for a removed server.
     fn end(&self, ring_check: &RingCheck<'_>) {
         ring_check.checked.lock().remove(self.node.name());
         self.progress.withdraw();
@@ -274,15 +274,15 @@ impl RingNodes {
         self.lock().iter().map(|(_, node)| node.clone()).collect()
     }
 
-    /// Keeps the nodes that are among `members`, drops the others and makes those that are missing. The
-    /// members are sorted, and each is there once. Others have their turn between some members and the next.
+    /// Keeps the nodes that are among `members`, drops the others and makes the missing ones. The members must be sorted
+    /// and without duplicates. The task yields after every few members.
     async fn follow(
         &self,
         members: Vec<Member>,
         servers: &RingServers,
         progress: &NodeProgress,
     ) -> Result<Vec<Arc<Node>>, Fault> {
-        /// How many are made before others have their turn.
+        /// The number of nodes that are processed before the task yields.
         const AT_A_TIME: usize = 64;
         let found = self.lock().clone();
         if found.iter().map(|(member, _)| member).eq(&members) {
@@ -319,7 +319,7 @@ impl RingCheck<'_> {
         new.then(|| self.progress.node(node.name(), Role::Server))
     }
 
-    /// Checks those of the nodes that are not in the check yet.
+    /// Checks the nodes that are not in the check yet.
     async fn check(&self, nodes: Vec<Arc<Node>>) {
         let claim = |node: Arc<Node>| self.claim(&node).map(|progress| (node, progress));
         let claimed: Vec<_> = nodes.into_iter().filter_map(claim).collect();

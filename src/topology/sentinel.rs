@@ -1,4 +1,4 @@
-//! [`Sentinels`]: the primary that Sentinels watch, whichever it is at the moment.
+//! [`Sentinels`]: the current primary, as named by Sentinels.
 
 use std::sync::Arc;
 
@@ -22,15 +22,15 @@ use crate::progress::{NodeProgress, Progress};
 
 /// Sentinels, and the primary that they name.
 ///
-/// All of them are asked in every check, so that a failover and a lost Sentinel are seen by the first check
-/// after. What most of those that answer name is the primary.
+/// All of them are asked in every check, so that the next check sees a failover or a lost Sentinel. The primary is the
+/// one that most of the answers name.
 ///
-/// Where none answers, the primary that was named last is checked still: an application that is connected
-/// keeps its connections, and works. The alias is then degraded, since no failover can be and nobody new
-/// learns where the primary is. A sidecar that was never told cannot check anything: there the alias is down.
+/// If none answers, the last known primary is still checked, since a connected application keeps its connections and
+/// works. The alias is then degraded, since no failover is possible and no new client can find the primary. If no
+/// primary was ever known, nothing can be checked, and the alias is down.
 pub(super) struct Sentinels {
     watchers: Vec<SentinelNode>,
-    /// What they call the primary.
+    /// Their name for the primary.
     name: Arc<str>,
     factory: Arc<NodeFactory>,
     login: Arc<Login>,
@@ -48,11 +48,11 @@ struct SentinelNode {
     said: Mutex<Option<Vote>>,
 }
 
-/// What a Sentinel says.
+/// A Sentinel's answer.
 #[derive(Debug, Clone)]
 struct Vote {
     address: Address,
-    /// When it said so first, without having said anything else since.
+    /// The time of its first answer with this address since it last gave another.
     since: Instant,
 }
 
@@ -76,8 +76,8 @@ struct AskedSentinel<'a> {
 const ADDRESS_LIMIT: usize = 1024;
 
 impl Sentinels {
-    /// Sentinels at these addresses that watch the primary called `name`; `redis` and `login` say how that is
-    /// dialled.
+    /// Sentinels at these addresses that watch the primary called `name`; `redis` and `login` have the settings for dialing
+    /// it.
     pub(super) fn new(
         sentinels: Vec<(&Address, Redis)>,
         name: &str,
@@ -102,7 +102,8 @@ impl Sentinels {
         })
     }
 
-    /// Finds the primary, and checks it and its replicas. `unknown` stands for it until its address is known.
+    /// Checks the primary at `address`, or else the last known one, and its replicas. `unknown` is the primary's node until
+    /// its address is known.
     async fn check(
         &self,
         address: Option<Address>,
@@ -125,7 +126,7 @@ impl Sentinels {
             && let Some(address) = self.ask_again(asked).await
             && address != *primary.address()
         {
-            // A failover has come between the Sentinels' word and the write.
+            // A failover has come between the Sentinels' answer and the write.
             primary = match self.primary(&address, &node) {
                 Ok(primary) => primary,
                 Err(fault) => return node.conclude(Err(fault)),
@@ -138,7 +139,7 @@ impl Sentinels {
         }
     }
 
-    /// Asks those that have answered in this check what they say now.
+    /// Asks the Sentinels that have answered in this check again.
     async fn ask_again(&self, asked: &[AskedSentinel<'_>]) -> Option<Address> {
         let answered = asked.iter().filter(|asked| asked.progress.verdict() == Some(Ok(())));
         self.inquire(answered).decide().await
@@ -149,8 +150,8 @@ impl Sentinels {
         Inquiry { pending, votes: Vec::new(), enough: majority(self.watchers.len()) }
     }
 
-    /// Asks one Sentinel for the primary's address. One that takes a quarter of the deadline for it is not
-    /// waited for: the rest is left for the primary. Half of it where there is none to check without an
+    /// Asks one Sentinel for the primary's address. The wait is limited to a quarter of the deadline, since the rest is left
+    /// for the primary. It is half of the deadline if no primary is known, since then there is none to check without an
     /// answer.
     async fn ask(&self, AskedSentinel { watcher, progress }: &AskedSentinel<'_>) -> Option<Vote> {
         let part = if self.known.lock().is_some() { budget::SENTINEL } else { budget::SENTINEL_ALONE };
@@ -177,7 +178,7 @@ impl Sentinels {
         }
     }
 
-    /// The address in a Sentinel's answer: a host and a port, or nil where it does not know the name (Redis'
+    /// The address in a Sentinel's answer: a host and a port, or nil if it does not know the name (Redis'
     /// documentation, "High availability with Redis Sentinel", Obtaining the address of the current master).
     fn named(&self, answer: &Value, progress: &NodeProgress) -> Result<Address, Fault> {
         let address = match answer {
@@ -193,8 +194,8 @@ impl Sentinels {
         address.ok_or_else(|| progress.fault(Cause::Protocol, "the Sentinel's answer is not an address"))
     }
 
-    /// The primary at this address: the known one while it stays there. It must be one by its own word: what
-    /// the Sentinels say may be old.
+    /// The primary at this address; the known one if it has this address. The server itself must report that it is a
+    /// primary, since the Sentinels' answers may be old.
     fn primary(&self, address: &Address, progress: &NodeProgress) -> Result<Arc<Primary>, Fault> {
         let mut known = self.known.lock();
         if let Some(primary) = &*known
@@ -218,7 +219,7 @@ impl Sentinels {
 #[async_trait]
 impl Topology for Sentinels {
     async fn check(&self, progress: &Progress) {
-        // Should the deadline strike before the address is known, the alias still has a server that is down.
+        // If the deadline strikes before the address is known, the alias still has a server that is down.
         let unknown = progress.node(&self.name, Role::Server);
         let asked: Vec<_> = self
             .watchers
@@ -242,12 +243,12 @@ impl Topology for Sentinels {
 struct Inquiry<'a> {
     pending: FuturesUnordered<BoxFuture<'a, Option<Vote>>>,
     votes: Vec<Vote>,
-    /// How many need to agree before the others are not waited for.
+    /// The number of equal votes after which the others are not waited for.
     enough: usize,
 }
 
 impl Inquiry<'_> {
-    /// The address that they name: as soon as enough do, or else when all have answered or failed to.
+    /// The address that they name, as soon as enough agree, or else once all have answered or failed to.
     async fn decide(&mut self) -> Option<Address> {
         while let Some(vote) = self.pending.next().await {
             self.votes.extend(vote);
@@ -259,21 +260,21 @@ impl Inquiry<'_> {
         choose(&self.votes).map(|(address, _)| address.clone())
     }
 
-    /// Lets those answer that have not yet.
+    /// Waits for the remaining answers.
     async fn finish(mut self) {
         while self.pending.next().await.is_some() {}
     }
 }
 
-/// The address that most name, and how many do. Of two that equally many name it is the one that a Sentinel
-/// came to name last: one that has not heard of a failover yet names the old primary.
+/// The address with the most votes, and their number. If two have equally many, the one with the newest vote wins, since
+/// a Sentinel that has not heard of a failover yet names the old primary.
 fn choose(votes: &[Vote]) -> Option<(&Address, usize)> {
     let same = |vote: &Vote| votes.iter().filter(move |other| other.address == vote.address).count();
     let chosen = votes.iter().max_by_key(|vote| (same(vote), vote.since))?;
     Some((&chosen.address, same(chosen)))
 }
 
-/// The fault of a primary of which no Sentinel said where it is: that of the first.
+/// The fault of a primary whose address no Sentinel gave: the first faulty Sentinel's.
 fn nobody_knows(asked: &[AskedSentinel<'_>]) -> Fault {
     let said = "no Sentinel gives the primary's address";
     let faulty = asked.iter().find_map(|asked| Some((&asked.watcher.name, asked.progress.verdict()?.err()?)));
@@ -289,7 +290,7 @@ mod tests {
 
     use super::*;
 
-    /// What is chosen where Sentinels name these ports, each since so many seconds after the first.
+    /// The choice if Sentinels name these ports, each with the seconds after which it first did.
     fn chosen(votes: &[(u16, u64)]) -> Option<(u16, usize)> {
         let began = Instant::now();
         let vote = |&(port, after): &(u16, u64)| Vote {

@@ -1,8 +1,8 @@
 //! [`ClusterCheck`]: one check of a cluster, which follows the cluster while it changes.
 //!
-//! Every primary that is known is checked. Where one has a fault, is slow, or sees another cluster than was
-//! known, the map is asked for, once for each such reason, and the checks are brought in line with it. What
-//! the map does not explain stands.
+//! Every known primary is checked. If one has a fault, is slow, or reports a different cluster, the map is requested,
+//! once for each such reason, and the checks are brought in line with it. A fault that the map does not explain
+//! stands.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -25,39 +25,39 @@ use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
 use crate::topology::few::Turns;
 
-/// How many times a primary is checked once more within one check of the cluster, because slots move: clients give up after some 5
-/// to 16 redirections.
+/// The most times that a primary is checked again within one check of the cluster, because slots move. Clients give up
+/// after some 5 to 16 redirections.
 const MOST_RESTARTS: u32 = 8;
 
-/// How many times the map is asked for in a check.
+/// The most requests for the map in a check.
 const MOST_SURVEYS: u32 = 8;
 
-/// How many times the map is asked for, however large it is: a failover may take two.
+/// The number of requests for the map that are allowed however large it is, since a failover may take two.
 const LEAST_SURVEYS: u32 = 2;
 
-/// How many entries of a cluster's maps are read in a second before a check asks no more than that. A survey of a cluster of
-/// 1,000 primaries reads up to 8,000.
+/// The number of map entries read in a second after which a check is limited to [`LEAST_SURVEYS`]. A survey of a cluster
+/// of 1,000 primaries reads up to 8,000.
 const MOST_ENTRIES: usize = 8 * 1024;
 
-/// A check, while it is under way. Dropped at the deadline, it leaves in the progress what is known by then.
+/// A check in progress. If it is dropped at the deadline, its results so far are in the progress.
 pub(super) struct ClusterCheck<'a> {
     cluster: &'a Cluster,
     progress: &'a Progress,
-    /// What is true of the cluster, and of none of its nodes.
+    /// The verdict on the cluster as a whole, as opposed to its nodes.
     whole: Arc<NodeProgress>,
     known: Option<Arc<KnownCluster>>,
-    /// Whether the map was asked for because it has gaps.
+    /// `true` if the map was requested because it has gaps.
     gaps_considered: bool,
-    /// How many times it may yet be asked for.
+    /// The number of further requests for the map that are allowed.
     surveys: u32,
-    /// Whether a primary sees another cluster than was read, and no more is read.
+    /// `true` if a primary reports a different cluster, but the map is no longer read.
     unread: bool,
-    /// Why it is not known what the cluster is by now, where no primary's own fault says that.
+    /// The fault that hides the cluster's present state, if no primary has a fault of its own.
     lost: Option<Fault>,
-    /// Slots that are on their way to another primary.
+    /// Slots that are migrating to another primary.
     avoided: BTreeSet<u16>,
     checks: Vec<PrimaryCheck>,
-    /// Whether a check has ended that shows that the map has changed.
+    /// `true` if an ended check shows that the map has changed.
     outdated: bool,
     running: FuturesUnordered<BoxFuture<'a, Result<(usize, ClusterFound), Aborted>>>,
     turns: Turns,
@@ -68,31 +68,31 @@ struct PrimaryCheck {
     primary: Arc<ClusterPrimary>,
     progress: Arc<NodeProgress>,
     state: PrimaryCheckState,
-    /// Whether the map was asked for since it is as it is.
+    /// `true` if the map was requested since this check became slow or ended.
     considered: bool,
     restarts: u32,
-    /// Whether it is no primary any more.
+    /// `true` if it is no primary any more.
     gone: bool,
 }
 
 enum PrimaryCheckState {
-    /// It runs, and is slow from then on.
+    /// It runs, and counts as slow from `slow_from` on.
     Running { handle: AbortHandle, slow_from: Instant },
-    /// It has ended; its verdict stands in the progress.
+    /// It has ended; its verdict is in the progress.
     Ended(ClusterFound),
 }
 
-/// What a check has found, apart from its verdict.
+/// The findings of a check, apart from its verdict.
 enum ClusterFound {
-    /// What the primary sees; nothing where it has a fault.
+    /// The primary's view of the cluster; `None` if it has a fault.
     Sight(Option<ClusterInfo>),
-    /// This slot is on its way, and was written where it goes.
+    /// This slot is migrating, and the canary was written to the target.
     Follows(u16),
 }
 
 impl<'a> ClusterCheck<'a> {
     pub(super) fn new(cluster: &'a Cluster, progress: &'a Progress) -> Self {
-        // The first of the nodes: where the cluster as a whole does not serve, that is the alias' cause.
+        // The first of the nodes: if the cluster as a whole does not serve, that is the alias' cause.
         let whole = progress.node(&"cluster".into(), Role::Server);
         whole.withdraw();
         Self {
@@ -112,14 +112,14 @@ impl<'a> ClusterCheck<'a> {
         }
     }
 
-    /// The check, from what was known before it.
+    /// Runs the check, beginning with the state known before.
     pub(super) async fn run(mut self, known: Option<Arc<KnownCluster>>) {
         if let Some(known) = known {
             self.take_in(known);
         } else {
             let seeds = self.cluster.seeds(self.progress);
             let asked: Vec<_> = seeds.iter().map(|seed| seed.progress.clone()).collect();
-            // Where none answers, they are what is down.
+            // If none answers, the seeds are reported as down.
             let Ok(told) = self.cluster.survey(seeds).await else { return };
             for seed in asked {
                 seed.withdraw();
@@ -147,8 +147,7 @@ impl<'a> ClusterCheck<'a> {
         }
     }
 
-    /// Waits until something is to be decided: a check shows that the map has changed, all have ended, or one
-    /// has become slow.
+    /// Waits until a decision is due: a check shows that the map has changed, all have ended, or one has become slow.
     async fn drive(&mut self) {
         while !self.running.is_empty() && !self.outdated {
             if let Some(ended) = self.running.next().now_or_never() {
@@ -168,7 +167,7 @@ impl<'a> ClusterCheck<'a> {
         }
     }
 
-    /// Lets the checks go on while `survey` is under way.
+    /// Lets the checks go on while `survey` runs.
     async fn drive_beside(
         &mut self,
         survey: impl Future<Output = Result<Told, Fault>>,
@@ -182,7 +181,7 @@ impl<'a> ClusterCheck<'a> {
         }
     }
 
-    /// When the next running check becomes slow that is not known to be.
+    /// The time at which the next running check becomes slow, of those not yet considered.
     fn next_slow(&self) -> Option<Instant> {
         self.checks
             .iter()
@@ -194,7 +193,7 @@ impl<'a> ClusterCheck<'a> {
             .min()
     }
 
-    /// Takes note of a check that has ended; one that is sent on by ASK goes on there.
+    /// Records the end of a check. After an ASK redirection, the check goes on at the target.
     fn take(&mut self, ended: Option<Result<(usize, ClusterFound), Aborted>>) {
         let Some(Ok((place, found))) = ended else { return };
         self.checks[place].state = PrimaryCheckState::Ended(found);
@@ -223,7 +222,7 @@ impl<'a> ClusterCheck<'a> {
         }
     }
 
-    /// Starts a check, or starts it once more.
+    /// Starts or restarts a check.
     fn start(&mut self, place: usize, look: BoxFuture<'a, ClusterFound>) {
         let check = &mut self.checks[place];
         if let PrimaryCheckState::Running { handle, .. } = &check.state {
@@ -232,7 +231,7 @@ impl<'a> ClusterCheck<'a> {
         check.progress.reopen();
         check.considered = false;
         check.gone = false;
-        // Not at once, where it was just done in vain: the two primaries have to hear of each other.
+        // After a vain restart, the next one waits, since the two primaries must learn of each other first.
         let pause = if check.restarts > 1 { self.cluster.pause() } else { Duration::ZERO };
         check.restarts += 1;
         let slow_from = Instant::now() + pause + self.cluster.slow();
@@ -254,7 +253,7 @@ impl<'a> ClusterCheck<'a> {
             if primary.node.check(&progress).await.is_err() {
                 return ClusterFound::Sight(None);
             }
-            // A look may have had nothing to ask this primary.
+            // The check may have had no query for this primary.
             let sight = if primary.node.depends_on_keys() {
                 ClusterInfo::first(&primary.server, &progress).await
             } else {
@@ -271,7 +270,7 @@ impl<'a> ClusterCheck<'a> {
         self.start(place, look.boxed());
     }
 
-    /// Whether the primary sees another cluster than is known, or one that does not serve.
+    /// `true` if the primary reports a cluster that differs from the known one, or that does not serve.
     fn differs(&self, check: &PrimaryCheck) -> bool {
         match (&check.state, &self.known) {
             (PrimaryCheckState::Ended(ClusterFound::Sight(Some(sight))), Some(known)) => {
@@ -281,14 +280,13 @@ impl<'a> ClusterCheck<'a> {
         }
     }
 
-    /// Whether it was sent elsewhere, and may be checked once more.
+    /// `true` if it redirected the check, and may be checked again.
     fn is_redirected(&self, check: &PrimaryCheck) -> bool {
         let may = self.surveys > 0 && check.restarts <= MOST_RESTARTS;
         may && !check.gone && check.cause() == Some(Cause::Redirected)
     }
 
-    /// Primaries whose canaries met a slot that is on its way are checked with slots that are not. True where
-    /// there is one.
+    /// Checks primaries whose canaries met a migrating slot with other slots. `true` if there is such a primary.
     async fn leave_slots_alone(&mut self) -> bool {
         let before = self.avoided.len();
         for check in self.checks.iter().filter(|check| !check.gone) {
@@ -299,13 +297,13 @@ impl<'a> ClusterCheck<'a> {
         let Some(known) = self.known.clone().filter(|_| self.avoided.len() > before) else { return false };
         match self.cluster.learn(known.sight, known.map.clone(), Some(&known), &self.avoided).await {
             Ok(known) => self.take_in(known),
-            // They are servers that were set up before.
+            // It cannot fail, since these servers were set up before.
             Err(_) => return false,
         }
         true
     }
 
-    /// Takes in what a node says of the cluster.
+    /// Applies a node's view of the cluster.
     async fn learn(&mut self, told: Told) {
         let Told { view: ClusterView { sight, map }, entries } = told;
         self.lost = None;
@@ -320,7 +318,7 @@ impl<'a> ClusterCheck<'a> {
         self.judge();
     }
 
-    /// Nobody could say what the cluster is by now. That is a fault of its own where no primary has one.
+    /// Records that no node returned the map. If no primary has a fault, this is a fault of the cluster.
     fn lose(&mut self, fault: Fault) {
         self.surveys = 0;
         if self.checks.iter().all(|check| check.gone || check.is_up()) {
@@ -329,7 +327,7 @@ impl<'a> ClusterCheck<'a> {
         }
     }
 
-    /// Brings the checks in line with what is known now.
+    /// Brings the checks in line with the known state.
     fn take_in(&mut self, known: Arc<KnownCluster>) {
         self.turns = Turns::of(known.primaries.len());
         let present: HashSet<_> = known.primaries.iter().map(|primary| &primary.address).collect();
@@ -359,7 +357,7 @@ impl<'a> ClusterCheck<'a> {
                     | PrimaryCheckState::Ended(ClusterFound::Follows(_)) => once_more,
                     PrimaryCheckState::Ended(ClusterFound::Sight(_)) => match check.cause() {
                         Some(cause) => once_more || cause == Cause::Redirected,
-                        // Keys that it has got since were not looked at.
+                        // Keys that it has received since were not checked.
                         None => check.gone || changed && primary.node.depends_on_keys(),
                     },
                 };
@@ -382,13 +380,13 @@ impl<'a> ClusterCheck<'a> {
         self.known = Some(known);
     }
 
-    /// Whom to ask for the map; nobody where there is no reason to ask.
+    /// The nodes to request the map from; `None` if there is no reason to request it.
     fn informants(&mut self) -> Option<Vec<Candidate>> {
         self.outdated = false;
         let known = self.known.clone()?;
         let now = Instant::now();
         let mut groups = Groups::default();
-        // A reason that is a fault stands until it is explained; a doubt is none.
+        // A fault stands until the map explains it; a doubt is no fault.
         let mut fault = !self.gaps_considered && !known.gaps.is_empty();
         let mut doubt = false;
         for check in self.checks.iter().filter(|check| !check.gone) {
@@ -428,7 +426,7 @@ impl<'a> ClusterCheck<'a> {
             return None;
         }
         if !fault {
-            // All that are known are up, and until it is told whether they are all, the cluster is not.
+            // All known primaries are up, but the cluster is not, until a map confirms that they are all.
             self.whole.reopen();
             self.whole.enter(Phase::Read);
         }
@@ -444,7 +442,7 @@ impl<'a> ClusterCheck<'a> {
         Some(informants)
     }
 
-    /// Says of the cluster as a whole what is known by now.
+    /// Updates the verdict on the cluster as a whole from the results so far.
     fn judge(&self) {
         let gaps = self.known.as_ref().map(|known| known.gaps.as_slice()).unwrap_or_default();
         let present = || self.checks.iter().filter(|check| !check.gone);

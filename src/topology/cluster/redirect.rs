@@ -1,21 +1,21 @@
-//! [`Redirect`]: where a node sends a client that asked for a key which is not its own.
+//! [`Redirect`]: a node's redirection of a client that asked for a key which is not its own.
 
 use super::slots::AnnouncedHosts;
 use crate::config::Address;
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
-/// Where a node sends a client ("Redis cluster specification", Redirection and resharding).
+/// A node's redirection of a client ("Redis cluster specification", Redirection and resharding).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Redirect {
     /// Another primary owns the slot.
     Moved,
-    /// This slot is on its way to another primary, which serves the key already.
+    /// This slot is migrating to another primary, which already serves the key.
     Ask(u16, Address),
 }
 
 impl Redirect {
-    /// Where a check was sent whose fault this is.
+    /// The redirection behind the fault of a check, if it is one.
     pub(super) fn met(fault: &Fault, progress: &NodeProgress, hosts: AnnouncedHosts<'_>) -> Option<Self> {
         if fault.cause != Cause::Redirected {
             return None;
@@ -23,7 +23,7 @@ impl Redirect {
         Self::of_words(&progress.redirect()?, hosts)
     }
 
-    /// What an error of the two says, in the server's words: `MOVED 3999 127.0.0.1:6381`.
+    /// The redirection in a server's error, such as `MOVED 3999 127.0.0.1:6381`.
     pub(super) fn of_words(said: &str, hosts: AnnouncedHosts<'_>) -> Option<Self> {
         let mut words = said.split(' ');
         if words.next() != Some("ASK") {

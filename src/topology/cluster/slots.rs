@@ -1,5 +1,5 @@
-//! [`SlotMap`]: who owns which slots of a cluster, as `CLUSTER SLOTS` tells it; and the hash tags that put a
-//! key into one of them. No I/O.
+//! [`SlotMap`]: the owners of a cluster's slots, as reported by `CLUSTER SLOTS`, and the hash tags that put a key into
+//! a slot. No I/O.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -11,22 +11,22 @@ use redis::Value;
 use crate::config::{Address, Announce};
 use crate::topology::announced;
 
-/// How many slots a cluster has ("Redis cluster specification", Key distribution model).
+/// The number of slots of a cluster ("Redis cluster specification", Key distribution model).
 pub(super) const SLOTS: u16 = 16_384;
 
 /// The most primaries that are checked; the specification recommends no more than about 1,000 nodes.
 const MAX_PRIMARIES: usize = 1_000;
 
-/// The most replicas of a primary that are remembered. They are only asked where a primary is lost.
+/// The most replicas of a primary that are remembered. They are only queried if a primary is lost.
 const MAX_REPLICAS: usize = 8;
 
-/// How many primaries are dealt with before others have their turn.
+/// The number of primaries that are processed before the task yields.
 pub(super) const AT_A_TIME: usize = 64;
 
-/// Slots from one to another, with both.
+/// An inclusive range of slots.
 pub(super) type SlotRange = RangeInclusive<u16>;
 
-/// Who owns which slots.
+/// The owners of slots.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SlotMap {
     /// The primaries that own slots, in the order of their first ones.
@@ -48,7 +48,7 @@ pub(super) struct Tag {
     pub(super) slot: u16,
 }
 
-/// Which addresses are dialled, and the host of the node that was asked.
+/// The setting for announced addresses, and the host of the node that was asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AnnouncedHosts<'a> {
     pub(super) announce: Announce,
@@ -56,7 +56,7 @@ pub(super) struct AnnouncedHosts<'a> {
 }
 
 impl AnnouncedHosts<'_> {
-    /// Where to dial a node that is announced like this. A host that is null, empty or `?` is the one that was
+    /// The address at which an announced node is dialed. A host that is null, empty or `?` means the node that was
     /// asked ("CLUSTER SLOTS", Nested result array).
     pub(super) fn address(self, announced: Option<&str>, port: u16) -> Option<Address> {
         let announced = announced.filter(|host| !matches!(*host, "" | "?"));
@@ -68,14 +68,14 @@ impl AnnouncedHosts<'_> {
     }
 }
 
-/// A map of which not all entries were read yet.
+/// A partially read map.
 #[derive(Default)]
 pub(super) struct SlotMapReading {
     map: SlotMap,
     /// The places of the primaries.
     places: HashMap<Address, usize>,
     claimed: Vec<SlotRange>,
-    /// What is wrong with an entry.
+    /// The error in an entry.
     wrong: Option<&'static str>,
 }
 
@@ -105,7 +105,7 @@ impl SlotMapReading {
         Ok(())
     }
 
-    /// The map that the entries make; the error says what is wrong with the answer.
+    /// The map made from the entries. The error describes the fault of the answer.
     pub(super) fn map(mut self, answer: &Value) -> Result<SlotMap, &'static str> {
         if !matches!(answer, Value::Array(_)) {
             return Err(NO_LIST);
@@ -127,12 +127,12 @@ impl SlotMapReading {
 }
 
 impl SlotMap {
-    /// How many entries of an answer it is made of.
+    /// The number of entries of an answer from which it is made.
     pub(super) fn entries(&self) -> usize {
         self.shards.iter().map(|shard| shard.ranges.len()).sum()
     }
 
-    /// The slots that nobody owns.
+    /// The slots without an owner.
     pub(super) fn gaps(&self) -> Vec<SlotRange> {
         let mut owned: Vec<_> = self.shards.iter().flat_map(|shard| &shard.ranges).collect();
         owned.sort_by_key(|range| *range.start());
@@ -150,8 +150,8 @@ impl SlotMap {
         gaps
     }
 
-    /// Takes slots from a primary that does not know of it that they are its own: it refuses their keys,
-    /// whatever the others say.
+    /// Takes slots from a primary that does not claim them itself, since it refuses their keys, whatever the other nodes
+    /// report.
     pub(super) fn deny(&mut self, primary: &Address, unowned: &[SlotRange]) {
         for shard in self.shards.iter_mut().filter(|shard| shard.primary == *primary) {
             let kept = shard.ranges.iter().flat_map(|range| without(range, unowned)).collect();
@@ -160,8 +160,8 @@ impl SlotMap {
         self.shards.retain(|shard| !shard.ranges.is_empty());
     }
 
-    /// For each shard of which `wanted` says how many, so many tags of slots that it owns; fewer where it has
-    /// no more slots. Those in `avoided` are taken only where it has no others.
+    /// For each shard, the number of tags in `wanted`, of slots that it owns; fewer if it has fewer slots. Slots in
+    /// `avoided` are used only if it has no others.
     pub(super) fn tags(&self, wanted: &[usize], avoided: &BTreeSet<u16>) -> Vec<Vec<Tag>> {
         let mut owners = vec![None; usize::from(SLOTS)];
         let mut missing = wanted.to_vec();
@@ -184,13 +184,13 @@ impl SlotMap {
                 break;
             }
             text.clear();
-            // Writing to a text cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(text, "{number}");
             let slot = slot(&text);
             if let Some(place) = owners[usize::from(slot)]
                 && missing[place] > 0
             {
-                // One tag a slot.
+                // One tag per slot.
                 owners[usize::from(slot)] = None;
                 tags[place].push(Tag { text: text.clone(), slot });
                 missing[place] -= 1;
@@ -202,18 +202,18 @@ impl SlotMap {
 }
 
 impl Shard {
-    /// How many slots it owns.
+    /// The number of slots that it owns.
     pub(super) fn len(&self) -> usize {
         self.ranges.iter().map(ExactSizeIterator::len).sum()
     }
 
-    /// Whether it owns this slot.
+    /// `true` if it owns this slot.
     pub(super) fn owns(&self, slot: u16) -> bool {
         self.ranges.iter().any(|range| range.contains(&slot))
     }
 }
 
-/// What is left of a range without others, which are in order and apart.
+/// The rest of a range without the others, which are in order and disjoint.
 fn without(range: &SlotRange, others: &[SlotRange]) -> Vec<SlotRange> {
     let (mut next, end) = (u32::from(*range.start()), u32::from(*range.end()));
     let mut left = Vec::new();
@@ -238,7 +238,7 @@ fn without(range: &SlotRange, others: &[SlotRange]) -> Vec<SlotRange> {
     left
 }
 
-/// As many numbers as it takes to reach every slot; a test counts them.
+/// The number of tags that is enough to reach every slot; a test verifies it.
 const TAGS: u32 = 1 << 17;
 
 /// The slot of a key without braces ("Redis cluster specification", Key distribution model).
@@ -264,7 +264,7 @@ pub(super) fn list(ranges: &[SlotRange]) -> String {
     for (place, range) in ranges.iter().take(SHOWN).enumerate() {
         let comma = if place == 0 { "" } else { ", " };
         let (start, end) = (range.start(), range.end());
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ =
             if start == end { write!(said, "{comma}{start}") } else { write!(said, "{comma}{start}-{end}") };
     }
@@ -293,7 +293,7 @@ fn parse_entry<'a>(
     Ok((start..=end, nodes.iter().map(move |node| parse_node(node, hosts))))
 }
 
-/// One node: its host, its port, and what is not needed here.
+/// One node: its host, its port, and fields that are not needed here.
 fn parse_node(node: &Value, hosts: AnnouncedHosts<'_>) -> Result<Address, &'static str> {
     let Value::Array(node) = node else { return Err(NO_ADDRESS) };
     let [host, Value::Int(port), ..] = node.as_slice() else { return Err(NO_ADDRESS) };
@@ -338,7 +338,7 @@ mod tests {
         Address::Tcp { host: host.to_owned(), port }
     }
 
-    /// One, two and three own a third each.
+    /// A map in which `one`, `two` and `three` own a third each.
     fn thirds() -> SlotMap {
         let entries = [(10_923, 16_383, "three"), (0, 5_460, "one"), (5_461, 10_922, "two")]
             .map(|(start, end, host)| entry(start, end, [node(bulk(host), 1), node(bulk(host), 2)]));

@@ -1,4 +1,4 @@
-//! Asks for the map of a cluster: whom, in which order, and whom to believe.
+//! The requests for the map of a cluster: the nodes to ask, their order, and the choice among their answers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase, Role};
 use crate::progress::{NodeProgress, Progress};
 
-/// Somebody to ask for the map, and where that is written down.
+/// A node to ask for the map, and the progress of that.
 pub(super) struct Candidate {
     address: Address,
     server: Redis,
     pub(super) progress: Arc<NodeProgress>,
 }
 
-/// The primaries that are known, by what their checks have come to so far.
+/// The known primaries, by the results of their checks so far.
 #[derive(Default)]
 pub(super) struct Groups<'a> {
-    /// They say that something has changed.
+    /// They report a change.
     pub(super) telling: Vec<&'a ClusterPrimary>,
     pub(super) well: Vec<&'a ClusterPrimary>,
     /// They have a fault, or are slow.
@@ -34,26 +34,26 @@ pub(super) struct Groups<'a> {
     pub(super) silent: Vec<&'a ClusterPrimary>,
 }
 
-/// The best of several answers, and how many entries they have together.
+/// The best of several answers, and the number of entries of all of them.
 pub(super) struct Told {
     pub(super) view: ClusterView,
     pub(super) entries: usize,
 }
 
-/// How many are asked for the map at the same time.
+/// The number of nodes that are asked for the map at the same time.
 const AT_ONCE: usize = 8;
 
-/// How many are asked at all.
+/// The most nodes that are asked in total.
 const MOST_ASKED: usize = 4 * AT_ONCE;
 
-/// How many replicas of primaries that are in trouble are among the first to be asked.
+/// The number of replicas of primaries in trouble among the first nodes that are asked.
 const HEIRS: usize = 4;
 
-/// How many primaries that are well are.
+/// The number of healthy primaries among the first nodes that are asked.
 const WELL: usize = 2;
 
 impl Cluster {
-    /// Whom to ask where the map may have changed, the likeliest to know first.
+    /// The nodes to ask if the map may have changed, the likeliest to know first.
     pub(super) fn informants<'a>(
         &'a self,
         known: &'a KnownCluster,
@@ -74,21 +74,21 @@ impl Cluster {
             .chain(telling.iter().chain(well).chain(in_trouble).map(server))
             .chain(replicas.map(address))
             .collect();
-        // Who does not even answer its check would only be waited for.
+        // A node that does not even answer its check would only cost time.
         let silent: HashSet<_> = silent.iter().map(|primary| &primary.address).collect();
         let anybody_else = order.iter().any(|(address, _)| !silent.contains(address));
         let asked = order.iter().filter(|(address, _)| !anybody_else || !silent.contains(address)).copied();
-        // None of them is a node of the alias for being asked.
+        // A node that is asked does not become a node of the alias.
         let aside = progress.aside();
         self.candidates(asked, &aside)
     }
 
-    /// The seeds, each as a node that is written down in `progress`.
+    /// The seeds, each as a node of `progress`.
     pub(super) fn seeds(&self, progress: &Progress) -> Vec<Candidate> {
         self.candidates(self.seeds.iter().map(|seed| (seed, None)), progress)
     }
 
-    /// Those of these addresses that can be asked, each once, as nodes in `progress`.
+    /// The addresses that can be asked, without duplicates, as nodes in `progress`.
     fn candidates<'a>(
         &self,
         addresses: impl Iterator<Item = (&'a Address, Option<&'a Redis>)>,
@@ -108,8 +108,8 @@ impl Cluster {
         candidates.collect()
     }
 
-    /// Asks for the map: some candidates at once, and the next ones when none of those has answered in time,
-    /// so that one that hangs costs no more than that. Of several answers the best is taken.
+    /// Requests the map from several candidates at once, and from the next ones if none of those has answered in time.
+    /// The best of the answers is taken.
     pub(super) async fn survey(&self, candidates: Vec<Candidate>) -> Result<Told, Fault> {
         let mut rest = candidates.into_iter();
         let mut asked = FuturesUnordered::new();
@@ -143,7 +143,7 @@ impl Cluster {
                         }
                     }
                     Ok(Some(Err(met))) => fault = met,
-                    // With nobody else to ask it may take until the deadline.
+                    // If no other candidate is left, the answers may take until the deadline.
                     Err(_) if best.is_none() && rest.len() == 0 => until += self.nodes.factory.timeout(),
                     Ok(None) | Err(_) => break,
                 }

@@ -1,4 +1,4 @@
-//! [`ClusterInfo`] and [`ClusterView`]: what one node says of its cluster.
+//! [`ClusterInfo`] and [`ClusterView`]: one node's view of its cluster.
 
 use redis::{Cmd, Value, cmd};
 
@@ -8,25 +8,25 @@ use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 use crate::topology::announced;
 
-/// The most bytes of an answer to `CLUSTER SLOTS`: every slot a range of its own, each with a primary and a
+/// The most bytes of an answer to `CLUSTER SLOTS`, in which every slot is a range of its own, each with a primary and a
 /// replica in 250 bytes.
 const SLOTS_LIMIT: usize = 4 * 1024 * 1024;
 
 /// The most bytes of an answer to `CLUSTER INFO`, which has some 30 short lines.
 const INFO_LIMIT: usize = 16 * 1024;
 
-/// What a node says of its cluster in short ("CLUSTER INFO").
+/// A node's summary of its cluster ("CLUSTER INFO").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClusterInfo {
-    /// Whether it takes commands: it sees enough of the others, and every slot that it must.
+    /// `true` if it takes commands: it reaches enough of the other nodes, and sees every slot that is required.
     pub(super) serves: bool,
     /// The greatest epoch that it has seen. Every failover and every slot that moves makes a greater one.
     epoch: Option<u64>,
-    /// That of its own slots, or of its primary's.
+    /// The epoch of its own slots, or of its primary's.
     own_epoch: Option<u64>,
-    /// How many primaries own slots.
+    /// The number of primaries that own slots.
     size: Option<u64>,
-    /// How many slots have an owner.
+    /// The number of slots that have an owner.
     assigned: Option<u64>,
 }
 
@@ -48,7 +48,7 @@ impl ClusterInfo {
         let field = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
         };
-        // Not every server that speaks this protocol counts all of this.
+        // Some servers that speak this protocol lack some of these counts.
         let number = |name: &str| field(name)?.parse().ok();
         Some(Self {
             serves: field("cluster_state")? == "ok",
@@ -59,20 +59,20 @@ impl ClusterInfo {
         })
     }
 
-    /// Whether it is possible that nothing has changed between the two.
+    /// `true` if nothing need have changed between the two.
     pub(super) fn agrees(&self, other: &Self) -> bool {
         (self.epoch, self.size, self.assigned) == (other.epoch, other.size, other.assigned)
     }
 }
 
-/// `CLUSTER INFO`, of a command that has its first word.
+/// `CLUSTER INFO`, from a command that has its first word.
 fn info(command: &mut Cmd) -> Query<'_> {
     Query { command: command.arg("INFO"), limit: INFO_LIMIT, expected: "cluster_state:ok" }
 }
 
 const NO_STATE: &str = "the answer to CLUSTER INFO has no cluster_state";
 
-/// What a node says of its cluster in full.
+/// A node's full view of its cluster.
 #[derive(Debug)]
 pub(super) struct ClusterView {
     pub(super) sight: ClusterInfo,
@@ -86,7 +86,7 @@ impl ClusterView {
         hosts: AnnouncedHosts<'_>,
         progress: &NodeProgress,
     ) -> Result<Self, Fault> {
-        // In this order: what changes in between is seen by the next sight.
+        // The order matters: the next `ClusterInfo` shows a change in between.
         let sight = ClusterInfo::first(server, progress).await?;
         let mut command = cmd("CLUSTER");
         let slots =
@@ -94,7 +94,7 @@ impl ClusterView {
         let mut reading = SlotMapReading::default();
         let keep = &mut |entry| {
             reading.add(&entry, hosts);
-            // Thousands of entries take several times as much memory as the map that they make.
+            // Thousands of entries take several times as much memory as the map made from them.
             if progress.is_explained() { entry } else { Value::Nil }
         };
         let answer = server.ask_for_elements(&slots, progress, keep).await?;
@@ -102,9 +102,9 @@ impl ClusterView {
         Ok(Self { sight, map })
     }
 
-    /// Whether it is rather to be believed than another. A node that is cut off from the others does not
-    /// serve; of those that do, the one with the greatest epoch has seen most; and of several that have seen
-    /// the same, a primary that was just elected knows of it first.
+    /// `true` if it is more credible than another. A node that is cut off from the others does not serve. Of those that
+    /// serve, the one with the greatest epoch has the latest state. Of several with the same epoch, a newly elected primary
+    /// knows of its election first.
     pub(super) fn is_better_than(&self, other: &Self) -> bool {
         let rank = |view: &Self| {
             let ClusterInfo { serves, epoch, own_epoch, .. } = view.sight;
