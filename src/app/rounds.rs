@@ -122,7 +122,7 @@ impl Plan {
 }
 
 impl Rounds {
-    /// Makes rounds at every interval, or while somebody watches. `check` makes one check of a setup.
+    /// Makes rounds at every interval, or while there is a watcher. `check` makes one check of a setup.
     pub(super) async fn run<C, F>(&self, mut setups: watch::Receiver<Arc<Setup>>, check: C)
     where
         C: Fn(Arc<Setup>, CheckId) -> F + Sync,

@@ -16,7 +16,7 @@ use crate::config::{Access, Config, Group};
 pub struct Setup {
     /// The checks.
     pub checker: Checker,
-    /// All of them.
+    /// The selection of all checks.
     pub everything: Selection,
     /// The access rules.
     pub access: Access,

@@ -68,9 +68,9 @@ struct Grant<'a> {
 /// The place of a user in the configuration.
 #[derive(Clone, Copy)]
 enum Named {
-    /// In this key.
+    /// The key with this name.
     In(&'static str),
-    /// In the URL of a view.
+    /// The URL of a view.
     InView,
 }
 

@@ -76,7 +76,7 @@ enum OutputFormat {
 
 /// Parses the value of `--every`.
 fn every(typed: &str) -> Result<Duration, String> {
-    /// The shortest interval. A shorter one would load the caches and show nobody anything more.
+    /// The shortest interval. A shorter one would load the caches without showing more.
     const LEAST: Duration = Duration::from_millis(100);
     let every = humantime::parse_duration(typed).map_err(|error| error.to_string())?;
     if every < LEAST { Err("must be at least 100ms".to_owned()) } else { Ok(every) }

@@ -49,7 +49,7 @@ pub(super) struct DemoArgs {
 /// The error for a demo that cannot run.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DemoError {
-    /// No loopback port could be had for one of its caches.
+    /// No loopback port could be bound for one of its caches.
     #[error("cannot start a cache on a loopback port")]
     Cache(#[source] io::Error),
     /// The address for `/health` could not be bound.
@@ -68,7 +68,7 @@ pub(super) enum DemoError {
     /// The checks could not be set up.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// One of its own names is no alias.
+    /// A name of one of its own caches is not a valid alias.
     #[error(transparent)]
     Alias(#[from] InvalidAlias),
     /// The output is lost.

@@ -1,4 +1,4 @@
-//! One connection: commands in, answers out, each under the fault that is in force when it is read.
+//! One connection: each command is answered under the fault that is in force when it is read.
 
 use std::io;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ pub struct Overdue {
 /// A stuck partition; others may go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StandsStill {
-    /// Its number.
+    /// The partition's number.
     pub partition: usize,
     /// The time for which it has been stuck.
     pub since: Duration,

@@ -246,7 +246,7 @@ async fn a_partition_that_stands_still_is_named_and_holds_up_no_other_and_then_c
     time::sleep(seconds(12)).await;
     assert_eq!(livez(&app).await.0, StatusCode::OK);
     let after = app.clocks().unwrap();
-    // It was stuck in one round, has jumped over those that were due meanwhile, and has joined the last.
+    // The partition was stuck in one round, has skipped those that were due meanwhile, and has joined the last.
     assert!((4..=5).contains(&after.partitions[MAIN].missed), "{after:?}");
     assert_eq!(after.partitions[SESSIONS].missed, 0);
     assert!(after.through() > meanwhile.through());
@@ -314,7 +314,7 @@ async fn a_finished_round_is_made_of_that_rounds_outcomes_alone_although_others_
     let rounds = || app.clocks().unwrap().rounds;
     let before = rounds();
     Script::set(&script.hung, &["main"]);
-    // Into the round after the next.
+    // Waits until the round after the next has begun.
     let begun = script.began("sessions").len();
     while script.began("sessions").len() < begun + 2 {
         time::sleep(Duration::from_millis(100)).await;

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::config::checks::Keys;
 
-/// A pattern that matches this text and, but for the spaces in it, nothing else.
+/// A pattern that matches this text and, except for the spaces in it, nothing else.
 pub(super) fn literally(text: &str) -> String {
     let mut pattern = String::new();
     for char in text.chars() {

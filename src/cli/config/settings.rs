@@ -9,7 +9,7 @@ use crate::config::{Access, CallerLimits, ClientCertificate, Config, Fleet, Grou
 
 impl TomlLines<'_> {
     pub(super) fn settings(&mut self, config: &Config) {
-        // Without `..`, so that a new setting does not compile until it is shown; `caches` are shown behind.
+        // Without `..`, so that a new setting does not compile until it is shown; `caches` are shown after these.
         #[rustfmt::skip]
         let Config {
             listen, prefix, instance, timeout, max_age, reconnect_every, dns_recheck, interval, drain,

@@ -31,7 +31,7 @@ pub(super) async fn ready(app: &App) {
 
 /// Notifies that the service reloads its configuration, until it is [`ready`] again.
 pub(super) async fn reloading() {
-    // By the time, the supervisor recognizes the response to its own reload request (Type=notify-reload).
+    // The timestamp tells the supervisor that this is the response to its own reload request (Type=notify-reload).
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now], PATIENCE).await,
         Err(error) => warn!("cannot notify systemd of a reload, because the clock cannot be read: {error}"),

@@ -25,12 +25,12 @@ pub(super) struct Candidate {
 /// The known primaries, by the results of their checks so far.
 #[derive(Default)]
 pub(super) struct Groups<'a> {
-    /// They report a change.
+    /// Primaries that report a change.
     pub(super) telling: Vec<&'a ClusterPrimary>,
     pub(super) well: Vec<&'a ClusterPrimary>,
-    /// They have a fault, or are slow.
+    /// Primaries that have a fault, or are slow.
     pub(super) in_trouble: Vec<&'a ClusterPrimary>,
-    /// They have not answered yet, whether they are slow or not.
+    /// Primaries that have not answered yet, slow or not.
     pub(super) silent: Vec<&'a ClusterPrimary>,
 }
 
