@@ -270,7 +270,7 @@ impl ServerParts {
 
 impl fmt::Debug for ServerParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
+        f.debug_struct("ServerParts")
             .field("protocol", &self.protocol)
             .field("addr", &self.addr)
             .field("fault", &*self.fault.borrow())
