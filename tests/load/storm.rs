@@ -139,7 +139,9 @@ fn storm(mut cache: impl Mortal, url: &str) {
             call(sidecar.addr().to_owned(), PAUSE / CALLERS * number, answers.clone(), is_over.clone());
         callers.spawn_on(caller, runtime.handle());
     }
-    eventually("all callers are connected", || sidecar.open_files() >= idle_files + CALLERS as usize);
+    // A connection that has ended meanwhile may have been counted among the idle files.
+    let most = idle_files + CALLERS as usize - 4;
+    eventually("all callers are connected", || sidecar.open_files() >= most);
 
     let (mut healthy, mut dead, mut memory) = (Vec::new(), Vec::new(), Vec::new());
     let (mut born, mut back) = (Instant::now(), Instant::now());
