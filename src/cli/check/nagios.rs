@@ -64,7 +64,7 @@ pub(super) fn exit_code(status: Status, strict: bool) -> ExitCode {
 ///
 /// ```text
 /// CACHE CRITICAL - sessions down: timed_out at mc-1:11211 in write | 'main'=0.412ms;;;0 'sessions'=750.000ms;;;0
-/// sessions DOWN: timed_out at mc-1:11211 in write. The server did not answer in time: check whether it hangs or is overloaded, or a firewall drops packets.
+/// sessions DOWN: timed_out at mc-1:11211 in write. The server did not answer in time: check whether it hangs, is overloaded, or is behind a firewall that drops packets.
 /// pages SKIPPED: lives in the application's memory
 /// ```
 pub(super) fn answer(report: &Report, strict: bool) -> String {

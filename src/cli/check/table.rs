@@ -214,8 +214,8 @@ ALIAS     STATUS         TIME  WHY
 main      UP         1.000 ms
 sessions  DOWN     750.000 ms  timed_out at mc-1:11211 in write
                                  The server did not answer in time: check
-                                 whether it hangs or is overloaded, or a
-                                 firewall drops packets.
+                                 whether it hangs, is overloaded, or is behind a
+                                 firewall that drops packets.
                                out_of_memory at mc-3:11211 in write:
                                SERVER_ERROR out of memory
                                  The server is out of memory and cannot evict:
@@ -235,8 +235,8 @@ main      UP         1.000 ms
 sessions  DOWN     750.000 ms
     timed_out at mc-1:11211 in write
       The server did not answer in time: check
-      whether it hangs or is overloaded, or a
-      firewall drops packets.
+      whether it hangs, is overloaded, or is behind a
+      firewall that drops packets.
     out_of_memory at mc-3:11211 in write:
     SERVER_ERROR out of memory
       The server is out of memory and cannot evict:
