@@ -70,8 +70,6 @@ async fn call(
     }
     let content_type = request.headers().get(header::CONTENT_TYPE);
     if !content_type.is_some_and(|value| wire::is_grpc(value.as_bytes())) {
-        // HTTP/2 resets the stream of a request that was not read to its end, which curl reports in place of the response.
-        let _ = wire::message::<()>(request.into_body()).await;
         return Err(Refusal::NotGrpc);
     }
     let caller = Subscriber::of(&request);

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the message")]
 
-use std::io::{BufRead as _, BufReader, Lines};
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -224,6 +224,30 @@ fn what_is_no_call_of_grpcs_is_refused_in_the_words_of_http() {
         refused(http2, &["--data-binary", "x"]),
         "gRPC calls require the Content-Type application/grpc\n415 2 "
     );
+}
+
+#[test]
+fn a_body_that_comes_late_takes_no_response_from_a_client_of_http_2() {
+    let redis = Redis::start(&[]);
+    let sidecar = Sidecar::start(main_at(&redis));
+    for (path, code) in [("health", 405), ("nothing", 404), ("grpc.health.v1.Health/Check", 415)] {
+        let url = format!("http://{}/{path}", sidecar.addr());
+        let mut curl = Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", FOREVER, "--output", "/dev/null"])
+            .args(["--http2-prior-knowledge", "--request", "POST", "--upload-file", "-"])
+            .args(["--write-out", "%{http_code}", &url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The head has been sent by then, and a response could have come.
+        std::thread::sleep(Duration::from_millis(200));
+        curl.stdin.take().unwrap().write_all(b"x").unwrap();
+        let output = curl.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), code.to_string(), "{path}: {said}");
+    }
 }
 
 #[test]

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{self, HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -42,6 +43,10 @@ const MAX_STREAMS: u32 = 32;
 
 /// The most bytes of a body that a client may send ahead, per request: no request of ours has a longer one.
 const WINDOW: u32 = 16 * 1024;
+
+/// The most bytes of a body without use that are read before the response, and the time for them.
+const MOST_BODY: usize = WINDOW as usize;
+const BODY_WITHIN: Duration = Duration::from_secs(1);
 
 /// The most bytes of an answer that wait for a client of HTTP/2, per request.
 const MAX_UNSENT: usize = 64 * 1024;
@@ -254,7 +259,7 @@ impl Requests {
             let refusal = "read the earlier responses on this connection first\n";
             (StatusCode::SERVICE_UNAVAILABLE, refusal).into_response()
         } else {
-            self.router.clone().call(request.map(Body::new)).await?
+            self.router.clone().call(with_body_taken(request).await).await?
         };
         let (mut head, body) = answer.into_parts();
         let answer = AnswerBody::new(body, exchange, &self.places).await;
@@ -262,6 +267,20 @@ impl Requests {
         head.extensions.remove::<Turn>();
         Ok(Response::from_parts(head, answer))
     }
+}
+
+/// The request, without the body that none but gRPC's calls have a use for. HTTP/2 resets the stream of a request that was
+/// not read to its end, and curl reports that in place of the response.
+async fn with_body_taken(request: Request<Incoming>) -> Request<Body> {
+    let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+    let has_use = request.headers().get(header::CONTENT_TYPE).is_some_and(is_grpc);
+    if request.version() != http::Version::HTTP_2 || request.body().is_end_stream() || has_use {
+        return request.map(Body::new);
+    }
+    let (head, body) = request.into_parts();
+    // Of a longer or later one the rest is not waited for.
+    let _ = Box::pin(time::timeout(BODY_WITHIN, Limited::new(body, MOST_BODY).collect())).await;
+    Request::from_parts(head, Body::empty())
 }
 
 /// The two directions of a connection, after the TLS handshake if there is one.
