@@ -244,10 +244,12 @@ impl Requests {
     /// The answer to one request, which waits for its turn if there are `turns`.
     async fn answer(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         turns: Option<&Semaphore>,
     ) -> Result<Response<AnswerBody>, Infallible> {
         let exchange = self.idle_timeout.ask();
+        // Before the turn: a slow body must not keep others waiting.
+        let mut request = with_body_taken(request).await;
         request.extensions_mut().insert(self.caller);
         // The turn ends with the making of the answer, not with its transfer: a stream would keep others waiting.
         let _turn = match turns {
@@ -259,7 +261,7 @@ impl Requests {
             let refusal = "read the earlier responses on this connection first\n";
             (StatusCode::SERVICE_UNAVAILABLE, refusal).into_response()
         } else {
-            self.router.clone().call(with_body_taken(request).await).await?
+            self.router.clone().call(request).await?
         };
         let (mut head, body) = answer.into_parts();
         let answer = AnswerBody::new(body, exchange, &self.places).await;
