@@ -170,15 +170,18 @@ mod tests {
             }
             .boxed()
         });
-        let layer = DeadlineLayer {
+        layer().layer(check).oneshot(Instant::now()).await.unwrap()
+    }
+
+    fn layer() -> DeadlineLayer {
+        DeadlineLayer {
             alias: Alias::try_from("main").unwrap(),
             kind: CheckKind::RoundTrip,
             needs: Needs::default(),
             timeout: TIMEOUT,
             standing_timer: Arc::default(),
             begin: Progress::begin,
-        };
-        layer.layer(check).oneshot(Instant::now()).await.unwrap()
+        }
     }
 
     fn ms(ms: u64) -> Duration {
@@ -226,15 +229,7 @@ mod tests {
                 }
                 .boxed()
             });
-            let layer = DeadlineLayer {
-                alias: Alias::try_from("main").unwrap(),
-                kind: CheckKind::RoundTrip,
-                needs: Needs::default(),
-                timeout: TIMEOUT,
-                standing_timer: Arc::default(),
-                begin: Progress::begin,
-            };
-            let outcome = layer.layer(check).oneshot(Instant::now()).await.unwrap();
+            let outcome = layer().layer(check).oneshot(Instant::now()).await.unwrap();
             assert_eq!((outcome.cause(), outcome.elapsed), (Some(Cause::TimedOut), TIMEOUT));
             assert_eq!(Arc::strong_count(&held) == 1, is_dropped_first, "{nodes} nodes");
             sleep(TIMEOUT / 4 + ms(1)).await;

@@ -1,6 +1,6 @@
-//! Answers in Redis' protocol: each is cut out of the stream here, where its size is bounded, and decoded by
-//! the `redis` crate if there is anything to decode. The crate's parser alone would make room for as many
-//! elements as an answer announces.
+//! Answers in Redis' protocol: each is cut out of the stream here, where its size is bounded, and decoded:
+//! numbers, strings, lists and maps here, all else by the `redis` crate. The crate's parser alone would make room
+//! for as many elements as an answer announces.
 
 use redis::{Value, parse_redis_value};
 use tokio::task::yield_now;
