@@ -1,4 +1,4 @@
-//! What shells complete, asked of the shells. `UPDATE=1 cargo test --test cli completions` makes the scripts anew.
+//! The completions, asked of the shells. `UPDATE=1 cargo test --test cli completions` makes the scripts anew.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

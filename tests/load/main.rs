@@ -1,4 +1,4 @@
-//! What needs the machine, or measures the process that it runs in. Each test holds `support::alone()`, so that they run
+//! Tests that need the machine, or measure their own process. Each test holds `support::alone()`, so that they run
 //! one after the other.
 
 #[path = "../support/mod.rs"]
