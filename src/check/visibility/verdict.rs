@@ -171,7 +171,7 @@ impl SeenPair<'_> {
             findings.push(find(Status::Down, Cause::InvisibleDelete, &said));
         } else if let Some(ago) = estranged {
             let ago = words::time(ago);
-            let said = format!("missed a delete at {server} {ago} ago, and has shown no new write since");
+            let said = format!("missed a delete at {server} {ago} ago, and has not shown every write since");
             findings.push(find(Status::Down, Cause::InvisibleDelete, &said));
         }
         if let Some((sight, of)) = self.worst(What::Write) {
@@ -274,7 +274,7 @@ mod tests {
         let (findings, _) = views.check(10, &[(Write, Never, 190), (Delete, Never, 190)]);
         assert_eq!(said(&findings)[0].2, "still shows the canary 190ms after its delete at alias");
         let (findings, measures) = views.check(40, &lagging);
-        let expected = "missed a delete at alias 30s ago, and has shown no new write since";
+        let expected = "missed a delete at alias 30s ago, and has not shown every write since";
         assert_eq!(said(&findings)[0], (Status::Down, Cause::InvisibleDelete, expected));
         assert!(measures[1].value >= 30.0, "{measures:?}");
         assert_eq!(
