@@ -46,6 +46,7 @@ mod resp;
 mod run;
 mod saslauthd;
 pub mod sentinel;
+mod server;
 mod sidecar;
 mod tls;
 

@@ -12,22 +12,23 @@ use super::eventually;
 /// A running server with a directory of its own, both gone when this is dropped.
 #[derive(Debug)]
 pub(super) struct Process {
-    program: &'static str,
+    program: String,
     child: Child,
     dir: TempDir,
 }
 
 impl Process {
     /// Starts `program` in `dir`, where its output goes to the file `log`.
-    pub(super) fn spawn(program: &'static str, args: &[String], dir: TempDir) -> Self {
-        let child = spawn(program, args, dir.path());
+    pub(super) fn spawn(program: impl Into<String>, args: &[String], dir: TempDir) -> Self {
+        let program = program.into();
+        let child = spawn(&program, args, dir.path());
         Self { program, child, dir }
     }
 
     /// Starts the program again after [`Self::kill`].
     pub(super) fn respawn(&mut self, args: &[String]) {
         assert!(self.has_ended(), "{} still runs: kill it first", self.program);
-        self.child = spawn(self.program, args, self.dir.path());
+        self.child = spawn(&self.program, args, self.dir.path());
     }
 
     /// Waits until the program answers; panics with its log when it ends instead.

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-const PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/python");
+/// The folder of the packages.
+pub(super) const PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/python");
 
 /// Python, to run this script, a path under `tests`, with these arguments.
 pub fn python(script: &str, arguments: &[&str]) -> Command {

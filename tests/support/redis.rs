@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 use super::net::{HeldConnections, Port};
 use super::process::Process;
 use super::resp::{Answer, Client};
+use super::server::RedisServer;
 use super::tls::{Authority, Identity};
 use super::{PATIENCE, eventually};
 
 /// The harness' own user, so that [`Redis::command`] works whatever a test does to the others.
 const HARNESS: [&str; 6] = ["harness", "on", ">harness", "~*", "&*", "+@all"];
+
+/// The argument before the port at which a server speaks TLS.
+const TLS_PORT: &str = "--tls-port";
 
 /// A Redis on a port of its own, without persistence, where anybody may do anything until a test says
 /// otherwise.
@@ -54,7 +58,7 @@ impl Redis {
         };
         let certificate = file("certificate.pem", server.certificate());
         let key = file("key.pem", server.key());
-        let mut args = vec!["--port", "0", "--tls-port", &number, "--tls-cert-file", &certificate];
+        let mut args = vec!["--port", "0", TLS_PORT, &number, "--tls-cert-file", &certificate];
         args.extend(["--tls-key-file", &key]);
         let authority = clients.map(|authority| file("clients.pem", &authority.certificate()));
         match &authority {
@@ -77,10 +81,13 @@ impl Redis {
     pub fn start_cluster_node(args: &[&str]) -> Self {
         let (port, bus) = (Port::reserve(), Port::reserve());
         let (number, bus_number) = (port.number().to_string(), bus.number().to_string());
-        let (plain, tls) = if args.contains(&"--tls-cluster") { ("0", &*number) } else { (&*number, "0") };
-        let own =
-            ["--port", plain, "--tls-port", tls, "--cluster-enabled", "yes", "--cluster-port", &bus_number];
-        Self::start_on(port, Some(bus), &[&own, args].concat())
+        let listen = if args.contains(&"--tls-cluster") {
+            vec!["--port", "0", TLS_PORT, &number]
+        } else {
+            vec!["--port", &number]
+        };
+        let own = ["--cluster-enabled", "yes", "--cluster-port", &bus_number];
+        Self::start_on(port, Some(bus), &[&listen, &own[..], args].concat())
     }
 
     /// The port on which a cluster's nodes talk to each other.
@@ -97,7 +104,8 @@ impl Redis {
         let mut all: Vec<&str> = own.split(' ').chain(["--save", "", "--user"]).chain(HARNESS).collect();
         all.extend(args);
         let args: Vec<String> = all.into_iter().map(str::to_owned).collect();
-        let process = Process::spawn("redis-server", &args, dir);
+        let with_tls = args.iter().any(|arg| arg == TLS_PORT);
+        let process = Process::spawn(RedisServer::able(with_tls).program(), &args, dir);
         let mut redis = Self { process, port, args, cluster_bus, script: None };
         redis.wait_until_it_answers();
         redis

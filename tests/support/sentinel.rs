@@ -10,6 +10,7 @@ use super::net::Port;
 use super::process::Process;
 use super::redis::Redis;
 use super::resp::{Answer, Client};
+use super::server::RedisServer;
 
 /// What the Sentinels call the primary.
 pub const NAME: &str = "mymaster";
@@ -54,7 +55,9 @@ impl Sentinel {
         }
         // The Sentinel keeps what it learns in the same file.
         fs::write(dir.path().join("sentinel.conf"), configuration).expect("a configuration");
-        let mut sentinel = Self { process: Process::spawn("redis-server", &arguments(), dir), port };
+        let with_tls = settings.iter().any(|line| line.starts_with("tls-"));
+        let program = RedisServer::able(with_tls).program();
+        let mut sentinel = Self { process: Process::spawn(program, &arguments(), dir), port };
         sentinel.wait_until_it_answers();
         sentinel
     }
