@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_check_is_called_by_its_alias_and_its_kind() {
+    fn a_single_check_is_named_by_its_alias_and_its_kind() {
         let checked = || Backend::Memcached(MemcachedConfig::at([]));
         let queue = checks::CheckConfig::Queue(checks::QueueConfig::of(Vec::new()));
         let main = CacheConfig { checks: vec![queue], ..CacheConfig::new(alias("main"), checked()) };
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_another_selection_can_be_kept_or_left_out() {
+    fn the_checks_of_another_selection_can_be_kept_or_left_out() {
         let all = catalog().all();
         let some = catalog().named(["default", "local"]).unwrap();
         let names = |selection: &Selection| {

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hint_of_a_fault_blames_no_server_that_was_not_dialled() {
+    fn the_hint_of_a_fault_blames_no_server_that_was_not_dialed() {
         let hint = |cause, phase| Fault::new(cause, phase, "").hint();
         assert_eq!(hint(Cause::TimedOut, Phase::Write), Cause::TimedOut.hint());
         assert_eq!(hint(Cause::Unresolvable, Phase::Resolve), Cause::Unresolvable.hint());
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_sentinels_are_those_that_elect_nobody() {
+    fn too_few_sentinels_are_those_that_elect_no_primary() {
         for (up, down, expected) in [
             (3, 0, Status::Up),
             (2, 1, Status::Up),
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_that_is_up_has_no_cause_whatever_a_sentinel_has() {
+    fn an_alias_that_is_up_has_no_cause_even_if_a_sentinel_has_one() {
         let outcome = outcome(&[(Role::Server, 1, 0), (Role::Sentinel, 2, 1)], Needs::default());
         assert_eq!((outcome.cause(), outcome.problems().count()), (None, 1));
     }

@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_found_after_the_verdict_says_more_and_takes_no_time() {
+    async fn a_finding_after_the_verdict_adds_detail_and_takes_no_time() {
         let (progress, [one, two]) = two();
         for node in [&one, &two] {
             node.enter(Phase::Read);

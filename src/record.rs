@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_is_told_with_how_long_it_was_so_and_what_stays_is_not() {
+    async fn only_a_change_is_reported_with_the_duration_of_the_previous_status() {
         let (journal, record) = record();
         let start = Instant::now();
         for (at, is_up) in [(0, true), (1, true), (5, false), (7, false), (9, true)] {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_first_verdict_is_told_only_where_it_is_not_up() {
+    async fn a_first_verdict_is_reported_only_if_it_is_not_up() {
         let (journal, record) = record();
         record.note(&outcome(Instant::now(), true));
         assert_eq!(journal.transitions().len(), 0);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_journal_keeps_the_last_64_and_wakes_whoever_waits() {
+    async fn the_journal_keeps_the_last_64_changes_and_wakes_every_watcher() {
         let (journal, record) = record();
         let mut ticks = journal.ticks();
         for number in 0..100 {

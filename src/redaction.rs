@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn five_characters_in_a_row_are_hidden_wherever_a_credential_is_cut() {
+    fn five_characters_of_a_credential_in_a_row_are_hidden_at_any_cut() {
         let redaction = redaction("app", PASSWORD);
         for from in 0..PASSWORD.len() {
             for to in from..=PASSWORD.len() {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_credential_is_hidden_where_it_is_a_word() {
+    fn a_short_credential_is_hidden_if_it_is_a_word() {
         let redaction = redaction("app", "ab");
         assert_eq!(redaction.text("with args 'ab'"), "with args '***'");
         assert_eq!(redaction.text("with args AB"), "with args ***");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_that_is_known_is_no_secret_whatever_the_password() {
+    fn a_known_sentence_is_no_secret_for_any_password() {
         let redaction = redaction("command", "password");
         let wrong = "ERR invalid password";
         assert_eq!((redaction.greeting(wrong), redaction.line(wrong)), (wrong.to_owned(), wrong.to_owned()));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_shares_with_a_credential_what_a_configured_host_does() {
+    fn a_host_may_share_characters_with_a_credential_as_a_configured_host_does() {
         let redaction = redaction("redis", "redis-secret");
         assert_eq!(redaction.host("redis-2.redis:6379"), "redis-2.redis:6379");
         assert_eq!(redaction.host("redis-secret:6379"), "r***:6379");

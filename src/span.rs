@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_says_times_in_one_or_two_units() {
+    fn the_page_shows_times_in_one_or_two_units() {
         let said = [312, 4_560, 45_600, 1_234_000].map(|micros| took(Duration::from_micros(micros)));
         assert_eq!(said.map(|said| said.replace('\u{a0}', " ")), ["0.31 ms", "4.6 ms", "46 ms", "1.2 s"]);
         let said = [59, 60, 3_599, 3_660, 90_000].map(|seconds| greatest(Duration::from_secs(seconds)));

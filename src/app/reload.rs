@@ -32,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_told_until_something_is_in_force_again() {
+    fn a_refused_reload_is_reported_until_a_configuration_is_in_force_again() {
         let app = App::new(&config(None)).unwrap();
         let first = app.last_reload();
         assert!(first.ok);
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_whose_checks_cannot_be_made_leaves_what_is_in_force_alone() {
+    fn a_configuration_whose_checks_cannot_be_made_leaves_the_one_in_force_alone() {
         let app = App::new(&config(None)).unwrap();
         let before = app.setup();
         let tls = Tls { ca_file: Some("/nonexistent/ca.pem".into()), ..Tls::default() };

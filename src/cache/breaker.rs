@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_trial_whose_server_was_taken_out_leaves_its_place_to_the_next() {
+    async fn a_trial_of_a_removed_server_leaves_its_place_to_the_next() {
         let bench = Bench::new();
         let [first, trial, next] = [(); 3].map(|()| bench.check());
         assert!(!bench.writes(&first), "it hangs");
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_sidecar_that_lacks_something_neither_opens_it_nor_closes_it_nor_keeps_others_waiting() {
+    async fn a_sidecar_without_resources_neither_opens_nor_closes_the_breaker_nor_delays_others() {
         for lack in [Way::HasNoFiles, Way::WaitsForUs] {
             lack_of(lack).await;
         }
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_not_written_is_not_read_though_the_breaker_closes_in_between() {
+    async fn a_canary_that_was_not_written_is_not_read_although_the_breaker_closes_in_between() {
         let bench = Bench::new();
         let [first, trial, beside, after] = [(); 4].map(|()| bench.check());
         assert!(!bench.writes(&first), "it hangs");

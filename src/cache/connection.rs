@@ -399,7 +399,7 @@ mod tests {
     use crate::config::{Address, Config};
 
     #[tokio::test]
-    async fn who_knows_a_connection_to_be_quiet_looks_again_when_another_takes_its_place() {
+    async fn a_quiet_connection_is_checked_again_when_another_replaces_it() {
         let dialer = Arc::new(Dialer::new(&Config::default(), Arc::default()));
         let target = dialer.target(&Address::Unix("/nonexistent".into()), None, None).unwrap();
         let link = Link::new(target, &dialer);
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_serves_for_no_longer_than_is_promised_and_not_for_as_long_as_every_other() {
+    fn a_connection_is_used_for_at_most_the_promised_time_and_not_as_long_as_every_other() {
         let promised = Duration::from_secs(5);
         let served: Vec<_> = (0..500).map(|_| service(promised).as_secs_f64()).collect();
         assert!(served.iter().all(|served| (4.0..=5.0).contains(served)), "{served:?}");

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_fit_memcached_whatever_the_names_are() {
+    fn keys_fit_memcached_for_any_names() {
         let alias = Alias::try_from("a".repeat(64).as_str()).unwrap();
         let node = "unix:/a path/\r\nflush_all\u{e9}".repeat(20);
         let (prefix, instance) = ("p".repeat(64), "i".repeat(128).into());
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_tag_stands_where_a_cluster_looks_for_it() {
+    fn a_hash_tag_stands_at_the_place_that_a_cluster_hashes() {
         let alias = Alias::try_from("main").unwrap();
         let instance = "web-1".into();
         let names =
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn both_keys_are_placed_where_they_are_to_land() {
+    fn both_keys_are_placed_in_the_requested_slots() {
         let alias = Alias::try_from("main").unwrap();
         let instance = "web-1".into();
         let names = KeyNames::new("djblets-", &instance, &alias, "cache:6379");

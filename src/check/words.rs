@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_names_the_first_are_said() {
+    fn the_first_of_many_names_are_printed() {
         assert_eq!(names([1, 2]), "1, 2");
         assert_eq!(names(1..=8), "1, 2, 3, 4, 5 and 3 more");
     }

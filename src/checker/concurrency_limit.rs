@@ -215,19 +215,19 @@ mod tests {
     }
 
     #[test]
-    fn a_few_checks_have_no_pace() {
+    fn a_few_checks_have_no_concurrency_limit() {
         assert!(ConcurrencyLimitLayer::of(AT_A_TIME, TIMEOUT).is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_thousands_that_are_answered_a_few_run_at_a_time() {
+    async fn thousands_of_answered_checks_run_a_few_at_a_time() {
         let seen = ask(&limit(), 10_000, |_| Duration::from_millis(1)).await;
         assert_eq!(seen.begun.lock().unwrap().len(), 10_000);
         assert_eq!(seen.most.load(Ordering::SeqCst), AT_A_TIME);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_that_hang_hold_up_the_others_by_an_eighth_of_the_deadline_and_leave_the_pace_as_it_was() {
+    async fn hung_checks_delay_the_others_by_an_eighth_of_the_deadline_and_keep_the_limit_as_it_was() {
         let limit = limit();
         for _ in 0..2 {
             let began = Instant::now();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_the_sidecar_begins_late_has_a_part_of_the_deadline_nonetheless() {
+    async fn a_check_that_begins_late_still_has_a_part_of_the_deadline() {
         let limit = limit();
         let in_time = ask(&limit, 1, |_| Duration::ZERO).await;
         let (at, counted_from) = in_time.begun.lock().unwrap()[0];

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_sidecar_that_stood_still_takes_what_came_meanwhile_and_goes_on() {
+    async fn a_stopped_sidecar_reads_the_responses_that_arrived_meanwhile_and_goes_on() {
         let outcome = stood_still(TIMEOUT * 2, Some(ms(20))).await;
         assert_eq!(outcome.cause(), None, "{outcome:?}");
         // By as much as was lost, and no more than its part of the deadline.
@@ -200,13 +200,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_cache_that_has_not_answered_meanwhile_has_no_more_time() {
+    async fn a_cache_without_a_response_meanwhile_gets_no_more_time() {
         let outcome = stood_still(TIMEOUT * 2, None).await;
         assert_eq!((outcome.cause(), outcome.elapsed), (Some(Cause::TimedOut), TIMEOUT * 2));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn in_time_the_deadline_is_what_it_is() {
+    async fn a_punctual_sidecar_keeps_the_configured_deadline() {
         let outcome = stood_still(ms(790), Some(ms(20))).await;
         assert_eq!((outcome.cause(), outcome.elapsed), (Some(Cause::TimedOut), TIMEOUT));
         assert_eq!(stood_still(ms(770), Some(ms(20))).await.cause(), None);

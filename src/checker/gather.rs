@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_given_a_verdict_after_something_came_over_its_connection() {
+    async fn no_caller_gets_a_verdict_after_a_byte_arrived_on_its_connection() {
         let (checker, script) = checker(&[ms(1), ms(1)], ms(100));
         let all = checker.catalog().all();
         let report = || checker.check(&all, Instant::now());
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_than_so_many_selections_are_kept() {
+    async fn a_bounded_number_of_selections_is_kept() {
         let (checker, _) = checker(&[ms(0); 20], ms(100));
         let names: Vec<_> = (0..20).map(|number| format!("cache-{number}")).collect();
         for pair in names.windows(2) {

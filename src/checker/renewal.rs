@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_renewal_is_told_in_a_sentence_of_bounded_length() {
+    fn a_renewal_is_described_in_a_sentence_of_bounded_length() {
         let names = |count: usize| (0..count).map(|number| format!("cache-{number}")).collect();
         let told = |kept, made, gone| Renewal { kept, made: names(made), gone: names(gone) }.to_string();
         assert_eq!(told(3, 0, 0), "checks kept: 3");

@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_fast_cache_sees_one_check_after_the_other_even_where_nothing_may_be_shared() {
+    async fn checks_of_a_fast_cache_run_one_after_the_other_even_if_none_may_be_shared() {
         let (begun, most) = (Arc::default(), Arc::default());
         call_at(check(ms(10), Duration::ZERO, &begun, &most), (0..100).map(ms)).await;
         assert_eq!(most.load(Ordering::SeqCst), 1);

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_are_looked_at_by_everybody() {
+    fn replicas_are_checked_by_every_sidecar() {
         let mut redis = RedisConfig::at(RedisServers::Standalone(at("cache")));
         redis.replicas = ReplicasConfig { which: WhichReplicas::Discovered, ..ReplicasConfig::default() };
         let main = CacheConfig::new(Alias::try_from("main").unwrap(), Backend::Redis(redis));

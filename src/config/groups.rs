@@ -165,7 +165,7 @@ mod tests {
     use crate::outcome::SkipReason;
 
     #[test]
-    fn a_group_is_what_it_includes_less_what_it_excludes() {
+    fn a_group_has_its_included_checks_without_the_excluded_ones() {
         let alias = |name: &str| Alias::try_from(name).unwrap();
         let checked = || Backend::Memcached(MemcachedConfig::at([]));
         let caches = [

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_higher_quality_wins_wherever_it_stands() {
+    fn the_higher_quality_wins_in_any_position() {
         assert_eq!(best(&["text/plain;q=0.5, application/json;q=0.4"]), "text/plain");
         assert_eq!(best(&["application/json;q=0.4, text/plain;q=0.5"]), "text/plain");
         assert_eq!(best(&["application/json;q=0.4", "image/png, text/plain; Q=.5"]), "text/plain");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn among_equals_what_was_named_comes_before_a_wildcard_and_then_the_default() {
+    fn among_equals_a_named_type_comes_before_a_wildcard_and_then_the_default() {
         assert_eq!(best(&["*/*"]), "application/json");
         assert_eq!(best(&["text/plain, application/json"]), "application/json");
         assert_eq!(best(&["*/*, text/html"]), "text/html");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_wants_html_and_a_health_reader_what_it_is_called() {
+    fn a_browser_wants_html_and_a_health_client_its_named_type() {
         let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
         assert_eq!(best(&[browser]), "text/html");
         assert_eq!(best(&["application/health+json, application/json;q=0.9"]), "application/health+json");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_precise_range_decides_what_a_type_is_worth() {
+    fn the_most_precise_range_decides_the_quality_of_a_type() {
         assert_eq!(best(&["application/json;q=0.1, */*"]), "application/health+json");
         assert_eq!(best(&["application/*;q=0, */*;q=0.1"]), "text/plain");
         assert_eq!(best(&["text/plain;q=0, text/*"]), "text/html");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_or_cannot_be_read_is_taken_for_nothing() {
+    fn a_refused_or_malformed_range_counts_for_nothing() {
         for accept in ["", ",", "*/*;q=0", "image/png", "text", "text/plain;q=2", "text/html;q=nan", "*/json"]
         {
             assert_eq!(best(&[accept]), "none", "{accept}");

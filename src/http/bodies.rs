@@ -140,14 +140,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_callers_share_a_body_that_says_an_age_no_lower_than_it_is() {
+    async fn many_callers_share_a_body_whose_age_is_no_lower_than_the_real_one() {
         let (bodies, report) = (Bodies::default(), Arc::default());
         let written = ask(&bodies, &report, AccessLevel::Details, 1000, Duration::from_micros(10)).await;
         assert!((10..=12).contains(&written), "{written} in ten milliseconds");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_alone_is_told_the_age_as_it_is_and_no_body_is_kept_for_long() {
+    async fn a_single_caller_gets_the_exact_age_and_no_body_is_kept_for_long() {
         let (bodies, report) = (Bodies::default(), Arc::default());
         let now = Instant::now();
         bodies.of(&report, (JSON, AccessLevel::Details), now, |as_of| {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_given_what_was_written_of_another_report_or_for_who_may_see_more() {
+    async fn no_caller_gets_the_body_of_another_report_or_of_a_higher_access_level() {
         let (bodies, one, other) = (Bodies::default(), Arc::default(), Arc::default());
         let ask = async |report, view| ask(&bodies, report, view, 2, Duration::ZERO).await;
         assert_eq!(ask(&one, AccessLevel::Details).await, 2);

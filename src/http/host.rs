@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn each_version_has_its_own_rule_of_how_often_a_host_is_said_and_which_one_counts() {
+    fn each_version_has_its_own_rule_for_the_number_of_hosts_and_the_one_that_counts() {
         use InvalidHost::{Contradicted, Malformed, Missing, Several};
         use Version as V;
         let named = |name: &'static str| Ok(Host::Named(Authority::from_static(name)));

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_one_sentence_with_why_where_and_how_long_it_was_otherwise() {
+    fn a_change_is_one_sentence_with_its_cause_place_and_the_duration_of_the_previous_status() {
         let refused = Some((Cause::Refused, "at cache:6379 in connect"));
         let three_hours = 3 * 3_600_000 + 2 * 60_000 + 10_123;
         assert_eq!(

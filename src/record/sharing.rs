@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_counted_by_itself_and_a_store_only_once_it_was_asked() {
+    fn each_way_of_sharing_is_counted_by_itself_and_a_store_only_once_it_was_asked() {
         let mut sharing = Sharing::default();
         sharing.note(Through::Process, Lookup::Hit, 1);
         sharing.note(Through::Process, Lookup::Hit, 1);

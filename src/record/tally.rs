@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn results_and_causes_are_counted_and_what_never_came_is_not() {
+    fn results_and_causes_are_counted_and_missing_ones_are_not() {
         let tally = tally(&[
             (1, None),
             (1, Some(Cause::Refused)),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_of_anothers_is_no_check_and_its_connections_were_opened_all_the_same() {
+    fn a_verdict_of_another_sidecar_is_no_check_and_its_connections_are_counted_all_the_same() {
         let mut reused = outcome(100, None);
         let from = Reused { from: "web-2".into(), age: Duration::from_millis(840) };
         reused.extra = Some(Box::new(OutcomeExtra { reused: Some(from), ..OutcomeExtra::default() }));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_small_since_there_may_be_thousands() {
+    fn a_tally_is_small_since_there_may_be_thousands() {
         let size = size_of::<Tally>();
         assert!(size <= 200, "{size} bytes");
         // Everything that can happen to an entry is a few hundred bytes more.

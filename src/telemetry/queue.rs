@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_told_though_no_line_comes_after_it() {
+    fn a_loss_is_reported_even_if_no_line_follows() {
         let queue = LineQueue::new();
         queue.push(&vec![b'x'; 2 * MAX_SIZE]);
         queue.push(b"dropped");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_cause_no_more_lines_than_the_rate_and_the_others_are_told_in_one() {
+    fn callers_cause_no_more_lines_than_the_rate_and_one_line_counts_the_others() {
         let queue = LineQueue::new();
         let admitted = (0..1000).filter(|_| queue.admits(Level::DEBUG)).count();
         assert!((LINES_A_SECOND..2 * LINES_A_SECOND).contains(&admitted), "{admitted}");

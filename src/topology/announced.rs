@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_dialled_is_no_address() {
+    fn a_text_that_cannot_be_dialed_is_no_address() {
         for host in ["", "a b", "a\n", "h\u{e9}", &"a".repeat(254)] {
             assert_eq!(address(&bulk(host), &bulk("6379")), None, "{host:?}");
         }

@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn entries_are_counted_within_a_second_whatever_the_rounds() {
+    async fn entries_are_counted_within_a_second_and_not_by_rounds() {
         let entries = Entries(Mutex::new((Instant::now(), 0)));
         for _ in 0..3 {
             entries.add(1000);

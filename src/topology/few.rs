@@ -93,7 +93,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(80);
 
     #[tokio::test(start_paused = true)]
-    async fn each_has_its_place_whenever_it_ends() {
+    async fn each_result_has_its_place_whenever_it_ends() {
         let began = Instant::now();
         let outputs = join_all(1000, PATIENCE, |number| async move {
             sleep(Duration::from_micros(1_000_000 - number as u64)).await;
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_answered_at_once_does_not_wait_for_all_to_begin() {
+    async fn an_immediate_answer_does_not_wait_for_all_to_begin() {
         let (waiting, most) = (Cell::new(0_usize), Cell::new(0_usize));
         join_all(1000, PATIENCE, |_| async {
             waiting.set(waiting.get() + 1);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_hangs_holds_up_no_other() {
+    async fn a_hung_task_delays_no_other() {
         let (done, hung) = (Cell::new(0), Duration::from_hours(1));
         let all = join_all(1000, PATIENCE, |number| {
             let done = &done;

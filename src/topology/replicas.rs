@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_than_so_many_replicas_are_looked_at() {
+    async fn a_bounded_number_of_replicas_is_checked() {
         let (primary, replicas) = discovered();
         let fault = remember(&replicas, 2..1000).unwrap_err();
         assert_eq!(fault.cause, Cause::Protocol);

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_primary_is_what_most_name() {
+    fn the_primary_is_the_address_that_most_sentinels_name() {
         assert_eq!(chosen(&[(1, 0), (2, 9), (1, 0)]), Some((1, 2)));
         assert_eq!(chosen(&[(2, 9), (1, 0), (1, 0)]), Some((1, 2)));
         assert_eq!(chosen(&[(1, 0)]), Some((1, 1)));
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_tie_it_is_what_was_named_last() {
+    fn on_a_tie_the_primary_is_the_address_that_was_named_last() {
         assert_eq!(chosen(&[(1, 0), (2, 9)]), Some((2, 1)));
         assert_eq!(chosen(&[(2, 9), (1, 0)]), Some((2, 1)));
         assert_eq!(chosen(&[(1, 0), (1, 9), (2, 4), (2, 5), (3, 10)]), Some((1, 2)));

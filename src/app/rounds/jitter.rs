@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_late_is_so_by_a_part_of_the_interval_and_still_ends_before_the_next_round() {
+    fn a_late_round_is_late_by_a_part_of_the_interval_and_still_ends_before_the_next() {
         let jitter = |every, timeout| Jitter::of(ms(every), ms(timeout));
         assert_eq!(jitter(10_000, 750), Jitter { spread: ms(1250), put_off: ms(2000) });
         assert_eq!(jitter(3000, 750), Jitter { spread: ms(375), put_off: ms(1500) });

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stands_still_is_named_with_what_it_waits_for_in_a_sentence_of_bounded_length() {
+    fn a_stuck_partition_is_named_with_its_pending_checks_in_a_sentence_of_bounded_length() {
         let start = "no round has completed for 31 s (interval 10s)";
         let all: Vec<_> = (0..PARTITIONS).map(|number| (number, &[] as &[&str], 0)).collect();
         assert_eq!(told(&all), start, "the program itself stands still");

@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_in_the_partition_that_its_name_says_wherever_that_is_asked() {
+    fn an_entry_is_in_the_partition_of_its_name_for_every_reader() {
         // Computed by zlib's crc32; the first is the algorithm's check value.
         let known = [
             ("123456789", 0xcbf4_3926, 6),

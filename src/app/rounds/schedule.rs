@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_late_joins_the_round_that_is_due_and_who_is_in_time_the_next() {
+    async fn a_late_partition_joins_the_round_that_is_due_and_a_punctual_one_the_next() {
         let (due, every) = (Instant::now(), Duration::from_secs(10));
         let schedule = Schedule { first: 7, due, every };
         let at = |seconds| due + Duration::from_secs(seconds);

@@ -47,7 +47,7 @@ async fn checks_within(app: &App, time: Duration) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_interval_nothing_is_checked_when_nobody_asks() {
+async fn without_an_interval_nothing_is_checked_without_a_request() {
     let app = App::new(&config(None)).unwrap();
     assert_eq!(checks_within(&app, seconds(3600)).await, 0);
     assert_eq!(app.clocks(), None);
@@ -59,7 +59,7 @@ async fn without_an_interval_nothing_is_checked_when_nobody_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_somebody_watches_a_round_is_made_every_five_seconds() {
+async fn while_a_client_watches_a_round_is_made_every_five_seconds() {
     let app = App::new(&config(None)).unwrap();
     let (one, other) = (app.watch(), app.watch());
     assert_eq!(checks_within(&app, seconds(59)).await, 12);
@@ -70,7 +70,7 @@ async fn while_somebody_watches_a_round_is_made_every_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_begins_to_watch_has_news_at_once_and_not_at_the_next_interval() {
+async fn a_new_watcher_gets_news_at_once_and_not_at_the_next_interval() {
     let app = Arc::new(App::new(&config(None)).unwrap());
     let rounds = app.clone();
     tokio::spawn(async move { rounds.make_rounds().await });
@@ -99,7 +99,7 @@ async fn rounds_that_do_not_end_are_overdue_after_three_intervals_and_no_more_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_interval_that_is_new_has_missed_nothing_and_is_kept_from_then_on() {
+async fn a_new_interval_has_missed_nothing_and_is_kept_from_then_on() {
     let app = App::new(&config(None)).unwrap();
     let mut rounds = pin!(app.make_rounds());
     assert!(time::timeout(seconds(3600), rounds.as_mut()).await.is_err());
@@ -216,7 +216,7 @@ const MAIN: usize = 4;
 const SESSIONS: usize = 3;
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_that_stands_still_is_named_and_holds_up_no_other_and_then_counts_what_it_missed() {
+async fn a_stuck_partition_is_named_and_delays_no_other_and_then_counts_its_missed_rounds() {
     let config = config_of(Some(seconds(10)), ["main", "sessions"]);
     let (app, script, _making) = scripted(&config, Script::default()).await;
     time::sleep(seconds(60)).await;
@@ -292,7 +292,7 @@ async fn an_unfinished_round_shows_no_recovery_and_every_outage_and_a_finished_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_that_stands_still_keeps_no_recovery_back_for_longer_than_until_it_is_named() {
+async fn a_stuck_partition_withholds_no_recovery_for_longer_than_until_it_is_named() {
     let config = config_of(Some(seconds(10)), ["main", "sessions"]);
     let script = Script::default();
     Script::set(&script.down, &["sessions"]);
@@ -335,7 +335,7 @@ async fn a_finished_round_is_made_of_that_rounds_outcomes_alone_although_others_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_that_stands_still_for_hours_has_the_others_keep_no_more_than_a_few_rounds() {
+async fn a_partition_that_is_stuck_for_hours_has_the_others_keep_no_more_than_a_few_rounds() {
     let config = config_of(Some(seconds(10)), ["main", "sessions"]);
     let (app, script, _making) = scripted(&config, Script::default()).await;
     Script::set(&script.hung, &["main"]);
@@ -345,7 +345,7 @@ async fn a_partition_that_stands_still_for_hours_has_the_others_keep_no_more_tha
 }
 
 #[tokio::test(start_paused = true)]
-async fn thousands_of_caches_that_hang_hold_a_bounded_number_of_checks_and_no_other_partition_up() {
+async fn thousands_of_hung_caches_hold_a_bounded_number_of_checks_and_delay_no_other_partition() {
     let names = || (0..4000).map(|number| format!("cache-{number}"));
     let config = config_of(Some(seconds(1)), names().chain(["main".to_owned()]));
     // All but those in the partition of `main` take as long as a check may.
@@ -370,7 +370,7 @@ async fn thousands_of_caches_that_hang_hold_a_bounded_number_of_checks_and_no_ot
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_whose_caches_all_hang_is_late_and_checks_what_is_down_later_and_is_not_stuck() {
+async fn a_partition_of_hung_caches_is_late_and_checks_its_down_caches_later_and_is_not_stuck() {
     let names = (0..).map(|number| format!("cache-{number}"));
     let names: Vec<_> = names.filter(|name| partition::partition(name) == MAIN).take(2 * SHARE).collect();
     let config = config_of(Some(Duration::from_millis(1500)), &names);
@@ -404,8 +404,7 @@ async fn sidecars_that_begin_together_make_their_first_rounds_anywhere_within_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_round_begins_late_by_chance_within_an_eighth_of_the_interval_and_what_is_down_by_two_seconds_more()
-{
+async fn a_round_begins_late_at_random_by_up_to_an_eighth_of_the_interval_and_for_down_caches_by_more() {
     let script = Script::default();
     Script::set(&script.down, &["sessions"]);
     let (_app, script, _making) = scripted(&config_of(Some(seconds(10)), ["main", "sessions"]), script).await;
@@ -429,7 +428,7 @@ async fn a_round_begins_late_by_chance_within_an_eighth_of_the_interval_and_what
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_read_anew_is_followed_at_once_and_no_clock_goes_back() {
+async fn a_reloaded_configuration_is_followed_at_once_and_no_clock_goes_back() {
     let both = config_of(Some(seconds(10)), ["main", "sessions"]);
     let (app, script, _making) = scripted(&both, Script::default()).await;
     Script::set(&script.hung, &["main"]);

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn thousands_that_do_not_answer_take_no_turn_from_one_that_does() {
+    async fn thousands_of_silent_servers_take_no_turn_from_one_that_answers() {
         for holes in [0, 60, 100, 1000] {
             let (gate, silences) = (gate(50), (0..holes).map(|_| Silence::default()).collect::<Vec<_>>());
             let dead = join_all(silences.iter().map(|silence| dial(&gate, silence, None)));
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_answers_again_is_found_among_thousands_that_do_not() {
+    async fn a_server_that_answers_again_is_found_among_thousands_of_silent_ones() {
         let (gate, silences) = (gate(50), (0..1000).map(|_| Silence::default()).collect::<Vec<_>>());
         join_all(silences.iter().map(|silence| dial(&gate, silence, None))).await;
         assert!(silences.iter().all(Silence::is_known));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_are_dialled_at_a_time_than_there_are_places() {
+    async fn no_more_servers_are_dialed_at_a_time_than_there_are_places() {
         let gate = gate(10);
         // This lane counts the dials under way.
         let (dialled, most) = (DialLane::new(0), AtomicUsize::new(0));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_answers_late_is_waited_for_while_nobody_else_waits() {
+    async fn a_slow_server_may_take_its_time_while_no_other_dial_waits() {
         let gate = gate(1);
         assert_eq!(dial(&gate, &Silence::default(), Some(ms(700))).await, (true, ms(700)));
         let (first, second) = (Silence::default(), Silence::default());
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_said_why_one_was_given_up_early_or_not_dialled_at_all() {
+    async fn the_reason_for_an_abandoned_or_missing_dial_is_reported() {
         let (gate, progress) = (gate(1), Progress::begin());
         let nodes = ["one", "two", "three"].map(|name| progress.node(&name.into(), Role::Server));
         let silences = [(); 3].map(|()| Silence::default());

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_the_file_has_its_address_whatever_its_case() {
+    fn a_name_in_the_file_is_found_in_upper_and_lower_case() {
         let hosts =
             "# 10.0.0.9 cache\n10.0.0.1\tCache.Local cache  # 10.0.0.8 no\n nonsense cache\n10.0.0.2 other\n";
         for name in ["cache", "CACHE", "cache.local"] {
@@ -176,7 +176,7 @@ mod tests {
 
     #[cfg(not(target_env = "musl"))]
     #[test]
-    fn where_the_system_asks_something_else_first_the_file_is_not_enough() {
+    fn the_file_is_not_enough_if_the_system_asks_another_source_first() {
         for nsswitch in [
             "",
             "hosts: dns files",
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_system_says_the_same_of_this_machine() {
+    fn the_system_resolves_this_machine_to_the_same_addresses() {
         let hosts = HostsFile::system();
         for name in ["localhost", "ip6-localhost"] {
             if let Some(addresses) = hosts.addresses(name) {

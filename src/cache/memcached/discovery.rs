@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_configuration_is_said() {
+    fn a_response_that_is_no_configuration_is_reported() {
         let many = format!("1\n{}", "a||1 ".repeat(MAX_MEMBERS + 1));
         for (text, said) in [
             ("", "the configuration has no line of servers"),

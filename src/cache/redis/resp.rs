@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_decoded_here_is_what_the_crate_makes_of_it() {
+    fn plain_frames_are_decoded_as_the_crate_decodes_them() {
         for frame in [
             ":-7\r\n",
             "$-1\r\n",
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_other_kinds_in_it_is_left_to_the_crate() {
+    fn frames_of_other_types_are_left_to_the_crate() {
         for frame in ["+OK\r\n", "-ERR no\r\n", "_\r\n", "*2\r\n:1\r\n#t\r\n", "~1\r\n:1\r\n", ",1.5\r\n"] {
             assert_eq!(plain(&mut frame.as_bytes()), None, "{frame:?}");
             assert_eq!(decode(frame.as_bytes()).unwrap(), parse_redis_value(frame.as_bytes()).unwrap());

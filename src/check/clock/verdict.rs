@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_partitions_are_named_where_the_others_are_numbered() {
+    fn missing_partitions_are_named_if_the_others_are_numbered() {
         let two = sight(Some(0.0), &[("part-0", 0.0), ("part-2", 0.0)]);
         let findings = judged(&two);
         assert_eq!(short(&findings), [(Cause::Drought, Status::Degraded, "key clocks")]);
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn that_no_partition_has_a_clock_is_a_drought_whatever_is_expected() {
+    fn partitions_without_any_clock_are_a_drought_for_any_expected_number() {
         for (expected, drought) in [(None, Thresholds::default()), (Some(3), Thresholds::default())] {
             let config = checks::ClockConfig { expected, drought, ..config() };
             let findings = judge(&config, &sight(None, &[]), &Changes::default(), now(0.0));
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn how_long_the_global_clock_is_behind_counts_for_one_least_clock() {
+    async fn the_time_that_the_global_clock_is_behind_counts_for_one_least_clock() {
         let mut memory = ClockMemory::default();
         let mut look = |global, least| {
             let sight = sight(Some(global), &[("one", least)]);

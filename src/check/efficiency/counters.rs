@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_does_not_tell_has_no_limit() {
+    fn a_value_that_a_server_does_not_report_has_no_limit() {
         let info = "# Server\r\nrun_id:ab\r\nuptime_in_seconds:9\r\n# Clients\r\nconnected_clients:3\r\n\
                     # Memory\r\nused_memory:1000\r\nmaxmemory:0\r\n# Stats\r\nkeyspace_hits:1\r\n\
                     keyspace_misses:2\r\nevicted_keys:4\r\nexpired_keys:8\r\n";
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn memcached_counts_what_is_too_old_in_three_places_and_keeps_connections_for_itself() {
+    fn memcached_counts_expired_entries_in_three_places_and_keeps_connections_for_itself() {
         let stats = [
             ("pid", "7"),
             ("uptime", "9"),

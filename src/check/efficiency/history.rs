@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_counts_anew_has_a_new_beginning() {
+    fn a_server_that_resets_its_counters_has_a_new_beginning() {
         let began = Instant::now();
         let later = began + Duration::from_mins(10);
         let before = counters(1000, 1000, 1000);

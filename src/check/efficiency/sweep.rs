@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn who_breaks_the_promise_is_remembered_while_the_cursor_goes_on() {
+    fn a_key_that_breaks_the_promise_is_remembered_while_the_cursor_goes_on() {
         let mut sweep = Sweep::new();
         assert_eq!(check(&mut sweep, -1, &[(entries(0..100, 60_000), "7")]), (0, 100));
         assert_eq!(check(&mut sweep, -1, &[(entries(100..102, -1), "8")]), (2, 102));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn of_more_than_are_remembered_it_is_known_for_a_time_round() {
+    fn a_list_that_is_too_long_is_known_to_be_so_until_the_sweep_has_come_round() {
         let mut sweep = Sweep::new();
         assert_eq!(check(&mut sweep, -1, &[(entries(0..150, -1), "0")]), (150, 150));
         assert_eq!(sweep.remembered().len(), MOST_REMEMBERED);

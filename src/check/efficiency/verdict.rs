@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_is_judged_by_itself_and_said_with_its_figures() {
+    fn each_limit_is_judged_by_itself_and_reported_with_its_figures() {
         let mib = 1024 * 1024;
         let counters = Counters {
             memory: Gauge { used: 99 * mib, limit: Some(100 * mib) },

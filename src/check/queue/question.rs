@@ -165,7 +165,7 @@ mod tests {
     use crate::progress::Progress;
 
     #[test]
-    fn a_command_is_explained_as_it_is_typed_and_with_what_is_expected() {
+    fn a_command_is_explained_as_it_is_typed_and_with_the_expected_answer() {
         let key = Keys { before: "b:p".to_owned(), numbers: None, after: String::new() };
         let mut config = checks::QueueConfig::of(vec![key]);
         config.length = Thresholds { degraded: Some(10), down: Some(20) };
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_back_is_said_without_what_the_application_stores() {
+    fn an_answer_is_explained_without_the_data_of_the_application() {
         let key = Keys { before: "b:p".to_owned(), numbers: None, after: String::new() };
         let config = checks::QueueConfig::of(vec![key]);
         let member = || Value::BulkString(b"somebody's".to_vec());

@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_asked_as_what_it_is() {
+    fn a_key_is_asked_by_its_type() {
         let read = |kind: &str| {
             Shape::Unknown.read(&[Value::SimpleString(kind.to_owned())], false, SECONDS).unwrap()
         };
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_with_groups_has_what_the_slowest_has_not_acknowledged() {
+    fn a_stream_with_groups_has_the_entries_that_the_slowest_has_not_acknowledged() {
         let shape =
             Shape::Stream(Box::new([place("fast", "1700000009000-0"), place("slow", "1700000005000-0")]));
         let groups = Value::Array(vec![
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_lag_is_not_known_it_is_no_more_than_what_is_in_the_stream() {
+    fn an_unknown_lag_is_no_more_than_the_entries_of_the_stream() {
         let at = "1700000005000-0";
         for lag in [None, Some(Value::Nil)] {
             let answers = [Value::Int(10), one_group(2, at, lag), entry(at), entry("1700000006000-0")];

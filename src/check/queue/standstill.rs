@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_is_drained_ends_a_standstill() {
+    async fn any_drained_entry_ends_a_standstill() {
         for drained in [queue(4, Some(7)), queue(9, Some(8)), queue(0, None)] {
             let looks = [
                 (HELD, vec![queue(5, Some(7)), queue(1, None)]),

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_for_is_not_judged() {
+    fn a_queue_without_limits_is_not_judged() {
         let seen = [queue(1_000_000, Some(Duration::from_hours(24))), queue(0, None), None];
         assert_eq!(said(&config(2), sight(&seen)), [""; 0]);
     }
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_entry_is_judged_and_what_is_dated_later_than_now_is_new() {
+    fn the_oldest_entry_is_judged_and_an_entry_of_a_later_date_is_new() {
         let mut config = checks::QueueConfig::of(vec![key("one"), key("two"), key("three")]);
         config.age =
             Thresholds { degraded: Some(Duration::from_mins(1)), down: Some(Duration::from_mins(5)) };
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn two_partitions_say_nothing_of_each_other_and_what_is_not_seen_is_no_sibling() {
+    fn two_partitions_are_not_compared_and_an_unseen_partition_is_no_sibling() {
         let mut config = config(2);
         config.skew.degraded = Some(5.0);
         assert_eq!(said(&config, sight(&lengths(&[0, 1_000, 1]))), [""; 0]);

@@ -129,7 +129,7 @@ mod tests {
     /// The clients' own choices for the keys `k0` to `k23`: pymemcache 4.0.0, python-memcached 1.62, and pylibmc 1.6.3
     /// with three servers, each of which was asked for every key.
     #[test]
-    fn keys_go_where_the_clients_send_them() {
+    fn keys_go_to_the_servers_that_the_clients_choose() {
         let expected = [
             [1, 0, 0, 0, 2, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 1, 2, 2, 2, 0, 1, 2, 2, 2],
             [1, 0, 1, 0, 1, 2, 0, 2, 0, 0, 0, 0, 0, 0, 2, 1, 2, 2, 1, 0, 2, 2, 1, 0],
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_the_servers_matters_to_those_who_count_them() {
+    fn the_order_of_the_servers_matters_to_clients_that_count_them() {
         let hosts = ["mc-1", "mc-2"];
         for (client, matters) in CLIENTS.into_iter().zip([false, true, true]) {
             let [one, other] = [[0, 1], [1, 0]].map(|order| ring(client, &order.map(|place| hosts[place])));

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_in_time_is_measured_and_nothing_is_found() {
+    fn a_timely_view_is_measured_and_has_no_finding() {
         let (findings, measures) =
             Views::new().check(0, &[(Write, InTime, 2), (Delete, InTime, 1), (Write, InTime, 3)]);
         assert_eq!(findings, []);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_here_wrote_and_what_fails_is_down_whichever_server_it_is_seen_of() {
+    fn a_foreign_value_and_a_failed_view_are_down_on_any_server() {
         let now = Instant::now();
         let odd = Some(Fault::new(Cause::Corrupt, Phase::Read, "5 bytes that are no canary were found"));
         let seen = || {

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_verdict_may_last_is_shared_out() {
+    fn the_lifetime_of_a_verdict_is_divided_into_its_terms() {
         let Terms { tolerance, life, claim } = terms();
         assert_eq!((tolerance, life, claim), (ms(250), ms(1650), ms(750)));
         let short = Terms::new(ms(250), &Config::default());
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_sidecar_wrote_is_strange() {
+    fn a_value_that_no_sidecar_wrote_is_strange() {
         let good = up(NOW - 650);
         for (value, ttl) in [
             (good.as_str(), -1),

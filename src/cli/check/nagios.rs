@@ -146,7 +146,7 @@ mod tests {
     use crate::outcome::{Cause, Report, Status};
 
     #[test]
-    fn one_line_for_the_alarm_with_figures_and_then_what_is_wrong() {
+    fn an_alarm_is_one_line_with_figures_and_then_the_faults() {
         let expected = format!(
             "CACHE CRITICAL - sessions down: timed_out at mc-1:11211 in write \
              | 'main'=1.000ms;;;0 'sessions'=750.000ms;;;0\n\
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_up_is_one_line_and_nothing_checked_is_unknown() {
+    fn a_report_that_is_up_is_one_line_and_one_without_checks_is_unknown() {
         let outcomes = vec![outcome("main", 1, vec![node("cache:6379", None)])];
         let up = Report { outcomes, skipped: Vec::new() };
         assert_eq!(answer(&up, true), "CACHE OK - 1 up | 'main'=1.000ms;;;0\n");

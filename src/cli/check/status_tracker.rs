@@ -57,7 +57,7 @@ mod tests {
     use crate::outcome::{Cause, Status};
 
     #[tokio::test(start_paused = true)]
-    async fn only_another_status_is_a_change_and_it_says_how_long_the_last_one_stood() {
+    async fn only_another_status_is_a_change_and_it_has_the_duration_of_the_previous_one() {
         let record = record("main");
         let mut tracker = StatusTracker::default();
         let mut round = async |fault| {

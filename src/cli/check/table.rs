@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_gets_a_head_wrapped_hints_and_what_it_comes_to() {
+    fn a_terminal_gets_a_head_wrapped_hints_and_a_summary() {
         let expected = "\
 ALIAS     STATUS         TIME  WHY
 main      UP         1.000 ms
@@ -251,7 +251,7 @@ DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
     }
 
     #[test]
-    fn a_hint_is_said_once_for_nodes_that_have_the_same_fault() {
+    fn a_hint_is_printed_once_for_nodes_with_the_same_fault() {
         let ring = ["one", "two"].map(|name| node(name, Some((Cause::TimedOut, ""))));
         let report = Report { outcomes: vec![outcome("main", 750, ring.into())], skipped: Vec::new() };
         let wide = Terminal { columns: 200, ..PLAIN };
@@ -265,7 +265,7 @@ DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
     }
 
     #[test]
-    fn who_watches_sees_since_when_it_is_so() {
+    fn a_watch_shows_the_start_of_each_status() {
         let report = report();
         let table = at_terminal(&report, &tracker(&report), Terminal { columns: 200, ..PLAIN });
         let lines: Vec<_> = table.lines().collect();
@@ -277,14 +277,14 @@ DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
     }
 
     #[test]
-    fn what_was_not_today_has_its_date() {
+    fn a_time_of_another_day_has_its_date() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         assert_eq!(clock(at(3600), at(7200)), "01:00:00");
         assert_eq!(clock(at(3600), at(90_000)), "01-01 01:00");
     }
 
     #[test]
-    fn colour_is_on_the_status_alone() {
+    fn only_the_status_has_a_color() {
         let coloured = at_terminal(&report(), &StatusTracker::default(), Terminal { colour: true, ..PLAIN });
         assert!(coloured.contains("main      \u{1b}[32mUP     \u{1b}[0m    1.000 ms\n"), "{coloured}");
         assert!(

@@ -70,7 +70,7 @@ mod tests {
     use super::wrap;
 
     #[test]
-    fn a_text_is_wrapped_between_words_and_a_word_only_where_it_must_be() {
+    fn a_text_is_wrapped_between_words_and_within_a_word_only_if_it_must_be() {
         assert_eq!(wrap("one two three", 13), ["one two three"]);
         assert_eq!(wrap("one two three", 12), ["one two", "three"]);
         assert_eq!(wrap("a 0123456789", 4), ["a", "0123", "4567", "89"]);

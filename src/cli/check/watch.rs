@@ -176,7 +176,7 @@ mod tests {
     use crate::outcome::{Cause, Status};
 
     #[test]
-    fn a_change_is_a_line_with_what_was_before_and_why() {
+    fn a_change_is_a_line_with_the_previous_status_and_the_cause() {
         let masked = vec![node("one", Some((Cause::Masked, ""))), node("two", Some((Cause::Masked, "")))];
         let outcome = outcome("main", 1, masked);
         let before = Some((Status::Up, Duration::from_millis(62_345)));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_up_at_first_is_a_line_without_more() {
+    fn an_alias_that_is_up_at_first_is_a_line_without_details() {
         let outcome = outcome("main", 1, vec![node("one", None)]);
         let line = line(&StatusChange { outcome, before: None });
         assert!(line.ends_with("Z  main  UP\n"), "{line}");

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_typed_throws_the_switch_and_says_what_is_true() {
+    async fn a_typed_line_throws_the_switch_and_reports_the_state() {
         let switchboard = switchboard().await;
         assert_eq!(
             switchboard.typed("main masking"),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_switch_is_said_to_be_none() {
+    async fn an_unknown_switch_is_refused() {
         let switchboard = switchboard().await;
         for typed in [
             "main",

@@ -85,7 +85,7 @@ fn table(path: &str) -> &'static [Key] {
 }
 
 #[test]
-fn the_schema_is_what_the_table_says() {
+fn the_schema_matches_the_table() {
     let mut text = format!("{HEAD}\n{}\n  }},\n{TYPES}", properties("", TOP, "    "));
     for (path, keys) in TABLES.iter().filter(|(path, _)| path.contains('.')) {
         let name = match *path {
@@ -232,6 +232,6 @@ fn the_defaults_are_those_in_force() {
 }
 
 #[test]
-fn the_clients_are_those_that_there_are() {
+fn every_client_is_in_the_table() {
     assert_eq!(Client::ALL.map(Client::name), CLIENTS);
 }

@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn beyond_the_bound_of_unread_texts_the_client_that_takes_nothing_for_longest_is_closed() {
+    async fn above_the_limit_of_unread_texts_the_client_that_reads_nothing_for_longest_is_closed() {
         let places = places(16);
         let (slow, quick) = (idle(&places, peer(1)), idle(&places, peer(2)));
         let text = Bytes::from(vec![b'x'; 20 * 1024]);

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_preface_is_told_from_a_request_wherever_it_is_cut_and_nothing_is_lost() {
+    async fn the_preface_is_told_from_a_request_at_any_cut_and_nothing_is_lost() {
         let http2 = [PREFACE.as_slice(), b"\0\0\0\x04"].concat();
         let others: [&[u8]; 4] = [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/1.1\r\n\r\n", b"PRI * HT", b""];
         let wanted = [(http2.as_slice(), Version::Http2)]

@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_map_is_refused() {
+    fn a_value_that_is_no_slot_map_is_refused() {
         let good = || node(bulk("one"), 1);
         for wrong in [
             Value::Okay,

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sight_is_what_the_lines_say_as_far_as_there_are_any() {
+    fn missing_lines_of_cluster_info_are_none() {
         let said = "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_known_nodes:6\r\n\
                     cluster_size:3\r\ncluster_current_epoch:7\r\ncluster_my_epoch:2\r\n";
         let whole = ClusterInfo {

@@ -136,7 +136,7 @@ async fn once_the_name_server_answers_again_every_name_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_lost_packet_the_next_check_is_answered_and_no_name_has_more_than_two_look_ups() {
+async fn after_a_lost_packet_the_next_check_is_answered_and_no_name_has_more_than_two_lookups() {
     let script = Script::default();
     let names = names(&script);
     assert_eq!(check(&names, "hangs").await, (false, DEADLINE));
@@ -156,7 +156,7 @@ async fn after_a_lost_packet_the_next_check_is_answered_and_no_name_has_more_tha
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_of_one_name_share_its_look_up() {
+async fn callers_of_one_name_share_its_lookup() {
     let script = Script::default();
     let names = names(&script);
     let ends = async {
@@ -169,7 +169,7 @@ async fn callers_of_one_name_share_its_look_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_failure_of_an_earlier_look_up_is_not_that_of_a_later_one() {
+async fn the_failure_of_an_earlier_lookup_is_not_that_of_a_later_one() {
     let script = Script::default();
     let names = names(&script);
     check(&names, "hangs").await;
@@ -202,7 +202,7 @@ async fn each_of_many_silent_names_has_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_another_thread_a_name_waits_for_one_that_is_busy_and_without_any_that_is_said() {
+async fn a_name_waits_for_a_busy_thread_and_the_lack_of_any_thread_is_reported() {
     let script = Script::default();
     script.0.lock().limit = Some(1);
     let names = names(&script);

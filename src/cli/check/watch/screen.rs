@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_reaches_the_edge_where_its_last_character_would_be_cleared() {
+    fn no_line_reaches_the_edge_because_its_last_character_would_be_cleared() {
         let outcomes = vec![outcome("main", 1, vec![node("cache:6379", Some((Cause::Masked, "")))])];
         let report = Report { outcomes, skipped: Vec::new() };
         let tracker = tracker(&report);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_comes_first_where_not_everything_fits() {
+    fn faults_come_first_if_not_everything_fits() {
         let up = |name| outcome(name, 1, vec![node("cache:6379", None)]);
         let down = outcome("z", 1, vec![node("cache:6379", Some((Cause::Refused, "")))]);
         let outcomes = ["a", "b", "c", "d", "e"].into_iter().map(up).chain([down]).collect();

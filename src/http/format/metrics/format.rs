@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_does_not_ask_for_it_gets_the_classic_text() {
+    fn a_request_without_openmetrics_gets_the_classic_text() {
         for accept in [
             "",
             "*/*",

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_said_as_a_person_says_them() {
+    fn names_are_written_for_people() {
         let names = ["main", "sessions", "carts", "more"].map(str::to_owned);
         let said: Vec<_> = (0..=4).map(|number| list(&names[..number])).collect();
         assert_eq!(
