@@ -72,7 +72,7 @@ fn the_printed_users_are_enough_for_replicas_and_with_a_right_less_they_are_not(
 }
 
 #[test]
-fn the_printed_users_are_enough_for_sentinels_and_what_they_watch() {
+fn the_printed_users_are_enough_for_sentinels_and_their_servers() {
     let watched = Watched::start(NEVER, &[]);
     let url = watched.url().replace("://", &format!("://canary:{PASSWORD}@"));
     let config = format!(
@@ -221,7 +221,7 @@ ACL SETUSER cache-canary on resetkeys resetchannels -@all +sentinel|get-master-a
 }
 
 #[test]
-fn a_user_may_look_at_the_keys_of_its_checks_and_at_no_others() {
+fn a_user_may_read_the_keys_of_its_checks_and_no_others() {
     let redis = Redis::start(&[]);
     let config = format!(
         "[caches.main]\nurl = \"redis://canary:{PASSWORD}@{}\"\n\
@@ -244,7 +244,7 @@ fn a_user_may_look_at_the_keys_of_its_checks_and_at_no_others() {
 }
 
 #[test]
-fn without_a_user_one_is_named_and_what_to_say_to_log_in_as_it() {
+fn without_a_user_one_is_named_with_the_settings_to_log_in_as_it() {
     let text = printed("[caches.main]\nurl = \"redis://:s3cret@cache\"");
     let comment =
         "# main: on cache:6379; to log in with it, set username = \"cache-canary\" and its password\n";

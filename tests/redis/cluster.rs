@@ -129,7 +129,7 @@ fn a_hung_primary_is_named_and_after_its_failover_it_is_up_at_once() {
 }
 
 #[test]
-fn a_failover_that_nobody_watched_is_up_at_the_first_check_after_even_if_the_old_primary_hangs() {
+fn a_failover_between_checks_is_up_at_the_first_check_after_even_if_the_old_primary_hangs() {
     let cluster = Cluster::start(SOON_FAILED);
     let sidecar = beside(&cluster);
     sidecar.expect_up();
@@ -226,7 +226,7 @@ fn a_reshard_under_checks_is_no_fault() {
 }
 
 #[test]
-fn a_canary_whose_slot_is_on_its_way_is_followed() {
+fn a_canary_of_a_migrating_slot_is_followed() {
     let cluster = Cluster::start_without_replicas(&[]);
     let sidecar = beside(&cluster);
     sidecar.expect_up();
@@ -242,7 +242,7 @@ fn a_canary_whose_slot_is_on_its_way_is_followed() {
 }
 
 #[test]
-fn a_primary_whose_only_slot_is_on_its_way_is_followed_as_clients_follow_it() {
+fn a_primary_whose_only_slot_migrates_is_followed_as_clients_follow_it() {
     let mut cluster = Cluster::start_without_replicas(&[]);
     let fourth = cluster.add_primary();
     let sidecar = beside(&cluster);
@@ -366,7 +366,7 @@ fn hung_seeds_are_timed_out_and_a_server_that_is_no_cluster_is_protocol() {
 }
 
 #[test]
-fn announced_addresses_are_dialled_only_as_the_configuration_says() {
+fn announced_addresses_are_dialed_only_as_the_configuration_says() {
     let cluster = Cluster::start_without_replicas(&[]);
     let announce = |kind: &str, announced: &str| {
         for node in &cluster.nodes {
@@ -575,7 +575,7 @@ fn tell(
 }
 
 #[test]
-fn a_map_that_is_another_at_each_look_is_down_and_is_not_read_for_ever() {
+fn a_slot_map_that_changes_at_each_read_is_down_and_is_not_read_for_ever() {
     let fickle = Fickle::start(3, 3, 3_000);
     let url = main_at(&format!("redis+cluster://{}", fickle.addr));
     let sidecar = Sidecar::start_with("timeout = \"5000ms\"", url);
@@ -586,7 +586,7 @@ fn a_map_that_is_another_at_each_look_is_down_and_is_not_read_for_ever() {
 }
 
 #[test]
-fn clusters_that_tell_of_a_thousand_primaries_take_no_verdict_from_a_good_cache() {
+fn clusters_that_announce_a_thousand_primaries_take_no_verdict_from_a_good_cache() {
     let fickle: Vec<_> = (0..6).map(|_| Fickle::start(1_000, 8, 1_000)).collect();
     let cluster = Cluster::start_without_replicas(&[]);
     let redis = crate::support::Redis::start(&[]);

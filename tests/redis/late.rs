@@ -174,7 +174,7 @@ async fn writes_that_are_dropped_after_a_hang_are_stale_at_the_first_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_write_is_never_written_again_where_none_is_in_doubt() {
+async fn a_dropped_write_is_never_repeated_if_none_is_in_doubt() {
     let script = Script::new();
     let checker = checker(&script);
     for _ in 0..2 {
@@ -185,7 +185,7 @@ async fn a_dropped_write_is_never_written_again_where_none_is_in_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closer_look_that_hung_does_not_take_a_later_check_down() {
+async fn a_second_read_that_hung_does_not_take_a_later_check_down() {
     let script = Script::new();
     let checker = checker(&script);
     assert_eq!(look(&checker).await, UP);

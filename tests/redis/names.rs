@@ -32,7 +32,7 @@ fn a_name_with_both_families_is_up_whichever_of_them_listens() {
 }
 
 #[test]
-fn localhost_is_up_where_the_system_has_it() {
+fn localhost_is_up_if_the_system_has_it() {
     let redis = Redis::start(&[]);
     Sidecar::start(main_at("localhost", redis.port())).expect_up();
 }
@@ -62,7 +62,7 @@ fn an_address_that_does_not_answer_leaves_the_others_their_turn() {
 }
 
 #[test]
-fn where_no_address_of_a_name_answers_that_is_said_in_time() {
+fn a_name_without_an_address_that_answers_is_reported_in_time() {
     let holes = ports([V6, V4]).map(BlackHole::open_at);
     let names = Names::new();
     names.give("cache.test", &[V6, V4]);
@@ -110,7 +110,7 @@ fn a_kept_connection_is_dropped_once_its_name_leads_elsewhere() {
 }
 
 #[test]
-fn many_names_are_looked_up_by_a_few_threads() {
+fn many_names_are_resolved_by_a_few_threads() {
     let redis = Redis::start(&[]);
     let names = Names::new();
     let aliases = (0..100).map(|number| {
@@ -211,7 +211,7 @@ fn a_changed_configuration_is_taken_over_while_names_hang() {
 }
 
 #[test]
-fn a_name_is_looked_up_once_whatever_its_ports() {
+fn a_name_is_resolved_once_for_all_its_ports() {
     let servers = [(); 8].map(|()| Redis::start(&[]));
     let names = Names::new();
     names.hang(["cache.test".to_owned()], V4);

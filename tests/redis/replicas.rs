@@ -43,7 +43,7 @@ fn lags(sidecar: &Sidecar) -> Vec<(String, Option<f64>)> {
 }
 
 #[test]
-fn a_replica_that_shows_the_canary_is_up_and_its_lag_is_told() {
+fn a_replica_that_shows_the_canary_is_up_and_its_lag_is_reported() {
     let (primary, replica) = pair();
     let sidecar = beside(&primary, &replica);
     sidecar.expect_up();

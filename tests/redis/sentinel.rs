@@ -199,7 +199,7 @@ fn a_replica_that_takes_writes_is_no_primary() {
 }
 
 #[test]
-fn a_name_that_the_sentinels_do_not_know_is_said() {
+fn a_name_that_the_sentinels_do_not_know_is_reported() {
     let watched = Watched::start(NEVER, &[]);
     let url = watched.url().replace(NAME, "another");
     let words = Sidecar::start(main_of(&url, "")).expect_down("protocol");
@@ -207,7 +207,7 @@ fn a_name_that_the_sentinels_do_not_know_is_said() {
 }
 
 #[test]
-fn what_is_no_sentinel_is_no_witness() {
+fn a_server_that_is_no_sentinel_is_not_believed() {
     let watched = Watched::start(NEVER, &[]);
     let [one, two, ..] = watched.sentinels.as_slice() else { unreachable!() };
     let redis = Redis::start(&[]);
@@ -240,7 +240,7 @@ fn a_primary_that_is_announced_by_its_name_is_resolved() {
 }
 
 #[test]
-fn what_most_sentinels_name_is_the_primary() {
+fn the_primary_is_the_server_that_most_sentinels_name() {
     let (old, new) = (Redis::start(&[]), Redis::start(&[]));
     let one = Sentinel::start(old.addr(), NEVER, &[]);
     let two = Sentinel::start(new.addr(), NEVER, &[]);

@@ -73,7 +73,7 @@ fn a_black_hole_times_out_in_the_connect() {
 }
 
 #[test]
-fn a_port_where_nothing_listens_is_refused() {
+fn a_port_without_a_listener_is_refused() {
     Sidecar::start(main_at(Port::reserve().addr())).expect_down("refused");
 }
 
@@ -90,7 +90,7 @@ fn a_name_is_resolved() {
 }
 
 #[test]
-fn a_wrong_password_is_auth_also_where_it_was_changed_under_a_running_sidecar() {
+fn a_wrong_password_is_auth_also_after_a_change_under_a_running_sidecar() {
     let redis = Redis::start(&[]);
     redis.require_password("first");
     let url = format!("[caches.main]\nurl = \"redis://:first@{}\"", redis.addr());
@@ -104,7 +104,7 @@ fn a_wrong_password_is_auth_also_where_it_was_changed_under_a_running_sidecar() 
 }
 
 #[test]
-fn no_password_where_one_is_wanted_is_auth() {
+fn a_missing_password_is_auth() {
     let redis = Redis::start(&[]);
     let sidecar = dialling(&redis);
     sidecar.expect_up();
@@ -299,7 +299,7 @@ fn a_canary_that_is_evicted_is_masked() {
 }
 
 #[test]
-fn a_database_can_be_chosen_and_one_that_does_not_exist_is_said() {
+fn a_database_can_be_chosen_and_one_that_does_not_exist_is_reported() {
     let redis = Redis::start(&["--databases", "2"]);
     let sidecar = |database| Sidecar::start(main_at(format!("{}/{database}", redis.addr())));
     sidecar(1).expect_up();
@@ -356,7 +356,7 @@ fn a_thousand_checks_of_a_stopped_server_leave_nothing_behind() {
 }
 
 #[test]
-fn resp3_is_spoken_where_the_settings_say_so() {
+fn resp3_is_spoken_if_configured() {
     let redis = Redis::start(&[]);
     redis.set_user("canary", "on >right ~djblets-canary:* +get +set +select");
     let sidecar = |password: &str, protocol: &str| {

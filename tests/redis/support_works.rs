@@ -209,7 +209,7 @@ fn a_password_is_wanted_and_compared() {
 }
 
 #[test]
-fn a_user_may_do_what_its_rules_say() {
+fn a_user_may_run_the_commands_of_its_rules() {
     let redis = Redis::start(&[]);
     let user = |rules| {
         redis.set_user("probe", rules);
@@ -283,7 +283,7 @@ fn a_full_memcached_refuses_items_of_every_size() {
 }
 
 #[test]
-fn a_memcached_that_wants_credentials_serves_nobody_without_them() {
+fn a_memcached_that_wants_credentials_serves_no_client_without_them() {
     let mut memcached = Memcached::start_with_auth_file();
     assert_eq!(memcached.command("get key"), "CLIENT_ERROR unauthenticated");
     memcached.kill();
@@ -325,7 +325,7 @@ fn ping_over_tls(redis: &Redis, authority: &Authority) -> io::Result<Answer> {
 }
 
 #[test]
-fn certificates_are_what_they_are_called() {
+fn certificates_are_of_the_kind_of_their_name() {
     let (authority, unknown) = (Authority::new(), Authority::new());
     let refusal = |redis: &Redis, authority| ping_over_tls(redis, authority).unwrap_err().to_string();
 

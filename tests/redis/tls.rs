@@ -78,7 +78,7 @@ server!(Redis, "rediss", "redis");
 server!(Memcached, "memcacheds", "memcached");
 
 /// What holds for every server. One that does not speak TLS is down with this cause and these words.
-fn tls_is_spoken_and_what_is_wrong_with_a_certificate_is_said<S: Server>(without: (&str, &str)) {
+fn tls_is_spoken_and_the_fault_of_a_certificate_is_reported<S: Server>(without: (&str, &str)) {
     let (trusted, unknown) = (Authority::new(), Authority::new());
     let files = Files::new();
     let ca_file = files.write("ca.pem", &trusted.certificate());
@@ -120,15 +120,15 @@ fn tls_is_spoken_and_what_is_wrong_with_a_certificate_is_said<S: Server>(without
 }
 
 #[test]
-fn a_redis_speaks_tls_and_what_is_wrong_with_its_certificate_is_said() {
+fn a_redis_speaks_tls_and_the_fault_of_its_certificate_is_reported() {
     // One that does not speak it waits for the end of what it takes for a command.
-    tls_is_spoken_and_what_is_wrong_with_a_certificate_is_said::<Redis>(("timed_out", " tls "));
+    tls_is_spoken_and_the_fault_of_a_certificate_is_reported::<Redis>(("timed_out", " tls "));
 }
 
 #[test]
-fn a_memcached_speaks_tls_and_what_is_wrong_with_its_certificate_is_said() {
+fn a_memcached_speaks_tls_and_the_fault_of_its_certificate_is_reported() {
     // One that does not speak it finds the end of a line in the handshake, and answers ERROR.
-    tls_is_spoken_and_what_is_wrong_with_a_certificate_is_said::<Memcached>(("tls", "corrupt message"));
+    tls_is_spoken_and_the_fault_of_a_certificate_is_reported::<Memcached>(("tls", "corrupt message"));
 }
 
 fn main_at(redis: &Redis, tls: &str) -> String {
@@ -160,7 +160,7 @@ fn a_server_that_wants_a_client_certificate_gets_the_configured_one() {
 }
 
 #[test]
-fn a_certificate_may_have_another_name_than_the_host_where_the_settings_say_so() {
+fn a_certificate_may_have_another_name_than_the_host_if_configured() {
     let authority = Authority::new();
     let files = Files::new();
     let ca_file = files.write("ca.pem", &authority.certificate());
@@ -174,7 +174,7 @@ fn a_certificate_may_have_another_name_than_the_host_where_the_settings_say_so()
 }
 
 #[test]
-fn nobodys_certificate_is_verified_only_where_the_settings_say_so_and_every_start_warns_of_it() {
+fn an_unverified_certificate_is_accepted_only_if_configured_and_every_start_warns_of_it() {
     let unknown = Authority::new();
     let redis = Redis::start_tls(&unknown.issue_expired(&["elsewhere.example"]), None);
     let verifying = Sidecar::start(main_at(&redis, ""));
