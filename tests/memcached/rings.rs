@@ -205,7 +205,7 @@ fn the_servers_that_an_endpoint_names_are_followed() {
 }
 
 #[test]
-fn without_its_endpoint_a_ring_is_degraded_and_down_where_no_server_is_known() {
+fn without_its_endpoint_a_ring_is_degraded_and_down_if_no_server_is_known() {
     let [mut one, two, _three] = on_one_port();
     let members = [&one, &two].map(|server| format!("mc|{}|{}", server.addr().ip(), server.port()));
     let endpoint = Endpoint::start(&members);

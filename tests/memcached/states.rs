@@ -88,7 +88,7 @@ fn a_full_server_that_may_not_evict_is_out_of_memory_on_every_check_and_not_on_e
 }
 
 #[test]
-fn a_full_server_keeps_the_canaries_whose_place_would_make_it_look_up_once() {
+fn a_full_server_keeps_the_canaries_because_a_freed_place_would_show_it_up_once() {
     let memcached = Memcached::start(&["-m", "2", "-M"]);
     let sidecar = beside(&memcached);
     sidecar.expect_up();
