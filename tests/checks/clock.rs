@@ -436,7 +436,7 @@ fn of_very_many_partitions_the_least_and_the_most_are_read_in_either_protocol() 
 }
 
 #[tokio::test]
-async fn each_command_is_told_with_what_was_expected_and_seen() {
+async fn each_command_is_explained_with_the_expected_and_the_seen_value() {
     let redis = Redis::start(&[]);
     let producer = Producer::new(&redis, Unit::Seconds);
     producer.consume_all(0);

@@ -143,7 +143,7 @@ fn memcacheds_hit_ratio_is_judged_by_itself_for_each_of_a_ring() {
 }
 
 #[test]
-fn entries_that_are_thrown_out_are_counted_by_the_second() {
+fn evictions_are_counted_by_the_second() {
     let limit = "evictions_per_second = { degraded = 5 }";
     let redis_server = Redis::start(&["--maxmemory", "8mb", "--maxmemory-policy", "allkeys-lru"]);
     let mut client = redis_server.client();
@@ -179,7 +179,7 @@ fn entries_that_are_thrown_out_are_counted_by_the_second() {
 }
 
 #[test]
-fn memory_that_is_nearly_used_up_is_found_where_there_is_a_limit() {
+fn memory_that_is_nearly_used_up_is_found_if_there_is_a_limit() {
     const MIB: usize = 1024 * 1024;
     let server = Redis::start(&[]);
     let sidecar = Sidecar::start(redis(&server, "memory_ratio = { degraded = 0.8, down = 0.97 }"));
@@ -227,7 +227,7 @@ fn places_for_connections_that_are_nearly_used_up_are_found() {
 }
 
 #[test]
-fn a_server_that_counts_anew_is_judged_from_its_beginning() {
+fn a_server_that_resets_its_counters_is_judged_from_then_on() {
     let limits = "hit_ratio = { degraded = 0.9 }\nevictions_per_second = { degraded = 1 }";
     let mut server = Redis::start(&[]);
     let sidecar = Sidecar::start(redis(&server, limits));
@@ -268,7 +268,7 @@ const TTL: &str = "ttl = { pattern = \"session:*\", max = \"60s\", sample = 100 
 const IMMORTAL: &[&str] = &["DEGRADED immortal pattern session:*"];
 
 #[test]
-fn entries_that_outlive_the_promise_are_found_at_once_where_there_are_few() {
+fn entries_that_outlive_the_promise_are_found_at_once_if_there_are_few() {
     let server = Redis::start(&[]);
     let sidecar = Sidecar::start(redis(&server, TTL));
     let set = |key: &str, ttl: &[&str]| drop(server.command(&[&["SET", key, "1"][..], ttl].concat()));
@@ -346,7 +346,7 @@ fn among_ten_thousand_a_few_steps_in_each_round_find_those_that_outlive_the_prom
 }
 
 #[test]
-fn in_a_cluster_each_primary_is_looked_at() {
+fn each_primary_of_a_cluster_is_read() {
     let cluster = Cluster::start_without_replicas(&[]);
     let sidecar = Sidecar::start(format!(
         "[caches.main]\nurl = \"{}\"\n[caches.main.checks.efficiency]\n{TTL}",
@@ -410,7 +410,7 @@ fn over_resp3_the_figures_are_the_same() {
 }
 
 #[tokio::test]
-async fn each_command_is_told_with_what_was_expected_and_seen() {
+async fn each_command_is_explained_with_the_expected_and_the_seen_value() {
     let server = Redis::start(&["--maxclients", "40"]);
     server.command(&["SET", "session:1", "1"]);
     let limits = format!("{TTL}\nhit_ratio = {{ degraded = 0.8 }}\nconnections_ratio = {{ down = 0.9 }}");

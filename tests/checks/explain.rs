@@ -21,7 +21,7 @@ fn steps(text: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_round_trip_is_told_from_the_connection_to_the_read() {
+fn a_round_trip_is_explained_from_the_connection_to_the_read() {
     let redis = Redis::start(&["--requirepass", "sesame"]);
     let at = redis.addr();
     let text = explained(&format!("redis://:sesame@{at}/3"));
@@ -42,7 +42,7 @@ fn a_round_trip_is_told_from_the_connection_to_the_read() {
 }
 
 #[test]
-fn a_fault_is_told_where_it_was_met_and_in_the_servers_words() {
+fn a_fault_is_explained_at_its_step_and_in_the_words_of_the_server() {
     let redis = Redis::start(&[]);
     redis.fill();
     let text = explained(&format!("redis://{}/0", redis.addr()));
@@ -54,7 +54,7 @@ fn a_fault_is_told_where_it_was_met_and_in_the_servers_words() {
 }
 
 #[test]
-fn memcached_is_told_in_the_commands_that_the_server_understands() {
+fn memcached_is_explained_in_the_commands_that_the_server_understands() {
     let memcached = Memcached::start(&[]);
     let text = explained(&format!("memcached://{}", memcached.addr()));
     let steps = steps(&text);

@@ -379,7 +379,7 @@ fn a_key_of_another_type_is_named_also_when_it_becomes_that_later() {
 }
 
 #[test]
-fn a_lock_that_is_held_while_nothing_is_drained_is_said() {
+fn a_lock_that_is_held_while_nothing_is_drained_is_reported() {
     let redis = Redis::start(&[]);
     let buffer = Buffer::new(&redis);
     let within = Duration::from_millis(300);
@@ -419,7 +419,7 @@ fn a_lock_that_is_held_while_nothing_is_drained_is_said() {
 }
 
 #[test]
-fn what_else_is_wrong_says_that_the_lock_is_held() {
+fn every_other_finding_mentions_the_held_lock() {
     let redis = Redis::start(&[]);
     let buffer = Buffer::new(&redis);
     let settings = format!("{}\nlock = \"l:b:p\"\nage = {{ degraded = \"1m\" }}", Buffer::KEYS);
@@ -501,7 +501,7 @@ fn a_thousand_partitions_are_asked_in_one_round_trip() {
 }
 
 #[test]
-fn the_queues_of_a_cluster_are_looked_at_where_they_are() {
+fn the_queues_of_a_cluster_are_read_on_the_primaries_that_hold_them() {
     let mut cluster = Cluster::start_without_replicas(&[]);
     let families: Vec<_> = (0..4).map(|number| format!("jobs:{number}")).collect();
     let settings = "keys = [\"jobs:{0..3}\"]\nlength = { degraded = 3 }\nlock = \"l:jobs\"";
@@ -607,7 +607,7 @@ fn a_killed_server_is_refused_at_both_checks_and_recovers_at_both() {
 }
 
 #[test]
-fn a_user_that_may_not_look_is_forbidden() {
+fn a_user_that_may_not_read_is_forbidden() {
     let redis = Redis::start(&[]);
     redis.set_user("canary", "on >secret ~* +@all -zcard");
     redis.command(&["ZADD", "b:p", "1", "member"]);
@@ -661,7 +661,7 @@ fn the_printed_user_is_enough_and_with_a_right_less_it_is_not() {
 }
 
 #[test]
-fn it_is_an_entry_of_its_own_everywhere() {
+fn a_queue_check_is_an_entry_of_its_own_in_every_format() {
     let redis = Redis::start(&[]);
     let config = main_at(&format!("redis://{}", redis.addr()), "keys = [\"celery\"]\nlength = { down = 1 }");
     let sidecar = Sidecar::start(&config);

@@ -56,7 +56,7 @@ fn replica_of(primary: u16) -> Redis {
 }
 
 #[test]
-fn a_replica_whose_link_is_cut_goes_on_to_show_what_was_deleted() {
+fn a_replica_without_its_link_goes_on_to_show_deleted_canaries() {
     let primary = Redis::start(&[]);
     let replica = replica_of(primary.port());
     replica.catch_up_with(&primary);
@@ -111,7 +111,7 @@ fn a_replica_that_lags_is_up_within_its_time_and_found_without() {
 }
 
 #[test]
-fn a_view_of_another_cache_never_shows_what_was_written() {
+fn a_view_of_another_cache_never_shows_the_canary() {
     let [one, other] = [(); 2].map(|()| Redis::start(&[]));
     let sidecar = Sidecar::start(seen_by(&redis(one.addr()), &[redis(one.addr()), redis(other.addr())], ""));
     for _ in 0..3 {
@@ -168,7 +168,7 @@ fn a_client_that_hashes_differently_than_twemproxy_disagrees_with_it() {
 }
 
 #[test]
-fn a_view_that_fails_is_down_and_does_not_hide_what_others_show() {
+fn a_view_that_fails_is_down_and_does_not_hide_the_findings_of_others() {
     let primary = Redis::start(&[]);
     let mut replica = replica_of(primary.port());
     replica.catch_up_with(&primary);
@@ -227,7 +227,7 @@ fn a_view_that_was_killed_is_down_at_the_next_request_however_young_the_verdict(
 }
 
 #[test]
-fn a_view_that_nobody_answers_at_is_timed_out_while_it_is_connected_to() {
+fn a_view_without_an_answer_is_timed_out_in_the_connect() {
     let redis_server = Redis::start(&[]);
     let hole = BlackHole::open();
     let sidecar = Sidecar::start(seen_by(&redis(redis_server.addr()), &[redis(hole.addr())], ""));
@@ -266,7 +266,7 @@ fn a_cache_that_forgets_deletes_is_down() {
 }
 
 #[test]
-fn what_a_cache_loses_is_no_fault_of_a_view() {
+fn a_canary_that_the_cache_loses_is_no_fault_of_a_view() {
     let primary = Redis::start(&[]);
     let replica = replica_of(primary.port());
     replica.catch_up_with(&primary);
@@ -283,7 +283,7 @@ fn what_a_cache_loses_is_no_fault_of_a_view() {
 }
 
 #[test]
-fn what_is_lost_between_the_write_and_the_look_is_written_once_more() {
+fn a_canary_that_is_lost_between_the_write_and_the_view_is_written_once_more() {
     let server = Arc::new(Redis::start(&[]));
     let flush = Arc::new(AtomicBool::new(false));
     let (of_relay, armed) = (server.clone(), flush.clone());
@@ -350,7 +350,7 @@ fn thousands_of_checks_of_a_healthy_cache_are_up_and_leave_two_keys() {
 }
 
 #[test]
-fn a_check_on_its_own_writes_and_deletes_and_tells_what_it_finds() {
+fn a_single_check_writes_and_deletes_and_reports_its_findings() {
     let server = Redis::start(&[]);
     let url = redis(server.addr());
     let output = run(&["check", "--format", "json"], &seen_by(&url, from_ref(&url), ""));
@@ -393,7 +393,7 @@ fn the_printed_users_are_enough_and_with_a_right_less_they_are_not() {
 }
 
 #[test]
-fn a_view_whose_certificate_nobody_vouches_for_is_down() {
+fn a_view_with_an_untrusted_certificate_is_down() {
     let (authority, unknown) = (Authority::new(), Authority::new());
     let files = tempfile::tempdir().unwrap();
     let write = |name: &str, pem: &str| {
@@ -426,7 +426,7 @@ fn a_view_whose_certificate_nobody_vouches_for_is_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alias_that_loses_what_is_written_is_no_fault_of_a_view() {
+async fn an_alias_that_loses_its_writes_is_no_fault_of_a_view() {
     let server = EmbeddedServer::memcached().await.unwrap();
     let url = memcached(&[server.addr()]);
     let sidecar = Sidecar::start(seen_by(&url, from_ref(&url), ""));
@@ -451,7 +451,7 @@ async fn an_alias_that_loses_what_is_written_is_no_fault_of_a_view() {
 }
 
 #[tokio::test]
-async fn every_step_is_told_with_what_was_expected_and_seen() {
+async fn every_step_is_explained_with_the_expected_and_the_seen_value() {
     let server = Redis::start(&[]);
     let url = redis(server.addr());
     let steps = steps(&seen_by(&url, from_ref(&url), "delete_within = \"20ms\"")).await;
@@ -472,7 +472,7 @@ fn a_cluster_of_one_is_seen_by_itself() {
 }
 
 #[test]
-fn keys_that_are_on_their_way_to_another_primary_are_left_for_others() {
+fn keys_that_migrate_to_another_primary_are_replaced_by_others() {
     let cluster = Redis::start_cluster();
     let other = Redis::start_cluster_node(&["--cluster-node-timeout", "500"]);
     other.command(&["CLUSTER", "SET-CONFIG-EPOCH", "2"]);
