@@ -70,7 +70,7 @@ fn an_answer_that_shares_an_older_verdict_says_so_in_every_representation() {
 }
 
 #[test]
-fn what_made_no_check_has_no_age() {
+fn an_answer_without_a_check_has_no_age() {
     let redis = Redis::start(&[]);
     let sidecar = Sidecar::start(main_at(&redis));
     for path in ["/livez", "/openapi.json", "/transitions", "/health/group/liveness"] {
@@ -81,7 +81,7 @@ fn what_made_no_check_has_no_age() {
 }
 
 #[test]
-fn transitions_tell_what_changed_the_latest_first_and_what_the_check_saw() {
+fn transitions_list_the_latest_change_first_with_the_result_of_its_check() {
     let mut redis = Redis::start(&[]);
     let sidecar = Sidecar::start(main_at(&redis));
     sidecar.expect_up();
@@ -115,7 +115,7 @@ fn transitions_tell_what_changed_the_latest_first_and_what_the_check_saw() {
 }
 
 #[test]
-fn transitions_are_for_those_who_may_see_details() {
+fn transitions_need_the_access_level_of_details() {
     let redis = Redis::start(&[]);
     let sidecar = Sidecar::start_with("[access]\ndetails = [\"192.0.2.0/24\"]\n", main_at(&redis));
     assert_eq!(sidecar.health().code, 200);

@@ -236,7 +236,7 @@ async fn without_a_breaker_every_check_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_whose_deadline_strikes_is_dead_in_its_write_as_in_its_read() {
+async fn a_check_that_times_out_counts_as_dead_in_its_write_and_in_its_read() {
     for node in [Node::Hangs, Node::HangsInReads] {
         let script = Script::new();
         let checker = checker(&script, 3);
@@ -250,7 +250,7 @@ async fn a_check_whose_deadline_strikes_is_dead_in_its_write_as_in_its_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_costs_dialling_or_waiting_is_dead() {
+async fn every_cause_that_costs_a_dial_or_a_timeout_counts_as_dead() {
     for (cause, phase) in [
         (Cause::Unresolvable, Phase::Resolve),
         (Cause::Refused, Phase::Connect),
@@ -268,7 +268,7 @@ async fn whatever_costs_dialling_or_waiting_is_dead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_was_answered_is_told_for_ever_and_begins_the_count_anew() {
+async fn an_error_response_is_always_reported_and_resets_the_count() {
     for cause in [
         Cause::ReadOnly,
         Cause::OutOfMemory,
@@ -297,7 +297,7 @@ async fn an_error_that_was_answered_is_told_for_ever_and_begins_the_count_anew()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_that_passes_begins_the_count_anew() {
+async fn a_check_that_passes_resets_the_count() {
     let script = Script::new();
     let checker = checker(&script, 3);
     for _ in 0..10 {
@@ -338,7 +338,7 @@ async fn a_check_of_many_canaries_counts_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_check_goes_through_when_the_time_is_over_and_the_others_wait_for_what_it_finds() {
+async fn one_trial_goes_through_when_the_time_is_over_and_the_others_wait_for_its_result() {
     let script = Script::new();
     let checker = checker(&script, 3);
     open(&checker, &script).await;
@@ -364,7 +364,7 @@ async fn one_check_goes_through_when_the_time_is_over_and_the_others_wait_for_wh
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_says_since_when_it_is_open_and_what_was_met_last() {
+async fn an_open_breaker_reports_its_start_and_the_last_fault() {
     let script = Script::new();
     let checker = checker(&script, 3);
     open(&checker, &script).await;
@@ -381,7 +381,7 @@ async fn it_says_since_when_it_is_open_and_what_was_met_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_is_answered_closes_it() {
+async fn an_error_response_closes_the_breaker() {
     let script = Script::new();
     let checker = checker(&script, 3);
     open(&checker, &script).await;
@@ -461,7 +461,7 @@ async fn is_spared(checker: &Checker) {
 }
 
 /// A server that dies is spared, and up again at the first check after the breaker was open for its time.
-async fn a_dead_server_is_spared<S>(
+async fn a_dead_server_is_not_asked<S>(
     mut server: S,
     backend: Backend,
     dies: fn(&mut S),
@@ -489,49 +489,49 @@ async fn a_dead_server_is_spared<S>(
 }
 
 #[tokio::test]
-async fn a_redis_that_is_killed() {
+async fn a_killed_redis_is_not_asked() {
     let redis = Redis::start(&[]);
     let backend = redis_at(redis.addr());
-    a_dead_server_is_spared(redis, backend, Redis::kill, Cause::Refused, Redis::restart).await;
+    a_dead_server_is_not_asked(redis, backend, Redis::kill, Cause::Refused, Redis::restart).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs() {
+async fn a_hung_redis_is_not_asked() {
     let redis = Redis::start(&[]);
     let backend = redis_at(redis.addr());
     let (stop, cont) = (|redis: &mut Redis| redis.stop(), |redis: &mut Redis| redis.cont());
-    a_dead_server_is_spared(redis, backend, stop, Cause::TimedOut, cont).await;
+    a_dead_server_is_not_asked(redis, backend, stop, Cause::TimedOut, cont).await;
 }
 
 #[tokio::test]
-async fn a_memcached_that_is_killed() {
+async fn a_killed_memcached_is_not_asked() {
     let memcached = Memcached::start(&[]);
     let backend = memcached_at(&[memcached.addr()]);
-    a_dead_server_is_spared(memcached, backend, Memcached::kill, Cause::Refused, Memcached::restart).await;
+    a_dead_server_is_not_asked(memcached, backend, Memcached::kill, Cause::Refused, Memcached::restart).await;
 }
 
 #[tokio::test]
-async fn a_memcached_that_hangs() {
+async fn a_hung_memcached_is_not_asked() {
     let memcached = Memcached::start(&[]);
     let backend = memcached_at(&[memcached.addr()]);
     let (stop, cont) =
         (|memcached: &mut Memcached| memcached.stop(), |memcached: &mut Memcached| memcached.cont());
-    a_dead_server_is_spared(memcached, backend, stop, Cause::TimedOut, cont).await;
+    a_dead_server_is_not_asked(memcached, backend, stop, Cause::TimedOut, cont).await;
 }
 
 #[tokio::test]
-async fn a_memcached_that_wants_credentials_in_text_or_in_binary_is_killed() {
+async fn a_killed_memcached_with_credentials_is_not_asked_in_text_or_in_binary() {
     for memcached in [Memcached::start_with_auth_file(), Memcached::start_with_sasl()] {
         let mut backend = memcached_at(&[memcached.addr()]);
         let Backend::Memcached(config) = &mut backend else { panic!("it is a memcached") };
         config.login = Some((USER.to_owned(), Secret::from(PASSWORD)));
-        a_dead_server_is_spared(memcached, backend, Memcached::kill, Cause::Refused, Memcached::restart)
+        a_dead_server_is_not_asked(memcached, backend, Memcached::kill, Cause::Refused, Memcached::restart)
             .await;
     }
 }
 
 #[tokio::test]
-async fn a_black_hole_is_not_dialled() {
+async fn a_black_hole_is_not_dialed() {
     let hole = BlackHole::open();
     let checker = Checker::new(&with_breaker(redis_at(hole.addr()), 2, REAL_OPEN_FOR)).unwrap();
     for _ in 0..2 {
@@ -551,7 +551,7 @@ async fn a_black_hole_is_not_dialled() {
 }
 
 #[tokio::test]
-async fn while_it_is_open_nobody_connects_and_when_the_time_is_over_one_check_does() {
+async fn an_open_breaker_lets_no_check_connect_and_one_when_the_time_is_over() {
     let port = Port::reserve();
     let (listener, accepted) = (port.listen(), Arc::new(AtomicUsize::new(0)));
     thread::spawn({
@@ -631,7 +631,7 @@ fn each_server_of_a_ring_has_a_breaker_of_its_own() {
 }
 
 /// A primary that a topology finds by itself is spared as one that is named, and the breaker knows it again.
-fn a_found_primary_is_spared(url: &str, dies: impl FnOnce(), is_back: impl FnOnce()) {
+fn a_found_primary_is_not_asked(url: &str, dies: impl FnOnce(), is_back: impl FnOnce()) {
     let open_for = Duration::from_secs(3);
     let sidecar = Sidecar::start(format!(
         "[caches.main]\nurl = \"{url}\"\nbreaker = {{ after = 2, for = \"{}s\" }}",
@@ -651,7 +651,7 @@ fn a_found_primary_is_spared(url: &str, dies: impl FnOnce(), is_back: impl FnOnc
 }
 
 #[test]
-fn a_clusters_primary_is_spared() {
+fn a_primary_of_a_cluster_is_not_asked_by_an_open_breaker() {
     let redis = Mutex::new(Redis::start_cluster());
     let url = format!("redis+cluster://{}", redis.lock().unwrap().addr());
     let is_back = || {
@@ -659,13 +659,13 @@ fn a_clusters_primary_is_spared() {
         redis.restart();
         eventually("the cluster serves", || redis.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
     };
-    a_found_primary_is_spared(&url, || redis.lock().unwrap().kill(), is_back);
+    a_found_primary_is_not_asked(&url, || redis.lock().unwrap().kill(), is_back);
 }
 
 #[test]
-fn a_primary_that_sentinels_watch_is_spared() {
+fn a_primary_behind_sentinels_is_not_asked_by_an_open_breaker() {
     let watched = Mutex::new(Watched::start(NEVER, &[]));
     let url = watched.lock().unwrap().url();
     let dies = || watched.lock().unwrap().servers[0].kill();
-    a_found_primary_is_spared(&url, dies, || watched.lock().unwrap().servers[0].restart());
+    a_found_primary_is_not_asked(&url, dies, || watched.lock().unwrap().servers[0].restart());
 }

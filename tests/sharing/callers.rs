@@ -39,7 +39,7 @@ fn callers_within_max_age_share_one_check() {
 }
 
 #[test]
-fn callers_one_after_the_other_each_have_a_check_where_none_may_be_shared() {
+fn callers_one_after_the_other_each_have_a_check_if_none_may_be_shared() {
     let redis = Redis::start(&[]);
     let sidecar = sidecar(&redis, "max_age = \"0s\"");
     for _ in 0..50 {

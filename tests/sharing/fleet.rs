@@ -122,7 +122,7 @@ const HOUR: i64 = 3_600_000;
 const LIFE: i64 = 4000 - 250;
 
 #[tokio::test]
-async fn a_fleet_makes_a_few_checks_and_each_looks_at_the_cache_itself() {
+async fn a_fleet_makes_a_few_checks_and_each_sidecar_reads_the_cache_itself() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
     let fleet: Vec<_> = (0..20)
         .map(|number| {
@@ -157,7 +157,7 @@ async fn a_fleet_makes_a_few_checks_and_each_looks_at_the_cache_itself() {
 }
 
 #[tokio::test]
-async fn a_verdict_is_marked_with_whose_it_is_and_how_old() {
+async fn a_verdict_is_marked_with_its_sidecar_and_age() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
     let [one, two] = ["web-1", "web-2"].map(|name| sidecar(name, &main, &store));
     expect_own(&two, None).await;
@@ -191,7 +191,7 @@ async fn a_first_check_is_ones_own_and_so_is_one_after_a_canary_is_gone() {
 }
 
 #[tokio::test]
-async fn a_killed_cache_is_down_for_everybody_at_the_next_check() {
+async fn a_killed_cache_is_down_for_every_sidecar_at_the_next_check() {
     let (mut main, store) = (Redis::start(&[]), Redis::start(&[]));
     let fleet = ["web-1", "web-2", "web-3"].map(|name| sidecar(name, &main, &store));
     for sidecar in &fleet {
@@ -210,7 +210,7 @@ async fn a_killed_cache_is_down_for_everybody_at_the_next_check() {
 }
 
 #[tokio::test]
-async fn a_full_cache_is_down_for_everybody_once_one_has_seen_it() {
+async fn a_full_cache_is_down_for_every_sidecar_once_one_has_seen_it() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
     let fleet = ["web-1", "web-2"].map(|name| sidecar(name, &main, &store));
     for sidecar in &fleet {
@@ -232,7 +232,7 @@ async fn a_full_cache_is_down_for_everybody_once_one_has_seen_it() {
 }
 
 #[tokio::test]
-async fn a_full_cache_that_nobody_else_looks_at_is_down_when_the_verdict_has_had_its_day() {
+async fn a_full_cache_that_no_other_sidecar_checks_is_down_when_the_verdict_expires() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
     let sidecar = sidecar("web-1", &main, &store);
     expect_own(&sidecar, None).await;
@@ -288,7 +288,7 @@ async fn without_the_store_each_checks_by_itself_in_time() {
 }
 
 #[tokio::test]
-async fn a_verdict_on_whose_age_two_clocks_differ_is_not_reused() {
+async fn a_verdict_with_two_different_ages_is_not_reused() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
     let sidecar = sidecar("web-1", &main, &store);
     expect_own(&sidecar, None).await;
@@ -316,7 +316,7 @@ async fn a_verdict_on_whose_age_two_clocks_differ_is_not_reused() {
 }
 
 #[tokio::test]
-async fn what_no_sidecar_wrote_is_not_believed_and_does_not_stay() {
+async fn a_value_that_no_sidecar_wrote_is_not_believed_and_does_not_stay() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
     let sidecar = sidecar("web-1", &main, &store);
     expect_own(&sidecar, None).await;
@@ -397,7 +397,7 @@ async fn a_cache_that_one_cannot_reach_is_down_for_that_one_alone() {
 }
 
 #[tokio::test]
-async fn the_claim_of_one_that_died_holds_nobody_up_for_long() {
+async fn the_claim_of_a_dead_sidecar_delays_no_other_for_long() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
     let sidecar = sidecar("web-1", &main, &store);
     expect_own(&sidecar, None).await;
@@ -413,7 +413,7 @@ async fn the_claim_of_one_that_died_holds_nobody_up_for_long() {
 }
 
 #[tokio::test]
-async fn who_waits_for_anothers_check_takes_its_verdict() {
+async fn a_sidecar_that_waits_for_the_check_of_another_takes_its_verdict() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
     let (slow, gate) = held("web-1", &main, &store);
     let waiting = sidecar("web-2", &main, &store);
@@ -438,7 +438,7 @@ async fn who_waits_for_anothers_check_takes_its_verdict() {
 }
 
 #[tokio::test]
-async fn what_began_before_a_failure_was_seen_is_not_published_after_it() {
+async fn a_check_that_began_before_a_failure_is_not_published_after_it() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
     for (fails, is_taken) in [(false, false), (true, false), (true, true)] {
         main.make_room();
@@ -579,7 +579,7 @@ async fn a_memcached_is_shared_through_a_redis() {
 }
 
 #[tokio::test]
-async fn a_cluster_is_shared_and_what_sentinels_watch() {
+async fn verdicts_of_clusters_and_of_sentinel_primaries_are_shared() {
     let store = Redis::start(&[]);
     let (cluster, watched) = (Redis::start_cluster(), Watched::start(NEVER, &[]));
     let address = |addr: SocketAddr| config::Address::Tcp { host: addr.ip().to_string(), port: addr.port() };
@@ -609,7 +609,7 @@ async fn a_cluster_is_shared_and_what_sentinels_watch() {
 }
 
 #[tokio::test]
-async fn a_change_of_what_is_shared_and_through_what_makes_every_check_anew() {
+async fn a_change_of_the_fleet_or_its_store_makes_every_check_again() {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
     let mut config = config("web-1", redis_at(nowhere), nowhere);
     let app = App::new(&config).unwrap();
@@ -630,7 +630,7 @@ async fn a_change_of_what_is_shared_and_through_what_makes_every_check_anew() {
 }
 
 #[tokio::test]
-async fn the_store_is_checked_by_everybody() {
+async fn the_store_is_checked_by_every_sidecar() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
     let sidecar = sidecar("web-1", &main, &store);
     for _ in 0..3 {

@@ -58,7 +58,7 @@ fn liveness_asks_no_cache_unless_its_group_names_one() {
 }
 
 #[test]
-fn a_group_is_as_well_as_what_is_in_it() {
+fn a_group_is_as_healthy_as_its_checks() {
     let mut redis = Redis::start(&[]);
     let memcached = Memcached::start(&[]);
     let groups = "[groups.web]\ninclude = [\"main\", \"sessions\"]\nexclude = [\"main.queue\"]\n\
@@ -97,7 +97,7 @@ fn readiness_does_without_the_queue_that_its_group_excludes() {
 }
 
 #[test]
-fn what_a_probe_excludes_is_not_asked() {
+fn a_cache_that_a_probe_excludes_is_not_asked() {
     let mut redis = Redis::start(&[]);
     let memcached = Memcached::start(&[]);
     let sidecar = Sidecar::start(caches(&redis, &memcached));
@@ -126,7 +126,7 @@ fn what_a_probe_excludes_is_not_asked() {
 }
 
 #[test]
-fn an_exclude_that_matches_nothing_is_warned_of_where_there_is_a_list() {
+fn an_exclude_that_matches_nothing_is_warned_of_if_there_is_a_list() {
     let (redis, memcached) = (Redis::start(&[]), Memcached::start(&[]));
     let mut memcached = memcached;
     let sidecar = Sidecar::start(caches(&redis, &memcached));

@@ -95,7 +95,7 @@ fn a_kind_of_check_that_is_added_leaves_the_connection_of_the_round_trip_alone()
 }
 
 #[test]
-fn what_is_known_of_a_cache_outlives_a_change_of_a_setting_that_all_share() {
+fn the_history_of_a_cache_outlives_a_change_of_a_setting_that_all_share() {
     let mut redis = Redis::start(&[]);
     let sidecar = Sidecar::start_with("timeout = \"700ms\"", cache("main", &redis));
     sidecar.expect_up();
@@ -157,7 +157,7 @@ fn a_configuration_that_is_not_valid_is_refused_once_and_the_old_one_stays_in_fo
 }
 
 #[test]
-fn a_secret_that_comes_later_puts_right_what_was_refused() {
+fn a_secret_that_comes_later_makes_a_refused_configuration_valid() {
     let redis = Redis::start(&["--requirepass", "right-password"]);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("password");
@@ -226,7 +226,7 @@ fn swap(volume: &Path, name: &str, text: &str) {
 }
 
 #[test]
-fn a_config_map_that_the_kubelet_swaps_is_read_anew() {
+fn a_config_map_that_the_kubelet_swaps_is_reloaded() {
     let (one, two) = (Redis::start(&[]), Redis::start(&[]));
     let sidecar = Sidecar::start(cache("one", &one));
     let file = sidecar.config_file();
@@ -261,7 +261,7 @@ fn a_file_that_is_met_half_written_is_not_taken_for_the_whole() {
 }
 
 #[test]
-fn who_may_ask_changes_with_the_file_and_where_it_listens_with_a_restart_alone() {
+fn access_rules_change_with_the_file_and_listeners_only_with_a_restart() {
     let redis = Redis::start(&[]);
     let sidecar = Sidecar::start(cache("main", &redis));
     sidecar.expect_up();
@@ -278,7 +278,7 @@ fn who_may_ask_changes_with_the_file_and_where_it_listens_with_a_restart_alone()
 }
 
 #[test]
-fn a_file_that_does_not_change_is_not_told_of() {
+fn a_file_that_does_not_change_is_not_logged() {
     let redis = Redis::start(&[]);
     let sidecar = Sidecar::start(cache("main", &redis));
     thread::sleep(Duration::from_secs(5));
@@ -287,7 +287,7 @@ fn a_file_that_does_not_change_is_not_told_of() {
 }
 
 #[test]
-fn the_sidecars_own_certificate_that_is_replaced_is_shown_to_whoever_connects_next() {
+fn the_replaced_certificate_of_a_listener_is_shown_to_the_next_client() {
     let redis = Redis::start(&[]);
     let (old, new) = (Authority::new(), Authority::new());
     let dir = tempfile::tempdir().unwrap();

@@ -29,7 +29,7 @@ fn cache(redis: &Redis) -> String {
 }
 
 #[test]
-fn an_interval_has_the_cache_checked_when_nobody_asks_and_none_leaves_it_alone() {
+fn an_interval_has_the_cache_checked_without_requests_and_no_interval_leaves_it_alone() {
     let (asked, left_alone) = (Redis::start(&[]), Redis::start(&[]));
     let with = Sidecar::start_with("interval = \"1s\"", cache(&asked));
     let without = Sidecar::start(cache(&left_alone));
@@ -147,7 +147,7 @@ fn hundreds_of_caches_that_hang_are_checked_a_few_at_a_time_and_one_in_another_p
 }
 
 #[test]
-fn where_no_rounds_are_made_none_are_counted() {
+fn rounds_are_counted_only_if_they_are_made() {
     let redis = Redis::start(&[]);
     let sidecar = Sidecar::start(cache(&redis));
     assert!(!sidecar.raw("/metrics").contains("cache_round"));

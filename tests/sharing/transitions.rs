@@ -18,7 +18,7 @@ fn change(sidecar: &Sidecar, number: usize) -> String {
 }
 
 #[test]
-fn each_change_is_one_line_and_what_stays_is_none() {
+fn each_change_is_one_line_and_an_unchanged_status_is_none() {
     let mut redis = Redis::start(&[]);
     let other = Redis::start(&[]);
     redis.require_password("a-very-secret-password");
@@ -70,7 +70,7 @@ fn a_cause_that_gives_way_to_another_is_no_change() {
 }
 
 #[test]
-fn a_cache_that_flaps_is_told_of_each_time() {
+fn a_cache_that_flaps_is_logged_each_time() {
     let redis = Redis::start(&[]);
     let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
     sidecar.expect_up();
@@ -85,7 +85,7 @@ fn a_cache_that_flaps_is_told_of_each_time() {
 }
 
 #[test]
-fn what_a_server_says_is_not_in_the_log() {
+fn the_words_of_a_server_are_not_in_the_log() {
     let redis = Redis::start(&[]);
     redis.set_user("default", "on nopass ~other:* +@all");
     let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
@@ -99,7 +99,7 @@ fn what_a_server_says_is_not_in_the_log() {
 }
 
 #[test]
-fn another_kind_of_check_is_told_of_by_its_name_and_what_it_found() {
+fn another_kind_of_check_is_logged_with_its_name_and_finding() {
     let redis = Redis::start(&[]);
     let sidecar = Sidecar::start(format!(
         "[caches.main]\nurl = \"redis://{}\"\n[caches.main.checks.queue]\nkeys = [\"b:p\"]\nlength.down = 2",
