@@ -136,7 +136,7 @@ async fn matrix(access: Access, cases: &[Case]) {
 const SPOOFED: &[&str] = &["x-forwarded-for: 10.1.0.1", "forwarded: for=10.1.0.1", "x-real-ip: 10.1.0.1"];
 
 #[tokio::test]
-async fn what_anybody_but_a_trusted_proxy_says_counts_for_nothing() {
+async fn a_forwarded_header_counts_only_from_a_trusted_proxy() {
     let cases: &[Case] = &[
         ("10.1.0.1", &[], Details),
         ("::ffff:10.1.0.1", &[], Details),
@@ -219,7 +219,7 @@ async fn the_standard_header_is_read_the_same_way() {
 }
 
 #[tokio::test]
-async fn where_both_headers_are_there_the_one_that_allows_less_counts() {
+async fn of_two_forwarded_headers_the_one_that_allows_less_counts() {
     let cases: &[Case] = &[
         ("172.16.0.1", &["x-forwarded-for: 10.1.0.1", "forwarded: for=10.1.0.2"], Details),
         ("172.16.0.1", &["x-forwarded-for: 10.2.0.1", "forwarded: for=10.1.0.1"], Verdicts),
@@ -232,7 +232,7 @@ async fn where_both_headers_are_there_the_one_that_allows_less_counts() {
 }
 
 #[tokio::test]
-async fn of_whom_nothing_can_be_read_gets_verdicts_only_where_everyone_does() {
+async fn a_caller_with_an_unreadable_address_gets_verdicts_only_if_every_caller_does() {
     let garbage: [&[&str]; 9] = [
         &["x-forwarded-for: "],
         &["x-forwarded-for: unknown"],
@@ -253,7 +253,7 @@ async fn of_whom_nothing_can_be_read_gets_verdicts_only_where_everyone_does() {
 }
 
 #[tokio::test]
-async fn a_proxy_on_the_unix_socket_is_believed_where_it_is_trusted() {
+async fn a_proxy_on_the_unix_socket_is_believed_if_it_is_trusted() {
     let cases: &[Case] = &[
         ("unix", &[], Details),
         ("unix", &["x-forwarded-for: 10.1.0.1"], Details),
@@ -266,7 +266,7 @@ async fn a_proxy_on_the_unix_socket_is_believed_where_it_is_trusted() {
 }
 
 #[tokio::test]
-async fn a_token_adds_the_details_for_who_may_ask_and_a_wrong_one_is_challenged() {
+async fn a_token_adds_the_details_for_a_caller_with_access_and_a_wrong_one_is_challenged() {
     const RIGHT: &str = "authorization: Bearer 0123456789abcdef";
     let cases: &[Case] = &[
         ("10.2.0.1", &[], Verdicts),

@@ -80,7 +80,7 @@ fn an_outage_appears_on_an_open_page_without_a_reload_and_so_does_its_end() {
 }
 
 #[test]
-fn a_page_whose_sidecar_says_nothing_more_says_so_until_it_does() {
+fn a_page_without_news_from_its_sidecar_shows_that_until_news_arrives() {
     let redis = Redis::start(&[]);
     let sidecar = sidecar(&redis);
     let browser = Browser::start();
@@ -104,7 +104,7 @@ fn a_page_whose_sidecar_says_nothing_more_says_so_until_it_does() {
 }
 
 #[test]
-fn without_a_script_the_page_is_loaded_anew() {
+fn without_a_script_the_page_is_reloaded() {
     let mut redis = Redis::start(&[]);
     let sidecar = sidecar(&redis);
     let browser = Browser::start();
@@ -116,7 +116,7 @@ fn without_a_script_the_page_is_loaded_anew() {
 }
 
 #[test]
-fn axe_finds_nothing_that_keeps_anybody_from_reading_it_in_any_state_by_day_or_night() {
+fn axe_finds_no_accessibility_fault_in_any_state_in_light_or_dark_mode() {
     let mut redis = Redis::start(&[]);
     let sidecar = sidecar(&redis);
     let browser = Browser::start();

@@ -42,7 +42,7 @@ fn before(trusted: &str) -> (Redis, Sidecar, Haproxy) {
 }
 
 #[test]
-fn behind_a_trusted_haproxy_each_client_is_who_it_is_whatever_it_says() {
+fn behind_a_trusted_haproxy_each_client_keeps_its_address_and_cannot_forge_another() {
     let (_redis, _sidecar, proxy) = before("\"127.0.0.1\"");
     assert!(shows_details(&ask(&proxy, "127.0.0.8", &[])));
     assert!(!shows_details(&ask(&proxy, "127.0.0.9", &[])));

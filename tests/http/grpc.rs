@@ -60,7 +60,7 @@ impl Drop for Watching {
 }
 
 #[test]
-fn a_check_says_what_health_says_of_everything_an_alias_a_check_a_probe_and_a_group() {
+fn a_grpc_check_agrees_with_health_for_all_and_for_an_alias_a_check_a_probe_and_a_group() {
     let mut redis = Redis::start(&[]);
     let groups = "[groups.web]\ninclude = [\"main\"]\n";
     let sidecar = Sidecar::start_with(groups, main_at(&redis));
@@ -107,7 +107,7 @@ fn a_list_names_every_service_with_its_status() {
 }
 
 #[test]
-fn a_watch_is_told_of_an_outage_and_of_its_end_within_a_round_though_nobody_else_asks() {
+fn a_watch_reports_an_outage_and_its_end_within_a_round_without_other_requests() {
     let mut redis = Redis::start(&[]);
     let sidecar = Sidecar::start_with("interval = \"1s\"", main_at(&redis));
     let mut watching = Watching::start(&sidecar, "main");
@@ -125,7 +125,7 @@ fn a_watch_is_told_of_an_outage_and_of_its_end_within_a_round_though_nobody_else
 }
 
 #[test]
-fn without_an_interval_rounds_are_made_for_who_watches() {
+fn without_an_interval_rounds_are_made_for_a_watch() {
     let mut redis = Redis::start(&[]);
     let sidecar = Sidecar::start(main_at(&redis));
     let mut watching = Watching::start(&sidecar, "");
@@ -135,7 +135,7 @@ fn without_an_interval_rounds_are_made_for_who_watches() {
 }
 
 #[test]
-fn a_watch_of_what_is_not_there_stays_open() {
+fn a_watch_of_an_unknown_service_stays_open() {
     let redis = Redis::start(&[]);
     let sidecar = Sidecar::start(main_at(&redis));
     // It is its own client that gives up, after two seconds.
@@ -157,7 +157,7 @@ fn a_client_that_gives_up_is_not_waited_for_and_harms_no_other() {
 }
 
 #[test]
-fn who_may_not_ask_is_told_so_in_the_words_of_grpc() {
+fn a_caller_without_access_gets_a_status_of_grpc() {
     let redis = Redis::start(&[]);
     let connections = || redis.info("total_connections_received").parse::<u32>().unwrap();
     let elsewhere = Sidecar::start_with("[access]\nallow = [\"192.0.2.0/24\"]", main_at(&redis));
@@ -207,7 +207,7 @@ fn http_1_and_http_2_and_grpc_are_answered_on_one_port_at_once() {
 }
 
 #[test]
-fn what_is_no_call_of_grpcs_is_refused_in_the_words_of_http() {
+fn a_request_that_is_no_grpc_call_gets_a_status_of_http() {
     let redis = Redis::start(&[]);
     let sidecar = Sidecar::start(main_at(&redis));
     let url = format!("http://{}/grpc.health.v1.Health/Check", sidecar.addr());
@@ -251,7 +251,7 @@ fn a_body_that_comes_late_takes_no_response_from_a_client_of_http_2() {
 }
 
 #[test]
-fn grpc_is_spoken_over_tls_and_with_a_certificate_where_one_is_asked_for() {
+fn grpc_is_spoken_over_tls_and_with_a_client_certificate_if_one_is_required() {
     let redis = Redis::start(&[]);
     let (servers, clients) = (Authority::new(), Authority::new());
     let dir = tempfile::tempdir().unwrap();
@@ -279,7 +279,7 @@ fn grpc_is_spoken_over_tls_and_with_a_certificate_where_one_is_asked_for() {
 }
 
 #[test]
-fn a_stop_tells_who_watches_and_then_ends_the_stream() {
+fn a_stop_is_reported_to_a_watch_and_then_ends_the_stream() {
     let redis = Redis::start(&[]);
     let mut sidecar = Sidecar::start_with("drain = \"2s\"", main_at(&redis));
     let mut watching = Watching::start(&sidecar, "main");

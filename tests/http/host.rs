@@ -105,7 +105,7 @@ const REFUSED: [(&str, &str, &str); 12] = [
 ];
 
 #[tokio::test]
-async fn a_request_that_does_not_say_its_host_once_is_400_everywhere_and_nothing_is_checked() {
+async fn a_request_without_exactly_one_host_is_400_everywhere_and_nothing_is_checked() {
     let server = Running::start().await;
     for path in PATHS {
         for (version, lines, why) in REFUSED {
@@ -140,7 +140,7 @@ async fn a_target_with_an_authority_needs_a_host_too_and_counts_before_it() {
 }
 
 #[tokio::test]
-async fn probes_that_say_no_host_are_answered_where_their_version_allows_it() {
+async fn probes_without_a_host_are_answered_if_their_version_allows_it() {
     let server = Running::start().await;
     for (version, lines) in [
         // As HAProxy's `option httpchk` and nginx' upstream checks ask.
@@ -221,7 +221,7 @@ fn before_a_dead_cache(settings: &str) -> (Sidecar, String) {
 }
 
 #[test]
-fn a_page_whose_name_was_made_to_resolve_to_loopback_reads_no_details_and_the_operator_does() {
+fn a_page_of_a_name_rebound_to_loopback_reads_no_details_and_the_operator_does() {
     let (sidecar, cache) = before_a_dead_cache("");
     for host in ["evil.test", "localhost.evil.test", "127.0.0.1.evil.test"] {
         for path in DETAILED {

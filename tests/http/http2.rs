@@ -76,7 +76,7 @@ async fn a_connection_without_a_request_is_closed_when_it_idles_for_too_long_and
 }
 
 #[tokio::test]
-async fn who_watches_may_hear_nothing_for_longer_than_others_may_idle() {
+async fn a_watch_may_be_silent_for_longer_than_other_connections_may_idle() {
     let limits = ServerLimits {
         head: Duration::from_millis(100),
         idle: Duration::from_millis(200),
@@ -105,7 +105,7 @@ async fn half_a_preface_is_half_a_head() {
 }
 
 #[tokio::test]
-async fn the_server_says_how_much_it_takes() {
+async fn the_server_announces_its_limits() {
     const MAX_CONCURRENT_STREAMS: u16 = 3;
     const MAX_HEADER_LIST_SIZE: u16 = 6;
     let mut stream = TcpStream::connect(run(ServerLimits::default())).await.unwrap();
@@ -163,7 +163,7 @@ async fn as_many_requests_are_answered_side_by_side_as_there_may_be_connections(
 }
 
 #[tokio::test]
-async fn a_client_that_says_nothing_more_does_not_hold_up_the_stop() {
+async fn a_silent_client_does_not_delay_the_stop() {
     let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     stream.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();

@@ -88,7 +88,7 @@ fn text_and_kubernetes_have_a_line_for_each_kind() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_is_told_before_what_was_found() {
+fn a_silent_server_comes_before_the_findings() {
     let fault = Fault::new(Cause::Refused, Phase::Connect, "Connection refused");
     let report = report(Instant::now(), Some(fault));
     assert_eq!(report.outcomes[1].cause(), Some(Cause::Refused));

@@ -69,7 +69,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn a_caller_who_trusts_its_authority_is_answered_in_each_version_of_tls_and_of_http() {
+fn a_caller_that_trusts_the_authority_is_answered_in_each_version_of_tls_and_of_http() {
     let secured = Secured::start(&Authority::new(), None);
     for (version, most) in [("--tlsv1.2", "1.2"), ("--tlsv1.3", "1.3")] {
         for (http, answer) in [("--http1.1", "ok\n200 1.1"), ("--http2", "ok\n200 2")] {
@@ -85,7 +85,7 @@ fn a_caller_who_trusts_its_authority_is_answered_in_each_version_of_tls_and_of_h
 }
 
 #[test]
-fn who_shows_no_certificate_of_the_right_authority_is_not_answered() {
+fn a_client_without_a_certificate_of_the_right_authority_is_not_answered() {
     let clients = Authority::new();
     let secured = Secured::start(&Authority::new(), Some(&clients));
     let (right, expired) = (clients.issue(&["prober"]), clients.issue_expired(&["prober"]));
@@ -103,7 +103,7 @@ fn who_shows_no_certificate_of_the_right_authority_is_not_answered() {
 }
 
 #[test]
-fn who_speaks_no_tls_is_closed_without_a_word_and_the_next_is_answered() {
+fn a_client_without_tls_is_closed_silently_and_the_next_is_answered() {
     let secured = Secured::start(&Authority::new(), None);
     let url = format!("http://{}/livez", secured.sidecar.addr());
     let output =
@@ -113,7 +113,7 @@ fn who_speaks_no_tls_is_closed_without_a_word_and_the_next_is_answered() {
 }
 
 #[test]
-fn a_client_that_never_ends_its_handshake_keeps_nobody_waiting_and_is_closed() {
+fn a_client_that_never_ends_its_handshake_delays_no_other_and_is_closed() {
     let secured = Secured::start(&Authority::new(), None);
     let mut stalled = TcpStream::connect(secured.sidecar.addr()).unwrap();
     // The first bytes of a handshake.

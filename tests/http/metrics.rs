@@ -101,7 +101,7 @@ fn series<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_series_of_an_alias_say_how_it_is_and_what_was_counted() {
+fn the_series_of_an_alias_have_its_status_and_counts() {
     for format in FORMATS {
         let text = metrics(AccessLevel::Verdicts, format);
         for (name, expected) in [
@@ -201,7 +201,7 @@ fn details_name_nodes_and_keys_and_the_slowest_of_each_phase() {
 }
 
 #[test]
-fn one_who_may_not_see_details_learns_no_node_no_key_no_phase_and_no_word_of_a_servers() {
+fn a_caller_without_details_learns_no_node_no_key_no_phase_and_no_word_of_a_server() {
     let kept = |line: &&str| {
         ["6379", "phase", "key=", "node=", "view=", "not for everyone"].iter().any(|word| line.contains(word))
     };
@@ -295,7 +295,7 @@ fn judged(mut judge: Command, text: &str) -> (bool, String) {
 }
 
 #[test]
-fn promtool_has_nothing_to_say_against_the_classic_text() {
+fn promtool_finds_no_fault_in_the_classic_text() {
     let promtool = |text: &str| {
         let mut promtool = Command::new("promtool");
         promtool.args(["check", "metrics"]);

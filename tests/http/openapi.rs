@@ -72,7 +72,7 @@ fn the_description_has_the_paths_that_there_are_and_a_404_names_them() {
 }
 
 #[test]
-fn what_is_answered_is_as_the_description_says() {
+fn every_response_matches_the_description() {
     let redis = Redis::start(&[]);
     let sidecar = sidecar(&redis);
     let url = format!("http://{}", sidecar.addr());

@@ -47,7 +47,7 @@ async fn next(feed: &mut Body) -> Option<String> {
 }
 
 #[tokio::test]
-async fn what_is_wrong_comes_first_with_its_reason_and_since_when() {
+async fn faults_come_first_with_their_reason_and_start() {
     let body = body(&night::ALIASES, AccessLevel::Details);
     let place = |what: &str| body.find(what).unwrap_or_else(|| panic!("no `{what}` in: {body}"));
     let order = [
@@ -73,7 +73,7 @@ async fn what_is_wrong_comes_first_with_its_reason_and_since_when() {
 }
 
 #[tokio::test]
-async fn of_ten_caches_everything_is_told_and_of_a_thousand_what_a_phone_can_bear() {
+async fn ten_caches_are_shown_in_full_and_a_thousand_only_as_far_as_a_phone_can_bear() {
     let ten = body(&night::ALIASES, AccessLevel::Details);
     assert!(ten.len() < 60_000, "{} bytes", ten.len());
     assert_eq!(cards(&ten), 10);
@@ -88,7 +88,7 @@ async fn of_ten_caches_everything_is_told_and_of_a_thousand_what_a_phone_can_bea
 }
 
 #[tokio::test]
-async fn who_may_not_see_details_sees_statuses_causes_and_hints_alone() {
+async fn a_caller_without_details_sees_only_statuses_causes_and_hints() {
     let [all, verdicts] =
         [AccessLevel::Details, AccessLevel::Verdicts].map(|view| body(&night::ALIASES, view));
     for secret in [
@@ -112,7 +112,7 @@ async fn who_may_not_see_details_sees_statuses_causes_and_hints_alone() {
 }
 
 #[tokio::test]
-async fn an_alias_whose_certificates_nobody_verifies_is_warned_of_and_no_other() {
+async fn an_alias_with_unverified_certificates_is_warned_of_and_no_other() {
     let body = body(&night::ALIASES, AccessLevel::Details);
     assert_eq!(body.matches("TLS certificates are not verified").count(), 1);
     let tokens = body.split("<details ").find(|card| card.starts_with("id=\"check-tokens\"")).unwrap();
@@ -133,7 +133,7 @@ async fn the_words_of_a_server_are_no_html() {
 }
 
 #[tokio::test]
-async fn a_page_of_some_of_the_checks_is_loaded_anew_and_not_fed() {
+async fn a_page_of_some_of_the_checks_is_reloaded_and_has_no_feed() {
     let app = night::app(&night::ALIASES);
     let report = night::pass(&app);
     let setup = app.setup();
@@ -170,7 +170,7 @@ async fn the_start_page_is_html_unless_another_format_is_named_and_allows_nothin
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_feed_tells_what_is_known_then_what_is_new_and_beats_in_between() {
+async fn the_feed_sends_the_known_state_then_changes_and_heartbeats_in_between() {
     let app = Arc::new(night::app(&night::ALIASES));
     night::pass(&app);
     let answer = get(&app, "/events").await;
@@ -200,7 +200,7 @@ async fn the_feed_tells_what_is_known_then_what_is_new_and_beats_in_between() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_feed_shows_its_reader_what_they_may_see_and_nobody_else_anything() {
+async fn the_feed_follows_the_access_level_of_its_reader_and_shows_others_nothing() {
     let access = Access { allow: vec!["192.0.2.0/24".parse().unwrap()], ..Access::default() };
     let app = Arc::new(App::new(&Config { access, ..Config::default() }).unwrap());
     let ask = async |ip: &str| {
@@ -216,7 +216,7 @@ async fn the_feed_shows_its_reader_what_they_may_see_and_nobody_else_anything() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_is_an_end_to_how_many_feeds_there_may_be_and_each_that_ends_makes_room() {
+async fn the_number_of_feeds_is_limited_and_each_that_ends_makes_room() {
     let app = Arc::new(night::app(&["main"]));
     let router = router(app.clone());
     let ask = async || {

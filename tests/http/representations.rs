@@ -92,7 +92,7 @@ fn json_of_caches_that_are_up_is_in_the_configured_order() {
 }
 
 #[test]
-fn json_details_say_when_where_and_how_long() {
+fn json_details_have_time_place_and_duration() {
     let began = Instant::now();
     let body = djblets::body(&up(began), AccessLevel::Details, began + Duration::from_micros(12_500));
     let expected = concat!(
@@ -221,7 +221,7 @@ fn one_sentinel_of_three_that_is_gone_is_shown_and_is_no_error() {
 }
 
 #[test]
-fn json_of_what_is_skipped_says_why() {
+fn json_of_a_skipped_alias_has_the_reason() {
     let expected = concat!(
         r#"{"status":"SKIPPED","checks":{},"errors":{},"#,
         r#""skipped":{"staticfiles":"lives in the application's memory"}}"#,
@@ -271,7 +271,7 @@ fn the_age_is_that_of_the_oldest_check() {
 }
 
 #[test]
-fn details_say_since_when_a_status_is_what_it_is_unless_it_has_changed_meanwhile() {
+fn details_have_the_start_of_a_status_unless_it_has_changed_meanwhile() {
     let began = Instant::now();
     let began_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_340_000);
     let since = |status| Some(Since { status, began, began_at });
@@ -301,7 +301,7 @@ pub(crate) fn readiness(wrong: Option<&str>) -> KubernetesProbe {
 }
 
 #[test]
-fn kubernetes_text_is_ok_or_lists_what_failed() {
+fn kubernetes_text_is_ok_or_lists_the_failures() {
     assert_eq!(readyz(up, false), "ok\n");
     assert_eq!(
         readyz(down, false),
@@ -332,7 +332,7 @@ fn kubernetes_verbose_text_lists_everything_and_the_age() {
 }
 
 #[test]
-fn kubernetes_text_lists_what_is_left_out_and_warns_of_what_is_unknown_in_the_api_server_s_words() {
+fn kubernetes_text_lists_excluded_checks_and_warns_of_unknown_ones_in_the_api_server_s_words() {
     let exclusion = |own| Exclusion {
         own,
         listed: vec!["cache.pages".to_owned()],
@@ -359,7 +359,7 @@ fn kubernetes_text_lists_what_is_left_out_and_warns_of_what_is_unknown_in_the_ap
 }
 
 #[test]
-fn a_sidecar_that_is_not_ready_says_which_part_of_its_life_it_is_in() {
+fn a_sidecar_that_is_not_ready_reports_its_stage_of_life() {
     let expected = "[-]sidecar failed: draining\nreadyz check failed\n";
     let probe = readiness(Some("draining"));
     assert_eq!(kubernetes::body(&probe, &Report::default(), false, Instant::now()), expected);

@@ -119,7 +119,7 @@ async fn head_has_the_headers_of_get_and_no_body() {
 }
 
 #[tokio::test]
-async fn other_methods_are_405_and_are_told_which_are_allowed() {
+async fn other_methods_are_405_with_the_list_of_the_allowed_ones() {
     let router = ready();
     for path in [
         "/health",
@@ -192,7 +192,7 @@ async fn the_format_is_chosen_by_name_and_else_by_accept() {
 }
 
 #[tokio::test]
-async fn what_was_chosen_by_accept_says_so_and_what_was_not_does_not() {
+async fn a_response_has_vary_if_accept_chose_it_and_only_then() {
     let router = ready();
     for (path, varies) in [
         ("/health/staticfiles", true),
@@ -284,7 +284,7 @@ fn guarded() -> Router {
 }
 
 #[tokio::test]
-async fn a_caller_who_may_not_ask_gets_403_without_a_body_on_every_path() {
+async fn a_caller_without_access_gets_403_without_a_body_on_every_path() {
     let router = guarded();
     let strangers = ["127.0.0.1", "11.0.0.1", "::1", "::ffff:11.0.0.1", "::10.0.0.1"];
     let strangers = strangers.map(|ip| Some(Caller::Remote(ip.parse().unwrap())));

@@ -45,7 +45,7 @@ fn health_json_is_as_the_draft_says_in_every_status_and_view() {
 }
 
 #[test]
-fn the_schema_of_the_draft_refuses_what_is_not_as_the_draft_says() {
+fn the_schema_of_the_draft_refuses_a_body_against_the_draft() {
     let (_, report) = &snapshots::reports(Instant::now())[0];
     let sound: Value = serde_json::from_str(&health_json::body(report, AccessLevel::Details)).unwrap();
     let broken = |path: &str, value: Value| {

@@ -140,7 +140,7 @@ async fn a_body_is_not_read_and_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_refused_and_the_next_client_served() {
+async fn bytes_that_are_not_http_are_refused_and_the_next_client_is_served() {
     let server = run(ServerLimits::default());
     for bytes in ["*1\r\n$4\r\nPING\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"] {
         let mut stream = server.connect().await;
@@ -484,7 +484,7 @@ async fn metrics_with_listeners_of_their_own_are_served_there_alone_and_to_their
 }
 
 #[tokio::test]
-async fn readyz_says_first_that_it_drains_and_everything_else_goes_on_until_that_is_over() {
+async fn readyz_reports_the_drain_first_and_everything_else_goes_on_until_its_end() {
     let drain = Duration::from_secs(1);
     let app = Arc::new(App::new(&Config { drain, ..config(closed_port()) }).unwrap());
     let server = run_app(app, ServerLimits::default());

@@ -53,7 +53,7 @@ async fn next_text(stream: &mut Body) -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_watches_is_told_of_rounds_that_are_stuck_though_these_bring_no_news() {
+async fn a_watch_reports_stuck_rounds_although_these_bring_no_news() {
     let interval = Some(Duration::from_secs(10));
     // Nobody makes rounds: that is what a loop that is stuck looks like from outside.
     let app = Arc::new(App::new(&Config { interval, ..Config::default() }).unwrap());
@@ -77,7 +77,7 @@ fn config(allow: &str, details: &str) -> Config {
 }
 
 #[tokio::test]
-async fn who_may_see_less_since_the_configuration_was_read_anew_does_so_on_an_open_stream_too() {
+async fn a_lower_access_level_after_a_reload_counts_on_an_open_stream_too() {
     let (everyone, nobody) = ("127.0.0.0/8", "192.0.2.0/24");
     let app = Arc::new(App::new(&config(everyone, everyone)).unwrap());
     let mut feed = ask(&router(app.clone()), feed()).await.into_body();
@@ -97,7 +97,7 @@ async fn who_may_see_less_since_the_configuration_was_read_anew_does_so_on_an_op
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_is_an_end_to_how_many_watches_there_may_be_and_each_that_ends_makes_room() {
+async fn the_number_of_watches_is_limited_and_each_that_ends_makes_room() {
     let router = router(super::app());
     let ask = async || ask(&router, watch("livez")).await;
     let mut watches = Vec::new();

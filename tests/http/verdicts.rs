@@ -93,7 +93,7 @@ async fn an_alias_that_forwards_answers_with_its_target_s_outcome() {
 }
 
 #[tokio::test]
-async fn details_are_for_those_who_may_see_them() {
+async fn details_need_their_access_level() {
     let address = closed_port();
     let router = ready(address);
     for caller in [LOOPBACK, Caller::Local, Caller::Remote("::ffff:127.0.0.1".parse().unwrap())] {
@@ -144,7 +144,7 @@ async fn readyz_speaks_kubernetes_text() {
 }
 
 #[tokio::test]
-async fn what_needs_no_verdict_asks_no_cache() {
+async fn a_request_that_needs_no_verdict_asks_no_cache() {
     let cache = EmbeddedServer::redis().await.unwrap();
     let mut config = config(cache.addr());
     config.access.allow = vec!["127.0.0.0/8".parse().unwrap()];
