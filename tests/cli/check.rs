@@ -40,7 +40,7 @@ async fn a_cache_that_works_exits_0_and_one_that_does_not_1() {
 }
 
 #[tokio::test]
-async fn json_is_what_health_answers_with_details() {
+async fn json_is_the_response_of_health_with_details() {
     let cache = EmbeddedServer::redis().await.unwrap();
     let up = check(&format!("redis://{}/0", cache.addr()), &["--format", "json"]).await;
     let up: Value = serde_json::from_str(&stdout(&up)).unwrap();
@@ -53,7 +53,7 @@ async fn json_is_what_health_answers_with_details() {
 }
 
 #[tokio::test]
-async fn a_pipe_gets_no_colour_and_no_head() {
+async fn a_pipe_gets_no_color_and_no_head() {
     let output = check(&no_cache(), &[]).await;
     assert!(!stdout(&output).contains('\u{1b}'), "{}", stdout(&output));
     assert!(!stdout(&output).contains("STATUS"), "{}", stdout(&output));
@@ -61,7 +61,7 @@ async fn a_pipe_gets_no_colour_and_no_head() {
 }
 
 #[test]
-fn checking_an_alias_that_is_not_configured_exits_2_and_names_those_that_are() {
+fn a_check_of_an_unknown_alias_exits_2_and_names_the_configured_ones() {
     let output = cache_canary().args(["check", "nope"]).env("CACHE_URL", no_cache()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(
@@ -92,7 +92,7 @@ async fn a_monitoring_system_gets_a_line_with_figures_and_the_exit_code_of_a_plu
 }
 
 #[test]
-fn a_monitoring_system_is_told_on_stdout_what_could_not_be_done() {
+fn a_monitoring_system_gets_the_error_on_stdout() {
     let nagios = |arguments: &[&str], url: &str| {
         let output = cache_canary().arg("check").args(arguments).env("CACHE_URL", url).output().unwrap();
         assert_eq!((output.status.code(), &*stderr(&output)), (Some(3), ""), "{arguments:?}");

@@ -25,7 +25,7 @@ fn printed(shell: &str) -> String {
 }
 
 #[test]
-fn the_scripts_in_the_binary_are_what_the_code_makes() {
+fn the_scripts_in_the_binary_are_those_that_the_code_generates() {
     for (name, shell, file) in SHELLS {
         let mut command = Cli::command();
         command.set_bin_name("cache-canary");

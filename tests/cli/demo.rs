@@ -135,7 +135,7 @@ fn the_commands_that_it_prints_show_a_cache_going_down_and_coming_back() {
 }
 
 #[test]
-fn each_switch_is_seen_with_its_cause_at_the_first_look_and_so_is_mending() {
+fn each_switch_is_seen_with_its_cause_at_the_first_request_and_so_is_the_repair() {
     let demo = Demo::on_free_ports();
     let switches = [
         ("main", "main", "killed", "refused"),
@@ -176,7 +176,7 @@ fn each_switch_is_seen_with_its_cause_at_the_first_look_and_so_is_mending() {
 }
 
 #[test]
-fn each_switch_that_is_thrown_is_told_on_stdout() {
+fn each_switch_that_is_thrown_is_reported_on_stdout() {
     let mut demo = Demo::on_free_ports();
     for path in ["/main/masking", "/sessions-2/full", "/main/mend"] {
         let said = demo.throw(path);
@@ -188,7 +188,7 @@ fn each_switch_that_is_thrown_is_told_on_stdout() {
 }
 
 #[test]
-fn its_switches_are_listed_with_their_state() {
+fn the_switches_are_listed_with_their_state() {
     let demo = Demo::on_free_ports();
     let Answer(code, before) = demo.control("GET", "/");
     assert_eq!(code, 200);
@@ -225,7 +225,7 @@ fn an_address_that_was_asked_for_and_is_taken_is_an_error_that_names_the_option(
 }
 
 #[test]
-fn where_the_default_addresses_are_taken_free_ports_stand_in_and_it_says_so() {
+fn free_ports_replace_default_addresses_that_are_taken_and_the_demo_prints_them() {
     // By this test, or already by somebody else.
     let _taken = [TcpListener::bind("127.0.0.1:8080"), TcpListener::bind("127.0.0.1:8081")];
     let demo = Demo::start(&[]);
@@ -239,7 +239,7 @@ fn where_the_default_addresses_are_taken_free_ports_stand_in_and_it_says_so() {
 }
 
 #[test]
-fn an_interrupt_or_a_termination_ends_it_with_0() {
+fn an_interrupt_or_a_termination_ends_the_demo_with_0() {
     for signal in ["INT", "TERM"] {
         let mut demo = Demo::on_free_ports();
         assert_eq!(demo.health().0, 200);

@@ -138,7 +138,7 @@ async fn keys_expire() {
 }
 
 #[tokio::test]
-async fn what_happens_is_counted() {
+async fn connections_and_commands_are_counted() {
     let server = EmbeddedServer::redis().await.unwrap();
     assert_eq!((server.accepted(), server.commands(), server.writes(), server.keys()), (0, 0, 0, 0));
     let mut first = dial(&server).await;

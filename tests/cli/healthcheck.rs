@@ -65,7 +65,7 @@ fn healthcheck_exits_0_for_2xx_and_1_for_anything_else_and_prints_the_body() {
 }
 
 #[test]
-fn healthcheck_says_why_when_there_is_no_answer_to_print() {
+fn healthcheck_prints_the_reason_if_there_is_no_answer() {
     let (listener, address) = local_listener();
     drop(listener);
     let url = format!("http://{address}/health");
@@ -137,7 +137,7 @@ fn healthcheck_speaks_http_and_https_alone_and_shows_no_password() {
 }
 
 #[test]
-fn healthcheck_asks_where_the_environment_says() {
+fn healthcheck_asks_the_address_of_the_environment() {
     let (listener, address) = local_listener();
     let requests = canned(listener, UP);
     let port = address.port();

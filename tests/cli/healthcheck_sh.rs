@@ -240,7 +240,7 @@ fn a_long_healthy_answer_is_cut_and_exits_0() {
 }
 
 #[test]
-fn a_server_that_refuses_exits_1_and_says_so() {
+fn a_server_that_refuses_exits_1_with_the_reason() {
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for tool in Tool::ALL {
         let ran = Bin::with(tool).run(&[&url(addr)], &[]);
@@ -290,7 +290,7 @@ fn a_proxy_is_not_asked() {
 }
 
 #[test]
-fn a_certificate_that_nobody_knows_is_taken_only_when_the_environment_says_so() {
+fn an_untrusted_certificate_is_accepted_only_if_the_environment_allows_it() {
     const ANSWER: &[u8] =
         b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\nConnection: close\r\n\r\n{\"status\":\"UP\"}\n";
     let url =
@@ -355,7 +355,7 @@ fn the_url_is_the_argument_else_the_variable_else_the_default() {
 }
 
 #[test]
-fn what_cannot_be_done_exits_1_and_says_why() {
+fn an_impossible_request_exits_1_with_the_reason() {
     let bin = Bin::new();
     let said = |arguments: &[&str], variables: &[(&str, &str)]| {
         let ran = bin.run(arguments, variables);

@@ -105,7 +105,7 @@ fn a_server_that_wants_a_certificate_is_shown_one() {
 }
 
 #[test]
-fn beside_a_server_with_tls_its_own_certificate_is_wanted_whatever_its_name() {
+fn beside_a_server_with_tls_only_its_own_certificate_is_accepted_under_any_name() {
     let tls = Tls::new();
     let identity = tls.authority.issue(&["cache-canary.internal"]);
     let address = Tls::serve(&identity, None);

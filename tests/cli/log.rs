@@ -147,7 +147,7 @@ fn a_log_that_is_closed_or_thrown_away_loses_nothing_and_takes_no_verdict_away()
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_no_answer_and_no_end() {
+fn a_log_without_a_reader_delays_no_answer_and_no_stop() {
     let (_reader, writer) = full_pipe();
     let mut redis = Redis::start(&[]);
     let sidecar = start(logging_to(writer), "", &aliases(MANY, &redis));
@@ -156,7 +156,7 @@ fn a_log_that_nobody_reads_holds_up_no_answer_and_no_end() {
 }
 
 #[test]
-fn a_log_that_is_read_again_says_how_many_lines_were_lost() {
+fn a_log_that_is_read_again_has_the_number_of_lost_lines() {
     let (reader, writer) = full_pipe();
     let mut redis = Redis::start(&[]);
     let sidecar = start(logging_to(writer), "", &aliases(MANY, &redis));
@@ -188,7 +188,7 @@ fn read_fifo(fifo: &Path) -> Child {
 }
 
 #[test]
-fn a_pipe_whose_reader_comes_back_is_written_again_and_told_what_it_missed() {
+fn a_pipe_whose_reader_comes_back_is_written_again_with_the_number_of_lost_lines() {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("log");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());

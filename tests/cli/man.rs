@@ -18,7 +18,7 @@ const DIRECTORY: &str = "deploy/man";
 const ORDER: [&str; 5] = ["EXIT STATUS", "ENVIRONMENT", "FILES", "SIGNALS", "EXAMPLES"];
 
 #[test]
-fn there_is_a_page_for_each_command_and_it_is_what_help_says() {
+fn each_command_has_a_page_with_the_text_of_its_help() {
     let pages = all_pages();
     for (name, page) in &pages {
         pages::compare(&format!("{DIRECTORY}/{name}"), page);
@@ -34,7 +34,7 @@ fn there_is_a_page_for_each_command_and_it_is_what_help_says() {
 }
 
 #[test]
-fn groff_has_nothing_to_say_against_a_page() {
+fn groff_finds_no_fault_in_a_page() {
     for (name, page) in all_pages() {
         let file = tempfile::tempdir().unwrap();
         let file = file.path().join(&name);

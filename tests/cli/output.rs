@@ -83,7 +83,7 @@ fn end(output: &Output) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_command_whose_output_is_lost_exits_1_and_says_why() {
+fn a_command_whose_output_is_lost_exits_1_with_the_reason() {
     for arguments in PRINTING {
         let healthy = run(arguments, "redis://cache", kept());
         assert_eq!(end(&healthy), (Some(0), String::new()), "{arguments:?}");
@@ -104,7 +104,7 @@ fn a_reader_that_goes_away_fails_no_command() {
 }
 
 #[test]
-fn what_is_lost_after_a_part_was_written_is_lost_all_the_same() {
+fn output_that_is_lost_after_a_part_was_written_is_an_error_all_the_same() {
     // A file may grow to 8 blocks, which are less than the schema. The signal of that limit would kill the program.
     let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" config schema >\"$1\"";
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -145,7 +145,7 @@ const CHECKS: [(&[&str], [i32; 3]); 4] = [
 ];
 
 #[tokio::test]
-async fn a_verdict_that_nobody_was_told_is_no_success() {
+async fn a_verdict_that_was_not_printed_is_no_success() {
     let cache = EmbeddedServer::redis().await.unwrap();
     for is_up in [true, false] {
         cache.set_fault(if is_up { InjectedFault::Healthy } else { InjectedFault::Masking }).unwrap();
@@ -179,7 +179,7 @@ async fn a_watch_ends_when_its_output_is_lost_and_when_its_reader_goes_away() {
 }
 
 #[test]
-fn a_monitoring_system_that_cannot_be_told_what_is_wrong_gets_unknown() {
+fn a_monitoring_system_gets_unknown_if_the_fault_cannot_be_printed() {
     for lost in Lost::ALL {
         for arguments in [&["check", "--format=nagios", "nope"][..], &["check", "--format=nagios", "--nope"]]
         {
@@ -209,7 +209,7 @@ fn a_healthcheck_that_cannot_print_its_answer_is_no_success() {
 }
 
 #[test]
-fn a_demo_that_cannot_say_what_to_try_ends() {
+fn a_demo_that_cannot_print_its_commands_ends() {
     let demo = ["demo", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
     assert_eq!(end(&run(&demo, "redis://cache", unread())), (Some(0), String::new()));
     for lost in Lost::ALL {

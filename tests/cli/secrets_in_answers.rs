@@ -191,7 +191,7 @@ fn every_answer() -> impl Iterator<Item = Vec<u8>> {
 }
 
 #[test]
-fn a_redis_that_does_not_know_a_command_quotes_no_credential_to_anybody() {
+fn a_redis_that_does_not_know_a_command_quotes_no_credential_in_any_output() {
     for (gone, query, cause) in [
         ("AUTH", "", "protocol"),
         ("HELLO", "?protocol=3", "protocol"),
@@ -227,7 +227,7 @@ fn the_known_words_of_a_server_are_shown_and_its_cause_is_right() {
 }
 
 #[test]
-fn no_answer_of_a_redis_shows_what_it_was_given() {
+fn no_answer_of_a_redis_shows_its_credentials() {
     let at_auth = Liar::redis(&["AUTH"], &[]);
     let at_hello = Liar::redis(&["HELLO"], &[]);
     let at_select = Liar::redis(&["SELECT"], &[]);
@@ -246,7 +246,7 @@ fn no_answer_of_a_redis_shows_what_it_was_given() {
 }
 
 #[test]
-fn no_answer_about_other_servers_shows_what_was_given() {
+fn no_answer_about_other_servers_shows_credentials() {
     let at_sentinel = Liar::redis(&["SENTINEL"], &[]);
     let at_role = Liar::redis(&["ROLE"], &[("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n")]);
     let at_cluster = Liar::redis(&["CLUSTER"], &[]);
@@ -277,7 +277,7 @@ fn no_answer_about_other_servers_shows_what_was_given() {
 }
 
 #[test]
-fn no_finding_and_no_figure_shows_what_was_given() {
+fn no_finding_and_no_figure_shows_credentials() {
     let looked_at = Liar::redis(
         &[
             "TYPE",
@@ -318,7 +318,7 @@ fn no_finding_and_no_figure_shows_what_was_given() {
 }
 
 #[test]
-fn a_canary_of_another_instance_shows_nothing_of_what_was_given() {
+fn a_canary_of_another_instance_shows_no_credentials() {
     let liar = Liar::redis(&["GET"], &[]);
     let sidecar = sidecar(&format!("[caches.main]\nurl = \"redis://{LOGIN}@{}\"", liar.addr));
     sidecar.expect_up();
@@ -338,7 +338,7 @@ fn a_canary_of_another_instance_shows_nothing_of_what_was_given() {
 }
 
 #[test]
-fn no_answer_of_a_memcached_shows_what_it_was_given() {
+fn no_answer_of_a_memcached_shows_its_credentials() {
     let at_auth = Liar::memcached(&["set auth"]);
     let at_set = Liar::memcached(&["ms", "set djblets", "replace"]);
     let at_get = Liar::memcached(&["mg", "version"]);
@@ -369,7 +369,7 @@ fn no_answer_of_a_memcached_shows_what_it_was_given() {
 }
 
 #[test]
-fn the_log_about_a_store_shows_nothing_of_what_that_was_given() {
+fn the_log_about_a_store_shows_no_credentials() {
     let store = Liar::redis(&["SET", "GET", "PTTL", "DEL"], &[]);
     let redis = Redis::start(&[]);
     let caches = format!(

@@ -85,7 +85,7 @@ fn answer(stream: &mut (impl std::io::Read + std::io::Write), request: &str) -> 
 const ASK_LIVEZ: &str = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 #[test]
-fn what_is_worth_a_look_is_a_warning_in_the_log_of_every_start() {
+fn an_insecure_setting_is_a_warning_in_the_log_of_every_start() {
     let mut command = cache_canary();
     command.args(["serve", "--listen", "127.0.0.1:0"]);
     command.env("CACHE_URL_OTHER", no_cache().replace("redis://", "rediss://"));
@@ -117,7 +117,7 @@ fn a_signal_stops_the_server_when_the_open_requests_are_answered() {
 }
 
 #[test]
-fn while_it_drains_readyz_says_so_and_all_else_is_answered_and_then_it_ends_in_time() {
+fn readyz_reports_the_drain_while_all_else_is_answered_and_then_the_server_ends_in_time() {
     let mut command = cache_canary();
     command.args(["serve", "--listen", "127.0.0.1:0"]).env("CACHE_CANARY_DRAIN", "1s");
     let mut serving = Serving::start(&mut command);
@@ -210,7 +210,7 @@ fn refused(path: &Path, without_rights: bool) -> String {
 }
 
 #[test]
-fn what_stands_where_a_socket_should_be_is_named_and_left_alone() {
+fn a_file_in_the_place_of_a_socket_is_named_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let place = |name: &str| directory.path().join(name);
     let (file, link, served, stale) = (place("file"), place("link"), place("served"), place("stale"));
@@ -250,7 +250,7 @@ fn what_stands_where_a_socket_should_be_is_named_and_left_alone() {
 }
 
 #[test]
-fn a_socket_in_a_place_without_rights_is_not_said_to_be_in_use() {
+fn a_socket_in_a_place_without_rights_is_not_reported_as_in_use() {
     let directory = tempfile::tempdir().unwrap();
     let mode = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     let stale = directory.path().join("stale");
@@ -270,7 +270,7 @@ fn a_socket_in_a_place_without_rights_is_not_said_to_be_in_use() {
 }
 
 #[test]
-fn a_server_without_file_descriptors_says_so_once_and_recovers() {
+fn a_server_without_file_descriptors_logs_that_once_and_recovers() {
     let mut command = Command::new("sh");
     clean(&mut command);
     let script = r#"ulimit -n 24; exec "$0" serve --listen 127.0.0.1:0"#;

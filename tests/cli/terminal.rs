@@ -40,7 +40,7 @@ async fn a_terminal_gets_a_table_that_fits_with_the_whole_hint() {
 }
 
 #[test]
-fn colour_is_for_those_who_want_it_and_a_dumb_terminal_gets_plain_lines() {
+fn color_is_optional_and_a_dumb_terminal_gets_plain_lines() {
     let plain = |name, value| {
         let mut pty = Pty::start(check(&no_cache()).env(name, value), 80, 30);
         assert_eq!(pty.wait(), Some(1));

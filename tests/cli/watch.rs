@@ -22,7 +22,7 @@ fn watch_every(every: &str, cache: &EmbeddedServer) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_terminal_the_table_stays_where_it_is_and_follows_the_cache() {
+async fn on_a_terminal_the_table_keeps_its_place_and_follows_the_cache() {
     let cache = EmbeddedServer::redis().await.unwrap();
     let mut pty = Pty::start(&watch(&cache), 80, 24);
     pty.wait_for(&["Checking every 100ms, last at 20", "SINCE UTC", "default  UP ", "UP  1 up; checked "]);
@@ -111,7 +111,7 @@ async fn piped_on_each_change_is_a_line_and_nothing_else_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_is_a_line_a_round_and_no_round_is_told_twice() {
+async fn json_is_a_line_a_round_and_no_round_is_printed_twice() {
     let cache = EmbeddedServer::redis().await.unwrap();
     let mut piped = Piped::start(watch(&cache).args(["--format", "json"]));
     let rounds = [(); 3].map(|()| serde_json::from_str::<Value>(&piped.line()).unwrap());
@@ -125,7 +125,7 @@ async fn json_is_a_line_a_round_and_no_round_is_told_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_ends_when_nobody_reads_it_any_more() {
+async fn a_watch_ends_when_its_reader_goes_away() {
     let cache = EmbeddedServer::redis().await.unwrap();
     let mut piped = Piped::start(watch(&cache).args(["--format", "json"]));
     piped.line();

@@ -34,7 +34,7 @@ async fn a_killed_server_refuses_closes_forgets_and_comes_back_on_its_port() {
 }
 
 #[tokio::test]
-async fn a_command_sent_to_a_killed_server_is_not_answered_also_when_it_is_mended_at_once() {
+async fn a_command_sent_to_a_killed_server_is_not_answered_even_after_an_immediate_repair() {
     for (server, words) in servers().await {
         let mut kept = dial(&server).await;
         ask(&mut kept, words.set, words.stored).await;
@@ -61,7 +61,7 @@ async fn a_connection_that_waits_to_be_accepted_is_closed_when_the_server_is_kil
 }
 
 #[tokio::test]
-async fn killing_and_mending_many_times_keeps_the_port() {
+async fn a_server_that_is_killed_and_repaired_many_times_keeps_its_port() {
     let server = EmbeddedServer::redis().await.unwrap();
     let addr = server.addr();
     for _ in 0..50 {
@@ -74,7 +74,7 @@ async fn killing_and_mending_many_times_keeps_the_port() {
 }
 
 #[tokio::test]
-async fn a_hung_server_takes_connections_answers_nothing_and_goes_on_once_mended() {
+async fn a_hung_server_takes_connections_answers_nothing_and_goes_on_once_repaired() {
     for (server, words) in servers().await {
         let mut kept = dial(&server).await;
         ask(&mut kept, words.set, words.stored).await;
@@ -190,7 +190,7 @@ async fn a_server_with_a_foreign_value_answers_every_read_with_it() {
 }
 
 #[tokio::test]
-async fn a_server_that_reads_another_key_tells_of_it_where_the_protocol_does() {
+async fn a_server_that_reads_another_key_shows_it_if_the_protocol_does() {
     let redis = EmbeddedServer::redis().await.unwrap();
     redis.set_fault(InjectedFault::OtherKey).unwrap();
     let mut stream = dial(&redis).await;
