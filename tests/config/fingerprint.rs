@@ -200,7 +200,7 @@ fn fingerprint(folder: &Path, text: &str) -> u64 {
 }
 
 #[test]
-fn whatever_is_changed_of_a_cache_changes_its_fingerprint() {
+fn any_changed_setting_of_a_cache_changes_its_fingerprint() {
     let folder = folder();
     for (text, changes) in CHANGES {
         let before = fingerprint(folder.path(), text);

@@ -92,7 +92,7 @@ fn each_invalid_configuration_has_its_exact_message() {
 const ALL_DEFAULTS: &str = "all_defaults";
 
 /// The lines of `config show` that do not come from a default, under the headers of their tables.
-fn what_is_no_default(shown: &str) -> String {
+fn settings_without_a_default(shown: &str) -> String {
     let said = |line: &&str| !line.ends_with("  # default");
     let narrow = |line: &str| match line.rsplit_once("  # ") {
         Some((setting, origin)) => format!("{}  # {origin}\n", setting.trim_end()),
@@ -103,13 +103,13 @@ fn what_is_no_default(shown: &str) -> String {
 }
 
 #[test]
-fn each_valid_configuration_means_what_stands_beside_it() {
+fn each_valid_configuration_means_the_file_beside_it() {
     compare("valid", |name, source| match config::load(source) {
         Ok(loaded) => {
             let mut out = Vec::new();
             cli::config::check(&loaded, &mut out).expect("written to memory");
             let shown = show(&loaded);
-            let shown = if name == ALL_DEFAULTS { shown } else { what_is_no_default(&shown) };
+            let shown = if name == ALL_DEFAULTS { shown } else { settings_without_a_default(&shown) };
             format!("{}\n{shown}", String::from_utf8(out).expect("UTF-8"))
         }
         Err(error) => panic!("{error}"),
@@ -168,7 +168,7 @@ fn a_flag_that_is_no_address_is_named() {
 }
 
 #[test]
-fn the_instance_is_the_host_name_without_a_variable_that_says_so() {
+fn the_instance_is_the_host_name_unless_a_variable_sets_it() {
     let from_system = config::load(&environment(&[("CACHE_URL", "redis://cache")])).expect("valid");
     assert!(!from_system.config.instance.is_empty());
     assert_eq!(from_system.origin("instance"), &Origin::HostName);
@@ -177,7 +177,7 @@ fn the_instance_is_the_host_name_without_a_variable_that_says_so() {
 }
 
 #[test]
-fn passwords_are_what_was_meant() {
+fn passwords_are_read_as_they_were_meant() {
     let folder = TempDir::new().expect("a temporary folder");
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -207,7 +207,7 @@ fn passwords_are_what_was_meant() {
 }
 
 #[test]
-fn passwords_of_sentinels_and_memcached_are_what_was_meant() {
+fn passwords_of_sentinels_and_memcached_are_read_as_they_were_meant() {
     let password = |variables: &[(&str, &str)]| {
         let mut loaded = config::load(&environment(variables)).expect("a valid configuration");
         let password = match loaded.config.caches.remove(0).backend {
@@ -236,7 +236,7 @@ fn passwords_of_sentinels_and_memcached_are_what_was_meant() {
 }
 
 #[test]
-fn what_is_shown_can_be_loaded_and_means_the_same() {
+fn a_shown_configuration_can_be_loaded_and_means_the_same() {
     let folder = PathBuf::from("tests/config/valid");
     for name in cases(&folder).0 {
         let first = config::load(&source(&folder, &name)).expect("a valid configuration");
@@ -262,7 +262,7 @@ fn what_is_shown_can_be_loaded_and_means_the_same() {
 }
 
 #[test]
-fn an_unknown_key_is_told_with_the_one_that_was_meant() {
+fn an_unknown_key_is_reported_with_the_likely_one() {
     for (written, meant) in [
         ("URL", "url"),
         ("pasword", "password"),
@@ -282,7 +282,7 @@ fn an_unknown_key_is_told_with_the_one_that_was_meant() {
 }
 
 #[test]
-fn limits_themselves_are_allowed_and_what_lies_beyond_is_not() {
+fn limits_themselves_are_allowed_and_values_past_them_are_not() {
     let (longest_prefix, longest_instance) = ("p".repeat(64), "i".repeat(128));
     let allowed = [
         ("CACHE_CANARY_TIMEOUT", "1ms"),

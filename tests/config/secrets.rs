@@ -411,7 +411,7 @@ fn no_mistake_in_the_environment_makes_it_show_a_password() {
 }
 
 #[test]
-fn a_password_that_looks_like_a_port_is_no_address() {
+fn a_password_in_the_form_of_a_port_is_no_address() {
     for spilt in ["81/93", "81?93", "81#93", "81\\93", "81,93", "/93", "?93", "#93", "81@93", "81:93"] {
         for url in [
             "redis://app:MARKER@host",
