@@ -224,7 +224,7 @@ fn a_sidecar_that_hangs_is_restarted() {
 }
 
 #[test]
-fn a_central_one_can_be_asked_what_is_down() {
+fn a_central_instance_can_be_asked_for_the_caches_that_are_down() {
     let manifests = manifests("central", "1.30");
     let config = config(&manifests);
     let port = Port::reserve();

@@ -104,7 +104,7 @@ const OUTAGES: &[Outage] = &[
 ];
 
 #[test]
-fn each_outage_is_seen_as_the_table_says() {
+fn each_outage_is_seen_as_in_the_table() {
     let seen: Vec<_> = OUTAGES.iter().map(seen).collect();
     assert_eq!(seen, table());
 }

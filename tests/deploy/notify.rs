@@ -70,7 +70,7 @@ fn microseconds_now() -> i64 {
 }
 
 #[test]
-fn it_says_when_it_is_ready_when_it_reloads_and_when_it_stops() {
+fn the_service_reports_that_it_is_ready_reloads_and_stops() {
     let (supervisor, redis) = (Supervisor::new(), Redis::start(&[]));
     let sidecar = supervisor.start("", &redis, None);
     assert_eq!(supervisor.message(), ["READY=1", "STATUS=ready, caches checked: 1"]);
@@ -97,7 +97,7 @@ fn it_says_when_it_is_ready_when_it_reloads_and_when_it_stops() {
 }
 
 #[test]
-fn it_pats_the_watchdog_while_it_is_well_and_not_while_it_is_stopped_or_without_news() {
+fn the_watchdog_is_notified_while_rounds_complete_and_not_while_the_service_is_stopped_or_stuck() {
     let (supervisor, redis) = (Supervisor::new(), Redis::start(&[]));
     let patience = Duration::from_millis(400);
     let sidecar = supervisor.start("interval = \"1s\"", &redis, Some(patience));
@@ -126,7 +126,7 @@ fn it_pats_the_watchdog_while_it_is_well_and_not_while_it_is_stopped_or_without_
 }
 
 #[test]
-fn without_a_watchdog_it_says_nothing_between() {
+fn without_a_watchdog_the_service_sends_nothing_in_between() {
     let (supervisor, redis) = (Supervisor::new(), Redis::start(&[]));
     let _sidecar = supervisor.start("interval = \"1s\"", &redis, None);
     supervisor.wait_for("READY=1");

@@ -41,7 +41,7 @@ fn mentioned(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn no_alert_and_no_panel_asks_for_a_series_that_there_is_not() {
+fn no_alert_and_no_panel_asks_for_an_unknown_series() {
     for file in ["prometheus/alerts.yaml", "prometheus/alerts_test.yaml", "grafana/cache-canary.json"] {
         let text = std::fs::read_to_string(deployed(file)).unwrap();
         let (mentioned, names) = (mentioned(&text), names());

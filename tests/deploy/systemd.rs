@@ -58,7 +58,7 @@ fn systemd_rates_the_unit_as_hardly_exposed() {
 }
 
 #[test]
-fn the_program_takes_what_the_unit_starts_it_with() {
+fn the_program_accepts_the_arguments_of_the_unit() {
     let unit = read(UNIT);
     let start = lines(&unit, "ExecStart=")[0];
     assert_eq!(start, format!("{INSTALLED} serve -c /etc/cache-canary/cache-canary.toml"));

@@ -60,7 +60,7 @@ fn the_example_of_a_scrape_is_a_configuration_of_prometheus() {
 
 /// The words of the alerts are those of the causes. `UPDATE=1` writes them anew.
 #[test]
-fn an_alert_says_where_to_look_in_the_words_of_the_cause() {
+fn an_alert_has_the_next_step_in_the_words_of_the_cause() {
     let path = deployed("prometheus/alerts.yaml");
     let alerts = fs::read_to_string(&path).unwrap();
     let (from, until) = (

@@ -51,7 +51,7 @@ fn place(panel: &Value) -> [u64; 4] {
 }
 
 #[test]
-fn it_can_be_imported_anywhere_and_no_panel_lies_over_another() {
+fn the_dashboard_can_be_imported_anywhere_and_no_panel_lies_over_another() {
     let dashboard = dashboard();
     assert_eq!(dashboard["uid"], "cache-canary");
     assert_eq!(dashboard["id"], Value::Null, "Grafana gives it one");

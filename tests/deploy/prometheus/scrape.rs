@@ -126,7 +126,7 @@ fn every_check_is_counted_with_its_result_its_time_and_its_connection() {
 }
 
 #[test]
-fn callers_who_share_a_check_are_counted() {
+fn callers_that_share_a_check_are_counted() {
     let redis = Redis::start(&[]);
     let config = format!("[caches.main]\nurl = \"redis://{}\"", redis.addr());
     let sidecar = Sidecar::start_with("max_age = \"1m\"", config);
@@ -139,7 +139,7 @@ fn callers_who_share_a_check_are_counted() {
 }
 
 #[test]
-fn a_connection_is_counted_whoever_is_asked_over_it() {
+fn every_connection_of_a_cluster_check_is_counted() {
     let redis = Redis::start_cluster();
     let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis+cluster://{}\"", redis.addr()));
     let accepted = || redis.info("total_connections_received").parse::<f64>().unwrap();
@@ -152,7 +152,7 @@ fn a_connection_is_counted_whoever_is_asked_over_it() {
 }
 
 #[test]
-fn what_the_sidecar_says_of_itself_is_what_the_system_says() {
+fn the_process_metrics_agree_with_the_system() {
     let redis = Redis::start(&[]);
     let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
     let resident = scraped(&sidecar, "process_resident_memory_bytes");
@@ -203,7 +203,7 @@ fn a_node_that_is_no_part_of_an_alias_any_more_leaves_no_series() {
 }
 
 #[test]
-fn a_configuration_that_is_read_anew_loses_no_count_and_one_that_is_refused_is_told() {
+fn a_reload_loses_no_count_and_a_refused_one_is_reported() {
     let redis = Redis::start(&[]);
     let cache = |alias: &str| format!("[caches.{alias}]\nurl = \"redis://{}\"\n", redis.addr());
     let sidecar = Sidecar::start(cache("main"));
