@@ -72,7 +72,7 @@ fn statuses(report: &Report, name: &str) -> Vec<(Status, Option<Cause>)> {
 }
 
 #[tokio::test]
-async fn a_healthy_cache_is_up_among_thousands_that_do_not_answer_and_few_are_dialled_at_a_time() {
+async fn a_healthy_cache_is_up_among_thousands_of_silent_ones_and_few_are_dialed_at_a_time() {
     let _turn = alone();
     let (hole, redis) = (BlackHole::open(), Redis::start(&[]));
     // The healthy ones come last, when all places are taken.
@@ -140,7 +140,7 @@ fn said_by_serve(limits: &str, config: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_limit_of_open_files_is_raised_as_far_as_it_goes_and_what_it_lacks_is_not_said_of_the_cache() {
+fn the_limit_of_open_files_is_raised_as_far_as_possible_and_its_lack_is_not_blamed_on_the_cache() {
     let _turn = alone();
     let redis = Redis::start(&[]);
     let config = format!("timeout = \"5s\"\n{}", aliases(150, &redis));
@@ -154,7 +154,7 @@ fn the_limit_of_open_files_is_raised_as_far_as_it_goes_and_what_it_lacks_is_not_
 }
 
 #[test]
-fn serve_says_that_it_raised_the_limit_or_that_the_limit_is_too_small() {
+fn serve_logs_a_raised_limit_or_one_that_is_too_small() {
     let _turn = alone();
     let redis = Redis::start(&[]);
     let said = |limits| said_by_serve(limits, &aliases(5, &redis));
@@ -173,7 +173,7 @@ fn serve_says_that_it_raised_the_limit_or_that_the_limit_is_too_small() {
 }
 
 #[test]
-fn a_configuration_that_is_read_anew_has_the_room_that_it_needs() {
+fn a_reloaded_configuration_has_the_file_descriptors_that_it_needs() {
     let _turn = alone();
     let redis = Redis::start(&[]);
     let config = |count| format!("listen = \"127.0.0.1:0\"\n{}", aliases(count, &redis));

@@ -88,7 +88,7 @@ fn asks_livez(stream: &mut TcpStream) -> u16 {
 }
 
 #[test]
-fn a_peer_that_may_ask_nothing_holds_no_places_and_is_told_so() {
+fn a_peer_without_access_holds_no_places_and_gets_403() {
     let _turn = alone();
     raise_limit_of_files();
     let redis = Redis::start(&[]);
@@ -119,7 +119,7 @@ fn aliases(redis: &Redis, count: usize) -> String {
 }
 
 #[test]
-fn answers_that_nobody_takes_do_not_fill_the_memory() {
+fn answers_that_no_client_reads_do_not_fill_the_memory() {
     /// What may wait by default, with what a hundred connections of HTTP/2 and thousands of requests cost by themselves.
     const MOST_KIB: usize = 48 * 1024;
     let _turn = alone();
@@ -154,7 +154,7 @@ fn answers_that_nobody_takes_do_not_fill_the_memory() {
 }
 
 #[test]
-fn answers_of_http1_that_nobody_takes_do_not_fill_the_memory() {
+fn answers_of_http1_that_no_client_reads_do_not_fill_the_memory() {
     const MOST_KIB: usize = 48 * 1024;
     let _turn = alone();
     raise_limit_of_files();

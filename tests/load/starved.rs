@@ -67,7 +67,7 @@ fn thousands_of_caches_are_up_for_a_sidecar_that_has_a_quarter_of_its_time() {
 }
 
 #[test]
-fn what_came_while_the_sidecar_stood_still_counts_and_the_check_goes_on_with_it() {
+fn a_response_that_arrived_while_the_sidecar_was_stopped_counts_and_the_check_goes_on() {
     let _turn = alone();
     let redis = Redis::start(&[]);
     // Stops the sidecar when its write passes, for longer than a check may take.
