@@ -247,7 +247,7 @@ fn the_snippet_for_kubernetes_is_valid_and_takes_the_pod_out_of_service() {
 
 /// The line of Python prints a site's `CACHES` as JSON, which the next block takes. The site is a stub.
 #[test]
-fn the_line_for_django_prints_what_config_check_takes() {
+fn the_line_for_django_prints_a_valid_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let django = folder.path().join("django");
     fs::create_dir(&django).unwrap();

@@ -32,7 +32,7 @@ fn compare(page: &str, parts: &[(String, String)]) {
 }
 
 #[test]
-fn the_table_of_metrics_is_the_codes() {
+fn the_table_of_metrics_matches_the_code() {
     let mut table = "\n| metric | labels | meaning |\n| --- | --- | --- |\n".to_owned();
     let of_figure = |figure: &Figure| {
         let of = Some(figure.label()).filter(|label| !label.is_empty());
