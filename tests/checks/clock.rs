@@ -29,7 +29,7 @@ struct Producer<'a> {
     servers: (&'a Redis, &'a Redis),
     keys: (String, String),
     unit: Unit,
-    /// What minute 0 is.
+    /// The time of minute 0.
     epoch: u64,
 }
 
@@ -69,13 +69,13 @@ impl<'a> Producer<'a> {
         }
     }
 
-    /// Somebody sets a partition's clock, and nothing else.
+    /// Sets a partition's clock, and nothing else.
     fn set(&self, partition: u32, minute: i64) {
         let part = format!("part-{partition}");
         self.servers.0.command(&["ZADD", &self.keys.0, &self.clock(minute), &part]);
     }
 
-    /// Somebody sets the global clock.
+    /// Sets the global clock.
     fn set_global(&self, minute: i64) {
         self.servers.1.command(&["SET", &self.keys.1, &self.clock(minute)]);
     }
@@ -132,7 +132,7 @@ fn each_fault_is_found_and_named_at_once_and_forgotten_when_it_ends() {
         producer.consume_all(7);
         healthy();
 
-        // What moves the global clock has stopped. A tick may pass before it follows.
+        // The producer of the global clock has stopped. A tick may pass before it follows.
         (0..PARTITIONS).for_each(|partition| producer.set(partition, 8));
         healthy();
         (0..PARTITIONS).for_each(|partition| producer.set(partition, 9));
@@ -155,7 +155,7 @@ fn each_fault_is_found_and_named_at_once_and_forgotten_when_it_ends() {
         producer.consume_all(9);
         healthy();
 
-        // Somebody replays a partition: the global clock is ahead of it then.
+        // A partition is replayed: the global clock is ahead of it then.
         producer.set(2, 8);
         let back = ["DOWN clock_ahead global clock", "DEGRADED clock_backwards partition part-2"];
         let said = found(&back);
@@ -359,7 +359,7 @@ fn in_a_cluster_the_keys_may_be_on_two_primaries() {
     expect_found(&sidecar, CHECK, &["DEGRADED clock_backwards global clock"]);
     expect_found(&sidecar, CHECK, &[]);
 
-    // Where the holder of the global clock is gone, nobody waits for it.
+    // If the holder of the global clock is gone, no check waits for it.
     cluster.move_slots([THIRDS[0].0], 2, 0);
     expect_found(&sidecar, CHECK, &[]);
     let killed = cluster.addr(2).to_string();

@@ -111,7 +111,7 @@ fn a_low_hit_ratio_is_found_after_a_hundred_lookups_and_stands_until_there_are_a
     let mut client = server.client();
     client.ask(&["SET", "there", "1"]).unwrap();
     let sidecar = Sidecar::start(redis(&server, "hit_ratio = { degraded = 0.8 }"));
-    // What happened before the first look is not judged.
+    // Events before the first check are not judged.
     look_up(&mut client, "absent", 500);
     expect_found(&sidecar, CHECK, &[]);
     look_up(&mut client, "absent", 40);

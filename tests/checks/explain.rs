@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::{Memcached, PASSWORD, Redis, USER};
 
-/// What `check --explain` prints about the cache at `url`.
+/// The output of `check --explain` about the cache at `url`.
 fn explained(url: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
     let output = command.args(["check", "--explain"]).env("CACHE_URL", url).output().unwrap();

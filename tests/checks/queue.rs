@@ -172,7 +172,7 @@ fn a_partition_out_of_proportion_to_its_siblings_is_skewed() {
     let sidecar = beside(&redis, &format!("{}\nskew = {{ degraded = 10, floor = 50 }}", Buffer::KEYS));
     buffer.fill(160, NOW);
     sidecar.expect_up();
-    // What is in no partition has no siblings.
+    // A queue without partitions has no siblings.
     buffer.fill_one("b:p", 1_000, NOW);
     sidecar.expect_up();
     buffer.fill_one("b:p:3", 1_000, NOW);

@@ -159,7 +159,7 @@ fn a_client_that_hashes_differently_than_twemproxy_disagrees_with_it() {
     // The other way round they disagree as well, on some keys of each server.
     let sidecar = Sidecar::start(seen_by(&memcached(&ring), &[memcached(&[proxy.addr()])], "canaries = 32"));
     expect(&sidecar, "DEGRADED", "invisible_write", proxy.addr());
-    // Where there is but one server nobody can.
+    // With only one server no client can.
     let one = Twemproxy::of_memcached(&ring[..1], &[]);
     let sidecar = Sidecar::start(seen_by(&memcached(&[one.addr()]), &[memcached(&ring[..1])], ""));
     (0..10).for_each(|_| sidecar.expect_up());
@@ -309,7 +309,7 @@ fn the_first_check_after_a_hang_of_the_alias_is_up() {
     for _ in 0..10 {
         sidecar.expect_up();
         server.stop();
-        // What they write and delete arrives when it goes on.
+        // Their writes and deletes arrive when it goes on.
         for _ in 0..3 {
             assert_eq!(sidecar.health().body["status"], "DOWN");
         }

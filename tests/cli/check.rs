@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{cache_canary, no_cache, stderr, stdout};
 
-/// What `check` says of the cache at `url`, with these arguments. It runs beside the runtime that serves the
+/// The output of `check` for the cache at `url`, with these arguments. It runs beside the runtime that serves the
 /// cache.
 async fn check(url: &str, arguments: &[&str]) -> Output {
     let mut command = cache_canary();

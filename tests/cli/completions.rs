@@ -1,4 +1,4 @@
-//! The completions, asked of the shells. `UPDATE=1 cargo test --test cli completions` makes the scripts anew.
+//! The completions, asked of the shells. `UPDATE=1 cargo test --test cli completions` regenerates the scripts.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ const SHELLS: [(&str, Shell, &str); 3] = [
     ("fish", Shell::Fish, "cache-canary.fish"),
 ];
 
-/// What `completions` prints for this shell.
+/// The output of `completions` for this shell.
 fn printed(shell: &str) -> String {
     let output =
         Command::new(env!("CARGO_BIN_EXE_cache-canary")).args(["completions", shell]).output().unwrap();
@@ -33,7 +33,7 @@ fn the_scripts_in_the_binary_are_those_that_the_code_generates() {
         let mut script = Vec::new();
         shell.generate(&command, &mut script);
         assert_eq!(shell.file_name("cache-canary"), file);
-        // Where a program has a hyphen in its name, clap_complete 4.6 looks for its commands under other names than it
+        // If a program has a hyphen in its name, clap_complete 4.6 looks for its commands under other names than it
         // gives them (clap's issue 6421).
         let script = String::from_utf8(script).unwrap().replace("cache__subcmd__canary", "cache__canary");
         pages::compare(&format!("src/cli/completions/{file}"), &script);

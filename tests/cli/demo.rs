@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 struct Demo {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    /// What it printed at the start.
+    /// The output at the start.
     introduction: String,
 }
 
@@ -226,7 +226,7 @@ fn an_address_that_was_asked_for_and_is_taken_is_an_error_that_names_the_option(
 
 #[test]
 fn free_ports_replace_default_addresses_that_are_taken_and_the_demo_prints_them() {
-    // By this test, or already by somebody else.
+    // By this test, or already by another program.
     let _taken = [TcpListener::bind("127.0.0.1:8080"), TcpListener::bind("127.0.0.1:8081")];
     let demo = Demo::start(&[]);
     for taken in ["127.0.0.1:8080", "127.0.0.1:8081"] {

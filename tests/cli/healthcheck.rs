@@ -170,7 +170,7 @@ fn an_empty_variable_is_to_healthcheck_as_to_the_server_one_that_is_not_set() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(requests.recv().unwrap().starts_with("GET /health HTTP/1.1\r\n"));
-    // Nobody may listen at the default address, or somebody: it is the one that is asked.
+    // With or without a listener, the default address is the one that is asked.
     let output = cache_canary().arg("healthcheck").env("CACHE_CANARY_LISTEN", "").output().unwrap();
     assert!(!stderr(&output).contains("CACHE_CANARY_LISTEN is"), "{}", stderr(&output));
 }

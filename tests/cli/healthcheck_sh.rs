@@ -54,7 +54,7 @@ impl Tool {
     }
 }
 
-/// What the script did.
+/// The result of the script.
 #[derive(Debug)]
 struct Ran {
     code: Option<i32>,
@@ -116,7 +116,7 @@ impl Bin {
     }
 }
 
-/// Where a program is.
+/// The path of a program.
 fn installed(program: &str) -> PathBuf {
     env::split_paths(&env::var_os("PATH").unwrap())
         .map(|dir| dir.join(program))

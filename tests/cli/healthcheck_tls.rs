@@ -34,7 +34,7 @@ impl Tls {
         self.file("ca.pem", &self.authority.certificate())
     }
 
-    /// Serves with this certificate; whoever has none of this authority is not served, if one is named.
+    /// Serves with this certificate. If an authority is named, only clients with a certificate of it are served.
     fn serve(identity: &Identity, clients: Option<&Authority>) -> SocketAddr {
         https::serve(identity, clients, ANSWER)
     }

@@ -17,7 +17,7 @@ use crate::support::{Port, Redis, Sidecar, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cache-canary");
 
-/// What a pipe holds (pipe(7)).
+/// The capacity of a pipe (pipe(7)).
 const PIPE: usize = 64 * 1024;
 
 /// The aliases that go down together.
@@ -271,7 +271,7 @@ fn send_pings(sidecar: &Sidecar, number: usize) {
     stream.write_all(SETTINGS).unwrap();
     for _ in 0..number {
         stream.write_all(PING).unwrap();
-        // Each is answered by one of the same length, after the settings and their acknowledgement.
+        // Each is answered by one of the same length, after the settings and their acknowledgment.
         stream.read_exact(&mut [0; PING.len()]).unwrap();
     }
 }

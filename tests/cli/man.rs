@@ -1,4 +1,4 @@
-//! The manual pages are what the code says. `UPDATE=1 cargo test --test cli man` writes them anew.
+//! The manual pages are what the code says. `UPDATE=1 cargo test --test cli man` rewrites them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -68,7 +68,7 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// What a server may say of the credentials, in one line.
+/// The ways in which a server may quote the credentials, in one line.
 fn quotations() -> Vec<String> {
     let mut said = vec![
         format!("unknown command 'AUTH', with args beginning with: '{USER}' '{PASSWORD}' "),
@@ -90,7 +90,7 @@ fn quotations() -> Vec<String> {
         said.push(format!("wrong: '{}...", &PASSWORD[..at]));
         said.push(format!("wrong: ...{}'", &PASSWORD[PASSWORD.len() - at..]));
     }
-    // Where texts are cut.
+    // The lengths at which texts are cut.
     for before in [100, 112, 118, 228, 234, 239] {
         said.push(format!("{}{PASSWORD}", "-".repeat(before)));
     }
@@ -133,7 +133,7 @@ fn expect_hidden(sidecar: &Sidecar, paths: &[&str], what: &str) {
     }
 }
 
-/// What is made of the words of a fault, each in its own way.
+/// The representations of a fault's words, each in its own way.
 const WAYS: [&str; 3] = ["/health", "/health?format=text", "/health?format=html"];
 
 /// Wants every way to ask, and the log, to hide the credentials.

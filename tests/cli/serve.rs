@@ -16,7 +16,7 @@ struct Serving {
     process: Child,
     stderr: BufReader<ChildStderr>,
     urls: Vec<String>,
-    /// What it logged until it was ready.
+    /// The log until it was ready.
     log: String,
 }
 

@@ -1,4 +1,4 @@
-//! `check` on a terminal: how wide it is, and who wants colour.
+//! `check` on a terminal: its width, and its colors.
 
 use std::process::Command;
 

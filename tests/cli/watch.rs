@@ -48,7 +48,7 @@ async fn on_a_terminal_the_table_keeps_its_place_and_follows_the_cache() {
 async fn a_terminal_that_is_made_narrower_has_a_table_that_fits_and_sigterm_gives_it_back() {
     let cache = EmbeddedServer::redis().await.unwrap();
     cache.set_fault(InjectedFault::Masking).unwrap();
-    // So that only the new size can be why it is drawn anew.
+    // So that only the new size can be the reason for a redraw.
     let mut pty = Pty::start(&watch_every("1h", &cache), 120, 30);
     pty.wait_for(&["WHY", "masked at "]);
     pty.resize(50, 30);

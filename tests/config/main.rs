@@ -2,7 +2,7 @@
 //! exact message; each in `tests/config/valid` has beside it what `config check` and `config show` print.
 //!
 //! `NAME.toml` is the config file, `NAME.env` the environment (`KEY=value` lines), and `NAME.json` Django's
-//! `CACHES`, which the environment names where no config file does. `UPDATE=1` writes the texts anew.
+//! `CACHES`, which the environment names if no config file does. `UPDATE=1` rewrites the texts.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "what helps a test fails as a test does")]
 
@@ -247,7 +247,7 @@ fn a_shown_configuration_can_be_loaded_and_means_the_same() {
         fs::write(&file, shown).expect("the copy is written");
         let again = config::load(&Source { file: Some(file), ..Source::default() })
             .unwrap_or_else(|error| panic!("{name}: {error}"));
-        // What has no server is a comment there.
+        // An alias without a server is a comment there.
         let mut first = first.config;
         let has_server = |reason: &SkipReason| !matches!(reason, SkipReason::NoServer { .. });
         for group in &mut first.groups {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::python::python;
 
-/// What the schema that the program prints finds wrong with each of these files; nothing with a valid one.
+/// The faults of each of these files against the schema that the program prints; none for a valid one.
 fn wrong(files: &[PathBuf]) -> BTreeMap<PathBuf, String> {
     let folder = TempDir::new().expect("a temporary folder");
     let schema = folder.path().join("cache-canary.schema.json");
@@ -70,7 +70,7 @@ fn unknown_keys_and_wrong_types_are_wrong_by_the_schema_too() {
         let message = fs::read_to_string(path.with_extension("txt")).expect("the message");
         let mut lines = message.lines().filter(|line| line.starts_with(&format!("{}:", path.display())));
         let faults = ["unknown key", "belongs here", "this is no duration"];
-        // What a variable holds is not in the file.
+        // The value of a variable is not in the file.
         !path.with_extension("env").exists()
             && lines.any(|line| faults.iter().any(|fault| line.contains(fault)))
     };

@@ -1,4 +1,4 @@
-//! Whatever is wrong with a configuration, and wherever, no part of a password is ever shown.
+//! For any mistake at any place of a configuration, no part of a password is ever shown.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -267,7 +267,7 @@ impl Desk {
 
     fn source(&self, name: &str, text: &str, marker: &str) -> Source {
         let path = self.folder.path().join(name);
-        // Some file systems wait for the disk when a file is emptied and written anew, and not for a new one.
+        // Some file systems wait for the disk when a file is emptied and rewritten, and not for a new one.
         let _ = fs::remove_file(&path);
         fs::write(&path, text).expect("the file is written");
         let mut environment = BTreeMap::from([

@@ -1,5 +1,5 @@
 //! `deploy/compose.yaml`, run as it is written, with images that are made here in place of those that it names.
-//! Where there is no Docker engine, or no Compose, the test is skipped, and says so.
+//! Without a Docker engine or Compose, the test is skipped, and says so.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
@@ -64,7 +64,7 @@ fn compose() -> Option<&'static [&'static str]> {
     })
 }
 
-/// What the file describes, gone when this is dropped.
+/// The containers of the file, removed when this is dropped.
 struct Project {
     compose: &'static [&'static str],
     name: String,

@@ -1,5 +1,5 @@
 //! The images that `Dockerfile` describes, beside a real Redis: Docker itself says unhealthy when that dies,
-//! and healthy when it is back. Where there is no Docker engine, the tests are skipped, and say so.
+//! and healthy when it is back. Without a Docker engine, the tests are skipped, and say so.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 

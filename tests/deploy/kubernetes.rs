@@ -14,10 +14,10 @@ use crate::{path, read, replaced};
 /// The first version with native sidecars, and the one whose kubelet `support::Kubelet` is.
 const VERSIONS: [&str; 2] = ["1.29", "1.30"];
 
-/// Where the secret is mounted, and the configuration looks for it.
+/// The mount point of the secret, which the configuration names.
 const SECRETS: &str = "/run/secrets/cache-canary";
 
-/// What Kustomize makes of a folder, each manifest valid for this version.
+/// The manifests that Kustomize makes of a folder, each valid for this version.
 fn manifests(folder: &str, version: &str) -> Vec<Value> {
     let folder = path("kubernetes").join(folder);
     let rendered = Command::new("kubectl").arg("kustomize").arg(&folder).output().expect("kubectl");

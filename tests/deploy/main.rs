@@ -1,4 +1,4 @@
-//! What stands in `deploy/`: that it is right, and does what it says.
+//! The examples in `deploy/`: that they are right, and do what they say.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What `migrating.md` says of others, where they are at hand: `redis-cli ping` and `redis_exporter` are asked in
+//! The claims of `migrating.md` about other tools, if installed: `redis-cli ping` and `redis_exporter` are asked in
 //! each outage beside the sidecar, and the table must say what they said.
 
 use std::any::Any;
@@ -17,7 +17,7 @@ const PING: Duration = Duration::from_secs(2);
 /// Something that happens to a Redis, in the words of the table's first column.
 struct Outage {
     name: &'static str,
-    /// What is held is held until the end.
+    /// The returned value is kept until the end.
     begin: fn(&mut Redis) -> Option<Box<dyn Any>>,
     end: fn(&mut Redis),
 }
@@ -109,7 +109,7 @@ fn each_outage_is_seen_as_in_the_table() {
     assert_eq!(seen, table());
 }
 
-/// What an outage is called, what `redis-cli ping` prints and exits with, `redis_up`, and the sidecar's cause.
+/// The name of an outage, the output and exit code of `redis-cli ping`, `redis_up`, and the sidecar's cause.
 /// Before it and after it, all three see nothing wrong.
 fn seen(outage: &Outage) -> [String; 5] {
     let mut redis = Redis::start(&[]);
@@ -200,7 +200,7 @@ impl Exporter {
         exporter
     }
 
-    /// What it says in `redis_up`.
+    /// The value of `redis_up`.
     fn up(&self) -> String {
         let mut stream = TcpStream::connect(self.port.addr()).unwrap();
         write!(stream, "GET /metrics HTTP/1.0\r\n\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! What a supervisor is told that starts the program as systemd does: a datagram socket in `NOTIFY_SOCKET`.
+//! The messages to a supervisor that starts the program as systemd does: a datagram socket in `NOTIFY_SOCKET`.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 

@@ -1,4 +1,4 @@
-//! What is beside Prometheus: the alerts, each with what brings it about; the example of a scrape; and the dashboard,
+//! The files for Prometheus: the alerts, each with what brings it about; the example of a scrape; and the dashboard,
 //! whose every query is asked of a real Prometheus that scraped a real sidecar through an outage.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]

@@ -8,12 +8,12 @@ use crate::{path, read, replaced};
 
 const UNIT: &str = "systemd/cache-canary.service";
 
-/// Where the unit says that the program is.
+/// The path of the program in the unit.
 const INSTALLED: &str = "/usr/local/bin/cache-canary";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cache-canary");
 
-/// What `systemd-analyze verify` says of a unit, which is nothing where all is well.
+/// The output of `systemd-analyze verify` for a unit, which is empty if all is well.
 fn verified(unit: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("cache-canary.service");

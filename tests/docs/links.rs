@@ -22,7 +22,7 @@ fn prose(text: &str) -> String {
     prose
 }
 
-/// What the links and pictures of a page lead to.
+/// The targets of the links and pictures of a page.
 fn targets(text: &str) -> Vec<String> {
     let prose = prose(text);
     let links = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));

@@ -101,7 +101,7 @@ fn in_unit(unit: &str) -> Vec<String> {
     trimmed.filter(|sentence| sentence.contains(' ')).map(str::to_owned).collect()
 }
 
-/// What is against the rule in a sentence.
+/// The violation of the rule in a sentence.
 fn fault(sentence: &str) -> Option<String> {
     let words = || {
         sentence.split(|char: char| !char.is_alphanumeric() && char != '-').filter(|word| !word.is_empty())

@@ -1,4 +1,4 @@
-//! Who sees what: every kind of caller, under every kind of rule, with whatever it or its proxy says of it.
+//! Access levels: every kind of caller, under every kind of rule, with every claim that it or its proxy makes.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 
 use crate::config;
 
-/// What a caller gets.
+/// The access level of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gets {
     /// 403 without a body.
@@ -35,7 +35,7 @@ fn networks(networks: &[&str]) -> Vec<IpNet> {
     networks.iter().map(|network| network.parse().unwrap()).collect()
 }
 
-/// Everyone gets verdicts, 10.1.0.0/16 the details. Who comes from 172.16.0.0/12 or `fd00::/8` is a trusted proxy.
+/// Everyone gets verdicts, 10.1.0.0/16 the details. Addresses in 172.16.0.0/12 or `fd00::/8` are trusted proxies.
 fn open() -> Access {
     Access {
         details: networks(&["10.1.0.0/16", "2001:db8:1::/48"]),
@@ -116,7 +116,7 @@ async fn gets(router: &Router, path: &str, caller: Option<Caller>, headers: Head
     }
 }
 
-/// Who asks, with which headers, and what they get.
+/// The address of a caller, its headers, and its access level.
 type Case = (&'static str, &'static [&'static str], Gets);
 
 async fn matrix(access: Access, cases: &[Case]) {
@@ -132,7 +132,7 @@ async fn matrix(access: Access, cases: &[Case]) {
     }
 }
 
-/// Whatever is said by one who is nobody's proxy.
+/// Claims of a caller that is no proxy.
 const SPOOFED: &[&str] = &["x-forwarded-for: 10.1.0.1", "forwarded: for=10.1.0.1", "x-real-ip: 10.1.0.1"];
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn a_trusted_proxys_caller_is_the_last_address_that_is_no_trusted_proxys()
         ("fd00::1", &["x-forwarded-for: ::ffff:10.1.0.1"], Details),
         ("172.16.0.1", &["x-forwarded-for: 10.2.0.1"], Verdicts),
         ("172.16.0.1", &["x-forwarded-for: 198.51.100.1"], Nothing),
-        // What the client wrote stands before what the proxy wrote.
+        // The client's part stands before the proxy's part.
         ("172.16.0.1", &["x-forwarded-for: 10.1.0.1, 10.2.0.1"], Verdicts),
         ("172.16.0.1", &["x-forwarded-for: 10.1.0.1,198.51.100.1"], Nothing),
         ("172.16.0.1", &["x-forwarded-for: 10.1.0.1", "x-forwarded-for: 198.51.100.1"], Nothing),
@@ -197,7 +197,7 @@ async fn the_standard_header_is_read_the_same_way() {
         ("172.16.0.1", &["forwarded: for=10.1.0.1, for=10.2.0.1"], Verdicts),
         ("172.16.0.1", &["forwarded: for=10.1.0.1", "forwarded: for=198.51.100.1"], Nothing),
         ("172.16.0.1", &["forwarded: for=10.1.0.1;host=\"a, b; c\", for=172.16.0.9"], Details),
-        // What names nobody, or hides somebody.
+        // Headers without an address, or with a hidden one.
         ("172.16.0.1", &["forwarded: for=10.1.0.1, proto=https"], Nothing),
         ("172.16.0.1", &["forwarded: for=unknown"], Nothing),
         ("172.16.0.1", &["forwarded: for=_hidden"], Nothing),
@@ -280,7 +280,7 @@ async fn a_token_adds_the_details_for_a_caller_with_access_and_a_wrong_one_is_ch
         ("10.2.0.1", &[RIGHT, "authorization: Bearer wrong"], Challenge),
         ("10.1.0.1", &["authorization: Bearer wrong"], Challenge),
         ("unix", &["authorization: Bearer wrong"], Challenge),
-        // Another scheme is for somebody else.
+        // Another scheme is for another server.
         ("10.2.0.1", &["authorization: Basic MDEyMzQ1Njc4OWFiY2RlZg=="], Verdicts),
         ("10.2.0.1", &["authorization: Bearer0123456789abcdef"], Verdicts),
         ("10.1.0.1", &["authorization: Basic x"], Details),
@@ -292,10 +292,10 @@ async fn a_token_adds_the_details_for_a_caller_with_access_and_a_wrong_one_is_ch
         ("nobody", &[RIGHT], Nothing),
     ];
     matrix(with_token(closed()), cases).await;
-    // Where everyone may ask, whoever shows it sees.
+    // If every caller has access, one with the token gets details.
     let cases: &[Case] = &[("172.16.0.1", &["x-forwarded-for: garbage", RIGHT], Details)];
     matrix(with_token(open()), cases).await;
-    // Where none is configured, none is wrong.
+    // Without a configured token, no token is wrong.
     matrix(closed(), &[("10.2.0.1", &[RIGHT], Verdicts)]).await;
 }
 
@@ -318,7 +318,7 @@ async fn on_loopback_the_name_that_is_asked_for_decides_too_and_elsewhere_it_doe
         ("127.0.0.1", &["host: canary.internal:8080"], Details),
         ("127.0.0.1", &["host: 10.0.0.5:8080"], Details),
         ("127.0.0.1", &["host: [::1]:8080"], Details),
-        // Where the network is named, its callers are not browsers on this machine.
+        // If the network is named, its callers are not browsers on this machine.
         ("10.1.0.1", &[EVIL], Details),
         ("unix", &[EVIL], Details),
         // Behind a proxy its client decides, and the name that the proxy passes on.

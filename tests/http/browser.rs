@@ -44,7 +44,7 @@ fn an_outage_appears_on_an_open_page_without_a_reload_and_so_does_its_end() {
     browser.go(&page_of(&sidecar));
     assert_eq!(browser.text("h1"), "All 2 are up");
     assert!(browser.run("return document.title").as_str().unwrap().starts_with("UP "));
-    // What a reload would not leave as it is.
+    // The state that a reload would not keep.
     browser.run("window.untouched = true; document.querySelector('#check-main\\\\.queue > summary').click()");
     let icon = browser.run("return document.querySelector('link[rel=icon]').href");
 
@@ -153,7 +153,7 @@ fn the_page_fits_the_narrowest_phone_and_the_keyboard_reaches_all_of_it() {
     browser.look(320, "light");
     assert_ne!(browser.run(background), dark);
 
-    // What has the focus keeps it while the page is replaced, so the steps can be taken one by one.
+    // The focused element keeps the focus while the page is replaced, so the steps can be taken one by one.
     let focused = "return document.activeElement.parentElement?.id";
     for id in ["check-main", "check-main.queue"] {
         browser.press("Tab");
@@ -172,7 +172,7 @@ fn the_page_fits_the_narrowest_phone_and_the_keyboard_reaches_all_of_it() {
     assert_eq!(browser.run(focused), "check-main.queue");
 }
 
-/// The pictures of the README: `UPDATE=1 cargo test --test http browser` takes them anew.
+/// The pictures of the README: `UPDATE=1 cargo test --test http browser` retakes them.
 #[test]
 fn the_pictures_of_the_readme_are_small_and_of_a_page_that_fits() {
     let app = night::app(&night::ALIASES);

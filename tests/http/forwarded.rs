@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::support::{Haproxy, Redis, Sidecar};
 use serde_json::Value;
 
-/// What one who asks the proxy from 127.0.0.1, or from another address of the loopback network, is answered.
+/// The answer to a client that asks the proxy from 127.0.0.1, or from another address of the loopback network.
 fn ask(proxy: &Haproxy, from: &str, headers: &[&str]) -> (String, Value) {
     let url = format!("http://{}/health", proxy.addr());
     let mut curl = Command::new("curl");
@@ -27,7 +27,7 @@ fn shows_details(answer: &(String, Value)) -> bool {
     answer.1.get("details").is_some()
 }
 
-/// Headers with which somebody pretends to be 127.0.0.8, who sees the details.
+/// Headers with which a client pretends to be 127.0.0.8, which sees the details.
 const SPOOFED: [&str; 2] = ["X-Forwarded-For: 127.0.0.8", "Forwarded: for=127.0.0.8"];
 
 /// The proxy asks from 127.0.0.1; 127.0.0.8 sees the details, 127.0.0.7 may not ask.

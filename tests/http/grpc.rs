@@ -75,7 +75,7 @@ fn a_grpc_check_agrees_with_health_for_all_and_for_an_alias_a_check_a_probe_and_
     for service in of_caches.into_iter().filter(|&service| service != "startupz") {
         assert_eq!(check(&sidecar, service), "NOT_SERVING", "{service}");
     }
-    // What was up once has started, and the sidecar itself lives.
+    // A cache that was up once has started, and the sidecar itself is alive.
     for service in ["startupz", "livez", "group/liveness"] {
         assert_eq!(check(&sidecar, service), "SERVING", "{service}");
     }
@@ -306,7 +306,7 @@ fn a_watch_does_not_take_a_cache_that_was_never_checked_for_one_that_is_up() {
     let mut watching = Watching::start(&sidecar, "");
     assert_eq!(watching.next(), "NOT_SERVING");
 
-    // What is down makes room for a cache of which nobody knows anything yet, and another one is checked meanwhile.
+    // The cache that is down makes room for one without a verdict yet, and another one is checked meanwhile.
     slow.stop();
     sidecar.configure(settings, format!("{others}[caches.slow]\nurl = \"redis://{}\"", slow.addr()));
     sidecar.signal(Signal::HUP);

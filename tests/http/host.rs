@@ -51,7 +51,7 @@ impl Running {
         socket.path().join("canary.sock")
     }
 
-    /// What each listener answers to these bytes.
+    /// The answer of each listener to these bytes.
     async fn answers(&self, request: &str) -> [String; 3] {
         let socket: &Path = &Self::path(&self.socket);
         [
@@ -186,7 +186,7 @@ async fn in_http2_the_authority_is_the_host_and_a_host_beside_it_must_not_differ
     }
 }
 
-/// What curl gets that asks the sidecar for this URL, whose name it takes for 127.0.0.1: the code, and the body. It reads an
+/// The response to curl for this URL, whose name it resolves to 127.0.0.1: the code, and the body. It reads an
 /// answer without end for a while.
 fn curl(sidecar: &Sidecar, host: &str, path: &str, more: &[&str]) -> (String, String) {
     let port = sidecar.addr().rsplit_once(':').unwrap().1;

@@ -63,7 +63,7 @@ impl Secured {
     }
 }
 
-/// What was answered, and over which HTTP.
+/// The answer, and its version of HTTP.
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -42,7 +42,7 @@ fn outcome(kind: CheckKind, began: u64, fault: Option<Fault>) -> Outcome {
     Outcome { connections: 2, ..outcome }
 }
 
-/// What is known after checks that began at 10 s and 20 s, of which the second met this.
+/// The record after checks that began at 10 s and 20 s, of which the second met this.
 fn known(
     kind: CheckKind,
     fault: Option<Fault>,
@@ -284,7 +284,7 @@ fn no_series_is_there_twice() {
     }
 }
 
-/// What a program says of a text, and whether it takes it.
+/// The output of a program about a text, and whether it accepts the text.
 fn judged(mut judge: Command, text: &str) -> (bool, String) {
     let judge = judge.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut judge = judge.expect("the program; `tests/run` installs what the tests need");

@@ -255,7 +255,7 @@ async fn a_feed_stays_open_for_as_long_as_it_is_read_and_no_longer() {
     while began.elapsed() < limits.idle * 8 {
         assert_ne!(reader.read(&mut buffer).await.unwrap(), 0, "closed after {:?}", began.elapsed());
     }
-    // What stands in the system's buffers, and then the end.
+    // The content of the system's buffers, and then the end.
     let mut stale = 0;
     let ended = time::timeout(limits.idle, async {
         loop {

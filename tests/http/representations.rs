@@ -32,7 +32,7 @@ fn outcome(name: &str, began: Instant, nodes: Vec<NodeOutcome>) -> Arc<Outcome> 
     Arc::new(Outcome::plain(alias(name), CheckKind::RoundTrip, (began, began_at), elapsed, nodes, needs))
 }
 
-/// Two caches, both up, nothing skipped; one was dialled, one was on a kept connection.
+/// Two caches, both up, nothing skipped; one was dialed, one was on a kept connection.
 pub(crate) fn up(began: Instant) -> Report {
     let dialled = [(Phase::Resolve, 80), (Phase::Connect, 120), (Phase::Write, 100), (Phase::Read, 112)];
     let outcomes = vec![
@@ -289,7 +289,7 @@ fn text_with_details_names_the_nodes() {
     assert_eq!(body.lines().nth(1), Some(line.as_str()));
 }
 
-/// What `/readyz` says of a report that is 0.9 ms old.
+/// The response of `/readyz` for a report that is 0.9 ms old.
 fn readyz(report: impl Fn(Instant) -> Report, verbose: bool) -> String {
     let began = Instant::now();
     kubernetes::body(&readiness(None), &report(began), verbose, began + Duration::from_micros(900))

@@ -34,7 +34,7 @@ fn request(method: Method, path: &str, caller: Option<Caller>) -> Request<Body> 
     request
 }
 
-/// What the router answers. Every answer forbids that it is kept, and every body ends in a newline.
+/// The answer of the router. Every answer forbids that it is kept, and every body ends in a newline.
 async fn answer(router: &Router, request: Request<Body>) -> Answer {
     let asked = format!("{request:?}");
     let response = router.clone().oneshot(request).await.unwrap();
@@ -291,7 +291,7 @@ async fn a_caller_without_access_gets_403_without_a_body_on_every_path() {
     for caller in strangers.into_iter().chain([None]) {
         for path in ["/health", "/health/main", "/readyz", "/livez", "/metrics", "/nope"] {
             let mut request = request(Method::GET, path, caller);
-            // What a caller says of itself counts for nothing.
+            // A caller's claim about itself counts for nothing.
             request.headers_mut().insert("x-forwarded-for", "10.1.0.1".parse().unwrap());
             request.headers_mut().insert("forwarded", "for=10.1.0.1".parse().unwrap());
             let expected = Answer { code: 403, content_type: String::new(), body: String::new() };

@@ -1,4 +1,4 @@
-//! What is answered in the IETF draft's format is what the draft says, as the published JSON Schema validator for Python
+//! Responses in the format of the IETF draft are valid by the draft, as the published JSON Schema validator for Python
 //! judges it.
 //!
 //! Nobody has published a validator or schema of draft-inadarei-api-health-check-06 itself: its repository has none, and

@@ -1,5 +1,5 @@
 //! Each representation as a whole, of reports made by hand, as it stands in `snapshots`: `UPDATE=1 cargo test --test
-//! http snapshots` writes them anew.
+//! http snapshots` rewrites them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -85,7 +85,7 @@ fn the_snapshots_of_kubernetes_text_hold() {
     }
 }
 
-/// What changes of the page, a tag a line: styles and script have tests of their own.
+/// The parts of the page that change, a tag a line: styles and script have tests of their own.
 #[test]
 fn the_snapshots_of_the_page_hold() {
     each(|name, report, view, now| {

@@ -1,4 +1,4 @@
-//! Streams that go on for as long as somebody watches, the page's feed and gRPC's `Watch`, without a connection around
+//! Streams that go on for as long as a client watches, the page's feed and gRPC's `Watch`, without a connection around
 //! them: what they say of rounds that are stuck, to whom, and how many there may be.
 
 use std::sync::Arc;

@@ -22,7 +22,7 @@ use crate::{closed_port, config};
 const STRANGER: Caller = Caller::Remote(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
 const LOOPBACK: Caller = Caller::Remote(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
-/// The router of a ready sidecar that checks the cache at `address` for each request anew.
+/// The router of a ready sidecar that makes a new check of the cache at `address` for each request.
 fn ready(address: SocketAddr) -> Router {
     let mut config = config(address);
     config.max_age = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! What a thousand dead nodes cost in memory, round after round. By itself in its process, which is measured.
+//! The memory of a thousand dead nodes, round after round. By itself in its process, which is measured.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -49,7 +49,7 @@ async fn a_thousand_dead_nodes_need_a_bounded_memory_that_no_round_adds_to() {
         let report = checker.check(&checker.catalog().all(), Instant::now()).await;
         assert!(report.outcomes.iter().all(|outcome| outcome.status() == Status::Down));
         drop(report);
-        // What was given up is closed here, too, so that its queue has room for the next round.
+        // Abandoned connections are closed here, too, so that its queue has room for the next round.
         while hung.accept().is_ok() {}
     };
     for _ in 0..3 {
@@ -61,7 +61,7 @@ async fn a_thousand_dead_nodes_need_a_bounded_memory_that_no_round_adds_to() {
     }
     let more = memory();
     let nodes = 3 * EACH;
-    // A node that is being dialled needs several kB, of a program that was not optimized.
+    // A node that is being dialed needs several kB, of a program that was not optimized.
     assert!(some - before < nodes * 16, "{} kB for {nodes} nodes", some - before);
     // A leak of a hundred bytes a node and round would be seen.
     assert!(more < some + nodes, "{some} kB grew to {more} kB");

@@ -1,5 +1,5 @@
-//! Thousands of servers that do not answer: how many are dialled at a time, and whether those beside them are up; and
-//! what is said where no more files may be open.
+//! Thousands of servers that do not answer: how many are dialed at a time, and whether those beside them are up; and
+//! the report if no more files may be open.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -86,7 +86,7 @@ async fn a_healthy_cache_is_up_among_thousands_of_silent_ones_and_few_are_dialed
         assert!((1..=DIALS).contains(&most), "{most} are dialled at a time");
         assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     }
-    // The connections of the healthy ones are kept; new ones are dialled beside as many that do not answer.
+    // The connections of the healthy ones are kept; new ones are dialed beside as many that do not answer.
     redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     let (_, report) = round(&checker, hole.port()).await;
     assert_eq!(statuses(&report, "healthy"), [(Status::Up, None)]);
@@ -125,7 +125,7 @@ fn check_within(limits: &str, config: &str) -> Output {
     check.output().unwrap()
 }
 
-/// What `serve` says of open files until it listens.
+/// The log lines of `serve` about open files until it listens.
 fn said_by_serve(limits: &str, config: &str) -> Vec<String> {
     let (_dir, mut serve) = within(limits, "serve", &format!("listen = \"127.0.0.1:0\"\n{config}"));
     let mut serve = serve.stderr(Stdio::piped()).spawn().unwrap();

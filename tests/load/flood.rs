@@ -120,7 +120,7 @@ fn aliases(redis: &Redis, count: usize) -> String {
 
 #[test]
 fn answers_that_no_client_reads_do_not_fill_the_memory() {
-    /// What may wait by default, with what a hundred connections of HTTP/2 and thousands of requests cost by themselves.
+    /// The most bytes that wait by default, with the cost of a hundred connections of HTTP/2 and thousands of requests.
     const MOST_KIB: usize = 48 * 1024;
     let _turn = alone();
     raise_limit_of_files();
@@ -177,7 +177,7 @@ fn answers_of_http1_that_no_client_reads_do_not_fill_the_memory() {
 
 #[test]
 fn memory_that_callers_took_is_given_back() {
-    /// What nine hundred idle connections may take.
+    /// The most memory of nine hundred idle connections.
     const MOST_KIB: usize = 6 * 1024;
     let _turn = alone();
     raise_limit_of_files();
@@ -193,7 +193,7 @@ fn memory_that_callers_took_is_given_back() {
     let most = sidecar.resident_kib();
     assert!(most < before + MOST_KIB, "{before} KiB, then {most} KiB with 900 connections");
     assert_eq!(metric(&sidecar, "cache_canary_connections{state=\"idle\"}"), 900);
-    // What was read ahead is there when a connection is used again.
+    // Bytes that were read ahead are there when a connection is used again.
     for stream in &mut kept {
         assert_eq!(asks_livez(stream), 200);
     }

@@ -88,7 +88,7 @@ fn a_response_that_arrived_while_the_sidecar_was_stopped_counts_and_the_check_go
     sidecar.expect_up();
     stops.store(sidecar.pid(), Ordering::SeqCst);
     sidecar.expect_up();
-    // What did not come meanwhile is no more in time than ever.
+    // A response that did not arrive meanwhile is late as ever.
     redis.stop();
     sidecar.expect_down("timed_out");
     redis.cont();

@@ -1,5 +1,5 @@
-//! A storm: a thousand callers on kept connections, while their cache is killed and restarted twice. Whoever asks while
-//! it is dead is told so, whoever asks when it is back is told that, and neither the sidecar nor the cache is any worse
+//! A storm: a thousand callers on kept connections, while their cache is killed and restarted twice. A caller during
+//! an outage gets DOWN, one that asks when it is back gets UP, and neither the sidecar nor the cache is any worse
 //! for it.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
@@ -27,7 +27,7 @@ const MAX_AGE: Duration = Duration::from_millis(100);
 /// The deadline of a check. A busy machine must not make a healthy cache slower than this.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a busy machine may add to it.
+/// The most that a busy machine may add to it.
 const SCHEDULING: Duration = Duration::from_secs(3);
 
 /// How many more writes a server may have seen than a check for each `max_age`: the first check of its life, one that
@@ -40,17 +40,17 @@ const LIVES: Duration = Duration::from_millis(2400);
 const DEAD: Duration = Duration::from_millis(1400);
 const ANSWERS: usize = 200;
 
-/// What an open connection may take of the sidecar's memory.
+/// The most memory that an open connection may take of the sidecar.
 const CONNECTION_KIB: usize = 64;
 
-/// What the memory may grow by while the callers stay the same.
+/// The most growth of memory while the callers stay the same.
 const SLACK_KIB: usize = 4 * 1024;
 
 /// The buffers of a connection that is asked on. It gives them back between two requests, and an outage has all callers
 /// wait at once.
 const BUFFERS_KIB: usize = 18;
 
-/// What a caller was told.
+/// The answer to a caller.
 struct Answer {
     asked: Instant,
     answered: Instant,
@@ -184,7 +184,7 @@ fn storm(mut cache: impl Mortal, url: &str) {
         }
     }
 
-    // What a caller costs is its connection, and not what it asks: the outages and the last thousands of answers add
+    // The cost of a caller is its connection, and not its requests: the outages and the last thousands of answers add
     // nothing to what the first had taken but buffers, which are given back.
     let (first, most) = (memory[0], memory.iter().copied().max().unwrap());
     assert!(most < idle_kib + CONNECTION_KIB * CALLERS as usize, "{most} KiB, and {idle_kib} when idle");

@@ -6,7 +6,7 @@ use crate::support::acl::{PASSWORD, printed, printed_users};
 use crate::support::sentinel::NEVER;
 use crate::support::{Redis, Sidecar, Watched, run};
 
-/// Every check dials anew, since SELECT is asked of new connections alone.
+/// Every check dials, since SELECT is sent on new connections alone.
 const DIAL: &str = "reconnect_every = \"0s\"";
 
 #[test]

@@ -256,7 +256,7 @@ fn a_primary_whose_only_slot_migrates_is_followed_as_clients_follow_it() {
     for _ in 0..3 {
         sidecar.expect_up();
     }
-    // Where it goes is part of what a client meets.
+    // The target of the migration is part of a client's way.
     cluster.nodes[2].fill();
     sidecar.expect_down("out_of_memory");
     cluster.nodes[2].make_room();

@@ -18,7 +18,7 @@ use tower::Layer;
 
 use crate::support::in_process::{self, one_cache, redis_at};
 
-/// What the cache does with a write.
+/// The fate of a write in the cache.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Writes {
     Stored,

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::support::in_process::{look, memcached_at, one_cache, redis_at};
 
-/// What a machine with other things to do may add to the deadline of 750 ms.
+/// The latest answer on a busy machine, for a deadline of 750 ms.
 const LATEST: Duration = Duration::from_secs(3);
 
 async fn each_is_seen(

@@ -206,7 +206,7 @@ fn a_changed_configuration_is_taken_over_while_names_hang() {
         sidecar.wait_for_log("the new configuration is in force", times);
         expect_hung_down_and_healthy_up(&sidecar.health_in_time(), 64);
     }
-    // Each name has a second look-up, whichever configuration asks for it.
+    // Each name has a second lookup, whichever configuration asks for it.
     assert!(threads(&sidecar) <= before + 64 + 16, "{before}, then {}", threads(&sidecar));
 }
 

@@ -225,7 +225,7 @@ fn a_server_that_is_no_sentinel_is_not_believed() {
         sidecar.expect_up();
         assert_eq!(sidecar.health().nodes()[1].2, "protocol");
     }
-    // What it announces never comes.
+    // The announced bytes never arrive.
     told_by(&[parrot(&["*1000000000\r\n"])], "").expect_down("timed_out");
 }
 
@@ -380,7 +380,7 @@ fn a_failover_by_hand_is_followed() {
     with_replicas.expect_up();
 }
 
-/// A failover as a sidecar sees it, and as somebody sees it who asks the servers and Sentinels themselves.
+/// A failover as a sidecar sees it, and as an observer that asks the servers and Sentinels themselves sees it.
 struct Timeline {
     sidecar: Sidecar,
     watch: JoinHandle<Vec<Look>>,
@@ -388,7 +388,7 @@ struct Timeline {
     old: u16,
 }
 
-/// What the observer saw at one time.
+/// The state that the observer saw at one time.
 struct Look {
     began: Instant,
     ended: Instant,

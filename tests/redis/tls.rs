@@ -37,7 +37,7 @@ fn pair(cert_file: &Path, key_file: &Path) -> String {
 
 /// A server that speaks TLS, whichever it is.
 trait Server {
-    /// What a URL of one with TLS begins with, and one without.
+    /// The scheme of a URL with TLS, and of one without.
     const SCHEMES: [&str; 2];
     fn start() -> Self;
     fn start_tls(server: &Identity, clients: Option<&Authority>) -> Self;
@@ -77,7 +77,7 @@ macro_rules! server {
 server!(Redis, "rediss", "redis");
 server!(Memcached, "memcacheds", "memcached");
 
-/// What holds for every server. One that does not speak TLS is down with this cause and these words.
+/// The rules for every server. One that does not speak TLS is down with this cause and these words.
 fn tls_is_spoken_and_the_fault_of_a_certificate_is_reported<S: Server>(without: (&str, &str)) {
     let (trusted, unknown) = (Authority::new(), Authority::new());
     let files = Files::new();

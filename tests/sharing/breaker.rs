@@ -1,5 +1,5 @@
-//! The breaker of an alias. What it does and when is shown with a scripted cache and a clock that stands still; that
-//! it spares a dead server and sees it come back, with real ones.
+//! The breaker of an alias. Its states are shown with a scripted cache and a paused clock. Real servers show that
+//! it asks a dead server nothing and sees it come back.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the message")]
 
@@ -28,7 +28,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// What a scripted cache does.
+/// The behavior of a scripted cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Node {
     Works,
@@ -158,7 +158,7 @@ fn sprayed(script: &Script, after: u32, canaries: usize) -> Arc<Checker> {
     Arc::new(Checker::layered(&with_breaker(backend, after, OPEN_FOR), script.clone()).unwrap())
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Up,
@@ -460,7 +460,7 @@ async fn is_spared(checker: &Checker) {
     assert!(took < Config::default().timeout, "{SPARED} checks took {took:?}");
 }
 
-/// A server that dies is spared, and up again at the first check after the breaker was open for its time.
+/// A server that dies is not asked, and up again at the first check after the breaker was open for its time.
 async fn a_dead_server_is_not_asked<S>(
     mut server: S,
     backend: Backend,
@@ -630,7 +630,7 @@ fn each_server_of_a_ring_has_a_breaker_of_its_own() {
     }
 }
 
-/// A primary that a topology finds by itself is spared as one that is named, and the breaker knows it again.
+/// A primary that a topology finds by itself is not asked either, and the breaker knows it again.
 fn a_found_primary_is_not_asked(url: &str, dies: impl FnOnce(), is_back: impl FnOnce()) {
     let open_for = Duration::from_secs(3);
     let sidecar = Sidecar::start(format!(

@@ -98,7 +98,7 @@ fn looked_up(sidecar: &Sidecar, result: &str) -> u64 {
     metrics.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse().unwrap()
 }
 
-/// Kills it 200 times with a verdict that says that it is up; whoever asks then must hear that it is down. How often that
+/// Kills it 200 times with a verdict that says that it is up; the next caller must get that it is down. How often that
 /// verdict could have been shared still.
 fn kill_200_times<C>(cache: &mut C, sidecar: &Sidecar, kill: fn(&mut C), restart: fn(&mut C)) -> u32 {
     let mut young = 0;
@@ -111,7 +111,7 @@ fn kill_200_times<C>(cache: &mut C, sidecar: &Sidecar, kill: fn(&mut C), restart
         // The verdict is older than its answer, by a round trip or some more on a busy machine.
         young += u32::from(asked < Duration::from_millis(50));
         restart(cache);
-        // What is down is shared as long as what is up.
+        // A verdict of down is shared as long as one of up.
         thread::sleep(Duration::from_millis(101));
     }
     young
@@ -139,7 +139,7 @@ fn a_memcached_that_was_killed_is_down_at_the_next_request_however_young_the_ver
 #[test]
 fn the_verdict_of_a_healthy_cache_is_shared_by_thousands_and_never_taken_back() {
     let redis = Redis::start(&[]);
-    // It dials anew many times meanwhile.
+    // It dials many times meanwhile.
     let sidecar = sidecar(&redis, &format!("{MAX_AGE}\nreconnect_every = \"1s\""));
     thread::scope(|scope| {
         for _ in 0..4 {

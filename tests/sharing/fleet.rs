@@ -77,7 +77,7 @@ async fn expect_own(checker: &Checker, expected: Option<Cause>) {
     assert_eq!((from(&outcome), outcome.status(), outcome.cause()), (None, status, expected));
 }
 
-/// Checks until a verdict is reused, and says from whom. Where it was none to begin with, it is this sidecar's own.
+/// Checks until a verdict is reused, and says from whom. If none was reused at first, it is this sidecar's own.
 async fn expect_reused(checker: &Checker) -> String {
     let began = Instant::now();
     loop {
@@ -110,7 +110,7 @@ fn key(store: &Redis) -> Option<String> {
     (!keys.is_empty()).then_some(keys)
 }
 
-/// What `web-2` would have written of a check that began this long ago; less than nothing is in the future.
+/// The value that `web-2` would have written of a check that began this long ago; less than nothing is in the future.
 fn up(ago: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     format!("cache-canary-up/1 web-2 {}", i64::try_from(now).unwrap() - ago)
@@ -182,7 +182,7 @@ async fn a_first_check_is_ones_own_and_so_is_one_after_a_canary_is_gone() {
     expect_reused(&one).await;
     expect_own(&two, None).await;
     expect_reused(&two).await;
-    // Whoever loses data is looked at by everybody.
+    // A cache that loses data is checked by every sidecar.
     main.command(&["FLUSHALL"]);
     expect_own(&one, None).await;
     expect_own(&two, None).await;
@@ -226,7 +226,7 @@ async fn a_full_cache_is_down_for_every_sidecar_once_one_has_seen_it() {
     }
     main.make_room();
     expect_own(&fleet[0], None).await;
-    // Who found it down finds it up by itself, whatever another says.
+    // A sidecar that found it down finds it up by a check of its own, against the verdict of any other.
     expect_reused(&fleet[0]).await;
     expect_own(&fleet[1], None).await;
 }
@@ -387,7 +387,7 @@ async fn a_cache_that_one_cannot_reach_is_down_for_that_one_alone() {
         expect_own(sidecar, None).await;
         expect_reused(sidecar).await;
     }
-    // Who has a connection keeps it; who dials is turned away.
+    // A client with a connection keeps it; one that dials is turned away.
     let held = main.reach_connection_limit();
     expect_own(&far, Some(Cause::Refused)).await;
     expect_own(&near, None).await;

@@ -156,7 +156,7 @@ fn startupz_is_503_until_every_cache_was_up_once_and_then_asks_none_any_more() {
     assert_eq!(probe(&sidecar, "/startupz"), (503, failed.to_owned()));
     let asked = written(&redis);
     assert_ne!(asked, 0);
-    // What has been up is not asked again, and may be down by now.
+    // A cache that has been up is not asked again, and may be down by now.
     redis.kill();
     assert_eq!(probe(&sidecar, "/startupz"), (503, failed.to_owned()));
     assert_eq!(probe(&sidecar, "/startupz?exclude=sessions"), ok());

@@ -19,7 +19,7 @@ use tower::Layer;
 use crate::support::in_process::{look, memcached_at, one_cache, redis_at};
 use crate::support::{Memcached, Redis};
 
-/// What the breaker does.
+/// The states of the breaker.
 const CLOSED: u8 = 0;
 const DROPS_WRITES: u8 = 1;
 const DROPS_WRITES_AND_FAKES_READS: u8 = 2;

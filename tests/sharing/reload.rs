@@ -1,4 +1,4 @@
-//! The configuration is read anew while the program runs: what is the same goes on, what is not valid is refused.
+//! The configuration is reloaded while the program runs: unchanged parts go on, and an invalid one is refused.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
@@ -46,7 +46,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| format!("cache.{name}")).collect()
 }
 
-/// Has the configuration read anew, and waits until it was put in force for the `times`-th time.
+/// Has the configuration reloaded, and waits until it was put in force for the `times`-th time.
 fn reload(sidecar: &Sidecar, times: usize) {
     sidecar.signal(Signal::HUP);
     sidecar.wait_for_log(IN_FORCE, times);
@@ -146,7 +146,7 @@ fn a_configuration_that_is_not_valid_is_refused_once_and_the_old_one_stays_in_fo
     // It is read again at each look, and nobody is told the same again.
     thread::sleep(Duration::from_secs(5));
     assert_eq!(sidecar.logged(REFUSED).len(), 1, "{}", sidecar.log());
-    // Who asks is answered.
+    // Callers are answered.
     sidecar.signal(Signal::HUP);
     sidecar.wait_for_log(REFUSED, 2);
 
@@ -213,7 +213,7 @@ fn a_certificate_that_is_replaced_in_its_file_is_used() {
     sidecar.expect_up();
 }
 
-/// Puts `text` into a volume as the kubelet does: a directory anew, and a link to it that is renamed over the old one.
+/// Puts `text` into a volume as the kubelet does: a new directory, and a link to it that is renamed over the old one.
 fn swap(volume: &Path, name: &str, text: &str) {
     let old = fs::read_link(volume.join("..data")).ok();
     fs::create_dir(volume.join(name)).unwrap();

@@ -206,7 +206,7 @@ async fn busiest(redis: &Redis, fleet: &[Arc<App>]) -> f64 {
 async fn a_fleet_that_began_together_or_lost_its_cache_together_does_not_dial_it_in_the_same_moment() {
     let mut redis = Redis::start(&[]);
     let fleet: Vec<_> = (0..FLEET).map(|_| member(&redis)).collect();
-    // What a storm looks like: everybody asks at once.
+    // A storm: all sidecars ask at once.
     let storm = async {
         let mut callers = JoinSet::new();
         for app in fleet.clone() {

@@ -94,7 +94,7 @@ fn the_words_of_a_server_are_not_in_the_log() {
     let line = change(&sidecar, 1);
     assert!(line.contains(&format!("main is DOWN: forbidden at {} in write", redis.addr())), "{line}");
     assert!(!line.contains("NOPERM"), "{line}");
-    // Nor anything that would make two lines of one, or colour a terminal.
+    // Nor any character that would make two lines of one, or color a terminal.
     assert!(sidecar.log().chars().all(|char| char == '\n' || !char.is_control()), "{:?}", sidecar.log());
 }
 

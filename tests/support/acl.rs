@@ -13,7 +13,7 @@ pub struct User {
     rules: Vec<String>,
 }
 
-/// What is printed for a valid configuration.
+/// The output for a valid configuration.
 pub fn printed(config: &str) -> String {
     let output = run(&["acl"], config);
     assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{output:?}");

@@ -1,4 +1,4 @@
-//! What a test needs that others would disturb.
+//! The means of tests that others would disturb.
 
 use std::env;
 use std::process::Command;

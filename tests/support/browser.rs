@@ -36,7 +36,7 @@ impl Browser {
                 break port;
             }
         };
-        // Whatever else it says must not fill the pipe, which would stop it.
+        // Its other output must not fill the pipe, which would stop it.
         thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         let mut browser = Self { driver, port, session: String::new() };
         let mut made = browser.ask(
@@ -67,7 +67,7 @@ impl Browser {
         self.command("POST", "/url", &json!({ "url": url }));
     }
 
-    /// What the body of a function returns that runs in the page.
+    /// The result of a function with this body, which runs in the page.
     pub fn run(&self, script: &str) -> Value {
         self.command("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
     }
@@ -81,7 +81,7 @@ impl Browser {
 
     /// The page as it stands, which needs no script.
     pub fn source(&self) -> String {
-        // A page that is loaded anew between the two questions takes the node with it.
+        // A page that is reloaded between the two questions takes the node with it.
         let html = (0..10).find_map(|_| {
             let document = self.devtools("DOM.getDocument", &json!({}));
             let node = json!({ "nodeId": document["root"]["nodeId"] });
@@ -112,14 +112,14 @@ impl Browser {
         self.command("POST", "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
-    /// What is seen of the page, as a PNG.
+    /// A screenshot of the page, as a PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         let png = self.devtools("Page.captureScreenshot", &json!({ "format": "png" }));
         let png = png["data"].as_str().expect("a picture");
         base64::Engine::decode(&base64::engine::general_purpose::STANDARD, png).expect("Base64")
     }
 
-    /// What the page and the browser wrote to the console since the last time.
+    /// The console output of the page and the browser since the last time.
     pub fn console(&self) -> Vec<String> {
         self.log("browser").iter().map(|entry| entry["message"].to_string()).collect()
     }
@@ -137,7 +137,7 @@ impl Browser {
             .collect()
     }
 
-    /// What axe finds that keeps people from using the page: the rule, and where it is broken.
+    /// The accessibility faults that axe finds on the page: the rule, and where it is broken.
     pub fn violations(&self) -> Vec<String> {
         if self.run("return typeof axe") == "undefined" {
             let axe = std::fs::read_to_string(AXE).expect("axe; tests/install brings it");

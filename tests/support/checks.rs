@@ -1,4 +1,4 @@
-//! What the checks besides the round trip have found and done.
+//! The findings and steps of the checks besides the round trip.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ use super::{Health, Sidecar};
 pub struct Found {
     /// Status, cause and what it is true of.
     pub short: String,
-    /// What was seen and expected.
+    /// The seen and the expected value.
     pub said: String,
 }
 
@@ -26,7 +26,7 @@ impl Found {
     }
 }
 
-/// What a check such as `cache.main.clock` has found.
+/// The findings of a check such as `cache.main.clock`.
 pub fn findings(health: &Health, check: &str) -> Vec<Found> {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     let findings = health.body["details"][check]["findings"].as_array();
@@ -60,7 +60,7 @@ pub fn find(sidecar: &Sidecar, check: &str) -> Vec<Found> {
 }
 
 /// Asks once, and wants this check to have found just this: status, cause and what it is about, the worst first.
-/// What was said of each is returned.
+/// The text of each is returned.
 pub fn expect_found(sidecar: &Sidecar, check: &str, expected: &[&str]) -> Vec<String> {
     let found = find(sidecar, check);
     let short: Vec<_> = found.iter().map(|found| &*found.short).collect();
@@ -77,7 +77,7 @@ pub fn measure(health: &Health, check: &str, name: &str, label: Option<(&str, &s
     measure?["value"].as_f64()
 }
 
-/// What the last of the configured checks does, from the connection on.
+/// The steps of the last of the configured checks, from the connection on.
 pub async fn steps(config: &str) -> Vec<Step> {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("cache-canary.toml");

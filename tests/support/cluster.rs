@@ -139,12 +139,12 @@ impl Cluster {
         node.info("role") == "master" && owners(node).values().any(|owner| *owner == addr)
     }
 
-    /// Where a node listens.
+    /// The address of a node.
     pub fn addr(&self, node: usize) -> SocketAddr {
         self.nodes[node].addr()
     }
 
-    /// What the cluster calls a node.
+    /// The ID of a node in the cluster.
     pub fn id(&self, node: usize) -> String {
         self.nodes[node].command(&["CLUSTER", "MYID"])
     }

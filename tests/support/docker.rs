@@ -18,7 +18,7 @@ use super::PATIENCE;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Whether containers can be run here. Where they cannot, it says so, and that `what` is skipped.
+/// Whether containers can be run here. If they cannot, it says so, and that `what` is skipped.
 pub fn answers(what: &str) -> bool {
     let Err(reason) = engine() else { return true };
     // Not by `println`, which a test that passes keeps to itself.
@@ -57,7 +57,7 @@ impl Image {
         Self::build(stage, &(stand_in + final_stage(&dockerfile, stage)), context.path())
     }
 
-    /// What the build stage would have made, as an image.
+    /// The product of the build stage, as an image.
     fn of_build_stage(stage: &str) -> Self {
         let context = tempfile::tempdir().expect("a directory");
         let out = context.path().join("out");
@@ -120,7 +120,7 @@ impl Container {
         container
     }
 
-    /// One that somebody else runs, or will.
+    /// One that another program runs, or will.
     pub fn called(name: &str) -> Self {
         Self { name: name.to_owned() }
     }
@@ -145,7 +145,7 @@ impl Container {
         }
     }
 
-    /// What Docker says of it, in a template of Docker's; nothing where there is none of that name.
+    /// The result of a template of Docker's for it; empty if there is none of that name.
     pub fn inspect(&self, format: &str) -> String {
         let output = docker(&["container", "inspect", "--format", format, &self.name]);
         String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
@@ -209,7 +209,7 @@ fn copy(from: &Path, to: &Path) {
     fs::copy(from, to).unwrap_or_else(|error| panic!("cannot copy {}: {error}", from.display()));
 }
 
-/// Where the machine has this program.
+/// The path of this program on the machine.
 fn find(program: &str) -> PathBuf {
     let path = env::var_os("PATH").expect("a PATH");
     let found = env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.exists());
@@ -221,7 +221,7 @@ pub fn docker(arguments: &[&str]) -> Output {
     Command::new("docker").args(arguments).output().expect("docker")
 }
 
-/// What a command prints; panics when it fails.
+/// The output of a command; panics when it fails.
 pub fn succeeds(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));

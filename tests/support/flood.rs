@@ -13,10 +13,10 @@ use socket2::{Domain, Socket, Type};
 /// How often a peer looks which of its connections were closed, and sends a further byte on those that drip.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// How many connections a peer opens anew each time.
+/// The number of new connections that a peer opens each time.
 const ANEW: usize = 20;
 
-/// What a peer does with a connection.
+/// The behavior of a peer on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Habit {
     /// It sends nothing.
@@ -46,7 +46,7 @@ impl Habit {
     }
 }
 
-/// What a client of HTTP/2 begins with, whose window for each answer has this size (RFC 9113, sections 3.4 and 6.5.2).
+/// The first bytes of an HTTP/2 client whose window for each answer has this size (RFC 9113, sections 3.4 and 6.5.2).
 pub fn http2_opening(window: u32) -> Vec<u8> {
     let setting = [&[0, 4][..], &window.to_be_bytes()].concat();
     [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &setting)].concat()

@@ -13,8 +13,8 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection, Stream
 
 use super::{Authority, Identity};
 
-/// Serves with this certificate, and gives every request these bytes, for as long as the tests run. Whoever has no
-/// certificate of the authority `clients` is not served, if one is named.
+/// Serves with this certificate, and gives every request these bytes, for as long as the tests run. If an authority
+/// `clients` is named, only clients with a certificate of it are served.
 pub fn serve(identity: &Identity, clients: Option<&Authority>, answer: &'static [u8]) -> SocketAddr {
     let config = Arc::new(config(identity, clients));
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -1,6 +1,6 @@
 //! The kubelet, as far as it asks containers how they are.
 //!
-//! What it sends, which answers it takes for a success, and what it makes of several is that of Kubernetes
+//! Its requests, its rule for a success, and its thresholds are those of Kubernetes
 //! (`pkg/probe/http` and `pkg/kubelet/prober/worker.go`). Only its time is another: it passes when a test says
 //! so.
 
@@ -37,9 +37,9 @@ struct Probe {
     successes: usize,
     /// How many in a row it takes to be a failure.
     failures: usize,
-    /// What it has come to.
+    /// The result so far.
     passes: bool,
-    /// What the last answer was, and how many in a row were like it.
+    /// The last answer, and how many in a row were like it.
     run: (bool, usize),
     said: String,
 }
@@ -96,7 +96,7 @@ impl Kubelet {
         self.restarts
     }
 
-    /// What the last answer to the readiness probe was: a code, or why there was none.
+    /// The last answer to the readiness probe: a code, or the reason why there was none.
     pub fn readiness(&self) -> &str {
         self.readiness.as_ref().map_or("", |probe| &probe.said)
     }

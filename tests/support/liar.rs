@@ -6,13 +6,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What a liar says instead of what is true; nothing where it does not lie.
+/// The answer of a liar in place of the true one; none if it does not lie.
 type Lie = Arc<Mutex<Option<Vec<u8>>>>;
 
 /// A server that answers truly, but for the commands that it lies in answer to.
 #[derive(Debug)]
 pub struct Liar {
-    /// Where it listens.
+    /// Its address.
     pub addr: SocketAddr,
     lie: Lie,
 }
@@ -33,7 +33,7 @@ impl Liar {
     }
 
     /// A Redis that lies in answer to commands that begin so.
-    /// What else is `known` it answers as is said there.
+    /// It answers other `known` commands as is written there.
     pub fn redis(about: &'static [&'static str], known: &'static [(&'static str, &'static str)]) -> Self {
         let values = Arc::<Mutex<HashMap<String, String>>>::default();
         Self::start(move |stream, lie| {

@@ -106,7 +106,7 @@ impl Memcached {
     fn start_in(dir: TempDir, port: Port, door: Door, args: &[&str]) -> Self {
         let (ip, number) = (port.addr().ip().to_string(), port.number().to_string());
         let listen = if port.addr().is_ipv6() { format!("[{ip}]") } else { ip };
-        // What SASL is told; without it, SASL has no effect.
+        // The configuration of SASL; without it, SASL has no effect.
         let own = format!("SASL_CONF_PATH={} memcached -U 0", dir.path().display());
         // It does not run as root unless it is told to; for others `-u` has no effect.
         let mut all: Vec<&str> = own.split(' ').chain(["-u", "root"]).collect();
@@ -148,13 +148,13 @@ impl Memcached {
         self.process.kill();
     }
 
-    /// Starts a killed server anew on its port, with its arguments, and waits until it answers.
+    /// Starts a killed server again on its port, with its arguments, and waits until it answers.
     pub fn restart(&mut self) {
         self.process.respawn(&self.args);
         self.wait_until_it_answers();
     }
 
-    /// Starts a killed server anew without the arguments that a test gave it: in text, and without
+    /// Starts a killed server again without the arguments that a test gave it: in text, and without
     /// credentials.
     pub fn restart_plain(&mut self) {
         self.process.respawn(&self.args[..self.own]);
@@ -171,7 +171,7 @@ impl Memcached {
         self.process.cont();
     }
 
-    /// The answer to a command of the text protocol, without the last line's end. What is stored goes on a
+    /// The answer to a command of the text protocol, without the last line's end. A value goes on a
     /// line of its own: `set key 0 0 5\r\nvalue`.
     pub fn command(&self, command: &str) -> String {
         let addr = self.beside.as_ref().map_or(self.addr(), Port::addr);

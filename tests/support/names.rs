@@ -9,14 +9,14 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 
 /// Names that end in `.test`. A process with [`Self::environment`] looks them up here, by way of a library
-/// that stands before the system's look-up of names; everything else in it is as ever.
+/// that stands before the system's resolver; everything else in it is as ever.
 #[derive(Debug)]
 pub struct Names {
     dir: TempDir,
     given: Mutex<Vec<(String, Vec<String>)>>,
 }
 
-/// What those names end in that names.c looks up.
+/// The suffix of the names that names.c looks up.
 const KNOWN: &str = ".test";
 
 impl Names {
@@ -46,7 +46,7 @@ impl Names {
         self.write();
     }
 
-    /// Gives many names this address. A look-up of one of them does not end until they are [`Self::answered`].
+    /// Gives many names this address. A lookup of one of them does not end until they are [`Self::answered`].
     pub fn hang(&self, names: impl IntoIterator<Item = String>, address: &str) {
         fs::write(self.hung(), "").expect("a file");
         let addresses = || vec!["hangs".to_owned(), address.to_owned()];
@@ -56,7 +56,7 @@ impl Names {
         self.write();
     }
 
-    /// Has the look-ups end that hang, and answers those names from now on.
+    /// Ends the lookups that hang, and answers those names from now on.
     pub fn answered(&self) {
         fs::remove_file(self.hung()).expect("they hang");
     }
@@ -65,7 +65,7 @@ impl Names {
         self.dir.path().join("names.hung")
     }
 
-    /// What a process needs in its environment.
+    /// The environment of a process.
     pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
         [("LD_PRELOAD", self.dir.path().join("names.so")), ("NAMES_FILE", self.dir.path().join("names"))]
     }
@@ -77,7 +77,7 @@ impl Names {
                 let _ = writeln!(lines, "{name} {address}");
             }
         }
-        // Whoever reads it meanwhile reads either the old one or the new one.
+        // A process that reads it meanwhile reads either the old one or the new one.
         let (new, file) = (self.dir.path().join("new"), self.dir.path().join("names"));
         fs::write(&new, lines).expect("a file");
         fs::rename(new, file).expect("to replace it");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-/// Compares a file of the repository with what the code makes now, or with `UPDATE=1` writes it anew.
+/// Compares a file of the repository with what the code makes now, or with `UPDATE=1` rewrites it.
 pub fn compare(path: &str, made: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE").is_some() {

@@ -35,7 +35,7 @@ impl Prometheus {
         Self { _process: process, port }
     }
 
-    /// What a query comes to now: each series' labels with its value.
+    /// The current result of a query: each series' labels with its value.
     pub fn query(&self, query: &str) -> Vec<(Value, f64)> {
         let result = self.ask("/api/v1/query", &[("query", query)]);
         let series = result["result"].as_array().expect("a vector").iter();
@@ -54,7 +54,7 @@ impl Prometheus {
         values.filter_map(|value| value[1].as_str()?.parse().ok()).collect()
     }
 
-    /// What Prometheus knows of what it scrapes: its health, and the last error.
+    /// The state of the scraped target in Prometheus: its health, and the last error.
     pub fn target(&self) -> (String, String) {
         let targets = self.ask("/api/v1/targets", &[]);
         let word = |key: &str| targets["activeTargets"][0][key].as_str().unwrap_or_default().to_owned();
@@ -76,7 +76,7 @@ impl Prometheus {
     }
 }
 
-/// What is answered for a path, if anybody is there.
+/// The answer for a path, if a server is there.
 fn get(port: &Port, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(port.addr()).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;

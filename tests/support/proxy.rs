@@ -53,7 +53,7 @@ impl Twemproxy {
         Self { _process: process, port, _stats: stats }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
@@ -85,7 +85,7 @@ impl Haproxy {
         Self { _process: process, port }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }

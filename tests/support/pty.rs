@@ -14,7 +14,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::eventually;
 
-/// What a terminal of so many columns and lines shows of these bytes.
+/// The screen of a terminal of so many columns and lines after these bytes.
 pub fn shown(bytes: &str, columns: u16, rows: u16) -> String {
     let mut emulator = emulator(columns, rows);
     emulator.process(bytes.as_bytes());
@@ -97,7 +97,7 @@ impl Pty {
         Self { person, program, seen, reader: Some(reader) }
     }
 
-    /// What is on the screen.
+    /// The text on the screen.
     pub fn screen(&self) -> String {
         self.seen.lock().expect("no panic").screen.screen().contents()
     }

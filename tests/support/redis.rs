@@ -142,7 +142,7 @@ impl Redis {
         self.process.kill();
     }
 
-    /// Starts a killed server anew on its port, with its arguments, and waits until it answers.
+    /// Starts a killed server again on its port, with its arguments, and waits until it answers.
     pub fn restart(&mut self) {
         self.restart_with(&[]);
     }
@@ -358,7 +358,7 @@ fn connect_as_harness(dir: &Path) -> std::io::Result<Client<UnixStream>> {
     let mut client = Client::over(stream);
     match client.try_ask(&["AUTH", "harness", "harness"])? {
         Ok(_) => Ok(client),
-        // Where AUTH is renamed, the default user does as well.
+        // If AUTH is renamed, the default user will do.
         Err(said) if said.contains("unknown command") => Ok(client),
         Err(said) => Err(std::io::Error::other(said)),
     }

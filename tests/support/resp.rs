@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
 
-/// What a server answered: the text, or its error. An integer is its digits, a null is `(nil)`, an array is a
+/// The answer of a server: the text, or its error. An integer is its digits, a null is `(nil)`, an array is a
 /// line for each of its elements.
 pub type Answer = Result<String, String>;
 

@@ -1,4 +1,4 @@
-//! Who says to a server with SASL which password is right: saslauthd's protocol, without its program.
+//! A judge of passwords for a server with SASL: saslauthd's protocol, without its program.
 
 use std::fs;
 use std::io::{self, Read, Write};

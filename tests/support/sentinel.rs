@@ -12,7 +12,7 @@ use super::redis::Redis;
 use super::resp::{Answer, Client};
 use super::server::RedisServer;
 
-/// What the Sentinels call the primary.
+/// The name of the primary in the Sentinels.
 pub const NAME: &str = "mymaster";
 
 /// A `down-after` that no test lives to see: nothing is failed over.
@@ -28,7 +28,7 @@ pub struct Sentinel {
     port: Port,
 }
 
-/// What a Sentinel waits for and how often it looks, in milliseconds: some seconds in a failover by itself, so
+/// The waits and intervals of a Sentinel, in milliseconds: some seconds in a failover by itself, so
 /// that a test need not wait for them. The clock's jumps are those of a busy machine and mean nothing.
 const QUICKLY: &str = "SENTINEL DEBUG INFO-PERIOD 200 PING-PERIOD 200 ASK-PERIOD 200 PUBLISH-PERIOD 200 \
                        TILT-TRIGGER 60000 MIN-LINK-RECONNECT-PERIOD 500";
@@ -72,7 +72,7 @@ impl Sentinel {
         self.process.kill();
     }
 
-    /// Starts a killed one anew, with what it knew.
+    /// Starts a killed one again, with its configuration.
     pub fn restart(&mut self) {
         self.process.respawn(&arguments());
         self.wait_until_it_answers();

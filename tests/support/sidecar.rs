@@ -17,13 +17,13 @@ use super::{Names, Port};
 /// The deadline that a check has unless a test says otherwise, the product's default.
 const TIMEOUT: Duration = Duration::from_millis(750);
 
-/// Where it listens unless a test says otherwise.
+/// The default listen address, unless a test sets another.
 const ANY_PORT: &str = "127.0.0.1:0";
 
 /// The name of the file of its configuration.
 const FILE: &str = "cache-canary.toml";
 
-/// What a machine with other things to do may add to a deadline.
+/// The most that a busy machine may add to a deadline.
 const SCHEDULING: Duration = Duration::from_secs(2);
 
 /// A running sidecar, ended when it is dropped.
@@ -31,9 +31,9 @@ const SCHEDULING: Duration = Duration::from_secs(2);
 pub struct Sidecar {
     process: Child,
     addr: String,
-    /// What it logged until it listened.
+    /// The log until it listened.
     logged: String,
-    /// What it has logged by now.
+    /// The log so far.
     log: Arc<Mutex<String>>,
     timeout: Duration,
     config: tempfile::TempDir,
@@ -72,8 +72,8 @@ impl Sidecar {
         Self::serve(config, &[], TIMEOUT)
     }
 
-    /// Starts it by this command, to which its arguments are added, at a port that was reserved for it. Where its log goes
-    /// is the command's to say, and nobody reads it here.
+    /// Starts it by this command, to which its arguments are added, at a port that was reserved for it. Its log
+    /// goes where the command says, and no test reads it here.
     pub fn start_by(mut command: Command, port: &Port, settings: &str, caches: impl Display) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join(FILE);
@@ -130,7 +130,7 @@ impl Sidecar {
         Self { process, addr, logged, log: log_so_far, timeout, config: dir }
     }
 
-    /// Writes its configuration anew, as an editor does that overwrites the file.
+    /// Rewrites its configuration, as an editor does that overwrites the file.
     pub fn configure(&self, settings: &str, caches: impl Display) {
         std::fs::write(self.config_file(), written(settings, caches)).expect("to write");
     }
@@ -140,7 +140,7 @@ impl Sidecar {
         self.config.path().join(FILE)
     }
 
-    /// What it has logged by now.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("the log").clone()
     }
@@ -162,12 +162,12 @@ impl Sidecar {
         kill_process(Pid::from_child(&self.process), signal).expect("to send a signal");
     }
 
-    /// Where it listens: host and port.
+    /// Its address: host and port.
     pub fn addr(&self) -> &str {
         &self.addr
     }
 
-    /// What it logged until it listened.
+    /// The log until it listened.
     pub fn logged_at_start(&self) -> &str {
         &self.logged
     }

@@ -1,4 +1,4 @@
-//! Certificates, made anew for each test.
+//! Certificates, newly made for each test.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -10,7 +10,7 @@ use cache_canary::outcome::Cause;
 
 use super::deployed;
 
-/// What promtool says, if it has nothing against it.
+/// The output of promtool, if it finds no fault.
 fn promtool(dir: &Path, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new("promtool").args(arguments).current_dir(dir).output();
     let output = output.expect("promtool; `tests/run` installs what the tests need");
@@ -51,14 +51,14 @@ fn the_example_of_a_scrape_is_a_configuration_of_prometheus() {
         fs::copy(deployed("prometheus").join(file), dir.path().join(file)).unwrap();
     }
     let check = || promtool(dir.path(), &["check", "config", "prometheus.yaml"]);
-    // The token is whoever's this is to make.
+    // The file of the token is the operator's to make.
     let said = check().unwrap_err();
     assert!(said.contains("cache-canary.token"), "{said}");
     fs::write(dir.path().join("cache-canary.token"), "secret").unwrap();
     check().unwrap();
 }
 
-/// The words of the alerts are those of the causes. `UPDATE=1` writes them anew.
+/// The words of the alerts are those of the causes. `UPDATE=1` rewrites them.
 #[test]
 fn an_alert_has_the_next_step_in_the_words_of_the_cause() {
     let path = deployed("prometheus/alerts.yaml");
