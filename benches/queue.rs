@@ -1,4 +1,4 @@
-//! What it costs to look at queues: `cargo bench --bench queue`.
+//! The cost of queue checks: `cargo bench --bench queue`.
 //!
 //! A queue with a million entries beside one with a single entry and an empty one; and a thousand partitions beside
 //! the same bytes over a raw stream. Each is measured in turn with what it is compared with, pinned to one core, the
@@ -27,7 +27,7 @@ const PAIRS: usize = 2_000;
 const PARTITIONS: u32 = 1_000;
 const ROUNDS: usize = 300;
 
-/// What a million entries may cost, in single ones, and a thousand partitions, in raw pipelines.
+/// The most that a million entries may cost, in single ones, and a thousand partitions, in raw pipelines.
 const SIZE_BOUND: f64 = 1.15;
 const PIPELINE_BOUND: f64 = 4.0;
 

@@ -57,7 +57,7 @@ fn cells(what: String, pairs: Pairs, ratio: f64) -> [String; 6] {
     [what, p50, p99, floor_p50, floor_p99, format!("{ratio:.3}")]
 }
 
-/// What the bytes of a check are recorded with, and who certifies the servers that speak TLS.
+/// The recorder of a check's bytes, and the authority of the servers that speak TLS.
 struct Bench {
     runtime: Runtime,
     redis: Redis,
@@ -76,7 +76,7 @@ impl Bench {
         Self { runtime: runtime(), redis, memcached, authority, authority_file, _dir: dir }
     }
 
-    /// What a check of this target says, of which keys are as long.
+    /// The bytes of a check of this target, whose keys are as long.
     fn script(&self, target: &Target, kept: bool) -> Script {
         let alias = format!("main{}", "x".repeat(target.longer));
         let record = |server, backend: fn(SocketAddr) -> Backend| {
@@ -185,7 +185,7 @@ fn says(script: &Script, checks: usize, stream: &mut dyn Wire) -> Vec<f64> {
     (0..checks).map(|number| timed(|| script.say(number, stream).unwrap()).0).collect()
 }
 
-/// What two equal things come to here: how far a ratio can be from the truth.
+/// The ratio of two equal things here: how far a ratio can be from the truth.
 fn floor_beside_itself(way: &Way, script: &Script, effort: Effort) -> Pairs {
     let mut streams = [way.dial().unwrap(), way.dial().unwrap()];
     let mut pairs = Pairs::default();

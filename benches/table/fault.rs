@@ -235,7 +235,7 @@ impl<S> Fault<S> {
         sheet.judged(&cells, f64::from(false_ups), limits::FALSE_UP);
     }
 
-    /// Makes the fault and mends it: how many milliseconds it took until it was seen, and how many answers were false
+    /// Makes the fault and repairs it: how many milliseconds it took until it was seen, and how many answers were false
     /// by then.
     fn happen(&self, server: &mut S, poller: &Poller) -> (f64, u32) {
         poller.wait_until_up();
@@ -257,7 +257,7 @@ impl<S> Fault<S> {
     }
 }
 
-/// Who can say whether a cache is up.
+/// A source of the status of a cache.
 trait Ask: Send + 'static {
     fn is_up(&mut self) -> bool;
 }
@@ -280,7 +280,7 @@ impl Ask for Caller {
     }
 }
 
-/// Who asks the cache itself.
+/// A client of the cache itself.
 struct Bare {
     way: Way,
     script: Script,
@@ -308,7 +308,7 @@ impl Ask for Bare {
     }
 }
 
-/// Somebody who asks back to back until this is dropped.
+/// A client that asks back to back until this is dropped.
 struct Poller {
     answers: Receiver<Answer>,
     ends: Arc<AtomicBool>,

@@ -63,7 +63,7 @@ pub(crate) fn run(effort: Effort) -> Sheet {
     sheet
 }
 
-/// What one start came to.
+/// The measurements of one start.
 struct Life {
     /// From the start of the process to its first 200, in milliseconds.
     start: f64,

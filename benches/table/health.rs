@@ -62,7 +62,7 @@ struct Measured {
 impl Measured {
     fn new(runtime: &Runtime, server: SocketAddr, callers: usize) -> Self {
         let mut callers = Callers::connect(runtime, server, callers);
-        // What is made once is no part of it.
+        // One-time work is no part of it.
         callers.ask(runtime, Duration::from_millis(100));
         Self { callers, turns: Vec::new() }
     }

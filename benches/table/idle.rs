@@ -31,7 +31,7 @@ pub(crate) fn run(effort: Effort) -> Sheet {
         started(&|port| serve(port.addr(), &with_rounds)),
         started(&|port| serve_floor(port.addr(), five.redis.addr())),
     ];
-    // What their start has left to do is no part of it.
+    // The rest of their start is no part of it.
     sleep(Duration::from_secs(1));
     let used = || programs.each_ref().map(|(program, _)| cpu(program.pid()).as_secs_f64());
     let (began, before) = (Instant::now(), used());

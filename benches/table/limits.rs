@@ -1,4 +1,4 @@
-//! What each figure is to be, all in one place: the target, which the table says whether it is met, and the bound,
+//! The limits of each figure, all in one place: the target, of which the table says whether it is met, and the bound,
 //! a little above what is true today, without which the command fails.
 
 /// A target and a bound of one figure.
@@ -25,7 +25,7 @@ pub(crate) const UNCOALESCED_THROUGHPUT: Limit = Limit::at_least(0.8, 0.5);
 pub(crate) const UNCOALESCED_CPU: Limit = Limit::at_most(1.3, 2.4);
 pub(crate) const START_MS: Limit = Limit::at_most(10.0, 20.0);
 pub(crate) const IDLE_RSS_MIB: Limit = Limit::at_most(4.0, 5.3);
-/// 125 kB of it bound callers, look-ups and servers' words, and keep requests fast.
+/// 125 kB of it bound callers, lookups and servers' words, and keep requests fast.
 pub(crate) const BINARY_MB: Limit = Limit::at_most(4.0, 4.1);
 pub(crate) const IDLE_CPU_PERCENT: Limit = Limit::at_most(0.02, 0.05);
 /// Healthy answers to requests that began when the fault was in force.

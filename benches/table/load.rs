@@ -18,7 +18,7 @@ pub(crate) enum Callers {
     Many(Vec<tokio::net::TcpStream>),
 }
 
-/// What they saw in one turn.
+/// The results of one turn.
 pub(crate) struct Turn {
     /// How long each request took, in microseconds.
     pub(crate) latencies: Vec<f64>,

@@ -1,4 +1,4 @@
-//! Where and of what the figures are.
+//! The machine and the programs of the figures.
 
 use std::fs;
 use std::process::Command;

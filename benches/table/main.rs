@@ -1,4 +1,4 @@
-//! What cache-canary costs, each figure beside a floor that is measured in the same run, in turn with it:
+//! The cost of cache-canary, each figure beside a floor that is measured in the same run, in turn with it:
 //! `cargo bench --bench table [-- GROUP...] [-- --quick]`.
 //!
 //! Everything runs pinned to one core, client, sidecar and caches together: on more of them the time to wake an idle
@@ -43,7 +43,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use sheet::Sheet;
 
-/// What this program is called with when it does a part of its own work, in a process of its own.
+/// The argument with which this program does a part of its own work, in a process of its own.
 const PART: &str = "--part";
 
 /// Measures a group.

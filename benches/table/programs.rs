@@ -15,7 +15,7 @@ use super::support::{Memcached, Port, Redis};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// The sidecar as whoever installs it has it. The one that comes with a benchmark is linked with what the tests
+/// The sidecar as it is installed. The one that comes with a benchmark is linked with what the tests
 /// want of its dependencies.
 pub(crate) fn sidecar() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -169,7 +169,7 @@ impl Five {
     }
 }
 
-/// Where a program listens for HTTP that is not encrypted.
+/// The address at which a program listens for HTTP that is not encrypted.
 pub(crate) enum Door<'a> {
     Tcp(&'a Port),
     Unix(&'a Path),
@@ -206,7 +206,7 @@ pub(crate) fn cpu(pid: u32) -> Duration {
         let Ok(schedstat) = fs::read_to_string(task.path().join("schedstat")) else { continue };
         nanos += schedstat.split(' ').next().unwrap().parse::<u64>().unwrap();
     }
-    // What threads that have ended took is known to `stat` alone, in hundredths of a second (proc_pid_stat(5)).
+    // The time of threads that have ended is known to `stat` alone, in hundredths of a second (proc_pid_stat(5)).
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, behind_the_name) = stat.rsplit_once(')').unwrap();
     let fields: Vec<_> = behind_the_name.split_whitespace().collect();

@@ -33,14 +33,14 @@ pub(crate) struct Exchange {
     answered: Vec<u8>,
 }
 
-/// What is said in one check: a canary is under one key, the next under the other.
+/// The bytes of one check: a canary is under one key, the next under the other.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Script {
     checks: [Vec<Exchange>; 2],
 }
 
 impl Script {
-    /// Records two checks of what `backend` makes of a relay's address. Where connections are `kept`, what is said
+    /// Records two checks of what `backend` makes of a relay's address. If connections are `kept`, the exchange
     /// on a new one is no part of it.
     pub(crate) fn record(
         runtime: &Runtime,

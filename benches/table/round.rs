@@ -140,7 +140,7 @@ impl Servers {
     }
 }
 
-/// What a part says of its beginning.
+/// The report of a part about its beginning.
 struct First {
     /// How long the first round took, in milliseconds.
     wall: f64,
@@ -155,7 +155,7 @@ impl First {
     }
 }
 
-/// What is said of nodes that are dead.
+/// The lines about dead nodes.
 fn dead() -> Vec<String> {
     let refusing = Port::reserve();
     let stopped = Redis::start(&[]);
@@ -189,7 +189,7 @@ fn dead() -> Vec<String> {
         .collect()
 }
 
-/// What a part is told to use: servers, how many times each, and the rest.
+/// The task of a part: servers, how many times each, and the rest.
 struct Task {
     servers: [SocketAddr; 2],
     nodes: [usize; 2],

@@ -1,4 +1,4 @@
-//! What was measured, many times over: quantiles, and the ratio of pairs.
+//! Measurements, many times over: quantiles, and the ratio of pairs.
 
 use std::time::{Duration, Instant};
 

@@ -10,7 +10,7 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks.md");
 pub(crate) struct Sheet {
     name: &'static str,
     text: String,
-    /// What does not keep its bound.
+    /// The figures that do not keep their bounds.
     broken: Vec<String>,
 }
 
@@ -22,7 +22,7 @@ impl Sheet {
         Self { name, text: head + &rule, broken: Vec::new() }
     }
 
-    /// A row for whoever wants to know.
+    /// A row without a limit.
     pub(crate) fn row(&mut self, cells: &[String]) {
         self.tell(cells);
         let _ = writeln!(self.text, "| {} | | | |", cells.join(" | "));
