@@ -4,12 +4,12 @@
 //! | part | of the deadline | the wait |
 //! | --- | --- | --- |
 //! | [`SHARED_WAIT`] | 1/8 | of a caller for a running check, before the next one begins; so at most eight checks overlap |
-//! | [`STORE`] | 1/8 | for the store of the fleet, at a look-up and at a publication |
+//! | [`STORE`] | 1/8 | for the store of the fleet, at a lookup and at a publication |
 //! | [`GLANCE`] | 1/8 | for the nodes of an alias with a verdict from the fleet |
 //! | [`GOOD_TIME`] | 1/2 | of this sidecar's own last check, at most, for it to take verdicts from the fleet |
 //! | [`BEFORE_CHECK`] | 3/4 | in the queue of the concurrency limit, as far as it counts: a quarter is left for the check |
-//! | [`TURN`] | 1/64 | of a check in that queue, or of a look-up of a name, before it makes room for two others |
-//! | [`SECOND_LOOKUP`] | 1/2 | for a name, before a second look-up of it begins |
+//! | [`TURN`] | 1/64 | of a check in that queue, or of a lookup of a name, before it makes room for two others |
+//! | [`SECOND_LOOKUP`] | 1/2 | for a name, before a second lookup of it begins |
 //! | [`DIALS`] | 1/2 | for all dials that wait for a place, together |
 //! | [`DIAL_TURN`] | 1/8 | for an unanswered dial, before another server's takes its place |
 //! | [`HANGING`] | 1/8 | for servers that hang: of nodes that begin after them, and of a survey of the cluster map |

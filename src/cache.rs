@@ -39,7 +39,7 @@ pub trait Cache: Send + Sync {
 
     /// Reads a key as the first command of a round: on the kept connection, or on a new one.
     ///
-    /// It spares a check. If a layer does not pass it on, no check is spared.
+    /// It replaces a check. If a layer does not pass it on, every check is made.
     async fn get_first(&self, _: &Key, _: Unset, progress: &NodeProgress) -> Result<Read, Fault> {
         Err(progress.fault(Cause::Unreachable, "a cache layer does not pass this read on"))
     }

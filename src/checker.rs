@@ -156,7 +156,7 @@ impl Checker {
         outcome
     }
 
-    /// Makes the records count the checks spared so far; from time to time they do so by themselves.
+    /// Makes the records count the shared checks so far; from time to time they do so by themselves.
     pub(crate) fn write_down_sharing(&self) {
         self.gatherings.write_down();
     }

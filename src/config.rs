@@ -257,7 +257,7 @@ pub struct CacheConfig {
     pub backend: Backend,
     /// The checks besides the round trip, in the order in which they were written, each kind at most once.
     pub checks: Vec<checks::CheckConfig>,
-    /// The breaker, which spares dead servers the round trips for a while; without one, they are never spared.
+    /// The breaker, which sends dead servers nothing for a while; without one, every check asks them.
     pub breaker: Option<BreakerConfig>,
     /// The contents of its certificates' files when it was configured, so that a certificate renewed in its place makes
     /// another cache of it.
@@ -292,7 +292,7 @@ impl CacheConfig {
     }
 }
 
-/// The condition for taking a server for dead, and the time for which it is spared then.
+/// The condition for taking a server for dead, and the time for which it is not asked then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BreakerConfig {
     /// So many checks in a row that could not reach it; at least 1.

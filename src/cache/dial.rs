@@ -159,7 +159,7 @@ impl Dialer {
         }
     }
 
-    /// The addresses of a host, at least one. An IP address needs no look-up.
+    /// The addresses of a host, at least one. An IP address needs no lookup.
     pub(crate) async fn resolve(
         &self,
         host: &str,
@@ -196,7 +196,7 @@ impl Dialer {
                 shown()
             );
             let before = progress.foresee(Some(progress.fault(Cause::TimedOut, &said).of_our_own()));
-            // The sender is not dropped before the look-up is over.
+            // The sender is not dropped before the lookup is over.
             let _ = stage.wait_for(|stage| !matches!(stage, Stage::Queued)).await;
             progress.foresee(before);
         }
@@ -291,7 +291,7 @@ pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
 const OUT_OF_FILES: &str =
     "cache-canary, not the cache, is at its limit of open files; raise it (ulimit -n, LimitNOFILE=)";
 
-/// The reason why a name waits for its look-up.
+/// The reason why a name waits for its lookup.
 const NO_THREAD: &str = "cache-canary has no free thread";
 
 /// `true` if there is no file descriptor left for a connection (connect(2), `EMFILE` and `ENFILE` of socket(2)).

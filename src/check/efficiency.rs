@@ -2,7 +2,7 @@
 //! the entries whose time to live is longer than promised.
 //!
 //! `counters` reads a server's counters, `history` compares them with the last look, `sweep` samples the times to live of
-//! its entries, and `verdict` judges all of them. The look-ups of this program count with the rest, because the server does
+//! its entries, and `verdict` judges all of them. The lookups of this program count with the rest, because the server does
 //! not tell one client from another.
 
 mod counters;

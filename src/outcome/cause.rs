@@ -75,7 +75,7 @@ causes! {
     InvisibleDelete "invisible_delete" "The view still shows a deleted key, so applications read outdated data: check for replica lag, a lost primary, or clients that map keys to different servers.";
     /// A queue has too many entries.
     TooLong "too_long" "The queue grows faster than it is drained: check that its workers run, and add workers if they do.";
-    /// What has waited longest in a queue has waited for too long.
+    /// The oldest entry of a queue has waited for too long.
     TooOld "too_old" "The oldest entry of the queue has waited too long: check whether its workers have stopped, or whether they process newer entries first.";
     /// A partition of a queue is out of proportion to its siblings.
     Skewed "skewed" "One partition is far longer than its siblings: check whether its worker has stopped, or whether most entries share one key.";
@@ -97,7 +97,7 @@ causes! {
     Standstill "standstill" "A partition's clock has stopped while others advance: check its consumer, and that messages reach the partition.";
     /// A clock went backwards.
     ClockBackwards "clock_backwards" "A clock moved backward: check whether the message log is being replayed, or a clock or its server was set back.";
-    /// Too few look-ups find something.
+    /// Too few lookups find something.
     LowHitRatio "low_hit_ratio" "The hit ratio is too low: check for a recent restart or flush, too little memory, or keys that change too often.";
     /// Too many entries are evicted to make room.
     Evicting "evicting" "The server evicts entries before they expire: give it more memory, or store less.";

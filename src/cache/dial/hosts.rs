@@ -1,6 +1,6 @@
-//! [`HostsFile`]: the names in `/etc/hosts`, which need no look-up.
+//! [`HostsFile`]: the names in `/etc/hosts`, which need no lookup.
 //!
-//! The system's look-up of a name blocks a thread, and a free thread may not be there. A name in this file needs none. An
+//! The system's lookup of a name blocks a thread, and a free thread may not be there. A name in this file needs none. An
 //! answer from here is the one that the system would give; in doubt there is no answer, and the system is asked.
 
 use std::collections::HashMap;

@@ -1,13 +1,13 @@
-//! [`Resolver`]: looks names up, so that hung look-ups take no thread from other names.
+//! [`Resolver`]: looks names up, so that hung lookups take no thread from other names.
 //!
-//! The system's look-up blocks a thread for any time, and nothing ends it. Five rules bound the threads of names that hang:
+//! The system's lookup blocks a thread for any time, and nothing ends it. Five rules bound the threads of names that hang:
 //!
 //! 1. A name in `/etc/hosts` needs no thread (`hosts.rs`).
-//! 2. A name has one look-up at a time, which all callers share, for all ports. For a caller that comes after half of the
+//! 2. A name has one lookup at a time, which all callers share, for all ports. For a caller that comes after half of the
 //!    deadline, a second one starts beside it: a packet may have been lost, and the system waits five seconds for it.
-//! 3. A look-up that has outlived a turn is late and makes room for two others, so the number of threads doubles each turn.
-//! 4. There are three lanes, by the result of the name's last look-up: answered names, new names, and silent names, whose
-//!    look-up has outlived the deadline. Silent names have few threads, and each lane leaves some to the lanes before it.
+//! 3. A lookup that has outlived a turn is late and makes room for two others, so the number of threads doubles each turn.
+//! 4. There are three lanes, by the result of the name's last lookup: answered names, new names, and silent names, whose
+//!    lookup has outlived the deadline. Silent names have few threads, and each lane leaves some to the lanes before it.
 //! 5. The silent name that was looked up least often comes first, even if its check has given up, so each has its turn.
 
 use std::collections::{BTreeMap, HashMap};
@@ -32,7 +32,7 @@ const MOST: usize = 1200;
 /// The part of the threads that a lane leaves to each lane before it: one in this many.
 const LEFT: usize = 16;
 
-/// The most prompt look-ups under way, before late ones make room for more. A name server answers within milliseconds.
+/// The most prompt lookups under way, before late ones make room for more. A name server answers within milliseconds.
 const AT_A_TIME: usize = 16;
 
 /// The most threads for silent names.
@@ -41,7 +41,7 @@ const FOR_SILENT: usize = 64;
 /// The most names that are remembered. Servers that list others can name any number.
 const MOST_REMEMBERED: usize = 16 * 1024;
 
-/// The stage of a look-up.
+/// The stage of a lookup.
 #[derive(Debug, Clone)]
 pub(super) enum Stage {
     /// It waits for a thread.
@@ -50,7 +50,7 @@ pub(super) enum Stage {
     Over(Resolution),
 }
 
-/// The result of a look-up: the addresses, with port 0.
+/// The result of a lookup: the addresses, with port 0.
 pub(super) type Resolution = Result<Arc<[SocketAddr]>, LookupError>;
 
 /// The reason why a name has no address. With texts, because an [`io::Error`] cannot be shared.
@@ -62,7 +62,7 @@ pub(super) enum LookupError {
     NoThread(Arc<str>),
 }
 
-/// Looks names up. One serves all caches, even after the configuration is reloaded: threads of hung look-ups stay.
+/// Looks names up. One serves all caches, even after the configuration is reloaded: threads of hung lookups stay.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     hosts: HostsFile,
@@ -72,7 +72,7 @@ pub(crate) struct Resolver {
     state: Mutex<ResolverState>,
 }
 
-/// The way to the system's look-up.
+/// The way to the system's lookup.
 #[derive(Debug)]
 enum System {
     Threads(Arc<Threads>),
@@ -86,11 +86,11 @@ struct ResolverState {
     /// In the order in which they are to be looked up.
     queue: BTreeMap<(LookupLane, u64), Arc<str>>,
     queued_so_far: u64,
-    /// The number of look-ups of each [`LookupState`] that are under way.
+    /// The number of lookups of each [`LookupState`] that are under way.
     under_way: [usize; 3],
 }
 
-/// The result of a name's last look-up, in the order in which lanes are served.
+/// The result of a name's last lookup, in the order in which lanes are served.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum LookupLane {
     Answered,
@@ -100,7 +100,7 @@ enum LookupLane {
     Silent(u32),
 }
 
-/// The count to which a look-up under way belongs.
+/// The count to which a lookup under way belongs.
 #[derive(Debug, Clone, Copy)]
 enum LookupState {
     Prompt,
@@ -114,13 +114,13 @@ struct Name {
     /// The channel on which callers wait; `None` if there was no caller since the last answer.
     asked: Option<watch::Sender<Stage>>,
     is_queued: bool,
-    /// The times at which its look-ups under way began, at most two.
+    /// The times at which its lookups under way began, at most two.
     began: Vec<Instant>,
 }
 
 impl Default for Resolver {
     fn default() -> Self {
-        // A look-up has a socket, and most of the allowed files are for connections.
+        // A lookup has a socket, and most of the allowed files are for connections.
         let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
         let most = files.map_or(MOST, |files| MOST.min(files / 8)).max(1);
         Self {
@@ -138,7 +138,7 @@ impl Resolver {
         self.hosts.addresses(name)
     }
 
-    /// Looks a name up, or joins a look-up of that name, for a check with this deadline.
+    /// Looks a name up, or joins a lookup of that name, for a check with this deadline.
     pub(super) fn look_up(self: &Arc<Self>, name: &str, deadline: Duration) -> watch::Receiver<Stage> {
         let mut state = self.state.lock();
         let receiver = state.ask(name, deadline);
@@ -146,12 +146,12 @@ impl Resolver {
         receiver
     }
 
-    /// The number of look-ups under way.
+    /// The number of lookups under way.
     pub(super) fn under_way(&self) -> usize {
         self.state.lock().under_way.iter().sum()
     }
 
-    /// Starts the queued look-ups for which there is room.
+    /// Starts the queued lookups for which there is room.
     fn start(self: &Arc<Self>, state: &mut ResolverState, deadline: Duration) {
         while let Some((lane, name)) = state.next(self.most) {
             match self.system.look_up(&name) {
@@ -159,7 +159,7 @@ impl Resolver {
                     let began = state.begin(&name, lane);
                     tokio::spawn(self.clone().follow(name, began, lane.lookup_state(), found, deadline));
                 }
-                // A look-up under way leaves its thread to this one.
+                // A lookup under way leaves its thread to this one.
                 Err(_) if state.under_way[LookupState::Prompt as usize] > 0 => {
                     state.queue_up(&name, lane);
                     return;
@@ -169,7 +169,7 @@ impl Resolver {
         }
     }
 
-    /// Waits for a look-up that has begun.
+    /// Waits for a lookup that has begun.
     async fn follow(
         self: Arc<Self>,
         name: Arc<str>,
@@ -217,7 +217,7 @@ impl LookupLane {
         }
     }
 
-    /// The lane of a name whose look-up in this lane has begun, until it is answered.
+    /// The lane of a name whose lookup in this lane has begun, until it is answered.
     fn unanswered(self) -> Self {
         match self {
             Self::Answered | Self::New => Self::Silent(1),
@@ -227,7 +227,7 @@ impl LookupLane {
 }
 
 impl ResolverState {
-    /// Adds a caller, and a look-up if one is needed.
+    /// Adds a caller, and a lookup if one is needed.
     fn ask(&mut self, name: &str, deadline: Duration) -> watch::Receiver<Stage> {
         let name = match self.names.get_key_value(name) {
             Some((name, _)) => name.clone(),
@@ -283,7 +283,7 @@ impl ResolverState {
         firsts.find(|(lane, _)| self.has_room(*lane, most))
     }
 
-    /// `true` if one more look-up in this lane may begin.
+    /// `true` if one more lookup in this lane may begin.
     fn has_room(&self, lane: LookupLane, most: usize) -> bool {
         let [prompt, overdue, silent] = self.under_way;
         let all = prompt + overdue + silent;
@@ -303,7 +303,7 @@ impl ResolverState {
         self.under_way[lookup_state as usize] -= 1;
     }
 
-    /// A look-up begins, and counts as unanswered until it is answered.
+    /// A lookup begins, and counts as unanswered until it is answered.
     fn begin(&mut self, name: &Arc<str>, lane: LookupLane) -> Instant {
         let now = Instant::now();
         self.enter(lane.lookup_state());
@@ -315,14 +315,14 @@ impl ResolverState {
         now
     }
 
-    /// Ends the look-up that began at `began`.
+    /// Ends the lookup that began at `began`.
     fn end(&mut self, name: &Arc<str>, began: Instant, deadline: Duration, lookup: Resolution) {
         let Some(known) = self.names.get_mut(name) else { return };
         known.began.retain(|at| *at != began);
         if began.elapsed() < deadline {
             known.lane = LookupLane::Answered;
         }
-        // The failure of an earlier look-up is ignored while a later one is under way.
+        // The failure of an earlier lookup is ignored while a later one is under way.
         if lookup.is_ok() || known.began.is_empty() {
             self.answer(name, lookup);
         }
@@ -337,7 +337,7 @@ impl ResolverState {
 }
 
 impl Name {
-    /// `true` if there is no look-up that a new caller can join.
+    /// `true` if there is no lookup that a new caller can join.
     fn needs_another(&self, deadline: Duration) -> bool {
         let is_old = |began: &Instant| began.elapsed() >= budget::SECOND_LOOKUP.of(deadline);
         !self.is_queued && self.began.len() < 2 && self.began.iter().all(is_old)

@@ -1,4 +1,4 @@
-//! [`Threads`]: threads for the system's look-up of names, which blocks.
+//! [`Threads`]: threads for the system's lookup of names, which blocks.
 
 use std::collections::VecDeque;
 use std::io;

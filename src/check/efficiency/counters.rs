@@ -39,7 +39,7 @@ impl Gauge {
 
 impl Counters {
     /// The counters from the sections of Redis' `INFO` ("INFO" in its documentation), one after the other. `None` if it
-    /// does not count look-ups.
+    /// does not count lookups.
     pub(super) fn of_info(text: &str) -> Option<Self> {
         let field = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
@@ -66,11 +66,11 @@ impl Counters {
     }
 
     /// The counters from memcached's `stats` ("General-purpose statistics" in its protocol.txt). `None` if it does not
-    /// count look-ups.
+    /// count lookups.
     pub(super) fn of_stats(stats: &[(String, String)]) -> Option<Self> {
         let stat = |name: &str| stats.iter().find(|(stat, _)| stat == name).map(|(_, value)| value.as_str());
         let number = |name: &str| stat(name).and_then(|value| value.parse::<u64>().ok());
-        // Entries that were found expired by a look-up, at the search for room, or by the crawler.
+        // Entries that were found expired by a lookup, at the search for room, or by the crawler.
         let expired = ["get_expired", "reclaimed", "crawler_reclaimed"];
         Some(Self {
             run: stat("pid").unwrap_or_default().to_owned(),

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::counters::Counters;
 
-/// The fewest look-ups for a hit ratio. Fewer, among which those of this program weigh much, are added up until there are
+/// The fewest lookups for a hit ratio. Fewer, among which those of this program weigh much, are added up until there are
 /// this many.
 const LEAST_LOOKUPS: u64 = 100;
 
@@ -18,9 +18,9 @@ const LEAST_TIME: Duration = Duration::from_secs(1);
 pub(super) struct History {
     last: Counters,
     at: Instant,
-    /// The counters at the beginning of the look-ups that were not judged yet.
+    /// The counters at the beginning of the lookups that were not judged yet.
     lookups_from: (u64, u64),
-    /// The look-ups that were judged last. They stand until there are enough others.
+    /// The lookups that were judged last. They stand until there are enough others.
     judged: Option<Lookups>,
     /// The counter at the beginning of the evictions that are counted now, and its time.
     evictions_from: (u64, Instant),
@@ -28,7 +28,7 @@ pub(super) struct History {
     rate_before: f64,
 }
 
-/// Look-ups, and the number of hits among them.
+/// Lookups, and the number of hits among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lookups {
     pub(super) hits: u64,
@@ -45,9 +45,9 @@ impl Lookups {
 /// The events on a server since the last look.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Happened {
-    /// The look-ups since the last look, if there were any.
+    /// The lookups since the last look, if there were any.
     pub(super) lookups: Option<Lookups>,
-    /// The look-ups that it is judged by, if there were enough.
+    /// The lookups that it is judged by, if there were enough.
     pub(super) judged: Option<Lookups>,
     /// The evictions per second.
     pub(super) evictions_per_second: f64,
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(look(0, 0), (None, None));
         assert_eq!(look(0, 60), (Some((0, 60)), None));
         assert_eq!(look(20, 80), (Some((20, 40)), Some((20, 100))));
-        // The ratio stands until there are as many other look-ups.
+        // The ratio stands until there are as many other lookups.
         assert_eq!(look(119, 80), (Some((99, 99)), Some((20, 100))));
         assert_eq!(look(120, 80), (Some((1, 1)), Some((100, 100))));
     }

@@ -1,4 +1,4 @@
-//! `breaker` in `[caches.ALIAS]`: the condition for taking its servers for dead, and the time for which they are spared.
+//! `breaker` in `[caches.ALIAS]`: the condition for taking servers for dead, and the time without requests to them.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Value, ValueKind as Typed};
 use crate::config::{Backend, BreakerConfig, keys};
 
-/// The most checks that may be made of a dead server before it is spared any.
+/// The most checks that may be made of a dead server before the breaker opens.
 const MOST: u32 = 1000;
 
-/// The longest that a server is spared: so much later is its recovery seen.
+/// The longest that a breaker is open: so much later is its recovery seen.
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// The breaker around the servers of a cache.

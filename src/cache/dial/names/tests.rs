@@ -1,4 +1,4 @@
-//! Tests of [`Resolver`] on scripted look-ups and a paused clock.
+//! Tests of [`Resolver`] on scripted lookups and a paused clock.
 
 use futures_util::future::join_all;
 use tokio::time::{advance, sleep};
@@ -42,7 +42,7 @@ impl Script {
         Ok(found)
     }
 
-    /// Ends the look-ups that hang.
+    /// Ends the lookups that hang.
     fn end_all(&self) {
         for (_, sender) in self.0.lock().hanging.drain(..) {
             let _ = sender.send(Ok(addresses()));
