@@ -313,7 +313,7 @@ fn https_is_not_for_busybox_which_leaves_it_to_the_binary() {
         let bin = Bin::with(tool);
         let alone = bin.run(&[&url], &[("HEALTHCHECK_INSECURE", "1")]);
         assert_eq!((alone.code, alone.stdout.as_str()), (Some(1), ""), "{tool:?}: {alone:?}");
-        assert!(alone.stderr.contains("one of curl, GNU wget and cache-canary"), "{tool:?}: {alone:?}");
+        assert!(alone.stderr.contains("curl, GNU wget or cache-canary is required"), "{tool:?}: {alone:?}");
         bin.link("cache-canary", Path::new(env!("CARGO_BIN_EXE_cache-canary")));
         let both = bin.run(&[&url], &[("HEALTHCHECK_INSECURE", "1")]);
         assert_eq!((both.code, both.stdout.as_str()), (Some(0), UP), "{tool:?}: {both:?}");
@@ -363,16 +363,16 @@ fn an_impossible_request_exits_1_with_the_reason() {
         ran.stderr
     };
 
-    let not_a_url = "healthcheck.sh: takes a URL that begins with http:// or https://\n";
+    let not_a_url = "healthcheck.sh: the URL must begin with http:// or https://\n";
     assert_eq!(said(&["--help"], &[]), not_a_url);
     assert_eq!(
         said(&["http://one", "http://two"], &[]),
-        "healthcheck.sh: takes one URL, and was given 2 arguments\n"
+        "healthcheck.sh: at most one URL is allowed, and 2 arguments were given\n"
     );
-    let no_limit = "healthcheck.sh: HEALTHCHECK_TIMEOUT must be from 1 to 99 seconds: 0\n";
+    let no_limit = "healthcheck.sh: HEALTHCHECK_TIMEOUT must be from 1 to 99 seconds, and is 0\n";
     assert_eq!(said(&[], &[("HEALTHCHECK_TIMEOUT", "0")]), no_limit);
-    let neither = "healthcheck.sh: HEALTHCHECK_INSECURE must be 1, or not be set: yes\n";
+    let neither = "healthcheck.sh: HEALTHCHECK_INSECURE must be 1 or unset, and is yes\n";
     assert_eq!(said(&[], &[("HEALTHCHECK_INSECURE", "yes")]), neither);
-    let no_tool = "healthcheck.sh: needs one of curl, wget and cache-canary, and finds none of them\n";
+    let no_tool = "healthcheck.sh: curl, wget or cache-canary is required, and none was found\n";
     assert_eq!(said(&[], &[]), no_tool);
 }
