@@ -264,9 +264,9 @@ pub(crate) fn use_streams(args: &[String]) {
             let script = &scripts[*place];
             async move {
                 if stream.is_none() {
-                    let dialled = TcpStream::connect(*server).await.unwrap();
-                    dialled.set_nodelay(true).unwrap();
-                    *stream = Some(dialled);
+                    let dialed = TcpStream::connect(*server).await.unwrap();
+                    dialed.set_nodelay(true).unwrap();
+                    *stream = Some(dialed);
                 }
                 script.say_async(number, stream.as_mut().unwrap()).await.unwrap();
             }

@@ -81,7 +81,7 @@ fn check(progress: &NodeProgress) -> CheckId {
 /// `true` if the server was not reached or did not answer, which costs the time to dial or to wait. A server that answers
 /// with an error is there, and the check reports the fault itself.
 fn is_dead(fault: &Fault) -> bool {
-    let dialled = match fault.phase {
+    let dialed = match fault.phase {
         Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Auth => true,
         Phase::Write | Phase::Read => false,
     };
@@ -94,7 +94,7 @@ fn is_dead(fault: &Fault) -> bool {
             | Cause::Auth
             | Cause::Unreachable
     );
-    dialled || !reached
+    dialed || !reached
 }
 
 impl Breaker {

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::task::unconstrained;
 use tokio::time::Instant;
 
-use super::dial::{DialTarget, Dialer, Dialled, Stream, io_fault};
+use super::dial::{DialTarget, Dialed, Dialer, Stream, io_fault};
 use super::{SetError, activity};
 use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault};
@@ -86,7 +86,7 @@ impl AnswerError {
 
 impl Connection {
     /// A connection that serves for `reconnect_every`, or a little less.
-    fn new(Dialled { stream, peer }: Dialled, reconnect_every: Duration) -> Self {
+    fn new(Dialed { stream, peer }: Dialed, reconnect_every: Duration) -> Self {
         let now = Instant::now();
         let expires = now + service(reconnect_every);
         let (kept, received, allowance) = (false, Vec::new(), 0);
@@ -277,7 +277,7 @@ impl Link {
     /// connection limit, the sidecar would take the place that it had just left and report up, and at the next dial
     /// down again. The new connection alone proves nothing: the server's operating system accepts it before the
     /// server does.
-    pub(crate) async fn begin<D: Dialling>(
+    pub(crate) async fn begin<D: Dialing>(
         &self,
         progress: &NodeProgress,
         dial: impl FnOnce() -> D,
@@ -310,7 +310,7 @@ impl Link {
 
     /// The connection to go on with, after a check has begun: the kept one as it is, because a close in the
     /// meantime is a fault of this check. If an overlapping check has taken it, it is the one that `dial` makes.
-    pub(crate) async fn resume<D: Dialling>(&self, dial: impl FnOnce() -> D) -> Result<Connection, Fault> {
+    pub(crate) async fn resume<D: Dialing>(&self, dial: impl FnOnce() -> D) -> Result<Connection, Fault> {
         match self.take() {
             Some(kept) => Ok(kept),
             None => Box::pin(dial()).await,
@@ -335,12 +335,12 @@ impl Link {
 
     /// Makes a new connection, which is not ready for commands yet.
     pub(crate) async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
-        let dialled = self.dialer.dial(&self.target, progress).await;
+        let dialed = self.dialer.dial(&self.target, progress).await;
         progress.step(|| {
             let tls = if self.target.tls.is_some() { " with TLS" } else { "" };
-            let saw = match &dialled {
-                Ok(Dialled { peer: Some(peer), .. }) => format!("one to {peer}"),
-                Ok(Dialled { peer: None, .. }) => "one".to_owned(),
+            let saw = match &dialed {
+                Ok(Dialed { peer: Some(peer), .. }) => format!("one to {peer}"),
+                Ok(Dialed { peer: None, .. }) => "one".to_owned(),
                 Err(fault) => fault.to_string(),
             };
             let address = self.target.address.to_string();
@@ -350,7 +350,7 @@ impl Link {
                 saw,
             )
         });
-        dialled.map(|dialled| Connection::new(dialled, self.dialer.settings().reconnect_every))
+        dialed.map(|dialed| Connection::new(dialed, self.dialer.settings().reconnect_every))
     }
 
     /// Keeps a connection whose last answer was taken whole.
@@ -376,9 +376,9 @@ fn service(reconnect_every: Duration) -> Duration {
 }
 
 /// A dial that is under way. Its result is a connection that is ready for commands.
-pub(crate) trait Dialling: Future<Output = Result<Connection, Fault>> + Send {}
+pub(crate) trait Dialing: Future<Output = Result<Connection, Fault>> + Send {}
 
-impl<F: Future<Output = Result<Connection, Fault>> + Send> Dialling for F {}
+impl<F: Future<Output = Result<Connection, Fault>> + Send> Dialing for F {}
 
 /// The error of a write: on a kept connection that was closed before any byte of the answer came, the check
 /// may start over once.
@@ -405,8 +405,8 @@ mod tests {
         let link = Link::new(target, &dialer);
         let connection = || {
             let (stream, server) = duplex(64);
-            let dialled = Dialled { stream: Box::new(stream), peer: None };
-            (Connection::new(dialled, Duration::from_secs(5)), server)
+            let opened = Dialed { stream: Box::new(stream), peer: None };
+            (Connection::new(opened, Duration::from_secs(5)), server)
         };
         let ((one, _server), (other, server)) = (connection(), connection());
         link.keep(one).unwrap();

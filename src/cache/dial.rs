@@ -64,7 +64,7 @@ pub(crate) struct DialSettings {
 }
 
 /// A connection that was made, and the address at its other end.
-pub(crate) struct Dialled {
+pub(crate) struct Dialed {
     pub(crate) stream: Box<dyn Stream>,
     /// `None` for a unix socket.
     pub(crate) peer: Option<IpAddr>,
@@ -117,7 +117,7 @@ impl Dialer {
     }
 
     /// Makes a new connection.
-    pub(crate) async fn dial(&self, target: &DialTarget, progress: &NodeProgress) -> Result<Dialled, Fault> {
+    pub(crate) async fn dial(&self, target: &DialTarget, progress: &NodeProgress) -> Result<Dialed, Fault> {
         let mut peer = None;
         let stream: Box<dyn Stream> = match &target.address {
             Address::Tcp { host, port } => {
@@ -135,10 +135,10 @@ impl Dialer {
             }
         };
         progress.connected();
-        let Some((config, name)) = target.tls.as_deref() else { return Ok(Dialled { stream, peer }) };
+        let Some((config, name)) = target.tls.as_deref() else { return Ok(Dialed { stream, peer }) };
         progress.enter(Phase::Tls);
         match Box::pin(TlsConnector::from(config.clone()).connect(name.clone(), stream)).await {
-            Ok(stream) => Ok(Dialled { stream: Box::new(stream), peer }),
+            Ok(stream) => Ok(Dialed { stream: Box::new(stream), peer }),
             Err(error) => Err(progress.fault(Cause::Tls, &tls_words(progress, &error))),
         }
     }

@@ -50,10 +50,10 @@ impl Fault {
     #[must_use]
     pub(crate) fn hint(&self) -> &'static str {
         const OWN: &str = "cache-canary lacks a resource for this check, so the state of the cache is unknown: the text of the fault names the resource.";
-        const NOT_DIALLED: &str = "The deadline passed before any connection was attempted: check that DNS servers answer on the sidecar's host.";
+        const NOT_DIALED: &str = "The deadline passed before any connection was attempted: check that DNS servers answer on the sidecar's host.";
         match (self.cause, self.phase) {
             _ if self.is_own => OWN,
-            (Cause::TimedOut, Phase::Resolve) => NOT_DIALLED,
+            (Cause::TimedOut, Phase::Resolve) => NOT_DIALED,
             (cause, _) => cause.hint(),
         }
     }

@@ -34,9 +34,9 @@ fn outcome(name: &str, began: Instant, nodes: Vec<NodeOutcome>) -> Arc<Outcome> 
 
 /// Two caches, both up, nothing skipped; one was dialed, one was on a kept connection.
 pub(crate) fn up(began: Instant) -> Report {
-    let dialled = [(Phase::Resolve, 80), (Phase::Connect, 120), (Phase::Write, 100), (Phase::Read, 112)];
+    let dialed = [(Phase::Resolve, 80), (Phase::Connect, 120), (Phase::Write, 100), (Phase::Read, 112)];
     let outcomes = vec![
-        outcome("zebra", began, vec![node("cache:6379", &dialled, None)]),
+        outcome("zebra", began, vec![node("cache:6379", &dialed, None)]),
         outcome("ant", began, vec![node("mc:11211", &[(Phase::Write, 20), (Phase::Read, 1)], None)]),
     ];
     Report { outcomes, skipped: Vec::new() }

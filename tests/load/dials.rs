@@ -39,7 +39,7 @@ fn config(servers: &[(&str, usize, SocketAddr)]) -> Config {
 }
 
 /// How many connections to this port are being made (`SYN_SENT` in proc(5), /proc/net/tcp).
-fn being_dialled(port: u16) -> usize {
+fn being_dialed(port: u16) -> usize {
     let tcp = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     let remote = format!(":{port:04X} 02 ");
     tcp.lines().filter(|line| line.contains(&remote)).count()
@@ -53,7 +53,7 @@ async fn round(checker: &Checker, port: u16) -> (usize, Arc<Report>) {
         move || {
             let mut most = 0;
             while !over.load(Ordering::Relaxed) {
-                most = most.max(being_dialled(port));
+                most = most.max(being_dialed(port));
                 thread::sleep(Duration::from_millis(2));
             }
             most

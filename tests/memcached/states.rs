@@ -104,16 +104,16 @@ fn a_full_server_keeps_the_canaries_because_a_freed_place_would_show_it_up_once(
 fn a_connection_limit_is_seen_by_the_next_dial_and_not_by_a_kept_connection() {
     let memcached = Memcached::start(&["-c", "64"]);
     let kept = beside(&memcached);
-    let dialling = Sidecar::start_with("reconnect_every = \"0s\"", ring(&[memcached.addr()]));
+    let dialing = Sidecar::start_with("reconnect_every = \"0s\"", ring(&[memcached.addr()]));
     kept.expect_up();
-    dialling.expect_up();
+    dialing.expect_up();
     let held = memcached.reach_connection_limit();
     kept.expect_up();
     for _ in 0..4 {
-        assert!(dialling.expect_down("refused").contains("Too many open connections"));
+        assert!(dialing.expect_down("refused").contains("Too many open connections"));
     }
     drop(held);
-    dialling.expect_up();
+    dialing.expect_up();
 }
 
 #[test]

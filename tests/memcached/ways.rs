@@ -31,10 +31,10 @@ fn credentials_are_given_by_sasl() {
 
 fn credentials_are_given(mut server: Memcached, wrong: &str, missing: &str) {
     let kept = Sidecar::start(as_user(server.addr(), PASSWORD));
-    let dialling = Sidecar::start_with("reconnect_every = \"0s\"", as_user(server.addr(), PASSWORD));
+    let dialing = Sidecar::start_with("reconnect_every = \"0s\"", as_user(server.addr(), PASSWORD));
     for _ in 0..4 {
         kept.expect_up();
-        dialling.expect_up();
+        dialing.expect_up();
     }
     assert!(kept.health().body["details"]["cache.main"]["nodes"][0]["phases_ms"]["auth"].is_null());
     for (caches, said) in [(as_user(server.addr(), "wrong"), wrong), (main_at(server.addr()), missing)] {
@@ -50,10 +50,10 @@ fn credentials_are_given(mut server: Memcached, wrong: &str, missing: &str) {
     kept.expect_up();
     server.stop();
     assert!(kept.expect_down("timed_out").contains(" write "));
-    assert!(dialling.expect_down("timed_out").contains(" auth "));
+    assert!(dialing.expect_down("timed_out").contains(" auth "));
     server.cont();
     kept.expect_up();
-    dialling.expect_up();
+    dialing.expect_up();
 }
 
 #[test]

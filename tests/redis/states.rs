@@ -15,7 +15,7 @@ fn beside(redis: &Redis) -> Sidecar {
 }
 
 /// One that dials for every check, as it does once a connection has served its time.
-fn dialling(redis: &Redis) -> Sidecar {
+fn dialing(redis: &Redis) -> Sidecar {
     Sidecar::start_with("reconnect_every = \"0s\"", main_at(redis.addr()))
 }
 
@@ -106,7 +106,7 @@ fn a_wrong_password_is_auth_also_after_a_change_under_a_running_sidecar() {
 #[test]
 fn a_missing_password_is_auth() {
     let redis = Redis::start(&[]);
-    let sidecar = dialling(&redis);
+    let sidecar = dialing(&redis);
     sidecar.expect_up();
     redis.require_password("wanted");
     assert!(sidecar.expect_down("auth").contains("NOAUTH"));
@@ -235,16 +235,16 @@ fn a_cluster_node_without_slots_is_cluster_down() {
 #[test]
 fn a_connection_limit_is_seen_by_the_next_dial_and_not_by_a_kept_connection() {
     let redis = Redis::start(&[]);
-    let (kept, dialling) = (beside(&redis), dialling(&redis));
+    let (kept, dialing) = (beside(&redis), dialing(&redis));
     kept.expect_up();
-    dialling.expect_up();
+    dialing.expect_up();
     let held = redis.reach_connection_limit();
     kept.expect_up();
     for _ in 0..4 {
-        assert!(dialling.expect_down("refused").contains("max number of clients reached"));
+        assert!(dialing.expect_down("refused").contains("max number of clients reached"));
     }
     drop(held);
-    dialling.expect_up();
+    dialing.expect_up();
 }
 
 #[test]

@@ -62,8 +62,8 @@ fn a_storm_of_callers_keeps_one_connection_and_is_answered_in_full() {
     });
     // The harness asks over connections of its own, one for each look. A check that a busy machine holds up
     // for an eighth of the deadline is overlapped by another, on another connection.
-    let dialled = connected() - before - 1;
-    assert!(dialled <= 8, "{dialled} connections");
+    let dialed = connected() - before - 1;
+    assert!(dialed <= 8, "{dialed} connections");
     let written = written(&redis);
     assert!(written < 32 * 20, "{written} checks for {} callers", 32 * 20);
 }

@@ -217,8 +217,8 @@ async fn a_fleet_that_began_together_or_lost_its_cache_together_does_not_dial_it
         }
         callers.join_all().await
     };
-    let (dialled, _) = tokio::join!(busiest(&redis, &fleet), storm);
-    assert!(dialled > 100.0, "{dialled} connections in a tenth of a second");
+    let (dialed, _) = tokio::join!(busiest(&redis, &fleet), storm);
+    assert!(dialed > 100.0, "{dialed} connections in a tenth of a second");
 
     let fleet: Vec<_> = (0..FLEET).map(|_| member(&redis)).collect();
     let mut rounds = JoinSet::new();
@@ -226,8 +226,8 @@ async fn a_fleet_that_began_together_or_lost_its_cache_together_does_not_dial_it
         rounds.spawn(async move { app.make_rounds().await });
     }
     // Over three seconds ten are expected in each tenth of one.
-    let dialled = busiest(&redis, &fleet).await;
-    assert!((1.0..60.0).contains(&dialled), "{dialled} connections in a tenth of a second");
+    let dialed = busiest(&redis, &fleet).await;
+    assert!((1.0..60.0).contains(&dialed), "{dialed} connections in a tenth of a second");
 
     redis.kill();
     let began = Instant::now();
@@ -242,7 +242,7 @@ async fn a_fleet_that_began_together_or_lost_its_cache_together_does_not_dial_it
     let report = setup.checker.check(&setup.everything, arrived).await;
     let waited = asked.elapsed();
     assert_eq!(report.status(), Status::Up, "{report:?}");
-    let dialled = busiest(&redis, &fleet).await;
-    assert!((1.0..60.0).contains(&dialled), "{dialled} connections in a tenth of a second");
+    let dialed = busiest(&redis, &fleet).await;
+    assert!((1.0..60.0).contains(&dialed), "{dialed} connections in a tenth of a second");
     assert!(waited < Duration::from_millis(750), "{waited:?}");
 }

@@ -240,13 +240,13 @@ mod tests {
     async fn no_more_servers_are_dialed_at_a_time_than_there_are_places() {
         let gate = gate(10);
         // This lane counts the dials under way.
-        let (dialled, most) = (DialLane::new(0), AtomicUsize::new(0));
+        let (dialed, most) = (DialLane::new(0), AtomicUsize::new(0));
         let (progress, silence) = (Progress::begin(), Silence::default());
         join_all((0..200).map(|_| async {
             let node = progress.node(&"cache:6379".into(), Role::Server);
             let connect = async {
-                let _dialled = Waiting::begin(&dialled);
-                most.fetch_max(dialled.waiting(), Ordering::Relaxed);
+                let _dialed = Waiting::begin(&dialed);
+                most.fetch_max(dialed.waiting(), Ordering::Relaxed);
                 pending::<()>().await;
             };
             timeout(DEADLINE, gate.pass(connect, &silence, &node)).await
