@@ -58,7 +58,7 @@ pub(crate) fn init_at(usual: LevelFilter) -> Result<(), UnknownLevel> {
         .log_internal_errors(false)
         .with_max_level(level)
         .with_target(false)
-        .with_ansi(io::stderr().is_terminal() && colour_is_wanted())
+        .with_ansi(io::stderr().is_terminal() && color_is_wanted())
         .finish();
     // A program that embeds this crate and has a logger keeps its own.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
@@ -80,7 +80,7 @@ fn keep_panics_from_waiting() {
 
 /// `true` if a terminal should get color (<https://no-color.org>).
 #[must_use]
-pub(crate) fn colour_is_wanted() -> bool {
+pub(crate) fn color_is_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

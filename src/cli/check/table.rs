@@ -78,7 +78,7 @@ pub(super) fn for_terminal(
     let mut table = format!("{head}{}  {why}", column("SINCE UTC")).trim_end().to_owned();
     table.push('\n');
     for (Row { entry, status, time, notes }, since) in rows.iter().zip(&sinces) {
-        let (on, off) = colour(*status, terminal);
+        let (on, off) = color(*status, terminal);
         let since = column(since);
         let mut line = format!("{entry:entries$}  {on}{status:statuses$}{off}  {time:>times$}{since}");
         let mut texts = texts(notes, terminal.columns.saturating_sub(indent));
@@ -89,7 +89,7 @@ pub(super) fn for_terminal(
             let _ = writeln!(table, "{}", line.trim_end());
         }
     }
-    let (on, off) = colour(report.status(), terminal);
+    let (on, off) = color(report.status(), terminal);
     let _ = writeln!(table, "\n{on}{}{off}  {}", report.status(), summary(report, now));
     table
 }
@@ -164,8 +164,8 @@ fn widths(rows: &[Row], least: [usize; 3]) -> [usize; 3] {
 }
 
 /// The escape sequences around a status: green, yellow, red, or faint, if color is wanted.
-fn colour(status: Status, terminal: Terminal) -> (&'static str, &'static str) {
-    if !terminal.colour {
+fn color(status: Status, terminal: Terminal) -> (&'static str, &'static str) {
+    if !terminal.color {
         return ("", "");
     }
     let on = match status {
@@ -186,7 +186,7 @@ mod tests {
     use crate::cli::check::terminal::Terminal;
     use crate::outcome::{Cause, Report};
 
-    const PLAIN: Terminal = Terminal { colour: false, columns: 80, rows: 24 };
+    const PLAIN: Terminal = Terminal { color: false, columns: 80, rows: 24 };
 
     /// The table of a report whose verdicts are 751 ms old.
     fn at_terminal(report: &Report, tracker: &StatusTracker, terminal: Terminal) -> String {
@@ -285,14 +285,11 @@ DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
 
     #[test]
     fn only_the_status_has_a_color() {
-        let coloured = at_terminal(&report(), &StatusTracker::default(), Terminal { colour: true, ..PLAIN });
-        assert!(coloured.contains("main      \u{1b}[32mUP     \u{1b}[0m    1.000 ms\n"), "{coloured}");
-        assert!(
-            coloured.contains("sessions  \u{1b}[31mDOWN   \u{1b}[0m  750.000 ms  timed_out"),
-            "{coloured}"
-        );
-        assert!(coloured.contains("\n\u{1b}[31mDOWN\u{1b}[0m  1 up, 1 down"), "{coloured}");
-        let plain = coloured.replace("\u{1b}[31m", "").replace("\u{1b}[32m", "").replace("\u{1b}[2m", "");
+        let colored = at_terminal(&report(), &StatusTracker::default(), Terminal { color: true, ..PLAIN });
+        assert!(colored.contains("main      \u{1b}[32mUP     \u{1b}[0m    1.000 ms\n"), "{colored}");
+        assert!(colored.contains("sessions  \u{1b}[31mDOWN   \u{1b}[0m  750.000 ms  timed_out"), "{colored}");
+        assert!(colored.contains("\n\u{1b}[31mDOWN\u{1b}[0m  1 up, 1 down"), "{colored}");
+        let plain = colored.replace("\u{1b}[31m", "").replace("\u{1b}[32m", "").replace("\u{1b}[2m", "");
         assert_eq!(plain.replace("\u{1b}[0m", ""), at_terminal(&report(), &StatusTracker::default(), PLAIN));
     }
 }

@@ -11,7 +11,7 @@ use crate::telemetry;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terminal {
     /// `true` if color is wanted.
-    pub(super) colour: bool,
+    pub(super) color: bool,
     /// The number of characters that fit on a line.
     pub(super) columns: usize,
     /// The number of lines that fit.
@@ -29,7 +29,7 @@ impl Terminal {
         // A terminal of unknown size reports 0.
         let known = |length: u16, usual| if length == 0 { usual } else { usize::from(length) };
         Some(Self {
-            colour: telemetry::colour_is_wanted(),
+            color: telemetry::color_is_wanted(),
             columns: size.map_or(80, |size| known(size.ws_col, 80)),
             rows: size.map_or(24, |size| known(size.ws_row, 24)),
         })

@@ -107,7 +107,7 @@ mod tests {
         let tracker = tracker(&report);
         let screen = screen();
         for columns in 40..120 {
-            let terminal = Terminal { colour: false, columns, rows: 40 };
+            let terminal = Terminal { color: false, columns, rows: 40 };
             let lines = screen.lines(Some(&report), &tracker, terminal);
             let table = &lines[1..];
             assert!(table.iter().all(|line| line.chars().count() < columns), "{columns}: {lines:#?}");
@@ -123,7 +123,7 @@ mod tests {
         let tracker = tracker(&report);
         let screen = screen();
         let lines = |rows| {
-            let terminal = Terminal { colour: false, columns: 200, rows };
+            let terminal = Terminal { color: false, columns: 200, rows };
             screen.lines(Some(&report), &tracker, terminal)
         };
         let all = lines(12);

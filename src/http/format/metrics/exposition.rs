@@ -98,11 +98,11 @@ impl<'a> MetricSeries<'a, '_> {
         match (format, kind) {
             (MetricsFormat::OpenMetrics, Type::Info) => all.encode_info(&labels),
             (MetricsFormat::OpenMetrics, Type::Counter) => {
-                labelled(all, labels, |one| one.encode_counter::<NoLabelSet, _, f64>(&value, None))
+                labeled(all, labels, |one| one.encode_counter::<NoLabelSet, _, f64>(&value, None))
             }
             (MetricsFormat::Text, Type::Info | Type::Counter)
             | (MetricsFormat::OpenMetrics | MetricsFormat::Text, Type::Gauge | Type::Histogram) => {
-                labelled(all, labels, |one| one.encode_gauge(&value))
+                labeled(all, labels, |one| one.encode_gauge(&value))
             }
         }
     }
@@ -113,7 +113,7 @@ impl<'a> MetricSeries<'a, '_> {
         let buckets: Vec<_> = tally.took().map(|(bound, times)| (seconds(bound), times)).collect();
         let count = buckets.iter().map(|(_, times)| times).sum();
         let time = tally.time().as_secs_f64();
-        labelled(self.declare()?, labels, |one| {
+        labeled(self.declare()?, labels, |one| {
             one.encode_histogram::<NoLabelSet>(time, count, &buckets, None)
         })
     }
@@ -129,7 +129,7 @@ impl<'a> MetricSeries<'a, '_> {
 }
 
 /// Writes one of the series of a name. Without labels it has no braces either.
-fn labelled(
+fn labeled(
     all: &mut MetricEncoder<'_>,
     labels: Labels<'_>,
     write: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,

@@ -25,7 +25,7 @@ pub(super) fn glyph(status: Status) -> Markup {
 
 /// The shape of a status as the icon of a tab.
 pub(super) fn favicon(status: Status) -> String {
-    let (colour, shape, cut) = match status {
+    let (color, shape, cut) = match status {
         Status::Skipped => ("4d535c", "M0 8a8 8 0 0 1 16 0A8 8 0 0 1 0 8z", "M4.7 8h6.6"),
         Status::Up => ("14713f", "M0 8a8 8 0 0 1 16 0A8 8 0 0 1 0 8z", "M4.4 8.3l2.5 2.5 4.7-5.1"),
         Status::Degraded => ("c27a00", "M8 .6 16 15.4H0z", "M8 6v4M8 12.6v.1"),
@@ -35,7 +35,7 @@ pub(super) fn favicon(status: Status) -> String {
     };
     format!(
         "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E\
-         %3Cpath fill='%23{colour}' d='{shape}'/%3E\
+         %3Cpath fill='%23{color}' d='{shape}'/%3E\
          %3Cpath fill='none' stroke='%23fff' stroke-width='2.2' stroke-linecap='round' d='{cut}'/%3E%3C/svg%3E"
     )
 }
