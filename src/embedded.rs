@@ -155,7 +155,7 @@ impl EmbeddedServer {
     }
 
     /// Makes it healthy again, on the same port. Fails only if a killed server cannot get its port back.
-    pub fn mend(&self) -> io::Result<()> {
+    pub fn repair(&self) -> io::Result<()> {
         self.set_fault(InjectedFault::Healthy)
     }
 

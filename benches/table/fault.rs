@@ -35,8 +35,12 @@ const COLUMNS: [&str; 8] = ["fault", "p50, ms", "p99", "max", "floor p50", "p99"
 pub(crate) fn run(effort: Effort) -> Sheet {
     let mut sheet = Sheet::new("fault", &COLUMNS);
     let none = Duration::ZERO;
-    let redis =
-        |what, break_it: fn(&mut Redis), mend: fn(&mut Redis)| Fault { what, max_age: none, break_it, mend };
+    let redis = |what, break_it: fn(&mut Redis), repair: fn(&mut Redis)| Fault {
+        what,
+        max_age: none,
+        break_it,
+        repair,
+    };
     let of_redis = [
         redis("Redis: killed", Redis::kill, Redis::restart),
         redis("Redis: stopped", |redis| redis.stop(), |redis| redis.cont()),
@@ -74,17 +78,17 @@ pub(crate) fn run(effort: Effort) -> Sheet {
             what: "Redis: killed, `max_age` 100 ms",
             max_age: MAX_AGE,
             break_it: Redis::kill,
-            mend: Redis::restart,
+            repair: Redis::restart,
         },
     ];
     for fault in of_redis {
         fault.measure(&mut sheet, effort, &Kind::redis());
     }
-    let memcached = |what, break_it: fn(&mut Memcached), mend: fn(&mut Memcached)| Fault {
+    let memcached = |what, break_it: fn(&mut Memcached), repair: fn(&mut Memcached)| Fault {
         what,
         max_age: none,
         break_it,
-        mend,
+        repair,
     };
     let of_memcached = [
         memcached("memcached: killed", Memcached::kill, Memcached::restart),
@@ -95,7 +99,7 @@ pub(crate) fn run(effort: Effort) -> Sheet {
         fault.measure(&mut sheet, effort, &Kind::memcached());
     }
     let lying =
-        |what, break_it: fn(&mut Liar)| Fault { what, max_age: none, break_it, mend: |liar| liar.mend() };
+        |what, break_it: fn(&mut Liar)| Fault { what, max_age: none, break_it, repair: |liar| liar.repair() };
     let of_redis = [
         lying("Redis behind a breaker that masks", |liar| liar.lie(Lie::Masking)),
         lying("Redis: garbage", |liar| liar.lie(Lie::Garbage)),
@@ -130,7 +134,7 @@ struct Fault<S> {
     what: &'static str,
     max_age: Duration,
     break_it: fn(&mut S),
-    mend: fn(&mut S),
+    repair: fn(&mut S),
 }
 
 /// A kind of server.
@@ -194,8 +198,8 @@ impl Liar {
         self.server.set_fault(lie).unwrap();
     }
 
-    fn mend(&self) {
-        self.server.mend().unwrap();
+    fn repair(&self) {
+        self.server.repair().unwrap();
     }
 }
 
@@ -252,7 +256,7 @@ impl<S> Fault<S> {
             }
             false_ups += u32::from(up && began >= in_force);
         };
-        (self.mend)(server);
+        (self.repair)(server);
         (millis(seen - begins), false_ups)
     }
 }

@@ -444,7 +444,7 @@ async fn an_alias_that_loses_its_writes_is_no_fault_of_a_view() {
                 let (found, _) = sidecar.health().fault_of(CHECK).unwrap();
                 assert_eq!(found, cause, "{lie:?}");
             }
-            server.mend().unwrap();
+            server.repair().unwrap();
             sidecar.expect_up();
         }
     }

@@ -107,7 +107,7 @@ fn request(method: &str, address: &str, path: &str) -> Answer {
 #[test]
 fn the_commands_that_it_prints_show_a_cache_going_down_and_coming_back() {
     let demo = Demo::on_free_ports();
-    let (looks, breaks, mends) = (demo.commands("Look:"), demo.commands("Break:"), demo.commands("Mend:"));
+    let (looks, breaks, repairs) = (demo.commands("Look:"), demo.commands("Break:"), demo.commands("Mend:"));
 
     let Answer(code, body) = carry_out(looks[0]);
     assert_eq!(code, 200, "{body}");
@@ -130,7 +130,7 @@ fn the_commands_that_it_prints_show_a_cache_going_down_and_coming_back() {
     assert_eq!(code, 503, "{body}");
     assert!(body.contains("masked"), "{body}");
 
-    assert_eq!(carry_out(mends[0]).0, 200);
+    assert_eq!(carry_out(repairs[0]).0, 200);
     assert_eq!(carry_out(looks[0]).0, 200);
 }
 

@@ -196,7 +196,7 @@ async fn a_switch_is_in_force_for_the_very_next_command_also_on_several_threads(
     for _ in 0..500 {
         server.set_fault(InjectedFault::Masking).unwrap();
         ask(&mut stream, REDIS.get, REDIS.miss).await;
-        server.mend().unwrap();
+        server.repair().unwrap();
         ask(&mut stream, REDIS.get, REDIS.hit).await;
     }
 }

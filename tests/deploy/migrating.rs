@@ -54,7 +54,7 @@ const OUTAGES: &[Outage] = &[
             redis.break_snapshots();
             None
         },
-        end: |redis| redis.mend_snapshots(),
+        end: |redis| redis.repair_snapshots(),
     },
     Outage {
         name: "it loads its data",

@@ -70,7 +70,7 @@ async fn health_is_200_while_the_cache_works_and_503_while_it_does_not() {
         assert_eq!(get(&router, path, STRANGER).await, (200, up.clone()));
         cache.set_fault(InjectedFault::Masking).unwrap();
         assert_eq!(get(&router, path, STRANGER).await, (503, down.clone()));
-        cache.mend().unwrap();
+        cache.repair().unwrap();
         assert_eq!(get(&router, path, STRANGER).await, (200, up.clone()));
     }
 }

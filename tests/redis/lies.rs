@@ -34,7 +34,7 @@ async fn each_is_seen(
                 assert_eq!(look(&checker).await, (Status::Down, Some(cause)), "{lie:?}");
                 assert!(began.elapsed() < LATEST, "{lie:?} took {:?}", began.elapsed());
             }
-            server.mend().unwrap();
+            server.repair().unwrap();
             assert_eq!(look(&checker).await, (Status::Up, None), "after {lie:?}");
         }
     }

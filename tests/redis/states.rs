@@ -184,7 +184,7 @@ fn failing_snapshots_block_writes() {
     sidecar.expect_up();
     redis.break_snapshots();
     assert!(sidecar.expect_down("write_blocked").contains("MISCONF"));
-    redis.mend_snapshots();
+    redis.repair_snapshots();
     sidecar.expect_up();
 }
 

@@ -141,7 +141,7 @@ fn failing_snapshots_block_writes() {
     let redis = Redis::start(&[]);
     redis.break_snapshots();
     assert_eq!(error_code(set(&redis)), "MISCONF");
-    redis.mend_snapshots();
+    redis.repair_snapshots();
     assert_eq!(set(&redis).unwrap(), "OK");
 }
 

@@ -237,7 +237,7 @@ impl Redis {
     }
 
     /// Lets snapshots succeed again.
-    pub fn mend_snapshots(&self) {
+    pub fn repair_snapshots(&self) {
         fs::remove_dir(self.process.dir().join("dump.rdb")).expect("to remove the directory");
         self.command(&["BGSAVE"]);
         eventually("a snapshot succeeds", || self.info("rdb_last_bgsave_status") == "ok");

@@ -317,7 +317,7 @@ async fn a_full_redis_answers_as_a_real_one() {
         &[b"PING\r\n", b"SET new x\r\n", b"SET old x\r\n", b"GET old\r\n", b"GET new\r\n", b"DEL old\r\n"];
     assert_same(&embedded, &real, REDIS_MARK, &[full], str::to_owned).await;
 
-    embedded.mend().unwrap();
+    embedded.repair().unwrap();
     converse(real.dial().await, &[b"CONFIG SET maxmemory 0\r\n"], REDIS_MARK).await;
     assert_same(&embedded, &real, REDIS_MARK, &[before], str::to_owned).await;
 }
@@ -337,7 +337,7 @@ async fn a_read_only_redis_answers_as_a_real_replica() {
     let mut stream = dial(&embedded).await;
     ask(&mut stream, "ROLE\r\n", "*5\r\n$5\r\nslave\r\n").await;
 
-    embedded.mend().unwrap();
+    embedded.repair().unwrap();
     converse(real.dial().await, &[b"REPLICAOF NO ONE\r\n"], REDIS_MARK).await;
     assert_same(&embedded, &real, REDIS_MARK, &[before], str::to_owned).await;
 }
@@ -380,7 +380,7 @@ async fn a_full_memcached_refuses_drops_and_makes_room_as_a_real_one() {
     })
     .await;
 
-    embedded.mend().unwrap();
+    embedded.repair().unwrap();
     assert_healthy(&embedded, &CLASSIC).await;
 }
 

@@ -25,7 +25,7 @@ async fn a_killed_server_refuses_closes_forgets_and_comes_back_on_its_port() {
         assert_eq!(rest(&mut kept).await, b"");
         assert_eq!((server.connections(), server.keys()), (0, 0));
 
-        server.mend().unwrap();
+        server.repair().unwrap();
         assert_eq!(server.addr(), addr);
         let mut anew = dial(&server).await;
         ask(&mut anew, words.get, words.miss).await;
@@ -39,7 +39,7 @@ async fn a_command_sent_to_a_killed_server_is_not_answered_even_after_an_immedia
         let mut kept = dial(&server).await;
         ask(&mut kept, words.set, words.stored).await;
         server.set_fault(InjectedFault::Killed).unwrap();
-        server.mend().unwrap();
+        server.repair().unwrap();
         let _ = kept.write_all(words.get.as_bytes()).await;
         assert_eq!(rest(&mut kept).await, b"");
         assert_healthy(&server, &words).await;
@@ -55,7 +55,7 @@ async fn a_connection_that_waits_to_be_accepted_is_closed_when_the_server_is_kil
     std.set_nonblocking(true).unwrap();
     assert_eq!(rest(&mut TcpStream::from_std(std).unwrap()).await, b"");
     assert_eq!(server.accepted(), 0);
-    server.mend().unwrap();
+    server.repair().unwrap();
     assert_healthy(&server, &REDIS).await;
     assert_eq!(server.accepted(), 1);
 }
@@ -68,7 +68,7 @@ async fn a_server_that_is_killed_and_repaired_many_times_keeps_its_port() {
         assert_healthy(&server, &REDIS).await;
         server.set_fault(InjectedFault::Killed).unwrap();
         assert_eq!(TcpStream::connect(addr).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
-        server.mend().unwrap();
+        server.repair().unwrap();
     }
     assert_eq!(server.addr(), addr);
 }
@@ -86,7 +86,7 @@ async fn a_hung_server_takes_connections_answers_nothing_and_goes_on_once_repair
         assert_silent(&mut kept).await;
         assert_silent(&mut anew).await;
 
-        server.mend().unwrap();
+        server.repair().unwrap();
         ask(&mut kept, "", words.hit).await;
         ask(&mut anew, "", words.hit).await;
         assert_healthy(&server, &words).await;
@@ -102,7 +102,7 @@ async fn a_server_that_closes_without_an_answer_says_nothing() {
         assert_silent(&mut stream).await;
         stream.write_all(words.get.as_bytes()).await.unwrap();
         assert_eq!(rest(&mut stream).await, b"");
-        server.mend().unwrap();
+        server.repair().unwrap();
         assert_healthy(&server, &words).await;
     }
 }
@@ -120,7 +120,7 @@ async fn a_masking_server_acknowledges_writes_and_answers_reads_with_misses() {
         ask(&mut stream, words.set, words.stored).await;
         ask(&mut stream, words.get, words.miss).await;
         ask(&mut stream, words.delete, words.deleted).await;
-        server.mend().unwrap();
+        server.repair().unwrap();
         // The delete was dropped, too.
         ask(&mut stream, words.get, words.hit).await;
         assert_healthy(&server, &words).await;
@@ -134,12 +134,12 @@ async fn a_server_that_drops_writes_acknowledges_them_and_still_reads() {
         server.set_fault(InjectedFault::DroppingWrites).unwrap();
         ask(&mut stream, words.set, words.stored).await;
         ask(&mut stream, words.get, words.miss).await;
-        server.mend().unwrap();
+        server.repair().unwrap();
         ask(&mut stream, words.set, words.stored).await;
         server.set_fault(InjectedFault::DroppingWrites).unwrap();
         ask(&mut stream, words.delete, words.deleted).await;
         ask(&mut stream, words.get, words.hit).await;
-        server.mend().unwrap();
+        server.repair().unwrap();
         assert_healthy(&server, &words).await;
     }
 }
@@ -153,7 +153,7 @@ async fn a_server_can_be_made_to_say_anything() {
         ask(&mut stream, words.set, "-MISCONF snapshots fail\r\n").await;
         ask(&mut stream, words.get, "-MISCONF snapshots fail\r\n").await;
         ask(&mut stream, words.delete, "-MISCONF snapshots fail\r\n").await;
-        server.mend().unwrap();
+        server.repair().unwrap();
         ask(&mut stream, words.get, words.hit).await;
         assert_healthy(&server, &words).await;
     }
@@ -171,7 +171,7 @@ async fn a_read_only_memcached_answers_as_a_proxy_might() {
     ask(&mut stream, CLASSIC.set, "SERVER_ERROR read only\r\n").await;
     ask(&mut stream, META.delete, "SERVER_ERROR read only\r\n").await;
     ask(&mut stream, CLASSIC.get, CLASSIC.hit).await;
-    server.mend().unwrap();
+    server.repair().unwrap();
     assert_healthy(&server, &CLASSIC).await;
 }
 
@@ -183,7 +183,7 @@ async fn a_server_with_a_foreign_value_answers_every_read_with_it() {
         let mut stream = dial(&server).await;
         ask(&mut stream, words.set, words.stored).await;
         ask(&mut stream, words.get, &words.hit.replace("value", "alien")).await;
-        server.mend().unwrap();
+        server.repair().unwrap();
         ask(&mut stream, words.get, words.hit).await;
         assert_healthy(&server, &words).await;
     }
@@ -197,7 +197,7 @@ async fn a_server_that_reads_another_key_shows_it_if_the_protocol_does() {
     ask(&mut stream, "GET key\r\n", "$13\r\nanother value\r\n").await;
     ask(&mut stream, "SET key value\r\nSET second 2\r\n", "+OK\r\n+OK\r\n").await;
     ask(&mut stream, "GET key\r\n", "$1\r\n2\r\n").await;
-    redis.mend().unwrap();
+    redis.repair().unwrap();
     ask(&mut stream, "GET key\r\n", REDIS.hit).await;
 
     let memcached = EmbeddedServer::memcached().await.unwrap();
@@ -205,7 +205,7 @@ async fn a_server_that_reads_another_key_shows_it_if_the_protocol_does() {
     let mut stream = dial(&memcached).await;
     ask(&mut stream, "get key\r\n", "VALUE another-key 0 13\r\nanother value\r\nEND\r\n").await;
     ask(&mut stream, "mg key k v\r\n", "VA 13 kanother-key\r\nanother value\r\n").await;
-    memcached.mend().unwrap();
+    memcached.repair().unwrap();
     ask(&mut stream, "get key\r\n", CLASSIC.miss).await;
     assert_healthy(&memcached, &CLASSIC).await;
 }
@@ -220,7 +220,7 @@ async fn a_server_that_answers_twice_does_so_for_one_question() {
         assert_silent(&mut stream).await;
         server.set_fault(InjectedFault::Twice).unwrap();
         ask(&mut stream, words.get, &words.hit.repeat(2)).await;
-        server.mend().unwrap();
+        server.repair().unwrap();
         ask(&mut stream, words.get, words.hit).await;
         assert_silent(&mut stream).await;
     }
@@ -237,7 +237,7 @@ async fn garbage_is_a_line_that_no_protocol_knows() {
         timeout(SOON, stream.read_exact(&mut line)).await.unwrap().unwrap();
         assert!(line[..32].iter().all(|byte| *byte >= 0x80), "{line:?}");
         assert_eq!(line[32..], *b"\r\n");
-        server.mend().unwrap();
+        server.repair().unwrap();
         assert_healthy(&server, &words).await;
     }
 }
@@ -260,7 +260,7 @@ async fn half_an_answer_is_followed_by_silence_or_by_the_end() {
         ask(&mut stream, words.get, half).await;
         assert_eq!(rest(&mut stream).await, b"");
 
-        server.mend().unwrap();
+        server.repair().unwrap();
         assert_healthy(&server, &words).await;
     }
 }
@@ -275,7 +275,7 @@ async fn an_endless_line_does_not_end() {
         let mut more = vec![0; 4 << 20];
         timeout(SOON, stream.read_exact(&mut more)).await.unwrap().unwrap();
         assert!(!more.contains(&b'\n'));
-        server.mend().unwrap();
+        server.repair().unwrap();
         // It ends with the fault, so that nothing is left behind.
         rest(&mut stream).await;
         assert_healthy(&server, &words).await;
@@ -293,7 +293,7 @@ async fn an_endless_value_announces_half_a_gigabyte_after_a_write_that_is_real()
         ask(&mut stream, words.get, &header).await;
         let mut more = vec![0; 4 << 20];
         timeout(SOON, stream.read_exact(&mut more)).await.unwrap().unwrap();
-        server.mend().unwrap();
+        server.repair().unwrap();
         rest(&mut stream).await;
         assert_healthy(&server, &words).await;
     }
@@ -310,7 +310,7 @@ async fn a_trickling_server_sends_the_right_answer_a_byte_at_a_time() {
         ask(&mut stream, words.get, words.hit).await;
         let pauses = u32::try_from(words.hit.len() - 1).unwrap();
         assert!(began.elapsed() >= pause * pauses, "{:?}", began.elapsed());
-        server.mend().unwrap();
+        server.repair().unwrap();
         assert_healthy(&server, &words).await;
     }
 }
