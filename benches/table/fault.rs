@@ -18,7 +18,7 @@ use super::Effort;
 use super::limits;
 use super::load::ask;
 use super::programs::{Door, serve};
-use super::raw::{PATIENCE, Script, Way, Wire, runtime};
+use super::raw::{MAX_WAIT, Script, Way, Wire, runtime};
 use super::sample::{Sample, millis};
 use super::sheet::{Sheet, figure};
 use super::support::in_process::{memcached_at, redis_at};
@@ -273,7 +273,7 @@ impl Caller {
     fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(MAX_WAIT)).unwrap();
         Self(stream)
     }
 }
@@ -345,14 +345,14 @@ impl Poller {
     }
 
     fn next(&self) -> Answer {
-        self.answers.recv_timeout(PATIENCE).expect("an answer")
+        self.answers.recv_timeout(MAX_WAIT).expect("an answer")
     }
 
     /// Waits for a healthy answer to a question that was asked from now on.
     fn wait_until_up(&self) {
         let now = Instant::now();
         while !matches!(self.next(), Answer { began, up: true, .. } if began >= now) {
-            assert!(now.elapsed() < PATIENCE, "it is not up again");
+            assert!(now.elapsed() < MAX_WAIT, "it is not up again");
         }
     }
 }

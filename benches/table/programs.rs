@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use super::raw::{PATIENCE, Wire};
+use super::raw::{MAX_WAIT, Wire};
 use super::support::{Memcached, Port, Redis};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -180,7 +180,7 @@ impl Door<'_> {
     pub(crate) fn wait_until_up(&self) {
         let began = Instant::now();
         while !self.is_up().unwrap_or(false) {
-            assert!(began.elapsed() < PATIENCE, "it never answered 200");
+            assert!(began.elapsed() < MAX_WAIT, "it never answered 200");
             // On one core the server cannot start while this spins.
             std::thread::yield_now();
         }

@@ -24,7 +24,7 @@ use super::support::Relay;
 use super::support::in_process::one_cache;
 
 /// How long a thing that is to be up may take before it counts as hung.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// A command and its answer.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -170,7 +170,7 @@ impl Way {
     }
 
     pub(crate) fn dial(&self) -> io::Result<Box<dyn Wire + Send>> {
-        self.dial_for(PATIENCE)
+        self.dial_for(MAX_WAIT)
     }
 
     /// The same, where an answer may take this long.
@@ -202,7 +202,7 @@ pub(crate) fn config(backend: Backend, kept: bool) -> Config {
     let mut config = one_cache(backend);
     config.reconnect_every = if kept { Duration::from_hours(1) } else { Duration::ZERO };
     config.dns_recheck = Duration::from_hours(1);
-    config.timeout = PATIENCE;
+    config.timeout = MAX_WAIT;
     config
 }
 

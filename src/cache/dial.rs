@@ -235,10 +235,10 @@ impl Dialer {
 
 /// Connects to the first of the addresses that accepts, IPv6 and IPv4 in a race (RFC 8305). If one does not
 /// answer, the next has its turn while `patience` lasts.
-async fn connect(addresses: &[SocketAddr], patience: Duration) -> io::Result<TcpStream> {
+async fn connect(addresses: &[SocketAddr], max_wait: Duration) -> io::Result<TcpStream> {
     let stream = match addresses {
         &[address] => TcpStream::connect(address).await?,
-        _ => Box::pin(race(addresses, patience)).await?,
+        _ => Box::pin(race(addresses, max_wait)).await?,
     };
     // The end of a TLS handshake and the first command are two small segments in a row, and the second must not
     // wait until the first was acknowledged.
@@ -246,14 +246,14 @@ async fn connect(addresses: &[SocketAddr], patience: Duration) -> io::Result<Tcp
     Ok(stream)
 }
 
-async fn race(addresses: &[SocketAddr], patience: Duration) -> io::Result<TcpStream> {
+async fn race(addresses: &[SocketAddr], max_wait: Duration) -> io::Result<TcpStream> {
     /// The Connection Attempt Delay that RFC 8305 recommends (section 5).
     const DELAY: Duration = Duration::from_millis(250);
     let addresses = addresses.to_vec();
     let resolve = service_fn(move |_| ready(Ok::<_, Infallible>(addresses.clone().into_iter())));
     let mut connector = HttpConnector::new_with_resolver(resolve);
-    connector.set_happy_eyeballs_timeout(Some(DELAY.min(patience / 3)));
-    connector.set_connect_timeout(Some(patience));
+    connector.set_happy_eyeballs_timeout(Some(DELAY.min(max_wait / 3)));
+    connector.set_connect_timeout(Some(max_wait));
     // The resolver ignores the name, and the connector keeps the ports of the addresses.
     let connected = connector.call(Uri::from_static("http://cache")).await;
     connected.map(TokioIo::into_inner).map_err(|error| {

@@ -43,7 +43,7 @@ pub(super) trait Quiet: Send + Sync {
 pub(super) struct ShareLayer<Q> {
     record: Arc<Record>,
     max_age: Duration,
-    patience: Duration,
+    max_wait: Duration,
     connections: Q,
 }
 
@@ -51,7 +51,7 @@ impl<Q> ShareLayer<Q> {
     /// Verdicts are shared for `max_age`, which `record` counts, while its `connections` are quiet; `timeout` is the
     /// deadline of the checks.
     pub(super) fn new(record: &Arc<Record>, max_age: Duration, timeout: Duration, connections: Q) -> Self {
-        Self { record: record.clone(), max_age, patience: budget::SHARED_WAIT.of(timeout), connections }
+        Self { record: record.clone(), max_age, max_wait: budget::SHARED_WAIT.of(timeout), connections }
     }
 }
 
@@ -177,8 +177,8 @@ where
                 state.next = Some(joined.clone());
                 let share = self.clone();
                 tokio::spawn(async move {
-                    let patience = began + share.0.settings.patience;
-                    let _ = timeout_at(patience, running.outcome()).await;
+                    let max_wait = began + share.0.settings.max_wait;
+                    let _ = timeout_at(max_wait, running.outcome()).await;
                     let mut state = share.0.state.lock();
                     state.next = None;
                     share.begin(&mut state, verdict);

@@ -132,14 +132,14 @@ impl LineQueue {
     }
 
     /// Waits until everything is written, for at most `patience`; `true` if it is.
-    pub(super) fn drain(&self, patience: Duration) -> bool {
+    pub(super) fn drain(&self, max_wait: Duration) -> bool {
         let mut state = self.lock();
         if state.tell_limited.is_some() {
             state.tell_limited = Some(Instant::now());
             state.is_idle = false;
             self.changed.notify_all();
         }
-        let waited = self.changed.wait_timeout_while(state, patience, |state| !state.is_idle);
+        let waited = self.changed.wait_timeout_while(state, max_wait, |state| !state.is_idle);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 

@@ -25,7 +25,7 @@ const A_TURN: usize = 8;
 /// that hang delay the others by `patience` at most, however many hang.
 pub(crate) async fn join_all<F: Future>(
     count: usize,
-    mut patience: Duration,
+    mut max_wait: Duration,
     begin: impl Fn(usize) -> F,
 ) -> Vec<F::Output> {
     if count <= AT_A_TIME {
@@ -46,9 +46,9 @@ pub(crate) async fn join_all<F: Future>(
                     }
                 }
             };
-            let part = budget::LAST_BEGUN.of(patience);
+            let part = budget::LAST_BEGUN.of(max_wait);
             if timeout(part, most_are_answered).await.is_err() {
-                patience -= part;
+                max_wait -= part;
             }
         }
     }
@@ -90,24 +90,24 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(80);
+    const MAX_WAIT: Duration = Duration::from_millis(80);
 
     #[tokio::test(start_paused = true)]
     async fn each_result_has_its_place_whenever_it_ends() {
         let began = Instant::now();
-        let outputs = join_all(1000, PATIENCE, |number| async move {
+        let outputs = join_all(1000, MAX_WAIT, |number| async move {
             sleep(Duration::from_micros(1_000_000 - number as u64)).await;
             number
         });
         assert_eq!(outputs.await, (0..1000).collect::<Vec<_>>());
         assert!(began.elapsed() < Duration::from_millis(1100), "together");
-        assert!(join_all(0, PATIENCE, std::future::ready).await.is_empty());
+        assert!(join_all(0, MAX_WAIT, std::future::ready).await.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_immediate_answer_does_not_wait_for_all_to_begin() {
         let (waiting, most) = (Cell::new(0_usize), Cell::new(0_usize));
-        join_all(1000, PATIENCE, |_| async {
+        join_all(1000, MAX_WAIT, |_| async {
             waiting.set(waiting.get() + 1);
             most.set(most.get().max(waiting.get()));
             yield_now().await;
@@ -139,7 +139,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hung_task_delays_no_other() {
         let (done, hung) = (Cell::new(0), Duration::from_hours(1));
-        let all = join_all(1000, PATIENCE, |number| {
+        let all = join_all(1000, MAX_WAIT, |number| {
             let done = &done;
             async move {
                 if number % 2 == 0 {
@@ -148,7 +148,7 @@ mod tests {
                 done.set(done.get() + 1);
             }
         });
-        assert!(timeout(PATIENCE + Duration::from_millis(10), all).await.is_err());
+        assert!(timeout(MAX_WAIT + Duration::from_millis(10), all).await.is_err());
         assert_eq!(done.get(), 500);
     }
 }

@@ -98,7 +98,7 @@ impl Topology for Ring {
         // All are added before any is begun, so that a node whose turn has not come by the deadline is down.
         let added = self.named.iter().map(|node| (node, progress.node(node.name(), Role::Server)));
         let added: Vec<_> = added.collect();
-        let named = few::join_all(added.len(), self.servers.patience(), |number| {
+        let named = few::join_all(added.len(), self.servers.max_wait(), |number| {
             added[number].0.check(&added[number].1)
         });
         if self.by_name.is_empty() && self.by_endpoint.is_empty() {
@@ -140,7 +140,7 @@ impl Ring {
 
 impl RingServers {
     /// The longest delay of the others by servers that hang.
-    fn patience(&self) -> Duration {
+    fn max_wait(&self) -> Duration {
         budget::HANGING.of(self.factory.timeout())
     }
 
@@ -323,7 +323,7 @@ impl RingCheck<'_> {
     async fn check(&self, nodes: Vec<Arc<Node>>) {
         let claim = |node: Arc<Node>| self.claim(&node).map(|progress| (node, progress));
         let claimed: Vec<_> = nodes.into_iter().filter_map(claim).collect();
-        few::join_all(claimed.len(), self.servers.patience(), |number| {
+        few::join_all(claimed.len(), self.servers.max_wait(), |number| {
             claimed[number].0.check(&claimed[number].1)
         })
         .await;

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::cache_canary;
-use crate::support::{PATIENCE, Pty, eventually};
+use crate::support::{MAX_WAIT, Pty, eventually};
 
 fn watch(cache: &EmbeddedServer) -> Command {
     watch_every("100ms", cache)
@@ -131,7 +131,7 @@ async fn a_watch_ends_when_its_reader_goes_away() {
     piped.line();
     drop(piped.lines.take());
     let mut status = None;
-    eventually(&format!("its end within {PATIENCE:?}"), || {
+    eventually(&format!("its end within {MAX_WAIT:?}"), || {
         status = piped.process.try_wait().unwrap();
         status.is_some()
     });

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{PATIENCE, Redis, Sidecar, eventually};
+use crate::support::{MAX_WAIT, Redis, Sidecar, eventually};
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
@@ -22,7 +22,7 @@ impl Supervisor {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(MAX_WAIT)).unwrap();
         Self { socket, dir }
     }
 
@@ -99,14 +99,14 @@ fn the_service_reports_that_it_is_ready_reloads_and_stops() {
 #[test]
 fn the_watchdog_is_notified_while_rounds_complete_and_not_while_the_service_is_stopped_or_stuck() {
     let (supervisor, redis) = (Supervisor::new(), Redis::start(&[]));
-    let patience = Duration::from_millis(400);
-    let sidecar = supervisor.start("interval = \"1s\"", &redis, Some(patience));
+    let max_wait = Duration::from_millis(400);
+    let sidecar = supervisor.start("interval = \"1s\"", &redis, Some(max_wait));
     supervisor.wait_for("READY=1");
     // Over several rounds, each within the time that the supervisor waits, give or take a busy machine.
     for _ in 0..12 {
         let began = Instant::now();
         supervisor.wait_for("WATCHDOG=1");
-        assert!(began.elapsed() < patience + Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(began.elapsed() < max_wait + Duration::from_secs(2), "{:?}", began.elapsed());
     }
 
     sidecar.signal(Signal::STOP);

@@ -119,7 +119,7 @@ fn a_client_that_never_ends_its_handshake_delays_no_other_and_is_closed() {
     // The first bytes of a handshake.
     stalled.write_all(&[22, 3, 1, 2, 0]).unwrap();
     assert_eq!(said(&secured.ask(&[])), "ok\n200 2");
-    stalled.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    stalled.set_read_timeout(Some(crate::support::MAX_WAIT)).unwrap();
     let mut rest = Vec::new();
     // Within the time that a request's head may take; a reset is an end too.
     let end = stalled.read_to_end(&mut rest).map_err(|error| error.kind());

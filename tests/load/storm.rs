@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::support::{Memcached, PATIENCE, Redis, Sidecar, alone, eventually};
+use crate::support::{MAX_WAIT, Memcached, Redis, Sidecar, alone, eventually};
 
 const CALLERS: u32 = 1000;
 
@@ -202,7 +202,7 @@ fn live(time: Duration, since: Instant, answers: &Mutex<Vec<Answer>>, sidecar: &
         answers.lock().unwrap().iter().filter(|answer| span.holds(answer, MAX_AGE)).count()
     };
     while began.elapsed() < time || told() < ANSWERS {
-        assert!(began.elapsed() < PATIENCE, "too few answers");
+        assert!(began.elapsed() < MAX_WAIT, "too few answers");
         most = most.max(sidecar.resident_kib());
         thread::sleep(Duration::from_millis(20));
     }

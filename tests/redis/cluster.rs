@@ -53,7 +53,7 @@ fn watch_until_over(cluster: &Cluster, sidecar: &Sidecar, what: &str, nodes: &[u
     let mut last = String::new();
     println!("{what}:");
     loop {
-        assert!(began.elapsed() < crate::support::PATIENCE, "waited in vain for the end of: {what}");
+        assert!(began.elapsed() < crate::support::MAX_WAIT, "waited in vain for the end of: {what}");
         let before = takes_writes();
         let asked = began.elapsed();
         let health = sidecar.health();

@@ -486,14 +486,14 @@ impl Timeline {
 impl Look {
     fn take(replicas: &[SocketAddr], sentinels: &[SocketAddr], old: u16) -> Self {
         let began = Instant::now();
-        let patience = Duration::from_millis(500);
+        let max_wait = Duration::from_millis(500);
         let named: Vec<_> = sentinels.iter().filter_map(|&sentinel| names(sentinel)).collect();
         let most = named.iter().copied().find(|port| named.iter().filter(|other| *other == port).count() > 1);
         let answers: Vec<_> = replicas
             .iter()
             .map(|&addr| {
                 let write = ["SET", "observer", "was here"];
-                (addr.port(), connect(addr, patience).and_then(|mut client| client.try_ask(&write)))
+                (addr.port(), connect(addr, max_wait).and_then(|mut client| client.try_ask(&write)))
             })
             .collect();
         let refused =

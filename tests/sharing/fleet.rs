@@ -25,7 +25,7 @@ use tower::Layer;
 use crate::support::acl::{PASSWORD, printed_users};
 use crate::support::in_process::{memcached_at, redis_at};
 use crate::support::sentinel::NEVER;
-use crate::support::{Memcached, PATIENCE, Redis, Sidecar, Watched};
+use crate::support::{MAX_WAIT, Memcached, Redis, Sidecar, Watched};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -86,7 +86,7 @@ async fn expect_reused(checker: &Checker) -> String {
         if let Some(from) = from(&outcome) {
             return from.to_owned();
         }
-        assert!(began.elapsed() < PATIENCE, "no verdict is reused");
+        assert!(began.elapsed() < MAX_WAIT, "no verdict is reused");
     }
 }
 
@@ -306,7 +306,7 @@ async fn a_verdict_with_two_different_ages_is_not_reused() {
             if from(&*check(&sidecar).await) == Some("web-2") {
                 break;
             }
-            assert!(began.elapsed() < PATIENCE);
+            assert!(began.elapsed() < MAX_WAIT);
         }
         let invalidated = times(&sidecar, Lookup::Invalidated);
         write(ago, ttl);

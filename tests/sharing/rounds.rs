@@ -192,7 +192,7 @@ async fn busiest(redis: &Redis, fleet: &[Arc<App>]) -> f64 {
         if up == fleet.len() {
             return most;
         }
-        assert!(began.elapsed() < crate::support::PATIENCE, "{up} are up");
+        assert!(began.elapsed() < crate::support::MAX_WAIT, "{up} are up");
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = (Instant::now(), connections(redis));
         let tenths = (now.0 - before.0).as_secs_f64() / 0.1;
@@ -232,7 +232,7 @@ async fn a_fleet_that_began_together_or_lost_its_cache_together_does_not_dial_it
     redis.kill();
     let began = Instant::now();
     while count(&fleet, Status::Down) < FLEET {
-        assert!(began.elapsed() < crate::support::PATIENCE, "{} are down", count(&fleet, Status::Down));
+        assert!(began.elapsed() < crate::support::MAX_WAIT, "{} are down", count(&fleet, Status::Down));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     redis.restart();

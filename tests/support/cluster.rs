@@ -267,9 +267,9 @@ fn owners(node: &Redis) -> HashMap<String, String> {
 
 /// A client that gives up soon.
 fn quick_client(addr: SocketAddr) -> std::io::Result<Client<std::net::TcpStream>> {
-    const PATIENCE: Duration = Duration::from_millis(200);
-    let stream = std::net::TcpStream::connect_timeout(&addr, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    const MAX_WAIT: Duration = Duration::from_millis(200);
+    let stream = std::net::TcpStream::connect_timeout(&addr, MAX_WAIT)?;
+    stream.set_read_timeout(Some(MAX_WAIT))?;
     Ok(Client::over(stream))
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::PATIENCE;
+use super::MAX_WAIT;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -136,7 +136,7 @@ impl Container {
         let wanted = format!("true {health}");
         while self.inspect("{{.State.Running}} {{.State.Health.Status}}") != wanted {
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < MAX_WAIT,
                 "the container does not become {health}: {}\n{:?}",
                 self.inspect("{{json .State}}"),
                 docker(&["logs", &self.name])

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::PATIENCE;
+use super::MAX_WAIT;
 use super::net::{HeldConnections, Port};
 use super::process::Process;
 use super::saslauthd;
@@ -267,8 +267,8 @@ fn directory() -> TempDir {
 }
 
 fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let stream = TcpStream::connect_timeout(&addr, MAX_WAIT)?;
+    stream.set_read_timeout(Some(MAX_WAIT))?;
     Ok(stream)
 }
 

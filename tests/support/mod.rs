@@ -75,13 +75,13 @@ pub use sidecar::{Health, Sidecar};
 pub use tls::{Authority, Identity};
 
 /// How long anything may take before a test gives up on it; far more than any of it needs.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Waits until `happened`; `what` says in the panic's message what did not happen.
 pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     let began = Instant::now();
     while !happened() {
-        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        assert!(began.elapsed() < MAX_WAIT, "waited {MAX_WAIT:?} in vain: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::PATIENCE;
+use super::MAX_WAIT;
 use super::net::Port;
 use super::process::Process;
 
@@ -79,7 +79,7 @@ impl Prometheus {
 /// The answer for a path, if a server is there.
 fn get(port: &Port, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(port.addr()).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(MAX_WAIT)).ok()?;
     // With HTTP 1.0 the answer comes in one piece.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: prometheus\r\n\r\n").ok()?;
     let mut answer = String::new();

@@ -10,7 +10,7 @@ use super::process::Process;
 use super::resp::{Answer, Client};
 use super::server::RedisServer;
 use super::tls::{Authority, Identity};
-use super::{PATIENCE, eventually};
+use super::{MAX_WAIT, eventually};
 
 /// The harness' own user, so that [`Redis::command`] works whatever a test does to the others.
 const HARNESS: [&str; 6] = ["harness", "on", ">harness", "~*", "&*", "+@all"];
@@ -354,7 +354,7 @@ fn ask_as_harness(dir: &Path, command: &[&str]) -> std::io::Result<Answer> {
 
 fn connect_as_harness(dir: &Path) -> std::io::Result<Client<UnixStream>> {
     let stream = UnixStream::connect(dir.join("admin.sock"))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(MAX_WAIT))?;
     let mut client = Client::over(stream);
     match client.try_ask(&["AUTH", "harness", "harness"])? {
         Ok(_) => Ok(client),

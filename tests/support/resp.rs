@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::PATIENCE;
+use super::MAX_WAIT;
 
 /// The answer of a server: the text, or its error. An integer is its digits, a null is `(nil)`, an array is a
 /// line for each of its elements.
@@ -17,8 +17,8 @@ pub struct Client<S: Read + Write>(BufReader<S>);
 impl Client<TcpStream> {
     /// Connects, without credentials.
     pub fn connect(addr: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let stream = TcpStream::connect_timeout(&addr, MAX_WAIT)?;
+        stream.set_read_timeout(Some(MAX_WAIT))?;
         Ok(Self::over(stream))
     }
 }

@@ -133,9 +133,9 @@ pub fn names(sentinel: SocketAddr) -> Option<u16> {
 }
 
 /// A connection on which an answer is waited for no longer than `patience`.
-pub fn connect(addr: SocketAddr, patience: Duration) -> io::Result<Client<TcpStream>> {
-    let stream = TcpStream::connect_timeout(&addr, patience)?;
-    stream.set_read_timeout(Some(patience))?;
+pub fn connect(addr: SocketAddr, max_wait: Duration) -> io::Result<Client<TcpStream>> {
+    let stream = TcpStream::connect_timeout(&addr, max_wait)?;
+    stream.set_read_timeout(Some(max_wait))?;
     Ok(Client::over(stream))
 }
 

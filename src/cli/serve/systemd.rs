@@ -19,7 +19,7 @@ use crate::app::{App, Life};
 
 /// The longest wait of a message for a place in the queue. The message that the service is ready has no such limit,
 /// since without it the supervisor would consider the start failed.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The interval at which a waiting message is retried.
 const RETRY_EVERY: Duration = Duration::from_millis(50);
@@ -33,14 +33,14 @@ pub(super) async fn ready(app: &App) {
 pub(super) async fn reloading() {
     // The timestamp tells the supervisor that this is the response to its own reload request (Type=notify-reload).
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now], PATIENCE).await,
+        Ok(now) => tell(&[NotifyState::Reloading, now], MAX_WAIT).await,
         Err(error) => warn!("cannot notify systemd of a reload, because the clock cannot be read: {error}"),
     }
 }
 
 /// Notifies that the service was told to stop.
 pub(super) async fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("stopping")], PATIENCE).await;
+    tell(&[NotifyState::Stopping, NotifyState::Status("stopping")], MAX_WAIT).await;
 }
 
 /// Notifies that the service is ready once it is, and from then on that it is alive, at half of the watchdog's interval.
@@ -50,17 +50,17 @@ pub(super) async fn accompany(app: &App) -> Infallible {
     // An error would mean that the app is gone.
     let _ = life.wait_for(|life| *life != Life::Starting).await;
     ready(app).await;
-    let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else {
+    let Some(max_wait) = sd_notify::watchdog_enabled().filter(|max_wait| !max_wait.is_zero()) else {
         return pending().await;
     };
-    let mut beat = time::interval(patience / 2);
+    let mut beat = time::interval(max_wait / 2);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
         let status = status(app);
         match app.overdue() {
-            None => tell(&[NotifyState::Watchdog, NotifyState::Status(&status)], PATIENCE).await,
-            Some(_) => tell(&[NotifyState::Status(&status)], PATIENCE).await,
+            None => tell(&[NotifyState::Watchdog, NotifyState::Status(&status)], MAX_WAIT).await,
+            Some(_) => tell(&[NotifyState::Status(&status)], MAX_WAIT).await,
         }
     }
 }
@@ -79,12 +79,12 @@ fn status(app: &App) -> String {
     format!("ready, caches checked: {checked}{refused}")
 }
 
-async fn tell(message: &[NotifyState<'_>], patience: Duration) {
+async fn tell(message: &[NotifyState<'_>], max_wait: Duration) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let began = Instant::now();
     let told = loop {
         match send(message, socket.as_ref()) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock && began.elapsed() < patience => {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && began.elapsed() < max_wait => {
                 time::sleep(RETRY_EVERY).await;
             }
             told => break told,

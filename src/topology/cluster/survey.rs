@@ -127,14 +127,14 @@ impl Cluster {
             let mut best: Option<ClusterView> = None;
             let mut entries = 0;
             let mut unowned = Vec::new();
-            let patience = budget::HANGING.of(self.nodes.factory.timeout());
-            let mut until = Instant::now() + patience;
+            let max_wait = budget::HANGING.of(self.nodes.factory.timeout());
+            let mut until = Instant::now() + max_wait;
             loop {
                 match timeout_at(until, asked.next()).await {
                     Ok(Some(Ok((address, view)))) => {
                         if best.is_none() {
                             // The others were asked at the same time.
-                            until = until.min(Instant::now() + patience / 2);
+                            until = until.min(Instant::now() + max_wait / 2);
                         }
                         entries += view.map.entries();
                         unowned.push((address, view.map.gaps()));
