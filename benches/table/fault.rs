@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::Effort;
 use super::limits;
 use super::load::ask;
-use super::programs::{Door, serve};
+use super::programs::{Endpoint, serve};
 use super::raw::{MAX_WAIT, Script, Way, Wire, runtime};
 use super::sample::{Sample, millis};
 use super::sheet::{Sheet, figure};
@@ -214,7 +214,7 @@ impl<S> Fault<S> {
             ("CACHE_CANARY_MAX_AGE", format!("{}ms", self.max_age.as_millis())),
         ];
         let _sidecar = serve(port.addr(), &environment.map(|(name, value)| (name.to_owned(), value)));
-        Door::Tcp(&port).wait_until_up();
+        Endpoint::Tcp(&port).wait_until_up();
         let script = (kind.script)(addr);
         let [mut ours, mut floor] = [Vec::new(), Vec::new()];
         let mut false_ups = 0;

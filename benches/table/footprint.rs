@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Effort;
 use super::limits;
-use super::programs::{Door, Five, Running, floor, kib, serve_floor, sidecar, static_sidecar};
+use super::programs::{Endpoint, Five, Running, floor, kib, serve_floor, sidecar, static_sidecar};
 use super::sample::{Pairs, median, millis};
 use super::sheet::{Sheet, figure};
 use super::support::{Authority, Port};
@@ -19,9 +19,10 @@ pub(crate) fn run(effort: Effort) -> Sheet {
     let mut lives = [Lives::default(), Lives::default()];
     for _ in 0..effort.of(30) {
         let port = Port::reserve();
-        let ours = Life::of(&Door::Tcp(&port), || super::programs::serve(port.addr(), &five.environment()));
+        let ours =
+            Life::of(&Endpoint::Tcp(&port), || super::programs::serve(port.addr(), &five.environment()));
         let port = Port::reserve();
-        let floor = Life::of(&Door::Tcp(&port), || serve_floor(port.addr(), five.redis.addr()));
+        let floor = Life::of(&Endpoint::Tcp(&port), || serve_floor(port.addr(), five.redis.addr()));
         lives[0].push(&ours, &floor);
         lives[1].push(&everything.live(), &floor);
     }
@@ -72,10 +73,10 @@ struct Life {
 }
 
 impl Life {
-    fn of(door: &Door<'_>, start: impl FnOnce() -> Running) -> Self {
+    fn of(endpoint: &Endpoint<'_>, start: impl FnOnce() -> Running) -> Self {
         let began = Instant::now();
         let program = start();
-        door.wait_until_up();
+        endpoint.wait_until_up();
         let start = millis(began.elapsed());
         let pid = program.pid().to_string();
         Self { start, memory: ["Rss", "Pss"].map(|line| kib(&pid, "smaps_rollup", line) / 1024.0) }
@@ -129,7 +130,7 @@ impl Everything {
     fn live(&self) -> Life {
         let [port, metrics] = [Port::reserve(), Port::reserve()];
         let socket = self.dir.path().join("sidecar.sock");
-        Life::of(&Door::Unix(&socket), || {
+        Life::of(&Endpoint::Unix(&socket), || {
             let mut command = Command::new(sidecar());
             command.args(["serve", "--listen", &port.addr().to_string()]);
             command.arg("--listen").arg(format!("unix:{}", socket.display()));

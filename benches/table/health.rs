@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::Effort;
 use super::limits;
 use super::load::{Callers, Turn, ask};
-use super::programs::{Door, Part, cpu, serve, serve_floor};
+use super::programs::{Endpoint, Part, cpu, serve, serve_floor};
 use super::raw::runtime;
 use super::sample::{Pairs, Sample, median};
 use super::sheet::{Sheet, figure};
@@ -104,12 +104,12 @@ fn compared([ours, floor]: &[Measured; 2]) -> (f64, [String; 5]) {
 fn shared(sheet: &mut Sheet, runtime: &Runtime, callers: usize, effort: Effort) {
     let (redis, ports) = (Redis::start(&[]), [Port::reserve(), Port::reserve()]);
     let _sidecar = serve(ports[0].addr(), &one_redis(&redis));
-    Door::Tcp(&ports[0]).wait_until_up();
+    Endpoint::Tcp(&ports[0]).wait_until_up();
     let body = tempfile::NamedTempFile::new().unwrap();
     let (_, same) = ask(&mut TcpStream::connect(ports[0].addr()).unwrap());
     std::fs::write(body.path(), same).unwrap();
     let _trivial = Part::start(&[TRIVIAL, &ports[1].addr().to_string(), body.path().to_str().unwrap()]);
-    Door::Tcp(&ports[1]).wait_until_up();
+    Endpoint::Tcp(&ports[1]).wait_until_up();
 
     let mut both = ports.each_ref().map(|port| Measured::new(runtime, port.addr(), callers));
     let (mut seen, mut allowed) = (0, 0.0);
@@ -140,7 +140,7 @@ fn unshared(sheet: &mut Sheet, runtime: &Runtime, effort: Effort) {
     let programs = [serve(ports[0].addr(), &environment), serve_floor(ports[1].addr(), redis.addr())];
     // The floor serves one caller at a time, so its door is not kept open.
     for port in &ports {
-        Door::Tcp(port).wait_until_up();
+        Endpoint::Tcp(port).wait_until_up();
     }
     let mut both = ports.each_ref().map(|port| Measured::new(runtime, port.addr(), 1));
     let before = checks_seen(&redis);

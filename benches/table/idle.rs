@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Effort;
 use super::limits;
-use super::programs::{Door, Five, Running, cpu, serve, serve_floor};
+use super::programs::{Endpoint, Five, Running, cpu, serve, serve_floor};
 use super::sheet::{Sheet, figure};
 use super::support::Port;
 
@@ -15,7 +15,7 @@ pub(crate) fn run(effort: Effort) -> Sheet {
     let started = |start: &dyn Fn(&Port) -> Running| {
         let port = Port::reserve();
         let program = start(&port);
-        Door::Tcp(&port).wait_until_up();
+        Endpoint::Tcp(&port).wait_until_up();
         (program, port)
     };
     // A file is looked at, and the environment is not.

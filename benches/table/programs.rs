@@ -170,12 +170,12 @@ impl Five {
 }
 
 /// The address at which a program listens for HTTP that is not encrypted.
-pub(crate) enum Door<'a> {
+pub(crate) enum Endpoint<'a> {
     Tcp(&'a Port),
     Unix(&'a Path),
 }
 
-impl Door<'_> {
+impl Endpoint<'_> {
     /// Asks until the answer is 200.
     pub(crate) fn wait_until_up(&self) {
         let began = Instant::now();

@@ -240,16 +240,16 @@ fn a_dead_server_of_a_view_is_named_once() {
     let servers = [(); 3].map(|()| Memcached::start(&[]));
     let ring = servers.each_ref().map(Memcached::addr);
     let [first, second, third] = ring.map(|server| Twemproxy::of_memcached(&[server], &[]));
-    let doors = [first.addr(), second.addr(), third.addr()];
+    let proxies = [first.addr(), second.addr(), third.addr()];
     let settings = "client = \"python-memcached\"";
-    let by_doors = Sidecar::start(seen_by(&memcached(&ring), &[memcached(&doors)], settings));
-    let by_one = Sidecar::start(seen_by(&memcached(&ring[..2]), &[memcached(&doors[1..2])], ""));
-    by_doors.expect_up();
+    let by_proxies = Sidecar::start(seen_by(&memcached(&ring), &[memcached(&proxies)], settings));
+    let by_one = Sidecar::start(seen_by(&memcached(&ring[..2]), &[memcached(&proxies[1..2])], ""));
+    by_proxies.expect_up();
     drop(second);
-    let said = expect(&by_doors, "DOWN", "refused", doors.map(|addr| addr.to_string()).join(","));
-    assert!(said.starts_with(&format!("at {} in connect: ", doors[1])), "{said}");
-    assert_eq!(find(&by_doors, CHECK).len(), 1);
-    let said = expect(&by_one, "DOWN", "refused", doors[1]);
+    let said = expect(&by_proxies, "DOWN", "refused", proxies.map(|addr| addr.to_string()).join(","));
+    assert!(said.starts_with(&format!("at {} in connect: ", proxies[1])), "{said}");
+    assert_eq!(find(&by_proxies, CHECK).len(), 1);
+    let said = expect(&by_one, "DOWN", "refused", proxies[1]);
     assert!(said.starts_with("in connect: "), "{said}");
     assert_eq!(find(&by_one, CHECK).len(), 1);
 }

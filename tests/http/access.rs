@@ -339,10 +339,10 @@ async fn the_rules_are_the_same_on_every_path_and_on_the_listeners_of_metrics() 
     let everything = router(app.clone());
     let paths =
         ["/health", "/healthz", "/health/main", "/health/group/readiness", "/livez", "/readyz", "/startupz"];
-    let doors = paths.map(|path| (&everything, path)).into_iter();
+    let paths_of_main = paths.map(|path| (&everything, path)).into_iter();
     let metrics = metrics_router(app);
     for (router, path) in
-        doors.chain([(&everything, "/metrics"), (&everything, "/nope"), (&metrics, "/metrics")])
+        paths_of_main.chain([(&everything, "/metrics"), (&everything, "/nope"), (&metrics, "/metrics")])
     {
         let through_proxy = headers(&["x-forwarded-for: 10.1.0.1, 198.51.100.1"]);
         assert_eq!(gets(router, path, caller("172.16.0.1"), through_proxy).await, Nothing, "{path}");

@@ -23,14 +23,14 @@ pub struct Memcached {
     args: Vec<String>,
     /// How many of them are the harness' own.
     own: usize,
-    door: Door,
+    listener: Listener,
     /// The port for the harness, where a test's takes no text.
     beside: Option<Port>,
 }
 
 /// How one gets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Door {
+enum Listener {
     /// In text, on the port.
     Text,
     /// On the port, in a way that the harness does not know.
@@ -52,7 +52,7 @@ impl Memcached {
 
     /// The same, on this port and its address.
     pub fn start_at(port: Port, args: &[&str]) -> Self {
-        Self::start_in(directory(), port, Door::Text, args)
+        Self::start_in(directory(), port, Listener::Text, args)
     }
 
     /// Starts a server on a unix socket alone.
@@ -60,7 +60,7 @@ impl Memcached {
         let dir = directory();
         let path = dir.path().join("memcached.sock");
         let args = ["-s", path.to_str().expect("a path in UTF-8")].map(str::to_owned);
-        Self::start_in(dir, Port::reserve(), Door::Socket(path), &[&args[0], &args[1]])
+        Self::start_in(dir, Port::reserve(), Listener::Socket(path), &[&args[0], &args[1]])
     }
 
     /// Starts a server that speaks TLS alone, but to the harness; given `clients`, it wants a certificate
@@ -82,7 +82,7 @@ impl Memcached {
         let beside = Port::reserve();
         let listen = format!("notls:{}", beside.addr());
         let args = ["-Z", "-o", &options, "-l", &listen];
-        let mut memcached = Self::start_in(dir, Port::reserve(), Door::Other, &args);
+        let mut memcached = Self::start_in(dir, Port::reserve(), Listener::Other, &args);
         memcached.beside = Some(beside);
         memcached
     }
@@ -93,29 +93,29 @@ impl Memcached {
         let file = dir.path().join("users");
         fs::write(&file, format!("{USER}:{PASSWORD}\n")).expect("a file");
         let file = file.to_str().expect("a path in UTF-8").to_owned();
-        Self::start_in(dir, Port::reserve(), Door::Text, &["-Y", &file])
+        Self::start_in(dir, Port::reserve(), Listener::Text, &["-Y", &file])
     }
 
     /// Starts a server that speaks binary alone and wants credentials by SASL, [`USER`] and [`PASSWORD`].
     pub fn start_with_sasl() -> Self {
         let dir = directory();
         saslauthd::start(dir.path());
-        Self::start_in(dir, Port::reserve(), Door::Other, &["-S"])
+        Self::start_in(dir, Port::reserve(), Listener::Other, &["-S"])
     }
 
-    fn start_in(dir: TempDir, port: Port, door: Door, args: &[&str]) -> Self {
+    fn start_in(dir: TempDir, port: Port, listener: Listener, args: &[&str]) -> Self {
         let (ip, number) = (port.addr().ip().to_string(), port.number().to_string());
         let listen = if port.addr().is_ipv6() { format!("[{ip}]") } else { ip };
         // The configuration of SASL; without it, SASL has no effect.
         let own = format!("SASL_CONF_PATH={} memcached -U 0", dir.path().display());
         // It does not run as root unless it is told to; for others `-u` has no effect.
         let mut all: Vec<&str> = own.split(' ').chain(["-u", "root"]).collect();
-        if !matches!(door, Door::Socket(_)) {
+        if !matches!(listener, Listener::Socket(_)) {
             all.extend(["-l", &listen, "-p", &number]);
         }
         let args: Vec<String> = all.iter().chain(args).map(|&arg| arg.to_owned()).collect();
         let process = Process::spawn("env", &args, dir);
-        let mut memcached = Self { process, port, args, own: all.len(), door, beside: None };
+        let mut memcached = Self { process, port, args, own: all.len(), listener, beside: None };
         memcached.wait_until_it_answers();
         memcached
     }
@@ -132,9 +132,9 @@ impl Memcached {
 
     /// The path of its socket.
     pub fn socket(&self) -> &Path {
-        match &self.door {
-            Door::Socket(path) => path,
-            Door::Text | Door::Other => panic!("it listens on a port"),
+        match &self.listener {
+            Listener::Socket(path) => path,
+            Listener::Text | Listener::Other => panic!("it listens on a port"),
         }
     }
 
@@ -218,11 +218,11 @@ impl Memcached {
     }
 
     fn wait_until_it_answers(&mut self) {
-        let (addr, door) = (self.addr(), self.door.clone());
-        self.process.wait_until(|| match &door {
-            Door::Text => ask(addr, "version").is_ok(),
-            Door::Other => connect(addr).is_ok(),
-            Door::Socket(path) => UnixStream::connect(path).is_ok(),
+        let (addr, listener) = (self.addr(), self.listener.clone());
+        self.process.wait_until(|| match &listener {
+            Listener::Text => ask(addr, "version").is_ok(),
+            Listener::Other => connect(addr).is_ok(),
+            Listener::Socket(path) => UnixStream::connect(path).is_ok(),
         });
     }
 }
