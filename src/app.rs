@@ -65,7 +65,7 @@ impl App {
         let setup = Setup::new(config, Some(&before)).inspect_err(|_| self.refuse())?;
         let renewal = Renewal::between(&before.checker, &setup.checker);
         if setup.interval != before.interval {
-            self.rounds.begin_anew();
+            self.rounds.reset();
         }
         self.setup.send_replace(Arc::new(setup));
         self.reloads.send_replace(ReloadStatus::now());

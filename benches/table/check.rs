@@ -166,15 +166,16 @@ fn pairs(runtime: &Runtime, target: &Target, script: &Script, kept: bool, effort
             says(script, checks, &mut *stream)
         } else {
             // The old connection is closed by the new one's coming, as the checker's is.
-            let mut anew = |number| timed(|| stream = said_anew(script, number, &target.way)).0;
-            (0..checks).map(&mut anew).collect()
+            let mut on_a_new_connection =
+                |number| timed(|| stream = said_on_a_new_connection(script, number, &target.way)).0;
+            (0..checks).map(&mut on_a_new_connection).collect()
         };
         pairs.push(ours, floor);
     }
     pairs
 }
 
-fn said_anew(script: &Script, number: usize, way: &Way) -> Box<dyn Wire + Send> {
+fn said_on_a_new_connection(script: &Script, number: usize, way: &Way) -> Box<dyn Wire + Send> {
     let mut stream = way.dial().unwrap();
     script.say(number, &mut *stream).unwrap();
     stream

@@ -129,7 +129,7 @@ impl Rounds {
         F: Future<Output = Arc<Outcome>> + Send,
     {
         let mut watchers = self.watchers.subscribe();
-        self.begin_anew();
+        self.reset();
         let (setup, is_watched) = (setups.borrow_and_update().clone(), *watchers.borrow_and_update() > 0);
         let plans = watch::Sender::new(Arc::new(self.plan(setup, is_watched)));
         let follow = |partition| self.follow(partition, plans.subscribe(), &check);
@@ -242,8 +242,8 @@ impl Rounds {
     }
 
     /// Resets the schedule after a change of the interval.
-    pub(super) fn begin_anew(&self) {
-        self.board.lock().begin_anew();
+    pub(super) fn reset(&self) {
+        self.board.lock().reset();
     }
 
     /// Adds a watcher.

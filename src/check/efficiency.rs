@@ -211,13 +211,13 @@ struct Walk<'a> {
     wanted: usize,
     steps: usize,
     /// `true` if the cursor may still pass the end once before all keys were scanned.
-    may_begin_anew: bool,
+    may_begin_again: bool,
 }
 
 impl<'a> Walk<'a> {
     fn begin(ttl: &'a Ttl, cursor: Vec<u8>) -> Self {
-        let may_begin_anew = cursor != Sweep::START;
-        Self { ttl, cursor, wanted: ttl.sample, steps: 0, may_begin_anew }
+        let may_begin_again = cursor != Sweep::START;
+        Self { ttl, cursor, wanted: ttl.sample, steps: 0, may_begin_again }
     }
 
     /// The next step.
@@ -256,7 +256,7 @@ impl<'a> Walk<'a> {
     /// `true` if there is to be another step after so many entries were found.
     fn goes_on(&mut self, found: usize) -> bool {
         self.wanted = self.ttl.sample.saturating_sub(found);
-        let around = self.cursor == Sweep::START && !std::mem::replace(&mut self.may_begin_anew, false);
+        let around = self.cursor == Sweep::START && !std::mem::replace(&mut self.may_begin_again, false);
         self.wanted > 0 && self.steps < MOST_STEPS && !around
     }
 }

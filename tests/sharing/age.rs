@@ -62,10 +62,10 @@ fn an_answer_that_shares_an_older_verdict_says_so_in_every_representation() {
     old("/health?format=html");
     old("/readyz");
 
-    let anew = Sidecar::start_with("max_age = \"0s\"", main_at(&redis));
-    anew.health();
+    let unshared = Sidecar::start_with("max_age = \"0s\"", main_at(&redis));
+    unshared.health();
     thread::sleep(wait);
-    let answer = anew.raw("/health?format=text");
+    let answer = unshared.raw("/health?format=text");
     assert!(told(&answer) < wait, "{answer}");
 }
 

@@ -14,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 const EVERY: Duration = Duration::from_millis(100);
 
 /// The number of new connections that a peer opens each time.
-const ANEW: usize = 20;
+const MOST_NEW: usize = 20;
 
 /// The behavior of a peer on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,15 +135,15 @@ fn hold(host: u8, addr: SocketAddr, each: usize, habit: Habit, is_over: &AtomicB
     };
     let mut held: Vec<Option<TcpStream>> = (0..each).map(|_| open()).collect();
     while !is_over.load(Ordering::Relaxed) {
-        let mut anew = 0;
+        let mut new = 0;
         for place in &mut held {
             let is_open = place.as_mut().is_some_and(|stream| {
                 let drips = habit == Habit::Dripping && stream.write_all(b"x").is_err();
                 !drips && !is_closed(stream)
             });
-            if !is_open && anew < ANEW {
+            if !is_open && new < MOST_NEW {
                 *place = open();
-                anew += 1;
+                new += 1;
             }
         }
         thread::sleep(EVERY);

@@ -23,7 +23,7 @@ const NAMED: usize = 3;
 pub(super) struct Board {
     schedule: Option<Schedule>,
     /// The time of the schedule's last reset.
-    anew: Instant,
+    reset_at: Instant,
     partitions: [Partition; PARTITIONS],
     /// The outcomes of the last round that has ended in every partition.
     finished: Arc<[Arc<Outcome>]>,
@@ -102,15 +102,15 @@ impl RoundClocks {
 impl Default for Board {
     fn default() -> Self {
         let partitions = Default::default();
-        Self { schedule: None, anew: Instant::now(), partitions, finished: Arc::default(), rounds: 0 }
+        Self { schedule: None, reset_at: Instant::now(), partitions, finished: Arc::default(), rounds: 0 }
     }
 }
 
 impl Board {
     /// Resets the schedule: no round is due, and no result of an earlier round is kept.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.schedule = None;
-        self.anew = Instant::now();
+        self.reset_at = Instant::now();
         self.finished = Arc::default();
         for partition in &mut self.partitions {
             partition.longest = Duration::ZERO;
@@ -126,7 +126,7 @@ impl Board {
         due: impl FnOnce() -> Instant,
     ) -> Option<Schedule> {
         if self.schedule.map(|schedule| schedule.every) != every {
-            self.begin_anew();
+            self.reset();
             let first = self.partitions.iter().map(|partition| partition.begun).max().unwrap_or(0) + 1;
             self.schedule = every.map(|every| Schedule { first, due: due(), every });
         }
@@ -274,7 +274,7 @@ impl Board {
     pub(super) fn overdue(&self, interval: Option<Duration>, now: Instant) -> Option<Overdue> {
         let interval = interval.or(self.schedule.map(|schedule| schedule.every))?;
         let since = |one: &Partition| {
-            let through = one.clock.map_or(self.anew, |clock| clock.due.max(self.anew));
+            let through = one.clock.map_or(self.reset_at, |clock| clock.due.max(self.reset_at));
             now.saturating_duration_since(through)
         };
         let numbered = self.partitions.iter().enumerate();

@@ -27,8 +27,8 @@ async fn a_killed_server_refuses_closes_forgets_and_comes_back_on_its_port() {
 
         server.repair().unwrap();
         assert_eq!(server.addr(), addr);
-        let mut anew = dial(&server).await;
-        ask(&mut anew, words.get, words.miss).await;
+        let mut fresh = dial(&server).await;
+        ask(&mut fresh, words.get, words.miss).await;
         assert_healthy(&server, &words).await;
     }
 }
@@ -81,14 +81,14 @@ async fn a_hung_server_takes_connections_answers_nothing_and_goes_on_once_repair
 
         server.set_fault(InjectedFault::Hung).unwrap();
         kept.write_all(words.get.as_bytes()).await.unwrap();
-        let mut anew = dial(&server).await;
-        anew.write_all(words.get.as_bytes()).await.unwrap();
+        let mut fresh = dial(&server).await;
+        fresh.write_all(words.get.as_bytes()).await.unwrap();
         assert_silent(&mut kept).await;
-        assert_silent(&mut anew).await;
+        assert_silent(&mut fresh).await;
 
         server.repair().unwrap();
         ask(&mut kept, "", words.hit).await;
-        ask(&mut anew, "", words.hit).await;
+        ask(&mut fresh, "", words.hit).await;
         assert_healthy(&server, &words).await;
     }
 }
