@@ -292,16 +292,16 @@ fn hammer(sidecar: &Sidecar, producer: &Producer<'_>) {
         });
         let began = Instant::now();
         let mut checks = 0;
-        let mut trouble = None;
+        let mut outage = None;
         let enough =
             |checks| checks >= 50 && began.elapsed() >= AT_LEAST && minutes.load(Ordering::Relaxed) >= 1000;
-        while trouble.is_none() && !enough(checks) {
+        while outage.is_none() && !enough(checks) {
             let health = sidecar.health();
             checks += 1;
-            trouble = (health.body["status"] != "UP").then_some(health);
+            outage = (health.body["status"] != "UP").then_some(health);
         }
         done.store(true, Ordering::Relaxed);
-        if let Some(health) = trouble {
+        if let Some(health) = outage {
             panic!("after {checks} checks: {:#}", health.body);
         }
     });

@@ -198,7 +198,7 @@ fn healthcheck_asks_a_unix_socket() {
         assert!(requests.recv().unwrap().starts_with("GET /health HTTP/1.1\r\n"));
     }
 
-    let nobody = run(&["healthcheck", "--socket", directory.path().join("nobody.sock").to_str().unwrap()]);
-    assert_eq!(nobody.status.code(), Some(1));
-    assert!(stderr(&nobody).contains("nobody.sock (is the server running?): "), "{}", stderr(&nobody));
+    let missing = run(&["healthcheck", "--socket", directory.path().join("nobody.sock").to_str().unwrap()]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("nobody.sock (is the server running?): "), "{}", stderr(&missing));
 }

@@ -78,18 +78,18 @@ fn config(allow: &str, details: &str) -> Config {
 
 #[tokio::test]
 async fn a_lower_access_level_after_a_reload_counts_on_an_open_stream_too() {
-    let (everyone, nobody) = ("127.0.0.0/8", "192.0.2.0/24");
+    let (everyone, no_caller) = ("127.0.0.0/8", "192.0.2.0/24");
     let app = Arc::new(App::new(&config(everyone, everyone)).unwrap());
     let mut feed = ask(&router(app.clone()), feed()).await.into_body();
     let mut watch = ask(&router(app.clone()), watch("main")).await.into_body();
     assert!(next_text(&mut feed).await.unwrap().contains("in connect"));
     assert_eq!(next(&mut watch).await.unwrap().into_data().unwrap(), NOT_SERVING);
 
-    app.renew(&config(everyone, nobody)).unwrap();
+    app.renew(&config(everyone, no_caller)).unwrap();
     let less = next_text(&mut feed).await.unwrap();
     assert!(less.contains("main is down") && !less.contains("in connect"), "{less}");
 
-    app.renew(&config(nobody, nobody)).unwrap();
+    app.renew(&config(no_caller, no_caller)).unwrap();
     assert_eq!(next_text(&mut feed).await, None);
     let end = next(&mut watch).await.unwrap().into_trailers().unwrap();
     assert_eq!(end["grpc-status"], "7");

@@ -128,7 +128,7 @@ fn checker(script: &Script) -> Checker {
 }
 
 /// Checks once, a moment after the check before: at the very same instant it would be shared.
-async fn look(checker: &Checker) -> (Status, Option<Cause>) {
+async fn check(checker: &Checker) -> (Status, Option<Cause>) {
     tokio::time::advance(Duration::from_millis(1)).await;
     in_process::look(checker).await
 }
@@ -136,7 +136,7 @@ async fn look(checker: &Checker) -> (Status, Option<Cause>) {
 async fn hang(script: &Script, checker: &Checker, checks: usize) {
     script.begin(Writes::Hung);
     for _ in 0..checks {
-        assert_eq!(look(checker).await, (Status::Down, Some(Cause::TimedOut)));
+        assert_eq!(check(checker).await, (Status::Down, Some(Cause::TimedOut)));
     }
 }
 
@@ -149,12 +149,12 @@ async fn the_first_check_after_a_hang_is_up_whenever_earlier_writes_arrive() {
     let checker = checker(&script);
     for healthy_before in 0..3 {
         for _ in 0..healthy_before {
-            assert_eq!(look(&checker).await, UP);
+            assert_eq!(check(&checker).await, UP);
         }
         hang(&script, &checker, 5).await;
         script.begin(Writes::Stored);
-        assert_eq!(look(&checker).await, UP);
-        assert_eq!(look(&checker).await, UP);
+        assert_eq!(check(&checker).await, UP);
+        assert_eq!(check(&checker).await, UP);
         assert_eq!(script.on_their_way(), 0, "each arrived in the middle of a check");
     }
 }
@@ -163,14 +163,14 @@ async fn the_first_check_after_a_hang_is_up_whenever_earlier_writes_arrive() {
 async fn writes_that_are_dropped_after_a_hang_are_stale_at_the_first_check() {
     let script = Script::new();
     let checker = checker(&script);
-    assert_eq!(look(&checker).await, UP);
+    assert_eq!(check(&checker).await, UP);
     hang(&script, &checker, 5).await;
     script.deliver();
     script.begin(Writes::Dropped);
-    assert_eq!(look(&checker).await, STALE);
-    assert_eq!(look(&checker).await, STALE);
+    assert_eq!(check(&checker).await, STALE);
+    assert_eq!(check(&checker).await, STALE);
     script.begin(Writes::Stored);
-    assert_eq!(look(&checker).await, UP);
+    assert_eq!(check(&checker).await, UP);
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,26 +178,26 @@ async fn a_dropped_write_is_never_repeated_if_none_is_in_doubt() {
     let script = Script::new();
     let checker = checker(&script);
     for _ in 0..2 {
-        assert_eq!(look(&checker).await, UP);
+        assert_eq!(check(&checker).await, UP);
     }
     script.begin(Writes::Dropped);
-    assert_eq!(look(&checker).await, STALE);
+    assert_eq!(check(&checker).await, STALE);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_read_that_hung_does_not_take_a_later_check_down() {
     let script = Script::new();
     let checker = checker(&script);
-    assert_eq!(look(&checker).await, UP);
+    assert_eq!(check(&checker).await, UP);
     // The canary is lost, and the closer look at the one before it hangs.
     script.begin(Writes::OneDropped);
-    assert_eq!(look(&checker).await, (Status::Down, Some(Cause::Masked)));
+    assert_eq!(check(&checker).await, (Status::Down, Some(Cause::Masked)));
     assert_eq!(script.on_their_way(), 1);
     script.begin(Writes::Stored);
     // It arrives when its key has its turn again.
     script.delay(1);
-    assert_eq!(look(&checker).await, UP);
-    assert_eq!(look(&checker).await, UP);
+    assert_eq!(check(&checker).await, UP);
+    assert_eq!(check(&checker).await, UP);
     assert_eq!(script.on_their_way(), 0);
 }
 

@@ -383,13 +383,13 @@ fn a_failover_by_hand_is_followed() {
 /// A failover as a sidecar sees it, and as an observer that asks the servers and Sentinels themselves sees it.
 struct Timeline {
     sidecar: Sidecar,
-    watch: JoinHandle<Vec<Look>>,
+    watch: JoinHandle<Vec<Observation>>,
     ended: Arc<AtomicBool>,
     old: u16,
 }
 
 /// The state that the observer saw at one time.
-struct Look {
+struct Observation {
     began: Instant,
     ended: Instant,
     /// Whether each replica of the start said that it takes no writes.
@@ -409,12 +409,12 @@ impl Timeline {
         let ended = Arc::new(AtomicBool::new(false));
         let until = ended.clone();
         let watch = thread::spawn(move || {
-            let mut looks = Vec::new();
+            let mut observations = Vec::new();
             while !until.load(Ordering::Relaxed) {
-                looks.push(Look::take(&replicas, &sentinels, old));
+                observations.push(Observation::take(&replicas, &sentinels, old));
                 thread::sleep(Duration::from_millis(10));
             }
-            looks
+            observations
         });
         Self { sidecar, watch, ended, old }
     }
@@ -437,9 +437,10 @@ impl Timeline {
             checked
         };
         self.ended.store(true, Ordering::Relaxed);
-        let looks = self.watch.join().unwrap();
-        let refused = looks.iter().filter(|look| look.refused).map(|look| look.began).next_back().unwrap();
-        let ready = looks.iter().find_map(|look| Some((look.ended, look.ready?)));
+        let observations = self.watch.join().unwrap();
+        let refused =
+            observations.iter().filter(|look| look.refused).map(|look| look.began).next_back().unwrap();
+        let ready = observations.iter().find_map(|look| Some((look.ended, look.ready?)));
 
         let mut told = format!("    0.000 s  {what}\n");
         let seconds = |instant: Instant| instant.saturating_duration_since(at).as_secs_f64();
@@ -483,7 +484,7 @@ impl Timeline {
     }
 }
 
-impl Look {
+impl Observation {
     fn take(replicas: &[SocketAddr], sentinels: &[SocketAddr], old: u16) -> Self {
         let began = Instant::now();
         let max_wait = Duration::from_millis(500);

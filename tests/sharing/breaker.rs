@@ -163,19 +163,19 @@ fn sprayed(script: &Script, after: u32, canaries: usize) -> Arc<Checker> {
 enum Seen {
     Up,
     /// Down, as the breaker is open.
-    Spared,
+    NotAsked,
     Down(Cause),
 }
 
 /// Checks everything once: what it came to, and the words for it.
-async fn look_closely(checker: &Checker) -> (Seen, String) {
+async fn check_in_detail(checker: &Checker) -> (Seen, String) {
     let report = checker.check(&checker.catalog().all(), Instant::now()).await;
     let outcome = &report.outcomes[0];
     let said = outcome.nodes[0].fault.as_ref().map(|fault| fault.said.to_string()).unwrap_or_default();
     let seen = match (outcome.status(), outcome.cause()) {
         (Status::Up, None) => Seen::Up,
         (Status::Down, Some(Cause::Masked)) if said.starts_with("circuit breaker open since 2") => {
-            Seen::Spared
+            Seen::NotAsked
         }
         (Status::Down, Some(cause)) => Seen::Down(cause),
         other => panic!("{other:?}"),
@@ -183,23 +183,23 @@ async fn look_closely(checker: &Checker) -> (Seen, String) {
     (seen, said)
 }
 
-async fn look(checker: &Checker) -> Seen {
-    look_closely(checker).await.0
+async fn check(checker: &Checker) -> Seen {
+    check_in_detail(checker).await.0
 }
 
 /// The same a moment after the check before: where the clock stands still it would be shared.
-async fn then_look(checker: &Checker) -> Seen {
+async fn then_check(checker: &Checker) -> Seen {
     tokio::time::advance(ms(1)).await;
-    look(checker).await
+    check(checker).await
 }
 
 /// Lets a closed breaker that opens after three dead checks open.
 async fn open(checker: &Checker, script: &Script) {
     script.become_one_that(REFUSES);
     for _ in 0..3 {
-        assert_eq!(then_look(checker).await, Seen::Down(Cause::Refused));
+        assert_eq!(then_check(checker).await, Seen::Down(Cause::Refused));
     }
-    assert_eq!(then_look(checker).await, Seen::Spared);
+    assert_eq!(then_check(checker).await, Seen::NotAsked);
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,17 +207,17 @@ async fn after_so_many_dead_checks_nothing_is_asked_and_every_check_is_down_at_o
     let script = Script::new();
     let checker = checker(&script, 3);
     for _ in 0..3000 {
-        assert_eq!(then_look(&checker).await, Seen::Up);
+        assert_eq!(then_check(&checker).await, Seen::Up);
     }
     open(&checker, &script).await;
     let (writes, began) = (script.writes(), Instant::now());
     for _ in 0..1000 {
-        assert_eq!(then_look(&checker).await, Seen::Spared);
+        assert_eq!(then_check(&checker).await, Seen::NotAsked);
     }
     assert_eq!(began.elapsed(), ms(1000), "no check waits");
     assert_eq!(script.writes(), writes);
     tokio::time::advance(ms(1)).await;
-    let (_, words) = look_closely(&checker).await;
+    let (_, words) = check_in_detail(&checker).await;
     let (since, met) = words.split_once("; ").unwrap();
     assert_eq!(since.len(), "circuit breaker open since 2026-11-22T22:37:21Z".len());
     assert_eq!(met, "last fault: refused in connect: scripted");
@@ -230,7 +230,7 @@ async fn without_a_breaker_every_check_asks() {
     let checker = Checker::layered(&one_cache(nowhere), script.clone()).unwrap();
     script.become_one_that(REFUSES);
     for _ in 0..100 {
-        assert_eq!(then_look(&checker).await, Seen::Down(Cause::Refused));
+        assert_eq!(then_check(&checker).await, Seen::Down(Cause::Refused));
     }
     assert_eq!(script.writes(), 100);
 }
@@ -240,12 +240,12 @@ async fn a_check_that_times_out_counts_as_dead_in_its_write_and_in_its_read() {
     for node in [Node::Hangs, Node::HangsInReads] {
         let script = Script::new();
         let checker = checker(&script, 3);
-        assert_eq!(then_look(&checker).await, Seen::Up);
+        assert_eq!(then_check(&checker).await, Seen::Up);
         script.become_one_that(node);
         for _ in 0..3 {
-            assert_eq!(then_look(&checker).await, Seen::Down(Cause::TimedOut), "{node:?}");
+            assert_eq!(then_check(&checker).await, Seen::Down(Cause::TimedOut), "{node:?}");
         }
-        assert_eq!(then_look(&checker).await, Seen::Spared, "{node:?}");
+        assert_eq!(then_check(&checker).await, Seen::NotAsked, "{node:?}");
     }
 }
 
@@ -262,8 +262,8 @@ async fn every_cause_that_costs_a_dial_or_a_timeout_counts_as_dead() {
         let script = Script::new();
         let checker = checker(&script, 1);
         script.become_one_that(Node::Fails(cause, phase));
-        assert_eq!(then_look(&checker).await, Seen::Down(cause));
-        assert_eq!(then_look(&checker).await, Seen::Spared, "{cause} in {phase}");
+        assert_eq!(then_check(&checker).await, Seen::Down(cause));
+        assert_eq!(then_check(&checker).await, Seen::NotAsked, "{cause} in {phase}");
     }
 }
 
@@ -285,11 +285,11 @@ async fn an_error_response_is_always_reported_and_resets_the_count() {
         for _ in 0..5 {
             script.become_one_that(REFUSES);
             for _ in 0..2 {
-                assert_eq!(then_look(&checker).await, Seen::Down(Cause::Refused));
+                assert_eq!(then_check(&checker).await, Seen::Down(Cause::Refused));
             }
             script.become_one_that(Node::Fails(cause, Phase::Write));
             for _ in 0..5 {
-                assert_eq!(then_look(&checker).await, Seen::Down(cause));
+                assert_eq!(then_check(&checker).await, Seen::Down(cause));
             }
         }
         open(&checker, &script).await;
@@ -303,10 +303,10 @@ async fn a_check_that_passes_resets_the_count() {
     for _ in 0..10 {
         script.become_one_that(REFUSES);
         for _ in 0..2 {
-            assert_eq!(then_look(&checker).await, Seen::Down(Cause::Refused));
+            assert_eq!(then_check(&checker).await, Seen::Down(Cause::Refused));
         }
         script.become_one_that(Node::Works);
-        assert_eq!(then_look(&checker).await, Seen::Up);
+        assert_eq!(then_check(&checker).await, Seen::Up);
     }
 }
 
@@ -314,12 +314,12 @@ async fn a_check_that_passes_resets_the_count() {
 async fn a_check_of_many_canaries_counts_once() {
     let script = Script::new();
     let checker = sprayed(&script, 3, 16);
-    assert_eq!(then_look(&checker).await, Seen::Up);
+    assert_eq!(then_check(&checker).await, Seen::Up);
     script.become_one_that(REFUSES);
     for _ in 0..3 {
         tokio::time::advance(ms(1)).await;
         let writes = script.writes();
-        let (seen, words) = look_closely(&checker).await;
+        let (seen, words) = check_in_detail(&checker).await;
         assert_eq!((seen, &*words), (Seen::Down(Cause::Refused), "16 of 16 canaries: scripted"));
         assert!(script.writes() > writes);
     }
@@ -333,7 +333,7 @@ async fn a_check_of_many_canaries_counts_once() {
     script.become_one_that(Node::Works);
     tokio::time::advance(OPEN_FOR).await;
     for _ in 0..10 {
-        assert_eq!(then_look(&checker).await, Seen::Up);
+        assert_eq!(then_check(&checker).await, Seen::Up);
     }
 }
 
@@ -346,19 +346,19 @@ async fn one_trial_goes_through_when_the_time_is_over_and_the_others_wait_for_it
     for _ in 0..3 {
         let writes = script.writes();
         tokio::time::advance(OPEN_FOR.saturating_sub(ms(10))).await;
-        assert_eq!((then_look(&checker).await, script.writes()), (Seen::Spared, writes));
+        assert_eq!((then_check(&checker).await, script.writes()), (Seen::NotAsked, writes));
         tokio::time::advance(ms(10)).await;
         let trial = tokio::spawn({
             let checker = checker.clone();
-            async move { look(&checker).await }
+            async move { check(&checker).await }
         });
         for _ in 0..4 {
             tokio::time::sleep(ms(10)).await;
-            assert_eq!(look(&checker).await, Seen::Spared);
+            assert_eq!(check(&checker).await, Seen::NotAsked);
         }
         assert!(!trial.is_finished());
         assert_eq!(trial.await.unwrap(), Seen::Down(Cause::TimedOut));
-        assert_eq!(then_look(&checker).await, Seen::Spared, "it is open anew");
+        assert_eq!(then_check(&checker).await, Seen::NotAsked, "it is open anew");
         assert_eq!(script.writes(), writes + 1);
     }
 }
@@ -369,12 +369,12 @@ async fn an_open_breaker_reports_its_start_and_the_last_fault() {
     let checker = checker(&script, 3);
     open(&checker, &script).await;
     tokio::time::advance(ms(1)).await;
-    let (_, first) = look_closely(&checker).await;
+    let (_, first) = check_in_detail(&checker).await;
     script.become_one_that(Node::Hangs);
     tokio::time::advance(OPEN_FOR).await;
-    assert_eq!(then_look(&checker).await, Seen::Down(Cause::TimedOut));
+    assert_eq!(then_check(&checker).await, Seen::Down(Cause::TimedOut));
     tokio::time::advance(ms(1)).await;
-    let (_, second) = look_closely(&checker).await;
+    let (_, second) = check_in_detail(&checker).await;
     let [first, second] = [&first, &second].map(|words| words.split_once("; last fault: ").unwrap());
     assert_eq!(first.0, second.0);
     assert_eq!((first.1, second.1), ("refused in connect: scripted", "timed_out in write"));
@@ -388,10 +388,10 @@ async fn an_error_response_closes_the_breaker() {
     script.become_one_that(Node::Fails(Cause::Loading, Phase::Write));
     tokio::time::advance(OPEN_FOR).await;
     for _ in 0..3 {
-        assert_eq!(then_look(&checker).await, Seen::Down(Cause::Loading));
+        assert_eq!(then_check(&checker).await, Seen::Down(Cause::Loading));
     }
     script.become_one_that(Node::Works);
-    assert_eq!(then_look(&checker).await, Seen::Up);
+    assert_eq!(then_check(&checker).await, Seen::Up);
 }
 
 #[tokio::test(start_paused = true)]
@@ -400,14 +400,14 @@ async fn a_kept_connection_that_was_closed_meanwhile_says_nothing() {
     let checker = checker(&script, 1);
     for _ in 0..5 {
         script.become_one_that(Node::HasClosed);
-        assert_eq!(then_look(&checker).await, Seen::Up);
+        assert_eq!(then_check(&checker).await, Seen::Up);
     }
     script.become_one_that(REFUSES);
-    assert_eq!(then_look(&checker).await, Seen::Down(Cause::Refused));
+    assert_eq!(then_check(&checker).await, Seen::Down(Cause::Refused));
     script.become_one_that(Node::HasClosed);
-    assert_eq!(then_look(&checker).await, Seen::Spared);
+    assert_eq!(then_check(&checker).await, Seen::NotAsked);
     tokio::time::advance(OPEN_FOR).await;
-    assert_eq!(then_look(&checker).await, Seen::Up);
+    assert_eq!(then_check(&checker).await, Seen::Up);
 }
 
 /// Whichever key has its turn, and whenever writes arrive that were given up on.
@@ -420,23 +420,23 @@ async fn the_first_check_that_goes_through_to_a_server_that_is_back_is_up() {
                     let script = Script::new();
                     let checker = checker(&script, 3);
                     for _ in 0..healthy_before {
-                        assert_eq!(then_look(&checker).await, Seen::Up);
+                        assert_eq!(then_check(&checker).await, Seen::Up);
                     }
                     script.become_one_that(node);
                     for _ in 0..3 {
-                        assert!(matches!(then_look(&checker).await, Seen::Down(_)));
+                        assert!(matches!(then_check(&checker).await, Seen::Down(_)));
                     }
                     for _ in 0..spared {
-                        assert_eq!(then_look(&checker).await, Seen::Spared);
+                        assert_eq!(then_check(&checker).await, Seen::NotAsked);
                     }
                     script.become_one_that(Node::Works);
                     if delivered_while_open {
                         script.deliver();
                     }
-                    assert_eq!(then_look(&checker).await, Seen::Spared, "that is the price");
+                    assert_eq!(then_check(&checker).await, Seen::NotAsked, "that is the price");
                     tokio::time::advance(OPEN_FOR).await;
                     for _ in 0..5 {
-                        assert_eq!(then_look(&checker).await, Seen::Up);
+                        assert_eq!(then_check(&checker).await, Seen::Up);
                     }
                 }
             }
@@ -448,16 +448,16 @@ async fn the_first_check_that_goes_through_to_a_server_that_is_back_is_up() {
 const REAL_OPEN_FOR: Duration = Duration::from_secs(4);
 
 /// So many checks of an open breaker take less than one check that waits.
-const SPARED: usize = 300;
+const CHECKS: usize = 300;
 
 /// Checks while the breaker is open, and less time than for a single check that waits for its deadline.
-async fn is_spared(checker: &Checker) {
+async fn is_not_asked(checker: &Checker) {
     let began = Instant::now();
-    for _ in 0..SPARED {
-        assert_eq!(look(checker).await, Seen::Spared);
+    for _ in 0..CHECKS {
+        assert_eq!(check(checker).await, Seen::NotAsked);
     }
     let took = began.elapsed();
-    assert!(took < Config::default().timeout, "{SPARED} checks took {took:?}");
+    assert!(took < Config::default().timeout, "{CHECKS} checks took {took:?}");
 }
 
 /// A server that dies is not asked, and up again at the first check after the breaker was open for its time.
@@ -471,19 +471,19 @@ async fn a_dead_server_is_not_asked<S>(
     let config = with_breaker(backend, 3, REAL_OPEN_FOR);
     let checker = Checker::new(&config).unwrap();
     for _ in 0..20 {
-        assert_eq!(look(&checker).await, Seen::Up);
+        assert_eq!(check(&checker).await, Seen::Up);
     }
     for _ in 0..2 {
         dies(&mut server);
         for _ in 0..3 {
-            assert_eq!(look(&checker).await, Seen::Down(cause));
+            assert_eq!(check(&checker).await, Seen::Down(cause));
         }
         let opened = Instant::now();
-        is_spared(&checker).await;
+        is_not_asked(&checker).await;
         is_back(&mut server);
         tokio::time::sleep_until(opened + REAL_OPEN_FOR).await;
         for _ in 0..1500 {
-            assert_eq!(look(&checker).await, Seen::Up);
+            assert_eq!(check(&checker).await, Seen::Up);
         }
     }
 }
@@ -536,15 +536,15 @@ async fn a_black_hole_is_not_dialed() {
     let checker = Checker::new(&with_breaker(redis_at(hole.addr()), 2, REAL_OPEN_FOR)).unwrap();
     for _ in 0..2 {
         for _ in 0..2 {
-            let (seen, _) = look_closely(&checker).await;
-            if seen == Seen::Spared {
+            let (seen, _) = check_in_detail(&checker).await;
+            if seen == Seen::NotAsked {
                 break;
             }
             assert_eq!(seen, Seen::Down(Cause::TimedOut));
         }
         let opened = Instant::now();
-        is_spared(&checker).await;
-        let (_, words) = look_closely(&checker).await;
+        is_not_asked(&checker).await;
+        let (_, words) = check_in_detail(&checker).await;
         assert!(words.ends_with("; last fault: timed_out in connect"), "{words}");
         tokio::time::sleep_until(opened + REAL_OPEN_FOR).await;
     }
@@ -568,16 +568,16 @@ async fn an_open_breaker_lets_no_check_connect_and_one_when_the_time_is_over() {
     let checker = Checker::new(&with_breaker(redis_at(port.addr()), 3, REAL_OPEN_FOR)).unwrap();
     for _ in 0..3 {
         let before = connections();
-        assert_eq!(look(&checker).await, Seen::Down(Cause::Unreachable));
+        assert_eq!(check(&checker).await, Seen::Down(Cause::Unreachable));
         assert!(connections() > before);
     }
     for _ in 0..2 {
         let (opened, before) = (Instant::now(), connections());
-        is_spared(&checker).await;
+        is_not_asked(&checker).await;
         assert_eq!(connections(), before);
         tokio::time::sleep_until(opened + REAL_OPEN_FOR).await;
-        assert_eq!(look(&checker).await, Seen::Down(Cause::Unreachable));
-        assert_eq!(look(&checker).await, Seen::Spared);
+        assert_eq!(check(&checker).await, Seen::Down(Cause::Unreachable));
+        assert_eq!(check(&checker).await, Seen::NotAsked);
         assert_eq!(connections(), before + 1);
     }
 }

@@ -11,11 +11,11 @@ use super::Port;
 #[derive(Debug)]
 pub struct Endpoint {
     port: Port,
-    said: Arc<Mutex<Said>>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
-struct Said {
+struct State {
     answer: String,
     open: Vec<TcpStream>,
     ended: bool,
@@ -25,7 +25,7 @@ impl Endpoint {
     /// Listens on a free port, and names these servers.
     pub fn start(servers: &[String]) -> Self {
         let port = Port::reserve();
-        let endpoint = Self { port, said: Arc::default() };
+        let endpoint = Self { port, state: Arc::default() };
         endpoint.name(servers);
         endpoint.listen();
         endpoint
@@ -44,17 +44,17 @@ impl Endpoint {
 
     /// Answers this from now on, whatever it is.
     pub fn answer(&self, answer: &str) {
-        answer.clone_into(&mut self.said.lock().expect("no panic while it was held").answer);
+        answer.clone_into(&mut self.state.lock().expect("no panic while it was held").answer);
     }
 
     /// Closes every connection and takes no more, until [`Self::listen`].
     pub fn close(&self) {
-        let mut said = self.said.lock().expect("no panic while it was held");
-        said.ended = true;
-        for client in said.open.drain(..) {
+        let mut state = self.state.lock().expect("no panic while it was held");
+        state.ended = true;
+        for client in state.open.drain(..) {
             let _ = client.shutdown(Shutdown::Both);
         }
-        drop(said);
+        drop(state);
         // Wakes the listener, which then sees that it is to end; until it has, connections are made.
         super::eventually("the endpoint refuses", || TcpStream::connect(self.addr()).is_err());
     }
@@ -62,18 +62,18 @@ impl Endpoint {
     /// Takes connections.
     pub fn listen(&self) {
         let listener: TcpListener = self.port.listen();
-        self.said.lock().expect("no panic while it was held").ended = false;
-        let said = Arc::clone(&self.said);
+        self.state.lock().expect("no panic while it was held").ended = false;
+        let shared = Arc::clone(&self.state);
         thread::spawn(move || {
             for client in listener.incoming() {
-                let mut state = said.lock().expect("no panic while it was held");
+                let mut state = shared.lock().expect("no panic while it was held");
                 if state.ended {
                     return;
                 }
                 let Ok(client) = client else { continue };
                 state.open.push(client.try_clone().expect("a handle"));
-                let said = Arc::clone(&said);
-                thread::spawn(move || serve(client, &said));
+                let state = Arc::clone(&shared);
+                thread::spawn(move || serve(client, &state));
             }
         });
     }
@@ -85,12 +85,12 @@ impl Drop for Endpoint {
     }
 }
 
-fn serve(client: TcpStream, said: &Mutex<Said>) {
+fn serve(client: TcpStream, state: &Mutex<State>) {
     let mut answers = client.try_clone().expect("a handle");
     for line in BufReader::new(client).lines() {
         let Ok(line) = line else { return };
         let answer = match line.as_str() {
-            "config get cluster" => said.lock().expect("no panic while it was held").answer.clone(),
+            "config get cluster" => state.lock().expect("no panic while it was held").answer.clone(),
             _ => "ERROR\r\n".to_owned(),
         };
         if answers.write_all(answer.as_bytes()).is_err() {
