@@ -514,7 +514,7 @@ impl Backend {
 
     /// `true` if TLS is spoken without verifying a certificate.
     #[must_use]
-    pub(crate) fn trusts_anybody(&self) -> bool {
+    pub(crate) fn trusts_any_certificate(&self) -> bool {
         let tls = match self {
             Self::Redis(redis) => redis.tls.as_ref(),
             Self::Memcached(memcached) => memcached.tls.as_ref(),

@@ -95,7 +95,7 @@ impl Setup {
 }
 
 fn unverified(config: &Config) -> Vec<Alias> {
-    let unverified = config.caches.iter().filter(|cache| cache.backend.trusts_anybody());
+    let unverified = config.caches.iter().filter(|cache| cache.backend.trusts_any_certificate());
     unverified.map(|cache| cache.alias.clone()).collect()
 }
 

@@ -80,12 +80,12 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
             writeln!(out, "  {alias:width$}  skipped: {}", skipped.reason)?;
         } else {
             let more = if cache.checks.is_empty() { "" } else { ", with " };
-            let (what, checks) = (what(&cache.backend), checks::in_short(&cache.checks));
+            let (described, checks) = (described(&cache.backend), checks::in_short(&cache.checks));
             let breaker = cache.breaker.map(|BreakerConfig { after, open_for }| {
                 format!(", breaker after {after}, for {}", format_duration(open_for))
             });
             let breaker = breaker.unwrap_or_default();
-            writeln!(out, "  {alias:width$}  checked: {what}{breaker}{more}{checks}")?;
+            writeln!(out, "  {alias:width$}  checked: {described}{breaker}{more}{checks}")?;
         }
     }
     for group in groups {
@@ -98,7 +98,7 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The servers of a checked cache, in a few words.
-fn what(backend: &Backend) -> String {
+fn described(backend: &Backend) -> String {
     match backend {
         Backend::Redis(redis) => {
             let database = redis.login.database;
@@ -282,15 +282,15 @@ impl TomlLines<'_> {
         &mut self,
         username: Option<&str>,
         password: Option<&Secret>,
-        whose: &str,
+        prefix: &str,
         path: &impl Fn(&str) -> String,
     ) {
         if let Some(username) = username {
-            let key = format!("{whose}username");
+            let key = format!("{prefix}username");
             self.value(&key, quoted(username), &path(&key));
         }
         if password.is_some() {
-            let key = format!("{whose}password");
+            let key = format!("{prefix}password");
             self.value(&key, quoted(MASK), &path(&key));
         }
     }

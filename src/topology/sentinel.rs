@@ -113,7 +113,7 @@ impl Sentinels {
     ) {
         let primary = match address {
             Some(address) => self.primary(&address, unknown),
-            None => self.last_known().ok_or_else(|| nobody_knows(asked)),
+            None => self.last_known().ok_or_else(|| no_known_primary(asked)),
         };
         let mut primary = match primary {
             Ok(primary) => primary,
@@ -275,7 +275,7 @@ fn choose(votes: &[Vote]) -> Option<(&Address, usize)> {
 }
 
 /// The fault of a primary whose address no Sentinel gave: the first faulty Sentinel's.
-fn nobody_knows(asked: &[AskedSentinel<'_>]) -> Fault {
+fn no_known_primary(asked: &[AskedSentinel<'_>]) -> Fault {
     let said = "no Sentinel gives the primary's address";
     let faulty = asked.iter().find_map(|asked| Some((&asked.watcher.name, asked.progress.verdict()?.err()?)));
     match faulty {

@@ -151,8 +151,8 @@ fn unit(unit: Unit) -> String {
 /// The URL of a view, in which a password of its own is masked.
 fn url(view: &ViewConfig, alias: &Backend) -> String {
     let same_kind = mem::discriminant(&view.backend) == mem::discriminant(alias);
-    let of_alias = if same_kind { Who::at(alias) } else { Who::default() };
-    let who = user(&Who::at(&view.backend), &of_alias);
+    let of_alias = if same_kind { Userinfo::at(alias) } else { Userinfo::default() };
+    let userinfo = user(&Userinfo::at(&view.backend), &of_alias);
     let scheme = |tls: Option<&Tls>| if tls.is_some() { "s://" } else { "://" };
     match &view.backend {
         Backend::Redis(RedisConfig { servers: RedisServers::Standalone(address), login, tls, .. }) => {
@@ -166,16 +166,16 @@ fn url(view: &ViewConfig, alias: &Backend) -> String {
                     let path = path.display().to_string();
                     let path = utf8_percent_encode(&path, ESCAPED);
                     let protocol = protocol.map(|protocol| format!("&{protocol}")).unwrap_or_default();
-                    format!("redis+unix://{who}{path}?db={database}{protocol}")
+                    format!("redis+unix://{userinfo}{path}?db={database}{protocol}")
                 }
                 Address::Tcp { .. } => {
                     let protocol = protocol.map(|protocol| format!("?{protocol}")).unwrap_or_default();
-                    format!("redis{}{who}{address}/{database}{protocol}", scheme(tls.as_ref()))
+                    format!("redis{}{userinfo}{address}/{database}{protocol}", scheme(tls.as_ref()))
                 }
             }
         }
         Backend::Memcached(memcached) => {
-            format!("memcached{}{who}{}", scheme(memcached.tls.as_ref()), view.name)
+            format!("memcached{}{userinfo}{}", scheme(memcached.tls.as_ref()), view.name)
         }
         // A view has none of these backends.
         Backend::Redis(_) | Backend::Unchecked(_) => view.name.to_string(),
@@ -184,12 +184,12 @@ fn url(view: &ViewConfig, alias: &Backend) -> String {
 
 /// The credentials at some servers.
 #[derive(Default)]
-struct Who<'a> {
+struct Userinfo<'a> {
     username: Option<&'a str>,
     password: Option<&'a Secret>,
 }
 
-impl<'a> Who<'a> {
+impl<'a> Userinfo<'a> {
     fn at(backend: &'a Backend) -> Self {
         match backend {
             Backend::Redis(RedisConfig { login, .. }) => {
@@ -208,7 +208,7 @@ impl<'a> Who<'a> {
 }
 
 /// The user part before the address of a view; empty if the view has the alias's credentials.
-fn user(view: &Who<'_>, alias: &Who<'_>) -> String {
+fn user(view: &Userinfo<'_>, alias: &Userinfo<'_>) -> String {
     if view.is(alias) {
         return String::new();
     }

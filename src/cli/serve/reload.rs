@@ -25,7 +25,7 @@ use crate::cli::files::{self, Room};
 use crate::config::{CallerLimits, Config, ConfigError, Listen, Loaded, Source, load};
 
 /// The interval at which files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const POLL_EVERY: Duration = Duration::from_secs(2);
 
 /// The time for which a file must be unchanged before it is read. It is longer than a writer's pauses.
 const SETTLED: Duration = Duration::from_millis(250);
@@ -130,7 +130,7 @@ impl Reloader {
     /// The next reason to reload, and the files' stamps.
     async fn reason(&self, hangup: &mut Signal) -> (ReloadReason, Stamps) {
         let mut last = None;
-        let mut pause = LOOK_EVERY;
+        let mut pause = POLL_EVERY;
         loop {
             let is_asked = tokio::select! {
                 _ = hangup.recv() => true,
@@ -144,7 +144,7 @@ impl Reloader {
                 if self.refused.is_some() {
                     return (ReloadReason::Doubt, now);
                 }
-                LOOK_EVERY
+                POLL_EVERY
             } else if last.as_ref() == Some(&now) {
                 let is_known = now.are_of_the_same_files_as(&self.read);
                 return (if is_known { ReloadReason::Changed } else { ReloadReason::Doubt }, now);

@@ -17,7 +17,7 @@ use crate::http::access::Subscriber;
 const TOGETHER: Duration = Duration::from_millis(100);
 
 /// The time without a check after which the rounds are examined: stuck ones bring no news of it.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const EXAMINE_EVERY: Duration = Duration::from_secs(5);
 
 /// A service that is watched.
 struct Watch {
@@ -62,7 +62,7 @@ impl Watch {
             if self.said != Some(status) {
                 break status;
             }
-            if time::timeout(LOOK_AGAIN, self.watcher.news()).await.is_ok() {
+            if time::timeout(EXAMINE_EVERY, self.watcher.news()).await.is_ok() {
                 time::sleep(TOGETHER).await;
             }
         };

@@ -295,7 +295,7 @@ async fn open(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Halv
                 let (reader, writer) = stream.into_split();
                 return Ok((Box::new(reader), Box::new(writer)));
             };
-            let stream = Box::pin(TlsAcceptor::from(tls).accept(stream)).await.map_err(handshake_trouble)?;
+            let stream = Box::pin(TlsAcceptor::from(tls).accept(stream)).await.map_err(handshake_problem)?;
             let (reader, writer) = tokio::io::split(stream);
             Ok((Box::new(reader), Box::new(writer)))
         }
@@ -306,7 +306,7 @@ async fn open(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Halv
     }
 }
 
-fn handshake_trouble(error: io::Error) -> ConnectionError {
+fn handshake_problem(error: io::Error) -> ConnectionError {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     match cause {
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => ConnectionError::Plain,

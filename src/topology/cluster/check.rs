@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::redirect::Redirect;
 use super::slots::list;
-use super::survey::{Candidate, Groups, Told};
+use super::survey::{Candidate, Groups, SurveyResult};
 use super::view::{ClusterInfo, ClusterView};
 use super::{Cluster, ClusterPrimary, KnownCluster};
 use crate::cache::redis::Requirement;
@@ -120,12 +120,12 @@ impl<'a> ClusterCheck<'a> {
             let seeds = self.cluster.seeds(self.progress);
             let asked: Vec<_> = seeds.iter().map(|seed| seed.progress.clone()).collect();
             // If none answers, the seeds are reported as down.
-            let Ok(told) = self.cluster.survey(seeds).await else { return };
+            let Ok(result) = self.cluster.survey(seeds).await else { return };
             for seed in asked {
                 seed.withdraw();
             }
             self.gaps_considered = true;
-            self.learn(told).await;
+            self.learn(result).await;
         }
         loop {
             self.drive().await;
@@ -141,7 +141,7 @@ impl<'a> ClusterCheck<'a> {
             };
             let survey = self.cluster.survey(informants);
             match self.drive_beside(survey).await {
-                Ok(told) => self.learn(told).await,
+                Ok(result) => self.learn(result).await,
                 Err(fault) => self.lose(fault),
             }
         }
@@ -170,12 +170,12 @@ impl<'a> ClusterCheck<'a> {
     /// Lets the checks go on while `survey` runs.
     async fn drive_beside(
         &mut self,
-        survey: impl Future<Output = Result<Told, Fault>>,
-    ) -> Result<Told, Fault> {
+        survey: impl Future<Output = Result<SurveyResult, Fault>>,
+    ) -> Result<SurveyResult, Fault> {
         let mut survey = std::pin::pin!(survey);
         loop {
             tokio::select! {
-                told = &mut survey => return told,
+                result = &mut survey => return result,
                 ended = self.running.next(), if !self.running.is_empty() => self.take(ended),
             }
         }
@@ -304,8 +304,8 @@ impl<'a> ClusterCheck<'a> {
     }
 
     /// Applies a node's view of the cluster.
-    async fn learn(&mut self, told: Told) {
-        let Told { view: ClusterView { sight, map }, entries } = told;
+    async fn learn(&mut self, result: SurveyResult) {
+        let SurveyResult { view: ClusterView { sight, map }, entries } = result;
         self.lost = None;
         self.cluster.entries.add(entries);
         match self.cluster.learn(sight, Arc::new(map), self.known.as_deref(), &self.avoided).await {
@@ -396,7 +396,7 @@ impl<'a> ClusterCheck<'a> {
                     groups.silent.push(primary);
                     if *slow_from <= now {
                         fault |= !check.considered;
-                        groups.in_trouble.push(primary);
+                        groups.faulty.push(primary);
                     }
                 }
                 PrimaryCheckState::Ended(ClusterFound::Sight(Some(_))) if self.differs(check) => {
@@ -410,7 +410,7 @@ impl<'a> ClusterCheck<'a> {
                     let redirected = self.is_redirected(check);
                     fault |= redirected || !check.considered;
                     let tells = redirected || check.cause() == Some(Cause::ClusterDown);
-                    if tells { &mut groups.telling } else { &mut groups.in_trouble }.push(primary);
+                    if tells { &mut groups.telling } else { &mut groups.faulty }.push(primary);
                 }
             }
         }

@@ -29,13 +29,13 @@ pub(super) struct Groups<'a> {
     pub(super) telling: Vec<&'a ClusterPrimary>,
     pub(super) well: Vec<&'a ClusterPrimary>,
     /// Primaries that have a fault, or are slow.
-    pub(super) in_trouble: Vec<&'a ClusterPrimary>,
+    pub(super) faulty: Vec<&'a ClusterPrimary>,
     /// Primaries that have not answered yet, slow or not.
     pub(super) silent: Vec<&'a ClusterPrimary>,
 }
 
 /// The best of several answers, and the number of entries of all of them.
-pub(super) struct Told {
+pub(super) struct SurveyResult {
     pub(super) view: ClusterView,
     pub(super) entries: usize,
 }
@@ -60,18 +60,18 @@ impl Cluster {
         groups: &Groups<'a>,
         progress: &Progress,
     ) -> Vec<Candidate> {
-        let Groups { telling, well, in_trouble, silent } = groups;
+        let Groups { telling, well, faulty, silent } = groups;
         let server = |primary: &&'a ClusterPrimary| (&primary.address, Some(&primary.server));
         let address = |address: &'a Address| (address, None);
         // A replica that takes over is the first to know.
-        let heirs = in_trouble.iter().flat_map(|primary| known.replicas(&primary.address)).take(HEIRS);
+        let heirs = faulty.iter().flat_map(|primary| known.replicas(&primary.address)).take(HEIRS);
         let replicas = known.map.shards.iter().flat_map(|shard| &shard.replicas);
         let order: Vec<_> = heirs
             .map(address)
             .chain(telling.iter().take(AT_ONCE - HEIRS - WELL).map(server))
             .chain(well.iter().take(WELL).map(server))
             .chain(self.seeds.iter().map(address))
-            .chain(telling.iter().chain(well).chain(in_trouble).map(server))
+            .chain(telling.iter().chain(well).chain(faulty).map(server))
             .chain(replicas.map(address))
             .collect();
         // A node that does not even answer its check would only cost time.
@@ -110,7 +110,7 @@ impl Cluster {
 
     /// Requests the map from several candidates at once, and from the next ones if none of those has answered in time.
     /// The best of the answers is taken.
-    pub(super) async fn survey(&self, candidates: Vec<Candidate>) -> Result<Told, Fault> {
+    pub(super) async fn survey(&self, candidates: Vec<Candidate>) -> Result<SurveyResult, Fault> {
         let mut rest = candidates.into_iter();
         let mut asked = FuturesUnordered::new();
         let mut fault = Fault::new(Cause::Unreachable, Phase::Resolve, "no node of the cluster is known");
@@ -152,7 +152,7 @@ impl Cluster {
                 for (address, unowned) in &unowned {
                     best.map.deny(address, unowned);
                 }
-                return Ok(Told { view: best, entries });
+                return Ok(SurveyResult { view: best, entries });
             }
             if rest.len() == 0 {
                 return Err(fault);
