@@ -138,7 +138,7 @@ fn unshared(sheet: &mut Sheet, runtime: &Runtime, effort: Effort) {
     let mut environment = one_redis(&redis);
     environment.extend([("CACHE_CANARY_MAX_AGE", "0s"), ("CACHE_CANARY_RECONNECT_EVERY", "1h")].map(owned));
     let programs = [serve(ports[0].addr(), &environment), serve_floor(ports[1].addr(), redis.addr())];
-    // The floor serves one caller at a time, so its door is not kept open.
+    // The floor serves one caller at a time, so no connection to it is kept open.
     for port in &ports {
         Endpoint::Tcp(port).wait_until_up();
     }

@@ -1,4 +1,4 @@
-//! (e) What a sidecar costs that nobody asks.
+//! (e) The cost of a sidecar without callers.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -234,7 +234,7 @@ impl Dialer {
 }
 
 /// Connects to the first of the addresses that accepts, IPv6 and IPv4 in a race (RFC 8305). If one does not
-/// answer, the next has its turn while `patience` lasts.
+/// answer, the next has its turn while `max_wait` lasts.
 async fn connect(addresses: &[SocketAddr], max_wait: Duration) -> io::Result<TcpStream> {
     let stream = match addresses {
         &[address] => TcpStream::connect(address).await?,

@@ -131,7 +131,7 @@ impl LineQueue {
         self.lock().failed += 1;
     }
 
-    /// Waits until everything is written, for at most `patience`; `true` if it is.
+    /// Waits until everything is written, for at most `max_wait`; `true` if it is.
     pub(super) fn drain(&self, max_wait: Duration) -> bool {
         let mut state = self.lock();
         if state.tell_limited.is_some() {

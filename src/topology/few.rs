@@ -22,7 +22,7 @@ const A_TURN: usize = 8;
 ///
 /// A future that waits for an answer needs memory. Healthy servers answer as fast as they are asked, so few futures wait
 /// at a time. If thousands of servers were asked before the first answer is taken, all of the futures would wait. Servers
-/// that hang delay the others by `patience` at most, however many hang.
+/// that hang delay the others by `max_wait` at most, however many hang.
 pub(crate) async fn join_all<F: Future>(
     count: usize,
     mut max_wait: Duration,

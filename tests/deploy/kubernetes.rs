@@ -182,7 +182,7 @@ fn an_outage_takes_the_pod_out_of_service_and_restarts_nothing() {
     pod.kubelet.pass(10);
     assert!(!pod.kubelet.ready());
     pod.kubelet.pass(60);
-    assert_eq!(pod.kubelet.restarts(), 0, "a restart does not mend a cache");
+    assert_eq!(pod.kubelet.restarts(), 0, "a restart does not repair a cache");
 
     pod.restart_redis();
     pod.kubelet.pass(5);

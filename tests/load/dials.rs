@@ -83,7 +83,7 @@ async fn a_healthy_cache_is_up_among_thousands_of_silent_ones_and_few_are_dialed
         let (most, report) = round(&checker, hole.port()).await;
         assert_eq!(statuses(&report, "healthy"), [(Status::Up, None)], "again: {again}");
         assert_eq!(statuses(&report, "hole"), [(Status::Down, Some(Cause::TimedOut))]);
-        assert!((1..=DIALS).contains(&most), "{most} are dialled at a time");
+        assert!((1..=DIALS).contains(&most), "{most} are dialed at a time");
         assert!(began.elapsed() < MAX_WAIT, "{:?}", began.elapsed());
     }
     // The connections of the healthy ones are kept; new ones are dialed beside as many that do not answer.

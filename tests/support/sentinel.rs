@@ -132,7 +132,7 @@ pub fn names(sentinel: SocketAddr) -> Option<u16> {
     answer.lines().nth(1)?.parse().ok()
 }
 
-/// A connection on which an answer is waited for no longer than `patience`.
+/// A connection on which an answer is waited for no longer than `max_wait`.
 pub fn connect(addr: SocketAddr, max_wait: Duration) -> io::Result<Client<TcpStream>> {
     let stream = TcpStream::connect_timeout(&addr, max_wait)?;
     stream.set_read_timeout(Some(max_wait))?;
