@@ -35,7 +35,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::alias::Alias;
-use crate::outcome::{CheckKind, Forwarding, Needs, Quorum, SkipReason, Skipped};
+use crate::outcome::{CheckKind, Forwarding, Needs, Protocol, Quorum, SkipReason, Skipped, Wire};
 
 pub use check_id::CheckId;
 pub(crate) use check_id::numbered;
@@ -527,8 +527,16 @@ impl Backend {
     #[must_use]
     pub fn needs(&self) -> Needs {
         match self {
-            Self::Redis(redis) => Needs { every_replica: redis.replicas.required, ..Needs::default() },
-            Self::Memcached(memcached) => Needs { servers: memcached.quorum, ..Needs::default() },
+            Self::Redis(RedisConfig { login, tls, replicas, .. }) => Needs {
+                servers: Quorum::All,
+                every_replica: replicas.required,
+                wire: Wire { protocol: Protocol::Redis, tls: tls.is_some(), login: login.password.is_some() },
+            },
+            Self::Memcached(MemcachedConfig { quorum, login, tls, .. }) => Needs {
+                servers: *quorum,
+                every_replica: false,
+                wire: Wire { protocol: Protocol::Memcached, tls: tls.is_some(), login: login.is_some() },
+            },
             Self::Unchecked(_) => Needs::default(),
         }
     }

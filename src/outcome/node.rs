@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Fault, Phases, Status};
+use super::{Fault, Phases, Status, Wire};
 
 named! {
     /// The role of a node for its alias, which decides what its fault means. The order of the variants is the order in
@@ -31,11 +31,13 @@ pub enum Quorum {
     AtLeast(u32),
 }
 
-/// The requirements of an alias for its nodes.
+/// The requirements of an alias for its nodes, and the protocol that they speak.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Of its servers.
     pub servers: Quorum,
+    /// The way in which they are spoken to.
+    pub wire: Wire,
     /// `true` if a faulty replica makes the alias down; otherwise it is degraded.
     pub every_replica: bool,
 }

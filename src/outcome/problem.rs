@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Cause, Fault, Finding, NodeOutcome, Role};
+use super::{Cause, Fault, Finding, NodeOutcome, Role, Wire, next_step};
 
 /// One thing that is wrong with an alias: the fault of a node, or a finding.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,15 @@ impl Problem<'_> {
         match self {
             Self::Fault(_, fault) => fault.hint(),
             Self::Finding(finding) => finding.cause.hint(),
+        }
+    }
+
+    /// The command to run next, if one helps.
+    #[must_use]
+    pub(crate) fn next_step(&self, wire: Wire) -> Option<String> {
+        match self {
+            Self::Fault(node, fault) => next_step(node, fault, wire),
+            Self::Finding(_) => None,
         }
     }
 

@@ -139,10 +139,11 @@ fn json_with_details_gives_nodes_phases_and_words_and_then_the_hint() {
         body["details"]["cache.sessions"]["nodes"],
         json!([
             {"node": "mc-1:11211", "role": "server", "status": "DOWN", "cause": "refused", "phase": "connect",
-             "said": "Connection refused (os error 111)", "phases_ms": {"connect": 0.09}},
+             "said": "Connection refused (os error 111)", "next": "nc -vz -w 2 mc-1 11211", "phases_ms": {"connect": 0.09}},
             {"node": "mc-2:11211", "role": "server", "status": "UP", "phases_ms": {"write": 0.03, "read": 0.03}},
             {"node": "mc-3:11211", "role": "server", "status": "DOWN", "cause": "out_of_memory", "phase": "write",
-             "said": "SERVER_ERROR out of memory storing object.", "phases_ms": {"write": 0.03}},
+             "said": "SERVER_ERROR out of memory storing object.", "next": "redis-cli -h mc-3 -p 11211 INFO memory",
+             "phases_ms": {"write": 0.03}},
         ])
     );
 }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+use std::process::Command;
+
 use crate::support::{BlackHole, Port, Redis, Relay, Sidecar};
 
 fn main_at(addr: impl std::fmt::Display) -> String {
@@ -148,6 +150,22 @@ fn a_replica_is_read_only() {
     assert!(sidecar.expect_down("read_only").contains("READONLY"));
     redis.become_primary();
     sidecar.expect_up();
+}
+
+#[test]
+fn the_next_command_of_a_fault_runs_as_it_stands() {
+    let (primary, redis) = (Redis::start(&[]), Redis::start(&[]));
+    let sidecar = beside(&redis);
+    let next = || {
+        let details = &sidecar.health().body["details"]["cache.main"]["nodes"][0];
+        details["next"].as_str().map(str::to_owned)
+    };
+    assert_eq!(next(), None, "a healthy node needs no command");
+    redis.become_replica_of(&primary);
+    let command = next().expect("a command for a node that takes no writes");
+    let told = Command::new("sh").args(["-c", &command]).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("role:slave"), "{command}: {told}");
 }
 
 #[test]

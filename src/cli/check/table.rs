@@ -27,10 +27,11 @@ struct Row {
     notes: Vec<Note>,
 }
 
-/// A problem with its hint, or the reason for which an alias is skipped.
+/// A problem with its hint and the command to run next, or the reason for which an alias is skipped.
 struct Note {
     said: String,
     hint: &'static str,
+    next: Option<String>,
 }
 
 /// Aligned lines for a program such as `grep`: one for each check without a fault, one for each problem of the others,
@@ -44,7 +45,7 @@ pub(super) fn for_pipe(report: &Report) -> String {
         if notes.is_empty() {
             let _ = writeln!(table, "{cells}");
         }
-        for Note { said, hint } in notes {
+        for Note { said, hint, next: _ } in notes {
             let stop = if hint.is_empty() { "" } else { ". " };
             let _ = writeln!(table, "{cells}  {said}{stop}{hint}");
         }
@@ -94,15 +95,17 @@ pub(super) fn for_terminal(
     table
 }
 
-/// The text of the notes, wrapped to `columns`. A hint comes, indented, after the last of consecutive notes that share it.
+/// The text of the notes, wrapped to `columns`. A hint comes, indented, after the last of consecutive notes that share it,
+/// and then that note's command.
 fn texts(notes: &[Note], columns: usize) -> impl Iterator<Item = String> {
     const MOVED_IN: usize = 2;
     let nexts = notes.iter().skip(1).map(Some).chain([None]);
     notes.iter().zip(nexts).flat_map(move |(note, next)| {
         let last = next.is_none_or(|next| next.hint != note.hint);
-        let hint = if last { note.hint } else { "" };
-        let hint = wrap(hint, columns.saturating_sub(MOVED_IN)).into_iter();
-        wrap(&note.said, columns).into_iter().chain(hint.map(|line| format!("{:MOVED_IN$}{line}", "")))
+        let command = note.next.iter().map(|command| format!("next: {command}"));
+        let below = iter::once(note.hint.to_owned()).chain(command).filter(move |_| last);
+        let below = below.flat_map(move |text| wrap(&text, columns.saturating_sub(MOVED_IN)));
+        wrap(&note.said, columns).into_iter().chain(below.map(|line| format!("{:MOVED_IN$}{line}", "")))
     })
 }
 
@@ -145,14 +148,18 @@ fn rows(report: &Report) -> Vec<Row> {
         entry: skipped.alias.to_string(),
         status: Status::Skipped,
         time: String::new(),
-        notes: vec![Note { said: skipped.reason.to_string(), hint: "" }],
+        notes: vec![Note { said: skipped.reason.to_string(), hint: "", next: None }],
     });
     checked.chain(skipped).collect()
 }
 
 fn notes(outcome: &Outcome) -> Vec<Note> {
-    let problems = outcome.problems().map(|problem| Note { said: in_words(&problem), hint: problem.hint() });
-    problems.chain(outcome.shortfall().map(|said| Note { said, hint: "" })).collect()
+    let problems = outcome.problems().map(|problem| Note {
+        said: in_words(&problem),
+        hint: problem.hint(),
+        next: problem.next_step(outcome.needs.wire),
+    });
+    problems.chain(outcome.shortfall().map(|said| Note { said, hint: "", next: None })).collect()
 }
 
 /// The widths of the cells, no less than `least`.
@@ -216,10 +223,12 @@ sessions  DOWN     750.000 ms  timed_out at mc-1:11211 in write
                                  The server did not answer in time: check
                                  whether it hangs, is overloaded, or is behind a
                                  firewall that drops packets.
+                                 next: redis-cli -h mc-1 -p 11211 SLOWLOG GET 5
                                out_of_memory at mc-3:11211 in write:
                                SERVER_ERROR out of memory
                                  The server is out of memory and cannot evict:
                                  raise its memory limit, or allow eviction.
+                                 next: redis-cli -h mc-3 -p 11211 INFO memory
 pages     SKIPPED              lives in the application's memory
 
 DOWN  1 up, 1 down, 1 skipped; checked 751 ms ago
@@ -237,10 +246,12 @@ sessions  DOWN     750.000 ms
       The server did not answer in time: check
       whether it hangs, is overloaded, or is behind a
       firewall that drops packets.
+      next: redis-cli -h mc-1 -p 11211 SLOWLOG GET 5
     out_of_memory at mc-3:11211 in write:
     SERVER_ERROR out of memory
       The server is out of memory and cannot evict:
       raise its memory limit, or allow eviction.
+      next: redis-cli -h mc-3 -p 11211 INFO memory
 pages     SKIPPED
     lives in the application's memory
 

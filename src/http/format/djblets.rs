@@ -139,7 +139,11 @@ impl<'a> Detail<'a> {
             reused: outcome
                 .reused()
                 .map(|Reused { from, age }| ReusedDetail { from, age_ms: milliseconds(*age) }),
-            nodes: outcome.nodes.iter().map(NodeDetail::of).collect(),
+            nodes: outcome
+                .nodes
+                .iter()
+                .map(|node| NodeDetail::with_next_step(node, outcome.needs.wire))
+                .collect(),
             findings: outcome.findings().iter().map(FindingDetail::of).collect(),
             measures: outcome.measures().iter().map(MeasureDetail::of).collect(),
             steps: outcome.steps().iter().map(StepDetail::of).collect(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::outcome::NodeOutcome;
+use crate::outcome::{NodeOutcome, Wire, next_step};
 
 /// A document as one line.
 pub(super) fn line(document: &impl Serialize) -> String {
@@ -64,9 +64,21 @@ struct FaultDetail<'a> {
     cause: &'static str,
     phase: &'static str,
     said: &'a str,
+    /// A command to run next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 impl<'a> NodeDetail<'a> {
+    /// The details of a node with the command to run next.
+    pub(super) fn with_next_step(node: &'a NodeOutcome, wire: Wire) -> Self {
+        let mut detail = Self::of(node);
+        if let (Some(shown), Some(fault)) = (&mut detail.fault, &node.fault) {
+            shown.next = next_step(node, fault, wire);
+        }
+        detail
+    }
+
     pub(super) fn of(node: &'a NodeOutcome) -> Self {
         Self {
             node: &node.node,
@@ -76,6 +88,7 @@ impl<'a> NodeDetail<'a> {
                 cause: fault.cause.name(),
                 phase: fault.phase.name(),
                 said: &fault.said,
+                next: None,
             }),
             lag_ms: node.lag.map(milliseconds),
             phases_ms: node.phases.iter().map(|(phase, time)| (phase.name(), milliseconds(time))).collect(),

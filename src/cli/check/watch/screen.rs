@@ -126,13 +126,13 @@ mod tests {
             let terminal = Terminal { color: false, columns: 200, rows };
             screen.lines(Some(&report), &tracker, terminal)
         };
-        let all = lines(12);
-        assert_eq!(all.len(), 12, "{all:#?}");
+        let all = lines(13);
+        assert_eq!(all.len(), 13, "{all:#?}");
         assert!(all[3].starts_with("a ") && all[8].starts_with("z "), "{all:#?}");
-        let some = lines(8);
-        assert_eq!(some.len(), 8, "{some:#?}");
-        assert!(some[3].starts_with("z ") && some[5].starts_with("a "), "{some:#?}");
-        assert!(some[6].starts_with("(5 more lines"), "{some:#?}");
-        assert!(some[7].starts_with("DOWN  5 up, 1 down; checked "), "{some:#?}");
+        let some = lines(9);
+        assert_eq!(some.len(), 9, "{some:#?}");
+        assert!(some[3].starts_with("z ") && some[6].starts_with("a "), "{some:#?}");
+        assert!(some[7].starts_with("(5 more lines"), "{some:#?}");
+        assert!(some[8].starts_with("DOWN  5 up, 1 down; checked "), "{some:#?}");
     }
 }

@@ -1,0 +1,273 @@
+//! The command that an operator runs next for a faulty node, to paste into a shell.
+
+use super::{Cause, Fault, NodeOutcome, Phase, Role};
+
+/// The protocol of an alias' servers, as far as a command has to know it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// `true` if it is spoken over TLS.
+    pub tls: bool,
+    /// `true` if a password is sent.
+    pub login: bool,
+}
+
+/// The protocol of a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Redis' protocol, RESP.
+    #[default]
+    Redis,
+    /// One of memcached's.
+    Memcached,
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, Copy)]
+enum Place<'a> {
+    Tcp { host: &'a str, port: u16 },
+    Socket(&'a str),
+}
+
+/// The command for this fault of a node, unless none helps. The name of a node may come from another server, so there is
+/// no command for a name with a character that a shell could act on.
+pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option<String> {
+    if fault.is_own {
+        return None;
+    }
+    let place = Place::parse(&node.node)?;
+    let redis = |command| redis_cli(place, wire, node.role, command);
+    match (fault.cause, fault.phase) {
+        (Cause::Unresolvable, _) | (Cause::TimedOut, Phase::Resolve) => place.look_up(),
+        (Cause::Refused | Cause::Unreachable, _) | (Cause::TimedOut, Phase::Connect) => place.reach(),
+        (Cause::Tls, _) | (Cause::TimedOut, Phase::Tls) => place.certificate(),
+        (Cause::Protocol, _) if wire.tls => place.certificate(),
+        (Cause::Auth | Cause::Forbidden, _) => redis("ACL WHOAMI"),
+        (Cause::ReadOnly | Cause::PrimaryDown | Cause::Behind, _) => redis("INFO replication"),
+        (Cause::WriteBlocked | Cause::Loading, _) => redis("INFO persistence"),
+        (Cause::ClusterDown, _) => redis("CLUSTER INFO"),
+        (Cause::Redirected, _) => redis("CLUSTER NODES"),
+        (Cause::TimedOut, Phase::Auth | Phase::Write | Phase::Read) => {
+            redis("SLOWLOG GET 5").or_else(|| memcached(place, wire, "stats"))
+        }
+        (Cause::OutOfMemory | Cause::NotStored, _) => {
+            redis("INFO memory").or_else(|| memcached(place, wire, "stats"))
+        }
+        (Cause::Masked | Cause::Stale | Cause::Foreign | Cause::Corrupt, _) => {
+            redis("INFO stats").or_else(|| memcached(place, wire, "stats"))
+        }
+        (Cause::Protocol, _) => redis("PING").or_else(|| memcached(place, wire, "version")),
+        // These are findings, which name a key and no node.
+        (
+            Cause::InvisibleWrite
+            | Cause::InvisibleDelete
+            | Cause::TooLong
+            | Cause::TooOld
+            | Cause::Skewed
+            | Cause::Locked
+            | Cause::WrongType
+            | Cause::ClockAhead
+            | Cause::ClockBehind
+            | Cause::ClockLag
+            | Cause::ClockSkew
+            | Cause::Drought
+            | Cause::Standstill
+            | Cause::ClockBackwards
+            | Cause::LowHitRatio
+            | Cause::Evicting
+            | Cause::MemoryHigh
+            | Cause::ConnectionsHigh
+            | Cause::Immortal,
+            _,
+        ) => None,
+    }
+}
+
+fn redis_cli(place: Place<'_>, wire: Wire, role: Role, command: &str) -> Option<String> {
+    if wire.protocol != Protocol::Redis {
+        return None;
+    }
+    let place = match place {
+        Place::Tcp { host, port } => format!("-h {host} -p {port}"),
+        Place::Socket(path) => format!("-s {path}"),
+    };
+    let tls = if wire.tls { " --tls" } else { "" };
+    // Sentinels have a password of their own.
+    let login = if wire.login && role != Role::Sentinel { " --askpass" } else { "" };
+    Some(format!("redis-cli {place}{tls}{login} {command}"))
+}
+
+/// A command of memcached's text protocol, which neither TLS nor a login is sent before.
+fn memcached(place: Place<'_>, wire: Wire, command: &str) -> Option<String> {
+    if wire.tls || wire.login {
+        return None;
+    }
+    let place = match place {
+        Place::Tcp { host, port } => format!("{host} {port}"),
+        Place::Socket(path) => format!("-U {path}"),
+    };
+    Some(format!("printf '{command}\\r\\nquit\\r\\n' | nc -w 2 {place}"))
+}
+
+impl<'a> Place<'a> {
+    fn parse(name: &'a str) -> Option<Self> {
+        if let Some(path) = name.strip_prefix("unix:") {
+            return (path.starts_with('/') && is_plain(path, "/._-")).then_some(Self::Socket(path));
+        }
+        let (host, port) = name.rsplit_once(':')?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = port.parse().ok()?;
+        let is_host = !host.starts_with('-') && is_plain(host, ".:_-");
+        is_host.then_some(Self::Tcp { host, port })
+    }
+
+    fn look_up(self) -> Option<String> {
+        match self {
+            Self::Tcp { host, .. } => service(host).map_or_else(
+                || Some(format!("getent ahosts {host}")),
+                |(name, namespace)| Some(format!("kubectl get service {name} --namespace {namespace}")),
+            ),
+            Self::Socket(_) => None,
+        }
+    }
+
+    fn reach(self) -> Option<String> {
+        Some(match self {
+            Self::Tcp { host, port } => match service(host) {
+                Some((name, namespace)) => format!("kubectl get endpoints {name} --namespace {namespace}"),
+                None => format!("nc -vz -w 2 {host} {port}"),
+            },
+            Self::Socket(path) => format!("ls -l {path}"),
+        })
+    }
+
+    fn certificate(self) -> Option<String> {
+        match self {
+            Self::Tcp { host, port } => {
+                let (at, name) = if host.contains(':') {
+                    (format!("[{host}]:{port}"), String::new())
+                } else {
+                    (format!("{host}:{port}"), format!(" -servername {host}"))
+                };
+                Some(format!("openssl s_client -connect {at}{name} </dev/null"))
+            }
+            Self::Socket(_) => None,
+        }
+    }
+}
+
+/// The service and the namespace of a full name in Kubernetes: `redis.shop.svc`, or with the pod before it and the cluster's
+/// domain after it (Kubernetes, "DNS for Services and Pods").
+fn service(host: &str) -> Option<(&str, &str)> {
+    let labels: Vec<_> = host.split('.').collect();
+    let svc = labels.iter().position(|label| *label == "svc")?;
+    let [name, namespace] = labels.get(svc.checked_sub(2)?..svc)? else { return None };
+    Some((name, namespace))
+}
+
+/// `true` if the text is of letters, digits and these marks alone.
+fn is_plain(text: &str, marks: &str) -> bool {
+    !text.is_empty() && text.chars().all(|char| char.is_ascii_alphanumeric() || marks.contains(char))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Protocol, Wire, next_step};
+    use crate::outcome::{Cause, Fault, NodeOutcome, Phase, Phases, Role};
+
+    const REDIS: Wire = Wire { protocol: Protocol::Redis, tls: false, login: false };
+    const MEMCACHED: Wire = Wire { protocol: Protocol::Memcached, tls: false, login: false };
+
+    fn step(node: &str, cause: Cause, phase: Phase, wire: Wire) -> Option<String> {
+        let fault = Fault::new(cause, phase, "");
+        next_step(&NodeOutcome::server(node, Phases::default(), Some(fault.clone())), &fault, wire)
+    }
+
+    #[track_caller]
+    fn expect(expected: &str, node: &str, cause: Cause, phase: Phase, wire: Wire) {
+        assert_eq!(step(node, cause, phase, wire).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn the_command_goes_by_cause_phase_and_kind_of_node() {
+        let (full, asked) = (Wire { tls: true, ..REDIS }, Wire { login: true, ..REDIS });
+        expect("getent ahosts cache", "cache:6379", Cause::Unresolvable, Phase::Resolve, REDIS);
+        expect("nc -vz -w 2 cache 6379", "cache:6379", Cause::Refused, Phase::Connect, REDIS);
+        expect("nc -vz -w 2 ::1 6379", "[::1]:6379", Cause::TimedOut, Phase::Connect, REDIS);
+        expect(
+            "redis-cli -h cache -p 6379 SLOWLOG GET 5",
+            "cache:6379",
+            Cause::TimedOut,
+            Phase::Write,
+            REDIS,
+        );
+        let stats = "printf 'stats\\r\\nquit\\r\\n' | nc -w 2 mc-1 11211";
+        expect(stats, "mc-1:11211", Cause::TimedOut, Phase::Write, MEMCACHED);
+        expect(
+            "redis-cli -h cache -p 6379 --askpass ACL WHOAMI",
+            "cache:6379",
+            Cause::Auth,
+            Phase::Auth,
+            asked,
+        );
+        expect(
+            "redis-cli -h cache -p 6379 --tls INFO memory",
+            "cache:6379",
+            Cause::OutOfMemory,
+            Phase::Write,
+            full,
+        );
+        let certificate = "openssl s_client -connect cache:6379 -servername cache </dev/null";
+        expect(certificate, "cache:6379", Cause::Tls, Phase::Tls, full);
+        let by_address = "openssl s_client -connect [::1]:6379 </dev/null";
+        expect(by_address, "[::1]:6379", Cause::Tls, Phase::Tls, full);
+    }
+
+    #[test]
+    fn a_service_of_kubernetes_is_asked_for_its_endpoints() {
+        let node = "redis-master-0.redis-headless.shop.svc.cluster.local:6379";
+        let endpoints = "kubectl get endpoints redis-headless --namespace shop";
+        expect(endpoints, node, Cause::Refused, Phase::Connect, REDIS);
+        expect(endpoints, "redis-headless.shop.svc:6379", Cause::TimedOut, Phase::Connect, REDIS);
+        let service = "kubectl get service redis-headless --namespace shop";
+        expect(service, node, Cause::Unresolvable, Phase::Resolve, REDIS);
+    }
+
+    #[test]
+    fn a_socket_is_a_file() {
+        expect("ls -l /run/redis.sock", "unix:/run/redis.sock", Cause::Refused, Phase::Connect, REDIS);
+        let info = "redis-cli -s /run/redis.sock INFO replication";
+        expect(info, "unix:/run/redis.sock", Cause::ReadOnly, Phase::Write, REDIS);
+        let stats = "printf 'stats\\r\\nquit\\r\\n' | nc -w 2 -U /run/mc.sock";
+        expect(stats, "unix:/run/mc.sock", Cause::Masked, Phase::Read, MEMCACHED);
+    }
+
+    #[test]
+    fn a_name_that_a_shell_could_act_on_gets_no_command() {
+        for name in
+            ["$(reboot):1", "a;b:1", "a b:1", "-oProxy:1", "`id`:1", "cluster", "unix:/run/a b", "a:99999"]
+        {
+            assert_eq!(step(name, Cause::Refused, Phase::Connect, REDIS), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lack_of_the_sidecars_own_and_a_memcached_with_a_login_get_no_command() {
+        let fault = Fault::new(Cause::Unreachable, Phase::Connect, "").of_our_own();
+        let node = NodeOutcome::server("cache:6379", Phases::default(), Some(fault.clone()));
+        assert_eq!(next_step(&node, &fault, REDIS), None);
+        let asked = Wire { login: true, ..MEMCACHED };
+        assert_eq!(step("mc-1:11211", Cause::Auth, Phase::Auth, asked), None);
+        assert_eq!(step("mc-1:11211", Cause::TimedOut, Phase::Read, asked), None);
+    }
+
+    #[test]
+    fn a_sentinel_is_asked_without_the_password_of_the_servers() {
+        let fault = Fault::new(Cause::Auth, Phase::Auth, "");
+        let mut node = NodeOutcome::server("sentinel:26379", Phases::default(), Some(fault.clone()));
+        node.role = Role::Sentinel;
+        let step = next_step(&node, &fault, Wire { login: true, ..REDIS });
+        assert_eq!(step.as_deref(), Some("redis-cli -h sentinel -p 26379 ACL WHOAMI"));
+    }
+}
