@@ -35,7 +35,9 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::alias::Alias;
-use crate::outcome::{CheckKind, Forwarding, Needs, Protocol, Quorum, SkipReason, Skipped, Wire};
+use crate::outcome::{
+    AddressSource, CheckKind, Forwarding, Needs, Protocol, Quorum, SkipReason, Skipped, Wire,
+};
 
 pub use check_id::CheckId;
 pub(crate) use check_id::numbered;
@@ -489,6 +491,16 @@ impl Login {
 }
 
 impl RedisConfig {
+    /// The source of the addresses that are dialed.
+    fn address_source(&self) -> AddressSource {
+        match (&self.servers, &self.replicas.which) {
+            (RedisServers::Cluster { .. }, _) => AddressSource::Cluster,
+            (RedisServers::Sentinel { .. }, _) => AddressSource::Sentinels,
+            (RedisServers::Standalone(_), WhichReplicas::Discovered) => AddressSource::Primary,
+            (RedisServers::Standalone(_), WhichReplicas::Named(_)) => AddressSource::Configuration,
+        }
+    }
+
     /// One server or several, without credentials or TLS.
     #[must_use]
     pub fn at(servers: RedisServers) -> Self {
@@ -527,15 +539,25 @@ impl Backend {
     #[must_use]
     pub fn needs(&self) -> Needs {
         match self {
-            Self::Redis(RedisConfig { login, tls, replicas, .. }) => Needs {
+            Self::Redis(redis) => Needs {
                 servers: Quorum::All,
-                every_replica: replicas.required,
-                wire: Wire { protocol: Protocol::Redis, tls: tls.is_some(), login: login.password.is_some() },
+                every_replica: redis.replicas.required,
+                wire: Wire {
+                    protocol: Protocol::Redis,
+                    tls: redis.tls.is_some(),
+                    login: redis.login.password.is_some(),
+                    source: redis.address_source(),
+                },
             },
-            Self::Memcached(MemcachedConfig { quorum, login, tls, .. }) => Needs {
-                servers: *quorum,
+            Self::Memcached(memcached) => Needs {
+                servers: memcached.quorum,
                 every_replica: false,
-                wire: Wire { protocol: Protocol::Memcached, tls: tls.is_some(), login: login.is_some() },
+                wire: Wire {
+                    protocol: Protocol::Memcached,
+                    tls: memcached.tls.is_some(),
+                    login: memcached.login.is_some(),
+                    source: AddressSource::Configuration,
+                },
             },
             Self::Unchecked(_) => Needs::default(),
         }

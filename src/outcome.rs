@@ -4,6 +4,7 @@ mod cause;
 mod fault;
 mod figure;
 mod finding;
+mod hint;
 mod kind;
 mod next_step;
 mod node;
@@ -24,9 +25,10 @@ pub use fault::Fault;
 pub(crate) use fault::printable;
 pub use figure::Figure;
 pub use finding::{Finding, Measure};
+pub(crate) use hint::hint;
 pub use kind::CheckKind;
 pub(crate) use next_step::next_step;
-pub use next_step::{Protocol, Wire};
+pub use next_step::{AddressSource, Protocol, Wire};
 pub use node::{Needs, NodeOutcome, Quorum, Role};
 pub use phase::{Phase, Phases};
 pub(crate) use problem::Problem;
@@ -212,7 +214,10 @@ impl Outcome {
     /// The problems: faulty nodes in the order in which they are listed, then findings. An alias that is up may have
     /// some, such as one sentinel of three.
     pub(crate) fn problems(&self) -> impl Iterator<Item = Problem<'_>> {
-        let faults = self.nodes.iter().filter_map(|node| Some(Problem::Fault(node, node.fault.as_ref()?)));
+        let faults = self
+            .nodes
+            .iter()
+            .filter_map(|node| Some(Problem::Fault(node, node.fault.as_ref()?, self.needs.wire)));
         faults.chain(self.findings().iter().map(Problem::Finding))
     }
 

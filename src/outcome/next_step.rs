@@ -1,4 +1,4 @@
-//! The command that an operator runs next for a faulty node, to paste into a shell.
+//! [`Wire`]: how an alias' nodes are spoken to and found; and the command that an operator runs next for a faulty one.
 
 use super::{Cause, Fault, NodeOutcome, Phase, Role};
 
@@ -11,6 +11,34 @@ pub struct Wire {
     pub tls: bool,
     /// `true` if a password is sent.
     pub login: bool,
+    /// The source of the servers' addresses.
+    pub source: AddressSource,
+}
+
+/// The source of the addresses of an alias' nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AddressSource {
+    /// The configuration.
+    #[default]
+    Configuration,
+    /// A map of a cluster, beside the seeds in the configuration.
+    Cluster,
+    /// Sentinels, which are in the configuration themselves.
+    Sentinels,
+    /// The primary, which is in the configuration and names its replicas.
+    Primary,
+}
+
+impl Wire {
+    /// The source of the address of a node with this role.
+    pub(super) fn source_for(self, role: Role) -> AddressSource {
+        match (self.source, role) {
+            (AddressSource::Primary, Role::Server) | (_, Role::Sentinel | Role::Endpoint) => {
+                AddressSource::Configuration
+            }
+            (source, Role::Server | Role::Replica) => source,
+        }
+    }
 }
 
 /// The protocol of a server.
@@ -173,11 +201,12 @@ fn is_plain(text: &str, marks: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Protocol, Wire, next_step};
+    use super::{AddressSource, Protocol, Wire, next_step};
     use crate::outcome::{Cause, Fault, NodeOutcome, Phase, Phases, Role};
 
-    const REDIS: Wire = Wire { protocol: Protocol::Redis, tls: false, login: false };
-    const MEMCACHED: Wire = Wire { protocol: Protocol::Memcached, tls: false, login: false };
+    const REDIS: Wire =
+        Wire { protocol: Protocol::Redis, tls: false, login: false, source: AddressSource::Configuration };
+    const MEMCACHED: Wire = Wire { protocol: Protocol::Memcached, ..REDIS };
 
     fn step(node: &str, cause: Cause, phase: Phase, wire: Wire) -> Option<String> {
         let fault = Fault::new(cause, phase, "");

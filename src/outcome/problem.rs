@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::{Cause, Fault, Finding, NodeOutcome, Role, Wire, next_step};
+use super::{Cause, Fault, Finding, NodeOutcome, Role, Wire, hint, next_step};
 
 /// One thing that is wrong with an alias: the fault of a node, or a finding.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Problem<'a> {
     /// A node failed its check.
-    Fault(&'a NodeOutcome, &'a Fault),
+    Fault(&'a NodeOutcome, &'a Fault, Wire),
     /// The servers answer, but their answers show a problem.
     Finding(&'a Finding),
 }
@@ -18,7 +18,7 @@ impl Problem<'_> {
     #[must_use]
     pub(crate) fn cause(&self) -> Cause {
         match self {
-            Self::Fault(_, fault) => fault.cause,
+            Self::Fault(_, fault, _) => fault.cause,
             Self::Finding(finding) => finding.cause,
         }
     }
@@ -27,16 +27,16 @@ impl Problem<'_> {
     #[must_use]
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::Fault(_, fault) => fault.hint(),
+            Self::Fault(node, fault, wire) => hint(node, fault, *wire),
             Self::Finding(finding) => finding.cause.hint(),
         }
     }
 
     /// The command to run next, if one helps.
     #[must_use]
-    pub(crate) fn next_step(&self, wire: Wire) -> Option<String> {
+    pub(crate) fn next_step(&self) -> Option<String> {
         match self {
-            Self::Fault(node, fault) => next_step(node, fault, wire),
+            Self::Fault(node, fault, wire) => next_step(node, fault, *wire),
             Self::Finding(_) => None,
         }
     }
@@ -45,7 +45,7 @@ impl Problem<'_> {
     #[must_use]
     pub(crate) fn place(&self) -> String {
         match self {
-            Self::Fault(node, fault) => {
+            Self::Fault(node, fault, _) => {
                 let role = match node.role {
                     Role::Server => String::new(),
                     role @ (Role::Replica | Role::Sentinel | Role::Endpoint) => format!("{} ", role.name()),
@@ -62,8 +62,8 @@ impl fmt::Display for Problem<'_> {
     /// in read`, or `key b:p:3: 25000 entries (down at 20000 or more)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fault(_, Fault { said, .. }) if said.is_empty() => f.write_str(&self.place()),
-            Self::Fault(_, Fault { said, .. }) => write!(f, "{}: {said}", self.place()),
+            Self::Fault(_, Fault { said, .. }, _) if said.is_empty() => f.write_str(&self.place()),
+            Self::Fault(_, Fault { said, .. }, _) => write!(f, "{}: {said}", self.place()),
             Self::Finding(finding) => finding.fmt(f),
         }
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::{BlackHole, Port, Redis, Relay, Sidecar};
@@ -166,6 +167,23 @@ fn the_next_command_of_a_fault_runs_as_it_stands() {
     let told = Command::new("sh").args(["-c", &command]).output().unwrap();
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.contains("role:slave"), "{command}: {told}");
+}
+
+#[test]
+fn a_socket_that_cannot_be_opened_has_words_of_its_own() {
+    let redis = Redis::start(&[]);
+    let hint = |sidecar: &Sidecar| {
+        let body = sidecar.health().body;
+        body["errors"]["cache.main"].as_str().map(str::to_owned)
+    };
+    let socket = |path: &Path| {
+        Sidecar::start(format!("[caches.main]\nbackend = \"redis\"\nlocation = \"unix:{}\"", path.display()))
+    };
+    assert_eq!(hint(&socket(&redis.socket())), None);
+    for wrong in ["absent.sock", "log"] {
+        let said = hint(&socket(&redis.socket().with_file_name(wrong))).expect("a socket that nobody serves");
+        assert!(said.contains("The unix socket cannot be opened"), "{said}");
+    }
 }
 
 #[test]

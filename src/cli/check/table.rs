@@ -157,7 +157,7 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
     let problems = outcome.problems().map(|problem| Note {
         said: in_words(&problem),
         hint: problem.hint(),
-        next: problem.next_step(outcome.needs.wire),
+        next: problem.next_step(),
     });
     problems.chain(outcome.shortfall().map(|said| Note { said, hint: "", next: None })).collect()
 }

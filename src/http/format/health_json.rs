@@ -6,7 +6,9 @@ use super::json::{Entries, line, milliseconds};
 use super::words;
 use super::words::timestamp_millis;
 use crate::http::access::AccessLevel;
-use crate::outcome::{Cause, CheckKind, Figure, Finding, Measure, NodeOutcome, Outcome, Report, Status};
+use crate::outcome::{
+    Cause, CheckKind, Figure, Finding, Measure, NodeOutcome, Outcome, Report, Status, hint,
+};
 
 /// The report as one line of JSON:
 ///
@@ -137,7 +139,7 @@ impl<'a> HealthEntry<'a> {
             status: Some(word(node.status())),
             output: fault.map(|fault| {
                 let said = fault.to_string();
-                format!("{}. {}", said.trim_end_matches('.'), fault.hint())
+                format!("{}. {}", said.trim_end_matches('.'), hint(node, fault, outcome.needs.wire))
             }),
             cause: fault.map(|fault| fault.cause.name()),
             role: Some(node.role.name()),

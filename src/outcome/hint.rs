@@ -1,0 +1,85 @@
+//! The hint for the fault of a node, by what the node is.
+
+use super::next_step::AddressSource;
+use super::{Cause, Fault, NodeOutcome, Phase, Wire};
+
+const SOCKET: &str = "The unix socket cannot be opened: check that the server runs and listens on this path, that the sidecar's user may \
+                      read and write the file, and that a container mounts its directory.";
+const CLUSTER: &str = "A node of the cluster cannot be reached: check that it runs; if the cluster announces an address that the sidecar \
+                       cannot reach, set `cluster-announce-ip` at the node, or `announce = \"seed-host\"` here.";
+const SENTINELS: &str = "A server that the Sentinels name cannot be reached: check that it runs; if they name an address that the sidecar \
+                         cannot reach, set `replica-announce-ip` at the server.";
+const PRIMARY: &str = "A replica that the primary names cannot be reached: check that it runs; if the sidecar cannot reach the address, \
+                       set `replica-announce-ip` at the replica.";
+const CERTIFICATE: &str = "The TLS handshake with a server whose address another server names failed: check the certificate's dates, name \
+                           and issuer; if it is issued for another name than that address, set `tls.server_name`.";
+
+/// One sentence that tells the operator where to look.
+pub(crate) fn hint(node: &NodeOutcome, fault: &Fault, wire: Wire) -> &'static str {
+    of_place(node, fault, wire).unwrap_or_else(|| fault.hint())
+}
+
+/// The hint for a fault that the node's address may explain: a unix socket, or an address from another server.
+fn of_place(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option<&'static str> {
+    let not_reached = matches!(
+        (fault.cause, fault.phase),
+        (Cause::Refused | Cause::TimedOut | Cause::Unreachable, Phase::Connect) | (Cause::Unresolvable, _)
+    );
+    let source = wire.source_for(node.role);
+    match source {
+        _ if fault.is_own => None,
+        _ if node.node.starts_with("unix:") => not_reached.then_some(SOCKET),
+        AddressSource::Configuration => None,
+        _ if fault.cause == Cause::Tls => Some(CERTIFICATE),
+        _ if !not_reached => None,
+        AddressSource::Cluster => Some(CLUSTER),
+        AddressSource::Sentinels => Some(SENTINELS),
+        AddressSource::Primary => Some(PRIMARY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CERTIFICATE, CLUSTER, PRIMARY, SENTINELS, SOCKET, hint};
+    use crate::outcome::{AddressSource, Cause, Fault, NodeOutcome, Phase, Phases, Role, Wire};
+
+    fn of(name: &str, role: Role, (cause, phase): (Cause, Phase), source: AddressSource) -> &'static str {
+        let fault = Fault::new(cause, phase, "");
+        let node = NodeOutcome { role, ..NodeOutcome::server(name, Phases::default(), Some(fault.clone())) };
+        hint(&node, &fault, Wire { source, ..Wire::default() })
+    }
+
+    const REFUSED: (Cause, Phase) = (Cause::Refused, Phase::Connect);
+    const TLS: (Cause, Phase) = (Cause::Tls, Phase::Tls);
+    const READ_ONLY: (Cause, Phase) = (Cause::ReadOnly, Phase::Write);
+
+    #[test]
+    fn an_address_that_another_server_names_may_be_the_fault() {
+        use AddressSource::{Cluster, Configuration, Primary, Sentinels};
+        let server = |fault, source| of("cache:6379", Role::Server, fault, source);
+        assert_eq!(server(REFUSED, Configuration), Cause::Refused.hint());
+        assert_eq!(server(REFUSED, Cluster), CLUSTER);
+        assert_eq!(server(REFUSED, Sentinels), SENTINELS);
+        assert_eq!(server(REFUSED, Primary), Cause::Refused.hint(), "the primary itself is configured");
+        assert_eq!(of("cache:6379", Role::Replica, REFUSED, Primary), PRIMARY);
+        assert_eq!(of("cache:26379", Role::Sentinel, REFUSED, Sentinels), Cause::Refused.hint());
+        assert_eq!((server(TLS, Cluster), server(TLS, Configuration)), (CERTIFICATE, Cause::Tls.hint()));
+        assert_eq!(server(READ_ONLY, Cluster), Cause::ReadOnly.hint());
+        assert_eq!(server((Cause::TimedOut, Phase::Write), Cluster), Cause::TimedOut.hint());
+    }
+
+    #[test]
+    fn a_socket_has_words_of_its_own() {
+        let socket = |fault| of("unix:/run/redis.sock", Role::Server, fault, AddressSource::Configuration);
+        assert_eq!(socket(REFUSED), SOCKET);
+        assert_eq!(socket((Cause::Unreachable, Phase::Connect)), SOCKET);
+        assert_eq!(socket(READ_ONLY), Cause::ReadOnly.hint());
+    }
+
+    #[test]
+    fn a_lack_of_the_sidecars_own_is_said_whatever_the_address_is() {
+        let fault = Fault::new(Cause::Unreachable, Phase::Connect, "").of_our_own();
+        let node = NodeOutcome::server("unix:/run/redis.sock", Phases::default(), Some(fault.clone()));
+        assert_eq!(hint(&node, &fault, Wire::default()), fault.hint());
+    }
+}
