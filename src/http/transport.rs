@@ -8,6 +8,7 @@
 //! text out in pieces, which count as unread (`unread`) until they are written to it.
 
 mod answer;
+pub(super) mod body;
 pub(super) mod caller;
 mod connection;
 pub(super) mod idle_timeout;

@@ -1,20 +1,22 @@
 //! HTTP/2 at the server's sockets: its own limits on time and on requests side by side.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode, header};
 use cache_canary::app::App;
 use cache_canary::config::{Config, Listen};
 use cache_canary::http::server::{Listener, ServerLimits, serve_app};
+use futures_util::stream;
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::{app, config};
@@ -160,6 +162,40 @@ async fn as_many_requests_are_answered_side_by_side_as_there_may_be_connections(
     let began = Instant::now();
     tokio::join!(ask(), ask(), ask());
     assert!(began.elapsed() >= check * 2, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_body_without_a_byte_is_none_and_one_that_does_not_come_takes_no_turn() {
+    let (client, _) = client(run(ServerLimits { connections: 1, ..ServerLimits::default() })).await;
+    let ask = async |request: Request<Body>| {
+        timeout(FOREVER, client.clone().send_request(request)).await.expect("no answer").unwrap()
+    };
+    let of = |frames: Vec<Result<Bytes, Infallible>>| Body::from_stream(stream::iter(frames));
+    for (body, code) in [
+        (of(vec![]), StatusCode::OK),
+        (of(vec![Ok(Bytes::new())]), StatusCode::OK),
+        (of(vec![Ok(Bytes::new()), Ok(Bytes::from("x"))]), StatusCode::PAYLOAD_TOO_LARGE),
+        (of(vec![Ok(Bytes::from(vec![b'x'; 10_000]))]), StatusCode::PAYLOAD_TOO_LARGE),
+    ] {
+        let answer = ask(Request::get("http://x/livez").body(body).unwrap()).await;
+        assert_eq!(answer.status(), code);
+    }
+
+    // More calls than there are turns wait for messages that do not come.
+    let never = || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+    let mut slow = JoinSet::new();
+    for _ in 0..4 {
+        let call = Request::post("http://x/grpc.health.v1.Health/Check")
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .body(never())
+            .unwrap();
+        slow.spawn(client.clone().send_request(call));
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    asks_livez(&mut client.clone()).await;
+    assert!(slow.try_join_next().is_none(), "a call was answered first");
+    let late = timeout(FOREVER, slow.join_next()).await.expect("no answer").unwrap().unwrap().unwrap();
+    assert_eq!(late.headers()["grpc-status"], "4");
 }
 
 #[tokio::test]

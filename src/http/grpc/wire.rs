@@ -2,16 +2,18 @@
 //! protocol needs.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::error::Error;
+use std::iter::successors;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{Stream, StreamExt as _};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, StreamBody};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use prost::Message;
-use tokio::time;
+
+use crate::http::transport::body::BodyFault;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -19,12 +21,6 @@ const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// The size of the flag and the length before every message.
 const PREFIX: usize = 5;
-
-/// The most bytes of a message that are read. A message holds only the name of a service.
-const MAX_MESSAGE: usize = 4096;
-
-/// The time in which a message must arrive.
-const MESSAGE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The codes that calls end with (<https://github.com/grpc/grpc/blob/master/doc/statuscodes.md>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +51,20 @@ impl CallError {
     fn trailers(self) -> HeaderMap {
         let mut trailers = status(self.code);
         trailers.insert(MESSAGE, HeaderValue::from_static(self.said));
+    /// The fault of a body, as the connection has found it.
+    fn of_body(error: &axum::Error) -> Self {
+        let mut chain = successors(Some(error as &dyn Error), |&error| error.source());
+        match chain.find_map(<dyn Error>::downcast_ref) {
+            Some(BodyFault::Late) => {
+                Self::new(Code::DeadlineExceeded, "the request message did not arrive in time")
+            }
+            Some(BodyFault::TooLong) => Self::new(Code::ResourceExhausted, "the message is too long"),
+            Some(BodyFault::Incomplete) | None => {
+                Self::new(Code::InvalidArgument, "the request message is incomplete")
+            }
+        }
+    }
+
         trailers
     }
 }
@@ -76,16 +86,7 @@ pub(super) fn is_grpc(content_type: &[u8]) -> bool {
 
 /// The one message of a call.
 pub(super) async fn message<M: Message + Default>(body: Body) -> Result<M, CallError> {
-    let body = time::timeout(MESSAGE_WITHIN, Limited::new(body, PREFIX + MAX_MESSAGE).collect()).await;
-    let body = body
-        .map_err(|_| CallError::new(Code::DeadlineExceeded, "the request message did not arrive in time"))?;
-    let mut body = match body {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            return Err(CallError::new(Code::ResourceExhausted, "the message is too long"));
-        }
-        Err(_) => return Err(CallError::new(Code::InvalidArgument, "the request message is incomplete")),
-    };
+    let mut body = body.collect().await.map_err(|error| CallError::of_body(&error))?.to_bytes();
     let garbled = CallError::new(Code::InvalidArgument, "the call takes exactly one message");
     let Some((&[flag, ref length @ ..], _)) = body.split_first_chunk::<PREFIX>() else { return Err(garbled) };
     if flag != 0 {

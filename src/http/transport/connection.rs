@@ -9,11 +9,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{self, HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -27,6 +25,7 @@ use tracing::debug;
 
 use super::answer::AnswerBody;
 use super::caller::Caller;
+use super::body;
 use super::idle_timeout::{IdleTimeout, Watched};
 use super::listener::Accepted;
 use super::places::{ConnectionPlace, Places};
@@ -43,10 +42,6 @@ const MAX_STREAMS: u32 = 32;
 
 /// The most bytes of a body that a client may send ahead, per request: no request of ours has a longer one.
 const WINDOW: u32 = 16 * 1024;
-
-/// The most bytes of a body without use that are read before the response, and the time for them.
-const MOST_BODY: usize = WINDOW as usize;
-const BODY_WITHIN: Duration = Duration::from_secs(1);
 
 /// The most bytes of an answer that wait for a client of HTTP/2, per request.
 const MAX_UNSENT: usize = 64 * 1024;
@@ -248,8 +243,7 @@ impl Requests {
         turns: Option<&Semaphore>,
     ) -> Result<Response<AnswerBody>, Infallible> {
         let exchange = self.idle_timeout.ask();
-        // Before the turn: a slow body must not keep others waiting.
-        let mut request = with_body_taken(request).await;
+        let mut request = body::taken(request).await;
         request.extensions_mut().insert(self.caller);
         // The turn ends with the making of the answer, not with its transfer: a stream would keep others waiting.
         let _turn = match turns {
@@ -269,20 +263,6 @@ impl Requests {
         head.extensions.remove::<Turn>();
         Ok(Response::from_parts(head, answer))
     }
-}
-
-/// The request, without the body that none but gRPC's calls have a use for. HTTP/2 resets the stream of a request that was
-/// not read to its end, and curl reports that in place of the response.
-async fn with_body_taken(request: Request<Incoming>) -> Request<Body> {
-    let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
-    let has_use = request.headers().get(header::CONTENT_TYPE).is_some_and(is_grpc);
-    if request.version() != http::Version::HTTP_2 || request.body().is_end_stream() || has_use {
-        return request.map(Body::new);
-    }
-    let (head, body) = request.into_parts();
-    // Of a longer or later one the rest is not waited for.
-    let _ = Box::pin(time::timeout(BODY_WITHIN, Limited::new(body, MOST_BODY).collect())).await;
-    Request::from_parts(head, Body::empty())
 }
 
 /// The two directions of a connection, after the TLS handshake if there is one.
