@@ -2,7 +2,7 @@
 //!
 //! | path | what | code |
 //! | --- | --- | --- |
-//! | `/health`, `/healthz`, also with a slash at the end | every alias | 200 up, degraded or skipped, 503 down |
+//! | `/health`, `/healthz`, and OPTIONS of `/` | every alias | 200 up, degraded or skipped, 503 down |
 //! | `/health/{alias}` | one, or `main.queue`, one check of it; a forwarding alias answers with its target's outcome | the same, 404 unknown |
 //! | `/health/group/{name}` | a group | the same |
 //! | `/livez` | the sidecar itself, and the group `liveness`, in Kubernetes' text | 200, 503 |
@@ -15,8 +15,9 @@
 //! | `/openapi.json` | this table, for machines | 200 |
 //! | `/grpc.health.v1.Health/{method}` | gRPC's health protocol, by POST over HTTP/2 | 200 with a status of gRPC's |
 //!
-//! A report can be had in each of the formats of `representation`. Each path but the last answers GET and HEAD, and each
-//! answer, a refusal too, says `Cache-Control: no-store`.
+//! A report can be had in each of the formats of `representation`. Each path but the last answers GET and HEAD, the ones
+//! with a verdict OPTIONS too, and each answer, a refusal too, says `Cache-Control: no-store`. Slashes at the end of a path
+//! and doubled ones count for nothing.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -25,11 +26,13 @@ use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRef, Path, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, Version, header};
+use axum::handler::Handler;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodFilter, MethodRouter, get, on, options};
 use tokio::time::Instant;
+use tower::ServiceExt as _;
 
 use crate::app::{App, Life, Setup};
 use crate::catalog::Selection;
@@ -115,7 +118,7 @@ pub fn router(app: Arc<App>) -> Router {
 
 fn everything() -> Router<AppState> {
     probes()
-        .route("/", get(start_page))
+        .route("/", get(start_page).options(health))
         .route("/events", events::route())
         .route("/transitions", get(last_changes))
         .route("/openapi.json", get(describe))
@@ -126,21 +129,25 @@ fn everything() -> Router<AppState> {
 /// The paths that load balancers, orchestrators and monitors poll.
 fn probes() -> Router<AppState> {
     Router::new()
-        .route("/health", get(health))
-        .route("/health/", get(health))
-        .route("/healthz", get(health))
-        .route("/healthz/", get(health))
-        .route("/health/{alias}", get(health_of))
-        .route("/health/group/{name}", get(health_of_group))
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/startupz", get(startupz))
+        .route("/health", verdict(health))
+        .route("/healthz", verdict(health))
+        .route("/health/{alias}", verdict(health_of))
+        .route("/health/group/{name}", verdict(health_of_group))
+        .route("/livez", verdict(livez))
+        .route("/readyz", verdict(readyz))
+        .route("/startupz", verdict(startupz))
         .route(grpc::PATH, grpc::route())
+}
+
+/// A path whose code is a verdict. OPTIONS is the method of HAProxy's `option httpchk`, of `/` if no path is set.
+fn verdict<H: Handler<T, AppState>, T: 'static>(handler: H) -> MethodRouter<AppState> {
+    on(MethodFilter::GET.or(MethodFilter::OPTIONS), handler)
 }
 
 /// The routes of listeners that serve only probes.
 fn probes_alone() -> Router<AppState> {
-    probes().fallback(async || Refusal::ProbesAlone)
+    let refuse = async || Refusal::ProbesAlone;
+    probes().route("/", options(health).fallback(refuse)).fallback(refuse)
 }
 
 /// The routes of listeners that serve only metrics.
@@ -165,24 +172,39 @@ fn metrics_alone() -> Router<AppState> {
 /// Adds the layers that every request passes, on any path.
 fn guarded(router: Router<AppState>, app: Arc<App>, beside: Option<(Traffic, Arc<Places>)>) -> Router {
     let (traffic, places) = beside.unzip();
-    router
-        .method_not_allowed_fallback(async || Refusal::Method)
-        .layer(middleware::from_fn_with_state(app.clone(), guard))
-        .with_state(AppState(Arc::new(AppStateParts {
-            app,
-            bodies: Bodies::default(),
-            writers: Writers::new(places),
-            traffic,
-        })))
+    let parts =
+        AppStateParts { app: app.clone(), bodies: Bodies::default(), writers: Writers::new(places), traffic };
+    let exact =
+        router.method_not_allowed_fallback(async || Refusal::Method).with_state(AppState(Arc::new(parts)));
+    let tidied = exact.clone();
+    exact
+        .fallback(async move |request: Request| tidied.oneshot(with_tidy_path(request)).await)
+        .layer(middleware::from_fn_with_state(app, guard))
+}
+
+/// The request without the slashes that a base URL leaves at the end of a path or doubles. `*`, which OPTIONS may ask for,
+/// is `/`.
+fn with_tidy_path(mut request: Request) -> Request {
+    let segments: Vec<_> =
+        request.uri().path().split('/').filter(|part| !matches!(*part, "" | "*")).collect();
+    let mut path = format!("/{}", segments.join("/"));
+    if let Some(query) = request.uri().query() {
+        path = format!("{path}?{query}");
+    }
+    if let Ok(uri) = Uri::try_from(path) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// Admits callers, refuses requests without a valid host or with a body, and forbids caching of responses.
 async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let has_body = !request.body().is_end_stream();
     let is_http1 = request.version() < Version::HTTP_2;
+    let is_options = *request.method() == Method::OPTIONS;
     let mut response = match judged(&app.setup().access, &request) {
         Err(refusal) => refusal.into_response(),
-        Ok(_) if has_body && matches!(*request.method(), Method::GET | Method::HEAD) => {
+        Ok(_) if has_body && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) => {
             Refusal::Body.into_response()
         }
         Ok(view) => {
@@ -190,6 +212,9 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
             next.run(request).await
         }
     };
+    if is_options && !response.status().is_client_error() {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,OPTIONS"));
+    }
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Some texts repeat input of the caller, and none is a page because it looks like one.

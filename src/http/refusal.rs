@@ -31,7 +31,7 @@ pub(super) enum Refusal {
     NoSuchAlias(String),
     /// A group that is not configured; the text names the configured ones.
     NoSuchGroup(String),
-    /// A method other than GET and HEAD.
+    /// A method that the path does not take; the router adds `Allow`.
     Method,
     /// A method other than POST on a path of gRPC.
     NotACall,
@@ -115,9 +115,11 @@ impl IntoResponse for Refusal {
                 (StatusCode::NOT_FOUND, plain(format!("no such group; the configured ones are {known}\n")))
                     .into_response()
             }
-            Self::Method => {
-                (StatusCode::METHOD_NOT_ALLOWED, plain("only GET and HEAD are allowed\n")).into_response()
-            }
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                plain("this method is not allowed here; the header Allow names those that are\n"),
+            )
+                .into_response(),
             Self::NotACall => {
                 let allow = [(header::ALLOW, HeaderValue::from_static("POST"))];
                 let body = "gRPC calls require POST\n";

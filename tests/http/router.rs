@@ -87,12 +87,69 @@ async fn an_alias_that_is_not_configured_is_404_and_names_those_that_are() {
 
 #[tokio::test]
 async fn a_path_that_is_not_there_is_404_and_names_those_that_are() {
-    for path in ["/page", "/health/main/", "/livez/", "/Health", "/healthzz", "//health"] {
+    for path in ["/page", "/Health", "/healthzz", "/health/main/x", "/livez/x"] {
         let expected = plain(
             404,
             "no such path; the paths are /health, /health/{alias}, /health/group/{name}, /livez, /readyz, /startupz, /metrics, /transitions, /openapi.json, /events and the page at /\n",
         );
         assert_eq!(answer(&ready(), local(Method::GET, path)).await, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn slashes_at_the_end_of_a_path_and_doubled_ones_count_for_nothing() {
+    let router = ready();
+    for (path, exact) in [
+        ("/health/staticfiles/", "/health/staticfiles"),
+        ("//health//staticfiles", "/health/staticfiles"),
+        ("/health/group/liveness/", "/health/group/liveness"),
+        ("/livez/", "/livez"),
+        ("/livez/?verbose", "/livez?verbose"),
+        ("//livez", "/livez"),
+        ("/readyz//?exclude=main", "/readyz?exclude=main"),
+        ("/startupz/?format=xml", "/startupz?format=xml"),
+        ("/transitions/", "/transitions"),
+        ("/openapi.json/", "/openapi.json"),
+        ("/health/nope/", "/health/nope"),
+        ("/health/static%66iles/", "/health/staticfiles"),
+        ("/nope/", "/nope"),
+    ] {
+        let expected = answer(&router, local(Method::GET, exact)).await;
+        assert_eq!(answer(&router, local(Method::GET, path)).await, expected, "{path}");
+    }
+    for path in ["/health/", "//health", "/healthz/", "/metrics/", "//"] {
+        let response = router.clone().oneshot(local(Method::HEAD, path)).await.unwrap();
+        assert_ne!(response.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn options_has_the_code_of_the_verdict_and_names_the_methods() {
+    let (ready, starting) = (ready(), router(app()));
+    for (router, path, same, code) in [
+        (&ready, "/health/staticfiles", "/health/staticfiles", 200),
+        (&ready, "/health/main", "/health/main", 503),
+        (&ready, "/health", "/health", 503),
+        (&ready, "/healthz/", "/health", 503),
+        // What HAProxy asks if it is not told a path; the page at `/` is 200 whatever is down.
+        (&ready, "/", "/health", 503),
+        (&ready, "*", "/health", 503),
+        (&ready, "/livez", "/livez", 200),
+        (&ready, "/health/group/liveness", "/health/group/liveness", 200),
+        (&starting, "/readyz", "/readyz", 503),
+        (&ready, "/health/nope", "/health/nope", 404),
+    ] {
+        let response = router.clone().oneshot(local(Method::OPTIONS, path)).await.unwrap();
+        assert_eq!(response.status().as_u16(), code, "{path}");
+        let allow = response.headers().get(header::ALLOW).map(|value| value.to_str().unwrap());
+        assert_eq!(allow, (code != 404).then_some("GET,HEAD,OPTIONS"), "{path}");
+        let get = router.clone().oneshot(local(Method::GET, same)).await.unwrap();
+        assert_eq!(get.status(), response.status(), "{path}");
+        assert_eq!(
+            get.headers().get(header::CONTENT_TYPE),
+            response.headers().get(header::CONTENT_TYPE),
+            "{path}"
+        );
     }
 }
 
@@ -121,25 +178,19 @@ async fn head_has_the_headers_of_get_and_no_body() {
 #[tokio::test]
 async fn other_methods_are_405_with_the_list_of_the_allowed_ones() {
     let router = ready();
-    for path in [
-        "/health",
-        "/healthz",
-        "/health/main",
-        "/livez",
-        "/readyz",
-        "/startupz",
-        "/metrics",
-        "/transitions",
-        "/openapi.json",
-    ] {
-        for method in
-            [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE, Method::PATCH]
-        {
+    let verdicts = ["/health", "/healthz", "/health/main", "/livez", "/readyz", "/startupz", "/"];
+    let others = ["/metrics", "/transitions", "/openapi.json", "/events"];
+    let verdicts = verdicts.map(|path| (path, "GET,HEAD,OPTIONS", &[][..]));
+    let others = others.map(|path| (path, "GET,HEAD", &[Method::OPTIONS][..]));
+    for (path, allow, more) in verdicts.into_iter().chain(others) {
+        let methods = [Method::POST, Method::PUT, Method::DELETE, Method::TRACE, Method::PATCH];
+        for method in methods.iter().chain(more) {
             let response = router.clone().oneshot(local(method.clone(), path)).await.unwrap();
             assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
-            assert_eq!(response.headers()[header::ALLOW], "GET,HEAD", "{method} {path}");
-            let expected = plain(405, "only GET and HEAD are allowed\n");
-            assert_eq!(answer(&router, local(method, path)).await, expected);
+            assert_eq!(response.headers()[header::ALLOW], allow, "{method} {path}");
+            let expected =
+                plain(405, "this method is not allowed here; the header Allow names those that are\n");
+            assert_eq!(answer(&router, local(method.clone(), path)).await, expected);
         }
     }
 }
