@@ -16,19 +16,23 @@ pub(super) fn preferred<'a, T>(
     headers: &HeaderMap,
     offered: impl DoubleEndedIterator<Item = (T, MediaType<'a>)>,
 ) -> Option<T> {
-    let values: Vec<_> =
-        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     // A range that cannot be parsed is ignored: a prober that sends one still expects a response.
-    let ranges: Vec<_> = values
-        .iter()
-        .flat_map(|value| MediaTypeList::new(value))
-        .flatten()
-        .filter_map(MediaRange::of)
-        .collect();
+    let ranges: Vec<_> =
+        texts(headers).flat_map(MediaTypeList::new).flatten().filter_map(MediaRange::of).collect();
     let weighed = offered.filter_map(|(offer, media_type)| Some((offer, weigh(&ranges, &media_type)?)));
     let taken = weighed.filter(|(_, weight)| weight.quality > 0.0);
     // The last of the best, from the back.
     taken.rev().max_by(|(_, one), (_, other)| one.order(*other)).map(|(offer, _)| offer)
+}
+
+/// `true` if `headers` name types and leave no room for another by a wildcard, such as the lone star of Java's client.
+pub(super) fn insists(headers: &HeaderMap) -> bool {
+    let mut ranges = texts(headers).flat_map(|value| value.split(','));
+    !ranges.any(|range| range.split(';').next().is_some_and(|media_type| media_type.contains('*')))
+}
+
+fn texts(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok())
 }
 
 /// A media range with its quality.
@@ -139,6 +143,21 @@ mod tests {
         assert_eq!(best(&["application/health+json, application/json;q=0.9"]), "application/health+json");
         assert_eq!(best(&["Application/Health+JSON"]), "application/health+json");
         assert_eq!(best(&["text/plain; charset=\"utf-8,q=0\""]), "text/plain");
+    }
+
+    #[test]
+    fn types_without_a_wildcard_leave_no_room_for_another() {
+        let insists_on = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            insists(&headers)
+        };
+        for accept in ["text/html", "text/html;q=0.5, application/json; charset=\"*\"", ""] {
+            assert!(insists_on(accept), "{accept}");
+        }
+        for accept in ["*/*", "text/html, */*;q=0.1", "text/html, *;q=.2", "text/html, image/*"] {
+            assert!(!insists_on(accept), "{accept}");
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::app::Setup;
 use crate::catalog::Selection;
 use crate::outcome::{Report, Status};
 
+/// The headers that choose a format.
+const VARY: HeaderValue = HeaderValue::from_static("Accept, Sec-Fetch-Mode, Upgrade-Insecure-Requests");
+
 /// The format that a request has chosen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Choice {
@@ -36,7 +39,9 @@ impl Choice {
         if let Some(choice) = Self::named(request, offered)? {
             return Ok(choice);
         }
-        let offers = offered.iter().filter_map(|&format| Some((format, format.media_type()?)));
+        let is_for_html = accept::insists(request.headers()) || navigates(request);
+        let offered = offered.iter().filter(|&&format| is_for_html || format != Representation::Html);
+        let offers = offered.filter_map(|&format| Some((format, format.media_type()?)));
         let format = accept::preferred(request.headers(), offers).unwrap_or(Representation::Json);
         Ok(Self { format, by_accept: true })
     }
@@ -54,7 +59,7 @@ impl Choice {
     pub(super) fn response(self, body: impl Into<Body>) -> Response {
         let mut response = self.format.response(body);
         if self.by_accept {
-            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+            response.headers_mut().insert(header::VARY, VARY);
         }
         response
     }
@@ -156,6 +161,16 @@ pub(super) fn aged(mut response: Response, report: &Report, now: Instant) -> Res
         response.headers_mut().insert(header::AGE, seconds.into());
     }
     response
+}
+
+/// `true` if a person opens the URL in a browser. Uptime Kuma sends the `Accept` of Chrome, and Java's client one that
+/// begins with HTML; only browsers send these headers, the first of them to https and to loopback alone.
+fn navigates(request: &Request) -> bool {
+    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    match header("sec-fetch-mode") {
+        Some(mode) => mode == b"navigate",
+        None => header("upgrade-insecure-requests") == Some(b"1"),
+    }
 }
 
 /// The names to exclude from a probe: every `exclude` of the query, without duplicates.

@@ -216,7 +216,8 @@ async fn the_format_is_chosen_by_name_and_else_by_accept() {
     for (query, accept, expected) in [
         ("", "", json),
         ("", "*/*", json),
-        ("", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("", "text/html", "text/html; charset=utf-8"),
+        ("", "text/html, application/json;q=0.9", "text/html; charset=utf-8"),
         ("", "application/health+json", "application/health+json"),
         ("", "image/png", json),
         ("", "*/*;q=0", json),
@@ -243,6 +244,48 @@ async fn the_format_is_chosen_by_name_and_else_by_accept() {
 }
 
 #[tokio::test]
+async fn only_a_browser_that_navigates_gets_html_for_an_accept_with_a_wildcard() {
+    let chrome = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,\
+                  application/signed-exchange;v=b3;q=0.7";
+    let safari = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let java = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2";
+    let (mode, upgrade) = ("sec-fetch-mode", "upgrade-insecure-requests");
+    let (html, json, text) = ("text/html; charset=utf-8", "application/json", "text/plain; charset=utf-8");
+    let router = ready();
+    for (accept, other, expected) in [
+        // Chromium and Firefox to loopback or https, and all browsers to other addresses.
+        (chrome, Some((mode, "navigate")), html),
+        (chrome, Some((upgrade, "1")), html),
+        (safari, Some((upgrade, "1")), html),
+        ("*/*", Some((mode, "cors")), json),
+        (chrome, Some((mode, "no-cors")), json),
+        ("application/json, text/plain, */*", Some((mode, "cors")), json),
+        ("*/*", Some((mode, "navigate")), json),
+        // Uptime Kuma 1 and 2 send what a Chrome of their time sent, and nothing else of it.
+        (chrome, None, json),
+        (safari, None, json),
+        // HttpURLConnection of Java, also with the default of 21.
+        (java, None, json),
+        ("text/html, image/gif, image/jpeg, */*; q=0.2", None, json),
+        // axios and jQuery.
+        ("application/json, text/plain, */*", None, json),
+        ("application/json, text/javascript, */*; q=0.01", None, json),
+        ("text/html, */*", None, json),
+        ("text/html;q=0.9, */*;q=1", None, json),
+        // w3m: HTML, else any text.
+        ("text/html, text/*;q=0.5, image/*, application/*", None, json),
+        ("text/html, text/plain;q=0.9, */*;q=0.1", None, text),
+    ] {
+        let mut request = local(Method::GET, "/health/staticfiles");
+        request.headers_mut().insert(header::ACCEPT, accept.parse().unwrap());
+        if let Some((name, value)) = other {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        assert_eq!(answer(&router, request).await.content_type, expected, "{accept} {other:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_response_has_vary_if_accept_chose_it_and_only_then() {
     let router = ready();
     for (path, varies) in [
@@ -256,7 +299,7 @@ async fn a_response_has_vary_if_accept_chose_it_and_only_then() {
     ] {
         let response = router.clone().oneshot(local(Method::GET, path)).await.unwrap();
         let vary = response.headers().get(header::VARY).map(|value| value.to_str().unwrap());
-        assert_eq!(vary, varies.then_some("Accept"), "{path}");
+        assert_eq!(vary, varies.then_some("Accept, Sec-Fetch-Mode, Upgrade-Insecure-Requests"), "{path}");
     }
 }
 
