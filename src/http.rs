@@ -61,6 +61,7 @@ use format::Representation;
 use format::kubernetes::{KubernetesProbe, Own};
 use format::metrics::Scrape;
 use format::page::Page;
+use grpc::Call;
 use host::Host;
 use refusal::Refusal;
 use representation::{Choice, Wanted, aged, excluded};
@@ -202,6 +203,7 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     let has_body = !request.body().is_end_stream();
     let is_http1 = request.version() < Version::HTTP_2;
     let is_options = *request.method() == Method::OPTIONS;
+    let call = Call::of(&request);
     let mut response = match judged(&app.setup().access, &request) {
         Err(refusal) => refusal.into_response(),
         Ok(_) if has_body && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) => {
@@ -214,6 +216,9 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     };
     if is_options && !response.status().is_client_error() {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,OPTIONS"));
+    }
+    if let Some(call) = call {
+        response = call.answer(response).await;
     }
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

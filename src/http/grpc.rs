@@ -4,13 +4,16 @@
 //! | call | what | answer |
 //! | --- | --- | --- |
 //! | `Check` | a check, as a request for `/health` makes one | `SERVING` if up, degraded or skipped, `NOT_SERVING` if down |
-//! | `Watch` | the status at once, and then each change | the same; `NOT_SERVING` while draining |
+//! | `Watch` | the status at once, and then each change | the same |
 //! | `List` | a check of everything | the status of each service by its name |
+//!
+//! While the sidecar drains, everything but itself (`livez`, `startupz` and their groups) is `NOT_SERVING`.
 //!
 //! `service` has the names of services. `prost` reads and writes the messages; `wire` has their framing, a prefix and a
 //! trailer: a library for that was a tenth of the whole program.
 
 mod messages;
+mod refused;
 mod service;
 mod watch;
 mod wire;
@@ -31,8 +34,10 @@ use super::access::Subscriber;
 use super::refusal::Refusal;
 use crate::app::App;
 use messages::{HealthCheckRequest, HealthCheckResponse, HealthListResponse};
-use service::Service;
+use service::{HealthStatus, Service};
 use wire::{CallError, Code};
+
+pub(super) use refused::Call;
 
 /// The path of every call.
 pub(super) const PATH: &str = "/grpc.health.v1.Health/{method}";
@@ -65,12 +70,12 @@ async fn call(
     if request.method() != Method::POST {
         return Err(Refusal::NotACall);
     }
-    if request.version() != Version::HTTP_2 {
-        return Err(Refusal::NotHttp2);
-    }
     let content_type = request.headers().get(header::CONTENT_TYPE);
     if !content_type.is_some_and(|value| wire::is_grpc(value.as_bytes())) {
         return Err(Refusal::NotGrpc);
+    }
+    if request.version() != Version::HTTP_2 {
+        return Err(Refusal::NotHttp2);
     }
     let caller = Subscriber::of(&request);
     let body = request.into_body();
@@ -88,7 +93,12 @@ async fn check(app: &App, body: Body, arrived: Instant) -> Result<Response, Call
     let setup = app.setup();
     let unknown = || CallError::new(Code::NotFound, "no such service; List returns the known ones");
     let service = Service::named(&name, &setup).ok_or_else(unknown)?;
-    Ok(wire::answer(&HealthCheckResponse::from(service.check(app, &setup, arrived).await)))
+    let status = if service::is_drained(&name, app) {
+        HealthStatus::NotServing
+    } else {
+        service.check(app, &setup, arrived).await
+    };
+    Ok(wire::answer(&HealthCheckResponse::from(status)))
 }
 
 async fn watch(
@@ -111,7 +121,11 @@ async fn list(app: &App, body: Body, arrived: Instant) -> Result<Response, CallE
     let mut answer = HealthListResponse::default();
     for name in service::names(&setup) {
         if let Some(service) = Service::named(&name, &setup) {
-            let status = service.latest(app, &setup).await;
+            let status = if service::is_drained(&name, app) {
+                HealthStatus::NotServing
+            } else {
+                service.latest(app, &setup).await
+            };
             answer.statuses.insert(name, status.into());
         }
     }

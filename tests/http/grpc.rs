@@ -297,6 +297,76 @@ fn a_stop_is_reported_to_a_watch_and_then_ends_the_stream() {
 }
 
 #[test]
+fn while_the_sidecar_drains_check_list_and_watch_agree_that_only_the_sidecar_itself_serves() {
+    let redis = Redis::start(&[]);
+    let groups = "drain = \"300s\"\n[groups.web]\ninclude = [\"main\"]\n";
+    let sidecar = Sidecar::start_with(groups, main_at(&redis));
+    let drained = ["", "main", "main.round_trip", "readyz", "group/web", "group/readiness"];
+    let own = ["livez", "startupz", "group/liveness"];
+    for service in drained.into_iter().chain(own) {
+        assert_eq!(check(&sidecar, service), "SERVING", "{service}");
+    }
+    let mut watching = ["", "livez"].map(|service| Watching::start(&sidecar, service));
+    for watching in &mut watching {
+        assert_eq!(watching.next(), "SERVING");
+    }
+    sidecar.terminate();
+    assert_eq!(watching[0].next(), "NOT_SERVING");
+    for service in drained {
+        assert_eq!(check(&sidecar, service), "NOT_SERVING", "{service}");
+    }
+    for service in own {
+        assert_eq!(check(&sidecar, service), "SERVING", "{service}");
+    }
+    assert_eq!(check(&sidecar, "nope"), "NOT_FOUND");
+    let list = call("list", sidecar.addr(), "", &[]);
+    for line in ["=NOT_SERVING", "main=NOT_SERVING", "readyz=NOT_SERVING", "livez=SERVING"] {
+        assert!(list.iter().any(|listed| listed == line), "{line}: {list:?}");
+    }
+    let mut late = Watching::start(&sidecar, "main");
+    assert_eq!(late.next(), "NOT_SERVING");
+}
+
+#[test]
+fn a_call_is_refused_in_the_words_of_grpc_on_every_path_and_one_for_browsers_too() {
+    let redis = Redis::start(&[]);
+    let sidecar = Sidecar::start(main_at(&redis));
+    let head = |version: &str, content_type: &str, path: &str| {
+        let content_type = format!("content-type: {content_type}");
+        let url = format!("http://{}{path}", sidecar.addr());
+        let head = [
+            "--dump-header",
+            "-",
+            "--output",
+            "/dev/null",
+            "--header",
+            &content_type,
+            "--data-binary",
+            "x",
+            &url,
+        ];
+        curl(&[&[version], &head[..]].concat()).to_lowercase()
+    };
+    let http2 = "--http2-prior-knowledge";
+    for (version, content_type, path, status) in [
+        (http2, "application/grpc", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", 12),
+        (http2, "application/grpc", "/health", 12),
+        (http2, "application/grpc", "/grpc.health.v1.Health/Nope", 12),
+        (http2, "application/grpc", "/grpc.health.v1.Health/Check", 3),
+        (http2, "application/grpc+json", "/grpc.health.v1.Health/Check", 12),
+        (http2, "application/grpc-web+proto", "/grpc.health.v1.Health/Check", 12),
+        ("--http1.1", "application/grpc-web-text", "/grpc.health.v1.Health/Check", 12),
+    ] {
+        let head = head(version, content_type, path);
+        let answered_in = content_type.strip_suffix("+json").unwrap_or(content_type);
+        assert!(head.contains(" 200 "), "{path} {content_type}: {head}");
+        assert!(head.contains(&format!("content-type: {answered_in}")), "{path} {content_type}: {head}");
+        assert!(head.contains(&format!("grpc-status: {status}\r\n")), "{path} {content_type}: {head}");
+        assert!(head.contains("grpc-message: "), "{path} {content_type}: {head}");
+    }
+}
+
+#[test]
 fn a_watch_does_not_take_a_cache_that_was_never_checked_for_one_that_is_up() {
     let (mut down, other, slow) = (Redis::start(&[]), Redis::start(&[]), Redis::start(&[]));
     let settings = "timeout = \"20s\"\ninterval = \"20s\"";

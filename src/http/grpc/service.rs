@@ -38,6 +38,15 @@ pub(super) enum HealthStatus {
     Unknown,
 }
 
+/// The services that say something of the sidecar alone, which are the same while it drains.
+const OWN: [&str; 4] = ["livez", "startupz", "group/liveness", "group/startup"];
+
+/// `true` if the service of this name is out of service because the sidecar drains or stops. A balancer asks for `""`, and
+/// cannot always be told another name.
+pub(super) fn is_drained(name: &str, app: &App) -> bool {
+    matches!(app.life(), Life::Draining | Life::Stopping) && !OWN.contains(&name)
+}
+
 impl<'a> Service<'a> {
     /// The service of this name, if there is one.
     pub(super) fn named(name: &str, setup: &'a Setup) -> Option<Self> {

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{self, Instant};
 
 use super::messages::HealthCheckResponse;
-use super::service::{HealthStatus, Service};
+use super::service::{HealthStatus, Service, is_drained};
 use super::wire::{CallError, Code};
 use crate::app::{App, Life, Watcher};
 use crate::http::access::Subscriber;
@@ -56,8 +56,7 @@ impl Watch {
             }
             let status = match self.app.life() {
                 Life::Stopping => return Some(self.end(Code::Unavailable, "the sidecar is shutting down")),
-                Life::Draining => HealthStatus::NotServing,
-                Life::Starting | Life::Ready => self.status().await,
+                Life::Starting | Life::Ready | Life::Draining => self.status().await,
             };
             if self.said != Some(status) {
                 break status;
@@ -81,6 +80,7 @@ impl Watch {
         let setup = self.app.setup();
         match (Service::named(&self.name, &setup), self.said) {
             (None, _) => HealthStatus::Unknown,
+            (Some(_), _) if is_drained(&self.name, &self.app) => HealthStatus::NotServing,
             (Some(service), None | Some(HealthStatus::Unknown)) => {
                 service.check(&self.app, &setup, Instant::now()).await
             }

@@ -16,7 +16,7 @@ use prost::Message;
 use crate::http::transport::body::BodyFault;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(super) const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// The size of the flag and the length before every message.
@@ -26,13 +26,16 @@ const PREFIX: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Code {
     Ok = 0,
+    Unknown = 2,
     InvalidArgument = 3,
     DeadlineExceeded = 4,
     NotFound = 5,
     PermissionDenied = 7,
     ResourceExhausted = 8,
     Unimplemented = 12,
+    Internal = 13,
     Unavailable = 14,
+    Unauthenticated = 16,
 }
 
 /// The reason why a call has no response.
@@ -48,9 +51,6 @@ impl CallError {
         Self { code, said }
     }
 
-    fn trailers(self) -> HeaderMap {
-        let mut trailers = status(self.code);
-        trailers.insert(MESSAGE, HeaderValue::from_static(self.said));
     /// The fault of a body, as the connection has found it.
     fn of_body(error: &axum::Error) -> Self {
         let mut chain = successors(Some(error as &dyn Error), |&error| error.source());
@@ -65,6 +65,9 @@ impl CallError {
         }
     }
 
+    fn trailers(self) -> HeaderMap {
+        let mut trailers = status(self.code);
+        trailers.insert(MESSAGE, HeaderValue::from_static(self.said));
         trailers
     }
 }
@@ -133,6 +136,6 @@ fn respond(body: Body) -> Response {
     response
 }
 
-fn status(code: Code) -> HeaderMap {
+pub(super) fn status(code: Code) -> HeaderMap {
     HeaderMap::from_iter([(STATUS, HeaderValue::from(code as u16))])
 }
