@@ -4,13 +4,14 @@
 //! client that sends half a request keeps it from stopping.
 //!
 //! A connection has a place (`places`) from its acceptance (`listener`) to its end (`connection`). Its first bytes
-//! tell the version of HTTP (`preface`), `idle_timeout` bounds each wait for its client, and `answer` hands the
+//! tell the version of HTTP (`preface`) or another protocol (`foreign`), `body` reads the body of a request, `idle_timeout` bounds each wait for its client, and `answer` hands the
 //! text out in pieces, which count as unread (`unread`) until they are written to it.
 
 mod answer;
 pub(super) mod body;
 pub(super) mod caller;
 mod connection;
+mod foreign;
 pub(super) mod idle_timeout;
 pub(super) mod limits;
 pub(super) mod listener;

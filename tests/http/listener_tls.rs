@@ -103,12 +103,19 @@ fn a_client_without_a_certificate_of_the_right_authority_is_not_answered() {
 }
 
 #[test]
-fn a_client_without_tls_is_closed_silently_and_the_next_is_answered() {
+fn who_speaks_no_tls_is_told_so_and_the_next_is_answered() {
     let secured = Secured::start(&Authority::new(), None);
     let url = format!("http://{}/livez", secured.sidecar.addr());
-    let output =
-        Command::new("curl").args(["--silent", "--max-time", "30", "--http0.9", &url]).output().unwrap();
-    assert!(!said(&output).contains("ok"), "{output:?}");
+    let plain = |version: &str| {
+        let arguments = ["--silent", "--verbose", "--max-time", "30", version, &url];
+        Command::new("curl").args(arguments).output().unwrap()
+    };
+    let refusal = "this connection sent HTTP without TLS, but this address serves HTTPS: use https://\n";
+    assert_eq!(said(&plain("--http1.1")), refusal);
+    let http2 = plain("--http2-prior-knowledge");
+    assert!(!said(&http2).contains("ok"), "{http2:?}");
+    secured.sidecar.wait_for_log("sent HTTP without TLS, but this address serves HTTPS", 1);
+    secured.sidecar.wait_for_log("sent HTTP/2 without TLS, but this address serves HTTPS", 1);
     assert_eq!(said(&secured.ask(&[])), "ok\n200 2");
 }
 

@@ -16,16 +16,18 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
-use tokio::time;
+use tokio::time::{self, Instant};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::{self, InvalidMessage, ServerConfig};
+use tokio_rustls::rustls::ServerConfig;
 use tower::Service as _;
 use tracing::debug;
 
 use super::answer::AnswerBody;
-use super::caller::Caller;
 use super::body;
+use super::caller::Caller;
+use super::foreign::Foreign;
 use super::idle_timeout::{IdleTimeout, Watched};
 use super::listener::Accepted;
 use super::places::{ConnectionPlace, Places};
@@ -54,6 +56,10 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// The time in which an idle client of HTTP/2 may close its connection when the server stops.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// The time after which a caller that leaves without a byte was not one that only connects: HAProxy's agent-check waits for a
+/// line of the server for as long as its interval, 2 s unless configured.
+const AGENT_WAITS: Duration = Duration::from_secs(1);
+
 /// The context in which a connection is served.
 pub(super) struct ConnectionContext {
     /// The router that answers.
@@ -71,8 +77,6 @@ pub(super) struct ConnectionContext {
 /// The error that ended a connection, if its client did not end it.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
-    #[error("the client did not use TLS, which this listener requires")]
-    Plain,
     #[error("TLS: {0}")]
     Tls(io::Error),
     #[error("{0}")]
@@ -82,7 +86,12 @@ enum ConnectionError {
 }
 
 /// The two directions of a connection. Boxed, since each further type would compile HTTP once more.
-type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+struct Opened {
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    /// `true` if the listener requires TLS and the client began without it.
+    lacks_tls: bool,
+}
 
 type ConnectionReader = Peeked<Watched<Box<dyn AsyncRead + Send + Unpin>>>;
 type ConnectionWriter = Watched<Box<dyn AsyncWrite + Send + Unpin>>;
@@ -117,18 +126,28 @@ async fn converse(accepted: Accepted, context: ConnectionContext) -> Result<(), 
         turns,
     };
     let idle_timeout = &place.idle_timeout;
+    let is_https = tls.is_some() && matches!(accepted, Accepted::Tcp(..));
+    let protocol = if is_https { "HTTPS" } else { "HTTP" };
     let opened = tokio::select! {
         // Received data comes first, so that a request from before the stop is not dropped.
         biased;
         opened = Box::pin(open(accepted, tls)) => opened?,
         () = stopping(&mut life) => return Ok(()),
     };
-    let mut reader = Peeked::new(&[], Watched { half: opened.0, idle_timeout: idle_timeout.clone() });
-    let mut writer = Watched { half: opened.1, idle_timeout: idle_timeout.clone() };
-    loop {
+    let mut reader = Peeked::new(&[], Watched { half: opened.reader, idle_timeout: idle_timeout.clone() });
+    let mut writer = Watched { half: opened.writer, idle_timeout: idle_timeout.clone() };
+    let began = Instant::now();
+    let mut is_first = true;
+    let foreign = loop {
         let version = tokio::select! {
             biased;
             version = reader.version(MAX_HEAD) => version,
+            () = idle_timeout.exhausted() => {
+                if idle_timeout.is_late() {
+                    break Foreign::Late { is_silent: reader.is_empty() };
+                }
+                return Ok(());
+            }
             () = stopping(&mut life) => {
                 if reader.is_empty() {
                     return Ok(());
@@ -138,7 +157,17 @@ async fn converse(accepted: Accepted, context: ConnectionContext) -> Result<(), 
             }
         }
         .map_err(ConnectionError::Io)?;
+        if reader.is_empty() {
+            if is_first && began.elapsed() >= AGENT_WAITS {
+                let foreign = Foreign::Late { is_silent: true };
+                place.places.tell_foreign(caller, foreign.name(), &foreign.said(protocol));
+            }
+            return Ok(());
+        }
+        is_first = false;
         match version {
+            Version::Http1 if opened.lacks_tls => break Foreign::PlainHttp1,
+            Version::Http2 if opened.lacks_tls => break Foreign::PlainHttp2,
             Version::Http1 => match Box::pin(converse_http1(reader, writer, &requests, &mut life)).await? {
                 Some(parked) => (reader, writer) = parked,
                 None => return Ok(()),
@@ -146,9 +175,14 @@ async fn converse(accepted: Accepted, context: ConnectionContext) -> Result<(), 
             Version::Http2 if place.multiplex(caller) => {
                 return Box::pin(converse_http2(reader, writer, requests, life)).await;
             }
-            Version::Http2 => return Ok(()),
+            Version::Http2 => break Foreign::NoRoom,
+            Version::Foreign(foreign) => break foreign,
         }
-    }
+    };
+    place.places.tell_foreign(caller, foreign.name(), &foreign.said(protocol));
+    let first = reader.take_first();
+    Box::pin(foreign.refuse(&first, protocol, reader, writer)).await;
+    Ok(())
 }
 
 /// Answers requests of HTTP/1 until the connection ends, or is idle: then it is given back without its buffers, which
@@ -266,32 +300,32 @@ impl Requests {
 }
 
 /// The two directions of a connection, after the TLS handshake if there is one.
-async fn open(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Halves, ConnectionError> {
+async fn open(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Opened, ConnectionError> {
     match accepted {
         Accepted::Tcp(stream, _) => {
             // An answer is one small segment, and the next must not wait for its acknowledgment.
             stream.set_nodelay(true).map_err(ConnectionError::Io)?;
-            let Some(tls) = tls else {
+            let lacks_tls = tls.is_some() && !begins_tls(&stream).await.map_err(ConnectionError::Io)?;
+            let Some(tls) = tls.filter(|_| !lacks_tls) else {
                 let (reader, writer) = stream.into_split();
-                return Ok((Box::new(reader), Box::new(writer)));
+                return Ok(Opened { reader: Box::new(reader), writer: Box::new(writer), lacks_tls });
             };
-            let stream = Box::pin(TlsAcceptor::from(tls).accept(stream)).await.map_err(handshake_problem)?;
+            let stream =
+                Box::pin(TlsAcceptor::from(tls).accept(stream)).await.map_err(ConnectionError::Tls)?;
             let (reader, writer) = tokio::io::split(stream);
-            Ok((Box::new(reader), Box::new(writer)))
+            Ok(Opened { reader: Box::new(reader), writer: Box::new(writer), lacks_tls })
         }
         Accepted::Unix(stream) => {
             let (reader, writer) = stream.into_split();
-            Ok((Box::new(reader), Box::new(writer)))
+            Ok(Opened { reader: Box::new(reader), writer: Box::new(writer), lacks_tls: false })
         }
     }
 }
 
-fn handshake_problem(error: io::Error) -> ConnectionError {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-    match cause {
-        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => ConnectionError::Plain,
-        _ => ConnectionError::Tls(error),
-    }
+/// `true` if the client begins a TLS handshake (RFC 8446, section 5.1), or closes.
+async fn begins_tls(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 0 || first[0] == 22)
 }
 
 /// The end of a conversation; if the server stops, `finish` is called first.

@@ -159,6 +159,12 @@ impl IdleTimeout {
         }
     }
 
+    /// `true` if a request's head is not complete after all the time for it.
+    pub(super) fn is_late(&self) -> bool {
+        let ConnectionSnapshot { state, since, .. } = self.snapshot();
+        state == ConnectionState::ReadingHead && since.elapsed() >= self.wait.head
+    }
+
     /// `true` if every answer is fully sent.
     pub(super) fn has_none_open(&self) -> bool {
         self.tracked.lock().open == 0

@@ -23,6 +23,7 @@ use super::limits::ServerLimits;
 use super::unread::{HeldText, UnreadTexts};
 
 use crate::mutex::Mutex;
+use crate::telemetry::CALLERS;
 
 /// The time in which a peer that `access.allow` excludes must send its request, and take the refusal.
 const EXCLUDED_WAIT: Duration = Duration::from_secs(1);
@@ -52,6 +53,9 @@ const CHURN_EVERY: Duration = Duration::from_secs(1);
 
 /// The least time between two warnings that connections are closed for want of places.
 const WARN_EVERY: Duration = Duration::from_mins(1);
+
+/// The most pairs of a peer and a protocol of which the log tells within that time.
+const FOREIGN_LOGS: usize = 64;
 
 named! {
     /// The reason why a connection was closed or a response refused. A closed list: the names are labels of metrics.
@@ -98,6 +102,15 @@ pub(crate) struct Places {
     refused: [AtomicU64; Reason::ALL.len()],
     /// Notified when a connection has given memory back.
     released: Arc<Notify>,
+    /// The refusals of other protocols that were logged, by peer and name.
+    foreign: Mutex<HashMap<(Peer, &'static str), ForeignLog>>,
+}
+
+/// The last line of the log on one peer's use of a protocol, and the number of refusals since then.
+#[derive(Debug)]
+struct ForeignLog {
+    told: Instant,
+    untold: u64,
 }
 
 #[derive(Debug, Default)]
@@ -168,6 +181,7 @@ impl Places {
             table: Mutex::default(),
             refused: Default::default(),
             released,
+            foreign: Mutex::default(),
         })
     }
 
@@ -312,6 +326,33 @@ impl Places {
     /// Counts a refused answer.
     pub(super) fn refuse_answer(&self, caller: Caller) {
         self.refuse(&mut self.table.lock(), Reason::Unread, peer_of(caller));
+    }
+
+    /// Logs that `caller` was refused for its protocol, not more than once a minute for the same, and for a few only.
+    pub(super) fn tell_foreign(&self, caller: Caller, name: &'static str, said: &str) {
+        let mut told = self.foreign.lock();
+        let (peer, now) = (peer_of(caller), Instant::now());
+        let repeated = match told.entry((peer, name)) {
+            Entry::Occupied(known) if now - known.get().told < WARN_EVERY => {
+                known.into_mut().untold += 1;
+                return;
+            }
+            Entry::Occupied(known) => known.remove().untold,
+            Entry::Vacant(_) => 0,
+        };
+        if told.len() == FOREIGN_LOGS {
+            told.retain(|_, log| now - log.told < WARN_EVERY);
+        }
+        if told.len() == FOREIGN_LOGS {
+            return;
+        }
+        told.insert((peer, name), ForeignLog { told: now, untold: 0 });
+        let peer = peer.map_or_else(|| "a unix socket".to_owned(), |peer| peer.to_string());
+        let repeated = match repeated {
+            0 => String::new(),
+            repeated => format!(" ({repeated} more since the last such line)"),
+        };
+        warn!(target: CALLERS, "a connection from {peer} {said}{repeated}");
     }
 
     /// `true` if so many are open that memory is worth more than the time to allocate new buffers.

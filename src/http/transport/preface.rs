@@ -7,16 +7,20 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::foreign::Foreign;
+
 /// The beginning of every connection of HTTP/2 (RFC 9113, section 3.4). No request of HTTP/1 begins so.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The version of HTTP that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
-    /// HTTP/1.1 or HTTP/1.0, or anything else, which is refused in it.
+    /// HTTP/1.1 or HTTP/1.0.
     Http1,
     /// HTTP/2, known before the first request: with TLS, or by prior knowledge.
     Http2,
+    /// None.
+    Foreign(Foreign),
 }
 
 /// The most bytes that are read at a time.
@@ -53,8 +57,8 @@ impl<R: AsyncRead + Unpin> Peeked<R> {
             if may_be_preface && self.first.len() == PREFACE.len() {
                 return Ok(Version::Http2);
             }
-            if !may_be_preface && (self.first.len() >= most || self.has_head()) {
-                return Ok(Version::Http1);
+            if !may_be_preface && let Some(version) = self.head(most) {
+                return Ok(version);
             }
             let wanted = if may_be_preface { PREFACE.len() - self.first.len() } else { PIECE };
             if poll_fn(|cx| self.poll_more(wanted, cx)).await? == 0 {
@@ -74,24 +78,35 @@ impl<R: AsyncRead + Unpin> Peeked<R> {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// `true` if a request's head is complete, or if the bytes are no head at all, which is refused.
-    fn has_head(&mut self) -> bool {
+    /// The version, if a request's head is complete or has `most` bytes, or if the bytes are no head at all.
+    fn head(&mut self, most: usize) -> Option<Version> {
         // A long head is not parsed again and again. Its end is searched instead (RFC 9112, section 2.1; a lone LF
         // counts as the end of a line, section 2.2).
         if self.first.len() <= PIECE {
             let parsed = httparse::Request::new(&mut [httparse::EMPTY_HEADER; MAX_FIELDS]).parse(&self.first);
-            return !matches!(parsed, Ok(httparse::Status::Partial));
+            return match parsed {
+                Ok(httparse::Status::Partial) => None,
+                Ok(httparse::Status::Complete(_)) | Err(httparse::Error::TooManyHeaders) => {
+                    Some(Version::Http1)
+                }
+                Err(error) => Some(Version::Foreign(Foreign::of(&self.first, error))),
+            };
         }
         let ends = |at: &[u8]| at.starts_with(b"\n\n") || at.starts_with(b"\n\r\n");
         let has_end = (self.seen..self.first.len()).any(|at| ends(&self.first[at..]));
         // The last bytes may be the beginning of an end.
         self.seen = self.first.len().saturating_sub(2);
-        has_end
+        (has_end || self.first.len() >= most).then_some(Version::Http1)
     }
 
     /// `true` if every examined byte has been read once more.
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_empty()
+    }
+
+    /// Takes the examined bytes, which are then not read once more.
+    pub(super) fn take_first(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.first)
     }
 }
 
@@ -142,7 +157,8 @@ mod tests {
     async fn the_preface_is_told_from_a_request_at_any_cut_and_nothing_is_lost() {
         let http2 = [PREFACE.as_slice(), b"\0\0\0\x04"].concat();
         let others: [&[u8]; 4] = [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/1.1\r\n\r\n", b"PRI * HT", b""];
-        let wanted = [(http2.as_slice(), Version::Http2)]
+        let proxy: &[u8] = b"PROXY UNKNOWN\r\nGET / HTTP/1.1\r\n\r\n";
+        let wanted = [(http2.as_slice(), Version::Http2), (proxy, Version::Foreign(Foreign::Proxy(1)))]
             .into_iter()
             .chain(others.map(|bytes| (bytes, Version::Http1)));
         for (bytes, version) in wanted {
