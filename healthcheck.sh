@@ -1,9 +1,11 @@
 #!/bin/sh
-# Asks cache-canary for the status of the caches: healthcheck.sh [URL]
+# Asks a cache-canary whether the caches work: healthcheck.sh [URL | -c FILE]
 #
 # Prints the response body, at most 4,096 bytes. The exit code is 0 for a success, and 1 in every other case.
-# The URL is the argument, else $CACHE_CANARY_URL, else http://127.0.0.1:8080/health. The response must be complete within
-# $HEALTHCHECK_TIMEOUT seconds, by default 5. Uses curl, else wget (GNU's, or for http busybox's), else cache-canary itself.
+# The URL is the argument, else $CACHE_CANARY_URL, else /health at the listener of the configuration in force: the program
+# finds it, of $CACHE_CANARY_CONFIG and the arguments of `serve` too; without the program it is the first address in
+# $CACHE_CANARY_PROBES__LISTEN or $CACHE_CANARY_LISTEN, else 127.0.0.1:8080. The answer must be complete within
+# $HEALTHCHECK_TIMEOUT seconds, 5 unless said. Uses cache-canary itself, else curl, else wget (GNU's, or for http busybox's).
 # With HEALTHCHECK_INSECURE=1 certificates are not verified: only for a server on loopback.
 set -u
 
@@ -35,22 +37,41 @@ limited() {
 # Prints the body, of an error too. A redirect is a failure, because only this server is asked; busybox's wget follows
 # it all the same. Proxies and the user's configuration files of curl and wget are ignored.
 ask() {
-    if command -v curl >/dev/null; then
+    if [ -n "$canary" ]; then
+        set -- ${insecure:+--insecure}
+        [ -z "$file" ] || set -- -c "$file" "$@"
+        [ -z "$url" ] || set -- --url "$url" "$@"
+        "$canary" healthcheck --timeout "${limit}s" "$@"
+    elif command -v curl >/dev/null; then
         with_curl
     elif can_use_wget; then
         with_wget
-    elif canary=$(command -v cache-canary || command -v /cache-canary); then
-        # In an image built from scratch the binary is at the root.
-        "$canary" healthcheck --timeout "${limit}s" --url "$url" ${insecure:+--insecure}
     else
-        echo "healthcheck.sh: curl, ${https:+GNU }wget or cache-canary is required, and none was found" >&2
+        echo "healthcheck.sh: needs one of cache-canary, curl and ${https:+GNU }wget, and finds none of them" >&2
         return 1
     fi
+}
+
+# The URL of the listener that the environment alone names.
+find_listener() {
+    listen=${CACHE_CANARY_PROBES__LISTEN:-${CACHE_CANARY_LISTEN:-127.0.0.1:8080}}
+    listen=${listen%%,*}
+    case $listen in
+    unix:*)
+        socket=${listen#unix:}
+        socket=${socket#//}
+        url=http://localhost/health
+        return
+        ;;
+    0.0.0.0:* | '[::]:'*) listen=127.0.0.1:${listen##*:} ;;
+    esac
+    url=http${CACHE_CANARY_TLS__CERT_FILE:+s}://$listen/health
 }
 
 with_curl() {
     set -- --silent --show-error --max-time "$limit" --noproxy '*' --location --max-redirs 0 "$url"
     [ -z "$insecure" ] || set -- --insecure "$@"
+    [ -z "$socket" ] || set -- --unix-socket "$socket" "$@"
     curl --disable --fail-with-body "$@"
     status=$?
     # curl before 7.76 (2021) can only fail without the body.
@@ -62,6 +83,7 @@ with_curl() {
 # this server's TLS requires.
 can_use_wget() {
     command -v wget >/dev/null || return
+    [ -z "$socket" ] || return
     [ -z "$https" ] || is_gnu_wget
 }
 
@@ -88,11 +110,22 @@ with_wget() {
     return "$status"
 }
 
-[ $# -le 1 ] || fail "at most one URL is allowed, and $# arguments were given"
-url=${1-${CACHE_CANARY_URL:-http://127.0.0.1:8080/health}}
+file=
+socket=
+# In an image that was made from scratch it is at the root.
+canary=$(command -v cache-canary || command -v /cache-canary)
+if [ "${1-}" = -c ] && [ $# -eq 2 ]; then
+    file=$2
+    url=
+    [ -n "$canary" ] || fail "needs cache-canary to read a configuration, and does not find it"
+else
+    [ $# -le 1 ] || fail "takes one URL or -c FILE, and was given $# arguments"
+    url=${1-${CACHE_CANARY_URL-}}
+    [ -n "$canary$url" ] || find_listener
+fi
 https=
 case $url in
-http://*) ;;
+'' | http://*) ;;
 https://*) https=yes ;;
 *) fail "the URL must begin with http:// or https://" ;; # The URL is not shown, because it may contain a password.
 esac

@@ -44,6 +44,7 @@ pub(crate) use check_id::numbered;
 pub use error::ConfigError;
 pub use fingerprint::Contents;
 pub use load::{Loaded, Source, load};
+pub(crate) use load::{OwnListeners, load_listeners};
 pub use place::Origin;
 pub(crate) use secret::MASK;
 pub use secret::Secret;

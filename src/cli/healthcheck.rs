@@ -17,24 +17,28 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 use super::output::print;
-use super::{Failure, block_on};
+use super::{Failure, FileArgs, block_on};
 use crate::cache::{SetupError, Stream, client_config, pinned_config};
-use crate::config::{ClientCertificate, Tls, Verify};
+use crate::config::{ClientCertificate, Source, Tls, Verify};
 use target::{Target, Trust, target};
 
+mod server;
 mod target;
 
 /// The most bytes of a response that are printed, since Docker keeps no more.
 const MAX_BODY: usize = 4096;
 
 const AFTER_HELP: &str = "\
-The URL is the first of: --url or --socket; CACHE_CANARY_URL; /health at the first address in CACHE_CANARY_LISTEN (a
-wildcard becomes loopback); http://127.0.0.1:8080/health. For the last two, if CACHE_CANARY_TLS__CERT_FILE is set, the
+The address is the first of: --url or --socket; with -c, a listener of that configuration; CACHE_CANARY_URL; a listener of
+the configuration that the server has. That is the one of the environment (CACHE_CANARY_CONFIG, CACHE_CANARY_LISTEN and
+others), with the arguments of `serve` if that is the first process of this container. Of several listeners, the first of
+probes.listen is queried, else the first of listen (a wildcard becomes loopback), for /health. With tls.cert_file, the
 request uses https, and the server must present a certificate from that file (its name is not checked).
 
 Examples:
   cache-canary healthcheck --url http://127.0.0.1:8080/health/main
   cache-canary healthcheck --url https://canary.internal:8443/health --ca-file /etc/ssl/internal.pem
+  cache-canary healthcheck -c /etc/cache-canary/cache-canary.toml
   cache-canary healthcheck --socket /run/cache-canary.sock
   HEALTHCHECK CMD [\"/cache-canary\", \"healthcheck\"]          in a Dockerfile
 
@@ -44,11 +48,13 @@ Exit codes: 0 if the response is 2xx; 1 in every other case, including invalid a
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct HealthcheckArgs {
+    #[command(flatten)]
+    config: FileArgs,
     /// URL to query
-    #[arg(long, value_name = "URL", conflicts_with = "socket")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["socket", "config"])]
     url: Option<String>,
     /// Unix socket to query for /health
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
     socket: Option<PathBuf>,
     /// CA certificates (PEM) to trust instead of the system's, for https
     #[arg(long, value_name = "FILE")]
@@ -69,7 +75,8 @@ pub(super) struct HealthcheckArgs {
 
 /// Sends one request and prints the response.
 pub(super) fn run(args: &HealthcheckArgs) -> Result<ExitCode, Failure> {
-    let target = target(args, |name| std::env::var(name).ok()).map_err(Failure::other)?;
+    let Source { environment, .. } = Source::from_process(None, Vec::new());
+    let target = target(args, environment, server::of_first_process()).map_err(Failure::other)?;
     let tls = match &target {
         Target::Tcp { tls: Some(trust), .. } => Some(connector(args, trust).map_err(Failure::other)?),
         Target::Tcp { tls: None, .. } | Target::Unix { .. } => None,

@@ -4,6 +4,7 @@ mod reload;
 mod stamps;
 mod systemd;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -44,10 +45,18 @@ pub(super) struct ServeArgs {
     listen: Vec<String>,
 }
 
+impl ServeArgs {
+    /// The file and the addresses that were given.
+    pub(super) fn flags(self) -> (Option<PathBuf>, Vec<String>) {
+        (self.config.config, self.listen)
+    }
+}
+
 /// Serves until it is told to stop.
 pub(super) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
-    let flags = ReloadFlags { file: args.config.config, listen: args.listen };
+    let (file, listen) = args.flags();
+    let flags = ReloadFlags { file, listen };
     let loaded = flags.load().map_err(Failure::usage)?;
     block_on(serve(loaded, flags))
 }

@@ -9,7 +9,7 @@ use super::reader::ConfigReader;
 use super::source::environment::Environment;
 use super::source::file;
 use super::value::Table;
-use super::{Config, keys, settings};
+use super::{Config, Listen, keys, listeners, settings};
 
 /// The sources of a configuration. The first to name a value wins: flags, environment, file; then defaults.
 ///
@@ -68,12 +68,8 @@ impl Loaded {
 /// Makes a configuration, or returns everything that is wrong with it.
 pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     let environment = Environment(&source.environment);
-    let file = source.file.clone().or_else(|| environment.get("CACHE_CANARY_CONFIG").map(PathBuf::from));
     let mut problems = Vec::new();
-    let mut table = match &file {
-        Some(path) => file::read(path, &environment, &mut problems)?,
-        None => Table::default(),
-    };
+    let (file, mut table) = raw(source, &environment, &mut problems)?;
     environment.merge_into(&mut table, &mut problems);
     // A value that could not be filled in would be found wrong once more.
     if !problems.is_empty() {
@@ -93,6 +89,50 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     } else {
         Err(ConfigError::new(problems))
     }
+}
+
+/// The listeners of a configuration, as far as a caller on the same machine needs them.
+pub(crate) struct OwnListeners {
+    /// The listeners for everything.
+    pub(crate) main: Vec<Listen>,
+    /// The listeners for probes alone.
+    pub(crate) probes: Vec<Listen>,
+    /// The sidecar's own certificate, if TCP is with TLS.
+    pub(crate) cert_file: Option<PathBuf>,
+    /// `true` if callers need a certificate.
+    pub(crate) wants_certificate: bool,
+}
+
+/// Reads the listeners alone: a server that runs may be asked whatever has become of its other settings and secrets.
+pub(crate) fn load_listeners(source: &Source) -> Result<OwnListeners, ConfigError> {
+    let environment = Environment(&source.environment);
+    let (file, mut table) = raw(source, &environment, &mut Vec::new())?;
+    environment.merge_into(&mut table, &mut Vec::new());
+    let mut reader = ConfigReader::new(table, file.as_deref());
+    let main = listeners::main(&mut reader, &source.listen, Config::default().listen);
+    let probes = listeners::probes(&mut reader, &main).listen;
+    let tls = reader.take_table("tls");
+    let path = |key| Some(PathBuf::from(tls.get(key)?.text().ok()?));
+    let (cert_file, wants_certificate) = (path("cert_file"), path("client_ca_file").is_some());
+    if reader.problems.is_empty() {
+        Ok(OwnListeners { main, probes, cert_file, wants_certificate })
+    } else {
+        Err(ConfigError::new(reader.problems))
+    }
+}
+
+/// The path of the TOML file, if there is one, and what it says.
+fn raw(
+    source: &Source,
+    environment: &Environment<'_>,
+    problems: &mut Vec<ConfigProblem>,
+) -> Result<(Option<PathBuf>, Table), ConfigError> {
+    let file = source.file.clone().or_else(|| environment.get("CACHE_CANARY_CONFIG").map(PathBuf::from));
+    let table = match &file {
+        Some(path) => file::read(path, environment, problems)?,
+        None => Table::default(),
+    };
+    Ok((file, table))
 }
 
 /// A problem if no cache is configured at all. A configuration in which every cache is skipped is refused at the

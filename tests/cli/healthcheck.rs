@@ -155,9 +155,54 @@ fn healthcheck_asks_the_address_of_the_environment() {
     }
     let output = cache_canary().arg("healthcheck").env("CACHE_CANARY_LISTEN", "8080").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let expected = "error: CACHE_CANARY_LISTEN is `8080`, but must be an address such as 127.0.0.1:8080 or \
-                    unix:/run/cache-canary.sock\n";
+    let expected = "error: CACHE_CANARY_LISTEN: not an address to listen on; write \"[::]:8080\", \"127.0.0.1:8080\" or \
+                    \"unix:/run/cache-canary.sock\"\n";
     assert_eq!(stderr(&output), expected);
+}
+
+#[test]
+fn healthcheck_asks_the_listener_of_the_configuration_whatever_else_is_wrong_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let (listener, address) = local_listener();
+    let requests = canned(listener, UP);
+    let (other, other_address) = local_listener();
+    let other_requests = canned(other, DOWN);
+    let port = address.port();
+    let file = directory.path().join("canary.toml");
+    let file = file.to_str().unwrap();
+    let broken = "[caches.main]\nurl = \"redis://:${NOT_SET}@nowhere\"\npassword_file = \"/nowhere\"\nno = 1";
+    let asked = |listen: &str, arguments: &[&str], variables: &[(&str, &str)]| {
+        std::fs::write(file, format!("{listen}\n{broken}")).unwrap();
+        let variables = variables.iter().copied();
+        let output = cache_canary().arg("healthcheck").args(arguments).envs(variables).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{listen} {arguments:?}: {}", stderr(&output));
+        assert!(requests.recv().unwrap().starts_with("GET /health HTTP/1.1\r\n"));
+    };
+    let by_file = ("CACHE_CANARY_CONFIG", file);
+    for host in ["127.0.0.1", "0.0.0.0", "[::]"] {
+        let listen = format!("listen = \"{host}:{port}\"");
+        asked(&listen, &["-c", file], &[]);
+        asked(&listen, &[], &[by_file]);
+    }
+    // The port of the file is a variable's, and one variable stands above the file.
+    asked("listen = [\"127.0.0.1:${PORT}\"]", &[], &[by_file, ("PORT", &port.to_string())]);
+    asked("listen = \"127.0.0.1:1\"", &[], &[by_file, ("CACHE_CANARY_LISTEN", &address.to_string())]);
+    // The listener for probes has places of its own.
+    let probes = format!("listen = \"{other_address}\"\nprobes.listen = \"{address}\"");
+    asked(&probes, &[], &[by_file]);
+    asked("", &[], &[by_file, ("CACHE_CANARY_PROBES__LISTEN", &address.to_string())]);
+    // A file that is named on the command line is meant.
+    let url = format!("http://{other_address}/");
+    asked(&format!("listen = \"{address}\""), &["-c", file], &[("CACHE_CANARY_URL", &url)]);
+    assert!(other_requests.try_recv().is_err());
+
+    std::fs::write(file, "listen = \"127.0.0.1:0\"").unwrap();
+    let any_port = run(&["healthcheck", "-c", file]);
+    assert_eq!(any_port.status.code(), Some(1));
+    assert!(stderr(&any_port).contains("port 0"), "{}", stderr(&any_port));
+    let nowhere = run(&["healthcheck", "-c", "/nowhere/canary.toml"]);
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(stderr(&nowhere).contains("/nowhere/canary.toml"), "{}", stderr(&nowhere));
 }
 
 #[test]
@@ -172,7 +217,7 @@ fn an_empty_variable_is_to_healthcheck_as_to_the_server_one_that_is_not_set() {
     assert!(requests.recv().unwrap().starts_with("GET /health HTTP/1.1\r\n"));
     // With or without a listener, the default address is the one that is asked.
     let output = cache_canary().arg("healthcheck").env("CACHE_CANARY_LISTEN", "").output().unwrap();
-    assert!(!stderr(&output).contains("CACHE_CANARY_LISTEN is"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("CACHE_CANARY_LISTEN"), "{}", stderr(&output));
 }
 
 #[test]
@@ -182,7 +227,7 @@ fn healthcheck_asks_a_unix_socket() {
     let listener = UnixListener::bind(&path).unwrap();
     let (asked, requests) = channel();
     thread::spawn(move || {
-        for (stream, bytes) in listener.incoming().zip([UP, DOWN, UP]) {
+        for (stream, bytes) in listener.incoming().zip([UP, DOWN, UP, UP]) {
             converse(&mut stream.unwrap(), bytes.as_bytes(), &asked);
         }
     });
@@ -194,7 +239,13 @@ fn healthcheck_asks_a_unix_socket() {
     let variable =
         cache_canary().arg("healthcheck").env("CACHE_CANARY_LISTEN", format!("unix:{path}")).output();
     assert_eq!(variable.unwrap().status.code(), Some(0));
-    for _ in 0..3 {
+    // Callers over TCP need a certificate, and this one has none.
+    let file = directory.path().join("canary.toml");
+    let tls = "tls.cert_file = \"/nowhere\"\ntls.key_file = \"/nowhere\"\ntls.client_ca_file = \"/nowhere\"";
+    std::fs::write(&file, format!("listen = [\"127.0.0.1:1\", \"unix:{path}\"]\n{tls}")).unwrap();
+    let configured = run(&["healthcheck", "-c", file.to_str().unwrap()]);
+    assert_eq!(configured.status.code(), Some(0), "{}", stderr(&configured));
+    for _ in 0..4 {
         assert!(requests.recv().unwrap().starts_with("GET /health HTTP/1.1\r\n"));
     }
 

@@ -313,7 +313,7 @@ fn https_is_not_for_busybox_which_leaves_it_to_the_binary() {
         let bin = Bin::with(tool);
         let alone = bin.run(&[&url], &[("HEALTHCHECK_INSECURE", "1")]);
         assert_eq!((alone.code, alone.stdout.as_str()), (Some(1), ""), "{tool:?}: {alone:?}");
-        assert!(alone.stderr.contains("curl, GNU wget or cache-canary is required"), "{tool:?}: {alone:?}");
+        assert!(alone.stderr.contains("one of cache-canary, curl and GNU wget"), "{tool:?}: {alone:?}");
         bin.link("cache-canary", Path::new(env!("CARGO_BIN_EXE_cache-canary")));
         let both = bin.run(&[&url], &[("HEALTHCHECK_INSECURE", "1")]);
         assert_eq!((both.code, both.stdout.as_str()), (Some(0), UP), "{tool:?}: {both:?}");
@@ -352,6 +352,39 @@ fn the_url_is_the_argument_else_the_variable_else_the_default() {
     assert_eq!(asked(&[], &[variable]), "http://variable/health\n");
     assert_eq!(asked(&[], &[("CACHE_CANARY_URL", "")]), "http://127.0.0.1:8080/health\n");
     assert_eq!(asked(&[], &[]), "http://127.0.0.1:8080/health\n");
+    for (listen, url) in [
+        ("0.0.0.0:9090", "http://127.0.0.1:9090/health\n"),
+        ("[::]:9090,127.0.0.1:1", "http://127.0.0.1:9090/health\n"),
+        ("10.1.2.3:9090", "http://10.1.2.3:9090/health\n"),
+        ("unix:/run/canary.sock", "http://localhost/health\n"),
+    ] {
+        assert_eq!(asked(&[], &[("CACHE_CANARY_LISTEN", listen)]), url);
+    }
+    let (main, probes) = (("CACHE_CANARY_LISTEN", "[::]:1"), ("CACHE_CANARY_PROBES__LISTEN", "[::]:9091"));
+    assert_eq!(asked(&[], &[main, probes]), "http://127.0.0.1:9091/health\n");
+    let https = [("CACHE_CANARY_TLS__CERT_FILE", "/cert.pem")];
+    assert_eq!(asked(&[], &https), "https://127.0.0.1:8080/health\n");
+}
+
+#[test]
+fn the_program_is_preferred_and_finds_the_listener_of_the_configuration() {
+    let address = serve(Answer::Whole { status: "503 Service Unavailable", body: DOWN });
+    let bin = Bin::with(Tool::Busybox);
+    bin.link("cache-canary", Path::new(env!("CARGO_BIN_EXE_cache-canary")));
+    let file = bin.0.path().join("canary.toml");
+    fs::write(&file, format!("listen = \"{address}\"")).unwrap();
+    let file = file.to_str().unwrap();
+    // Which cache is down is in the body, which busybox' wget keeps to itself.
+    let url = url(address);
+    for (arguments, variables) in [
+        (&["-c", file][..], &[][..]),
+        (&[], &[("CACHE_CANARY_CONFIG", file)]),
+        (&[], &[("CACHE_CANARY_URL", url.as_str())]),
+        (&[url.as_str()], &[]),
+    ] {
+        let ran = bin.run(arguments, variables);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), DOWN), "{arguments:?} {variables:?}: {ran:?}");
+    }
 }
 
 #[test]
@@ -367,12 +400,14 @@ fn an_impossible_request_exits_1_with_the_reason() {
     assert_eq!(said(&["--help"], &[]), not_a_url);
     assert_eq!(
         said(&["http://one", "http://two"], &[]),
-        "healthcheck.sh: at most one URL is allowed, and 2 arguments were given\n"
+        "healthcheck.sh: takes one URL or -c FILE, and was given 2 arguments\n"
     );
     let no_limit = "healthcheck.sh: HEALTHCHECK_TIMEOUT must be from 1 to 99 seconds, and is 0\n";
     assert_eq!(said(&[], &[("HEALTHCHECK_TIMEOUT", "0")]), no_limit);
     let neither = "healthcheck.sh: HEALTHCHECK_INSECURE must be 1 or unset, and is yes\n";
     assert_eq!(said(&[], &[("HEALTHCHECK_INSECURE", "yes")]), neither);
-    let no_tool = "healthcheck.sh: curl, wget or cache-canary is required, and none was found\n";
+    let no_program = "healthcheck.sh: needs cache-canary to read a configuration, and does not find it\n";
+    assert_eq!(said(&["-c", "canary.toml"], &[]), no_program);
+    let no_tool = "healthcheck.sh: needs one of cache-canary, curl and wget, and finds none of them\n";
     assert_eq!(said(&[], &[]), no_tool);
 }

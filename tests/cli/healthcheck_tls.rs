@@ -121,6 +121,13 @@ fn beside_a_server_with_tls_only_its_own_certificate_is_accepted_under_any_name(
     expect_refused(&beside(&other, &[]), &format!("the server's certificate is not in {}", other.display()));
     expect_up(&beside(&other, &["--insecure"]));
     expect_refused(&beside(&own, &["--ca-file", text(&tls.ca_file())]), "invalid peer certificate: ");
+    let file = tls.files.path().join("canary.toml");
+    let listener = format!(
+        "listen = \"0.0.0.0:{}\"\ntls.cert_file = {own:?}\ntls.key_file = \"/nowhere\"",
+        address.port()
+    );
+    std::fs::write(&file, listener).unwrap();
+    expect_up(&cache_canary().args(["healthcheck", "-c", text(&file)]).output().unwrap());
     // An empty variable is none, and then it is asked without TLS.
     let plain = beside(Path::new(""), &[]);
     expect_refused(&plain, &format!("no answer from http://127.0.0.1:{}/health", address.port()));

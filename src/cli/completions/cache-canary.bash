@@ -235,12 +235,20 @@ _cache__canary() {
             return 0
             ;;
         cache__canary__subcmd__healthcheck)
-            opts="-h --url --socket --ca-file --insecure --cert-file --key-file --timeout --help"
+            opts="-c -h --config --url --socket --ca-file --insecure --cert-file --key-file --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --url)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -45,6 +45,7 @@ complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -l stri
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -l explain -d 'Print each command of each check, with the expected and the received answer'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -s w -l watch -d 'Check repeatedly: a live table on a terminal, else a line per status change (json: a line per round)'
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand check" -s h -l help -d 'Print help'
+complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -s c -l config -d 'Configuration file (TOML) [default: the file in CACHE_CANARY_CONFIG, else environment variables only]' -r -F
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l url -d 'URL to query' -r
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l socket -d 'Unix socket to query for /health' -r -F
 complete -c cache-canary -n "__fish_cache_canary_using_subcommand healthcheck" -l ca-file -d 'CA certificates (PEM) to trust instead of the system\'s, for https' -r -F

@@ -1,20 +1,18 @@
 //! [`Target`]: the address of the server that `healthcheck` queries, and the certificates that it trusts.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use url::Url;
 
 use super::HealthcheckArgs;
+use super::server::ServerFlags;
+use crate::config::{ConfigError, Listen, OwnListeners, Source, load_listeners};
 
 const URL_VARIABLE: &str = "CACHE_CANARY_URL";
-const LISTEN_VARIABLE: &str = "CACHE_CANARY_LISTEN";
-/// The variable with the server's own certificate. If it is set, the server speaks TLS over TCP.
-const CERT_VARIABLE: &str = "CACHE_CANARY_TLS__CERT_FILE";
-const DEFAULT_URL: &str = "http://127.0.0.1:8080/health";
-/// The default address of a server, as seen from the same container.
-const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+const EXAMPLE_URL: &str = "http://127.0.0.1:8080/health";
 
 /// The address and path of the request.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,38 +30,42 @@ pub(super) enum Trust {
     Pinned(PathBuf),
 }
 
-/// The target, from the arguments or else from the environment.
+/// The target: as the arguments or [`URL_VARIABLE`] say, else the listener of the configuration that the server has, by
+/// `serving` if its command line is known.
 pub(super) fn target(
     args: &HealthcheckArgs,
-    variable: impl Fn(&str) -> Option<String>,
+    environment: BTreeMap<String, String>,
+    serving: Option<ServerFlags>,
 ) -> Result<Target, TargetError> {
-    // An empty variable counts as unset, as everywhere in the configuration.
-    let variable = |name| variable(name).filter(|value| !value.is_empty());
     if let Some(socket) = &args.socket {
         return Ok(Target::Unix { socket: socket.clone() });
     }
     if let Some(url) = &args.url {
         return from_url("--url", url);
     }
-    if let Some(url) = variable(URL_VARIABLE) {
-        return from_url(URL_VARIABLE, &url);
+    if let (None, Some(url)) =
+        (&args.config.config, environment.get(URL_VARIABLE).filter(|url| !url.is_empty()))
+    {
+        return from_url(URL_VARIABLE, url);
     }
-    let listen = variable(LISTEN_VARIABLE);
-    let certificate = variable(CERT_VARIABLE).map(PathBuf::from);
-    from_listen(listen.as_deref().unwrap_or(DEFAULT_LISTEN), certificate)
+    let ServerFlags { file, listen } = match &args.config.config {
+        Some(file) => ServerFlags { file: Some(file.clone()), listen: Vec::new() },
+        None => serving.unwrap_or_default(),
+    };
+    from_listeners(load_listeners(&Source { file, listen, environment })?, args.cert_file.is_some())
 }
 
 /// The error for an unclear target. No part of a URL is shown, since it may contain a password.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum TargetError {
-    #[error("{0} is not a URL such as {DEFAULT_URL}")]
+    #[error("{0} is not a URL such as {EXAMPLE_URL}")]
     Url(&'static str, #[source] url::ParseError),
-    #[error("{0} has the scheme {1}; use http or https, as in {DEFAULT_URL}")]
+    #[error("{0} has the scheme {1}; use http or https, as in {EXAMPLE_URL}")]
     Scheme(&'static str, String),
-    #[error(
-        "{LISTEN_VARIABLE} is `{0}`, but must be an address such as 127.0.0.1:8080 or unix:/run/cache-canary.sock"
-    )]
-    Listen(String),
+    #[error("the configuration listens on port 0, which the system replaces by another; use --url")]
+    AnyPort,
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 fn from_url(origin: &'static str, url: &str) -> Result<Target, TargetError> {
@@ -83,20 +85,25 @@ fn from_url(origin: &'static str, url: &str) -> Result<Target, TargetError> {
     Ok(Target::Tcp { host: host.to_owned(), port, path, tls })
 }
 
-/// The first of the addresses that a server with the same environment listens on.
-fn from_listen(listen: &str, certificate: Option<PathBuf>) -> Result<Target, TargetError> {
-    let first = listen.split(',').next().unwrap_or_default().trim();
-    if let Some(socket) = first.strip_prefix("unix:") {
-        return Ok(Target::Unix { socket: socket.into() });
-    }
-    let address: SocketAddr = first.parse().map_err(|_| TargetError::Listen(first.to_owned()))?;
+/// The first address for probes, which have places of their own, else the first for everything. A unix socket comes first
+/// if TCP needs a certificate and there is none.
+fn from_listeners(listeners: OwnListeners, has_certificate: bool) -> Result<Target, TargetError> {
+    let OwnListeners { main, probes, cert_file, wants_certificate } = listeners;
+    let all = || probes.iter().chain(&main);
+    let needs_socket = wants_certificate && !has_certificate;
+    let socket = all().find(|listen| needs_socket && matches!(listen, Listen::Unix(_)));
+    let address = match socket.or_else(|| all().next()) {
+        Some(Listen::Unix(socket)) => return Ok(Target::Unix { socket: socket.clone() }),
+        Some(Listen::Tcp(address)) if address.port() != 0 => address,
+        Some(Listen::Tcp(_)) | None => return Err(TargetError::AnyPort),
+    };
     // An IPv6 wildcard accepts IPv4 too, and IPv4's loopback exists even if IPv6 is off.
     let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
     let host = match ip {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    let tls = certificate.map(Trust::Pinned);
+    let tls = cert_file.map(Trust::Pinned);
     Ok(Target::Tcp { host, port: address.port(), path: "/health".to_owned(), tls })
 }
 
