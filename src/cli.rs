@@ -25,6 +25,8 @@ mod demo;
 /// The limit of open files.
 mod files;
 mod healthcheck;
+/// Orphans of the container whose first process this is.
+mod orphans;
 /// The output of every command.
 mod output;
 mod serve;
@@ -200,7 +202,10 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         .max_blocking_threads(MAX_BLOCKING)
         .build()
         .map_err(Failure::other)?;
-    let result = runtime.block_on(work);
+    let result = runtime.block_on(async {
+        tokio::spawn(orphans::reap());
+        work.await
+    });
     // A file system that hangs must not delay the exit.
     runtime.shutdown_background();
     result

@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod demo;
 mod embedded;
+mod first_process;
 mod healthcheck;
 mod healthcheck_sh;
 mod healthcheck_tls;
