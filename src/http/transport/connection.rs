@@ -155,13 +155,14 @@ async fn converse(accepted: Accepted, context: ConnectionContext) -> Result<(), 
                 // A request whose head has begun is answered.
                 reader.version(MAX_HEAD).await
             }
+        };
+        if reader.is_empty() && is_first && began.elapsed() >= AGENT_WAITS {
+            let foreign = Foreign::Late { is_silent: true };
+            place.places.tell_foreign(caller, foreign.name(), &foreign.said(protocol));
         }
-        .map_err(ConnectionError::Io)?;
+        // HAProxy's agent-check ends with a reset.
+        let version = version.map_err(ConnectionError::Io)?;
         if reader.is_empty() {
-            if is_first && began.elapsed() >= AGENT_WAITS {
-                let foreign = Foreign::Late { is_silent: true };
-                place.places.tell_foreign(caller, foreign.name(), &foreign.said(protocol));
-            }
             return Ok(());
         }
         is_first = false;

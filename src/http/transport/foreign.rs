@@ -123,7 +123,7 @@ impl Foreign {
             Self::Ssh => "SSH",
             Self::Other(name) => name,
             Self::Late { is_silent: true } => "nothing",
-            Self::Late { is_silent: false } => "a part of a request",
+            Self::Late { is_silent: false } => "only a part of a request",
             Self::PlainHttp1 => "HTTP without TLS",
             Self::PlainHttp2 => "HTTP/2 without TLS",
             Self::NoRoom => "HTTP/2",
@@ -136,7 +136,7 @@ impl Foreign {
         let name = self.name();
         let did = match self {
             Self::Malformed(error) => format!("sent {name} ({error})"),
-            Self::Late { .. } => format!("sent {name} in the time for a request"),
+            Self::Late { .. } => format!("sent {name} in time"),
             Self::NoRoom => {
                 format!("sent {name}, of which too many connections are open: use HTTP/1.1, or close some")
             }
