@@ -225,7 +225,7 @@ impl Redis {
         self.command(&["REPLICAOF", "NO", "ONE"]);
     }
 
-    /// Lets a snapshot fail: writes are refused with MISCONF until [`Self::mend_snapshots`].
+    /// Lets a snapshot fail: writes are refused with MISCONF until [`Self::repair_snapshots`].
     pub fn break_snapshots(&self) {
         // A file cannot be renamed over a directory, not even by root.
         fs::create_dir(self.process.dir().join("dump.rdb")).expect("a directory in the snapshot's place");
