@@ -101,11 +101,13 @@ fn unverified(config: &Config) -> Vec<Alias> {
 
 fn groups(catalog: &Catalog, written: &[Group]) -> Vec<(String, Selection)> {
     let probes = PROBES.iter().map(|&name| {
-        let selection = match written.iter().find(|group| group.name == name) {
-            Some(group) => Selection::from(group),
+        let group = |name: &str| written.iter().find(|group| group.name == name).map(Selection::from);
+        let selection = match name {
             // Restarting the container beside a cache does not repair the cache.
-            None if name == "liveness" => Selection::default(),
-            None => catalog.all(),
+            "liveness" => group(name).unwrap_or_default(),
+            // An application that needs a cache neither to be ready nor to start would otherwise never start without it.
+            "startup" => group(name).or_else(|| group("readiness")).unwrap_or_else(|| catalog.all()),
+            _ => group(name).unwrap_or_else(|| catalog.all()),
         };
         (name.to_owned(), selection)
     });

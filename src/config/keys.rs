@@ -166,7 +166,7 @@ pub(super) const TOP: &[Key] = &[
     key("limits", Table, "Limits for clients."),
     key("probes", Table, "Additional listeners for probes."),
     key("metrics", Table, "Listeners for metrics."),
-    key("groups", Tables, "Named groups of checks, at /health/group/NAME; the groups liveness, readiness and startup define /livez, /readyz and /startupz."),
+    key("groups", Tables, "Named groups of checks, at /health/group/NAME; the groups liveness, readiness and startup define /livez, /readyz and /startupz; without startup, readiness defines /startupz too."),
     key("fleet", Table, "Sharing of results between sidecars of one role, through Redis; without this table, each sidecar runs its own checks.").was("debounce"),
     key("django_caches", Text, "File with Django's CACHES setting as JSON."),
     key("caches", Tables, "The caches, each under its alias."),

@@ -174,3 +174,30 @@ fn startupz_is_503_until_every_cache_was_up_once_and_then_asks_none_any_more() {
     }
     assert_eq!(written(&redis), 0, "it was restarted, and nobody has written since");
 }
+
+#[test]
+fn a_cache_that_readiness_excludes_does_not_keep_the_application_from_starting() {
+    let (mut redis, mut memcached) = (Redis::start(&[]), Memcached::start(&[]));
+    let caches = format!(
+        "[caches.main]\nurl = \"redis://{}\"\n[caches.sessions]\nservers = [\"{}\"]\n",
+        redis.addr(),
+        memcached.addr()
+    );
+    let readiness = "[groups.readiness]\nexclude = [\"sessions\"]\n";
+    memcached.kill();
+    // Without a group for it, starting asks for what readiness asks for.
+    let sidecar = Sidecar::start_with(readiness, &caches);
+    assert_eq!(probe(&sidecar, "/startupz"), ok());
+    assert_eq!(probe(&sidecar, "/readyz"), ok());
+    // A group of its own decides alone.
+    let own = format!("{readiness}[groups.startup]\ninclude = [\"sessions\"]\n");
+    let sidecar = Sidecar::start_with(&own, &caches);
+    assert_eq!(probe(&sidecar, "/startupz").0, 503);
+    assert_eq!(probe(&sidecar, "/readyz"), ok());
+    // What readiness asks for is awaited.
+    redis.kill();
+    let sidecar = Sidecar::start_with(readiness, &caches);
+    assert_eq!(probe(&sidecar, "/startupz").0, 503);
+    redis.restart();
+    assert_eq!(probe(&sidecar, "/startupz"), ok());
+}
