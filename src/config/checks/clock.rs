@@ -18,7 +18,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Clo
     let filled_in = ["partitions", "global", "unit", "resolution", "lag", "skew", "standstill"];
     let preset = section.preset(&filled_in, keys::CLOCK_PRESETS, presets::clock)?;
     let resolution_of_preset = preset.as_ref().map(|preset| preset.resolution);
-    let partitions = section.text("partitions")?;
+    let partitions = section.key_name("partitions")?;
     let mut clock = match (partitions, preset) {
         (Some(partitions), preset) => {
             ClockConfig { partitions, ..preset.unwrap_or_else(|| ClockConfig::of(String::new())) }
@@ -30,7 +30,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Clo
             ));
         }
     };
-    clock.global = section.text("global")?.or(clock.global);
+    clock.global = section.key_name("global")?.or(clock.global);
     if let Some(value) = section.get("expected") {
         clock.expected = Some(value.number_between("expected", 1, MAX_PARTITIONS)?);
     }

@@ -48,7 +48,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
             queue.skew_floor = u64::from(floor.number()?);
         }
     }
-    queue.lock = section.text("lock")?.or(queue.lock);
+    queue.lock = section.key_name("lock")?.or(queue.lock);
     if let Some(value) = section.get("lock_within") {
         unless(queue.lock.is_none(), value, "`lock_within` requires a lock; add `lock`, or remove it")?;
         queue.lock_within = table::duration("lock_within", value)?;
@@ -84,6 +84,12 @@ fn keys(value: &Value) -> Result<Vec<Keys>, ConfigProblem> {
 fn family(text: &str) -> Result<Keys, &'static str> {
     if text.is_empty() {
         return Err("a key is empty; remove it");
+    }
+    if table::is_pattern(text) {
+        return Err(
+            "a key must be a name, but this is a pattern (`*`, `?` or `[...]`); list each key, or write a numbered \
+                    family such as \"b:p:{0..15}\"",
+        );
     }
     let mut found = None;
     for (open, _) in text.match_indices('{') {

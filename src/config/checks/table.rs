@@ -92,6 +92,17 @@ impl<'a> CheckTable<'a> {
         })
     }
 
+    /// The name of one key, in which nothing is a pattern.
+    pub(super) fn key_name(&mut self, key: &str) -> Result<Option<String>, ConfigProblem> {
+        let name = self.text(key)?;
+        match (self.value(key), &name) {
+            (Some(value), Some(name)) if is_pattern(name) => Err(value.problem(format_args!(
+                "`{key}` must name one key, but this is a pattern (`*`, `?` or `[...]`); write the name in full"
+            ))),
+            _ => Ok(name),
+        }
+    }
+
     /// The unit of a clock or a score.
     pub(super) fn unit(&mut self) -> Result<Option<Unit>, ConfigProblem> {
         self.said("unit", |value| match value.text()? {
@@ -118,6 +129,13 @@ impl<'a> CheckTable<'a> {
     pub(super) fn durations(&mut self, key: &str) -> Result<Option<Thresholds<Duration>>, ConfigProblem> {
         self.limits(key, duration)
     }
+}
+
+/// `true` if a name has what is special in a glob-style pattern (Redis' commands, KEYS). A key may be called so, but hardly
+/// any is, and a check of a key that nobody writes finds it empty for ever.
+pub(super) fn is_pattern(name: &str) -> bool {
+    let bracketed = name.find('[').is_some_and(|open| name[open..].contains(']'));
+    name.contains(['*', '?']) || bracketed
 }
 
 /// A problem at a place that is for Redis alone, if the cache is none.
