@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::error::Error as _;
 use std::future::ready;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, ClientConfig};
 use tower::{Service as _, service_fn};
 
-use crate::config::{Address, Config, Tls};
+use crate::config::{Address, Config, Tls, Verify};
 use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
@@ -48,7 +48,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 pub(crate) struct DialTarget {
     pub(super) address: Address,
     /// Boxed, because thousands of nodes have none.
-    pub(super) tls: Option<Box<(Arc<ClientConfig>, ServerName<'static>)>>,
+    pub(super) tls: Option<Box<(Arc<ClientConfig>, Option<ServerName<'static>>)>>,
     silence: Silence,
 }
 
@@ -108,9 +108,7 @@ impl Dialer {
                     Address::Unix(_) => "localhost",
                 };
                 let host = tls.server_name.as_deref().or(name).unwrap_or(host);
-                let name = ServerName::try_from(host.to_owned())
-                    .map_err(|_| SetupError::ServerName { host: host.to_owned() })?;
-                Some(Box::new((self.client_config(tls)?, name)))
+                Some(Box::new((self.client_config(tls)?, server_name(host, tls.verify))))
             }
         };
         Ok(DialTarget { address: address.clone(), tls, silence: Silence::default() })
@@ -118,6 +116,10 @@ impl Dialer {
 
     /// Makes a new connection.
     pub(crate) async fn dial(&self, target: &DialTarget, progress: &NodeProgress) -> Result<Dialed, Fault> {
+        if let Some((_, None)) = target.tls.as_deref() {
+            progress.enter(Phase::Tls);
+            return Err(progress.fault(Cause::Tls, NO_SERVER_NAME));
+        }
         let mut peer = None;
         let stream: Box<dyn Stream> = match &target.address {
             Address::Tcp { host, port } => {
@@ -135,7 +137,7 @@ impl Dialer {
             }
         };
         progress.connected();
-        let Some((config, name)) = target.tls.as_deref() else { return Ok(Dialed { stream, peer }) };
+        let Some((config, Some(name))) = target.tls.as_deref() else { return Ok(Dialed { stream, peer }) };
         progress.enter(Phase::Tls);
         match Box::pin(TlsConnector::from(config.clone()).connect(name.clone(), stream)).await {
             Ok(stream) => Ok(Dialed { stream: Box::new(stream), peer }),
@@ -288,6 +290,19 @@ pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
 }
 
 /// The words for a limit of this process or of its machine, which the cache has nothing to do with.
+const NO_SERVER_NAME: &str = "the host's name cannot be verified in a certificate: a label ends in `-`, or the last is a \
+                              number; set tls.server_name to a name that the certificate has";
+
+/// The name that a certificate must have. The host's own may be none that TLS knows (RFC 6066, section 3, and RFC 1123,
+/// section 2.1); if nothing is verified, it need not be one, and is not sent then.
+fn server_name(host: &str, verify: Verify) -> Option<ServerName<'static>> {
+    match (ServerName::try_from(host.to_owned()), verify) {
+        (Ok(name), _) => Some(name),
+        (Err(_), Verify::None) => Some(ServerName::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
+        (Err(_), Verify::Full) => None,
+    }
+}
+
 const OUT_OF_FILES: &str =
     "cache-canary, not the cache, is at its limit of open files; raise it (ulimit -n, LimitNOFILE=)";
 

@@ -103,6 +103,7 @@ fn keep(
         let breaker = breaker.map(|breaker| breaker::read(&mut reading, breaker, &backend)).transpose()?;
         reading.files.extend(backend.certificate_files().cloned());
         let certificates = reader.certificates.contents(backend.certificate_files());
+        tls::note_names(&mut reading, &backend);
         let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
         Ok(CacheConfig { alias, backend, checks, breaker, certificates })
     });

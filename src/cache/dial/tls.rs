@@ -23,12 +23,6 @@ pub enum SetupError {
     /// This build cannot speak TLS with these settings.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
-    /// The name of the server cannot stand in a certificate.
-    #[error("{host:?} is not a valid TLS server name")]
-    ServerName {
-        /// The name.
-        host: String,
-    },
 }
 
 /// The TLS configuration for these settings.

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
+use tokio_rustls::rustls::pki_types::ServerName;
+
 use crate::config::cache::reader::CacheReader;
 use crate::config::place::ConfigProblem;
 use crate::config::value::{Table, Value, ValueKind as Typed, unless};
-use crate::config::{ClientCertificate, Tls, Verify, address, keys};
+use crate::config::{
+    Address, Backend, ClientCertificate, MemcachedServers, RedisServers, Tls, Verify, address, keys,
+};
 
 /// The hints about TLS in the rest of the configuration.
 #[derive(Clone, Copy)]
@@ -64,6 +68,40 @@ pub(in crate::config) fn read(
         note_unverified(reading);
     }
     Ok(Some(tls))
+}
+
+/// Takes note of a host whose name cannot be verified in a certificate.
+pub(in crate::config) fn note_names(reading: &mut CacheReader, backend: &Backend) {
+    let (tls, addresses): (_, Vec<&Address>) = match backend {
+        Backend::Redis(redis) => {
+            let addresses = match &redis.servers {
+                RedisServers::Standalone(address) => vec![address],
+                RedisServers::Cluster { seeds: addresses, .. }
+                | RedisServers::Sentinel { sentinels: addresses, .. } => addresses.iter().collect(),
+            };
+            (redis.tls.as_ref(), addresses)
+        }
+        Backend::Memcached(memcached) => {
+            let addresses = memcached.servers.iter().filter_map(|servers| match servers {
+                MemcachedServers::One(address) => Some(address),
+                MemcachedServers::EveryAddress { .. } | MemcachedServers::Endpoint(_) => None,
+            });
+            (memcached.tls.as_ref(), addresses.collect())
+        }
+        Backend::Unchecked(_) => return,
+    };
+    let Some(Tls { server_name: None, verify: Verify::Full, .. }) = tls else { return };
+    let is_no_name = |address: &&&Address| match address {
+        Address::Tcp { host, .. } => ServerName::try_from(host.as_str()).is_err(),
+        Address::Unix(_) => false,
+    };
+    if let Some(address) = addresses.iter().find(is_no_name) {
+        reading.notes.push(format!(
+            "{}: the host of {address} cannot be verified in a certificate, so its check is down; set tls.server_name to \
+             a name that the certificate has",
+            reading.alias
+        ));
+    }
 }
 
 fn note_unverified(reading: &mut CacheReader) {
