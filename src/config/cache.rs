@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use super::keys::{self, BackendKind};
 use super::place::{ConfigProblem, Place};
 use super::reader::ConfigReader;
-use super::value::{Table, TableEntry, Value, ValueKind, one_of};
+use super::value::{Table, TableEntry, Value, ValueKind, is_quoted, one_of};
 use super::{Backend, CacheConfig, address, checks, source, text_file};
 use crate::alias::Alias;
 use crate::outcome::{CheckKind, SkipReason};
@@ -159,6 +159,11 @@ fn server<'a>(
     };
     if matches!(key, "url" | "url_file") && !address::is_url(&text) {
         return Err(value.problem(address::NO_SCHEME));
+    if is_quoted(&text) {
+        return Err(
+            value.problem("the address begins and ends with quotes, which are part of it; remove them")
+        );
+    }
     }
     Ok(Some(WrittenAddress { text, value, literal }))
 }

@@ -261,6 +261,12 @@ pub(super) fn unless(wrong: bool, value: &Value, what: impl Display) -> Result<(
     if wrong { Err(value.problem(what)) } else { Ok(()) }
 }
 
+/// `true` if a text stands in quotes, which only a shell would have dropped.
+pub(super) fn is_quoted(text: &str) -> bool {
+    let within = |quote: char| text.strip_prefix(quote).is_some_and(|rest| rest.ends_with(quote));
+    within('"') || within('\'')
+}
+
 /// `true` if a key is a word or an alias. Any other may be a value that slipped out of its quotes.
 pub(super) fn is_plain_key(key: &str) -> bool {
     key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))

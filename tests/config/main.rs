@@ -202,6 +202,9 @@ fn passwords_are_read_as_they_were_meant() {
     assert_eq!(in_file("one newline\n").as_deref(), Some("one newline"));
     assert_eq!(in_file("two newlines\n\n").as_deref(), Some("two newlines\n"));
     assert_eq!(in_file("of Windows\r\n").as_deref(), Some("of Windows"));
+    // White space at the ends of a variable is dropped: a secret that `echo` made ends in a newline.
+    assert_eq!(password(&[("CACHE_URL", " redis://u:in%20env@h/0\r\n")]).as_deref(), Some("in env"));
+    assert_eq!(given("CACHE_CANARY_CACHES__DEFAULT__PASSWORD", "of echo\n").as_deref(), Some("of echo"));
     let url = file("url", "redis://u:in%20file@h\n");
     assert_eq!(password(&[("CACHE_URL_FILE", &url)]).as_deref(), Some("in file"));
 }

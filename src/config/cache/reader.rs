@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::alias::Alias;
 use crate::config::keys::{self, BackendKind};
 use crate::config::place::{ConfigProblem, Origin, Place};
-use crate::config::value::{Table, Value, one_of, unless};
+use crate::config::value::{Table, Value, is_quoted, one_of, unless};
 use crate::config::{Backend, Secret, text_file};
 use crate::outcome::{Forwarding, SkipReason};
 
@@ -106,7 +106,9 @@ impl CacheReader {
     /// A password, from a key or from the file that the key names.
     pub(in crate::config) fn password(&mut self, key: &str, value: &Value) -> Result<Secret, ConfigProblem> {
         if key.ends_with("_file") {
-            return Ok(Secret::from(text_file::secret(value, &mut self.files)?));
+            let password = text_file::secret(value, &mut self.files)?;
+            self.note_quotes(&password);
+            return Ok(Secret::from(password));
         }
         let password = value.text()?;
         unless(
@@ -120,9 +122,21 @@ impl CacheReader {
         Ok(Secret::from(password))
     }
 
+        self.note_quotes(password);
     /// Takes note that a password is there for every reader of the file, and what would keep it out.
     pub(in crate::config) fn note_password(&mut self, value: &Value, whose: &str, instead: &str) {
         if let Origin::File { path, line } = value.place.origin() {
+    /// Takes note of quotes around a password, which come from a file that a shell was meant to read.
+    fn note_quotes(&mut self, password: &str) {
+        if is_quoted(password) {
+            self.notes.push(format!(
+                "{}: its password begins and ends with quotes, which are sent as part of it; remove them where the \
+                 password is set, if they are not",
+                self.alias
+            ));
+        }
+    }
+
             self.notes.push(format!(
                 "{}: {whose} is in {}:{line}; use {instead} to keep it out of the file",
                 self.alias,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::keys;
 use crate::config::place::{ConfigProblem, Place};
-use crate::config::value::{Table, TableEntry, Value, ValueKind};
+use crate::config::value::{Table, TableEntry, Value, ValueKind, is_quoted};
 use crate::config::variable::{PREFIX, RESERVED};
 
 const SHORT_URL: &str = "CACHE_URL";
@@ -15,9 +15,9 @@ pub(in crate::config) struct Environment<'a>(pub(in crate::config) &'a BTreeMap<
 
 impl Environment<'_> {
     /// A variable's value. An empty one counts as not set, since `NAME=` is how Compose and Kubernetes leave
-    /// one out.
+    /// one out. White space at its ends is dropped: a secret that was made by `echo` ends in a newline.
     pub(in crate::config) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
     /// The host's name: `HOSTNAME`, which containers set to the name that the operator sees, or else the system's.
@@ -70,9 +70,16 @@ impl Environment<'_> {
 
     /// Puts every setting of the environment into `table`, over those of the file.
     pub(in crate::config) fn merge_into(&self, table: &mut Table, problems: &mut Vec<ConfigProblem>) {
-        for (name, value) in self.0.iter().filter(|(_, value)| !value.is_empty()) {
+        let set = self.0.keys().filter_map(|name| Some((name, self.get(name)?)));
+        for (name, value) in set {
             let place = Place::Variable(Arc::from(name.as_str()));
             let Some(path) = setting(name, value) else { continue };
+            // A password may have quotes; its reader takes note of them.
+            if is_quoted(value) && !path.last().is_some_and(|key| key.ends_with("password") || key == "token")
+            {
+                problems.push(place.problem(QUOTED));
+                continue;
+            }
             if path.iter().any(String::is_empty) {
                 problems.push(place.problem(EMPTY_LEVEL));
                 continue;
@@ -84,6 +91,8 @@ impl Environment<'_> {
     }
 }
 
+const QUOTED: &str = "the value begins and ends with quotes, which are part of it; remove them (Docker's --env-file and \
+                      Kubernetes keep quotes, which a shell would drop)";
 const EMPTY_LEVEL: &str =
     "a part of the name is empty; two underscores separate levels, as in CACHE_CANARY_CACHES__MAIN__URL";
 const BAD_REFERENCE: &str = "`${` must start a reference to an environment variable, as in ${NAME} or \
