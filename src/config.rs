@@ -43,6 +43,7 @@ pub use check_id::CheckId;
 pub(crate) use check_id::numbered;
 pub use error::ConfigError;
 pub use fingerprint::Contents;
+pub(crate) use load::load_for_users;
 pub use load::{Loaded, Source, load};
 pub(crate) use load::{OwnListeners, load_listeners};
 pub use place::Origin;

@@ -10,11 +10,13 @@ use clap::Args;
 
 use super::config::joined;
 use super::output::print;
-use super::{Failure, FileArgs, load};
+use super::{Failure, FileArgs};
 use crate::alias::Alias;
 use crate::catalog::Catalog;
 use crate::config::checks::{CheckConfig, ViewConfig, VisibilityConfig};
-use crate::config::{Address, Backend, CacheConfig, Config, RedisConfig, RedisServers, WhichReplicas};
+use crate::config::{
+    Address, Backend, CacheConfig, Config, RedisConfig, RedisServers, Source, WhichReplicas, load_for_users,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -42,7 +44,8 @@ pub(super) struct AclArgs {
 
 /// Prints the users.
 pub(super) fn run(args: AclArgs) -> Result<ExitCode, Failure> {
-    let config = load(args.config.config, Vec::new())?.config;
+    let source = Source::from_process(args.config.config, Vec::new());
+    let config = load_for_users(&source).map_err(Failure::usage)?.config;
     let catalog = Catalog::new(&config.caches);
     let selection = catalog.select(&args.aliases).map_err(Failure::usage)?;
     let chosen: Vec<_> = catalog.selected(&selection).collect();

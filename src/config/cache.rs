@@ -82,7 +82,10 @@ fn django(reader: &mut ConfigReader) -> Table {
 
 fn begun(reader: &mut ConfigReader, alias: &str, place: Place) -> Option<CacheReader> {
     match Alias::try_from(alias) {
-        Ok(alias) => Some(CacheReader::new(alias, place, reader.timeout)),
+        Ok(alias) => {
+            let users_alone = reader.users_alone;
+            Some(CacheReader { users_alone, ..CacheReader::new(alias, place, reader.timeout) })
+        }
         Err(error) => {
             reader.problems.push(place.problem(error));
             None

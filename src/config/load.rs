@@ -67,6 +67,15 @@ impl Loaded {
 
 /// Makes a configuration, or returns everything that is wrong with it.
 pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
+    load_with(source, false)
+}
+
+/// The same for a list of the users, which may be made before they have passwords.
+pub(crate) fn load_for_users(source: &Source) -> Result<Loaded, ConfigError> {
+    load_with(source, true)
+}
+
+fn load_with(source: &Source, users_alone: bool) -> Result<Loaded, ConfigError> {
     let environment = Environment(&source.environment);
     let mut problems = Vec::new();
     let (file, mut table) = raw(source, &environment, &mut problems)?;
@@ -75,7 +84,7 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     if !problems.is_empty() {
         return Err(ConfigError::new(problems));
     }
-    let mut reader = ConfigReader::new(table, file.as_deref());
+    let mut reader = ConfigReader { users_alone, ..ConfigReader::new(table, file.as_deref()) };
     reader.problems.extend(reader.table.unknown(keys::TOP));
     let config = settings::read(&mut reader, &source.listen, &environment.host_name());
     if reader.problems.is_empty() {

@@ -21,6 +21,8 @@ pub(super) struct ConfigReader {
     /// The files that the configuration is made from.
     pub(super) files: Vec<PathBuf>,
     pub(super) certificates: CertificateFiles,
+    /// `true` if a user needs no password, since the users are only listed.
+    pub(super) users_alone: bool,
 }
 
 /// A table of settings, while it is read.
@@ -40,6 +42,7 @@ impl ConfigReader {
             notes: Vec::new(),
             files: file.map(Path::to_path_buf).into_iter().collect(),
             certificates: CertificateFiles::default(),
+            users_alone: false,
         }
     }
 

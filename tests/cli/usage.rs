@@ -107,3 +107,31 @@ fn a_certificate_that_cannot_be_read_is_found_by_config_check_and_not_at_the_sta
         assert!(error.starts_with("error: ") && error.contains(wrong), "{cert} {ca}: {error}");
     }
 }
+
+#[test]
+fn acl_prints_a_user_that_has_no_password_yet() {
+    let mut command = cache_canary();
+    let output = command.env("CACHE_URL", "redis://canary@cache:6379/0").arg("acl").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("ACL SETUSER canary "), "{}", stdout(&output));
+    // Where it is to log in, it needs one.
+    let mut command = cache_canary();
+    let output = command.env("CACHE_URL", "redis://canary@cache:6379/0").arg("check").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("the URL has a user but no password"), "{}", stderr(&output));
+}
+
+#[test]
+fn django_s_setting_may_come_from_standard_input() {
+    let mut command = cache_canary();
+    command.env("CACHE_CANARY_DJANGO_CACHES", "-").args(["config", "check"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let caches = "4 objects imported automatically (use -v 2 for details).\n\n{\"default\": {\"BACKEND\": \
+                  \"django.core.cache.backends.redis.RedisCache\", \"LOCATION\": \"redis://cache:6379/3\"}}\n";
+    child.stdin.take().unwrap().write_all(caches.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("checked: redis at cache:6379, database 3"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("1 line before the first {"), "{}", stdout(&output));
+}

@@ -34,6 +34,8 @@ pub(in crate::config) struct CacheReader {
     pub(in crate::config) forwards: Option<Place>,
     /// The files that were read for it, or are going to be.
     pub(in crate::config) files: Vec<PathBuf>,
+    /// `true` if a user needs no password, since the users are only listed.
+    pub(in crate::config) users_alone: bool,
 }
 
 /// An address, as it was written.
@@ -54,6 +56,7 @@ impl CacheReader {
             notes: Vec::new(),
             forwards: None,
             files: Vec::new(),
+            users_alone: false,
         }
     }
 

@@ -163,7 +163,7 @@ fn sentinel_login(reading: &mut CacheReader, table: &Table) -> Result<Login, Con
     }
     if let Some(value) = table.get("sentinel_username") {
         unless(
-            login.password.is_none(),
+            login.password.is_none() && !reading.users_alone,
             value,
             "sentinel_password is missing for the user of the Sentinels; add it",
         )?;
@@ -194,7 +194,8 @@ pub(in crate::config) fn finished(
     reading: &CacheReader,
     redis: RedisConfig,
 ) -> Result<Backend, ConfigProblem> {
-    if redis.login.username.is_some() && !is_given(redis.login.password.as_ref()) {
+    let is_alone = redis.login.username.is_some() && !is_given(redis.login.password.as_ref());
+    if is_alone && !reading.users_alone {
         return Err(reading.problem(NO_USER_ALONE));
     }
     Ok(Backend::Redis(redis))

@@ -97,7 +97,7 @@ fn views(
     let mut names = HashSet::new();
     let mut views = Vec::new();
     for (text, value) in urls(value)? {
-        let (view, own_password) = view(&text, value, backend)?;
+        let (view, own_password) = view(&text, value, backend, section.reading.users_alone)?;
         unless(
             !names.insert(view.name.clone()),
             value,
@@ -139,7 +139,12 @@ fn urls(value: &Value) -> Result<Vec<(String, &Value)>, ConfigProblem> {
 }
 
 /// A view, and `true` if its URL holds a password of its own.
-fn view(text: &str, value: &Value, backend: &Backend) -> Result<(ViewConfig, bool), ConfigProblem> {
+fn view(
+    text: &str,
+    value: &Value,
+    backend: &Backend,
+    users_alone: bool,
+) -> Result<(ViewConfig, bool), ConfigProblem> {
     if address::is_memcached_url(text) {
         let url = address::memcached_url(text).map_err(|error| value.problem(error))?;
         let own_password = url.password.is_some();
@@ -156,6 +161,8 @@ fn view(text: &str, value: &Value, backend: &Backend) -> Result<(ViewConfig, boo
         "unknown parameter in this URL; known are db, protocol, username, password",
     )?;
     let own_password = url.password.is_some();
+    let is_alone = url.username.is_some() && !is_given(url.password.as_ref());
+    unless(is_alone && !users_alone, value, NO_USER_ALONE)?;
     Ok((redis_view(text, url, value, backend)?, own_password))
 }
 
@@ -175,7 +182,6 @@ fn redis_view(
         username: url.username,
         password: url.password,
     };
-    unless(login.username.is_some() && !is_given(login.password.as_ref()), value, NO_USER_ALONE)?;
     if login.password.is_none() && leaves_it_open(text) {
         login.username = alias.username;
         login.password = alias.password;
