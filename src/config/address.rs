@@ -344,7 +344,15 @@ fn memcached_server(text: &str) -> Result<Address, &'static str> {
     if is_url(text) {
         return Err("this is a URL; write the address of a memcached server, host:11211 or unix:/path");
     }
-    address(text.trim(), MEMCACHED_PORT)
+    let text = text.trim();
+    let mut address = address(text, MEMCACHED_PORT)?;
+    // Clients place keys by the name as it is written.
+    if let Address::Tcp { host, .. } = &mut address
+        && let Some(written) = text.get(..host.len()).filter(|written| written.eq_ignore_ascii_case(host))
+    {
+        written.clone_into(host);
+    }
+    Ok(address)
 }
 
 /// `host`, `host:port`, `[::1]:port`, `::1`, `unix:/path` or `/path`.

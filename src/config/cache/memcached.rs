@@ -107,7 +107,8 @@ pub(in crate::config) fn distinct(
 ) -> Result<Vec<MemcachedServers>, ConfigProblem> {
     let mut seen = HashSet::new();
     for (servers, place) in &servers {
-        if !seen.insert(servers) {
+        // Names are the same in capitals.
+        if !seen.insert(servers.to_string().to_ascii_lowercase()) {
             return Err(place.problem(format_args!("{servers} is listed twice; list each server once")));
         }
     }
