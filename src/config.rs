@@ -402,9 +402,25 @@ pub struct ReplicasConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WhichReplicas {
     /// These; perhaps none.
-    Named(Vec<Address>),
+    Named(Vec<NamedReplica>),
     /// Those that the primary names (`ROLE`).
     Discovered,
+}
+
+/// A replica that is named.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NamedReplica {
+    /// Its address.
+    pub address: Address,
+    /// The login and TLS there, if they are not the primary's.
+    pub own: Option<Box<(Login, Option<Tls>)>>,
+}
+
+impl fmt::Display for NamedReplica {
+    /// Its address alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
 }
 
 /// The TLS settings for a server.

@@ -155,7 +155,10 @@ impl Hidden {
                     }
                 }
                 if let WhichReplicas::Named(named) = &redis.replicas.which {
-                    hosts.extend(named);
+                    hosts.extend(named.iter().map(|replica| &replica.address));
+                    for (login, _) in named.iter().filter_map(|replica| replica.own.as_deref()) {
+                        self.add_login(login);
+                    }
                 }
             }
             Backend::Memcached(memcached) => {

@@ -15,7 +15,8 @@ use crate::alias::Alias;
 use crate::catalog::Catalog;
 use crate::config::checks::{CheckConfig, ViewConfig, VisibilityConfig};
 use crate::config::{
-    Address, Backend, CacheConfig, Config, RedisConfig, RedisServers, Source, WhichReplicas, load_for_users,
+    Address, Backend, CacheConfig, Config, NamedReplica, RedisConfig, RedisServers, Source, WhichReplicas,
+    load_for_users,
 };
 
 const AFTER_HELP: &str = "\
@@ -75,6 +76,8 @@ enum Named {
     In(&'static str),
     /// The URL of a view.
     InView,
+    /// The URL of a replica.
+    InReplica,
 }
 
 /// Servers that a user is for.
@@ -242,8 +245,20 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
     let of_primary = |servers, primary: &[&'static str]| Grant { keys, ..grant(vec![servers], primary) };
     match &redis.servers {
         RedisServers::Standalone(address) => {
+            let mut own = Vec::new();
             let replicas = match &redis.replicas.which {
-                WhichReplicas::Named(replicas) => replicas.iter().map(AclServers::One).collect(),
+                WhichReplicas::Named(replicas) => {
+                    for NamedReplica { address: at, own: login } in replicas {
+                        let Some((login, _)) = login.as_deref() else { continue };
+                        let select = (login.database != 0).then_some("select");
+                        let commands: Vec<_> = ["get"].into_iter().chain(select).collect();
+                        let user = login.username.as_deref();
+                        let grant = grant(vec![AclServers::One(at)], &commands);
+                        own.push(Grant { primary: Some(address), user, named: Named::InReplica, ..grant });
+                    }
+                    let shared = replicas.iter().filter(|replica| replica.own.is_none());
+                    shared.map(|replica| AclServers::One(&replica.address)).collect()
+                }
                 WhichReplicas::Discovered => {
                     primary.push("role");
                     vec![AclServers::ReplicasOf(address)]
@@ -253,6 +268,7 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
             if !replicas.is_empty() {
                 grants.push(Grant { primary: Some(address), ..grant(replicas, &replica) });
             }
+            grants.extend(own);
             grants
         }
         RedisServers::Cluster { seeds, .. } => {
@@ -356,6 +372,9 @@ impl<'a> Grant<'a> {
             let _ = match self.named {
                 Named::In(key) => {
                     write!(text, "; to log in with it, set {key} = \"{USER}\" and its password")
+                }
+                Named::InReplica => {
+                    write!(text, "; to log in with it, add the user and its password to the replica's URL")
                 }
                 Named::InView => {
                     write!(text, "; to log in with it, add the user and its password to the view's URL")

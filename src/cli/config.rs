@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use humantime::format_duration;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::output::print;
 use super::{Failure, FileArgs, load};
@@ -18,8 +19,8 @@ use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
     Address, Announce, Backend, BreakerConfig, CacheConfig, Config, Loaded, Login, MASK, MemcachedConfig,
-    Origin, RedisConfig, RedisServers, ReplicasConfig, RespVersion, SCHEMA, Secret, Tls, Verify,
-    WhichReplicas,
+    NamedReplica, Origin, RedisConfig, RedisServers, ReplicasConfig, RespVersion, SCHEMA, Secret, Tls,
+    Verify, WhichReplicas,
 };
 use crate::outcome::{Forwarding, Quorum, SkipReason};
 
@@ -247,9 +248,9 @@ impl TomlLines<'_> {
     fn replicas(&mut self, replicas: &ReplicasConfig, path: &impl Fn(&str) -> String) {
         let which = match (&replicas.which, replicas.required) {
             (WhichReplicas::Named(servers), _) if servers.is_empty() => return,
-            (WhichReplicas::Named(servers), false) => list(servers),
+            (WhichReplicas::Named(servers), false) => list(servers.iter().map(replica)),
             (WhichReplicas::Named(servers), true) => {
-                format!("{{ servers = {}, required = true }}", list(servers))
+                format!("{{ servers = {}, required = true }}", list(servers.iter().map(replica)))
             }
             (WhichReplicas::Discovered, false) => quoted("discover"),
             (WhichReplicas::Discovered, true) => quoted("required"),
@@ -319,6 +320,24 @@ fn quoted(text: &str) -> String {
 fn list<T: Display>(values: impl IntoIterator<Item = T>) -> String {
     let values: Vec<_> = values.into_iter().map(|value| quoted(&value.to_string())).collect();
     format!("[{}]", values.join(", "))
+}
+
+/// A replica, with its own login in a URL that can be read again.
+fn replica(NamedReplica { address, own }: &NamedReplica) -> String {
+    let Some((login, tls)) = own.as_deref() else { return address.to_string() };
+    let user = login.username.as_deref().map(|user| utf8_percent_encode(user, NON_ALPHANUMERIC).to_string());
+    let mask = login.password.as_ref().map(|_| format!(":{MASK}")).unwrap_or_default();
+    let protocol = match login.protocol {
+        RespVersion::Resp2 => 2,
+        RespVersion::Resp3 => 3,
+    };
+    let (scheme, path) = match address {
+        Address::Unix(path) => ("redis+unix", path.display().to_string()),
+        Address::Tcp { .. } if tls.is_some() => ("rediss", format!("{address}/")),
+        Address::Tcp { .. } => ("redis", format!("{address}/")),
+    };
+    let (user, database) = (user.unwrap_or_default(), login.database);
+    format!("{scheme}://{user}{mask}@{path}?db={database}&protocol={protocol}")
 }
 
 /// The addresses, as a URL has them.

@@ -106,6 +106,12 @@ pub(super) fn is_url(text: &str) -> bool {
     text.contains("://")
 }
 
+/// `true` if a URL without a user leaves the login open, so that the login of the alias is used. A URL with an `@` and
+/// nothing before it asks for no login.
+pub(super) fn leaves_the_login_open(text: &str) -> bool {
+    !text.contains('@')
+}
+
 /// The topology of a Redis, if the scheme of its URL, or its address without one, tells it.
 pub(super) fn topology(text: &str) -> Result<Option<RedisTopology>, &'static str> {
     Ok(match text.split_once("://") {

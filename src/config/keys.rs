@@ -237,7 +237,7 @@ pub(super) const CACHE: &[Key] = &[
     key("database", Integer, "Redis database number.").of(REDIS).or("0"),
     key("protocol", Words(&["resp2", "resp3"]), "The version of Redis' protocol; resp3 needs Redis 6.").of(REDIS).or(r#""resp2""#),
     key("tls", BooleanOrTable, "TLS to the servers: true, or a table of settings.").of(SERVERS).secret(),
-    key("replicas", TextsOrTable, "Addresses; discover for the replicas that the primary lists; or required for these, with a faulty one making the alias down.").of(REDIS).secret(),
+    key("replicas", TextsOrTable, "Addresses, or URLs of replicas with a login, a database or TLS of their own; discover for the replicas that the primary lists; or required for these, with a faulty one making the alias down.").of(REDIS).secret(),
     key("replica_within", Duration, "Time within which each replica must show the primary's canary.").of(REDIS).or(r#""1s""#),
     key("quorum", AllOrInteger, "Number of memcached servers that must be up: all, or a number.").of(MEMCACHED).or(r#""all""#),
     key("spray", Integer, "Canaries written to each server per check, at most 1024.").of(SERVERS).or("1"),

@@ -130,8 +130,11 @@ impl Replicas {
             within: *within,
             known: Mutex::default(),
         };
-        for address in named {
-            let known = replicas.make(address)?;
+        for config::NamedReplica { address, own } in named {
+            let known = match own.as_deref() {
+                None => replicas.make(address)?,
+                Some((login, tls)) => replicas.make_with(address, &Arc::new(login.clone()), tls.as_ref())?,
+            };
             replicas.known.lock().push(known);
         }
         Ok(replicas)
@@ -204,7 +207,16 @@ impl Replicas {
     }
 
     fn make(&self, address: &Address) -> Result<KnownReplica, SetupError> {
-        let server = self.factory.redis(address, Requirement::Any, &self.login, self.tls.as_ref())?;
+        self.make_with(address, &self.login, self.tls.as_ref())
+    }
+
+    fn make_with(
+        &self,
+        address: &Address,
+        login: &Arc<Login>,
+        tls: Option<&Tls>,
+    ) -> Result<KnownReplica, SetupError> {
+        let server = self.factory.redis(address, Requirement::Any, login, tls)?;
         let replica = Replica { name: self.factory.name(address), address: address.clone(), server };
         Ok(KnownReplica { replica: Arc::new(replica), named: Instant::now() })
     }

@@ -11,8 +11,8 @@ use crate::config::keys::RedisTopology;
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Table, Value, ValueKind as Typed, one_of, unless};
 use crate::config::{
-    Address, Announce, Backend, Login, RedisConfig, RedisServers, ReplicasConfig, RespVersion, Secret,
-    WhichReplicas, keys,
+    Address, Announce, Backend, Login, NamedReplica, RedisConfig, RedisServers, ReplicasConfig, RespVersion,
+    Secret, Tls, WhichReplicas, keys,
 };
 
 pub(in crate::config) const NO_USER_ALONE: &str =
@@ -73,9 +73,7 @@ pub(in crate::config) fn read(
     let mut url =
         address::redis_location(&server.text, topology).map_err(|error| server.value.problem(error))?;
     if !url.others.is_empty() {
-        return Err(server
-            .value
-            .problem("unknown parameter in this URL; known are db, protocol, username, password"));
+        return Err(server.value.problem(UNKNOWN_PARAMETER));
     }
     reading.came_from(&["url"], &server.value.place);
     reading.came_from(&url.says(), &server.value.place);
@@ -92,7 +90,7 @@ pub(in crate::config) fn read(
         socket: matches!(servers, RedisServers::Standalone(Address::Unix(_))),
     };
     let tls = tls::read(reading, table.get("tls"), said)?;
-    let replicas = replicas(reading, table, tls.is_some())?;
+    let replicas = replicas(reading, table, &login, tls.as_ref())?;
     let spray = reading.spray(table)?;
     finished(reading, RedisConfig { servers, login, tls, replicas, spray })
 }
@@ -173,12 +171,25 @@ fn sentinel_login(reading: &mut CacheReader, table: &Table) -> Result<Login, Con
     Ok(login)
 }
 
-/// The requirements on the replicas, which speak TLS if the primary does.
-fn replicas(reading: &mut CacheReader, table: &Table, tls: bool) -> Result<ReplicasConfig, ConfigProblem> {
+/// The requirements on the replicas, which are reached as the primary is unless their URLs say otherwise.
+fn replicas(
+    reading: &mut CacheReader,
+    table: &Table,
+    login: &Login,
+    tls: Option<&Tls>,
+) -> Result<ReplicasConfig, ConfigProblem> {
     let mut replicas = ReplicasConfig::default();
     if let Some(value) = table.get("replicas") {
-        (replicas.which, replicas.required) = which_replicas(value, tls)?;
+        let users_alone = reading.users_alone;
+        let named = |value: &Value| {
+            let replica = |(text, place): (&str, &Place)| {
+                named_replica(text, login, tls, users_alone).map_err(|error| place.problem(error))
+            };
+            value.texts()?.into_iter().map(replica).collect()
+        };
+        (replicas.which, replicas.required) = which_replicas(value, named)?;
         reading.came_from(&["replicas"], &value.place);
+        note_passwords(reading, value);
     }
     if let Some(value) = table.get("replica_within") {
         let none = replicas.which == WhichReplicas::Named(Vec::new());
@@ -200,6 +211,8 @@ pub(in crate::config) fn finished(
     }
     Ok(Backend::Redis(redis))
 }
+
+const UNKNOWN_PARAMETER: &str = "unknown parameter in this URL; known are db, protocol, username, password";
 
 const NO_SERVER: &str = "no server is given; add url = \"redis://host:6379/0\"";
 
@@ -223,7 +236,10 @@ pub(in crate::config) fn login(url: &mut RedisUrl) -> Login {
 }
 
 /// The replicas that are looked at, and `true` if a faulty one means that the alias is down.
-fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), ConfigProblem> {
+fn which_replicas(
+    value: &Value,
+    named_replicas: impl Fn(&Value) -> Result<Vec<NamedReplica>, ConfigProblem>,
+) -> Result<(WhichReplicas, bool), ConfigProblem> {
     match &value.kind {
         Typed::Text(text) if text == "discover" => Ok((WhichReplicas::Discovered, false)),
         Typed::Text(text) if text == "required" => Ok((WhichReplicas::Discovered, true)),
@@ -236,7 +252,7 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Con
                     servers,
                     "write this value alone, as in replicas = \"discover\" or \"required\"",
                 )?;
-                named_replicas(servers, tls)
+                named_replicas(servers)
             });
             let named = named.transpose()?.unwrap_or_default();
             unless(
@@ -249,24 +265,59 @@ fn which_replicas(value: &Value, tls: bool) -> Result<(WhichReplicas, bool), Con
                 .map(|value| value.boolean().ok_or_else(|| value.problem("expected true or false")));
             Ok((WhichReplicas::Named(named), required.transpose()?.unwrap_or_default()))
         }
-        _ => Ok((WhichReplicas::Named(named_replicas(value, tls)?), false)),
+        _ => Ok((WhichReplicas::Named(named_replicas(value)?), false)),
     }
 }
 
-fn named_replicas(value: &Value, tls: bool) -> Result<Vec<Address>, ConfigProblem> {
-    let replica = |(text, place): (&str, &Place)| {
-        let url = address::redis_location(text, RedisTopology::Standalone);
-        let url = url.map_err(|error| place.problem(error))?;
-        let says = url.says();
-        if says.iter().any(|key| *key != "tls") || !url.others.is_empty() {
-            return Err(place.problem(
-                "a replica must be host:port; user, password, database and protocol are the primary's",
-            ));
-        }
-        if url.tls.is_some_and(|by_scheme| by_scheme != tls) {
-            return Err(place.problem("replicas use the primary's TLS settings; write host:port"));
-        }
-        url.addresses.into_iter().next().ok_or_else(|| place.problem(NO_SERVER))
+/// Takes note of passwords in the URLs of replicas that every reader of the file can read.
+fn note_passwords(reading: &mut CacheReader, value: &Value) {
+    let servers = match &value.kind {
+        Typed::Table(table) => table.get("servers").unwrap_or(value),
+        _ => value,
     };
-    value.texts()?.into_iter().map(replica).collect()
+    let Typed::List(urls) = &servers.kind else { return };
+    for url in urls.iter().filter(|url| url.literal) {
+        let parsed = url.text().map(|text| address::redis_location(text, RedisTopology::Standalone));
+        if matches!(parsed, Ok(Ok(RedisUrl { password: Some(_), .. }))) {
+            reading.note_password(url, "the password of a replica", "${NAME}");
+        }
+    }
+}
+
+/// A replica, as it is written. What its URL leaves open is the primary's: the database, the version of the protocol, TLS
+/// settings, and without an `@` the user and the password.
+fn named_replica(
+    text: &str,
+    primary: &Login,
+    tls: Option<&Tls>,
+    users_alone: bool,
+) -> Result<NamedReplica, &'static str> {
+    let url = address::redis_location(text, RedisTopology::Standalone)?;
+    if !url.others.is_empty() {
+        return Err(UNKNOWN_PARAMETER);
+    }
+    let address = url.addresses.into_iter().next().ok_or(NO_SERVER)?;
+    let mut login = Login {
+        username: url.username,
+        password: url.password,
+        database: url.database.unwrap_or(primary.database),
+        protocol: url.protocol.unwrap_or(primary.protocol),
+    };
+    let is_open =
+        login.username.is_none() && login.password.is_none() && address::leaves_the_login_open(text);
+    if is_open {
+        login.username.clone_from(&primary.username);
+        login.password.clone_from(&primary.password);
+    }
+    if login.username.is_some() && !is_given(login.password.as_ref()) && !users_alone {
+        return Err(NO_USER_ALONE);
+    }
+    let tls_there = match url.tls {
+        Some(true) => Some(tls.cloned().unwrap_or_default()),
+        Some(false) => None,
+        None => tls.filter(|_| matches!(address, Address::Tcp { .. })).cloned(),
+    };
+    let differs = !is_open || login != *primary || tls_there.as_ref() != tls;
+    let own = differs.then(|| Box::new((login, tls_there)));
+    Ok(NamedReplica { address, own })
 }

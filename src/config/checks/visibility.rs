@@ -182,7 +182,7 @@ fn redis_view(
         username: url.username,
         password: url.password,
     };
-    if login.password.is_none() && leaves_it_open(text) {
+    if login.password.is_none() && address::leaves_the_login_open(text) {
         login.username = alias.username;
         login.password = alias.password;
     }
@@ -212,7 +212,7 @@ fn memcached_view(
     let login = match (url.username, url.password) {
         (Some(username), Some(password)) => Some((username, password)),
         (None, None) => match backend {
-            Backend::Memcached(memcached) if leaves_it_open(text) => memcached.login.clone(),
+            Backend::Memcached(memcached) if address::leaves_the_login_open(text) => memcached.login.clone(),
             Backend::Memcached(_) | Backend::Redis(_) | Backend::Unchecked(_) => None,
         },
         _ => return Err(value.problem("memcached requires both user and password, or neither")),
@@ -221,12 +221,6 @@ fn memcached_view(
     let name = servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into();
     let backend = Backend::Memcached(MemcachedConfig { login, tls, ..MemcachedConfig::at(servers) });
     Ok(ViewConfig { name, backend })
-}
-
-/// `true` if a URL without a user leaves the login open, so that the alias' login is used. A URL with an `@` and
-/// nothing before it asks for no login.
-fn leaves_it_open(text: &str) -> bool {
-    !text.contains('@')
 }
 
 /// `true` if the alias' password, which goes there under TLS, is sent to a view without.
