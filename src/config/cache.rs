@@ -8,6 +8,7 @@ pub(super) mod redis;
 pub(super) mod tls;
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::keys::{self, BackendKind};
 use super::place::{ConfigProblem, Place};
@@ -36,14 +37,9 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
             continue;
         }
         let besides = [table.take("checks"), table.take("breaker")];
-        // An entry with a `backend` alone gives the kind of Django's entry. An entry with `checks` or `breaker` alone
-        // leaves all else to Django's.
-        let backend = match (django.get(&key), table.0.as_slice(), table.get("backend")) {
-            (Some(entry), [_], Some(told)) => source::django::backend(&mut reading, entry, Some(told)),
-            (Some(entry), [], None) if besides.iter().any(Option::is_some) => {
-                source::django::backend(&mut reading, entry, None)
-            }
-            _ => backend(&mut reading, &table),
+        let backend = match django.get(&key) {
+            Some(entry) => source::django::backend(&mut reading, entry, &table),
+            None => backend(&mut reading, &table),
         };
         keep(reader, &mut found, reading, backend, besides);
     }
@@ -52,7 +48,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
             continue;
         }
         let Some(mut reading) = begun(reader, &key, key_place) else { continue };
-        let backend = source::django::backend(&mut reading, &value, None);
+        let backend = source::django::backend(&mut reading, &value, &Table::default());
         keep(reader, &mut found, reading, backend, [None, None]);
     }
     // A cache that could not be read is not missing.
@@ -72,8 +68,11 @@ fn django(reader: &mut ConfigReader) -> Table {
     let Some(value) = reader.table.get("django_caches") else { return Table::default() };
     reader.origins.insert("django_caches".to_owned(), value.place.origin());
     let read = value.text().and_then(|path| {
+        if path == source::django::STANDARD_INPUT {
+            return source::django::read(Path::new(path), &value.place, &mut reader.notes);
+        }
         let path = value.place.resolve(path);
-        let table = source::django::read(&path, &value.place);
+        let table = source::django::read(&path, &value.place, &mut reader.notes);
         reader.files.push(path);
         table
     });
@@ -104,9 +103,9 @@ fn keep(
     let cache = backend.and_then(|backend| {
         let checks = checks.map(|checks| checks::read::read(&mut reading, checks, &backend)).transpose()?;
         let breaker = breaker.map(|breaker| breaker::read(&mut reading, breaker, &backend)).transpose()?;
+        tls::note_names(&mut reading, &backend);
         reading.files.extend(backend.certificate_files().cloned());
         let certificates = reader.certificates.contents(backend.certificate_files());
-        tls::note_names(&mut reading, &backend);
         let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
         Ok(CacheConfig { alias, backend, checks, breaker, certificates })
     });
@@ -124,7 +123,7 @@ fn keep(
 }
 
 /// Reads a cache whose keys are all known.
-fn backend(reading: &mut CacheReader, table: &Table) -> Result<Backend, ConfigProblem> {
+pub(super) fn backend(reading: &mut CacheReader, table: &Table) -> Result<Backend, ConfigProblem> {
     let server = server(reading, table)?;
     let kind = kind(reading, table, server.as_ref())?;
     if let Some(entry) = table.0.iter().find(|entry| kind.keys().all(|key| key != entry.key)) {
@@ -160,15 +159,26 @@ fn server<'a>(
         "servers" | "location" if matches!(value.kind, ValueKind::List(_)) => (String::new(), false),
         _ => (value.text()?.to_owned(), value.literal),
     };
-    if matches!(key, "url" | "url_file") && !address::is_url(&text) {
-        return Err(value.problem(address::NO_SCHEME));
     if is_quoted(&text) {
         return Err(
             value.problem("the address begins and ends with quotes, which are part of it; remove them")
         );
     }
+    if matches!(key, "url" | "url_file") && !address::is_url(&text) {
+        return Err(value.problem(address::NO_SCHEME));
     }
     Ok(Some(WrittenAddress { text, value, literal }))
+}
+
+/// The kind of cache that an address alone implies, if there is one that does.
+pub(super) fn kind_of_address(table: &Table) -> Option<BackendKind> {
+    let text =
+        |key: &str| table.get(key).and_then(|value| value.text().ok()).filter(|text| address::is_url(text));
+    match text("url").or_else(|| text("location")) {
+        Some(url) if address::is_memcached_url(url) => Some(BackendKind::Memcached),
+        Some(_) => Some(BackendKind::Redis),
+        None => table.get("servers").map(|_| BackendKind::Memcached),
+    }
 }
 
 fn kind(

@@ -168,7 +168,7 @@ pub(super) const TOP: &[Key] = &[
     key("metrics", Table, "Listeners for metrics."),
     key("groups", Tables, "Named groups of checks, at /health/group/NAME; the groups liveness, readiness and startup define /livez, /readyz and /startupz; without startup, readiness defines /startupz too."),
     key("fleet", Table, "Sharing of results between sidecars of one role, through Redis; without this table, each sidecar runs its own checks.").was("debounce"),
-    key("django_caches", Text, "File with Django's CACHES setting as JSON."),
+    key("django_caches", Text, "File with Django's CACHES setting as JSON, or \"-\" for standard input."),
     key("caches", Tables, "The caches, each under its alias."),
 ];
 

@@ -8,7 +8,7 @@ use super::place::ConfigProblem;
 use super::value::Value;
 
 /// The most bytes that are read of a file, so that `/dev/zero` for a file does not fill the memory.
-const MAX_FILE: u64 = 1 << 20;
+pub(super) const MAX_FILE: u64 = 1 << 20;
 
 /// Reads a whole text file.
 pub(super) fn read(path: &Path) -> io::Result<String> {

@@ -1,5 +1,8 @@
 //! Help, wrong usage, wrong configuration.
 
+use std::io::Write as _;
+use std::process::Stdio;
+
 use crate::{cache_canary, no_cache, run, stderr, stdout};
 
 #[test]

@@ -260,7 +260,7 @@ fn every_file_that_was_read_is_named_once() {
     write(
         "caches.json",
         r#"{"site": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "rediss://host",
-        "OPTIONS": {"ssl_ca_certs": "/of-the-site.pem"}}}"#,
+        "OPTIONS": {"CONNECTION_POOL_KWARGS": {"ssl_ca_certs": "/of-the-site.pem"}}}}"#,
     );
     let loaded = load(
         folder.path(),

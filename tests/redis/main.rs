@@ -5,6 +5,7 @@ mod support;
 
 mod acl;
 mod cluster;
+mod django;
 mod late;
 mod lies;
 mod names;

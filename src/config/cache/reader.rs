@@ -122,13 +122,10 @@ impl CacheReader {
         if value.literal {
             self.note_password(value, "its password", "password_file or ${NAME}");
         }
+        self.note_quotes(password);
         Ok(Secret::from(password))
     }
 
-        self.note_quotes(password);
-    /// Takes note that a password is there for every reader of the file, and what would keep it out.
-    pub(in crate::config) fn note_password(&mut self, value: &Value, whose: &str, instead: &str) {
-        if let Origin::File { path, line } = value.place.origin() {
     /// Takes note of quotes around a password, which come from a file that a shell was meant to read.
     fn note_quotes(&mut self, password: &str) {
         if is_quoted(password) {
@@ -140,6 +137,9 @@ impl CacheReader {
         }
     }
 
+    /// Takes note that a password is there for every reader of the file, and what would keep it out.
+    pub(in crate::config) fn note_password(&mut self, value: &Value, whose: &str, instead: &str) {
+        if let Origin::File { path, line } = value.place.origin() {
             self.notes.push(format!(
                 "{}: {whose} is in {}:{line}; use {instead} to keep it out of the file",
                 self.alias,

@@ -1,30 +1,36 @@
 //! Django's `CACHES` setting, written as JSON: the output of `json.dumps(settings.CACHES)`, as it is.
 //!
-//! It is read as the named backends read it. Settings that change keys or belong to a client (`KEY_PREFIX`, `VERSION`,
-//! `TIMEOUT`, most of `OPTIONS`) are passed over, since a check has keys of its own. There is no `${NAME}` here: such a
-//! text in a password is the password.
+//! It is read as the named backends read it, and turned into the table that `[caches.ALIAS]` would have, below such a
+//! table of the config file. Settings that change keys or belong to a client (`KEY_PREFIX`, `VERSION`, `TIMEOUT`) are
+//! passed over, since a check has keys of its own; what may change a connection and is not read is noted. There is no
+//! `${NAME}` here: such a text in a password is the password.
 
+mod answers;
+mod location;
 mod options;
 mod redis;
 
 use std::borrow::Cow;
+use std::io::{self, Read as _};
+use std::net::Ipv6Addr;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jsonc_parser::ast::{self, ObjectPropName};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_ast};
 
-use crate::config::cache::memcached;
+use crate::config::cache;
 use crate::config::cache::reader::{self, CacheReader};
-use crate::config::keys::BackendKind;
+use crate::config::keys::{self, BackendKind};
 use crate::config::place::{ConfigProblem, Place, Text};
 use crate::config::value::{Table, TableEntry, Value, ValueKind as Typed, is_plain_key};
-use crate::config::{Backend, MemcachedConfig, Secret, address, text_file};
+use crate::config::{Backend, text_file};
 use crate::outcome::SkipReason;
-use options::Options;
+use answers::Answers;
+use options::{Library, Options};
 
 /// The keys that errors may show, though not their values.
 #[rustfmt::skip]
@@ -36,32 +42,38 @@ const KEYS: &[&str] = &[
 
 /// The meaning of a dotted path.
 enum KnownPath {
-    /// Redis, whose client splits a `LOCATION` of text at these characters.
-    Redis(&'static [char]),
+    Redis(Library),
     Memcached,
     LocalMemory,
     Forwarding,
     /// No server at all; the words name its kind.
     NoServer(&'static str),
-    /// A Redis cluster, of which the locations name some nodes.
-    RedisCluster,
 }
 
-/// The meaning of each dotted path, by the source of Django 1.2 to 5.2, django-redis 7.0, django-valkey 0.4,
-/// django-pylibmc 0.6, django-bmemcached 0.3 and Djblets 6.1.
+const BMEMCACHED: &str = "django_bmemcached.memcached.BMemcached";
+
+/// The meaning of each dotted path, by the source of Django 1.2 to 6.0, django-redis 7.0, django-valkey 0.4,
+/// django-cachex 0.14, django-pylibmc 0.6, django-bmemcached 0.3 and Djblets 6.1.
 fn known(path: &str) -> Option<KnownPath> {
+    if let Some(class) = path.strip_prefix("django_cachex.cache.") {
+        return Some(match class {
+            "LocMemCache" => KnownPath::LocalMemory,
+            "DatabaseCache" => KnownPath::NoServer("a database table"),
+            _ => KnownPath::Redis(Library::Cachex),
+        });
+    }
     Some(match path {
-        "django.core.cache.backends.redis.RedisCache" => KnownPath::Redis(&[',', ';']),
-        "django_redis.cache.RedisCache"
-        | "django_valkey.cache.ValkeyCache"
-        | "django_valkey.async_cache.cache.AsyncValkeyCache" => KnownPath::Redis(&[',']),
-        "django_valkey.cluster_cache.cache.ClusterValkeyCache" => KnownPath::RedisCluster,
+        "django.core.cache.backends.redis.RedisCache" => KnownPath::Redis(Library::Django),
+        "django_redis.cache.RedisCache" => KnownPath::Redis(Library::DjangoRedis),
+        "django_valkey.cache.ValkeyCache"
+        | "django_valkey.async_cache.cache.AsyncValkeyCache"
+        | "django_valkey.cluster_cache.cache.ClusterValkeyCache" => KnownPath::Redis(Library::DjangoValkey),
         "django.core.cache.backends.memcached.PyMemcacheCache"
         | "django.core.cache.backends.memcached.PyLibMCCache"
         | "django.core.cache.backends.memcached.MemcachedCache"
         | "django.core.cache.backends.memcached.CacheClass"
         | "django_pylibmc.memcached.PyLibMCCache"
-        | "django_bmemcached.memcached.BMemcached" => KnownPath::Memcached,
+        | BMEMCACHED => KnownPath::Memcached,
         "django.core.cache.backends.locmem.LocMemCache" => KnownPath::LocalMemory,
         "django.core.cache.backends.dummy.DummyCache" => KnownPath::NoServer("a dummy that keeps nothing"),
         "django.core.cache.backends.filebased.FileBasedCache" => KnownPath::NoServer("a directory of files"),
@@ -71,10 +83,27 @@ fn known(path: &str) -> Option<KnownPath> {
     })
 }
 
-/// Reads the file: aliases, and the entry of each.
-pub(in crate::config) fn read(path: &Path, named: &Place) -> Result<Table, ConfigProblem> {
-    let content = text_file::read(path)
-        .map_err(|error| named.problem(format_args!("cannot read {}: {error}", path.display())))?;
+/// The name of the file that stands for standard input.
+pub(in crate::config) const STANDARD_INPUT: &str = "-";
+
+/// Reads the file: aliases, and the entry of each. A note tells of text before the setting.
+pub(in crate::config) fn read(
+    path: &Path,
+    named: &Place,
+    notes: &mut Vec<String>,
+) -> Result<Table, ConfigProblem> {
+    let content = if path == Path::new(STANDARD_INPUT) { standard_input() } else { text_file::read(path) };
+    let content =
+        content.map_err(|error| named.problem(format_args!("cannot read {}: {error}", path.display())))?;
+    let (content, lines) = from_the_first_brace(content);
+    if lines > 0 {
+        notes.push(format!(
+            "django_caches: {lines} {} before the first {{ in {} {} passed over",
+            if lines == 1 { "line" } else { "lines" },
+            path.display(),
+            if lines == 1 { "was" } else { "were" },
+        ));
+    }
     let text = Text::new(path, content);
     let strict = ParseOptions {
         allow_comments: false,
@@ -113,6 +142,32 @@ pub(in crate::config) fn read(path: &Path, named: &Place) -> Result<Table, Confi
         Some(Typed::Table(table)) => Ok(table),
         _ => Err(whole.problem("the CACHES setting must be a JSON object with one entry per alias")),
     }
+}
+
+/// Standard input, which can be read once and is kept for the reloads.
+fn standard_input() -> io::Result<String> {
+    static READ: OnceLock<String> = OnceLock::new();
+    if let Some(read) = READ.get() {
+        return Ok(read.clone());
+    }
+    let mut text = String::new();
+    io::stdin().take(text_file::MAX_FILE).read_to_string(&mut text)?;
+    Ok(READ.get_or_init(|| text).clone())
+}
+
+/// A text whose lines before the first that begins with `{` are blank, and their number if there are any: Django's
+/// shell may print before the setting is printed. Places in the text stay the same.
+fn from_the_first_brace(content: String) -> (String, usize) {
+    let starts = |line: &&str| line.trim_start().starts_with('{');
+    let before = content.split_inclusive('\n').take_while(|line| !starts(line));
+    let (lines, end) = before
+        .fold((0, 0), |(lines, end), line| (lines + usize::from(!line.trim().is_empty()), end + line.len()));
+    if lines == 0 || end == content.len() {
+        return (content, 0);
+    }
+    let blank = content[..end].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' });
+    let blanked = blank.chain(content[end..].chars()).collect();
+    (blanked, lines)
 }
 
 /// The key in whose line this byte of a broken file is, if it is one that is read.
@@ -186,72 +241,166 @@ fn object(value: &Value) -> Result<&Table, ConfigProblem> {
     }
 }
 
-/// Reads one alias. `told` is the config file's `backend` for it, if the file has nothing else of it.
+/// Reads one alias: the config file's table is laid over the entry, key by key, and both are read as one.
 pub(in crate::config) fn backend(
     reading: &mut CacheReader,
     entry: &Value,
-    told: Option<&Value>,
+    over: &Table,
 ) -> Result<Backend, ConfigProblem> {
     let entry = object(entry)?;
-    let class = if let Some(told) = told {
-        reading.came_from(&["backend"], &told.place);
-        match reader::backend_kind(told)? {
-            BackendKind::Redis => KnownPath::Redis(&[',', ';']),
-            BackendKind::Memcached => KnownPath::Memcached,
-            BackendKind::LocalMemory => KnownPath::LocalMemory,
-            BackendKind::Forwarding => KnownPath::Forwarding,
+    let Some((class, path)) = class(reading, entry, over)? else { return cache::backend(reading, over) };
+    let place = path.map_or_else(|| reading.place.clone(), |path| path.place.clone());
+    let mut answers = Answers::below(over);
+    let kind = match class {
+        KnownPath::Redis(library) => {
+            note_other_keys(reading, entry, &[]);
+            let options = Options::of(library, path.and_then(|path| path.text().ok()), entry)?;
+            redis::answer(reading, entry, &options, &mut answers)?;
+            BackendKind::Redis
         }
-    } else {
-        let path = entry.get("BACKEND").ok_or_else(|| {
-            reading.problem("BACKEND is missing, the dotted path of a class (Django's keys are in capitals)")
-        })?;
-        reading.came_from(&["backend"], &path.place);
-        known(path.text()?).ok_or_else(|| path.problem(unknown_class(reading)))?
-    };
-    match class {
-        KnownPath::Redis(separators) => redis::cache(reading, entry, separators),
-        KnownPath::RedisCluster => redis::cluster(reading, entry, &[',']),
-        KnownPath::Memcached => memcached_cache(reading, entry),
-        KnownPath::LocalMemory => Ok(Backend::Unchecked(SkipReason::LocalMemory)),
-        // Django hands over an empty text if there is no LOCATION.
+        KnownPath::Memcached => {
+            note_other_keys(reading, entry, &["USERNAME", "PASSWORD", "BINARY"]);
+            memcached(reading, entry, &mut answers)?;
+            BackendKind::Memcached
+        }
+        KnownPath::LocalMemory => BackendKind::LocalMemory,
         KnownPath::Forwarding => {
-            let location = entry.get("LOCATION");
-            reader::forwarding(reading, location.filter(|value| !matches!(value.text(), Ok(""))))
+            // Django hands over an empty text if there is no LOCATION.
+            if let Some(value) = entry.get("LOCATION").filter(|value| !matches!(value.text(), Ok(""))) {
+                answers.put("location", value.kind.clone(), &value.place);
+            }
+            BackendKind::Forwarding
         }
-        KnownPath::NoServer(kind) => Ok(Backend::Unchecked(SkipReason::NoServer { kind })),
+        KnownPath::NoServer(kind) if over.0.is_empty() => {
+            reading.came_from(&["backend"], &place);
+            return Ok(Backend::Unchecked(SkipReason::NoServer { kind }));
+        }
+        KnownPath::NoServer(_) => return cache::backend(reading, over),
+    };
+    answers.put("backend", Typed::Text(kind.name().to_owned()), &place);
+    cache::backend(reading, &answers.laid_under())
+}
+
+/// The meaning of an entry, and the place of its class; nothing if the config file replaces the entry by something of
+/// another kind.
+fn class<'a>(
+    reading: &CacheReader,
+    entry: &'a Table,
+    over: &Table,
+) -> Result<Option<(KnownPath, Option<&'a Value>)>, ConfigProblem> {
+    let path = entry.get("BACKEND");
+    let said = path.map(Value::text).transpose()?.and_then(known);
+    let told = match over.get("backend") {
+        Some(told) => Some(reader::backend_kind(told)?),
+        None => cache::kind_of_address(over),
+    };
+    let has_address = keys::alternatives(keys::CACHE, "url").any(|key| over.get(key).is_some());
+    let class = match (told, said) {
+        (Some(BackendKind::Redis), Some(KnownPath::Redis(library))) => KnownPath::Redis(library),
+        (Some(_), Some(KnownPath::NoServer(_))) => return Ok(None),
+        (Some(BackendKind::Redis), _) if over.get("backend").is_some() => KnownPath::Redis(Library::Unknown),
+        (Some(BackendKind::Memcached), Some(KnownPath::Memcached)) => KnownPath::Memcached,
+        (Some(BackendKind::Memcached), _) if over.get("backend").is_some() => KnownPath::Memcached,
+        (Some(BackendKind::LocalMemory), _) => KnownPath::LocalMemory,
+        (Some(BackendKind::Forwarding), _) => KnownPath::Forwarding,
+        (Some(BackendKind::Redis | BackendKind::Memcached), _) => return Ok(None),
+        (None, Some(class)) => class,
+        (None, None) if has_address => return Ok(None),
+        (None, None) => {
+            let Some(path) = path else {
+                return Err(reading.problem(
+                    "BACKEND is missing, the dotted path of a class (Django's keys are in capitals)",
+                ));
+            };
+            return Err(path.problem(unknown_class(reading, path.text()?)));
+        }
+    };
+    Ok(Some((class, path)))
+}
+
+fn unknown_class(reading: &CacheReader, path: &str) -> String {
+    let (alias, path) = (&reading.alias, path.to_lowercase());
+    let (what, url) = if path.contains("sentinel") {
+        ("it asks Sentinels", "redis+sentinel://host:26379/mymaster")
+    } else if path.contains("cluster") {
+        ("it is for a cluster", "redis+cluster://host:6379")
+    } else {
+        return format!(
+            "unknown backend; set backend = \"redis\", \"memcached\", \"forwarding\" \
+             or (to skip it) \"local-memory\" under [caches.{alias}] in the config file"
+        );
+    };
+    format!("unknown backend; if {what}, set url = \"{url}\" under [caches.{alias}] in the config file")
+}
+
+/// Takes note of keys beside `OPTIONS` that no class reads: they may have been meant for `OPTIONS`.
+fn note_other_keys(reading: &mut CacheReader, entry: &Table, also: &[&str]) {
+    #[rustfmt::skip]
+    const KNOWN: &[&str] = &[
+        "BACKEND", "LOCATION", "OPTIONS", "TIMEOUT", "KEY_PREFIX", "KEY_FUNCTION", "REVERSE_KEY_FUNCTION", "VERSION",
+        "MAX_ENTRIES", "CULL_FREQUENCY", "max_entries", "cull_frequency", "timeout",
+    ];
+    for entry in &entry.0 {
+        let name = entry.key.as_str();
+        if !KNOWN.contains(&name) && !also.contains(&name) && is_plain_key(name) {
+            reading.notes.push(format!(
+                "{}: the application ignores {name} beside OPTIONS, and so does the check",
+                reading.alias
+            ));
+        }
     }
 }
 
-fn unknown_class(reading: &CacheReader) -> String {
-    format!(
-        "unknown backend; set backend = \"redis\", \"memcached\", \"forwarding\" \
-         or (to skip it) \"local-memory\" under [caches.{}] in the config file",
-        reading.alias
-    )
-}
-
-fn memcached_cache(reading: &mut CacheReader, entry: &Table) -> Result<Backend, ConfigProblem> {
-    let options = Options::of(entry)?;
-    if let Some(value) = options.get("tls_context") {
+/// Answers the keys of a memcached.
+fn memcached(
+    reading: &mut CacheReader,
+    entry: &Table,
+    answers: &mut Answers<'_>,
+) -> Result<(), ConfigProblem> {
+    let trims = entry.get("BACKEND").and_then(|path| path.text().ok()) == Some(BMEMCACHED);
+    let options = entry.get("OPTIONS").map(object).transpose()?;
+    let option = |name: &str| options.and_then(|options| options.get(name));
+    if let Some(value) = option("tls_context").filter(|_| answers.is_open("url") && answers.is_open("tls")) {
         return Err(value.problem(format_args!(
             "its TLS settings cannot be written in JSON; in the config file, add [caches.{}] with a url that begins with \
-             memcacheds://",
+             memcacheds://, or with tls = true",
             reading.alias
         )));
     }
-    let mut servers = Vec::new();
-    for (text, value) in locations(reading, entry, &[',', ';'])? {
-        servers
-            .push((address::memcached_servers(&text).map_err(|error| value.problem(error))?, &value.place));
-    }
-    if let Some((_, place)) = servers.first() {
-        reading.came_from(&["servers"], place);
+    let answered = answers.own_address(reading).is_some();
+    if !answered {
+        let mut servers = Vec::new();
+        for (text, value) in locations(reading, entry, &[',', ';'])? {
+            // bmemcached 0.33 trims; pymemcache 4.0 and pylibmc 1.6 look up the name with the blank.
+            if !trims && (text.starts_with(char::is_whitespace) || text.is_empty()) {
+                reading.notes.push(format!(
+                    "{}: the application cannot reach every server of its LOCATION: a blank stands before an address, or \
+                     an address is empty; remove it",
+                    reading.alias
+                ));
+            }
+            if !text.trim().is_empty() {
+                servers.push(Value::new(Typed::Text(text.trim().to_owned()), value.place.clone()));
+            }
+        }
+        let Some(place) = servers.first().map(|server| server.place.clone()) else {
+            return Err(no_location(reading));
+        };
+        answers.put("servers", Typed::List(servers), &place);
     }
     // A value in OPTIONS wins in django-bmemcached; the others know one of the two.
-    let username = text(reading, options.get("username").or_else(|| entry.get("USERNAME")), "username")?;
-    let password = text(reading, options.get("password").or_else(|| entry.get("PASSWORD")), "password")?;
-    let login = memcached::login(reading, username, password.map(Secret::from))?;
-    Ok(Backend::Memcached(MemcachedConfig { login, ..MemcachedConfig::at(memcached::distinct(servers)?) }))
+    if let Some(value) = option("username").or_else(|| entry.get("USERNAME"))
+        && let Some(username) = text(value)?
+    {
+        answers.put("username", Typed::Text(username), &value.place);
+    }
+    if let Some(value) = option("password").or_else(|| entry.get("PASSWORD"))
+        && answers.is_open("password")
+        && let Some(password) = secret(reading, value)?
+    {
+        answers.put("password", Typed::Text(password), &value.place);
+    }
+    Ok(())
 }
 
 /// Each location in `LOCATION`: a text, which the client splits, or a list.
@@ -265,40 +414,51 @@ fn locations<'a>(
         Typed::List(values) => {
             values.iter().map(|value| Ok((one(value)?, value))).collect::<Result<_, _>>()?
         }
-        _ => location.text()?.split(separators).map(|text| (Cow::from(text.trim()), location)).collect(),
+        _ => location.text()?.split(separators).map(|text| (Cow::from(text), location)).collect(),
     };
-    match locations.as_slice() {
-        [] => Err(no_location(reading)),
-        [(text, _)] if text.is_empty() => Err(no_location(reading)),
-        _ => Ok(locations),
+    if locations.iter().all(|(text, _)| text.trim().is_empty()) {
+        return Err(no_location(reading));
     }
+    Ok(locations)
 }
 
-/// One location of a list: a text, or a host and a port, which pymemcache takes as a tuple.
+/// One location of a list: a text, or a host and a port, which pymemcache takes as a tuple, or an address and a weight,
+/// which python-memcached takes.
 fn one(value: &Value) -> Result<Cow<'_, str>, ConfigProblem> {
     if let Typed::List(pair) = &value.kind
         && let [Value { kind: Typed::Text(host), .. }, port] = &pair[..]
         && let Ok(port) = port.number()
     {
-        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        return Ok(Cow::from(format!("{bracketed}:{port}")));
+        let is_v6 = host.parse::<Ipv6Addr>().is_ok();
+        return Ok(match host.contains(':') {
+            true if is_v6 => Cow::from(format!("[{host}]:{port}")),
+            true => Cow::from(host.as_str()),
+            false => Cow::from(format!("{host}:{port}")),
+        });
     }
     value.text().map(Cow::from)
 }
 
-/// A value that is a text and not empty, which answers `key`.
-fn text(
-    reading: &mut CacheReader,
-    value: Option<&Value>,
-    key: &'static str,
-) -> Result<Option<String>, ConfigProblem> {
-    let Some(value) = value else { return Ok(None) };
-    let text = value.text()?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    reading.came_from(&[key], &value.place);
-    Ok(Some(text.to_owned()))
+/// A text that is not empty.
+fn text(value: &Value) -> Result<Option<String>, ConfigProblem> {
+    Ok(Some(value.text()?).filter(|text| !text.is_empty()).map(str::to_owned))
+}
+
+/// A password, which must be one and not a picture of one.
+fn secret(reading: &CacheReader, value: &Value) -> Result<Option<String>, ConfigProblem> {
+    let Some(password) = text(value)? else { return Ok(None) };
+    is_a_password(reading, &password, &value.place)?;
+    Ok(Some(password))
+}
+
+/// A problem if a password is what Python prints in the place of one.
+fn is_a_password(reading: &CacheReader, password: &str, place: &Place) -> Result<(), ConfigProblem> {
+    let Some(what) = location::is_a_picture(password) else { return Ok(()) };
+    let alias = &reading.alias;
+    Err(place.problem(format_args!(
+        "the password {what}; export the password itself, or set password_file under [caches.{alias}] in the config \
+         file"
+    )))
 }
 
 fn no_location(reading: &CacheReader) -> ConfigProblem {

@@ -2,217 +2,498 @@
 
 use std::borrow::Cow;
 
-use super::options::{Options, Way};
-use super::{locations, no_location, one, text};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::ExposeSecret as _;
+
+use super::answers::Answers;
+use super::location;
+use super::options::{Library, Options, Way};
+use super::{locations, no_location, one, secret, text};
 use crate::config::address::{self, RedisUrl};
 use crate::config::cache::reader::CacheReader;
-use crate::config::cache::redis::{finished, login};
 use crate::config::keys::RedisTopology;
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Table, Value, ValueKind as Typed};
-use crate::config::{
-    Address, Announce, Backend, Login, RedisConfig, RedisServers, ReplicasConfig, RespVersion, Secret, Tls,
-    WhichReplicas,
-};
+use crate::config::{Address, RespVersion};
 
-/// Reads an entry whose client may be made for any of them. Locations in one text are split at `separators`.
-pub(super) fn cache(
+/// Answers the keys of a Redis by an entry whose client may be made for any topology.
+pub(super) fn answer(
     reading: &mut CacheReader,
     entry: &Table,
-    separators: &[char],
-) -> Result<Backend, ConfigProblem> {
-    match Options::of(entry)?.way() {
-        Way::Plain => plain(reading, entry, separators),
-        Way::Sentinels { replicas } => sentinels(reading, entry, separators, replicas),
-        Way::Cluster => cluster(reading, entry, separators),
+    options: &Options<'_>,
+    answers: &mut Answers<'_>,
+) -> Result<(), ConfigProblem> {
+    answers.note(reading, options);
+    if let Some(answered) = answers.own_address(reading) {
+        return beside(reading, options, &answered, answers);
+    }
+    let alias = reading.alias.clone();
+    match options.way() {
+        Way::Plain => plain(reading, entry, options, answers),
+        Way::Sentinels { replicas } => sentinels(reading, entry, options, replicas, answers),
+        Way::Cluster => cluster(reading, entry, options, answers),
         Way::UnknownCluster => Err(reading.problem(format_args!(
-            "this cluster client is not supported; in the config file, add [caches.{}] with url = \
-             \"redis+cluster://host:6379\"",
-            reading.alias
+            "this cluster client is not supported; in the config file, add [caches.{alias}] with url = \
+             \"redis+cluster://host:6379\""
         ))),
         Way::Shards => Err(reading.problem(format_args!(
             "its client distributes keys over several servers; in the config file, give each server an alias of \
-             its own, and skip this one with backend = \"local-memory\" under [caches.{}]",
-            reading.alias
+             its own, and skip this one with backend = \"local-memory\" under [caches.{alias}]"
         ))),
+    }
+}
+
+/// Answers what the address of the config file leaves open.
+fn beside(
+    reading: &mut CacheReader,
+    options: &Options<'_>,
+    answered: &[&str],
+    answers: &mut Answers<'_>,
+) -> Result<(), ConfigProblem> {
+    credentials(reading, options, None, answered, answers)?;
+    if answered.contains(&"tls") || !answers.is_open("tls") {
+        tls(reading, options, None, answers)
+    } else {
+        Ok(())
     }
 }
 
 /// A primary, and its replicas. The first location takes the writes and the others are its replicas, for
 /// Django and for its relatives.
-fn plain(reading: &mut CacheReader, entry: &Table, separators: &[char]) -> Result<Backend, ConfigProblem> {
-    let options = Options::of(entry)?;
-    let mut urls = urls(reading, entry, separators)?.into_iter();
-    let Some((mut primary, place)) = urls.next() else { return Err(no_location(reading)) };
-    let replicas: Vec<Address> = urls.flat_map(|(url, _)| url.addresses).collect();
-    reading.came_from(&["url", "replicas"], place);
-    reading.came_from(&primary.says(), place);
-    let login = credentials(reading, &options, &mut primary)?;
-    let tls = match primary.tls {
-        Some(true) => Some(options.tls(reading, &primary.others)?),
-        Some(false) | None => None,
+fn plain(
+    reading: &mut CacheReader,
+    entry: &Table,
+    options: &Options<'_>,
+    answers: &mut Answers<'_>,
+) -> Result<(), ConfigProblem> {
+    let urls = urls(reading, entry, options)?;
+    let Some((first, replicas)) = urls.split_first() else { return Err(no_location(reading)) };
+    let secure = is_secure(options, first);
+    let address = &first.url.addresses[0];
+    match address {
+        Address::Unix(_) => answers.put("location", Typed::Text(address.to_string()), first.place),
+        Address::Tcp { .. } => {
+            let scheme = if secure { "rediss" } else { "redis" };
+            answers.put("url", Typed::Text(format!("{scheme}://{address}")), first.place);
+        }
+    }
+    if !replicas.is_empty() {
+        let replica = |location: &Location<'_>| {
+            let text = as_replica(reading, options, first, location, answers)?;
+            Ok(Value { literal: false, ..Value::new(Typed::Text(text), location.place.clone()) })
+        };
+        let replicas = replicas.iter().map(replica).collect::<Result<_, ConfigProblem>>()?;
+        answers.put("replicas", Typed::List(replicas), first.place);
+    }
+    credentials(reading, options, Some(first), &[], answers)?;
+    if secure {
+        return tls(reading, options, Some(first), answers);
+    }
+    note_tls_without_a_scheme(reading, options, first);
+    Ok(())
+}
+
+/// A replica in the words of the config file: each location has its own login and TLS, and an address alone has the primary's.
+fn as_replica(
+    reading: &CacheReader,
+    options: &Options<'_>,
+    primary: &Location<'_>,
+    replica: &Location<'_>,
+    answers: &Answers<'_>,
+) -> Result<String, ConfigProblem> {
+    let keys = ["username", "password", "database", "protocol"];
+    let closed: Vec<_> = keys.into_iter().filter(|key| !answers.is_open(key)).collect();
+    let way = |location: &Location<'_>| {
+        let nothing = Table::default();
+        let mut own = Answers::below(&nothing);
+        credentials(reading, options, Some(location), &closed, &mut own)?;
+        Ok::<_, ConfigProblem>((keys.map(|key| own.text_of(key)), is_secure(options, location)))
     };
-    let Some(address) = primary.addresses.into_iter().next() else { return Err(no_location(reading)) };
-    let replicas = ReplicasConfig { which: WhichReplicas::Named(replicas), ..ReplicasConfig::default() };
-    finished(
-        reading,
-        RedisConfig { login, tls, replicas, ..RedisConfig::at(RedisServers::Standalone(address)) },
-    )
+    let address = &replica.url.addresses[0];
+    let (said, secure) = way(replica)?;
+    if way(primary)? == (said.clone(), secure) {
+        return Ok(address.to_string());
+    }
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let [username, password, database, protocol] = said;
+    let mut login = username.as_deref().map(encoded).unwrap_or_default();
+    if let Some(password) = &password {
+        login.push(':');
+        login.push_str(&encoded(password));
+    }
+    // With an `@`, the URL asks for no other login than its own.
+    let at = if answers.is_open("username") && answers.is_open("password") { "@" } else { "" };
+    let mut query = Vec::new();
+    if answers.is_open("database") {
+        query.push(format!("db={}", database.as_deref().unwrap_or("0")));
+    }
+    if answers.is_open("protocol") {
+        query.push(format!("protocol={}", if protocol.as_deref() == Some("resp3") { 3 } else { 2 }));
+    }
+    let (scheme, path) = match address {
+        Address::Unix(path) => ("redis+unix", path.display().to_string()),
+        Address::Tcp { .. } if secure => ("rediss", format!("{address}/")),
+        Address::Tcp { .. } => ("redis", format!("{address}/")),
+    };
+    let login = if at.is_empty() { String::new() } else { login };
+    Ok(format!("{scheme}://{login}{at}{path}?{}", query.join("&")))
+}
+
+/// Takes note of settings for TLS that redis-py refuses, since nothing asks for TLS.
+fn note_tls_without_a_scheme(reading: &mut CacheReader, options: &Options<'_>, location: &Location<'_>) {
+    const SETTINGS: &[&str] =
+        &["ssl", "ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"];
+    let in_options = |name: &&&str| options.get(name).is_some() || options.is_null(name);
+    let in_url = |name: &&&str| location.url.others.iter().any(|(key, _)| key == **name);
+    if let Some(name) = SETTINGS.iter().find(|name| in_options(name) || in_url(name)) {
+        reading.notes.push(format!(
+            "{}: its options have `{name}`, but its location does not begin with rediss://, so the application's client \
+             refuses to connect; the check connects without TLS",
+            reading.alias
+        ));
+    }
 }
 
 /// A cluster, of which each location is a node.
-pub(super) fn cluster(
+fn cluster(
     reading: &mut CacheReader,
     entry: &Table,
-    separators: &[char],
-) -> Result<Backend, ConfigProblem> {
-    let options = Options::of_cluster(entry)?;
-    let mut urls = urls(reading, entry, separators)?.into_iter();
-    let Some((mut first, place)) = urls.next() else { return Err(no_location(reading)) };
-    let others: Vec<Address> = urls.flat_map(|(url, _)| url.addresses).collect();
-    reading.came_from(&["url"], place);
-    reading.came_from(&first.says(), place);
-    let login = credentials(reading, &options, &mut first)?;
-    if login.database != 0 {
-        return Err(place.problem("a cluster has only database 0; remove the number"));
+    options: &Options<'_>,
+    answers: &mut Answers<'_>,
+) -> Result<(), ConfigProblem> {
+    let urls = urls(reading, entry, options)?;
+    let Some(first) = urls.first() else { return Err(no_location(reading)) };
+    let seeds: Vec<_> =
+        urls.iter().flat_map(|location| &location.url.addresses).map(Address::to_string).collect();
+    if urls.iter().flat_map(|location| &location.url.addresses).any(|seed| matches!(seed, Address::Unix(_))) {
+        return Err(first.place.problem("cluster nodes need addresses such as host:port, not a unix socket"));
     }
-    let seeds: Vec<_> = std::mem::take(&mut first.addresses).into_iter().chain(others).collect();
-    if seeds.iter().any(|seed| matches!(seed, Address::Unix(_))) {
-        return Err(place.problem("cluster nodes need addresses such as host:port, not a unix socket"));
-    }
-    let tls = tls(reading, &options, &first)?;
-    let servers = RedisServers::Cluster { seeds, announce: Announce::default() };
-    finished(reading, RedisConfig { login, tls, ..RedisConfig::at(servers) })
+    let secure = is_secure(options, first) || asks_for_tls(options);
+    let scheme = if secure { "rediss+cluster" } else { "redis+cluster" };
+    answers.put("url", Typed::Text(format!("{scheme}://{}", seeds.join(","))), first.place);
+    credentials(reading, options, Some(first), &[], answers)?;
+    if secure { tls(reading, options, Some(first), answers) } else { Ok(()) }
 }
 
 /// The primary that Sentinels watch: its name is the host in the location. So it is in the `SentinelConnectionFactory`
-/// of django-redis 7.0 and django-valkey 0.4, in small letters.
+/// of django-redis 7.0 and django-valkey 0.4, in small letters, and in django-cachex 0.14 as it is written.
 fn sentinels(
     reading: &mut CacheReader,
     entry: &Table,
-    separators: &[char],
+    options: &Options<'_>,
     mut replicas: bool,
-) -> Result<Backend, ConfigProblem> {
-    let options = Options::of(entry)?;
+    answers: &mut Answers<'_>,
+) -> Result<(), ConfigProblem> {
+    let alias = reading.alias.clone();
     let sentinels = options.sentinels().ok_or_else(|| {
-        reading.problem("the Sentinels are missing; add SENTINELS to its OPTIONS, a list of [host, port]")
+        let name = if options.library == Library::Cachex { "sentinels" } else { "SENTINELS" };
+        reading.problem(format_args!(
+            "the Sentinels are missing; add {name} to its OPTIONS, a list of [host, port], or in the config file \
+             [caches.{alias}] with url = \"redis+sentinel://host:26379/mymaster\""
+        ))
     })?;
-    let mut urls = urls(reading, entry, separators)?.into_iter();
-    let Some((mut first, place)) = urls.next() else { return Err(no_location(reading)) };
-    let name = primary(&first).ok_or_else(|| place.problem(NO_NAME))?;
-    for (other, place) in urls {
-        if primary(&other).as_ref() != Some(&name) {
-            return Err(place.problem("the locations name several primaries; give each its own alias"));
+    let urls = urls(reading, entry, options)?;
+    let Some((first, others)) = urls.split_first() else { return Err(no_location(reading)) };
+    let name = first.primary(options.library).ok_or_else(|| first.place.problem(NO_NAME))?;
+    for other in others {
+        if other.primary(options.library).as_ref() != Some(&name) {
+            return Err(other.place.problem("the locations name several primaries; give each its own alias"));
         }
         replicas = true;
     }
-    reading.came_from(&["url"], &sentinels.place);
-    reading.came_from(&first.says(), place);
-    let login = credentials(reading, &options, &mut first)?;
-    let tls = tls(reading, &options, &first)?;
-    let (theirs, theirs_with_tls) = sentinel_login(reading, &options, login.protocol)?;
-    if theirs_with_tls != tls.is_some() {
+    let secure = is_secure(options, first) || asks_for_tls(options);
+    let addresses = sentinel_addresses(reading, sentinels)?;
+    let scheme = if secure { "rediss+sentinel" } else { "redis+sentinel" };
+    answers.put("url", Typed::Text(format!("{scheme}://{}/{name}", addresses.join(","))), &sentinels.place);
+    if replicas {
+        answers.put("replicas", Typed::Text("discover".to_owned()), first.place);
+    }
+    credentials(reading, options, Some(first), &[], answers)?;
+    let theirs_with_tls = sentinel_login(reading, options, answers)?;
+    if theirs_with_tls != secure {
         return Err(sentinels.problem(
             "TLS is configured only for the Sentinels, or only for their servers (`ssl` in SENTINEL_KWARGS): \
              configure it for all of them, or for none",
         ));
     }
-    let servers =
-        RedisServers::Sentinel { sentinels: sentinel_addresses(reading, sentinels)?, name, login: theirs };
-    let which = if replicas { WhichReplicas::Discovered } else { WhichReplicas::Named(Vec::new()) };
-    if replicas {
-        reading.came_from(&["replicas"], place);
-    }
-    let replicas = ReplicasConfig { which, ..ReplicasConfig::default() };
-    finished(reading, RedisConfig { login, tls, replicas, ..RedisConfig::at(servers) })
+    if secure { tls(reading, options, Some(first), answers) } else { Ok(()) }
 }
 
 const NO_NAME: &str =
     "with Sentinels, the location must be redis://mymaster/0, with the primary's name in Sentinel";
 
-/// The Sentinels' name for the primary, by a location.
-fn primary(url: &RedisUrl) -> Option<String> {
-    match url.addresses.first()? {
-        Address::Tcp { host, .. } => address::primary_name(host),
-        Address::Unix(_) => None,
-    }
-}
-
-fn sentinel_addresses(reading: &CacheReader, sentinels: &Value) -> Result<Vec<Address>, ConfigProblem> {
+fn sentinel_addresses(reading: &CacheReader, sentinels: &Value) -> Result<Vec<String>, ConfigProblem> {
     let Typed::List(pairs) = &sentinels.kind else {
         return Err(
             sentinels.problem(format_args!("expected a list of [host, port], found {}", sentinels.noun()))
         );
     };
-    let addresses: Vec<Address> = pairs
+    let addresses: Vec<_> = pairs
         .iter()
-        .map(|pair| address::sentinel(&one(pair)?).map_err(|error| pair.problem(error)))
+        .map(|pair| {
+            let address = address::sentinel(&one(pair)?).map_err(|error| pair.problem(error))?;
+            Ok(address.to_string())
+        })
         .collect::<Result<_, ConfigProblem>>()?;
     if addresses.is_empty() { Err(no_location(reading)) } else { Ok(addresses) }
 }
 
-/// The login at the Sentinels, and `true` if TLS is spoken there.
+/// Answers the keys for the login at the Sentinels. The result is `true` if TLS is spoken there.
 fn sentinel_login(
-    reading: &mut CacheReader,
+    reading: &CacheReader,
     options: &Options<'_>,
-    protocol: RespVersion,
-) -> Result<(Login, bool), ConfigProblem> {
+    answers: &mut Answers<'_>,
+) -> Result<bool, ConfigProblem> {
     let arguments = options.sentinel_arguments()?;
     let argument = |name| arguments.and_then(|arguments| arguments.get(name));
-    let username = text(reading, argument("username"), "sentinel_username")?;
-    let password = text(reading, argument("password"), "sentinel_password")?.map(Secret::from);
-    if let (Some(value), None) = (argument("username").filter(|_| username.is_some()), &password) {
+    let username = argument("username").map(text).transpose()?.flatten();
+    let password = match argument("password").filter(|_| answers.is_open("sentinel_password")) {
+        Some(value) => secret(reading, value)?.map(|password| (password, &value.place)),
+        None => None,
+    };
+    if let (Some(value), None) = (argument("username").filter(|_| username.is_some()), &password)
+        && answers.is_open("sentinel_password")
+    {
         return Err(value.problem("the Sentinels have a user but no password; add the password"));
     }
-    let tls = argument("ssl").and_then(Value::boolean).unwrap_or_default();
-    Ok((Login { username, password, protocol, database: 0 }, tls))
+    if let (Some(username), Some(value)) = (username, argument("username")) {
+        answers.put("sentinel_username", Typed::Text(username), &value.place);
+    }
+    if let Some((password, place)) = password {
+        answers.put("sentinel_password", Typed::Text(password), place);
+    }
+    Ok(argument("ssl").and_then(Value::boolean).unwrap_or_default())
 }
 
-/// Each location, and its place.
+/// A location, as it is written and as it is understood.
+struct Location<'a> {
+    text: String,
+    url: RedisUrl,
+    place: &'a Place,
+}
+
+impl Location<'_> {
+    /// The Sentinels' name for the primary.
+    fn primary(&self, library: Library) -> Option<String> {
+        let host = match self.url.addresses.first()? {
+            Address::Tcp { host, .. } => host,
+            Address::Unix(_) => return None,
+        };
+        if library != Library::Cachex {
+            return address::primary_name(host);
+        }
+        let at = self.text.to_lowercase().rfind(host.as_str())?;
+        address::primary_name(&self.text[at..at + host.len()])
+    }
+}
+
+/// Each location, with notes on those that the application cannot read.
 fn urls<'a>(
-    reading: &CacheReader,
-    entry: &'a Table,
-    separators: &[char],
-) -> Result<Vec<(RedisUrl, &'a Place)>, ConfigProblem> {
-    let url = |(text, value): (Cow<'_, str>, &'a Value)| {
-        let url = address::redis_location(&text, RedisTopology::Standalone);
-        Ok((url.map_err(|error| value.problem(error))?, &value.place))
-    };
-    locations(reading, entry, separators)?.into_iter().map(url).collect()
-}
-
-/// The login at the servers. A value in the URL wins over OPTIONS, as in redis-py's `ConnectionPool.from_url`.
-fn credentials(
     reading: &mut CacheReader,
+    entry: &'a Table,
     options: &Options<'_>,
-    url: &mut RedisUrl,
-) -> Result<Login, ConfigProblem> {
-    if url.username.is_none() {
-        url.username = text(reading, options.get("username"), "username")?;
+) -> Result<Vec<Location<'a>>, ConfigProblem> {
+    let mut urls = Vec::new();
+    for (written, value) in locations(reading, entry, options.library.separators())? {
+        if let Some(why) = location::unreadable(&written, options.library) {
+            reading.notes.push(format!("{}: the application cannot read its LOCATION: {why}", reading.alias));
+        }
+        let written: Cow<'_, str> = Cow::from(written.trim().to_owned());
+        if written.is_empty() {
+            continue;
+        }
+        let (text, ignored) = location::without_a_path(&written);
+        if ignored {
+            reading.notes.push(format!(
+                "{}: the path of its LOCATION is no database number, so the application's client ignores it, and so does \
+                 the check",
+                reading.alias
+            ));
+        }
+        let url = address::redis_location(&text, RedisTopology::Standalone);
+        let url = url.map_err(|error| value.problem(error))?;
+        urls.push(Location { text: text.into_owned(), url, place: &value.place });
     }
-    if url.password.is_none() {
-        url.password = text(reading, options.get("password"), "password")?.map(Secret::from);
-    }
-    if let (None, Some(value)) = (url.database, options.get("db")) {
-        url.database = Some(value.number()?);
-        reading.came_from(&["database"], &value.place);
-    }
-    if url.protocol.is_none() {
-        url.protocol = options.protocol(reading)?;
-    }
-    Ok(login(url))
+    Ok(urls)
 }
 
-/// TLS to servers that are found through others, by the scheme or by an option.
+/// Answers the keys for the login at the servers, save those in `answered`. A value in the URL wins over OPTIONS, as in
+/// redis-py's `ConnectionPool.from_url`; in django-cachex a user and a password in OPTIONS win.
+fn credentials(
+    reading: &CacheReader,
+    options: &Options<'_>,
+    location: Option<&Location<'_>>,
+    answered: &[&str],
+    answers: &mut Answers<'_>,
+) -> Result<(), ConfigProblem> {
+    let is_open = |key: &str, answers: &Answers<'_>| !answered.contains(&key) && answers.is_open(key);
+    let url = location.map(|location| (&location.url, location.place));
+    let options_win = options.library == Library::Cachex;
+    if is_open("username", answers) {
+        let written = url.and_then(|(url, place)| Some((url.username.clone()?, place)));
+        let option = options.get("username").map(|value| Ok((text(value)?, &value.place))).transpose()?;
+        let option = option.and_then(|(text, place)| Some((text?, place)));
+        let (first, second) = if options_win { (option, written) } else { (written, option) };
+        if let Some((username, place)) = first.or(second) {
+            answers.put("username", Typed::Text(username), place);
+        }
+    }
+    if is_open("password", answers) {
+        let in_url = |(url, place): (&RedisUrl, _)| {
+            let password = url.password.as_ref()?.expose_secret().to_owned();
+            Some((password, place))
+        };
+        let written = url.and_then(in_url);
+        // The value that loses is not looked at.
+        let option = match options.get("password").filter(|_| options_win || written.is_none()) {
+            Some(value) => secret(reading, value)?.map(|password| (password, &value.place)),
+            None => None,
+        };
+        if let Some((password, place)) = option.or(written) {
+            super::is_a_password(reading, &password, place)?;
+            answers.put("password", Typed::Text(password), place);
+        }
+    }
+    if is_open("database", answers) {
+        match (url.and_then(|(url, place)| Some((url.database?, place))), options.get("db")) {
+            (Some((database, place)), _) => {
+                answers.put("database", Typed::Integer(database.into()), place);
+            }
+            (None, Some(value)) => {
+                answers.put("database", Typed::Integer(value.number()?.into()), &value.place);
+            }
+            (None, None) => {}
+        }
+    }
+    if is_open("protocol", answers) {
+        let written = url.and_then(|(url, place)| Some((url.protocol?, place)));
+        let option = options.get("protocol").filter(|_| written.is_none());
+        let option = option.map(|value| Ok((protocol(value)?, &value.place))).transpose()?;
+        if let Some((protocol, place)) = written.or(option) {
+            let word = match protocol {
+                RespVersion::Resp2 => "resp2",
+                RespVersion::Resp3 => "resp3",
+            };
+            answers.put("protocol", Typed::Text(word.to_owned()), place);
+        }
+    }
+    Ok(())
+}
+
+fn protocol(value: &Value) -> Result<RespVersion, ConfigProblem> {
+    let number = value.number().ok().map(|number| number.to_string());
+    let protocol = number.and_then(|number| address::protocol(&number));
+    protocol.ok_or_else(|| value.problem("the protocol must be 2 or 3"))
+}
+
+/// `true` if TLS is spoken to the server at a location: by its scheme, unless a class of connections says otherwise
+/// (it wins in redis-py's `from_url`).
+fn is_secure(options: &Options<'_>, location: &Location<'_>) -> bool {
+    match location.url.addresses.first() {
+        Some(Address::Tcp { .. }) => class_says(options).unwrap_or(location.url.tls == Some(true)),
+        Some(Address::Unix(_)) | None => false,
+    }
+}
+
+/// The word on TLS of `connection_class`, of which `default=str` makes `<class 'redis.connection.SSLConnection'>`.
+fn class_says(options: &Options<'_>) -> Option<bool> {
+    let class = options.get("connection_class")?.text().ok()?;
+    let name = class.trim_end_matches(['>', '\'']);
+    if name.contains("SSL") {
+        return Some(true);
+    }
+    (name.ends_with("connection.Connection") || name.ends_with(".SentinelManagedConnection")).then_some(false)
+}
+
+/// `true` if an option asks for TLS, as one can if Sentinels or a cluster know the servers.
+fn asks_for_tls(options: &Options<'_>) -> bool {
+    options.get("ssl").and_then(Value::boolean) == Some(true)
+}
+
+/// Answers the keys of `tls`, once TLS is asked for: redis-py's options, in OPTIONS or as parameters of the URL.
 fn tls(
     reading: &mut CacheReader,
     options: &Options<'_>,
-    url: &RedisUrl,
-) -> Result<Option<Tls>, ConfigProblem> {
-    if let Some(value) = options.asks_for_tls() {
-        reading.came_from(&["tls"], &value.place);
-    } else if url.tls != Some(true) {
-        return Ok(None);
+    location: Option<&Location<'_>>,
+    answers: &mut Answers<'_>,
+) -> Result<(), ConfigProblem> {
+    let parameter = |name: &str| {
+        let location = location?;
+        let (_, value) = location.url.others.iter().find(|(key, _)| key == name)?;
+        Some((Typed::Text(value.clone()), location.place.clone()))
+    };
+    let said = |name: &str| {
+        parameter(name).or_else(|| options.get(name).map(|value| (value.kind.clone(), value.place.clone())))
+    };
+    let mut files = Vec::new();
+    for (name, key) in
+        [("ssl_ca_certs", "ca_file"), ("ssl_certfile", "cert_file"), ("ssl_keyfile", "key_file")]
+    {
+        if let Some((kind, place)) = said(name) {
+            let value = Value::new(kind, place);
+            if let Some(path) = text(&value)? {
+                files.push((key, path, value.place));
+            }
+        }
     }
-    options.tls(reading, &url.others).map(Some)
+    // Without a file of its own the key is in that of the certificate (Python's `load_cert_chain`).
+    if !files.iter().any(|(key, ..)| *key == "key_file")
+        && let Some((_, path, place)) = files.iter().find(|(key, ..)| *key == "cert_file")
+    {
+        files.push(("key_file", path.clone(), place.clone()));
+    }
+    for (key, path, place) in files {
+        answers.put(&format!("tls.{key}"), Typed::Text(path), &place);
+    }
+    let alias = reading.alias.clone();
+    let null = options.is_null("ssl_cert_reqs").then_some((Typed::Null, None));
+    let requirement = said("ssl_cert_reqs").map(|(kind, place)| (kind, Some(place))).or(null);
+    let verifies = match &requirement {
+        None => true,
+        Some((kind, _)) => location::verifies(kind).unwrap_or_else(|| {
+            reading.notes.push(format!(
+                "{alias}: its ssl_cert_reqs is none of \"none\", \"optional\" and \"required\", so the application's client \
+                 refuses it; the check verifies the certificate"
+            ));
+            true
+        }),
+    };
+    if !answers.is_open("tls.verify") {
+        return Ok(());
+    }
+    if !verifies {
+        // redis-py 8.1 and valkey-py 6.1 know texts in small letters alone.
+        let refused = matches!(&requirement, Some((Typed::Text(text), _)) if text != "none");
+        let spelling = if refused { ", in a spelling that redis-py refuses; write \"none\"" } else { "" };
+        let place = requirement.and_then(|(_, place)| place);
+        let place = place.or_else(|| location.map(|location| location.place.clone()));
+        answers.put(
+            "tls.verify",
+            Typed::Text("none".to_owned()),
+            place.as_ref().unwrap_or(&reading.place.clone()),
+        );
+        reading.notes.push(format!(
+            "{alias}: the application does not verify the certificate (ssl_cert_reqs{spelling}), and so the check does \
+             not; set tls.verify = \"full\" under [caches.{alias}] in the config file to verify it"
+        ));
+    } else if answers.is_open("tls.server_name")
+        && said("ssl_check_hostname").is_some_and(|(kind, _)| is_no(&kind))
+    {
+        reading.notes.push(format!(
+            "{alias}: the application does not verify the name in the certificate (ssl_check_hostname), but the check \
+             does; if it is another name, set tls.server_name under [caches.{alias}] in the config file"
+        ));
+    }
+    Ok(())
+}
+
+/// `true` for what redis-py's `to_bool` takes for no.
+fn is_no(kind: &Typed) -> bool {
+    match kind {
+        Typed::Boolean(boolean) => !boolean,
+        Typed::Integer(number) => *number == 0,
+        Typed::Text(text) => ["false", "f", "no", "n", "0", ""].contains(&text.to_lowercase().as_str()),
+        Typed::Null => true,
+        Typed::Float(_) | Typed::List(_) | Typed::Table(_) | Typed::Other(_) => false,
+    }
 }
