@@ -63,7 +63,7 @@ pub use memcached::{Memcached, PASSWORD, USER};
 pub use names::Names;
 pub use net::{BlackHole, HeldConnections, Port};
 pub use prometheus::Prometheus;
-pub use proxy::{Haproxy, Twemproxy};
+pub use proxy::{EJECTING, Envoy, Haproxy, Twemproxy};
 pub use pty::Pty;
 pub use python::python;
 pub use redis::Redis;
@@ -71,6 +71,7 @@ pub use relay::Relay;
 pub use resp::{Answer, Client};
 pub use run::run;
 pub use sentinel::{Sentinel, Watched};
+pub use server::RedisServer;
 pub use sidecar::{Health, Sidecar};
 pub use tls::{Authority, Identity};
 
