@@ -105,7 +105,12 @@ fn described(backend: &Backend) -> String {
             let database = redis.login.database;
             let at = match &redis.servers {
                 RedisServers::Standalone(address) => format!("redis at {address}, database {database}"),
-                RedisServers::Cluster { seeds, .. } => format!("redis cluster at {}", joined(seeds)),
+                RedisServers::Cluster { seeds, .. } if database == 0 => {
+                    format!("redis cluster at {}", joined(seeds))
+                }
+                RedisServers::Cluster { seeds, .. } => {
+                    format!("redis cluster at {}, database {database}", joined(seeds))
+                }
                 RedisServers::Sentinel { sentinels, name, .. } => {
                     format!("redis {name} of the Sentinels at {}, database {database}", joined(sentinels))
                 }

@@ -79,10 +79,6 @@ pub(in crate::config) fn read(
     reading.came_from(&url.says(), &server.value.place);
     let by_scheme = url.tls;
     let login = read_login(reading, table, server, &mut url)?;
-    if topology == RedisTopology::Cluster && login.database != 0 {
-        let value = table.get("database").unwrap_or(server.value);
-        return Err(value.problem("a cluster has only database 0; remove the number"));
-    }
     let servers = servers(reading, table, topology, url, login.protocol)?;
     let said = tls::TlsHints {
         by_scheme,
