@@ -67,7 +67,11 @@ struct Grant<'a> {
     keys: Vec<String>,
     /// The commands by name; subcommands are named as ACL names them.
     commands: BTreeSet<&'static str>,
+    databases: BTreeSet<u32>,
 }
+
+/// The command that tells how many primaries a cluster has, if the server is a node of one.
+const IN_CLUSTER: &str = "cluster|info";
 
 /// The place of a user in the configuration.
 #[derive(Clone, Copy)]
@@ -147,7 +151,7 @@ fn granted_to_view<'a>(cache: &'a CacheConfig, view: &'a ViewConfig, canaries: &
     else {
         return None;
     };
-    let mut commands = BTreeSet::from(["get"]);
+    let mut commands = BTreeSet::from([IN_CLUSTER, "get"]);
     if login.database != 0 {
         commands.insert("select");
     }
@@ -159,6 +163,7 @@ fn granted_to_view<'a>(cache: &'a CacheConfig, view: &'a ViewConfig, canaries: &
         primary: None,
         keys: vec![canaries.to_owned()],
         commands,
+        databases: BTreeSet::from([login.database]),
     })
 }
 
@@ -170,7 +175,7 @@ fn granted_to_share<'a>(cache: &'a CacheConfig, config: &Config) -> Option<Grant
     else {
         return None;
     };
-    let mut commands = BTreeSet::from(["del", "eval", "get", "pttl", "set"]);
+    let mut commands = BTreeSet::from([IN_CLUSTER, "del", "eval", "get", "pttl", "set"]);
     if login.database != 0 {
         commands.insert("select");
     }
@@ -182,6 +187,7 @@ fn granted_to_share<'a>(cache: &'a CacheConfig, config: &Config) -> Option<Grant
         primary: None,
         keys: vec![format!("{}verdict:*", patterns::literally(&config.prefix))],
         commands,
+        databases: BTreeSet::from([login.database]),
     })
 }
 
@@ -228,6 +234,7 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
         primary: None,
         keys: vec![canaries.to_owned()],
         commands: commands.iter().copied().collect(),
+        databases: BTreeSet::from([redis.login.database]),
     };
     // PING is sent only to diagnose a fault.
     let mut primary = vec!["get", "ping", "set"];
@@ -245,6 +252,7 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
     let of_primary = |servers, primary: &[&'static str]| Grant { keys, ..grant(vec![servers], primary) };
     match &redis.servers {
         RedisServers::Standalone(address) => {
+            primary.push(IN_CLUSTER);
             let mut own = Vec::new();
             let replicas = match &redis.replicas.which {
                 WhichReplicas::Named(replicas) => {
@@ -281,6 +289,7 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
                 user: login.username.as_deref(),
                 named: Named::In("sentinel_username"),
                 keys: Vec::new(),
+                databases: BTreeSet::new(),
                 ..grant(vec![AclServers::Sentinels(sentinels)], &["sentinel|get-master-addr-by-name"])
             };
             vec![of_primary(AclServers::Watched { name, sentinels }, &primary), sentinel]
@@ -363,6 +372,7 @@ impl<'a> Grant<'a> {
             }
         }
         self.commands.extend(other.commands);
+        self.databases.extend(other.databases);
     }
 
     /// Writes the comment and the line.
@@ -389,6 +399,15 @@ impl<'a> Grant<'a> {
             "\nACL SETUSER {user} on resetkeys {keys}resetchannels -@all {}",
             commands.join(" ")
         );
+        if self.databases.iter().any(|database| *database != 0) {
+            let databases: Vec<_> = self.databases.iter().map(u32::to_string).collect();
+            let _ = writeln!(
+                text,
+                "# only for Valkey 9.1 or later, which limits users to databases; other servers reject this line\n\
+                 ACL SETUSER {user} resetdbs db={}",
+                databases.join(",")
+            );
+        }
     }
 }
 

@@ -30,6 +30,7 @@ const SENTENCES: &[&str] = &[
     "NOPERM this user has no permissions to run the 'select' command or its subcommand",
     "NOPERM User * has no permissions to run the 'role' command",
     "NOPERM User * has no permissions to run the 'select' command",
+    "NOPERM No permissions to access database",
     // The same: commands, protocol and database.
     "ERR unknown command",
     "ERR wrong number of arguments",
@@ -67,6 +68,8 @@ const SENTENCES: &[&str] = &[
     "no upstream host",
     "upstream failure",
     "upstream protocol error",
+    "ERR Client sent AUTH, but no username-password pair is set",
+    "ERR external authentication failed",
     "ERR Broken pipe",
     "ERR Connection refused",
     "ERR Connection reset by peer",

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use crate::support::acl::{PASSWORD, printed, printed_users};
+use crate::support::acl::{PASSWORD, knows_databases, printed, printed_users};
 use crate::support::sentinel::NEVER;
 use crate::support::{Redis, Sidecar, Watched, run};
 
@@ -23,10 +23,10 @@ fn the_printed_user_is_enough_for_a_server_and_with_a_right_less_it_is_not() {
         user.give(&redis, &[]);
         sidecar.expect_up();
     }
-    // It is asked only where something is wrong already.
-    user.give(&redis, &["+ping"]);
+    // They are asked only where something is wrong already, or where the server is a node of a cluster.
+    user.give(&redis, &["+ping", "+cluster|info"]);
     sidecar.expect_up();
-    assert_eq!(user.commands(), 4, "{user:?}");
+    assert_eq!(user.commands(), 5, "{user:?}");
 }
 
 #[test]
@@ -137,11 +137,16 @@ fn aliases_of_one_server_and_user_have_one_line_with_the_rights_of_all() {
     let expected = "\
 # For a new user, set a password: add >PASSWORD after `on`.
 # one, two: on cache:6379
-ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +ping +role +select +set
+ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +cluster|info +get +ping +role +select \
+                    +set
+# only for Valkey 9.1 or later, which limits users to databases; other servers reject this line
+ACL SETUSER canary resetdbs db=0,2
 # one, two: on replica:6379, each replica of cache:6379
 ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +select
+# only for Valkey 9.1 or later, which limits users to databases; other servers reject this line
+ACL SETUSER canary resetdbs db=0,2
 # three: on cache:6379
-ACL SETUSER another on resetkeys ~djblets-canary:* resetchannels -@all +get +ping +set
+ACL SETUSER another on resetkeys ~djblets-canary:* resetchannels -@all +cluster|info +get +ping +set
 ";
     assert_eq!(text, expected);
 }
@@ -160,6 +165,8 @@ ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +asking +c
                     +ping +set
 # watched: on every server of mymaster, because each may become the primary
 ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +ping +role +select +set
+# only for Valkey 9.1 or later, which limits users to databases; other servers reject this line
+ACL SETUSER canary resetdbs db=1
 # watched: on the Sentinels at s1:26379, s2:26379
 ACL SETUSER watcher on resetkeys resetchannels -@all +sentinel|get-master-addr-by-name
 ";
@@ -183,16 +190,18 @@ fn each_kind_of_check_has_its_commands_and_its_keys() {
 # For a new user, set a password: add >PASSWORD after `on`.
 # main: on cache:6379
 ACL SETUSER canary on resetkeys ~djblets-canary:* ~b:p ~b:p:[0-9] ~b:p:1[0-5] ~a?b ~l:b:p ~clocks ~clock\\* \
-                    ~s:[ab]* resetchannels -@all +del +get +info +llen +ping +pttl +scan +scard +set +type \
+                    ~s:[ab]* resetchannels -@all +cluster|info +del +get +info +llen +ping +pttl +scan +scard +set +type \
                     +xinfo|groups +xlen +xpending +xrange +zcard +zrange
 # main: on one:6379
-ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +select
+ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +cluster|info +get +select
+# only for Valkey 9.1 or later, which limits users to databases; other servers reject this line
+ACL SETUSER canary resetdbs db=2
 # main, two: on two:6379
-ACL SETUSER reader on resetkeys ~djblets-canary:* resetchannels -@all +get +info +ping +set
+ACL SETUSER reader on resetkeys ~djblets-canary:* resetchannels -@all +cluster|info +get +info +ping +set
 # main: on three:6379; to log in with it, add the user and its password to the view's URL
-ACL SETUSER cache-canary on resetkeys ~djblets-canary:* resetchannels -@all +get
+ACL SETUSER cache-canary on resetkeys ~djblets-canary:* resetchannels -@all +cluster|info +get
 # sessions: on both:6379; to log in with it, add the user and its password to the view's URL
-ACL SETUSER cache-canary on resetkeys ~djblets-canary:* resetchannels -@all +get
+ACL SETUSER cache-canary on resetkeys ~djblets-canary:* resetchannels -@all +cluster|info +get
 ";
     assert_eq!(text, expected);
 }
@@ -269,4 +278,23 @@ fn some_aliases_are_printed_and_one_that_is_not_there_is_named() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(said, "error: no cache is named `three`; the configured ones are one, two, default\n");
     assert_eq!(run(&["acl"], "nonsense").status.code(), Some(2));
+}
+
+#[test]
+fn a_user_of_another_database_is_forbidden_until_it_has_what_is_printed() {
+    if !knows_databases() {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let config = format!("[caches.main]\nurl = \"redis://canary:{PASSWORD}@{}/2\"", redis.addr());
+    let [user] = printed_users(&config);
+    redis.set_user("canary", "on >s3cret ~* +@all db=0");
+    let sidecar = Sidecar::start_with(DIAL, &config);
+    assert!(sidecar.expect_down("forbidden").contains("database"));
+    for line in printed(&config).lines().filter(|line| line.starts_with("ACL ")) {
+        redis.command(&line.split(' ').collect::<Vec<_>>());
+    }
+    sidecar.expect_up();
+    user.give(&redis, &[]);
+    sidecar.expect_up();
 }

@@ -1,6 +1,6 @@
 //! The users that `cache-canary acl` prints, and the servers that have them.
 
-use super::{Redis, run};
+use super::{Redis, RedisServer, run};
 
 /// The password that a test's configuration has for them, which is never printed.
 pub const PASSWORD: &str = "s3cret";
@@ -25,8 +25,23 @@ pub fn printed(config: &str) -> String {
 /// The users that are printed for a configuration, which are so many.
 pub fn printed_users<const COUNT: usize>(config: &str) -> [User; COUNT] {
     let text = printed(config);
-    let users: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).map(User::read).collect();
+    let mut users: Vec<User> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        match line.split_once(" resetdbs ") {
+            Some((_, rule)) if knows_databases() => {
+                let databases = ["resetdbs", rule].map(str::to_owned);
+                users.last_mut().expect("a user before its databases").rules.extend(databases);
+            }
+            Some(_) => {}
+            None => users.push(User::read(line)),
+        }
+    }
     users.try_into().unwrap_or_else(|_| panic!("not {COUNT} users: {text}"))
+}
+
+/// `true` if the server of this run limits users to databases.
+pub fn knows_databases() -> bool {
+    RedisServer::of_this_run() == RedisServer::Valkey9
 }
 
 impl User {
