@@ -22,7 +22,7 @@ use crate::alias::Alias;
 
 pub use cause::Cause;
 pub use fault::Fault;
-pub(crate) use fault::printable;
+pub(crate) use fault::{IS_SENTINEL, UNKNOWN_NAME, printable};
 pub use figure::Figure;
 pub use finding::{Finding, Measure};
 pub(crate) use hint::hint;

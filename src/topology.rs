@@ -72,7 +72,7 @@ fn topology(backend: &Backend, factory: NodeFactory) -> Result<Option<Arc<dyn To
             let (login, tls) = (Arc::new(redis.login.clone()), redis.tls.as_ref());
             match &redis.servers {
                 RedisServers::Standalone(address) => {
-                    let server = factory.redis(address, Requirement::Any, &login, tls)?;
+                    let server = factory.redis(address, Requirement::Keys, &login, tls)?;
                     let node = factory.node(address, Server::Redis(server.clone()), redis.spray);
                     if redis.replicas.which == WhichReplicas::Named(Vec::new()) {
                         Arc::new(Standalone::new(node))

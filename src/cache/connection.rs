@@ -152,6 +152,11 @@ impl Connection {
         &self.0.received
     }
 
+    /// An error if more has come than the answers that were taken.
+    pub(crate) fn expect_no_more(&self) -> Result<(), AnswerError> {
+        if self.0.received.is_empty() { Ok(()) } else { Err(AnswerError::Malformed(MORE)) }
+    }
+
     /// Drops the first `len` bytes that were received.
     pub(crate) fn consume(&mut self, len: usize) {
         self.0.received.drain(..len);
@@ -237,6 +242,7 @@ impl Connection {
     }
 }
 
+const MORE: &str = "the server sent more data than was requested";
 const TOO_LONG: &str = "the answer is longer than this command allows";
 const CLOSED_MIDWAY: &str = "the server closed the connection in the middle of an answer";
 
@@ -355,9 +361,7 @@ impl Link {
 
     /// Keeps a connection whose last answer was taken whole.
     pub(crate) fn keep(&self, mut connection: Connection) -> Result<(), AnswerError> {
-        if !connection.0.received.is_empty() {
-            return Err(AnswerError::Malformed("the server sent more data than was requested"));
-        }
+        connection.expect_no_more()?;
         connection.0.received = Vec::new();
         *self.expired.lock() = None;
         let replaced = self.kept.lock().replace(connection);

@@ -1,19 +1,25 @@
 //! Redis, Valkey, and all other servers that speak RESP: the `redis` crate's codec on a connection of our own.
 
+mod identity;
+mod login;
 mod resp;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Cmd, ServerError, Value, cmd};
-use secrecy::ExposeSecret as _;
+use tokio::time::Instant;
+
+pub(crate) use identity::field;
 
 use super::connection::{ANSWER_LIMIT, AnswerError, Connection, Link, set_error};
 use super::dial::{DialTarget, Dialer};
 use super::{Cache, SetError, spelling};
 use crate::canary::{Canary, Key, Read, Unset};
-use crate::config::{Login, MASK, RespVersion};
+use crate::config::Login;
+use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 use crate::redaction;
@@ -26,6 +32,8 @@ struct RedisServer {
     link: Link,
     login: Arc<Login>,
     kind: Requirement,
+    /// The time at which the server last showed that it does not say what it is.
+    silent_since: Mutex<Option<Instant>>,
 }
 
 /// The requirement for a server, besides that it takes canaries.
@@ -33,6 +41,8 @@ struct RedisServer {
 pub(crate) enum Requirement {
     /// Nothing.
     Any,
+    /// It stores every key: a node of a cluster of several primaries is refused, and a Sentinel.
+    Keys,
     /// It is a primary, by its own word (`ROLE`): another server is refused, even if it takes writes.
     Primary,
     /// It serves keys of a slot that it takes over in a cluster: each command is preceded by ASKING
@@ -48,6 +58,8 @@ pub(crate) struct Query<'a> {
     pub(crate) limit: usize,
     /// The healthy answer, in words for people.
     pub(crate) expected: &'static str,
+    /// The part of the check that needs the command, if the command does not tell.
+    pub(crate) part: &'static str,
 }
 
 impl Query<'_> {
@@ -67,7 +79,8 @@ impl Redis {
         kind: Requirement,
         dialer: &Arc<Dialer>,
     ) -> Self {
-        Self(Arc::new(RedisServer { link: Link::new(target, dialer), login: login.clone(), kind }))
+        let (link, silent_since) = (Link::new(target, dialer), Mutex::default());
+        Self(Arc::new(RedisServer { link, login: login.clone(), kind, silent_since }))
     }
 
     /// Asks a question that is not about a canary, on a connection that is ready. If a kept connection turns out to have
@@ -90,7 +103,7 @@ impl Redis {
 
     async fn ask_first(
         &self,
-        &Query { command, limit, .. }: &Query<'_>,
+        &Query { command, limit, part, .. }: &Query<'_>,
         progress: &NodeProgress,
         keep: &mut resp::Keep<'_>,
     ) -> Result<Value, Fault> {
@@ -99,7 +112,9 @@ impl Redis {
             progress.enter(Phase::Read);
             let command = command.get_packed_command();
             match resp::ask_for_elements(&mut connection, command, limit, keep).await {
-                Ok(Value::ServerError(error)) => return Err(server_fault(&error, progress)),
+                Ok(Value::ServerError(error)) => {
+                    return Err(server_fault(&error, progress).needed_for(part));
+                }
                 Ok(answer) => {
                     self.0.link.keep(connection).map_err(|error| error.fault(progress))?;
                     return Ok(answer);
@@ -125,7 +140,7 @@ impl Redis {
 
     async fn ask_then(
         &self,
-        &Query { command, limit, .. }: &Query<'_>,
+        &Query { command, limit, part, .. }: &Query<'_>,
         progress: &NodeProgress,
     ) -> Result<Value, Fault> {
         let link = &self.0.link;
@@ -133,7 +148,7 @@ impl Redis {
         let answer = resp::ask_for_list(&mut connection, command.get_packed_command(), limit).await;
         let answer = answer.map_err(|error| error.fault(progress))?;
         if let Value::ServerError(error) = &answer {
-            return Err(server_fault(error, progress));
+            return Err(server_fault(error, progress).needed_for(part));
         }
         link.keep(connection).map_err(|error| error.fault(progress))?;
         Ok(answer)
@@ -183,7 +198,7 @@ impl Redis {
         progress: &NodeProgress,
     ) -> Result<Read, Fault> {
         let mut get = cmd("GET");
-        let query = Query { command: get.arg(key.as_str()), limit: ANSWER_LIMIT, expected };
+        let query = Query { command: get.arg(key.as_str()), limit: ANSWER_LIMIT, expected, part: "" };
         let answer = self.ask(&query, progress).await?;
         expect_string(answer, default, progress)
     }
@@ -193,62 +208,6 @@ impl Redis {
         let gets: Vec<_> = keys.iter().map(|key| cmd("GET").arg(key.as_str()).take()).collect();
         let answers = self.ask_each(&gets, ANSWER_LIMIT.saturating_mul(keys.len()), progress).await?;
         answers.into_iter().map(|answer| expect_string(answer, Unset::new(), progress)).collect()
-    }
-}
-
-impl RedisServer {
-    /// A new connection that is ready for commands.
-    async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
-        let connection = self.link.dial(progress).await?;
-        if self.login.is_plain() && self.kind != Requirement::Primary {
-            return Ok(connection);
-        }
-        Box::pin(self.log_in(connection, progress)).await
-    }
-
-    /// Gives credentials, chooses the protocol and the database, and asks for the role if that matters.
-    async fn log_in(&self, mut connection: Connection, progress: &NodeProgress) -> Result<Connection, Fault> {
-        progress.enter(Phase::Auth);
-        let Login { username, password, database, protocol } = &*self.login;
-        match protocol {
-            RespVersion::Resp2 => {
-                if let Some(password) = password {
-                    let auth = cmd("AUTH").arg(username).arg(password.expose_secret()).get_packed_command();
-                    let told = tell(&mut connection, auth, progress).await;
-                    explain_told(progress, &told, || format!("AUTH {MASK}"));
-                    told?;
-                }
-            }
-            RespVersion::Resp3 => {
-                let mut hello = cmd("HELLO");
-                hello.arg(3);
-                if let Some(password) = password {
-                    let username = username.as_deref().unwrap_or("default");
-                    hello.arg("AUTH").arg(username).arg(password.expose_secret());
-                }
-                let answer =
-                    resp::ask_for_list(&mut connection, hello.get_packed_command(), ANSWER_LIMIT).await;
-                explain(progress, &answer, || {
-                    let auth = if password.is_some() { format!(" AUTH {MASK}") } else { String::new() };
-                    (format!("HELLO 3{auth}"), "a map that describes the server")
-                });
-                match answer.map_err(|error| error.fault(progress))? {
-                    Value::ServerError(error) => return Err(server_fault(&error, progress)),
-                    Value::Map(_) => {}
-                    _ => return Err(progress.fault(Cause::Protocol, "the answer to HELLO 3 is not a map")),
-                }
-            }
-        }
-        if *database != 0 {
-            let told =
-                tell(&mut connection, cmd("SELECT").arg(*database).get_packed_command(), progress).await;
-            explain_told(progress, &told, || format!("SELECT {database}"));
-            told?;
-        }
-        if self.kind == Requirement::Primary {
-            expect_primary(&mut connection, progress).await?;
-        }
-        Ok(connection)
     }
 }
 
@@ -325,6 +284,7 @@ impl Cache for Redis {
             command: &cmd("PING"),
             limit: ANSWER_LIMIT,
             expected: "PONG (no proof that data is served)",
+            part: "",
         };
         self.ask(&ping, progress).await.ok().map(|_| "PING")
     }
@@ -372,27 +332,6 @@ async fn tell(connection: &mut Connection, command: Vec<u8>, progress: &NodeProg
     expect_okay(&answer, progress)
 }
 
-/// Asks a server for its role, whose first element is `master` for a primary.
-async fn expect_primary(connection: &mut Connection, progress: &NodeProgress) -> Result<(), Fault> {
-    let answer = resp::ask_for_list(connection, cmd("ROLE").get_packed_command(), ANSWER_LIMIT).await;
-    explain(progress, &answer, || ("ROLE".to_owned(), "master"));
-    let answer = answer.map_err(|error| error.fault(progress))?;
-    match &answer {
-        Value::ServerError(error) => Err(server_fault(error, progress)),
-        Value::Array(elements) => match elements.first() {
-            Some(Value::BulkString(role)) if role == b"master" => Ok(()),
-            Some(Value::BulkString(role)) => {
-                let known =
-                    ["slave", "replica", "sentinel"].into_iter().find(|known| known.as_bytes() == role);
-                let role = known.unwrap_or("unknown");
-                Err(progress.fault(Cause::ReadOnly, &format!("the server's role is {role}, not primary")))
-            }
-            _ => Err(progress.fault(Cause::Protocol, NO_ROLE)),
-        },
-        _ => Err(progress.fault(Cause::Protocol, NO_ROLE)),
-    }
-}
-
 const NO_ROLE: &str = "the answer to ROLE is not a role";
 
 fn expect_okay(answer: &Value, progress: &NodeProgress) -> Result<(), Fault> {
@@ -412,47 +351,13 @@ fn expect_string(answer: Value, default: Unset, progress: &NodeProgress) -> Resu
     }
 }
 
-/// The fault that a server's error means. The codes are the first words of Redis' error messages
-/// (redis.conf and `server.c`, `createSharedObjects`).
+/// The fault that a server's error means.
 fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
     let line = redaction::line(error);
-    let words = line.split_once(' ').map_or("", |(_, words)| words);
-    // A word within a quoted credential does not count.
-    let is_of_a_password = || progress.redaction().line(&line).to_ascii_lowercase().contains("password");
-    let cause = match error.code() {
-        "NOAUTH" | "WRONGPASS" => Cause::Auth,
-        "NOPERM" | "DENIED" => Cause::Forbidden,
-        "READONLY" => Cause::ReadOnly,
-        "OOM" => Cause::OutOfMemory,
-        "MISCONF" | "NOREPLICAS" | "BUSY" => Cause::WriteBlocked,
-        "LOADING" => Cause::Loading,
-        "CLUSTERDOWN" => Cause::ClusterDown,
-        "MOVED" | "ASK" | "TRYAGAIN" => Cause::Redirected,
-        "MASTERDOWN" => Cause::PrimaryDown,
-        // The first answer on a connection over the limit is this line, for any command.
-        "ERR" if words.starts_with("max number of clients reached") => Cause::Refused,
-        // Before ACLs (Redis 6), and if no password is wanted, AUTH fails with the general code.
-        "ERR" if progress.phase() == Phase::Auth && is_of_a_password() => Cause::Auth,
-        // twemproxy's words for a system error on its connection to the server behind it, or for an answer of that
-        // server that it does not understand (`msg_get_error` in its `nc_message.c`).
-        "ERR" if SYSTEM_ERRORS.iter().any(|error| words.starts_with(error)) => Cause::Unreachable,
-        _ => Cause::Protocol,
-    };
+    let cause = words::cause(&line, progress.phase());
     let fault = progress.told(cause, &line);
     if cause == Cause::Redirected {
         progress.redirected(line);
     }
     fault
 }
-
-/// The C library's words for connections that fail (`strerror`).
-const SYSTEM_ERRORS: [&str; 8] = [
-    "Connection refused",
-    "Connection reset",
-    "Connection timed out",
-    "Broken pipe",
-    "Host is down",
-    "Invalid argument",
-    "Network is ",
-    "No route to host",
-];

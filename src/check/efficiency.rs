@@ -143,7 +143,7 @@ impl EfficiencyProbe {
     fn read_info(&self, answers: &[Value], progress: &NodeProgress) -> Result<Counters, Fault> {
         let mut info = String::new();
         for answer in answers {
-            match answered(answer, progress)? {
+            match answered(answer, progress).map_err(|fault| fault.needed_for("the efficiency check"))? {
                 Value::BulkString(bytes) => info.push_str(&redaction::raw(bytes)),
                 Value::VerbatimString { text, .. } => info.push_str(text),
                 _ => {}
@@ -235,7 +235,8 @@ impl<'a> Walk<'a> {
     /// Reads the answer to the step ("SCAN" in Redis' documentation): the cursor, and keys.
     fn read(&mut self, answer: Option<&Value>, progress: &NodeProgress) -> Result<Vec<RawKey>, Fault> {
         let unexpected = || progress.fault(Cause::Protocol, "the answer to SCAN is not a cursor and keys");
-        let answer = answered(answer.ok_or_else(unexpected)?, progress)?;
+        let answer = answered(answer.ok_or_else(unexpected)?, progress)
+            .map_err(|fault| fault.needed_for("the TTLs of the efficiency check"))?;
         let Value::Array(parts) = answer else { return Err(unexpected()) };
         let [Value::BulkString(cursor), Value::Array(keys)] = &parts[..] else { return Err(unexpected()) };
         let keys = keys.iter().map(|key| match key {

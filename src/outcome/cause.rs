@@ -41,6 +41,8 @@ causes! {
     Auth "auth" "Authentication failed: check that user and password are the server's, and that they are set only if it requires them.";
     /// The user may not do what the check does.
     Forbidden "forbidden" "The user lacks permission for a command or key of the check: grant the rights that `cache-canary acl` prints.";
+    /// The database cannot be chosen.
+    Database "database" "The database cannot be used: check its number against the server's `databases` (a cluster: `cluster-databases` of Valkey 9), and use database 0 behind a proxy that all clients share.";
     /// The server is a replica, or takes no writes.
     ReadOnly "read_only" "The server is read-only, usually a replica: check for a failover, and point the address at the primary.";
     /// The server's memory is full and it may not evict.

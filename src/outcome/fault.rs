@@ -54,8 +54,17 @@ impl Fault {
         match (self.cause, self.phase) {
             _ if self.is_own => OWN,
             (Cause::TimedOut, Phase::Resolve) => NOT_DIALED,
-            (cause, _) => cause.hint(),
+            (cause, _) => hint_by_words(cause, &self.said).unwrap_or_else(|| cause.hint()),
         }
+    }
+
+    /// The same, with the part of the check that needs the command, if the server refuses it.
+    #[must_use]
+    pub(crate) fn needed_for(self, part: &str) -> Self {
+        if self.cause != Cause::Forbidden || part.is_empty() {
+            return self;
+        }
+        Self { said: format!("{} (needed for {part})", self.said).into(), ..self }
     }
 
     /// The same, for `lost` of the canaries that were written in one round.
@@ -69,6 +78,51 @@ impl Fault {
     pub(crate) fn although_it_answers(self, command: &str) -> Self {
         Self { said: format!("{} (answers {command}, does not hold data)", self.said).into(), ..self }
     }
+}
+
+/// Hints for faults whose words tell more than the cause: the cause, a part of the words, and the hint.
+const HINTS: &[(Cause, &str, &str)] = &[
+    (
+        Cause::Forbidden,
+        "DENIED",
+        "Redis is in protected mode and accepts clients of its own host only: set a password (`requirepass`) or a user, or turn `protected-mode` off in a network that is closed.",
+    ),
+    (
+        Cause::Forbidden,
+        "unknown command",
+        "The server does not know this command: check whether it was renamed (`rename-command`), whether a proxy does not support it, and whether this is the right kind of server.",
+    ),
+    (
+        Cause::Forbidden,
+        "NOPROTO",
+        "The server does not speak this version of the protocol: set protocol = \"resp2\", or remove ?protocol=3 from the URL.",
+    ),
+    (
+        Cause::ClusterDown,
+        "cluster support disabled",
+        "The server is not part of a cluster: use a redis:// URL, or start it with `cluster-enabled yes`.",
+    ),
+    (
+        Cause::NotStored,
+        IS_SENTINEL,
+        "This is a Sentinel, which stores nothing: use redis+sentinel://HOST:PORT/NAME, with the name of the primary.",
+    ),
+    (
+        Cause::Unresolvable,
+        UNKNOWN_NAME,
+        "The Sentinels respond, but monitor no primary of this name: compare it with `sentinel monitor NAME` in their configuration (`redis-cli -p 26379 SENTINEL masters` lists the names).",
+    ),
+];
+
+/// The words for a Sentinel where a server is expected that stores keys.
+pub(crate) const IS_SENTINEL: &str = "the server is a Sentinel";
+
+/// The words for a name that no Sentinel knows; the name follows.
+pub(crate) const UNKNOWN_NAME: &str = "know no primary named";
+
+fn hint_by_words(cause: Cause, said: &str) -> Option<&'static str> {
+    let fits = |(of, words, _): &&(Cause, &str, &str)| *of == cause && said.contains(words);
+    HINTS.iter().find(fits).map(|(_, _, hint)| *hint)
 }
 
 impl fmt::Display for Fault {

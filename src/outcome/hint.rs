@@ -23,7 +23,8 @@ pub(crate) fn hint(node: &NodeOutcome, fault: &Fault, wire: Wire) -> &'static st
 fn of_place(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option<&'static str> {
     let not_reached = matches!(
         (fault.cause, fault.phase),
-        (Cause::Refused | Cause::TimedOut | Cause::Unreachable, Phase::Connect) | (Cause::Unresolvable, _)
+        (Cause::Refused | Cause::TimedOut | Cause::Unreachable, Phase::Connect)
+            | (Cause::Unresolvable, Phase::Resolve)
     );
     let source = wire.source_for(node.role);
     match source {

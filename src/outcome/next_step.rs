@@ -74,6 +74,7 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
         (Cause::Auth | Cause::Forbidden, _) => redis("ACL WHOAMI"),
         (Cause::ReadOnly | Cause::PrimaryDown | Cause::Behind, _) => redis("INFO replication"),
         (Cause::WriteBlocked | Cause::Loading, _) => redis("INFO persistence"),
+        (Cause::Database, _) => redis("CONFIG GET databases"),
         (Cause::ClusterDown, _) => redis("CLUSTER INFO"),
         (Cause::Redirected, _) => redis("CLUSTER NODES"),
         (Cause::TimedOut, Phase::Auth | Phase::Write | Phase::Read) => {

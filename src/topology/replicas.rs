@@ -167,7 +167,12 @@ impl Replicas {
     /// Asks the primary for its replicas. Until they are known, one node of the check stands for them.
     async fn discover(&self, primary: &Primary, progress: &Progress) {
         let all = progress.node(&"replicas".into(), Role::Replica);
-        let role = Query { command: &cmd("ROLE"), limit: ROLE_LIMIT, expected: "master, with its replicas" };
+        let role = Query {
+            command: &cmd("ROLE"),
+            limit: ROLE_LIMIT,
+            expected: "master, with its replicas",
+            part: "the list of replicas",
+        };
         let answer = match primary.server.ask(&role, &all).await {
             Ok(answer) => answer,
             Err(fault) => return all.conclude(Err(fault)),

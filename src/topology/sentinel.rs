@@ -17,7 +17,7 @@ use crate::cache::{Cache as _, SetupError};
 use crate::check::Server;
 use crate::config::{self, Address, Login, Tls};
 use crate::mutex::Mutex;
-use crate::outcome::{Cause, Fault, Phase, Role, majority};
+use crate::outcome::{Cause, Fault, Phase, Role, UNKNOWN_NAME, majority};
 use crate::progress::{NodeProgress, Progress};
 
 /// Sentinels, and the primary that they name.
@@ -158,7 +158,12 @@ impl Sentinels {
         let limit = part.of(self.factory.timeout());
         let mut command = cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(&*self.name);
-        let query = Query { command: &command, limit: ADDRESS_LIMIT, expected: "the primary's address" };
+        let query = Query {
+            command: &command,
+            limit: ADDRESS_LIMIT,
+            expected: "the primary's address",
+            part: "the primary's address at the Sentinels",
+        };
         let answer = watcher.server.ask(&query, progress);
         let answer = if let Ok(answer) = timeout(limit, answer).await {
             answer.and_then(|answer| self.named(&answer, progress))
@@ -183,8 +188,9 @@ impl Sentinels {
     fn named(&self, answer: &Value, progress: &NodeProgress) -> Result<Address, Fault> {
         let address = match answer {
             Value::Nil => {
-                let said = format!("the Sentinel knows no primary named {}", self.name);
-                return Err(progress.fault(Cause::Protocol, &said));
+                // It is no fault of the Sentinel if the others do not know the name either: see `no_known_primary`.
+                let said = format!("the Sentinels asked {UNKNOWN_NAME} {}", self.name);
+                return Err(progress.fault(Cause::Unresolvable, &said));
             }
             Value::Array(elements) if let [host, port] = elements.as_slice() => {
                 announced::address(host, port)
@@ -274,8 +280,21 @@ fn choose(votes: &[Vote]) -> Option<(&Address, usize)> {
     Some((&chosen.address, same(chosen)))
 }
 
-/// The fault of a primary whose address no Sentinel gave: the first faulty Sentinel's.
+/// The fault of a primary whose address no Sentinel gave: that they do not know the name, which is no fault of theirs, or
+/// the first faulty Sentinel's.
 fn no_known_primary(asked: &[AskedSentinel<'_>]) -> Fault {
+    let is_of_name = |fault: &Fault| (fault.cause, fault.phase) == (Cause::Unresolvable, Phase::Read);
+    let mut unknown = None;
+    for AskedSentinel { progress, .. } in asked {
+        if let Some(Err(fault)) = progress.verdict().filter(|verdict| verdict.as_ref().is_err_and(is_of_name))
+        {
+            progress.conclude(Ok(()));
+            unknown = Some(fault);
+        }
+    }
+    if let Some(unknown) = unknown {
+        return unknown;
+    }
     let said = "no Sentinel gives the primary's address";
     let faulty = asked.iter().find_map(|asked| Some((&asked.watcher.name, asked.progress.verdict()?.err()?)));
     match faulty {

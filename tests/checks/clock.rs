@@ -445,6 +445,7 @@ async fn each_command_is_explained_with_the_expected_and_the_seen_value() {
     let limits = "lag: less than 10m (degraded) and 20m (down), skew: less than 5m (degraded) and 30m \
                   (down)";
     let expected = [
+        "HELLO 2 | what the server is | 14 elements".to_owned(),
         format!("GET global | the slowest partition's clock | {now}"),
         "ZCARD clocks | 8 | 8".to_owned(),
         format!("ZRANGE clocks 0 9999 WITHSCORES | {limits} | part-0 at {now}"),

@@ -420,6 +420,7 @@ async fn each_command_is_explained_with_the_expected_and_the_seen_value() {
     assert_eq!(
         begins,
         [
+            "HELLO 2 | what the server is",
             "INFO server | the run_id of the last check (else counters restart)",
             "INFO clients | connections: less than 90% (down)",
             "INFO memory | no thresholds",

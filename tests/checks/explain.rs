@@ -34,10 +34,11 @@ fn a_round_trip_is_explained_from_the_connection_to_the_read() {
     };
     begin(0, &format!("connect to {at}"), "expected a connection; saw one to 127.0.0.1");
     begin(1, "AUTH ***", "expected OK; saw OK");
-    begin(2, "SELECT 3", "expected OK; saw OK");
-    begin(3, "SET djblets-canary:", "expected OK; saw OK");
-    begin(4, "GET djblets-canary:", "saw cache-canary/1 ");
-    assert_eq!(steps.len(), 5, "{text}");
+    begin(2, "HELLO 2", "expected what the server is; saw 14 elements");
+    begin(3, "SELECT 3", "expected OK; saw OK");
+    begin(4, "SET djblets-canary:", "expected OK; saw OK");
+    begin(5, "GET djblets-canary:", "saw cache-canary/1 ");
+    assert_eq!(steps.len(), 6, "{text}");
     assert!(text.contains("\ncache.default: UP\n"), "{text}");
 }
 
@@ -47,7 +48,8 @@ fn a_fault_is_explained_at_its_step_and_in_the_words_of_the_server() {
     redis.fill();
     let text = explained(&format!("redis://{}/0", redis.addr()));
     let steps = steps(&text);
-    assert!(steps[1].0.contains("> SET ") && steps[1].1.contains("saw OOM command not allowed"), "{text}");
+    assert!(steps[1].0.contains("> HELLO 2"), "{text}");
+    assert!(steps[2].0.contains("> SET ") && steps[2].1.contains("saw OOM command not allowed"), "{text}");
     let (command, answer) = steps.last().unwrap();
     assert!(command.ends_with("> PING") && answer.ends_with("saw PONG"), "{text}");
     assert!(text.contains("\ncache.default: DOWN\n") && text.contains("  out_of_memory at "), "{text}");

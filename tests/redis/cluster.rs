@@ -356,12 +356,13 @@ fn seeds_that_are_gone_do_not_matter_while_one_answers() {
 }
 
 #[test]
-fn hung_seeds_are_timed_out_and_a_server_that_is_no_cluster_is_protocol() {
+fn hung_seeds_are_timed_out_and_a_server_that_is_no_cluster_is_cluster_down() {
     let hole = crate::support::BlackHole::open();
     let words = Sidecar::start(main_at(&format!("redis+cluster://{}", hole.addr()))).expect_down("timed_out");
     assert!(words.contains(&format!("{} connect", hole.addr())), "{words}");
     let redis = crate::support::Redis::start(&[]);
-    let words = Sidecar::start(main_at(&format!("redis+cluster://{}", redis.addr()))).expect_down("protocol");
+    let words =
+        Sidecar::start(main_at(&format!("redis+cluster://{}", redis.addr()))).expect_down("cluster_down");
     assert!(words.contains("cluster support disabled"), "{words}");
 }
 

@@ -82,7 +82,8 @@ async fn every_lie_of_a_redis_is_seen_at_the_first_check() {
         // The other key that it answers with is the one of the canary before.
         (InjectedFault::OtherKey, Cause::Stale),
         saying("-NOREPLICAS Not enough good replicas to write.", Cause::WriteBlocked),
-        saying("-ERR unknown command", Cause::Protocol),
+        saying("-ERR unknown command", Cause::Forbidden),
+        saying("-ERR something that no server says", Cause::NotStored),
         saying("-DENIED Redis is running in protected mode", Cause::Forbidden),
         saying("$-1", Cause::NotStored),
         saying(":1", Cause::Protocol),

@@ -202,8 +202,14 @@ fn a_replica_that_takes_writes_is_no_primary() {
 fn a_name_that_the_sentinels_do_not_know_is_reported() {
     let watched = Watched::start(NEVER, &[]);
     let url = watched.url().replace(NAME, "another");
-    let words = Sidecar::start(main_of(&url, "")).expect_down("protocol");
-    assert!(words.starts_with("another ") && words.contains("knows no primary named another"), "{words}");
+    let sidecar = Sidecar::start(main_of(&url, ""));
+    let words = sidecar.expect_down("unresolvable");
+    assert!(words.starts_with("another ") && words.contains("know no primary named another"), "{words}");
+    // They have answered, and are up.
+    let nodes = sidecar.health().nodes();
+    let [server, sentinels @ ..] = &nodes[..] else { unreachable!() };
+    assert_eq!((server.0.as_str(), sentinels.len()), ("server", watched.sentinels.len()));
+    assert!(sentinels.iter().all(|(_, _, cause)| cause.is_empty()), "{nodes:?}");
 }
 
 #[test]
@@ -219,11 +225,12 @@ fn a_server_that_is_no_sentinel_is_not_believed() {
         "garbage\r\n",
         "*2\r\n$9\r\n127.0.0.1\r\n$4\r\n6379\r\n+more\r\n",
     ];
-    for liar in lies.map(|lie| parrot(&[lie])).into_iter().chain([redis.addr()]) {
-        told_by(&[liar], "").expect_down("protocol");
+    let liars = lies.map(|lie| (parrot(&[lie]), "protocol"));
+    for (liar, cause) in liars.into_iter().chain([(redis.addr(), "forbidden")]) {
+        told_by(&[liar], "").expect_down(cause);
         let sidecar = told_by(&[liar, one.addr(), two.addr()], "");
         sidecar.expect_up();
-        assert_eq!(sidecar.health().nodes()[1].2, "protocol");
+        assert_eq!(sidecar.health().nodes()[1].2, cause);
     }
     // The announced bytes never arrive.
     told_by(&[parrot(&["*1000000000\r\n"])], "").expect_down("timed_out");

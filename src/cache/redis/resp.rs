@@ -73,6 +73,11 @@ pub(super) async fn ask_each(
     Ok(taken)
 }
 
+/// Takes the answer to a command that was sent with others.
+pub(super) async fn next(connection: &mut Connection) -> Result<Value, AnswerError> {
+    answer(connection, &mut |element| element).await
+}
+
 /// The number of a list's elements that are taken before other tasks have their turn. Thousands of elements that have come
 /// already would hold up every other check.
 const AT_A_TIME: usize = 64;

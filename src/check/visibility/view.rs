@@ -89,7 +89,7 @@ impl View {
                 // The configuration allows no other topology.
                 if let RedisServers::Standalone(address) = &redis.servers {
                     let login = Arc::new(redis.login.clone());
-                    let server = context.redis(address, Requirement::Any, &login, redis.tls.as_ref())?;
+                    let server = context.redis(address, Requirement::Keys, &login, redis.tls.as_ref())?;
                     add(address, Server::Redis(server));
                 }
             }

@@ -95,7 +95,7 @@ impl FleetStore {
         else {
             return Ok(None);
         };
-        let server = context.redis(address, Requirement::Any, &Arc::new(login.clone()), tls.as_ref())?;
+        let server = context.redis(address, Requirement::Keys, &Arc::new(login.clone()), tls.as_ref())?;
         Ok(Some(Self {
             name: address.to_string().into(),
             alias: cache.alias.clone(),

@@ -3,7 +3,7 @@
 use redis::{Cmd, Value, cmd};
 
 use super::slots::{AnnouncedHosts, SlotMap, SlotMapReading};
-use crate::cache::redis::{Query, Redis};
+use crate::cache::redis::{Query, Redis, field};
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 use crate::topology::announced;
@@ -45,13 +45,10 @@ impl ClusterInfo {
 
     fn parse(answer: &Value) -> Option<Self> {
         let text = announced::text(answer)?;
-        let field = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-        };
         // Some servers that speak this protocol lack some of these counts.
-        let number = |name: &str| field(name)?.parse().ok();
+        let number = |name: &str| field(text, name)?.parse().ok();
         Some(Self {
-            serves: field("cluster_state")? == "ok",
+            serves: field(text, "cluster_state")? == "ok",
             epoch: number("cluster_current_epoch"),
             own_epoch: number("cluster_my_epoch"),
             size: number("cluster_size"),
@@ -67,7 +64,12 @@ impl ClusterInfo {
 
 /// `CLUSTER INFO`, from a command that has its first word.
 fn info(command: &mut Cmd) -> Query<'_> {
-    Query { command: command.arg("INFO"), limit: INFO_LIMIT, expected: "cluster_state:ok" }
+    Query {
+        command: command.arg("INFO"),
+        limit: INFO_LIMIT,
+        expected: "cluster_state:ok",
+        part: "the state of the cluster",
+    }
 }
 
 const NO_STATE: &str = "the answer to CLUSTER INFO has no cluster_state";
@@ -89,8 +91,12 @@ impl ClusterView {
         // The order matters: the next `ClusterInfo` shows a change in between.
         let sight = ClusterInfo::first(server, progress).await?;
         let mut command = cmd("CLUSTER");
-        let slots =
-            Query { command: command.arg("SLOTS"), limit: SLOTS_LIMIT, expected: "an owner of every slot" };
+        let slots = Query {
+            command: command.arg("SLOTS"),
+            limit: SLOTS_LIMIT,
+            expected: "an owner of every slot",
+            part: "the slot map of the cluster",
+        };
         let mut reading = SlotMapReading::default();
         let keep = &mut |entry| {
             reading.add(&entry, hosts);

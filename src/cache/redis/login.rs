@@ -1,0 +1,276 @@
+//! A new connection that is ready for commands: credentials, protocol, database, and what the server is.
+//!
+//! What a server is (a node of a cluster, a Sentinel, a proxy) is found out once a dial, before a canary is judged: a
+//! canary alone would show it only if its key falls into the wrong slot. HELLO needs no right of a user, and is sent
+//! together with AUTH.
+
+use std::time::Duration;
+
+use redis::{ServerError, Value, cmd};
+use secrecy::ExposeSecret as _;
+use tokio::time::Instant;
+
+use super::identity::{Identity, Mode, refusal_in_cluster};
+use super::{
+    NO_ROLE, RedisServer, Requirement, expect_okay, explain, explain_told, resp, server_fault, tell, words,
+};
+use crate::cache::connection::{ANSWER_LIMIT, AnswerError, Connection};
+use crate::config::{Login, MASK, RespVersion};
+use crate::outcome::{Cause, Fault, Phase};
+use crate::progress::NodeProgress;
+use crate::redaction;
+
+/// The time for which a server that does not say what it is is not asked again.
+const SILENCE: Duration = Duration::from_mins(10);
+
+impl RedisServer {
+    /// A new connection that is ready for commands.
+    pub(super) async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
+        let connection = self.link.dial(progress).await?;
+        match self.kind {
+            Requirement::Any | Requirement::Importing if self.login.is_plain() => Ok(connection),
+            Requirement::Any | Requirement::Importing | Requirement::Keys | Requirement::Primary => {
+                Box::pin(self.log_in(connection, progress)).await
+            }
+        }
+    }
+
+    async fn log_in(&self, mut connection: Connection, progress: &NodeProgress) -> Result<Connection, Fault> {
+        progress.enter(Phase::Auth);
+        let identity = match self.login.protocol {
+            RespVersion::Resp3 => self.hello_3(&mut connection, progress).await?,
+            RespVersion::Resp2 if !self.asks_what_it_is() => {
+                self.authenticate(&mut connection, progress).await?;
+                Identity::default()
+            }
+            RespVersion::Resp2 => {
+                if let Some(identity) = self.greet(&mut connection, progress).await? {
+                    identity
+                } else {
+                    connection = self.dial_without_hello(progress).await?;
+                    Identity::default()
+                }
+            }
+        };
+        if self.kind == Requirement::Keys {
+            expect_keys(&mut connection, identity, progress).await?;
+        }
+        self.select(&mut connection, identity, progress).await?;
+        if self.kind == Requirement::Primary {
+            expect_primary(&mut connection, progress).await?;
+        }
+        connection.expect_no_more().map_err(|error| error.fault(progress))?;
+        Ok(connection)
+    }
+
+    /// `true` if the answer matters, and the server has not shown lately that it gives none.
+    fn asks_what_it_is(&self) -> bool {
+        let matters = self.kind == Requirement::Keys || self.login.database != 0;
+        matters && self.silent_since.lock().is_none_or(|since| since.elapsed() >= SILENCE)
+    }
+
+    fn note_silence(&self) {
+        *self.silent_since.lock() = Some(Instant::now());
+    }
+
+    /// Sends credentials in RESP2, and HELLO with them. `None` if the server closed the connection on it, as twemproxy does
+    /// on every command that it does not know.
+    async fn greet(
+        &self,
+        connection: &mut Connection,
+        progress: &NodeProgress,
+    ) -> Result<Option<Identity>, Fault> {
+        let auth = auth(&self.login);
+        let mut packed = auth.clone().unwrap_or_default();
+        cmd("HELLO").arg(2).write_packed_command(&mut packed);
+        connection.send_for(&packed, ANSWER_LIMIT).await.map_err(|error| error.fault(progress))?;
+        let mut by_password_alone = false;
+        if auth.is_some() {
+            let answer = match resp::next(connection).await {
+                Err(AnswerError::Closed(_)) => return Ok(None),
+                answer => answer,
+            };
+            explain(progress, &answer, || (format!("AUTH {MASK}"), "OK"));
+            let answer = answer.map_err(|error| error.fault(progress))?;
+            by_password_alone = self.login.username.is_some() && knows_no_users(&answer);
+            if !by_password_alone {
+                expect_okay(&answer, progress)?;
+            }
+        }
+        let answer = match resp::next(connection).await {
+            Err(AnswerError::Closed(_)) => return Ok(None),
+            answer => answer,
+        };
+        explain(progress, &answer, || ("HELLO 2".to_owned(), "what the server is"));
+        let answer = answer.map_err(|error| error.fault(progress))?;
+        if by_password_alone {
+            self.authenticate_by_password_alone(connection, progress).await?;
+        }
+        match &answer {
+            Value::ServerError(error) => self.identify_by_info(error, connection, progress).await.map(Some),
+            answer => Ok(Some(Identity::of_hello(answer))),
+        }
+    }
+
+    /// Asks a server in another way that has answered HELLO with an error. An error that the server would give to any
+    /// command is left to the canary, unless the server turns the client away with it.
+    async fn identify_by_info(
+        &self,
+        error: &ServerError,
+        connection: &mut Connection,
+        progress: &NodeProgress,
+    ) -> Result<Identity, Fault> {
+        let line = redaction::line(error);
+        if words::turns_away(&line) {
+            return Err(server_fault(error, progress));
+        }
+        if error.code() != "ERR" {
+            return Ok(Identity::default());
+        }
+        let command = cmd("INFO").arg("server").get_packed_command();
+        let answer = resp::ask_for_list(connection, command, ANSWER_LIMIT).await;
+        explain(progress, &answer, || ("INFO server".to_owned(), "what the server is"));
+        let identity = Identity::of_info(&answer.map_err(|error| error.fault(progress))?);
+        if identity.mode.is_none() {
+            self.note_silence();
+        }
+        Ok(identity)
+    }
+
+    /// A new connection to a server that closed the last one on HELLO, which it did not if it closes this one too. PING
+    /// needs no right, and every proxy answers it.
+    async fn dial_without_hello(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
+        let mut connection = self.link.dial(progress).await?;
+        progress.enter(Phase::Auth);
+        self.authenticate(&mut connection, progress).await?;
+        let answer = resp::ask(&mut connection, cmd("PING").get_packed_command()).await;
+        explain(progress, &answer, || ("PING".to_owned(), "an answer, after a close on HELLO"));
+        answer.map_err(|error| error.fault(progress))?;
+        self.note_silence();
+        Ok(connection)
+    }
+
+    /// Sends credentials in RESP2, if there are any.
+    async fn authenticate(&self, connection: &mut Connection, progress: &NodeProgress) -> Result<(), Fault> {
+        let Some(auth) = auth(&self.login) else { return Ok(()) };
+        let answer = resp::ask(connection, auth).await;
+        explain(progress, &answer, || (format!("AUTH {MASK}"), "OK"));
+        let answer = answer.map_err(|error| error.fault(progress))?;
+        if self.login.username.is_some() && knows_no_users(&answer) {
+            return self.authenticate_by_password_alone(connection, progress).await;
+        }
+        expect_okay(&answer, progress)
+    }
+
+    /// Sends the password to a server that knows no users, as clients do (redis-py, `on_connect_check_health`).
+    async fn authenticate_by_password_alone(
+        &self,
+        connection: &mut Connection,
+        progress: &NodeProgress,
+    ) -> Result<(), Fault> {
+        let Some(auth) = auth(&Login { username: None, ..(*self.login).clone() }) else { return Ok(()) };
+        let told = tell(connection, auth, progress).await;
+        explain_told(progress, &told, || format!("AUTH {MASK} (the password alone)"));
+        told
+    }
+
+    /// Begins RESP3, with the credentials if there are any.
+    async fn hello_3(&self, connection: &mut Connection, progress: &NodeProgress) -> Result<Identity, Fault> {
+        let Login { username, password, .. } = &*self.login;
+        let mut hello = cmd("HELLO");
+        hello.arg(3);
+        if let Some(password) = password {
+            let username = username.as_deref().unwrap_or("default");
+            hello.arg("AUTH").arg(username).arg(password.expose_secret());
+        }
+        let answer = resp::ask_for_list(connection, hello.get_packed_command(), ANSWER_LIMIT).await;
+        explain(progress, &answer, || {
+            let auth = if password.is_some() { format!(" AUTH {MASK}") } else { String::new() };
+            (format!("HELLO 3{auth}"), "a map that describes the server")
+        });
+        match answer.map_err(|error| error.fault(progress))? {
+            Value::ServerError(error) => Err(server_fault(&error, progress)),
+            answer @ Value::Map(_) => Ok(Identity::of_hello(&answer)),
+            _ => Err(progress.fault(Cause::Protocol, "the answer to HELLO 3 is not a map")),
+        }
+    }
+
+    /// Chooses the database, unless that would choose it for other clients too.
+    async fn select(
+        &self,
+        connection: &mut Connection,
+        identity: Identity,
+        progress: &NodeProgress,
+    ) -> Result<(), Fault> {
+        let database = self.login.database;
+        if database == 0 {
+            return Ok(());
+        }
+        if identity.shares_database {
+            let said = format!(
+                "Envoy's Redis proxy would choose database {database} for all of its clients, so SELECT is not sent"
+            );
+            return Err(progress.fault(Cause::Database, &said));
+        }
+        let told = tell(connection, cmd("SELECT").arg(database).get_packed_command(), progress).await;
+        explain_told(progress, &told, || format!("SELECT {database}"));
+        told.map_err(|fault| match fault.cause {
+            Cause::Database => fault.saying(&format!("{} (database {database})", fault.said)),
+            _ => fault,
+        })
+    }
+}
+
+/// The command that sends the credentials, if there are any.
+fn auth(login: &Login) -> Option<Vec<u8>> {
+    let password = login.password.as_ref()?;
+    Some(cmd("AUTH").arg(&login.username).arg(password.expose_secret()).get_packed_command())
+}
+
+/// `true` for the answer to AUTH with a user of a server from before Redis 6.
+fn knows_no_users(answer: &Value) -> bool {
+    let Value::ServerError(error) = answer else { return false };
+    redaction::line(error).starts_with("ERR wrong number of arguments")
+}
+
+/// Refuses a server that does not store every key: a node of a cluster of several primaries, or a Sentinel.
+async fn expect_keys(
+    connection: &mut Connection,
+    identity: Identity,
+    progress: &NodeProgress,
+) -> Result<(), Fault> {
+    let mut refusal = identity.refusal();
+    if identity.mode == Some(Mode::Cluster) {
+        let command = cmd("CLUSTER").arg("INFO").get_packed_command();
+        let answer = resp::ask_for_list(connection, command, ANSWER_LIMIT).await;
+        explain(progress, &answer, || {
+            ("CLUSTER INFO".to_owned(), "a cluster of one primary with every slot")
+        });
+        // If the user lacks the right to ask, the canary still shows whether its own slot is served.
+        refusal = refusal_in_cluster(&answer.map_err(|error| error.fault(progress))?);
+    }
+    refusal.map_or(Ok(()), |(cause, said)| Err(progress.fault(cause, &said)))
+}
+
+/// Asks a server for its role, whose first element is `master` for a primary.
+async fn expect_primary(connection: &mut Connection, progress: &NodeProgress) -> Result<(), Fault> {
+    let answer = resp::ask_for_list(connection, cmd("ROLE").get_packed_command(), ANSWER_LIMIT).await;
+    explain(progress, &answer, || ("ROLE".to_owned(), "master"));
+    let answer = answer.map_err(|error| error.fault(progress))?;
+    match &answer {
+        Value::ServerError(error) => {
+            Err(server_fault(error, progress).needed_for("the role of a primary that Sentinels name"))
+        }
+        Value::Array(elements) => match elements.first() {
+            Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+            Some(Value::BulkString(role)) => {
+                let known =
+                    ["slave", "replica", "sentinel"].into_iter().find(|known| known.as_bytes() == role);
+                let role = known.unwrap_or("unknown");
+                Err(progress.fault(Cause::ReadOnly, &format!("the server's role is {role}, not primary")))
+            }
+            _ => Err(progress.fault(Cause::Protocol, NO_ROLE)),
+        },
+        _ => Err(progress.fault(Cause::Protocol, NO_ROLE)),
+    }
+}
