@@ -1,8 +1,9 @@
-//! Logs: a line an event, on stderr, for people.
+//! Logs: a line an event, on stderr, for people, with priorities for systemd's journal (`journal.rs`).
 //!
 //! No line holds up the thread that logs it. It goes through a queue (`queue.rs`) to a thread that writes it (`writer.rs`), and is lost
 //! and counted if stderr does not take it.
 
+mod journal;
 mod queue;
 mod rate;
 mod stderr;
@@ -54,6 +55,7 @@ pub(crate) fn init_at(usual: LevelFilter) -> Result<(), UnknownLevel> {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_writer(Stderr)
+        .with_timer(journal::LineTime)
         // It reports errors with `eprintln!`, which panics if stderr cannot be written.
         .log_internal_errors(false)
         .with_max_level(level)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::Level;
 
+use super::journal;
 use super::rate::{LINES_A_SECOND, Rate};
 
 /// The most memory of waiting lines, in bytes: the lines of a thousand caches that go down at once.
@@ -206,7 +207,10 @@ pub(super) fn lines_were(number: u64) -> String {
 
 /// A line of the log about the log itself.
 pub(super) fn warning(words: &str) -> String {
-    format!("{}  WARN {words}\n", humantime::format_rfc3339_micros(SystemTime::now()))
+    match journal::prefix(Level::WARN) {
+        "" => format!("{}  WARN {words}\n", humantime::format_rfc3339_micros(SystemTime::now())),
+        prefix => format!("{prefix}WARN {words}\n"),
+    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tracing::Metadata;
+use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::OptionalWriter;
 
+use super::journal;
 use super::queue::{LineQueue, Unwritten};
 use super::writer::Writer;
 
@@ -30,14 +31,14 @@ static HAS_WRITER: AtomicBool = AtomicBool::new(false);
 /// The target of events, a line at a time.
 pub(super) struct Stderr;
 
-/// A line that goes to the queue.
-pub(super) struct QueuedWriter;
+/// A line that goes to the queue, after this prefix.
+pub(super) struct QueuedWriter(&'static str);
 
 impl MakeWriter<'_> for Stderr {
     type Writer = OptionalWriter<QueuedWriter>;
 
     fn make_writer(&self) -> Self::Writer {
-        OptionalWriter::some(QueuedWriter)
+        OptionalWriter::some(QueuedWriter(journal::prefix(Level::INFO)))
     }
 
     fn make_writer_for(&self, metadata: &Metadata<'_>) -> Self::Writer {
@@ -45,13 +46,17 @@ impl MakeWriter<'_> for Stderr {
         if is_limited && !QUEUE.admits(*metadata.level()) {
             return OptionalWriter::none();
         }
-        self.make_writer()
+        OptionalWriter::some(QueuedWriter(journal::prefix(*metadata.level())))
     }
 }
 
 impl Write for QueuedWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        log(line);
+        match self.0 {
+            "" => log(line),
+            // Without a time, a line begins with spaces.
+            prefix => log(&[prefix.as_bytes(), line.trim_ascii_start()].concat()),
+        }
         Ok(line.len())
     }
 
@@ -63,6 +68,7 @@ impl Write for QueuedWriter {
 /// Writes a line to stderr, after earlier log lines, and waits for a moment until it is written: it may be the last of
 /// the process.
 pub fn say(line: &str) {
+    let line = format!("{}{line}", journal::prefix(Level::ERROR));
     log(line.as_bytes());
     if HAS_WRITER.load(Ordering::Relaxed) {
         flush();

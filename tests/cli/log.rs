@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -333,4 +334,52 @@ fn an_error_that_ends_the_program_is_the_last_line_and_waits_for_no_reader() {
     let (_reader, writer) = full_pipe();
     run(writer.into());
     run(File::options().write(true).open("/dev/full").unwrap().into());
+}
+
+/// Device and inode of a stream, as systemd writes them in `JOURNAL_STREAM`.
+fn identity(writer: &PipeWriter) -> String {
+    let stream = File::from(std::os::fd::OwnedFd::from(writer.try_clone().unwrap())).metadata().unwrap();
+    format!("{}:{}", stream.dev(), stream.ino())
+}
+
+#[test]
+fn the_journal_gets_priorities_and_no_second_time_and_nobody_else_does() {
+    let mut redis = Redis::start(&[]);
+    for is_journal in [true, false] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        // A process below a service inherits the variable with a stream that is not its own.
+        let stream = if is_journal { identity(&writer) } else { "1:2".to_owned() };
+        let mut command = logging_to(writer);
+        command.env("JOURNAL_STREAM", stream);
+        let sidecar = start(command, "", &aliases(1, &redis));
+        // The pipe ends with the last process that can write it.
+        let log = read_aside(reader);
+        expect_an_outage_to_be_told(&sidecar, &mut redis);
+        expect_a_clean_end(sidecar);
+        eventually("the log is read", || log.lock().unwrap().contains("INFO stopped"));
+        let log = log.lock().unwrap();
+        let is_well = |line: &str| {
+            if is_journal {
+                line.starts_with("<6>INFO ") || line.starts_with("<4>WARN ")
+            } else {
+                line.starts_with("20") && line.contains("Z  ") && !line.contains("<6>")
+            }
+        };
+        assert!(log.lines().all(is_well), "{log}");
+        let down = if is_journal { "<4>WARN cache-0 is DOWN: " } else { "Z  WARN cache-0 is DOWN: " };
+        assert!(log.contains(down) && log.contains("INFO cache-0 is UP; was DOWN for "), "{log}");
+    }
+}
+
+#[test]
+fn an_error_that_ends_the_program_has_its_priority_in_the_journal() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let stream = identity(&writer);
+    let mut command = logging_to(writer);
+    command.args(["serve", "-c", "/nowhere/cache-canary.toml"]).env("JOURNAL_STREAM", stream);
+    assert_eq!(command.status().unwrap().code(), Some(2));
+    drop(command);
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("<3>error: "), "{said}");
 }
