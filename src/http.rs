@@ -68,8 +68,7 @@ use representation::{Choice, Wanted, aged, excluded};
 use transport::places::{Places, Traffic};
 use transport::writing::Writers;
 
-pub(crate) use format::words;
-pub use format::{djblets, health_json, kubernetes, metrics, page, text, transitions};
+pub use format::{Background, djblets, health_json, kubernetes, metrics, page, text, transitions};
 
 /// The state behind every request. Its clones share it, and each request has one.
 #[derive(Clone)]

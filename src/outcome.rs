@@ -230,16 +230,30 @@ impl Outcome {
     /// The problem with the main cause.
     #[must_use]
     pub(crate) fn problem(&self) -> Option<Problem<'_>> {
+        self.standing().next()
+    }
+
+    /// `true` if one of the problems that make it what it is has this cause.
+    #[must_use]
+    pub(crate) fn is_due_to(&self, cause: Cause) -> bool {
+        self.standing().any(|problem| problem.cause() == cause)
+    }
+
+    /// The problems that give it its status.
+    fn standing(&self) -> impl Iterator<Item = Problem<'_>> {
         let status = self.status();
         let by_nodes = self.status_of_nodes() == status;
-        let stands = |problem: &Problem<'_>| match problem {
-            Problem::Fault(..) => by_nodes,
-            Problem::Finding(finding) => finding.status == status,
+        let is_wrong = match status {
+            Status::Skipped | Status::Up => false,
+            Status::Degraded | Status::Down => true,
         };
-        match status {
-            Status::Skipped | Status::Up => None,
-            Status::Degraded | Status::Down => self.problems().find(stands),
-        }
+        self.problems().filter(move |problem| {
+            is_wrong
+                && match problem {
+                    Problem::Fault(..) => by_nodes,
+                    Problem::Finding(finding) => finding.status == status,
+                }
+        })
     }
 }
 

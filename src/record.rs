@@ -3,22 +3,24 @@
 //! An entry is one check of one alias, such as `main` or `main.queue`. Everything that outlives a check is recorded
 //! here, once a check and at the place that knows its outcome, however many callers share it.
 
+mod causes;
 mod hour;
 mod journal;
+mod period;
 mod sharing;
 mod tally;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::time::Instant;
-
 use crate::alias::Alias;
 use crate::mutex::Mutex;
 use crate::outcome::{CheckKind, Outcome, Status};
+use period::Period;
 
 pub use hour::{Hour, Minute};
 pub use journal::{Journal, Transition};
+pub use period::{LastSeen, Past, Since, Unchecked};
 pub use sharing::{Lookup, Sharing, Through};
 pub use tally::Tally;
 
@@ -36,8 +38,8 @@ pub struct Record {
 pub struct RecordSnapshot {
     /// The result of the check that began last, among those that have ended.
     pub latest: Option<Arc<Outcome>>,
-    /// The current status, with its start.
-    pub since: Option<Since>,
+    /// The time of the current status.
+    period: Option<Period>,
     /// The start of the last check that was up or degraded.
     pub last_up: Option<SystemTime>,
     /// The number of checks that were avoided by sharing.
@@ -46,23 +48,6 @@ pub struct RecordSnapshot {
     pub tally: Tally,
     /// The last hour, shared by its readers.
     pub hour: Arc<Hour>,
-}
-
-/// A status, with its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Since {
-    /// The status.
-    pub status: Status,
-    /// The start of the first check with this status, on the monotonic clock.
-    pub began: Instant,
-    /// The same, on the wall clock.
-    pub began_at: SystemTime,
-}
-
-impl Since {
-    fn of(outcome: &Outcome) -> Self {
-        Self { status: outcome.status(), began: outcome.began, began_at: outcome.began_at }
-    }
 }
 
 impl Record {
@@ -99,7 +84,7 @@ impl Record {
     /// The current status, with its start.
     #[must_use]
     pub fn since(&self) -> Option<Since> {
-        self.known.lock().since
+        self.known.lock().since()
     }
 
     /// The last hour.
@@ -138,6 +123,12 @@ impl Record {
 }
 
 impl RecordSnapshot {
+    /// The current status, with its start.
+    #[must_use]
+    pub fn since(&self) -> Option<Since> {
+        self.period.as_ref().map(|period| period.since)
+    }
+
     /// Adds an outcome; returns the change, if there is one.
     fn note(&mut self, outcome: &Arc<Outcome>) -> Option<Transition> {
         self.tally.note(outcome);
@@ -150,19 +141,25 @@ impl RecordSnapshot {
         if self.latest.as_ref().is_some_and(|latest| latest.began > outcome.began) {
             return None;
         }
-        self.latest = Some(outcome.clone());
-        let before = self.since;
-        if before.is_some_and(|since| since.status == status) {
-            return None;
+        let last = self.latest.replace(outcome.clone());
+        let (Some(period), Some(last)) = (&mut self.period, last) else {
+            self.period = Some(Period::begin(outcome, None));
+            return Transition::first(outcome);
+        };
+        if period.since.status == status {
+            return period.note(outcome, &last).map(|past| Transition::after(past, outcome));
         }
-        self.since = Some(Since::of(outcome));
-        Transition::between(before, outcome)
+        let past = period.end(&last, outcome);
+        *period = Period::begin(outcome, Some(&last));
+        Some(Transition::after(past, outcome))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use tokio::time::Instant;
 
     use super::*;
     use crate::outcome::{Cause, Fault, Needs, NodeOutcome, Phase, Phases};
@@ -193,7 +190,7 @@ mod tests {
             record.note(&outcome(start + second(at), is_up));
         }
         let told: Vec<_> =
-            journal.transitions().iter().map(|told| (told.from, told.to, told.lasted)).collect();
+            journal.transitions().iter().map(|told| (told.from(), told.to, told.lasted())).collect();
         // The latest first.
         assert_eq!(
             told,
@@ -206,6 +203,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_status_has_the_last_check_before_it_and_the_longest_time_without_a_check() {
+        let (_, record) = record();
+        let start = Instant::now();
+        let note = |at, is_up| {
+            let outcome = outcome(start + second(at), is_up);
+            record.note(&outcome);
+            (outcome.began_at, record.since().unwrap())
+        };
+        let (_, first) = note(0, true);
+        assert_eq!((first.before, first.unchecked, first.last_up()), (None, None, None));
+        let (seen_up, _) = note(10_000, true);
+        let (_, down) = note(20_000, false);
+        assert_eq!(down.before, Some(LastSeen { status: Status::Up, at: seen_up }));
+        assert_eq!(
+            (down.last_up(), down.unchecked),
+            (Some(seen_up), None),
+            "the time before is no part of it"
+        );
+        for (at, longest) in [(20_100, None), (20_700, Some(600)), (21_500, Some(800)), (22_200, Some(800))] {
+            let (_, since) = note(at, false);
+            assert_eq!(since.unchecked.map(|unchecked| unchecked.length.as_secs()), longest, "{at}");
+            assert_eq!((since.began, since.last_up()), (down.began, Some(seen_up)));
+        }
+        let (_, up) = note(22_300, true);
+        assert_eq!((up.before.unwrap().status, up.last_up(), up.unchecked), (Status::Down, None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_first_verdict_is_reported_only_if_it_is_not_up() {
         let (journal, record) = record();
         record.note(&outcome(Instant::now(), true));
@@ -213,7 +238,7 @@ mod tests {
         let (journal, record) = self::record();
         record.note(&outcome(Instant::now(), false));
         let told = journal.transitions();
-        assert_eq!((told[0].from, told[0].to, told[0].cause), (None, Status::Down, Some(Cause::Refused)));
+        assert_eq!((told[0].from(), told[0].to, told[0].cause), (None, Status::Down, Some(Cause::Refused)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -223,7 +248,7 @@ mod tests {
         record.note(&outcome(start + second(1), true));
         record.note(&outcome(start, false));
         assert_eq!(journal.transitions().len(), 0);
-        assert_eq!(record.known().since.map(|since| since.status), Some(Status::Up));
+        assert_eq!(record.since().map(|since| since.status), Some(Status::Up));
     }
 
     #[tokio::test]

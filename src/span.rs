@@ -1,19 +1,33 @@
-//! Spans of time, as people write them.
+//! Spans of time and points in time, as people write them.
 //!
 //! | function | below a second | above | in |
 //! | --- | --- | --- | --- |
 //! | [`fine`] | `0.3ms` | `1s 234ms`, from ten seconds on `6m 12s` | findings and steps, beside a limit |
-//! | [`whole`] | `750ms` | `2m 3s` | the log, of a status that has ended |
+//! | [`whole`] | `750ms` | `2m 3s` | the log and lists of changes, of a status that has ended |
 //! | [`rough`] | `751 ms` | `2m 3s` | the tables of `check` |
-//! | [`seconds`] | `0s` | `2m 3s` | lists of changes |
 //! | [`greatest`] | `0 s` | `59 s`, `3 h 7 min`, `2 d 4 h` | the page, and its script in the same way |
 //! | [`took`] | `0.31 ms`, `12 ms` | `1.2 s` | the page, of a check and its phases |
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use humantime::format_duration;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// RFC 3339 in UTC, in whole seconds: `2026-11-22T19:34:27Z`.
+pub(crate) fn timestamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(in_range(time)).to_string()
+}
+
+/// The same with milliseconds.
+pub(crate) fn timestamp_millis(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(in_range(time)).to_string()
+}
+
+/// The clock of a machine may be before 1970, which the format cannot express.
+fn in_range(time: SystemTime) -> SystemTime {
+    time.max(SystemTime::UNIX_EPOCH)
+}
 
 /// A time with only the digits that matter.
 pub(crate) fn fine(time: Duration) -> String {
@@ -38,7 +52,7 @@ pub(crate) fn rough(time: Duration) -> String {
 }
 
 /// A time in whole seconds.
-pub(crate) fn seconds(time: Duration) -> String {
+fn seconds(time: Duration) -> String {
     format_duration(Duration::from_secs(time.as_secs())).to_string()
 }
 

@@ -14,6 +14,8 @@ use crate::config::{Access, Config, Group};
 /// The parts made from a configuration: checks, groups and access rules.
 #[derive(Debug)]
 pub struct Setup {
+    /// The name of this sidecar.
+    pub instance: String,
     /// The checks.
     pub checker: Checker,
     /// The selection of all checks.
@@ -50,6 +52,7 @@ impl Setup {
         let everything = catalog.all();
         let groups = groups(catalog, &config.groups);
         Ok(Self {
+            instance: config.instance.clone(),
             everything,
             access: config.access.clone(),
             // If a cache hangs, its check lasts until the timeout, and so does the round.

@@ -6,6 +6,7 @@ use axum::response::Response;
 use mediatype::names::{APPLICATION, HTML, JSON, PLAIN, TEXT};
 use mediatype::{MediaType, Name};
 
+mod background;
 pub mod djblets;
 pub mod health_json;
 mod json;
@@ -14,7 +15,9 @@ pub mod metrics;
 pub mod page;
 pub mod text;
 pub mod transitions;
-pub(crate) mod words;
+mod words;
+
+pub use background::Background;
 
 const HEALTH: Name<'_> = Name::new_unchecked("health");
 

@@ -15,7 +15,7 @@ use super::accept;
 use super::access::AccessLevel;
 use super::bodies::{Bodies, Writing};
 use super::format::kubernetes::{self, KubernetesProbe};
-use super::format::{Representation, djblets, health_json, page, text};
+use super::format::{Background, Representation, djblets, health_json, page, text};
 use super::refusal::Refusal;
 use crate::app::Setup;
 use crate::catalog::Selection;
@@ -124,22 +124,20 @@ impl Wanted {
         let shared = |write: &dyn Fn(Instant) -> String| {
             Body::from(bodies.of(report, (Writing::Report(format), view), now, write))
         };
+        let background = || Background::of(setup, selection);
         let (format, body) = match (format, probe.wrong()) {
             (Representation::Json, None) => {
-                let since = || match view {
-                    AccessLevel::Details => {
-                        setup.checker.records(selection).map(|record| record.since()).collect()
-                    }
-                    AccessLevel::Verdicts => Vec::new(),
-                };
-                (format, shared(&|now| djblets::body_since(report, &since(), view, now)))
+                let body = |now| djblets::body_before(report, &background(), view, now);
+                (format, shared(&body))
             }
             (Representation::Json, Some((name, wrong))) => (format, djblets::unready(name, wrong).into()),
             (Representation::HealthJson, None) => (format, shared(&|_| health_json::body(report, view))),
             (Representation::HealthJson, Some((name, wrong))) => {
                 (format, health_json::unready(name, wrong).into())
             }
-            (Representation::Text, None) => (format, shared(&|now| text::body(report, view, now))),
+            (Representation::Text, None) => {
+                (format, shared(&|now| text::body_before(report, &background(), view, now)))
+            }
             (Representation::Html, None) => {
                 (format, shared(&|now| page::body(setup, report, selection, view, now)))
             }

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::Since;
+use super::Past;
 use crate::mutex::Mutex;
 use crate::outcome::{Cause, NodeOutcome, Outcome, Status, printable};
-use crate::span;
+use crate::span::timestamp;
 
 /// The number of changes that are kept.
 const KEPT: usize = 64;
@@ -27,23 +27,21 @@ pub struct Journal {
     ticks: watch::Sender<u64>,
 }
 
-/// A change of an entry's status.
+/// A change of an entry's status, or of the cause for which it is not up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
     /// The start of the check that saw the change.
     pub at: SystemTime,
     /// The name of the entry, such as `main` or `main.queue`.
     pub entry: String,
-    /// The previous status; `None` at the first check.
-    pub from: Option<Status>,
+    /// The previous status, or with the same status the previous cause; `None` at the first check.
+    pub was: Option<Past>,
     /// The new status.
     pub to: Status,
     /// The cause, if it is not up.
     pub cause: Option<Cause>,
     /// The first place of the cause: `at cache:6379 in connect`, or `at key b:p:3`.
     pub place: Option<Box<str>>,
-    /// The duration of the previous status.
-    pub lasted: Option<Duration>,
     /// The duration of the check that saw the change.
     pub elapsed: Duration,
     /// Some of its nodes in that check, the faulty ones first.
@@ -51,43 +49,64 @@ pub struct Transition {
 }
 
 impl Transition {
-    /// The change from `before` to `outcome`. If the first check of an entry is up, that is no change.
-    pub(super) fn between(before: Option<Since>, outcome: &Outcome) -> Option<Self> {
-        let to = outcome.status();
-        if before.is_none() && to == Status::Up {
-            return None;
-        }
+    /// The first check of an entry, which is no change if it is up.
+    pub(super) fn first(outcome: &Outcome) -> Option<Self> {
+        (outcome.status() != Status::Up).then(|| Self::new(None, outcome))
+    }
+
+    /// The change from `was` to `outcome`.
+    pub(super) fn after(was: Past, outcome: &Outcome) -> Self {
+        Self::new(Some(was), outcome)
+    }
+
+    fn new(was: Option<Past>, outcome: &Outcome) -> Self {
         let mut nodes: Vec<_> = outcome.nodes.iter().collect();
         nodes.sort_by_key(|node| node.fault.is_none());
         let problem = outcome.problem();
-        Some(Self {
+        Self {
             at: outcome.began_at,
             entry: outcome.entry(),
-            from: before.map(|before| before.status),
-            to,
+            was,
+            to: outcome.status(),
             cause: problem.map(|problem| problem.cause()),
             place: problem.map(|problem| printable(&problem.place())),
-            lasted: before.map(|before| outcome.began.saturating_duration_since(before.began)),
             elapsed: outcome.elapsed,
             nodes: nodes.into_iter().take(NODES).cloned().collect(),
-        })
+        }
+    }
+
+    /// The previous status; `None` at the first check.
+    #[must_use]
+    pub fn from(&self) -> Option<Status> {
+        self.was.as_ref().map(|was| was.status)
+    }
+
+    /// The time from the first check with the previous status, or the previous cause, to this one.
+    #[must_use]
+    pub fn lasted(&self) -> Option<Duration> {
+        self.was.as_ref().map(|was| was.lasted)
     }
 
     /// One line in the log, for people, with fields for programs.
     fn log(&self) {
-        let from = self.from.map_or("unknown", Status::as_str);
+        let from = self.from().map_or("unknown", Status::as_str);
         let (to, cause) = (self.to.as_str(), self.cause.map(Cause::name));
-        let lasted_s = self.lasted.map(|lasted| lasted.as_secs());
+        let was_cause = self.was.as_ref().and_then(Past::reasons);
+        let lasted_s = self.lasted().map(|lasted| lasted.as_secs());
         match self.to {
-            Status::Up | Status::Skipped => info!(entry = self.entry, from, to, cause, lasted_s, "{self}"),
-            Status::Degraded | Status::Down => warn!(entry = self.entry, from, to, cause, lasted_s, "{self}"),
+            Status::Up | Status::Skipped => {
+                info!(entry = self.entry, from, to, cause, was_cause, lasted_s, "{self}");
+            }
+            Status::Degraded | Status::Down => {
+                warn!(entry = self.entry, from, to, cause, was_cause, lasted_s, "{self}");
+            }
         }
     }
 }
 
 impl fmt::Display for Transition {
-    /// `main is DOWN: refused at cache:6379 in connect; was UP for 3h 2m 10s`. It holds no text of a server, which may
-    /// be anything: the details of an answer have it.
+    /// `main is DOWN: refused at cache:6379 in connect; was UP for 3h 2m 10s, last seen 2026-11-22T10:50:52Z`. It holds no
+    /// text of a server, which may be anything: the details of an answer have it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is {}", self.entry, self.to)?;
         if let Some(cause) = self.cause {
@@ -96,10 +115,11 @@ impl fmt::Display for Transition {
         if let Some(place) = &self.place {
             write!(f, " {place}")?;
         }
-        if let (Some(from), Some(lasted)) = (self.from, self.lasted) {
-            write!(f, "; was {from} for {}", span::whole(lasted))?;
+        if let Some(was) = &self.was {
+            return write!(f, "; was {was}");
         }
-        Ok(())
+        let at = timestamp(self.at);
+        write!(f, "; at least since {at}, the first check after this sidecar started")
     }
 }
 
@@ -134,33 +154,68 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn told(from: Option<(Status, u64)>, to: Status, problem: Option<(Cause, &str)>) -> String {
+    fn told(was: Option<Past>, to: Status, problem: Option<(Cause, &str)>) -> String {
         let transition = Transition {
             at: SystemTime::UNIX_EPOCH,
             entry: "main".to_owned(),
-            from: from.map(|(from, _)| from),
+            was,
             to,
             cause: problem.map(|(cause, _)| cause),
             place: problem.map(|(_, place)| place.into()),
-            lasted: from.map(|(_, lasted)| Duration::from_millis(lasted)),
             elapsed: Duration::ZERO,
             nodes: Vec::new(),
         };
         transition.to_string()
     }
 
+    fn was(status: Status, causes: &[(Cause, u64)], lasted: u64) -> Past {
+        let causes = causes.iter().map(|&(cause, millis)| (cause, Duration::from_millis(millis)));
+        Past {
+            status,
+            causes: causes.collect(),
+            lasted: Duration::from_millis(lasted),
+            seen: Duration::from_millis(lasted.saturating_sub(1000)),
+            last_seen: SystemTime::UNIX_EPOCH + Duration::from_hours(1),
+            is_first: false,
+        }
+    }
+
     #[test]
     fn a_change_is_one_sentence_with_its_cause_place_and_the_duration_of_the_previous_status() {
         let refused = Some((Cause::Refused, "at cache:6379 in connect"));
-        let three_hours = 3 * 3_600_000 + 2 * 60_000 + 10_123;
+        let up = was(Status::Up, &[], 3 * 3_600_000 + 2 * 60_000 + 10_123);
         assert_eq!(
-            told(Some((Status::Up, three_hours)), Status::Down, refused),
-            "main is DOWN: refused at cache:6379 in connect; was UP for 3h 2m 10s"
+            told(Some(up), Status::Down, refused),
+            "main is DOWN: refused at cache:6379 in connect; was UP for 3h 2m 10s, last seen 1970-01-01T01:00:00Z"
         );
-        assert_eq!(told(Some((Status::Down, 250)), Status::Up, None), "main is UP; was DOWN for 250ms");
+        let down = was(Status::Down, &[(Cause::TimedOut, 250)], 250);
+        assert_eq!(
+            told(Some(down.clone()), Status::Up, None),
+            "main is UP; was DOWN for 250ms (timed_out), last seen 1970-01-01T01:00:00Z"
+        );
+        assert_eq!(
+            told(Some(down), Status::Down, refused),
+            "main is DOWN: refused at cache:6379 in connect; was DOWN for 250ms (timed_out), last seen 1970-01-01T01:00:00Z"
+        );
+        let both = was(Status::Down, &[(Cause::TimedOut, 120_000), (Cause::Refused, 2500)], 122_500);
+        assert_eq!(
+            told(Some(both), Status::Up, None),
+            "main is UP; was DOWN for 2m 2s (timed_out 2m, refused 2s), last seen 1970-01-01T01:00:00Z"
+        );
+    }
+
+    #[test]
+    fn a_start_that_no_check_saw_is_not_claimed() {
+        let refused = Some((Cause::Refused, "at cache:6379 in connect"));
         assert_eq!(
             told(None, Status::Degraded, refused),
-            "main is DEGRADED: refused at cache:6379 in connect"
+            "main is DEGRADED: refused at cache:6379 in connect; at least since 1970-01-01T00:00:00Z, the first check after \
+             this sidecar started"
         );
+        let first = |lasted| Past { is_first: true, ..was(Status::Up, &[], lasted) };
+        assert!(
+            told(Some(first(63_000)), Status::Down, None).contains("; was UP for at least 1m 2s, last seen ")
+        );
+        assert!(told(Some(first(1000)), Status::Down, None).contains("; was UP, last seen "));
     }
 }

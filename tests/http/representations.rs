@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 use cache_canary::http::access::AccessLevel;
 use cache_canary::http::exclusion::Exclusion;
 use cache_canary::http::kubernetes::{self, KubernetesProbe, Own};
-use cache_canary::http::{djblets, health_json, text};
+use cache_canary::http::{Background, djblets, health_json, text};
 use cache_canary::outcome::{
     Cause, CheckKind, Fault, Forwarding, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase, Phases, Report,
     Reused, Role, SkipReason, Skipped, Status,
 };
-use cache_canary::record::Since;
+use cache_canary::record::{LastSeen, Since, Unchecked};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -274,13 +274,40 @@ fn the_age_is_that_of_the_oldest_check() {
 #[test]
 fn details_have_the_start_of_a_status_unless_it_has_changed_meanwhile() {
     let began = Instant::now();
-    let began_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_340_000);
-    let since = |status| Some(Since { status, began, began_at });
-    let known = [since(Status::Up), since(Status::Down)];
-    let body: Value =
-        serde_json::from_str(&djblets::body_since(&up(began), &known, AccessLevel::Details, began)).unwrap();
-    assert_eq!(body["details"]["cache.zebra"]["since"], "2026-11-22T09:33:20.000Z");
-    assert_eq!(body["details"]["cache.ant"].get("since"), None);
+    let at = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_340_000 + second);
+    let since = |status| Since { status, began, began_at: at(0), before: None, unchecked: None };
+    let length = Duration::from_hours(3);
+    let unchecked = Some(Unchecked { from: at(60), to: at(60) + length, length });
+    let before = Some(LastSeen { status: Status::Up, at: at(0) - Duration::from_secs(8) });
+    let known = vec![
+        Some(Since { before, unchecked, ..since(Status::Down) }),
+        Some(since(Status::Degraded)),
+        Some(since(Status::Up)),
+    ];
+    let background = Background { since: known, instance: Some("web-1") };
+    let body = djblets::body_before(&down(began), &background, AccessLevel::Details, began);
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let of = |check: &str| {
+        ["since", "since_first_check", "last_up", "unchecked"].map(|key| body["details"][check][key].clone())
+    };
+    let unchecked = json!({"from": "2026-11-22T09:34:20.000Z", "to": "2026-11-22T12:34:20.000Z"});
+    assert_eq!(
+        of("cache.main"),
+        [json!("2026-11-22T09:33:20.000Z"), json!(false), json!("2026-11-22T09:33:12.000Z"), unchecked]
+    );
+    assert_eq!(of("cache.sessions"), [const { Value::Null }; 4], "it is degraded by now");
+    assert_eq!(of("cache.pages"), [json!("2026-11-22T09:33:20.000Z"), json!(true), Value::Null, Value::Null]);
+    assert_eq!(body["instance"], "web-1");
+
+    let text = text::body_before(&down(began), &background, AccessLevel::Verdicts, began);
+    let lines: Vec<_> = text.lines().collect();
+    let start = "main      DOWN     since 2026-11-22T09:33:20Z, last seen up 2026-11-22T09:33:12Z, \
+                 not checked from 2026-11-22T09:34:20Z to 2026-11-22T12:34:20Z; masked: ";
+    assert!(lines[1].starts_with(start), "{text}");
+    let start =
+        "pages     UP       at least since 2026-11-22T09:33:20Z, the first check after this sidecar started";
+    assert_eq!(lines[3], start);
+    assert_eq!(lines[5], "checked 0.0 ms ago");
 }
 
 #[test]

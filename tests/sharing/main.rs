@@ -12,4 +12,5 @@ mod groups;
 mod masking;
 mod reload;
 mod rounds;
+mod since;
 mod transitions;

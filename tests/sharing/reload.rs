@@ -170,7 +170,7 @@ fn a_secret_that_comes_later_makes_a_refused_configuration_valid() {
     sidecar.wait_for_log(IN_FORCE, 1);
     sidecar.expect_up();
     // The record is that of the name, so that who was told of the fault is told of its end.
-    sidecar.wait_for_log("main is UP; was DOWN for ", 1);
+    sidecar.wait_for_log("main is UP; was DOWN (auth), last seen ", 1);
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! The log of the program: one line for each change of a cache's status, and nothing for what stays.
+//! The log of the program: one line for each change of a cache's status or cause, and nothing for what stays.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
-use crate::support::{Redis, Sidecar};
+use serde_json::Value;
+
+use crate::support::{Memcached, Redis, Sidecar};
 
 /// The lines that tell of a change of this entry.
 fn changes(sidecar: &Sidecar, entry: &str) -> Vec<String> {
@@ -37,7 +39,7 @@ fn each_change_is_one_line_and_an_unchanged_status_is_none() {
         sidecar.expect_down("refused");
     }
     let line = change(&sidecar, 1);
-    let words = format!("WARN main is DOWN: refused at {} in connect; was UP for ", redis.addr());
+    let words = format!("WARN main is DOWN: refused at {} in connect; was UP for at least ", redis.addr());
     assert!(line.contains(&words), "{line}");
     assert!(line.contains(" entry=\"main\" from=\"UP\" to=\"DOWN\" cause=\"refused\" lasted_s="), "{line}");
 
@@ -47,26 +49,94 @@ fn each_change_is_one_line_and_an_unchanged_status_is_none() {
         sidecar.expect_up();
     }
     let line = change(&sidecar, 2);
-    assert!(line.contains("INFO main is UP; was DOWN for "), "{line}");
+    assert!(
+        line.contains("INFO main is UP; was DOWN for ") && line.contains(" (refused), last seen "),
+        "{line}"
+    );
 
     assert_eq!(changes(&sidecar, "other").len(), 0, "{}", sidecar.log());
     assert!(!sidecar.log().contains("a-very-secret-password"), "{}", sidecar.log());
 }
 
 #[test]
-fn a_cause_that_gives_way_to_another_is_no_change() {
+fn each_cause_of_an_outage_is_one_line_and_the_last_one_says_of_what_and_how_long() {
     let mut redis = Redis::start(&[]);
     let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
+    let expect = |cause| (0..2).for_each(|_| _ = sidecar.expect_down(cause));
     sidecar.expect_up();
-    redis.fill();
-    sidecar.expect_down("out_of_memory");
+    redis.stop();
+    expect("timed_out");
     redis.kill();
-    sidecar.expect_down("refused");
+    expect("refused");
     redis.restart();
+    // Nothing listens at port 1.
+    redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    expect("read_only");
+    redis.become_primary();
     sidecar.expect_up();
-    let last = change(&sidecar, 2);
-    assert!(last.contains("main is UP"), "{last}");
-    assert!(changes(&sidecar, "main")[0].contains("DOWN: out_of_memory at "), "{}", sidecar.log());
+    sidecar.expect_up();
+
+    change(&sidecar, 4);
+    let lines = changes(&sidecar, "main");
+    let at = redis.addr();
+    let told = [
+        ("WARN main is DOWN: timed_out at ", "; was UP, last seen ", "cause=\"timed_out\""),
+        ("WARN main is DOWN: refused at ", " (timed_out), last seen ", "was_cause=\"timed_out\""),
+        ("WARN main is DOWN: read_only at ", " (refused), last seen ", "was_cause=\"refused\""),
+        ("INFO main is UP; was DOWN for ", ", read_only ", "from=\"DOWN\" to=\"UP\" was_cause=\"timed_out "),
+    ];
+    for (line, (start, end, fields)) in lines.iter().zip(told) {
+        assert!(line.contains(start) && line.contains(end) && line.contains(fields), "{lines:#?}");
+    }
+    assert!(lines[1].contains(&format!("refused at {at} in connect; was DOWN for ")), "{lines:#?}");
+
+    let told = sidecar.get("/transitions").body;
+    let told = told.as_array().unwrap();
+    let of_each = |key: &str| {
+        told.iter().map(|change| change[key].as_str().unwrap_or("").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of_each("cause"), ["", "read_only", "refused", "timed_out"]);
+    assert_eq!(of_each("from"), ["DOWN", "DOWN", "DOWN", "UP"]);
+    let causes = told[0]["from_causes"].as_array().unwrap();
+    let causes: Vec<_> = causes.iter().map(|cause| cause["cause"].as_str().unwrap()).collect();
+    assert_eq!(causes, ["timed_out", "refused", "read_only"]);
+    let parts: f64 = told[0]["from_causes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cause| cause["lasted_s"].as_f64().unwrap())
+        .sum();
+    assert!((parts - told[0]["lasted_s"].as_f64().unwrap()).abs() < 0.01, "{told:#?}");
+    // The last check that was up is named, and is before the first that was not.
+    assert!(told[3]["last_seen"].as_str() < told[3]["at"].as_str(), "{told:#?}");
+    assert_eq!(
+        (&told[3]["from_first_check"], &told[2]["from_first_check"]),
+        (&Value::Bool(true), &Value::Bool(false))
+    );
+    let text = sidecar.raw("/transitions?format=text");
+    assert!(text.contains(&format!("  refused at {at} in connect\n")), "{text}");
+}
+
+#[test]
+fn of_several_nodes_the_cause_stands_for_as_long_as_any_has_it() {
+    let (mut first, second) = (Memcached::start(&[]), Memcached::start(&[]));
+    let servers = format!("servers = [\"{}\", \"{}\"]", first.addr(), second.addr());
+    let sidecar = Sidecar::start(format!("[caches.main]\n{servers}"));
+    sidecar.expect_up();
+    second.stop();
+    assert_eq!(sidecar.health().code, 503);
+    // The first faulty node has another cause from now on, and the first one stands.
+    first.kill();
+    for _ in 0..3 {
+        assert_eq!(sidecar.health().code, 503);
+    }
+    assert!(change(&sidecar, 1).contains("main is DOWN: timed_out at "), "{}", sidecar.log());
+    second.cont();
+    assert_eq!(sidecar.health().code, 503);
+    assert!(change(&sidecar, 2).contains("main is DOWN: refused at "), "{}", sidecar.log());
+    first.restart();
+    sidecar.expect_up();
+    assert!(change(&sidecar, 3).contains("main is UP; was DOWN for "), "{}", sidecar.log());
 }
 
 #[test]
@@ -108,7 +178,7 @@ fn another_kind_of_check_is_logged_with_its_name_and_finding() {
     sidecar.expect_up();
     redis.command(&["RPUSH", "b:p", "one", "two", "three"]);
     assert_eq!(sidecar.health().code, 503);
-    sidecar.wait_for_log("main.queue is DOWN: too_long at key b:p; was UP for ", 1);
+    sidecar.wait_for_log("main.queue is DOWN: too_long at key b:p; was UP, last seen ", 1);
     redis.command(&["DEL", "b:p"]);
     sidecar.expect_up();
     sidecar.wait_for_log("main.queue is UP; was DOWN for ", 1);

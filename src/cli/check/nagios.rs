@@ -9,6 +9,7 @@ use super::super::output::print;
 use super::super::print_error;
 use super::in_words;
 use crate::outcome::{Outcome, Report, Status};
+use crate::span::timestamp;
 
 /// The state of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub(super) fn exit_code(status: Status, strict: bool) -> ExitCode {
 ///
 /// ```text
 /// CACHE CRITICAL - sessions down: timed_out at mc-1:11211 in write | 'main'=0.412ms;;;0 'sessions'=750.000ms;;;0
-/// sessions DOWN: timed_out at mc-1:11211 in write. The server did not answer in time: check whether it hangs, is overloaded, or is behind a firewall that drops packets.
+/// sessions DOWN at least since 2026-11-22T10:51:00Z: timed_out at mc-1:11211 in write. The server did not answer in time: check whether it hangs, is overloaded, or is behind a firewall that drops packets.
 /// pages SKIPPED: lives in the application's memory
 /// ```
 pub(super) fn answer(report: &Report, strict: bool) -> String {
@@ -80,7 +81,9 @@ pub(super) fn answer(report: &Report, strict: bool) -> String {
     }
     text.push('\n');
     for outcome in &report.outcomes {
-        let head = format!("{} {}", outcome.entry(), outcome.status());
+        // Nothing is known of the time before this check.
+        let since = timestamp(outcome.began_at);
+        let head = format!("{} {} at least since {since}", outcome.entry(), outcome.status());
         for problem in outcome.problems() {
             let said = format!("{head}: {}. {}", in_words(&problem), problem.hint());
             let _ = writeln!(text, "{}", plain(&said));
@@ -144,19 +147,22 @@ mod tests {
     use super::super::tests::{node, outcome, report};
     use super::{answer, exit_code};
     use crate::outcome::{Cause, Report, Status};
+    use crate::span::timestamp;
 
     #[test]
     fn an_alarm_is_one_line_with_figures_and_then_the_faults() {
+        let report = report();
+        let since = timestamp(report.outcomes[1].began_at);
         let expected = format!(
             "CACHE CRITICAL - sessions down: timed_out at mc-1:11211 in write \
              | 'main'=1.000ms;;;0 'sessions'=750.000ms;;;0\n\
-             sessions DOWN: timed_out at mc-1:11211 in write. {}\n\
-             sessions DOWN: out_of_memory at mc-3:11211 in write: SERVER_ERROR out of memory. {}\n\
+             sessions DOWN at least since {since}: timed_out at mc-1:11211 in write. {}\n\
+             sessions DOWN at least since {since}: out_of_memory at mc-3:11211 in write: SERVER_ERROR out of memory. {}\n\
              pages SKIPPED: lives in the application's memory\n",
             Cause::TimedOut.hint(),
             Cause::OutOfMemory.hint(),
         );
-        assert_eq!(answer(&report(), false), expected);
+        assert_eq!(answer(&report, false), expected);
     }
 
     #[test]

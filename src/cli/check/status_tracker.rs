@@ -27,7 +27,8 @@ impl StatusTracker {
     ) -> Vec<StatusChange> {
         let mut changes = Vec::new();
         for known in records.into_iter().map(|record| record.known()) {
-            let (Some(outcome), Some(since)) = (known.latest, known.since) else { continue };
+            let since = known.since();
+            let (Some(outcome), Some(since)) = (known.latest, since) else { continue };
             let before = self.0.insert(outcome.entry(), since);
             if before.is_none_or(|before| before.status != since.status) {
                 let before = before.map(|before| (before.status, since.began - before.began));

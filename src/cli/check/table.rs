@@ -9,9 +9,8 @@ use tokio::time::Instant;
 use super::in_words;
 use super::status_tracker::StatusTracker;
 use super::terminal::{Terminal, wrap};
-use crate::http::words::timestamp;
 use crate::outcome::{Outcome, Report, Status};
-use crate::span::rough;
+use crate::span::{rough, timestamp};
 
 /// The least width for notes beside the cells; with less, they stand below.
 const LEAST_BESIDE: usize = 32;

@@ -19,9 +19,8 @@ use crate::catalog::Selection;
 use crate::checker::Checker;
 use crate::http::access::AccessLevel;
 use crate::http::djblets;
-use crate::http::words::timestamp;
 use crate::outcome::{Report, Status};
-use crate::span::rough;
+use crate::span::{rough, timestamp};
 use screen::Screen;
 
 /// A table that is redrawn in place.

@@ -4,11 +4,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::json::{Entries, NodeDetail, line, milliseconds};
-use super::words;
-use super::words::timestamp_millis;
+use super::{Background, words};
 use crate::http::access::AccessLevel;
 use crate::outcome::{Finding, Measure, Outcome, Report, Reused, Status, Step};
-use crate::record::Since;
+use crate::record::{Since, Unchecked};
+use crate::span::timestamp_millis;
 
 /// The report as one line of JSON, as it is at `now`:
 ///
@@ -22,13 +22,12 @@ use crate::record::Since;
 /// they are not empty, and `details` only with access to details. Every map is in the configured order.
 #[must_use]
 pub fn body(report: &Report, view: AccessLevel, now: Instant) -> String {
-    body_since(report, &[], view, now)
+    body_before(report, &Background::default(), view, now)
 }
 
-/// The same, with the time `since` when each of the outcomes has its status, if that is known.
+/// The same before a `background`: with access to details, the sidecar's name, and the start of each status.
 #[must_use]
-pub fn body_since(report: &Report, since: &[Option<Since>], view: AccessLevel, now: Instant) -> String {
-    let since = since.iter().copied().chain(std::iter::repeat(None));
+pub fn body_before(report: &Report, background: &Background<'_>, view: AccessLevel, now: Instant) -> String {
     let names: Vec<_> = report.outcomes.iter().map(|outcome| outcome.name()).collect();
     let outcomes = || names.iter().map(String::as_str).zip(report.outcomes.iter().map(|outcome| &**outcome));
     line(&DjbletsDocument {
@@ -41,10 +40,16 @@ pub fn body_since(report: &Report, since: &[Option<Since>], view: AccessLevel, n
             .map(|skipped| (skipped.alias.as_str(), skipped.reason.to_string()))
             .collect(),
         age_ms: report.age(now).map(milliseconds),
+        instance: match view {
+            AccessLevel::Details => background.instance,
+            AccessLevel::Verdicts => None,
+        },
         details: match view {
             AccessLevel::Details => outcomes()
-                .zip(since)
-                .map(|((name, outcome), since)| (name, Detail::of(outcome, since, now)))
+                .enumerate()
+                .map(|(place, (name, outcome))| {
+                    (name, Detail::of(outcome, background.since(place, outcome), now))
+                })
                 .collect(),
             AccessLevel::Verdicts => Entries::default(),
         },
@@ -60,6 +65,7 @@ pub fn unready(name: &str, wrong: &str) -> String {
         errors: [(name, wrong.to_owned())].into_iter().collect(),
         skipped: Entries::default(),
         age_ms: None,
+        instance: None,
         details: Entries::default(),
     })
 }
@@ -73,6 +79,8 @@ struct DjbletsDocument<'a> {
     skipped: Entries<&'a str, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     age_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
     #[serde(skip_serializing_if = "Entries::is_empty")]
     details: Entries<&'a str, Detail<'a>>,
 }
@@ -83,8 +91,8 @@ struct Detail<'a> {
     elapsed_ms: f64,
     age_ms: f64,
     began_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    since: Option<SinceDetail>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reused: Option<ReusedDetail<'a>>,
     nodes: Vec<NodeDetail<'a>>,
@@ -94,6 +102,25 @@ struct Detail<'a> {
     measures: Vec<MeasureDetail<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     steps: Vec<StepDetail<'a>>,
+}
+
+/// What checks saw of the start of the status.
+#[derive(Serialize)]
+struct SinceDetail {
+    since: String,
+    /// `true` if the first check found this status, which may have begun at any time before.
+    since_first_check: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_up: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unchecked: Option<UncheckedDetail>,
+}
+
+/// The longest time within the status without a check.
+#[derive(Serialize)]
+struct UncheckedDetail {
+    from: String,
+    to: String,
 }
 
 /// The sidecar that ran the check, and the age of the result when it was taken.
@@ -129,13 +156,11 @@ struct StepDetail<'a> {
 
 impl<'a> Detail<'a> {
     fn of(outcome: &'a Outcome, since: Option<Since>, now: Instant) -> Self {
-        // A later check may have another result by now.
-        let since = since.filter(|since| since.status == outcome.status());
         Self {
             elapsed_ms: milliseconds(outcome.elapsed),
             age_ms: milliseconds(now - outcome.began),
             began_at: timestamp_millis(outcome.began_at),
-            since: since.map(|since| timestamp_millis(since.began_at)),
+            since: since.as_ref().map(SinceDetail::of),
             reused: outcome
                 .reused()
                 .map(|Reused { from, age }| ReusedDetail { from, age_ms: milliseconds(*age) }),
@@ -147,6 +172,20 @@ impl<'a> Detail<'a> {
             findings: outcome.findings().iter().map(FindingDetail::of).collect(),
             measures: outcome.measures().iter().map(MeasureDetail::of).collect(),
             steps: outcome.steps().iter().map(StepDetail::of).collect(),
+        }
+    }
+}
+
+impl SinceDetail {
+    fn of(since: &Since) -> Self {
+        Self {
+            since: timestamp_millis(since.began_at),
+            since_first_check: since.before.is_none(),
+            last_up: since.last_up().map(timestamp_millis),
+            unchecked: since.unchecked.map(|Unchecked { from, to, .. }| UncheckedDetail {
+                from: timestamp_millis(from),
+                to: timestamp_millis(to),
+            }),
         }
     }
 }

@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::json::{Entries, line, milliseconds};
 use super::words;
-use super::words::timestamp_millis;
 use crate::http::access::AccessLevel;
 use crate::outcome::{
     Cause, CheckKind, Figure, Finding, Measure, NodeOutcome, Outcome, Report, Status, hint,
 };
+use crate::span::timestamp_millis;
 
 /// The report as one line of JSON:
 ///

@@ -226,10 +226,19 @@ impl Page<'_> {
             Status::Skipped | Status::Up => String::new(),
             Status::Degraded | Status::Down => format!(" {}", list(&self.names(status))),
         };
-        format!("{status}{wrong} · cache-canary")
+        let by = self.instance().map(|instance| format!(" {instance}")).unwrap_or_default();
+        format!("{status}{wrong} · cache-canary{by}")
     }
 
-    /// The start of the overall status, and the age of the oldest result.
+    /// The name of this sidecar, for readers with access to details.
+    fn instance(&self) -> Option<&str> {
+        match self.view {
+            AccessLevel::Details => Some(&self.setup.instance),
+            AccessLevel::Verdicts => None,
+        }
+    }
+
+    /// The start of the overall status, the age of the oldest result, and the sidecar.
     fn ages(&self, entries: &[PageEntry<'_>]) -> Markup {
         let status = self.report.status();
         let so = entries.iter().filter(|entry| entry.status == status).filter_map(|entry| entry.since);
@@ -241,11 +250,13 @@ impl Page<'_> {
         };
         let oldest = entries.iter().map(|entry| entry.outcome).min_by_key(|outcome| outcome.began);
         html! {
-            p {
-                @if let Some(since) = since {
-                    "Since " (say::moment(since.began_at)) ", for " (say::age(self.now, since.began)) ". "
+            @if let Some(since) = since { p .since { (say::since(&since, self.now)) "." } }
+            @if let Some(oldest) = oldest {
+                p {
+                    "Checked " (say::age(self.now, oldest.began)) " ago"
+                    @if let Some(instance) = self.instance() { " by " code { (instance) } }
+                    "."
                 }
-                @if let Some(oldest) = oldest { "Checked " (say::age(self.now, oldest.began)) " ago." }
             }
         }
     }
@@ -287,17 +298,21 @@ impl Page<'_> {
 
 /// One change.
 fn change(transition: &Arc<Transition>) -> Markup {
-    let Transition { at, entry, from, to, cause, lasted, .. } = &**transition;
+    let Transition { at, entry, was, to, cause, place, .. } = &**transition;
     html! {
         li class=(to.word()) {
             (glyph(*to))
             span {
                 code { (entry) } " is " (to.word())
-                @if let Some(cause) = cause { ": " (cause) }
+                @if let Some(cause) = cause {
+                    ": " (cause)
+                    @if let Some(place) = place { " " (place) }
+                }
                 span .quiet {
                     (say::moment(*at))
-                    @if let (Some(from), Some(lasted)) = (from, lasted) {
-                        ", after " (say::greatest(*lasted)) " " (from.word())
+                    @match was {
+                        Some(was) => { ", after " (say::past(was)) }
+                        None => { ", at the first check after this sidecar started" }
                     }
                 }
             }

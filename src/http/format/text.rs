@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::words;
+use super::{Background, words};
 use crate::http::access::AccessLevel;
 use crate::outcome::{Report, Status};
 
@@ -17,9 +17,24 @@ use crate::outcome::{Report, Status};
 /// ```
 #[must_use]
 pub fn body(report: &Report, view: AccessLevel, now: Instant) -> String {
-    let checked = report.outcomes.iter().map(|outcome| {
-        let note = words::error(outcome, view).or_else(|| words::reused(outcome, view)).unwrap_or_default();
-        (outcome.entry(), outcome.status(), note)
+    body_before(report, &Background::default(), view, now)
+}
+
+/// The same before a `background`: the start of each status:
+///
+/// ```text
+/// DOWN
+/// main      DOWN     since 2026-11-22T10:51:00Z, last seen up 2026-11-22T10:50:52Z; masked: at cache:6379 in read. ...
+/// sessions  UP       at least since 2026-11-22T09:12:33Z, the first check after this sidecar started
+/// checked 0.9 ms ago
+/// ```
+#[must_use]
+pub fn body_before(report: &Report, background: &Background<'_>, view: AccessLevel, now: Instant) -> String {
+    let checked = report.outcomes.iter().enumerate().map(|(place, outcome)| {
+        let since = background.since(place, outcome).map(|since| words::since(&since));
+        let note = words::error(outcome, view).or_else(|| words::reused(outcome, view));
+        let notes: Vec<_> = since.into_iter().chain(note).collect();
+        (outcome.entry(), outcome.status(), notes.join("; "))
     });
     let skipped = report
         .skipped

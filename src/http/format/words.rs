@@ -1,26 +1,13 @@
 //! The wording of faults, by the access level of the reader, and of times.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::http::access::AccessLevel;
 use crate::outcome::{Cause, Outcome, Problem, Report, Reused};
-
-/// RFC 3339 in UTC, in whole seconds: `2026-11-22T19:34:27Z`.
-pub(crate) fn timestamp(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(in_range(time)).to_string()
-}
-
-/// The same with milliseconds.
-pub(super) fn timestamp_millis(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(in_range(time)).to_string()
-}
-
-/// The clock of a machine may be before 1970, which the format cannot express.
-fn in_range(time: SystemTime) -> SystemTime {
-    time.max(SystemTime::UNIX_EPOCH)
-}
+use crate::record::{Since, Unchecked};
+use crate::span::timestamp;
 
 /// The age of the report at `now`, from the start of its first check: `checked 0.9 ms ago`.
 pub(super) fn age(report: &Report, now: Instant) -> Option<String> {
@@ -53,6 +40,24 @@ pub(super) fn reused(outcome: &Outcome, view: AccessLevel) -> Option<String> {
             Some(format!("reused from {from}, whose check began {} ms earlier", age.as_millis()))
         }
         (AccessLevel::Details, None) | (AccessLevel::Verdicts, _) => None,
+    }
+}
+
+/// What checks saw of the start of a status: `since 2026-11-22T10:51:00Z, last seen up 2026-11-22T10:50:52Z`, or `at least
+/// since 2026-11-22T10:51:00Z, the first check after this sidecar started`; and the longest time in which nobody looked.
+pub(super) fn since(since: &Since) -> String {
+    let began = timestamp(since.began_at);
+    let start = match since.before {
+        Some(before) => {
+            format!("since {began}, last seen {} {}", before.status.word(), timestamp(before.at))
+        }
+        None => format!("at least since {began}, the first check after this sidecar started"),
+    };
+    match since.unchecked {
+        Some(Unchecked { from, to, .. }) => {
+            format!("{start}, not checked from {} to {}", timestamp(from), timestamp(to))
+        }
+        None => start,
     }
 }
 

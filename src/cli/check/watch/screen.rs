@@ -11,8 +11,8 @@ use super::super::super::output::{LostOutput, ReaderState, print};
 use super::super::status_tracker::StatusTracker;
 use super::super::table::for_terminal;
 use super::super::terminal::Terminal;
-use crate::http::words::timestamp;
 use crate::outcome::Report;
+use crate::span::timestamp;
 
 /// Escape sequences for the alternate screen, which leaves the terminal's content as it is, without a cursor and
 /// without line wrapping.

@@ -98,7 +98,7 @@ impl PageEntry<'_> {
         html! {
             p .quiet .since {
                 @if let Some(since) = self.since {
-                    (self.status.word()) " since " (say::moment(since.began_at)) ", for " (say::age(self.now, since.began)) ". "
+                    (self.status.word()) " " (say::since(&since, self.now)) ". "
                 }
                 "Checked " (say::age(self.now, outcome.began)) " ago"
                 @if let AccessLevel::Details = self.view {

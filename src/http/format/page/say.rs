@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use maud::{Markup, html};
 use tokio::time::Instant;
 
-use crate::http::format::words::timestamp;
-use crate::outcome::Figure;
+use crate::outcome::{Cause, Figure};
+use crate::record::{Past, Since, Unchecked};
+use crate::span::timestamp;
 pub(super) use crate::span::{greatest, took};
 
 /// The most names that a list has before the rest is counted.
@@ -48,6 +49,42 @@ pub(super) fn moment(time: SystemTime) -> Markup {
             @if !today.starts_with(day) { (day) " " }
             (hour) " UTC"
         }
+    }
+}
+
+/// What checks saw of the start of a status: `since 10:51:00 UTC, for 4 min, last seen up 10:50:52 UTC`.
+pub(super) fn since(since: &Since, now: Instant) -> Markup {
+    html! {
+        @match since.before {
+            Some(before) => {
+                "since " (moment(since.began_at)) ", for " (age(now, since.began))
+                ", last seen " (before.status.word()) " " (moment(before.at))
+            }
+            None => {
+                "at least since " (moment(since.began_at)) ", the first check after this sidecar started"
+            }
+        }
+        @if let Some(Unchecked { from, to, .. }) = since.unchecked {
+            ", not checked from " (moment(from)) " to " (moment(to))
+        }
+    }
+}
+
+/// What a change has ended: `3 h 2 min up, last seen 10:50:52 UTC`, `5 min down (timed_out 2 min, refused 3 min), ...`.
+pub(super) fn past(was: &Past) -> Markup {
+    let reason = |(cause, lasted): &(Cause, Duration)| format!("{cause} {}", greatest(*lasted));
+    let reasons = match was.causes.as_slice() {
+        [] => String::new(),
+        [(cause, _)] => format!(" ({cause})"),
+        causes => format!(" ({})", causes.iter().map(reason).collect::<Vec<_>>().join(", ")),
+    };
+    html! {
+        @match was {
+            Past { is_first: false, lasted, .. } => { (greatest(*lasted)) " " }
+            Past { seen, .. } if seen.is_zero() => {}
+            Past { seen, .. } => { "at least " (greatest(*seen)) " " }
+        }
+        (was.status.word()) (reasons) ", last seen " (moment(was.last_seen))
     }
 }
 

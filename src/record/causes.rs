@@ -1,0 +1,142 @@
+//! [`Causes`]: the main causes of a period, one after the other.
+//!
+//! An alias of many nodes may have several causes at a time, and its first faulty node may be another one at each check.
+//! So its cause stands for as long as anything has it, and the number of changes is bounded.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::outcome::{Cause, Outcome};
+
+/// The number of changes in a period that are told at once. After these, a cause that was there before is told only if it
+/// stays: two causes may alternate at each check.
+const AT_ONCE: usize = 8;
+
+/// The time for which a cause must have come back.
+const STAYS: Duration = Duration::from_mins(1);
+
+/// The main causes of a period; empty while it is up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Causes {
+    /// Each cause so far, with the time that it was the main one, without the current time of the current one.
+    told: Vec<(Cause, Duration)>,
+    /// The main cause, and the check with which it became so.
+    current: Option<(Cause, Instant)>,
+    /// A cause that has come instead of the current one, and is not told yet.
+    next: Option<(Cause, Instant)>,
+    changes: usize,
+}
+
+impl Causes {
+    /// The causes of a period that begins with `outcome`.
+    pub(super) fn begin(outcome: &Outcome) -> Self {
+        let current = outcome.cause().map(|cause| (cause, outcome.began));
+        let told = current.map(|(cause, _)| (cause, Duration::ZERO)).into_iter().collect();
+        Self { told, current, next: None, changes: 0 }
+    }
+
+    /// `true` if the cause has not changed.
+    pub(super) fn is_first(&self) -> bool {
+        self.changes == 0
+    }
+
+    /// Adds a check; returns the previous cause and its start, if the cause has changed.
+    pub(super) fn note(&mut self, outcome: &Outcome) -> Option<(Cause, Instant)> {
+        let (before, found) = (self.current?, outcome.cause()?);
+        if outcome.is_due_to(before.0) {
+            self.next = None;
+            return None;
+        }
+        let came = match self.next {
+            Some((next, came)) if next == found => came,
+            Some(_) | None => outcome.began,
+        };
+        self.next = Some((found, came));
+        let is_new = self.told.iter().all(|(told, _)| *told != found);
+        let stays = outcome.began.saturating_duration_since(came) >= STAYS;
+        if !is_new && !stays && self.changes >= AT_ONCE {
+            return None;
+        }
+        self.told = self.until(came);
+        if is_new {
+            self.told.push((found, Duration::ZERO));
+        }
+        (self.current, self.next) = (self.next.take(), None);
+        self.changes += 1;
+        Some(before)
+    }
+
+    /// Each cause with the time until `now` that it was the main one.
+    pub(super) fn until(&self, now: Instant) -> Vec<(Cause, Duration)> {
+        let mut causes = self.told.clone();
+        if let Some((current, began)) = self.current {
+            for (_, time) in causes.iter_mut().filter(|(cause, _)| *cause == current) {
+                *time += now.saturating_duration_since(began);
+            }
+        }
+        causes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::alias::Alias;
+    use crate::outcome::{CheckKind, Fault, Needs, NodeOutcome, Phase, Phases};
+
+    const TIMED_OUT: &[Cause] = &[Cause::TimedOut];
+    const REFUSED: &[Cause] = &[Cause::Refused];
+
+    /// A check at this second whose nodes have these causes.
+    fn outcome(start: Instant, second: u64, causes: &[Cause]) -> Outcome {
+        let node = |&cause| {
+            let fault = Fault::new(cause, Phase::Connect, "");
+            NodeOutcome::server("cache:6379", Phases::default(), Some(fault))
+        };
+        let nodes = causes.iter().map(node).collect();
+        let alias = Alias::try_from("main").unwrap();
+        let began = (start + Duration::from_secs(second), SystemTime::UNIX_EPOCH);
+        Outcome::plain(alias, CheckKind::RoundTrip, began, Duration::ZERO, nodes, Needs::default())
+    }
+
+    /// The seconds at which a change was told, of checks with these causes, and the causes at the end.
+    fn changes(checks: &[(u64, &[Cause])], end: u64) -> (Vec<u64>, Vec<(Cause, u64)>) {
+        let start = Instant::now();
+        let (first, rest) = checks.split_first().unwrap();
+        let mut causes = Causes::begin(&outcome(start, first.0, first.1));
+        let told = rest.iter().filter(|(at, found)| causes.note(&outcome(start, *at, found)).is_some());
+        let told = told.map(|(at, _)| *at).collect();
+        let causes = causes.until(start + Duration::from_secs(end));
+        (told, causes.into_iter().map(|(cause, time)| (cause, time.as_secs())).collect())
+    }
+
+    #[test]
+    fn another_cause_is_a_change_and_each_has_its_time() {
+        let checks: [(u64, &[Cause]); 5] =
+            [(0, TIMED_OUT), (5, TIMED_OUT), (10, REFUSED), (20, &[Cause::ReadOnly]), (30, TIMED_OUT)];
+        let times = vec![(Cause::TimedOut, 15), (Cause::Refused, 10), (Cause::ReadOnly, 10)];
+        assert_eq!(changes(&checks, 35), (vec![10, 20, 30], times));
+    }
+
+    #[test]
+    fn a_cause_stands_for_as_long_as_any_node_has_it() {
+        let both: &[Cause] = &[Cause::Refused, Cause::TimedOut];
+        let other_way_round: &[Cause] = &[Cause::TimedOut, Cause::Refused];
+        let checks = [(0, TIMED_OUT), (1, both), (2, other_way_round), (3, both), (4, REFUSED)];
+        assert_eq!(changes(&checks, 4).0, [4]);
+    }
+
+    #[test]
+    fn causes_that_alternate_at_each_check_are_told_a_few_times_and_one_that_stays_is_told() {
+        let alternating = |second: u64| (second, if second.is_multiple_of(2) { TIMED_OUT } else { REFUSED });
+        let mut checks: Vec<_> = (0..1000).map(alternating).collect();
+        assert_eq!(changes(&checks, 1000).0, [1, 2, 3, 4, 5, 6, 7, 8]);
+        checks.extend((1000..1100).map(|second| (second, REFUSED)));
+        assert_eq!(changes(&checks, 1100).0.last(), Some(&1059), "a minute after 999");
+        checks.push((1100, &[Cause::ReadOnly]));
+        assert_eq!(changes(&checks, 1100).0.last(), Some(&1100), "a new one is told at once");
+    }
+}
