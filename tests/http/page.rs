@@ -28,6 +28,29 @@ fn body(aliases: &[&str], view: AccessLevel) -> String {
     page::body(&setup, &report, &setup.everything, view, Instant::now())
 }
 
+/// A page without its tags: what a reader reads.
+fn words(page: &str) -> String {
+    let text: String =
+        page.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+    text.replace("&quot;", "\"")
+}
+
+/// Nodes: the address and the cause of each.
+type Nodes<'a> = &'a [(&'a str, Option<Cause>)];
+
+/// The page of these aliases, each with these nodes.
+fn page_of(aliases: &[(&str, Nodes<'_>)], view: AccessLevel) -> String {
+    let app = night::app(&aliases.iter().map(|(alias, _)| *alias).collect::<Vec<_>>());
+    let mut report = night::pass(&app);
+    for (outcome, (_, nodes)) in report.outcomes.iter_mut().zip(aliases) {
+        let outcome = Arc::make_mut(outcome);
+        outcome.extra = None;
+        outcome.nodes = nodes.iter().map(|(node, cause)| night::node(node, *cause)).collect();
+    }
+    let setup = app.setup();
+    page::body(&setup, &report, &setup.everything, view, Instant::now())
+}
+
 /// How many details of a page are checks with all that there is to say of them.
 fn cards(body: &str) -> usize {
     body.matches("<details id=\"check-").count()
@@ -56,9 +79,9 @@ async fn faults_come_first_with_their_reason_and_start() {
         "<strong>timed_out</strong> (1 of 2 nodes)",
         Cause::TimedOut.hint(),
         "down since <time",
-        "main-1.cache.internal:6379",
+        "main-1.<wbr>cache.<wbr><span class=\"whole\">internal:6379",
         "write 749\u{a0}ms, where it failed",
-        "main-2.cache.internal:6379",
+        "main-2.<wbr>cache.<wbr><span class=\"whole\">internal:6379",
         "id=\"check-pages\"",
         "93% of 4 GiB used (degraded at 90% or more)",
         "hit ratio",
@@ -92,7 +115,7 @@ async fn a_caller_without_details_sees_only_statuses_causes_and_hints() {
     let [all, verdicts] =
         [AccessLevel::Details, AccessLevel::Verdicts].map(|view| body(&night::ALIASES, view));
     for secret in [
-        "cache.internal",
+        "<wbr>cache.<wbr>",
         "<ul class=\"legend",
         "class=\"bar\"",
         "\u{a0}ms",
@@ -108,6 +131,89 @@ async fn a_caller_without_details_sees_only_statuses_causes_and_hints() {
         ["main is down", "timed_out", Cause::TimedOut.hint(), "forwards to main", "Last hour: down in 7 min"]
     {
         assert!(verdicts.contains(told), "no `{told}` in: {verdicts}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_without_details_is_told_what_is_hidden_and_why() {
+    let [all, verdicts] =
+        [AccessLevel::Details, AccessLevel::Verdicts].map(|view| words(&body(&night::ALIASES, view)));
+    let hidden = "Addresses, server texts and past changes are hidden from you: they are shown to callers in access.details.";
+    assert!(verdicts.contains(hidden), "{verdicts}");
+    assert!(!all.contains("hidden from you"), "{all}");
+}
+
+#[tokio::test]
+async fn one_server_behind_several_aliases_is_one_fault_with_their_names_under_it() {
+    const REDIS: Nodes<'_> = &[("redis-0.redis.prod.svc:6379", Some(Cause::Refused))];
+    let other: Nodes<'_> = &[("redis-1.redis.prod.svc:6379", Some(Cause::Refused))];
+    let up: Nodes<'_> = &[("redis-2.redis.prod.svc:6379", None)];
+    let aliases = [("main", REDIS), ("pages", up), ("sessions", REDIS), ("carts", other), ("limits", REDIS)];
+    let page = page_of(&aliases, AccessLevel::Details);
+    let ids: Vec<_> =
+        page.split("<details id=\"check-").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(ids, ["main", "carts", "pages"]);
+    let fault = page.split("<details id=\"check-").nth(1).unwrap();
+    let fault = words(&format!("<{fault}"));
+    assert!(
+        fault.contains("redis-0.redis.prod.svc:6379down")
+            && fault.contains("Affects main, sessions and limits"),
+        "{fault}"
+    );
+    for (what, times) in
+        [("refused in connect", 1), (Cause::Refused.hint(), 1), ("Last hour: ", 3), ("last seen up", 1)]
+    {
+        assert_eq!(fault.matches(what).count(), times, "{what} in {fault}");
+    }
+    // That two aliases have one server is an address, too.
+    assert_eq!(cards(&page_of(&aliases, AccessLevel::Verdicts)), 5);
+
+    // Of a thousand aliases of one server, a few are told in full.
+    let names: Vec<_> = (0..1000).map(|number| format!("cache-{number}")).collect();
+    let thousand =
+        page_of(&names.iter().map(|name| (name.as_str(), REDIS)).collect::<Vec<_>>(), AccessLevel::Details);
+    assert_eq!(cards(&thousand), 1);
+    assert!(thousand.len() < 60_000, "{} bytes", thousand.len());
+    assert!(words(&thousand).contains("cache-6, cache-7, ") && words(&thousand).contains(" and 954 more."));
+}
+
+#[tokio::test]
+async fn equal_nodes_are_one_row_that_opens_and_others_are_rows_of_their_own() {
+    let (refused, timed_out) = (Some(Cause::Refused), Some(Cause::TimedOut));
+    let nodes: Nodes<'_> = &[
+        ("mc-1:11211", None),
+        ("mc-2:11211", refused),
+        ("mc-3:11211", None),
+        ("mc-4:11211", timed_out),
+        ("mc-5:11211", refused),
+        ("mc-6:11211", None),
+    ];
+    let page = page_of(&[("main", nodes)], AccessLevel::Details);
+    let order = [
+        "<details class=\"fold\" id=\"nodes-main-server-refused-connect\" open>",
+        "<b>2 servers</b>",
+        "mc-2:11211",
+        "mc-5:11211",
+        "<b>mc-4:11211</b>",
+        "<details class=\"fold\" id=\"nodes-main-server-up\">",
+        "<b>3 servers</b>",
+        "mc-1:11211",
+        "mc-6:11211",
+    ];
+    let places: Vec<_> =
+        order.iter().map(|what| page.find(what).unwrap_or_else(|| panic!("no {what} in {page}"))).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    assert_eq!(page.matches("refused in connect").count(), 1, "what is true of all is said once");
+}
+
+#[tokio::test]
+async fn the_last_hour_and_the_line_have_labels() {
+    let body = words(&body(&["main"], AccessLevel::Details));
+    for label in [
+        "1 h agolast hournow",
+        "The slowest check of each minute took 0.44\u{a0}ms to 750\u{a0}ms:750\u{a0}ms01 h agonow",
+    ] {
+        assert!(body.contains(label), "no `{label}` in {body}");
     }
 }
 

@@ -31,7 +31,7 @@ pub fn app(aliases: &[&str]) -> App {
     let others =
         [cache("default", forwarding), cache("staticfiles", Backend::Unchecked(SkipReason::LocalMemory))];
     let caches = aliases.iter().map(redis).chain(others).collect();
-    App::new(&Config { caches, ..Config::default() }).unwrap()
+    App::new(&Config { instance: "web-1".to_owned(), caches, ..Config::default() }).unwrap()
 }
 
 /// The last hour of `app`, up to now: its first alias goes down four minutes ago, its fourth has been degraded for
@@ -95,4 +95,11 @@ fn outcome(alias: &Alias, status: Status, before: Duration, round: u32) -> Outco
         }));
     }
     outcome
+}
+
+/// A server that was dialed and has this cause, or none.
+pub fn node(address: &str, cause: Option<Cause>) -> NodeOutcome {
+    let mut phases = Phases::default();
+    phases.add(Phase::Connect, Duration::from_micros(240));
+    NodeOutcome::server(address, phases, cause.map(|cause| Fault::new(cause, Phase::Connect, "")))
 }

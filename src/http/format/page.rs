@@ -6,7 +6,9 @@
 
 mod drawing;
 mod entry;
+mod fault;
 mod history;
+mod nodes;
 mod say;
 
 use std::collections::HashSet;
@@ -25,6 +27,7 @@ use crate::outcome::{Outcome, Report, Skipped, Status};
 use crate::record::{Record, Transition};
 use drawing::{GLYPHS, favicon, glyph};
 use entry::PageEntry;
+use fault::PageFault;
 use say::list;
 
 const STYLE: &str = include_str!("page/style.css");
@@ -34,7 +37,7 @@ const SCRIPT: &str = include_str!("page/live.js");
 /// style and the script; a test compares them.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
      script-src 'sha256-XvM0CShiRgjaE/dPimTm8aqRTD8uXQGmxFZn9hbsnXY='; \
-     style-src 'sha256-R9SJlixdQXwyViU5aDtVZy3rZjO2+mxJ5Ge6V5VcYZM='; \
+     style-src 'sha256-RhUkqQO/dI5SA0v+3eBMLe5UReA44DnSBxXsP4hJXMI='; \
      img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The number of checks that are shown in full. The worst come first, so that a reader hardly ever needs more than
@@ -49,6 +52,12 @@ const SKIPPED: usize = 40;
 
 /// The number of recent changes that are shown.
 const CHANGES: usize = 10;
+
+/// The end of the page for a caller without access to details.
+const HIDDEN: PreEscaped<&str> = PreEscaped(
+    "<section><p class=\"quiet\">Addresses, server texts and past changes are hidden from you: they are shown to callers \
+     in <code>access.details</code>.</p></section>",
+);
 
 /// The page of `report`, the report of `selection`, for a caller with access level `view`.
 ///
@@ -137,8 +146,11 @@ impl Page<'_> {
     fn markup(&self) -> Markup {
         let status = self.report.status();
         let entries = self.entries();
-        let (full, short) = entries.split_at(entries.len().min(IN_FULL));
-        let (wrong, well): (Vec<_>, Vec<_>) = full.iter().partition(|entry| entry.status > Status::Up);
+        let ages = self.ages(&entries);
+        let mut full = PageFault::of(entries);
+        let short = full.split_off(full.len().min(IN_FULL));
+        let short: Vec<_> = short.into_iter().flat_map(|fault| fault.entries).collect();
+        let (wrong, well): (Vec<_>, Vec<_>) = full.iter().partition(|fault| fault.status() > Status::Up);
         html! {
             main class=(status.word()) data-title=(self.title()) data-icon=(favicon(status))
                 data-live[self.is_live()] {
@@ -147,22 +159,25 @@ impl Page<'_> {
                         (glyph(status))
                         div {
                             h1 { (self.headline()) }
-                            (self.ages(&entries))
+                            (ages)
                         }
                     }
                 }
                 @if let Some(notice) = &self.notice { p .notice { (notice) } }
                 @if !wrong.is_empty() {
-                    section { h2 { "Not up" } @for entry in &wrong { (entry.card()) } }
+                    section { h2 { "Not up" } @for fault in &wrong { (fault.card()) } }
                 }
                 @if !well.is_empty() {
-                    section { h2 { "Up" } @for entry in &well { (entry.card()) } }
+                    section { h2 { "Up" } @for fault in &well { (fault.card()) } }
                 }
-                @if !short.is_empty() { section { (rest(short)) } }
+                @if !short.is_empty() { section { (rest(&short)) } }
                 @if !self.report.skipped.is_empty() {
                     section { h2 { "Not checked" } (skipped(&self.report.skipped)) }
                 }
-                @if let AccessLevel::Details = self.view { (self.changes()) }
+                @match self.view {
+                    AccessLevel::Details => { (self.changes()) }
+                    AccessLevel::Verdicts => { (HIDDEN) }
+                }
             }
         }
     }
@@ -306,7 +321,7 @@ fn change(transition: &Arc<Transition>) -> Markup {
                 code { (entry) } " is " (to.word())
                 @if let Some(cause) = cause {
                     ": " (cause)
-                    @if let Some(place) = place { " " (place) }
+                    @if let Some(place) = place { " " (say::address(place)) }
                 }
                 span .quiet {
                     (say::moment(*at))

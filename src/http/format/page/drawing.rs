@@ -53,7 +53,7 @@ pub(super) fn phases(node: &NodeOutcome) -> Markup {
     for (phase, time) in node.phases.iter() {
         let width = (time.as_secs_f64() / whole.as_secs_f64().max(1e-9) * 100.0).max(LEAST);
         // A `String` accepts all text.
-        let _ = write!(bar, r#"<rect class="{}" x="{x:.1}" width="{width:.1}" height="8"/>"#, class(phase));
+        let _ = write!(bar, r#"<path class="{}" d="M{x:.1} 0h{width:.1}v8H{x:.1}z"/>"#, class(phase));
         x += width;
     }
     html! {
@@ -64,7 +64,7 @@ pub(super) fn phases(node: &NodeOutcome) -> Markup {
             ul .legend .quiet {
                 @for (phase, time) in node.phases.iter() {
                     li {
-                        svg aria-hidden="true" viewBox="0 0 8 8" { rect class=(class(phase)) width="8" height="8" rx="2" {} }
+                        i class=(class(phase)) {}
                         (phase) " " (say::took(time))
                         @if stuck == Some(phase) { ", where it failed" }
                     }

@@ -6,15 +6,13 @@ use maud::{Markup, html};
 use tokio::time::Instant;
 
 use super::super::words;
-use super::drawing::{glyph, phases};
+use super::drawing::glyph;
 use super::history;
+use super::nodes::{Nodes, left_out};
 use super::say;
 use crate::http::access::AccessLevel;
-use crate::outcome::{Cause, Fault, Finding, Measure, NodeOutcome, Outcome, Reused, Role, Status};
+use crate::outcome::{Cause, Finding, Measure, Outcome, Reused, Status};
 use crate::record::{Hour, Since};
-
-/// The most nodes that are shown; a cluster may have a thousand.
-const NODES: usize = 8;
 
 /// The most findings that are shown.
 const FINDINGS: usize = 8;
@@ -66,14 +64,42 @@ impl PageEntry<'_> {
                     (history::strip(&self.hour, self.now))
                 }
                 div .body {
-                    @for cause in self.causes() { (self.why(cause)) }
-                    @if let (true, Some(shortfall)) = (self.status > Status::Up, self.outcome.shortfall()) {
-                        p .why { (shortfall) "." }
-                    }
+                    (self.reasons())
+                    (self.shortfall())
                     (self.ages())
                     @if let AccessLevel::Details = self.view { (self.details()) }
                     (self.hour())
                 }
+            }
+        }
+    }
+
+    /// Each cause with its hint.
+    pub(super) fn reasons(&self) -> Markup {
+        html! { @for cause in self.causes() { (self.why(cause)) } }
+    }
+
+    fn shortfall(&self) -> Markup {
+        html! {
+            @if let (true, Some(shortfall)) = (self.status > Status::Up, self.outcome.shortfall()) {
+                p .why { (shortfall) "." }
+            }
+        }
+    }
+
+    /// One of several checks that have the same fault: everything but the fault.
+    pub(super) fn victim(&self) -> Markup {
+        html! {
+            li {
+                div .node class=(self.status.word()) {
+                    (glyph(self.status))
+                    div { b { (self.outcome.entry()) } " " span .word { (self.status.word()) } }
+                }
+                (self.shortfall())
+                (self.ages())
+                (self.warning())
+                (history::strip(&self.hour, self.now))
+                p .quiet { (history::words(&self.hour, self.now)) }
             }
         }
     }
@@ -115,15 +141,21 @@ impl PageEntry<'_> {
     fn details(&self) -> Markup {
         let outcome = self.outcome;
         html! {
+            (self.warning())
+            (findings(outcome.findings()))
+            (Nodes::of(outcome).markup())
+            (figures(outcome.measures()))
+        }
+    }
+
+    fn warning(&self) -> Markup {
+        html! {
             @if self.is_unverified {
                 p .warning {
                     "TLS certificates are not verified (" code { "tls.verify = \"none\"" }
                     "): an attacker on the network path can read the password and forge answers."
                 }
             }
-            (findings(outcome.findings()))
-            (nodes(&outcome.nodes))
-            (figures(outcome.measures()))
         }
     }
 
@@ -137,62 +169,18 @@ impl PageEntry<'_> {
     }
 }
 
-/// The number of items that a list leaves out.
-fn left_out(number: usize, what: &str) -> Markup {
-    html! { @if number > 0 { li .quiet { (say::more(number)) " " (what) "." } } }
-}
-
 fn findings(findings: &[Finding]) -> Markup {
     html! {
         @if !findings.is_empty() {
             ul .found {
                 @for Finding { status, cause, about, said } in findings.iter().take(FINDINGS) {
                     li {
-                        div class={ "node " (status.word()) } { (glyph(*status)) b { (about) } }
+                        div class={ "node " (status.word()) } { (glyph(*status)) div { b { (say::address(about)) } } }
                         p { (cause) ": " (said) "." }
                     }
                 }
                 (left_out(findings.len().saturating_sub(FINDINGS), "not listed"))
             }
-        }
-    }
-}
-
-/// The nodes, the faulty ones first.
-fn nodes(nodes: &[NodeOutcome]) -> Markup {
-    let mut sorted: Vec<_> = nodes.iter().collect();
-    sorted.sort_by_key(|node| node.fault.is_none());
-    let (shown, rest) = sorted.split_at(sorted.len().min(NODES));
-    let faulty = rest.iter().filter(|node| node.fault.is_some()).count();
-    html! {
-        ul .nodes {
-            @for node in shown { (self::node(node)) }
-            (left_out(faulty, "at fault"))
-            (left_out(rest.len() - faulty, "up"))
-        }
-    }
-}
-
-fn node(node: &NodeOutcome) -> Markup {
-    let status = node.status();
-    html! {
-        li {
-            div class={ "node " (status.word()) } {
-                (glyph(status))
-                b { (node.node) }
-                span .quiet {
-                    @match node.role {
-                        Role::Server => {},
-                        role @ (Role::Replica | Role::Sentinel | Role::Endpoint) => { (role.name()) " " },
-                    }
-                    (status.word())
-                    @if let Some(lag) = node.lag { ", behind by " (say::took(lag)) }
-                }
-            }
-            @if let Some(Fault { cause, phase, said, .. }) = &node.fault {
-                p { (cause) " in " (phase) @if !said.is_empty() { ": " (said) } }
-            }
-            (phases(node))
         }
     }
 }

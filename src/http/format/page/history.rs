@@ -29,8 +29,14 @@ pub(super) fn strip(hour: &Hour, now: Instant) -> Markup {
     html! {
         @if !hour.is_empty() {
             svg .strip aria-hidden="true" viewBox="0 0 60 10" preserveAspectRatio="none" { (PreEscaped(drawn)) }
+            (axis("last hour"))
         }
     }
+}
+
+/// The labels of the hour below a drawing.
+fn axis(what: &str) -> Markup {
+    html! { p .axis aria-hidden="true" { i { "1 h ago" } i { (what) } i { "now" } } }
 }
 
 /// The statuses of the hour, each with its number of minutes, in order.
@@ -78,8 +84,12 @@ pub(super) fn latency(hour: &Hour, now: Instant) -> Markup {
     }
     html! {
         @if slowest().count() > 1 {
-            svg .spark aria-hidden="true" viewBox="0 0 59 20" preserveAspectRatio="none" { path d=(path) {} }
-            p .quiet { "The slowest check of each minute took " (say::took(*least)) " to " (say::took(*most)) "." }
+            p .quiet { "The slowest check of each minute took " (say::took(*least)) " to " (say::took(*most)) ":" }
+            div .plot aria-hidden="true" {
+                svg .spark viewBox="0 0 59 20" preserveAspectRatio="none" { path d=(path) {} }
+                p .scale { i { (say::took(*most)) } i { "0" } }
+                (axis(""))
+            }
         }
     }
 }

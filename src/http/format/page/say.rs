@@ -15,11 +15,16 @@ const NAMED: usize = 3;
 
 /// Names as a phrase: `main`, `main and sessions`, `main, sessions, carts and 4 more`.
 pub(super) fn list(names: &[String]) -> String {
+    list_of(names, NAMED)
+}
+
+/// The same, with this many names before the rest is counted.
+pub(super) fn list_of(names: &[String], most: usize) -> String {
     match names {
         [] => String::new(),
         [only] => only.clone(),
-        [first @ .., last] if names.len() <= NAMED => format!("{} and {last}", first.join(", ")),
-        _ => format!("{} and {} more", names[..NAMED].join(", "), names.len() - NAMED),
+        [first @ .., last] if names.len() <= most => format!("{} and {last}", first.join(", ")),
+        _ => format!("{} and {} more", names[..most].join(", "), names.len() - most),
     }
 }
 
@@ -86,6 +91,40 @@ pub(super) fn past(was: &Past) -> Markup {
         }
         (was.status.word()) (reasons) ", last seen " (moment(was.last_seen))
     }
+}
+
+/// A text with addresses, such as `redis-0.redis.my-namespace.svc.cluster.local:6379`: a line is broken after a dot, and a
+/// port stays with its host.
+pub(super) fn address(text: &str) -> Markup {
+    /// The most characters that fit beside a shape on the narrowest phone.
+    const FITS: usize = 22;
+    /// The characters of a host that stay with its port.
+    const STAY: usize = 12;
+    html! {
+        @for (place, word) in text.split(' ').enumerate() {
+            @if place > 0 { " " }
+            @let end = end(word, STAY);
+            @if word.len() <= FITS || end == word.len() {
+                (word)
+            } @else {
+                @for piece in word[..end].split_inclusive('.') { (piece) wbr; }
+                span .whole { (&word[end..]) }
+            }
+        }
+    }
+}
+
+/// The place in an address at which the part begins that stays with its port: the last label of the host, if it has at
+/// most `stay` characters. It is the end if there is no port.
+fn end(address: &str, stay: usize) -> usize {
+    let port = address.rfind(':').filter(|&at| {
+        let port = &address[at + 1..];
+        (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let Some(port) = port else { return address.len() };
+    let label = address[..port].rfind('.').map_or(0, |dot| dot + 1);
+    let (least, _) = address[..port].char_indices().rev().nth(stay - 1).unwrap_or_default();
+    label.max(least)
 }
 
 /// The short name of a figure: its stable name without the common prefixes and the unit.
@@ -162,6 +201,25 @@ mod tests {
         );
         assert_eq!(are(&names[..1], "down"), "main is down");
         assert_eq!(are(&names[..2], "down"), "main and sessions are down");
+    }
+
+    #[test]
+    fn a_long_address_is_broken_after_a_dot_and_never_before_its_port() {
+        let said =
+            |text| address(text).into_string().replace("<wbr>", "|").replace("<span class=\"whole\">", "[");
+        let said = |text| said(text).replace("</span>", "]");
+        assert_eq!(said("cache:6379"), "cache:6379");
+        assert_eq!(
+            said("redis-0.redis.my-namespace.svc.cluster.local:6379"),
+            "redis-0.|redis.|my-namespace.|svc.|cluster.|[local:6379]"
+        );
+        assert_eq!(said("a-single-label-that-is-long:6379"), "a-single-label-|[that-is-long:6379]");
+        assert_eq!(
+            said("at [2001:db8:0:1::1234:5678]:6379 in read"),
+            "at [2001:db8:0:1|[::1234:5678]:6379] in read"
+        );
+        assert_eq!(said("/run/user/1000/redis/redis.sock"), "/run/user/1000/redis/redis.sock");
+        assert_eq!(said("ключ-с-очень-длинным-именем:6379"), "ключ-с-очень-дл|[инным-именем:6379]");
     }
 
     #[test]
