@@ -12,6 +12,7 @@
 //! | [`SECOND_LOOKUP`] | 1/2 | for a name, before a second lookup of it begins |
 //! | [`DIALS`] | 1/2 | for all dials that wait for a place, together |
 //! | [`DIAL_TURN`] | 1/8 | for an unanswered dial, before another server's takes its place |
+//! | [`PLAIN_PING`] | 1/4 | for an answer to a TLS handshake, before the server is asked without TLS whether it speaks any |
 //! | [`HANGING`] | 1/8 | for servers that hang: of nodes that begin after them, and of a survey of the cluster map |
 //! | [`LAST_BEGUN`] | 1/8 | of what is left of [`HANGING`], for the servers that began last |
 //! | [`SENTINEL`] | 1/4 | for a Sentinel, if the primary is known; the rest is left for the primary |
@@ -40,6 +41,7 @@ pub(crate) const TURN: Part = Part(1, 64);
 pub(crate) const SECOND_LOOKUP: Part = Part(1, 2);
 pub(crate) const DIALS: Part = Part(1, 2);
 pub(crate) const DIAL_TURN: Part = Part(1, 8);
+pub(crate) const PLAIN_PING: Part = Part(1, 4);
 pub(crate) const HANGING: Part = Part(1, 8);
 pub(crate) const LAST_BEGUN: Part = Part(1, 8);
 pub(crate) const SENTINEL: Part = Part(1, 4);

@@ -30,8 +30,14 @@ pub mod outcome;
 // The configuration as written, turned into a valid one or into an error that points at the place.
 pub mod config;
 
+// The parts of a certificate that the TLS library does not give.
+mod x509;
+
 // Certificates and keys from files, for TLS in either direction.
 mod pem;
+
+// The trusted certificates, from a file or of the system.
+mod trust;
 
 // Servers' texts, without the credentials that they quote.
 pub(crate) mod redaction;

@@ -1,5 +1,6 @@
 //! [`Outcome`]: the result of one check of one alias, and its parts, a file each. Pure, no I/O.
 
+mod advice;
 mod cause;
 mod fault;
 mod figure;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::alias::Alias;
 
+pub(crate) use advice::Advice;
 pub use cause::Cause;
 pub use fault::Fault;
 pub(crate) use fault::{IS_SENTINEL, UNKNOWN_NAME, printable};

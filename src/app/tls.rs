@@ -8,7 +8,8 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
 use crate::checker::SetupError;
 use crate::config::ListenerTls;
-use crate::pem::{self, PemError};
+use crate::pem;
+use crate::trust::Roots;
 
 /// The protocols offered in the handshake by ALPN (RFC 7301), which every client of gRPC requires.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -17,21 +18,18 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 pub(super) fn server_config(tls: &ListenerTls) -> Result<ServerConfig, SetupError> {
     // Named, so that no feature of another crate can change or unsettle the choice.
     let provider = Arc::new(ring::default_provider());
+    let identity = pem::identity(&tls.identity, &provider)?;
     let builder =
         ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = match &tls.client_ca_file {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let roots = Arc::new(pem::roots(path)?);
+            let roots = Arc::new(Roots::in_file(path)?.anchors);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-            builder.with_client_cert_verifier(
-                verifier.map_err(|_| PemError::NoCertificate { path: path.clone() })?,
-            )
+            builder.with_client_cert_verifier(verifier.map_err(|_| pem::unusable(path))?)
         }
     };
-    let (chain, key) = pem::identity(&tls.identity)?;
-    let mut config =
-        builder.with_single_cert(chain, key).map_err(|source| pem::mismatch(&tls.identity, source))?;
+    let mut config = builder.with_cert_resolver(Arc::new(identity));
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     Ok(config)
 }

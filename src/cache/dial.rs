@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::error::Error as _;
 use std::future::ready;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,22 +21,21 @@ use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{self, ClientConfig};
+use tokio_rustls::rustls::ClientConfig;
 use tower::{Service as _, service_fn};
 
-use crate::config::{Address, Config, Tls, Verify};
+use crate::config::{Address, Config, Tls};
 use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
 use gate::{Gate, Silence};
 use names::{LookupError, Stage};
+use tls::{TlsTarget, tls_error, tls_fault};
 
 pub(crate) use names::Resolver;
 pub use tls::SetupError;
-pub(crate) use tls::{client_config, pinned_config};
+pub(crate) use tls::{client_config, in_words, pinned_config};
 
 /// A transport of any kind.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
@@ -48,7 +47,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 pub(crate) struct DialTarget {
     pub(super) address: Address,
     /// Boxed, because thousands of nodes have none.
-    pub(super) tls: Option<Box<(Arc<ClientConfig>, Option<ServerName<'static>>)>>,
+    pub(super) tls: Option<Box<TlsTarget>>,
     silence: Silence,
 }
 
@@ -108,7 +107,7 @@ impl Dialer {
                     Address::Unix(_) => "localhost",
                 };
                 let host = tls.server_name.as_deref().or(name).unwrap_or(host);
-                Some(Box::new((self.client_config(tls)?, server_name(host, tls.verify))))
+                Some(Box::new(TlsTarget::new(self.client_config(tls)?, tls, host)))
             }
         };
         Ok(DialTarget { address: address.clone(), tls, silence: Silence::default() })
@@ -116,33 +115,29 @@ impl Dialer {
 
     /// Makes a new connection.
     pub(crate) async fn dial(&self, target: &DialTarget, progress: &NodeProgress) -> Result<Dialed, Fault> {
-        if let Some((_, None)) = target.tls.as_deref() {
-            progress.enter(Phase::Tls);
-            return Err(progress.fault(Cause::Tls, NO_SERVER_NAME));
+        if let Some(tls) = &target.tls {
+            tls.name(progress)?;
         }
-        let mut peer = None;
-        let stream: Box<dyn Stream> = match &target.address {
-            Address::Tcp { host, port } => {
-                let addresses = self.resolve(host, *port, progress).await?;
-                progress.enter(Phase::Connect);
-                let connect = connect(&addresses, self.settings.timeout);
-                let stream = self.gate.pass(connect, &target.silence, progress).await?;
-                let stream = stream.map_err(|error| io_fault(progress, &error))?;
-                peer = stream.peer_addr().ok().map(|peer| peer.ip());
-                Box::new(stream)
-            }
+        let (host, port) = match &target.address {
+            Address::Tcp { host, port } => (host, *port),
             Address::Unix(path) => {
                 progress.enter(Phase::Connect);
-                Box::new(UnixStream::connect(path).await.map_err(|error| io_fault(progress, &error))?)
+                let stream = UnixStream::connect(path).await.map_err(|error| io_fault(progress, &error))?;
+                progress.connected();
+                return Ok(Dialed { stream: Box::new(stream), peer: None });
             }
         };
+        let addresses = self.resolve(host, port, progress).await?;
+        progress.enter(Phase::Connect);
+        let connect = connect(&addresses, self.settings.timeout);
+        let stream = self.gate.pass(connect, &target.silence, progress).await?;
+        let stream = stream.map_err(|error| io_fault(progress, &error))?;
         progress.connected();
-        let Some((config, Some(name))) = target.tls.as_deref() else { return Ok(Dialed { stream, peer }) };
+        let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+        let Some(tls) = target.tls.as_deref() else { return Ok(Dialed { stream: Box::new(stream), peer }) };
         progress.enter(Phase::Tls);
-        match Box::pin(TlsConnector::from(config.clone()).connect(name.clone(), stream)).await {
-            Ok(stream) => Ok(Dialed { stream: Box::new(stream), peer }),
-            Err(error) => Err(progress.fault(Cause::Tls, &tls_words(progress, &error))),
-        }
+        let stream = Box::pin(tls.agree(stream, self.settings.timeout, progress)).await?;
+        Ok(Dialed { stream, peer })
     }
 
     /// `true` if a connection to `peer` still is one to the target after its host was resolved again.
@@ -273,9 +268,8 @@ async fn race(addresses: &[SocketAddr], max_wait: Duration) -> io::Result<TcpStr
 /// The fault that a network error means, in the phase that was entered last.
 pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
     use io::ErrorKind as Kind;
-    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
-        // With TLS 1.3 a server refuses a client's certificate after the handshake, in place of its first answer.
-        return progress.fault(Cause::Tls, &tls_words(progress, error));
+    if let Some(error) = tls_error(error) {
+        return tls_fault(progress, error);
     }
     let cause = match error.kind() {
         // A unix socket without a file is like a port without a listener.
@@ -290,19 +284,6 @@ pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
 }
 
 /// The words for a limit of this process or of its machine, which the cache has nothing to do with.
-const NO_SERVER_NAME: &str = "the host's name cannot be verified in a certificate: a label ends in `-`, or the last is a \
-                              number; set tls.server_name to a name that the certificate has";
-
-/// The name that a certificate must have. The host's own may be none that TLS knows (RFC 6066, section 3, and RFC 1123,
-/// section 2.1); if nothing is verified, it need not be one, and is not sent then.
-fn server_name(host: &str, verify: Verify) -> Option<ServerName<'static>> {
-    match (ServerName::try_from(host.to_owned()), verify) {
-        (Ok(name), _) => Some(name),
-        (Err(_), Verify::None) => Some(ServerName::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
-        (Err(_), Verify::Full) => None,
-    }
-}
-
 const OUT_OF_FILES: &str =
     "cache-canary, not the cache, is at its limit of open files; raise it (ulimit -n, LimitNOFILE=)";
 
@@ -313,12 +294,4 @@ const NO_THREAD: &str = "cache-canary has no free thread";
 fn is_out_of_files(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(code, Some(Errno::MFILE | Errno::NFILE))
-}
-
-/// The words of a TLS error, redacted: it may quote any name from a certificate.
-fn tls_words(progress: &NodeProgress, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the server closed the connection during the handshake".to_owned(),
-        _ => progress.redaction().host(&error.to_string()).into_owned(),
-    }
 }

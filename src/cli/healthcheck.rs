@@ -18,7 +18,7 @@ use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 use super::output::print;
 use super::{Failure, FileArgs, block_on};
-use crate::cache::{SetupError, Stream, client_config, pinned_config};
+use crate::cache::{SetupError, Stream, client_config, in_words, pinned_config};
 use crate::config::{ClientCertificate, Source, Tls, Verify};
 use target::{Target, Trust, target};
 
@@ -148,7 +148,7 @@ async fn ask(target: &Target, tls: Option<&TlsConnector>) -> Result<(StatusCode,
                     let name = ServerName::try_from(bare.to_owned());
                     let name = name.map_err(|error| AskError::Name(host.clone(), error))?;
                     let agreed = tls.connect(name, tcp).await;
-                    Box::new(agreed.map_err(|error| AskError::Tls(target.to_string(), error))?)
+                    Box::new(agreed.map_err(|error| AskError::Tls(target.to_string(), in_words(error)))?)
                 }
             };
             (format!("{host}:{port}"), path.as_str())

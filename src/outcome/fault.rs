@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Cause, Phase};
+use super::{Advice, Cause, Phase};
 
 /// A fault of one node: its cause, its phase, and the text of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Fault {
     pub said: Box<str>,
     /// `true` if the sidecar itself lacks a resource, which says nothing about the cache.
     pub is_own: bool,
+    /// The hint, if there is a more precise one than the cause's.
+    pub(super) advice: Advice,
 }
 
 /// A text from a server or an error, as one line of bounded length.
@@ -31,7 +33,7 @@ impl Fault {
     /// their control characters replaced.
     #[must_use]
     pub fn new(cause: Cause, phase: Phase, said: &str) -> Self {
-        Self { cause, phase, said: printable(said), is_own: false }
+        Self { cause, phase, said: printable(said), is_own: false, advice: Advice::None }
     }
 
     /// The same in other words.
@@ -46,15 +48,23 @@ impl Fault {
         Self { is_own: true, ..self }
     }
 
+    /// The same, with a hint that is more precise than the cause's.
+    #[must_use]
+    pub(crate) fn with_advice(self, advice: Advice) -> Self {
+        Self { advice, ..self }
+    }
+
     /// One sentence that tells the operator where to look.
     #[must_use]
     pub(crate) fn hint(&self) -> &'static str {
         const OWN: &str = "cache-canary lacks a resource for this check, so the state of the cache is unknown: the text of the fault names the resource.";
         const NOT_DIALED: &str = "The deadline passed before any connection was attempted: check that DNS servers answer on the sidecar's host.";
+        const CLOSED: &str = "The connection was closed in place of an answer: check that both sides use TLS or neither does (rediss:// and memcacheds:// use it), then the server's log and any proxy in front of it.";
         match (self.cause, self.phase) {
             _ if self.is_own => OWN,
             (Cause::TimedOut, Phase::Resolve) => NOT_DIALED,
-            (cause, _) => hint_by_words(cause, &self.said).unwrap_or_else(|| cause.hint()),
+            (Cause::Unreachable, Phase::Auth | Phase::Write | Phase::Read) => CLOSED,
+            (cause, _) => self.advice.hint().unwrap_or(cause.hint()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The hint for the fault of a node, by what the node is.
 
 use super::next_step::AddressSource;
-use super::{Cause, Fault, NodeOutcome, Phase, Wire};
+use super::{Advice, Cause, Fault, NodeOutcome, Phase, Wire};
 
 const SOCKET: &str = "The unix socket cannot be opened: check that the server runs and listens on this path, that the sidecar's user may \
                       read and write the file, and that a container mounts its directory.";
@@ -31,7 +31,9 @@ fn of_place(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option<&'static st
         _ if fault.is_own => None,
         _ if node.node.starts_with("unix:") => not_reached.then_some(SOCKET),
         AddressSource::Configuration => None,
-        _ if fault.cause == Cause::Tls => Some(CERTIFICATE),
+        _ if fault.cause == Cause::Tls => {
+            matches!(fault.advice, Advice::None | Advice::ServerName).then_some(CERTIFICATE)
+        }
         _ if !not_reached => None,
         AddressSource::Cluster => Some(CLUSTER),
         AddressSource::Sentinels => Some(SENTINELS),

@@ -420,7 +420,7 @@ fn a_view_with_an_untrusted_certificate_is_down() {
     show("unknown", &unknown.issue(&["localhost"]));
     for _ in 0..3 {
         let said = expect(&sidecar, "DOWN", "tls", format_args!("localhost:{}", replica.port()));
-        assert!(said.contains("UnknownIssuer"), "{said}");
+        assert!(said.contains("unknown issuer"), "{said}");
     }
     show("known", &known);
     sidecar.expect_up();

@@ -65,13 +65,13 @@ fn https_is_believed_with_the_right_authority_and_name_alone() {
     let ca_file = tls.ca_file();
     let right = Tls::serve(&tls.authority.issue(&["127.0.0.1"]), None);
     expect_up(&ask(right, &["--ca-file", text(&ca_file)]));
-    expect_refused(&ask(right, &[]), "invalid peer certificate: UnknownIssuer");
+    expect_refused(&ask(right, &[]), "of an unknown issuer");
     expect_refused(&ask(right, &[]), "--ca-file has its CA certificate");
 
     let other_name = Tls::serve(&tls.authority.issue(&["cache-canary.internal"]), None);
-    expect_refused(&ask(other_name, &["--ca-file", text(&ca_file)]), "invalid peer certificate: ");
+    expect_refused(&ask(other_name, &["--ca-file", text(&ca_file)]), "only for cache-canary.internal");
     let expired = Tls::serve(&tls.authority.issue_expired(&["127.0.0.1"]), None);
-    expect_refused(&ask(expired, &["--ca-file", text(&ca_file)]), "invalid peer certificate: ");
+    expect_refused(&ask(expired, &["--ca-file", text(&ca_file)]), "expired at 2001-12-31");
 
     for address in [other_name, expired] {
         expect_up(&ask(address, &["--insecure"]));
@@ -120,7 +120,7 @@ fn beside_a_server_with_tls_only_its_own_certificate_is_accepted_under_any_name(
     // Issued by the same authority for the same name, and still not the server's.
     expect_refused(&beside(&other, &[]), &format!("the server's certificate is not in {}", other.display()));
     expect_up(&beside(&other, &["--insecure"]));
-    expect_refused(&beside(&own, &["--ca-file", text(&tls.ca_file())]), "invalid peer certificate: ");
+    expect_refused(&beside(&own, &["--ca-file", text(&tls.ca_file())]), "is not valid for name ");
     let file = tls.files.path().join("canary.toml");
     let listener = format!(
         "listen = \"0.0.0.0:{}\"\ntls.cert_file = {own:?}\ntls.key_file = \"/nowhere\"",

@@ -4,6 +4,7 @@
 mod support;
 
 mod acl;
+mod certificates;
 mod cluster;
 mod django;
 mod identity;

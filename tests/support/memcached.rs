@@ -66,6 +66,11 @@ impl Memcached {
     /// Starts a server that speaks TLS alone, but to the harness; given `clients`, it wants a certificate
     /// that this authority issued.
     pub fn start_tls(server: &Identity, clients: Option<&Authority>) -> Self {
+        Self::start_tls_with(server, clients, &[])
+    }
+
+    /// The same, with these arguments.
+    pub fn start_tls_with(server: &Identity, clients: Option<&Authority>, more: &[&str]) -> Self {
         let dir = directory();
         let file = |name: &str, pem: &str| {
             let path = dir.path().join(name);
@@ -82,6 +87,7 @@ impl Memcached {
         let beside = Port::reserve();
         let listen = format!("notls:{}", beside.addr());
         let args = ["-Z", "-o", &options, "-l", &listen];
+        let args = [&args, more].concat();
         let mut memcached = Self::start_in(dir, Port::reserve(), Listener::Other, &args);
         memcached.beside = Some(beside);
         memcached

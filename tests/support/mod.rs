@@ -34,6 +34,7 @@ mod memcached;
 mod names;
 mod net;
 pub mod night;
+pub mod openssl;
 pub mod pages;
 mod process;
 mod prometheus;

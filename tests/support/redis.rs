@@ -48,6 +48,11 @@ impl Redis {
     /// Starts a server that speaks TLS alone; given `clients`, it wants a certificate that this authority
     /// issued.
     pub fn start_tls(server: &Identity, clients: Option<&Authority>) -> Self {
+        Self::start_tls_with(server, clients, &[])
+    }
+
+    /// The same, with these arguments.
+    pub fn start_tls_with(server: &Identity, clients: Option<&Authority>, more: &[&str]) -> Self {
         let port = Port::reserve();
         let number = port.number().to_string();
         let files = tempfile::tempdir().expect("a directory");
@@ -65,6 +70,7 @@ impl Redis {
             Some(authority) => args.extend(["--tls-auth-clients", "yes", "--tls-ca-cert-file", authority]),
             None => args.extend(["--tls-auth-clients", "no", "--tls-ca-cert-file", &certificate]),
         }
+        args.extend(more);
         Self::start_in(files, port, None, &args)
     }
 

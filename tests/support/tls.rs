@@ -1,6 +1,7 @@
 //! Certificates, newly made for each test.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 
@@ -46,6 +47,12 @@ impl Authority {
         })
     }
 
+    /// Issues a certificate that is valid until then.
+    pub fn issue_until(&self, names: &[&str], end: SystemTime) -> Identity {
+        let end = end.duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
+        self.issue_with(names, |params| params.not_after = date_time_ymd(1970, 1, 1) + end)
+    }
+
     fn issue_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
@@ -57,6 +64,11 @@ impl Authority {
 }
 
 impl Identity {
+    /// A certificate and its key in PEM.
+    pub fn of(certificate: String, key: String) -> Self {
+        Self { certificate, key }
+    }
+
     /// The certificate in PEM.
     pub fn certificate(&self) -> &str {
         &self.certificate

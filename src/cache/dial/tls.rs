@@ -1,18 +1,27 @@
 //! TLS configurations for the settings of aliases.
 
-use std::path::{Path, PathBuf};
+mod agree;
+mod distrust;
+mod verifier;
+mod witness;
+mod words;
+
+use std::path::Path;
 use std::sync::Arc;
 
-use tokio_rustls::rustls::client::WantsClientCert;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    self, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::{self, ClientConfig};
 
 use crate::config::{ClientCertificate, Tls, Verify};
 use crate::pem::{self, PemError};
+use crate::trust::Roots;
+
+use verifier::{Accepted, Verifier};
+
+pub(super) use agree::TlsTarget;
+pub(crate) use words::in_words;
+pub(super) use words::{tls_error, tls_fault};
 
 /// The reason why a backend cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -27,19 +36,14 @@ pub enum SetupError {
 
 /// The TLS configuration for these settings.
 pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, SetupError> {
-    let provider = provider();
-    let builder =
-        ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let builder = match tls.verify {
-        Verify::Full => builder.with_root_certificates(match &tls.ca_file {
-            Some(path) => pem::roots(path)?,
-            None => system_roots(),
-        }),
-        Verify::None => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified { taken: Taken::Any, provider })),
+    let accepted = match (tls.verify, &tls.ca_file) {
+        (Verify::None, _) => Accepted::Any,
+        (Verify::Full, Some(path)) => {
+            Accepted::Trusted { roots: Roots::in_file(path)?, file: Some(path.clone()) }
+        }
+        (Verify::Full, None) => Accepted::Trusted { roots: Roots::of_the_system(), file: None },
     };
-    with_client(builder, tls.client.as_ref())
+    config(accepted, tls.client.as_ref())
 }
 
 /// The TLS configuration for a server that shows one of the certificates in this file, with any issuer and any
@@ -49,95 +53,23 @@ pub(crate) fn pinned_config(
     client: Option<&ClientCertificate>,
 ) -> Result<ClientConfig, SetupError> {
     let certificates = pem::certificates(cert_file)?;
-    let provider = provider();
-    let taken = Taken::These { certificates, file: cert_file.to_owned() };
-    let builder = ClientConfig::builder_with_provider(provider.clone())
+    config(Accepted::These { certificates, file: cert_file.to_owned() }, client)
+}
+
+fn config(accepted: Accepted, client: Option<&ClientCertificate>) -> Result<ClientConfig, SetupError> {
+    // The provider is named, so that no feature of another crate can change the choice.
+    let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
+    let verifier = Verifier::new(accepted, &provider);
+    let client = client.map(|client| pem::identity(client, &provider)).transpose()?;
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Unverified { taken, provider }));
-    with_client(builder, client)
-}
-
-/// The provider is named, so that no feature of another crate can change the choice.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
-
-/// The configuration with the certificate to show, if there is one.
-fn with_client(
-    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
-    client: Option<&ClientCertificate>,
-) -> Result<ClientConfig, SetupError> {
-    let Some(client) = client else { return Ok(builder.with_no_client_auth()) };
-    let (chain, key) = pem::identity(client)?;
-    let config = builder.with_client_auth_cert(chain, key);
-    Ok(config.map_err(|source| pem::mismatch(client, source))?)
-}
-
-/// The system's certificates; if there are none, as in an image made from scratch, Mozilla's.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
-}
-
-/// Verifies neither a certificate's issuer nor its dates and name. The server must still prove that it holds the key.
-#[derive(Debug)]
-struct Unverified {
-    taken: Taken,
-    provider: Arc<CryptoProvider>,
-}
-
-/// The certificates that are accepted.
-#[derive(Debug)]
-enum Taken {
-    /// Any, for `verify = "none"`.
-    Any,
-    /// Those that are known.
-    These { certificates: Vec<CertificateDer<'static>>, file: PathBuf },
-}
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        shown: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match &self.taken {
-            Taken::These { certificates, file } if !certificates.contains(shown) => {
-                Err(rustls::Error::General(format!("the server's certificate is not in {}", file.display())))
-            }
-            Taken::Any | Taken::These { .. } => Ok(ServerCertVerified::assertion()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match client {
+        Some(client) => builder.with_client_cert_resolver(Arc::new(client)),
+        None => builder.with_no_client_auth(),
+    };
+    // A server shows no certificate in a session that is resumed, so one that has expired since would not be noticed.
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }

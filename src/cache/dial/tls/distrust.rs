@@ -1,0 +1,193 @@
+//! [`Distrust`]: the reason why a server's certificate is not accepted, in words with the cure.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use humantime::format_rfc3339_seconds;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{self, CertificateError, OtherError};
+
+use crate::outcome::Advice;
+use crate::x509::{self, Certificate, PublicKey};
+
+/// The reason why a server's certificate is not accepted.
+#[derive(Debug, thiserror::Error)]
+#[error("{said}")]
+pub(super) struct Distrust {
+    said: String,
+    /// The hint that goes with it.
+    pub(super) advice: Advice,
+}
+
+impl From<Distrust> for rustls::Error {
+    fn from(distrust: Distrust) -> Self {
+        CertificateError::Other(OtherError(Arc::new(distrust))).into()
+    }
+}
+
+impl Distrust {
+    fn new(advice: Advice, said: String) -> Self {
+        Self { said, advice }
+    }
+
+    /// The reason in an error of the TLS library, if it is one.
+    pub(super) fn of(error: &rustls::Error) -> Option<&Self> {
+        match error {
+            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+                other.downcast_ref()
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn not_pinned(file: &Path) -> Self {
+        Self::new(Advice::None, format!("the server's certificate is not in {}", file.display()))
+    }
+
+    /// The certificate is not valid yet, or no more.
+    pub(super) fn dates(certificate: &Certificate<'_>, whose: &str, now: UnixTime) -> Self {
+        let (validity, subject) = (certificate.validity, certificate.shown_subject());
+        let said = if validity.is_over(now) {
+            format!("{whose} certificate {subject:?} expired at {}", format_rfc3339_seconds(validity.end()))
+        } else {
+            let begin = format_rfc3339_seconds(validity.begin());
+            format!("{whose} certificate {subject:?} is not valid before {begin}; compare the clocks")
+        };
+        Self::new(Advice::None, said)
+    }
+
+    /// A trusted authority is not valid now.
+    pub(super) fn authority(certificate: &Certificate<'_>) -> Self {
+        let issuer = certificate.shown_issuer();
+        let said = format!(
+            "the server's certificate is valid, but the trusted certificate of its authority has expired or is not \
+             valid yet (issuer {issuer:?})"
+        );
+        Self::new(Advice::None, said)
+    }
+
+    pub(super) fn purpose(certificate: &Certificate<'_>) -> Self {
+        let subject = certificate.shown_subject();
+        let said = format!(
+            "the certificate {subject:?} is not for servers: its extended key usage lacks serverAuth"
+        );
+        Self::new(Advice::None, said)
+    }
+
+    /// It has a critical extension that nobody here knows.
+    pub(super) fn extension(extension: &str) -> Self {
+        let said = format!(
+            "a certificate of the server has the critical extension {extension}, which is not supported"
+        );
+        Self::new(Advice::TrustItself, said)
+    }
+
+    pub(super) fn name(certificate: &Certificate<'_>, name: &ServerName<'_>) -> Self {
+        let names = certificate.names().join(", ");
+        let said =
+            format!("the server's certificate is not valid for name {:?}, only for {names}", name.to_str());
+        Self::new(Advice::ServerName, said)
+    }
+
+    /// The key of the server is of a kind that cannot be verified.
+    pub(super) fn key(key: PublicKey<'_>) -> Self {
+        let algorithm = x509::described(key.algorithm);
+        let said =
+            format!("the server's certificate has a key of an algorithm that is not supported: {algorithm}");
+        Self::new(Advice::Algorithm, said)
+    }
+
+    /// The server did not prove that it holds the key.
+    pub(super) fn signature(key: PublicKey<'_>) -> Self {
+        let algorithm = x509::described(key.algorithm);
+        let said = format!(
+            "the handshake's signature does not fit the key of the certificate ({algorithm}), or the key is shorter \
+             than 2048 bits or longer than 8192"
+        );
+        Self::new(Advice::Algorithm, said)
+    }
+
+    /// An error of the library that verifies the chain, in words.
+    pub(super) fn explained(
+        error: rustls::Error,
+        certificate: &Certificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        file: Option<&Path>,
+        now: UnixTime,
+    ) -> rustls::Error {
+        use CertificateError as Reason;
+        let rustls::Error::InvalidCertificate(reason) = error else { return error };
+        let distrust = match reason {
+            Reason::ExpiredContext { .. } | Reason::NotValidYetContext { .. } => {
+                let mut intermediates = intermediates.iter().filter_map(|der| Certificate::read(der));
+                let is_invalid = |certificate: &Certificate<'_>| !certificate.validity.includes(now);
+                match intermediates.find(is_invalid).filter(|_| !is_invalid(certificate)) {
+                    Some(intermediate) => Self::dates(&intermediate, "the intermediate", now),
+                    None => Self::dates(certificate, "the server's", now),
+                }
+            }
+            Reason::UnknownIssuer => Self::issuer(certificate, intermediates, file),
+            Reason::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. } => {
+                Self::algorithm(&x509::described(&signature_algorithm_id))
+            }
+            Reason::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                signature_algorithm_id,
+                public_key_algorithm_id,
+            } => {
+                let (signed, key) = (signature_algorithm_id, public_key_algorithm_id);
+                Self::algorithm(&format!("{} by a {} key", x509::described(&signed), x509::described(&key)))
+            }
+            Reason::InvalidPurposeContext { .. } | Reason::InvalidPurpose => Self::purpose(certificate),
+            reason => Self::form(certificate, intermediates, &reason),
+        };
+        distrust.into()
+    }
+
+    /// A certificate has a form that the library does not take.
+    fn form(
+        certificate: &Certificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        reason: &CertificateError,
+    ) -> Self {
+        let subject = certificate.shown_subject();
+        let intermediates = intermediates.iter().filter_map(|der| Certificate::read(der));
+        let all: Vec<_> = std::iter::once(*certificate).chain(intermediates).collect();
+        if let Some(critical) = all.iter().flat_map(Certificate::unsupported_critical).next() {
+            return Self::extension(&critical);
+        }
+        let said = if all.iter().any(|certificate| certificate.version < 3) {
+            format!("the server's certificate {subject:?} or its issuer's is of X.509 version 1")
+        } else {
+            format!("the server's certificate {subject:?} is not accepted: {reason:?}")
+        };
+        Self::new(Advice::TrustItself, said)
+    }
+
+    fn algorithm(signed: &str) -> Self {
+        let said = format!(
+            "a certificate of the server is signed with an algorithm that is not supported: {signed}"
+        );
+        Self::new(Advice::Algorithm, said)
+    }
+
+    /// No trusted authority has issued it.
+    pub(super) fn issuer(
+        certificate: &Certificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        file: Option<&Path>,
+    ) -> Self {
+        let trusted = file.map_or_else(
+            || "the system's certificates".to_owned(),
+            |file| format!("the certificates in {}", file.display()),
+        );
+        let last = intermediates.last().and_then(|der| Certificate::read(der)).unwrap_or(*certificate);
+        let said = if certificate.is_self_issued() {
+            let subject = certificate.shown_subject();
+            format!("the server's certificate {subject:?} is self-signed, and not among {trusted}")
+        } else {
+            let issuer = last.shown_issuer();
+            format!("the server's certificate is of an unknown issuer: {issuer:?} is not among {trusted}")
+        };
+        Self::new(Advice::TrustItself, said)
+    }
+}

@@ -1,0 +1,134 @@
+//! Errors of TLS as faults: by cause, with words and a hint.
+
+use std::io;
+
+use tokio_rustls::rustls::{self, AlertDescription as Alert, CertificateError, PeerMisbehaved};
+
+use super::distrust::Distrust;
+use crate::outcome::{Advice, Cause, Fault};
+use crate::progress::NodeProgress;
+use crate::redaction;
+
+/// The course of a handshake that failed.
+pub(super) struct Handshake<'a> {
+    /// The first bytes that the server sent.
+    pub(super) first: &'a [u8],
+    /// `true` if the server asked for a certificate that the client does not have.
+    pub(super) misses_certificate: bool,
+}
+
+/// The fault of a handshake that failed.
+pub(super) fn handshake_fault(progress: &NodeProgress, error: &io::Error, seen: &Handshake<'_>) -> Fault {
+    if let Some(line) = plain_line(progress, seen.first) {
+        return plain_fault(progress, &line);
+    }
+    // TLS 1.2 has no alert of its own for it.
+    let misses_certificate =
+        || tls_fault(progress, &rustls::Error::AlertReceived(Alert::CertificateRequired));
+    match tls_error(error) {
+        Some(rustls::Error::AlertReceived(Alert::HandshakeFailure)) if seen.misses_certificate => {
+            misses_certificate()
+        }
+        Some(error) => tls_fault(progress, error),
+        None if is_close(error) && seen.misses_certificate => misses_certificate(),
+        None if is_close(error) => {
+            let said = "the server closed the connection during the handshake";
+            progress.fault(Cause::Tls, said).with_advice(Advice::ClosedInHandshake)
+        }
+        None => progress.fault(Cause::Tls, &error.to_string()),
+    }
+}
+
+fn is_close(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe
+    )
+}
+
+/// The same error, whose text is the reason if it is about the server's certificate.
+pub(crate) fn in_words(error: io::Error) -> io::Error {
+    match tls_error(&error).and_then(Distrust::of) {
+        Some(distrust) => io::Error::new(error.kind(), distrust.to_string()),
+        None => error,
+    }
+}
+
+/// The error of the TLS library in this one, if there is one.
+pub(in crate::cache::dial) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// The fault of an error of the TLS library, in the handshake or after it: with TLS 1.3 a server refuses a client's
+/// certificate in place of its first answer.
+pub(in crate::cache::dial) fn tls_fault(progress: &NodeProgress, error: &rustls::Error) -> Fault {
+    let (said, advice) = match error {
+        rustls::Error::AlertReceived(alert) => of_alert(*alert),
+        rustls::Error::PeerIncompatible(what) => {
+            (format!("the server has nothing in common with cache-canary: {what:?}"), Advice::NothingInCommon)
+        }
+        // For TLS 1.2, RSA keys that are for RSA-PSS alone have schemes that the library does not know.
+        rustls::Error::PeerMisbehaved(PeerMisbehaved::SignedKxWithWrongAlgorithm) => {
+            let said = "the server's key (RSA-PSS alone) is supported with TLS 1.3 only, and the server speaks TLS 1.2";
+            (said.to_owned(), Advice::NothingInCommon)
+        }
+        rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => {
+            ("the server's certificate is not encoded in DER".to_owned(), Advice::None)
+        }
+        rustls::Error::InvalidMessage(_) => {
+            let said = format!("the server's answer is not one of TLS ({error})");
+            (said, Advice::NoTls)
+        }
+        _ => match Distrust::of(error) {
+            Some(distrust) => (distrust.to_string(), distrust.advice),
+            None => (error.to_string(), Advice::None),
+        },
+    };
+    // It may quote any name from a certificate.
+    progress.fault(Cause::Tls, &progress.redaction().host(&said)).with_advice(advice)
+}
+
+/// The words for an alert of the server (RFC 8446, section 6.2). Those about certificates are about the client's.
+fn of_alert(alert: Alert) -> (String, Advice) {
+    let refused = match alert {
+        Alert::CertificateRequired => {
+            let said = "the server requires a client certificate (CertificateRequired), and tls.cert_file is not set";
+            return (said.to_owned(), Advice::ClientCertificate);
+        }
+        Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity => {
+            let said = format!(
+                "the server found nothing in common with what cache-canary speaks (alert: {alert:?})"
+            );
+            return (said, Advice::NothingInCommon);
+        }
+        Alert::CertificateExpired => "it has expired, or is not valid yet by the server's clock",
+        Alert::UnknownCA => "the server does not trust its issuer",
+        Alert::CertificateRevoked => "it is revoked",
+        Alert::UnsupportedCertificate => "it is of a kind or for a purpose that the server does not take",
+        Alert::BadCertificate | Alert::CertificateUnknown | Alert::AccessDenied | Alert::DecryptError => {
+            "see its log"
+        }
+        _ => return (format!("the server ended the handshake (alert: {alert:?})"), Advice::None),
+    };
+    let said =
+        format!("the server refuses the client certificate in tls.cert_file: {refused} (alert: {alert:?})");
+    (said, Advice::ClientCertificate)
+}
+
+/// The first line of what a server sent without TLS, for people; `None` if it was not text.
+pub(super) fn plain_line(progress: &NodeProgress, bytes: &[u8]) -> Option<String> {
+    // A record of TLS begins with a number from 20 to 23 (RFC 8446, section 5.1).
+    bytes.first().filter(|first| first.is_ascii_graphic())?;
+    let line = bytes.split(|byte| b"\r\n".contains(byte)).next()?;
+    Some(progress.redaction().line(&redaction::raw(line)))
+}
+
+/// The fault of a server that sent this line in place of a handshake. One at its connection limit says so without TLS.
+fn plain_fault(progress: &NodeProgress, line: &str) -> Fault {
+    if line.contains("Too many open connections") || line.contains("max number of clients") {
+        return progress.fault(Cause::Refused, line);
+    }
+    let said = format!("no TLS there? The server answers without it: {line}");
+    progress.fault(Cause::Tls, &said).with_advice(Advice::NoTls)
+}

@@ -1,0 +1,87 @@
+//! [`Roots`]: the trusted certificates, from a file or of the system.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
+
+use crate::pem::{self, PemError};
+use crate::x509::{Certificate, Validity};
+
+/// Trusted certificates: those of authorities, and others that stand for themselves.
+#[derive(Debug)]
+pub(crate) struct Roots {
+    /// What may have issued a certificate.
+    pub(crate) anchors: RootCertStore,
+    /// The time in which each of the anchors is valid; none for those that have no dates.
+    validities: Vec<Validity>,
+    /// The certificates as SHA-256, which is a tenth of them.
+    digests: Vec<Vec<u8>>,
+}
+
+impl Roots {
+    /// Those in this file, at least one.
+    pub(crate) fn in_file(path: &Path) -> Result<Self, PemError> {
+        let roots = Self::of(pem::certificates(path)?);
+        if roots.digests.is_empty() { Err(pem::unusable(path)) } else { Ok(roots) }
+    }
+
+    /// The system's; if there are none, as in an image made from scratch, Mozilla's.
+    pub(crate) fn of_the_system() -> Self {
+        let mut roots = Self::of(rustls_native_certs::load_native_certs().certs);
+        if roots.anchors.is_empty() {
+            // They have no dates.
+            roots.anchors.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        roots
+    }
+
+    /// The places that `SSL_CERT_FILE` and `SSL_CERT_DIR` name and that have no certificate, as they are written.
+    pub(crate) fn empty_places() -> Vec<String> {
+        let is_empty = |file: Option<&Path>, dir: Option<&Path>| {
+            rustls_native_certs::load_certs_from_paths(file, dir).certs.is_empty()
+        };
+        let file = env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+        let file = file.filter(|file| is_empty(Some(file), None));
+        let dirs = env::var_os("SSL_CERT_DIR").unwrap_or_default();
+        let dirs =
+            env::split_paths(&dirs).filter(|dir| !dir.as_os_str().is_empty() && is_empty(None, Some(dir)));
+        let files = file.iter().map(|file| format!("SSL_CERT_FILE={}", file.display()));
+        files.chain(dirs.map(|dir| format!("SSL_CERT_DIR={}", dir.display()))).collect()
+    }
+
+    fn of(certificates: Vec<CertificateDer<'static>>) -> Self {
+        let mut roots = Self { anchors: RootCertStore::empty(), validities: Vec::new(), digests: Vec::new() };
+        for certificate in certificates {
+            let Some(validity) = Certificate::read(&certificate).map(|read| read.validity) else { continue };
+            roots.digests.push(digest(&certificate));
+            if roots.anchors.add(certificate).is_ok() {
+                roots.validities.push(validity);
+            }
+        }
+        roots
+    }
+
+    /// `true` if this certificate itself is trusted.
+    pub(crate) fn hold(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.digests.contains(&digest(certificate))
+    }
+
+    /// The anchors that are valid now; `None` if all are.
+    pub(crate) fn without_invalid(&self, now: UnixTime) -> Option<RootCertStore> {
+        let is_valid = |validity: &Validity| validity.includes(now);
+        if self.validities.iter().all(is_valid) {
+            return None;
+        }
+        let anchors = self.anchors.roots.iter().zip(&self.validities);
+        let valid = anchors.filter(|(_, validity)| is_valid(validity)).map(|(anchor, _)| anchor.clone());
+        Some(RootCertStore { roots: valid.collect() })
+    }
+}
+
+fn digest(certificate: &CertificateDer<'_>) -> Vec<u8> {
+    let hash = TLS13_AES_128_GCM_SHA256.tls13().map(|suite| suite.common.hash_provider);
+    hash.map(|hash| hash.hash(certificate).as_ref().to_vec()).unwrap_or_default()
+}

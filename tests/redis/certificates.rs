@@ -1,0 +1,331 @@
+//! Certificates of kinds that OpenSSL takes: each is taken, or refused in words that name the cure.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+
+use crate::support::openssl::{OpenSsl, RSA};
+use crate::support::{Authority, Identity, Memcached, Redis, Sidecar, eventually, run};
+
+const SAN: &str = "subjectAltName=DNS:localhost";
+
+/// The alias `main` at this port of `localhost`, with these TLS settings.
+fn main_at(port: u16, tls: &str) -> String {
+    format!("[caches.main]\nurl = \"rediss://localhost:{port}\"\ntls = {{ {tls} }}")
+}
+
+/// A sidecar that trusts the certificates in the file `trusted` of the folder.
+fn trusting(files: &OpenSsl, trusted: &str, redis: &Redis) -> Sidecar {
+    let ca_file = files.path(&format!("{trusted}.pem"));
+    Sidecar::start(main_at(redis.port(), &format!("ca_file = \"{}\"", ca_file.display())))
+}
+
+/// The hint about the first alias.
+fn hint(sidecar: &Sidecar) -> String {
+    sidecar.health().body["errors"]["cache.main"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_certificate_that_openssl_takes_is_taken_and_not_where_its_issuer_is_not_trusted() {
+    let files = OpenSsl::new();
+    files.self_signed("ca", RSA, "");
+    files.self_signed("other", RSA, "-addext subjectAltName=DNS:localhost");
+    let issued = |name: &str, extensions: &str| files.issue(name, "ca", RSA, extensions, "");
+    files.issue("intermediate", "ca", RSA, "basicConstraints=critical,CA:TRUE", "");
+    let below = files.issue("below", "intermediate", RSA, SAN, "");
+    let intermediate = files.identity("intermediate");
+    let chain =
+        Identity::of(below.certificate().to_owned() + intermediate.certificate(), below.key().to_owned());
+    for (what, identity, trusted) in [
+        (
+            "signed with its own key, CA:TRUE",
+            files.self_signed("own", RSA, "-addext subjectAltName=DNS:localhost"),
+            "own",
+        ),
+        ("the same with a common name alone", files.self_signed("localhost", RSA, ""), "localhost"),
+        ("not signed with its own key, and trusted itself", issued("itself", SAN), "itself"),
+        ("of version 1, with a common name alone", issued("v1", ""), "ca"),
+        ("of version 1, and trusted itself", files.identity("v1"), "v1"),
+        (
+            "of an authority's kind",
+            issued("ca-leaf", &format!("{SAN}\nbasicConstraints=critical,CA:TRUE")),
+            "ca",
+        ),
+        (
+            "critical policies",
+            issued("policies", &format!("{SAN}\ncertificatePolicies=critical,1.2.3.4")),
+            "ca",
+        ),
+        ("an intermediate", chain, "ca"),
+        ("a key for RSA-PSS alone", files.issue("pss", "ca", "-newkey rsa-pss", SAN, ""), "ca"),
+        ("Ed25519", files.issue("ed25519", "ca", "-newkey ed25519", SAN, ""), "ca"),
+    ] {
+        let redis = Redis::start_tls(&identity, None);
+        let health = trusting(&files, trusted, &redis).health();
+        assert_eq!(health.body["status"], "UP", "{what}: {:#}", health.body);
+        let words = trusting(&files, "other", &redis).expect_down("tls");
+        assert!(words.contains("not among") && words.contains("other.pem"), "{what}: {words}");
+    }
+}
+
+#[test]
+fn a_trusted_certificate_still_needs_the_name_the_dates_and_the_purpose() {
+    let files = OpenSsl::new();
+    files.self_signed("ca", RSA, "");
+    let own = |name: &str, extensions: &str| files.self_signed(name, RSA, extensions);
+    own("elsewhere", "-addext subjectAltName=DNS:elsewhere.example");
+    own("client", &format!("-addext {SAN} -addext extendedKeyUsage=clientAuth"));
+    files.issue("unknown", "ca", RSA, &format!("{SAN}\n1.2.3.4.5=critical,ASN1:NULL"), "");
+    files.issue("expired", "ca", RSA, SAN, "-days -1");
+    for (name, said) in [
+        ("elsewhere", "not valid for name \"localhost\", only for elsewhere.example"),
+        ("client", "lacks serverAuth"),
+        ("unknown", "critical extension 1.2.3.4.5"),
+        ("expired", "expired at 20"),
+    ] {
+        let redis = Redis::start_tls(&files.identity(name), None);
+        let words = trusting(&files, name, &redis).expect_down("tls");
+        assert!(words.contains(said), "{name}: {words}");
+    }
+}
+
+#[test]
+fn an_authority_whose_own_certificate_has_expired_is_not_trusted() {
+    let files = OpenSsl::new();
+    files.self_signed("ca", RSA, "");
+    let redis = Redis::start_tls(&files.issue("good", "ca", RSA, SAN, ""), None);
+    // The same authority's certificate, which was valid until yesterday.
+    files.run("x509 -in ca.pem -signkey ca.key -days -1 -out old.pem");
+    let (up, old) = (trusting(&files, "ca", &redis), trusting(&files, "old", &redis));
+    up.expect_up();
+    let words = old.expect_down("tls");
+    assert!(words.contains("authority has expired"), "{words}");
+}
+
+#[test]
+fn a_certificate_that_expires_between_two_checks_is_noticed_at_the_next_connection() {
+    let authority = Authority::new();
+    let files = OpenSsl::new();
+    let ca_file = files.write("ca.pem", authority.certificate());
+    let end = SystemTime::now() + Duration::from_secs(6);
+    let redis = Redis::start_tls(&authority.issue_until(&["localhost"], end), None);
+    let settings = "reconnect_every = \"1s\"\nmax_age = \"0s\"";
+    let sidecar = Sidecar::start_with(settings, main_at(redis.port(), &format!("ca_file = {ca_file:?}")));
+    sidecar.expect_up();
+    // A new connection that could resume the session of the first.
+    sleep(Duration::from_millis(1200));
+    sidecar.expect_up();
+    sleep(end.duration_since(SystemTime::now()).unwrap_or_default() + Duration::from_millis(1200));
+    let words = sidecar.expect_down("tls");
+    assert!(words.contains("expired at"), "{words}");
+}
+
+#[test]
+fn an_algorithm_that_is_not_supported_is_named_with_the_cure_and_taken_where_nothing_is_verified() {
+    let files = OpenSsl::new();
+    let curve = |name: &str| format!("-newkey ec -pkeyopt ec_paramgen_curve:{name}");
+    files.self_signed("ca", RSA, "");
+    files.self_signed("p384", &curve("P-384"), "-sha512");
+    files.self_signed("p521", &curve("P-521"), "");
+    for (identity, trusted, said) in [
+        (files.issue("sha512", "p384", &curve("P-256"), SAN, "-sha512"), "p384", "ECDSA with SHA-512"),
+        (files.issue("of-p521", "p521", RSA, SAN, "-sha384"), "p521", "by a P-521 key"),
+        (files.issue("key-p521", "ca", &curve("P-521"), SAN, ""), "ca", "P-521"),
+        (files.issue("ed448", "ca", "-newkey ed448", SAN, ""), "ca", "Ed448"),
+    ] {
+        let redis = Redis::start_tls(&identity, None);
+        let sidecar = trusting(&files, trusted, &redis);
+        let words = sidecar.expect_down("tls");
+        assert!(words.contains("not supported") && words.contains(said), "{words}");
+        let hint = hint(&sidecar);
+        assert!(hint.contains("reissue it with") && hint.contains("tls.ca_file"), "{hint}");
+        Sidecar::start(main_at(redis.port(), "verify = \"none\"")).expect_up();
+    }
+    let redis = Redis::start_tls(&files.identity("sha512"), None);
+    // The cure.
+    trusting(&files, "sha512", &redis).expect_up();
+}
+
+#[test]
+fn a_critical_extension_of_an_intermediate_is_named_and_its_certificate_can_be_trusted_instead() {
+    let files = OpenSsl::new();
+    files.self_signed("ca", RSA, "");
+    let extensions = "basicConstraints=critical,CA:TRUE\npolicyConstraints=critical,requireExplicitPolicy:3";
+    let intermediate = files.issue("intermediate", "ca", RSA, extensions, "");
+    let leaf = files.issue("leaf", "intermediate", RSA, SAN, "");
+    let chain = leaf.certificate().to_owned() + intermediate.certificate();
+    let redis = Redis::start_tls(&Identity::of(chain, leaf.key().to_owned()), None);
+    let sidecar = trusting(&files, "ca", &redis);
+    let words = sidecar.expect_down("tls");
+    assert!(words.contains("critical extension policyConstraints"), "{words}");
+    assert!(hint(&sidecar).contains("into tls.ca_file"), "{}", hint(&sidecar));
+    trusting(&files, "intermediate", &redis).expect_up();
+    trusting(&files, "leaf", &redis).expect_up();
+}
+
+#[test]
+fn a_server_without_a_common_cipher_suite_or_version_is_told_what_is_spoken() {
+    let files = OpenSsl::new();
+    let identity = files.self_signed("own", RSA, "-addext subjectAltName=DNS:localhost");
+    let cbc = ["--tls-protocols", "TLSv1.2", "--tls-ciphers", "AES256-SHA:ECDHE-RSA-AES256-SHA384"];
+    let redis = Redis::start_tls_with(&identity, None, &cbc);
+    let sidecar = trusting(&files, "own", &redis);
+    let words = sidecar.expect_down("tls");
+    assert!(words.contains("nothing in common"), "{words}");
+    assert!(hint(&sidecar).contains("ECDHE and AES-GCM or ChaCha20"), "{}", hint(&sidecar));
+    redis.command(&["CONFIG", "SET", "tls-ciphers", "ECDHE-RSA-AES256-GCM-SHA384"]);
+    sidecar.expect_up();
+}
+
+#[test]
+fn a_refused_client_certificate_is_the_sidecars_in_each_version_of_tls() {
+    let (authority, another) = (Authority::new(), Authority::new());
+    let files = OpenSsl::new();
+    let ca_file = files.write("ca.pem", authority.certificate());
+    for protocol in ["TLSv1.2", "TLSv1.3"] {
+        let arguments = ["--tls-protocols", protocol];
+        let redis = Redis::start_tls_with(&authority.issue(&["localhost"]), Some(&authority), &arguments);
+        let with = |client: Option<&Identity>| {
+            let client = client.map(|client| {
+                let cert_file = files.write("client.pem", client.certificate());
+                format!(
+                    ", cert_file = {cert_file:?}, key_file = {:?}",
+                    files.write("client.key", client.key())
+                )
+            });
+            Sidecar::start(main_at(
+                redis.port(),
+                &format!("ca_file = {ca_file:?}{}", client.unwrap_or_default()),
+            ))
+        };
+        with(Some(&authority.issue(&["client"]))).expect_up();
+        for (client, said) in [
+            (None, "requires a client certificate"),
+            (Some(authority.issue_expired(&["client"])), "in tls.cert_file: it has expired"),
+            (Some(another.issue(&["client"])), "in tls.cert_file: the server does not trust its issuer"),
+        ] {
+            let sidecar = with(client.as_ref());
+            let words = sidecar.expect_down("tls");
+            assert!(words.contains(said), "{protocol}: {words}");
+            assert!(hint(&sidecar).contains("set tls.cert_file"), "{protocol}: {}", hint(&sidecar));
+        }
+    }
+}
+
+#[test]
+fn a_server_without_tls_is_found_out_in_plain_text_and_one_that_is_slow_is_waited_for() {
+    let password = Redis::start(&["--requirepass", "secret"]);
+    let sidecar = Sidecar::start(main_at(password.port(), ""));
+    let words = sidecar.expect_down("tls");
+    assert!(words.contains("no TLS there?") && words.contains("NOAUTH"), "{words}");
+    assert!(hint(&sidecar).contains("speaks without TLS"), "{}", hint(&sidecar));
+
+    let authority = Authority::new();
+    let files = OpenSsl::new();
+    let ca_file = files.write("ca.pem", authority.certificate());
+    let stopped = Redis::start_tls(&authority.issue(&["localhost"]), None);
+    let sidecar = Sidecar::start(main_at(stopped.port(), &format!("ca_file = {ca_file:?}")));
+    sidecar.expect_up();
+    stopped.stop();
+    let fresh = Sidecar::start(main_at(stopped.port(), &format!("ca_file = {ca_file:?}")));
+    let words = fresh.expect_down("timed_out");
+    assert!(words.contains(" tls "), "{words}");
+    stopped.cont();
+    fresh.expect_up();
+}
+
+#[test]
+fn a_server_that_speaks_tls_alone_is_hinted_at_where_none_is_configured() {
+    let authority = Authority::new();
+    let redis = Redis::start_tls(&authority.issue(&["localhost"]), None);
+    let plain = Sidecar::start(format!("[caches.main]\nurl = \"redis://localhost:{}\"", redis.port()));
+    plain.expect_down("unreachable");
+    assert!(hint(&plain).contains("both sides use TLS or neither does"), "{}", hint(&plain));
+}
+
+#[test]
+fn a_full_server_with_tls_is_refused_or_its_limit_is_named() {
+    let authority = Authority::new();
+    let files = OpenSsl::new();
+    let ca_file = files.write("ca.pem", authority.certificate());
+    let settings = |scheme: &str, port: u16| {
+        format!("[caches.main]\nurl = \"{scheme}://localhost:{port}\"\ntls = {{ ca_file = {ca_file:?} }}")
+    };
+    let redis = Redis::start_tls(&authority.issue(&["localhost"]), None);
+    Sidecar::start(settings("rediss", redis.port())).expect_up();
+    redis.command(&["CONFIG", "SET", "maxclients", "8"]);
+    let connect_many = |port: u16| -> Vec<_> {
+        (0..80).filter_map(|_| TcpStream::connect(("127.0.0.1", port)).ok()).collect()
+    };
+    let held = connect_many(redis.port());
+    let sidecar = Sidecar::start(settings("rediss", redis.port()));
+    sidecar.expect_down("tls");
+    assert!(hint(&sidecar).contains("below its connection limit"), "{}", hint(&sidecar));
+    drop(held);
+    eventually("the server takes connections again", || sidecar.health().code == 200);
+
+    let memcached = Memcached::start_tls_with(&authority.issue(&["localhost"]), None, &["-c", "64"]);
+    let sidecar = Sidecar::start(settings("memcacheds", memcached.port()));
+    sidecar.expect_up();
+    let held = connect_many(memcached.port());
+    let fresh = Sidecar::start(settings("memcacheds", memcached.port()));
+    let words = fresh.expect_down("refused");
+    assert!(words.contains("Too many open connections"), "{words}");
+    drop(held);
+}
+
+#[test]
+fn a_host_that_cannot_stand_in_a_certificate_is_down_alone_and_the_cure_is_named() {
+    let redis = Redis::start(&[]);
+    for host in ["redis.123", "cache-.local"] {
+        let config = format!(
+            "[caches.main]\nurl = \"rediss://{host}:6379\"\n[caches.other]\nurl = \"redis://{}\"",
+            redis.addr()
+        );
+        let sidecar = Sidecar::start(&config);
+        let words = sidecar.expect_down("tls");
+        assert!(words.contains("set tls.server_name"), "{words}");
+        assert_eq!(sidecar.health().body["checks"]["cache.other"], "UP");
+        let output = run(&["config", "check"], &config);
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && stdout.contains(&format!("note: main: {host:?}")), "{stdout}");
+        assert!(stdout.contains("set tls.server_name"), "{stdout}");
+    }
+}
+
+#[test]
+fn files_in_other_spellings_of_pem_are_read_and_others_are_called_by_name() {
+    let files = OpenSsl::new();
+    let ca = files.self_signed("ca", RSA, "");
+    let redis = Redis::start_tls(&files.issue("good", "ca", RSA, SAN, ""), None);
+    let pem = ca.certificate();
+    files.write("bom.pem", [b"\xef\xbb\xbf", pem.as_bytes()].concat());
+    let utf16 = pem.encode_utf16().flat_map(u16::to_le_bytes);
+    files.write("utf16.pem", [0xff, 0xfe].into_iter().chain(utf16).collect::<Vec<_>>());
+    files.write("x509.pem", pem.replace(" CERTIFICATE", " X509 CERTIFICATE"));
+    files.write("crlf.pem", pem.replace('\n', "\r\n"));
+    files.run("x509 -in ca.pem -trustout -addtrust serverAuth -out trusted.pem");
+    for name in ["bom", "utf16", "x509", "crlf", "trusted"] {
+        trusting(&files, name, &redis).expect_up();
+    }
+    files.run("x509 -in ca.pem -outform der -out der.pem");
+    files.run("pkey -in good.key -aes256 -passout pass:secret -out pkcs8.key");
+    files.run("rsa -in good.key -traditional -aes128 -passout pass:secret -out traditional.key");
+    let path = |file: &str| files.path(file);
+    for (tls, said) in [
+        (format!("ca_file = {:?}", path("der.pem")), "it is binary"),
+        (format!("ca_file = {:?}", path("good.csr")), "it holds a CERTIFICATE REQUEST"),
+        (format!("cert_file = {:?}, key_file = {:?}", path("good.pem"), path("pkcs8.key")), "passphrase"),
+        (
+            format!("cert_file = {:?}, key_file = {:?}", path("good.pem"), path("traditional.key")),
+            "passphrase",
+        ),
+    ] {
+        let output = run(&["config", "check"], &main_at(redis.port(), &tls));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+}
