@@ -16,6 +16,8 @@ use output::{LostOutput, print};
 
 /// The Redis users that the checks need, with minimal rights.
 mod acl;
+/// Notes on TLS that files tell before any handshake.
+mod certificates;
 mod check;
 mod completions;
 /// Commands that validate and print the configuration.

@@ -12,9 +12,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use humantime::format_duration;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio_rustls::rustls::pki_types::UnixTime;
 
 use super::output::print;
-use super::{Failure, FileArgs, load};
+use super::{Failure, FileArgs, certificates, load};
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
@@ -51,9 +52,10 @@ pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
     let mut page = Vec::new();
     match command {
         ConfigCommand::Check(args) => {
-            let loaded = load(args.config, Vec::new())?;
+            let mut loaded = load(args.config, Vec::new())?;
             // `serve` does the same first, which reads the certificates.
             App::new(&loaded.config).map_err(Failure::usage)?;
+            loaded.notes.extend(certificates::notes(&loaded.config, UnixTime::now()));
             check(&loaded, &mut page)
         }
         ConfigCommand::Show(args) => show(&load(args.config, Vec::new())?, &mut page),

@@ -1,11 +1,12 @@
 //! TLS with who asks the sidecar, by a real client.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the message")]
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
 use crate::support::{Authority, Identity, Redis, Sidecar, run};
 
@@ -168,4 +169,106 @@ fn files_that_cannot_be_used_are_named_and_nothing_is_served() {
         assert!(stderr.contains(&format!("error: {said}")), "{stderr}");
         assert!(!stderr.contains("listening"), "{stderr}");
     }
+}
+
+#[test]
+fn a_refusal_of_either_sides_certificate_is_logged_with_its_reason_and_at_a_bounded_rate() {
+    let clients = Authority::new();
+    let secured = Secured::start(&Authority::new(), Some(&clients));
+    let right = clients.issue(&["prober"]);
+    assert_eq!(said(&secured.ask_as(&right, &[])), "ok\n200 2");
+    let sidecar = &secured.sidecar;
+    assert!(sidecar.logged("refused a connection").is_empty(), "{}", sidecar.log());
+    secured.ask(&[]);
+    sidecar.wait_for_log("refused a connection of 127.0.0.1: it shows no client certificate", 1);
+    secured.ask_as(&clients.issue_expired(&["prober"]), &[]);
+    sidecar.wait_for_log("its client certificate has expired", 1);
+    secured.ask_as(&Authority::new().issue(&["prober"]), &[]);
+    sidecar.wait_for_log("its client certificate is of no authority in tls.client_ca_file", 1);
+    secured.ask_without_trust(&[]);
+    sidecar.wait_for_log("it does not accept the certificate in tls.cert_file (alert: UnknownCA)", 1);
+    assert!(sidecar.logged("refused a connection").iter().all(|line| line.contains("WARN")));
+
+    let (_, port) = sidecar.addr().rsplit_once(':').unwrap();
+    let url = format!("https://localhost:{port}/livez");
+    let many: Vec<_> = std::iter::repeat_n(url.as_str(), 60).collect();
+    let curl = ["--silent", "--ipv4", "--insecure", "--max-time", "60", "--parallel", "--parallel-immediate"];
+    let before = sidecar.logged("refused a connection").len();
+    let began = std::time::Instant::now();
+    let _ = Command::new("curl").args(curl).args(&many).output().unwrap();
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 2;
+    let lines = sidecar.logged("refused a connection").len() - before;
+    assert!(lines <= 10 * seconds, "{lines} lines in {seconds} s");
+    assert_eq!(said(&secured.ask_as(&right, &[])), "ok\n200 2");
+}
+
+#[test]
+fn certificates_that_are_not_valid_are_noted_with_their_dates_before_any_handshake() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let authority = Authority::new();
+    let in_days = |days: u64| SystemTime::now() + Duration::from_secs(days * 24 * 60 * 60);
+    let config = |listener: &Identity, client: &Identity| {
+        let (cert, key) =
+            (write("listener.pem", listener.certificate()), write("listener.key", listener.key()));
+        let (own, own_key) = (write("client.pem", client.certificate()), write("client.key", client.key()));
+        let ca = write("ca.pem", &authority.certificate());
+        format!(
+            "[tls]\ncert_file = {cert:?}\nkey_file = {key:?}\n[caches.main]\nurl = \"rediss://127.0.0.1:1\"\n\
+             tls = {{ ca_file = {ca:?}, cert_file = {own:?}, key_file = {own_key:?} }}\n"
+        )
+    };
+    let check = |config: &str| {
+        let output = run(&["config", "check"], config);
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{stdout}");
+        stdout.lines().filter(|line| line.starts_with("note: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let good = authority.issue_until(&["localhost"], in_days(30));
+    assert_eq!(check(&config(&good, &good)), Vec::<String>::new());
+    let noted =
+        check(&config(&authority.issue_expired(&["localhost"]), &authority.issue_until(&["x"], in_days(3))));
+    let [client, listener] = &noted[..] else { panic!("{noted:?}") };
+    assert!(client.starts_with("note: main: cert_file ") && client.contains(" expires at 20"), "{client}");
+    assert!(listener.starts_with("note: the listener: cert_file "), "{listener}");
+    assert!(listener.contains(" expired at 2001-12-31T00:00:00Z"), "{listener}");
+
+    // The authority itself.
+    let old = authority.issue_expired(&["old authority"]);
+    let ca = write("old.pem", old.certificate());
+    let alias = format!("[caches.main]\nurl = \"rediss://127.0.0.1:1\"\ntls = {{ ca_file = {ca:?} }}\n");
+    let noted = check(&alias);
+    assert!(
+        noted.len() == 1 && noted[0].contains("main: CA file") && noted[0].contains("2001-12-31"),
+        "{noted:?}"
+    );
+    let sidecar = Sidecar::start(alias);
+    assert!(sidecar.logged_at_start().contains("expired at 2001-12-31"), "{}", sidecar.logged_at_start());
+}
+
+#[test]
+fn a_place_of_the_systems_certificates_without_any_is_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("cache-canary.toml");
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, Authority::new().certificate()).unwrap();
+    std::fs::write(&file, "[caches.main]\nurl = \"rediss://127.0.0.1:1\"\n").unwrap();
+    let noted = |variable: &str, value: &str| {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
+        check.args(["config", "check", "-c"]).arg(&file);
+        check.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR").env(variable, value);
+        let output = check.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains(&format!("note: {variable}={value} has no certificate"))
+    };
+    assert!(noted("SSL_CERT_FILE", "/nowhere/ca.pem") && noted("SSL_CERT_DIR", "/nowhere"));
+    assert!(
+        !noted("SSL_CERT_FILE", ca.to_str().unwrap()) && !noted("SSL_CERT_DIR", dir.path().to_str().unwrap())
+    );
 }

@@ -18,9 +18,12 @@ use tracing::{debug, error, info, warn};
 
 use super::stamps::Stamps;
 use super::systemd;
+use tokio_rustls::rustls::pki_types::UnixTime;
+
 use crate::app::App;
 use crate::checker::Renewal;
 use crate::cli::causes;
+use crate::cli::certificates;
 use crate::cli::files::{self, Room};
 use crate::config::{CallerLimits, Config, ConfigError, Listen, Loaded, Source, load};
 
@@ -83,9 +86,11 @@ struct Renewed {
 }
 
 impl ReloadFlags {
-    /// Loads the configuration with these flags.
+    /// Loads the configuration with these flags, and notes what its certificates tell.
     pub(super) fn load(&self) -> Result<Loaded, ConfigError> {
-        load(&Source::from_process(self.file.clone(), self.listen.clone()))
+        let mut loaded = load(&Source::from_process(self.file.clone(), self.listen.clone()))?;
+        loaded.notes.extend(certificates::notes(&loaded.config, UnixTime::now()));
+        Ok(loaded)
     }
 }
 
