@@ -22,7 +22,7 @@ use tokio::time::{self, Instant};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower::Service as _;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::answer::AnswerBody;
 use super::body;
@@ -32,6 +32,7 @@ use super::idle_timeout::{IdleTimeout, Watched};
 use super::listener::Accepted;
 use super::places::{ConnectionPlace, Places};
 use super::preface::{Peeked, Version};
+use super::refused_certificate::refused_certificate;
 use super::writing::Turn;
 use crate::app::Life;
 use crate::telemetry::CALLERS;
@@ -85,6 +86,16 @@ enum ConnectionError {
     Http(hyper::Error),
 }
 
+impl ConnectionError {
+    /// The reason, if one side has refused the other's certificate.
+    fn refused_certificate(&self) -> Option<String> {
+        match self {
+            Self::Tls(error) => refused_certificate(error),
+            _ => None,
+        }
+    }
+}
+
 /// The two directions of a connection. Boxed, since each further type would compile HTTP once more.
 struct Opened {
     reader: Box<dyn AsyncRead + Send + Unpin>,
@@ -106,7 +117,11 @@ pub(super) async fn serve(accepted: Accepted, context: ConnectionContext) {
         biased;
         result = converse(accepted, context) => {
             if let Err(error) = result {
-                debug!(target: CALLERS, "connection of {caller:?}: {error}");
+                if let (Some(why), Caller::Remote(address)) = (error.refused_certificate(), caller) {
+                    warn!(target: CALLERS, "refused a connection of {address}: {why}");
+                } else {
+                    debug!(target: CALLERS, "connection of {caller:?}: {error}");
+                }
             }
         }
         () = idle_timeout.exhausted() => {
