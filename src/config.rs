@@ -542,15 +542,27 @@ impl Backend {
         Self::Unchecked(SkipReason::Forwards(Forwarding { to: alias.clone(), end: alias }))
     }
 
+    /// The TLS settings: the servers', and those of the replicas that have their own.
+    #[must_use]
+    pub(crate) fn tls(&self) -> Vec<&Tls> {
+        match self {
+            Self::Redis(redis) => {
+                let replicas: &[_] = match &redis.replicas.which {
+                    WhichReplicas::Named(replicas) => replicas,
+                    WhichReplicas::Discovered => &[],
+                };
+                let own = replicas.iter().filter_map(|replica| replica.own.as_ref()?.1.as_ref());
+                redis.tls.iter().chain(own).collect()
+            }
+            Self::Memcached(memcached) => memcached.tls.iter().collect(),
+            Self::Unchecked(_) => Vec::new(),
+        }
+    }
+
     /// `true` if TLS is spoken without verifying a certificate.
     #[must_use]
     pub(crate) fn trusts_any_certificate(&self) -> bool {
-        let tls = match self {
-            Self::Redis(redis) => redis.tls.as_ref(),
-            Self::Memcached(memcached) => memcached.tls.as_ref(),
-            Self::Unchecked(_) => None,
-        };
-        tls.is_some_and(|tls| tls.verify == Verify::None)
+        self.tls().iter().any(|tls| tls.verify == Verify::None)
     }
 
     /// An alias' needs of its nodes, with this backend.

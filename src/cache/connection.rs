@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::dial::{DialTarget, Dialed, Dialer, Stream, io_fault};
 use super::{SetError, activity};
 use crate::mutex::Mutex;
-use crate::outcome::{Cause, Fault};
+use crate::outcome::{Advice, Cause, Fault};
 use crate::progress::NodeProgress;
 
 /// The most bytes that are read of an answer to one command.
@@ -75,10 +75,16 @@ impl AnswerError {
     /// The fault that the error means, in the phase that was entered last.
     pub(crate) fn fault(&self, progress: &NodeProgress) -> Fault {
         match self {
-            Self::Closed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                progress.fault(Cause::Unreachable, "the server closed the connection without an answer")
+            Self::Closed(error) if error.kind() == io::ErrorKind::UnexpectedEof => progress
+                .fault(Cause::Unreachable, "the server closed the connection without an answer")
+                .with_advice(Advice::ClosedWithoutAnswer),
+            Self::Closed(error) => {
+                let fault = io_fault(progress, error);
+                // A fault of TLS has a hint of its own.
+                let unknown = fault.cause == Cause::Unreachable && !fault.is_own;
+                if unknown { fault.with_advice(Advice::ClosedWithoutAnswer) } else { fault }
             }
-            Self::Closed(error) | Self::Io(error) => io_fault(progress, error),
+            Self::Io(error) => io_fault(progress, error),
             Self::Malformed(what) => progress.fault(Cause::Protocol, what),
         }
     }

@@ -5,12 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use humantime::format_rfc3339_seconds;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::config::checks::CheckConfig;
-use crate::config::{
-    Address, Backend, Config, ListenerTls, MemcachedServers, RedisServers, Tls, Verify, WhichReplicas,
-};
+use crate::config::{Config, ListenerTls, Verify};
 use crate::pem;
 use crate::trust::Roots;
 use crate::x509::Certificate;
@@ -21,8 +19,7 @@ const SOON: Duration = Duration::from_hours(14 * 24);
 /// The most certificates of a file that are named.
 const NAMED: usize = 3;
 
-/// The notes: certificates that are not valid, or soon will not be; system certificates that are not found; hosts that
-/// cannot be the name in a certificate. Files that cannot be read are errors elsewhere.
+/// The notes: certificates that are not valid, or soon will not be; system certificates that are not found. Files that cannot be read are errors elsewhere.
 pub(super) fn notes(config: &Config, now: UnixTime) -> Vec<String> {
     let mut notes = BTreeSet::new();
     if let Some(ListenerTls { identity, client_ca_file }) = &config.tls {
@@ -36,46 +33,20 @@ pub(super) fn notes(config: &Config, now: UnixTime) -> Vec<String> {
             _ => None,
         });
         for backend in std::iter::once(&cache.backend).chain(views.flatten()) {
-            let Some((tls, addresses)) = dialled(backend) else { continue };
             let whose = cache.alias.as_str();
-            notes.extend(tls.client.iter().flat_map(|client| of_identity(whose, &client.cert_file, now)));
-            if tls.verify == Verify::None {
-                continue;
+            for tls in backend.tls() {
+                notes.extend(tls.client.iter().flat_map(|client| of_identity(whose, &client.cert_file, now)));
+                if tls.verify == Verify::Full {
+                    notes.extend(tls.ca_file.iter().flat_map(|path| of_trusted(whose, path, now)));
+                    needs_system |= tls.ca_file.is_none();
+                }
             }
-            notes.extend(tls.ca_file.iter().flat_map(|path| of_trusted(whose, path, now)));
-            notes.extend(addresses.iter().filter_map(|address| of_name(whose, address, tls)));
-            needs_system |= tls.ca_file.is_none();
         }
     }
     if needs_system {
         notes.extend(of_the_system());
     }
     notes.into_iter().collect()
-}
-
-/// The TLS settings of a backend, with the addresses that they are for.
-fn dialled(backend: &Backend) -> Option<(&Tls, Vec<&Address>)> {
-    match backend {
-        Backend::Redis(redis) => {
-            let mut addresses: Vec<_> = match &redis.servers {
-                RedisServers::Standalone(address) => vec![address],
-                RedisServers::Cluster { seeds: several, .. }
-                | RedisServers::Sentinel { sentinels: several, .. } => several.iter().collect(),
-            };
-            if let WhichReplicas::Named(replicas) = &redis.replicas.which {
-                addresses.extend(replicas);
-            }
-            Some((redis.tls.as_ref()?, addresses))
-        }
-        Backend::Memcached(memcached) => {
-            let addresses = memcached.servers.iter().filter_map(|server| match server {
-                MemcachedServers::One(address) | MemcachedServers::Endpoint(address) => Some(address),
-                MemcachedServers::EveryAddress { .. } => None,
-            });
-            Some((memcached.tls.as_ref()?, addresses.collect()))
-        }
-        Backend::Unchecked(_) => None,
-    }
 }
 
 fn of_identity(whose: &str, path: &Path, now: UnixTime) -> Vec<String> {
@@ -108,16 +79,6 @@ fn of_dates(place: &str, certificates: &[CertificateDer<'_>], now: UnixTime) -> 
         })
     });
     notes.take(NAMED).collect()
-}
-
-fn of_name(whose: &str, address: &Address, tls: &Tls) -> Option<String> {
-    let Address::Tcp { host, .. } = address else { return None };
-    let name = tls.server_name.as_ref().unwrap_or(host);
-    ServerName::try_from(name.as_str()).err()?;
-    Some(format!(
-        "{whose}: {name:?} is not a valid TLS server name, so no certificate can be verified for it; set \
-         tls.server_name to a name that the server's certificate has"
-    ))
 }
 
 /// The notes on variables that name the system's certificates, as OpenSSL reads them.

@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use super::{Backend, CacheConfig, MemcachedConfig, RedisConfig};
+use super::{Backend, CacheConfig};
 
 /// The key of every fingerprint. It is drawn in each process, so that passwords cannot be tried against a
 /// fingerprint that is seen.
@@ -47,15 +47,10 @@ impl CacheConfig {
 impl Backend {
     /// The files of the certificates and keys with which TLS is spoken.
     pub(super) fn certificate_files(&self) -> impl Iterator<Item = &PathBuf> {
-        let tls = match self {
-            Self::Redis(RedisConfig { tls, .. }) | Self::Memcached(MemcachedConfig { tls, .. }) => {
-                tls.as_ref()
-            }
-            Self::Unchecked(_) => None,
-        };
-        let client = tls.and_then(|tls| tls.client.as_ref());
-        let client = client.map(|client| [&client.cert_file, &client.key_file]);
-        tls.and_then(|tls| tls.ca_file.as_ref()).into_iter().chain(client.into_iter().flatten())
+        self.tls().into_iter().flat_map(|tls| {
+            let client = tls.client.iter().flat_map(|client| [&client.cert_file, &client.key_file]);
+            tls.ca_file.iter().chain(client)
+        })
     }
 }
 

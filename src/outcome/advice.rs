@@ -16,6 +16,8 @@ pub(crate) enum Advice {
     NothingInCommon,
     /// The server closed the connection in place of a handshake.
     ClosedInHandshake,
+    /// The server closed the connection in place of an answer.
+    ClosedWithoutAnswer,
     /// The server speaks without TLS.
     NoTls,
     /// The host is not a name of the certificate, or cannot be one.
@@ -41,6 +43,9 @@ impl Advice {
             }
             Self::ClosedInHandshake => {
                 "The server closed the connection before the TLS handshake ended: check that it is below its connection limit (Redis: maxclients; memcached: -c), and that this port speaks TLS."
+            }
+            Self::ClosedWithoutAnswer => {
+                "The connection was closed in place of an answer: check that both sides use TLS or neither does (rediss:// and memcacheds:// use it), then the server's log and any proxy in front of it."
             }
             Self::NoTls => {
                 "The server speaks without TLS on this port, and the configuration asks for TLS: point the address at the server's TLS port, or begin the URL with redis:// or memcached:// (without the s)."

@@ -59,12 +59,13 @@ impl Fault {
     pub(crate) fn hint(&self) -> &'static str {
         const OWN: &str = "cache-canary lacks a resource for this check, so the state of the cache is unknown: the text of the fault names the resource.";
         const NOT_DIALED: &str = "The deadline passed before any connection was attempted: check that DNS servers answer on the sidecar's host.";
-        const CLOSED: &str = "The connection was closed in place of an answer: check that both sides use TLS or neither does (rediss:// and memcacheds:// use it), then the server's log and any proxy in front of it.";
         match (self.cause, self.phase) {
             _ if self.is_own => OWN,
             (Cause::TimedOut, Phase::Resolve) => NOT_DIALED,
-            (Cause::Unreachable, Phase::Auth | Phase::Write | Phase::Read) => CLOSED,
-            (cause, _) => self.advice.hint().unwrap_or(cause.hint()),
+            (cause, _) => {
+                let precise = self.advice.hint().or_else(|| hint_by_words(cause, &self.said));
+                precise.unwrap_or_else(|| cause.hint())
+            }
         }
     }
 

@@ -68,7 +68,7 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
     let redis = |command| redis_cli(place, wire, node.role, command);
     match (fault.cause, fault.phase) {
         (Cause::Unresolvable, _) | (Cause::TimedOut, Phase::Resolve) => place.look_up(),
-        (Cause::Refused | Cause::Unreachable, _) | (Cause::TimedOut, Phase::Connect) => place.reach(),
+        (Cause::Refused | Cause::Unreachable, _) | (Cause::TimedOut, Phase::Connect) => Some(place.reach()),
         (Cause::Tls, _) | (Cause::TimedOut, Phase::Tls) => place.certificate(),
         (Cause::Protocol, _) if wire.tls => place.certificate(),
         (Cause::Auth | Cause::Forbidden, _) => redis("ACL WHOAMI"),
@@ -161,14 +161,14 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn reach(self) -> Option<String> {
-        Some(match self {
+    fn reach(self) -> String {
+        match self {
             Self::Tcp { host, port } => match service(host) {
                 Some((name, namespace)) => format!("kubectl get endpoints {name} --namespace {namespace}"),
                 None => format!("nc -vz -w 2 {host} {port}"),
             },
             Self::Socket(path) => format!("ls -l {path}"),
-        })
+        }
     }
 
     fn certificate(self) -> Option<String> {
