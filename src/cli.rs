@@ -33,9 +33,6 @@ mod orphans;
 mod output;
 mod serve;
 
-/// The most threads of the runtime that read files at a time. Names are looked up on threads of their own.
-const MAX_BLOCKING: usize = 16;
-
 const CONFIG_HELP: &str =
     "Configuration file (TOML) [default: the file in CACHE_CANARY_CONFIG, else environment variables only]";
 
@@ -199,18 +196,11 @@ fn asks_for_nagios(arguments: &[OsString]) -> bool {
 
 /// Runs `work` on this thread, the only one besides those that read files or look names up.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(MAX_BLOCKING)
-        .build()
-        .map_err(Failure::other)?;
-    let result = runtime.block_on(async {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::other)?.block_on(async {
         tokio::spawn(orphans::reap());
         work.await
-    });
-    // A file system that hangs must not delay the exit.
-    runtime.shutdown_background();
-    result
+    })
 }
 
 /// Writes the error and its causes to stderr, on a line.

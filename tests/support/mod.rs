@@ -79,6 +79,14 @@ pub use tls::{Authority, Identity};
 /// How long anything may take before a test gives up on it; far more than any of it needs.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
+/// A directory that other users can read too.
+fn directory_of_everybody() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), permissions).expect("a directory of our own");
+    dir
+}
+
 /// Waits until `happened`; `what` says in the panic's message what did not happen.
 pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     let began = Instant::now();

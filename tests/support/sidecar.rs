@@ -75,7 +75,7 @@ impl Sidecar {
     /// Starts it by this command, to which its arguments are added, at a port that was reserved for it. Its log
     /// goes where the command says, and no test reads it here.
     pub fn start_by(mut command: Command, port: &Port, settings: &str, caches: impl Display) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = super::directory_of_everybody();
         let file = dir.path().join(FILE);
         let addr = port.addr().to_string();
         let config = written(settings, caches).replace(ANY_PORT, &addr);

@@ -7,12 +7,15 @@
 //! until it is valid, since the fault may lie in a file that is not yet known, such as a secret that comes later.
 
 use std::convert::Infallible;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::Signal;
-use tokio::task::spawn_blocking;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
@@ -143,8 +146,9 @@ impl Reloader {
             };
             let now = self.look().await;
             if is_asked {
-                return (ReloadReason::Asked, now);
+                return (ReloadReason::Asked, now.unwrap_or_default());
             }
+            let Some(now) = now else { continue };
             pause = if now == self.read {
                 if self.refused.is_some() {
                     return (ReloadReason::Doubt, now);
@@ -160,18 +164,17 @@ impl Reloader {
         }
     }
 
-    /// The files' present stamps. They are taken on another thread, since a file system that hangs must not delay
-    /// requests.
-    async fn look(&self) -> Stamps {
+    /// The files' present stamps; `None` if no thread can be started.
+    async fn look(&self) -> Option<Stamps> {
         let files = self.files.clone();
-        spawn_blocking(move || Stamps::of(&files)).await.unwrap_or_default()
+        on_a_thread(move || Stamps::of(&files)).await.ok()
     }
 
     async fn reload(&mut self, reason: ReloadReason, stamps: Stamps) {
         let (app, flags, listeners) = (self.app.clone(), self.flags.clone(), self.listeners.clone());
-        let renewed = spawn_blocking(move || renew(&app, &flags, &listeners)).await;
+        let renewed = on_a_thread(move || renew(&app, &flags, &listeners)).await;
         self.read = stamps;
-        match renewed.unwrap_or_else(|error| Err(causes(&error))) {
+        match renewed.unwrap_or_else(|error| Err(format!("cache-canary has no free thread: {error}"))) {
             Ok(renewed) => self.accept(reason, renewed),
             Err(message) => self.refuse(reason, message),
         }
@@ -204,6 +207,20 @@ impl Reloader {
         }
         self.refused = Some(message);
     }
+}
+
+/// Does `work` on a thread of its own, since a file system that hangs must not delay requests. tokio's threads for blocking
+/// work are no alternative: where none can be started, tokio panics.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (sender, done) = oneshot::channel();
+    let runtime = Handle::current();
+    let work = move || {
+        let _runtime = runtime.enter();
+        // The receiver is gone only at the end of the program.
+        let _ = sender.send(work());
+    };
+    thread::Builder::new().name("files".to_owned()).spawn(work)?;
+    done.await.map_err(io::Error::other)
 }
 
 /// Reads the configuration and puts it in force, except for `listeners`. The error is a message.
