@@ -9,7 +9,7 @@
 //! | [`GOOD_TIME`] | 1/2 | of this sidecar's own last check, at most, for it to take verdicts from the fleet |
 //! | [`BEFORE_CHECK`] | 3/4 | in the queue of the concurrency limit, as far as it counts: a quarter is left for the check |
 //! | [`TURN`] | 1/64 | of a check in that queue, or of a lookup of a name, before it makes room for two others |
-//! | [`SECOND_LOOKUP`] | 1/2 | for a name, before a second lookup of it begins |
+//! | [`SECOND_LOOKUP`] | 1/2 | for a name, before another lookup of it begins |
 //! | [`DIALS`] | 1/2 | for all dials that wait for a place, together |
 //! | [`DIAL_TURN`] | 1/8 | for an unanswered dial, before another server's takes its place |
 //! | [`PLAIN_PING`] | 1/4 | for an answer to a TLS handshake, before the server is asked without TLS whether it speaks any |

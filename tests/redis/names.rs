@@ -2,11 +2,13 @@
 
 #![allow(clippy::expect_used, reason = "helpers of tests")]
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::support::{BlackHole, Health, Names, Port, Redis, Sidecar, eventually};
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit, getuid};
 
 const V4: &str = "127.0.0.1";
 const V6: &str = "::1";
@@ -192,6 +194,91 @@ fn names_that_hang_take_no_verdict_away_from_those_that_do_not() {
 }
 
 #[test]
+fn after_a_lost_packet_the_same_check_is_up_and_after_an_outage_the_first_one() {
+    let redis = Redis::start(&[]);
+    let names = Names::new();
+    names.give_by_network("cache.test", V4);
+    let settings = "reconnect_every = \"0s\"\ndns_recheck = \"0s\"";
+    let start = || Sidecar::start_knowing(&names, settings, main_at("cache.test", redis.port()));
+    let sidecar = start();
+    sidecar.expect_up();
+    for outage in [0, 1200, 3300, 5600] {
+        names.lose(true);
+        let began = Instant::now();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // Requests that follow each other join the lookups that wait.
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    sidecar.health();
+                    thread::sleep(Duration::from_millis(200));
+                }
+            });
+            let lost_one = start();
+            // The lookup of the first check has begun by then.
+            let first = scope.spawn(move || lost_one.health());
+            thread::sleep(Duration::from_millis(100.max(outage)));
+            names.lose(false);
+            println!("name servers lost packets for {:?}", began.elapsed());
+            sidecar.expect_up();
+            is_over.store(true, Ordering::Relaxed);
+            if outage == 0 {
+                assert_eq!(first.join().expect("an answer").code, 200, "its second lookup is answered");
+            }
+        });
+        assert!(threads(&sidecar) <= 2 + 16 + 1, "{} threads", threads(&sidecar));
+    }
+}
+
+/// A program as a user of its own where the test may choose one, since the limit of threads does not count for root.
+fn as_somebody(program: &str) -> Command {
+    if !getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=54321", "--regid=54321", "--clear-groups", program]);
+    command
+}
+
+/// A limit is for a process what a full process table is for a container: no thread can be started.
+fn limit_threads(sidecar: &Sidecar, most: &str) {
+    let mut prlimit = as_somebody("prlimit");
+    prlimit.arg(format!("--pid={}", sidecar.pid())).arg(format!("--nproc={most}:"));
+    assert!(prlimit.status().expect("prlimit, of util-linux").success());
+}
+
+#[test]
+fn a_sidecar_without_another_thread_says_so_and_goes_on() {
+    let redis = Redis::start(&[]);
+    let names = Names::new();
+    names.give("cache.test", &[V4]);
+    let mut command = as_somebody(env!("CARGO_BIN_EXE_cache-canary"));
+    command.envs(names.environment());
+    let settings = "reconnect_every = \"0s\"\ndns_recheck = \"0s\"";
+    let main = main_at("cache.test", redis.port());
+    let sidecar = Sidecar::start_by(command, &Port::reserve(), settings, main);
+    sidecar.expect_up();
+    eventually("its threads for names have ended", || threads(&sidecar) == 2);
+    for _ in 0..2 {
+        limit_threads(&sidecar, "1");
+        // In this time it looks at its files, for which it needs a thread too.
+        thread::sleep(Duration::from_secs(3));
+        sidecar.signal(Signal::HUP);
+        for _ in 0..3 {
+            let words = sidecar.expect_down("unresolvable");
+            assert!(words.contains("cache-canary has no free thread"), "{words}");
+            let page = sidecar.raw("/health?format=text");
+            assert!(page.contains("cache-canary lacks a resource"), "{page}");
+            assert_eq!(sidecar.get("/livez").code, 200);
+        }
+        let most = getrlimit(Resource::Nproc).maximum;
+        limit_threads(&sidecar, &most.map_or_else(|| "unlimited".to_owned(), |most| most.to_string()));
+        sidecar.expect_up();
+        eventually("its threads for names have ended", || threads(&sidecar) == 2);
+    }
+}
+
+#[test]
 fn a_changed_configuration_is_taken_over_while_names_hang() {
     let redis = Redis::start(&[]);
     let names = Names::new();
@@ -211,7 +298,7 @@ fn a_changed_configuration_is_taken_over_while_names_hang() {
 }
 
 #[test]
-fn a_name_is_resolved_once_for_all_its_ports() {
+fn a_name_is_resolved_for_all_its_ports_together() {
     let servers = [(); 8].map(|()| Redis::start(&[]));
     let names = Names::new();
     names.hang(["cache.test".to_owned()], V4);
@@ -220,7 +307,7 @@ fn a_name_is_resolved_once_for_all_its_ports() {
         .map(|redis| format!("[caches.at-{0}]\nurl = \"redis://cache.test:{0}\"\n", redis.port()));
     let sidecar = Sidecar::start_knowing(&names, "", caches.collect::<String>());
     assert_eq!(sidecar.health_in_time().code, 503);
-    assert_eq!(threads(&sidecar), 3, "one for the log, one for the name, and one for all else");
+    assert_eq!(threads(&sidecar), 4, "one for the log, two for the name, and one for all else");
     names.answered();
     eventually("the name is answered", || sidecar.health().code == 200);
 }

@@ -1,7 +1,8 @@
 /*
- * The system's look-up of names, with names of a test's own: those that end in .test are looked up in the file
- * that NAMES_FILE names, whose lines are a name and an address. A look-up of a name with the address "hangs" does not
- * end while there is a file of that name with .hung behind it. All others are looked up as ever.
+ * The system's lookup of names, with names of a test's own: those that end in .test are looked up in the file
+ * that NAMES_FILE names, whose lines are a name and an address. A lookup of a name with the address "hangs" does not
+ * end while there is a file of that name with .hung behind it, and one with the address "lost" takes the five seconds that
+ * the system waits for a lost packet if it begins while there is one with .lost. All others are looked up as ever.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -17,6 +18,14 @@ static void hang_while_there_is(const char *names)
     snprintf(path, sizeof path, "%s.hung", names);
     while (access(path, F_OK) == 0)
         usleep(100 * 1000);
+}
+
+static void wait_for_a_packet_that_is_lost(const char *names)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s.lost", names);
+    if (access(path, F_OK) == 0)
+        sleep(5);
 }
 
 typedef int look_up(const char *, const char *, const struct addrinfo *, struct addrinfo **);
@@ -39,6 +48,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
             continue;
         if (strcmp(address, "hangs") == 0)
             hang_while_there_is(path);
+        else if (strcmp(address, "lost") == 0)
+            wait_for_a_packet_that_is_lost(path);
         else if (real(address, service, hints, end) == 0)
             while (*end)
                 end = &(*end)->ai_next;

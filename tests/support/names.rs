@@ -22,7 +22,7 @@ const KNOWN: &str = ".test";
 impl Names {
     /// No names yet.
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = super::directory_of_everybody();
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/names.c");
         let compiler = Command::new("cc")
             .args(["-shared", "-fPIC", "-o"])
@@ -59,6 +59,17 @@ impl Names {
     /// Ends the lookups that hang, and answers those names from now on.
     pub fn answered(&self) {
         fs::remove_file(self.hung()).expect("they hang");
+    }
+
+    /// Gives a name this address, by a name server that can [`Self::lose`] packets.
+    pub fn give_by_network(&self, name: &str, address: &str) {
+        self.give(name, &["lost", address]);
+    }
+
+    /// Has the lookups that begin from now on lose a packet, for which the system waits 5 s, or no more.
+    pub fn lose(&self, loses: bool) {
+        let lost = self.dir.path().join("names.lost");
+        if loses { fs::write(lost, "") } else { fs::remove_file(lost) }.expect("a file");
     }
 
     fn hung(&self) -> PathBuf {

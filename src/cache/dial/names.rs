@@ -3,8 +3,9 @@
 //! The system's lookup blocks a thread for any time, and nothing ends it. Five rules bound the threads of names that hang:
 //!
 //! 1. A name in `/etc/hosts` needs no thread (`hosts.rs`).
-//! 2. A name has one lookup at a time, which all callers share, for all ports. For a caller that comes after half of the
-//!    deadline, a second one starts beside it: a packet may have been lost, and the system waits five seconds for it.
+//! 2. All callers share the lookups of a name, for all ports. As long as one waits, another lookup begins each half of the
+//!    deadline: a packet may have been lost, and the system waits five seconds for it. So every check has a lookup that
+//!    began in its own first half.
 //! 3. A lookup that has outlived a turn is late and makes room for two others, so the number of threads doubles each turn.
 //! 4. There are three lanes, by the result of the name's last lookup: answered names, new names, and silent names, whose
 //!    lookup has outlived the deadline. Silent names have few threads, and each lane leaves some to the lanes before it.
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::hosts::HostsFile;
 use super::threads::{LookupResult, Threads};
@@ -34,6 +35,10 @@ const LEFT: usize = 16;
 
 /// The most prompt lookups under way, before late ones make room for more. A name server answers within milliseconds.
 const AT_A_TIME: usize = 16;
+
+/// The most lookups of one name at a time. With the usual deadline they begin within six seconds, and from the fifth on the
+/// system repeats the first ones.
+const OF_ONE_NAME: usize = 16;
 
 /// The most threads for silent names.
 const FOR_SILENT: usize = 64;
@@ -114,7 +119,7 @@ struct Name {
     /// The channel on which callers wait; `None` if there was no caller since the last answer.
     asked: Option<watch::Sender<Stage>>,
     is_queued: bool,
-    /// The times at which its lookups under way began, at most two.
+    /// The times at which its lookups under way began, at most [`OF_ONE_NAME`].
     began: Vec<Instant>,
 }
 
@@ -169,6 +174,13 @@ impl Resolver {
         }
     }
 
+    /// Starts another lookup for callers that wait for one that is old.
+    fn repeat(self: &Arc<Self>, name: &Arc<str>, deadline: Duration) {
+        let mut state = self.state.lock();
+        state.repeat(name, deadline);
+        self.start(&mut state, deadline);
+    }
+
     /// Waits for a lookup that has begun.
     async fn follow(
         self: Arc<Self>,
@@ -188,7 +200,13 @@ impl Resolver {
                 state.enter(lookup_state);
                 self.start(&mut state, deadline);
             }
-            found.await
+            let again = began + budget::SECOND_LOOKUP.of(deadline);
+            if let Ok(found) = timeout_at(again, &mut found).await {
+                found
+            } else {
+                self.repeat(&name, deadline);
+                found.await
+            }
         };
         let found = found.unwrap_or_else(|_| Err(io::Error::other("the look-up was aborted")));
         let error = |error: io::Error| LookupError::Unresolvable(error.to_string().into());
@@ -241,6 +259,14 @@ impl ResolverState {
             self.queue_up(&name, lane);
         }
         receiver
+    }
+
+    /// Adds a lookup for callers that wait for one that is old.
+    fn repeat(&mut self, name: &Arc<str>, deadline: Duration) {
+        let known = self.names.get(name).filter(|known| known.is_awaited() && known.needs_another(deadline));
+        if let Some(lane) = known.map(|known| known.lane) {
+            self.queue_up(name, lane);
+        }
     }
 
     /// Makes room for a new name.
@@ -340,7 +366,7 @@ impl Name {
     /// `true` if there is no lookup that a new caller can join.
     fn needs_another(&self, deadline: Duration) -> bool {
         let is_old = |began: &Instant| began.elapsed() >= budget::SECOND_LOOKUP.of(deadline);
-        !self.is_queued && self.began.len() < 2 && self.began.iter().all(is_old)
+        !self.is_queued && self.began.len() < OF_ONE_NAME && self.began.iter().all(is_old)
     }
 
     fn is_busy(&self) -> bool {
