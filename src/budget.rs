@@ -17,6 +17,7 @@
 //! | [`LAST_BEGUN`] | 1/8 | of what is left of [`HANGING`], for the servers that began last |
 //! | [`SENTINEL`] | 1/4 | for a Sentinel, if the primary is known; the rest is left for the primary |
 //! | [`SENTINEL_ALONE`] | 1/2 | for a Sentinel, if there is no primary to check without its answer |
+//! | [`REMOVED`] | 1/4 | for the known servers, before those of an older configuration of an endpoint are taken |
 //! | [`SLOW_PRIMARY`] | 1/4 | for a primary of a cluster, before the map is asked for again |
 //! | [`MAP_PAUSE`] | 1/64 | between two looks at a slot that no primary has |
 //! | [`CLOCK_PAUSE`] | 1/8 | before the global clock is read once more, at most |
@@ -46,6 +47,7 @@ pub(crate) const HANGING: Part = Part(1, 8);
 pub(crate) const LAST_BEGUN: Part = Part(1, 8);
 pub(crate) const SENTINEL: Part = Part(1, 4);
 pub(crate) const SENTINEL_ALONE: Part = Part(1, 2);
+pub(crate) const REMOVED: Part = Part(1, 4);
 pub(crate) const SLOW_PRIMARY: Part = Part(1, 4);
 pub(crate) const MAP_PAUSE: Part = Part(1, 64);
 pub(crate) const CLOCK_PAUSE: Part = Part(1, 8);
@@ -71,7 +73,7 @@ mod tests {
         const DEADLINE: Duration = Duration::from_millis(6400);
         let after = |parts: &[Part]| parts.iter().map(|part| part.of(DEADLINE)).sum::<Duration>();
         let quarter = DEADLINE / 4;
-        let before_check: [&[Part]; 6] = [
+        let before_check: [&[Part]; 7] = [
             // A verdict of the fleet that a glance refutes, and then a check with a publication.
             &[SHARED_WAIT, STORE, GLANCE, STORE],
             // Eight doublings of the concurrency limit, or of the threads for names, and then dials that wait for others.
@@ -82,6 +84,8 @@ mod tests {
             // A Sentinel is asked once more after a fault of the primary.
             &[SHARED_WAIT, SENTINEL, SENTINEL],
             &[SHARED_WAIT, SENTINEL_ALONE],
+            // An endpoint is asked, and then a server that it removed is silent.
+            &[SHARED_WAIT, REMOVED, HANGING],
         ];
         for parts in before_check {
             assert!(after(parts) + quarter <= DEADLINE, "{parts:?}");

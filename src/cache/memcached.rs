@@ -22,7 +22,7 @@ use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 use crate::redaction;
 
-pub(crate) use discovery::{MAX_MEMBERS, Member};
+pub(crate) use discovery::{Configuration, MAX_MEMBERS, Member, NO_MEMBER};
 
 /// One memcached server.
 pub(crate) struct Memcached {

@@ -6,14 +6,16 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use futures_util::future::{AbortHandle, abortable, join, join_all, join3};
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::few::{self, Turns};
 use super::{NodeFactory, Topology};
 use crate::budget;
 use crate::cache::SetupError;
-use crate::cache::memcached::{Credentials, MAX_MEMBERS, Member, Memcached};
+use crate::cache::memcached::{Configuration, Credentials, MAX_MEMBERS, Member, Memcached, NO_MEMBER};
 use crate::check::{Node, Server};
 use crate::config::{self, Address, MemcachedServers, Tls};
 use crate::mutex::Mutex;
@@ -51,6 +53,42 @@ struct Endpoint {
     name: Arc<str>,
     server: Memcached,
     found: RingNodes,
+    versions: Mutex<Versions>,
+}
+
+/// The versions of the configurations that an endpoint has given.
+#[derive(Debug, Default)]
+struct Versions {
+    /// That of the known servers.
+    known: Option<u64>,
+    /// That of its last answer, if it is older.
+    older: Option<u64>,
+}
+
+/// What the version of an answer means for its servers.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    /// They are the present ones.
+    Present,
+    /// They are of the past: an address behind the endpoint's name has not heard of a change yet.
+    Past,
+    /// They are of the past, as in the answer before: either this address does not hear of changes, or the endpoint was
+    /// created anew.
+    PastAgain,
+}
+
+impl Versions {
+    fn hear(&mut self, version: u64) -> Heard {
+        if self.known.is_none_or(|known| known <= version) {
+            self.take(version);
+            return Heard::Present;
+        }
+        if self.older.replace(version) == Some(version) { Heard::PastAgain } else { Heard::Past }
+    }
+
+    fn take(&mut self, version: u64) {
+        *self = Self { known: Some(version), older: None };
+    }
 }
 
 /// The nodes that were last found, in the order of their members. A node keeps its connection and its canaries for
@@ -84,7 +122,12 @@ impl Ring {
                 }
                 MemcachedServers::Endpoint(address) => {
                     let (name, server) = (address.to_string().into(), made.server(address, None)?);
-                    by_endpoint.push(Endpoint { name, server, found: RingNodes::default() });
+                    by_endpoint.push(Endpoint {
+                        name,
+                        server,
+                        found: RingNodes::default(),
+                        versions: Mutex::default(),
+                    });
                 }
             }
         }
@@ -188,20 +231,21 @@ impl EveryAddress {
 }
 
 impl Endpoint {
-    /// Checks the known servers while the endpoint is asked for its present ones. Without an answer, only the known ones
-    /// are checked. `false` if none is known either, and the endpoint's own node stands for them.
+    /// Checks the known servers while the endpoint is asked for its present ones. Without an answer, or with one of the
+    /// past, only the known ones are checked. `false` if none is known either, and the endpoint's own node stands for them.
     async fn check(&self, ring_check: &RingCheck<'_>) -> bool {
-        let known = self.found.nodes();
+        let known = self.found.lock().clone();
         if known.is_empty() {
             let server = ring_check.progress.node(&self.name, Role::Server);
-            return match self.nodes(ring_check.servers, &server).await {
+            let asked = self.server.configuration(&server).await;
+            return match self.follow(asked, ring_check.servers, &server).await {
                 Err(fault) => {
                     server.conclude(Err(fault));
                     false
                 }
-                Ok(nodes) => {
+                Ok((nodes, verdict)) => {
                     server.withdraw();
-                    ring_check.progress.node(&self.name, Role::Endpoint).conclude(Ok(()));
+                    ring_check.progress.node(&self.name, Role::Endpoint).conclude(verdict);
                     ring_check.check(nodes).await;
                     true
                 }
@@ -209,13 +253,22 @@ impl Endpoint {
         }
         let endpoint = ring_check.progress.node(&self.name, Role::Endpoint);
         let turns = Turns::of(known.len());
-        let (checks, running): (Vec<_>, Vec<_>) =
-            known.into_iter().filter_map(|node| Running::begin(node, ring_check, &turns)).unzip();
+        let (checks, running): (Vec<_>, Vec<_>) = known
+            .iter()
+            .filter_map(|(member, node)| Running::begin(member, node.clone(), ring_check, &turns))
+            .unzip();
+        let checks = join_all(checks).map(drop).shared();
         let follow = async {
-            match self.nodes(ring_check.servers, &endpoint).await {
+            let asked = self.server.configuration(&endpoint).await;
+            if let Ok(told) = &asked
+                && !self.is_present(told, &running, checks.clone(), ring_check.servers).await
+            {
+                return endpoint.conclude(verdict(told, &endpoint));
+            }
+            match self.follow(asked, ring_check.servers, &endpoint).await {
                 Err(fault) => endpoint.conclude(Err(fault)),
-                Ok(nodes) => {
-                    endpoint.conclude(Ok(()));
+                Ok((nodes, verdict)) => {
+                    endpoint.conclude(verdict);
                     let there: HashSet<_> = nodes.iter().map(|node| Arc::as_ptr(node).addr()).collect();
                     let gone = |known: &&Running| !there.contains(&Arc::as_ptr(&known.node).addr());
                     running.iter().filter(gone).for_each(|known| known.end(ring_check));
@@ -223,20 +276,62 @@ impl Endpoint {
                 }
             }
         };
-        join(join_all(checks), follow).await;
+        join(checks.clone(), follow).await;
         true
     }
 
-    async fn nodes(&self, servers: &RingServers, progress: &NodeProgress) -> Result<Vec<Arc<Node>>, Fault> {
-        let mut members = self.server.members(progress).await?;
+    /// `true` if the servers of this answer are to be followed: those of an older version only if it stays, and if a known
+    /// server that it does not list fails.
+    async fn is_present(
+        &self,
+        told: &Configuration,
+        running: &[Running],
+        checks: impl Future<Output = ()>,
+        servers: &RingServers,
+    ) -> bool {
+        let heard = self.versions.lock().hear(told.version);
+        match heard {
+            Heard::Present => true,
+            Heard::Past => false,
+            Heard::PastAgain => {
+                // A server that was removed may be silent for ever.
+                let _ = timeout(budget::REMOVED.of(servers.factory.timeout()), checks).await;
+                let fails = |known: &&Running| known.progress.verdict() != Some(Ok(()));
+                let mut failing = running.iter().filter(fails);
+                failing.any(|known| !told.members.contains(&known.member))
+            }
+        }
+    }
+
+    /// Takes over the servers of an answer: their nodes, and the verdict on the endpoint.
+    async fn follow(
+        &self,
+        asked: Result<Configuration, Fault>,
+        servers: &RingServers,
+        progress: &NodeProgress,
+    ) -> Result<(Vec<Arc<Node>>, Result<(), Fault>), Fault> {
+        let told = asked?;
+        self.versions.lock().take(told.version);
+        let verdict = verdict(&told, progress);
+        let mut members = told.members;
         members.sort_unstable();
         members.dedup();
-        self.found.follow(members, servers, progress).await
+        Ok((self.found.follow(members, servers, progress).await?, verdict))
     }
+}
+
+/// The verdict on an endpoint that has answered.
+fn verdict(told: &Configuration, progress: &NodeProgress) -> Result<(), Fault> {
+    if told.unusable == 0 {
+        return Ok(());
+    }
+    let all = told.unusable + told.members.len();
+    Err(progress.fault(Cause::Protocol, &format!("{NO_MEMBER}: {} of {all}", told.unusable)))
 }
 
 /// The check of a node that may turn out to be gone.
 struct Running {
+    member: Member,
     node: Arc<Node>,
     progress: Arc<NodeProgress>,
     check: AbortHandle,
@@ -245,6 +340,7 @@ struct Running {
 impl Running {
     /// The check, and the means to end it; `None` if the node is being checked already.
     fn begin(
+        member: &Member,
         node: Arc<Node>,
         ring_check: &RingCheck<'_>,
         turns: &Turns,
@@ -258,7 +354,7 @@ impl Running {
             // The progress shows if the check was ended early.
             let _ = check.await;
         };
-        Some((check, Self { node, progress, check: handle }))
+        Some((check, Self { member: member.clone(), node, progress, check: handle }))
     }
 
     /// Ends it, so that the ring's check does not wait for a removed server.
@@ -327,5 +423,22 @@ impl RingCheck<'_> {
             claimed[number].0.check(&claimed[number].1)
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_version_is_of_the_past_until_it_is_given_twice_in_a_row() {
+        let mut versions = Versions::default();
+        let mut hear = |version| versions.hear(version);
+        assert_eq!([12, 13, 13].map(&mut hear), [Heard::Present, Heard::Present, Heard::Present]);
+        assert_eq!([12, 13, 12].map(&mut hear), [Heard::Past, Heard::Present, Heard::Past]);
+        assert_eq!([12, 11, 11].map(&mut hear), [Heard::PastAgain, Heard::Past, Heard::PastAgain]);
+        versions.take(11);
+        assert_eq!(versions.hear(11), Heard::Present);
+        assert_eq!(versions.hear(13), Heard::Present);
     }
 }

@@ -248,6 +248,87 @@ fn without_its_endpoint_a_ring_is_degraded_and_down_if_no_server_is_known() {
 }
 
 #[test]
+fn an_older_configuration_brings_no_server_back() {
+    let [mut one, mut two, three] = on_one_port();
+    let member = |server: &Memcached| format!("mc|{}|{}", server.addr().ip(), server.port());
+    let endpoint = Endpoint::start(&[]);
+    endpoint.name_in(12, &[member(&one), member(&two)]);
+    let sidecar = Sidecar::start(ring(&[format!("discover:{}", endpoint.addr())], "\"all\""));
+    sidecar.expect_up();
+    two.kill();
+    sidecar.expect_down("refused");
+    endpoint.name_in(13, &[member(&one)]);
+    sidecar.expect_up();
+    // An address behind its name has not heard of the change, now and then or for long.
+    for _ in 0..3 {
+        endpoint.name_in(12, &[member(&one), member(&two)]);
+        (0..3).for_each(|_| sidecar.expect_up());
+        endpoint.name_in(13, &[member(&one)]);
+        sidecar.expect_up();
+    }
+    // That a known server fails brings no removed one back.
+    endpoint.name_in(12, &[member(&one), member(&two)]);
+    one.kill();
+    for _ in 0..3 {
+        assert!(sidecar.expect_down("refused").starts_with(&one.addr().to_string()));
+        assert_eq!(sidecar.health().nodes().len(), 2, "the known server and the endpoint");
+    }
+    one.restart();
+    sidecar.expect_up();
+    // The endpoint is created anew, with other servers: a lower version that stays, while the known server fails.
+    endpoint.name_in(1, &[member(&three)]);
+    (0..3).for_each(|_| sidecar.expect_up());
+    for hung in [false, true] {
+        if hung {
+            one.stop();
+        } else {
+            one.kill();
+        }
+        sidecar.expect_up();
+        assert_eq!(nodes(&sidecar)[..1], up(&[&three]));
+        if hung {
+            one.cont();
+        } else {
+            one.restart();
+        }
+        endpoint.name_in(14, &[member(&one)]);
+        sidecar.expect_up();
+        assert_eq!(nodes(&sidecar)[..1], up(&[&one]));
+        endpoint.name_in(2, &[member(&three)]);
+        sidecar.expect_up();
+    }
+    // At the start any version is the present one.
+    let late = Sidecar::start(ring(&[format!("discover:{}", endpoint.addr())], "\"all\""));
+    late.expect_up();
+    assert_eq!(nodes(&late)[..1], up(&[&three]));
+}
+
+#[test]
+fn an_entry_that_cannot_be_used_hides_no_other_server_of_an_endpoint() {
+    let [mut one, _two, _three] = on_one_port();
+    let member = |server: &Memcached| format!("mc|{}|{}", server.addr().ip(), server.port());
+    let endpoint = Endpoint::start(&[member(&one)]);
+    let caches = ring(&[format!("discover:{}", endpoint.addr())], "1");
+    let sidecar = Sidecar::start(&caches);
+    sidecar.expect_up();
+    for unusable in ["mc|127.0.0.9|0", "||11211", "mc", "mc|?|11211"] {
+        endpoint.name(&[unusable.to_owned(), member(&one)]);
+        for sidecar in [&sidecar, &Sidecar::start(&caches)] {
+            let words = sidecar.expect_degraded("protocol");
+            assert!(words.starts_with(&endpoint.addr().to_string()) && words.contains("1 of 2"), "{words}");
+        }
+        one.kill();
+        assert!(sidecar.expect_down("refused").starts_with(&one.addr().to_string()));
+        one.restart();
+        endpoint.name(&[unusable.to_owned()]);
+        sidecar.expect_degraded("protocol");
+        Sidecar::start(&caches).expect_down("protocol");
+        endpoint.name(&[member(&one)]);
+        sidecar.expect_up();
+    }
+}
+
+#[test]
 fn an_endpoint_of_an_old_engine_holds_its_servers_under_a_key() {
     let [one, mut two, endpoint] = on_one_port();
     let hold = |servers: &[&Memcached]| {

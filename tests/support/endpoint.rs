@@ -38,7 +38,12 @@ impl Endpoint {
 
     /// Names these servers from now on, each as `host|ip|port`.
     pub fn name(&self, servers: &[String]) {
-        let text = format!("12\n{}\n", servers.join(" "));
+        self.name_in(12, servers);
+    }
+
+    /// The same, in this version of its configuration.
+    pub fn name_in(&self, version: u64, servers: &[String]) {
+        let text = format!("{version}\n{}\n", servers.join(" "));
         self.answer(&format!("CONFIG cluster 0 {}\r\n{text}\r\nEND\r\n", text.len()));
     }
 

@@ -24,6 +24,17 @@ pub(crate) struct Member {
     pub(crate) port: u16,
 }
 
+/// An endpoint's answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Configuration {
+    /// A number that grows with each change of the servers.
+    pub(crate) version: u64,
+    /// The servers that can be used; at least one.
+    pub(crate) members: Vec<Member>,
+    /// The number of entries that are no servers.
+    pub(crate) unusable: usize,
+}
+
 impl Member {
     /// The address at which it is dialed.
     pub(crate) fn address(&self) -> Address {
@@ -33,16 +44,16 @@ impl Member {
 }
 
 impl Memcached {
-    /// Asks a configuration endpoint for its servers; at least one. If a kept connection turns out to have been
+    /// Asks a configuration endpoint for its servers. If a kept connection turns out to have been
     /// closed, a new one is used.
-    pub(crate) async fn members(&self, progress: &NodeProgress) -> Result<Vec<Member>, Fault> {
+    pub(crate) async fn configuration(&self, progress: &NodeProgress) -> Result<Configuration, Fault> {
         loop {
             let mut connection = self.link.begin(progress, || self.dial(progress)).await?;
             progress.enter(Phase::Read);
             match ask(&mut connection, self.dialect()).await {
-                Ok(members) => {
+                Ok(configuration) => {
                     self.link.keep(connection).map_err(|error| error.fault(progress))?;
-                    return Ok(members);
+                    return Ok(configuration);
                 }
                 Err(refusal) => self.closed_before(&connection, &refusal, progress)?,
             }
@@ -53,7 +64,7 @@ impl Memcached {
 /// The key under which engines before 1.4.14 hold the text that `config get cluster` returns since.
 const KEY: &str = "AmazonElastiCache:cluster";
 
-async fn ask(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Member>, StoreRefusal> {
+async fn ask(connection: &mut Connection, dialect: Dialect) -> Result<Configuration, StoreRefusal> {
     let text = match dialect {
         Dialect::Meta | Dialect::Classic => match config_get(connection).await? {
             Configured::Text(text) => Some(text),
@@ -96,20 +107,25 @@ fn malformed(what: &'static str) -> StoreRefusal {
     AnswerError::Malformed(what).into()
 }
 
+/// The fault of an entry.
+pub(crate) const NO_MEMBER: &str = "a server in the configuration is not in the form host|ip|port";
+
 /// Reads an endpoint's answer: a line with the version, and one with the servers, as `host|ip|port` with a
-/// space between. The address may be missing.
-fn parse(text: &[u8]) -> Result<Vec<Member>, &'static str> {
+/// space between. The address may be missing. An entry that cannot be used hides none of the others.
+fn parse(text: &[u8]) -> Result<Configuration, &'static str> {
     let text = std::str::from_utf8(text).map_err(|_| "the configuration is not UTF-8")?;
     let (version, servers) = text.split_once('\n').ok_or("the configuration has no line of servers")?;
-    version.trim().parse::<u64>().map_err(|_| "the configuration's version is not a number")?;
-    let mut members = Vec::new();
-    for server in servers.split_ascii_whitespace() {
-        if members.len() == MAX_MEMBERS {
-            return Err("the configuration lists more than 1000 servers");
-        }
-        members.push(member(server).ok_or("a server in the configuration is not in the form host|ip|port")?);
+    let version = version.trim().parse().map_err(|_| "the configuration's version is not a number")?;
+    let entries: Vec<_> = servers.split_ascii_whitespace().take(MAX_MEMBERS + 1).collect();
+    if entries.len() > MAX_MEMBERS {
+        return Err("the configuration lists more than 1000 servers");
     }
-    if members.is_empty() { Err("the configuration lists no server") } else { Ok(members) }
+    let members: Vec<_> = entries.iter().filter_map(|entry| member(entry)).collect();
+    match (members.len(), entries.len() - members.len()) {
+        (0, 0) => Err("the configuration lists no server"),
+        (0, _) => Err(NO_MEMBER),
+        (_, unusable) => Ok(Configuration { version, members, unusable }),
+    }
 }
 
 fn member(text: &str) -> Option<Member> {
@@ -130,11 +146,20 @@ mod tests {
     #[test]
     fn a_configuration_is_read_as_it_is_documented() {
         let text = b"12\nmc.0001.example|10.82.235.120|11211 mc.0002.example||11212\n";
-        let members = parse(text).unwrap();
+        let Configuration { version, members, unusable } = parse(text).unwrap();
+        assert_eq!((version, unusable), (12, 0));
         let addresses: Vec<_> = members.iter().map(|member| member.address().to_string()).collect();
         assert_eq!(addresses, ["10.82.235.120:11211", "mc.0002.example:11212"]);
         assert_eq!(&*members[0].host, "mc.0001.example");
-        assert_eq!(parse(b"3\nmc|::1|11211").unwrap()[0].address().to_string(), "[::1]:11211");
+        assert_eq!(parse(b"3\nmc|::1|11211").unwrap().members[0].address().to_string(), "[::1]:11211");
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_used_hides_no_other_one() {
+        let text = b"12\n||1 a||0 mc.0001.example|10.82.235.120|11211 a|b|1 a@b||1 one\n";
+        let Configuration { members, unusable, .. } = parse(text).unwrap();
+        assert_eq!((members.len(), unusable), (1, 5));
+        assert_eq!(members[0].address().to_string(), "10.82.235.120:11211");
     }
 
     #[test]
