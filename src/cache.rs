@@ -66,7 +66,8 @@ pub trait Cache: Send + Sync {
 #[derive(Debug)]
 pub enum SetError {
     /// A connection kept from an earlier check turned out to have been closed before any byte of an answer
-    /// came. That says nothing about the cache: the check starts over, with a new canary on a new connection.
+    /// came, or was used up to find out what the server understands. That says nothing about the cache: the check starts
+    /// over, with a new canary on a new connection.
     KeptConnectionClosed,
     /// The cache did not take it.
     Fault(Fault),

@@ -6,6 +6,7 @@ mod classic;
 mod discovery;
 mod hello;
 mod meta;
+mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -115,7 +116,7 @@ impl Memcached {
     /// Has the dialect detected again if the fault may mean that another kind of server has taken the place of
     /// the one before: it was not understood, or the server closed the connection on it.
     fn doubt_dialect(&self, fault: Fault) -> Fault {
-        if matches!(fault.cause, Cause::Protocol | Cause::Auth | Cause::Unreachable) {
+        if matches!(fault.cause, Cause::Protocol | Cause::Auth | Cause::Forbidden | Cause::Unreachable) {
             self.doubt();
         }
         fault
@@ -260,6 +261,13 @@ impl Cache for Arc<Memcached> {
                     Err(closed)
                 }
             },
+            // A server may know `mn` and have another `ms` than today's, as memcached had before 1.6.10.
+            Err(StoreRefusal::Said { cause: Cause::Forbidden, .. })
+                if self.dialect() == Dialect::Meta && self.credentials.is_none() =>
+            {
+                self.remember(Dialect::Classic);
+                Err(SetError::KeptConnectionClosed)
+            }
             Err(refusal) => {
                 let fault = self.doubt_dialect(fault(&refusal, progress));
                 if fault.cause == Cause::OutOfMemory {
@@ -347,22 +355,13 @@ impl Cache for Arc<Memcached> {
     }
 }
 
-/// Reads an error line, in either dialect ("Error strings", memcached's protocol.txt). Any other line is
-/// malformed.
+/// Reads an error line, in either dialect. Any other line is malformed.
 fn refusal(line: &[u8]) -> StoreRefusal {
-    let text = redaction::raw(line);
-    let cause = match text.split(' ').next() {
-        Some("SERVER_ERROR") if text.contains("out of memory") => Cause::OutOfMemory,
-        Some("SERVER_ERROR") if text.contains("too large") => Cause::NotStored,
-        // Any other inability of a server: in practice a proxy's word that no server is behind it.
-        Some("SERVER_ERROR") => Cause::Unreachable,
-        // "unauthenticated", "authentication failure", "bad authentication token format".
-        Some("CLIENT_ERROR") if text.contains("authentica") => Cause::Auth,
-        Some("ERROR") if text.contains("Too many open connections") => Cause::Refused,
-        Some("ERROR" | "CLIENT_ERROR") => Cause::Protocol,
-        _ => return AnswerError::Malformed("the answer is not memcached's text protocol").into(),
-    };
-    StoreRefusal::Said { cause, status: None, line: text }
+    let line = redaction::raw(line);
+    match words::cause(&line) {
+        Some(cause) => StoreRefusal::Said { cause, status: None, line },
+        None => AnswerError::Malformed("the answer is not memcached's text protocol").into(),
+    }
 }
 
 /// The word at this place of a line.

@@ -233,7 +233,7 @@ fn without_its_endpoint_a_ring_is_degraded_and_down_if_no_server_is_known() {
         ("CONFIG cluster 0 4\r\n12\n\n\r\nERROR\r\n", "protocol", "not followed by END"),
         ("CONFIG cluster 0 4\r\n12\n\n\r\nEND\r\nEND\r\n", "protocol", ""),
         ("what?\r\n", "protocol", "not memcached's text protocol"),
-        ("ERROR\r\n", "protocol", "ERROR"),
+        ("ERROR\r\n", "forbidden", "ERROR"),
         ("SERVER_ERROR busy\r\n", "unreachable", "busy"),
         ("CONFIG cluster 0 60", "timed_out", "no answer"),
     ] {

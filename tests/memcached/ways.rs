@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Memcached, PASSWORD, Port, Relay, Sidecar, USER};
+use crate::support::{Liar, Memcached, PASSWORD, Port, Relay, Sidecar, USER};
 
 fn main_at(server: impl Display) -> String {
     format!("[caches.main]\nurl = \"memcached://{server}\"")
@@ -170,7 +170,7 @@ fn every_lie_in_binary_is_seen_at_the_first_check() {
         ("auth", "status 0x0020", |answer| Some(with(answer, 6, &[0, 0x20]))),
         ("out_of_memory", "status 0x0082", |answer| Some(with(answer, 6, &[0, 0x82]))),
         ("unreachable", "status 0x0084", |answer| Some(with(answer, 6, &[0, 0x84]))),
-        ("protocol", "status 0x0081", |answer| Some(with(answer, 6, &[0, 0x81]))),
+        ("forbidden", "status 0x0081", |answer| Some(with(answer, 6, &[0, 0x81]))),
         ("protocol", "status 0xffff", |answer| Some(with(answer, 6, &[0xff, 0xff]))),
     ];
     let server = Memcached::start(&[]);
@@ -226,5 +226,68 @@ fn ipv6_is_a_way_in() {
     let words = sidecar.expect_down("refused");
     assert!(words.contains(&format!("[::1]:{} connect", server.port())), "{words}");
     server.restart();
+    sidecar.expect_up();
+}
+
+#[test]
+fn a_proxy_that_refuses_meta_commands_in_any_words_is_spoken_to_in_classic_text() {
+    for refusal in [
+        "CLIENT_ERROR malformed request\r\n",
+        "CLIENT_ERROR bad command\r\n",
+        "SERVER_ERROR Command disabled\r\n",
+        "SERVER_ERROR unavailable\r\n",
+        "ERROR unknown command\r\n",
+        "ERROR\r\n",
+    ] {
+        for closes in [true, false] {
+            let proxy = Liar::classic(refusal, closes);
+            let (kept, dialling) = (
+                Sidecar::start(main_at(proxy.addr)),
+                Sidecar::start_with("reconnect_every = \"0s\"", main_at(proxy.addr)),
+            );
+            for sidecar in [&kept, &dialling] {
+                (0..3).for_each(|_| sidecar.expect_up());
+                proxy.lie(Some(b"SERVER_ERROR connection error\r\n"));
+                assert!(sidecar.expect_down("unreachable").contains("connection error"), "{refusal}");
+                proxy.lie(None);
+                sidecar.expect_up();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_server_is_no_proxy_without_meta_commands() {
+    for closes in [true, false] {
+        let full = Liar::classic("ERROR Too many open connections\r\n", closes);
+        let words = Sidecar::start(main_at(full.addr)).expect_down("refused");
+        assert!(words.contains("Too many open connections"), "{words}");
+    }
+}
+
+/// Early versions of memcached 1.6 know `mn`, and have the length of a value elsewhere in `ms`.
+#[test]
+fn a_server_with_other_meta_commands_is_spoken_to_in_classic_text() {
+    let server = Memcached::start(&[]);
+    let is_meta = Arc::new(AtomicBool::new(false));
+    let asks = is_meta.clone();
+    let relay = Relay::start_lying(
+        server.addr(),
+        move |piece| {
+            asks.store(piece.starts_with(b"ms "), Ordering::SeqCst);
+            true
+        },
+        move |answer| {
+            let refused = b"CLIENT_ERROR invalid or duplicate flag\r\nERROR\r\n".to_vec();
+            Some(if is_meta.load(Ordering::SeqCst) { refused } else { answer.to_vec() })
+        },
+    );
+    let sidecar = Sidecar::start(main_at(relay.addr()));
+    for _ in 0..3 {
+        sidecar.expect_up();
+    }
+    server.stop();
+    sidecar.expect_down("timed_out");
+    server.cont();
     sidecar.expect_up();
 }

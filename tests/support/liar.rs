@@ -119,6 +119,38 @@ impl Liar {
         })
     }
 
+    /// A proxy of memcached that knows the classic commands alone, as mcrouter does: it refuses every other one so, and
+    /// `closes` the connection then.
+    pub fn classic(refusal: &'static str, closes: bool) -> Self {
+        let values = Arc::<Mutex<HashMap<String, String>>>::default();
+        Self::start(move |stream, lie| {
+            let mut stream = BufReader::new(stream);
+            loop {
+                let asked = line(&mut stream)?;
+                let words: Vec<_> = asked.split(' ').collect();
+                let answer = match (lie.lock().unwrap().clone(), words[0]) {
+                    (Some(lie), "set" | "replace" | "get") => String::from_utf8(lie).unwrap(),
+                    (_, "set" | "replace") => {
+                        let value = line(&mut stream)?;
+                        values.lock().unwrap().insert(words[1].to_owned(), value);
+                        "STORED\r\n".to_owned()
+                    }
+                    (_, "get") => values.lock().unwrap().get(words[1]).map_or_else(
+                        || "END\r\n".to_owned(),
+                        |value| format!("VALUE {} 0 {}\r\n{value}\r\nEND\r\n", words[1], value.len()),
+                    ),
+                    (_, "version") => "VERSION mcrouter 0.41\r\n".to_owned(),
+                    (_, _) if closes => {
+                        stream.get_mut().write_all(refusal.as_bytes()).ok()?;
+                        return None;
+                    }
+                    (_, _) => refusal.to_owned(),
+                };
+                stream.get_mut().write_all(answer.as_bytes()).ok()?;
+            }
+        })
+    }
+
     /// A memcached with SASL, which says in its answer to credentials, or to what follows, what is no success.
     pub fn binary(opcode_of_lie: u8) -> Self {
         Self::start(move |stream, lie| {

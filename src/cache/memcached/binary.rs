@@ -39,11 +39,14 @@ mod status {
     pub(super) const DONE: u16 = 0x0000;
     pub(super) const NOT_FOUND: u16 = 0x0001;
     pub(super) const TOO_LARGE: u16 = 0x0003;
+    pub(super) const INVALID_ARGUMENTS: u16 = 0x0004;
     pub(super) const NOT_STORED: u16 = 0x0005;
     /// Also the answer to any request without credentials.
     pub(super) const AUTH_ERROR: u16 = 0x0020;
     pub(super) const AUTH_CONTINUE: u16 = 0x0021;
+    pub(super) const OTHER_VBUCKET: u16 = 0x0007;
     pub(super) const UNKNOWN_COMMAND: u16 = 0x0081;
+    pub(super) const NOT_SUPPORTED: u16 = 0x0083;
     pub(super) const OUT_OF_MEMORY: u16 = 0x0082;
     pub(super) const INTERNAL_ERROR: u16 = 0x0084;
     pub(super) const BUSY: u16 = 0x0085;
@@ -265,9 +268,14 @@ fn encode(opcode: Opcode, opaque: Opaque, request: &Request<'_>) -> Vec<u8> {
 fn refusal(answer: &BinaryAnswer) -> StoreRefusal {
     let cause = match answer.status {
         status::OUT_OF_MEMORY => Cause::OutOfMemory,
-        status::TOO_LARGE | status::NOT_STORED | status::NOT_FOUND => Cause::NotStored,
+        status::TOO_LARGE | status::INVALID_ARGUMENTS | status::NOT_STORED | status::NOT_FOUND => {
+            Cause::NotStored
+        }
         status::AUTH_ERROR | status::AUTH_CONTINUE => Cause::Auth,
-        status::INTERNAL_ERROR | status::BUSY | status::TEMPORARY_FAILURE => Cause::Unreachable,
+        status::UNKNOWN_COMMAND | status::NOT_SUPPORTED => Cause::Forbidden,
+        status::OTHER_VBUCKET | status::INTERNAL_ERROR | status::BUSY | status::TEMPORARY_FAILURE => {
+            Cause::Unreachable
+        }
         _ => Cause::Protocol,
     };
     StoreRefusal::Said { cause, status: Some(answer.status), line: redaction::raw(&answer.value) }

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret as _;
 
 use super::super::connection::{AnswerError, Connection};
 use super::{Credentials, Dialect, Memcached, StoreRefusal, binary, fault, refusal};
-use crate::outcome::{Fault, Phase};
+use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
 /// `mn`, the meta command that does nothing ("Meta No-Op" in memcached's protocol.txt), as long as the
@@ -14,7 +14,10 @@ const META_NOOP: &[u8; 24] = b"mn                    \r\n";
 
 /// A server's answer to `mn`.
 enum HelloAnswer {
-    Dialect(Dialect),
+    /// It speaks meta.
+    Meta,
+    /// Any other error in text: it does not speak meta. Some proxies close the connection after it.
+    Refused,
     Unauthenticated,
     /// None: it closed the connection, as servers do that speak only binary, and proxies on an unknown
     /// command.
@@ -43,8 +46,7 @@ impl Memcached {
                 self.remember(Dialect::Binary);
                 return Ok(ready);
             }
-            connection = self.link.dial(progress).await?;
-            progress.enter(Phase::Auth);
+            connection = self.redial(progress).await?;
         }
         let (connection, dialect) = self.begin_in_text(connection, progress).await?;
         self.remember(dialect);
@@ -59,29 +61,43 @@ impl Memcached {
     ) -> Result<(Connection, Dialect), Fault> {
         let failed = |refusal: StoreRefusal| fault(&refusal, progress);
         match (noop(&mut connection).await.map_err(failed)?, &self.credentials) {
-            (HelloAnswer::Dialect(dialect), None) => return Ok((connection, dialect)),
-            (HelloAnswer::Dialect(_), Some(_)) => return Err(failed(StoreRefusal::unwanted_credentials())),
+            (HelloAnswer::Meta, None) => return Ok((connection, Dialect::Meta)),
+            (HelloAnswer::Refused, None) => return Ok((self.redial(progress).await?, Dialect::Classic)),
+            (HelloAnswer::Meta | HelloAnswer::Refused, Some(_)) => {
+                return Err(failed(StoreRefusal::unwanted_credentials()));
+            }
             (HelloAnswer::Unauthenticated, None) => return Err(failed(refusal(UNAUTHENTICATED))),
             (HelloAnswer::Unauthenticated, Some(credentials)) => {
                 authenticate(&mut connection, credentials).await.map_err(failed)?;
                 // The server reveals its dialect only after authentication.
                 return match noop(&mut connection).await.map_err(failed)? {
-                    HelloAnswer::Dialect(dialect) => Ok((connection, dialect)),
+                    HelloAnswer::Meta => Ok((connection, Dialect::Meta)),
+                    HelloAnswer::Refused => {
+                        let mut connection = self.redial(progress).await?;
+                        authenticate(&mut connection, credentials).await.map_err(failed)?;
+                        Ok((connection, Dialect::Classic))
+                    }
                     HelloAnswer::Unauthenticated => Err(failed(refusal(UNAUTHENTICATED))),
                     HelloAnswer::Closed => Err(failed(closed())),
                 };
             }
             (HelloAnswer::Closed, _) => {}
         }
-        let connection = self.link.dial(progress).await?;
-        progress.enter(Phase::Auth);
+        let connection = self.redial(progress).await?;
         match (self.begin_in_binary(connection, progress).await?, &self.credentials) {
             (Some(connection), _) => Ok((connection, Dialect::Binary)),
             // A proxy closes a connection on every unknown command.
-            (None, None) => Ok((self.link.dial(progress).await?, Dialect::Classic)),
+            (None, None) => Ok((self.redial(progress).await?, Dialect::Classic)),
             // There is no way left to give the credentials.
             (None, Some(_)) => Err(failed(closed())),
         }
+    }
+
+    /// Another connection, after the one before was used up to find the dialect out.
+    async fn redial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
+        let connection = self.link.dial(progress).await?;
+        progress.enter(Phase::Auth);
+        Ok(connection)
     }
 
     /// Begins in binary; `None` if the server does not speak it.
@@ -103,10 +119,15 @@ async fn noop(connection: &mut Connection) -> Result<HelloAnswer, StoreRefusal> 
     connection.send(META_NOOP).await?;
     match connection.line().await {
         Ok(line) => match line.as_slice() {
-            b"MN" => Ok(HelloAnswer::Dialect(Dialect::Meta)),
-            b"ERROR" => Ok(HelloAnswer::Dialect(Dialect::Classic)),
+            b"MN" => Ok(HelloAnswer::Meta),
             UNAUTHENTICATED => Ok(HelloAnswer::Unauthenticated),
-            other => Err(refusal(other)),
+            other => match refusal(other) {
+                // A server at its connection limit refuses every command, and one that wants credentials refuses this one.
+                StoreRefusal::Said { cause, .. } if !matches!(cause, Cause::Refused | Cause::Auth) => {
+                    Ok(HelloAnswer::Refused)
+                }
+                refusal => Err(refusal),
+            },
         },
         Err(AnswerError::Closed(_)) => Ok(HelloAnswer::Closed),
         Err(error) => Err(error.into()),
