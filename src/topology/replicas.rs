@@ -270,7 +270,8 @@ impl Replicas {
 }
 
 /// The replicas in a primary's answer to `ROLE`: `master`, an offset, and a list with host, port and offset of
-/// each (Redis' commands, ROLE, "Master output").
+/// each (Redis' commands, ROLE, "Master output"). A replica whose host and port are no address is left out: it hides none
+/// of the others.
 fn named(answer: &Value) -> Option<Vec<Address>> {
     let Value::Array(elements) = answer else { return None };
     let [Value::BulkString(role), _, Value::Array(replicas)] = elements.as_slice() else { return None };
@@ -278,10 +279,13 @@ fn named(answer: &Value) -> Option<Vec<Address>> {
         return None;
     }
     let address = |replica: &Value| match replica {
-        Value::Array(replica) => announced::address(replica.first()?, replica.get(1)?),
+        Value::Array(replica) if let [host, port, ..] = replica.as_slice() => {
+            Some(announced::address(host, port))
+        }
         _ => None,
     };
-    replicas.iter().map(address).collect()
+    let addresses: Option<Vec<_>> = replicas.iter().map(address).collect();
+    Some(addresses?.into_iter().flatten().collect())
 }
 
 #[cfg(test)]
@@ -358,14 +362,14 @@ mod tests {
         let role = |role, replicas| Value::Array(vec![bulk(role), Value::Int(14), Value::Array(replicas)]);
         assert_eq!(named(&role("master", vec![])), Some(vec![]));
         assert_eq!(named(&role("master", vec![replica("cache", "2")])), Some(vec![at(2)]));
+        let unusable = [replica("", "2"), replica("cache", "0"), replica("?", "x"), replica("cache", "2")];
+        assert_eq!(named(&role("master", unusable.to_vec())), Some(vec![at(2)]));
         let no_primary = Value::Array(vec![bulk("slave"), bulk("cache"), Value::Int(1), bulk("connected")]);
         let lies = [
             no_primary,
             role("slave", vec![]),
             role("master", vec![Value::Nil]),
             role("master", vec![Value::Array(vec![bulk("cache")])]),
-            role("master", vec![replica("", "2")]),
-            role("master", vec![replica("cache", "0")]),
             Value::Array(vec![bulk("master")]),
             Value::Okay,
         ];

@@ -14,7 +14,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crate::support::cluster::{SOON_FAILED, THIRDS, slot_of};
-use crate::support::{Authority, Cluster, Port, Sidecar, eventually};
+use crate::support::{Authority, Client, Cluster, Port, Sidecar, eventually};
 
 fn main_at(url: &str) -> String {
     format!("[caches.main]\nurl = \"{url}\"")
@@ -311,6 +311,79 @@ fn slots_without_an_owner_are_named_whether_the_cluster_serves_the_others_or_not
     }
 }
 
+/// Makes a node forget itself and the others, as one does that lost its `nodes.conf`: to the others it has no address.
+fn forget_itself(cluster: &Cluster, node: usize) {
+    // A primary does so only without keys, and only a primary can delete them.
+    let _ = cluster.nodes[node].try_command(&["FLUSHALL"]);
+    cluster.nodes[node].command(&["CLUSTER", "RESET", "HARD"]);
+    eventually("the others notice", || {
+        let others = (0..cluster.nodes.len()).filter(|&other| other != node);
+        others.map(|other| &cluster.nodes[other]).all(|other| {
+            let mut client = Client::over(std::net::TcpStream::connect(other.addr()).unwrap());
+            let slots = client.ask(&["CLUSTER", "SLOTS"]).unwrap();
+            slots.lines().any(|line| line == "0") && other.command(&["CLUSTER", "NODES"]).contains("noaddr")
+        })
+    });
+}
+
+#[test]
+fn a_replica_without_an_address_hides_no_other_node() {
+    let cluster = Cluster::start(&[]);
+    let sidecar = beside(&cluster);
+    sidecar.expect_up();
+    forget_itself(&cluster, 4);
+    for seed in [0, 1, 2, 3] {
+        Sidecar::start(main_at(&cluster.url_of(&[seed]))).expect_up();
+    }
+    sidecar.expect_up();
+    // The map is read again, because of a primary that has a fault.
+    cluster.nodes[2].stop();
+    let words = sidecar.expect_down("timed_out");
+    assert!(words.starts_with(&cluster.addr(2).to_string()), "{words}");
+    cluster.nodes[2].cont();
+    eventually("the cluster serves", || sidecar.health().code == 200);
+    sidecar.expect_up();
+}
+
+#[test]
+fn the_slots_of_a_primary_without_an_address_are_named_and_the_others_are_checked() {
+    let cluster = Cluster::start_without_replicas(&["--cluster-require-full-coverage", "no"]);
+    let sidecar = beside(&cluster);
+    sidecar.expect_up();
+    forget_itself(&cluster, 1);
+    for sidecar in [&sidecar, &Sidecar::start(main_at(&cluster.url_of(&[0])))] {
+        for _ in 0..2 {
+            let words = sidecar.expect_down("cluster_down");
+            assert!(words.starts_with("cluster read slots 5461-10922 have no owner"), "{words}");
+            assert!(words.contains("is announced without a usable address"), "{words}");
+            let nodes = sidecar.health().nodes();
+            for addr in [0, 2].map(|node| cluster.addr(node).to_string()) {
+                assert!(nodes.contains(&("server".to_owned(), addr, String::new())), "{nodes:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn primaries_whose_names_are_not_known_are_down_and_named_by_their_slots() {
+    let cluster = Cluster::start_without_replicas(&[]);
+    let sidecar = beside(&cluster);
+    let all_are_announced_by = |kind: &str| {
+        for node in &cluster.nodes {
+            node.command(&["CONFIG", "SET", "cluster-preferred-endpoint-type", kind]);
+        }
+    };
+    sidecar.expect_up();
+    all_are_announced_by("hostname");
+    let words = beside(&cluster).expect_down("cluster_down");
+    assert!(words.contains("the owner of slots 0-5460, 5461-10922, 10923-16383"), "{words}");
+    let by_seed = format!("{}\nannounce = \"seed-host\"", main_at(&cluster.url()));
+    Sidecar::start(by_seed).expect_up();
+    all_are_announced_by("ip");
+    sidecar.expect_up();
+    beside(&cluster).expect_up();
+}
+
 #[test]
 fn a_cluster_that_lost_all_its_slots_is_cluster_down() {
     let redis = crate::support::Redis::start_cluster();
@@ -460,7 +533,7 @@ fn nonsense_is_protocol_or_timed_out() {
         (info, "*-1\r\n".to_owned(), "protocol"),
         (info, "+OK\r\n".to_owned(), "protocol"),
         (info, "*1\r\n*3\r\n:0\r\n:99999\r\n*2\r\n$1\r\na\r\n:1\r\n".to_owned(), "protocol"),
-        (info, "*1\r\n*3\r\n:0\r\n:5\r\n*2\r\n$1\r\na\r\n:0\r\n".to_owned(), "protocol"),
+        (info, "*1\r\n*3\r\n:0\r\n:5\r\n*2\r\n$1\r\na\r\n$1\r\nx\r\n".to_owned(), "protocol"),
         (info, "*2147483647\r\n:1\r\n".to_owned(), "timed_out"),
         (info, endless("*"), "protocol"),
         (info, format!("*{}\r\n{}", 1_000_000_000, ":1\r\n".repeat(2 << 20)), "protocol"),

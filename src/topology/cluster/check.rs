@@ -304,10 +304,14 @@ impl<'a> ClusterCheck<'a> {
     }
 
     /// Applies a node's view of the cluster.
-    async fn learn(&mut self, result: SurveyResult) {
-        let SurveyResult { view: ClusterView { sight, map }, entries } = result;
+    async fn learn(&mut self, told: SurveyResult) {
+        let SurveyResult { view, entries } = told;
         self.lost = None;
         self.cluster.entries.add(entries);
+        if self.known.as_ref().is_some_and(|known| view.is_outdated(&known.sight, self.sights())) {
+            return self.judge();
+        }
+        let ClusterView { sight, map } = view;
         match self.cluster.learn(sight, Arc::new(map), self.known.as_deref(), &self.avoided).await {
             Ok(known) => self.take_in(known),
             Err(error) => {
@@ -316,6 +320,14 @@ impl<'a> ClusterCheck<'a> {
             }
         }
         self.judge();
+    }
+
+    /// The words of the primaries about the cluster, in this check.
+    fn sights(&self) -> impl Iterator<Item = ClusterInfo> {
+        self.checks.iter().filter(|check| !check.gone).filter_map(|check| match check.state {
+            PrimaryCheckState::Ended(ClusterFound::Sight(sight)) => sight,
+            PrimaryCheckState::Ended(ClusterFound::Follows(_)) | PrimaryCheckState::Running { .. } => None,
+        })
     }
 
     /// Records that no node returned the map. If no primary has a fault, this is a fault of the cluster.
@@ -454,6 +466,10 @@ impl<'a> ClusterCheck<'a> {
         let mut said = Vec::new();
         if !gaps.is_empty() {
             said.push(format!("{} have no owner", list(gaps)));
+        }
+        let lost = self.known.as_ref().map(|known| known.map.lost.as_slice()).unwrap_or_default();
+        if !lost.is_empty() {
+            said.push(format!("the owner of {} is announced without a usable address", list(lost)));
         }
         if present().any(refuses) {
             if gaps.is_empty() {

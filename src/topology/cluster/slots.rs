@@ -20,6 +20,9 @@ const MAX_PRIMARIES: usize = 1_000;
 /// The most replicas of a primary that are remembered. They are only queried if a primary is lost.
 const MAX_REPLICAS: usize = 8;
 
+/// The most nodes of an entry that are read, with those that have no address.
+const MOST_READ: usize = 4 * MAX_REPLICAS;
+
 /// The number of primaries that are processed before the task yields.
 pub(super) const AT_A_TIME: usize = 64;
 
@@ -31,6 +34,8 @@ pub(super) type SlotRange = RangeInclusive<u16>;
 pub(super) struct SlotMap {
     /// The primaries that own slots, in the order of their first ones.
     pub(super) shards: Vec<Shard>,
+    /// The slots of primaries that are announced without an address at which they can be dialed, in order.
+    pub(super) lost: Vec<SlotRange>,
 }
 
 /// A primary, its replicas and its slots.
@@ -56,13 +61,13 @@ pub(super) struct AnnouncedHosts<'a> {
 }
 
 impl AnnouncedHosts<'_> {
-    /// The address at which an announced node is dialed. A host that is null, empty or `?` means the node that was
-    /// asked ("CLUSTER SLOTS", Nested result array).
+    /// The address at which an announced node is dialed; `None` if there is none. A host that is null or empty means the
+    /// node that was asked, and `?` means a node whose name is not known ("CLUSTER SLOTS", Nested result array).
     pub(super) fn address(self, announced: Option<&str>, port: u16) -> Option<Address> {
-        let announced = announced.filter(|host| !matches!(*host, "" | "?"));
-        let host = match self.announce {
-            Announce::AsIs => announced.unwrap_or(self.asked),
-            Announce::SeedHost => self.asked,
+        let host = match (self.announce, announced) {
+            (Announce::SeedHost, _) | (Announce::AsIs, None | Some("")) => self.asked,
+            (Announce::AsIs, Some("?")) => return None,
+            (Announce::AsIs, Some(host)) => host,
         };
         announced::tcp(host, port)
     }
@@ -88,10 +93,16 @@ impl SlotMapReading {
     }
 
     fn try_to_add(&mut self, entry: &Value, hosts: AnnouncedHosts<'_>) -> Result<(), &'static str> {
-        let (range, mut nodes) = parse_entry(entry, hosts)?;
-        let primary = nodes.next().ok_or(NO_NODE)??;
-        let replicas = nodes.take(MAX_REPLICAS).collect::<Result<Vec<_>, _>>()?;
+        let (range, nodes) = parse_entry(entry, hosts)?;
+        let mut nodes = nodes.take(MOST_READ).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let primary = nodes.next().ok_or(NO_NODE)?;
         self.claimed.push(range.clone());
+        let Some(primary) = primary else {
+            // Nobody can reach its slots, so they are as those that no primary owns.
+            self.map.lost.push(range);
+            return Ok(());
+        };
+        let replicas = nodes.flatten().take(MAX_REPLICAS).collect();
         let shards = &mut self.map.shards;
         if let Some(&place) = self.places.get(&primary) {
             shards[place].ranges.push(range);
@@ -117,6 +128,7 @@ impl SlotMapReading {
         if self.claimed.windows(2).any(|pair| pair[0].end() >= pair[1].start()) {
             return Err("the answer to CLUSTER SLOTS has two owners of a slot");
         }
+        self.map.lost.sort_by_key(|range| *range.start());
         let shards = &mut self.map.shards;
         for shard in &mut *shards {
             shard.ranges.sort_by_key(|range| *range.start());
@@ -132,9 +144,18 @@ impl SlotMap {
         self.shards.iter().map(|shard| shard.ranges.len()).sum()
     }
 
-    /// The slots without an owner.
+    /// The slots without an owner that can be dialed.
     pub(super) fn gaps(&self) -> Vec<SlotRange> {
-        let mut owned: Vec<_> = self.shards.iter().flat_map(|shard| &shard.ranges).collect();
+        Self::between(self.shards.iter().flat_map(|shard| &shard.ranges).collect())
+    }
+
+    /// The slots without any owner.
+    pub(super) fn unowned(&self) -> Vec<SlotRange> {
+        Self::between(self.shards.iter().flat_map(|shard| &shard.ranges).chain(&self.lost).collect())
+    }
+
+    /// The slots that are in none of these ranges.
+    fn between(mut owned: Vec<&SlotRange>) -> Vec<SlotRange> {
         owned.sort_by_key(|range| *range.start());
         let mut gaps = Vec::new();
         let mut next = 0;
@@ -282,7 +303,7 @@ const NO_ADDRESS: &str = "the answer to CLUSTER SLOTS has a node without an addr
 fn parse_entry<'a>(
     entry: &'a Value,
     hosts: AnnouncedHosts<'a>,
-) -> Result<(SlotRange, impl Iterator<Item = Result<Address, &'static str>> + 'a), &'static str> {
+) -> Result<(SlotRange, impl Iterator<Item = Result<Option<Address>, &'static str>> + 'a), &'static str> {
     let Value::Array(entry) = entry else { return Err(NO_LIST) };
     let [Value::Int(start), Value::Int(end), nodes @ ..] = entry.as_slice() else { return Err(NO_LIST) };
     let number = |number: i64| u16::try_from(number).ok().filter(|&slot| slot < SLOTS);
@@ -293,16 +314,16 @@ fn parse_entry<'a>(
     Ok((start..=end, nodes.iter().map(move |node| parse_node(node, hosts))))
 }
 
-/// One node: its host, its port, and fields that are not needed here.
-fn parse_node(node: &Value, hosts: AnnouncedHosts<'_>) -> Result<Address, &'static str> {
+/// One node: its host, its port, and fields that are not needed here. `None` if they are no address: a node that lost its
+/// state has an empty host and port 0 until the others forget it.
+fn parse_node(node: &Value, hosts: AnnouncedHosts<'_>) -> Result<Option<Address>, &'static str> {
     let Value::Array(node) = node else { return Err(NO_ADDRESS) };
     let [host, Value::Int(port), ..] = node.as_slice() else { return Err(NO_ADDRESS) };
     let host = match host {
         Value::Nil => None,
         host => Some(announced::text(host).ok_or(NO_ADDRESS)?),
     };
-    let port = u16::try_from(*port).map_err(|_| NO_ADDRESS)?;
-    hosts.address(host, port).ok_or(NO_ADDRESS)
+    Ok(u16::try_from(*port).ok().and_then(|port| hosts.address(host, port)))
 }
 
 #[cfg(test)]
@@ -421,13 +442,36 @@ mod tests {
 
     #[test]
     fn a_host_that_is_not_announced_is_the_one_that_was_asked() {
-        for host in [Value::Nil, bulk(""), bulk("?")] {
+        for host in [Value::Nil, bulk("")] {
             let entry = entry(0, 16_383, [node(host, 7)]);
             let map = parse(&Value::Array(vec![entry]), AS_IS).unwrap();
             assert_eq!(map.shards[0].primary, address("seed", 7));
         }
         let seed_host = AnnouncedHosts { announce: Announce::SeedHost, ..AS_IS };
         assert_eq!(seed_host.address(Some("10.0.0.9"), 7), Some(address("seed", 7)));
+    }
+
+    #[test]
+    fn a_node_without_an_address_hides_no_other_one() {
+        let unusable = || {
+            let long = "a".repeat(254);
+            [("", 0), ("?", 7), ("one", 0), ("one", 65_536), ("one", -1), ("a b", 1), (long.as_str(), 1)]
+                .map(|(host, port)| node(bulk(host), port))
+                .into_iter()
+                .chain([node(Value::Nil, 0)])
+                .collect::<Vec<_>>()
+        };
+        let replicas = unusable().into_iter().chain([node(bulk("two"), 2)]);
+        let healthy = entry(0, 99, [node(bulk("one"), 1)].into_iter().chain(replicas));
+        for lost in unusable() {
+            let answer = Value::Array(vec![entry(100, 16_383, [lost]), healthy.clone()]);
+            let map = parse(&answer, AS_IS).unwrap();
+            assert_eq!((map.shards.len(), map.gaps()), (1, vec![100..=16_383]), "{answer:?}");
+            assert_eq!((&*map.lost, map.unowned()), (&[100..=16_383][..], vec![]));
+            assert_eq!(map.shards[0].replicas, [address("two", 2)]);
+        }
+        let seed_host = AnnouncedHosts { announce: Announce::SeedHost, ..AS_IS };
+        assert_eq!(seed_host.address(Some("?"), 7), Some(address("seed", 7)));
     }
 
     #[test]
@@ -442,10 +486,6 @@ mod tests {
             Value::Array(vec![entry(7, 5, [good()])]),
             Value::Array(vec![entry(0, 5, [])]),
             Value::Array(vec![entry(0, 5, [Value::Nil])]),
-            Value::Array(vec![entry(0, 5, [node(bulk("one"), 0)])]),
-            Value::Array(vec![entry(0, 5, [node(bulk("one"), 65_536)])]),
-            Value::Array(vec![entry(0, 5, [node(bulk("a b"), 1)])]),
-            Value::Array(vec![entry(0, 5, [node(bulk(&"a".repeat(254)), 1)])]),
             Value::Array(vec![entry(0, 5, [node(Value::Okay, 1)])]),
             Value::Array(vec![entry(0, 5, [good()]), entry(5, 9, [node(bulk("two"), 1)])]),
             Value::Array((0..1_001).map(|slot| entry(slot, slot, [node(bulk("one"), slot + 1)])).collect()),

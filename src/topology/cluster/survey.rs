@@ -137,7 +137,7 @@ impl Cluster {
                             until = until.min(Instant::now() + max_wait / 2);
                         }
                         entries += view.map.entries();
-                        unowned.push((address, view.map.gaps()));
+                        unowned.push((address, view.map.unowned()));
                         if best.as_ref().is_none_or(|best| view.is_better_than(best)) {
                             best = Some(view);
                         }

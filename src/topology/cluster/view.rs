@@ -1,5 +1,7 @@
 //! [`ClusterInfo`] and [`ClusterView`]: one node's view of its cluster.
 
+use std::cmp::Reverse;
+
 use redis::{Cmd, Value, cmd};
 
 use super::slots::{AnnouncedHosts, SlotMap, SlotMapReading};
@@ -109,14 +111,25 @@ impl ClusterView {
     }
 
     /// `true` if it is more credible than another. A node that is cut off from the others does not serve. Of those that
-    /// serve, the one with the greatest epoch has the latest state. Of several with the same epoch, a newly elected primary
-    /// knows of its election first.
+    /// serve, the one with the greatest epoch has the latest state. Of several with the same epoch, one that knows more
+    /// addresses is of more use, and a newly elected primary knows of its election first.
     pub(super) fn is_better_than(&self, other: &Self) -> bool {
         let rank = |view: &Self| {
             let ClusterInfo { serves, epoch, own_epoch, .. } = view.sight;
-            (!view.map.shards.is_empty(), serves, epoch, own_epoch)
+            let lost: usize = view.map.lost.iter().map(ExactSizeIterator::len).sum();
+            (!view.map.shards.is_empty(), serves, epoch, Reverse(lost), own_epoch)
         };
         rank(self) > rank(other)
+    }
+
+    /// `true` if it would undo a later state: its epoch is less than that of the map that is `known`, which a primary still
+    /// confirms. Without that, the cluster may have been created anew.
+    pub(super) fn is_outdated(
+        &self,
+        known: &ClusterInfo,
+        confirmed: impl Iterator<Item = ClusterInfo>,
+    ) -> bool {
+        self.sight.epoch < known.epoch && confirmed.map(|sight| sight.epoch).max() >= Some(known.epoch)
     }
 }
 
@@ -160,5 +173,20 @@ mod tests {
         assert!(view(true, 4, 1).is_better_than(&view(true, 3, 3)));
         assert!(view(true, 4, 4).is_better_than(&view(true, 4, 3)));
         assert!(!view(true, 4, 4).is_better_than(&view(true, 4, 4)));
+        let mut lacks_an_address = view(true, 4, 4);
+        lacks_an_address.map.lost = vec![0..=99];
+        assert!(view(true, 4, 3).is_better_than(&lacks_an_address));
+        assert!(lacks_an_address.is_better_than(&view(true, 3, 3)));
+    }
+
+    #[test]
+    fn an_older_view_undoes_nothing_that_a_primary_still_confirms() {
+        let sight = |epoch| view(true, epoch, 1).sight;
+        let is_outdated = |told, confirmed: &[u64]| {
+            view(true, told, 1).is_outdated(&sight(7), confirmed.iter().map(|&epoch| sight(epoch)))
+        };
+        assert!(is_outdated(6, &[6, 7]) && is_outdated(6, &[8]));
+        assert!(!is_outdated(7, &[7]) && !is_outdated(8, &[7]));
+        assert!(!is_outdated(1, &[]) && !is_outdated(1, &[1, 1]), "the cluster was created anew");
     }
 }
