@@ -15,7 +15,7 @@
 //! | [`PLAIN_PING`] | 1/4 | for an answer to a TLS handshake, before the server is asked without TLS whether it speaks any |
 //! | [`HANGING`] | 1/8 | for servers that hang: of nodes that begin after them, and of a survey of the cluster map |
 //! | [`LAST_BEGUN`] | 1/8 | of what is left of [`HANGING`], for the servers that began last |
-//! | [`SENTINEL`] | 1/4 | for a Sentinel, if the primary is known; the rest is left for the primary |
+//! | [`SENTINEL`] | 1/4 | for a Sentinel, if the primary is known, and for the servers that Sentinels name, if those differ; the rest is left for the primary |
 //! | [`SENTINEL_ALONE`] | 1/2 | for a Sentinel, if there is no primary to check without its answer |
 //! | [`REMOVED`] | 1/4 | for the known servers, before those of an older configuration of an endpoint are taken |
 //! | [`SLOW_PRIMARY`] | 1/4 | for a primary of a cluster, before the map is asked for again |

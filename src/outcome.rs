@@ -167,7 +167,7 @@ impl Outcome {
             status = status.max(if self.needs.every_replica { Status::Down } else { Status::Degraded });
         }
         let (up, all) = self.tally(Role::Sentinel);
-        if up < majority(all) {
+        if up < majority(all) || self.nodes.iter().any(NodeOutcome::contradicts) {
             status = status.max(Status::Degraded);
         }
         let (up, all) = self.tally(Role::Endpoint);
@@ -232,7 +232,13 @@ impl Outcome {
     /// The problem with the main cause.
     #[must_use]
     pub(crate) fn problem(&self) -> Option<Problem<'_>> {
-        self.standing().next()
+        let contradicts =
+            |problem: &Problem<'_>| matches!(problem, Problem::Fault(node, ..) if node.contradicts());
+        match self.status() {
+            // A lost Sentinel beside one that contradicts the others would not degrade the alias.
+            Status::Degraded => self.standing().find(contradicts).or_else(|| self.standing().next()),
+            Status::Skipped | Status::Up | Status::Down => self.standing().next(),
+        }
     }
 
     /// `true` if one of the problems that make it what it is has this cause.
@@ -338,6 +344,14 @@ mod tests {
         let one_of_three = outcome(&[(Role::Server, 1, 0), (Role::Sentinel, 1, 2)], Needs::default());
         let shortfall = one_of_three.shortfall();
         assert_eq!(shortfall.as_deref(), Some("1 of 3 sentinels up, and a failover needs 2"));
+    }
+
+    #[test]
+    fn one_sentinel_that_contradicts_the_others_is_degraded_and_its_fault_is_the_cause() {
+        let mut outcome = outcome(&[(Role::Server, 1, 0), (Role::Sentinel, 3, 2)], Needs::default());
+        assert_eq!((outcome.status(), outcome.cause()), (Status::Up, None));
+        outcome.nodes[5].fault = Some(Fault::new(Cause::Conflict, Phase::Read, ""));
+        assert_eq!((outcome.status(), outcome.cause()), (Status::Degraded, Some(Cause::Conflict)));
     }
 
     #[test]

@@ -290,7 +290,10 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
                 named: Named::In("sentinel_username"),
                 keys: Vec::new(),
                 databases: BTreeSet::new(),
-                ..grant(vec![AclServers::Sentinels(sentinels)], &["sentinel|get-master-addr-by-name"])
+                ..grant(
+                    vec![AclServers::Sentinels(sentinels)],
+                    &["sentinel|get-master-addr-by-name", "sentinel|master"],
+                )
             };
             vec![of_primary(AclServers::Watched { name, sentinels }, &primary), sentinel]
         }

@@ -69,6 +69,8 @@ causes! {
     Protocol "protocol" "The answer breaks the protocol: check the port, the configured backend, and that both sides or neither use TLS.";
     /// The server is one of a cluster and names another one for the canary's slot.
     Redirected "redirected" "The server redirects clients to another cluster node: use a redis+cluster:// URL; if it is one already, the nodes disagree about a slot's owner.";
+    /// Those that tell where the servers are contradict each other.
+    Conflict "conflict" "Sentinels name different primaries, so clients may write to different servers: compare the answers to SENTINEL MASTER, and reset the wrong Sentinel.";
     /// A replica did not show the primary's canary in time.
     Behind "behind" "The replica did not receive the write in time: check the replication link, and the load of the replica.";
     /// A way into the cache does not show a write.

@@ -77,6 +77,7 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
         (Cause::Database, _) => redis("CONFIG GET databases"),
         (Cause::ClusterDown, _) => redis("CLUSTER INFO"),
         (Cause::Redirected, _) => redis("CLUSTER NODES"),
+        (Cause::Conflict, _) => redis("SENTINEL MASTERS"),
         (Cause::TimedOut, Phase::Auth | Phase::Write | Phase::Read) => {
             redis("SLOWLOG GET 5").or_else(|| memcached(place, wire, "stats"))
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Fault, Phases, Status, Wire};
+use super::{Cause, Fault, Phases, Status, Wire};
 
 named! {
     /// The role of a node for its alias, which decides what its fault means. The order of the variants is the order in
@@ -68,5 +68,10 @@ impl NodeOutcome {
     #[must_use]
     pub fn status(&self) -> Status {
         if self.fault.is_some() { Status::Down } else { Status::Up }
+    }
+
+    /// `true` if it is a Sentinel that names another primary than the others.
+    pub(super) fn contradicts(&self) -> bool {
+        self.role == Role::Sentinel && self.fault.as_ref().is_some_and(|fault| fault.cause == Cause::Conflict)
     }
 }

@@ -1,4 +1,6 @@
-//! [`Sentinels`]: the current primary, as named by Sentinels.
+//! [`Sentinels`]: the current primary, as named by Sentinels; `disagreement` has what follows if they name several.
+
+mod disagreement;
 
 use std::sync::Arc;
 
@@ -23,7 +25,9 @@ use crate::progress::{NodeProgress, Progress};
 /// Sentinels, and the primary that they name.
 ///
 /// All of them are asked in every check, so that the next check sees a failover or a lost Sentinel. The primary is the
-/// one that most of the answers name.
+/// one that most of the answers name. A Sentinel that names another one degrades the alias, unless it has only not heard of
+/// a failover yet. Without a majority, the primary is the only server with that role that is named; if there are two, the
+/// alias is down.
 ///
 /// If none answers, the last known primary is still checked, since a connected application keeps its connections and
 /// works. The alias is then degraded, since no failover is possible and no new client can find the primary. If no
@@ -70,6 +74,14 @@ impl SentinelNode {
 struct AskedSentinel<'a> {
     watcher: &'a SentinelNode,
     progress: Arc<NodeProgress>,
+    /// Its last answer in this check.
+    vote: Mutex<Option<Vote>>,
+}
+
+impl AskedSentinel<'_> {
+    fn vote(&self) -> Option<Vote> {
+        self.vote.lock().clone()
+    }
 }
 
 /// The most bytes of an answer with one address.
@@ -102,22 +114,30 @@ impl Sentinels {
         })
     }
 
-    /// Checks the primary at `address`, or else the last known one, and its replicas. `unknown` is the primary's node until
-    /// its address is known.
+    /// Checks the primary that the Sentinels name, or else the last known one, and its replicas. `unknown` is the primary's
+    /// node until its address is known. The result is the address of the primary that was checked.
     async fn check(
         &self,
-        address: Option<Address>,
+        named: Named,
         unknown: &NodeProgress,
         asked: &[AskedSentinel<'_>],
         progress: &Progress,
-    ) {
-        let primary = match address {
+    ) -> Option<Address> {
+        let address = match named {
+            Named::Nobody => Ok(None),
+            Named::One(address) => Ok(Some(address)),
+            Named::Several => self.settle(asked).await.map(Some),
+        };
+        let primary = address.and_then(|address| match address {
             Some(address) => self.primary(&address, unknown),
             None => self.last_known().ok_or_else(|| no_known_primary(asked)),
-        };
+        });
         let mut primary = match primary {
             Ok(primary) => primary,
-            Err(fault) => return unknown.conclude(Err(fault)),
+            Err(fault) => {
+                unknown.conclude(Err(fault));
+                return None;
+            }
         };
         unknown.withdraw();
         let node = progress.node(primary.node().name(), Role::Server);
@@ -129,7 +149,10 @@ impl Sentinels {
             // A failover has come between the Sentinels' answer and the write.
             primary = match self.primary(&address, &node) {
                 Ok(primary) => primary,
-                Err(fault) => return node.conclude(Err(fault)),
+                Err(fault) => {
+                    node.conclude(Err(fault));
+                    return None;
+                }
             };
             node.withdraw();
             written = primary.node().check(&progress.node(primary.node().name(), Role::Server)).await;
@@ -137,12 +160,15 @@ impl Sentinels {
         if let Ok(Some(written)) = written {
             self.replicas.follow(&primary, &written, progress).await;
         }
+        Some(primary.address().clone())
     }
 
     /// Asks the Sentinels that have answered in this check again.
     async fn ask_again(&self, asked: &[AskedSentinel<'_>]) -> Option<Address> {
         let answered = asked.iter().filter(|asked| asked.progress.verdict() == Some(Ok(())));
-        self.inquire(answered).decide().await
+        let mut inquiry = self.inquire(answered);
+        inquiry.decide().await;
+        choose(&inquiry.votes).map(|(address, _)| address.clone())
     }
 
     fn inquire<'a>(&'a self, asked: impl Iterator<Item = &'a AskedSentinel<'a>>) -> Inquiry<'a> {
@@ -153,7 +179,7 @@ impl Sentinels {
     /// Asks one Sentinel for the primary's address. The wait is limited to a quarter of the deadline, since the rest is left
     /// for the primary. It is half of the deadline if no primary is known, since then there is none to check without an
     /// answer.
-    async fn ask(&self, AskedSentinel { watcher, progress }: &AskedSentinel<'_>) -> Option<Vote> {
+    async fn ask(&self, AskedSentinel { watcher, progress, vote }: &AskedSentinel<'_>) -> Option<Vote> {
         let part = if self.known.lock().is_some() { budget::SENTINEL } else { budget::SENTINEL_ALONE };
         let limit = part.of(self.factory.timeout());
         let mut command = cmd("SENTINEL");
@@ -171,16 +197,10 @@ impl Sentinels {
             let said = format!("no answer after {} ms", limit.as_millis());
             Err(progress.fault(Cause::TimedOut, &said))
         };
-        match answer {
-            Ok(address) => {
-                progress.conclude(Ok(()));
-                Some(watcher.vote(address))
-            }
-            Err(fault) => {
-                progress.conclude(Err(fault));
-                None
-            }
-        }
+        let answer = answer.map(|address| watcher.vote(address));
+        progress.conclude(answer.as_ref().map(|_| ()).map_err(Clone::clone));
+        vote.lock().clone_from(&answer.as_ref().ok().cloned());
+        answer.ok()
     }
 
     /// The address in a Sentinel's answer: a host and a port, or nil if it does not know the name (Redis'
@@ -230,11 +250,17 @@ impl Topology for Sentinels {
         let asked: Vec<_> = self
             .watchers
             .iter()
-            .map(|watcher| AskedSentinel { watcher, progress: progress.node(&watcher.name, Role::Sentinel) })
+            .map(|watcher| {
+                let progress = progress.node(&watcher.name, Role::Sentinel);
+                AskedSentinel { watcher, progress, vote: Mutex::default() }
+            })
             .collect();
         let mut inquiry = self.inquire(asked.iter());
-        let address = inquiry.decide().await;
-        tokio::join!(inquiry.finish(), self.check(address, &unknown, &asked, progress));
+        let named = inquiry.decide().await;
+        let ((), checked) = tokio::join!(inquiry.finish(), self.check(named, &unknown, &asked, progress));
+        if let Some(checked) = checked {
+            self.judge_others(&checked, &asked).await;
+        }
     }
 
     fn is_quiet(&self) -> bool {
@@ -253,17 +279,30 @@ struct Inquiry<'a> {
     enough: usize,
 }
 
+/// The address that Sentinels name.
+enum Named {
+    /// No Sentinel has answered.
+    Nobody,
+    /// All have named it, or most.
+    One(Address),
+    /// No address has a majority of the answers.
+    Several,
+}
+
 impl Inquiry<'_> {
     /// The address that they name, as soon as enough agree, or else once all have answered or failed to.
-    async fn decide(&mut self) -> Option<Address> {
+    async fn decide(&mut self) -> Named {
         while let Some(vote) = self.pending.next().await {
             self.votes.extend(vote);
-            let chosen = choose(&self.votes).filter(|(_, votes)| *votes >= self.enough);
-            if let Some((address, _)) = chosen {
-                return Some(address.clone());
+            if choose(&self.votes).is_some_and(|(_, votes)| votes >= self.enough) {
+                break;
             }
         }
-        choose(&self.votes).map(|(address, _)| address.clone())
+        match choose(&self.votes) {
+            None => Named::Nobody,
+            Some((address, votes)) if votes >= majority(self.votes.len()) => Named::One(address.clone()),
+            Some(_) => Named::Several,
+        }
     }
 
     /// Waits for the remaining answers.

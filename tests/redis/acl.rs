@@ -99,7 +99,7 @@ fn the_printed_users_are_enough_for_sentinels_and_their_servers() {
         apply_all(&[], &[]);
         sidecar.expect_up();
     }
-    apply_all(&[], &["+sentinel|get-master-addr-by-name"]);
+    apply_all(&[], &["+sentinel|get-master-addr-by-name", "+sentinel|master"]);
     sidecar.expect_degraded("forbidden");
 }
 
@@ -168,7 +168,7 @@ ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +ping
 # only for Valkey 9.1 or later, which limits users to databases; other servers reject this line
 ACL SETUSER canary resetdbs db=1
 # watched: on the Sentinels at s1:26379, s2:26379
-ACL SETUSER watcher on resetkeys resetchannels -@all +sentinel|get-master-addr-by-name
+ACL SETUSER watcher on resetkeys resetchannels -@all +sentinel|get-master-addr-by-name +sentinel|master
 ";
     assert_eq!(text, expected);
 }
@@ -224,7 +224,7 @@ ACL SETUSER canary on resetkeys ~djblets-canary:* ~celery resetchannels -@all +g
                     +type +xinfo|groups +xlen +xpending +xrange +zcard +zrange
 # watched: on the Sentinels at s1:26379; to log in with it, set sentinel_username = \"cache-canary\" and its \
                     password
-ACL SETUSER cache-canary on resetkeys resetchannels -@all +sentinel|get-master-addr-by-name
+ACL SETUSER cache-canary on resetkeys resetchannels -@all +sentinel|get-master-addr-by-name +sentinel|master
 ";
     assert_eq!(text, expected);
 }
