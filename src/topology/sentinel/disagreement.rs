@@ -107,7 +107,12 @@ impl Sentinels {
     async fn seen_by(&self, AskedSentinel { watcher, progress, .. }: &AskedSentinel<'_>) -> NamedPrimary {
         let mut command = cmd("SENTINEL");
         command.arg("MASTER").arg(&*self.name);
-        let query = Query { command: &command, limit: MASTER_LIMIT, expected: "the primary's state" };
+        let query = Query {
+            command: &command,
+            limit: MASTER_LIMIT,
+            expected: "the primary's state",
+            part: "the primary's state at the Sentinels",
+        };
         let aside = progress.beside(&watcher.name);
         let answer = timeout(self.second_look(), watcher.server.ask(&query, &aside)).await;
         answer.ok().and_then(Result::ok).map(|answer| read(&answer)).unwrap_or_default()
