@@ -429,6 +429,6 @@ async fn each_command_is_explained_with_the_expected_and_the_seen_value() {
             "PTTL session:1 | at most 1m",
         ]
     );
-    assert!(steps[1].ends_with(" of 40") && steps[2].ends_with(", no limit reported"), "{steps:?}");
-    assert!(steps[4].ends_with(" | 1 keys, cursor 0") && steps[5].ends_with(" | no TTL"), "{steps:?}");
+    assert!(steps[2].ends_with(" of 40") && steps[3].ends_with(", no limit reported"), "{steps:?}");
+    assert!(steps[5].ends_with(" | 1 keys, cursor 0") && steps[6].ends_with(" | no TTL"), "{steps:?}");
 }

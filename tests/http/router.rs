@@ -56,7 +56,7 @@ fn ready() -> Router {
 
 const SKIPPED: &str = concat!(
     r#"{"status":"SKIPPED","checks":{},"errors":{},"#,
-    r#""skipped":{"staticfiles":"lives in the application's memory"}}"#,
+    r#""skipped":{"staticfiles":"lives in the application's memory"},"instance":"test"}"#,
     "\n"
 );
 

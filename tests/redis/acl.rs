@@ -180,7 +180,7 @@ fn each_kind_of_check_has_its_commands_and_its_keys() {
          [caches.main.checks.visibility]\n\
          views = [\"redis://one/2\", \"redis://reader:s3cret@two\", \"redis://:s3cret@three\", \"memcached://mc\"]\n\
          [caches.main.checks.queue]\nkeys = [\"b:p\", \"b:p:{0..15}\", \"a b\"]\nlock = \"l:b:p\"\n\
-         [caches.main.checks.clock]\npartitions = \"clocks\"\nglobal = \"clock*\"\n\
+         [caches.main.checks.clock]\npartitions = \"clocks\"\nglobal = \"clock\"\n\
          [caches.main.checks.efficiency]\nttl = { pattern = \"s:[ab]*\", max = \"1m\" }\n\
          [caches.two]\nurl = \"redis://reader:s3cret@two\"\nchecks.efficiency = {}\n\
          [caches.sessions]\nservers = \"mc\"\nchecks.visibility.views = [\"redis://both\"]",
@@ -189,7 +189,7 @@ fn each_kind_of_check_has_its_commands_and_its_keys() {
 # sessions: memcached has no ACL, so no rights are needed
 # For a new user, set a password: add >PASSWORD after `on`.
 # main: on cache:6379
-ACL SETUSER canary on resetkeys ~djblets-canary:* ~b:p ~b:p:[0-9] ~b:p:1[0-5] ~a?b ~l:b:p ~clocks ~clock\\* \
+ACL SETUSER canary on resetkeys ~djblets-canary:* ~b:p ~b:p:[0-9] ~b:p:1[0-5] ~a?b ~l:b:p ~clocks ~clock \
                     ~s:[ab]* resetchannels -@all +cluster|info +del +get +info +llen +ping +pttl +scan +scard +set +type \
                     +xinfo|groups +xlen +xpending +xrange +zcard +zrange
 # main: on one:6379

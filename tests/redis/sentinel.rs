@@ -453,7 +453,7 @@ fn a_failover_by_hand_is_followed() {
     let at = Instant::now();
     watched.sentinels[0].ask(&["SENTINEL", "FAILOVER", NAME]).unwrap().unwrap();
     timeline.run(at, "SENTINEL FAILOVER was asked for");
-    eventually("the old primary becomes a replica", || watched.primary().info("role") == "slave");
+    eventually("the old primary becomes a replica", || watched.primary().is_replica());
     let sidecar = beside(&watched);
     sidecar.expect_up();
     assert_ne!(sidecar.health().nodes()[0].1, watched.primary().addr().to_string());

@@ -578,7 +578,8 @@ async fn an_open_breaker_lets_no_check_connect_and_one_when_the_time_is_over() {
         tokio::time::sleep_until(opened + REAL_OPEN_FOR).await;
         assert_eq!(check(&checker).await, Seen::Down(Cause::Unreachable));
         assert_eq!(check(&checker).await, Seen::NotAsked);
-        assert_eq!(connections(), before + 1);
+        // One check: a server that closes after HELLO is dialed again without it, as a proxy may need.
+        assert_eq!(connections(), before + 2);
     }
 }
 

@@ -701,7 +701,7 @@ fn the_printed_user_is_enough_for_the_store_and_with_a_right_less_nothing_is_sha
     );
     let users = printed_users::<2>(&format!("[fleet]\nvia = \"store\"\n{caches}"));
     let user = users.iter().find(|user| user.name == "canary").unwrap();
-    assert_eq!(user.commands(), 7, "{user:?}");
+    assert_eq!(user.commands(), 8, "{user:?}");
     let hits = |sidecar: &Sidecar| {
         let details = (0..6).map(|_| sidecar.get("/health/main").body["details"]["cache.main"].clone());
         details.filter(|main| !main["reused"].is_null()).count()

@@ -192,6 +192,12 @@ impl Redis {
         value.unwrap_or_else(|| panic!("INFO has no field {field}")).trim().to_owned()
     }
 
+    /// `true` if it says that it is a replica. Sentinels close its connections when they make it one.
+    pub fn is_replica(&self) -> bool {
+        let role = ask_as_harness(self.process.dir(), &["ROLE"]);
+        role.is_ok_and(|answer| answer.is_ok_and(|role| role.starts_with("slave")))
+    }
+
     /// Fills the memory, with no leave to evict: writes are refused with OOM until [`Self::make_room`].
     pub fn fill(&self) {
         self.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1"]);

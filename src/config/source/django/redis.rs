@@ -168,6 +168,9 @@ fn cluster(
     if urls.iter().flat_map(|location| &location.url.addresses).any(|seed| matches!(seed, Address::Unix(_))) {
         return Err(first.place.problem("cluster nodes need addresses such as host:port, not a unix socket"));
     }
+    if urls.iter().any(|location| location.url.database.is_some_and(|database| database != 0)) {
+        return Err(first.place.problem("redis-py uses only database 0 of a cluster; remove the number"));
+    }
     let secure = is_secure(options, first) || asks_for_tls(options);
     let scheme = if secure { "rediss+cluster" } else { "redis+cluster" };
     answers.put("url", Typed::Text(format!("{scheme}://{}", seeds.join(","))), first.place);

@@ -75,7 +75,7 @@ impl<'a> PageFault<'a> {
                 div .body {
                     (first.reasons())
                     @match servers.as_slice() {
-                        [server] => { (trouble(server)) }
+                        [server] => { (trouble(server, first.outcome.needs.wire)) }
                         _ => { (Nodes::faulty(first.outcome).markup()) }
                     }
                     ul .nodes { @for entry in shown { (entry.victim()) } }

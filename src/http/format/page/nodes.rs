@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::drawing::{glyph, phases};
 use super::say;
-use crate::outcome::{Fault, NodeOutcome, Outcome, Role};
+use crate::outcome::{Fault, NodeOutcome, Outcome, Role, Wire, next_step};
 
 /// The most nodes that are shown; a cluster may have a thousand.
 const NODES: usize = 8;
@@ -13,6 +13,7 @@ const NODES: usize = 8;
 pub(super) struct Nodes<'a> {
     /// The name of the check.
     entry: String,
+    wire: Wire,
     rows: Vec<Vec<&'a NodeOutcome>>,
 }
 
@@ -36,7 +37,7 @@ impl<'a> Nodes<'a> {
                 None => rows.push(vec![node]),
             }
         }
-        Self { entry: outcome.entry(), rows }
+        Self { entry: outcome.entry(), wire: outcome.needs.wire, rows }
     }
 
     pub(super) fn markup(&self) -> Markup {
@@ -51,7 +52,7 @@ impl<'a> Nodes<'a> {
 
     /// Equal nodes, of which the first `shown` are listed.
     fn row(&self, row: &[&NodeOutcome], shown: usize) -> Markup {
-        let [first, _, ..] = row else { return html! { @for node in row { (one(node)) } } };
+        let [first, _, ..] = row else { return html! { @for node in row { (one(node, self.wire)) } } };
         let said = |node: &NodeOutcome| node.fault.as_ref().map(|fault| fault.said.clone());
         let is_said_of_all = row.iter().all(|node| said(node) == said(first));
         html! {
@@ -67,6 +68,7 @@ impl<'a> Nodes<'a> {
                         }
                         @if let Some(fault) = &first.fault { (self::fault(fault, is_said_of_all)) }
                     }
+                    (next(first, self.wire))
                     ul {
                         @for node in &row[..shown] {
                             li {
@@ -96,7 +98,7 @@ fn kind(node: &NodeOutcome) -> String {
     }
 }
 
-fn one(node: &NodeOutcome) -> Markup {
+fn one(node: &NodeOutcome, wire: Wire) -> Markup {
     let status = node.status();
     html! {
         li {
@@ -115,17 +117,24 @@ fn one(node: &NodeOutcome) -> Markup {
                     (lag(node))
                 }
             }
-            (trouble(node))
+            (trouble(node, wire))
         }
     }
 }
 
-/// The fault of a node, if it has one, and its phases.
-pub(super) fn trouble(node: &NodeOutcome) -> Markup {
+/// The fault of a node, if it has one, with the command to run next, and its phases.
+pub(super) fn trouble(node: &NodeOutcome, wire: Wire) -> Markup {
     html! {
         @if let Some(fault) = &node.fault { (self::fault(fault, true)) }
+        (next(node, wire))
         (phases(node))
     }
+}
+
+/// The command to run next for a faulty node.
+fn next(node: &NodeOutcome, wire: Wire) -> Markup {
+    let command = node.fault.as_ref().and_then(|fault| next_step(node, fault, wire));
+    html! { @if let Some(command) = command { p .next { "Next: " code { (command) } } } }
 }
 
 fn fault(Fault { cause, phase, said, .. }: &Fault, with_words: bool) -> Markup {
