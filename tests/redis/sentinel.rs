@@ -528,6 +528,12 @@ impl Timeline {
         };
         self.ended.store(true, Ordering::Relaxed);
         let observations = self.watch.join().unwrap();
+        let ready = observations.iter().position(|look| look.ready.is_some());
+        // Sentinels that disagree may demote the new primary again: the first change is judged, and what follows is not.
+        let first = ready.unwrap_or(observations.len());
+        let demoted = observations.iter().skip(first).position(|look| look.refused);
+        let observations = &observations[..demoted.map_or(observations.len(), |look| first + look)];
+        let judged_until = demoted.and_then(|_| observations.last()).map(|look| look.began);
         let refused =
             observations.iter().filter(|look| look.refused).map(|look| look.began).next_back().unwrap();
         let ready = observations.iter().find_map(|look| Some((look.ended, look.ready?)));
@@ -556,6 +562,9 @@ impl Timeline {
 
         let (ready, _) = ready.expect("the observer sees the end of the failover");
         for (began, ended, status, (_, node, _)) in &checked {
+            if judged_until.is_some_and(|until| *ended > until) {
+                break;
+            }
             let on_the_old = node.ends_with(&format!(":{}", self.old));
             if status == "UP" && !on_the_old {
                 assert!(*ended > refused, "UP while no replica took writes:\n{told}");
