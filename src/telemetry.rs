@@ -51,7 +51,7 @@ pub fn init() -> Result<(), UnknownLevel> {
 pub(crate) fn init_at(usual: LevelFilter) -> Result<(), UnknownLevel> {
     let level = match std::env::var_os(LEVEL_VARIABLE) {
         None => usual,
-        Some(name) => level(&name.to_string_lossy())?,
+        Some(name) => level(name.to_string_lossy().trim())?,
     };
     let subscriber = tracing_subscriber::fmt()
         .with_writer(Stderr)

@@ -259,8 +259,10 @@ impl Parameters {
             match &*name {
                 "db" => said.database = Some(value.parse().map_err(|_| DATABASE)?),
                 "protocol" => said.protocol = Some(protocol(&value).ok_or(PROTOCOL)?),
-                "username" => said.username = value.into_owned(),
-                "password" => said.password = value.into_owned(),
+                // What stands before the host wins, as in redis-py.
+                "username" if said.username.is_empty() => said.username = value.into_owned(),
+                "password" if said.password.is_empty() => said.password = value.into_owned(),
+                "username" | "password" => {}
                 _ => said.others.push((name.into_owned(), value.into_owned())),
             }
         }

@@ -11,6 +11,8 @@ pub struct Wire {
     pub tls: bool,
     /// `true` if a password is sent.
     pub login: bool,
+    /// `true` if a user is named with it. The name is no part of a command: it may be as secret as the password.
+    pub user: bool,
     /// The source of the servers' addresses.
     pub source: AddressSource,
 }
@@ -67,8 +69,14 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
     let place = Place::parse(&node.node)?;
     let redis = |command| redis_cli(place, wire, node.role, command);
     match (fault.cause, fault.phase) {
+        // The name that Sentinels do not know.
+        (Cause::Unresolvable, Phase::Auth | Phase::Write | Phase::Read) | (Cause::Conflict, _) => {
+            redis("SENTINEL MASTERS")
+        }
         (Cause::Unresolvable, _) | (Cause::TimedOut, Phase::Resolve) => place.look_up(),
-        (Cause::Refused | Cause::Unreachable, _) | (Cause::TimedOut, Phase::Connect) => Some(place.reach()),
+        (Cause::Refused | Cause::Unreachable | Cause::TimedOut, Phase::Connect) => Some(place.reach()),
+        // The server or proxy itself was reached.
+        (Cause::Refused, _) => redis("INFO clients").or_else(|| memcached(place, wire, "stats")),
         (Cause::Tls, _) | (Cause::TimedOut, Phase::Tls) => place.certificate(),
         (Cause::Protocol, _) if wire.tls => place.certificate(),
         (Cause::Auth | Cause::Forbidden, _) => redis("ACL WHOAMI"),
@@ -77,10 +85,9 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
         (Cause::Database, _) => redis("CONFIG GET databases"),
         (Cause::ClusterDown, _) => redis("CLUSTER INFO"),
         (Cause::Redirected, _) => redis("CLUSTER NODES"),
-        (Cause::Conflict, _) => redis("SENTINEL MASTERS"),
-        (Cause::TimedOut, Phase::Auth | Phase::Write | Phase::Read) => {
-            redis("SLOWLOG GET 5").or_else(|| memcached(place, wire, "stats"))
-        }
+        (Cause::TimedOut, Phase::Auth | Phase::Write | Phase::Read) => redis("SLOWLOG GET 5")
+            .map(|command| format!("timeout 5 {command}"))
+            .or_else(|| memcached(place, wire, "stats")),
         (Cause::OutOfMemory | Cause::NotStored, _) => {
             redis("INFO memory").or_else(|| memcached(place, wire, "stats"))
         }
@@ -88,9 +95,10 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
             redis("INFO stats").or_else(|| memcached(place, wire, "stats"))
         }
         (Cause::Protocol, _) => redis("PING").or_else(|| memcached(place, wire, "version")),
-        // These are findings, which name a key and no node.
+        // What a proxy did not reach, it does not name; and the rest are findings, which name a key and no node.
         (
-            Cause::InvisibleWrite
+            Cause::Unreachable
+            | Cause::InvisibleWrite
             | Cause::InvisibleDelete
             | Cause::TooLong
             | Cause::TooOld
@@ -124,7 +132,12 @@ fn redis_cli(place: Place<'_>, wire: Wire, role: Role, command: &str) -> Option<
     };
     let tls = if wire.tls { " --tls" } else { "" };
     // Sentinels have a password of their own.
-    let login = if wire.login && role != Role::Sentinel { " --askpass" } else { "" };
+    let login = match (wire.login, wire.user) {
+        _ if role == Role::Sentinel => "",
+        (true, true) => " --user USER --askpass",
+        (true, false) => " --askpass",
+        (false, _) => "",
+    };
     Some(format!("redis-cli {place}{tls}{login} {command}"))
 }
 
@@ -206,8 +219,13 @@ mod tests {
     use super::{AddressSource, Protocol, Wire, next_step};
     use crate::outcome::{Cause, Fault, NodeOutcome, Phase, Phases, Role};
 
-    const REDIS: Wire =
-        Wire { protocol: Protocol::Redis, tls: false, login: false, source: AddressSource::Configuration };
+    const REDIS: Wire = Wire {
+        protocol: Protocol::Redis,
+        tls: false,
+        login: false,
+        user: false,
+        source: AddressSource::Configuration,
+    };
     const MEMCACHED: Wire = Wire { protocol: Protocol::Memcached, ..REDIS };
 
     fn step(node: &str, cause: Cause, phase: Phase, wire: Wire) -> Option<String> {
@@ -227,7 +245,7 @@ mod tests {
         expect("nc -vz -w 2 cache 6379", "cache:6379", Cause::Refused, Phase::Connect, REDIS);
         expect("nc -vz -w 2 ::1 6379", "[::1]:6379", Cause::TimedOut, Phase::Connect, REDIS);
         expect(
-            "redis-cli -h cache -p 6379 SLOWLOG GET 5",
+            "timeout 5 redis-cli -h cache -p 6379 SLOWLOG GET 5",
             "cache:6379",
             Cause::TimedOut,
             Phase::Write,
@@ -235,6 +253,14 @@ mod tests {
         );
         let stats = "printf 'stats\\r\\nquit\\r\\n' | nc -w 2 mc-1 11211";
         expect(stats, "mc-1:11211", Cause::TimedOut, Phase::Write, MEMCACHED);
+        let named = Wire { user: true, ..asked };
+        expect(
+            "redis-cli -h cache -p 6379 --user USER --askpass ACL WHOAMI",
+            "cache:6379",
+            Cause::Auth,
+            Phase::Auth,
+            named,
+        );
         expect(
             "redis-cli -h cache -p 6379 --askpass ACL WHOAMI",
             "cache:6379",

@@ -90,6 +90,8 @@ struct Replica {
     name: Arc<str>,
     address: Address,
     server: Redis,
+    /// `true` if its login or TLS is not the primary's. Then it is another way in, even at the primary's address.
+    has_own_login: bool,
 }
 
 /// The time for which a replica is checked after the primary last named it. `ROLE` names only replicas whose link is up.
@@ -133,7 +135,9 @@ impl Replicas {
         for config::NamedReplica { address, own } in named {
             let known = match own.as_deref() {
                 None => replicas.make(address)?,
-                Some((login, tls)) => replicas.make_with(address, &Arc::new(login.clone()), tls.as_ref())?,
+                Some((login, tls)) => {
+                    replicas.make_with(address, &Arc::new(login.clone()), tls.as_ref(), true)?
+                }
             };
             replicas.known.lock().push(known);
         }
@@ -161,7 +165,9 @@ impl Replicas {
     fn present(&self, primary: &Primary) -> Vec<Arc<Replica>> {
         let replicas = self.known.lock();
         let replicas = replicas.iter().map(|known| &known.replica);
-        replicas.filter(|replica| replica.address != *primary.address()).cloned().collect()
+        let is_another =
+            |replica: &&Arc<Replica>| replica.has_own_login || replica.address != *primary.address();
+        replicas.filter(is_another).cloned().collect()
     }
 
     /// Asks the primary for its replicas. Until they are known, one node of the check stands for them.
@@ -212,7 +218,7 @@ impl Replicas {
     }
 
     fn make(&self, address: &Address) -> Result<KnownReplica, SetupError> {
-        self.make_with(address, &self.login, self.tls.as_ref())
+        self.make_with(address, &self.login, self.tls.as_ref(), false)
     }
 
     fn make_with(
@@ -220,9 +226,11 @@ impl Replicas {
         address: &Address,
         login: &Arc<Login>,
         tls: Option<&Tls>,
+        has_own_login: bool,
     ) -> Result<KnownReplica, SetupError> {
         let server = self.factory.redis(address, Requirement::Any, login, tls)?;
-        let replica = Replica { name: self.factory.name(address), address: address.clone(), server };
+        let (name, address) = (self.factory.name(address), address.clone());
+        let replica = Replica { name, address, server, has_own_login };
         Ok(KnownReplica { replica: Arc::new(replica), named: Instant::now() })
     }
 

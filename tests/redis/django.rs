@@ -180,3 +180,27 @@ fn each_location_has_a_login_and_a_database_of_its_own() {
     second(&format!("localhost:{port}/3")).expect_degraded("auth");
     second(&format!(":one@localhost:{port}/3")).expect_degraded("auth");
 }
+
+#[test]
+fn a_second_location_at_the_first_server_is_checked_with_its_own_database_and_login() {
+    let folder = tempfile::tempdir().unwrap();
+    let redis = Redis::start(&["--requirepass", "pw"]);
+    let at = |second: &str| {
+        let first = format!("redis://:pw@{}/0", redis.addr());
+        sidecar(&folder, &entry(DJANGO, &format!("{first},redis://{second}"), ""), "")
+    };
+    at(&format!(":pw@{}/0", redis.addr())).expect_up();
+    // Django reads from the second one alone, and finds nothing.
+    at(&format!(":pw@{}/1", redis.addr())).expect_degraded("behind");
+    at(&format!(":two@{}/0", redis.addr())).expect_degraded("auth");
+}
+
+#[test]
+fn the_password_before_the_host_wins_over_one_in_the_query() {
+    let folder = tempfile::tempdir().unwrap();
+    let redis = Redis::start(&["--requirepass", "pw"]);
+    let with = |url: &str| sidecar(&folder, &entry(DJANGO, url, ""), "");
+    with(&format!("redis://{}/0?password=pw", redis.addr())).expect_up();
+    with(&format!("redis://:pw@{}/0?password=bad", redis.addr())).expect_up();
+    with(&format!("redis://:bad@{}/0?password=pw", redis.addr())).expect_down("auth");
+}

@@ -66,8 +66,6 @@ const KNOWN: &[Vocabulary] = &[
             ("ERR DB index is out of range", Cause::Database),
             ("ERR invalid DB index", Cause::Database),
             ("ERR SELECT is not allowed in cluster mode", Cause::Database),
-            ("ERR unknown command 'SELECT'", Cause::Database),
-            ("ERR unknown command `SELECT`", Cause::Database),
         ],
     },
     Vocabulary {
@@ -108,6 +106,16 @@ const KNOWN: &[Vocabulary] = &[
             ("ERR Software caused connection abort", Cause::Unreachable),
             ("ERR unknown", Cause::Unreachable),
             ("NOAUTH Authentication required", Cause::Auth),
+        ],
+    },
+    Vocabulary {
+        source: "predixy, src/Response.cpp, as it spells them",
+        lines: &[
+            ("ERR no server avaliable", Cause::Unreachable),
+            ("ERR no server connection avaliable", Cause::Unreachable),
+            ("ERR server connection close", Cause::Unreachable),
+            ("ERR deliver request fail", Cause::Unreachable),
+            ("ERR auth permission deny", Cause::Forbidden),
         ],
     },
     Vocabulary {

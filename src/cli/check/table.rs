@@ -222,7 +222,8 @@ sessions  DOWN     750.000 ms  timed_out at mc-1:11211 in write
                                  The server did not answer in time: check
                                  whether it hangs, is overloaded, or is behind a
                                  firewall that drops packets.
-                                 next: redis-cli -h mc-1 -p 11211 SLOWLOG GET 5
+                                 next: timeout 5 redis-cli -h mc-1 -p 11211
+                                 SLOWLOG GET 5
                                out_of_memory at mc-3:11211 in write:
                                SERVER_ERROR out of memory
                                  The server is out of memory and cannot evict:
@@ -245,7 +246,8 @@ sessions  DOWN     750.000 ms
       The server did not answer in time: check
       whether it hangs, is overloaded, or is behind a
       firewall that drops packets.
-      next: redis-cli -h mc-1 -p 11211 SLOWLOG GET 5
+      next: timeout 5 redis-cli -h mc-1 -p 11211
+      SLOWLOG GET 5
     out_of_memory at mc-3:11211 in write:
     SERVER_ERROR out of memory
       The server is out of memory and cannot evict:

@@ -16,7 +16,7 @@ use crate::config::{
 };
 
 pub(in crate::config) const NO_USER_ALONE: &str =
-    "the URL has a user but no password; write a password alone as redis://:password@host";
+    "a user is given without a password; write a password alone as redis://:password@host";
 
 /// The topology, by the cache's own key or by the scheme of its URL.
 fn topology(table: &Table, server: &WrittenAddress<'_>) -> Result<RedisTopology, ConfigProblem> {

@@ -118,7 +118,10 @@ impl Distrust {
         use CertificateError as Reason;
         let rustls::Error::InvalidCertificate(reason) = error else { return error };
         let distrust = match reason {
-            Reason::ExpiredContext { .. } | Reason::NotValidYetContext { .. } => {
+            Reason::Expired
+            | Reason::ExpiredContext { .. }
+            | Reason::NotValidYet
+            | Reason::NotValidYetContext { .. } => {
                 let mut intermediates = intermediates.iter().filter_map(|der| Certificate::read(der));
                 let is_invalid = |certificate: &Certificate<'_>| !certificate.validity.includes(now);
                 match intermediates.find(is_invalid).filter(|_| !is_invalid(certificate)) {
@@ -138,6 +141,10 @@ impl Distrust {
                 Self::algorithm(&format!("{} by a {} key", x509::described(&signed), x509::described(&key)))
             }
             Reason::InvalidPurposeContext { .. } | Reason::InvalidPurpose => Self::purpose(certificate),
+            // A trusted authority has the same name, and another key. The library's error for this has no public type.
+            Reason::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+                Self::issuer(certificate, intermediates, file)
+            }
             reason => Self::form(certificate, intermediates, &reason),
         };
         distrust.into()
