@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::time::Duration as StdDuration;
 use std::{env, fs};
 
 use serde_json::Value;
@@ -10,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::checks::Client;
-use crate::config::{BreakerConfig, Config, SCHEMA, Source, fleet, load};
+use crate::config::{SCHEMA, Source, load};
 
 /// The part before the settings.
 const HEAD: &str = r#"{
@@ -202,33 +201,68 @@ fn every_word_of_the_table_is_read() {
     }
 }
 
+/// A configuration with this line in the table at `path`, and with what the key needs to be allowed there.
+fn with_line(path: &str, name: &str, line: &str) -> String {
+    let main = |line: &str, url: &str| format!("[caches.main]\nurl = \"{url}\"\n{line}");
+    let redis = main("", "redis://cache");
+    match (path, name) {
+        ("", _) => format!("{line}\n{redis}"),
+        ("fleet", _) => format!("{redis}\n[fleet]\nvia = \"main\"\n{line}"),
+        ("limits" | "probes" | "metrics", _) => format!("{redis}\n[{path}]\n{line}"),
+        ("caches.*", "quorum") => format!("[caches.main]\nservers = [\"cache\"]\n{line}"),
+        ("caches.*", "announce") => main(line, "redis+cluster://cache"),
+        ("caches.*", "replica_within") => main(&format!("replicas = [\"other\"]\n{line}"), "redis://cache"),
+        ("caches.*", _) => main(line, "redis://cache"),
+        ("caches.*.tls", _) => main(&format!("[caches.main.tls]\n{line}"), "rediss://cache"),
+        _ => {
+            let needs = match path {
+                "caches.*.breaker" => "",
+                "caches.*.replicas" => "servers = [\"other\"]",
+                "caches.*.checks.visibility" => "views = [\"memcached://cache\"]",
+                "caches.*.checks.queue" => "keys = [\"jobs\"]\nlock = \"lock\"",
+                "caches.*.checks.queue.skew" => "degraded = 10",
+                "caches.*.checks.clock" => "partitions = \"clocks\"",
+                "caches.*.checks.efficiency.ttl" => "pattern = \"s:*\"\nmax = \"1m\"",
+                _ => panic!("`{path}` has keys with a default: say what they need"),
+            };
+            let beside = match path {
+                "caches.*.checks.queue.skew" => "checks.queue.keys = [\"jobs:{0..3}\"]",
+                _ => "",
+            };
+            let url = if path == "caches.*.checks.visibility" { "memcached://cache" } else { "redis://cache" };
+            let table = path.replace('*', "main");
+            main(&format!("{beside}\n[{table}]\n{needs}\n{line}"), url)
+        }
+    }
+}
+
 #[test]
 fn the_defaults_are_those_in_force() {
-    let default = |path: &str, name: &str| -> Value {
-        let key = table(path).iter().find(|key| key.name == name).unwrap();
-        serde_json::from_str(key.default.unwrap()).unwrap()
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("canary.toml");
+    let loaded = |text: String| {
+        fs::write(&file, &text).unwrap();
+        let loaded = load(&Source { file: Some(file.clone()), ..Source::default() });
+        format!("{:?}", loaded.unwrap_or_else(|error| panic!("{text}\n{error}")).config)
     };
-    let (config, breaker) = (Config::default(), BreakerConfig::default());
-    for (path, name, duration) in [
-        ("", "timeout", config.timeout),
-        ("", "max_age", config.max_age),
-        ("", "reconnect_every", config.reconnect_every),
-        ("", "dns_recheck", config.dns_recheck),
-        ("", "interval", config.interval.unwrap_or(StdDuration::ZERO)),
-        ("", "drain", config.drain),
-        ("caches.*.breaker", "for", breaker.open_for),
-        ("fleet", "for", fleet::FOR),
-    ] {
-        let written = default(path, name);
-        assert_eq!(humantime::parse_duration(written.as_str().unwrap()), Ok(duration), "{path}.{name}");
+    for (path, keys) in TABLES {
+        for Key { name, default, .. } in keys.iter().filter(|key| key.default.is_some()) {
+            let written = loaded(with_line(path, name, &format!("{name} = {}", default.unwrap())));
+            assert_eq!(written, loaded(with_line(path, name, "")), "{path}.{name}");
+        }
     }
-    assert_eq!(default("caches.*.breaker", "after"), breaker.after);
-    assert_eq!(default("limits", "connections"), config.limits.connections);
-    assert_eq!(default("limits", "unread_bytes"), config.limits.unread_bytes);
-    assert_eq!(default("limits", "unread_bytes_per_connection"), config.limits.unread_bytes_per_connection);
-    assert_eq!(default("", "prefix"), config.prefix);
-    let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
-    assert_eq!(default("", "listen"), Value::from(listen));
+}
+
+#[test]
+fn a_value_that_is_not_the_default_is_another_configuration() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("canary.toml");
+    let loaded = |line: &str| {
+        fs::write(&file, with_line("", "timeout", line)).unwrap();
+        let loaded = load(&Source { file: Some(file.clone()), ..Source::default() });
+        format!("{:?}", loaded.map_err(|error| error.to_string()).unwrap().config)
+    };
+    assert_ne!(loaded("timeout = \"751ms\""), loaded(""));
 }
 
 #[test]
