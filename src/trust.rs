@@ -56,7 +56,7 @@ impl Roots {
         let mut roots = Self { anchors: RootCertStore::empty(), validities: Vec::new(), digests: Vec::new() };
         for certificate in certificates {
             let Some(validity) = Certificate::read(&certificate).map(|read| read.validity) else { continue };
-            roots.digests.push(digest(&certificate));
+            roots.digests.extend(digest(&certificate));
             if roots.anchors.add(certificate).is_ok() {
                 roots.validities.push(validity);
             }
@@ -66,7 +66,7 @@ impl Roots {
 
     /// `true` if this certificate itself is trusted.
     pub(crate) fn hold(&self, certificate: &CertificateDer<'_>) -> bool {
-        self.digests.contains(&digest(certificate))
+        digest(certificate).is_some_and(|digest| self.digests.contains(&digest))
     }
 
     /// The anchors that are valid now; `None` if all are.
@@ -81,7 +81,8 @@ impl Roots {
     }
 }
 
-fn digest(certificate: &CertificateDer<'_>) -> Vec<u8> {
-    let hash = TLS13_AES_128_GCM_SHA256.tls13().map(|suite| suite.common.hash_provider);
-    hash.map(|hash| hash.hash(certificate).as_ref().to_vec()).unwrap_or_default()
+/// The SHA-256. `None`, which no certificate is equal to, if the suite is not of TLS 1.3, which it is.
+fn digest(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let suite = TLS13_AES_128_GCM_SHA256.tls13()?;
+    Some(suite.common.hash_provider.hash(certificate).as_ref().to_vec())
 }
