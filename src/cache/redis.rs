@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use redis::{Cmd, ServerError, Value, cmd};
 use tokio::time::Instant;
 
-pub(crate) use identity::field;
+pub(crate) use identity::{field, value_of};
 
 use super::connection::{ANSWER_LIMIT, AnswerError, Connection, Link, set_error};
 use super::dial::{DialTarget, Dialer};

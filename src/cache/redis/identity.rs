@@ -28,19 +28,10 @@ const ENVOY: &[u8] = b"envoy-redis-proxy";
 const SLOTS: u64 = 16_384;
 
 impl Identity {
-    /// Reads the answer to HELLO: a map, which RESP2 writes as a list of keys and values (Redis' commands, HELLO).
+    /// Reads the answer to HELLO.
     pub(super) fn of_hello(answer: &Value) -> Self {
-        let value = |wanted: &[u8]| match answer {
-            Value::Map(entries) => {
-                entries.iter().find(|(key, _)| bytes(key) == Some(wanted)).and_then(|(_, value)| bytes(value))
-            }
-            Value::Array(elements) => elements
-                .chunks_exact(2)
-                .find(|pair| bytes(&pair[0]) == Some(wanted))
-                .and_then(|pair| bytes(&pair[1])),
-            _ => None,
-        };
-        Self { mode: value(b"mode").and_then(Mode::parse), shares_database: value(b"server") == Some(ENVOY) }
+        let value = |name| value_of(answer, name).and_then(bytes);
+        Self { mode: value("mode").and_then(Mode::parse), shares_database: value("server") == Some(ENVOY) }
     }
 
     /// Reads the answer to `INFO server` of a server that does not know HELLO. Only the word of a server from before
@@ -86,6 +77,19 @@ pub(super) fn refusal_in_cluster(answer: &Value) -> Option<(Cause, String)> {
     let serves = field(text, "cluster_state") == Some("ok");
     let missing = SLOTS.saturating_sub(number("cluster_slots_assigned")?);
     (serves && missing > 0).then(|| (Cause::ClusterDown, format!("{missing} of {SLOTS} slots have no owner")))
+}
+
+/// The value under a name in an answer that is a map, which RESP2 writes as a list of names and values (Redis' protocol
+/// specification, RESP3, Map type).
+pub(crate) fn value_of<'a>(answer: &'a Value, name: &str) -> Option<&'a Value> {
+    let is_named = |key: &Value| bytes(key) == Some(name.as_bytes());
+    match answer {
+        Value::Map(entries) => entries.iter().find(|(key, _)| is_named(key)).map(|(_, value)| value),
+        Value::Array(elements) => {
+            elements.chunks_exact(2).find(|pair| is_named(&pair[0])).map(|pair| &pair[1])
+        }
+        _ => None,
+    }
 }
 
 /// The value of a field in a text of lines such as `name:value`.

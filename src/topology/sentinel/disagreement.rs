@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{ADDRESS_LIMIT, AskedSentinel, Sentinels};
 use crate::budget;
 use crate::cache::Cache as _;
-use crate::cache::redis::{Query, Requirement};
+use crate::cache::redis::{Query, Requirement, value_of};
 use crate::config::Address;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
@@ -131,18 +131,9 @@ impl Sentinels {
     }
 }
 
-/// Reads an answer to `SENTINEL MASTER`: names and values, in one list or as a map ("SENTINEL MASTER" in "Redis Sentinel
-/// documentation", Sentinel commands).
+/// Reads an answer to `SENTINEL MASTER` ("SENTINEL MASTER" in "Redis Sentinel documentation", Sentinel commands).
 fn read(answer: &Value) -> NamedPrimary {
-    let fields: Vec<(&Value, &Value)> = match answer {
-        Value::Map(fields) => fields.iter().map(|(name, value)| (name, value)).collect(),
-        Value::Array(words) => words.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
-        _ => Vec::new(),
-    };
-    let field = |wanted: &str| {
-        let found = fields.iter().find(|(name, _)| announced::text(name) == Some(wanted));
-        found.and_then(|(_, value)| announced::text(value)).filter(|text| !text.is_empty())
-    };
+    let field = |name| value_of(answer, name).and_then(announced::text).filter(|text| !text.is_empty());
     NamedPrimary {
         epoch: field("config-epoch").and_then(|epoch| epoch.parse().ok()),
         run_id: field("runid").map(str::to_owned),
