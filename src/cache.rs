@@ -10,6 +10,7 @@ mod dial;
 pub(crate) mod memcached;
 pub(crate) mod redis;
 pub(crate) mod spelling;
+mod vocabulary;
 
 use std::time::Duration;
 

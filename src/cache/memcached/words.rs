@@ -1,21 +1,10 @@
 //! The words with which servers of memcached refuse a command, and the cause that each of them means.
 
+use crate::cache::vocabulary::{self, Vocabulary};
 use crate::outcome::Cause;
 
-/// The words of one program.
-pub(super) struct Vocabulary {
-    /// The program, its version, and the file of its source that has the words.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "it names the source, for readers and for a failing test")
-    )]
-    pub(super) source: &'static str,
-    /// The beginnings of lines, and their causes.
-    pub(super) lines: &'static [(&'static str, Cause)],
-}
-
 /// Every known line. A line that is none of these is judged by [`KINDS`].
-pub(super) const KNOWN: &[Vocabulary] = &[
+const KNOWN: &[Vocabulary] = &[
     Vocabulary {
         source: "memcached 1.6.18 to 1.6.45, memcached.c",
         lines: &[
@@ -114,48 +103,23 @@ const KINDS: &[(&str, Cause)] =
 
 /// The cause that an error line means; `None` if it is no error line. The longest known beginning counts.
 pub(super) fn cause(line: &str) -> Option<Cause> {
-    let begins = |known: &str| line.strip_prefix(known).is_some_and(|rest| !rest.starts_with(is_of_word));
-    let known = KNOWN.iter().flat_map(|vocabulary| vocabulary.lines).chain(KINDS);
-    known.filter(|(known, _)| begins(known)).max_by_key(|(known, _)| known.len()).map(|(_, cause)| *cause)
-}
-
-fn is_of_word(char: char) -> bool {
-    char.is_alphanumeric() || char == '_'
+    let known = KNOWN.iter().flat_map(|vocabulary| vocabulary.lines);
+    vocabulary::meaning(known.chain(KINDS), line)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::time::Instant;
-
     use super::*;
-    use crate::checker::Checker;
-    use crate::config::{Address, Backend, CacheConfig, Config, MemcachedConfig, MemcachedServers};
-    use crate::embedded::{EmbeddedServer, InjectedFault};
+    use crate::cache::vocabulary::tests::expect_each_cause;
+    use crate::config::{Address, Backend, MemcachedConfig, MemcachedServers};
+    use crate::embedded::EmbeddedServer;
 
     #[tokio::test]
     async fn every_known_line_has_its_cause_at_the_first_check() {
         let server = EmbeddedServer::memcached().await.unwrap();
         let address = Address::Tcp { host: server.addr().ip().to_string(), port: server.addr().port() };
         let backend = Backend::Memcached(MemcachedConfig::at([MemcachedServers::One(address)]));
-        let caches = vec![CacheConfig::new("main".try_into().unwrap(), backend)];
-        let checker = Checker::new(&Config { max_age: Duration::ZERO, caches, ..Config::default() }).unwrap();
-        let look = async || {
-            let report = checker.check(&checker.catalog().all(), Instant::now()).await;
-            let outcome = &report.outcomes[0];
-            (outcome.cause(), outcome.nodes[0].fault.as_ref().map(|fault| fault.said.to_string()))
-        };
-        for (source, lines) in KNOWN.iter().map(|known| (known.source, known.lines)) {
-            for (line, cause) in lines {
-                assert_eq!(look().await, (None, None), "before {line}");
-                server.set_fault(InjectedFault::Saying((*line).to_owned())).unwrap();
-                let (met, said) = look().await;
-                assert_eq!(met, Some(*cause), "{line}, {source}");
-                assert!(said.is_some_and(|said| said.starts_with(line)), "{line}, {source}");
-                server.repair().unwrap();
-            }
-        }
+        expect_each_cause(backend, &server, KNOWN, |line| vec![line.to_owned()]).await;
     }
 
     #[test]

@@ -3,21 +3,10 @@
 //! An error that is well formed was understood, so `protocol` is not its cause. memcached's words are in
 //! `cache/memcached/words.rs`.
 
+use crate::cache::vocabulary::{self, Vocabulary};
 use crate::outcome::{Cause, Phase};
 
-/// The words of one program.
-struct Vocabulary {
-    /// The program, its version, and the file of its source that has the words.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "it names the source, for readers and for a failing test")
-    )]
-    source: &'static str,
-    /// The beginnings of errors, without the `-` before them, and their causes.
-    lines: &'static [(&'static str, Cause)],
-}
-
-/// Every known error. If an error is none of these, [`cause`] has its meaning.
+/// Every known error, without the `-` before it. If an error is none of these, [`cause`] has its meaning.
 const KNOWN: &[Vocabulary] = &[
     Vocabulary {
         source: "Redis 5.0 to 8.2 and Valkey 7.2 to 9.1, server.c, createSharedObjects and processCommand",
@@ -139,11 +128,9 @@ const KNOWN: &[Vocabulary] = &[
 /// Redis' own errors begin with a code in capitals. Of an unknown one, the phase tells what was refused. An error
 /// without a code is a proxy's, and in practice its word that no server is behind it.
 pub(super) fn cause(line: &str, phase: Phase) -> Cause {
-    let begins = |known: &str| line.strip_prefix(known).is_some_and(|rest| !rest.starts_with(is_of_word));
     let known = KNOWN.iter().flat_map(|vocabulary| vocabulary.lines);
-    let known = known.filter(|(known, _)| begins(known)).max_by_key(|(known, _)| known.len());
-    match (known, phase) {
-        (Some((_, cause)), _) => *cause,
+    match (vocabulary::meaning(known, line), phase) {
+        (Some(cause), _) => cause,
         (None, _) if !has_code(line) => Cause::Unreachable,
         (None, Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Auth) => Cause::Auth,
         (None, Phase::Write) => Cause::NotStored,
@@ -156,10 +143,6 @@ pub(super) fn turns_away(line: &str) -> bool {
     line.starts_with("ERR max number of clients") || line.starts_with("DENIED")
 }
 
-fn is_of_word(char: char) -> bool {
-    char.is_alphanumeric() || char == '_'
-}
-
 fn has_code(line: &str) -> bool {
     let code = line.split(' ').next().unwrap_or_default();
     !code.is_empty() && code.chars().all(|char| char.is_ascii_uppercase() || char.is_ascii_digit())
@@ -167,39 +150,18 @@ fn has_code(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::time::Instant;
-
     use super::*;
-    use crate::checker::Checker;
-    use crate::config::{Address, Backend, CacheConfig, Config, RedisConfig, RedisServers};
-    use crate::embedded::{EmbeddedServer, InjectedFault};
+    use crate::cache::vocabulary::tests::expect_each_cause;
+    use crate::config::{Address, Backend, RedisConfig, RedisServers};
+    use crate::embedded::EmbeddedServer;
 
     #[tokio::test]
     async fn every_known_error_has_its_cause_at_the_first_check() {
         let server = EmbeddedServer::redis().await.unwrap();
         let address = Address::Tcp { host: server.addr().ip().to_string(), port: server.addr().port() };
         let backend = Backend::Redis(RedisConfig::at(RedisServers::Standalone(address)));
-        let caches = vec![CacheConfig::new("main".try_into().unwrap(), backend)];
-        let checker = Checker::new(&Config { max_age: Duration::ZERO, caches, ..Config::default() }).unwrap();
-        let look = async || {
-            let report = checker.check(&checker.catalog().all(), Instant::now()).await;
-            let outcome = &report.outcomes[0];
-            (outcome.cause(), outcome.nodes[0].fault.as_ref().map(|fault| fault.said.to_string()))
-        };
-        for (source, lines) in KNOWN.iter().map(|known| (known.source, known.lines)) {
-            for (line, cause) in lines {
-                for rest in ["", " and more"] {
-                    assert_eq!(look().await, (None, None), "before {line}");
-                    server.set_fault(InjectedFault::Saying(format!("-{line}{rest}"))).unwrap();
-                    let (met, said) = look().await;
-                    assert_eq!(met, Some(*cause), "{line}, {source}");
-                    assert!(said.is_some_and(|said| said.starts_with(line)), "{line}, {source}");
-                    server.repair().unwrap();
-                }
-            }
-        }
+        let spellings = |line: &str| ["", " and more"].map(|rest| format!("-{line}{rest}")).into();
+        expect_each_cause(backend, &server, KNOWN, spellings).await;
     }
 
     #[test]
