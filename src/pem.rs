@@ -36,7 +36,7 @@ pub enum PemError {
     NoCertificate {
         /// The file.
         path: PathBuf,
-        /// What it holds in place of one, as the end of a sentence.
+        /// The content in place of one, as the end of a sentence.
         found: String,
     },
     /// A private key is encrypted.

@@ -85,7 +85,7 @@ struct Extension<'a> {
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads a certificate. What follows it, as in OpenSSL's `TRUSTED CERTIFICATE`, is not looked at.
+    /// Reads a certificate. Bytes after it, as in OpenSSL's `TRUSTED CERTIFICATE`, are ignored.
     pub(crate) fn read(der: &'a [u8]) -> Option<Self> {
         let mut certificate = Reader(Reader(der).take(tag::SEQUENCE)?);
         let whole = certificate.0;

@@ -1,4 +1,4 @@
-//! The sidecar as the first process of a container, here of a PID namespace. Where none can be made, the test is skipped,
+//! The sidecar as the first process of a container, here of a PID namespace. If none can be made, the test is skipped
 //! and says so.
 
 use std::fs;

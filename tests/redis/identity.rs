@@ -1,4 +1,4 @@
-//! What a server is, found out at each dial: a verdict does not depend on the slot that a canary's key falls into.
+//! The kind of a server, found out at each dial: a verdict does not depend on the slot that a canary's key falls into.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the message")]
 

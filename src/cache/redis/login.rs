@@ -1,6 +1,6 @@
 //! A new connection that is ready for commands: credentials, protocol, database, and what the server is.
 //!
-//! What a server is (a node of a cluster, a Sentinel, a proxy) is found out once a dial, before a canary is judged: a
+//! Each dial finds out once if the server is a node of a cluster, a Sentinel or a proxy, before a canary is judged: a
 //! canary alone would show it only if its key falls into the wrong slot. HELLO needs no right of a user, and is sent
 //! together with AUTH.
 

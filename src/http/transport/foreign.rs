@@ -131,7 +131,7 @@ impl Foreign {
         }
     }
 
-    /// What the connection did and what to do, for a line after its name; `protocol` is the listener's.
+    /// The action of the connection and its cure, for a line after its name; `protocol` is the listener's.
     pub(super) fn said(self, protocol: &str) -> String {
         let name = self.name();
         let did = match self {

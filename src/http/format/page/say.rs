@@ -75,7 +75,7 @@ pub(super) fn since(since: &Since, now: Instant) -> Markup {
     }
 }
 
-/// What a change has ended: `3 h 2 min up, last seen 10:50:52 UTC`, `5 min down (timed_out 2 min, refused 3 min), ...`.
+/// The status that a change has ended: `3 h 2 min up, last seen 10:50:52 UTC`, `5 min down (timed_out 2 min, refused 3 min), ...`.
 pub(super) fn past(was: &Past) -> Markup {
     let reason = |(cause, lasted): &(Cause, Duration)| format!("{cause} {}", greatest(*lasted));
     let reasons = match was.causes.as_slice() {
