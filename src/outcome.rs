@@ -1,6 +1,6 @@
 //! [`Outcome`]: the result of one check of one alias, and its parts, a file each. Pure, no I/O.
 
-mod advice;
+pub(crate) mod advice;
 mod cause;
 mod fault;
 mod figure;
@@ -21,10 +21,9 @@ use tokio::time::Instant;
 
 use crate::alias::Alias;
 
-pub(crate) use advice::Advice;
 pub use cause::Cause;
 pub use fault::Fault;
-pub(crate) use fault::{IS_SENTINEL, UNKNOWN_NAME, printable};
+pub(crate) use fault::printable;
 pub use figure::Figure;
 pub use finding::{Finding, Measure};
 pub(crate) use hint::hint;

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::dial::{DialTarget, Dialed, Dialer, Stream, io_fault};
 use super::{SetError, activity};
 use crate::mutex::Mutex;
-use crate::outcome::{Advice, Cause, Fault};
+use crate::outcome::{Cause, Fault, advice};
 use crate::progress::NodeProgress;
 
 /// The most bytes that are read of an answer to one command.
@@ -77,12 +77,12 @@ impl AnswerError {
         match self {
             Self::Closed(error) if error.kind() == io::ErrorKind::UnexpectedEof => progress
                 .fault(Cause::Unreachable, "the server closed the connection without an answer")
-                .with_advice(Advice::ClosedWithoutAnswer),
+                .with_advice(advice::CLOSED_WITHOUT_ANSWER),
             Self::Closed(error) => {
                 let fault = io_fault(progress, error);
                 // A fault of TLS has a hint of its own.
                 let unknown = fault.cause == Cause::Unreachable && !fault.is_own;
-                if unknown { fault.with_advice(Advice::ClosedWithoutAnswer) } else { fault }
+                if unknown { fault.with_advice(advice::CLOSED_WITHOUT_ANSWER) } else { fault }
             }
             Self::Io(error) => io_fault(progress, error),
             Self::Malformed(what) => progress.fault(Cause::Protocol, what),

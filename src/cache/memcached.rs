@@ -19,7 +19,7 @@ use super::dial::{DialTarget, Dialer};
 use super::{Cache, SetError, spelling};
 use crate::canary::{Canary, Key, Read, Unset};
 use crate::config::Secret;
-use crate::outcome::{Cause, Fault, Phase};
+use crate::outcome::{Cause, Fault, Phase, advice};
 use crate::progress::NodeProgress;
 use crate::redaction;
 
@@ -370,12 +370,13 @@ fn word(line: &[u8], place: usize) -> Option<&str> {
 }
 
 fn fault(refusal: &StoreRefusal, progress: &NodeProgress) -> Fault {
-    match refusal {
+    let fault = match refusal {
         StoreRefusal::Answer(error) => error.fault(progress),
         StoreRefusal::Means(cause, words) => progress.fault(*cause, words),
         StoreRefusal::Said { cause, status: None, line } => progress.told(*cause, line),
         StoreRefusal::Said { cause, status: Some(status), line } => {
             progress.fault(*cause, &format!("status {status:#06x}: {}", progress.words(line)))
         }
-    }
+    };
+    if fault.cause == Cause::Forbidden { fault.with_advice(advice::REQUEST) } else { fault }
 }

@@ -230,7 +230,7 @@ impl Cache for Redis {
         });
         match answer {
             Ok(Value::Nil) => return Err(progress.fault(Cause::NotStored, "nil").into()),
-            Ok(answer) => expect_okay(&answer, progress)?,
+            Ok(answer) => expect_okay(&answer, progress).map_err(|fault| self.0.with_database(fault))?,
             Err(error) => return Err(set_error(&connection, &error, progress)),
         }
         link.keep(connection).map_err(|error| error.fault(progress))?;
@@ -355,7 +355,7 @@ fn expect_string(answer: Value, default: Unset, progress: &NodeProgress) -> Resu
 fn server_fault(error: &ServerError, progress: &NodeProgress) -> Fault {
     let line = redaction::line(error);
     let cause = words::cause(&line, progress.phase());
-    let fault = progress.told(cause, &line);
+    let fault = progress.told(cause, &line).with_advice(words::advice(&line));
     if cause == Cause::Redirected {
         progress.redirected(line);
     }

@@ -14,13 +14,14 @@ pub(super) struct Vocabulary {
     pub(super) lines: &'static [(&'static str, Cause)],
 }
 
-/// The cause that a line means by its longest known beginning, which ends at the end of a word.
-pub(super) fn meaning<'a>(
-    known: impl Iterator<Item = &'a (&'static str, Cause)>,
+/// The meaning of a line by its longest known beginning, which ends at the end of a word.
+pub(super) fn meaning<'a, T: Copy + 'a>(
+    known: impl IntoIterator<Item = &'a (&'static str, T)>,
     line: &str,
-) -> Option<Cause> {
+) -> Option<T> {
     let begins = |known: &str| line.strip_prefix(known).is_some_and(|rest| !rest.starts_with(is_of_word));
-    known.filter(|(known, _)| begins(known)).max_by_key(|(known, _)| known.len()).map(|(_, cause)| *cause)
+    let known = known.into_iter().filter(|(known, _)| begins(known));
+    known.max_by_key(|(known, _)| known.len()).map(|(_, meaning)| *meaning)
 }
 
 fn is_of_word(char: char) -> bool {

@@ -149,7 +149,7 @@ impl ClockProbe {
     }
 
     fn take_global(key: &str, answers: &[Value], progress: &NodeProgress) -> Result<Global, Fault> {
-        let global = Global::read(answers, progress)?;
+        let global = Global::read(answers, progress).map_err(needed)?;
         progress.step(|| {
             let expected = "the slowest partition's clock".to_owned();
             let saw = match &global {
@@ -164,7 +164,7 @@ impl ClockProbe {
     }
 
     fn take_partitions(&self, answers: &[Value], progress: &NodeProgress) -> Result<Partitions, Fault> {
-        let partitions = Partitions::read(answers, progress)?;
+        let partitions = Partitions::read(answers, progress).map_err(needed)?;
         let (key, config) = (&self.config.partitions, &self.config);
         progress.step(|| {
             let expected = config.expected.map_or_else(|| "at least 1".to_owned(), |count| count.to_string());
@@ -192,6 +192,10 @@ impl ClockProbe {
         }
         Ok(partitions)
     }
+}
+
+fn needed(fault: Fault) -> Fault {
+    fault.needed_for("the clock check")
 }
 
 impl Holder {

@@ -126,7 +126,8 @@ impl QueueProbe {
                     }
                     Ok(KeyReading::Elsewhere(words)) => elsewhere.push((words, asked)),
                     Err(Unread::Refused(answer)) => {
-                        fault = fault.or_else(|| answered(answer, progress).err());
+                        let refused = || answered(answer, progress).err();
+                        fault = fault.or_else(|| refused().map(|fault| fault.needed_for("the queue check")));
                     }
                     Err(Unread::Nonsense) => {
                         let said = format!("the answer for key {} has an unexpected type", self.key(number));

@@ -1,58 +1,58 @@
-//! [`Advice`]: a hint that is more precise than that of a cause.
+//! Hints that are more precise than that of a cause. A fault gets one where it is made: [`Fault::with_advice`].
+//!
+//! [`Fault::with_advice`]: super::Fault::with_advice
 
-/// A hint that is more precise than that of a cause, for faults whose words tell more.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Advice {
-    /// The cause's hint is as precise.
-    #[default]
-    None,
-    /// An algorithm of a certificate is not supported.
-    Algorithm,
-    /// The certificate is not accepted, but would be if it were trusted itself.
-    TrustItself,
-    /// The server refuses the sidecar's own certificate, or misses one.
-    ClientCertificate,
-    /// Nothing that both sides speak was found.
-    NothingInCommon,
-    /// The server closed the connection in place of a handshake.
-    ClosedInHandshake,
-    /// The server closed the connection in place of an answer.
-    ClosedWithoutAnswer,
-    /// The server speaks without TLS.
-    NoTls,
-    /// The host is not a name of the certificate, or cannot be one.
-    ServerName,
-}
+/// An algorithm of a certificate is not supported.
+pub(crate) const ALGORITHM: &str = "The certificate uses an algorithm that cache-canary does not support: reissue it with RSA (2048 to 8192 bits), P-256, P-384 or Ed25519 keys, with SHA-256 or, for P-384, SHA-384; if only its issuer's signature is unsupported, put the certificate itself into tls.ca_file.";
 
-impl Advice {
-    /// One sentence that tells the operator where to look.
-    pub(super) fn hint(self) -> Option<&'static str> {
-        Some(match self {
-            Self::None => return None,
-            Self::Algorithm => {
-                "The certificate uses an algorithm that cache-canary does not support: reissue it with RSA (2048 to 8192 bits), P-256, P-384 or Ed25519 keys, with SHA-256 or, for P-384, SHA-384; if only its issuer's signature is unsupported, put the certificate itself into tls.ca_file."
-            }
-            Self::TrustItself => {
-                "The server's certificate is not accepted: put its issuer's certificate, or the certificate itself, into tls.ca_file; `openssl s_client -showcerts -connect HOST:PORT` prints what the server shows."
-            }
-            Self::ClientCertificate => {
-                "The server does not accept the client certificate of cache-canary: set tls.cert_file and tls.key_file to a certificate that is valid now and issued by an authority that the server trusts (Redis: tls-ca-cert-file; memcached: ssl_ca_cert)."
-            }
-            Self::NothingInCommon => {
-                "Both sides have no TLS version, cipher suite, curve or signature in common: cache-canary speaks TLS 1.3, and TLS 1.2 with ECDHE and AES-GCM or ChaCha20, on X25519, P-256 and P-384, with RSA, P-256, P-384 and Ed25519 keys; allow one of each on the server (Redis: tls-protocols, tls-ciphers)."
-            }
-            Self::ClosedInHandshake => {
-                "The server closed the connection before the TLS handshake ended: check that it is below its connection limit (Redis: maxclients; memcached: -c), and that this port speaks TLS."
-            }
-            Self::ClosedWithoutAnswer => {
-                "The connection was closed in place of an answer: check that both sides use TLS or neither does (rediss:// and memcacheds:// use it), then the server's log and any proxy in front of it."
-            }
-            Self::NoTls => {
-                "The server speaks without TLS on this port, and the configuration asks for TLS: point the address at the server's TLS port, or begin the URL with redis:// or memcached:// (without the s)."
-            }
-            Self::ServerName => {
-                "The host is not a name of the server's certificate: set tls.server_name to a name that the certificate has, or reissue it for the host."
-            }
-        })
-    }
-}
+/// The certificate is not accepted, but would be if it were trusted itself.
+pub(crate) const TRUST_ITSELF: &str = "The server's certificate is not accepted: put its issuer's certificate, or the certificate itself, into tls.ca_file; `openssl s_client -showcerts -connect HOST:PORT` prints what the server shows.";
+
+/// The server refuses the sidecar's own certificate, or misses one.
+pub(crate) const CLIENT_CERTIFICATE: &str = "The server does not accept the client certificate of cache-canary: set tls.cert_file and tls.key_file to a certificate that is valid now and issued by an authority that the server trusts (Redis: tls-ca-cert-file; memcached: ssl_ca_cert).";
+
+/// Nothing that both sides speak was found.
+pub(crate) const NOTHING_IN_COMMON: &str = "Both sides have no TLS version, cipher suite, curve or signature in common: cache-canary speaks TLS 1.3, and TLS 1.2 with ECDHE and AES-GCM or ChaCha20, on X25519, P-256 and P-384, with RSA, P-256, P-384 and Ed25519 keys; allow one of each on the server (Redis: tls-protocols, tls-ciphers).";
+
+/// The server closed the connection in place of a handshake.
+pub(crate) const CLOSED_IN_HANDSHAKE: &str = "The server closed the connection before the TLS handshake ended: check that it is below its connection limit (Redis: maxclients; memcached: -c), and that this port speaks TLS.";
+
+/// The server closed the connection in place of an answer.
+pub(crate) const CLOSED_WITHOUT_ANSWER: &str = "The connection was closed in place of an answer: check that both sides use TLS or neither does (rediss:// and memcacheds:// use it), then the server's log and any proxy in front of it.";
+
+/// The server speaks without TLS.
+pub(crate) const NO_TLS: &str = "The server speaks without TLS on this port, and the configuration asks for TLS: point the address at the server's TLS port, or begin the URL with redis:// or memcached:// (without the s).";
+
+/// The host is not a name of the certificate, or cannot be one.
+pub(crate) const SERVER_NAME: &str = "The host is not a name of the server's certificate: set tls.server_name to a name that the certificate has, or reissue it for the host.";
+
+/// Redis is in protected mode, and the sidecar is on another host.
+pub(crate) const PROTECTED_MODE: &str = "Redis is in protected mode and accepts clients of its own host only: set a password (`requirepass`) or a user, or turn `protected-mode` off in a network that is closed.";
+
+/// The server does not know a command.
+pub(crate) const UNKNOWN_COMMAND: &str = "The server does not know this command: check whether it was renamed (`rename-command`), whether a proxy does not support it, and whether this is the right kind of server.";
+
+/// The user may not use the database.
+pub(crate) const DATABASE: &str = "The user may not use this database of a Valkey: apply the line with `db=` that `cache-canary acl` prints, or correct the number at the end of the URL.";
+
+/// A server without Sentinel's commands is asked as a Sentinel.
+pub(crate) const NO_SENTINEL: &str = "This is no Sentinel: list Sentinels, usually at port 26379, in the redis+sentinel:// URL, or use redis://HOST:PORT for a server without Sentinels.";
+
+/// A Sentinel refuses the login, or misses one.
+pub(crate) const SENTINEL_LOGIN: &str = "The Sentinel refuses the login: set sentinel_password, and sentinel_username if it has users, to the Sentinel's own (`requirepass` or ACL in its configuration); the user and password of the URL are for the servers alone.";
+
+/// A memcached, or a proxy in front of one, does not take a request.
+pub(crate) const REQUEST: &str = "The server, or a proxy in front of it, does not take this command: `cache-canary check --explain` shows it; check that the port is memcached's, and whether the proxy or a setting disables the command.";
+
+/// The server does not speak RESP3.
+pub(crate) const NO_RESP3: &str = "The server does not speak this version of the protocol: set protocol = \"resp2\", or remove ?protocol=3 from the URL.";
+
+/// The server is not part of a cluster.
+pub(crate) const NO_CLUSTER: &str =
+    "The server is not part of a cluster: use a redis:// URL, or start it with `cluster-enabled yes`.";
+
+/// The server is a Sentinel where one is expected that stores keys.
+pub(crate) const IS_SENTINEL: &str = "This is a Sentinel, which stores nothing: use redis+sentinel://HOST:PORT/NAME, with the name of the primary.";
+
+/// No Sentinel knows the name of the primary.
+pub(crate) const UNKNOWN_NAME: &str = "The Sentinels respond, but monitor no primary of this name: compare it with `sentinel monitor NAME` in their configuration (`redis-cli -p 26379 SENTINEL masters` lists the names).";

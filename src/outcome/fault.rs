@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Advice, Cause, Phase};
+use super::{Cause, Phase};
 
 /// A fault of one node: its cause, its phase, and the text of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Fault {
     /// `true` if the sidecar itself lacks a resource, which says nothing about the cache.
     pub is_own: bool,
     /// The hint, if there is a more precise one than the cause's.
-    pub(super) advice: Advice,
+    pub(crate) advice: Option<&'static str>,
 }
 
 /// A text from a server or an error, as one line of bounded length.
@@ -33,7 +33,7 @@ impl Fault {
     /// their control characters replaced.
     #[must_use]
     pub fn new(cause: Cause, phase: Phase, said: &str) -> Self {
-        Self { cause, phase, said: printable(said), is_own: false, advice: Advice::None }
+        Self { cause, phase, said: printable(said), is_own: false, advice: None }
     }
 
     /// The same in other words.
@@ -48,10 +48,10 @@ impl Fault {
         Self { is_own: true, ..self }
     }
 
-    /// The same, with a hint that is more precise than the cause's.
+    /// The same, with a hint of [`advice`](super::advice), which is more precise than the cause's.
     #[must_use]
-    pub(crate) fn with_advice(self, advice: Advice) -> Self {
-        Self { advice, ..self }
+    pub(crate) fn with_advice(self, advice: impl Into<Option<&'static str>>) -> Self {
+        Self { advice: advice.into(), ..self }
     }
 
     /// One sentence that tells the operator where to look.
@@ -62,10 +62,7 @@ impl Fault {
         match (self.cause, self.phase) {
             _ if self.is_own => OWN,
             (Cause::TimedOut, Phase::Resolve) => NOT_DIALED,
-            (cause, _) => {
-                let precise = self.advice.hint().or_else(|| hint_by_words(cause, &self.said));
-                precise.unwrap_or_else(|| cause.hint())
-            }
+            (cause, _) => self.advice.unwrap_or_else(|| cause.hint()),
         }
     }
 
@@ -89,51 +86,6 @@ impl Fault {
     pub(crate) fn although_it_answers(self, command: &str) -> Self {
         Self { said: format!("{} (answers {command}, does not hold data)", self.said).into(), ..self }
     }
-}
-
-/// Hints for faults whose words tell more than the cause: the cause, a part of the words, and the hint.
-const HINTS: &[(Cause, &str, &str)] = &[
-    (
-        Cause::Forbidden,
-        "DENIED",
-        "Redis is in protected mode and accepts clients of its own host only: set a password (`requirepass`) or a user, or turn `protected-mode` off in a network that is closed.",
-    ),
-    (
-        Cause::Forbidden,
-        "unknown command",
-        "The server does not know this command: check whether it was renamed (`rename-command`), whether a proxy does not support it, and whether this is the right kind of server.",
-    ),
-    (
-        Cause::Forbidden,
-        "NOPROTO",
-        "The server does not speak this version of the protocol: set protocol = \"resp2\", or remove ?protocol=3 from the URL.",
-    ),
-    (
-        Cause::ClusterDown,
-        "cluster support disabled",
-        "The server is not part of a cluster: use a redis:// URL, or start it with `cluster-enabled yes`.",
-    ),
-    (
-        Cause::NotStored,
-        IS_SENTINEL,
-        "This is a Sentinel, which stores nothing: use redis+sentinel://HOST:PORT/NAME, with the name of the primary.",
-    ),
-    (
-        Cause::Unresolvable,
-        UNKNOWN_NAME,
-        "The Sentinels respond, but monitor no primary of this name: compare it with `sentinel monitor NAME` in their configuration (`redis-cli -p 26379 SENTINEL masters` lists the names).",
-    ),
-];
-
-/// The words for a Sentinel where a server is expected that stores keys.
-pub(crate) const IS_SENTINEL: &str = "the server is a Sentinel";
-
-/// The words for a name that no Sentinel knows; the name follows.
-pub(crate) const UNKNOWN_NAME: &str = "know no primary named";
-
-fn hint_by_words(cause: Cause, said: &str) -> Option<&'static str> {
-    let fits = |(of, words, _): &&(Cause, &str, &str)| *of == cause && said.contains(words);
-    HINTS.iter().find(fits).map(|(_, _, hint)| *hint)
 }
 
 impl fmt::Display for Fault {

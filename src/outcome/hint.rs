@@ -1,10 +1,12 @@
 //! The hint for the fault of a node, by what the node is.
 
-use super::next_step::AddressSource;
-use super::{Advice, Cause, Fault, NodeOutcome, Phase, Wire};
+use super::next_step::{AddressSource, Protocol};
+use super::{Cause, Fault, NodeOutcome, Phase, Wire, advice};
 
 const SOCKET: &str = "The unix socket cannot be opened: check that the server runs and listens on this path, that the sidecar's user may \
                       read and write the file, and that a container mounts its directory.";
+const MEMCACHED: &str = "The memcached did not answer in time: check whether it hangs, is overloaded, or is at its connection limit (`-c`), where \
+                         with `-o no_maxconns_fast` new clients wait; in phase connect, also whether a firewall drops packets.";
 const CLUSTER: &str = "A node of the cluster cannot be reached: check that it runs; if the cluster announces an address that the sidecar \
                        cannot reach, set `cluster-announce-ip` at the node, or `announce = \"seed-host\"` here.";
 const SENTINELS: &str = "A server that the Sentinels name cannot be reached: check that it runs; if they name an address that the sidecar \
@@ -29,10 +31,13 @@ fn of_place(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option<&'static st
     let source = wire.source_for(node.role);
     match source {
         _ if fault.is_own => None,
+        _ if fault.cause == Cause::TimedOut && wire.protocol == Protocol::Memcached => {
+            (fault.phase != Phase::Resolve).then_some(MEMCACHED)
+        }
         _ if node.node.starts_with("unix:") => not_reached.then_some(SOCKET),
         AddressSource::Configuration => None,
         _ if fault.cause == Cause::Tls => {
-            matches!(fault.advice, Advice::None | Advice::ServerName).then_some(CERTIFICATE)
+            fault.advice.is_none_or(|hint| hint == advice::SERVER_NAME).then_some(CERTIFICATE)
         }
         _ if !not_reached => None,
         AddressSource::Cluster => Some(CLUSTER),

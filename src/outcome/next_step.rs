@@ -1,6 +1,6 @@
 //! [`Wire`]: how an alias' nodes are spoken to and found; and the command that an operator runs next for a faulty one.
 
-use super::{Cause, Fault, NodeOutcome, Phase, Role};
+use super::{Cause, Fault, NodeOutcome, Phase, Role, advice};
 
 /// The protocol of an alias' servers, as far as a command has to know it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,8 +67,16 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
         return None;
     }
     let place = Place::parse(&node.node)?;
-    let redis = |command| redis_cli(place, wire, node.role, command);
+    let redis = |command: &str| redis_cli(place, wire, node.role, command);
+    let is = |hint| fault.advice == Some(hint);
     match (fault.cause, fault.phase) {
+        _ if is(advice::UNKNOWN_COMMAND) => redis(&about_unknown(&fault.said)),
+        _ if is(advice::NO_SENTINEL) => redis("INFO server"),
+        _ if is(advice::IS_SENTINEL) => redis("SENTINEL MASTERS"),
+        _ if is(advice::PROTECTED_MODE) => redis("PING"),
+        _ if is(advice::CLOSED_WITHOUT_ANSWER) && !wire.tls => {
+            redis("PING").or_else(|| memcached(place, wire, "version"))
+        }
         // The name that Sentinels do not know.
         (Cause::Unresolvable, Phase::Auth | Phase::Write | Phase::Read) | (Cause::Conflict, _) => {
             redis("SENTINEL MASTERS")
@@ -79,7 +87,9 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
         (Cause::Refused, _) => redis("INFO clients").or_else(|| memcached(place, wire, "stats")),
         (Cause::Tls, _) | (Cause::TimedOut, Phase::Tls) => place.certificate(),
         (Cause::Protocol, _) if wire.tls => place.certificate(),
-        (Cause::Auth | Cause::Forbidden, _) => redis("ACL WHOAMI"),
+        (Cause::Auth | Cause::Forbidden, _) => {
+            redis("ACL WHOAMI").or_else(|| memcached(place, Wire { login: false, ..wire }, "version"))
+        }
         (Cause::ReadOnly | Cause::PrimaryDown | Cause::Behind, _) => redis("INFO replication"),
         (Cause::WriteBlocked | Cause::Loading, _) => redis("INFO persistence"),
         (Cause::Database, _) => redis("CONFIG GET databases"),
@@ -120,6 +130,12 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
             _,
         ) => None,
     }
+}
+
+/// The question whether the server has the command that it does not know, or what it is if its words do not name one.
+fn about_unknown(said: &str) -> String {
+    let name = said.split(['\'', '`']).nth(1).filter(|name| is_plain(name, "|"));
+    name.map_or_else(|| "INFO server".to_owned(), |name| format!("COMMAND INFO {name}"))
 }
 
 fn redis_cli(place: Place<'_>, wire: Wire, role: Role, command: &str) -> Option<String> {
@@ -310,12 +326,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lack_of_the_sidecars_own_and_a_memcached_with_a_login_get_no_command() {
+    fn a_lack_of_the_sidecars_own_gets_no_command_and_a_memcached_with_a_login_only_its_version() {
         let fault = Fault::new(Cause::Unreachable, Phase::Connect, "").of_our_own();
         let node = NodeOutcome::server("cache:6379", Phases::default(), Some(fault.clone()));
         assert_eq!(next_step(&node, &fault, REDIS), None);
         let asked = Wire { login: true, ..MEMCACHED };
-        assert_eq!(step("mc-1:11211", Cause::Auth, Phase::Auth, asked), None);
+        let version = "printf 'version\\r\\nquit\\r\\n' | nc -w 2 mc-1 11211";
+        expect(version, "mc-1:11211", Cause::Auth, Phase::Auth, asked);
         assert_eq!(step("mc-1:11211", Cause::TimedOut, Phase::Read, asked), None);
     }
 

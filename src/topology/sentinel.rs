@@ -19,7 +19,7 @@ use crate::cache::{Cache as _, SetupError};
 use crate::check::Server;
 use crate::config::{self, Address, Login, Tls};
 use crate::mutex::Mutex;
-use crate::outcome::{Cause, Fault, Phase, Role, UNKNOWN_NAME, majority};
+use crate::outcome::{Cause, Fault, Phase, Role, advice, majority};
 use crate::progress::{NodeProgress, Progress};
 
 /// Sentinels, and the primary that they name.
@@ -84,8 +84,8 @@ impl AskedSentinel<'_> {
     }
 }
 
-/// The most bytes of an answer with one address.
-const ADDRESS_LIMIT: usize = 1024;
+/// The most bytes of an answer with one address; that of a server in protected mode has over a thousand.
+const ADDRESS_LIMIT: usize = 4 * 1024;
 
 impl Sentinels {
     /// Sentinels at these addresses that watch the primary called `name`; `redis` and `login` have the settings for dialing
@@ -192,7 +192,7 @@ impl Sentinels {
         };
         let answer = watcher.server.ask(&query, progress);
         let answer = if let Ok(answer) = timeout(limit, answer).await {
-            answer.and_then(|answer| self.named(&answer, progress))
+            answer.map_err(of_sentinel).and_then(|answer| self.named(&answer, progress))
         } else {
             let said = format!("no answer after {} ms", limit.as_millis());
             Err(progress.fault(Cause::TimedOut, &said))
@@ -209,8 +209,8 @@ impl Sentinels {
         let address = match answer {
             Value::Nil => {
                 // It is no fault of the Sentinel if the others do not know the name either: see `no_known_primary`.
-                let said = format!("the Sentinels asked {UNKNOWN_NAME} {}", self.name);
-                return Err(progress.fault(Cause::Unresolvable, &said));
+                let said = format!("the Sentinels asked know no primary named {}", self.name);
+                return Err(progress.fault(Cause::Unresolvable, &said).with_advice(advice::UNKNOWN_NAME));
             }
             Value::Array(elements) if let [host, port] = elements.as_slice() => {
                 announced::address(host, port)
@@ -317,6 +317,17 @@ fn choose(votes: &[Vote]) -> Option<(&Address, usize)> {
     let same = |vote: &Vote| votes.iter().filter(move |other| other.address == vote.address).count();
     let chosen = votes.iter().max_by_key(|vote| (same(vote), vote.since))?;
     Some((&chosen.address, same(chosen)))
+}
+
+/// The same fault, with the hint for a Sentinel.
+fn of_sentinel(fault: Fault) -> Fault {
+    match fault.cause {
+        Cause::Auth => fault.with_advice(advice::SENTINEL_LOGIN),
+        Cause::Forbidden if fault.advice == Some(advice::UNKNOWN_COMMAND) => fault
+            .saying(&format!("the server is no Sentinel: {}", fault.said))
+            .with_advice(advice::NO_SENTINEL),
+        _ => fault,
+    }
 }
 
 /// The fault of a primary whose address no Sentinel gave: that they do not know the name, which is no fault of theirs, or

@@ -4,10 +4,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::support::{BlackHole, Memcached, Port, Relay, Sidecar};
+use crate::support::{BlackHole, Memcached, Port, Relay, Sidecar, eventually};
 
 fn ring(addrs: &[std::net::SocketAddr]) -> String {
     let servers: Vec<String> = addrs.iter().map(ToString::to_string).collect();
@@ -114,6 +116,21 @@ fn a_connection_limit_is_seen_by_the_next_dial_and_not_by_a_kept_connection() {
     }
     drop(held);
     dialing.expect_up();
+}
+
+#[test]
+fn a_full_server_that_lets_clients_wait_is_told_by_the_hint_for_its_limit() {
+    let memcached = Memcached::start(&["-c", "64", "-o", "no_maxconns_fast"]);
+    let dialing = Sidecar::start_with("reconnect_every = \"0s\"", ring(&[memcached.addr()]));
+    dialing.expect_up();
+    // A full server has the system drop further connections.
+    let connect = |_| TcpStream::connect_timeout(&memcached.addr(), Duration::from_millis(200)).ok();
+    let held: Vec<_> = (0..80).map_while(connect).collect();
+    dialing.expect_down("timed_out");
+    let hint = dialing.health().body["errors"]["cache.main"].to_string();
+    assert!(hint.contains("at its connection limit (`-c`)"), "{hint}");
+    drop(held);
+    eventually("it takes connections again", || dialing.health().code == 200);
 }
 
 #[test]

@@ -42,6 +42,9 @@ fn credentials_are_given(mut server: Memcached, wrong: &str, missing: &str) {
         for _ in 0..3 {
             let words = sidecar.expect_down("auth");
             assert!(words.contains(" auth ") && words.contains(said), "{words}");
+            let next = &sidecar.health().body["details"]["cache.main"]["nodes"][0]["next"];
+            let (host, port) = (server.addr().ip(), server.port());
+            assert_eq!(*next, format!("printf 'version\\r\\nquit\\r\\n' | nc -w 2 {host} {port}"));
         }
     }
     server.kill();
@@ -249,6 +252,13 @@ fn a_proxy_that_refuses_meta_commands_in_any_words_is_spoken_to_in_classic_text(
                 (0..3).for_each(|_| sidecar.expect_up());
                 proxy.lie(Some(b"SERVER_ERROR connection error\r\n"));
                 assert!(sidecar.expect_down("unreachable").contains("connection error"), "{refusal}");
+                proxy.lie(Some(b"SERVER_ERROR Command disabled\r\n"));
+                sidecar.expect_down("forbidden");
+                let hint = sidecar.health().body["errors"]["cache.main"].to_string();
+                assert!(
+                    hint.contains("does not take this command: `cache-canary check --explain`"),
+                    "{hint}"
+                );
                 proxy.lie(None);
                 sidecar.expect_up();
             }

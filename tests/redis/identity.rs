@@ -210,6 +210,14 @@ fn a_command_that_was_renamed_is_forbidden_and_its_part_of_the_check_is_named() 
         "{words}"
     );
     plain(addr).expect_up();
+    let redis = Redis::start(&["--rename-command", "TYPE", "", "--rename-command", "ZCARD", ""]);
+    let checks = "checks.queue.keys = \"b:p\"\nchecks.clock.partitions = \"clocks\"";
+    let sidecar = Sidecar::start(format!("{}\n{checks}", main_at(&format!("redis://{}", redis.addr()))));
+    for kind in ["queue", "clock"] {
+        let (cause, words) = sidecar.health().fault_of(&format!("cache.main.{kind}")).expect("a fault");
+        let needed = format!("(needed for the {kind} check)");
+        assert!(cause == "forbidden" && words.contains(&needed), "{cause} {words}");
+    }
 }
 
 #[test]

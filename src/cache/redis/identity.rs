@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use crate::outcome::{Cause, IS_SENTINEL};
+use crate::outcome::Cause;
 
 /// What a server says that it is. Without an answer, nothing is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,12 +42,6 @@ impl Identity {
             field(text, "redis_version").and_then(|version| version.split('.').next()?.parse().ok());
         let mode = field(text, "redis_mode").and_then(|mode| Mode::parse(mode.as_bytes()));
         Self { mode: mode.filter(|_| version.is_some_and(|major: u32| major < 6)), shares_database: false }
-    }
-
-    /// The reason why the server does not store keys, if it is one that does not.
-    pub(super) fn refusal(self) -> Option<(Cause, String)> {
-        (self.mode == Some(Mode::Sentinel))
-            .then(|| (Cause::NotStored, format!("{IS_SENTINEL}, which stores nothing")))
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::cache::connection::{ANSWER_LIMIT, AnswerError, Connection};
 use crate::config::{Login, MASK, RespVersion};
-use crate::outcome::{Cause, Fault, Phase};
+use crate::outcome::{Cause, Fault, Phase, advice};
 use crate::progress::NodeProgress;
 use crate::redaction;
 
@@ -48,6 +48,7 @@ impl RedisServer {
                     identity
                 } else {
                     connection = self.dial_without_hello(progress).await?;
+                    self.note_silence();
                     Identity::default()
                 }
             }
@@ -146,7 +147,6 @@ impl RedisServer {
         let answer = resp::ask(&mut connection, cmd("PING").get_packed_command()).await;
         explain(progress, &answer, || ("PING".to_owned(), "an answer, after a close on HELLO"));
         answer.map_err(|error| error.fault(progress))?;
-        self.note_silence();
         Ok(connection)
     }
 
@@ -212,12 +212,25 @@ impl RedisServer {
             );
             return Err(progress.fault(Cause::Database, &said));
         }
-        let told = tell(connection, cmd("SELECT").arg(database).get_packed_command(), progress).await;
+        let told = match resp::ask(connection, cmd("SELECT").arg(database).get_packed_command()).await {
+            // It has a reason if another connection is answered.
+            Err(AnswerError::Closed(_)) if self.dial_without_hello(progress).await.is_ok() => {
+                let said = "the server closes the connection on SELECT, as proxies do that have no databases";
+                Err(progress.fault(Cause::Database, said))
+            }
+            Err(error) => Err(error.fault(progress)),
+            Ok(answer) => expect_okay(&answer, progress),
+        };
         explain_told(progress, &told, || format!("SELECT {database}"));
-        told.map_err(|fault| match fault.cause {
-            Cause::Database => fault.saying(&format!("{} (database {database})", fault.said)),
-            _ => fault,
-        })
+        told.map_err(|fault| self.with_database(fault))
+    }
+
+    /// The same fault, with the number of the database if that is refused.
+    pub(super) fn with_database(&self, fault: Fault) -> Fault {
+        if fault.cause != Cause::Database && fault.advice != Some(advice::DATABASE) {
+            return fault;
+        }
+        fault.saying(&format!("{} (database {})", fault.said, self.login.database))
     }
 }
 
@@ -239,17 +252,23 @@ async fn expect_keys(
     identity: Identity,
     progress: &NodeProgress,
 ) -> Result<(), Fault> {
-    let mut refusal = identity.refusal();
-    if identity.mode == Some(Mode::Cluster) {
-        let command = cmd("CLUSTER").arg("INFO").get_packed_command();
-        let answer = resp::ask_for_list(connection, command, ANSWER_LIMIT).await;
-        explain(progress, &answer, || {
-            ("CLUSTER INFO".to_owned(), "a cluster of one primary with every slot")
-        });
-        // If the user lacks the right to ask, the canary still shows whether its own slot is served.
-        refusal = refusal_in_cluster(&answer.map_err(|error| error.fault(progress))?);
+    match identity.mode {
+        Some(Mode::Sentinel) => {
+            let fault = progress.fault(Cause::NotStored, "the server is a Sentinel, which stores nothing");
+            Err(fault.with_advice(advice::IS_SENTINEL))
+        }
+        Some(Mode::Cluster) => {
+            let command = cmd("CLUSTER").arg("INFO").get_packed_command();
+            let answer = resp::ask_for_list(connection, command, ANSWER_LIMIT).await;
+            explain(progress, &answer, || {
+                ("CLUSTER INFO".to_owned(), "a cluster of one primary with every slot")
+            });
+            // If the user lacks the right to ask, the canary still shows whether its own slot is served.
+            let refusal = refusal_in_cluster(&answer.map_err(|error| error.fault(progress))?);
+            refusal.map_or(Ok(()), |(cause, said)| Err(progress.fault(cause, &said)))
+        }
+        Some(Mode::Standalone) | None => Ok(()),
     }
-    refusal.map_or(Ok(()), |(cause, said)| Err(progress.fault(cause, &said)))
 }
 
 /// Asks a server for its role, whose first element is `master` for a primary.

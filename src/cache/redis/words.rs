@@ -4,7 +4,7 @@
 //! `cache/memcached/words.rs`.
 
 use crate::cache::vocabulary::{self, Vocabulary};
-use crate::outcome::{Cause, Phase};
+use crate::outcome::{Cause, Phase, advice};
 
 /// Every known error, without the `-` before it. If an error is none of these, [`cause`] has its meaning.
 const KNOWN: &[Vocabulary] = &[
@@ -136,6 +136,23 @@ pub(super) fn cause(line: &str, phase: Phase) -> Cause {
         (None, Phase::Write) => Cause::NotStored,
         (None, Phase::Read) => Cause::Forbidden,
     }
+}
+
+/// The hints for errors that tell more than their cause.
+const ADVICE: &[(&str, &str)] = &[
+    ("DENIED", advice::PROTECTED_MODE),
+    ("ERR unknown command", advice::UNKNOWN_COMMAND),
+    ("ERR unknown subcommand", advice::UNKNOWN_COMMAND),
+    ("ERR Unknown subcommand", advice::UNKNOWN_COMMAND),
+    ("invalid request", advice::UNKNOWN_COMMAND),
+    ("NOPERM No permissions to access database", advice::DATABASE),
+    ("NOPROTO", advice::NO_RESP3),
+    ("ERR This instance has cluster support disabled", advice::NO_CLUSTER),
+];
+
+/// The hint for an error, if it tells more than its cause.
+pub(super) fn advice(line: &str) -> Option<&'static str> {
+    vocabulary::meaning(ADVICE, line)
 }
 
 /// `true` for an error that stands in place of any answer, before the server closes the connection.

@@ -20,7 +20,7 @@ use crate::topology::announced;
 const HEARSAY: Duration = Duration::from_secs(10);
 
 /// The most bytes of an answer to `SENTINEL MASTER`, which has some 20 short fields.
-const MASTER_LIMIT: usize = 16 * ADDRESS_LIMIT;
+const MASTER_LIMIT: usize = 4 * ADDRESS_LIMIT;
 
 /// A Sentinel's view of the primary that it names, and that server's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use super::witness::{MOST, Witness};
 use super::words::{Handshake, handshake_fault, plain_line};
 use crate::budget;
 use crate::config::{Tls, Verify};
-use crate::outcome::{Advice, Cause, Fault, Phase};
+use crate::outcome::{Cause, Fault, Phase, advice};
 use crate::progress::NodeProgress;
 
 /// The TLS of a node.
@@ -55,7 +55,7 @@ impl TlsTarget {
             progress.enter(Phase::Tls);
             let host = progress.redaction().host(host);
             let said = format!("{host:?} is not a valid TLS server name; set tls.server_name");
-            progress.fault(Cause::Tls, &said).with_advice(Advice::ServerName)
+            progress.fault(Cause::Tls, &said).with_advice(advice::SERVER_NAME)
         })
     }
 
@@ -78,7 +78,7 @@ impl TlsTarget {
             agreed = connecting => agreed,
             line = answer_in_plain(peer, budget::PLAIN_PING.of(deadline), progress) => {
                 let said = format!("no TLS there? The handshake has no answer, but PING without TLS has: {line}");
-                return Err(progress.fault(Cause::Tls, &said).with_advice(Advice::NoTls));
+                return Err(progress.fault(Cause::Tls, &said).with_advice(advice::NO_TLS));
             }
         };
         match agreed {

@@ -7,7 +7,7 @@ use humantime::format_rfc3339_seconds;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, CertificateError, OtherError};
 
-use crate::outcome::Advice;
+use crate::outcome::advice;
 use crate::x509::{self, Certificate, PublicKey};
 
 /// The reason why a server's certificate is not accepted.
@@ -16,7 +16,7 @@ use crate::x509::{self, Certificate, PublicKey};
 pub(super) struct Distrust {
     said: String,
     /// The hint that goes with it.
-    pub(super) advice: Advice,
+    pub(super) advice: Option<&'static str>,
 }
 
 impl From<Distrust> for rustls::Error {
@@ -26,7 +26,7 @@ impl From<Distrust> for rustls::Error {
 }
 
 impl Distrust {
-    fn new(advice: Advice, said: String) -> Self {
+    fn new(advice: Option<&'static str>, said: String) -> Self {
         Self { said, advice }
     }
 
@@ -41,7 +41,7 @@ impl Distrust {
     }
 
     pub(super) fn not_pinned(file: &Path) -> Self {
-        Self::new(Advice::None, format!("the server's certificate is not in {}", file.display()))
+        Self::new(None, format!("the server's certificate is not in {}", file.display()))
     }
 
     /// The certificate is not valid yet, or no more.
@@ -53,7 +53,7 @@ impl Distrust {
             let begin = format_rfc3339_seconds(validity.begin());
             format!("{whose} certificate {subject:?} is not valid before {begin}; compare the clocks")
         };
-        Self::new(Advice::None, said)
+        Self::new(None, said)
     }
 
     /// A trusted authority is not valid now.
@@ -63,7 +63,7 @@ impl Distrust {
             "the server's certificate is valid, but the trusted certificate of its authority has expired or is not \
              valid yet (issuer {issuer:?})"
         );
-        Self::new(Advice::None, said)
+        Self::new(None, said)
     }
 
     pub(super) fn purpose(certificate: &Certificate<'_>) -> Self {
@@ -71,7 +71,7 @@ impl Distrust {
         let said = format!(
             "the certificate {subject:?} is not for servers: its extended key usage lacks serverAuth"
         );
-        Self::new(Advice::None, said)
+        Self::new(None, said)
     }
 
     /// It has a critical extension that nobody here knows.
@@ -79,14 +79,14 @@ impl Distrust {
         let said = format!(
             "a certificate of the server has the critical extension {extension}, which is not supported"
         );
-        Self::new(Advice::TrustItself, said)
+        Self::new(Some(advice::TRUST_ITSELF), said)
     }
 
     pub(super) fn name(certificate: &Certificate<'_>, name: &ServerName<'_>) -> Self {
         let names = certificate.names().join(", ");
         let said =
             format!("the server's certificate is not valid for name {:?}, only for {names}", name.to_str());
-        Self::new(Advice::ServerName, said)
+        Self::new(Some(advice::SERVER_NAME), said)
     }
 
     /// The key of the server is of a kind that cannot be verified.
@@ -94,7 +94,7 @@ impl Distrust {
         let algorithm = x509::described(key.algorithm);
         let said =
             format!("the server's certificate has a key of an algorithm that is not supported: {algorithm}");
-        Self::new(Advice::Algorithm, said)
+        Self::new(Some(advice::ALGORITHM), said)
     }
 
     /// The server did not prove that it holds the key.
@@ -104,7 +104,7 @@ impl Distrust {
             "the handshake's signature does not fit the key of the certificate ({algorithm}), or the key is shorter \
              than 2048 bits or longer than 8192"
         );
-        Self::new(Advice::Algorithm, said)
+        Self::new(Some(advice::ALGORITHM), said)
     }
 
     /// An error of the library that verifies the chain, in words.
@@ -167,14 +167,14 @@ impl Distrust {
         } else {
             format!("the server's certificate {subject:?} is not accepted: {reason:?}")
         };
-        Self::new(Advice::TrustItself, said)
+        Self::new(Some(advice::TRUST_ITSELF), said)
     }
 
     fn algorithm(signed: &str) -> Self {
         let said = format!(
             "a certificate of the server is signed with an algorithm that is not supported: {signed}"
         );
-        Self::new(Advice::Algorithm, said)
+        Self::new(Some(advice::ALGORITHM), said)
     }
 
     /// No trusted authority has issued it.
@@ -195,6 +195,6 @@ impl Distrust {
             let issuer = last.shown_issuer();
             format!("the server's certificate is of an unknown issuer: {issuer:?} is not among {trusted}")
         };
-        Self::new(Advice::TrustItself, said)
+        Self::new(Some(advice::TRUST_ITSELF), said)
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use tokio_rustls::rustls::{self, AlertDescription as Alert, CertificateError, PeerMisbehaved};
 
 use super::distrust::Distrust;
-use crate::outcome::{Advice, Cause, Fault};
+use crate::outcome::{Cause, Fault, advice};
 use crate::progress::NodeProgress;
 use crate::redaction;
 
@@ -33,7 +33,7 @@ pub(super) fn handshake_fault(progress: &NodeProgress, error: &io::Error, seen: 
         None if is_close(error) && seen.misses_certificate => misses_certificate(),
         None if is_close(error) => {
             let said = "the server closed the connection during the handshake";
-            progress.fault(Cause::Tls, said).with_advice(Advice::ClosedInHandshake)
+            progress.fault(Cause::Tls, said).with_advice(advice::CLOSED_IN_HANDSHAKE)
         }
         None => progress.fault(Cause::Tls, &error.to_string()),
     }
@@ -65,24 +65,25 @@ pub(in crate::cache::dial) fn tls_error(error: &io::Error) -> Option<&rustls::Er
 pub(in crate::cache::dial) fn tls_fault(progress: &NodeProgress, error: &rustls::Error) -> Fault {
     let (said, advice) = match error {
         rustls::Error::AlertReceived(alert) => of_alert(*alert),
-        rustls::Error::PeerIncompatible(what) => {
-            (format!("the server has nothing in common with cache-canary: {what:?}"), Advice::NothingInCommon)
-        }
+        rustls::Error::PeerIncompatible(what) => (
+            format!("the server has nothing in common with cache-canary: {what:?}"),
+            Some(advice::NOTHING_IN_COMMON),
+        ),
         // For TLS 1.2, RSA keys that are for RSA-PSS alone have schemes that the library does not know.
         rustls::Error::PeerMisbehaved(PeerMisbehaved::SignedKxWithWrongAlgorithm) => {
             let said = "the server's key (RSA-PSS alone) is supported with TLS 1.3 only, and the server speaks TLS 1.2";
-            (said.to_owned(), Advice::NothingInCommon)
+            (said.to_owned(), Some(advice::NOTHING_IN_COMMON))
         }
         rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => {
-            ("the server's certificate is not encoded in DER".to_owned(), Advice::None)
+            ("the server's certificate is not encoded in DER".to_owned(), None)
         }
         rustls::Error::InvalidMessage(_) => {
             let said = format!("the server's answer is not one of TLS ({error})");
-            (said, Advice::NoTls)
+            (said, Some(advice::NO_TLS))
         }
         _ => match Distrust::of(error) {
             Some(distrust) => (distrust.to_string(), distrust.advice),
-            None => (error.to_string(), Advice::None),
+            None => (error.to_string(), None),
         },
     };
     // It may quote any name from a certificate.
@@ -90,17 +91,17 @@ pub(in crate::cache::dial) fn tls_fault(progress: &NodeProgress, error: &rustls:
 }
 
 /// The words for an alert of the server (RFC 8446, section 6.2). Those about certificates are about the client's.
-fn of_alert(alert: Alert) -> (String, Advice) {
+fn of_alert(alert: Alert) -> (String, Option<&'static str>) {
     let refused = match alert {
         Alert::CertificateRequired => {
             let said = "the server requires a client certificate (CertificateRequired), and tls.cert_file is not set";
-            return (said.to_owned(), Advice::ClientCertificate);
+            return (said.to_owned(), Some(advice::CLIENT_CERTIFICATE));
         }
         Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity => {
             let said = format!(
                 "the server found nothing in common with what cache-canary speaks (alert: {alert:?})"
             );
-            return (said, Advice::NothingInCommon);
+            return (said, Some(advice::NOTHING_IN_COMMON));
         }
         Alert::CertificateExpired => "it has expired, or is not valid yet by the server's clock",
         Alert::UnknownCA => "the server does not trust its issuer",
@@ -109,11 +110,11 @@ fn of_alert(alert: Alert) -> (String, Advice) {
         Alert::BadCertificate | Alert::CertificateUnknown | Alert::AccessDenied | Alert::DecryptError => {
             "see its log"
         }
-        _ => return (format!("the server ended the handshake (alert: {alert:?})"), Advice::None),
+        _ => return (format!("the server ended the handshake (alert: {alert:?})"), None),
     };
     let said =
         format!("the server refuses the client certificate in tls.cert_file: {refused} (alert: {alert:?})");
-    (said, Advice::ClientCertificate)
+    (said, Some(advice::CLIENT_CERTIFICATE))
 }
 
 /// The first line of what a server sent without TLS, for people; `None` if it was not text.
@@ -130,5 +131,5 @@ fn plain_fault(progress: &NodeProgress, line: &str) -> Fault {
         return progress.fault(Cause::Refused, line);
     }
     let said = format!("no TLS there? The server answers without it: {line}");
-    progress.fault(Cause::Tls, &said).with_advice(Advice::NoTls)
+    progress.fault(Cause::Tls, &said).with_advice(advice::NO_TLS)
 }
