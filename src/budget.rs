@@ -13,6 +13,7 @@
 //! | [`DIALS`] | 1/2 | for all dials that wait for a place, together |
 //! | [`DIAL_TURN`] | 1/8 | for an unanswered dial, before another server's takes its place |
 //! | [`PLAIN_PING`] | 1/4 | for an answer to a TLS handshake, before the server is asked without TLS whether it speaks any |
+//! | [`OTHER_SLOTS`] | 1/8 | for a new connection's answers about keys in other slots of a cluster |
 //! | [`HANGING`] | 1/8 | for servers that hang: of nodes that begin after them, and of a survey of the cluster map |
 //! | [`LAST_BEGUN`] | 1/8 | of what is left of [`HANGING`], for the servers that began last |
 //! | [`SENTINEL`] | 1/4 | for a Sentinel, if the primary is known, and for the servers that Sentinels name, if those differ; the rest is left for the primary |
@@ -43,6 +44,7 @@ pub(crate) const SECOND_LOOKUP: Part = Part(1, 2);
 pub(crate) const DIALS: Part = Part(1, 2);
 pub(crate) const DIAL_TURN: Part = Part(1, 8);
 pub(crate) const PLAIN_PING: Part = Part(1, 4);
+pub(crate) const OTHER_SLOTS: Part = Part(1, 8);
 pub(crate) const HANGING: Part = Part(1, 8);
 pub(crate) const LAST_BEGUN: Part = Part(1, 8);
 pub(crate) const SENTINEL: Part = Part(1, 4);
@@ -78,7 +80,7 @@ mod tests {
             &[SHARED_WAIT, STORE, GLANCE, STORE],
             // Eight doublings of the concurrency limit, or of the threads for names, and then dials that wait for others.
             &[SHARED_WAIT, TURN, TURN, TURN, TURN, TURN, TURN, TURN, TURN, DIALS],
-            &[DIALS, DIAL_TURN],
+            &[DIALS, DIAL_TURN, OTHER_SLOTS],
             // Servers that hang in two surveys of a cluster, then a slow primary.
             &[HANGING, HANGING, SLOW_PRIMARY, MAP_PAUSE],
             // A Sentinel is asked once more after a fault of the primary.

@@ -345,6 +345,11 @@ impl Link {
         self.lost.swap(false, Ordering::Relaxed)
     }
 
+    /// The deadline of a check.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.dialer.settings().timeout
+    }
+
     /// Makes a new connection, which is not ready for commands yet.
     pub(crate) async fn dial(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
         let dialed = self.dialer.dial(&self.target, progress).await;

@@ -32,6 +32,8 @@ struct RedisServer {
     link: Link,
     login: Arc<Login>,
     kind: Requirement,
+    /// The beginning of every key that its user may read.
+    prefix: Arc<str>,
     /// The time at which the server last showed that it does not say what it is.
     silent_since: Mutex<Option<Instant>>,
 }
@@ -77,10 +79,12 @@ impl Redis {
         target: DialTarget,
         login: &Arc<Login>,
         kind: Requirement,
+        prefix: &Arc<str>,
         dialer: &Arc<Dialer>,
     ) -> Self {
         let (link, silent_since) = (Link::new(target, dialer), Mutex::default());
-        Self(Arc::new(RedisServer { link, login: login.clone(), kind, silent_since }))
+        let (login, prefix) = (login.clone(), prefix.clone());
+        Self(Arc::new(RedisServer { link, login, kind, prefix, silent_since }))
     }
 
     /// Asks a question that is not about a canary, on a connection that is ready. If a kept connection turns out to have

@@ -13,7 +13,7 @@ use crate::config::{Address, Config, Login, Tls};
 /// The settings with which the servers of one alias, and the canaries for them, are made.
 #[derive(Clone)]
 pub(crate) struct CheckContext {
-    prefix: String,
+    prefix: Arc<str>,
     instance: Arc<str>,
     alias: Alias,
     timeout: Duration,
@@ -27,7 +27,7 @@ const CANARY_TTL: Duration = Duration::from_mins(2);
 impl CheckContext {
     pub(crate) fn new(config: &Config, alias: &Alias, dialer: &Arc<Dialer>) -> Self {
         Self {
-            prefix: config.prefix.clone(),
+            prefix: config.prefix.as_str().into(),
             instance: config.instance.as_str().into(),
             alias: alias.clone(),
             timeout: config.timeout,
@@ -53,7 +53,8 @@ impl CheckContext {
         login: &Arc<Login>,
         tls: Option<&Tls>,
     ) -> Result<Redis, SetupError> {
-        Ok(Redis::new(self.dialer.target(address, None, tls)?, login, kind, &self.dialer))
+        let target = self.dialer.target(address, None, tls)?;
+        Ok(Redis::new(target, login, kind, &self.prefix, &self.dialer))
     }
 
     /// A memcached server. `name` is the name in its certificate, if that is not the address' host.

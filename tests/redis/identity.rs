@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use cache_canary::checker::Checker;
+use cache_canary::config::{Backend, Login, RespVersion};
 use cache_canary::outcome::{Cause, Status};
 
 use crate::support::acl::{PASSWORD, printed_users};
@@ -57,6 +58,28 @@ fn a_user_with_the_printed_rights_is_redirected_too() {
         for number in 0..5 {
             let sidecar = Sidecar::start_with(&format!("instance = \"{number}\""), main_at(&url));
             sidecar.expect_down("redirected");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_is_redirected_even_if_its_user_may_not_ask_what_it_is() {
+    let cluster = Cluster::start_without_replicas(&[]);
+    for node in &cluster.nodes {
+        node.set_user("canary", "on >secret ~djblets-canary:* +get +set");
+        for (number, protocol) in
+            [RespVersion::Resp2, RespVersion::Resp3].into_iter().cycle().take(10).enumerate()
+        {
+            let (username, password) = (Some("canary".to_owned()), Some("secret".to_owned().into()));
+            let mut config = one_cache(redis_at(node.addr()));
+            if let Backend::Redis(redis) = &mut config.caches[0].backend {
+                redis.login = Login { username, password, protocol, ..Login::default() };
+            }
+            config.instance = format!("sidecar-{number}");
+            let checker = Checker::new(&config).unwrap();
+            for _ in 0..2 {
+                assert_eq!(look(&checker).await, (Status::Down, Some(Cause::Redirected)), "sidecar {number}");
+            }
         }
     }
 }

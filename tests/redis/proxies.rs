@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use crate::support::{Client, EJECTING, Envoy, Redis, Sidecar, Twemproxy, eventually};
+use crate::support::{Client, Cluster, EJECTING, Envoy, Redis, Sidecar, Twemproxy, eventually};
 
 fn behind(proxy: SocketAddr) -> String {
     format!("[caches.main]\nurl = \"redis://{proxy}\"")
@@ -77,6 +77,44 @@ fn a_server_that_envoy_ejects_is_unreachable_until_its_keys_are_spread_over_the_
     ring[0].kill();
     sidecar.expect_down("unreachable");
     wait_until_served(&sidecar);
+}
+
+#[test]
+fn one_node_of_a_cluster_behind_a_proxy_is_redirected_whatever_the_key() {
+    let cluster = Cluster::start_without_replicas(&[]);
+    let (node, whole) = (cluster.addr(0), Redis::start_cluster());
+    let proxies = |addr| (Twemproxy::of_redis(&[addr], &[]), Envoy::before(&[addr], ""));
+    let (twemproxy, envoy) = proxies(node);
+    for number in 0..8 {
+        let proxy = if number % 2 == 0 { twemproxy.addr() } else { envoy.addr() };
+        let sidecar = Sidecar::start_with(&format!("instance = \"{number}\""), behind(proxy));
+        for _ in 0..2 {
+            let words = sidecar.expect_down("redirected");
+            assert!(words.contains("a node of a cluster, and holds only some of the keys: MOVED"), "{words}");
+        }
+    }
+    let (twemproxy, envoy) = proxies(whole.addr());
+    for proxy in [twemproxy.addr(), envoy.addr()] {
+        let sidecar = Sidecar::start_with("reconnect_every = \"0s\"", behind(proxy));
+        (0..3).for_each(|_| sidecar.expect_up());
+    }
+}
+
+#[test]
+fn a_server_of_a_ring_that_hangs_is_no_fault_of_keys_on_the_others() {
+    let ring = [(); 2].map(|()| Redis::start(&[]));
+    let addrs = ring.each_ref().map(Redis::addr);
+    let (twemproxy, envoy) = (Twemproxy::of_redis(&addrs, &[]), Envoy::before(&addrs, ""));
+    ring[0].stop();
+    for proxy in [twemproxy.addr(), envoy.addr()] {
+        // Half of the keys are on the server that hangs.
+        let is_up = |number: u32| {
+            let settings = format!("instance = \"{number}\"\ntimeout = \"2s\"");
+            Sidecar::start_with(&settings, behind(proxy)).health().code == 200
+        };
+        assert!((0..16).any(is_up), "{proxy}");
+    }
+    ring[0].cont();
 }
 
 #[test]

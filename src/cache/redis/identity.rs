@@ -1,6 +1,6 @@
 //! [`Identity`]: what a server says that it is. Without I/O.
 
-use redis::Value;
+use redis::{ServerError, Value};
 
 use crate::outcome::Cause;
 
@@ -73,6 +73,19 @@ pub(super) fn refusal_in_cluster(answer: &Value) -> Option<(Cause, String)> {
     (serves && missing > 0).then(|| (Cause::ClusterDown, format!("{missing} of {SLOTS} slots have no owner")))
 }
 
+/// Hash tags in slots near the middle of each sixteenth of a cluster's ("Redis cluster specification", Hash tags).
+pub(super) const TAGS: [&str; 16] = [
+    "18", "455", "333", "223", "553", "443", "95", "663", "265", "375", "908", "155", "985", "895", "405",
+    "515",
+];
+
+/// The error of a cluster's node for the key of a slot that it does not serve, or that no node serves. ASK is none: the
+/// slot is about to leave, and perhaps the first one.
+pub(super) fn refusal_of_slot(answer: &Value) -> Option<&ServerError> {
+    let Value::ServerError(error) = answer else { return None };
+    matches!(error.code(), "MOVED" | "CLUSTERDOWN").then_some(error)
+}
+
 /// The value under a name in an answer that is a map, which RESP2 writes as a list of names and values (Redis' protocol
 /// specification, RESP3, Map type).
 pub(crate) fn value_of<'a>(answer: &'a Value, name: &str) -> Option<&'a Value> {
@@ -141,6 +154,14 @@ mod tests {
         assert_eq!(mode("redis_version:7.0.15\r\nredis_mode:cluster\r\n"), None);
         assert_eq!(mode("redis_mode:cluster\r\n"), None);
         assert_eq!(Identity::of_info(&Value::Nil), Identity::default());
+    }
+
+    #[test]
+    fn tags_are_of_slots_all_over_a_cluster() {
+        let crc = crc::Crc::<u16>::new(&crc::CRC_16_XMODEM);
+        let sixteenth = |tag: &&str| u64::from(crc.checksum(tag.as_bytes())) % SLOTS * 16 / SLOTS;
+        let reached: Vec<_> = TAGS.iter().map(sixteenth).collect();
+        assert_eq!(reached, (0..16).collect::<Vec<_>>());
     }
 
     #[test]

@@ -2,18 +2,19 @@
 //!
 //! Each dial finds out once if the server is a node of a cluster, a Sentinel or a proxy, before a canary is judged: a
 //! canary alone would show it only if its key falls into the wrong slot. HELLO needs no right of a user, and is sent
-//! together with AUTH.
+//! together with AUTH. A server that does not tell is asked for keys in slots all over a cluster.
 
 use std::time::Duration;
 
 use redis::{ServerError, Value, cmd};
 use secrecy::ExposeSecret as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::identity::{Identity, Mode, refusal_in_cluster};
+use super::identity::{Identity, Mode, TAGS, refusal_in_cluster, refusal_of_slot};
 use super::{
     NO_ROLE, RedisServer, Requirement, expect_okay, explain, explain_told, resp, server_fault, tell, words,
 };
+use crate::budget;
 use crate::cache::connection::{ANSWER_LIMIT, AnswerError, Connection};
 use crate::config::{Login, MASK, RespVersion};
 use crate::outcome::{Cause, Fault, Phase, advice};
@@ -53,10 +54,13 @@ impl RedisServer {
                 }
             }
         };
-        if self.kind == Requirement::Keys {
-            expect_keys(&mut connection, identity, progress).await?;
-        }
+        let is_certain =
+            self.kind != Requirement::Keys || expect_keys(&mut connection, identity, progress).await?;
         self.select(&mut connection, identity, progress).await?;
+        if !is_certain && !self.serves_other_slots(&mut connection, progress).await? {
+            connection = self.dial_without_hello(progress).await?;
+            self.select(&mut connection, identity, progress).await?;
+        }
         if self.kind == Requirement::Primary {
             expect_primary(&mut connection, progress).await?;
         }
@@ -148,6 +152,38 @@ impl RedisServer {
         explain(progress, &answer, || ("PING".to_owned(), "an answer, after a close on HELLO"));
         answer.map_err(|error| error.fault(progress))?;
         Ok(connection)
+    }
+
+    /// Asks for a key in each sixteenth of a cluster's slots, in one round trip: a node of a cluster redirects those that it
+    /// does not serve. Any other error is left to the canary: a proxy may have lost one of several servers. `false` if not all
+    /// answers came in time, so that the connection is of no more use.
+    async fn serves_other_slots(
+        &self,
+        connection: &mut Connection,
+        progress: &NodeProgress,
+    ) -> Result<bool, Fault> {
+        let key = |tag| format!("{}canary:{{{tag}}}", self.prefix);
+        let gets = TAGS.map(|tag| cmd("GET").arg(key(tag)).get_packed_command()).concat();
+        let limit = budget::OTHER_SLOTS.of(self.link.timeout());
+        let asked = timeout(limit, resp::ask_each(connection, &gets, TAGS.len(), ANSWER_LIMIT)).await;
+        let answers =
+            asked.map_or(Ok(Vec::new()), |answers| answers.map_err(|error| error.fault(progress)))?;
+        let refusal = answers.iter().find_map(refusal_of_slot);
+        progress.step(|| {
+            let saw = match refusal {
+                Some(error) => progress.words(&redaction::line(error)),
+                None => format!("{} answers", answers.len()),
+            };
+            (format!("GET {} and {} more", key(TAGS[0]), TAGS.len() - 1), "no redirection".to_owned(), saw)
+        });
+        match refusal.map(|error| server_fault(error, progress)) {
+            Some(fault) if fault.cause == Cause::Redirected => {
+                let said = "the server is a node of a cluster, and holds only some of the keys";
+                Err(fault.saying(&format!("{said}: {}", fault.said)))
+            }
+            Some(fault) => Err(fault),
+            None => Ok(answers.len() == TAGS.len()),
+        }
     }
 
     /// Sends credentials in RESP2, if there are any.
@@ -246,12 +282,13 @@ fn knows_no_users(answer: &Value) -> bool {
     redaction::line(error).starts_with("ERR wrong number of arguments")
 }
 
-/// Refuses a server that does not store every key: a node of a cluster of several primaries, or a Sentinel.
+/// Refuses a server that does not store every key: a node of a cluster of several primaries, or a Sentinel. `false` if it
+/// does not tell, or may tell of itself alone, as a proxy does.
 async fn expect_keys(
     connection: &mut Connection,
     identity: Identity,
     progress: &NodeProgress,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     match identity.mode {
         Some(Mode::Sentinel) => {
             let fault = progress.fault(Cause::NotStored, "the server is a Sentinel, which stores nothing");
@@ -263,11 +300,14 @@ async fn expect_keys(
             explain(progress, &answer, || {
                 ("CLUSTER INFO".to_owned(), "a cluster of one primary with every slot")
             });
-            // If the user lacks the right to ask, the canary still shows whether its own slot is served.
-            let refusal = refusal_in_cluster(&answer.map_err(|error| error.fault(progress))?);
-            refusal.map_or(Ok(()), |(cause, said)| Err(progress.fault(cause, &said)))
+            let answer = answer.map_err(|error| error.fault(progress))?;
+            // The user may lack the right to ask.
+            let is_certain = !matches!(answer, Value::ServerError(_));
+            let refusal = refusal_in_cluster(&answer);
+            refusal.map_or(Ok(is_certain), |(cause, said)| Err(progress.fault(cause, &said)))
         }
-        Some(Mode::Standalone) | None => Ok(()),
+        Some(Mode::Standalone) => Ok(!identity.shares_database),
+        None => Ok(false),
     }
 }
 
