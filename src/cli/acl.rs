@@ -402,15 +402,20 @@ impl<'a> Grant<'a> {
             "\nACL SETUSER {user} on resetkeys {keys}resetchannels -@all {}",
             commands.join(" ")
         );
-        if self.databases.iter().any(|database| *database != 0) {
-            let databases: Vec<_> = self.databases.iter().map(u32::to_string).collect();
-            let _ = writeln!(
+        let databases: Vec<_> = self.databases.iter().map(u32::to_string).collect();
+        let rule = format!("ACL SETUSER {user} resetdbs db={}", databases.join(","));
+        let _ = match databases.as_slice() {
+            [] => Ok(()),
+            // A new user may use every database.
+            [only] if only == "0" && self.user.is_none() => Ok(()),
+            [only] if only == "0" => {
+                writeln!(text, "# if a Valkey (9.1 or later) limits this user to other databases: {rule}")
+            }
+            _ => writeln!(
                 text,
-                "# only for Valkey 9.1 or later, which limits users to databases; other servers reject this line\n\
-                 ACL SETUSER {user} resetdbs db={}",
-                databases.join(",")
-            );
-        }
+                "# only for Valkey 9.1 or later, which limits users to databases; other servers reject this line\n{rule}"
+            ),
+        };
     }
 }
 

@@ -147,6 +147,7 @@ ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +sele
 ACL SETUSER canary resetdbs db=0,2
 # three: on cache:6379
 ACL SETUSER another on resetkeys ~djblets-canary:* resetchannels -@all +cluster|info +get +ping +set
+# if a Valkey (9.1 or later) limits this user to other databases: ACL SETUSER another resetdbs db=0
 ";
     assert_eq!(text, expected);
 }
@@ -163,6 +164,7 @@ fn clusters_and_sentinels_have_the_rights_to_be_asked() {
 # cluster: on every node of the cluster at a:6379, b:6379
 ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +asking +cluster|info +cluster|slots +get \
                     +ping +set
+# if a Valkey (9.1 or later) limits this user to other databases: ACL SETUSER canary resetdbs db=0
 # watched: on every server of mymaster, because each may become the primary
 ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +get +ping +role +select +set
 # only for Valkey 9.1 or later, which limits users to databases; other servers reject this line
@@ -192,12 +194,14 @@ fn each_kind_of_check_has_its_commands_and_its_keys() {
 ACL SETUSER canary on resetkeys ~djblets-canary:* ~b:p ~b:p:[0-9] ~b:p:1[0-5] ~a?b ~l:b:p ~clocks ~clock \
                     ~s:[ab]* resetchannels -@all +cluster|info +del +get +info +llen +ping +pttl +scan +scard +set +type \
                     +xinfo|groups +xlen +xpending +xrange +zcard +zrange
+# if a Valkey (9.1 or later) limits this user to other databases: ACL SETUSER canary resetdbs db=0
 # main: on one:6379
 ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +cluster|info +get +select
 # only for Valkey 9.1 or later, which limits users to databases; other servers reject this line
 ACL SETUSER canary resetdbs db=2
 # main, two: on two:6379
 ACL SETUSER reader on resetkeys ~djblets-canary:* resetchannels -@all +cluster|info +get +info +ping +set
+# if a Valkey (9.1 or later) limits this user to other databases: ACL SETUSER reader resetdbs db=0
 # main: on three:6379; to log in with it, add the user and its password to the view's URL
 ACL SETUSER cache-canary on resetkeys ~djblets-canary:* resetchannels -@all +cluster|info +get
 # sessions: on both:6379; to log in with it, add the user and its password to the view's URL
@@ -219,9 +223,11 @@ fn queues_and_clocks_of_clusters_and_sentinels_are_granted_on_each_server() {
 # cluster: on every node of the cluster at a:6379
 ACL SETUSER canary on resetkeys ~djblets-canary:* ~clocks resetchannels -@all +asking +cluster|info \
                     +cluster|slots +get +ping +set +zcard +zrange
+# if a Valkey (9.1 or later) limits this user to other databases: ACL SETUSER canary resetdbs db=0
 # watched: on every server of mymaster, because each may become the primary
 ACL SETUSER canary on resetkeys ~djblets-canary:* ~celery resetchannels -@all +get +llen +ping +role +scard +set \
                     +type +xinfo|groups +xlen +xpending +xrange +zcard +zrange
+# if a Valkey (9.1 or later) limits this user to other databases: ACL SETUSER canary resetdbs db=0
 # watched: on the Sentinels at s1:26379; to log in with it, set sentinel_username = \"cache-canary\" and its \
                     password
 ACL SETUSER cache-canary on resetkeys resetchannels -@all +sentinel|get-master-addr-by-name +sentinel|master
@@ -290,11 +296,22 @@ fn a_user_of_another_database_is_forbidden_until_it_has_what_is_printed() {
     let [user] = printed_users(&config);
     redis.set_user("canary", "on >s3cret ~* +@all db=0");
     let sidecar = Sidecar::start_with(DIAL, &config);
-    assert!(sidecar.expect_down("forbidden").contains("database"));
+    assert!(sidecar.expect_down("forbidden").contains("(database 2)"));
+    let hint = sidecar.health().body["errors"]["cache.main"].to_string();
+    assert!(hint.contains("may not use this database") && hint.contains("`db=`"), "{hint}");
     for line in printed(&config).lines().filter(|line| line.starts_with("ACL ")) {
         redis.command(&line.split(' ').collect::<Vec<_>>());
     }
     sidecar.expect_up();
     user.give(&redis, &[]);
+    sidecar.expect_up();
+
+    let config = format!("[caches.main]\nurl = \"redis://canary:{PASSWORD}@{}\"", redis.addr());
+    redis.set_user("canary", "on >s3cret ~* +@all resetdbs db=3");
+    let sidecar = Sidecar::start_with(DIAL, &config);
+    assert!(sidecar.expect_down("forbidden").contains("(database 0)"));
+    let text = printed(&config);
+    let (_, rule) = text.split_once("to other databases: ").expect("a rule");
+    redis.command(&rule.split_whitespace().collect::<Vec<_>>());
     sidecar.expect_up();
 }
