@@ -321,7 +321,7 @@ fn class<'a>(
 fn unknown_class(reading: &CacheReader, path: &str) -> String {
     let (alias, path) = (&reading.alias, path.to_lowercase());
     let (what, url) = if path.contains("sentinel") {
-        ("it asks Sentinels", "redis+sentinel://host:26379/mymaster")
+        ("it asks Sentinels", "redis+sentinel://host:26379/mymaster/0")
     } else if path.contains("cluster") {
         ("it is for a cluster", "redis+cluster://host:6379")
     } else {

@@ -187,17 +187,17 @@ fn sentinels(
     mut replicas: bool,
     answers: &mut Answers<'_>,
 ) -> Result<(), ConfigProblem> {
-    let alias = reading.alias.clone();
-    let sentinels = options.sentinels().ok_or_else(|| {
-        let name = if options.library == Library::Cachex { "sentinels" } else { "SENTINELS" };
-        reading.problem(format_args!(
-            "the Sentinels are missing; add {name} to its OPTIONS, a list of [host, port], or in the config file \
-             [caches.{alias}] with url = \"redis+sentinel://host:26379/mymaster\""
-        ))
-    })?;
     let urls = urls(reading, entry, options)?;
     let Some((first, others)) = urls.split_first() else { return Err(no_location(reading)) };
     let name = first.primary(options.library).ok_or_else(|| first.place.problem(NO_NAME))?;
+    let sentinels = options.sentinels().ok_or_else(|| {
+        let key = if options.library == Library::Cachex { "sentinels" } else { "SENTINELS" };
+        let (alias, database) = (&reading.alias, first.url.database.unwrap_or_default());
+        reading.problem(format_args!(
+            "the Sentinels are missing; add {key} to its OPTIONS, a list of [host, port], or in the config file \
+             [caches.{alias}] with url = \"redis+sentinel://host:26379/{name}/{database}\""
+        ))
+    })?;
     for other in others {
         if other.primary(options.library).as_ref() != Some(&name) {
             return Err(other.place.problem("the locations name several primaries; give each its own alias"));
