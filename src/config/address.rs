@@ -183,8 +183,10 @@ fn redis_url(text: &str, topology: RedisTopology) -> Result<RedisUrl, &'static s
     let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
     let (user, path) = (&authority[..authority.len() - hosts.len()], &rest[authority.len()..]);
     let (first, others) = hosts.split_once(',').map_or((hosts, None), |(first, rest)| (first, Some(rest)));
-    // The parser takes no user without a host, which is how redis-py writes a socket's: unix://user@/path.
-    let host = if unix && hosts.is_empty() && !user.is_empty() { "localhost" } else { first };
+    // redis-py takes a URL without a host for one of this host, and writes a socket's user so: unix://user@/path.
+    let is_hostless = hosts.is_empty() || hosts.strip_prefix(':').is_some_and(|port| !port.starts_with(':'));
+    let has_default = if unix { hosts.is_empty() && !user.is_empty() } else { is_hostless && said.is_none() };
+    let host = if has_default { format!("localhost{first}") } else { first.to_owned() };
     let parse = |url: String| {
         Url::parse(&url).map_err(|error| match error {
             // Without an @ there is no password that could look like a port.
