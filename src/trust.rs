@@ -24,8 +24,7 @@ pub(crate) struct Roots {
 impl Roots {
     /// Those in this file, at least one.
     pub(crate) fn in_file(path: &Path) -> Result<Self, PemError> {
-        let roots = Self::of(pem::certificates(path)?);
-        if roots.digests.is_empty() { Err(pem::unusable(path)) } else { Ok(roots) }
+        Ok(Self::of(pem::certificates(path)?))
     }
 
     /// The system's; if there are none, as in an image made from scratch, Mozilla's.

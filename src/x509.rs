@@ -17,6 +17,7 @@ pub(crate) use oid::described;
 /// The tags of ASN.1 that are read (X.690, section 8).
 mod tag {
     pub(super) const BOOLEAN: u8 = 0x01;
+    pub(super) const INTEGER: u8 = 0x02;
     pub(super) const BIT_STRING: u8 = 0x03;
     pub(super) const OCTET_STRING: u8 = 0x04;
     pub(super) const OID: u8 = 0x06;
@@ -82,6 +83,32 @@ struct Extension<'a> {
     oid: &'a [u8],
     is_critical: bool,
     value: &'a [u8],
+}
+
+/// The kind of a file in DER, as far as its beginning tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DerKind {
+    Certificate,
+    PublicKey,
+    /// In any of its forms, which begin with their version (RFC 5208, RFC 5915, RFC 8017).
+    PrivateKey,
+    /// An archive of certificates and keys, of version 3 (RFC 7292).
+    Pkcs12,
+    /// Another one, such as a private key with a passphrase.
+    Other,
+}
+
+impl DerKind {
+    /// The kind of these bytes; `None` if they are not in DER.
+    pub(crate) fn of(der: &[u8]) -> Option<Self> {
+        Some(match Reader(Reader(der).take(tag::SEQUENCE)?).any()? {
+            (tag::INTEGER, [0 | 1]) => Self::PrivateKey,
+            (tag::INTEGER, [3]) => Self::Pkcs12,
+            _ if Certificate::read(der).is_some() => Self::Certificate,
+            _ if PublicKey::of_info(der).is_some() => Self::PublicKey,
+            _ => Self::Other,
+        })
+    }
 }
 
 impl<'a> Certificate<'a> {

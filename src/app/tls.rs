@@ -8,7 +8,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
 use crate::checker::SetupError;
 use crate::config::ListenerTls;
-use crate::pem;
+use crate::pem::{self, PemError};
 use crate::trust::Roots;
 
 /// The protocols offered in the handshake by ALPN (RFC 7301), which every client of gRPC requires.
@@ -26,7 +26,7 @@ pub(super) fn server_config(tls: &ListenerTls) -> Result<ServerConfig, SetupErro
         Some(path) => {
             let roots = Arc::new(Roots::in_file(path)?.anchors);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(|_| pem::unusable(path))?)
+            builder.with_client_cert_verifier(verifier.map_err(|_| PemError::no_anchor(path))?)
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(identity));

@@ -77,7 +77,7 @@ fn https_is_believed_with_the_right_authority_and_name_alone() {
         expect_up(&ask(address, &["--insecure"]));
     }
     let nowhere = tls.files.path().join("nowhere.pem");
-    expect_refused(&ask(right, &["--ca-file", text(&nowhere)]), "cannot read the trusted certificates in ");
+    expect_refused(&ask(right, &["--ca-file", text(&nowhere)]), "cannot read the trusted certificate in ");
 }
 
 #[test]

@@ -147,16 +147,20 @@ fn files_that_cannot_be_used_are_named_and_nothing_is_served() {
     let (cert, key) = (write("one.pem", one.certificate()), write("one.key", one.key()));
     let (other, empty) = (write("two.key", two.key()), write("empty.pem", ""));
     let missing = "/nowhere/tls.pem".to_owned();
-    let trusted = |said: &str| format!("cannot read the trusted certificates in {said}");
-    let identity = |said: &str| format!("cannot read the certificate or its key in {said}");
+    let cannot = |what: &str, path: &str| format!("cannot read the {what} in {path}");
     for (cert, key, clients, said) in [
-        (&missing, &key, None, identity(&missing)),
-        (&cert, &missing, None, identity(&missing)),
-        (&cert, &empty, None, identity(&empty)),
+        (&missing, &key, None, cannot("certificate", &missing)),
+        (&cert, &missing, None, cannot("private key", &missing)),
+        (&cert, &empty, None, format!("no usable private key in {empty}; the file is empty")),
         (&empty, &key, None, format!("no usable certificate in {empty}")),
-        (&cert, &other, None, format!("the certificate in {cert} cannot be used with the key in {other}")),
-        (&cert, &key, Some(&missing), trusted(&missing)),
-        (&cert, &key, Some(&empty), format!("no usable certificate in {empty}")),
+        (
+            &cert,
+            &other,
+            None,
+            format!("the private key in {other} does not belong to the certificate in {cert}"),
+        ),
+        (&cert, &key, Some(&missing), cannot("trusted certificate", &missing)),
+        (&cert, &key, Some(&empty), format!("no usable trusted certificate in {empty}")),
     ] {
         let clients = clients.map(|path| format!("client_ca_file = {path:?}\n")).unwrap_or_default();
         let config = format!(

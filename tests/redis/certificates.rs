@@ -313,22 +313,130 @@ fn files_in_other_spellings_of_pem_are_read_and_others_are_called_by_name() {
     for name in ["bom", "utf16", "x509", "crlf", "trusted"] {
         trusting(&files, name, &redis).expect_up();
     }
-    files.run("x509 -in ca.pem -outform der -out der.pem");
-    files.run("pkey -in good.key -aes256 -passout pass:secret -out pkcs8.key");
-    files.run("rsa -in good.key -traditional -aes128 -passout pass:secret -out traditional.key");
-    let path = |file: &str| files.path(file);
-    for (tls, said) in [
-        (format!("ca_file = {:?}", path("der.pem")), "it is binary"),
-        (format!("ca_file = {:?}", path("good.csr")), "it holds a CERTIFICATE REQUEST"),
-        (format!("cert_file = {:?}, key_file = {:?}", path("good.pem"), path("pkcs8.key")), "passphrase"),
-        (
-            format!("cert_file = {:?}, key_file = {:?}", path("good.pem"), path("traditional.key")),
-            "passphrase",
-        ),
+}
+
+/// The message of `config check` about these TLS settings, which it refuses.
+fn refused(tls: &str) -> String {
+    let output = run(&["config", "check"], &main_at(1, tls));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{tls}: {stderr}");
+    stderr.into_owned()
+}
+
+#[test]
+fn a_file_of_another_kind_is_called_by_name_with_the_command_that_converts_it_and_nothing_of_it_is_shown() {
+    let files = OpenSsl::new();
+    files.self_signed("good", RSA, "");
+    files.self_signed("other", RSA, "");
+    for command in [
+        "x509 -in good.pem -outform der -out cert.der",
+        "pkey -in good.key -outform der -out key.der",
+        "rsa -in good.key -traditional -outform der -out pkcs1.der",
+        "pkey -in good.key -pubout -out public.key",
+        "pkey -in good.key -pubout -outform der -out public.der",
+        "pkcs12 -export -in good.pem -inkey good.key -passout pass:secret -out both.p12",
+        "pkcs8 -topk8 -in good.key -passout pass:secret -outform der -out secret.der",
+        "pkey -in good.key -aes256 -passout pass:secret -out pkcs8.key",
+        "rsa -in good.key -traditional -aes128 -passout pass:secret -out traditional.key",
+        "crl2pkcs7 -nocrl -certfile good.pem -out chain.p7",
+        "req -new -key good.key -subj /CN=localhost -out good.csr",
+        "ecparam -name prime256v1 -out parameters.key",
+        "genpkey -algorithm ed448 -out ed448.key",
     ] {
-        let output = run(&["config", "check"], &main_at(redis.port(), &tls));
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{stderr}");
-        assert!(stderr.contains(said), "{stderr}");
+        files.run(command);
+    }
+    let key = files.identity("good").key().to_owned();
+    files.write("empty", "");
+    files.write("words", "see the wiki");
+    files.write("cut.key", &key[..key.len() / 2]);
+    files.write("one-line.key", key.replace('\n', ""));
+    files.write("escaped.key", key.replace('\n', "\\n"));
+    files.write("bytes.key", key.replace("\nMII", "\n*II"));
+    files.write("hollow.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    files.write("hollow.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    files.write("ssh.key", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n");
+    let convert = |with: &str, file: &str| {
+        format!("convert it with `openssl {with} -in {}", files.path(file).display())
+    };
+    let name = |what: &str, wanted: &str| format!("{what}: name the file that holds the {wanted}");
+    let keys = [
+        ("key.der", convert("pkey -inform der", "key.der")),
+        ("pkcs1.der", convert("pkey -inform der", "pkcs1.der")),
+        ("secret.der", convert("pkey -inform der", "secret.der")),
+        ("both.p12", convert("pkcs12 -nocerts -nodes", "both.p12")),
+        ("cert.der", name("it is a certificate in DER", "private key")),
+        ("public.der", name("it is a public key in DER", "private key")),
+        ("public.key", name("it holds PUBLIC KEY", "private key")),
+        ("good.pem", name("it holds CERTIFICATE", "private key")),
+        ("parameters.key", name("it holds EC PARAMETERS", "private key")),
+        ("ssh.key", "convert a copy of it with `ssh-keygen -p -m PKCS8 -f".to_owned()),
+        ("empty", "the file is empty".to_owned()),
+        ("words", "it has no line -----BEGIN PRIVATE KEY-----".to_owned()),
+        ("cut.key", "its PRIVATE KEY has no END line, so the file is cut off".to_owned()),
+        ("one-line.key", "its line breaks are lost".to_owned()),
+        ("escaped.key", "its line breaks are lost".to_owned()),
+        ("bytes.key", "its PRIVATE KEY cannot be decoded".to_owned()),
+        ("hollow.key", "is damaged or of a kind that is not supported".to_owned()),
+        ("ed448.key", "is damaged or of a kind that is not supported".to_owned()),
+        ("pkcs8.key", "protected by a passphrase".to_owned()),
+        ("traditional.key", "protected by a passphrase".to_owned()),
+        ("other.key", "does not belong to the certificate in".to_owned()),
+    ];
+    let certificates = [
+        ("cert.der", convert("x509 -inform der", "cert.der")),
+        ("both.p12", convert("pkcs12 -nokeys", "both.p12")),
+        ("chain.p7", convert("pkcs7 -print_certs", "chain.p7")),
+        ("key.der", name("it is a private key in DER", "certificate")),
+        ("public.der", name("it is a public key in DER", "certificate")),
+        ("good.csr", name("it holds CERTIFICATE REQUEST", "certificate")),
+        ("good.key", name("it holds PRIVATE KEY", "certificate")),
+        ("one-line.key", "its line breaks are lost".to_owned()),
+        ("hollow.pem", "its CERTIFICATE cannot be decoded: check it with `openssl x509 -in".to_owned()),
+        ("empty", "the file is empty".to_owned()),
+    ];
+    let (pem, secret) = (files.path("good.pem"), key.lines().nth(1).unwrap());
+    let of_key = keys.iter().map(|(file, said)| {
+        (format!("cert_file = {pem:?}, key_file = {:?}", files.path(file)), said.clone())
+    });
+    let of_certificate = certificates.iter().flat_map(|(file, said)| {
+        let (path, key) = (files.path(file), files.path("good.key"));
+        let trusted = said.replace("the certificate", "the trusted certificate");
+        [
+            (format!("cert_file = {path:?}, key_file = {key:?}"), said.clone()),
+            (format!("ca_file = {path:?}"), trusted),
+        ]
+    });
+    for (tls, said) in of_key.chain(of_certificate) {
+        let stderr = refused(&tls);
+        assert!(stderr.contains(&said), "{tls}: {stderr}");
+        assert!(!stderr.contains(&secret[..8]), "{tls}: {stderr}");
+    }
+}
+
+#[test]
+fn what_the_commands_convert_is_taken() {
+    let files = OpenSsl::new();
+    let redis = Redis::start_tls(&files.self_signed("localhost", RSA, ""), None);
+    for command in [
+        "x509 -in localhost.pem -outform der -out cert.der",
+        "pkey -in localhost.key -outform der -out key.der",
+        "crl2pkcs7 -nocrl -certfile localhost.pem -out chain.p7",
+    ] {
+        files.run(command);
+    }
+    let path = |file: &str| files.path(file);
+    for tls in [
+        format!("ca_file = {:?}", path("cert.der")),
+        format!("ca_file = {:?}", path("chain.p7")),
+        format!("ca_file = {:?}, cert_file = {0:?}, key_file = {:?}", path("localhost.pem"), path("key.der")),
+    ] {
+        let stderr = refused(&tls);
+        let (_, command) = stderr.split_once("`openssl ").unwrap();
+        files.run(command.split_once('`').unwrap().0);
+        let mut converted = tls.clone();
+        for file in ["cert.der", "chain.p7", "key.der"] {
+            converted = converted.replace(file, &format!("{file}.pem"));
+        }
+        Sidecar::start(main_at(redis.port(), &converted)).expect_up();
     }
 }

@@ -198,9 +198,9 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
     for (tls, said) in [
         (
             format!("ca_file = {missing:?}"),
-            "cannot read the trusted certificates in /nowhere/ca.pem".to_owned(),
+            "cannot read the trusted certificate in /nowhere/ca.pem".to_owned(),
         ),
-        (format!("ca_file = {empty:?}"), format!("no usable certificate in {}", empty.display())),
+        (format!("ca_file = {empty:?}"), format!("no usable trusted certificate in {}", empty.display())),
         (pair(missing, &key), "cannot read the certificate or its key in /nowhere/ca.pem".to_owned()),
         (pair(&certificate, &empty), format!("its key in {}", empty.display())),
         (
