@@ -23,7 +23,7 @@ use crate::progress::NodeProgress;
 pub(crate) use activity::{count as activity, note as note_activity};
 pub(crate) use breaker::BreakerLayer;
 pub use dial::SetupError;
-pub(crate) use dial::{Dialer, Resolver, Stream, client_config, in_words, pinned_config};
+pub(crate) use dial::{Dialer, Resolver, Stream, client_config, in_words, pinned_config, tls_error};
 
 /// One node of a cache: something that can be written and read.
 ///

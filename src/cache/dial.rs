@@ -31,11 +31,11 @@ use crate::progress::NodeProgress;
 
 use gate::{Gate, Silence};
 use names::{LookupError, Stage};
-use tls::{TlsTarget, tls_error, tls_fault};
+use tls::{TlsTarget, tls_fault};
 
 pub(crate) use names::Resolver;
 pub use tls::SetupError;
-pub(crate) use tls::{client_config, in_words, pinned_config};
+pub(crate) use tls::{client_config, in_words, pinned_config, tls_error};
 
 /// A transport of any kind.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}

@@ -8,7 +8,7 @@ use humantime::format_rfc3339_seconds;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::config::checks::CheckConfig;
-use crate::config::{Config, ListenerTls, Verify};
+use crate::config::{Config, Listen, ListenerTls, Verify};
 use crate::pem;
 use crate::trust::Roots;
 use crate::x509::Certificate;
@@ -19,12 +19,21 @@ const SOON: Duration = Duration::from_hours(14 * 24);
 /// The most certificates of a file that are named.
 const NAMED: usize = 3;
 
+const NO_SOCKET: &str = "the listener: tls.client_ca_file requires a certificate of every caller, also of `healthcheck` (--cert-file, \
+                         --key-file) and of the kubelet, which has none: add a unix socket to probes.listen for them, and probe \
+                         by `healthcheck --socket`";
+
 /// The notes: certificates that are not valid, or soon will not be; system certificates that are not found. Files that cannot be read are errors elsewhere.
 pub(super) fn notes(config: &Config, now: UnixTime) -> Vec<String> {
     let mut notes = BTreeSet::new();
     if let Some(ListenerTls { identity, client_ca_file }) = &config.tls {
         notes.extend(of_identity("the listener", &identity.cert_file, now));
         notes.extend(client_ca_file.iter().flat_map(|path| of_trusted("the listener", path, now)));
+        let has_socket =
+            config.listen.iter().chain(&config.probes.listen).any(|listen| matches!(listen, Listen::Unix(_)));
+        if client_ca_file.is_some() && !has_socket {
+            notes.insert(NO_SOCKET.to_owned());
+        }
     }
     let mut needs_system = false;
     for cache in &config.caches {

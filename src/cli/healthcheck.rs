@@ -1,5 +1,6 @@
 //! The command `healthcheck`: queries a running server, for a container's HEALTHCHECK.
 
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,12 +16,13 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
+use tokio_rustls::rustls::{self, AlertDescription as Alert};
 
 use super::output::print;
 use super::{Failure, FileArgs, block_on};
-use crate::cache::{SetupError, Stream, client_config, in_words, pinned_config};
+use crate::cache::{SetupError, Stream, client_config, in_words, pinned_config, tls_error};
 use crate::config::{ClientCertificate, Source, Tls, Verify};
-use target::{Target, Trust, target};
+use target::{CERTIFICATE_CURE, Target, Trust, target};
 
 mod server;
 mod target;
@@ -123,6 +125,10 @@ enum AskError {
         "the TLS handshake with {0} failed (check that it serves https, and that --ca-file has its CA certificate)"
     )]
     Tls(String, #[source] std::io::Error),
+    #[error(
+        "{0} does not accept this request without a client certificate of its authority (alert: {1:?}); {CERTIFICATE_CURE}"
+    )]
+    Certificate(String, Alert),
     #[error("{0} is not a valid TLS server name")]
     Name(String, #[source] InvalidDnsNameError),
     #[error("no answer from {0}")]
@@ -161,13 +167,34 @@ async fn ask(target: &Target, tls: Option<&TlsConnector>) -> Result<(StatusCode,
     ask_over(stream, &authority, path, target).await
 }
 
+/// The alert by which the server refuses the client's certificate, or the lack of one. With TLS 1.3 it follows the handshake.
+fn refused_certificate(error: &hyper::Error) -> Option<Alert> {
+    let alert = match tls_error(error.source()?.downcast_ref()?)? {
+        rustls::Error::AlertReceived(alert) => *alert,
+        _ => return None,
+    };
+    let is_about_it = matches!(
+        alert,
+        Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnsupportedCertificate
+    );
+    is_about_it.then_some(alert)
+}
+
 async fn ask_over(
     stream: Box<dyn Stream>,
     host: &str,
     path: &str,
     target: &Target,
 ) -> Result<(StatusCode, Vec<u8>), AskError> {
-    let no_answer = |error| AskError::Answer(target.to_string(), error);
+    let no_answer = |error: hyper::Error| match refused_certificate(&error) {
+        Some(alert) => AskError::Certificate(target.to_string(), alert),
+        None => AskError::Answer(target.to_string(), error),
+    };
     let request = Request::get(path)
         .header(header::HOST, host)
         .header(header::CONNECTION, "close")

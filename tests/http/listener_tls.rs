@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
+use crate::support::openssl::{OpenSsl, RSA};
 use crate::support::{Authority, Identity, Redis, Sidecar, run};
 
 /// A sidecar that speaks TLS, and the files that it and its callers have.
@@ -189,6 +190,28 @@ fn a_refusal_of_either_sides_certificate_is_logged_with_its_reason_and_at_a_boun
     sidecar.wait_for_log("its client certificate has expired", 1);
     secured.ask_as(&Authority::new().issue(&["prober"]), &[]);
     sidecar.wait_for_log("its client certificate is of no authority in tls.client_ca_file", 1);
+    let files = OpenSsl::new();
+    files.write("clients.pem", &clients.certificate());
+    files.write("clients.key", clients.key());
+    for (client, said) in [
+        (
+            files.self_signed("own", RSA, ""),
+            "its client certificate is an authority's own (CA:TRUE), as self-signed",
+        ),
+        (files.issue("v1", "clients", RSA, "", ""), "its client certificate is of X.509 version 1"),
+        (
+            files.issue("critical", "clients", RSA, "1.2.3.4.5=critical,ASN1:NULL", ""),
+            "has a critical extension that is not supported",
+        ),
+        (
+            files.issue("server", "clients", RSA, "extendedKeyUsage=serverAuth", ""),
+            "is not for clients (extended key usage)",
+        ),
+    ] {
+        secured.ask_as(&client, &[]);
+        sidecar.wait_for_log(said, 1);
+    }
+    assert!(sidecar.logged("Other").is_empty(), "{}", sidecar.log());
     secured.ask_without_trust(&[]);
     sidecar.wait_for_log("it does not accept the certificate in tls.cert_file (alert: UnknownCA)", 1);
     assert!(sidecar.logged("refused a connection").iter().all(|line| line.contains("WARN")));
@@ -204,6 +227,62 @@ fn a_refusal_of_either_sides_certificate_is_logged_with_its_reason_and_at_a_boun
     let lines = sidecar.logged("refused a connection").len() - before;
     assert!(lines <= 10 * seconds, "{lines} lines in {seconds} s");
     assert_eq!(said(&secured.ask_as(&right, &[])), "ok\n200 2");
+}
+
+#[test]
+fn a_listener_that_requires_certificates_names_the_ways_in_for_healthcheck_and_lets_them_in() {
+    let clients = Authority::new();
+    let secured = Secured::start(&Authority::new(), Some(&clients));
+    let file = |name: &str, pem: &str| {
+        std::fs::write(secured.path(name), pem).unwrap();
+        secured.path(name)
+    };
+    let right = clients.issue(&["prober"]);
+    let (cert, key) = (file("right.pem", right.certificate()), file("right.key", right.key()));
+    let wrong = Authority::new().issue(&["prober"]);
+    let (other, other_key) = (file("wrong.pem", wrong.certificate()), file("wrong.key", wrong.key()));
+    let ca = secured.path("ca.pem");
+    let (_, port) = secured.sidecar.addr().rsplit_once(':').unwrap();
+    let healthcheck = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
+        let output = command.arg("healthcheck").args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let text = |path: &'_ PathBuf| path.to_str().unwrap().to_owned();
+    let (url, ca) = (format!("https://localhost:{port}/health"), text(&ca));
+    let by_url = ["--url", &url, "--ca-file", &ca];
+    let with = |cert: &PathBuf, key: &PathBuf| {
+        let (cert, key) = (text(cert), text(key));
+        healthcheck(&[&by_url[..], &["--cert-file", &cert, "--key-file", &key]].concat())
+    };
+    assert_eq!(with(&cert, &key), (Some(0), String::new()));
+    let (code, said) = with(&other, &other_key);
+    assert!(
+        code == Some(1) && said.contains("set --cert-file and --key-file, or add a unix socket"),
+        "{said}"
+    );
+
+    let listener = |listen: &str| {
+        let [cert, key, ca] = ["server.pem", "server.key", "clients.pem"].map(|name| secured.path(name));
+        format!(
+            "listen = {listen}\n[tls]\ncert_file = {cert:?}\nkey_file = {key:?}\nclient_ca_file = {ca:?}\n\
+             [caches.main]\nurl = \"redis://127.0.0.1:1\"\n"
+        )
+    };
+    let config = listener(&format!("\"127.0.0.1:{port}\""));
+    let (code, said) = healthcheck(&["-c", &text(&file("canary.toml", &config))]);
+    let expected = format!(
+        "error: https://127.0.0.1:{port}/health requires a client certificate (tls.client_ca_file); set --cert-file"
+    );
+    assert!(code == Some(1) && said.starts_with(&expected), "{said}");
+    let noted = |config: &str| {
+        let output = run(&["config", "check"], config);
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().contains("note: the listener: tls.client_ca_file requires")
+    };
+    assert!(noted(&config));
+    assert!(!noted(&listener("[\"127.0.0.1:1\", \"unix:/run/canary.sock\"]")));
+    assert!(!noted("[caches.main]\nurl = \"redis://127.0.0.1:1\"\n"));
 }
 
 #[test]

@@ -201,11 +201,18 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
             "cannot read the trusted certificate in /nowhere/ca.pem".to_owned(),
         ),
         (format!("ca_file = {empty:?}"), format!("no usable trusted certificate in {}", empty.display())),
-        (pair(missing, &key), "cannot read the certificate or its key in /nowhere/ca.pem".to_owned()),
-        (pair(&certificate, &empty), format!("its key in {}", empty.display())),
+        (pair(missing, &key), "cannot read the certificate in /nowhere/ca.pem".to_owned()),
+        (
+            pair(&certificate, &empty),
+            format!("no usable private key in {}; the file is empty", empty.display()),
+        ),
         (
             pair(&certificate, &key),
-            format!("{} cannot be used with the key in {}", certificate.display(), key.display()),
+            format!(
+                "the private key in {} does not belong to the certificate in {}",
+                key.display(),
+                certificate.display()
+            ),
         ),
     ] {
         let config = files.write("cache-canary.toml", &main_at(&redis, &tls));

@@ -34,6 +34,11 @@ impl Authority {
         self.0.pem()
     }
 
+    /// The authority's private key in PEM.
+    pub fn key(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
     /// Issues a certificate for these names or IP addresses.
     pub fn issue(&self, names: &[&str]) -> Identity {
         self.issue_with(names, |_| ())

@@ -20,8 +20,8 @@ use crate::trust::Roots;
 use verifier::{Accepted, Verifier};
 
 pub(super) use agree::TlsTarget;
-pub(crate) use words::in_words;
-pub(super) use words::{tls_error, tls_fault};
+pub(super) use words::tls_fault;
+pub(crate) use words::{in_words, tls_error};
 
 /// The reason why a backend cannot be set up.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,10 @@ use super::HealthcheckArgs;
 use super::server::ServerFlags;
 use crate::config::{ConfigError, Listen, OwnListeners, Source, load_listeners};
 
+/// The ways to a listener that requires a client certificate.
+pub(super) const CERTIFICATE_CURE: &str =
+    "set --cert-file and --key-file, or add a unix socket to probes.listen, which requires none";
+
 const URL_VARIABLE: &str = "CACHE_CANARY_URL";
 const EXAMPLE_URL: &str = "http://127.0.0.1:8080/health";
 
@@ -64,6 +68,8 @@ pub(super) enum TargetError {
     Scheme(&'static str, String),
     #[error("the configuration listens on port 0, which the system replaces by another; use --url")]
     AnyPort,
+    #[error("{0} requires a client certificate (tls.client_ca_file); {CERTIFICATE_CURE}")]
+    Certificate(String),
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
@@ -104,7 +110,8 @@ fn from_listeners(listeners: OwnListeners, has_certificate: bool) -> Result<Targ
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
     let tls = cert_file.map(Trust::Pinned);
-    Ok(Target::Tcp { host, port: address.port(), path: "/health".to_owned(), tls })
+    let target = Target::Tcp { host, port: address.port(), path: "/health".to_owned(), tls };
+    if needs_socket { Err(TargetError::Certificate(target.to_string())) } else { Ok(target) }
 }
 
 impl fmt::Display for Target {

@@ -11,22 +11,7 @@ pub(super) fn refused_certificate(error: &io::Error) -> Option<String> {
             Some("it shows no client certificate, and tls.client_ca_file requires one".to_owned())
         }
         rustls::Error::InvalidCertificate(reason) => {
-            let why = match reason {
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    "has expired".to_owned()
-                }
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    "is not valid yet".to_owned()
-                }
-                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                    "is of no authority in tls.client_ca_file".to_owned()
-                }
-                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                    "is not for clients (extended key usage)".to_owned()
-                }
-                other => format!("is not accepted: {other:?}"),
-            };
-            Some(format!("its client certificate {why}"))
+            Some(format!("its client certificate {}", of_certificate(reason)))
         }
         rustls::Error::AlertReceived(
             alert @ (Alert::UnknownCA
@@ -38,3 +23,45 @@ pub(super) fn refused_certificate(error: &io::Error) -> Option<String> {
         _ => None,
     }
 }
+
+/// The reason against a client's certificate, as the end of a sentence.
+fn of_certificate(reason: &CertificateError) -> &'static str {
+    use CertificateError as Reason;
+    match reason {
+        Reason::Expired | Reason::ExpiredContext { .. } => "has expired",
+        Reason::NotValidYet | Reason::NotValidYetContext { .. } => "is not valid yet",
+        Reason::UnknownIssuer | Reason::BadSignature => "is of no authority in tls.client_ca_file",
+        Reason::InvalidPurpose | Reason::InvalidPurposeContext { .. } => {
+            "is not for clients (extended key usage)"
+        }
+        Reason::UnsupportedSignatureAlgorithmContext { .. }
+        | Reason::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "or its issuer's has a signature of an algorithm that is not supported"
+        }
+        // Its errors have no public type.
+        Reason::Other(other) => {
+            let other = format!("{other:?}");
+            OTHERS.iter().find(|(name, _)| other.contains(name)).map_or(DAMAGED, |(_, words)| words)
+        }
+        _ => DAMAGED,
+    }
+}
+
+const DAMAGED: &str = "is damaged or of a form that is not supported: see `openssl x509 -noout -text`";
+
+/// Names of the library's errors, with their words.
+const OTHERS: [(&str, &str); 6] = [
+    (
+        "CaUsedAsEndEntity",
+        "is an authority's own (CA:TRUE), as self-signed ones are: issue one for the client, and put its issuer into \
+         tls.client_ca_file",
+    ),
+    ("EndEntityUsedAsCa", "is issued by one that is no authority (CA:FALSE)"),
+    (
+        "UnsupportedCertVersion",
+        "is of X.509 version 1: issue one with extensions (openssl x509 -req -extfile)",
+    ),
+    ("UnsupportedCriticalExtension", "or its issuer's has a critical extension that is not supported"),
+    ("NameConstraintViolation", "has a name that its authority must not give (name constraints)"),
+    ("PathLenConstraintViolated", "is below more intermediates than its authority allows (path length)"),
+];

@@ -56,7 +56,7 @@ pub(crate) fn in_words(error: io::Error) -> io::Error {
 }
 
 /// The error of the TLS library in this one, if there is one.
-pub(in crate::cache::dial) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+pub(crate) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
