@@ -52,10 +52,18 @@ ask() {
     fi
 }
 
+# A value without white space at its ends.
+trimmed() {
+    value=${1#"${1%%[![:space:]]*}"}
+    printf %s "${value%"${value##*[![:space:]]}"}"
+}
+
 # The URL of the listener that the environment alone names.
 find_listener() {
-    listen=${CACHE_CANARY_PROBES__LISTEN:-${CACHE_CANARY_LISTEN:-127.0.0.1:8080}}
-    listen=${listen%%,*}
+    listen=$(trimmed "${CACHE_CANARY_PROBES__LISTEN-}")
+    listen=${listen:-$(trimmed "${CACHE_CANARY_LISTEN-}")}
+    listen=${listen:-127.0.0.1:8080}
+    listen=$(trimmed "${listen%%,*}")
     case $listen in
     unix:*)
         socket=${listen#unix:}
@@ -120,13 +128,14 @@ if [ "${1-}" = -c ] && [ $# -eq 2 ]; then
     [ -n "$canary" ] || fail "needs cache-canary to read a configuration, and does not find it"
 else
     [ $# -le 1 ] || fail "takes one URL or -c FILE, and was given $# arguments"
-    url=${1-${CACHE_CANARY_URL-}}
+    url=$(trimmed "${1-${CACHE_CANARY_URL-}}")
     [ -n "$canary$url" ] || find_listener
 fi
 https=
 case $url in
 '' | http://*) ;;
 https://*) https=yes ;;
+[\"\']*) fail "the URL begins with a quote, which is part of it; remove the quotes around it" ;;
 *) fail "the URL must begin with http:// or https://" ;; # The URL is not shown, because it may contain a password.
 esac
 limit=${HEALTHCHECK_TIMEOUT:-5}

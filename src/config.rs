@@ -49,6 +49,7 @@ pub(crate) use load::{OwnListeners, load_listeners};
 pub use place::Origin;
 pub(crate) use secret::MASK;
 pub use secret::Secret;
+pub(crate) use value::is_quoted;
 
 /// The JSON Schema of the configuration file, for editors, in draft 2020-12. It lists the keys and the values
 /// that they take; [`load()`] alone knows how values go together.

@@ -14,7 +14,7 @@ use crate::alias::Alias;
 use crate::mutex::Mutex;
 use crate::outcome::{
     Cause, CheckKind, Fault, Finding, Measure, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase, Phases,
-    Role, Step,
+    Role, Step, advice,
 };
 use crate::redaction::Redaction;
 
@@ -308,7 +308,12 @@ impl NodeProgress {
     /// A fault in the current phase, with a text of the sidecar's own.
     #[must_use]
     pub fn fault(&self, cause: Cause, said: &str) -> Fault {
-        Fault::new(cause, self.phase(), said)
+        let fault = Fault::new(cause, self.phase(), said);
+        if cause == Cause::Auth && self.redaction.has_quotes() {
+            fault.with_advice(advice::QUOTES)
+        } else {
+            fault
+        }
     }
 
     /// A fault in the current phase, in a server's words: the line of an error, as far as it may be shown.

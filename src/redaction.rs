@@ -15,7 +15,7 @@ use redis::ServerError;
 use secrecy::ExposeSecret;
 
 use crate::config::{
-    Address, Backend, Login, MASK, MemcachedServers, RedisServers, Secret, WhichReplicas, checks,
+    Address, Backend, Login, MASK, MemcachedServers, RedisServers, Secret, WhichReplicas, checks, is_quoted,
 };
 
 /// Hides the credentials of one alias in the texts of its servers. Nothing is computed before there is a text to show.
@@ -103,6 +103,11 @@ impl Redaction {
             let code = line.split(' ').next().filter(|code| known::is_code(code) && self.text(code) == *code);
             code.map_or_else(|| WITHHELD.to_owned(), |code| format!("{code} ({WITHHELD})"))
         })
+    }
+
+    /// `true` if one of the credentials begins and ends with quotes.
+    pub(crate) fn has_quotes(&self) -> bool {
+        self.0.iter().flat_map(|hidden| &hidden.credentials).any(|hidden| is_quoted(hidden.expose_secret()))
     }
 
     /// `true` if there are no credentials.

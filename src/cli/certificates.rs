@@ -8,7 +8,7 @@ use humantime::format_rfc3339_seconds;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::config::checks::CheckConfig;
-use crate::config::{Config, Listen, ListenerTls, Verify};
+use crate::config::{Config, Listen, ListenerTls, Verify, is_quoted};
 use crate::pem;
 use crate::trust::Roots;
 use crate::x509::Certificate;
@@ -93,8 +93,10 @@ fn of_dates(place: &str, certificates: &[CertificateDer<'_>], now: UnixTime) -> 
 /// The notes on variables that name the system's certificates, as OpenSSL reads them.
 fn of_the_system() -> impl Iterator<Item = String> {
     Roots::empty_places().into_iter().map(|place| {
+        let quoted = place.split_once('=').is_some_and(|(_, path)| is_quoted(path));
+        let quotes = if quoted { " (its quotes are part of it: remove them)" } else { "" };
         format!(
-            "{place} has no certificate; if no other place has one, Mozilla's authorities are trusted: correct it, or set \
+            "{place} has no certificate{quotes}; if no other place has one, Mozilla's authorities are trusted: correct it, or set \
              tls.ca_file"
         )
     })

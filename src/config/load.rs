@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
-use super::place::{ConfigProblem, Origin};
+use super::place::{ConfigProblem, Origin, Place};
 use super::reader::ConfigReader;
-use super::source::environment::Environment;
+use super::source::environment::{Environment, QUOTED};
 use super::source::file;
 use super::value::Table;
-use super::{Config, Listen, keys, listeners, settings};
+use super::{Config, Listen, is_quoted, keys, listeners, settings};
 
 /// The sources of a configuration. The first to name a value wins: flags, environment, file; then defaults.
 ///
@@ -136,7 +136,12 @@ fn raw(
     environment: &Environment<'_>,
     problems: &mut Vec<ConfigProblem>,
 ) -> Result<(Option<PathBuf>, Table), ConfigError> {
-    let file = source.file.clone().or_else(|| environment.get("CACHE_CANARY_CONFIG").map(PathBuf::from));
+    const VARIABLE: &str = "CACHE_CANARY_CONFIG";
+    let variable = environment.get(VARIABLE).filter(|_| source.file.is_none());
+    if variable.is_some_and(is_quoted) {
+        return Err(Place::Variable(VARIABLE.into()).problem(QUOTED).into());
+    }
+    let file = source.file.clone().or_else(|| variable.map(PathBuf::from));
     let table = match &file {
         Some(path) => file::read(path, environment, problems)?,
         None => Table::default(),

@@ -262,7 +262,7 @@ pub(super) fn unless(wrong: bool, value: &Value, what: impl Display) -> Result<(
 }
 
 /// `true` if a text stands in quotes, which only a shell would have dropped.
-pub(super) fn is_quoted(text: &str) -> bool {
+pub(crate) fn is_quoted(text: &str) -> bool {
     let within = |quote: char| text.strip_prefix(quote).is_some_and(|rest| rest.ends_with(quote));
     within('"') || within('\'')
 }

@@ -56,3 +56,6 @@ pub(crate) const IS_SENTINEL: &str = "This is a Sentinel, which stores nothing: 
 
 /// No Sentinel knows the name of the primary.
 pub(crate) const UNKNOWN_NAME: &str = "The Sentinels respond, but monitor no primary of this name: compare it with `sentinel monitor NAME` in their configuration (`redis-cli -p 26379 SENTINEL masters` lists the names).";
+
+/// The password that is sent begins and ends with quotes.
+pub(crate) const QUOTES: &str = "The server does not accept these credentials, which begin and end with quotes: remove the quotes where they are set, since a shell drops them, and Docker's --env-file, Kubernetes and files do not.";

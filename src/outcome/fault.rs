@@ -48,10 +48,10 @@ impl Fault {
         Self { is_own: true, ..self }
     }
 
-    /// The same, with a hint of [`advice`](super::advice), which is more precise than the cause's.
+    /// The same, with a hint of [`advice`](super::advice) if there is one: it is more precise than the cause's.
     #[must_use]
     pub(crate) fn with_advice(self, advice: impl Into<Option<&'static str>>) -> Self {
-        Self { advice: advice.into(), ..self }
+        Self { advice: advice.into().or(self.advice), ..self }
     }
 
     /// One sentence that tells the operator where to look.

@@ -357,11 +357,21 @@ fn the_url_is_the_argument_else_the_variable_else_the_default() {
         ("[::]:9090,127.0.0.1:1", "http://127.0.0.1:9090/health\n"),
         ("10.1.2.3:9090", "http://10.1.2.3:9090/health\n"),
         ("unix:/run/canary.sock", "http://localhost/health\n"),
+        (" 10.1.2.3:9090 , 127.0.0.1:1\n", "http://10.1.2.3:9090/health\n"),
+        ("\t0.0.0.0:9090\r\n", "http://127.0.0.1:9090/health\n"),
+        ("unix:/run/my cache/canary.sock\n", "http://localhost/health\n"),
+        (" \n", "http://127.0.0.1:8080/health\n"),
     ] {
         assert_eq!(asked(&[], &[("CACHE_CANARY_LISTEN", listen)]), url);
     }
     let (main, probes) = (("CACHE_CANARY_LISTEN", "[::]:1"), ("CACHE_CANARY_PROBES__LISTEN", "[::]:9091"));
     assert_eq!(asked(&[], &[main, probes]), "http://127.0.0.1:9091/health\n");
+    assert_eq!(asked(&[], &[("CACHE_CANARY_URL", " http://variable/health\n")]), "http://variable/health\n");
+    assert_eq!(asked(&[], &[main, ("CACHE_CANARY_PROBES__LISTEN", " \n")]), "http://127.0.0.1:1/health\n");
+    for quoted in ["\"http://variable/health\"", "'http://variable/health'"] {
+        let ran = bin.run(&[], &[("CACHE_CANARY_URL", quoted)]);
+        assert!(ran.code == Some(1) && ran.stderr.contains("the URL begins with a quote"), "{ran:?}");
+    }
     let https = [("CACHE_CANARY_TLS__CERT_FILE", "/cert.pem")];
     assert_eq!(asked(&[], &https), "https://127.0.0.1:8080/health\n");
 }

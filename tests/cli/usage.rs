@@ -126,15 +126,54 @@ fn acl_prints_a_user_that_has_no_password_yet() {
 
 #[test]
 fn django_s_setting_may_come_from_standard_input() {
-    let mut command = cache_canary();
-    command.env("CACHE_CANARY_DJANGO_CACHES", "-").args(["config", "check"]);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let check = |caches: &str| {
+        let mut command = cache_canary();
+        command.env("CACHE_CANARY_DJANGO_CACHES", "-").args(["config", "check"]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(caches.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
     let caches = "4 objects imported automatically (use -v 2 for details).\n\n{\"default\": {\"BACKEND\": \
                   \"django.core.cache.backends.redis.RedisCache\", \"LOCATION\": \"redis://cache:6379/3\"}}\n";
-    child.stdin.take().unwrap().write_all(caches.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = check(caches);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).contains("checked: redis at cache:6379, database 3"), "{}", stdout(&output));
-    assert!(stdout(&output).contains("1 line before the first {"), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("1 line before the first { in standard input was passed over"),
+        "{}",
+        stdout(&output)
+    );
+    for broken in ["{\"default\": ", "{\"default\": 1}"] {
+        let output = check(broken);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("standard input:1:"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn quotes_around_the_variables_that_name_files_and_urls_are_named() {
+    let ran = |command: &str, variable: &str, value: &str| {
+        let output = cache_canary().args(command.split(' ')).env(variable, value).output().unwrap();
+        (output.status.code(), stderr(&output).to_string())
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "[caches.main]\nurl = \"redis://cache:6379\"\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    assert_eq!(ran("config check", "CACHE_CANARY_CONFIG", path).0, Some(0));
+    for quoted in [format!("\"{path}\""), format!("'{path}'"), format!("\"{path}\"\n")] {
+        let (code, said) = ran("config check", "CACHE_CANARY_CONFIG", &quoted);
+        assert_eq!(code, Some(2));
+        assert!(said.contains("CACHE_CANARY_CONFIG: the value begins and ends with quotes"), "{said}");
+        let (code, said) = ran("healthcheck", "CACHE_CANARY_CONFIG", &quoted);
+        assert!(code == Some(1) && said.contains("begins and ends with quotes"), "{said}");
+    }
+    let (code, said) = ran("healthcheck", "CACHE_CANARY_URL", "\"http://me:s3cret@127.0.0.1:1/health\"");
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("CACHE_CANARY_URL begins and ends with quotes") && !said.contains("s3cret"),
+        "{said}"
+    );
+    let (_, said) = ran("healthcheck", "CACHE_CANARY_URL", " http://127.0.0.1:1/health\n");
+    assert!(said.contains("cannot connect to http://127.0.0.1:1/health"), "{said}");
 }

@@ -340,7 +340,7 @@ fn a_place_of_the_systems_certificates_without_any_is_noted() {
     let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, Authority::new().certificate()).unwrap();
     std::fs::write(&file, "[caches.main]\nurl = \"rediss://127.0.0.1:1\"\n").unwrap();
-    let noted = |variable: &str, value: &str| {
+    let noted_as = |variable: &str, value: &str, said: &str| {
         let mut check = Command::new(env!("CARGO_BIN_EXE_cache-canary"));
         check.args(["config", "check", "-c"]).arg(&file);
         check.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR").env(variable, value);
@@ -348,8 +348,11 @@ fn a_place_of_the_systems_certificates_without_any_is_noted() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout)
             .unwrap()
-            .contains(&format!("note: {variable}={value} has no certificate"))
+            .contains(&format!("note: {variable}={value} has no certificate{said}"))
     };
+    let noted = |variable: &str, value: &str| noted_as(variable, value, ";");
+    let quoted = format!("{ca:?}");
+    assert!(noted_as("SSL_CERT_FILE", &quoted, " (its quotes are part of it: remove them);"));
     assert!(noted("SSL_CERT_FILE", "/nowhere/ca.pem") && noted("SSL_CERT_DIR", "/nowhere"));
     assert!(
         !noted("SSL_CERT_FILE", ca.to_str().unwrap()) && !noted("SSL_CERT_DIR", dir.path().to_str().unwrap())

@@ -108,6 +108,27 @@ fn a_wrong_password_is_auth_also_after_a_change_under_a_running_sidecar() {
 }
 
 #[test]
+fn quotes_around_a_refused_password_are_named_in_its_hint_and_are_no_fault_where_they_belong_to_it() {
+    let redis = Redis::start(&[]);
+    redis.require_password("secret");
+    let hint = |password: &str| {
+        let config = format!("[caches.main]\nurl = \"redis://{}\"\npassword = {password:?}", redis.addr());
+        let sidecar = Sidecar::start(config);
+        sidecar.expect_down("auth");
+        sidecar.health().body["errors"]["cache.main"].as_str().unwrap().to_owned()
+    };
+    assert!(!hint("wrong").contains("quotes"));
+    for quoted in ["\"secret\"", "'secret'"] {
+        let hint = hint(quoted);
+        assert!(hint.contains("begin and end with quotes: remove the quotes"), "{hint}");
+        assert!(!hint.contains("secret"), "{hint}");
+    }
+    redis.require_password("\"secret\"");
+    let config = format!("[caches.main]\nurl = \"redis://{}\"\npassword = '\"secret\"'", redis.addr());
+    Sidecar::start(config).expect_up();
+}
+
+#[test]
 fn a_missing_password_is_auth() {
     let redis = Redis::start(&[]);
     let sidecar = dialing(&redis);

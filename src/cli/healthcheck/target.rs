@@ -9,7 +9,7 @@ use url::Url;
 
 use super::HealthcheckArgs;
 use super::server::ServerFlags;
-use crate::config::{ConfigError, Listen, OwnListeners, Source, load_listeners};
+use crate::config::{ConfigError, Listen, OwnListeners, Source, is_quoted, load_listeners};
 
 /// The ways to a listener that requires a client certificate.
 pub(super) const CERTIFICATE_CURE: &str =
@@ -47,10 +47,9 @@ pub(super) fn target(
     if let Some(url) = &args.url {
         return from_url("--url", url);
     }
-    if let (None, Some(url)) =
-        (&args.config.config, environment.get(URL_VARIABLE).filter(|url| !url.is_empty()))
-    {
-        return from_url(URL_VARIABLE, url);
+    let url = environment.get(URL_VARIABLE).map(|url| url.trim()).filter(|url| !url.is_empty());
+    if let (None, Some(url)) = (&args.config.config, url) {
+        return if is_quoted(url) { Err(TargetError::Quotes) } else { from_url(URL_VARIABLE, url) };
     }
     let ServerFlags { file, listen } = match &args.config.config {
         Some(file) => ServerFlags { file: Some(file.clone()), listen: Vec::new() },
@@ -64,6 +63,8 @@ pub(super) fn target(
 pub(super) enum TargetError {
     #[error("{0} is not a URL such as {EXAMPLE_URL}")]
     Url(&'static str, #[source] url::ParseError),
+    #[error("{URL_VARIABLE} begins and ends with quotes, which are part of it; remove them")]
+    Quotes,
     #[error("{0} has the scheme {1}; use http or https, as in {EXAMPLE_URL}")]
     Scheme(&'static str, String),
     #[error("the configuration listens on port 0, which the system replaces by another; use --url")]

@@ -92,7 +92,11 @@ pub(in crate::config) fn read(
     named: &Place,
     notes: &mut Vec<String>,
 ) -> Result<Table, ConfigProblem> {
-    let content = if path == Path::new(STANDARD_INPUT) { standard_input() } else { text_file::read(path) };
+    let (path, content) = if path == Path::new(STANDARD_INPUT) {
+        (Path::new("standard input"), standard_input())
+    } else {
+        (path, text_file::read(path))
+    };
     let content =
         content.map_err(|error| named.problem(format_args!("cannot read {}: {error}", path.display())))?;
     let (content, lines) = from_the_first_brace(content);

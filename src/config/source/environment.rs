@@ -91,7 +91,8 @@ impl Environment<'_> {
     }
 }
 
-const QUOTED: &str = "the value begins and ends with quotes, which are part of it; remove them (Docker's --env-file and \
+/// The problem with quotes around a whole value.
+pub(in crate::config) const QUOTED: &str = "the value begins and ends with quotes, which are part of it; remove them (Docker's --env-file and \
                       Kubernetes keep quotes, which a shell would drop)";
 const EMPTY_LEVEL: &str =
     "a part of the name is empty; two underscores separate levels, as in CACHE_CANARY_CACHES__MAIN__URL";
