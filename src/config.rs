@@ -452,6 +452,8 @@ pub enum Verify {
     /// Its issuer, its dates and its name.
     #[default]
     Full,
+    /// Its issuer and its dates, as valkey-py does by default.
+    Ca,
     /// None: anybody in between can read the password and answer in the server's place.
     None,
 }

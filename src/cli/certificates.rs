@@ -45,7 +45,7 @@ pub(super) fn notes(config: &Config, now: UnixTime) -> Vec<String> {
             let whose = cache.alias.as_str();
             for tls in backend.tls() {
                 notes.extend(tls.client.iter().flat_map(|client| of_identity(whose, &client.cert_file, now)));
-                if tls.verify == Verify::Full {
+                if tls.verify != Verify::None {
                     notes.extend(tls.ca_file.iter().flat_map(|path| of_trusted(whose, path, now)));
                     needs_system |= tls.ca_file.is_none();
                 }

@@ -140,6 +140,7 @@ fn security(tls: Option<&Tls>) -> &'static str {
     match tls.map(|tls| tls.verify) {
         None => "",
         Some(Verify::Full) => ", TLS",
+        Some(Verify::Ca) => ", TLS, name not verified",
         Some(Verify::None) => ", TLS, certificate not verified",
     }
 }
@@ -357,6 +358,7 @@ fn tls_table(tls: &Tls) -> String {
     let file = |key: &str, path: &Path| format!("{key} = {}", quoted(&path.display().to_string()));
     let verify = match tls.verify {
         Verify::Full => None,
+        Verify::Ca => Some("verify = \"ca\"".to_owned()),
         Verify::None => Some("verify = \"none\"".to_owned()),
     };
     let parts = [

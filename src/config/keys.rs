@@ -251,7 +251,7 @@ pub(super) const CACHE_TLS: &[Key] = &[
     key("cert_file", Text, "Client certificate file, in PEM.").secret(),
     key("key_file", Text, "Its private key.").secret(),
     key("server_name", Text, "The name that the server's certificate must have.").secret(),
-    key("verify", Words(&["full", "none"]), "Verification of the server's certificate; none accepts any, with a warning in every log.").or(r#""full""#),
+    key("verify", Words(&["full", "ca", "none"]), "Verification of the server's certificate; ca accepts any name, none any certificate, with a warning in every log.").or(r#""full""#),
 ];
 
 /// `[caches.ALIAS.replicas]`.

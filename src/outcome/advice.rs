@@ -24,7 +24,7 @@ pub(crate) const CLOSED_WITHOUT_ANSWER: &str = "The connection was closed in pla
 pub(crate) const NO_TLS: &str = "The server speaks without TLS on this port, and the configuration asks for TLS: point the address at the server's TLS port, or begin the URL with redis:// or memcached:// (without the s).";
 
 /// The host is not a name of the certificate, or cannot be one.
-pub(crate) const SERVER_NAME: &str = "The host is not a name of the server's certificate: set tls.server_name to a name that the certificate has, or reissue it for the host.";
+pub(crate) const SERVER_NAME: &str = "The host is not a name of the server's certificate: set tls.server_name to a name that the certificate has, or reissue it for the host; if the application does not verify names either, set tls.verify = \"ca\".";
 
 /// Redis is in protected mode, and the sidecar is on another host.
 pub(crate) const PROTECTED_MODE: &str = "Redis is in protected mode and accepts clients of its own host only: set a password (`requirepass`) or a user, or turn `protected-mode` off in a network that is closed.";

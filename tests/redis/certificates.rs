@@ -92,6 +92,41 @@ fn a_trusted_certificate_still_needs_the_name_the_dates_and_the_purpose() {
 }
 
 #[test]
+fn without_names_the_issuer_the_dates_and_the_purpose_are_still_verified() {
+    let files = OpenSsl::new();
+    files.self_signed("ca", RSA, "");
+    files.self_signed("other", RSA, "");
+    let elsewhere = "subjectAltName=DNS:elsewhere.example";
+    let issue = |name: &str, extensions: &str, options: &str| files.issue(name, "ca", RSA, extensions, options);
+    let right = issue("right", elsewhere, "");
+    let ca_file = |verify: &str, trusted: &str| {
+        format!("verify = \"{verify}\", ca_file = {:?}", files.path(&format!("{trusted}.pem")))
+    };
+    let redis = Redis::start_tls(&right, None);
+    let at = |tls: &str| Sidecar::start(main_at(redis.port(), tls));
+    let sidecar = at(&ca_file("full", "ca"));
+    assert!(sidecar.expect_down("tls").contains("only for elsewhere.example"));
+    assert!(hint(&sidecar).contains("set tls.verify = \"ca\""), "{}", hint(&sidecar));
+    at(&ca_file("ca", "ca")).expect_up();
+    // The certificate itself, and a host that no certificate can have.
+    at(&ca_file("ca", "right")).expect_up();
+    let odd = main_at(redis.port(), &ca_file("ca", "ca")).replace("localhost", "127.1");
+    Sidecar::start(odd).expect_up();
+    assert!(at(&ca_file("ca", "other")).expect_down("tls").contains("is not among"));
+    for (identity, said) in [
+        (issue("expired", elsewhere, "-days -1"), "expired at 20"),
+        (issue("client", "extendedKeyUsage=clientAuth", ""), "lacks serverAuth"),
+    ] {
+        let redis = Redis::start_tls(&identity, None);
+        let words = Sidecar::start(main_at(redis.port(), &ca_file("ca", "ca"))).expect_down("tls");
+        assert!(words.contains(said), "{words}");
+    }
+    let checked = |tls: &str| String::from_utf8(run(&["config", "check"], &main_at(1, tls)).stdout).unwrap();
+    assert!(checked("verify = \"ca\"").contains("set tls.ca_file to the server's own authority"));
+    assert!(!checked(&ca_file("ca", "ca")).contains("set tls.ca_file"));
+}
+
+#[test]
 fn an_authority_whose_own_certificate_has_expired_is_not_trusted() {
     let files = OpenSsl::new();
     files.self_signed("ca", RSA, "");

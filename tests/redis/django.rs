@@ -58,6 +58,42 @@ fn a_certificate_is_verified_if_the_application_verifies_it() {
     sidecar(&folder, &caches, "").expect_up();
 }
 
+/// By the source of redis-py 8.1 and valkey-py 6.2, of which the first verifies names unless told otherwise.
+#[test]
+fn a_name_in_a_certificate_is_verified_if_the_application_verifies_it() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    fs::write(&ca_file, authority.certificate()).unwrap();
+    let redis = Redis::start_tls(&authority.issue(&["elsewhere.example"]), None);
+    let (redis_py, valkey_py) = (DJANGO_REDIS, "django_valkey.cache.ValkeyCache");
+    for (backend, option, is_verified) in [
+        (redis_py, "", true),
+        (redis_py, ", \"ssl_check_hostname\": true", true),
+        (redis_py, ", \"ssl_check_hostname\": false", false),
+        (valkey_py, "", false),
+        (valkey_py, ", \"ssl_check_hostname\": false", false),
+        (valkey_py, ", \"ssl_check_hostname\": true", true),
+    ] {
+        let location = format!("rediss://localhost:{}/0", redis.port());
+        let pool = format!("\"CONNECTION_POOL_KWARGS\": {{\"ssl_ca_certs\": {ca_file:?}{option}}}");
+        let caches = entry(backend, &location, &pool);
+        let start = |beside: &str| sidecar(&folder, &caches, beside);
+        if is_verified {
+            assert!(start("").expect_down("tls").contains("only for elsewhere.example"), "{backend} {option}");
+        } else {
+            let sidecar = start("");
+            sidecar.expect_up();
+            assert!(sidecar.log().contains("does not verify the name in the certificate"), "{}", sidecar.log());
+            start("[caches.main]\ntls = { verify = \"full\" }").expect_down("tls");
+        }
+        start("[caches.main]\ntls = { server_name = \"elsewhere.example\" }").expect_up();
+    }
+    // Its authority still counts.
+    let caches = entry(valkey_py, &format!("rediss://localhost:{}/0", redis.port()), "");
+    sidecar(&folder, &caches, "").expect_down("tls");
+}
+
 #[test]
 fn a_class_of_connections_decides_whether_tls_is_spoken() {
     let authority = Authority::new();

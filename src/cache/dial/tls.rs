@@ -36,12 +36,12 @@ pub enum SetupError {
 
 /// The TLS configuration for these settings.
 pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, SetupError> {
-    let accepted = match (tls.verify, &tls.ca_file) {
-        (Verify::None, _) => Accepted::Any,
-        (Verify::Full, Some(path)) => {
-            Accepted::Trusted { roots: Roots::in_file(path)?, file: Some(path.clone()) }
+    let roots = || tls.ca_file.as_deref().map_or_else(|| Ok(Roots::of_the_system()), Roots::in_file);
+    let accepted = match tls.verify {
+        Verify::None => Accepted::Any,
+        verify @ (Verify::Full | Verify::Ca) => {
+            Accepted::Trusted { roots: roots()?, file: tls.ca_file.clone(), any_name: verify == Verify::Ca }
         }
-        (Verify::Full, None) => Accepted::Trusted { roots: Roots::of_the_system(), file: None },
     };
     config(accepted, tls.client.as_ref())
 }

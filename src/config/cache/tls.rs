@@ -64,8 +64,14 @@ pub(in crate::config) fn read(
     )?;
     reading.came_from(&["tls"], &value.place);
     let tls = table.map(parts).transpose()?.unwrap_or_default();
-    if tls.verify == Verify::None {
-        note_unverified(reading);
+    match (tls.verify, &tls.ca_file) {
+        (Verify::None, _) => note_unverified(reading),
+        (Verify::Ca, None) => reading.notes.push(format!(
+            "{}: certificates are accepted under any name (tls.verify = \"ca\") from every authority of the system, so \
+             anybody's certificate is accepted; set tls.ca_file to the server's own authority",
+            reading.alias
+        )),
+        (Verify::Full | Verify::Ca, _) => {}
     }
     Ok(Some(tls))
 }
@@ -120,9 +126,11 @@ fn parts(table: &Table) -> Result<Tls, ConfigProblem> {
     });
     let verify = table.get("verify").map(|value| match value.text()? {
         "full" => Ok(Verify::Full),
+        "ca" => Ok(Verify::Ca),
         "none" => Ok(Verify::None),
         _ => Err(value.problem(
-            "`verify` must be \"full\", or \"none\" to accept any certificate (with a warning in the log)",
+            "`verify` must be \"full\", \"ca\" to accept any name, or \"none\" to accept any certificate (with a \
+             warning in the log)",
         )),
     });
     Ok(Tls {

@@ -40,7 +40,7 @@ impl TlsTarget {
         let name = match ServerName::try_from(host.to_owned()) {
             Ok(name) => Ok(name),
             // No name is verified; that of an IP address is not sent either (RFC 6066, section 3).
-            Err(_) if tls.verify == Verify::None => Ok(ServerName::from(SocketAddr::from(([0; 4], 0)).ip())),
+            Err(_) if tls.verify != Verify::Full => Ok(ServerName::from(SocketAddr::from(([0; 4], 0)).ip())),
             Err(_) => Err(host.to_owned()),
         };
         Self { config, name }

@@ -28,8 +28,8 @@ pub(super) enum Accepted {
     Any,
     /// Those that are known, with any issuer and any name.
     These { certificates: Vec<CertificateDer<'static>>, file: PathBuf },
-    /// Those that lead to a trusted certificate, or are one, and have the name of the server.
-    Trusted { roots: Roots, file: Option<PathBuf> },
+    /// Those that lead to a trusted certificate, or are one, and have the name of the server unless any will do.
+    Trusted { roots: Roots, file: Option<PathBuf>, any_name: bool },
 }
 
 /// Schemes of TLS 1.3 for RSA keys that are for RSA-PSS alone (RFC 8446, section 4.2.3), and what they are otherwise.
@@ -97,9 +97,9 @@ impl ServerCertVerifier for Verifier {
                     return Err(Distrust::not_pinned(file).into());
                 }
             }
-            Accepted::Trusted { roots, file } => {
+            Accepted::Trusted { roots, file, any_name } => {
                 let chain = Chain { shown, intermediates, roots, algorithms: &self.algorithms, now };
-                chain.verify(name, file.as_deref())?;
+                chain.verify(Some(name).filter(|_| !any_name), file.as_deref())?;
             }
         }
         Ok(ServerCertVerified::assertion())
@@ -140,7 +140,7 @@ struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    fn verify(&self, name: &ServerName<'_>, file: Option<&Path>) -> Result<(), rustls::Error> {
+    fn verify(&self, name: Option<&ServerName<'_>>, file: Option<&Path>) -> Result<(), rustls::Error> {
         let Some(certificate) = Certificate::read(self.shown) else {
             return Err(CertificateError::BadEncoding.into());
         };
@@ -149,10 +149,10 @@ impl Chain<'_> {
         } else {
             self.verify_issuers(&certificate, file)?;
         }
-        if certificate.is_for(name) {
-            return Ok(());
+        match name.filter(|name| !certificate.is_for(name)) {
+            Some(name) => Err(Distrust::name(&certificate, name).into()),
+            None => Ok(()),
         }
-        Err(Distrust::name(&certificate, name).into())
     }
 
     /// A certificate that is trusted itself needs no issuer. OpenSSL takes a self-signed one so, and any other with

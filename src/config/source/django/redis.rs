@@ -464,30 +464,37 @@ fn tls(
     if !answers.is_open("tls.verify") {
         return Ok(());
     }
-    if !verifies {
+    let is_named =
+        !answers.is_open("tls.server_name") || names_are_verified(options, said("ssl_check_hostname"));
+    let (verify, what, why, place) = if !verifies {
         // redis-py 8.1 and valkey-py 6.1 know texts in small letters alone.
         let refused = matches!(&requirement, Some((Typed::Text(text), _)) if text != "none");
         let spelling = if refused { ", in a spelling that redis-py refuses; write \"none\"" } else { "" };
         let place = requirement.and_then(|(_, place)| place);
-        let place = place.or_else(|| location.map(|location| location.place.clone()));
-        answers.put(
-            "tls.verify",
-            Typed::Text("none".to_owned()),
-            place.as_ref().unwrap_or(&reading.place.clone()),
-        );
-        reading.notes.push(format!(
-            "{alias}: the application does not verify the certificate (ssl_cert_reqs{spelling}), and so the check does \
-             not; set tls.verify = \"full\" under [caches.{alias}] in the config file to verify it"
-        ));
-    } else if answers.is_open("tls.server_name")
-        && said("ssl_check_hostname").is_some_and(|(kind, _)| is_no(&kind))
-    {
-        reading.notes.push(format!(
-            "{alias}: the application does not verify the name in the certificate (ssl_check_hostname), but the check \
-             does; if it is another name, set tls.server_name under [caches.{alias}] in the config file"
-        ));
-    }
+        ("none", "the certificate", format!("ssl_cert_reqs{spelling}"), place)
+    } else if is_named {
+        return Ok(());
+    } else {
+        let place = said("ssl_check_hostname").map(|(_, place)| place);
+        ("ca", "the name in the certificate", "ssl_check_hostname".to_owned(), place)
+    };
+    let place = place.or_else(|| location.map(|location| location.place.clone()));
+    answers.put(
+        "tls.verify",
+        Typed::Text(verify.to_owned()),
+        place.as_ref().unwrap_or(&reading.place.clone()),
+    );
+    reading.notes.push(format!(
+        "{alias}: the application does not verify {what} ({why}), and so the check does not; set tls.verify = \"full\" \
+         under [caches.{alias}] in the config file to verify it"
+    ));
     Ok(())
+}
+
+/// `true` if the application's client verifies names: redis-py does from 6 on unless told otherwise, and valkey-py if told
+/// to.
+fn names_are_verified(options: &Options<'_>, said: Option<(Typed, Place)>) -> bool {
+    said.map_or(options.library != Library::DjangoValkey, |(kind, _)| !is_no(&kind))
 }
 
 /// `true` for what redis-py's `to_bool` takes for no.
