@@ -339,13 +339,23 @@ impl Cache for Arc<Memcached> {
 
     async fn answers(&self, progress: &NodeProgress) -> Option<&'static str> {
         let mut connection = self.link.resume(|| self.dial(progress)).await.ok()?;
-        let (answered, command) = match self.dialect() {
-            Dialect::Meta | Dialect::Classic => (classic::version(&mut connection).await.is_ok(), "version"),
-            Dialect::Binary => (matches!(binary::is_spoken(&mut connection).await, Ok(true)), "noop"),
+        let (answer, command) = match self.dialect() {
+            Dialect::Meta | Dialect::Classic => {
+                (classic::version(&mut connection).await.map(Some), "version")
+            }
+            Dialect::Binary => {
+                let spoken = binary::is_spoken(&mut connection).await;
+                (spoken.map(|spoken| spoken.then(|| "success".to_owned())), "noop")
+            }
         };
-        if !answered {
-            return None;
-        }
+        Memcached::explain(progress, &answer, || {
+            let saw = |answer: &Option<String>| match answer {
+                Some(answer) => progress.redaction().line(answer),
+                None => "nothing of this protocol".to_owned(),
+            };
+            (command.to_owned(), "an answer, after the fault", saw)
+        });
+        answer.ok()??;
         self.link.keep(connection).ok()?;
         Some(command)
     }

@@ -59,14 +59,43 @@ fn a_fault_is_explained_at_its_step_and_in_the_words_of_the_server() {
 fn memcached_is_explained_in_the_commands_that_the_server_understands() {
     let memcached = Memcached::start(&[]);
     let text = explained(&format!("memcached://{}", memcached.addr()));
-    let steps = steps(&text);
-    assert!(steps[1].0.contains("> ms djblets-canary:") && steps[1].1.ends_with("saw stored"), "{text}");
-    assert!(
-        steps[2].0.contains("> mg djblets-canary:") && steps[2].1.contains("saw cache-canary/1 "),
-        "{text}"
-    );
+    let all = steps(&text);
+    assert_eq!(all.len(), 4, "{text}");
+    assert!(all[1].0.ends_with("> mn") && all[1].1.ends_with("; saw MN: it does"), "{text}");
+    assert!(all[2].0.contains("> ms djblets-canary:") && all[2].1.ends_with("saw stored"), "{text}");
+    assert!(all[3].0.contains("> mg djblets-canary:") && all[3].1.contains("saw cache-canary/1 "), "{text}");
     let binary = Memcached::start_with_sasl();
     let text = explained(&format!("memcached://{USER}:{PASSWORD}@{}", binary.addr()));
+    assert!(text.contains("> SASL Auth PLAIN *** (binary)\n    expected success; saw success\n"), "{text}");
     assert!(text.contains("> Set djblets-canary:") && text.contains("> GetK djblets-canary:"), "{text}");
     assert!(!text.contains(PASSWORD), "{text}");
+
+    let wrong = explained(&format!("memcached://{USER}:wrong-one@{}", binary.addr()));
+    let (_, saw) = &steps(&wrong).into_iter().rfind(|(command, _)| command.contains("SASL Auth")).unwrap();
+    assert!(saw.contains("saw auth in auth: status 0x0020") && !wrong.contains("wrong-one"), "{wrong}");
+}
+
+#[test]
+fn a_login_in_text_and_the_version_that_is_asked_after_a_fault_are_explained() {
+    let file = Memcached::start_with_auth_file();
+    let text = explained(&format!("memcached://{USER}:{PASSWORD}@{}", file.addr()));
+    let told: Vec<_> = steps(&text).into_iter().skip(1).take(3).collect();
+    let [(first, refused), (login, stored), (again, meta)] = &told[..] else { panic!("{text}") };
+    assert!(first.ends_with("> mn") && refused.ends_with("saw CLIENT_ERROR unauthenticated"), "{text}");
+    assert!(
+        login.ends_with("> set auth 0 -1, ***") && stored.ends_with("expected STORED; saw STORED"),
+        "{text}"
+    );
+    assert!(again.ends_with("> mn") && meta.ends_with("saw MN: it does"), "{text}");
+    assert!(!text.contains(PASSWORD), "{text}");
+    let text = explained(&format!("memcached://{USER}:wrong-one@{}", file.addr()));
+    assert!(text.contains("saw auth in auth: CLIENT_ERROR authentication failure"), "{text}");
+    assert!(!text.contains("wrong-one"), "{text}");
+
+    let full = Memcached::start(&["-M", "-m", "2"]);
+    full.fill();
+    let text = explained(&format!("memcached://{}", full.addr()));
+    assert!(text.contains("out_of_memory at "), "{text}");
+    let (command, answer) = steps(&text).pop().unwrap();
+    assert!(command.ends_with("> version") && answer.contains("saw VERSION 1."), "{text}");
 }

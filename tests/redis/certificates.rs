@@ -97,7 +97,8 @@ fn without_names_the_issuer_the_dates_and_the_purpose_are_still_verified() {
     files.self_signed("ca", RSA, "");
     files.self_signed("other", RSA, "");
     let elsewhere = "subjectAltName=DNS:elsewhere.example";
-    let issue = |name: &str, extensions: &str, options: &str| files.issue(name, "ca", RSA, extensions, options);
+    let issue =
+        |name: &str, extensions: &str, options: &str| files.issue(name, "ca", RSA, extensions, options);
     let right = issue("right", elsewhere, "");
     let ca_file = |verify: &str, trusted: &str| {
         format!("verify = \"{verify}\", ca_file = {:?}", files.path(&format!("{trusted}.pem")))

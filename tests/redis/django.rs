@@ -80,11 +80,18 @@ fn a_name_in_a_certificate_is_verified_if_the_application_verifies_it() {
         let caches = entry(backend, &location, &pool);
         let start = |beside: &str| sidecar(&folder, &caches, beside);
         if is_verified {
-            assert!(start("").expect_down("tls").contains("only for elsewhere.example"), "{backend} {option}");
+            assert!(
+                start("").expect_down("tls").contains("only for elsewhere.example"),
+                "{backend} {option}"
+            );
         } else {
             let sidecar = start("");
             sidecar.expect_up();
-            assert!(sidecar.log().contains("does not verify the name in the certificate"), "{}", sidecar.log());
+            assert!(
+                sidecar.log().contains("does not verify the name in the certificate"),
+                "{}",
+                sidecar.log()
+            );
             start("[caches.main]\ntls = { verify = \"full\" }").expect_down("tls");
         }
         start("[caches.main]\ntls = { server_name = \"elsewhere.example\" }").expect_up();

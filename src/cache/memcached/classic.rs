@@ -84,10 +84,10 @@ pub(super) async fn stats(connection: &mut Connection) -> Result<Vec<(String, St
     Ok(stats)
 }
 
-/// Asks for the version.
-pub(super) async fn version(connection: &mut Connection) -> Result<(), StoreRefusal> {
+/// Asks for the version, which is a line.
+pub(super) async fn version(connection: &mut Connection) -> Result<String, StoreRefusal> {
     let line = ask(connection, "version\r\n").await?;
-    if word(&line, 0) == Some("VERSION") { Ok(()) } else { Err(refusal(&line)) }
+    if word(&line, 0) == Some("VERSION") { Ok(crate::redaction::raw(&line)) } else { Err(refusal(&line)) }
 }
 
 async fn ask(connection: &mut Connection, command: &str) -> Result<Vec<u8>, AnswerError> {

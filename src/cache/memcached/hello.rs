@@ -4,6 +4,7 @@ use secrecy::ExposeSecret as _;
 
 use super::super::connection::{AnswerError, Connection};
 use super::{Credentials, Dialect, Memcached, StoreRefusal, binary, fault, refusal};
+use crate::config::MASK;
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::NodeProgress;
 
@@ -60,7 +61,7 @@ impl Memcached {
         progress: &NodeProgress,
     ) -> Result<(Connection, Dialect), Fault> {
         let failed = |refusal: StoreRefusal| fault(&refusal, progress);
-        match (noop(&mut connection).await.map_err(failed)?, &self.credentials) {
+        match (noop(&mut connection, progress).await.map_err(failed)?, &self.credentials) {
             (HelloAnswer::Meta, None) => return Ok((connection, Dialect::Meta)),
             (HelloAnswer::Refused, None) => return Ok((self.redial(progress).await?, Dialect::Classic)),
             (HelloAnswer::Meta | HelloAnswer::Refused, Some(_)) => {
@@ -68,13 +69,13 @@ impl Memcached {
             }
             (HelloAnswer::Unauthenticated, None) => return Err(failed(refusal(UNAUTHENTICATED))),
             (HelloAnswer::Unauthenticated, Some(credentials)) => {
-                authenticate(&mut connection, credentials).await.map_err(failed)?;
+                authenticate(&mut connection, credentials, progress).await.map_err(failed)?;
                 // The server reveals its dialect only after authentication.
-                return match noop(&mut connection).await.map_err(failed)? {
+                return match noop(&mut connection, progress).await.map_err(failed)? {
                     HelloAnswer::Meta => Ok((connection, Dialect::Meta)),
                     HelloAnswer::Refused => {
                         let mut connection = self.redial(progress).await?;
-                        authenticate(&mut connection, credentials).await.map_err(failed)?;
+                        authenticate(&mut connection, credentials, progress).await.map_err(failed)?;
                         Ok((connection, Dialect::Classic))
                     }
                     HelloAnswer::Unauthenticated => Err(failed(refusal(UNAUTHENTICATED))),
@@ -110,12 +111,36 @@ impl Memcached {
             None => binary::is_spoken(&mut connection).await,
             Some(credentials) => binary::authenticate(&mut connection, credentials).await,
         };
+        Self::explain(progress, &spoken, || {
+            let command = match &self.credentials {
+                None => "NoOp (binary)".to_owned(),
+                Some(_) => format!("SASL Auth PLAIN {MASK} (binary)"),
+            };
+            let saw = |spoken: &bool| if *spoken { "success" } else { "nothing of this protocol" };
+            (command, "success", move |spoken: &bool| saw(spoken).to_owned())
+        });
         let spoken = spoken.map_err(|refusal| fault(&refusal, progress))?;
         Ok(spoken.then_some(connection))
     }
 }
 
-async fn noop(connection: &mut Connection) -> Result<HelloAnswer, StoreRefusal> {
+async fn noop(connection: &mut Connection, progress: &NodeProgress) -> Result<HelloAnswer, StoreRefusal> {
+    let answer = ask_noop(connection).await;
+    Memcached::explain(progress, &answer, || {
+        let saw = |answer: &HelloAnswer| match answer {
+            HelloAnswer::Meta => "MN: it does",
+            HelloAnswer::Refused => "an error: it does not",
+            HelloAnswer::Unauthenticated => "CLIENT_ERROR unauthenticated",
+            HelloAnswer::Closed => "a close: it does not",
+        };
+        ("mn".to_owned(), "MN, if it speaks meta commands", move |answer: &HelloAnswer| {
+            saw(answer).to_owned()
+        })
+    });
+    answer
+}
+
+async fn ask_noop(connection: &mut Connection) -> Result<HelloAnswer, StoreRefusal> {
     connection.send(META_NOOP).await?;
     match connection.line().await {
         Ok(line) => match line.as_slice() {
@@ -141,7 +166,22 @@ const UNAUTHENTICATED: &[u8] = b"CLIENT_ERROR unauthenticated";
 /// Gives the credentials in text: they are the data of a `set`, of which all else is ignored
 /// ("Authentication" in memcached's protocol.txt). Its expiry is in the past, so a server that took it for a
 /// real `set` would keep nothing.
-async fn authenticate(connection: &mut Connection, credentials: &Credentials) -> Result<(), StoreRefusal> {
+async fn authenticate(
+    connection: &mut Connection,
+    credentials: &Credentials,
+    progress: &NodeProgress,
+) -> Result<(), StoreRefusal> {
+    let answer = send_credentials(connection, credentials).await;
+    Memcached::explain(progress, &answer, || {
+        (format!("set auth 0 -1, {MASK}"), "STORED", |()| "STORED".to_owned())
+    });
+    answer
+}
+
+async fn send_credentials(
+    connection: &mut Connection,
+    credentials: &Credentials,
+) -> Result<(), StoreRefusal> {
     let data = format!("{} {}", credentials.username, credentials.password.expose_secret());
     let command = format!("set auth 0 -1 {}\r\n{data}\r\n", data.len());
     connection.send(command.as_bytes()).await?;
