@@ -148,6 +148,8 @@ const ADVICE: &[(&str, &str)] = &[
     ("NOPERM No permissions to access database", advice::DATABASE),
     ("NOPROTO", advice::NO_RESP3),
     ("ERR This instance has cluster support disabled", advice::NO_CLUSTER),
+    ("ERR AUTH <password> called without any password configured", advice::NO_PASSWORD),
+    ("ERR Client sent AUTH, but no password is set", advice::NO_PASSWORD),
 ];
 
 /// The hint for an error, if it tells more than its cause.
