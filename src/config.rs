@@ -89,6 +89,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The groups that are written, none twice.
     pub groups: Vec<Group>,
+    /// `true` if a cache of Django's setting is skipped where its backend is not known.
+    pub skips_unknown: bool,
     /// Verdicts that come from other sidecars, if any do.
     pub fleet: Option<Fleet>,
     /// The caches, in the order in which they were written; at least one is checked.
@@ -222,6 +224,7 @@ impl Default for Config {
             probes: Probes::default(),
             metrics: Metrics::default(),
             groups: Vec::new(),
+            skips_unknown: true,
             fleet: None,
             caches: Vec::new(),
         }
@@ -330,6 +333,8 @@ pub struct RedisConfig {
     pub replicas: ReplicasConfig,
     /// The number of canaries written to each server in a round; at least 1.
     pub spray: usize,
+    /// `true` if the application asks an object of its own for the login, which is not known here.
+    pub asks_application: bool,
 }
 
 /// The servers of a Redis, or the source of their addresses.
@@ -525,7 +530,8 @@ impl RedisConfig {
     /// One server or several, without credentials or TLS.
     #[must_use]
     pub fn at(servers: RedisServers) -> Self {
-        Self { servers, login: Login::default(), tls: None, replicas: ReplicasConfig::default(), spray: 1 }
+        let (login, replicas) = (Login::default(), ReplicasConfig::default());
+        Self { servers, login, tls: None, replicas, spray: 1, asks_application: false }
     }
 }
 
@@ -580,6 +586,7 @@ impl Backend {
                     tls: redis.tls.is_some(),
                     login: redis.login.password.is_some(),
                     user: redis.login.username.is_some(),
+                    asks_application: redis.asks_application,
                     source: redis.address_source(),
                 },
             },
@@ -591,6 +598,7 @@ impl Backend {
                     tls: memcached.tls.is_some(),
                     login: memcached.login.is_some(),
                     user: memcached.login.is_some(),
+                    asks_application: false,
                     source: AddressSource::Configuration,
                 },
             },

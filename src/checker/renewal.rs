@@ -41,6 +41,7 @@ impl SharedSettings {
             prefix, instance, timeout, max_age, reconnect_every, dns_recheck, fleet, caches,
             // No check reads these, so that a change of one keeps every check.
             listen: _, interval: _, drain: _, access: _, tls: _, limits: _, probes: _, metrics: _, groups: _,
+            skips_unknown: _,
         } = config;
         Self {
             prefix: prefix.clone(),

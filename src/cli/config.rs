@@ -185,9 +185,9 @@ impl TomlLines<'_> {
             Backend::Memcached(_) => "memcached",
             Backend::Unchecked(SkipReason::LocalMemory) => "local-memory",
             Backend::Unchecked(SkipReason::Forwards(_)) => "forwarding",
-            Backend::Unchecked(SkipReason::NoServer { kind }) => {
+            Backend::Unchecked(reason @ (SkipReason::NoServer { .. } | SkipReason::Unknown { .. })) => {
                 self.lines.push((String::new(), None));
-                let line = format!("# [{table}] is {kind}, which is not checked");
+                let line = format!("# [{table}] {reason}, so it is not checked");
                 self.lines.push((line, Some(self.loaded.origin(&path("backend")))));
                 return;
             }
@@ -210,7 +210,7 @@ impl TomlLines<'_> {
     }
 
     fn redis(&mut self, redis: &RedisConfig, path: &impl Fn(&str) -> String) {
-        let RedisConfig { servers, login, tls, replicas, spray } = redis;
+        let RedisConfig { servers, login, tls, replicas, spray, asks_application: _ } = redis;
         let Login { username, password, database, protocol } = login;
         let s = if tls.is_some() { "s" } else { "" };
         let (key, url) = match servers {

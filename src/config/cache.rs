@@ -82,8 +82,8 @@ fn django(reader: &mut ConfigReader) -> Table {
 fn begun(reader: &mut ConfigReader, alias: &str, place: Place) -> Option<CacheReader> {
     match Alias::try_from(alias) {
         Ok(alias) => {
-            let users_alone = reader.users_alone;
-            Some(CacheReader { users_alone, ..CacheReader::new(alias, place, reader.timeout) })
+            let (users_alone, skips_unknown) = (reader.users_alone, reader.skips_unknown);
+            Some(CacheReader { users_alone, skips_unknown, ..CacheReader::new(alias, place, reader.timeout) })
         }
         Err(error) => {
             reader.problems.push(place.problem(error));

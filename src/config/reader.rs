@@ -23,6 +23,8 @@ pub(super) struct ConfigReader {
     pub(super) certificates: CertificateFiles,
     /// `true` if a user needs no password, since the users are only listed.
     pub(super) users_alone: bool,
+    /// `true` if a cache of Django's setting is skipped where its backend is not known.
+    pub(super) skips_unknown: bool,
 }
 
 /// A table of settings, while it is read.
@@ -43,6 +45,7 @@ impl ConfigReader {
             files: file.map(Path::to_path_buf).into_iter().collect(),
             certificates: CertificateFiles::default(),
             users_alone: false,
+            skips_unknown: true,
         }
     }
 

@@ -34,6 +34,9 @@ pub(super) fn read(reader: &mut ConfigReader, flags: &[String], host_name: &str)
     let probes = listeners::probes(reader, &listen);
     let metrics = listeners::metrics(reader, &[&*listen, &*probes.listen].concat());
     reader.timeout = timeout;
+    reader.skips_unknown = reader.setting("django_unknown", default.skips_unknown, |value| {
+        value.word("choice", &[("skip", true), ("error", false)])
+    });
     let caches = cache::read(reader);
     let hash_tag = hash_tag_in_prefix(reader, &prefix, &caches);
     reader.problems.extend(hash_tag);
@@ -57,6 +60,7 @@ pub(super) fn read(reader: &mut ConfigReader, flags: &[String], host_name: &str)
         probes,
         metrics,
         groups,
+        skips_unknown: reader.skips_unknown,
         fleet,
         caches,
     }

@@ -16,8 +16,14 @@ const PRIMARY: &str = "A replica that the primary names cannot be reached: check
 const CERTIFICATE: &str = "The TLS handshake with a server whose address another server names failed: check the certificate's dates, name \
                            and issuer; if it is issued for another name than that address, set `tls.server_name`.";
 
+const PROVIDER: &str = "The application asks its `credential_provider` for the login, which cache-canary cannot: set `username` and \
+                        `password_file` for this cache in the config file.";
+
 /// One sentence that tells the operator where to look.
 pub(crate) fn hint(node: &NodeOutcome, fault: &Fault, wire: Wire) -> &'static str {
+    if wire.asks_application && fault.cause == Cause::Auth {
+        return PROVIDER;
+    }
     of_place(node, fault, wire).unwrap_or_else(|| fault.hint())
 }
 

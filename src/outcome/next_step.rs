@@ -13,6 +13,8 @@ pub struct Wire {
     pub login: bool,
     /// `true` if a user is named with it. The name is no part of a command: it may be as secret as the password.
     pub user: bool,
+    /// `true` if the application asks an object of its own for the login, which is not known here.
+    pub asks_application: bool,
     /// The source of the servers' addresses.
     pub source: AddressSource,
 }
@@ -240,6 +242,7 @@ mod tests {
         tls: false,
         login: false,
         user: false,
+        asks_application: false,
         source: AddressSource::Configuration,
     };
     const MEMCACHED: Wire = Wire { protocol: Protocol::Memcached, ..REDIS };

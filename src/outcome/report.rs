@@ -21,6 +21,24 @@ pub enum SkipReason {
         /// The kind of backend, for people: `a database table`.
         kind: &'static str,
     },
+    /// An application's own class, of which nothing is known, or one that is not supported.
+    Unknown {
+        /// The unknown part, for people: `backend`.
+        what: &'static str,
+    },
+}
+
+impl SkipReason {
+    /// A stable name, for labels.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::LocalMemory => "local_memory",
+            Self::Forwards(_) => "forwards",
+            Self::NoServer { .. } => "no_server",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
 }
 
 impl fmt::Display for SkipReason {
@@ -29,6 +47,7 @@ impl fmt::Display for SkipReason {
             Self::LocalMemory => write!(f, "lives in the application's memory"),
             Self::Forwards(Forwarding { end, .. }) => write!(f, "forwards to {end}"),
             Self::NoServer { kind } => write!(f, "is {kind}, not a cache server"),
+            Self::Unknown { what } => write!(f, "has a {what} that cache-canary does not know"),
         }
     }
 }

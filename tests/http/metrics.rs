@@ -12,7 +12,7 @@ use cache_canary::http::metrics::{
 };
 use cache_canary::outcome::{
     Cause, CheckKind, Fault, Figure, Measure, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase, Phases,
-    Report,
+    Report, SkipReason, Skipped,
 };
 use cache_canary::record::{Journal, Lookup, Record, RecordSnapshot, Through};
 use cache_canary::telemetry::Unwritten;
@@ -75,7 +75,8 @@ fn metrics(view: AccessLevel, format: MetricsFormat) -> String {
         known(CheckKind::Queue, None, Some(OutcomeExtra { measures, ..OutcomeExtra::default() })),
     ];
     let (outcomes, known) = known.into_iter().unzip();
-    let report = Arc::new(Report { outcomes, skipped: Vec::new() });
+    let skipped = vec![Skipped { alias: alias("own"), reason: SkipReason::Unknown { what: "backend" } }];
+    let report = Arc::new(Report { outcomes, skipped });
     let scrape = Scrape {
         report,
         known,
@@ -259,6 +260,7 @@ fn every_metric_of_the_contract_is_there() {
         r#"cache_checks_shared_total{alias=""#,
         r#"cache_connections_opened_total{alias=""#,
         r#"cache_last_up_timestamp_seconds{alias=""#,
+        r#"cache_skipped{alias="own",reason="unknown"} 1"#,
         r#"cache_canary_build_info{version="0"#,
         "cache_canary_log_lines_lost_total 12",
         "cache_canary_log_lines_limited_total 37",

@@ -13,7 +13,7 @@ impl TomlLines<'_> {
         #[rustfmt::skip]
         let Config {
             listen, prefix, instance, timeout, max_age, reconnect_every, dns_recheck, interval, drain,
-            access, tls, limits, probes, metrics, groups, fleet, caches: _,
+            access, tls, limits, probes, metrics, groups, skips_unknown, fleet, caches: _,
         } = config;
         self.value("listen", list(listen), "listen");
         self.value("prefix", quoted(prefix), "prefix");
@@ -28,6 +28,7 @@ impl TomlLines<'_> {
         ] {
             self.value(key, quoted(&format_duration(duration).to_string()), key);
         }
+        self.value("django_unknown", quoted(if *skips_unknown { "skip" } else { "error" }), "django_unknown");
         self.access(access);
         if let Some(tls) = tls {
             self.listener_tls(tls);

@@ -42,7 +42,10 @@ pub(in crate::config) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<Con
         }
     }
     if problems.is_empty() {
-        problems.extend(nothing_to_check(caches));
+        let unknown = caches.iter().filter_map(|(reading, _)| reading.unknown.clone());
+        let nothing = nothing_to_check(caches);
+        problems.extend(unknown.filter(|_| nothing.is_some()));
+        problems.extend(nothing.filter(|_| problems.is_empty()));
     }
     problems
 }
@@ -82,6 +85,7 @@ fn nothing_to_check(caches: &[(CacheReader, CacheConfig)]) -> Option<ConfigProbl
         Backend::Unchecked(SkipReason::LocalMemory) => Some("lives in the application's memory"),
         Backend::Unchecked(SkipReason::Forwards(_)) => Some("forwards to another"),
         Backend::Unchecked(SkipReason::NoServer { .. }) => Some("has no server"),
+        Backend::Unchecked(SkipReason::Unknown { .. }) => Some("is not known"),
     };
     let reasons: Option<Vec<_>> = caches
         .iter()

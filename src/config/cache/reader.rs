@@ -36,6 +36,10 @@ pub(in crate::config) struct CacheReader {
     pub(in crate::config) files: Vec<PathBuf>,
     /// `true` if a user needs no password, since the users are only listed.
     pub(in crate::config) users_alone: bool,
+    /// `true` if it is skipped where Django's setting gives it a backend that is not known.
+    pub(in crate::config) skips_unknown: bool,
+    /// The problem for which it is skipped, if it is.
+    pub(in crate::config) unknown: Option<ConfigProblem>,
 }
 
 /// An address, as it was written.
@@ -57,12 +61,28 @@ impl CacheReader {
             forwards: None,
             files: Vec::new(),
             users_alone: false,
+            skips_unknown: true,
+            unknown: None,
         }
     }
 
     /// A problem with the cache as a whole.
     pub(in crate::config) fn problem(&self, what: impl Display) -> ConfigProblem {
         self.place.problem(what)
+    }
+
+    /// Skips the cache for a part that is not known, or returns the problem that it is.
+    pub(in crate::config) fn unknown(
+        &mut self,
+        what: &'static str,
+        problem: ConfigProblem,
+    ) -> Result<Backend, ConfigProblem> {
+        if !self.skips_unknown {
+            return Err(problem);
+        }
+        self.notes.push(format!("{}: not checked: {}", self.alias, problem.what));
+        self.unknown = Some(problem.about(&self.alias));
+        Ok(Backend::Unchecked(SkipReason::Unknown { what }))
     }
 
     /// Remembers where the values of these keys came from.
@@ -192,6 +212,7 @@ pub(in crate::config) fn refusal(reason: &SkipReason, lacks: &str, key: &str) ->
         }
         SkipReason::LocalMemory => "in the application's memory",
         SkipReason::NoServer { kind } => &format!("that is {kind}"),
+        SkipReason::Unknown { what } => &format!("of an unknown {what}"),
     };
     format!("a cache {what} {lacks}; move this to a Redis or memcached cache, or remove it")
 }

@@ -88,7 +88,7 @@ pub(in crate::config) fn read(
     let tls = tls::read(reading, table.get("tls"), said)?;
     let replicas = replicas(reading, table, &login, tls.as_ref())?;
     let spray = reading.spray(table)?;
-    finished(reading, RedisConfig { servers, login, tls, replicas, spray })
+    finished(reading, RedisConfig { servers, login, tls, replicas, spray, asks_application: false })
 }
 
 /// The login at the servers, by the URL or by keys of its own.

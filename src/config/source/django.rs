@@ -27,10 +27,10 @@ use crate::config::cache::reader::{self, CacheReader};
 use crate::config::keys::{self, BackendKind};
 use crate::config::place::{ConfigProblem, Place, Text};
 use crate::config::value::{Table, TableEntry, Value, ValueKind as Typed, is_plain_key};
-use crate::config::{Backend, text_file};
+use crate::config::{Backend, address, text_file};
 use crate::outcome::SkipReason;
 use answers::Answers;
-use options::{Library, Options};
+use options::{Library, Options, Way};
 
 /// The keys that errors may show, though not their values.
 #[rustfmt::skip]
@@ -48,19 +48,26 @@ enum KnownPath {
     Forwarding,
     /// No server at all; the words name its kind.
     NoServer(&'static str),
+    /// A class of the application's own, or of a library that is not known.
+    Unknown,
 }
 
 const BMEMCACHED: &str = "django_bmemcached.memcached.BMemcached";
 
-/// The meaning of each dotted path, by the source of Django 1.2 to 6.0, django-redis 7.0, django-valkey 0.4,
-/// django-cachex 0.14, django-pylibmc 0.6, django-bmemcached 0.3 and Djblets 6.1.
+/// The meaning of each dotted path, by the source of Django 1.2 to 6.1, django-redis 7.0, django-valkey 0.4,
+/// django-cachex 0.14, django-vcache 3.2, aiodrf-async-cache 0.2, django-redis-cache 3.0, django-pylibmc 0.6,
+/// django-bmemcached 0.3 and Djblets 6.1.
 fn known(path: &str) -> Option<KnownPath> {
     if let Some(class) = path.strip_prefix("django_cachex.cache.") {
-        return Some(match class {
-            "LocMemCache" => KnownPath::LocalMemory,
-            "DatabaseCache" => KnownPath::NoServer("a database table"),
+        return Some(match class.rsplit('.').next() {
+            Some("LocMemCache") => KnownPath::LocalMemory,
+            Some("DatabaseCache" | "PostgreSQLCache") => KnownPath::NoServer("a database table"),
+            Some(class) if class.contains("Glide") => KnownPath::Redis(Library::Glide),
             _ => KnownPath::Redis(Library::Cachex),
         });
+    }
+    if path.starts_with("redis_cache.") && path.ends_with("RedisCache") {
+        return Some(KnownPath::Redis(Library::RedisCache));
     }
     Some(match path {
         "django.core.cache.backends.redis.RedisCache" => KnownPath::Redis(Library::Django),
@@ -68,6 +75,10 @@ fn known(path: &str) -> Option<KnownPath> {
         "django_valkey.cache.ValkeyCache"
         | "django_valkey.async_cache.cache.AsyncValkeyCache"
         | "django_valkey.cluster_cache.cache.ClusterValkeyCache" => KnownPath::Redis(Library::DjangoValkey),
+        "django_vcache.backend.ValkeyCache" => KnownPath::Redis(Library::Vcache),
+        "aiodrf_async_cache.redis.AsyncRedisCache" | "aiodrf_async_cache.valkey.AsyncValkeyCache" => {
+            KnownPath::Redis(Library::Aiodrf)
+        }
         "django.core.cache.backends.memcached.PyMemcacheCache"
         | "django.core.cache.backends.memcached.PyLibMCCache"
         | "django.core.cache.backends.memcached.MemcachedCache"
@@ -75,7 +86,9 @@ fn known(path: &str) -> Option<KnownPath> {
         | "django_pylibmc.memcached.PyLibMCCache"
         | BMEMCACHED => KnownPath::Memcached,
         "django.core.cache.backends.locmem.LocMemCache" => KnownPath::LocalMemory,
-        "django.core.cache.backends.dummy.DummyCache" => KnownPath::NoServer("a dummy that keeps nothing"),
+        "django.core.cache.backends.dummy.DummyCache" | "redis_cache.RedisDummyCache" => {
+            KnownPath::NoServer("a dummy that keeps nothing")
+        }
         "django.core.cache.backends.filebased.FileBasedCache" => KnownPath::NoServer("a directory of files"),
         "django.core.cache.backends.db.DatabaseCache" => KnownPath::NoServer("a database table"),
         "djblets.cache.forwarding_backend.ForwardingCacheBackend" => KnownPath::Forwarding,
@@ -255,11 +268,19 @@ pub(in crate::config) fn backend(
     let Some((class, path)) = class(reading, entry, over)? else { return cache::backend(reading, over) };
     let place = path.map_or_else(|| reading.place.clone(), |path| path.place.clone());
     let mut answers = Answers::below(over);
+    let mut asks_application = false;
     let kind = match class {
         KnownPath::Redis(library) => {
-            note_other_keys(reading, entry, &[]);
+            let also: &[_] = if library == Library::RedisCache { &["db", "password"] } else { &[] };
+            note_other_keys(reading, entry, also);
             let options = Options::of(library, path.and_then(|path| path.text().ok()), entry)?;
+            if let Some((what, advice)) = options.way().unknown(&reading.alias)
+                && over.0.is_empty()
+            {
+                return reading.unknown(what, reading.problem(advice));
+            }
             redis::answer(reading, entry, &options, &mut answers)?;
+            asks_application = options.get("credential_provider").is_some();
             BackendKind::Redis
         }
         KnownPath::Memcached => {
@@ -280,9 +301,17 @@ pub(in crate::config) fn backend(
             return Ok(Backend::Unchecked(SkipReason::NoServer { kind }));
         }
         KnownPath::NoServer(_) => return cache::backend(reading, over),
+        KnownPath::Unknown => {
+            let problem = place.problem(unknown_class(reading, entry)?);
+            return if over.0.is_empty() { reading.unknown("backend", problem) } else { Err(problem) };
+        }
     };
     answers.put("backend", Typed::Text(kind.name().to_owned()), &place);
-    cache::backend(reading, &answers.laid_under())
+    let mut backend = cache::backend(reading, &answers.laid_under())?;
+    if let Backend::Redis(redis) = &mut backend {
+        redis.asks_application = asks_application && redis.login.password.is_none();
+    }
+    Ok(backend)
 }
 
 /// The meaning of an entry, and the place of its class; nothing if the config file replaces the entry by something of
@@ -310,31 +339,31 @@ fn class<'a>(
         (Some(BackendKind::Redis | BackendKind::Memcached), _) => return Ok(None),
         (None, Some(class)) => class,
         (None, None) if has_address => return Ok(None),
-        (None, None) => {
-            let Some(path) = path else {
-                return Err(reading.problem(
-                    "BACKEND is missing, the dotted path of a class (Django's keys are in capitals)",
-                ));
-            };
-            return Err(path.problem(unknown_class(reading, path.text()?)));
+        (None, None) if path.is_none() => {
+            return Err(reading
+                .problem("BACKEND is missing, the dotted path of a class (Django's keys are in capitals)"));
         }
+        (None, None) => KnownPath::Unknown,
     };
     Ok(Some((class, path)))
 }
 
-fn unknown_class(reading: &CacheReader, path: &str) -> String {
-    let (alias, path) = (&reading.alias, path.to_lowercase());
-    let (what, url) = if path.contains("sentinel") {
-        ("it asks Sentinels", "redis+sentinel://host:26379/mymaster/0")
-    } else if path.contains("cluster") {
-        ("it is for a cluster", "redis+cluster://host:6379")
-    } else {
-        return format!(
-            "unknown backend; set backend = \"redis\", \"memcached\", \"forwarding\" \
-             or (to skip it) \"local-memory\" under [caches.{alias}] in the config file"
-        );
+/// What to write for a class that is not known, by the topology that its name and its options hint at.
+fn unknown_class(reading: &CacheReader, entry: &Table) -> Result<String, ConfigProblem> {
+    let path = entry.get("BACKEND").map(Value::text).transpose()?;
+    let (what, url) = match Options::of(Library::Unknown, path, entry)?.way() {
+        Way::Sentinels { .. } => ("it asks Sentinels", "redis+sentinel://host:26379/mymaster/0"),
+        Way::Cluster | Way::UnknownCluster => ("it is for a cluster", "redis+cluster://host:6379"),
+        Way::Plain | Way::Shards => {
+            return Ok(format!(
+                "unknown backend; set backend = \"redis\", \"memcached\", \"forwarding\" \
+                 or (to skip it) \"local-memory\" under [caches.{}] in the config file",
+                reading.alias
+            ));
+        }
     };
-    format!("unknown backend; if {what}, set url = \"{url}\" under [caches.{alias}] in the config file")
+    let alias = &reading.alias;
+    Ok(format!("unknown backend; if {what}, set url = \"{url}\" under [caches.{alias}] in the config file"))
 }
 
 /// Takes note of keys beside `OPTIONS` that no class reads: they may have been meant for `OPTIONS`.
@@ -383,13 +412,22 @@ fn memcached(
                     reading.alias
                 ));
             }
-            if !text.trim().is_empty() {
+            // A server that is there twice is one server to each of the clients.
+            let name = |text: &str| {
+                address::memcached_servers(text).map(|servers| servers.to_string().to_lowercase())
+            };
+            let is_same = |server: &Value| server.text().is_ok_and(|known| name(known) == name(&text));
+            if !text.trim().is_empty() && !servers.iter().any(is_same) {
                 servers.push(Value::new(Typed::Text(text.trim().to_owned()), value.place.clone()));
             }
         }
         let Some(place) = servers.first().map(|server| server.place.clone()) else {
             return Err(no_location(reading));
         };
+        // It writes each key to every server and reads from the first that has it (bmemcached 0.33).
+        if trims && servers.len() > 1 {
+            answers.put("quorum", Typed::Integer(1), &place);
+        }
         answers.put("servers", Typed::List(servers), &place);
     }
     // A value in OPTIONS wins in django-bmemcached; the others know one of the two.

@@ -123,6 +123,10 @@ impl Collector for ScrapeCollector {
             AccessLevel::Verdicts => {}
             AccessLevel::Details => put_details(&mut text, &entries)?,
         }
+        let mut skipped = text.series(Family::Skipped);
+        for one in &scrape.report.skipped {
+            skipped.put(&[("alias", one.alias.as_str()), ("reason", one.reason.name())], 1_u32)?;
+        }
         if let Some(rounds) = &scrape.rounds {
             put_rounds(&mut text, rounds)?;
         }

@@ -25,7 +25,13 @@ pub(super) fn unreadable(written: &str, library: Library) -> Option<&'static str
         Library::Django | Library::DjangoRedis => {
             (REDIS, "an address must begin with redis://, rediss:// or unix:// there")
         }
-        Library::DjangoValkey | Library::Cachex | Library::Unknown => {
+        Library::RedisCache => return None,
+        Library::DjangoValkey
+        | Library::Cachex
+        | Library::Glide
+        | Library::Aiodrf
+        | Library::Vcache
+        | Library::Unknown => {
             (VALKEY, "an address must begin with valkey://, valkeys://, redis://, rediss:// or unix:// there")
         }
     };
@@ -35,6 +41,25 @@ pub(super) fn unreadable(written: &str, library: Library) -> Option<&'static str
     // `int("0 ")` is 0, but a blank makes no port and no name of a host.
     let has_path = written[scheme.len()..].contains('/');
     (written.ends_with(' ') && !has_path).then_some("a blank stands behind an address; remove it")
+}
+
+/// The URL for a location of django-redis-cache, which takes `host:port` and the path of a socket too.
+pub(super) fn of_redis_cache(written: &str) -> Cow<'_, str> {
+    match written {
+        url if url.contains("://") => Cow::from(url),
+        address if address.contains(':') => Cow::from(format!("redis://{address}")),
+        path => Cow::from(format!("unix://{path}")),
+    }
+}
+
+/// The URL of django-vcache without what its driver ignores: every parameter but the protocol, and a fragment.
+pub(super) fn of_vcache(written: &str) -> String {
+    let url = written.split('#').next().unwrap_or_default();
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    match query.split('&').find_map(|pair| pair.strip_prefix("protocol=")) {
+        Some(protocol) => format!("{base}?protocol={}", protocol.trim_start_matches("resp")),
+        None => base.to_owned(),
+    }
 }
 
 /// A location whose path is the database's number or nothing, and `true` if a path was dropped that redis-py ignores:

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret as _;
+use url::form_urlencoded;
 
 use super::answers::Answers;
 use super::location;
@@ -13,8 +14,8 @@ use crate::config::address::{self, RedisUrl};
 use crate::config::cache::reader::CacheReader;
 use crate::config::keys::RedisTopology;
 use crate::config::place::{ConfigProblem, Place};
-use crate::config::value::{Table, Value, ValueKind as Typed};
-use crate::config::{Address, RespVersion};
+use crate::config::value::{Table, Value, ValueKind as Typed, is_plain_key};
+use crate::config::{Address, RespVersion, Secret};
 
 /// Answers the keys of a Redis by an entry whose client may be made for any topology.
 pub(super) fn answer(
@@ -27,19 +28,16 @@ pub(super) fn answer(
     if let Some(answered) = answers.own_address(reading) {
         return beside(reading, options, &answered, answers);
     }
-    let alias = reading.alias.clone();
+    if let Some((_, advice)) = options.way().unknown(&reading.alias) {
+        return Err(reading.problem(advice));
+    }
     match options.way() {
-        Way::Plain => plain(reading, entry, options, answers),
+        Way::Sentinels { .. } if options.library == Library::Vcache => {
+            sentinels_of_vcache(reading, entry, options, answers)
+        }
         Way::Sentinels { replicas } => sentinels(reading, entry, options, replicas, answers),
         Way::Cluster => cluster(reading, entry, options, answers),
-        Way::UnknownCluster => Err(reading.problem(format_args!(
-            "this cluster client is not supported; in the config file, add [caches.{alias}] with url = \
-             \"redis+cluster://host:6379\""
-        ))),
-        Way::Shards => Err(reading.problem(format_args!(
-            "its client distributes keys over several servers; in the config file, give each server an alias of \
-             its own, and skip this one with backend = \"local-memory\" under [caches.{alias}]"
-        ))),
+        Way::Plain | Way::UnknownCluster | Way::Shards => plain(reading, entry, options, answers),
     }
 }
 
@@ -66,7 +64,12 @@ fn plain(
     options: &Options<'_>,
     answers: &mut Answers<'_>,
 ) -> Result<(), ConfigProblem> {
-    let urls = urls(reading, entry, options)?;
+    let mut urls = urls(reading, entry, options)?;
+    // django-redis-cache may name the server that takes the writes.
+    if let Some(primary) = options.own("MASTER_CACHE").filter(|_| options.library == Library::RedisCache) {
+        let primary = primary.text()?;
+        urls.sort_by_key(|location| location.text != primary);
+    }
     let Some((first, replicas)) = urls.split_first() else { return Err(no_location(reading)) };
     let secure = is_secure(options, first);
     let address = &first.url.addresses[0];
@@ -145,7 +148,10 @@ fn note_tls_without_a_scheme(reading: &mut CacheReader, options: &Options<'_>, l
         &["ssl", "ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"];
     let in_options = |name: &&&str| options.get(name).is_some() || options.is_null(name);
     let in_url = |name: &&&str| location.url.others.iter().any(|(key, _)| key == **name);
-    if let Some(name) = SETTINGS.iter().find(|name| in_options(name) || in_url(name)) {
+    // A class of the application's own may speak TLS whatever the scheme says.
+    let refuses = !options.has_own_class() && options.library != Library::RedisCache;
+    let is_there = |name: &&&str| !options.refuses(name) && (in_options(name) || in_url(name));
+    if let Some(name) = SETTINGS.iter().find(is_there).filter(|_| refuses) {
         reading.notes.push(format!(
             "{}: its options have `{name}`, but its location does not begin with rediss://, so the application's client \
              refuses to connect; the check connects without TLS",
@@ -187,19 +193,35 @@ fn sentinels(
     mut replicas: bool,
     answers: &mut Answers<'_>,
 ) -> Result<(), ConfigProblem> {
+    let alias = reading.alias.clone();
     let urls = urls(reading, entry, options)?;
     let Some((first, others)) = urls.split_first() else { return Err(no_location(reading)) };
-    let name = first.primary(options.library).ok_or_else(|| first.place.problem(NO_NAME))?;
+    if options.library == Library::Cachex && !others.is_empty() {
+        reading.notes.push(format!(
+            "{alias}: the application cannot use its LOCATION: django-cachex takes one name of a primary, and asks the \
+             Sentinels for the replicas"
+        ));
+    }
+    let named = |location: &Location<'_>| {
+        // An argument of the pool wins over the host in redis-py's pool for Sentinels.
+        let argument = options.get("service_name").filter(|_| options.library.hands_on_the_name());
+        match argument.and_then(|name| name.text().ok()) {
+            Some(name) => address::primary_name(name),
+            None => location.primary(options.library),
+        }
+    };
+    let name = named(first).ok_or_else(|| first.place.problem(NO_NAME))?;
     let sentinels = options.sentinels().ok_or_else(|| {
         let key = if options.library == Library::Cachex { "sentinels" } else { "SENTINELS" };
-        let (alias, database) = (&reading.alias, first.url.database.unwrap_or_default());
+        let database = first.url.database.unwrap_or_default();
         reading.problem(format_args!(
             "the Sentinels are missing; add {key} to its OPTIONS, a list of [host, port], or in the config file \
              [caches.{alias}] with url = \"redis+sentinel://host:26379/{name}/{database}\""
         ))
     })?;
+    note_lost_sentinels(reading, options);
     for other in others {
-        if other.primary(options.library).as_ref() != Some(&name) {
+        if named(other).as_ref() != Some(&name) {
             return Err(other.place.problem("the locations name several primaries; give each its own alias"));
         }
         replicas = true;
@@ -214,12 +236,65 @@ fn sentinels(
     credentials(reading, options, Some(first), &[], answers)?;
     let theirs_with_tls = sentinel_login(reading, options, answers)?;
     if theirs_with_tls != secure {
-        return Err(sentinels.problem(
-            "TLS is configured only for the Sentinels, or only for their servers (`ssl` in SENTINEL_KWARGS): \
-             configure it for all of them, or for none",
-        ));
+        return Err(sentinels.problem(TLS_FOR_SOME));
     }
     if secure { tls(reading, options, Some(first), answers) } else { Ok(()) }
+}
+
+const TLS_FOR_SOME: &str = "TLS is configured only for the Sentinels, or only for their servers (`ssl` in SENTINEL_KWARGS): configure it \
+                            for all of them, or for none";
+
+/// Takes note of Sentinels that the application does not ask: django-redis 5.4 to 7.0 and django-valkey 0.4 ask them with
+/// one connection factory alone, which a setting outside of `CACHES` may name too, and its pool.
+fn note_lost_sentinels(reading: &mut CacheReader, options: &Options<'_>) {
+    let (setting, factory) = match options.library {
+        Library::DjangoRedis => {
+            ("DJANGO_REDIS_CONNECTION_FACTORY", "django_redis.pool.SentinelConnectionFactory")
+        }
+        Library::DjangoValkey => {
+            ("DJANGO_VALKEY_CONNECTION_FACTORY", "django_valkey.pool.SentinelConnectionFactory")
+        }
+        _ => return,
+    };
+    let is_for_sentinels = |name| options.class(name).map(|class| class.contains("Sentinel"));
+    let by_factory = is_for_sentinels("CONNECTION_FACTORY");
+    let asked = by_factory == Some(true) || options.get("sentinel_manager").is_some();
+    if options.has_own_class() || asked && is_for_sentinels("CONNECTION_POOL_CLASS") != Some(false) {
+        return;
+    }
+    reading.notes.push(format!(
+        "{}: if neither CONNECTION_FACTORY in OPTIONS nor {setting} in its settings is {factory}, or if \
+         CONNECTION_POOL_CLASS is no pool for Sentinels, the application cannot connect; the check asks the Sentinels",
+        reading.alias
+    ));
+}
+
+/// The primary that Sentinels watch, in the URL of django-vcache 3.2: `sentinel://user:password@one,two/mymaster/1`,
+/// whose parameters are the login at the Sentinels.
+fn sentinels_of_vcache(
+    reading: &mut CacheReader,
+    entry: &Table,
+    options: &Options<'_>,
+    answers: &mut Answers<'_>,
+) -> Result<(), ConfigProblem> {
+    let Some(value) = entry.get("LOCATION") else { return Err(no_location(reading)) };
+    let text = value.text()?;
+    let (base, query) = text.split_once('?').unwrap_or((text, ""));
+    let url = address::redis_location(&format!("redis+{base}"), RedisTopology::Sentinel);
+    let url = url.map_err(|error| value.problem(error))?;
+    if options.get("ssl_ca_certs").is_some() {
+        return Err(value.problem(TLS_FOR_SOME));
+    }
+    let addresses = url.addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(",");
+    let name = url.name.clone().unwrap_or_default();
+    answers.put("url", Typed::Text(format!("redis+sentinel://{addresses}/{name}")), &value.place);
+    for (key, text) in form_urlencoded::parse(query.as_bytes()) {
+        if ["sentinel_username", "sentinel_password"].contains(&&*key) && !text.is_empty() {
+            answers.put(&key, Typed::Text(text.into_owned()), &value.place);
+        }
+    }
+    let location = Location { text: text.to_owned(), url, place: &value.place };
+    credentials(reading, options, Some(&location), &[], answers)
 }
 
 const NO_NAME: &str =
@@ -282,7 +357,7 @@ impl Location<'_> {
             Address::Tcp { host, .. } => host,
             Address::Unix(_) => return None,
         };
-        if library != Library::Cachex {
+        if library != Library::Cachex && library != Library::Aiodrf {
             return address::primary_name(host);
         }
         let at = self.text.to_lowercase().rfind(host.as_str())?;
@@ -297,15 +372,32 @@ fn urls<'a>(
     options: &Options<'_>,
 ) -> Result<Vec<Location<'a>>, ConfigProblem> {
     let mut urls = Vec::new();
-    for (written, value) in locations(reading, entry, options.library.separators())? {
-        if let Some(why) = location::unreadable(&written, options.library) {
+    let separators = options.separators();
+    let found = match (locations(reading, entry, separators), entry.get("BACKEND")) {
+        (Err(_), Some(value)) if options.library == Library::Vcache => {
+            vec![(DEFAULT_OF_VCACHE.into(), value)]
+        }
+        (found, _) => found?,
+    };
+    for (written, value) in found {
+        let is_name = options.library == Library::Aiodrf && matches!(options.way(), Way::Sentinels { .. });
+        if let Some(why) = location::unreadable(&written, options.library).filter(|_| !is_name) {
             reading.notes.push(format!("{}: the application cannot read its LOCATION: {why}", reading.alias));
         }
         let written: Cow<'_, str> = Cow::from(written.trim().to_owned());
         if written.is_empty() {
             continue;
         }
-        let (text, ignored) = location::without_a_path(&written);
+        let text = match options.library {
+            Library::RedisCache => location::of_redis_cache(&written),
+            Library::Vcache => location::of_vcache(&written).into(),
+            Library::Aiodrf if is_name => format!("redis://{written}").into(),
+            _ => Cow::from(&*written),
+        };
+        let (text, ignored) = match options.library {
+            Library::Vcache => (text, false),
+            _ => location::without_a_path(&text),
+        };
         if ignored {
             reading.notes.push(format!(
                 "{}: the path of its LOCATION is no database number, so the application's client ignores it, and so does \
@@ -314,10 +406,57 @@ fn urls<'a>(
             ));
         }
         let url = address::redis_location(&text, RedisTopology::Standalone);
-        let url = url.map_err(|error| value.problem(error))?;
-        urls.push(Location { text: text.into_owned(), url, place: &value.place });
+        let mut url = url.map_err(|error| value.problem(error))?;
+        if options.library == Library::RedisCache {
+            login_of_redis_cache(reading, entry, options, &written, &mut url)?;
+        } else {
+            note_refused_parameters(reading, options, &url);
+        }
+        urls.push(Location { text: written.into_owned(), url, place: &value.place });
     }
     Ok(urls)
+}
+
+/// The location of django-vcache if there is none.
+const DEFAULT_OF_VCACHE: &str = "redis://127.0.0.1:6379/1";
+
+/// Takes note of parameters of a URL that the application's connections refuse.
+fn note_refused_parameters(reading: &mut CacheReader, options: &Options<'_>, url: &RedisUrl) {
+    let refused = url.others.iter().filter(|(name, _)| options.refuses(name) && is_plain_key(name));
+    let names: Vec<_> = refused.map(|(name, _)| format!("`{name}`")).collect();
+    if !names.is_empty() {
+        reading.notes.push(format!(
+            "{}: the application cannot connect: its client hands {} in its LOCATION to the connection, which does not \
+             know it; the check ignores it",
+            reading.alias,
+            names.join(" and ")
+        ));
+    }
+}
+
+/// The login of django-redis-cache 3.0: a URL has its own password or none, and a database that is not there is `DB`, or 1.
+fn login_of_redis_cache(
+    reading: &mut CacheReader,
+    entry: &Table,
+    options: &Options<'_>,
+    written: &str,
+    url: &mut RedisUrl,
+) -> Result<(), ConfigProblem> {
+    url.username = None;
+    if url.database.is_none() {
+        let database = entry.get("db").or_else(|| options.own("DB"));
+        url.database = Some(database.map_or(Ok(1), Value::number)?);
+    }
+    let password = entry.get("password").or_else(|| options.own("PASSWORD"));
+    if let Some(value) = password.filter(|_| !address::is_url(written)) {
+        url.password = secret(reading, value)?.map(Secret::from);
+    } else if password.is_some() {
+        reading.notes.push(format!(
+            "{}: django-redis-cache ignores PASSWORD beside a URL, and so does the check; write it into the URL",
+            reading.alias
+        ));
+    }
+    Ok(())
 }
 
 /// Answers the keys for the login at the servers, save those in `answered`. A value in the URL wins over OPTIONS, as in
@@ -331,8 +470,9 @@ fn credentials(
 ) -> Result<(), ConfigProblem> {
     let is_open = |key: &str, answers: &Answers<'_>| !answered.contains(&key) && answers.is_open(key);
     let url = location.map(|location| (&location.url, location.place));
-    let options_win = options.library == Library::Cachex;
-    if is_open("username", answers) {
+    let options_win = options.library.prefers_options();
+    // Beside a `credential_provider`, redis-py refuses a user, and django-vcache hands it to the provider.
+    if is_open("username", answers) && options.get("credential_provider").is_none() {
         let written = url.and_then(|(url, place)| Some((url.username.clone()?, place)));
         let option = options.get("username").map(|value| Ok((text(value)?, &value.place))).transpose()?;
         let option = option.and_then(|(text, place)| Some((text?, place)));
@@ -358,7 +498,10 @@ fn credentials(
         }
     }
     if is_open("database", answers) {
-        match (url.and_then(|(url, place)| Some((url.database?, place))), options.get("db")) {
+        let in_url = url.and_then(|(url, place)| Some((url.database?, place)));
+        let option = options.get("db");
+        let option_wins = option.is_some() && options_win && options.library != Library::Cachex;
+        match (in_url.filter(|_| !option_wins), option) {
             (Some((database, place)), _) => {
                 answers.put("database", Typed::Integer(database.into()), place);
             }
@@ -372,7 +515,9 @@ fn credentials(
         let written = url.and_then(|(url, place)| Some((url.protocol?, place)));
         let option = options.get("protocol").filter(|_| written.is_none());
         let option = option.map(|value| Ok((protocol(value)?, &value.place))).transpose()?;
-        if let Some((protocol, place)) = written.or(option) {
+        let own =
+            url.filter(|_| options.library.speaks_resp3()).map(|(_, place)| (RespVersion::Resp3, place));
+        if let Some((protocol, place)) = written.or(option).or(own) {
             let word = match protocol {
                 RespVersion::Resp2 => "resp2",
                 RespVersion::Resp3 => "resp3",
@@ -398,10 +543,9 @@ fn is_secure(options: &Options<'_>, location: &Location<'_>) -> bool {
     }
 }
 
-/// The word on TLS of `connection_class`, of which `default=str` makes `<class 'redis.connection.SSLConnection'>`.
+/// The word on TLS of `connection_class`.
 fn class_says(options: &Options<'_>) -> Option<bool> {
-    let class = options.get("connection_class")?.text().ok()?;
-    let name = class.trim_end_matches(['>', '\'']);
+    let name = options.class("connection_class")?;
     if name.contains("SSL") {
         return Some(true);
     }
@@ -428,6 +572,24 @@ fn tls(
     let said = |name: &str| {
         parameter(name).or_else(|| options.get(name).map(|value| (value.kind.clone(), value.place.clone())))
     };
+    let alias = reading.alias.clone();
+    if options.library == Library::Vcache
+        && let Some(location) = location
+    {
+        let of_none = options.get("ssl_cert_reqs").filter(|value| matches!(value.text(), Ok("none")));
+        if of_none.is_some() {
+            reading.notes.push(format!(
+                "{alias}: its ssl_cert_reqs makes django-vcache drop the certificates in its options, but it verifies that of \
+                 the server all the same, and so does the check; end the LOCATION with #insecure to verify nothing"
+            ));
+        }
+        if location.text.ends_with("#insecure") {
+            answers.put("tls.verify", Typed::Text("none".to_owned()), location.place);
+        }
+        if of_none.is_some() {
+            return Ok(());
+        }
+    }
     let mut files = Vec::new();
     for (name, key) in
         [("ssl_ca_certs", "ca_file"), ("ssl_certfile", "cert_file"), ("ssl_keyfile", "key_file")]
@@ -448,7 +610,6 @@ fn tls(
     for (key, path, place) in files {
         answers.put(&format!("tls.{key}"), Typed::Text(path), &place);
     }
-    let alias = reading.alias.clone();
     let null = options.is_null("ssl_cert_reqs").then_some((Typed::Null, None));
     let requirement = said("ssl_cert_reqs").map(|(kind, place)| (kind, Some(place))).or(null);
     let verifies = match &requirement {
