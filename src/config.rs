@@ -358,6 +358,13 @@ pub enum RedisServers {
         /// The login at the Sentinels. Its database is 0.
         login: Login,
     },
+    /// Servers over which the application's client spreads the keys.
+    Shards {
+        /// The servers in the client's order; at least one, none twice.
+        shards: Vec<NamedServer>,
+        /// The number of them that have to be up.
+        quorum: Quorum,
+    },
 }
 
 /// The addresses of a cluster's nodes that are dialed.
@@ -408,21 +415,21 @@ pub struct ReplicasConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WhichReplicas {
     /// These; perhaps none.
-    Named(Vec<NamedReplica>),
+    Named(Vec<NamedServer>),
     /// Those that the primary names (`ROLE`).
     Discovered,
 }
 
-/// A replica that is named.
+/// A server that the configuration names beside others: a replica, or a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct NamedReplica {
+pub struct NamedServer {
     /// Its address.
     pub address: Address,
-    /// The login and TLS there, if they are not the primary's.
+    /// The login and TLS there, if they are not those of the alias.
     pub own: Option<Box<(Login, Option<Tls>)>>,
 }
 
-impl fmt::Display for NamedReplica {
+impl fmt::Display for NamedServer {
     /// Its address alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)
@@ -522,8 +529,44 @@ impl RedisConfig {
         match (&self.servers, &self.replicas.which) {
             (RedisServers::Cluster { .. }, _) => AddressSource::Cluster,
             (RedisServers::Sentinel { .. }, _) => AddressSource::Sentinels,
-            (RedisServers::Standalone(_), WhichReplicas::Discovered) => AddressSource::Primary,
-            (RedisServers::Standalone(_), WhichReplicas::Named(_)) => AddressSource::Configuration,
+            (RedisServers::Standalone(_) | RedisServers::Shards { .. }, WhichReplicas::Discovered) => {
+                AddressSource::Primary
+            }
+            (RedisServers::Standalone(_) | RedisServers::Shards { .. }, WhichReplicas::Named(_)) => {
+                AddressSource::Configuration
+            }
+        }
+    }
+
+    /// The logins at its servers that keep data, and the TLS settings there.
+    pub(crate) fn ways_in(&self) -> Vec<(&Login, Option<&Tls>)> {
+        match &self.servers {
+            RedisServers::Shards { shards, .. } => shards.iter().map(|shard| self.way_to(shard)).collect(),
+            RedisServers::Standalone(_) | RedisServers::Cluster { .. } | RedisServers::Sentinel { .. } => {
+                vec![(&self.login, self.tls.as_ref())]
+            }
+        }
+    }
+
+    /// The name of a shard: its address, and its database if another shard is at the same address.
+    pub(crate) fn name_of(&self, shard: &NamedServer, all: &[NamedServer]) -> String {
+        if all.iter().filter(|other| other.address == shard.address).count() == 1 {
+            return shard.to_string();
+        }
+        format!("{shard}/{}", self.way_to(shard).0.database)
+    }
+
+    /// The TLS settings of the server with the least of them; `None` if one has none.
+    pub(crate) fn least_tls(&self) -> Option<&Tls> {
+        let ways_in = self.ways_in().into_iter().map(|(_, tls)| tls);
+        ways_in.min_by_key(|tls| tls.map(|tls| tls.verify == Verify::Full)).flatten()
+    }
+
+    /// The login and TLS at a replica or a shard.
+    pub(crate) fn way_to<'a>(&'a self, server: &'a NamedServer) -> (&'a Login, Option<&'a Tls>) {
+        match server.own.as_deref() {
+            Some((login, tls)) => (login, tls.as_ref()),
+            None => (&self.login, self.tls.as_ref()),
         }
     }
 
@@ -561,7 +604,7 @@ impl Backend {
                     WhichReplicas::Discovered => &[],
                 };
                 let own = replicas.iter().filter_map(|replica| replica.own.as_ref()?.1.as_ref());
-                redis.tls.iter().chain(own).collect()
+                redis.ways_in().into_iter().filter_map(|(_, tls)| tls).chain(own).collect()
             }
             Self::Memcached(memcached) => memcached.tls.iter().collect(),
             Self::Unchecked(_) => Vec::new(),
@@ -578,18 +621,25 @@ impl Backend {
     #[must_use]
     pub fn needs(&self) -> Needs {
         match self {
-            Self::Redis(redis) => Needs {
-                servers: Quorum::All,
-                every_replica: redis.replicas.required,
-                wire: Wire {
-                    protocol: Protocol::Redis,
-                    tls: redis.tls.is_some(),
-                    login: redis.login.password.is_some(),
-                    user: redis.login.username.is_some(),
-                    asks_application: redis.asks_application,
-                    source: redis.address_source(),
-                },
-            },
+            Self::Redis(redis) => {
+                let ways_in = redis.ways_in();
+                let any = |is: fn(&(&Login, Option<&Tls>)) -> bool| ways_in.iter().any(is);
+                Needs {
+                    servers: match redis.servers {
+                        RedisServers::Shards { quorum, .. } => quorum,
+                        _ => Quorum::All,
+                    },
+                    every_replica: redis.replicas.required,
+                    wire: Wire {
+                        protocol: Protocol::Redis,
+                        tls: any(|(_, tls)| tls.is_some()),
+                        login: any(|(login, _)| login.password.is_some()),
+                        user: any(|(login, _)| login.username.is_some()),
+                        asks_application: redis.asks_application,
+                        source: redis.address_source(),
+                    },
+                }
+            }
             Self::Memcached(memcached) => Needs {
                 servers: memcached.quorum,
                 every_replica: false,

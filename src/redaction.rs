@@ -158,6 +158,10 @@ impl Hidden {
                         self.add_login(login);
                         hosts.extend(sentinels);
                     }
+                    RedisServers::Shards { shards, .. } => {
+                        shards.iter().for_each(|shard| self.add_login(redis.way_to(shard).0));
+                        hosts.extend(shards.iter().map(|shard| &shard.address));
+                    }
                 }
                 if let WhichReplicas::Named(named) = &redis.replicas.which {
                     hosts.extend(named.iter().map(|replica| &replica.address));

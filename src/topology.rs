@@ -7,6 +7,7 @@ mod node_factory;
 mod replicas;
 mod ring;
 mod sentinel;
+mod shards;
 mod standalone;
 
 use std::convert::Infallible;
@@ -21,13 +22,14 @@ use tower::Service;
 use crate::cache::SetupError;
 use crate::cache::redis::Requirement;
 use crate::check::{Probe, Server};
-use crate::config::{Backend, RedisServers, WhichReplicas};
+use crate::config::{Address, Backend, Login, RedisConfig, RedisServers, Tls, WhichReplicas};
 use crate::progress::Progress;
 use crate::redaction::Redaction;
 use cluster::Cluster;
 use replicas::{Primary, Replicas, Replicated};
 use ring::Ring;
 use sentinel::Sentinels;
+use shards::Shards;
 use standalone::Standalone;
 
 pub(crate) use node_factory::{NodeFactory, Wrap};
@@ -72,15 +74,17 @@ fn topology(backend: &Backend, factory: NodeFactory) -> Result<Option<Arc<dyn To
             let (login, tls) = (Arc::new(redis.login.clone()), redis.tls.as_ref());
             match &redis.servers {
                 RedisServers::Standalone(address) => {
-                    let server = factory.redis(address, Requirement::Keys, &login, tls)?;
-                    let node = factory.node(address, Server::Redis(server.clone()), redis.spray);
-                    if redis.replicas.which == WhichReplicas::Named(Vec::new()) {
-                        Arc::new(Standalone::new(node))
-                    } else {
-                        let primary = Primary::new(address, server, node);
-                        let replicas = Replicas::new(redis, &login, &Arc::new(factory))?;
-                        Arc::new(Replicated::new(primary, replicas))
-                    }
+                    let name = factory.name(address);
+                    named_server(&name, address, (&login, tls), redis, &Arc::new(factory))?
+                }
+                RedisServers::Shards { shards, .. } => {
+                    let factory = Arc::new(factory);
+                    let shards = shards.iter().map(|shard| {
+                        let (login, tls) = redis.way_to(shard);
+                        let name = redis.name_of(shard, shards).into();
+                        named_server(&name, &shard.address, (&Arc::new(login.clone()), tls), redis, &factory)
+                    });
+                    Arc::new(Shards::new(shards.collect::<Result<_, _>>()?))
                 }
                 RedisServers::Cluster { seeds, announce } => {
                     Arc::new(Cluster::new(seeds, *announce, redis, factory)?)
@@ -100,6 +104,23 @@ fn topology(backend: &Backend, factory: NodeFactory) -> Result<Option<Arc<dyn To
         Backend::Unchecked(_) => return Ok(None),
     };
     Ok(Some(topology))
+}
+
+/// A server that the configuration names, and its replicas if they are looked at.
+fn named_server(
+    name: &Arc<str>,
+    address: &Address,
+    (login, tls): (&Arc<Login>, Option<&Tls>),
+    redis: &RedisConfig,
+    factory: &Arc<NodeFactory>,
+) -> Result<Arc<dyn Topology>, SetupError> {
+    let server = factory.redis(address, Requirement::Keys, login, tls)?;
+    let node = factory.named_node(name, Server::Redis(server.clone()), redis.spray);
+    if redis.replicas.which == WhichReplicas::Named(Vec::new()) {
+        return Ok(Arc::new(Standalone::new(node)));
+    }
+    let replicas = Replicas::new(&redis.replicas, login, tls, factory)?;
+    Ok(Arc::new(Replicated::new(Primary::new(address, server, node), replicas)))
 }
 
 /// The checks of another kind than the round trip, one after the other, since each compares with the results of the

@@ -15,7 +15,7 @@ use crate::alias::Alias;
 use crate::catalog::Catalog;
 use crate::config::checks::{CheckConfig, ViewConfig, VisibilityConfig};
 use crate::config::{
-    Address, Backend, CacheConfig, Config, NamedReplica, RedisConfig, RedisServers, Source, WhichReplicas,
+    Address, Backend, CacheConfig, Config, NamedServer, RedisConfig, RedisServers, Source, WhichReplicas,
     load_for_users,
 };
 
@@ -82,6 +82,8 @@ enum Named {
     InView,
     /// The URL of a replica.
     InReplica,
+    /// The URL of a shard.
+    InShard,
 }
 
 /// Servers that a user is for.
@@ -249,14 +251,15 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
         primary.extend(more_commands);
         keys.extend(more_keys);
     }
-    let of_primary = |servers, primary: &[&'static str]| Grant { keys, ..grant(vec![servers], primary) };
+    let of_primary =
+        |servers, primary: &[&'static str]| Grant { keys: keys.clone(), ..grant(vec![servers], primary) };
     match &redis.servers {
         RedisServers::Standalone(address) => {
             primary.push(IN_CLUSTER);
             let mut own = Vec::new();
             let replicas = match &redis.replicas.which {
                 WhichReplicas::Named(replicas) => {
-                    for NamedReplica { address: at, own: login } in replicas {
+                    for NamedServer { address: at, own: login } in replicas {
                         let Some((login, _)) = login.as_deref() else { continue };
                         let select = (login.database != 0).then_some("select");
                         let commands: Vec<_> = ["get"].into_iter().chain(select).collect();
@@ -283,6 +286,19 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
             primary.extend(["asking", "cluster|info", "cluster|slots"]);
             vec![of_primary(AclServers::Cluster(seeds), &primary)]
         }
+        RedisServers::Shards { shards, .. } => {
+            primary.push(IN_CLUSTER);
+            let discovers = redis.replicas.which == WhichReplicas::Discovered;
+            primary.extend(discovers.then_some("role"));
+            let at = |shard: &'a NamedServer| of_primary(AclServers::One(&shard.address), &primary);
+            let mut grants = by_user(redis, shards, at);
+            if discovers {
+                let at =
+                    |shard: &'a NamedServer| grant(vec![AclServers::ReplicasOf(&shard.address)], &["get"]);
+                grants.extend(by_user(redis, shards, at));
+            }
+            grants
+        }
         RedisServers::Sentinel { sentinels, name, login } => {
             primary.push("role");
             let sentinel = Grant {
@@ -298,6 +314,27 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
             vec![of_primary(AclServers::Watched { name, sentinels }, &primary), sentinel]
         }
     }
+}
+
+/// A grant for each user of the shards, for those where it logs in.
+fn by_user<'a>(
+    redis: &'a RedisConfig,
+    shards: &'a [NamedServer],
+    at: impl Fn(&'a NamedServer) -> Grant<'a>,
+) -> Vec<Grant<'a>> {
+    let mut grants: Vec<Grant<'a>> = Vec::new();
+    for shard in shards {
+        let (login, _) = redis.way_to(shard);
+        let named = if shard.own.is_some() { Named::InShard } else { Named::In("username") };
+        let (user, databases) = (login.username.as_deref(), BTreeSet::from([login.database]));
+        let mut grant = Grant { user, named, databases, ..at(shard) };
+        grant.commands.extend((login.database != 0).then_some("select"));
+        match grants.iter_mut().find(|other| other.user == user) {
+            Some(other) => other.take_over(grant),
+            None => grants.push(grant),
+        }
+    }
+    grants
 }
 
 /// Adds a grant. If another grant has the same user on one of its servers, the two are merged, since the later line
@@ -388,6 +425,12 @@ impl<'a> Grant<'a> {
                 }
                 Named::InReplica => {
                     write!(text, "; to log in with it, add the user and its password to the replica's URL")
+                }
+                Named::InShard => {
+                    write!(
+                        text,
+                        "; to log in with it, add the user and its password to the URL of each shard"
+                    )
                 }
                 Named::InView => {
                     write!(text, "; to log in with it, add the user and its password to the view's URL")

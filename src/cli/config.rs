@@ -20,8 +20,8 @@ use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
     Address, Announce, Backend, BreakerConfig, CacheConfig, Config, Loaded, Login, MASK, MemcachedConfig,
-    NamedReplica, Origin, RedisConfig, RedisServers, ReplicasConfig, RespVersion, SCHEMA, Secret, Tls,
-    Verify, WhichReplicas,
+    NamedServer, Origin, RedisConfig, RedisServers, ReplicasConfig, RespVersion, SCHEMA, Secret, Tls, Verify,
+    WhichReplicas,
 };
 use crate::outcome::{Forwarding, Quorum, SkipReason};
 
@@ -116,22 +116,30 @@ fn described(backend: &Backend) -> String {
                 RedisServers::Sentinel { sentinels, name, .. } => {
                     format!("redis {name} of the Sentinels at {}, database {database}", joined(sentinels))
                 }
+                RedisServers::Shards { shards, quorum: needed } => {
+                    let names: Vec<_> = shards.iter().map(|shard| redis.name_of(shard, shards)).collect();
+                    format!("redis shards at {}{}", joined(&names), quorum(*needed))
+                }
             };
             let replicas = match &redis.replicas.which {
                 WhichReplicas::Named(replicas) if replicas.is_empty() => String::new(),
                 WhichReplicas::Named(replicas) => format!(", replicas at {}", joined(replicas)),
                 WhichReplicas::Discovered => ", its replicas".to_owned(),
             };
-            format!("{at}{}{replicas}", security(redis.tls.as_ref()))
+            format!("{at}{}{replicas}", security(redis.least_tls()))
         }
         Backend::Memcached(memcached) => {
-            let quorum = match memcached.quorum {
-                Quorum::All => String::new(),
-                Quorum::AtLeast(least) => format!(", quorum {least}"),
-            };
+            let quorum = quorum(memcached.quorum);
             format!("memcached at {}{}{quorum}", joined(&memcached.servers), security(memcached.tls.as_ref()))
         }
         Backend::Unchecked(reason) => reason.to_string(),
+    }
+}
+
+fn quorum(quorum: Quorum) -> String {
+    match quorum {
+        Quorum::All => String::new(),
+        Quorum::AtLeast(least) => format!(", quorum {least}"),
     }
 }
 
@@ -222,8 +230,14 @@ impl TomlLines<'_> {
             RedisServers::Sentinel { sentinels, name, .. } => {
                 ("url", format!("redis{s}+sentinel://{}/{name}", commas(sentinels)))
             }
+            RedisServers::Shards { .. } => ("topology", "shards".to_owned()),
         };
-        self.value(key, quoted(&url), &path("url"));
+        let origin = if key == "topology" { key } else { "url" };
+        self.value(key, quoted(&url), &path(origin));
+        if let RedisServers::Shards { shards, quorum } = servers {
+            self.value("servers", list(shards.iter().map(named_server)), &path("servers"));
+            self.quorum(*quorum, path);
+        }
         self.login(username.as_deref(), password.as_ref(), "", path);
         self.value("database", database, &path("database"));
         let protocol = match protocol {
@@ -235,7 +249,7 @@ impl TomlLines<'_> {
             self.value("tls", tls_table(tls), &path("tls"));
         }
         match servers {
-            RedisServers::Standalone(_) => {}
+            RedisServers::Standalone(_) | RedisServers::Shards { .. } => {}
             // A cluster has neither checked replicas nor a choice of keys.
             RedisServers::Cluster { announce, .. } => {
                 let announce = match announce {
@@ -256,9 +270,9 @@ impl TomlLines<'_> {
     fn replicas(&mut self, replicas: &ReplicasConfig, path: &impl Fn(&str) -> String) {
         let which = match (&replicas.which, replicas.required) {
             (WhichReplicas::Named(servers), _) if servers.is_empty() => return,
-            (WhichReplicas::Named(servers), false) => list(servers.iter().map(replica)),
+            (WhichReplicas::Named(servers), false) => list(servers.iter().map(named_server)),
             (WhichReplicas::Named(servers), true) => {
-                format!("{{ servers = {}, required = true }}", list(servers.iter().map(replica)))
+                format!("{{ servers = {}, required = true }}", list(servers.iter().map(named_server)))
             }
             (WhichReplicas::Discovered, false) => quoted("discover"),
             (WhichReplicas::Discovered, true) => quoted("required"),
@@ -279,11 +293,15 @@ impl TomlLines<'_> {
             Some(tls) if *tls == Tls::default() => self.value("tls", true, &path("tls")),
             Some(tls) => self.value("tls", tls_table(tls), &path("tls")),
         }
+        self.quorum(*quorum, path);
+        self.value("spray", spray, &path("spray"));
+    }
+
+    fn quorum(&mut self, quorum: Quorum, path: &impl Fn(&str) -> String) {
         match quorum {
             Quorum::All => self.value("quorum", quoted("all"), &path("quorum")),
             Quorum::AtLeast(least) => self.value("quorum", least, &path("quorum")),
         }
-        self.value("spray", spray, &path("spray"));
     }
 
     /// A user and a password, under keys that begin with `whose`.
@@ -330,8 +348,8 @@ fn list<T: Display>(values: impl IntoIterator<Item = T>) -> String {
     format!("[{}]", values.join(", "))
 }
 
-/// A replica, with its own login in a URL that can be read again.
-fn replica(NamedReplica { address, own }: &NamedReplica) -> String {
+/// A replica or a shard, with its own login in a URL that can be read again.
+fn named_server(NamedServer { address, own }: &NamedServer) -> String {
     let Some((login, tls)) = own.as_deref() else { return address.to_string() };
     let user = login.username.as_deref().map(|user| utf8_percent_encode(user, NON_ALPHANUMERIC).to_string());
     let mask = login.password.as_ref().map(|_| format!(":{MASK}")).unwrap_or_default();

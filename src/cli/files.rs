@@ -92,6 +92,7 @@ fn servers(backend: &Backend) -> usize {
                     RedisServers::Standalone(_) => 1,
                     RedisServers::Cluster { seeds, .. } => seeds.len(),
                     RedisServers::Sentinel { sentinels, .. } => 1 + sentinels.len(),
+                    RedisServers::Shards { shards, .. } => shards.len(),
                 }
         }
         Backend::Memcached(memcached) => memcached.servers.len(),

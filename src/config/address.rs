@@ -24,6 +24,7 @@ const MEMCACHED_PORT: u16 = 11211;
 pub(super) const MAX_SOCKET_PATH: usize = 107;
 
 /// A Redis URL, taken apart.
+#[derive(Default)]
 pub(super) struct RedisUrl {
     /// The servers, or the Sentinels; at least one.
     pub(super) addresses: Vec<Address>,
@@ -145,7 +146,7 @@ pub(super) fn redis_location(text: &str, topology: RedisTopology) -> Result<Redi
         return redis_url(text, topology);
     }
     let addresses = match topology {
-        RedisTopology::Standalone => vec![address(text, REDIS_PORT)?],
+        RedisTopology::Standalone | RedisTopology::Shards => vec![address(text, REDIS_PORT)?],
         RedisTopology::Cluster => {
             text.split(',').map(|text| address(text.trim(), REDIS_PORT)).collect::<Result<_, _>>()?
         }
@@ -155,16 +156,7 @@ pub(super) fn redis_location(text: &str, topology: RedisTopology) -> Result<Redi
     if socket && topology != RedisTopology::Standalone {
         return Err(NO_SOCKETS);
     }
-    Ok(RedisUrl {
-        addresses,
-        name: None,
-        username: None,
-        password: None,
-        database: None,
-        protocol: None,
-        tls: None,
-        others: Vec::new(),
-    })
+    Ok(RedisUrl { addresses, ..RedisUrl::default() })
 }
 
 /// A redis URL, of the forms that redis-py's `from_url` takes and their synonyms for Valkey, with several hosts if

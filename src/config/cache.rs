@@ -177,8 +177,18 @@ pub(super) fn kind_of_address(table: &Table) -> Option<BackendKind> {
     match text("url").or_else(|| text("location")) {
         Some(url) if address::is_memcached_url(url) => Some(BackendKind::Memcached),
         Some(_) => Some(BackendKind::Redis),
-        None => table.get("servers").map(|_| BackendKind::Memcached),
+        None => table.get("servers").map(|_| kind_of_servers(table)),
     }
+}
+
+/// The kind of a list of servers: a topology is Redis', and so are URLs.
+fn kind_of_servers(table: &Table) -> BackendKind {
+    let texts = table.get("servers").and_then(|servers| servers.texts().ok()).unwrap_or_default();
+    let redis = |text: &str| address::is_url(text) && !address::is_memcached_url(text);
+    if table.get("topology").is_some() || texts.iter().any(|(text, _)| redis(text)) {
+        return BackendKind::Redis;
+    }
+    BackendKind::Memcached
 }
 
 fn kind(
@@ -192,7 +202,7 @@ fn kind(
     match server {
         Some(server) if address::is_memcached_url(&server.text) => Ok(BackendKind::Memcached),
         Some(server) if address::is_url(&server.text) => Ok(BackendKind::Redis),
-        Some(_) if table.get("servers").is_some() => Ok(BackendKind::Memcached),
+        Some(_) if table.get("servers").is_some() => Ok(kind_of_servers(table)),
         Some(_) => Err(reading.problem(
             "a location needs a backend; add backend = \"redis\", \"memcached\" or \
              \"forwarding\"",

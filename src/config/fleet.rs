@@ -119,6 +119,7 @@ fn is_of_this_host(backend: &Backend) -> bool {
             RedisServers::Standalone(address) => is_here(address),
             RedisServers::Cluster { seeds: addresses, .. }
             | RedisServers::Sentinel { sentinels: addresses, .. } => addresses.iter().any(is_here),
+            RedisServers::Shards { shards, .. } => shards.iter().any(|shard| is_here(&shard.address)),
         },
         Backend::Memcached(MemcachedConfig { servers, .. }) => servers.iter().any(|server| match server {
             MemcachedServers::One(address) | MemcachedServers::Endpoint(address) => is_here(address),

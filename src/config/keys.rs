@@ -87,17 +87,20 @@ pub(super) enum RedisTopology {
     Standalone,
     Cluster,
     Sentinel,
+    Shards,
 }
 
 impl RedisTopology {
-    pub(super) const ALL: [Self; 3] = [Self::Standalone, Self::Cluster, Self::Sentinel];
-    const NAMES: &[&str] = &[Self::Standalone.name(), Self::Cluster.name(), Self::Sentinel.name()];
+    pub(super) const ALL: [Self; 4] = [Self::Standalone, Self::Cluster, Self::Sentinel, Self::Shards];
+    const NAMES: &[&str] =
+        &[Self::Standalone.name(), Self::Cluster.name(), Self::Sentinel.name(), Self::Shards.name()];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Standalone => "standalone",
             Self::Cluster => "cluster",
             Self::Sentinel => "sentinel",
+            Self::Shards => "shards",
         }
     }
 }
@@ -106,7 +109,6 @@ const ANY: &[BackendKind] = &BackendKind::ALL;
 const SERVERS: &[BackendKind] = &[Redis, Memcached];
 const LOCATED: &[BackendKind] = &[Redis, Memcached, Forwarding];
 const REDIS: &[BackendKind] = &[Redis];
-const MEMCACHED: &[BackendKind] = &[Memcached];
 
 #[cfg_attr(not(test), expect(unused_variables, reason = "documentation is for the schema"))]
 const fn key(name: &'static str, takes: Takes, doc: &'static str) -> Key {
@@ -225,9 +227,9 @@ pub(super) const CACHE: &[Key] = &[
     key("backend", Words(BackendKind::NAMES), "Only needed if the other settings do not imply it."),
     key("url", Text, "redis://user:password@host:6379/0, redis+cluster://one,two, redis+sentinel://one,two/mymaster, redis+unix:///path, memcached://one,two; with TLS rediss and memcacheds.").of(SERVERS).secret(),
     key("url_file", Text, "File that contains the URL.").of(SERVERS).secret().same_as("url"),
-    key("servers", Texts, "memcached's servers: host:11211, unix:/path, dns+all:host:11211, discover:host:11211.").of(MEMCACHED).secret().same_as("url"),
+    key("servers", Texts, "memcached's servers: host:11211, unix:/path, dns+all:host:11211, discover:host:11211; or the shards of a Redis, each a URL or host:6379.").of(SERVERS).secret().same_as("url"),
     key("location", Texts, "The address of a Redis, memcached's servers, or the target of a forwarding alias.").of(LOCATED).secret().same_as("url"),
-    key("topology", Words(RedisTopology::NAMES), "Topology of Redis, if the URL does not give it.").of(REDIS),
+    key("topology", Words(RedisTopology::NAMES), "Topology of Redis, if the URL does not give it; shards for servers over which a client spreads keys.").of(REDIS),
     key("announce", Words(&["as-is", "seed-host"]), "seed-host if the cluster's ports are forwarded.").of(REDIS).or(r#""as-is""#),
     key("username", Text, "The user's name.").of(SERVERS).secret(),
     key("password", Text, "The user's password.").of(SERVERS).secret(),
@@ -240,7 +242,7 @@ pub(super) const CACHE: &[Key] = &[
     key("tls", BooleanOrTable, "TLS to the servers: true, or a table of settings.").of(SERVERS).secret(),
     key("replicas", TextsOrTable, "Addresses, or URLs of replicas with a login, a database or TLS of their own; discover for the replicas that the primary lists; or required for these, with a faulty one making the alias down.").of(REDIS).secret(),
     key("replica_within", Duration, "Time within which each replica must show the primary's canary.").of(REDIS).or(r#""1s""#),
-    key("quorum", AllOrInteger, "Number of memcached servers that must be up: all, or a number.").of(MEMCACHED).or(r#""all""#),
+    key("quorum", AllOrInteger, "Number of memcached servers, or of shards, that must be up: all, or a number.").of(SERVERS).or(r#""all""#),
     key("spray", Integer, "Canaries written to each server per check, at most 1024.").of(SERVERS).or("1"),
     key("breaker", Table, "Circuit breaker: skips round trips to unreachable servers for a while; without this table, there is none.").of(SERVERS),
     key("checks", Table, "Checks besides the round trip.").of(SERVERS),

@@ -178,7 +178,8 @@ impl<'a> Place<'a> {
         }
         let (host, port) = name.rsplit_once(':')?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let port = port.parse().ok()?;
+        // Behind the address of a shard may stand its database.
+        let port = port.split('/').next()?.parse().ok()?;
         let is_host = !host.starts_with('-') && is_plain(host, ".:_-");
         is_host.then_some(Self::Tcp { host, port })
     }
@@ -262,6 +263,7 @@ mod tests {
         let (full, asked) = (Wire { tls: true, ..REDIS }, Wire { login: true, ..REDIS });
         expect("getent ahosts cache", "cache:6379", Cause::Unresolvable, Phase::Resolve, REDIS);
         expect("nc -vz -w 2 cache 6379", "cache:6379", Cause::Refused, Phase::Connect, REDIS);
+        expect("nc -vz -w 2 cache 6379", "cache:6379/1", Cause::Refused, Phase::Connect, REDIS);
         expect("nc -vz -w 2 ::1 6379", "[::1]:6379", Cause::TimedOut, Phase::Connect, REDIS);
         expect(
             "timeout 5 redis-cli -h cache -p 6379 SLOWLOG GET 5",

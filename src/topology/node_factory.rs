@@ -53,7 +53,12 @@ impl NodeFactory {
 
     /// The node of a server, with `spray` series of canaries.
     pub(crate) fn node(&self, address: &Address, server: Server, spray: usize) -> Node {
-        self.make(address, server, None, std::iter::repeat_n(None, spray))
+        self.named_node(&self.name(address), server, spray)
+    }
+
+    /// The same under this name.
+    pub(crate) fn named_node(&self, name: &Arc<str>, server: Server, spray: usize) -> Node {
+        self.make(name.clone(), server, None, std::iter::repeat_n(None, spray))
     }
 
     /// The node of a server in a cluster, in which hash tags choose the slots of the canaries, and each primary has its
@@ -65,17 +70,16 @@ impl NodeFactory {
         share: Box<dyn KeyShare>,
         tags: &[String],
     ) -> Node {
-        self.make(address, server, Some(share), tags.iter().map(|tag| Some(tag.as_str())))
+        self.make(self.name(address), server, Some(share), tags.iter().map(|tag| Some(tag.as_str())))
     }
 
     fn make<'a>(
         &self,
-        address: &Address,
+        name: Arc<str>,
         server: Server,
         share: Option<Box<dyn KeyShare>>,
         tags: impl Iterator<Item = Option<&'a str>>,
     ) -> Node {
-        let name = self.name(address);
         let cache = (self.wrap)(server.cache());
         match &self.probe {
             None => {

@@ -114,11 +114,12 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl Replicas {
     pub(super) fn new(
-        redis: &config::RedisConfig,
+        replicas: &config::ReplicasConfig,
         login: &Arc<Login>,
+        tls: Option<&Tls>,
         factory: &Arc<NodeFactory>,
     ) -> Result<Self, SetupError> {
-        let config::ReplicasConfig { which, required, within } = &redis.replicas;
+        let config::ReplicasConfig { which, required, within } = replicas;
         let (named, discovered) = match which {
             WhichReplicas::Named(named) => (named.as_slice(), false),
             WhichReplicas::Discovered => (&[][..], true),
@@ -126,13 +127,13 @@ impl Replicas {
         let replicas = Self {
             factory: factory.clone(),
             login: login.clone(),
-            tls: redis.tls.clone(),
+            tls: tls.cloned(),
             discovered,
             required: *required,
             within: *within,
             known: Mutex::default(),
         };
-        for config::NamedReplica { address, own } in named {
+        for config::NamedServer { address, own } in named {
             let known = match own.as_deref() {
                 None => replicas.make(address)?,
                 Some((login, tls)) => {
@@ -172,7 +173,7 @@ impl Replicas {
 
     /// Asks the primary for its replicas. Until they are known, one node of the check stands for them.
     async fn discover(&self, primary: &Primary, progress: &Progress) {
-        let all = progress.node(&"replicas".into(), Role::Replica);
+        let all = progress.node(&format!("replicas of {}", primary.address()).into(), Role::Replica);
         let role = Query {
             command: &cmd("ROLE"),
             limit: ROLE_LIMIT,
@@ -324,7 +325,7 @@ mod tests {
         let login = Arc::new(Login::default());
         let server = factory.redis(&at(1), Requirement::Any, &login, None).unwrap();
         let node = factory.node(&at(1), Server::Redis(server.clone()), 1);
-        (Primary::new(&at(1), server, node), Replicas::new(&redis, &login, &factory).unwrap())
+        (Primary::new(&at(1), server, node), Replicas::new(&redis.replicas, &login, None, &factory).unwrap())
     }
 
     fn remember(replicas: &Replicas, ports: impl IntoIterator<Item = u16>) -> Result<(), Fault> {

@@ -105,7 +105,7 @@ impl Sentinels {
         Ok(Self {
             watchers: watchers.collect(),
             name: name.into(),
-            replicas: Replicas::new(redis, &login, &factory)?,
+            replicas: Replicas::new(&redis.replicas, &login, redis.tls.as_ref(), &factory)?,
             factory,
             login,
             tls: redis.tls.clone(),

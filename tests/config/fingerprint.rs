@@ -126,6 +126,23 @@ announce = "as-is"
     (
         r#"
 [caches.main]
+topology = "shards"
+servers = ["redis://one", "rediss://app:first-password@two/1", "redis://three"]
+quorum = 2
+"#,
+        &[
+            ("\"redis://one\", ", ""),
+            ("redis://three", "redis://one/1"),
+            ("redis://one", "rediss://one"),
+            ("app:", "ape:"),
+            ("first-password", "first-passwore"),
+            ("two/1", "two/2"),
+            ("quorum = 2", "quorum = 3"),
+        ],
+    ),
+    (
+        r#"
+[caches.main]
 servers = ["one", "two", "dns+all:three", "discover:four"]
 username = "app"
 password = "first-password"

@@ -15,6 +15,7 @@ mod names;
 mod proxies;
 mod replicas;
 mod sentinel;
+mod shards;
 mod states;
 mod support_works;
 mod tls;

@@ -47,7 +47,8 @@ pub(in crate::config) fn read(
         "TLS is not supported over a unix socket; begin the URL with memcached://",
     )?;
     let tls = tls::read(reading, table.get("tls"), tls::TlsHints { by_scheme, schemes, socket })?;
-    let quorum = quorum(reading, table, &servers)?;
+    let known = servers.iter().all(|servers| matches!(servers, MemcachedServers::One(_)));
+    let quorum = quorum(reading, table, known.then_some(servers.len()))?;
     let login = login(reading, username, password)?;
     let spray = reading.spray(table)?;
     Ok(Backend::Memcached(MemcachedConfig { quorum, login, tls, spray, ..MemcachedConfig::at(servers) }))
@@ -68,18 +69,19 @@ pub(in crate::config) fn login(
     }
 }
 
-fn quorum(
+/// The number of servers that have to be up, of this many if their number is known.
+pub(in crate::config) fn quorum(
     reading: &mut CacheReader,
     table: &Table,
-    servers: &[MemcachedServers],
+    servers: Option<usize>,
 ) -> Result<Quorum, ConfigProblem> {
-    let known = servers.iter().all(|servers| matches!(servers, MemcachedServers::One(_)));
-    let most = if known { u32::try_from(servers.len()).unwrap_or(MAX_QUORUM) } else { MAX_QUORUM };
+    let most = servers.and_then(|servers| u32::try_from(servers).ok()).unwrap_or(MAX_QUORUM);
     let quorum = reading.said(table, "quorum", |value| match (value.text(), value.number()) {
         (Ok("all"), _) => Ok(Quorum::All),
         (_, Ok(least)) if (1..=most).contains(&least) => Ok(Quorum::AtLeast(least)),
         _ => {
-            let most = if known { format!(" to {most}, the number of servers") } else { " up".to_owned() };
+            let most =
+                servers.map_or_else(|| " up".to_owned(), |_| format!(" to {most}, the number of servers"));
             Err(value.problem(format_args!("`quorum` must be \"all\", or a whole number from 1{most}")))
         }
     })?;

@@ -1,17 +1,18 @@
 //! `[caches.ALIAS]` of a Redis: its topology, its login, and the requirements on it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
 use crate::config::address::{self, RedisUrl};
 use crate::config::cache::reader::{CacheReader, WrittenAddress};
-use crate::config::cache::tls;
+use crate::config::cache::{memcached, tls};
 use crate::config::keys::RedisTopology;
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Table, Value, ValueKind as Typed, one_of, unless};
 use crate::config::{
-    Address, Announce, Backend, Login, NamedReplica, RedisConfig, RedisServers, ReplicasConfig, RespVersion,
+    Address, Announce, Backend, Login, NamedServer, RedisConfig, RedisServers, ReplicasConfig, RespVersion,
     Secret, Tls, WhichReplicas, keys,
 };
 
@@ -39,21 +40,36 @@ fn refuses(topology: RedisTopology, key: &str) -> Option<&'static str> {
         (RedisTopology::Cluster, "spray") => {
             Some("in a cluster each primary is checked with its own key; remove this")
         }
-        (RedisTopology::Standalone | RedisTopology::Sentinel, "announce") => {
+        (RedisTopology::Standalone | RedisTopology::Sentinel | RedisTopology::Shards, "announce") => {
             Some("only a cluster announces addresses; begin the URL with redis+cluster://, or remove this")
         }
         (
-            RedisTopology::Standalone | RedisTopology::Cluster,
+            RedisTopology::Standalone | RedisTopology::Cluster | RedisTopology::Shards,
             "sentinel_username" | "sentinel_password" | "sentinel_password_file",
         ) => Some("this setting requires Sentinels; begin the URL with redis+sentinel://, or remove it"),
-        (RedisTopology::Standalone | RedisTopology::Cluster | RedisTopology::Sentinel, _) => None,
+        (RedisTopology::Shards, "url" | "url_file") => {
+            Some("shards are several servers; list their URLs in `servers`")
+        }
+        (RedisTopology::Standalone | RedisTopology::Cluster | RedisTopology::Sentinel, "servers") => {
+            Some("only shards are listed in `servers`; add topology = \"shards\", or write one `url`")
+        }
+        (RedisTopology::Standalone | RedisTopology::Cluster | RedisTopology::Sentinel, "quorum") => {
+            Some("a quorum is one of shards or of memcached servers; remove this")
+        }
+        (
+            RedisTopology::Standalone
+            | RedisTopology::Cluster
+            | RedisTopology::Sentinel
+            | RedisTopology::Shards,
+            _,
+        ) => None,
     }
 }
 
 /// The schemes of its URLs, with TLS and without.
 fn schemes(topology: RedisTopology) -> (&'static str, &'static str) {
     match topology {
-        RedisTopology::Standalone => ("rediss://", "redis://"),
+        RedisTopology::Standalone | RedisTopology::Shards => ("rediss://", "redis://"),
         RedisTopology::Cluster => ("rediss+cluster://", "redis+cluster://"),
         RedisTopology::Sentinel => ("rediss+sentinel://", "redis+sentinel://"),
     }
@@ -69,6 +85,9 @@ pub(in crate::config) fn read(
         if let Some(why) = refuses(topology, &entry.key) {
             return Err(entry.key_place.problem(why));
         }
+    }
+    if topology == RedisTopology::Shards {
+        return read_shards(reading, table, server);
     }
     let mut url =
         address::redis_location(&server.text, topology).map_err(|error| server.value.problem(error))?;
@@ -89,6 +108,57 @@ pub(in crate::config) fn read(
     let replicas = replicas(reading, table, &login, tls.as_ref())?;
     let spray = reading.spray(table)?;
     finished(reading, RedisConfig { servers, login, tls, replicas, spray, asks_application: false })
+}
+
+/// Shards, which are reached as the keys of the alias say unless their URLs say otherwise.
+fn read_shards(
+    reading: &mut CacheReader,
+    table: &Table,
+    server: &WrittenAddress<'_>,
+) -> Result<Backend, ConfigProblem> {
+    let mut open = RedisUrl::default();
+    let login = read_login(reading, table, server, &mut open)?;
+    let hints = tls::TlsHints { by_scheme: None, schemes: schemes(RedisTopology::Shards), socket: false };
+    let tls = tls::read(reading, table.get("tls"), hints)?;
+    reading.came_from(&["servers"], &server.value.place);
+    reading.said(table, "topology", |_| Ok(()))?;
+    let users_alone = reading.users_alone;
+    let shard = |(text, place): (&str, &Place)| {
+        let shard = named_server(text, &login, tls.as_ref(), users_alone);
+        Ok((shard.map_err(|error| place.problem(error))?, place.clone()))
+    };
+    let shards: Vec<_> =
+        server.value.texts()?.into_iter().map(shard).collect::<Result<_, ConfigProblem>>()?;
+    unless(shards.is_empty(), server.value, "the list of shards is empty; write \"redis://host:6379/0\"")?;
+    note_passwords(reading, server.value, "the password of a shard");
+    let shards = distinct(shards, &login)?;
+    let quorum = memcached::quorum(reading, table, Some(shards.len()))?;
+    let replicas = replicas(reading, table, &login, tls.as_ref())?;
+    let named = matches!(&replicas.which, WhichReplicas::Named(named) if !named.is_empty());
+    if let Some(value) = table.get("replicas").filter(|_| named) {
+        return Err(value.problem("shards have replicas of their own; write \"discover\" or \"required\""));
+    }
+    let spray = reading.spray(table)?;
+    let redis = RedisConfig { servers: RedisServers::Shards { shards, quorum }, login, tls, replicas, spray };
+    let plain = redis.tls.is_some() && redis.ways_in().iter().all(|(_, tls)| tls.is_none());
+    if let Some(value) = table.get("tls").filter(|_| plain) {
+        return Err(value.problem("no URL of a shard enables TLS; begin it with rediss://, or remove this"));
+    }
+    finished(reading, redis)
+}
+
+/// The shards, none of which may be there twice. One server may be several, by its databases.
+fn distinct(shards: Vec<(NamedServer, Place)>, login: &Login) -> Result<Vec<NamedServer>, ConfigProblem> {
+    let mut seen = HashSet::new();
+    for (shard, place) in &shards {
+        let database = shard.own.as_ref().map_or(login.database, |own| own.0.database);
+        if !seen.insert((&shard.address, database)) {
+            return Err(place.problem(format_args!(
+                "{shard}, database {database} is listed twice; list each shard once"
+            )));
+        }
+    }
+    Ok(shards.into_iter().map(|(shard, _)| shard).collect())
 }
 
 /// The login at the servers, by the URL or by keys of its own.
@@ -127,7 +197,9 @@ fn servers(
 ) -> Result<RedisServers, ConfigProblem> {
     let RedisUrl { addresses, name, .. } = url;
     match topology {
-        RedisTopology::Standalone => standalone(addresses).ok_or_else(|| reading.problem(NO_SERVER)),
+        RedisTopology::Standalone | RedisTopology::Shards => {
+            standalone(addresses).ok_or_else(|| reading.problem(NO_SERVER))
+        }
         RedisTopology::Cluster => {
             Ok(RedisServers::Cluster { seeds: addresses, announce: announce(reading, table)? })
         }
@@ -179,13 +251,13 @@ fn replicas(
         let users_alone = reading.users_alone;
         let named = |value: &Value| {
             let replica = |(text, place): (&str, &Place)| {
-                named_replica(text, login, tls, users_alone).map_err(|error| place.problem(error))
+                named_server(text, login, tls, users_alone).map_err(|error| place.problem(error))
             };
             value.texts()?.into_iter().map(replica).collect()
         };
         (replicas.which, replicas.required) = which_replicas(value, named)?;
         reading.came_from(&["replicas"], &value.place);
-        note_passwords(reading, value);
+        note_passwords(reading, value, "the password of a replica");
     }
     if let Some(value) = table.get("replica_within") {
         let none = replicas.which == WhichReplicas::Named(Vec::new());
@@ -234,7 +306,7 @@ pub(in crate::config) fn login(url: &mut RedisUrl) -> Login {
 /// The replicas that are looked at, and `true` if a faulty one means that the alias is down.
 fn which_replicas(
     value: &Value,
-    named_replicas: impl Fn(&Value) -> Result<Vec<NamedReplica>, ConfigProblem>,
+    named_replicas: impl Fn(&Value) -> Result<Vec<NamedServer>, ConfigProblem>,
 ) -> Result<(WhichReplicas, bool), ConfigProblem> {
     match &value.kind {
         Typed::Text(text) if text == "discover" => Ok((WhichReplicas::Discovered, false)),
@@ -265,8 +337,8 @@ fn which_replicas(
     }
 }
 
-/// Takes note of passwords in the URLs of replicas that every reader of the file can read.
-fn note_passwords(reading: &mut CacheReader, value: &Value) {
+/// Takes note of passwords in the URLs of servers that every reader of the file can read.
+fn note_passwords(reading: &mut CacheReader, value: &Value, whose: &str) {
     let servers = match &value.kind {
         Typed::Table(table) => table.get("servers").unwrap_or(value),
         _ => value,
@@ -275,19 +347,19 @@ fn note_passwords(reading: &mut CacheReader, value: &Value) {
     for url in urls.iter().filter(|url| url.literal) {
         let parsed = url.text().map(|text| address::redis_location(text, RedisTopology::Standalone));
         if matches!(parsed, Ok(Ok(RedisUrl { password: Some(_), .. }))) {
-            reading.note_password(url, "the password of a replica", "${NAME}");
+            reading.note_password(url, whose, "${NAME}");
         }
     }
 }
 
-/// A replica, as it is written. What its URL leaves open is the primary's: the database, the version of the protocol, TLS
-/// settings, and without an `@` the user and the password.
-fn named_replica(
+/// A replica or a shard, as it is written. What its URL leaves open is the alias's: the database, the version of the
+/// protocol, TLS settings, and without an `@` the user and the password.
+fn named_server(
     text: &str,
-    primary: &Login,
+    alias: &Login,
     tls: Option<&Tls>,
     users_alone: bool,
-) -> Result<NamedReplica, &'static str> {
+) -> Result<NamedServer, &'static str> {
     let url = address::redis_location(text, RedisTopology::Standalone)?;
     if !url.others.is_empty() {
         return Err(UNKNOWN_PARAMETER);
@@ -296,14 +368,14 @@ fn named_replica(
     let mut login = Login {
         username: url.username,
         password: url.password,
-        database: url.database.unwrap_or(primary.database),
-        protocol: url.protocol.unwrap_or(primary.protocol),
+        database: url.database.unwrap_or(alias.database),
+        protocol: url.protocol.unwrap_or(alias.protocol),
     };
     let is_open =
         login.username.is_none() && login.password.is_none() && address::leaves_the_login_open(text);
     if is_open {
-        login.username.clone_from(&primary.username);
-        login.password.clone_from(&primary.password);
+        login.username.clone_from(&alias.username);
+        login.password.clone_from(&alias.password);
     }
     if login.username.is_some() && !is_given(login.password.as_ref()) && !users_alone {
         return Err(NO_USER_ALONE);
@@ -313,7 +385,7 @@ fn named_replica(
         Some(false) => None,
         None => tls.filter(|_| matches!(address, Address::Tcp { .. })).cloned(),
     };
-    let differs = !is_open || login != *primary || tls_there.as_ref() != tls;
+    let differs = !is_open || login != *alias || tls_there.as_ref() != tls;
     let own = differs.then(|| Box::new((login, tls_there)));
-    Ok(NamedReplica { address, own })
+    Ok(NamedServer { address, own })
 }

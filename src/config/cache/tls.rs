@@ -8,7 +8,8 @@ use crate::config::cache::reader::CacheReader;
 use crate::config::place::ConfigProblem;
 use crate::config::value::{Table, Value, ValueKind as Typed, unless};
 use crate::config::{
-    Address, Backend, ClientCertificate, MemcachedServers, RedisServers, Tls, Verify, address, keys,
+    Address, Backend, ClientCertificate, MemcachedServers, NamedServer, RedisServers, Tls, Verify, address,
+    keys,
 };
 
 /// The hints about TLS in the rest of the configuration.
@@ -79,14 +80,18 @@ pub(in crate::config) fn read(
 /// Takes note of a host whose name cannot be verified in a certificate.
 pub(in crate::config) fn note_names(reading: &mut CacheReader, backend: &Backend) {
     let (tls, addresses): (_, Vec<&Address>) = match backend {
-        Backend::Redis(redis) => {
-            let addresses = match &redis.servers {
-                RedisServers::Standalone(address) => vec![address],
-                RedisServers::Cluster { seeds: addresses, .. }
-                | RedisServers::Sentinel { sentinels: addresses, .. } => addresses.iter().collect(),
-            };
-            (redis.tls.as_ref(), addresses)
-        }
+        Backend::Redis(redis) => match &redis.servers {
+            RedisServers::Standalone(address) => (redis.tls.as_ref(), vec![address]),
+            RedisServers::Cluster { seeds: addresses, .. }
+            | RedisServers::Sentinel { sentinels: addresses, .. } => {
+                (redis.tls.as_ref(), addresses.iter().collect())
+            }
+            RedisServers::Shards { shards, .. } => {
+                let with_tls = |shard: &&NamedServer| redis.way_to(shard).1.is_some();
+                let first = shards.iter().find(with_tls).and_then(|shard| redis.way_to(shard).1);
+                (first, shards.iter().filter(with_tls).map(|shard| &shard.address).collect())
+            }
+        },
         Backend::Memcached(memcached) => {
             let addresses = memcached.servers.iter().filter_map(|servers| match servers {
                 MemcachedServers::One(address) => Some(address),

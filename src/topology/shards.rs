@@ -1,0 +1,29 @@
+//! Servers over which the application's client spreads the keys, each checked on its own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+
+use super::Topology;
+use crate::progress::Progress;
+
+/// The shards, each a server that may have replicas.
+pub(super) struct Shards(Vec<Arc<dyn Topology>>);
+
+impl Shards {
+    pub(super) fn new(shards: Vec<Arc<dyn Topology>>) -> Self {
+        Self(shards)
+    }
+}
+
+#[async_trait]
+impl Topology for Shards {
+    async fn check(&self, progress: &Progress) {
+        join_all(self.0.iter().map(|shard| shard.check(progress))).await;
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.0.iter().all(|shard| shard.is_quiet())
+    }
+}

@@ -1,0 +1,158 @@
+//! Shards: each has a canary of its own, and a fault of one is that of the alias, or a degradation within the quorum.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+use crate::support::acl::{PASSWORD, printed_users};
+use crate::support::{Authority, Redis, Sidecar};
+
+/// An alias of shards with these URLs.
+fn shards(urls: &[String], settings: &str) -> String {
+    format!("[caches.main]\ntopology = \"shards\"\nservers = {urls:?}\n{settings}")
+}
+
+fn four() -> ([Redis; 4], [String; 4]) {
+    let servers = [(); 4].map(|()| Redis::start(&[]));
+    let urls = servers.each_ref().map(|server| format!("redis://{}/0", server.addr()));
+    (servers, urls)
+}
+
+/// The causes of the nodes, in the order of the shards; empty for those that are up.
+fn causes(sidecar: &Sidecar) -> Vec<String> {
+    sidecar.health().nodes().into_iter().map(|(_, _, cause)| cause).collect()
+}
+
+#[test]
+fn every_shard_has_a_canary_and_a_fault_names_its_shard() {
+    let (mut servers, urls) = four();
+    let sidecar = Sidecar::start(shards(&urls, ""));
+    for _ in 0..2 {
+        sidecar.expect_up();
+        for server in &servers {
+            assert_ne!(server.command(&["DBSIZE"]), "0");
+        }
+        servers[2].kill();
+        let words = sidecar.expect_down("refused");
+        assert!(words.starts_with(&servers[2].addr().to_string()), "{words}");
+        assert_eq!(causes(&sidecar), ["", "", "refused", ""]);
+        servers[2].restart();
+        sidecar.expect_up();
+        servers[1].become_orphan();
+        assert!(sidecar.expect_down("read_only").starts_with(&servers[1].addr().to_string()));
+        servers[1].become_primary();
+        sidecar.expect_up();
+        servers[3].stop();
+        assert!(sidecar.expect_down("timed_out").starts_with(&servers[3].addr().to_string()));
+        servers[3].cont();
+    }
+    sidecar.expect_up();
+}
+
+#[test]
+fn with_a_quorum_shards_are_degraded_before_they_are_down() {
+    let (mut servers, urls) = four();
+    let sidecar = Sidecar::start(shards(&urls, "quorum = 3"));
+    for _ in 0..2 {
+        sidecar.expect_up();
+        servers[0].kill();
+        assert!(sidecar.expect_degraded("refused").starts_with(&servers[0].addr().to_string()));
+        let error = sidecar.health().body["errors"]["cache.main"].to_string();
+        assert!(error.contains("3 of 4 servers up, and the quorum is 3"), "{error}");
+        servers[1].fill();
+        sidecar.expect_down("refused");
+        assert_eq!(causes(&sidecar), ["refused", "out_of_memory", "", ""]);
+        servers[1].make_room();
+        sidecar.expect_degraded("refused");
+        servers[0].restart();
+    }
+    sidecar.expect_up();
+}
+
+#[test]
+fn each_shard_has_a_password_a_database_and_tls_of_its_own() {
+    let authority = Authority::new();
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), authority.certificate()).unwrap();
+    let secure = Redis::start_tls(&authority.issue(&["127.0.0.1"]), None);
+    let closed = Redis::start(&["--requirepass", "first-password"]);
+    let other = Redis::start(&["--requirepass", "second-password"]);
+    let url = |scheme: &str, password: &str, server: &Redis, database: u32| {
+        format!("{scheme}://:{password}@{}/{database}", server.addr())
+    };
+    let urls = [
+        format!("rediss://@{}/0", secure.addr()),
+        url("redis", "first-password", &closed, 1),
+        other.addr().to_string(),
+    ];
+    let ca_file = format!("tls = {{ ca_file = \"{}\" }}", ca.path().display());
+    // Without a scheme a shard has the password and the TLS settings of the alias.
+    let all = Sidecar::start(shards(&urls, &format!("password = \"second-password\"\n{ca_file}")));
+    all.expect_down("tls");
+    assert_eq!(causes(&all), ["", "", "tls"]);
+    let urls = [&urls[..2], &[format!("redis://{}/2", other.addr())]].concat();
+    let sidecar = Sidecar::start_with(
+        "reconnect_every = \"0s\"",
+        shards(&urls, &format!("password = \"second-password\"\n{ca_file}")),
+    );
+    sidecar.expect_up();
+    assert!(closed.info("db1").starts_with("keys="));
+    assert!(other.info("db2").starts_with("keys="));
+    closed.command(&["CONFIG", "SET", "requirepass", "third-password"]);
+    let words = sidecar.expect_down("auth");
+    assert!(words.starts_with(&closed.addr().to_string()) && !words.contains("first-password"), "{words}");
+    closed.command(&["CONFIG", "SET", "requirepass", "first-password"]);
+    sidecar.expect_up();
+}
+
+#[test]
+fn two_databases_of_one_server_are_two_shards() {
+    let redis = Redis::start(&[]);
+    let urls = [0, 5].map(|database| format!("redis://:@{}/{database}", redis.addr()));
+    let sidecar = Sidecar::start(shards(&urls, ""));
+    sidecar.expect_up();
+    let names: Vec<_> = sidecar.health().nodes().into_iter().map(|(_, name, _)| name).collect();
+    assert_eq!(names, [0, 5].map(|database| format!("{}/{database}", redis.addr())));
+    redis.fill();
+    sidecar.expect_down("out_of_memory");
+    redis.make_room();
+    sidecar.expect_up();
+}
+
+#[test]
+fn the_replicas_of_each_shard_are_found() {
+    let (servers, urls) = four();
+    let replica = Redis::start(&[]);
+    replica.become_replica_of(&servers[1]);
+    let sidecar = Sidecar::start(shards(&urls, "replicas = \"discover\""));
+    sidecar.expect_up();
+    assert_eq!(sidecar.health().nodes().len(), 5);
+    replica.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    assert!(sidecar.expect_degraded("behind").starts_with(&replica.addr().to_string()));
+    replica.become_replica_of(&servers[1]);
+    sidecar.expect_up();
+    let required = Sidecar::start(shards(&urls, "replicas = \"required\""));
+    let words = required.expect_down("unreachable");
+    assert!(words.starts_with(&format!("replicas of {}", servers[0].addr())), "{words}");
+}
+
+#[test]
+fn the_printed_users_are_enough_for_shards_and_with_a_right_less_they_are_not() {
+    let servers = [(); 3].map(|()| Redis::start(&[]));
+    let url =
+        |user: &str, server: usize| format!("redis://{user}:{PASSWORD}@{}/{server}", servers[server].addr());
+    let config = shards(&[url("canary", 0), url("canary", 1), url("other", 2)], "");
+    let users: [_; 2] = printed_users(&config);
+    let give = |without: &[&str]| {
+        users[0].give(&servers[0], &[]);
+        users[0].give(&servers[1], without);
+        users[1].give(&servers[2], &[]);
+    };
+    give(&[]);
+    let sidecar = Sidecar::start_with("reconnect_every = \"0s\"", &config);
+    sidecar.expect_up();
+    for right in ["+set", "+get", "+select", "~djblets-canary:*"] {
+        give(&[right]);
+        assert!(sidecar.expect_down("forbidden").starts_with(&servers[1].addr().to_string()), "{right}");
+        give(&[]);
+        sidecar.expect_up();
+    }
+}
