@@ -364,7 +364,35 @@ pub enum RedisServers {
         shards: Vec<NamedServer>,
         /// The number of them that have to be up.
         quorum: Quorum,
+        /// The client's way to spread keys over them, if it is known.
+        sharding: Option<Sharding>,
     },
+}
+
+/// A client's way to spread keys over the shards of a Redis.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sharding {
+    /// The client.
+    pub client: ShardClient,
+    /// The text by which the client places each shard, in their order; it may hold a password.
+    pub hashed: Vec<Secret>,
+}
+
+/// A client that spreads keys over the shards of a Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ShardClient {
+    /// As rb's `PartitionRouter`, its default and Sentry's: a signed CRC-32, modulo the number of hosts.
+    Rb,
+    /// As rb's `ConsistentHashingRouter`: ketama over all that a host is configured by, password included.
+    RbKetama,
+    /// As django-redis' `ShardClient`: SHA-256 over the texts of the locations, password included.
+    DjangoRedis,
+    /// As Predis with `cluster = predis`: CRC-32 over host and port.
+    Predis,
+    /// As Predis with its `KetamaRing`.
+    PredisKetama,
+    /// As Jedis' `JedisSharding` and `ShardedJedis`, for shards without names: `MurmurHash64A` over their numbers.
+    Jedis,
 }
 
 /// The addresses of a cluster's nodes that are dialed.
@@ -511,6 +539,25 @@ impl fmt::Display for MemcachedServers {
                 write!(f, "dns+all:{}", Address::Tcp { host: host.clone(), port: *port })
             }
             Self::Endpoint(address) => write!(f, "discover:{address}"),
+        }
+    }
+}
+
+impl ShardClient {
+    /// Every client.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Rb, Self::RbKetama, Self::DjangoRedis, Self::Predis, Self::PredisKetama, Self::Jedis];
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rb => "rb",
+            Self::RbKetama => "rb-ketama",
+            Self::DjangoRedis => "django-redis",
+            Self::Predis => "predis",
+            Self::PredisKetama => "predis-ketama",
+            Self::Jedis => "jedis",
         }
     }
 }

@@ -51,6 +51,9 @@ pub mod progress;
 // The checked aliases, and the skipped ones with the reason.
 mod catalog;
 
+// The shard of a key, as the clients of a sharded Redis choose it.
+mod shard_ring;
+
 // The interface for reads from and writes to a cache, and the backends that implement it.
 #[deny(clippy::disallowed_methods)]
 pub mod cache;

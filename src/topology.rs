@@ -21,15 +21,16 @@ use tower::Service;
 
 use crate::cache::SetupError;
 use crate::cache::redis::Requirement;
-use crate::check::{Probe, Server};
+use crate::check::{KeyShare, Probe, Server};
 use crate::config::{Address, Backend, Login, RedisConfig, RedisServers, Tls, WhichReplicas};
 use crate::progress::Progress;
 use crate::redaction::Redaction;
+use crate::shard_ring::ShardRing;
 use cluster::Cluster;
 use replicas::{Primary, Replicas, Replicated};
 use ring::Ring;
 use sentinel::Sentinels;
-use shards::Shards;
+use shards::{ShardShare, Shards};
 use standalone::Standalone;
 
 pub(crate) use node_factory::{NodeFactory, Wrap};
@@ -74,15 +75,17 @@ fn topology(backend: &Backend, factory: NodeFactory) -> Result<Option<Arc<dyn To
             let (login, tls) = (Arc::new(redis.login.clone()), redis.tls.as_ref());
             match &redis.servers {
                 RedisServers::Standalone(address) => {
-                    let name = factory.name(address);
-                    named_server(&name, address, (&login, tls), redis, &Arc::new(factory))?
+                    let named = (factory.name(address), None);
+                    named_server(named, address, (&login, tls), redis, &Arc::new(factory))?
                 }
-                RedisServers::Shards { shards, .. } => {
+                RedisServers::Shards { shards, sharding, .. } => {
                     let factory = Arc::new(factory);
-                    let shards = shards.iter().map(|shard| {
+                    let ring = sharding.as_ref().map(ShardRing::new).map(Arc::new);
+                    let shards = shards.iter().enumerate().map(|(place, shard)| {
                         let (login, tls) = redis.way_to(shard);
-                        let name = redis.name_of(shard, shards).into();
-                        named_server(&name, &shard.address, (&Arc::new(login.clone()), tls), redis, &factory)
+                        let share = ring.clone().map(|ring| Box::new(ShardShare { ring, place }) as _);
+                        let named = (redis.name_of(shard, shards).into(), share);
+                        named_server(named, &shard.address, (&Arc::new(login.clone()), tls), redis, &factory)
                     });
                     Arc::new(Shards::new(shards.collect::<Result<_, _>>()?))
                 }
@@ -106,16 +109,16 @@ fn topology(backend: &Backend, factory: NodeFactory) -> Result<Option<Arc<dyn To
     Ok(Some(topology))
 }
 
-/// A server that the configuration names, and its replicas if they are looked at.
+/// A server that the configuration names, with its share of the keys, and its replicas if they are looked at.
 fn named_server(
-    name: &Arc<str>,
+    (name, share): (Arc<str>, Option<Box<dyn KeyShare>>),
     address: &Address,
     (login, tls): (&Arc<Login>, Option<&Tls>),
     redis: &RedisConfig,
     factory: &Arc<NodeFactory>,
 ) -> Result<Arc<dyn Topology>, SetupError> {
     let server = factory.redis(address, Requirement::Keys, login, tls)?;
-    let node = factory.named_node(name, Server::Redis(server.clone()), redis.spray);
+    let node = factory.named_node(name, Server::Redis(server.clone()), share, redis.spray);
     if redis.replicas.which == WhichReplicas::Named(Vec::new()) {
         return Ok(Arc::new(Standalone::new(node)));
     }

@@ -20,8 +20,8 @@ use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
     Address, Announce, Backend, BreakerConfig, CacheConfig, Config, Loaded, Login, MASK, MemcachedConfig,
-    NamedServer, Origin, RedisConfig, RedisServers, ReplicasConfig, RespVersion, SCHEMA, Secret, Tls, Verify,
-    WhichReplicas,
+    NamedServer, Origin, RedisConfig, RedisServers, ReplicasConfig, RespVersion, SCHEMA, Secret, Sharding,
+    Tls, Verify, WhichReplicas,
 };
 use crate::outcome::{Forwarding, Quorum, SkipReason};
 
@@ -116,7 +116,7 @@ fn described(backend: &Backend) -> String {
                 RedisServers::Sentinel { sentinels, name, .. } => {
                     format!("redis {name} of the Sentinels at {}, database {database}", joined(sentinels))
                 }
-                RedisServers::Shards { shards, quorum: needed } => {
+                RedisServers::Shards { shards, quorum: needed, .. } => {
                     let names: Vec<_> = shards.iter().map(|shard| redis.name_of(shard, shards)).collect();
                     format!("redis shards at {}{}", joined(&names), quorum(*needed))
                 }
@@ -234,8 +234,11 @@ impl TomlLines<'_> {
         };
         let origin = if key == "topology" { key } else { "url" };
         self.value(key, quoted(&url), &path(origin));
-        if let RedisServers::Shards { shards, quorum } = servers {
+        if let RedisServers::Shards { shards, quorum, sharding } = servers {
             self.value("servers", list(shards.iter().map(named_server)), &path("servers"));
+            if let Some(Sharding { client, .. }) = sharding {
+                self.value("client", quoted(client.name()), &path("client"));
+            }
             self.quorum(*quorum, path);
         }
         self.login(username.as_deref(), password.as_ref(), "", path);

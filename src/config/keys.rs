@@ -146,6 +146,10 @@ pub(super) const CLOCK_PRESETS: &[&str] = &["sentry-monitors"];
 /// The words of `client`.
 pub(super) const CLIENTS: &[&str] = &["pymemcache", "python-memcached", "libmemcached"];
 
+/// The words of `client` of shards.
+pub(super) const SHARD_CLIENTS: &[&str] =
+    &["rb", "rb-ketama", "django-redis", "predis", "predis-ketama", "jedis"];
+
 /// A table of limits.
 pub(super) const LIMITS_OF_CHECKS: &[Key] = &[
     key("degraded", Text, "Degraded from here on."),
@@ -230,6 +234,7 @@ pub(super) const CACHE: &[Key] = &[
     key("servers", Texts, "memcached's servers: host:11211, unix:/path, dns+all:host:11211, discover:host:11211; or the shards of a Redis, each a URL or host:6379.").of(SERVERS).secret().same_as("url"),
     key("location", Texts, "The address of a Redis, memcached's servers, or the target of a forwarding alias.").of(LOCATED).secret().same_as("url"),
     key("topology", Words(RedisTopology::NAMES), "Topology of Redis, if the URL does not give it; shards for servers over which a client spreads keys.").of(REDIS),
+    key("client", Words(SHARD_CLIENTS), "Client whose key distribution over shards is used.").of(REDIS),
     key("announce", Words(&["as-is", "seed-host"]), "seed-host if the cluster's ports are forwarded.").of(REDIS).or(r#""as-is""#),
     key("username", Text, "The user's name.").of(SERVERS).secret(),
     key("password", Text, "The user's password.").of(SERVERS).secret(),

@@ -53,12 +53,18 @@ impl NodeFactory {
 
     /// The node of a server, with `spray` series of canaries.
     pub(crate) fn node(&self, address: &Address, server: Server, spray: usize) -> Node {
-        self.named_node(&self.name(address), server, spray)
+        self.named_node(self.name(address), server, None, spray)
     }
 
-    /// The same under this name.
-    pub(crate) fn named_node(&self, name: &Arc<str>, server: Server, spray: usize) -> Node {
-        self.make(name.clone(), server, None, std::iter::repeat_n(None, spray))
+    /// The same under this name, with its share of the keys if clients spread them.
+    pub(crate) fn named_node(
+        &self,
+        name: Arc<str>,
+        server: Server,
+        share: Option<Box<dyn KeyShare>>,
+        spray: usize,
+    ) -> Node {
+        self.make(name, server, share, std::iter::repeat_n(None, spray))
     }
 
     /// The node of a server in a cluster, in which hash tags choose the slots of the canaries, and each primary has its

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 
 use super::Topology;
+use crate::cache::redis::Redis;
+use crate::check::KeyShare;
 use crate::progress::Progress;
+use crate::shard_ring::ShardRing;
 
 /// The shards, each a server that may have replicas.
 pub(super) struct Shards(Vec<Arc<dyn Topology>>);
@@ -25,5 +28,22 @@ impl Topology for Shards {
 
     fn is_quiet(&self) -> bool {
         self.0.iter().all(|shard| shard.is_quiet())
+    }
+}
+
+/// The keys that a client sends to one of the shards.
+pub(super) struct ShardShare {
+    pub(super) ring: Arc<ShardRing>,
+    pub(super) place: usize,
+}
+
+impl KeyShare for ShardShare {
+    fn holds(&self, key: &[u8]) -> bool {
+        self.ring.place(key) == Some(self.place)
+    }
+
+    /// Shards redirect nothing.
+    fn importing(&self, _: &str) -> Option<Redis> {
+        None
     }
 }

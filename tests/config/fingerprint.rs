@@ -129,8 +129,11 @@ announce = "as-is"
 topology = "shards"
 servers = ["redis://one", "rediss://app:first-password@two/1", "redis://three"]
 quorum = 2
+client = "rb"
 "#,
         &[
+            ("\"rb\"", "\"jedis\""),
+            ("client = \"rb\"\n", ""),
             ("\"redis://one\", ", ""),
             ("redis://three", "redis://one/1"),
             ("redis://one", "rediss://one"),

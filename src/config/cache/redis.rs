@@ -1,13 +1,12 @@
 //! `[caches.ALIAS]` of a Redis: its topology, its login, and the requirements on it.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
 use crate::config::address::{self, RedisUrl};
 use crate::config::cache::reader::{CacheReader, WrittenAddress};
-use crate::config::cache::{memcached, tls};
+use crate::config::cache::{shards, tls};
 use crate::config::keys::RedisTopology;
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Table, Value, ValueKind as Typed, one_of, unless};
@@ -47,6 +46,9 @@ fn refuses(topology: RedisTopology, key: &str) -> Option<&'static str> {
             RedisTopology::Standalone | RedisTopology::Cluster | RedisTopology::Shards,
             "sentinel_username" | "sentinel_password" | "sentinel_password_file",
         ) => Some("this setting requires Sentinels; begin the URL with redis+sentinel://, or remove it"),
+        (RedisTopology::Standalone | RedisTopology::Cluster | RedisTopology::Sentinel, "client") => {
+            Some("a client spreads keys over shards; add topology = \"shards\", or remove this")
+        }
         (RedisTopology::Shards, "url" | "url_file") => {
             Some("shards are several servers; list their URLs in `servers`")
         }
@@ -67,7 +69,7 @@ fn refuses(topology: RedisTopology, key: &str) -> Option<&'static str> {
 }
 
 /// The schemes of its URLs, with TLS and without.
-fn schemes(topology: RedisTopology) -> (&'static str, &'static str) {
+pub(super) fn schemes(topology: RedisTopology) -> (&'static str, &'static str) {
     match topology {
         RedisTopology::Standalone | RedisTopology::Shards => ("rediss://", "redis://"),
         RedisTopology::Cluster => ("rediss+cluster://", "redis+cluster://"),
@@ -87,7 +89,7 @@ pub(in crate::config) fn read(
         }
     }
     if topology == RedisTopology::Shards {
-        return read_shards(reading, table, server);
+        return shards::read(reading, table, server);
     }
     let mut url =
         address::redis_location(&server.text, topology).map_err(|error| server.value.problem(error))?;
@@ -110,59 +112,8 @@ pub(in crate::config) fn read(
     finished(reading, RedisConfig { servers, login, tls, replicas, spray, asks_application: false })
 }
 
-/// Shards, which are reached as the keys of the alias say unless their URLs say otherwise.
-fn read_shards(
-    reading: &mut CacheReader,
-    table: &Table,
-    server: &WrittenAddress<'_>,
-) -> Result<Backend, ConfigProblem> {
-    let mut open = RedisUrl::default();
-    let login = read_login(reading, table, server, &mut open)?;
-    let hints = tls::TlsHints { by_scheme: None, schemes: schemes(RedisTopology::Shards), socket: false };
-    let tls = tls::read(reading, table.get("tls"), hints)?;
-    reading.came_from(&["servers"], &server.value.place);
-    reading.said(table, "topology", |_| Ok(()))?;
-    let users_alone = reading.users_alone;
-    let shard = |(text, place): (&str, &Place)| {
-        let shard = named_server(text, &login, tls.as_ref(), users_alone);
-        Ok((shard.map_err(|error| place.problem(error))?, place.clone()))
-    };
-    let shards: Vec<_> =
-        server.value.texts()?.into_iter().map(shard).collect::<Result<_, ConfigProblem>>()?;
-    unless(shards.is_empty(), server.value, "the list of shards is empty; write \"redis://host:6379/0\"")?;
-    note_passwords(reading, server.value, "the password of a shard");
-    let shards = distinct(shards, &login)?;
-    let quorum = memcached::quorum(reading, table, Some(shards.len()))?;
-    let replicas = replicas(reading, table, &login, tls.as_ref())?;
-    let named = matches!(&replicas.which, WhichReplicas::Named(named) if !named.is_empty());
-    if let Some(value) = table.get("replicas").filter(|_| named) {
-        return Err(value.problem("shards have replicas of their own; write \"discover\" or \"required\""));
-    }
-    let spray = reading.spray(table)?;
-    let redis = RedisConfig { servers: RedisServers::Shards { shards, quorum }, login, tls, replicas, spray };
-    let plain = redis.tls.is_some() && redis.ways_in().iter().all(|(_, tls)| tls.is_none());
-    if let Some(value) = table.get("tls").filter(|_| plain) {
-        return Err(value.problem("no URL of a shard enables TLS; begin it with rediss://, or remove this"));
-    }
-    finished(reading, redis)
-}
-
-/// The shards, none of which may be there twice. One server may be several, by its databases.
-fn distinct(shards: Vec<(NamedServer, Place)>, login: &Login) -> Result<Vec<NamedServer>, ConfigProblem> {
-    let mut seen = HashSet::new();
-    for (shard, place) in &shards {
-        let database = shard.own.as_ref().map_or(login.database, |own| own.0.database);
-        if !seen.insert((&shard.address, database)) {
-            return Err(place.problem(format_args!(
-                "{shard}, database {database} is listed twice; list each shard once"
-            )));
-        }
-    }
-    Ok(shards.into_iter().map(|(shard, _)| shard).collect())
-}
-
 /// The login at the servers, by the URL or by keys of its own.
-fn read_login(
+pub(super) fn read_login(
     reading: &mut CacheReader,
     table: &Table,
     server: &WrittenAddress<'_>,
@@ -240,7 +191,7 @@ fn sentinel_login(reading: &mut CacheReader, table: &Table) -> Result<Login, Con
 }
 
 /// The requirements on the replicas, which are reached as the primary is unless their URLs say otherwise.
-fn replicas(
+pub(super) fn replicas(
     reading: &mut CacheReader,
     table: &Table,
     login: &Login,
@@ -338,7 +289,7 @@ fn which_replicas(
 }
 
 /// Takes note of passwords in the URLs of servers that every reader of the file can read.
-fn note_passwords(reading: &mut CacheReader, value: &Value, whose: &str) {
+pub(super) fn note_passwords(reading: &mut CacheReader, value: &Value, whose: &str) {
     let servers = match &value.kind {
         Typed::Table(table) => table.get("servers").unwrap_or(value),
         _ => value,
@@ -354,7 +305,7 @@ fn note_passwords(reading: &mut CacheReader, value: &Value, whose: &str) {
 
 /// A replica or a shard, as it is written. What its URL leaves open is the alias's: the database, the version of the
 /// protocol, TLS settings, and without an `@` the user and the password.
-fn named_server(
+pub(super) fn named_server(
     text: &str,
     alias: &Login,
     tls: Option<&Tls>,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::checks::Client;
-use crate::config::{SCHEMA, Source, load};
+use crate::config::{SCHEMA, ShardClient, Source, load};
 
 /// The part before the settings.
 const HEAD: &str = r#"{
@@ -128,6 +128,7 @@ const CONTEXTS: &[(&str, &str)] = &[
     ("caches.main.servers", ""),
     ("caches.main.tls.", "caches.main.url = 'rediss://h'"),
     ("caches.main.quorum", "caches.main.servers = ['h']"),
+    ("caches.main.client", "caches.main.topology = 'shards'\ncaches.main.servers = ['h']"),
     ("caches.main.announce", "caches.main.url = 'redis+cluster://h'"),
     ("caches.main.sentinel_", "caches.main.url = 'redis+sentinel://h/m'\ncaches.main.sentinel_password = 'p'"),
     ("caches.main.replica_within", "caches.main.url = 'redis://h'\ncaches.main.replicas = 'discover'"),
@@ -268,4 +269,5 @@ fn a_value_that_is_not_the_default_is_another_configuration() {
 #[test]
 fn every_client_is_in_the_table() {
     assert_eq!(Client::ALL.map(Client::name), CLIENTS);
+    assert_eq!(ShardClient::ALL.map(ShardClient::name), SHARD_CLIENTS);
 }

@@ -1,0 +1,140 @@
+//! `[caches.ALIAS]` of a sharded Redis: its shards, the number of them that have to be up, and the client that spreads keys.
+
+use std::collections::HashSet;
+
+use secrecy::ExposeSecret as _;
+
+use crate::config::address::RedisUrl;
+use crate::config::cache::reader::{CacheReader, WrittenAddress};
+use crate::config::cache::redis::{self, named_server, note_passwords, read_login, replicas};
+use crate::config::cache::{memcached, tls};
+use crate::config::keys::RedisTopology;
+use crate::config::place::{ConfigProblem, Place};
+use crate::config::value::{Table, unless};
+use crate::config::{
+    Address, Backend, Login, NamedServer, RedisConfig, RedisServers, Secret, ShardClient, Sharding,
+    WhichReplicas,
+};
+
+/// Shards, which are reached as the keys of the alias say unless their URLs say otherwise.
+pub(super) fn read(
+    reading: &mut CacheReader,
+    table: &Table,
+    server: &WrittenAddress<'_>,
+) -> Result<Backend, ConfigProblem> {
+    let login = read_login(reading, table, server, &mut RedisUrl::default())?;
+    let schemes = redis::schemes(RedisTopology::Shards);
+    let hints = tls::TlsHints { by_scheme: None, schemes, socket: false };
+    let tls = tls::read(reading, table.get("tls"), hints)?;
+    reading.came_from(&["servers"], &server.value.place);
+    reading.said(table, "topology", |_| Ok(()))?;
+    let client = reading.said(table, "client", |value| {
+        value.word("client", &ShardClient::ALL.map(|client| (client.name(), client)))
+    })?;
+    let texts = server.value.texts()?;
+    unless(texts.is_empty(), server.value, "the list of shards is empty; write \"redis://host:6379/0\"")?;
+    let users_alone = reading.users_alone;
+    let shard = |(text, place): &(&str, &Place)| {
+        let shard = named_server(text, &login, tls.as_ref(), users_alone);
+        shard.map_err(|error| place.problem(error))
+    };
+    let shards: Vec<_> = texts.iter().map(shard).collect::<Result<_, _>>()?;
+    note_passwords(reading, server.value, "the password of a shard");
+    let quorum = memcached::quorum(reading, table, Some(shards.len()))?;
+    let replicas = replicas(reading, table, &login, tls.as_ref())?;
+    let named = matches!(&replicas.which, WhichReplicas::Named(named) if !named.is_empty());
+    if let Some(value) = table.get("replicas").filter(|_| named) {
+        return Err(value.problem("shards have replicas of their own; write \"discover\" or \"required\""));
+    }
+    let spray = reading.spray(table)?;
+    let servers = RedisServers::Shards { shards: shards.clone(), quorum, sharding: None };
+    let mut redis = RedisConfig { servers, login, tls, replicas, spray, asks_application: false };
+    distinct(&redis, &shards, &texts)?;
+    let plain = redis.tls.is_some() && redis.ways_in().iter().all(|(_, tls)| tls.is_none());
+    if let Some(value) = table.get("tls").filter(|_| plain) {
+        return Err(value.problem("no URL of a shard enables TLS; begin it with rediss://, or remove this"));
+    }
+    let sharding = client.map(|client| {
+        let texts = texts.iter().zip(&shards).enumerate();
+        let hashed = texts.map(|(number, ((text, _), shard))| client.hashed(text, number, &redis, shard));
+        Sharding { client, hashed: hashed.map(Secret::from).collect() }
+    });
+    redis.servers = RedisServers::Shards { shards, quorum, sharding };
+    redis::finished(reading, redis)
+}
+
+/// A problem with a shard that is there twice. One server may be several shards, by its databases.
+fn distinct(
+    redis: &RedisConfig,
+    shards: &[NamedServer],
+    texts: &[(&str, &Place)],
+) -> Result<(), ConfigProblem> {
+    let mut seen = HashSet::new();
+    for (shard, (_, place)) in shards.iter().zip(texts) {
+        let database = redis.way_to(shard).0.database;
+        if !seen.insert((&shard.address, database)) {
+            return Err(place.problem(format_args!(
+                "{shard}, database {database} is listed twice; list each shard once"
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl ShardClient {
+    /// The text by which this client places a shard that is written as `text`.
+    fn hashed(self, text: &str, number: usize, redis: &RedisConfig, shard: &NamedServer) -> String {
+        match self {
+            Self::Rb | Self::Jedis => String::new(),
+            Self::DjangoRedis => text.to_owned(),
+            Self::Predis | Self::PredisKetama => match &shard.address {
+                Address::Tcp { port, .. } => format!("{}:{port}", host_as_written(text, shard)),
+                Address::Unix(path) => path.display().to_string(),
+            },
+            Self::RbKetama => {
+                let (login, tls) = redis.way_to(shard);
+                rb_host(&host_as_written(text, shard), number, &shard.address, login, tls.is_some())
+            }
+        }
+    }
+}
+
+/// The host of a shard with its capitals, which clients hash.
+fn host_as_written(text: &str, shard: &NamedServer) -> String {
+    let Address::Tcp { host, .. } = &shard.address else { return "localhost".to_owned() };
+    let hosts = text.rsplit_once('@').map_or(text, |(_, hosts)| hosts);
+    let at = hosts.to_ascii_lowercase().find(host.as_str());
+    at.and_then(|at| hosts.get(at..at + host.len())).unwrap_or(host).to_owned()
+}
+
+/// Rb's text of a host (`HostInfo.__repr__` in its `cluster.py`, version 1.11), which its ketama hashes.
+fn rb_host(host: &str, number: usize, address: &Address, login: &Login, tls: bool) -> String {
+    let password = login.password.as_ref().map_or_else(none, |password| python(password.expose_secret()));
+    let (port, socket) = match address {
+        Address::Tcp { port, .. } => (*port, none()),
+        Address::Unix(path) => (6379, python(&path.display().to_string())),
+    };
+    let (host, database, tls) = (python(host), login.database, if tls { "True" } else { "False" });
+    format!(
+        "<HostInfo db={database} host={host} host_id={number} password={password} port={port} ssl={tls} \
+         ssl_options=None unix_socket_path={socket}>"
+    )
+}
+
+fn none() -> String {
+    "None".to_owned()
+}
+
+/// A text as Python's `repr` shows it, if all of it can be printed.
+fn python(text: &str) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let mut shown = String::from(quote);
+    for char in text.chars() {
+        if char == quote || char == '\\' {
+            shown.push('\\');
+        }
+        shown.push(char);
+    }
+    shown.push(quote);
+    shown
+}
