@@ -149,7 +149,7 @@ impl RecordSnapshot {
         if period.since.status == status {
             return period.note(outcome, &last).map(|past| Transition::after(past, outcome));
         }
-        let past = period.end(&last, outcome);
+        let past = period.end(&last);
         *period = Period::begin(outcome, Some(&last));
         Some(Transition::after(past, outcome))
     }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_a_change_is_reported_with_the_duration_of_the_previous_status() {
+    async fn only_a_change_is_reported_with_the_time_that_the_previous_status_was_seen() {
         let (journal, record) = record();
         let start = Instant::now();
         for (at, is_up) in [(0, true), (1, true), (5, false), (7, false), (9, true)] {
@@ -195,8 +195,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                (Some(Status::Down), Status::Up, Some(second(4))),
-                (Some(Status::Up), Status::Down, Some(second(5)))
+                (Some(Status::Down), Status::Up, Some(second(2))),
+                (Some(Status::Up), Status::Down, Some(second(1)))
             ]
         );
         assert_eq!(record.since().map(|since| start + second(10) - since.began), Some(second(1)));

@@ -3,7 +3,7 @@
 //! An alias of many nodes may have several causes at a time, and its first faulty node may be another one at each check.
 //! So its cause stands for as long as anything has it, and the number of changes is bounded.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -21,18 +21,40 @@ const STAYS: Duration = Duration::from_mins(1);
 pub(super) struct Causes {
     /// Each cause so far, with the time that it was the main one, without the current time of the current one.
     told: Vec<(Cause, Duration)>,
-    /// The main cause, and the check with which it became so.
-    current: Option<(Cause, Instant)>,
+    current: Option<MainCause>,
     /// A cause that has come instead of the current one, and is not told yet.
     next: Option<(Cause, Instant)>,
     changes: usize,
 }
 
+/// A main cause, as far as checks saw it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MainCause {
+    pub(super) cause: Cause,
+    /// The start of the check with which it became the main one.
+    began: Instant,
+    /// The start of the last check that had it.
+    seen: Instant,
+    /// The same on the wall clock.
+    pub(super) seen_at: SystemTime,
+}
+
+impl MainCause {
+    fn of(cause: Cause, began: Instant, outcome: &Outcome) -> Self {
+        Self { cause, began, seen: outcome.began, seen_at: outcome.began_at }
+    }
+
+    /// The time from the first check that had it to the last.
+    pub(super) fn lasted(&self) -> Duration {
+        self.seen.saturating_duration_since(self.began)
+    }
+}
+
 impl Causes {
     /// The causes of a period that begins with `outcome`.
     pub(super) fn begin(outcome: &Outcome) -> Self {
-        let current = outcome.cause().map(|cause| (cause, outcome.began));
-        let told = current.map(|(cause, _)| (cause, Duration::ZERO)).into_iter().collect();
+        let current = outcome.cause().map(|cause| MainCause::of(cause, outcome.began, outcome));
+        let told = current.map(|current| (current.cause, Duration::ZERO)).into_iter().collect();
         Self { told, current, next: None, changes: 0 }
     }
 
@@ -41,10 +63,11 @@ impl Causes {
         self.changes == 0
     }
 
-    /// Adds a check; returns the previous cause and its start, if the cause has changed.
-    pub(super) fn note(&mut self, outcome: &Outcome) -> Option<(Cause, Instant)> {
+    /// Adds a check; returns the previous cause, if the cause has changed.
+    pub(super) fn note(&mut self, outcome: &Outcome) -> Option<MainCause> {
         let (before, found) = (self.current?, outcome.cause()?);
-        if outcome.is_due_to(before.0) {
+        if outcome.is_due_to(before.cause) {
+            self.current = Some(MainCause::of(before.cause, before.began, outcome));
             self.next = None;
             return None;
         }
@@ -58,21 +81,21 @@ impl Causes {
         if !is_new && !stays && self.changes >= AT_ONCE {
             return None;
         }
-        self.told = self.until(came);
+        self.told = self.so_far();
         if is_new {
             self.told.push((found, Duration::ZERO));
         }
-        (self.current, self.next) = (self.next.take(), None);
+        (self.current, self.next) = (Some(MainCause::of(found, came, outcome)), None);
         self.changes += 1;
         Some(before)
     }
 
-    /// Each cause with the time until `now` that it was the main one.
-    pub(super) fn until(&self, now: Instant) -> Vec<(Cause, Duration)> {
+    /// Each cause with the time that checks saw it as the main one.
+    pub(super) fn so_far(&self) -> Vec<(Cause, Duration)> {
         let mut causes = self.told.clone();
-        if let Some((current, began)) = self.current {
-            for (_, time) in causes.iter_mut().filter(|(cause, _)| *cause == current) {
-                *time += now.saturating_duration_since(began);
+        if let Some(current) = &self.current {
+            for (_, time) in causes.iter_mut().filter(|(cause, _)| *cause == current.cause) {
+                *time += current.lasted();
             }
         }
         causes
@@ -81,8 +104,6 @@ impl Causes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
     use crate::alias::Alias;
     use crate::outcome::{CheckKind, Fault, Needs, NodeOutcome, Phase, Phases};
@@ -103,22 +124,30 @@ mod tests {
     }
 
     /// The seconds at which a change was told, of checks with these causes, and the causes at the end.
-    fn changes(checks: &[(u64, &[Cause])], end: u64) -> (Vec<u64>, Vec<(Cause, u64)>) {
+    fn changes(checks: &[(u64, &[Cause])]) -> (Vec<u64>, Vec<(Cause, u64)>) {
         let start = Instant::now();
         let (first, rest) = checks.split_first().unwrap();
         let mut causes = Causes::begin(&outcome(start, first.0, first.1));
         let told = rest.iter().filter(|(at, found)| causes.note(&outcome(start, *at, found)).is_some());
         let told = told.map(|(at, _)| *at).collect();
-        let causes = causes.until(start + Duration::from_secs(end));
+        let causes = causes.so_far();
         (told, causes.into_iter().map(|(cause, time)| (cause, time.as_secs())).collect())
     }
 
     #[test]
     fn another_cause_is_a_change_and_each_has_its_time() {
-        let checks: [(u64, &[Cause]); 5] =
-            [(0, TIMED_OUT), (5, TIMED_OUT), (10, REFUSED), (20, &[Cause::ReadOnly]), (30, TIMED_OUT)];
-        let times = vec![(Cause::TimedOut, 15), (Cause::Refused, 10), (Cause::ReadOnly, 10)];
-        assert_eq!(changes(&checks, 35), (vec![10, 20, 30], times));
+        let checks: [(u64, &[Cause]); 7] = [
+            (0, TIMED_OUT),
+            (5, TIMED_OUT),
+            (10, REFUSED),
+            (18, REFUSED),
+            (20, &[Cause::ReadOnly]),
+            (30, TIMED_OUT),
+            (31, TIMED_OUT),
+        ];
+        // No more than from the first check that saw it to the last.
+        let times = vec![(Cause::TimedOut, 6), (Cause::Refused, 8), (Cause::ReadOnly, 0)];
+        assert_eq!(changes(&checks), (vec![10, 20, 30], times));
     }
 
     #[test]
@@ -126,17 +155,17 @@ mod tests {
         let both: &[Cause] = &[Cause::Refused, Cause::TimedOut];
         let other_way_round: &[Cause] = &[Cause::TimedOut, Cause::Refused];
         let checks = [(0, TIMED_OUT), (1, both), (2, other_way_round), (3, both), (4, REFUSED)];
-        assert_eq!(changes(&checks, 4).0, [4]);
+        assert_eq!(changes(&checks).0, [4]);
     }
 
     #[test]
     fn causes_that_alternate_at_each_check_are_told_a_few_times_and_one_that_stays_is_told() {
         let alternating = |second: u64| (second, if second.is_multiple_of(2) { TIMED_OUT } else { REFUSED });
         let mut checks: Vec<_> = (0..1000).map(alternating).collect();
-        assert_eq!(changes(&checks, 1000).0, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(changes(&checks).0, [1, 2, 3, 4, 5, 6, 7, 8]);
         checks.extend((1000..1100).map(|second| (second, REFUSED)));
-        assert_eq!(changes(&checks, 1100).0.last(), Some(&1059), "a minute after 999");
+        assert_eq!(changes(&checks).0.last(), Some(&1059), "a minute after 999");
         checks.push((1100, &[Cause::ReadOnly]));
-        assert_eq!(changes(&checks, 1100).0.last(), Some(&1100), "a new one is told at once");
+        assert_eq!(changes(&checks).0.last(), Some(&1100), "a new one is told at once");
     }
 }

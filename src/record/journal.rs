@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::Past;
 use crate::mutex::Mutex;
 use crate::outcome::{Cause, NodeOutcome, Outcome, Status, printable};
-use crate::span::timestamp;
+use crate::span::{timestamp, whole};
 
 /// The number of changes that are kept.
 const KEPT: usize = 64;
@@ -81,7 +81,7 @@ impl Transition {
         self.was.as_ref().map(|was| was.status)
     }
 
-    /// The time from the first check with the previous status, or the previous cause, to this one.
+    /// The time from the first check with the previous status, or the previous cause, to the last.
     #[must_use]
     pub fn lasted(&self) -> Option<Duration> {
         self.was.as_ref().map(|was| was.lasted)
@@ -91,7 +91,7 @@ impl Transition {
     fn log(&self) {
         let from = self.from().map_or("unknown", Status::as_str);
         let (to, cause) = (self.to.as_str(), self.cause.map(Cause::name));
-        let was_cause = self.was.as_ref().and_then(Past::reasons);
+        let was_cause = self.was.as_ref().and_then(|was| was.reasons(whole));
         let lasted_s = self.lasted().map(|lasted| lasted.as_secs());
         match self.to {
             Status::Up | Status::Skipped => {
@@ -105,8 +105,8 @@ impl Transition {
 }
 
 impl fmt::Display for Transition {
-    /// `main is DOWN: refused at cache:6379 in connect; was UP for 3h 2m 10s, last seen 2026-11-22T10:50:52Z`. It holds no
-    /// text of a server, which may be anything: the details of an answer have it.
+    /// `main is DOWN: refused at cache:6379 in connect; was UP for at least 3h 2m 10s, last seen 2026-11-22T10:50:52Z`.
+    /// It holds no text of a server, which may be anything: the details of an answer have it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is {}", self.entry, self.to)?;
         if let Some(cause) = self.cause {
@@ -174,7 +174,6 @@ mod tests {
             status,
             causes: causes.collect(),
             lasted: Duration::from_millis(lasted),
-            seen: Duration::from_millis(lasted.saturating_sub(1000)),
             last_seen: SystemTime::UNIX_EPOCH + Duration::from_hours(1),
             is_first: false,
         }
@@ -186,21 +185,21 @@ mod tests {
         let up = was(Status::Up, &[], 3 * 3_600_000 + 2 * 60_000 + 10_123);
         assert_eq!(
             told(Some(up), Status::Down, refused),
-            "main is DOWN: refused at cache:6379 in connect; was UP for 3h 2m 10s, last seen 1970-01-01T01:00:00Z"
+            "main is DOWN: refused at cache:6379 in connect; was UP for at least 3h 2m 10s, last seen 1970-01-01T01:00:00Z"
         );
         let down = was(Status::Down, &[(Cause::TimedOut, 250)], 250);
         assert_eq!(
             told(Some(down.clone()), Status::Up, None),
-            "main is UP; was DOWN for 250ms (timed_out), last seen 1970-01-01T01:00:00Z"
+            "main is UP; was DOWN for at least 250ms (timed_out), last seen 1970-01-01T01:00:00Z"
         );
         assert_eq!(
             told(Some(down), Status::Down, refused),
-            "main is DOWN: refused at cache:6379 in connect; was DOWN for 250ms (timed_out), last seen 1970-01-01T01:00:00Z"
+            "main is DOWN: refused at cache:6379 in connect; was DOWN for at least 250ms (timed_out), last seen 1970-01-01T01:00:00Z"
         );
         let both = was(Status::Down, &[(Cause::TimedOut, 120_000), (Cause::Refused, 2500)], 122_500);
         assert_eq!(
             told(Some(both), Status::Up, None),
-            "main is UP; was DOWN for 2m 2s (timed_out 2m, refused 2s), last seen 1970-01-01T01:00:00Z"
+            "main is UP; was DOWN for at least 2m 2s (timed_out 2m, refused 2s), last seen 1970-01-01T01:00:00Z"
         );
     }
 
@@ -212,10 +211,7 @@ mod tests {
             "main is DEGRADED: refused at cache:6379 in connect; at least since 1970-01-01T00:00:00Z, the first check after \
              this sidecar started"
         );
-        let first = |lasted| Past { is_first: true, ..was(Status::Up, &[], lasted) };
-        assert!(
-            told(Some(first(63_000)), Status::Down, None).contains("; was UP for at least 1m 2s, last seen ")
-        );
-        assert!(told(Some(first(1000)), Status::Down, None).contains("; was UP, last seen "));
+        let once = was(Status::Up, &[], 0);
+        assert!(told(Some(once), Status::Down, None).contains("; was UP, last seen "));
     }
 }

@@ -61,12 +61,10 @@ pub(super) struct Period {
 pub struct Past {
     /// The status.
     pub status: Status,
-    /// Its causes, in the order in which they came, each with the time that it was the main one.
+    /// Its causes, in the order in which they came, each with the time that checks saw it as the main one.
     pub causes: Vec<(Cause, Duration)>,
-    /// The time from the first check that saw it to the change.
+    /// The time from the first check that saw it to the last: it lasted at least so long.
     pub lasted: Duration,
-    /// The time from the first check that saw it to the last.
-    pub seen: Duration,
     /// The start of the last check that saw it.
     pub last_seen: SystemTime,
     /// `true` if the first check of all saw it: it may have begun at any time before.
@@ -107,22 +105,17 @@ impl Period {
             self.since.unchecked = Some(Unchecked { from: last.began_at, to: outcome.began_at, length });
         }
         let is_first = self.since.before.is_none() && self.causes.is_first();
-        let (cause, began) = self.causes.note(outcome)?;
-        let lasted = outcome.began.saturating_duration_since(began);
-        Some(Past { causes: vec![(cause, lasted)], is_first, ..self.past(began, last, outcome) })
+        let past = self.causes.note(outcome)?;
+        let (status, lasted, last_seen) = (self.since.status, past.lasted(), past.seen_at);
+        Some(Past { status, causes: vec![(past.cause, lasted)], lasted, last_seen, is_first })
     }
 
-    /// The whole of it, if `outcome` is the first check after it, and `last` its last.
-    pub(super) fn end(&self, last: &Outcome, outcome: &Outcome) -> Past {
-        Past { causes: self.causes.until(outcome.began), ..self.past(self.since.began, last, outcome) }
-    }
-
-    fn past(&self, began: Instant, last: &Outcome, outcome: &Outcome) -> Past {
+    /// The whole of it, if `last` is its last check.
+    pub(super) fn end(&self, last: &Outcome) -> Past {
         Past {
             status: self.since.status,
-            causes: Vec::new(),
-            lasted: outcome.began.saturating_duration_since(began),
-            seen: last.began.saturating_duration_since(began),
+            causes: self.causes.so_far(),
+            lasted: last.began.saturating_duration_since(self.since.began),
             last_seen: last.began_at,
             is_first: self.since.before.is_none(),
         }
@@ -130,39 +123,33 @@ impl Period {
 }
 
 impl Past {
-    /// Its duration: `3h 2m`, or `at least 3h 2m` if its start was not seen; nothing if one check saw it, and no
-    /// other was before.
+    /// Its duration: `at least 3h 2m`; nothing if a single check saw it.
     #[must_use]
     pub(crate) fn duration(&self) -> Option<String> {
-        match self {
-            Self { is_first: false, lasted, .. } => Some(whole(*lasted)),
-            Self { seen, .. } if seen.is_zero() => None,
-            Self { seen, .. } => Some(format!("at least {}", whole(*seen))),
-        }
+        (!self.lasted.is_zero()).then(|| format!("at least {}", whole(self.lasted)))
     }
 
-    /// Its causes: `timed_out`, or `timed_out 2m, refused 40s`; nothing if it was up.
+    /// Its causes: `timed_out`, or `timed_out 2m, refused` if a single check saw the second; nothing if it was up. `span` writes
+    /// a time.
     #[must_use]
-    pub(crate) fn reasons(&self) -> Option<String> {
-        match self.causes.as_slice() {
-            [] => None,
-            [(cause, _)] => Some(cause.to_string()),
-            causes => {
-                let told = causes.iter().map(|(cause, lasted)| format!("{cause} {}", whole(*lasted)));
-                Some(told.collect::<Vec<_>>().join(", "))
-            }
-        }
+    pub(crate) fn reasons(&self, span: fn(Duration) -> String) -> Option<String> {
+        let told = self.causes.iter().map(|(cause, lasted)| match *lasted {
+            lasted if self.causes.len() > 1 && !lasted.is_zero() => format!("{cause} {}", span(lasted)),
+            _ => cause.to_string(),
+        });
+        (!self.causes.is_empty()).then(|| told.collect::<Vec<_>>().join(", "))
     }
 }
 
 impl fmt::Display for Past {
-    /// `UP for 3h 2m 10s, last seen 2026-11-22T10:50:52Z`, or `DOWN for 5m (timed_out 2m, refused 3m), last seen ...`.
+    /// `UP for at least 3h 2m 10s, last seen 2026-11-22T10:50:52Z`, or `DOWN for at least 5m (timed_out 2m, refused 3m), last
+    /// seen ...`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
         if let Some(duration) = self.duration() {
             write!(f, " for {duration}")?;
         }
-        if let Some(reasons) = self.reasons() {
+        if let Some(reasons) = self.reasons(whole) {
             write!(f, " ({reasons})")?;
         }
         write!(f, ", last seen {}", timestamp(self.last_seen))

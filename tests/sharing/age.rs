@@ -108,7 +108,7 @@ fn transitions_list_the_latest_change_first_with_the_result_of_its_check() {
     let lines = text(&sidecar);
     let lines: Vec<_> = lines.lines().collect();
     let has = |line: &str, parts: &[&str]| assert!(parts.iter().all(|part| line.contains(part)), "{lines:?}");
-    has(lines[0], &["  cache.main  DOWN -> UP  after ", " (refused)  last seen DOWN "]);
+    has(lines[0], &["  cache.main  DOWN -> UP  (refused)  last seen DOWN "]);
     has(
         lines[1],
         &["  cache.main  UP -> DOWN  last seen UP ", &format!("  refused at {} in connect", redis.addr())],

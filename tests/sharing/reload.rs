@@ -106,7 +106,7 @@ fn the_history_of_a_cache_outlives_a_change_of_a_setting_that_all_share() {
     assert!(sidecar.log().contains("checks kept: 0; rebuilt: main\n"), "{}", sidecar.log());
     redis.restart();
     sidecar.expect_up();
-    sidecar.wait_for_log("main is UP; was DOWN for ", 1);
+    sidecar.wait_for_log("main is UP; was DOWN (refused), last seen ", 1);
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn an_interval_has_the_cache_checked_without_requests_and_no_interval_leaves_it_
     asked.fill();
     with.wait_for_log("main is DOWN: out_of_memory", 1);
     asked.make_room();
-    with.wait_for_log("main is UP; was DOWN for ", 1);
+    with.wait_for_log("main is UP; was DOWN ", 1);
     // The interval may change, and end.
     without.configure("interval = \"1s\"", cache(&left_alone));
     with.configure("", cache(&asked));

@@ -4,18 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use crate::outcome::{Outcome, Status};
 use crate::record::{Record, Since};
 
-/// The time since which each check has had its status, with `--watch`; empty for a single round.
+/// The time since which each check has had its status, and its last check, with `--watch`; empty for a single round.
 #[derive(Debug, Default)]
-pub(super) struct StatusTracker(HashMap<String, Since>);
+pub(super) struct StatusTracker(HashMap<String, (Since, Instant)>);
 
 /// A check whose status differs from the previous round's, or that had none.
 #[derive(Debug)]
 pub(super) struct StatusChange {
     pub(super) outcome: Arc<Outcome>,
-    /// The previous status, and its duration.
+    /// The previous status, and the time from the first check that saw it to the last.
     pub(super) before: Option<(Status, Duration)>,
 }
 
@@ -29,9 +31,9 @@ impl StatusTracker {
         for known in records.into_iter().map(|record| record.known()) {
             let since = known.since();
             let (Some(outcome), Some(since)) = (known.latest, since) else { continue };
-            let before = self.0.insert(outcome.entry(), since);
-            if before.is_none_or(|before| before.status != since.status) {
-                let before = before.map(|before| (before.status, since.began - before.began));
+            let before = self.0.insert(outcome.entry(), (since, outcome.began));
+            if before.is_none_or(|(before, _)| before.status != since.status) {
+                let before = before.map(|(before, last)| (before.status, last - before.began));
                 changes.push(StatusChange { outcome, before });
             }
         }
@@ -40,7 +42,7 @@ impl StatusTracker {
 
     /// The time since which the check of this name has had its status.
     pub(super) fn since(&self, entry: &str) -> Option<SystemTime> {
-        self.0.get(entry).map(|since| since.began_at)
+        self.0.get(entry).map(|(since, _)| since.began_at)
     }
 
     /// `true` if there was no round yet.
@@ -58,7 +60,7 @@ mod tests {
     use crate::outcome::{Cause, Status};
 
     #[tokio::test(start_paused = true)]
-    async fn only_another_status_is_a_change_and_it_has_the_duration_of_the_previous_one() {
+    async fn only_another_status_is_a_change_and_it_has_the_time_that_the_previous_one_was_seen() {
         let record = record("main");
         let mut tracker = StatusTracker::default();
         let mut round = async |fault| {
@@ -74,7 +76,7 @@ mod tests {
         let (_, since, before) = round(None).await;
         assert_eq!((since, before), (Some(first), vec![]));
         let (down, since, before) = round(Some((Cause::Masked, ""))).await;
-        assert_eq!((since, before), (Some(down), vec![Some((Status::Up, Duration::from_secs(4)))]));
+        assert_eq!((since, before), (Some(down), vec![Some((Status::Up, Duration::from_secs(2)))]));
         // A different cause is no change of status.
         let (_, since, before) = round(Some((Cause::Stale, ""))).await;
         assert_eq!((since, before), (Some(down), vec![]));

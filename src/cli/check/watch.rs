@@ -136,10 +136,13 @@ impl Display {
     }
 }
 
-/// `2026-11-22T19:34:27Z  main  DOWN  was UP for 12s; masked at cache:6379 in read. Writes are acknowledged ...`
+/// `2026-11-22T19:34:27Z  main  DOWN  was UP for at least 12s; masked at cache:6379 in read. Writes are acknowledged ...`
 fn line(change: &StatusChange) -> String {
     let StatusChange { outcome, before } = change;
-    let before = before.map(|(status, stood)| format!("was {status} for {}", rough(stood)));
+    let before = before.map(|(status, stood)| match stood {
+        Duration::ZERO => format!("was {status}"),
+        stood => format!("was {status} for at least {}", rough(stood)),
+    });
     let problem = outcome.problem().map(|problem| {
         let more = match outcome.problems().count() {
             0 | 1 => String::new(),
@@ -182,7 +185,7 @@ mod tests {
         let line = line(&StatusChange { outcome, before });
         let (_, words) = line.split_once("Z  ").unwrap();
         let expected = format!(
-            "main  DOWN  was UP for 1m 2s; masked at one in write (and 1 more). {}\n",
+            "main  DOWN  was UP for at least 1m 2s; masked at one in write (and 1 more). {}\n",
             Cause::Masked.hint()
         );
         assert_eq!(words, expected);

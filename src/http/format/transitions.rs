@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::json::{NodeDetail, line, milliseconds};
 use crate::outcome::{Cause, Status};
 use crate::record::{Past, Transition};
-use crate::span::{timestamp, timestamp_millis};
+use crate::span::{timestamp, timestamp_millis, whole};
 
 /// The changes as one line of JSON, the latest first.
 #[must_use]
@@ -20,8 +20,8 @@ pub(crate) fn json(transitions: &[Arc<Transition>]) -> String {
 /// A line a change, the latest first, with the place of the problem, the cause that is over, and the last check before:
 ///
 /// ```text
-/// 2026-11-22T10:53:02.250Z  cache.main  DOWN -> UP    after 2m 2s (refused)  last seen DOWN 2026-11-22T10:52:57Z
-/// 2026-11-22T10:51:00.250Z  cache.main  UP -> DOWN    after 3h 2m 10s  last seen UP 2026-11-22T10:50:55Z  refused at cache:6379 in connect
+/// 2026-11-22T10:53:02.250Z  cache.main  DOWN -> UP    after at least 2m 2s (refused)  last seen DOWN 2026-11-22T10:52:57Z
+/// 2026-11-22T10:51:00.250Z  cache.main  UP -> DOWN    after at least 3h 2m 10s  last seen UP 2026-11-22T10:50:55Z  refused at cache:6379 in connect
 /// ```
 #[must_use]
 pub(crate) fn text(transitions: &[Arc<Transition>]) -> String {
@@ -44,9 +44,9 @@ pub(crate) fn text(transitions: &[Arc<Transition>]) -> String {
     lines.collect()
 }
 
-/// `after 2m 2s (refused)`, and `last seen DOWN 2026-11-22T10:52:57Z`.
+/// `after at least 2m 2s (refused)`, and `last seen DOWN 2026-11-22T10:52:57Z`.
 fn was(was: &Past) -> Vec<String> {
-    let lasted = match (was.duration(), was.reasons()) {
+    let lasted = match (was.duration(), was.reasons(whole)) {
         (Some(duration), Some(reasons)) => Some(format!("after {duration} ({reasons})")),
         (Some(duration), None) => Some(format!("after {duration}")),
         (None, Some(reasons)) => Some(format!("({reasons})")),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use maud::{Markup, html};
 use tokio::time::Instant;
 
-use crate::outcome::{Cause, Figure};
+use crate::outcome::Figure;
 use crate::record::{Past, Since, Unchecked};
 use crate::span::timestamp;
 pub(super) use crate::span::{greatest, took};
@@ -75,20 +75,12 @@ pub(super) fn since(since: &Since, now: Instant) -> Markup {
     }
 }
 
-/// The status that a change has ended: `3 h 2 min up, last seen 10:50:52 UTC`, `5 min down (timed_out 2 min, refused 3 min), ...`.
+/// The status that a change has ended: `at least 3 h 2 min up, last seen 10:50:52 UTC`, `at least 5 min down (timed_out 2 min, refused 3
+/// min), ...`.
 pub(super) fn past(was: &Past) -> Markup {
-    let reason = |(cause, lasted): &(Cause, Duration)| format!("{cause} {}", greatest(*lasted));
-    let reasons = match was.causes.as_slice() {
-        [] => String::new(),
-        [(cause, _)] => format!(" ({cause})"),
-        causes => format!(" ({})", causes.iter().map(reason).collect::<Vec<_>>().join(", ")),
-    };
+    let reasons = was.reasons(greatest).map(|reasons| format!(" ({reasons})")).unwrap_or_default();
     html! {
-        @match was {
-            Past { is_first: false, lasted, .. } => { (greatest(*lasted)) " " }
-            Past { seen, .. } if seen.is_zero() => {}
-            Past { seen, .. } => { "at least " (greatest(*seen)) " " }
-        }
+        @if !was.lasted.is_zero() { "at least " (greatest(was.lasted)) " " }
         (was.status.word()) (reasons) ", last seen " (moment(was.last_seen))
     }
 }
