@@ -31,6 +31,7 @@ mod healthcheck;
 mod orphans;
 /// The output of every command.
 mod output;
+mod rings;
 mod serve;
 
 const CONFIG_HELP: &str =

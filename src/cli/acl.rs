@@ -15,8 +15,8 @@ use crate::alias::Alias;
 use crate::catalog::Catalog;
 use crate::config::checks::{CheckConfig, ViewConfig, VisibilityConfig};
 use crate::config::{
-    Address, Backend, CacheConfig, Config, NamedServer, RedisConfig, RedisServers, Source, WhichReplicas,
-    load_for_users,
+    Address, Backend, CacheConfig, Config, Login, NamedServer, RedisConfig, RedisServers, Source,
+    WhichReplicas, load_for_users,
 };
 
 const AFTER_HELP: &str = "\
@@ -119,7 +119,7 @@ fn users(config: &Config, chosen: &[&Alias]) -> String {
             add(&mut grants, grant);
         }
         for view in views(cache) {
-            if let Some(grant) = granted_to_view(cache, view, &canaries) {
+            for grant in granted_to_view(cache, view, &canaries) {
                 add(&mut grants, grant);
             }
         }
@@ -147,26 +147,29 @@ fn views(cache: &CacheConfig) -> &[ViewConfig] {
     views.unwrap_or_default()
 }
 
-/// The rights to read a cache's canaries through a view, if the view is a Redis.
-fn granted_to_view<'a>(cache: &'a CacheConfig, view: &'a ViewConfig, canaries: &str) -> Option<Grant<'a>> {
-    let Backend::Redis(RedisConfig { servers: RedisServers::Standalone(address), login, .. }) = &view.backend
-    else {
-        return None;
+/// The rights to read a cache's canaries through a view, if the view is of Redis.
+fn granted_to_view<'a>(cache: &'a CacheConfig, view: &'a ViewConfig, canaries: &str) -> Vec<Grant<'a>> {
+    let Backend::Redis(redis) = &view.backend else { return Vec::new() };
+    let at = |address: &'a Address, login: &'a Login| {
+        let select = (login.database != 0).then_some("select");
+        Grant {
+            aliases: vec![&cache.alias],
+            user: login.username.as_deref(),
+            named: Named::InView,
+            servers: vec![AclServers::One(address)],
+            primary: None,
+            keys: vec![canaries.to_owned()],
+            commands: [IN_CLUSTER, "get"].into_iter().chain(select).collect(),
+            databases: BTreeSet::from([login.database]),
+        }
     };
-    let mut commands = BTreeSet::from([IN_CLUSTER, "get"]);
-    if login.database != 0 {
-        commands.insert("select");
+    match &redis.servers {
+        RedisServers::Standalone(address) => vec![at(address, &redis.login)],
+        RedisServers::Shards { shards, .. } => {
+            by_user(redis, shards, |shard| at(&shard.address, redis.way_to(shard).0))
+        }
+        RedisServers::Cluster { .. } | RedisServers::Sentinel { .. } => Vec::new(),
     }
-    Some(Grant {
-        aliases: vec![&cache.alias],
-        user: login.username.as_deref(),
-        named: Named::InView,
-        servers: vec![AclServers::One(address)],
-        primary: None,
-        keys: vec![canaries.to_owned()],
-        commands,
-        databases: BTreeSet::from([login.database]),
-    })
 }
 
 /// The rights to share verdicts through this cache, if that is configured.

@@ -15,7 +15,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_rustls::rustls::pki_types::UnixTime;
 
 use super::output::print;
-use super::{Failure, FileArgs, certificates, load};
+use super::{Failure, FileArgs, certificates, load, rings};
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
@@ -56,6 +56,7 @@ pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
             // `serve` does the same first, which reads the certificates.
             App::new(&loaded.config).map_err(Failure::usage)?;
             loaded.notes.extend(certificates::notes(&loaded.config, UnixTime::now()));
+            loaded.notes.extend(rings::notes(&loaded.config));
             check(&loaded, &mut page)
         }
         ConfigCommand::Show(args) => show(&load(args.config, Vec::new())?, &mut page),

@@ -5,7 +5,7 @@ mod chains;
 pub(super) mod memcached;
 pub(super) mod reader;
 pub(super) mod redis;
-mod shards;
+pub(super) mod shards;
 pub(super) mod tls;
 
 use std::collections::HashMap;

@@ -4,7 +4,7 @@
 use BackendKind::{Forwarding, LocalMemory, Memcached, Redis};
 use Takes::{
     AllOrInteger, Boolean, BooleanOrTable, Duration, Durations, Integer, Integers, Number, Numbers, Table, Tables, Text, Texts,
-    TextsOrTable, Words,
+    TextsOrTable, TextsOrTables, Words,
 };
 
 /// One key of a table.
@@ -51,6 +51,8 @@ pub(super) enum Takes {
     Tables,
     BooleanOrTable,
     TextsOrTable,
+    /// Texts, some of which may be a table instead.
+    TextsOrTables,
 }
 
 /// The kinds of cache that `backend` names.
@@ -284,11 +286,17 @@ pub(super) const CHECKS: &[Key] = &[
 
 /// `[caches.ALIAS.checks.visibility]`.
 pub(super) const VISIBILITY: &[Key] = &[
-    key("views", Texts, "Views, other ways into the same cache: each the URL of one Redis or of memcached servers.").secret(),
+    key("views", TextsOrTables, "Views, other ways into the same cache: each the URL of one Redis or of memcached servers, or a table of shards.").secret(),
     key("write_within", Duration, "Time within which each view must show a write; later is degraded.").or(r#""0s""#),
     key("delete_within", Duration, "Time within which each view must stop showing a deleted key; later is down.").or(r#""0s""#),
     key("client", Words(CLIENTS), "Client whose key distribution over memcached servers is used.").or(r#""pymemcache""#),
     key("canaries", Integer, "Canaries written to each server per check, at most 64."),
+];
+
+/// A view of shards, in `[caches.ALIAS.checks.visibility]`.
+pub(super) const VIEW: &[Key] = &[
+    key("servers", Texts, "The shards, in the order of their client.").secret(),
+    key("client", Words(SHARD_CLIENTS), "Client whose key distribution over the shards is used; by default that of the alias."),
 ];
 
 /// `[caches.ALIAS.checks.queue]`.
@@ -357,6 +365,7 @@ pub(super) const TABLES: &[(&str, &[Key])] = &[
     ("caches.*.breaker", BREAKER),
     ("caches.*.checks", CHECKS),
     ("caches.*.checks.visibility", VISIBILITY),
+    ("caches.*.checks.visibility.views", VIEW),
     ("caches.*.checks.queue", QUEUE),
     ("caches.*.checks.queue.skew", QUEUE_SKEW),
     ("caches.*.checks.clock", CLOCK),

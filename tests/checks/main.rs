@@ -7,4 +7,5 @@ mod clock;
 mod efficiency;
 mod explain;
 mod queue;
+mod shards;
 mod visibility;

@@ -96,6 +96,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("caches.NAME.replicas", "/$defs/replicas"),
     ("caches.NAME.breaker", "/$defs/breaker"),
     ("caches.NAME.checks.visibility", "/$defs/visibility"),
+    ("caches.NAME.checks.visibility.views", "/$defs/views"),
     ("caches.NAME.checks.queue", "/$defs/queue"),
     ("caches.NAME.checks.queue.skew", "/$defs/skew"),
     ("caches.NAME.checks.clock", "/$defs/clock"),
@@ -112,7 +113,7 @@ fn the_settings_are_those_of_the_schema() {
     let (mut parts, mut documented) = (Vec::new(), BTreeSet::from(WITHOUT_SECTION.map(str::to_owned)));
     for (section, pointer) in SECTIONS {
         let table = schema.pointer(pointer).unwrap();
-        let prefix = section.rsplit_once('.').filter(|(_, last)| ["skew", "ttl"].contains(last));
+        let prefix = section.rsplit_once('.').filter(|(_, last)| ["skew", "ttl", "views"].contains(last));
         let prefix = prefix.map_or(String::new(), |(_, last)| format!("{last}."));
         parts.push((format!("settings: {section}"), settings(table, section, &prefix)));
         documented.insert((*pointer).to_owned());
@@ -183,6 +184,7 @@ fn kind_of(value: &Value) -> String {
         Some(_) => "table".to_owned(),
         None if value["enum"].is_array() => kind(value),
         None if value["type"] == "string" => "text".to_owned(),
+        None if value["type"] == "array" => "list".to_owned(),
         None => panic!("a type without words: {value}"),
     }
 }

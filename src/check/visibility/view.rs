@@ -14,15 +14,22 @@ use crate::cache::redis::Requirement;
 use crate::canary::{Canary, CanaryVerdict, Key, Read, Unset};
 use crate::check::{CheckContext, Server, round_trip, words};
 use crate::config::checks::{self, Client};
-use crate::config::{Address, Backend, MemcachedServers, RedisServers};
+use crate::config::{Address, Backend, Login, MemcachedServers, RedisServers};
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
+use crate::shard_ring::ShardRing;
 
 /// A way into the cache.
 pub(super) struct View {
     pub(super) name: Arc<str>,
     pub(super) servers: Vec<ViewServer>,
-    ring: ClientRing,
+    ring: ViewRing,
+}
+
+/// The choice of one of its servers for a key.
+enum ViewRing {
+    Servers(ClientRing),
+    Shards(ShardRing),
 }
 
 /// One server of a view.
@@ -80,17 +87,32 @@ impl View {
     ) -> Result<Self, SetupError> {
         let mut addresses = Vec::new();
         let mut servers = Vec::new();
+        let mut sharded = None;
         let mut add = |address: &Address, server| {
             addresses.push(address.clone());
             servers.push(ViewServer { name: address.to_string().into(), server, turn: Mutex::new(()) });
         };
         match &view.backend {
             Backend::Redis(redis) => {
-                // The configuration allows no other topology.
-                if let RedisServers::Standalone(address) = &redis.servers {
-                    let login = Arc::new(redis.login.clone());
-                    let server = context.redis(address, Requirement::Keys, &login, redis.tls.as_ref())?;
+                let mut add_redis = |address: &Address, login: &Login, tls| {
+                    let login = Arc::new(login.clone());
+                    let server = context.redis(address, Requirement::Keys, &login, tls)?;
                     add(address, Server::Redis(server));
+                    Ok::<_, SetupError>(())
+                };
+                match &redis.servers {
+                    RedisServers::Standalone(address) => {
+                        add_redis(address, &redis.login, redis.tls.as_ref())?
+                    }
+                    RedisServers::Shards { shards, sharding, .. } => {
+                        sharded = sharding.as_ref();
+                        for shard in shards {
+                            let (login, tls) = redis.way_to(shard);
+                            add_redis(&shard.address, login, tls)?;
+                        }
+                    }
+                    // The configuration allows no other topology.
+                    RedisServers::Cluster { .. } | RedisServers::Sentinel { .. } => {}
                 }
             }
             Backend::Memcached(memcached) => {
@@ -107,7 +129,11 @@ impl View {
             }
             Backend::Unchecked(_) => {}
         }
-        Ok(Self { name: view.name.clone(), servers, ring: ClientRing::new(client, &addresses) })
+        let ring = match sharded {
+            Some(sharding) => ViewRing::Shards(ShardRing::new(sharding)),
+            None => ViewRing::Servers(ClientRing::new(client, &addresses)),
+        };
+        Ok(Self { name: view.name.clone(), servers, ring })
     }
 
     /// `true` if nothing has come over the kept connections of its servers.
@@ -125,7 +151,10 @@ impl View {
 
     /// The place of the server that a key is on.
     pub(super) fn place(&self, key: &Key) -> Option<usize> {
-        self.ring.place(key.as_str())
+        match &self.ring {
+            ViewRing::Servers(ring) => ring.place(key.as_str()),
+            ViewRing::Shards(ring) => ring.place(key.as_str().as_bytes()),
+        }
     }
 }
 

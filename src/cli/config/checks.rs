@@ -7,13 +7,14 @@ use std::time::Duration;
 use humantime::format_duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{TomlLines, key, list, quoted};
+use super::{TomlLines, key, list, named_server, quoted};
 use crate::config::checks::{
     CheckConfig, ClockConfig, EfficiencyConfig, Keys, QueueConfig, Thresholds, Unit, ViewConfig,
     VisibilityConfig,
 };
 use crate::config::{
-    Address, Backend, CacheConfig, MASK, MemcachedConfig, RedisConfig, RedisServers, RespVersion, Secret, Tls,
+    Address, Backend, CacheConfig, MASK, MemcachedConfig, RedisConfig, RedisServers, RespVersion, Secret,
+    Sharding, Tls,
 };
 
 /// The characters of a user or a path that are escaped in a URL.
@@ -77,7 +78,8 @@ impl CheckSection<'_, '_> {
 
     fn visibility(&mut self, visibility: &VisibilityConfig, alias: &Backend) {
         let VisibilityConfig { views, write_within, delete_within, client, canaries } = visibility;
-        self.value("views", list(views.iter().map(|view| url(view, alias))));
+        let views: Vec<_> = views.iter().map(|view| written(view, alias)).collect();
+        self.value("views", format_args!("[{}]", views.join(", ")));
         self.value("write_within", duration(*write_within));
         self.value("delete_within", duration(*delete_within));
         self.value("client", quoted(client.name()));
@@ -146,6 +148,20 @@ fn unit(unit: Unit) -> String {
         Unit::Seconds => "s",
         Unit::Milliseconds => "ms",
     })
+}
+
+/// A view, as it is written.
+fn written(view: &ViewConfig, alias: &Backend) -> String {
+    match &view.backend {
+        Backend::Redis(RedisConfig {
+            servers: RedisServers::Shards { shards, sharding: Some(Sharding { client, .. }), .. },
+            ..
+        }) => {
+            let (servers, client) = (list(shards.iter().map(named_server)), quoted(client.name()));
+            format!("{{ servers = {servers}, client = {client} }}")
+        }
+        _ => quoted(&url(view, alias)),
+    }
 }
 
 /// The URL of a view, in which a password of its own is masked.

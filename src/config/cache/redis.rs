@@ -289,7 +289,7 @@ fn which_replicas(
 }
 
 /// Takes note of passwords in the URLs of servers that every reader of the file can read.
-pub(super) fn note_passwords(reading: &mut CacheReader, value: &Value, whose: &str) {
+pub(in crate::config) fn note_passwords(reading: &mut CacheReader, value: &Value, whose: &str) {
     let servers = match &value.kind {
         Typed::Table(table) => table.get("servers").unwrap_or(value),
         _ => value,

@@ -10,11 +10,12 @@ use crate::config::cache::redis::{self, named_server, note_passwords, read_login
 use crate::config::cache::{memcached, tls};
 use crate::config::keys::RedisTopology;
 use crate::config::place::{ConfigProblem, Place};
-use crate::config::value::{Table, unless};
+use crate::config::value::{Table, Value, unless};
 use crate::config::{
     Address, Backend, Login, NamedServer, RedisConfig, RedisServers, Secret, ShardClient, Sharding,
     WhichReplicas,
 };
+use crate::outcome::Quorum;
 
 /// Shards, which are reached as the keys of the alias say unless their URLs say otherwise.
 pub(super) fn read(
@@ -28,39 +29,52 @@ pub(super) fn read(
     let tls = tls::read(reading, table.get("tls"), hints)?;
     reading.came_from(&["servers"], &server.value.place);
     reading.said(table, "topology", |_| Ok(()))?;
-    let client = reading.said(table, "client", |value| {
-        value.word("client", &ShardClient::ALL.map(|client| (client.name(), client)))
-    })?;
-    let texts = server.value.texts()?;
-    unless(texts.is_empty(), server.value, "the list of shards is empty; write \"redis://host:6379/0\"")?;
-    let users_alone = reading.users_alone;
-    let shard = |(text, place): &(&str, &Place)| {
-        let shard = named_server(text, &login, tls.as_ref(), users_alone);
-        shard.map_err(|error| place.problem(error))
-    };
-    let shards: Vec<_> = texts.iter().map(shard).collect::<Result<_, _>>()?;
+    let client = reading.said(table, "client", client)?;
+    let quorum = memcached::quorum(reading, table, Some(server.value.texts()?.len()))?;
     note_passwords(reading, server.value, "the password of a shard");
-    let quorum = memcached::quorum(reading, table, Some(shards.len()))?;
     let replicas = replicas(reading, table, &login, tls.as_ref())?;
     let named = matches!(&replicas.which, WhichReplicas::Named(named) if !named.is_empty());
     if let Some(value) = table.get("replicas").filter(|_| named) {
         return Err(value.problem("shards have replicas of their own; write \"discover\" or \"required\""));
     }
     let spray = reading.spray(table)?;
-    let servers = RedisServers::Shards { shards: shards.clone(), quorum, sharding: None };
+    let servers = RedisServers::Shards { shards: Vec::new(), quorum, sharding: None };
     let mut redis = RedisConfig { servers, login, tls, replicas, spray, asks_application: false };
-    distinct(&redis, &shards, &texts)?;
+    redis.servers = shards(server.value, &redis, client, quorum, reading.users_alone)?;
     let plain = redis.tls.is_some() && redis.ways_in().iter().all(|(_, tls)| tls.is_none());
     if let Some(value) = table.get("tls").filter(|_| plain) {
         return Err(value.problem("no URL of a shard enables TLS; begin it with rediss://, or remove this"));
     }
+    redis::finished(reading, redis)
+}
+
+/// The client that spreads keys.
+pub(in crate::config) fn client(value: &Value) -> Result<ShardClient, ConfigProblem> {
+    value.word("client", &ShardClient::ALL.map(|client| (client.name(), client)))
+}
+
+/// The shards of a list, with the login and TLS of the `alias` where a URL leaves them open.
+pub(in crate::config) fn shards(
+    value: &Value,
+    alias: &RedisConfig,
+    client: Option<ShardClient>,
+    quorum: Quorum,
+    users_alone: bool,
+) -> Result<RedisServers, ConfigProblem> {
+    let texts = value.texts()?;
+    unless(texts.is_empty(), value, "the list of shards is empty; write \"redis://host:6379/0\"")?;
+    let shard = |(text, place): &(&str, &Place)| {
+        let shard = named_server(text, &alias.login, alias.tls.as_ref(), users_alone);
+        shard.map_err(|error| place.problem(error))
+    };
+    let shards: Vec<_> = texts.iter().map(shard).collect::<Result<_, _>>()?;
+    distinct(alias, &shards, &texts)?;
     let sharding = client.map(|client| {
         let texts = texts.iter().zip(&shards).enumerate();
-        let hashed = texts.map(|(number, ((text, _), shard))| client.hashed(text, number, &redis, shard));
+        let hashed = texts.map(|(number, ((text, _), shard))| client.hashed(text, number, alias, shard));
         Sharding { client, hashed: hashed.map(Secret::from).collect() }
     });
-    redis.servers = RedisServers::Shards { shards, quorum, sharding };
-    redis::finished(reading, redis)
+    Ok(RedisServers::Shards { shards, quorum, sharding })
 }
 
 /// A problem with a shard that is there twice. One server may be several shards, by its databases.

@@ -9,7 +9,8 @@ use super::table::CheckTable;
 use super::{Client, ViewConfig, VisibilityConfig};
 use crate::config::address::{self, MemcachedUrl, RedisUrl};
 use crate::config::cache::memcached::distinct;
-use crate::config::cache::redis::{NO_USER_ALONE, is_given};
+use crate::config::cache::redis::{NO_USER_ALONE, is_given, note_passwords};
+use crate::config::cache::shards;
 use crate::config::keys::{self, RedisTopology};
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Value, ValueKind as Typed, unless};
@@ -25,6 +26,9 @@ const CANARIES_IN_RINGS: u32 = 8;
 
 const A_VIEW: &str = "a view must be one Redis, or a list of memcached servers: its URL begins with redis://, \
                       rediss:// (TLS), redis+unix://, memcached:// or memcacheds:// (TLS)";
+
+const A_VIEW_OF_SHARDS: &str = "the views of shards, and only these, are tables, as in { servers = [\"redis://a/0\", \"redis://b/0\"], \
+                                client = \"rb\" }; the alias then needs a `client` too";
 
 pub(super) fn read(
     mut section: CheckTable<'_>,
@@ -48,9 +52,14 @@ pub(super) fn read(
     let client = section.said("client", client)?.unwrap_or_default();
     let canaries = section.said("canaries", |value| value.number_between("canaries", 1, MAX_CANARIES))?;
     let is_memcached = |backend: &Backend| matches!(backend, Backend::Memcached(_));
-    let rings = is_memcached(backend) || views.iter().any(|view| is_memcached(&view.backend));
+    let is_ring = |backend: &Backend| is_memcached(backend) || is_sharded(backend);
+    let rings = is_ring(backend) || views.iter().any(|view| is_ring(&view.backend));
     let canaries = canaries.unwrap_or(if rings { CANARIES_IN_RINGS } else { 1 }) as usize;
     Ok(VisibilityConfig { views, write_within, delete_within, client, canaries })
+}
+
+fn is_sharded(backend: &Backend) -> bool {
+    matches!(backend, Backend::Redis(RedisConfig { servers: RedisServers::Shards { .. }, .. }))
 }
 
 /// A problem if views are given more time than the deadline leaves: a time that is allowed would be called late.
@@ -95,7 +104,7 @@ fn views(
     backend: &Backend,
 ) -> Result<Vec<ViewConfig>, ConfigProblem> {
     let mut names = HashSet::new();
-    let mut views = Vec::new();
+    let mut views = shards_views(section, value, backend)?;
     for (text, value) in urls(value)? {
         let (view, own_password) = view(&text, value, backend, section.reading.users_alone)?;
         unless(
@@ -119,7 +128,10 @@ fn views(
 /// one.
 fn urls(value: &Value) -> Result<Vec<(String, &Value)>, ConfigProblem> {
     if let Typed::List(values) = &value.kind {
-        return values.iter().map(|value| Ok((value.text()?.to_owned(), value))).collect();
+        return values.iter().filter(is_text).map(|value| Ok((value.text()?.to_owned(), value))).collect();
+    }
+    if !is_text(&value) {
+        return Ok(Vec::new());
     }
     let text = value.text()?;
     if !matches!(value.place, Place::Variable(_)) {
@@ -138,6 +150,47 @@ fn urls(value: &Value) -> Result<Vec<(String, &Value)>, ConfigProblem> {
     Ok(urls)
 }
 
+fn is_text(value: &&Value) -> bool {
+    !matches!(value.kind, Typed::Table(_))
+}
+
+/// The views of shards, each a table.
+fn shards_views(
+    section: &mut CheckTable<'_>,
+    value: &Value,
+    backend: &Backend,
+) -> Result<Vec<ViewConfig>, ConfigProblem> {
+    let values = match &value.kind {
+        Typed::List(values) => values.as_slice(),
+        _ => std::slice::from_ref(value),
+    };
+    let mut views: Vec<ViewConfig> = Vec::new();
+    for value in values {
+        let Typed::Table(table) = &value.kind else { continue };
+        table.only(keys::VIEW)?;
+        let (Backend::Redis(alias), Some(servers)) = (backend, table.get("servers")) else {
+            return Err(value.problem(A_VIEW_OF_SHARDS));
+        };
+        let RedisServers::Shards { quorum, sharding: Some(sharding), .. } = &alias.servers else {
+            return Err(value.problem(A_VIEW_OF_SHARDS));
+        };
+        let client = table.get("client").map(shards::client).transpose()?.unwrap_or(sharding.client);
+        let users_alone = section.reading.users_alone;
+        let servers = shards::shards(servers, alias, Some(client), *quorum, users_alone)?;
+        let backend = Backend::Redis(RedisConfig {
+            login: alias.login.clone(),
+            tls: alias.tls.clone(),
+            ..RedisConfig::at(servers)
+        });
+        let is_new = views.iter().all(|view| view.backend != backend);
+        unless(!is_new, value, "this view is listed twice; list each view once")?;
+        note_passwords(section.reading, table.get("servers").unwrap_or(value), "the password of a view");
+        let number = views.len() + 1;
+        views.push(ViewConfig { name: format!("shards {number} ({})", client.name()).into(), backend });
+    }
+    Ok(views)
+}
+
 /// A view, and `true` if its URL holds a password of its own.
 fn view(
     text: &str,
@@ -150,6 +203,7 @@ fn view(
         let own_password = url.password.is_some();
         return Ok((memcached_view(text, url, value, backend)?, own_password));
     }
+    unless(is_sharded(backend), value, A_VIEW_OF_SHARDS)?;
     let is_one = address::is_url(text)
         && matches!(address::topology(text), Ok(None | Some(RedisTopology::Standalone)));
     unless(!is_one, value, A_VIEW)?;

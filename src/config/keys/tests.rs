@@ -57,6 +57,10 @@ fn property(path: &str, key: &Key, indent: &str) -> String {
         AllOrInteger => either(words(&["all"]), "integer"),
         BooleanOrTable => either(reference("boolean"), key.name),
         TextsOrTable => either(reference("texts"), key.name),
+        TextsOrTables => {
+            let one = format!("{{ \"type\": \"string\" }}, {{ {} }}", reference(key.name));
+            format!("\"anyOf\": [{one}, {{ \"type\": \"array\", \"items\": {{ \"anyOf\": [{one}] }} }}]")
+        }
         Tables => {
             let (name, of) = (reference("name"), reference(key.name.trim_end_matches('s')));
             format!("\"type\": \"object\", \"propertyNames\": {{ {name} }}, \"additionalProperties\": {{ {of} }}")
@@ -108,7 +112,7 @@ fn every_table_that_a_key_takes_is_there() {
         for key in *keys {
             let path = [path, key.name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
             match key.takes {
-                Table | BooleanOrTable | TextsOrTable => named.insert(path),
+                Table | BooleanOrTable | TextsOrTable | TextsOrTables => named.insert(path),
                 Tables => named.insert(format!("{path}.*")),
                 _ => false,
             };
@@ -133,6 +137,11 @@ const CONTEXTS: &[(&str, &str)] = &[
     ("caches.main.sentinel_", "caches.main.url = 'redis+sentinel://h/m'\ncaches.main.sentinel_password = 'p'"),
     ("caches.main.replica_within", "caches.main.url = 'redis://h'\ncaches.main.replicas = 'discover'"),
     ("caches.main.replicas.", "caches.main.url = 'redis://h'\ncaches.main.replicas.servers = 'r'"),
+    (
+        "caches.main.checks.visibility.views.",
+        "caches.main.topology = 'shards'\ncaches.main.servers = ['h']\ncaches.main.client = 'rb'\n\
+         caches.main.checks.visibility.views.servers = ['v']",
+    ),
     ("caches.main.checks.visibility.", "caches.main.url = 'redis://h'\ncaches.main.checks.visibility.views = 'redis://v'"),
     (
         "caches.main.checks.queue.skew.",
