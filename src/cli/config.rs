@@ -394,6 +394,7 @@ fn tls_table(tls: &Tls) -> String {
 }
 
 /// An alias as a TOML key: one with a dot in it needs quotes.
-fn key(alias: &str) -> String {
-    if alias.contains('.') { quoted(alias) } else { alias.to_owned() }
+fn key(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !name.is_empty() && name.bytes().all(is_bare) { name.to_owned() } else { quoted(name) }
 }
