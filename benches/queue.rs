@@ -15,7 +15,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use cache_canary::checker::Checker;
-use cache_canary::config::checks::{CheckConfig, Keys, QueueConfig, Thresholds};
+use cache_canary::config::checks::{CheckConfig, Keys, QueueConfig, QueueGroup, Thresholds};
 use cache_canary::outcome::{CheckKind, Status};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use support::Redis;
@@ -55,8 +55,8 @@ fn sizes(runtime: &Runtime, redis: &Redis, kind: &str) -> bool {
     redis.command(&["FLUSHALL"]);
     let [empty, one, many] = [("empty", 1), ("one", 1), ("many", MANY)].map(|(key, entries)| {
         fill(redis, kind, key, entries);
-        let key = Keys { before: key.to_owned(), numbers: None, after: String::new() };
-        let checker = checker(redis, QueueConfig { length: up_to(MANY + 1), ..QueueConfig::of(vec![key]) });
+        let checker =
+            checker(redis, QueueGroup { length: up_to(MANY + 1), ..QueueGroup::each(vec![Keys::one(key)]) });
         // From now on its type is known.
         look(runtime, &checker);
         checker
@@ -112,7 +112,7 @@ fn partitions(runtime: &Runtime, redis: &Redis) -> bool {
     }
     let answer = ":10\r\n*2\r\n$11\r\nb:k:model:0\r\n$13\r\n1700000000.25\r\n".repeat(PARTITIONS as usize);
     let family = Keys { before: "b:p:".to_owned(), numbers: Some(0..=PARTITIONS - 1), after: String::new() };
-    let checker = checker(redis, QueueConfig { length: up_to(100), ..QueueConfig::of(vec![family]) });
+    let checker = checker(redis, QueueGroup { length: up_to(100), ..QueueGroup::each(vec![family]) });
     look(runtime, &checker);
     let mut raw = TcpStream::connect(redis.addr()).unwrap();
     raw.set_nodelay(true).unwrap();
@@ -143,11 +143,11 @@ fn up_to(length: u64) -> Thresholds<u64> {
     Thresholds { degraded: None, down: Some(length) }
 }
 
-fn checker(redis: &Redis, queue: QueueConfig) -> Checker {
+fn checker(redis: &Redis, group: QueueGroup) -> Checker {
     let mut config = one_cache(redis_at(redis.addr()));
     // A connection that is replaced meanwhile has nothing to be compared with.
     config.reconnect_every = Duration::from_hours(1);
-    config.caches[0].checks.push(CheckConfig::Queue(queue));
+    config.caches[0].checks.push(CheckConfig::Queue(QueueConfig::of(vec![group])));
     Checker::new(&config).unwrap()
 }
 

@@ -1,13 +1,14 @@
-//! [`QueueProbe`]: the draining of queues. It judges the length of each, the age of its oldest entry, a partition's
-//! proportion to its siblings, and a lock that is held while nothing is drained.
+//! [`QueueProbe`]: the draining of queues. It judges the number of entries of each by state, the age of its oldest entry,
+//! a partition's proportion to its siblings, and a lock that is held while nothing is drained.
 //!
-//! `question` has the commands about a key, `answers` decodes the replies, `reading` combines them, `verdict` judges
-//! the readings, and `standstill` remembers them from look to look. Only this file does I/O.
+//! `question` has the commands about a key, `answers` decodes the replies, `reading` combines them, `sum` adds the keys of
+//! a queue, `verdict` judges it, and `standstill` remembers them from look to look. Only this file does I/O.
 
 mod answers;
 mod question;
 mod reading;
 mod standstill;
+mod sum;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Figure, Measure};
 use crate::progress::{NodeProgress, Progress};
 use question::Question;
-use reading::{KeyReading, Lock, SeenKey, Shape, Unread};
+use reading::{KeyReading, KeyUse, Lock, SeenKey, Shape, Unread};
 use standstill::Standstill;
 use verdict::{QueueNames, QueueSight};
 
@@ -43,12 +44,12 @@ const MOST_BYTES: usize = 16 * LIMIT;
 pub(crate) struct QueueProbe {
     config: checks::QueueConfig,
     names: QueueNames,
-    /// The lock's key, whose number follows the last key's.
-    lock: Option<Arc<str>>,
-    state: Mutex<QueueState>,
+    /// The keys behind those of the queues: the lock, if there is one, and the witnesses.
+    others: Vec<Arc<str>>,
+    state: Mutex<State>,
 }
 
-struct QueueState {
+struct State {
     /// The shape of each key, and of the lock, at the last look.
     shapes: Vec<Shape>,
     /// The reading of each in this check.
@@ -66,18 +67,23 @@ struct AskedKey {
 
 impl QueueProbe {
     pub(super) fn new(config: &checks::QueueConfig) -> Self {
-        let names = QueueNames::of(&config.keys);
-        let lock = config.lock.as_deref().map(Arc::from);
+        let names = QueueNames::of(&config.groups);
+        let others = config.lock.iter().chain(&config.witness).map(|key| Arc::from(key.as_str())).collect();
         let keys = names.keys.len();
         let mut shapes = vec![Shape::Unknown; keys];
-        shapes.extend(lock.as_ref().map(|_| Shape::Lock));
+        shapes.extend(config.lock.as_ref().map(|_| Shape::Lock));
+        shapes.resize(shapes.len() + config.witness.len(), Shape::Witness);
         let (seen, standstill) = (vec![None; shapes.len()], Standstill::new(keys));
-        let state = Mutex::new(QueueState { shapes, seen, standstill });
-        Self { config: config.clone(), names, lock, state }
+        let state = Mutex::new(State { shapes, seen, standstill });
+        Self { config: config.clone(), names, others, state }
     }
 
     fn key(&self, number: usize) -> &str {
-        self.names.keys.get(number).or(self.lock.as_ref()).map_or("", |key| key)
+        self.names.keys.iter().chain(&self.others).nth(number).map_or("", |key| key)
+    }
+
+    fn used(&self, number: usize) -> &KeyUse {
+        self.names.uses.get(number).unwrap_or(&KeyUse::PLAIN)
     }
 
     /// Asks a server for these keys, until all of them are read. Returns the keys that have moved to another server, each
@@ -90,6 +96,7 @@ impl QueueProbe {
     ) -> Result<Vec<(String, AskedKey)>, Fault> {
         let mut elsewhere = Vec::new();
         let mut fault = None;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         for _ in 0..MOST_PASSES {
             if open.is_empty() {
                 break;
@@ -98,7 +105,10 @@ impl QueueProbe {
             let mut counts = Vec::with_capacity(open.len());
             for asked in &open {
                 let before = questions.len();
-                asked.shape.questions(&mut |question| questions.push((asked.number, question)));
+                let number = asked.number;
+                asked
+                    .shape
+                    .questions(self.used(number), now, &mut |question| questions.push((number, question)));
                 counts.push(questions.len() - before);
             }
             let commands: Vec<Cmd> =
@@ -114,7 +124,7 @@ impl QueueProbe {
                 let (of_key, rest) = left.split_at(count.min(left.len()));
                 left = rest;
                 let number = asked.number;
-                match asked.shape.read(of_key, asked.fresh, self.config.unit) {
+                match asked.shape.read(of_key, asked.fresh, self.used(number)) {
                     Ok(KeyReading::Done(seen, shape)) => {
                         state.seen[number] = Some(seen);
                         state.shapes[number] = shape;
@@ -151,7 +161,8 @@ impl QueueProbe {
         progress: &NodeProgress,
     ) -> (String, String, String) {
         let typed = question.typed(self.key(number), progress.redaction());
-        (typed, question.expected(&self.config), question.saw(answer, &self.config, progress))
+        let of = self.used(number);
+        (typed, question.expected(&self.config, of), question.saw(answer, of, progress))
     }
 }
 
@@ -196,27 +207,39 @@ impl Probe for QueueProbe {
 
     fn judge(&self, progress: &Progress) {
         let mut state = self.state.lock();
-        let QueueState { seen, standstill, .. } = &mut *state;
-        let (seen, lock) = seen.split_at(self.names.keys.len());
-        let lock = lock.iter().find_map(|lock| match lock {
+        let State { seen, standstill, .. } = &mut *state;
+        let (seen, others) = seen.split_at(self.names.keys.len());
+        let others: Vec<_> = self.others.iter().cloned().zip(others.iter().cloned()).collect();
+        let lock = others.iter().find_map(|(_, lock)| match lock {
             Some(SeenKey::Lock(lock)) => Some(*lock),
-            Some(SeenKey::Queue(_) | SeenKey::Other(_)) | None => None,
+            Some(SeenKey::Queue(_) | SeenKey::Other(_) | SeenKey::Witness(_)) | None => None,
         });
         let standstill = standstill.observe(seen, lock, Instant::now());
         let now = progress.began_at().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let sight = QueueSight { seen, lock, standstill, now, redaction: progress.redaction() };
+        let sight =
+            QueueSight { seen, lock, witnesses: &others, standstill, now, redaction: progress.redaction() };
         for finding in verdict::findings(&self.config, &self.names, sight) {
             progress.find(finding);
         }
-        for (key, seen) in self.names.keys.iter().zip(seen) {
-            let Some(SeenKey::Queue(queued)) = seen else { continue };
-            let of_key = |figure, value| Measure { figure, of: Some(key.clone()), value };
-            progress.measure(of_key(Figure::QueueLength, verdict::as_f64(queued.length)));
-            if let Some(age) = queued.age(now) {
-                progress.measure(of_key(Figure::QueueOldestAge, age.as_secs_f64()));
+        for (queue, _, sum) in self.names.sums(&self.config, seen) {
+            let of_queue = |figure, value| Measure { figure, of: Some(Arc::clone(&queue.label)), value };
+            let numbers = [
+                (Figure::QueueLength, sum.waiting.as_ref().map(|waiting| waiting.length)),
+                (Figure::QueueTaken, sum.taken),
+                (Figure::QueueScheduled, sum.scheduled),
+                (Figure::QueueFailed, sum.failed),
+                (Figure::QueueLost, sum.lost),
+            ];
+            for (figure, number) in numbers {
+                number
+                    .into_iter()
+                    .for_each(|number| progress.measure(of_queue(figure, verdict::as_f64(number))));
+            }
+            if let Some(age) = sum.age(now) {
+                progress.measure(of_queue(Figure::QueueOldestAge, age.as_secs_f64()));
             }
         }
-        if let (Some(name), Some(lock)) = (&self.lock, lock) {
+        if let (Some(name), Some(lock)) = (self.others.first(), lock) {
             let value = match lock {
                 Lock::Free => 0.0,
                 Lock::Held(_) => 1.0,

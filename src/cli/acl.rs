@@ -202,9 +202,14 @@ fn asked(check: &CheckConfig) -> (Vec<&'static str>, Vec<String>) {
     match check {
         CheckConfig::Visibility(_) => (vec!["set", "get", "del"], Vec::new()),
         CheckConfig::Queue(queue) => {
-            let mut commands = vec!["type", "llen", "scard", "zcard", "zrange"];
+            let mut commands = vec!["type", "llen", "scard", "hlen", "zcard", "zcount", "zrange"];
             commands.extend(["xlen", "xinfo|groups", "xpending", "xrange"]);
-            let mut keys: Vec<_> = queue.keys.iter().flat_map(patterns::of).collect();
+            let groups = queue.groups.iter().flat_map(|group| &group.keys);
+            let mut keys: Vec<_> = groups.flat_map(|(_, keys)| patterns::of(keys)).collect();
+            if !queue.witness.is_empty() {
+                commands.push("exists");
+                keys.extend(queue.witness.iter().map(|key| patterns::literally(key)));
+            }
             if let Some(lock) = &queue.lock {
                 commands.push("pttl");
                 keys.push(patterns::literally(lock));

@@ -78,24 +78,64 @@ pub enum Client {
 }
 
 /// The queues that are looked at, and their limits.
-#[derive(Debug, Clone, PartialEq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Hash)]
 pub struct QueueConfig {
-    /// The keys, none twice; at least one.
-    pub keys: Vec<Keys>,
-    /// The number of entries that each may have.
+    /// The queues, in groups with limits of their own; at least one.
+    pub groups: Vec<QueueGroup>,
+    /// The key of the lock that the consumers hold.
+    pub lock: Option<String>,
+    /// The time for which the lock may be held while nothing is drained.
+    pub lock_within: Duration,
+    /// Keys that must exist.
+    pub witness: Vec<String>,
+}
+
+/// Queues with the same unit and limits.
+#[derive(Debug, Clone, PartialEq, Hash)]
+pub struct QueueGroup {
+    /// The name of its table in `queues`; `None` for the table of the check itself.
+    pub name: Option<Arc<str>>,
+    /// The keys, each with the state of its entries; at least one.
+    pub keys: Vec<(QueueState, Keys)>,
+    /// `true` if the keys together are one queue, `false` if each is a queue by itself.
+    pub summed: bool,
+    /// The unit of a score; `None` if a score is no time, but a priority.
+    pub unit: Option<Unit>,
+    /// The number of entries that wait.
     pub length: Thresholds<u64>,
-    /// The time that its oldest entry may have been there, where a score or an id is a time.
+    /// The time that the oldest entry may have waited, where a score or an id is a time.
     pub age: Thresholds<Duration>,
-    /// The unit of a score.
-    pub unit: Unit,
+    /// The number of entries that workers have taken.
+    pub taken: Thresholds<u64>,
+    /// The number of entries that are for later.
+    pub scheduled: Thresholds<u64>,
+    /// The number of entries that failed.
+    pub failed: Thresholds<u64>,
+    /// The number of entries that have been taken for longer than `visibility_timeout`.
+    pub lost: Thresholds<u64>,
+    /// The time after which a taken entry counts as lost; `None` if no entry does.
+    pub visibility_timeout: Option<Duration>,
     /// The length of a partition in relation to the median of its siblings.
     pub skew: Thresholds<f64>,
     /// A partition with fewer entries than this is never judged out of proportion.
     pub skew_floor: u64,
-    /// The key of the lock that its consumers hold.
-    pub lock: Option<String>,
-    /// The time for which the lock may be held while nothing is drained.
-    pub lock_within: Duration,
+}
+
+named! {
+    /// The state of the entries of a key.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum QueueState {
+        /// They wait for a worker.
+        Waiting = "waiting",
+        /// A worker has them.
+        Taken = "taken",
+        /// They are for later.
+        Scheduled = "scheduled",
+        /// They failed, and nobody tries again.
+        Failed = "failed",
+        /// They wait, or a worker has them.
+        Unfinished = "unfinished",
+    }
 }
 
 /// One key, or a family of keys with numbers in them.
@@ -232,19 +272,51 @@ impl Client {
 }
 
 impl QueueConfig {
-    /// These keys, of which nothing is judged yet.
+    /// These queues, without a lock.
     #[must_use]
-    pub fn of(keys: Vec<Keys>) -> Self {
+    pub fn of(groups: Vec<QueueGroup>) -> Self {
+        Self { groups, lock: None, lock_within: Duration::from_mins(1), witness: Vec::new() }
+    }
+}
+
+impl QueueGroup {
+    /// The default of `skew_floor`.
+    pub(super) const SKEW_FLOOR: u64 = 100;
+
+    /// These keys, each a queue by itself, of which nothing is judged yet.
+    #[must_use]
+    pub fn each(keys: Vec<Keys>) -> Self {
         Self {
-            keys,
+            name: None,
+            keys: keys.into_iter().map(|keys| (QueueState::Waiting, keys)).collect(),
+            summed: false,
+            unit: Some(Unit::default()),
             length: Thresholds::default(),
             age: Thresholds::default(),
-            unit: Unit::default(),
+            taken: Thresholds::default(),
+            scheduled: Thresholds::default(),
+            failed: Thresholds::default(),
+            lost: Thresholds::default(),
+            visibility_timeout: None,
             skew: Thresholds::default(),
-            skew_floor: 100,
-            lock: None,
-            lock_within: Duration::from_mins(1),
+            skew_floor: Self::SKEW_FLOOR,
         }
+    }
+
+    /// The names of its queues: that of the table, or the keys.
+    #[must_use]
+    pub fn labels(&self) -> Vec<String> {
+        let mut names = self.keys.iter().flat_map(|(_, keys)| keys.names());
+        match &self.name {
+            Some(name) if self.summed => vec![name.to_string()],
+            None if self.summed => names.next().into_iter().collect(),
+            Some(_) | None => names.collect(),
+        }
+    }
+
+    /// The keys whose entries have this state.
+    pub fn of(&self, state: QueueState) -> impl Iterator<Item = &Keys> {
+        self.keys.iter().filter(move |(of, _)| *of == state).map(|(_, keys)| keys)
     }
 }
 
@@ -310,6 +382,15 @@ impl Unit {
             Self::Milliseconds => score / 1e3,
         };
         Duration::try_from_secs_f64(seconds).ok()
+    }
+
+    /// The score of a time since 1970.
+    #[must_use]
+    pub(crate) fn score(self, since_epoch: Duration) -> f64 {
+        match self {
+            Self::Seconds => since_epoch.as_secs_f64(),
+            Self::Milliseconds => since_epoch.as_secs_f64() * 1e3,
+        }
     }
 }
 

@@ -139,10 +139,13 @@ impl Key {
     const fn was(self, name: &'static str) -> Self { Self { was: Some(name), ..self } }
 }
 
-/// The words of `unit`.
+/// The words of `unit`, of a clock and of a score.
 const UNITS: &[&str] = &["s", "ms"];
+const SCORES: &[&str] = &["s", "ms", "none"];
 /// The presets of `queue`.
-pub(super) const QUEUE_PRESETS: &[&str] = &["sentry-buffer", "celery", "rq", "sidekiq"];
+pub(super) const QUEUE_PRESETS: &[&str] = &[
+    "sentry-buffer", "celery", "rq", "sidekiq", "arq", "bullmq", "django-tasks", "dramatiq", "huey", "saq", "taskiq",
+];
 /// The presets of `clock`.
 pub(super) const CLOCK_PRESETS: &[&str] = &["sentry-monitors"];
 /// The words of `client`.
@@ -299,16 +302,39 @@ pub(super) const VIEW: &[Key] = &[
     key("client", Words(SHARD_CLIENTS), "Client whose key distribution over the shards is used; by default that of the alias."),
 ];
 
-/// `[caches.ALIAS.checks.queue]`.
+/// `[caches.ALIAS.checks.queue]`. The settings of the check as a whole are the last ones.
 pub(super) const QUEUE: &[Key] = &[
-    key("preset", Words(QUEUE_PRESETS), "The keys of a well-known queue, and limits to begin with."),
-    key("keys", Texts, "Lists, sorted sets, streams and sets, by name or as a numbered family such as b:p:{0..15}."),
-    key("length", Integers, "Thresholds for the number of entries."),
-    key("age", Durations, "Thresholds for the age of the oldest entry."),
-    key("unit", Words(UNITS), "Unit of a score that is a Unix time.").or(r#""s""#),
+    key("preset", Words(QUEUE_PRESETS), "The library whose queues these are: its keys, and limits to begin with."),
+    key("names", Texts, "Names of the preset's queues; without it, those that the library has by default."),
+    key("prefix", Text, "Text before every key of the preset, such as kombu's global_keyprefix; without it, the library's default."),
+    key("separator", Text, "Text between queue and priority in a key of Celery: kombu's sep; without it, kombu's default."),
+    key("priority_steps", Texts, "Priorities of Celery: kombu's priority_steps, by default 0, 3, 6 and 9."),
+    key("keys", TextsOrTable, "Keys, each a queue, by name or as a numbered family such as b:p:{0..15}; or a table of the keys of one queue, by state."),
+    key("unit", Words(SCORES), "Unit of a score that is a Unix time; none if a score is a priority.").or(r#""s""#),
+    key("length", Integers, "Thresholds for the number of waiting entries."),
+    key("age", Durations, "Thresholds for the time that the oldest entry has waited."),
+    key("taken", Integers, "Thresholds for the number of entries that workers have taken."),
+    key("scheduled", Integers, "Thresholds for the number of entries that are for later."),
+    key("failed", Integers, "Thresholds for the number of failed entries."),
+    key("lost", Integers, "Thresholds for the number of entries taken for longer than visibility_timeout."),
+    key("visibility_timeout", Duration, "Time after which a taken entry counts as lost."),
     key("skew", Table, "Thresholds for a partition's length divided by the median of its siblings."),
+    key("queues", Tables, "More queues, each under its name, with a unit and limits of its own."),
     key("lock", Text, "Key of the lock that the workers hold."),
     key("lock_within", Duration, "Maximum time that the lock may be held while nothing is drained.").or(r#""1m""#),
+    key("witness", Texts, "Keys that must exist; a missing one is down, because the database or a prefix may be wrong."),
+];
+
+/// `[caches.ALIAS.checks.queue.queues.NAME]`: all but the settings of the check as a whole.
+pub(super) const QUEUES: &[Key] = QUEUE.split_at(15).0;
+
+/// `[caches.ALIAS.checks.queue.keys]`.
+pub(super) const QUEUE_KEYS: &[Key] = &[
+    key("waiting", Texts, "Keys whose entries wait for a worker."),
+    key("taken", Texts, "Keys whose entries a worker has; a sorted set is scored by the time when they were taken."),
+    key("scheduled", Texts, "Keys whose entries are for later; in a sorted set scored by their time, those that are due wait."),
+    key("failed", Texts, "Keys whose entries failed."),
+    key("unfinished", Texts, "Keys whose entries wait or are taken: those beyond the waiting ones are taken."),
 ];
 
 /// `[caches.ALIAS.checks.queue.skew]`.
@@ -367,7 +393,11 @@ pub(super) const TABLES: &[(&str, &[Key])] = &[
     ("caches.*.checks.visibility", VISIBILITY),
     ("caches.*.checks.visibility.views", VIEW),
     ("caches.*.checks.queue", QUEUE),
+    ("caches.*.checks.queue.keys", QUEUE_KEYS),
     ("caches.*.checks.queue.skew", QUEUE_SKEW),
+    ("caches.*.checks.queue.queues.*", QUEUES),
+    ("caches.*.checks.queue.queues.*.keys", QUEUE_KEYS),
+    ("caches.*.checks.queue.queues.*.skew", QUEUE_SKEW),
     ("caches.*.checks.clock", CLOCK),
     ("caches.*.checks.efficiency", EFFICIENCY),
     ("caches.*.checks.efficiency.ttl", TTL),
@@ -392,9 +422,9 @@ pub(super) fn say_the_same(one: &str, other: &str) -> bool {
     question(one) == question(other)
 }
 
-/// `true` if a key of a cache takes a table, or something else in short.
+/// `true` if a key of a cache or a queue takes a table, or something else in short.
 pub(super) fn has_parts_too(name: &str) -> bool {
-    CACHE.iter().any(|key| key.name == name && matches!(key.takes, BooleanOrTable | TextsOrTable))
+    CACHE.iter().chain(QUEUE).any(|key| key.name == name && matches!(key.takes, BooleanOrTable | TextsOrTable))
 }
 
 /// `true` if the value at this path is no secret. A value at an unknown path may be one.

@@ -81,6 +81,12 @@ causes! {
     TooLong "too_long" "The queue grows faster than it is drained: check that its workers run, and add workers if they do.";
     /// The oldest entry of a queue has waited for too long.
     TooOld "too_old" "The oldest entry of the queue has waited too long: check whether its workers have stopped, or whether they process newer entries first.";
+    /// A queue has too many failed entries.
+    FailedEntries "failed_entries" "Entries of the queue have failed: read their errors in the library's own tools, then repeat or delete them.";
+    /// Entries were taken from a queue too long ago.
+    LostEntries "lost_entries" "A worker took entries and never finished them: check whether it was killed, and whether another worker runs that takes them back.";
+    /// A key that must exist does not.
+    MissingKey "missing_key" "A key that must exist does not: check the database's number, the prefix and the spelling of keys, and whether the data was flushed.";
     /// A partition of a queue is out of proportion to its siblings.
     Skewed "skewed" "One partition is far longer than its siblings: check whether its worker has stopped, or whether most entries share one key.";
     /// A queue's lock is held while nothing is drained.

@@ -36,7 +36,11 @@ macro_rules! figures {
 figures! {
     WriteLag "cache_visibility_write_lag_seconds" "view" "Longest time until the view showed a write made through the alias, in seconds.";
     DeleteLag "cache_visibility_delete_lag_seconds" "view" "Longest time that the view still showed a key deleted through the alias, in seconds.";
-    QueueLength "cache_queue_length" "key" "Entries in the queue.";
+    QueueLength "cache_queue_length" "key" "Entries in the queue that wait; in a stream, those not acknowledged.";
+    QueueTaken "cache_queue_taken" "key" "Entries that workers have taken.";
+    QueueScheduled "cache_queue_scheduled" "key" "Entries that are for later.";
+    QueueFailed "cache_queue_failed" "key" "Entries that failed.";
+    QueueLost "cache_queue_lost" "key" "Entries taken for longer than `visibility_timeout`.";
     QueueOldestAge "cache_queue_oldest_age_seconds" "key" "Age of the oldest entry in the queue, in seconds.";
     QueueLockHeld "cache_queue_lock_held" "lock" "1 if the lock of the queues is held, else 0.";
     ClockLag "cache_clock_lag_seconds" "" "Lag of the slowest partition's clock behind the current time, in seconds.";

@@ -114,6 +114,9 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
             | Cause::InvisibleDelete
             | Cause::TooLong
             | Cause::TooOld
+            | Cause::FailedEntries
+            | Cause::LostEntries
+            | Cause::MissingKey
             | Cause::Skewed
             | Cause::Locked
             | Cause::WrongType

@@ -355,15 +355,15 @@ fn a_key_of_another_type_is_named_also_when_it_becomes_that_later() {
     redis.command(&["RPUSH", "two", "job"]);
     sidecar.expect_up();
     redis.command(&["DEL", "two"]);
-    redis.command(&["HSET", "two", "field", "value"]);
-    expect(&sidecar, "DOWN wrong_type key two the value has type hash");
+    redis.command(&["SET", "two", "value"]);
+    expect(&sidecar, "DOWN wrong_type key two the value has type string");
     // From one type that is a queue to another, and the last in two steps.
-    for (command, count) in [("ZADD", 3), ("RPUSH", 3), ("SADD", 3)] {
+    for (command, count) in [("ZADD", 3), ("RPUSH", 3), ("SADD", 3), ("HSET", 3)] {
         redis.command(&["DEL", "two"]);
         for number in ["1", "2", "3"] {
             let member = format!("job {number}");
-            let words = if command == "ZADD" {
-                vec!["ZADD", "two", number, &member]
+            let words = if command == "ZADD" || command == "HSET" {
+                vec![command, "two", number, &member]
             } else {
                 vec![command, "two", &member]
             };
@@ -376,6 +376,209 @@ fn a_key_of_another_type_is_named_also_when_it_becomes_that_later() {
     redis.command(&["XGROUP", "CREATE", "two", "mail", "0"]);
     sidecar.expect_up();
     assert_eq!(figure(&sidecar, "cache_queue_length", ("key", "two")), Some(1.0));
+}
+
+/// The numbers of the queue `jobs`: waiting, taken, scheduled, failed, lost.
+fn numbers(sidecar: &Sidecar) -> [Option<f64>; 5] {
+    let health = sidecar.health();
+    ["length", "taken", "scheduled", "failed", "lost"]
+        .map(|name| measure(&health, CHECK, &format!("cache_queue_{name}"), Some(("key", "jobs"))))
+}
+
+/// Settings of the queue `jobs`.
+fn jobs(settings: &str) -> String {
+    format!("[caches.main.checks.queue.queues.jobs]\n{settings}")
+}
+
+#[test]
+fn the_keys_of_a_queue_are_summed_by_state() {
+    let redis = Redis::start(&[]);
+    let keys = r#"keys = { waiting = ["a", "b:{0..1}"], taken = ["set", "hash"], failed = "dead" }"#;
+    let limits = "length = { degraded = 4 }\ntaken = { degraded = 4 }\nfailed = { degraded = 2, down = 3 }";
+    let sidecar = beside(&redis, &jobs(&format!("{keys}\n{limits}")));
+    sidecar.expect_up();
+    assert_eq!(numbers(&sidecar), [Some(0.0), Some(0.0), None, Some(0.0), None]);
+    for command in [
+        ["RPUSH", "a", "1", "2"],
+        ["ZADD", "b:1", "5", "3"],
+        ["SADD", "set", "4", "5"],
+        ["HSET", "hash", "6", "7"],
+        ["SADD", "dead", "8", "8"],
+    ] {
+        redis.command(&command);
+    }
+    sidecar.expect_up();
+    assert_eq!(numbers(&sidecar), [Some(3.0), Some(3.0), None, Some(1.0), None]);
+    redis.command(&["RPUSH", "b:0", "9"]);
+    expect(&sidecar, "DEGRADED too_long queue jobs 4 entries (degraded at 4 or more)");
+    redis.command(&["LPOP", "a"]);
+    redis.command(&["HSET", "hash", "10", "11"]);
+    expect(&sidecar, "DEGRADED too_long queue jobs 4 taken entries (degraded at 4 or more)");
+    redis.command(&["DEL", "set"]);
+    redis.command(&["SADD", "dead", "12"]);
+    expect(&sidecar, "DEGRADED failed_entries queue jobs 2 failed entries (degraded at 2 or more)");
+    redis.command(&["SADD", "dead", "13"]);
+    expect(&sidecar, "DOWN failed_entries queue jobs 3 failed entries (down at 3 or more)");
+    redis.command(&["DEL", "dead"]);
+    sidecar.expect_up();
+    // A sum with an unknown part is none.
+    redis.command(&["SET", "dead", "value"]);
+    expect(&sidecar, "DOWN wrong_type key dead the value has type string");
+    assert!(!sidecar.health().body.to_string().contains("cache_queue_length"));
+}
+
+#[test]
+fn a_scheduled_entry_waits_from_the_time_when_it_is_due() {
+    let redis = Redis::start(&[]);
+    for (unit, of) in [("s", 1), ("ms", 1_000)] {
+        let limits = "age = { degraded = \"5m\" }\nscheduled = { degraded = 3 }";
+        let settings =
+            format!("keys.scheduled = \"later\"\nkeys.waiting = \"now\"\nunit = \"{unit}\"\n{limits}");
+        let sidecar = beside(&redis, &jobs(&settings));
+        let add = |member: &str, time: Duration| {
+            redis.command(&["ZADD", "later", &(time.as_secs() * of).to_string(), member]);
+        };
+        add("tomorrow", time(NOW) + Duration::from_hours(24));
+        add("next", time(NOW) + MINUTE);
+        // saq's mark of one that is not for later.
+        redis.command(&["ZADD", "later", "0", "zero"]);
+        sidecar.expect_up();
+        assert_eq!(numbers(&sidecar), [Some(0.0), None, Some(2.0), None, None]);
+        assert_eq!(figure(&sidecar, "cache_queue_oldest_age_seconds", ("key", "jobs")), None);
+        redis.command(&["ZREM", "later", "zero"]);
+        add("due", time(MINUTE));
+        sidecar.expect_up();
+        assert_eq!(numbers(&sidecar), [Some(1.0), None, Some(2.0), None, None]);
+        add("due", time(MINUTE * 6));
+        expect(&sidecar, "DEGRADED too_old queue jobs the oldest entry has waited 6m");
+        add("due", time(NOW) + MINUTE);
+        expect(&sidecar, "DEGRADED too_long queue jobs 3 scheduled entries");
+        redis.command(&["DEL", "later"]);
+        sidecar.expect_up();
+    }
+    let sidecar = beside(&redis, &jobs("keys.scheduled = \"later\"\nunit = \"none\""));
+    redis.command(&["ZADD", "later", "1", "a", "7356372133244928", "b"]);
+    assert_eq!(numbers(&sidecar), [None, None, Some(2.0), None, None]);
+}
+
+#[test]
+fn entries_that_were_taken_too_long_ago_are_lost() {
+    let redis = Redis::start(&[]);
+    let keys = "keys = { waiting = \"list\", taken = \"taken\" }";
+    let sidecar = beside(
+        &redis,
+        &jobs(&format!("{keys}\nvisibility_timeout = \"1h\"\nlost = {{ degraded = 1, down = 2 }}")),
+    );
+    sidecar.expect_up();
+    assert_eq!(numbers(&sidecar), [Some(0.0), Some(0.0), None, None, Some(0.0)]);
+    let take = |member: &str, ago| redis.command(&["ZADD", "taken", &score(ago), member]);
+    take("new", MINUTE * 59);
+    sidecar.expect_up();
+    assert_eq!(numbers(&sidecar), [Some(0.0), Some(1.0), None, None, Some(0.0)]);
+    take("old", MINUTE * 61);
+    expect(
+        &sidecar,
+        "DEGRADED lost_entries queue jobs 1 entry taken for longer than 1h (degraded at 1 or more)",
+    );
+    take("new", MINUTE * 61);
+    expect(&sidecar, "DOWN lost_entries queue jobs 2 entries taken for longer than 1h (down at 2 or more)");
+    redis.command(&["DEL", "taken"]);
+    sidecar.expect_up();
+    // A list does not tell when its entries were taken.
+    redis.command(&["RPUSH", "taken", "job"]);
+    sidecar.expect_up();
+    assert_eq!(numbers(&sidecar), [Some(0.0), Some(1.0), None, None, None]);
+}
+
+#[test]
+fn pending_entries_of_a_stream_are_taken_and_lost_when_idle() {
+    let redis = Redis::start(&[]);
+    let settings = "keys.waiting = \"stream\"\nvisibility_timeout = \"1h\"\nlost = { degraded = 1 }";
+    for protocol in ["resp2", "resp3"] {
+        let cache = format!("[caches.main]\nurl = \"redis://{}\"\nprotocol = \"{protocol}\"\n", redis.addr());
+        let sidecar = Sidecar::start(format!("{cache}{}", jobs(settings)));
+        redis.command(&["XGROUP", "CREATE", "stream", "mail", "0", "MKSTREAM"]);
+        for _ in 0..20 {
+            redis.command(&["XADD", "stream", "*", "job", "1"]);
+        }
+        sidecar.expect_up();
+        assert_eq!(numbers(&sidecar), [Some(20.0), Some(0.0), None, None, Some(0.0)]);
+        redis.command(&["XREADGROUP", "GROUP", "mail", "worker", "COUNT", "15", "STREAMS", "stream", ">"]);
+        sidecar.expect_up();
+        assert_eq!(numbers(&sidecar), [Some(20.0), Some(15.0), None, None, Some(0.0)]);
+        let ids = redis.command(&["XRANGE", "stream", "-", "+"]);
+        let ids: Vec<_> = ids.lines().filter(|line| line.contains('-')).collect();
+        let idle = |id: &str, time: &str| {
+            redis.command(&["XCLAIM", "stream", "mail", "worker", "0", id, "IDLE", time]);
+        };
+        idle(ids[1], "3599000");
+        sidecar.expect_up();
+        idle(ids[1], "3600000");
+        expect(&sidecar, "DEGRADED lost_entries queue jobs 1 entry taken for longer than 1h");
+        // As many as are looked at.
+        ids.iter().take(12).for_each(|id| idle(id, "3600000"));
+        assert_eq!(numbers(&sidecar), [Some(20.0), Some(15.0), None, None, Some(10.0)]);
+        redis.command(&["DEL", "stream"]);
+        sidecar.expect_up();
+    }
+}
+
+#[test]
+fn unfinished_entries_that_do_not_wait_are_taken() {
+    let redis = Redis::start(&[]);
+    let sidecar =
+        beside(&redis, &jobs("keys = { waiting = \"list\", unfinished = \"all\" }\ntaken.degraded = 2"));
+    redis.command(&["HSET", "all", "1", "a", "2", "b", "3", "c"]);
+    redis.command(&["RPUSH", "list", "1", "2"]);
+    sidecar.expect_up();
+    assert_eq!(numbers(&sidecar), [Some(2.0), Some(1.0), None, None, None]);
+    redis.command(&["LPOP", "list"]);
+    expect(&sidecar, "DEGRADED too_long queue jobs 2 taken entries");
+    redis.command(&["DEL", "all"]);
+    sidecar.expect_up();
+    assert_eq!(numbers(&sidecar), [Some(1.0), Some(0.0), None, None, None]);
+}
+
+#[test]
+fn a_witness_that_is_missing_is_down_and_an_empty_queue_beside_it_is_not() {
+    let redis = Redis::start(&[]);
+    redis.command(&["SADD", "rq:queues", "rq:queue:default"]);
+    let settings = "preset = \"rq\"\nwitness = [\"rq:queues\"]";
+    let sidecar = beside(&redis, settings);
+    sidecar.expect_up();
+    redis.command(&["DEL", "rq:queues"]);
+    expect(&sidecar, "DOWN missing_key key rq:queues this witness does not exist");
+    redis.command(&["SADD", "rq:queues", "rq:queue:default"]);
+    sidecar.expect_up();
+    let elsewhere = Sidecar::start(main_at(&format!("redis://{}/1", redis.addr()), settings));
+    expect(&elsewhere, "DOWN missing_key key rq:queues this witness does not exist");
+}
+
+#[test]
+fn each_family_has_a_unit_and_limits_of_its_own() {
+    let redis = Redis::start(&[]);
+    let settings = "keys = [\"plain\"]\nlength = { down = 2 }\nage = { down = \"5m\" }\n\
+                    [caches.main.checks.queue.queues.more]\nkeys = [\"fine:{0..1}\"]\nunit = \"ms\"\n\
+                    length = { degraded = 3 }\nage = { degraded = \"1m\" }";
+    let sidecar = beside(&redis, settings);
+    sidecar.expect_up();
+    redis.command(&["ZADD", "plain", &score(MINUTE * 2), "a"]);
+    redis.command(&[
+        "ZADD",
+        "fine:0",
+        &milliseconds(NOW).to_string(),
+        "a",
+        &milliseconds(NOW).to_string(),
+        "b",
+    ]);
+    sidecar.expect_up();
+    redis.command(&["ZADD", "fine:1", &milliseconds(MINUTE * 2).to_string(), "a"]);
+    expect(&sidecar, "DEGRADED too_old key fine:1 the oldest entry has waited 2m");
+    redis.command(&["DEL", "fine:1"]);
+    redis.command(&["ZADD", "plain", &score(NOW), "b"]);
+    expect(&sidecar, "DOWN too_long key plain 2 entries (down at 2 or more)");
+    redis.command(&["DEL", "plain"]);
+    sidecar.expect_up();
 }
 
 #[test]
@@ -625,11 +828,14 @@ fn a_user_that_may_not_read_is_forbidden() {
 
 #[test]
 fn the_printed_user_is_enough_and_with_a_right_less_it_is_not() {
-    const RIGHTS: [&str; 11] = [
+    const RIGHTS: [&str; 15] = [
         "+type",
+        "+exists",
         "+llen",
         "+scard",
+        "+hlen",
         "+zcard",
+        "+zcount",
         "+zrange",
         "+xlen",
         "+xinfo|groups",
@@ -637,16 +843,21 @@ fn the_printed_user_is_enough_and_with_a_right_less_it_is_not() {
         "+xrange",
         "+pttl",
         "~lock",
+        "~list",
     ];
     let redis = Redis::start(&[]);
     redis.command(&["RPUSH", "list", "job"]);
     redis.command(&["SADD", "set", "job"]);
     redis.command(&["ZADD", "sorted", &score(NOW), "job"]);
+    redis.command(&["ZADD", "later", &score(NOW), "job"]);
+    redis.command(&["HSET", "hash", "job", "1"]);
     redis.command(&["XADD", "stream", "*", "job", "1"]);
     redis.command(&["XGROUP", "CREATE", "stream", "mail", "0"]);
     let config = main_at(
         &format!("redis://canary:{PASSWORD}@{}", redis.addr()),
-        "keys = [\"list\", \"set\", \"sorted\", \"stream\"]\nlength = { down = 3 }\nlock = \"lock\"",
+        "keys = [\"set\", \"sorted\", \"stream\", \"hash\"]\nlength = { down = 3 }\nlock = \"lock\"\n\
+         witness = [\"list\"]\n\
+         [caches.main.checks.queue.queues.jobs]\nkeys = { waiting = \"list\", scheduled = \"later\" }",
     );
     let [user] = printed_users(&config);
     for right in RIGHTS {

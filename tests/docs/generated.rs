@@ -98,14 +98,17 @@ const SECTIONS: &[(&str, &str)] = &[
     ("caches.NAME.checks.visibility", "/$defs/visibility"),
     ("caches.NAME.checks.visibility.views", "/$defs/views"),
     ("caches.NAME.checks.queue", "/$defs/queue"),
+    ("caches.NAME.checks.queue.keys", "/$defs/keys"),
     ("caches.NAME.checks.queue.skew", "/$defs/skew"),
     ("caches.NAME.checks.clock", "/$defs/clock"),
     ("caches.NAME.checks.efficiency", "/$defs/efficiency"),
     ("caches.NAME.checks.efficiency.ttl", "/$defs/ttl"),
 ];
 
-/// Tables without a section: the four kinds of check, and `degraded` with `down`.
-const WITHOUT_SECTION: [&str; 4] = ["/$defs/checks", "/$defs/durations", "/$defs/integers", "/$defs/numbers"];
+/// Tables without a section: the four kinds of check, `degraded` with `down`, and more queues, whose settings are those
+/// of `queue`.
+const WITHOUT_SECTION: [&str; 5] =
+    ["/$defs/checks", "/$defs/durations", "/$defs/integers", "/$defs/numbers", "/$defs/queues"];
 
 #[test]
 fn the_settings_are_those_of_the_schema() {
@@ -113,7 +116,7 @@ fn the_settings_are_those_of_the_schema() {
     let (mut parts, mut documented) = (Vec::new(), BTreeSet::from(WITHOUT_SECTION.map(str::to_owned)));
     for (section, pointer) in SECTIONS {
         let table = schema.pointer(pointer).unwrap();
-        let prefix = section.rsplit_once('.').filter(|(_, last)| ["skew", "ttl", "views"].contains(last));
+        let prefix = section.rsplit_once('.').filter(|(_, last)| ["keys", "skew", "ttl", "views"].contains(last));
         let prefix = prefix.map_or(String::new(), |(_, last)| format!("{last}."));
         parts.push((format!("settings: {section}"), settings(table, section, &prefix)));
         documented.insert((*pointer).to_owned());

@@ -75,14 +75,16 @@ impl FromStr for Id {
 }
 
 /// The time of a score, counted from 1970, if it is a time.
-pub(super) fn time_of_score(score: f64, unit: Unit) -> Option<Duration> {
-    plausible(unit.since_epoch(score)?)
+pub(super) fn time_of_score(score: f64, unit: Option<Unit>) -> Option<Duration> {
+    plausible(unit?.since_epoch(score)?)
 }
 
-/// A time from 2000 to 2200. Any other value is a priority or a number, or has another unit than configured, and no
-/// queue has waited since 1970.
+/// The earliest and the latest time that a score or an id may be: 2000 to 2200. Any other value is a priority or a
+/// number, or has another unit than configured, and no queue has waited since 1970.
+const YEARS: std::ops::Range<u64> = 946_684_800..7_258_118_400;
+pub(super) const EARLIEST: Duration = Duration::from_secs(YEARS.start);
+
 fn plausible(since_epoch: Duration) -> Option<Duration> {
-    const YEARS: std::ops::Range<u64> = 946_684_800..7_258_118_400;
     YEARS.contains(&since_epoch.as_secs()).then_some(since_epoch)
 }
 
@@ -150,6 +152,17 @@ pub(super) fn first_id(answer: &Value) -> Result<Option<Id>, Malformed> {
         [] => Ok(None),
         [entry, ..] => list(entry)?.first().and_then(id).map(Some).ok_or(Malformed),
     }
+}
+
+/// The number of pending entries that were given to a consumer at least so long ago ("XPENDING", extended form: the
+/// third field of an entry is its idle time in milliseconds).
+pub(super) fn idle(answer: &Value, least: Duration) -> Result<u64, Malformed> {
+    let mut found = 0;
+    for entry in list(answer)? {
+        let idle = list(entry)?.get(2).and_then(count).ok_or(Malformed)?;
+        found += u64::from(Duration::from_millis(idle) >= least);
+    }
+    Ok(found)
 }
 
 /// The groups of a stream ("XINFO GROUPS": lists of names and values, or maps).

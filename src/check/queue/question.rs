@@ -5,26 +5,33 @@ use std::fmt::Write as _;
 use redis::{Cmd, Value};
 
 use super::answers::{self, Id, Malformed};
+use super::reading::KeyUse;
 use crate::cache::spelling;
 use crate::check::words;
-use crate::config::checks::{self, Thresholds};
+use crate::config::checks::{self, QueueState, Thresholds};
 use crate::progress::NodeProgress;
 use crate::redaction::Redaction;
 
 /// A command about one key. Each takes the server O(1) or O(log n), for any value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Question {
     Type,
+    Exists,
     ListLength,
     SetLength,
+    HashLength,
     SortedLength,
     SortedFirst,
+    /// The number of members with a score from the first to the second.
+    SortedBetween(f64, f64),
+    /// The number of members with a higher score.
+    SortedAfter(f64),
     StreamLength,
     StreamGroups,
     StreamFirst,
-    /// The oldest pending entry of a group. The command has its longer form, because the short one lists every
-    /// consumer that the group ever had.
-    StreamPending(Box<[u8]>),
+    /// So many of the oldest pending entries of a group. The command has its longer form, because the short one lists
+    /// every consumer that the group ever had.
+    StreamPending(Box<[u8]>, u8),
     /// The first entry after this one.
     StreamAfter(Id),
     TimeToLive,
@@ -45,7 +52,9 @@ impl Question {
         let mut typed = String::new();
         let shown = match self {
             // The group's name comes from the server.
-            Self::StreamPending(group) => &Self::StreamPending(redaction.bytes(group).as_bytes().into()),
+            Self::StreamPending(group, most) => {
+                &Self::StreamPending(redaction.bytes(group).as_bytes().into(), *most)
+            }
             plain => plain,
         };
         shown.spell(key, &mut |word| {
@@ -64,17 +73,23 @@ impl Question {
         let mut all = |words: &[&str]| words.iter().for_each(|word| say(word.as_bytes()));
         match self {
             Self::Type => all(&["TYPE", key]),
+            Self::Exists => all(&["EXISTS", key]),
             Self::ListLength => all(&["LLEN", key]),
+            Self::HashLength => all(&["HLEN", key]),
+            Self::SortedBetween(least, most) => {
+                all(&["ZCOUNT", key, &least.to_string(), &most.to_string()]);
+            }
+            Self::SortedAfter(score) => all(&["ZCOUNT", key, &format!("({score}"), "+inf"]),
             Self::SetLength => all(&["SCARD", key]),
             Self::SortedLength => all(&["ZCARD", key]),
             Self::SortedFirst => all(&["ZRANGE", key, "0", "0", "WITHSCORES"]),
             Self::StreamLength => all(&["XLEN", key]),
             Self::StreamGroups => all(&["XINFO", "GROUPS", key]),
             Self::StreamFirst => all(&["XRANGE", key, "-", "+", "COUNT", "1"]),
-            Self::StreamPending(group) => {
+            Self::StreamPending(group, most) => {
                 all(&["XPENDING", key]);
                 say(group);
-                for word in ["-", "+", "1"] {
+                for word in ["-", "+", &most.to_string()] {
                     say(word.as_bytes());
                 }
             }
@@ -85,17 +100,33 @@ impl Question {
     }
 
     /// The answer of a healthy server.
-    pub(super) fn expected(&self, config: &checks::QueueConfig) -> String {
-        let length = |length: u64| length.to_string();
+    pub(super) fn expected(&self, config: &checks::QueueConfig, of: &KeyUse) -> String {
+        let number = |number: u64| number.to_string();
+        let Some(group) = config.groups.get(of.group) else { return String::new() };
+        let whole = if group.summed { " of the queue" } else { "" };
+        let limits = match of.state {
+            QueueState::Waiting | QueueState::Unfinished => &group.length,
+            QueueState::Taken => &group.taken,
+            QueueState::Scheduled => &group.scheduled,
+            QueueState::Failed => &group.failed,
+        };
         match self {
-            Self::Type => "a list, a set, a sorted set or a stream; none if the queue is empty".to_owned(),
-            Self::ListLength | Self::SetLength | Self::SortedLength | Self::StreamLength => {
-                below("length", &config.length, length)
+            Self::Type => "a list, a set, a hash, a sorted set or a stream; none if it is empty".to_owned(),
+            Self::Exists => "1".to_owned(),
+            Self::StreamLength => below(&format!("length{whole}"), &group.length, number),
+            Self::ListLength | Self::SetLength | Self::HashLength | Self::SortedLength => {
+                let what = if of.state == QueueState::Waiting { "length" } else { of.state.name() };
+                below(&format!("{what}{whole}"), limits, number)
             }
-            Self::SortedFirst | Self::StreamFirst | Self::StreamPending(_) | Self::StreamAfter(_) => {
-                below("age", &config.age, words::time)
+            Self::SortedBetween(..) if of.state == QueueState::Taken => {
+                below(&format!("lost{whole}"), &group.lost, number)
             }
-            Self::StreamGroups => below("pending and lag of each", &config.length, length),
+            Self::SortedBetween(..) => below(&format!("length{whole}"), &group.length, number),
+            Self::SortedAfter(_) => below(&format!("scheduled{whole}"), limits, number),
+            Self::SortedFirst | Self::StreamFirst | Self::StreamPending(..) | Self::StreamAfter(_) => {
+                below("age", &group.age, words::time)
+            }
+            Self::StreamGroups => below("pending and lag of each", &group.length, number),
             Self::TimeToLive => {
                 format!("held for less than {} while nothing is drained", words::time(config.lock_within))
             }
@@ -103,21 +134,20 @@ impl Question {
     }
 
     /// The answer in short, without the application's data.
-    pub(super) fn saw(
-        &self,
-        answer: &Value,
-        config: &checks::QueueConfig,
-        progress: &NodeProgress,
-    ) -> String {
+    pub(super) fn saw(&self, answer: &Value, of: &KeyUse, progress: &NodeProgress) -> String {
         if let Value::ServerError(_) = answer {
             return spelling::answer(answer, progress);
         }
         let not_judged = |time: Option<_>| if time.is_some() { "" } else { " (not a time)" };
         match self {
             Self::Type
+            | Self::Exists
             | Self::ListLength
             | Self::SetLength
+            | Self::HashLength
             | Self::SortedLength
+            | Self::SortedBetween(..)
+            | Self::SortedAfter(_)
             | Self::StreamLength
             | Self::TimeToLive => {
                 let text = answers::text(answer).map(|text| progress.redaction().text(&text).into_owned());
@@ -125,12 +155,12 @@ impl Question {
             }
             Self::SortedFirst => match answers::first_score(answer) {
                 Ok(Some((_, score))) => {
-                    format!("score {score}{}", not_judged(answers::time_of_score(score, config.unit)))
+                    format!("score {score}{}", not_judged(answers::time_of_score(score, of.unit)))
                 }
                 Ok(None) => "nothing".to_owned(),
                 Err(Malformed) => "an answer of another type".to_owned(),
             },
-            Self::StreamFirst | Self::StreamPending(_) | Self::StreamAfter(_) => {
+            Self::StreamFirst | Self::StreamPending(..) | Self::StreamAfter(_) => {
                 match answers::first_id(answer) {
                     Ok(Some(id)) => format!("id {id}{}", not_judged(id.time())),
                     Ok(None) => "nothing".to_owned(),
@@ -160,18 +190,27 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::checks::Keys;
+    use crate::config::checks::{Keys, QueueGroup};
     use crate::outcome::Role;
     use crate::progress::Progress;
 
     #[test]
     fn a_command_is_explained_as_it_is_typed_and_with_the_expected_answer() {
-        let key = Keys { before: "b:p".to_owned(), numbers: None, after: String::new() };
-        let mut config = checks::QueueConfig::of(vec![key]);
-        config.length = Thresholds { degraded: Some(10), down: Some(20) };
-        config.age.down = Some(Duration::from_secs(90));
-        let explained =
-            |question: Question| (question.typed("b:p", &Redaction::none()), question.expected(&config));
+        let mut group = QueueGroup::each(vec![Keys::one("b:p")]);
+        group.length = Thresholds { degraded: Some(10), down: Some(20) };
+        group.age.down = Some(Duration::from_secs(90));
+        group.lost.degraded = Some(1);
+        let config = checks::QueueConfig::of(vec![group]);
+        let of = |state| KeyUse { state, ..KeyUse::PLAIN };
+        let explained = |question: Question| {
+            (question.typed("b:p", &Redaction::none()), question.expected(&config, &KeyUse::PLAIN))
+        };
+        let lost = Question::SortedBetween(946_684_800.0, 1_700_000_000.25);
+        assert_eq!(explained(lost.clone()).0, "ZCOUNT b:p 946684800 1700000000.25");
+        assert_eq!(lost.expected(&config, &of(QueueState::Taken)), "lost: less than 1 (degraded)");
+        let later = Question::SortedAfter(1_700_000_000_250.0);
+        assert_eq!(explained(later.clone()).0, "ZCOUNT b:p (1700000000250 +inf");
+        assert_eq!(later.expected(&config, &of(QueueState::Scheduled)), "scheduled: not judged");
         assert_eq!(
             explained(Question::SortedLength),
             ("ZCARD b:p".to_owned(), "length: less than 10 (degraded) and 20 (down)".to_owned())
@@ -188,18 +227,16 @@ mod tests {
             Question::ListLength.typed("celery\x06\x163", &Redaction::none()),
             r#"LLEN "celery\x06\x163""#
         );
-        let pending = Question::StreamPending(b"my group".as_slice().into());
+        let pending = Question::StreamPending(b"my group".as_slice().into(), 1);
         assert_eq!(pending.typed("jobs", &Redaction::none()), r#"XPENDING jobs "my group" - + 1"#);
     }
 
     #[test]
     fn an_answer_is_explained_without_the_data_of_the_application() {
-        let key = Keys { before: "b:p".to_owned(), numbers: None, after: String::new() };
-        let config = checks::QueueConfig::of(vec![key]);
         let member = || Value::BulkString(b"somebody's".to_vec());
         let first = |score: &[u8]| Value::Array(vec![member(), Value::BulkString(score.to_vec())]);
         let progress = Progress::begin().node(&"node".into(), Role::Server);
-        let saw = |question: Question, answer: &Value| question.saw(answer, &config, &progress);
+        let saw = |question: Question, answer: &Value| question.saw(answer, &KeyUse::PLAIN, &progress);
         assert_eq!(saw(Question::SortedFirst, &first(b"1700000000.5")), "score 1700000000.5");
         assert_eq!(saw(Question::SortedFirst, &first(b"5")), "score 5 (not a time)");
         assert_eq!(saw(Question::SortedFirst, &Value::Array(Vec::new())), "nothing");

@@ -4,14 +4,29 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::answers::{self, Id, StreamGroup, count, first_id, first_score, groups, text, time_of_score};
+use super::answers::{
+    self, EARLIEST, Id, StreamGroup, count, first_id, first_score, groups, text, time_of_score,
+};
 use super::question::Question;
-use crate::config::checks::Unit;
+use crate::config::checks::{QueueState, Unit};
 use crate::redaction;
 
 /// The most groups of a stream that are asked one by one; of more, the length is judged, but not the age. More than a
 /// few are rare, and this bounds the commands of a look.
 const MOST_GROUPS: usize = 64;
+
+/// The most pending entries of a group whose idle time is read.
+const MOST_PENDING: u8 = 10;
+
+/// The use of a key: what its entries are, and how they are read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct KeyUse {
+    /// The number of its group.
+    pub(super) group: usize,
+    pub(super) state: QueueState,
+    pub(super) unit: Option<Unit>,
+    pub(super) visibility_timeout: Option<Duration>,
+}
 
 /// The type of a key's value, as far as its questions depend on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,10 +36,13 @@ pub(super) enum Shape {
     Unknown,
     List,
     Set,
+    Hash,
     Sorted,
     Stream(Box<[GroupPosition]>),
     /// The lock.
     Lock,
+    /// A key that must exist.
+    Witness,
 }
 
 /// The position of a group of a stream.
@@ -44,6 +62,8 @@ pub(super) enum SeenKey {
     Other(Box<str>),
     /// A lock.
     Lock(Lock),
+    /// A key that must exist, and `true` if it does.
+    Witness(bool),
 }
 
 /// A lock, as it was seen.
@@ -61,6 +81,12 @@ pub(super) struct QueueReading {
     pub(super) length: u64,
     /// `true` if the length is only an upper bound, because the server does not know it.
     pub(super) at_most: bool,
+    /// The number of entries in a sorted set of scheduled ones that are due.
+    pub(super) due: u64,
+    /// The number of entries of a stream's slowest group that its consumers have.
+    pub(super) pending: Option<u64>,
+    /// The number of entries that were taken too long ago, if that is known.
+    pub(super) lost: Option<u64>,
     /// The slowest group, if there are groups.
     pub(super) slowest: Option<Box<str>>,
     /// The entry that has waited longest, if that is known without a scan.
@@ -98,6 +124,53 @@ pub(super) enum Unread<'a> {
     Nonsense,
 }
 
+impl KeyUse {
+    /// The use of an entry of the check's own table, by default, and of a key that has none.
+    pub(super) const PLAIN: Self =
+        Self { group: 0, state: QueueState::Waiting, unit: Some(Unit::Seconds), visibility_timeout: None };
+
+    /// The questions about a sorted set, at this time since 1970.
+    fn of_sorted(&self, now: Duration) -> Vec<Question> {
+        let score = |time: Option<Duration>| Some(self.unit?.score(time?));
+        let (earliest, scored_now) = (score(Some(EARLIEST)), score(Some(now)));
+        let lost = score(self.visibility_timeout.and_then(|timeout| now.checked_sub(timeout)));
+        match (self.state, earliest, scored_now, lost) {
+            (QueueState::Waiting, ..) => vec![Question::SortedLength, Question::SortedFirst],
+            (QueueState::Scheduled, Some(earliest), Some(now), _) => vec![
+                Question::SortedAfter(now),
+                Question::SortedBetween(earliest, now),
+                Question::SortedFirst,
+            ],
+            (QueueState::Taken, Some(earliest), _, Some(lost)) => {
+                vec![Question::SortedLength, Question::SortedBetween(earliest, lost)]
+            }
+            _ => vec![Question::SortedLength],
+        }
+    }
+
+    /// Reads the answers to these.
+    fn read_sorted(&self, answers: &[Value]) -> Option<QueueReading> {
+        let (length, rest) = answers.split_first()?;
+        let queued = QueueReading { length: count(length)?, ..QueueReading::default() };
+        let oldest = |first| -> Option<_> {
+            let oldest = |(mark, score)| Oldest { mark, since: time_of_score(score, self.unit), group: None };
+            Some(first_score(first).ok()?.map(oldest))
+        };
+        Some(match (self.state, self.unit, self.visibility_timeout, rest) {
+            (QueueState::Waiting, _, _, [first]) => QueueReading { oldest: oldest(first)?, ..queued },
+            (QueueState::Scheduled, Some(_), _, [due, first]) => {
+                QueueReading { due: count(due)?, oldest: oldest(first)?, ..queued }
+            }
+            (QueueState::Taken, Some(_), Some(_), [lost]) => {
+                QueueReading { lost: Some(count(lost)?), ..queued }
+            }
+            (QueueState::Waiting, ..) => return None,
+            (_, _, _, []) => queued,
+            _ => return None,
+        })
+    }
+}
+
 impl GroupPosition {
     fn of(group: &StreamGroup) -> Self {
         Self { group: group.name.clone(), delivered: group.delivered }
@@ -112,23 +185,26 @@ impl Oldest {
 
 impl Shape {
     /// The questions about a key of this shape.
-    pub(super) fn questions(&self, ask: &mut dyn FnMut(Question)) {
+    pub(super) fn questions(&self, of: &KeyUse, now: Duration, ask: &mut dyn FnMut(Question)) {
         match self {
             Self::Unknown => ask(Question::Type),
             Self::List => ask(Question::ListLength),
             Self::Set => ask(Question::SetLength),
-            Self::Sorted => [Question::SortedLength, Question::SortedFirst].into_iter().for_each(ask),
+            Self::Hash => ask(Question::HashLength),
+            Self::Sorted => of.of_sorted(now).into_iter().for_each(ask),
             Self::Stream(places) => {
                 [Question::StreamLength, Question::StreamGroups].into_iter().for_each(&mut *ask);
                 if places.is_empty() {
                     ask(Question::StreamFirst);
                 }
                 for place in places {
-                    ask(Question::StreamPending(place.group.clone()));
+                    let most = of.visibility_timeout.map_or(1, |_| MOST_PENDING);
+                    ask(Question::StreamPending(place.group.clone(), most));
                     ask(Question::StreamAfter(place.delivered));
                 }
             }
             Self::Lock => ask(Question::TimeToLive),
+            Self::Witness => ask(Question::Exists),
         }
     }
 
@@ -137,14 +213,14 @@ impl Shape {
         &self,
         answers: &'a [Value],
         fresh: bool,
-        unit: Unit,
+        of: &KeyUse,
     ) -> Result<KeyReading, Unread<'a>> {
         for answer in answers {
             let Value::ServerError(error) = answer else { continue };
             let line = redaction::line(error);
             match (self, error.code()) {
                 (_, "ASK") => return Ok(KeyReading::Elsewhere(line)),
-                (Self::List | Self::Set | Self::Sorted | Self::Stream(_), "WRONGTYPE") => {
+                (Self::List | Self::Set | Self::Hash | Self::Sorted | Self::Stream(_), "WRONGTYPE") => {
                     return Ok(KeyReading::Again(Self::Unknown));
                 }
                 // The errors for a stream that is missing, or has lost a group.
@@ -153,33 +229,27 @@ impl Shape {
                 (_, _) => return Err(Unread::Refused(answer)),
             }
         }
-        self.read_sound(answers, fresh, unit).ok_or(Unread::Nonsense)
+        self.read_sound(answers, fresh, of).ok_or(Unread::Nonsense)
     }
 
-    fn read_sound(&self, answers: &[Value], fresh: bool, unit: Unit) -> Option<KeyReading> {
-        let plain = |length| {
-            let queued = QueueReading { length, ..QueueReading::default() };
-            KeyReading::Done(SeenKey::Queue(queued), self.clone())
-        };
+    fn read_sound(&self, answers: &[Value], fresh: bool, of: &KeyUse) -> Option<KeyReading> {
+        let done = |queued| KeyReading::Done(SeenKey::Queue(queued), self.clone());
+        let plain = |length| done(QueueReading { length, ..QueueReading::default() });
         Some(match (self, answers) {
             (Self::Unknown, [kind]) => match text(kind)?.as_str() {
                 "list" => KeyReading::Again(Self::List),
                 "set" => KeyReading::Again(Self::Set),
+                "hash" => KeyReading::Again(Self::Hash),
                 "zset" => KeyReading::Again(Self::Sorted),
                 "stream" => KeyReading::Again(Self::Stream(Box::default())),
-                "none" => plain(0),
+                "none" => {
+                    let lost = of.visibility_timeout.filter(|_| of.state == QueueState::Taken).map(|_| 0);
+                    done(QueueReading { lost, ..QueueReading::default() })
+                }
                 other => KeyReading::Done(SeenKey::Other(other.into()), Self::Unknown),
             },
-            (Self::List | Self::Set, [length]) => plain(count(length)?),
-            (Self::Sorted, [length, first]) => {
-                let oldest = first_score(first).ok()?.map(|(mark, score)| Oldest {
-                    mark,
-                    since: time_of_score(score, unit),
-                    group: None,
-                });
-                let queued = QueueReading { length: count(length)?, oldest, ..QueueReading::default() };
-                KeyReading::Done(SeenKey::Queue(queued), Self::Sorted)
-            }
+            (Self::List | Self::Set | Self::Hash, [length]) => plain(count(length)?),
+            (Self::Sorted, answers) => done(of.read_sorted(answers)?),
             (Self::Stream(places), [length, at, rest @ ..]) => {
                 let (length, at) = (count(length)?, groups(at)?);
                 if at.is_empty() {
@@ -188,9 +258,9 @@ impl Shape {
                     }
                     let oldest = first_id(rest.first()?).ok()?.map(|id| Oldest::of(id, None));
                     let queued = QueueReading { length, oldest, ..QueueReading::default() };
-                    return Some(KeyReading::Done(SeenKey::Queue(queued), self.clone()));
+                    return Some(done(queued));
                 }
-                stream(places, fresh, length, &at, rest)?
+                stream(places, fresh, length, &at, rest, of.visibility_timeout)?
             }
             (Self::Lock, [ttl]) => {
                 // "PTTL", return values: -2 if there is no key, -1 if it does not expire.
@@ -201,9 +271,17 @@ impl Shape {
                 };
                 KeyReading::Done(SeenKey::Lock(lock), Self::Lock)
             }
-            (Self::Unknown | Self::List | Self::Set | Self::Sorted | Self::Stream(_) | Self::Lock, _) => {
-                return None;
-            }
+            (Self::Witness, [there]) => KeyReading::Done(SeenKey::Witness(count(there)? > 0), Self::Witness),
+            (
+                Self::Unknown
+                | Self::List
+                | Self::Set
+                | Self::Hash
+                | Self::Stream(_)
+                | Self::Lock
+                | Self::Witness,
+                _,
+            ) => return None,
         })
     }
 }
@@ -215,10 +293,12 @@ fn stream(
     length: u64,
     groups: &[StreamGroup],
     details: &[Value],
+    visibility_timeout: Option<Duration>,
 ) -> Option<KeyReading> {
     let shape = || Shape::Stream(groups.iter().take(MOST_GROUPS).map(GroupPosition::of).collect());
     let mut queued = QueueReading::default();
     let mut oldest: Option<(Id, &StreamGroup)> = None;
+    let mut lost = visibility_timeout.map(|_| 0);
     for (number, group) in groups.iter().enumerate() {
         let Some(place) = places.iter().position(|place| place.group == group.name) else {
             // A group that was created between two questions of this look is read in full by the next.
@@ -228,7 +308,11 @@ fn stream(
             queued.take_in(group, group.to_do(length));
             continue;
         };
-        let pending = first_id(details.get(place * 2)?).ok()?;
+        let pending = details.get(place * 2)?;
+        if let (Some(lost), Some(timeout)) = (&mut lost, visibility_timeout) {
+            *lost += answers::idle(pending, timeout).ok()?;
+        }
+        let pending = first_id(pending).ok()?;
         let next = match first_id(details.get(place * 2 + 1)?).ok()? {
             // The group has moved on since the last look, so this may not be its next entry.
             Some(next) if !fresh && next <= group.delivered => return Some(KeyReading::Again(shape())),
@@ -242,6 +326,7 @@ fn stream(
         }
     }
     queued.oldest = oldest.map(|(id, group)| Oldest::of(id, Some(group.label())));
+    queued.lost = lost;
     Some(KeyReading::Done(SeenKey::Queue(queued), shape()))
 }
 
@@ -249,7 +334,8 @@ impl QueueReading {
     /// Takes in a group of a stream, and the number of entries that it has not acknowledged.
     fn take_in(&mut self, group: &StreamGroup, (to_do, at_most): (u64, bool)) {
         if self.slowest.is_none() || to_do > self.length {
-            *self = Self { length: to_do, at_most, slowest: Some(group.label()), oldest: None };
+            let (pending, slowest) = (Some(group.pending), Some(group.label()));
+            *self = Self { length: to_do, at_most, pending, slowest, ..Self::default() };
         }
     }
 }
@@ -260,7 +346,7 @@ mod tests {
 
     use super::*;
 
-    const SECONDS: Unit = Unit::Seconds;
+    const PLAIN: &KeyUse = &KeyUse::PLAIN;
 
     fn bulk(text: &str) -> Value {
         Value::BulkString(text.as_bytes().to_vec())
@@ -304,7 +390,7 @@ mod tests {
 
     /// The length of the queue, `true` if that is an upper bound, and its oldest entry's milliseconds.
     fn queue(shape: &Shape, answers: &[Value], fresh: bool) -> (u64, bool, Option<u128>) {
-        match shape.read(answers, fresh, SECONDS) {
+        match shape.read(answers, fresh, PLAIN) {
             Ok(KeyReading::Done(SeenKey::Queue(queued), _)) => {
                 let since = queued.oldest.and_then(|oldest| oldest.since);
                 (queued.length, queued.at_most, since.map(|since| since.as_millis()))
@@ -315,39 +401,39 @@ mod tests {
 
     #[test]
     fn a_key_is_asked_by_its_type() {
-        let read = |kind: &str| {
-            Shape::Unknown.read(&[Value::SimpleString(kind.to_owned())], false, SECONDS).unwrap()
-        };
+        let read =
+            |kind: &str| Shape::Unknown.read(&[Value::SimpleString(kind.to_owned())], false, PLAIN).unwrap();
         assert_eq!(read("list"), KeyReading::Again(Shape::List));
         assert_eq!(read("set"), KeyReading::Again(Shape::Set));
         assert_eq!(read("zset"), KeyReading::Again(Shape::Sorted));
         assert_eq!(read("stream"), KeyReading::Again(Shape::Stream(Box::default())));
         assert_eq!(read("none"), KeyReading::Done(SeenKey::Queue(QueueReading::default()), Shape::Unknown));
-        assert_eq!(read("hash"), KeyReading::Done(SeenKey::Other("hash".into()), Shape::Unknown));
+        assert_eq!(read("hash"), KeyReading::Again(Shape::Hash));
+        assert_eq!(read("string"), KeyReading::Done(SeenKey::Other("string".into()), Shape::Unknown));
     }
 
     #[test]
     fn a_key_that_has_become_something_else_is_asked_for_its_type() {
         let wrong = error("WRONGTYPE Operation against a key holding the wrong kind of value");
-        for shape in [Shape::List, Shape::Set] {
+        for shape in [Shape::List, Shape::Set, Shape::Hash] {
             assert_eq!(
-                shape.read(std::slice::from_ref(&wrong), false, SECONDS),
+                shape.read(std::slice::from_ref(&wrong), false, PLAIN),
                 Ok(KeyReading::Again(Shape::Unknown))
             );
         }
         let answers = [wrong.clone(), wrong];
-        assert_eq!(Shape::Sorted.read(&answers, false, SECONDS), Ok(KeyReading::Again(Shape::Unknown)));
+        assert_eq!(Shape::Sorted.read(&answers, false, PLAIN), Ok(KeyReading::Again(Shape::Unknown)));
     }
 
     #[test]
     fn errors_are_told_from_answers() {
         let ask = [Value::Int(0), error("ASK 7 10.0.0.1:6379")];
         assert_eq!(
-            Shape::Sorted.read(&ask, false, SECONDS),
+            Shape::Sorted.read(&ask, false, PLAIN),
             Ok(KeyReading::Elsewhere("ASK 7 10.0.0.1:6379".to_owned()))
         );
         let forbidden = [Value::Int(3), error("NOPERM this user has no permissions")];
-        assert_eq!(Shape::Sorted.read(&forbidden, false, SECONDS), Err(Unread::Refused(&forbidden[1])));
+        assert_eq!(Shape::Sorted.read(&forbidden, false, PLAIN), Err(Unread::Refused(&forbidden[1])));
         let garbage: [&[Value]; 5] = [
             &[],
             &[Value::Int(3)],
@@ -356,7 +442,7 @@ mod tests {
             &[Value::Int(3), bulks(&["member", "no score"])],
         ];
         for answers in garbage {
-            assert_eq!(Shape::Sorted.read(answers, false, SECONDS), Err(Unread::Nonsense), "{answers:?}");
+            assert_eq!(Shape::Sorted.read(answers, false, PLAIN), Err(Unread::Nonsense), "{answers:?}");
         }
     }
 
@@ -405,7 +491,7 @@ mod tests {
             entry("1700000006000-0"),
         ];
         assert_eq!(queue(&shape, &answers, false), (6, false, Some(1_700_000_002_000)));
-        let Ok(KeyReading::Done(SeenKey::Queue(queued), _)) = shape.read(&answers, false, SECONDS) else {
+        let Ok(KeyReading::Done(SeenKey::Queue(queued), _)) = shape.read(&answers, false, PLAIN) else {
             panic!("not done")
         };
         assert_eq!(queued.slowest.as_deref(), Some("slow"));
@@ -436,7 +522,7 @@ mod tests {
         let answers =
             [Value::Int(10), one_group(0, now, Some(Value::Int(3))), nothing(), entry("1700000006000-0")];
         let shape = known(before);
-        assert_eq!(shape.read(&answers, false, SECONDS), Ok(KeyReading::Again(known(now))));
+        assert_eq!(shape.read(&answers, false, PLAIN), Ok(KeyReading::Again(known(now))));
         assert_eq!(queue(&shape, &answers, true), (3, false, Some(1_700_000_006_000)));
         // An entry after its current position is its next one, for any earlier position.
         let extra =
@@ -449,14 +535,14 @@ mod tests {
         let at = "1700000005000-0";
         let none = Shape::Stream(Box::default());
         let come = [Value::Int(1), one_group(0, at, None), entry(at)];
-        assert_eq!(none.read(&come, false, SECONDS), Ok(KeyReading::Again(known(at))));
+        assert_eq!(none.read(&come, false, PLAIN), Ok(KeyReading::Again(known(at))));
         let gone = [Value::Int(1), nothing(), error("NOGROUP No such key or group"), nothing()];
-        assert_eq!(known(at).read(&gone, false, SECONDS), Ok(KeyReading::Again(none)));
+        assert_eq!(known(at).read(&gone, false, PLAIN), Ok(KeyReading::Again(none)));
     }
 
     #[test]
     fn a_lock_is_free_or_held_and_perhaps_expires() {
-        let read = |ttl| match Shape::Lock.read(&[Value::Int(ttl)], false, SECONDS) {
+        let read = |ttl| match Shape::Lock.read(&[Value::Int(ttl)], false, PLAIN) {
             Ok(KeyReading::Done(SeenKey::Lock(lock), Shape::Lock)) => lock,
             other => panic!("{other:?}"),
         };

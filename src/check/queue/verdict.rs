@@ -5,17 +5,30 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reading::{Lock, QueueReading, SeenKey};
+use super::reading::{KeyUse, Lock, SeenKey};
+use super::sum::QueueSum;
 use crate::check::words;
-use crate::config::checks;
+use crate::config::checks::{self, QueueGroup};
 use crate::outcome::{Cause, Finding, Status};
 use crate::redaction::Redaction;
 
-/// The names of the keys that are checked, and the ranges of them that are families.
-#[derive(Debug)]
+/// The names of the keys that are checked, and how they make up queues.
+#[derive(Debug, Default)]
 pub(super) struct QueueNames {
     pub(super) keys: Vec<Arc<str>>,
+    /// The use of each key.
+    pub(super) uses: Vec<KeyUse>,
+    pub(super) queues: Vec<QueueName>,
     families: Vec<Range<usize>>,
+}
+
+/// A queue that is judged.
+#[derive(Debug)]
+pub(super) struct QueueName {
+    pub(super) label: Arc<str>,
+    /// The number of its group.
+    group: usize,
+    pub(super) keys: Range<usize>,
 }
 
 /// The readings of a check, and of earlier ones.
@@ -24,6 +37,8 @@ pub(super) struct QueueSight<'a> {
     /// The reading of each key; `None` if there is none.
     pub(super) seen: &'a [Option<SeenKey>],
     pub(super) lock: Option<Lock>,
+    /// The keys that must exist.
+    pub(super) witnesses: &'a [(Arc<str>, Option<SeenKey>)],
     /// The time for which the lock has been held while nothing was drained.
     pub(super) standstill: Option<Duration>,
     /// The current time, counted from 1970.
@@ -33,25 +48,52 @@ pub(super) struct QueueSight<'a> {
 }
 
 impl QueueNames {
-    pub(super) fn of(keys: &[checks::Keys]) -> Self {
-        let mut names = Self { keys: Vec::new(), families: Vec::new() };
-        for of_one in keys {
+    pub(super) fn of(groups: &[QueueGroup]) -> Self {
+        let mut names = Self::default();
+        for (number, group) in groups.iter().enumerate() {
             let first = names.keys.len();
-            names.keys.extend(of_one.names().map(Arc::from));
-            if of_one.numbers.is_some() {
-                names.families.push(first..names.keys.len());
+            for (state, keys) in &group.keys {
+                let QueueGroup { unit, visibility_timeout, .. } = *group;
+                let of = KeyUse { group: number, state: *state, unit, visibility_timeout };
+                let from = names.keys.len();
+                names.keys.extend(keys.names().map(Arc::from));
+                names.uses.resize(names.keys.len(), of);
+                if keys.numbers.is_some() && !group.summed {
+                    names.families.push(from..names.keys.len());
+                }
             }
+            let last = names.keys.len();
+            names.queues.extend(group.labels().into_iter().enumerate().map(|(place, label)| QueueName {
+                label: label.into(),
+                group: number,
+                keys: if group.summed { first..last } else { first + place..first + place + 1 },
+            }));
         }
         names
     }
+
+    /// Each queue that was read, with its group.
+    pub(super) fn sums<'a>(
+        &'a self,
+        config: &'a checks::QueueConfig,
+        seen: &'a [Option<SeenKey>],
+    ) -> impl Iterator<Item = (&'a QueueName, &'a QueueGroup, QueueSum)> {
+        self.queues.iter().filter_map(move |queue| {
+            let sum = QueueSum::of(self.uses.get(queue.keys.clone())?, seen.get(queue.keys.clone())?)?;
+            Some((queue, config.groups.get(queue.group)?, sum))
+        })
+    }
 }
 
-impl QueueReading {
+impl QueueSum {
     /// The time for which its oldest entry has waited; zero if its date is in the future.
     pub(super) fn age(&self, now: Duration) -> Option<Duration> {
         Some(now.saturating_sub(self.oldest.as_ref()?.since?))
     }
 }
+
+/// A queue that was read, with its group.
+type SeenQueue<'a> = (&'a QueueName, &'a QueueGroup, QueueSum);
 
 /// The findings. Within each cause the worst comes first, because the list is cut off.
 pub(super) fn findings(
@@ -66,66 +108,103 @@ pub(super) fn findings(
         }
         _ => String::new(),
     };
-    let queues = || {
-        names.keys.iter().zip(sight.seen).filter_map(|(key, seen)| match seen {
-            Some(SeenKey::Queue(queued)) => Some((key, queued)),
-            Some(SeenKey::Other(_) | SeenKey::Lock(_)) | None => None,
-        })
-    };
-    let about = |key: &str| format!("key {key}");
-
-    let wrong = names.keys.iter().zip(sight.seen).filter_map(|(key, seen)| match seen {
-        Some(SeenKey::Other(kind)) => {
-            let said = format!(
-                "the value has type {}, not list, set, sorted set or stream",
-                sight.redaction.text(kind)
-            );
-            Some(Finding::new(Status::Down, Cause::WrongType, &about(key), &said))
-        }
-        Some(SeenKey::Queue(_) | SeenKey::Lock(_)) | None => None,
-    });
-    let mut findings: Vec<Finding> = wrong.collect();
-
-    let mut long: Vec<_> = queues()
-        .filter_map(|(key, queued)| Some((queued.length, key, queued, config.length.reached(queued.length)?)))
-        .collect();
-    long.sort_by_key(|&(length, ..)| Reverse(length));
-    findings.extend(long.into_iter().map(|(length, key, queued, (status, limit))| {
-        let most = if queued.at_most { "at most " } else { "" };
-        let whose = not_acknowledged(queued.slowest.as_deref(), sight.redaction);
-        let said = format!("{most}{}{whose} ({}){holder}", entries(length), words::from(status, limit));
-        Finding::new(status, Cause::TooLong, &about(key), &said)
-    }));
-
-    let mut old: Vec<_> = queues()
-        .filter_map(|(key, queued)| {
-            let age = queued.age(sight.now)?;
-            Some((age, key, queued, config.age.reached(age)?))
-        })
-        .collect();
-    old.sort_by_key(|&(age, ..)| Reverse(age));
-    findings.extend(old.into_iter().map(|(age, key, queued, (status, limit))| {
-        let whose = queued.oldest.as_ref().and_then(|oldest| oldest.group.as_deref());
-        let whose = not_acknowledged(whose, sight.redaction);
-        let (age, from) = (words::time(age), words::from(status, words::time(limit)));
-        let said = format!("the oldest entry{whose} has waited {age} ({from}){holder}");
-        Finding::new(status, Cause::TooOld, &about(key), &said)
-    }));
-
+    let queues: Vec<_> = names.sums(config, sight.seen).collect();
+    let mut findings: Vec<Finding> = names.keys.iter().zip(sight.seen).filter_map(wrong(sight)).collect();
+    findings.extend(missing(sight));
+    findings.extend(numbers(&queues, &holder, sight));
+    findings.extend(ages(&queues, &holder, sight));
     for family in &names.families {
-        findings.extend(skewed(config, names, sight.seen, family.clone()).into_iter().map(
+        let Some(group) = names.uses.get(family.start).and_then(|of| config.groups.get(of.group)) else {
+            continue;
+        };
+        findings.extend(skewed(group, names, sight.seen, family.clone()).into_iter().map(
             |Skewed { key, length, times, median, siblings, status, limit }| {
-                let (length, from) = (entries(length), words::from(status, format_args!("{limit} times")));
+                let (length, from) =
+                    (entries(length, ""), words::from(status, format_args!("{limit} times")));
                 let times = words::times(times);
                 let said = format!(
                     "{length}, {times} times the median ({median}) of its {siblings} siblings ({from}){holder}"
                 );
-                Finding::new(status, Cause::Skewed, &about(key), &said)
+                Finding::new(status, Cause::Skewed, &format!("key {key}"), &said)
             },
         ));
     }
     findings.extend(locked);
     findings
+}
+
+/// The finding on a key that holds something else.
+fn wrong(sight: QueueSight<'_>) -> impl Fn((&Arc<str>, &Option<SeenKey>)) -> Option<Finding> {
+    move |(key, seen)| {
+        let Some(SeenKey::Other(kind)) = seen else { return None };
+        let kind = sight.redaction.text(kind);
+        let said = format!("the value has type {kind}, not list, set, hash, sorted set or stream");
+        Some(Finding::new(Status::Down, Cause::WrongType, &format!("key {key}"), &said))
+    }
+}
+
+/// The findings on witnesses that are not there.
+fn missing(sight: QueueSight<'_>) -> impl Iterator<Item = Finding> {
+    let missing = sight.witnesses.iter().filter(|(_, seen)| *seen == Some(SeenKey::Witness(false)));
+    missing.map(|(key, _)| {
+        Finding::new(Status::Down, Cause::MissingKey, &format!("key {key}"), "this witness does not exist")
+    })
+}
+
+/// The findings on the numbers of entries.
+fn numbers(queues: &[SeenQueue<'_>], holder: &str, sight: QueueSight<'_>) -> Vec<Finding> {
+    let mut reached = Vec::new();
+    for (queue, group, sum) in queues {
+        let waiting = sum.waiting.as_ref();
+        let most = if waiting.is_some_and(|waiting| waiting.at_most) { "at most " } else { "" };
+        let whose = waiting.and_then(|waiting| waiting.slowest.as_deref());
+        let whose = not_acknowledged(whose, sight.redaction);
+        let since = group.visibility_timeout.map(words::time).unwrap_or_default();
+        let since = format!(" taken for longer than {since}");
+        let length = waiting.map(|waiting| waiting.length);
+        let numbers = [
+            (Cause::TooLong, length, group.length, most, "", &whose),
+            (Cause::TooLong, sum.taken, group.taken, "", "taken ", &String::new()),
+            (Cause::TooLong, sum.scheduled, group.scheduled, "", "scheduled ", &String::new()),
+            (Cause::FailedEntries, sum.failed, group.failed, "", "failed ", &String::new()),
+            (Cause::LostEntries, sum.lost, group.lost, "", "", &since),
+        ];
+        for (place, (cause, number, limits, before, state, after)) in numbers.into_iter().enumerate() {
+            let Some(number) = number else { continue };
+            let Some((status, limit)) = limits.reached(number) else { continue };
+            let said =
+                format!("{before}{}{after} ({}){holder}", entries(number, state), words::from(status, limit));
+            let finding = Finding::new(status, cause, &about(queue, group), &said);
+            reached.push((place, Reverse(number), finding));
+        }
+    }
+    reached.sort_by_key(|&(place, number, _)| (place, number));
+    reached.into_iter().map(|(.., finding)| finding).collect()
+}
+
+/// The findings on the ages of the oldest entries.
+fn ages(queues: &[SeenQueue<'_>], holder: &str, sight: QueueSight<'_>) -> Vec<Finding> {
+    let mut old: Vec<_> = queues
+        .iter()
+        .filter_map(|(queue, group, sum)| {
+            let age = sum.age(sight.now)?;
+            Some((age, about(queue, group), sum, group.age.reached(age)?))
+        })
+        .collect();
+    old.sort_by_key(|&(age, ..)| Reverse(age));
+    let finding = |(age, about, sum, (status, limit)): (_, String, &QueueSum, _)| {
+        let whose = sum.oldest.as_ref().and_then(|oldest| oldest.group.as_deref());
+        let whose = not_acknowledged(whose, sight.redaction);
+        let (age, from) = (words::time(age), words::from(status, words::time(limit)));
+        let said = format!("the oldest entry{whose} has waited {age} ({from}){holder}");
+        Finding::new(status, Cause::TooOld, &about, &said)
+    };
+    old.into_iter().map(finding).collect()
+}
+
+/// `key b:p:3`, or `queue mail` if it has several keys.
+fn about(queue: &QueueName, group: &QueueGroup) -> String {
+    format!("{} {}", if group.summed { "queue" } else { "key" }, queue.label)
 }
 
 /// The finding on the lock, if it is held for too long while nothing is drained.
@@ -149,7 +228,7 @@ struct Skewed<'a> {
 
 /// The partitions of a family that are out of proportion, the longest first.
 fn skewed<'a>(
-    config: &checks::QueueConfig,
+    group: &QueueGroup,
     names: &'a QueueNames,
     seen: &[Option<SeenKey>],
     family: Range<usize>,
@@ -159,19 +238,19 @@ fn skewed<'a>(
     let mut members: Vec<_> = family
         .filter_map(|key| match seen.get(key)? {
             Some(SeenKey::Queue(queued)) => Some((queued.length, &*names.keys[key])),
-            Some(SeenKey::Other(_) | SeenKey::Lock(_)) | None => None,
+            Some(SeenKey::Other(_) | SeenKey::Lock(_) | SeenKey::Witness(_)) | None => None,
         })
         .collect();
     if members.len() < LEAST_MEMBERS {
         return Vec::new();
     }
     members.sort_by_key(|&(length, _)| length);
-    let skewed = members.iter().enumerate().rev().take_while(|(_, (length, _))| *length >= config.skew_floor);
+    let skewed = members.iter().enumerate().rev().take_while(|(_, (length, _))| *length >= group.skew_floor);
     let skewed = skewed.filter_map(|(place, &(length, key))| {
         let median = median_without(&members, place);
         // If most partitions are empty, the median counts as one entry.
         let times = as_f64(length) / median.max(1.0);
-        let (status, limit) = config.skew.reached(times)?;
+        let (status, limit) = group.skew.reached(times)?;
         Some(Skewed { key, length, times, median, siblings: members.len() - 1, status, limit })
     });
     skewed.collect()
@@ -189,8 +268,9 @@ pub(super) fn as_f64(length: u64) -> f64 {
     length as f64
 }
 
-fn entries(length: u64) -> String {
-    if length == 1 { "1 entry".to_owned() } else { format!("{length} entries") }
+/// `3 taken entries`.
+fn entries(many: u64, state: &str) -> String {
+    format!("{many} {state}{}", if many == 1 { "entry" } else { "entries" })
 }
 
 fn not_acknowledged(group: Option<&str>, redaction: &Redaction) -> String {
@@ -205,21 +285,21 @@ fn expiry(ttl: Option<Duration>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reading::Oldest;
+    use super::super::reading::{Oldest, QueueReading};
     use super::*;
     use crate::config::checks::{Keys, Thresholds};
 
     const NOW: Duration = Duration::from_secs(1_700_000_000);
 
-    fn key(name: &str) -> Keys {
-        Keys { before: name.to_owned(), numbers: None, after: String::new() }
-    }
-
     /// `b:p` beside its partitions.
-    fn config(partitions: u32) -> checks::QueueConfig {
+    fn group(partitions: u32) -> QueueGroup {
         let family =
             Keys { before: "b:p:".to_owned(), numbers: Some(0..=partitions - 1), after: String::new() };
-        checks::QueueConfig { skew_floor: 10, ..checks::QueueConfig::of(vec![key("b:p"), family]) }
+        QueueGroup { skew_floor: 10, ..QueueGroup::each(vec![Keys::one("b:p"), family]) }
+    }
+
+    fn each(keys: &[&str]) -> QueueGroup {
+        QueueGroup::each(keys.iter().copied().map(Keys::one).collect())
     }
 
     #[allow(clippy::unnecessary_wraps, reason = "as what is seen is kept")]
@@ -234,24 +314,28 @@ mod tests {
 
     fn sight(seen: &[Option<SeenKey>]) -> QueueSight<'_> {
         const OPEN: &Redaction = &Redaction::none();
-        QueueSight { seen, lock: None, standstill: None, now: NOW, redaction: OPEN }
+        QueueSight { seen, lock: None, witnesses: &[], standstill: None, now: NOW, redaction: OPEN }
     }
 
     /// Each finding: `degraded too_long key b:p:3: 25000 entries, ...`.
-    fn said(config: &checks::QueueConfig, sight: QueueSight<'_>) -> Vec<String> {
+    fn said(group: &QueueGroup, sight: QueueSight<'_>) -> Vec<String> {
+        of_check(&checks::QueueConfig::of(vec![group.clone()]), sight)
+    }
+
+    fn of_check(config: &checks::QueueConfig, sight: QueueSight<'_>) -> Vec<String> {
         let line = |finding: &Finding| format!("{} {} {finding}", finding.status.word(), finding.cause);
-        findings(config, &QueueNames::of(&config.keys), sight).iter().map(line).collect()
+        findings(config, &QueueNames::of(&config.groups), sight).iter().map(line).collect()
     }
 
     #[test]
     fn a_queue_without_limits_is_not_judged() {
         let seen = [queue(1_000_000, Some(Duration::from_hours(24))), queue(0, None), None];
-        assert_eq!(said(&config(2), sight(&seen)), [""; 0]);
+        assert_eq!(said(&group(2), sight(&seen)), [""; 0]);
     }
 
     #[test]
     fn the_longest_comes_first() {
-        let mut config = config(3);
+        let mut config = group(3);
         config.length = Thresholds { degraded: Some(10_000), down: Some(20_000) };
         assert_eq!(
             said(&config, sight(&lengths(&[9_999, 10_000, 25_000, 20_000]))),
@@ -265,7 +349,7 @@ mod tests {
 
     #[test]
     fn the_oldest_entry_is_judged_and_an_entry_of_a_later_date_is_new() {
-        let mut config = checks::QueueConfig::of(vec![key("one"), key("two"), key("three")]);
+        let mut config = each(&["one", "two", "three"]);
         config.age =
             Thresholds { degraded: Some(Duration::from_mins(1)), down: Some(Duration::from_mins(5)) };
         let mut seen = [59, 60, 372].map(|age| queue(1, Some(Duration::from_secs(age))));
@@ -291,13 +375,14 @@ mod tests {
 
     #[test]
     fn the_group_that_has_not_acknowledged_is_named() {
-        let mut config = checks::QueueConfig::of(vec![key("jobs")]);
+        let mut config = each(&["jobs"]);
         config.length.down = Some(10);
         config.age.down = Some(Duration::from_secs(1));
         let group = || Some("mail".into());
         let oldest =
             Some(Oldest { mark: 0, since: NOW.checked_sub(Duration::from_millis(1_500)), group: group() });
-        let queued = QueueReading { length: 10, at_most: true, slowest: group(), oldest };
+        let queued =
+            QueueReading { length: 10, at_most: true, slowest: group(), oldest, ..QueueReading::default() };
         assert_eq!(
             said(&config, sight(&[Some(SeenKey::Queue(queued))])),
             [
@@ -310,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_partition_is_out_of_proportion_to_the_median_of_the_others() {
-        let mut config = config(4);
+        let mut config = group(4);
         config.skew = Thresholds { degraded: Some(10.0), down: Some(100.0) };
         let said = |seen: &[u64]| said(&config, sight(&lengths(seen)));
         // A key outside of any family has no siblings, and is no sibling.
@@ -331,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_partition_beside_empty_ones_is_out_of_proportion_from_the_floor_on() {
-        let mut config = config(3);
+        let mut config = group(3);
         config.skew.degraded = Some(5.0);
         assert_eq!(said(&config, sight(&lengths(&[0, 0, 9, 0]))), [""; 0]);
         assert_eq!(
@@ -345,10 +430,10 @@ mod tests {
 
     #[test]
     fn two_partitions_are_not_compared_and_an_unseen_partition_is_no_sibling() {
-        let mut config = config(2);
+        let mut config = group(2);
         config.skew.degraded = Some(5.0);
         assert_eq!(said(&config, sight(&lengths(&[0, 1_000, 1]))), [""; 0]);
-        config.keys[1].numbers = Some(0..=2);
+        config.keys[1].1.numbers = Some(0..=2);
         let mut seen = lengths(&[0, 1_000, 1, 1]);
         assert_eq!(said(&config, sight(&seen)).len(), 1);
         seen[3] = None;
@@ -357,12 +442,13 @@ mod tests {
 
     #[test]
     fn a_lock_is_a_finding_only_when_it_has_been_held_for_too_long() {
-        let mut config = checks::QueueConfig { lock: Some("l:b:p".to_owned()), ..config(1) };
-        config.length.degraded = Some(10);
+        let lengths_of = Thresholds { degraded: Some(10), down: None };
+        let mut config = checks::QueueConfig::of(vec![QueueGroup { length: lengths_of, ..group(1) }]);
+        config.lock = Some("l:b:p".to_owned());
         let seen = lengths(&[10, 3]);
         let standing = |lock, seconds: Option<u64>| {
             let standstill = seconds.map(Duration::from_secs);
-            said(&config, QueueSight { lock: Some(lock), standstill, ..sight(&seen) })
+            of_check(&config, QueueSight { lock: Some(lock), standstill, ..sight(&seen) })
         };
         let held = |seconds| Lock::Held(Some(Duration::from_secs(seconds)));
         let long = "degraded too_long key b:p: 10 entries (degraded at 10 or more)";
@@ -378,10 +464,10 @@ mod tests {
 
     #[test]
     fn another_kind_of_value_is_down() {
-        let seen = [Some(SeenKey::Other("hash".into())), queue(0, None)];
+        let seen = [Some(SeenKey::Other("string".into())), queue(0, None)];
         assert_eq!(
-            said(&config(1), sight(&seen)),
-            ["down wrong_type key b:p: the value has type hash, not list, set, sorted set or stream"]
+            said(&group(1), sight(&seen)),
+            ["down wrong_type key b:p: the value has type string, not list, set, hash, sorted set or stream"]
         );
     }
 }

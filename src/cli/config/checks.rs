@@ -9,8 +9,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{TomlLines, key, list, named_server, quoted};
 use crate::config::checks::{
-    CheckConfig, ClockConfig, EfficiencyConfig, Keys, QueueConfig, Thresholds, Unit, ViewConfig,
-    VisibilityConfig,
+    CheckConfig, ClockConfig, EfficiencyConfig, QueueConfig, QueueGroup, QueueState, Thresholds, Unit,
+    ViewConfig, VisibilityConfig,
 };
 use crate::config::{
     Address, Backend, CacheConfig, MASK, MemcachedConfig, RedisConfig, RedisServers, RespVersion, Secret,
@@ -27,7 +27,10 @@ pub(super) fn in_short(checks: &[CheckConfig]) -> String {
         let kind = check.kind();
         let many = match check {
             CheckConfig::Visibility(visibility) => Some(counted(visibility.views.len() as u64, "view")),
-            CheckConfig::Queue(queue) => Some(counted(queue.keys.iter().map(Keys::many).sum(), "key")),
+            CheckConfig::Queue(queue) => {
+                let keys = queue.groups.iter().flat_map(|group| &group.keys);
+                Some(counted(keys.map(|(_, keys)| keys.many()).sum(), "key"))
+            }
             CheckConfig::Clock(clock) => clock.expected.map(|many| counted(u64::from(many), "partition")),
             CheckConfig::Efficiency(_) => None,
         };
@@ -39,6 +42,7 @@ pub(super) fn in_short(checks: &[CheckConfig]) -> String {
 /// The lines of one kind of check, under its header.
 struct CheckSection<'p, 'a> {
     page: &'p mut TomlLines<'a>,
+    header: String,
     /// The prefix of the paths of its values.
     path: String,
 }
@@ -47,9 +51,10 @@ impl TomlLines<'_> {
     pub(super) fn checks(&mut self, cache: &CacheConfig) {
         for check in &cache.checks {
             let kind = check.kind();
-            self.header(&format!("caches.{}.checks.{kind}", key(cache.alias.as_str())));
-            let mut section =
-                CheckSection { page: &mut *self, path: format!("caches.{}.checks.{kind}", cache.alias) };
+            let header = format!("caches.{}.checks.{kind}", key(cache.alias.as_str()));
+            self.header(&header);
+            let path = format!("caches.{}.checks.{kind}", cache.alias);
+            let mut section = CheckSection { page: &mut *self, header, path };
             match check {
                 CheckConfig::Visibility(visibility) => section.visibility(visibility, &cache.backend),
                 CheckConfig::Queue(queue) => section.queue(queue),
@@ -87,16 +92,51 @@ impl CheckSection<'_, '_> {
     }
 
     fn queue(&mut self, queue: &QueueConfig) {
-        let QueueConfig { keys, length, age, unit: counts, skew, skew_floor, lock, lock_within } = queue;
-        self.value("keys", list(keys));
-        self.limits("length", *length, |length| length.to_string(), "");
-        self.limits("age", *age, duration, "");
-        self.value("unit", unit(*counts));
-        self.limits("skew", *skew, |times| times.to_string(), &format!(", floor = {skew_floor}"));
+        let QueueConfig { groups, lock, lock_within, witness } = queue;
+        let (own, named): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.name.is_none());
+        own.into_iter().for_each(|group| self.queues(group));
         if let Some(lock) = lock {
             self.value("lock", quoted(lock));
             self.value("lock_within", duration(*lock_within));
         }
+        if !witness.is_empty() {
+            self.value("witness", list(witness));
+        }
+        for group in named {
+            let name = group.name.as_deref().unwrap_or_default();
+            let path = format!("{}.queues.{name}", self.path);
+            self.page.header(&format!("{}.queues.{}", self.header, key(name)));
+            CheckSection { page: &mut *self.page, header: String::new(), path }.queues(group);
+        }
+    }
+
+    fn queues(&mut self, group: &QueueGroup) {
+        #[rustfmt::skip]
+        let QueueGroup {
+            name: _, keys, summed, unit: counts, length, age, taken, scheduled, failed, lost, visibility_timeout, skew,
+            skew_floor,
+        } = group;
+        let number = |number: u64| number.to_string();
+        if *summed {
+            let of =
+                |state: QueueState| Some(group.of(state)).filter(|_| keys.iter().any(|(of, _)| *of == state));
+            let states = QueueState::ALL.into_iter().filter_map(|state| Some((state.name(), of(state)?)));
+            let states: Vec<_> = states.map(|(name, keys)| format!("{name} = {}", list(keys))).collect();
+            self.value("keys", format_args!("{{ {} }}", states.join(", ")));
+        } else {
+            self.value("keys", list(keys.iter().map(|(_, keys)| keys)));
+        }
+        self.limits("length", *length, number, "");
+        self.limits("age", *age, duration, "");
+        self.value("unit", counts.map_or_else(|| quoted("none"), unit));
+        self.limits("taken", *taken, number, "");
+        self.limits("scheduled", *scheduled, number, "");
+        self.limits("failed", *failed, number, "");
+        self.limits("lost", *lost, number, "");
+        if let Some(timeout) = visibility_timeout {
+            self.value("visibility_timeout", duration(*timeout));
+        }
+        self.limits("skew", *skew, |times| times.to_string(), &format!(", floor = {skew_floor}"));
     }
 
     fn clock(&mut self, clock: &ClockConfig) {

@@ -34,7 +34,7 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Clo
     if let Some(value) = section.get("expected") {
         clock.expected = Some(value.number_between("expected", 1, MAX_PARTITIONS)?);
     }
-    clock.unit = section.unit()?.unwrap_or(clock.unit);
+    clock.unit = section.unit("")?.unwrap_or(clock.unit);
     let least = Duration::from_millis(1);
     let resolution =
         section.said("resolution", |value| value.duration("resolution", least, Duration::from_hours(24)))?;

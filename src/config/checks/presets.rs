@@ -2,9 +2,186 @@
 
 use std::time::Duration;
 
-use super::{ClockConfig, Keys, QueueConfig, Thresholds};
+use super::QueueState::{Failed, Scheduled, Taken, Unfinished, Waiting};
+use super::{ClockConfig, QueueGroup, QueueState, Thresholds, Unit};
 use crate::config::keys;
 use crate::outcome::CheckKind;
+
+/// A key, without the prefix, and the state of its entries. `{name}` stands for the name of a queue, `{step}` for each
+/// priority that has a key of its own.
+type PresetKey = (QueueState, &'static str);
+
+/// The queues of a library.
+pub(super) struct QueuePreset {
+    name: &'static str,
+    /// The text before each key.
+    pub(super) prefix: &'static str,
+    /// The names of the queues that the library has by default.
+    pub(super) names: &'static [&'static str],
+    /// The keys of each queue.
+    pub(super) each: &'static [PresetKey],
+    /// The keys that all queues have in common, and the name for them.
+    pub(super) shared: (&'static str, &'static [PresetKey]),
+    /// `true` if the keys of a queue are summed.
+    pub(super) summed: bool,
+    /// `true` if a name loses all but letters, digits and `_`.
+    pub(super) plain_names: bool,
+    unit: Option<Unit>,
+    /// The library's own visibility timeout, if its keys show how long an entry has been taken.
+    visibility_timeout: Option<Duration>,
+    length: Thresholds<u64>,
+    age: Thresholds<Duration>,
+    skew: Thresholds<f64>,
+    /// The key of the lock.
+    pub(super) lock: Option<&'static str>,
+}
+
+/// A library with one queue by the name of `default`, whose scores are seconds.
+const LIBRARY: QueuePreset = QueuePreset {
+    name: "",
+    prefix: "",
+    names: &["default"],
+    each: &[],
+    shared: ("", &[]),
+    summed: true,
+    plain_names: false,
+    unit: Some(Unit::Seconds),
+    visibility_timeout: None,
+    length: Thresholds { degraded: Some(1_000), down: Some(10_000) },
+    age: Thresholds { degraded: None, down: None },
+    skew: Thresholds { degraded: None, down: None },
+    lock: None,
+};
+
+/// Every preset of queues, each with the version that it was tried with, or whose source it follows.
+const QUEUES: &[QueuePreset] = &[
+    // `RedisBuffer` (`src/sentry/buffer/redis.py` in 2026): sorted sets scored by the last increment of an entry,
+    // `pending_key` and its partitions, which are drained under `l:` and the key by turns. It drains what is not in a
+    // partition too.
+    QueuePreset {
+        name: "sentry-buffer",
+        names: &["b:p"],
+        each: &[(Waiting, "{name}"), (Waiting, "{name}:{0..127}")],
+        summed: false,
+        length: Thresholds { degraded: Some(10_000), down: Some(50_000) },
+        age: minutes(1, Some(10)),
+        skew: Thresholds { degraded: Some(10.0), down: None },
+        lock: Some("l:b:p"),
+        ..LIBRARY
+    },
+    // Celery 5.7 with kombu 5.7 (`kombu/transport/redis.py`): a list for each of `priority_steps` (`_q_for_pri`).
+    // `unacked_index` has the tasks that were prefetched, with a countdown, or, with `acks_late`, are running.
+    QueuePreset {
+        name: "celery",
+        names: &["celery"],
+        each: &[(Waiting, "{name}"), (Waiting, "{name}{step}")],
+        shared: ("unacked", &[(Taken, "unacked_index")]),
+        visibility_timeout: Some(Duration::from_hours(1)),
+        ..LIBRARY
+    },
+    // RQ 3.0 (`rq/queue.py`, `rq/registry.py`), with the three names that its documentation gives to queues. A score
+    // of `wip` is the time when a heartbeat is due, which a worker writes ahead.
+    QueuePreset {
+        name: "rq",
+        prefix: "rq:",
+        names: &["high", "default", "low"],
+        each: &[
+            (Waiting, "queue:{name}"),
+            (Taken, "queue:{name}:intermediate"),
+            (Taken, "wip:{name}"),
+            (Scheduled, "scheduled:{name}"),
+            (Failed, "failed:{name}"),
+        ],
+        visibility_timeout: Some(Duration::from_secs(10)),
+        ..LIBRARY
+    },
+    // Sidekiq's source (`lib/sidekiq/client.rb`, `lib/sidekiq/job_retry.rb`): its default queue, that of Rails'
+    // mailers and the two that its documentation has beside it.
+    QueuePreset {
+        name: "sidekiq",
+        names: &["critical", "default", "mailers", "low"],
+        each: &[(Waiting, "queue:{name}")],
+        shared: ("sets", &[(Scheduled, "schedule"), (Scheduled, "retry"), (Failed, "dead")]),
+        ..LIBRARY
+    },
+    // arq 0.28 (`arq/connections.py`): a queue is one sorted set scored by the time when a job is due, which keeps a job
+    // until it is done.
+    QueuePreset {
+        name: "arq",
+        names: &["arq:queue"],
+        each: &[(Scheduled, "{name}")],
+        unit: Some(Unit::Milliseconds),
+        ..LIBRARY
+    },
+    // BullMQ's source in version 5 (`src/classes/queue-keys.ts`). A score of `delayed` and `prioritized` is no time.
+    QueuePreset {
+        name: "bullmq",
+        prefix: "bull:",
+        names: &[],
+        each: &[
+            (Waiting, "{name}:wait"),
+            (Waiting, "{name}:paused"),
+            (Waiting, "{name}:prioritized"),
+            (Taken, "{name}:active"),
+            (Scheduled, "{name}:delayed"),
+            (Failed, "{name}:failed"),
+        ],
+        unit: None,
+        ..LIBRARY
+    },
+    // django-tasks-redis 0.4 (`django_tasks_redis/utils.py`): streams, and `REDIS_CLAIM_TIMEOUT`.
+    QueuePreset {
+        name: "django-tasks",
+        prefix: "django_tasks:default:",
+        each: &[
+            (Waiting, "{name}:stream:high"),
+            (Waiting, "{name}:stream:normal"),
+            (Waiting, "{name}:stream:low"),
+            (Scheduled, "{name}:delayed"),
+            (Failed, "{name}:status_index:FAILED"),
+        ],
+        visibility_timeout: Some(Duration::from_mins(5)),
+        ..LIBRARY
+    },
+    // dramatiq 2.2 (`dramatiq/brokers/redis/dispatch.lua`). A worker takes a delayed message at once and waits with
+    // it, so only the hash has it.
+    QueuePreset {
+        name: "dramatiq",
+        prefix: "dramatiq:",
+        each: &[
+            (Waiting, "{name}"),
+            (Scheduled, "{name}.DQ.msgs"),
+            (Failed, "{name}.XQ"),
+            (Unfinished, "{name}.msgs"),
+        ],
+        unit: Some(Unit::Milliseconds),
+        ..LIBRARY
+    },
+    // huey 3.5 (`huey/storage.py`): the queue is a list, or a sorted set scored by the negative priority.
+    QueuePreset {
+        name: "huey",
+        prefix: "huey.",
+        names: &["huey"],
+        plain_names: true,
+        each: &[(Waiting, "redis.{name}"), (Scheduled, "schedule.{name}")],
+        ..LIBRARY
+    },
+    // saq 0.26 (`saq/queue/redis.py`). The score of a job that is due is 0.
+    QueuePreset {
+        name: "saq",
+        prefix: "saq:",
+        each: &[(Waiting, "{name}:queued"), (Taken, "{name}:active"), (Scheduled, "{name}:incomplete")],
+        ..LIBRARY
+    },
+    // taskiq-redis 1.2 (`taskiq_redis/redis_broker.py`): a list, or a stream with its `idle_timeout`.
+    QueuePreset {
+        name: "taskiq",
+        names: &["taskiq"],
+        each: &[(Waiting, "{name}")],
+        visibility_timeout: Some(Duration::from_mins(10)),
+        ..LIBRARY
+    },
+];
 
 /// The kind of check that has a preset of this name.
 pub(super) fn kind(name: &str) -> Option<CheckKind> {
@@ -13,13 +190,22 @@ pub(super) fn kind(name: &str) -> Option<CheckKind> {
 }
 
 /// The queues that a preset stands for.
-pub(super) fn queue(name: &str) -> Option<QueueConfig> {
-    match name {
-        "sentry-buffer" => Some(sentry_buffer()),
-        "celery" => Some(celery()),
-        "rq" => Some(rq()),
-        "sidekiq" => Some(sidekiq()),
-        _ => None,
+pub(super) fn queue(name: &str) -> Option<&'static QueuePreset> {
+    QUEUES.iter().find(|preset| preset.name == name)
+}
+
+impl QueuePreset {
+    /// A group of queues with its unit and limits, without keys.
+    pub(super) fn group(&self) -> QueueGroup {
+        QueueGroup {
+            unit: self.unit,
+            length: self.length,
+            age: self.age,
+            lost: Thresholds { degraded: self.visibility_timeout.map(|_| 1), down: None },
+            visibility_timeout: self.visibility_timeout,
+            skew: self.skew,
+            ..QueueGroup::each(Vec::new())
+        }
     }
 }
 
@@ -29,42 +215,6 @@ pub(super) fn clock(name: &str) -> Option<ClockConfig> {
         "sentry-monitors" => Some(sentry_monitors()),
         _ => None,
     }
-}
-
-/// `RedisBuffer` of Sentry (`src/sentry/buffer/redis.py`): sorted sets scored by `time()`, `pending_key` and its
-/// partitions, which are drained under `l:` and the key by turns. It drains what is not in a partition too.
-fn sentry_buffer() -> QueueConfig {
-    let family = Keys { before: "b:p:".to_owned(), numbers: Some(0..=127), after: String::new() };
-    QueueConfig {
-        length: Thresholds { degraded: Some(10_000), down: Some(50_000) },
-        age: minutes(1, Some(10)),
-        skew: Thresholds { degraded: Some(10.0), down: None },
-        lock: Some("l:b:p".to_owned()),
-        ..QueueConfig::of(vec![Keys::one("b:p"), family])
-    }
-}
-
-/// Lists of Celery's default queue, `task_default_queue`, one for each of kombu's `PRIORITY_STEPS`, whose name is
-/// `sep` and the step behind the queue's (`_q_for_pri` in `kombu/transport/redis.py`).
-fn celery() -> QueueConfig {
-    lists(&["celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169"])
-}
-
-/// Lists of RQ: `redis_queue_namespace_prefix` (`rq/queue.py`) before the three names that its documentation gives to
-/// queues.
-fn rq() -> QueueConfig {
-    lists(&["rq:queue:high", "rq:queue:default", "rq:queue:low"])
-}
-
-/// Lists of Sidekiq (`push` in `lib/sidekiq/client.rb`): `queue:` before its default queue, that of Rails' mailers and
-/// the two that its documentation of queues has beside it.
-fn sidekiq() -> QueueConfig {
-    lists(&["queue:critical", "queue:default", "queue:mailers", "queue:low"])
-}
-
-fn lists(keys: &[&str]) -> QueueConfig {
-    let length = Thresholds { degraded: Some(1_000), down: Some(10_000) };
-    QueueConfig { length, ..QueueConfig::of(keys.iter().copied().map(Keys::one).collect()) }
 }
 
 /// Sentry's monitors (`src/sentry/monitors/clock_dispatch.py`): `MONITOR_TASKS_PARTITION_CLOCKS` and
@@ -80,6 +230,10 @@ fn sentry_monitors() -> ClockConfig {
     }
 }
 
-fn minutes(degraded: u64, down: Option<u64>) -> Thresholds<Duration> {
-    Thresholds { degraded: Some(Duration::from_mins(degraded)), down: down.map(Duration::from_mins) }
+const fn minutes(degraded: u64, down: Option<u64>) -> Thresholds<Duration> {
+    let down = match down {
+        Some(down) => Some(Duration::from_mins(down)),
+        None => None,
+    };
+    Thresholds { degraded: Some(Duration::from_mins(degraded)), down }
 }

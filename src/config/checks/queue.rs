@@ -2,16 +2,21 @@
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
+use super::presets::{self, QueuePreset};
 use super::table::{self, CheckTable, Worse};
-use super::{Keys, QueueConfig, presets};
+use super::{Keys, QueueConfig, QueueGroup, QueueState, Thresholds};
 use crate::config::Backend;
 use crate::config::keys;
 use crate::config::place::ConfigProblem;
-use crate::config::value::{Value, unless};
+use crate::config::value::{Table, Value, ValueKind, unless};
 
 /// The most keys that are looked at in a round.
 const MAX_KEYS: u64 = 10_000;
+
+/// The settings that say how the keys of a preset are called.
+const OF_PRESETS: [&str; 4] = ["names", "prefix", "separator", "priority_steps"];
 
 const FAMILY: &str = "a range in a key must be in braces, from the lowest to the highest number, without leading zeros: \
                       \"b:p:{0..15}\"";
@@ -21,39 +26,222 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
     table::redis_alone(
         backend,
         &section.place,
-        "memcached has no lists, sorted sets, streams or sets; `queue` requires Redis",
+        "memcached has no lists, sorted sets, streams, sets or hashes; `queue` requires Redis",
     )?;
-    let filled_in = ["keys", "length", "age", "skew", "lock"];
-    let preset = section.preset(&filled_in, keys::QUEUE_PRESETS, presets::queue)?;
-    let keys = section.said("keys", keys)?;
-    let mut queue = match (keys, preset) {
-        (Some(keys), preset) => QueueConfig { keys, ..preset.unwrap_or_else(|| QueueConfig::of(Vec::new())) },
-        (None, Some(preset)) => preset,
-        (None, None) => {
-            return Err(section.place.problem(
-                "the keys of the queues are missing; add keys = [\"celery\"], or preset = \"celery\"",
-            ));
-        }
-    };
-    let length = section.limits("length", |key, value| table::count(key, value).map(u64::from))?;
-    queue.length = length.unwrap_or(queue.length);
-    queue.age = section.durations("age")?.unwrap_or(queue.age);
-    queue.unit = section.unit()?.unwrap_or(queue.unit);
-    if let Some(value) = section.get("skew") {
-        let table = table::table_of_limits("skew", value)?;
-        table.only(keys::QUEUE_SKEW)?;
-        queue.skew =
-            table::limits("skew", value, table, Worse::More, |key, value| table::above(1, key, value))?;
-        if let Some(floor) = table.get("floor") {
-            queue.skew_floor = u64::from(floor.number()?);
-        }
+    let mut queue = QueueConfig::of(Vec::new());
+    let more = section.table.get("queues");
+    if more.is_none() || keys::QUEUES.iter().any(|key| section.value(key.name).is_some()) {
+        queue.groups = groups(&mut section, None)?;
+        queue.lock = lock(section.table);
+    }
+    for entry in more.map(table_of).transpose()?.into_iter().flat_map(|table| &table.0) {
+        let inner = table_of(&entry.value)?;
+        inner.only(keys::QUEUES)?;
+        let (place, path) = (entry.key_place.clone(), format!("{}.queues.{}", section.path, entry.key));
+        let mut section =
+            CheckTable { place, path, kind: section.kind, table: inner, reading: &mut *section.reading };
+        queue.groups.extend(groups(&mut section, Some(&entry.key))?);
+        queue.lock = queue.lock.or(lock(inner));
     }
     queue.lock = section.key_name("lock")?.or(queue.lock);
     if let Some(value) = section.get("lock_within") {
         unless(queue.lock.is_none(), value, "`lock_within` requires a lock; add `lock`, or remove it")?;
         queue.lock_within = table::duration("lock_within", value)?;
     }
+    if let Some(keys) = section.said("witness", keys)? {
+        queue.witness = keys.iter().flat_map(Keys::names).collect();
+    }
+    let many: u64 = queue.groups.iter().flat_map(|group| &group.keys).map(|(_, keys)| keys.many()).sum();
+    if many > MAX_KEYS {
+        return Err(section.place.problem(format_args!("too many keys: {many} of at most {MAX_KEYS}")));
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) =
+        queue.groups.iter().flat_map(QueueGroup::labels).find(|label| !seen.insert(label.clone()))
+    {
+        return Err(section
+            .place
+            .problem(format_args!("two queues are called `{twice}`; list each queue once")));
+    }
     Ok(queue)
+}
+
+/// The table that a value must be.
+fn table_of(value: &Value) -> Result<&Table, ConfigProblem> {
+    match &value.kind {
+        ValueKind::Table(table) => Ok(table),
+        _ => {
+            Err(value
+                .problem("expected a table: [caches.NAME.checks.queue.queues.jobs], with keys = [\"jobs\"]"))
+        }
+    }
+}
+
+/// The lock of a table's preset.
+fn lock(table: &Table) -> Option<String> {
+    let preset = presets::queue(table.get("preset")?.text().ok()?)?;
+    preset.lock.map(str::to_owned)
+}
+
+/// The queues of a table, by its name in `queues`, with their limits.
+fn groups(section: &mut CheckTable<'_>, name: Option<&str>) -> Result<Vec<QueueGroup>, ConfigProblem> {
+    let preset = section.preset(&["lock"], keys::QUEUE_PRESETS, presets::queue)?;
+    let written = section.value("keys");
+    if preset.is_none() || written.is_some() {
+        for value in OF_PRESETS.iter().filter_map(|key| section.value(key)) {
+            return Err(value.problem(
+                "this setting is for the keys of a preset; add `preset` without `keys`, or remove it",
+            ));
+        }
+    }
+    let mut groups = match (written, preset) {
+        (Some(value), preset) => {
+            let group = preset.map_or_else(|| QueueGroup::each(Vec::new()), QueuePreset::group);
+            let summed = matches!(value.kind, ValueKind::Table(_));
+            let keys = if summed { by_state(value)? } else { QueueGroup::each(keys(value)?).keys };
+            vec![QueueGroup { name: name.map(Arc::from), keys, summed, ..group }]
+        }
+        (None, Some(preset)) => of_preset(section, preset, name)?,
+        (None, None) => {
+            return Err(section.place.problem(
+                "the keys of the queues are missing; add keys = [\"celery\"], or preset = \"celery\"",
+            ));
+        }
+    };
+    limits(section, &mut groups)?;
+    without_idle_limits(&mut groups);
+    for group in &groups {
+        let path = group.name.as_ref().map_or_else(String::new, |name| format!(".queues.{name}"));
+        for key in keys::QUEUES {
+            let Some(value) = section.value(key.name).or(section.value("preset")) else { continue };
+            let path = format!("checks.{}{path}.{}", section.kind, key.name);
+            section.reading.came_from(&[path.as_str()], &value.place);
+        }
+    }
+    Ok(groups)
+}
+
+/// Reads the unit and the limits, which are those of all these queues.
+fn limits(section: &mut CheckTable<'_>, groups: &mut [QueueGroup]) -> Result<(), ConfigProblem> {
+    let unit = match section.value("unit").map(Value::text) {
+        Some(Ok("none")) => Some(None),
+        _ => section.unit(", or \"none\" if a score is a priority")?.map(Some),
+    };
+    let mut counts = |key| section.limits(key, |key, value| table::count(key, value).map(u64::from));
+    let [length, taken, scheduled, failed, lost] =
+        [counts("length")?, counts("taken")?, counts("scheduled")?, counts("failed")?, counts("lost")?];
+    let age = section.durations("age")?;
+    let timeout = section.said("visibility_timeout", |value| table::duration("visibility_timeout", value))?;
+    let skew = section.get("skew").map(skew).transpose()?;
+    for group in &mut *groups {
+        group.unit = unit.unwrap_or(group.unit);
+        group.length = length.unwrap_or(group.length);
+        group.age = age.unwrap_or(group.age);
+        group.taken = taken.unwrap_or(group.taken);
+        group.scheduled = scheduled.unwrap_or(group.scheduled);
+        group.failed = failed.unwrap_or(group.failed);
+        group.lost = lost.unwrap_or(group.lost);
+        group.visibility_timeout = timeout.or(group.visibility_timeout);
+        (group.skew, group.skew_floor) = skew.unwrap_or((group.skew, group.skew_floor));
+    }
+    let requires = |key: &str, is_there: &dyn Fn(&QueueGroup) -> bool, what: &str| {
+        let missing = section.value(key).filter(|_| !groups.iter().any(is_there));
+        missing
+            .map_or(Ok(()), |value| Err(value.problem(format_args!("`{key}` requires {what}, or remove it"))))
+    };
+    requires(
+        "lost",
+        &|group| group.visibility_timeout.is_some(),
+        "a time from which on an entry is lost; add `visibility_timeout`",
+    )?;
+    requires("skew", &|group| !group.summed, "queues of one key each; write `keys` as a list")?;
+    for state in [QueueState::Scheduled, QueueState::Failed] {
+        let what = format!("keys with such entries; add `keys.{}`", state.name());
+        requires(state.name(), &|group| group.of(state).next().is_some(), &what)?;
+    }
+    Ok(())
+}
+
+/// Removes the limits of a preset for states that a queue of it does not have.
+fn without_idle_limits(groups: &mut [QueueGroup]) {
+    let takes = |group: &QueueGroup| group.of(QueueState::Taken).next().is_some();
+    let some_take = groups.iter().any(takes);
+    for group in groups {
+        if group.keys.iter().all(|(state, _)| matches!(state, QueueState::Taken | QueueState::Failed)) {
+            (group.length, group.age) = (Thresholds::default(), Thresholds::default());
+        }
+        if some_take && !takes(group) {
+            (group.lost, group.visibility_timeout) = (Thresholds::default(), None);
+        }
+    }
+}
+
+/// The limits of a proportion, and its floor.
+fn skew(value: &Value) -> Result<(Thresholds<f64>, u64), ConfigProblem> {
+    let table = table::table_of_limits("skew", value)?;
+    table.only(keys::QUEUE_SKEW)?;
+    let limits = table::limits("skew", value, table, Worse::More, |key, value| table::above(1, key, value))?;
+    let floor = table.get("floor").map(Value::number).transpose()?;
+    Ok((limits, floor.map_or(QueueGroup::SKEW_FLOOR, u64::from)))
+}
+
+/// The queues of a preset: those by the names that are given or the library's own, and the keys that they share.
+fn of_preset(
+    section: &CheckTable<'_>,
+    preset: &QueuePreset,
+    name: Option<&str>,
+) -> Result<Vec<QueueGroup>, ConfigProblem> {
+    let text = |key, default| section.value(key).map_or(Ok(default), Value::text);
+    let texts = |key, default: &[&'static str]| match section.value(key) {
+        Some(value) => Ok(value.texts()?.into_iter().map(|(text, _)| text.to_owned()).collect()),
+        None => Ok(default.iter().copied().map(str::to_owned).collect::<Vec<_>>()),
+    };
+    let (prefix, separator) = (text("prefix", preset.prefix)?, text("separator", "\x06\x16")?);
+    let (names, steps) = (texts("names", preset.names)?, texts("priority_steps", &["0", "3", "6", "9"])?);
+    let place =
+        section.value("names").or(section.value("preset")).map_or(&section.place, |value| &value.place);
+    if names.is_empty() {
+        return Err(place.problem("the names of the queues are missing; add names = [\"mail\"]"));
+    }
+    let group = |name: Option<&str>, queue: &str, templates: &[(QueueState, &str)]| {
+        let mut keys = Vec::new();
+        for (state, template) in templates {
+            let steps = if template.contains("{step}") { steps.as_slice() } else { &[String::new()] };
+            // kombu's queue of priority 0 has no suffix.
+            for step in steps.iter().filter(|step| *step != "0") {
+                let key = template.replace("{step}", &format!("{separator}{step}")).replace("{name}", queue);
+                let key = family(&format!("{prefix}{key}")).map_err(|error| place.problem(error))?;
+                keys.push((*state, key));
+            }
+        }
+        Ok(QueueGroup { name: name.map(Arc::from), keys, summed: preset.summed, ..preset.group() })
+    };
+    let each = names.iter().map(|queue| {
+        let queue =
+            if preset.plain_names { queue.replace(|char| !is_plain(char), "") } else { queue.clone() };
+        group(if preset.summed { Some(&queue) } else { name }, &queue, preset.each)
+    });
+    let (shared, templates) = preset.shared;
+    let shared = (!templates.is_empty()).then(|| group(Some(shared), "", templates));
+    each.chain(shared).collect()
+}
+
+/// `true` for a character that huey keeps in a name.
+fn is_plain(char: char) -> bool {
+    char.is_ascii_alphanumeric() || char == '_'
+}
+
+/// The keys of one queue, by state.
+fn by_state(value: &Value) -> Result<Vec<(QueueState, Keys)>, ConfigProblem> {
+    let table = table_of(value)?;
+    table.only(keys::QUEUE_KEYS)?;
+    let mut found = Vec::new();
+    for state in QueueState::ALL {
+        let keys = table.get(state.name()).map(keys).transpose()?.unwrap_or_default();
+        found.extend(keys.into_iter().map(|keys| (state, keys)));
+    }
+    unless(found.is_empty(), value, "the keys of the queue are missing; add waiting = [\"jobs\"]")?;
+    Ok(found)
 }
 
 /// The keys, none of which may be there twice.

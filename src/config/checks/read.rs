@@ -31,7 +31,7 @@ fn check(
         return Err(unknown);
     };
     let table = &entry.value.into_table()?;
-    let section = CheckTable { kind, place: entry.key_place, table, reading };
+    let section = CheckTable { kind, place: entry.key_place, path: kind.to_string(), table, reading };
     match kind {
         CheckKind::RoundTrip => Err(unknown),
         CheckKind::Visibility => visibility::read(section, backend).map(CheckConfig::Visibility),

@@ -19,6 +19,8 @@ pub(super) struct CheckTable<'a> {
     pub(super) place: Place,
     pub(super) reading: &'a mut CacheReader,
     pub(super) kind: CheckKind,
+    /// Its path below `checks`.
+    pub(super) path: String,
     pub(super) table: &'a Table,
 }
 
@@ -53,7 +55,7 @@ impl<'a> CheckTable<'a> {
 
     /// Remembers the origin of a key's value.
     pub(super) fn came_from(&mut self, key: &str, place: &Place) {
-        let path = format!("checks.{}.{key}", self.kind);
+        let path = format!("checks.{}.{key}", self.path);
         self.reading.came_from(&[path.as_str()], place);
     }
 
@@ -103,12 +105,14 @@ impl<'a> CheckTable<'a> {
         }
     }
 
-    /// The unit of a clock or a score.
-    pub(super) fn unit(&mut self) -> Result<Option<Unit>, ConfigProblem> {
+    /// The unit of a clock or a score. The message for another word ends in `or`.
+    pub(super) fn unit(&mut self, or: &str) -> Result<Option<Unit>, ConfigProblem> {
         self.said("unit", |value| match value.text()? {
             "s" => Ok(Unit::Seconds),
             "ms" => Ok(Unit::Milliseconds),
-            _ => Err(value.problem("`unit` must be \"s\" or \"ms\" (Unix time in seconds or milliseconds)")),
+            _ => Err(value.problem(format_args!(
+                "`unit` must be \"s\" or \"ms\" (Unix time in seconds or milliseconds){or}"
+            ))),
         })
     }
 

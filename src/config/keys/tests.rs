@@ -62,7 +62,8 @@ fn property(path: &str, key: &Key, indent: &str) -> String {
             format!("\"anyOf\": [{one}, {{ \"type\": \"array\", \"items\": {{ \"anyOf\": [{one}] }} }}]")
         }
         Tables => {
-            let (name, of) = (reference("name"), reference(key.name.trim_end_matches('s')));
+            let of = if key.name == "queues" { key.name } else { key.name.trim_end_matches('s') };
+            let (name, of) = (reference("name"), reference(of));
             format!("\"type\": \"object\", \"propertyNames\": {{ {name} }}, \"additionalProperties\": {{ {of} }}")
         }
     };
@@ -90,10 +91,12 @@ fn table(path: &str) -> &'static [Key] {
 #[test]
 fn the_schema_matches_the_table() {
     let mut text = format!("{HEAD}\n{}\n  }},\n{TYPES}", properties("", TOP, "    "));
-    for (path, keys) in TABLES.iter().filter(|(path, _)| path.contains('.')) {
+    let has_own = |path: &str| path.contains('.') && !path.contains(".queues.*.");
+    for (path, keys) in TABLES.iter().filter(|(path, _)| has_own(path)) {
         let name = match *path {
             "groups.*" => "group",
             "caches.*" => "cache",
+            "caches.*.checks.queue.queues.*" => "queues",
             path => path.rsplit('.').next().unwrap(),
         };
         let _ = write!(text, ",\n    \"{name}\": {{\n{}", object(path, keys, "    "));
@@ -144,12 +147,23 @@ const CONTEXTS: &[(&str, &str)] = &[
     ),
     ("caches.main.checks.visibility.", "caches.main.url = 'redis://h'\ncaches.main.checks.visibility.views = 'redis://v'"),
     (
+        "caches.main.checks.queue.queues.main.skew.",
+        "caches.main.url = 'redis://h'\ncaches.main.checks.queue.queues.main.keys = 'k'\n\
+         caches.main.checks.queue.queues.main.skew.degraded = 2",
+    ),
+    ("caches.main.checks.queue.queues.main.keys.", "caches.main.url = 'redis://h'"),
+    (
+        "caches.main.checks.queue.queues.main.",
+        "caches.main.url = 'redis://h'\ncaches.main.checks.queue.queues.main.preset = 'celery'",
+    ),
+    ("caches.main.checks.queue.keys.", "caches.main.url = 'redis://h'"),
+    (
         "caches.main.checks.queue.skew.",
         "caches.main.url = 'redis://h'\ncaches.main.checks.queue.keys = 'k'\ncaches.main.checks.queue.skew.degraded = 2",
     ),
     (
         "caches.main.checks.queue.",
-        "caches.main.url = 'redis://h'\ncaches.main.checks.queue.keys = 'k'\ncaches.main.checks.queue.lock = 'l'",
+        "caches.main.url = 'redis://h'\ncaches.main.checks.queue.preset = 'celery'\ncaches.main.checks.queue.lock = 'l'",
     ),
     (
         "caches.main.checks.clock.",
@@ -230,13 +244,15 @@ fn with_line(path: &str, name: &str, line: &str) -> String {
                 "caches.*.replicas" => "servers = [\"other\"]",
                 "caches.*.checks.visibility" => "views = [\"memcached://cache\"]",
                 "caches.*.checks.queue" => "keys = [\"jobs\"]\nlock = \"lock\"",
-                "caches.*.checks.queue.skew" => "degraded = 10",
+                "caches.*.checks.queue.queues.*" => "keys = [\"jobs\"]",
+                "caches.*.checks.queue.skew" | "caches.*.checks.queue.queues.*.skew" => "degraded = 10",
                 "caches.*.checks.clock" => "partitions = \"clocks\"",
                 "caches.*.checks.efficiency.ttl" => "pattern = \"s:*\"\nmax = \"1m\"",
                 _ => panic!("`{path}` has keys with a default: say what they need"),
             };
             let beside = match path {
                 "caches.*.checks.queue.skew" => "checks.queue.keys = [\"jobs:{0..3}\"]",
+                "caches.*.checks.queue.queues.*.skew" => "checks.queue.queues.main.keys = [\"jobs:{0..3}\"]",
                 _ => "",
             };
             let url = if path == "caches.*.checks.visibility" { "memcached://cache" } else { "redis://cache" };
