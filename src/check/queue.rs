@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::{Probe, ProbeTarget, Server};
 use crate::cache::redis::{Redis, answered};
-use crate::config::checks;
+use crate::config::checks::{self, QueueState};
 use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Figure, Measure};
 use crate::progress::{NodeProgress, Progress};
@@ -73,7 +73,8 @@ impl QueueProbe {
         let mut shapes = vec![Shape::Unknown; keys];
         shapes.extend(config.lock.as_ref().map(|_| Shape::Lock));
         shapes.resize(shapes.len() + config.witness.len(), Shape::Witness);
-        let (seen, standstill) = (vec![None; shapes.len()], Standstill::new(keys));
+        let waiting = names.uses.iter().filter(|of| of.state == QueueState::Waiting).count();
+        let (seen, standstill) = (vec![None; shapes.len()], Standstill::new(waiting));
         let state = Mutex::new(State { shapes, seen, standstill });
         Self { config: config.clone(), names, others, state }
     }
@@ -214,7 +215,8 @@ impl Probe for QueueProbe {
             Some(SeenKey::Lock(lock)) => Some(*lock),
             Some(SeenKey::Queue(_) | SeenKey::Other(_) | SeenKey::Witness(_)) | None => None,
         });
-        let standstill = standstill.observe(seen, lock, Instant::now());
+        let waiting = self.names.uses.iter().zip(seen).filter(|(of, _)| of.state == QueueState::Waiting);
+        let standstill = standstill.observe(waiting.map(|(_, seen)| seen), lock, Instant::now());
         let now = progress.began_at().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let sight =
             QueueSight { seen, lock, witnesses: &others, standstill, now, redaction: progress.redaction() };

@@ -478,10 +478,13 @@ fn entries_that_were_taken_too_long_ago_are_lost() {
     take("old", MINUTE * 61);
     expect(
         &sidecar,
-        "DEGRADED lost_entries queue jobs 1 entry taken for longer than 1h (degraded at 1 or more)",
+        "DEGRADED lost_entries queue jobs 1 lost entry, taken beyond the visibility timeout (1h) (degraded at 1 or more)",
     );
     take("new", MINUTE * 61);
-    expect(&sidecar, "DOWN lost_entries queue jobs 2 entries taken for longer than 1h (down at 2 or more)");
+    expect(
+        &sidecar,
+        "DOWN lost_entries queue jobs 2 lost entries, taken beyond the visibility timeout (1h) (down at 2 or more)",
+    );
     redis.command(&["DEL", "taken"]);
     sidecar.expect_up();
     // A list does not tell when its entries were taken.
@@ -514,7 +517,10 @@ fn pending_entries_of_a_stream_are_taken_and_lost_when_idle() {
         idle(ids[1], "3599000");
         sidecar.expect_up();
         idle(ids[1], "3600000");
-        expect(&sidecar, "DEGRADED lost_entries queue jobs 1 entry taken for longer than 1h");
+        expect(
+            &sidecar,
+            "DEGRADED lost_entries queue jobs 1 lost entry, taken beyond the visibility timeout (1h)",
+        );
         // As many as are looked at.
         ids.iter().take(12).for_each(|id| idle(id, "3600000"));
         assert_eq!(numbers(&sidecar), [Some(20.0), Some(15.0), None, None, Some(10.0)]);
@@ -775,6 +781,43 @@ fn a_hash_tag_keeps_a_family_together() {
     expect(&sidecar, &format!("DEGRADED too_long key {{{tag}}}:42 3 entries"));
     cluster.move_keys(9_000, 1, 2);
     expect(&sidecar, &format!("DEGRADED too_long key {{{tag}}}:42 3 entries"));
+}
+
+#[test]
+fn the_keys_of_a_queue_are_summed_over_the_nodes_of_a_cluster() {
+    let cluster = Cluster::start_without_replicas(&[]);
+    let tags = [2, 8_000, 16_000].map(tag_of);
+    let keys = tags.clone().map(|tag| format!("\"{{{tag}}}\"")).join(", ");
+    let settings = format!("keys.waiting = [{keys}]\nlength = {{ degraded = 3 }}");
+    let sidecar = Sidecar::start(main_at(&cluster.url(), &jobs(&settings)));
+    let push = |node: usize| cluster.nodes[node].command(&["RPUSH", &format!("{{{}}}", tags[node]), "job"]);
+    push(0);
+    push(1);
+    sidecar.expect_up();
+    assert_eq!(figure(&sidecar, "cache_queue_length", ("key", "jobs")), Some(2.0));
+    push(2);
+    expect(&sidecar, "DEGRADED too_long queue jobs 3 entries (degraded at 3 or more)");
+    cluster.nodes[0].command(&["DEL", &format!("{{{}}}", tags[0])]);
+    sidecar.expect_up();
+}
+
+#[test]
+fn a_lock_that_is_held_while_nothing_waits_is_no_standstill() {
+    let redis = Redis::start(&[]);
+    let settings =
+        "keys = { waiting = \"list\", failed = \"dead\" }\nlock = \"lock\"\nlock_within = \"100ms\"";
+    let sidecar = beside(&redis, settings);
+    redis.command(&["RPUSH", "dead", "job"]);
+    redis.command(&["SET", "lock", "holder"]);
+    sidecar.expect_up();
+    std::thread::sleep(Duration::from_millis(150));
+    sidecar.expect_up();
+    redis.command(&["RPUSH", "list", "job"]);
+    sidecar.expect_up();
+    std::thread::sleep(Duration::from_millis(150));
+    expect(&sidecar, "DEGRADED locked lock lock held for");
+    redis.command(&["DEL", "list"]);
+    sidecar.expect_up();
 }
 
 #[test]

@@ -27,11 +27,11 @@ impl Standstill {
         Self { before: vec![QueueSnapshot::default(); keys], since: None }
     }
 
-    /// Takes in the readings of a look, and returns the time for which nothing has been drained while the lock was held. A
-    /// key without a reading counts as unchanged.
-    pub(super) fn observe(
+    /// Takes in the readings of a look of the keys whose entries wait, and returns the time for which nothing has been
+    /// drained while the lock was held. A key without a reading counts as unchanged.
+    pub(super) fn observe<'a>(
         &mut self,
-        seen: &[Option<SeenKey>],
+        seen: impl IntoIterator<Item = &'a Option<SeenKey>>,
         lock: Option<Lock>,
         now: Instant,
     ) -> Option<Duration> {

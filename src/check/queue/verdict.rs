@@ -159,15 +159,15 @@ fn numbers(queues: &[SeenQueue<'_>], holder: &str, sight: QueueSight<'_>) -> Vec
         let most = if waiting.is_some_and(|waiting| waiting.at_most) { "at most " } else { "" };
         let whose = waiting.and_then(|waiting| waiting.slowest.as_deref());
         let whose = not_acknowledged(whose, sight.redaction);
-        let since = group.visibility_timeout.map(words::time).unwrap_or_default();
-        let since = format!(" taken for longer than {since}");
+        let timeout = group.visibility_timeout.map(words::time).unwrap_or_default();
+        let lost = format!(", taken beyond the visibility timeout ({timeout})");
         let length = waiting.map(|waiting| waiting.length);
         let numbers = [
             (Cause::TooLong, length, group.length, most, "", &whose),
             (Cause::TooLong, sum.taken, group.taken, "", "taken ", &String::new()),
             (Cause::TooLong, sum.scheduled, group.scheduled, "", "scheduled ", &String::new()),
             (Cause::FailedEntries, sum.failed, group.failed, "", "failed ", &String::new()),
-            (Cause::LostEntries, sum.lost, group.lost, "", "", &since),
+            (Cause::LostEntries, sum.lost, group.lost, "", "lost ", &lost),
         ];
         for (place, (cause, number, limits, before, state, after)) in numbers.into_iter().enumerate() {
             let Some(number) = number else { continue };
