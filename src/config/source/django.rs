@@ -54,17 +54,32 @@ enum KnownPath {
 
 const BMEMCACHED: &str = "django_bmemcached.memcached.BMemcached";
 
+/// The arguments of its client (bmemcached 0.33).
+#[rustfmt::skip]
+const OF_BMEMCACHED: &[&str] = &[
+    "username", "password", "compression", "socket_timeout", "pickle_protocol", "pickler", "unpickler", "tls_context",
+];
+
 /// The meaning of each dotted path, by the source of Django 1.2 to 6.1, django-redis 7.0, django-valkey 0.4,
 /// django-cachex 0.14, django-vcache 3.2, aiodrf-async-cache 0.2, django-redis-cache 3.0, django-pylibmc 0.6,
-/// django-bmemcached 0.3 and Djblets 6.1.
+/// django-bmemcached 0.3, django-prometheus 2.5 and Djblets 6.1.
 fn known(path: &str) -> Option<KnownPath> {
     if let Some(class) = path.strip_prefix("django_cachex.cache.") {
         return Some(match class.rsplit('.').next() {
             Some("LocMemCache") => KnownPath::LocalMemory,
             Some("DatabaseCache" | "PostgreSQLCache") => KnownPath::NoServer("a database table"),
+            // A base of the others, which cannot be used itself.
+            Some(class) if class.starts_with("Resp") => return None,
             Some(class) if class.contains("Glide") => KnownPath::Redis(Library::Glide),
             _ => KnownPath::Redis(Library::Cachex),
         });
+    }
+    if let Some(counted) = path.strip_prefix("django_prometheus.cache.backends.") {
+        return match counted {
+            "redis.RedisCache" => known("django_redis.cache.RedisCache"),
+            "redis.NativeRedisCache" => known("django.core.cache.backends.redis.RedisCache"),
+            counted => known(&format!("django.core.cache.backends.{counted}")),
+        };
     }
     if path.starts_with("redis_cache.") && path.ends_with("RedisCache") {
         return Some(KnownPath::Redis(Library::RedisCache));
@@ -356,8 +371,9 @@ fn unknown_class(reading: &CacheReader, entry: &Table) -> Result<String, ConfigP
         Way::Cluster | Way::UnknownCluster => ("it is for a cluster", "redis+cluster://host:6379"),
         Way::Plain | Way::Shards => {
             return Ok(format!(
-                "unknown backend; set backend = \"redis\", \"memcached\", \"forwarding\" \
-                 or (to skip it) \"local-memory\" under [caches.{}] in the config file",
+                "unknown backend; under [caches.{}] in the config file, set backend = \"redis\", \"memcached\", \
+                 \"forwarding\" or (to skip it) \"local-memory\", or for Sentinels or a cluster a url that begins with \
+                 redis+sentinel:// or redis+cluster://",
                 reading.alias
             ));
         }
@@ -399,6 +415,13 @@ fn memcached(
              memcacheds://, or with tls = true",
             reading.alias
         )));
+    }
+    let refused = options.iter().flat_map(|options| &options.0).map(|entry| entry.key.as_str());
+    for name in refused.filter(|name| trims && !OF_BMEMCACHED.contains(name) && is_plain_key(name)) {
+        reading.notes.push(format!(
+            "{}: OPTIONS has `{name}`, with which the application cannot connect: bmemcached does not know it",
+            reading.alias
+        ));
     }
     let answered = answers.own_address(reading).is_some();
     if !answered {

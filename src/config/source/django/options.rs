@@ -155,6 +155,10 @@ pub(super) enum Way {
 }
 
 impl Way {
+    fn without_replicas(self) -> Self {
+        if let Self::Sentinels { .. } = self { Self::Sentinels { replicas: false } } else { self }
+    }
+
     /// The part of a client that is not known or not supported, and what to write in its place.
     pub(super) fn unknown(self, alias: &Alias) -> Option<(&'static str, String)> {
         match self {
@@ -274,6 +278,10 @@ impl<'a> Options<'a> {
         let way = match library {
             Library::Vcache => way_of_vcache(location.unwrap_or_default(), given),
             Library::Aiodrf => way_of_aiodrf(given),
+            // Its client makes a primary and a replica of a text, and leaves a list as it is.
+            Library::DjangoRedis | Library::DjangoValkey if location.is_none() => {
+                way(class, given).without_replicas()
+            }
             _ => way(class, given),
         };
         let mut options = Self { library, given, pool: None, client: None, way };
