@@ -1,13 +1,15 @@
-//! Django's `CACHES` against real servers: a check connects as the application's client does. What the clients do was tried
-//! with Django 5.2, django-redis 7.0, django-valkey 0.4 and redis-py 8.1.
+//! Django's `CACHES` against real servers: a check connects as the application's client does. Some caches are used by the
+//! client itself too. What the others do was tried by hand, on the same servers: Django 4.2 to 6.1, django-redis 5.4 to
+//! 7.0, redis-py 5.0 to 8.1, django-cachex 0.14, django-vcache 3.2, aiodrf-async-cache 0.2, django-redis-cache 3.0.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use tempfile::TempDir;
 
-use crate::support::{Authority, Names, Redis, Sidecar};
+use crate::support::{Authority, Names, Redis, Sidecar, python};
 
 /// A sidecar with this `CACHES`, and this TOML beside it.
 fn sidecar(folder: &TempDir, caches: &str, beside: &str) -> Sidecar {
@@ -21,6 +23,27 @@ fn entry(backend: &str, location: &str, options: &str) -> String {
     format!(
         "{{\"main\": {{\"BACKEND\": \"{backend}\", \"LOCATION\": \"{location}\", \"OPTIONS\": {{{options}}}}}}}"
     )
+}
+
+/// What becomes of each of these `CACHES` in an application: its alias, and a word.
+fn used_by_the_application(folder: &TempDir, caches: &str) -> BTreeMap<String, String> {
+    let path = folder.path().join("application.json");
+    fs::write(&path, caches).unwrap();
+    let output = python("redis/django_caches.py", &[path.to_str().unwrap()]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, word)| (name.into(), word.into()))
+        .collect()
+}
+
+/// The databases of a server that have keys.
+fn databases(redis: &Redis) -> Vec<String> {
+    let keyspace = redis.command(&["INFO", "keyspace"]);
+    let lines = keyspace.lines().filter_map(|line| Some(line.split_once(":keys")?.0.trim().to_owned()));
+    lines.collect()
 }
 
 const DJANGO: &str = "django.core.cache.backends.redis.RedisCache";
@@ -246,4 +269,156 @@ fn the_password_before_the_host_wins_over_one_in_the_query() {
     with(&format!("redis://{}/0?password=pw", redis.addr())).expect_up();
     with(&format!("redis://:pw@{}/0?password=bad", redis.addr())).expect_up();
     with(&format!("redis://:bad@{}/0?password=pw", redis.addr())).expect_down("auth");
+}
+
+/// Caches at a server with the password `pw` and at one without: the backend, the location, the options, and whether the
+/// application works; in the second half it fails in its client, of which the check only takes note.
+const USED: &[(&str, &str, &str, &str)] = &[
+    (DJANGO, "redis://:pw@LOCKED/1", "", "works"),
+    (DJANGO, "redis://LOCKED/1", "\"password\": \"pw\"", "works"),
+    (DJANGO, "redis://LOCKED", "\"password\": \"pw\", \"db\": 2", "works"),
+    (DJANGO, "redis://LOCKED/1", "\"PASSWORD\": \"pw\"", "TypeError"),
+    (DJANGO, "redis://default:pw@OPEN/3", "", "works"),
+    (DJANGO, "redis://:pw@OPEN/3?protocol=3", "", "works"),
+    (DJANGO, "redis://:pw@OPEN/3?protocol=2", "", "AuthenticationError"),
+    (
+        DJANGO,
+        "redis://OPEN/3?socket_timeout=3",
+        "\"pool_class\": \"redis.BlockingConnectionPool\", \"timeout\": 3",
+        "works",
+    ),
+    (DJANGO_REDIS, "redis://LOCKED/1", "\"PASSWORD\": \"pw\"", "works"),
+    (DJANGO_REDIS, "redis://:bad@LOCKED/2", "\"PASSWORD\": \"pw\"", "AuthenticationError"),
+    (
+        DJANGO_REDIS,
+        "redis://LOCKED/3",
+        "\"PASSWORD\": \"bad\", \"CONNECTION_POOL_KWARGS\": {\"password\": \"pw\"}",
+        "works",
+    ),
+    (DJANGO_REDIS, "redis://LOCKED/4", "\"password\": \"pw\"", "AuthenticationError"),
+    (DJANGO_REDIS, "redis://OPEN/words", "\"CONNECTION_POOL_KWARGS\": {\"db\": 5}", "works"),
+    (DJANGO_REDIS, "redis://OPEN/6", "\"CLIENT_CLASS\": \"django_redis.client.HerdClient\"", "works"),
+    (DJANGO_REDIS, "redis://OPEN/7", "\"SENTINELS\": []", "works"),
+    (DJANGO_VALKEY, "valkey://LOCKED/8", "\"PASSWORD\": \"pw\"", "works"),
+    (DJANGO_VALKEY, "valkey://:pw@OPEN/9", "", "AuthenticationError"),
+];
+
+/// Caches with which the application fails in its client.
+const NOTED: &[(&str, &str, &str)] = &[
+    (DJANGO, "redis://OPEN/0", "\"CLIENT_CLASS\": \"django_redis.client.DefaultClient\""),
+    (DJANGO, "redis://OPEN/0", "\"MAX_ENTRIES\": 10"),
+    (DJANGO, "redis://OPEN/0", "\"single_connection_client\": true"),
+    (DJANGO, "redis://OPEN/0?foo=1", ""),
+    (DJANGO, "redis://OPEN/0?timeout=3", ""),
+    (DJANGO, "redis://OPEN/0, redis://OPEN/0", ""),
+    (DJANGO_REDIS, "redis://OPEN/10", "\"CONNECTION_POOL_KWARGS\": {\"max_connection\": 100}"),
+    (DJANGO_REDIS, "redis://OPEN/11", "\"CONNECTION_POOL_KWARGS\": {\"ssl\": false}"),
+    (DJANGO_REDIS, "redis://OPEN/12?foo=1", ""),
+    (DJANGO_VALKEY, "valkey://OPEN/13?foo=1", ""),
+];
+
+const DJANGO_VALKEY: &str = "django_valkey.cache.ValkeyCache";
+
+#[test]
+fn a_cache_is_up_where_the_application_reads_its_own_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let (open, locked) = (Redis::start(&[]), Redis::start(&["--requirepass", "pw"]));
+    locked.command(&["AUTH", "pw"]);
+    let at = |location: &str| {
+        location.replace("OPEN", &open.addr().to_string()).replace("LOCKED", &locked.addr().to_string())
+    };
+    let entries = USED.iter().enumerate().map(|(number, (backend, location, options, _))| {
+        entry(backend, &at(location), options)
+            .replace("{\"main\"", &format!("\"c{number}\""))
+            .replace("}}}", "}}")
+    });
+    let caches = format!("{{{}}}", entries.collect::<Vec<_>>().join(", "));
+    let used = used_by_the_application(&folder, &caches);
+    let sidecar = sidecar(&folder, &caches, "");
+    for (number, (backend, location, options, word)) in USED.iter().enumerate() {
+        let name = format!("c{number}");
+        assert_eq!(used[&name], *word, "{backend} {location} {options}");
+        let code = sidecar.get(&format!("/health/{name}")).code;
+        assert_eq!(code == 200, *word == "works", "{backend} {location} {options}");
+    }
+}
+
+#[test]
+fn a_check_writes_to_the_database_of_the_application() {
+    for (backend, location, options) in [
+        (DJANGO, "redis://OPEN", "\"db\": \"3\""),
+        (DJANGO, "redis://OPEN/1/", "\"db\": 3"),
+        (DJANGO, "redis://OPEN/1?db=3", ""),
+        (DJANGO, "redis://OPEN/words", ""),
+        (DJANGO_REDIS, "redis://OPEN", "\"db\": 3"),
+        (DJANGO_REDIS, "redis://OPEN", "\"DB\": 3"),
+        (DJANGO_REDIS, "redis://OPEN", "\"CONNECTION_POOL_KWARGS\": {\"db\": 3}"),
+        (DJANGO_VALKEY, "valkey://OPEN/5", "\"CONNECTION_POOL_KWARGS\": {\"db\": 3}"),
+    ] {
+        let (folder, redis) = (tempfile::tempdir().unwrap(), Redis::start(&[]));
+        let caches = entry(backend, &location.replace("OPEN", &redis.addr().to_string()), options);
+        assert_eq!(used_by_the_application(&folder, &caches)["main"], "works", "{location} {options}");
+        let written = databases(&redis);
+        redis.command(&["FLUSHALL"]);
+        sidecar(&folder, &caches, "").expect_up();
+        assert_eq!(databases(&redis), written, "{backend} {location} {options}");
+    }
+}
+
+#[test]
+fn a_note_names_what_fails_in_the_application_alone() {
+    let (folder, open) = (tempfile::tempdir().unwrap(), Redis::start(&[]));
+    let entries = NOTED.iter().enumerate().map(|(number, (backend, location, options))| {
+        let location = location.replace("OPEN", &open.addr().to_string());
+        entry(backend, &location, options)
+            .replace("{\"main\"", &format!("\"c{number}\""))
+            .replace("}}}", "}}")
+    });
+    let caches = format!("{{{}}}", entries.collect::<Vec<_>>().join(", "));
+    let used = used_by_the_application(&folder, &caches);
+    let sidecar = sidecar(&folder, &caches, "");
+    for (number, case) in NOTED.iter().enumerate() {
+        let name = format!("c{number}");
+        assert!(!["works", "lost"].contains(&&*used[&name]), "{case:?}: {}", used[&name]);
+        let note = format!("{name}: ");
+        let is_noted = |line: &str| line.contains(&note) && line.contains("the application cannot");
+        assert!(sidecar.log().lines().any(is_noted), "{case:?}\n{}", sidecar.log());
+    }
+}
+
+#[test]
+fn the_hint_of_a_refused_login_names_what_the_application_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (open, locked) = (Redis::start(&[]), Redis::start(&["--requirepass", "pw"]));
+    let hint = |redis: &Redis, login: &str, options: &str| {
+        let caches = entry(DJANGO, &format!("redis://{login}{}/0", redis.addr()), options);
+        let sidecar = sidecar(&folder, &caches, "");
+        sidecar.expect_down("auth");
+        sidecar.raw("/health?format=text")
+    };
+    let provider = "\"credential_provider\": \"<app.iam.Provider object at 0x7f3b>\"";
+    assert!(hint(&locked, "", provider).contains("credential_provider"));
+    assert!(!hint(&locked, "", "").contains("credential_provider"));
+    assert!(hint(&open, ":pw@", "").contains("RESP3"));
+    assert!(!hint(&locked, ":bad@", "").contains("RESP3"));
+}
+
+#[test]
+fn an_unknown_backend_is_skipped_and_the_others_are_checked() {
+    let (folder, mut redis) = (tempfile::tempdir().unwrap(), Redis::start(&[]));
+    let known = entry(DJANGO, &format!("redis://{}/0", redis.addr()), "");
+    let caches = known.replacen(
+        '{',
+        "{\"own\": {\"BACKEND\": \"app.cache.Own\", \"LOCATION\": \"redis://nowhere\"}, ",
+        1,
+    );
+    let sidecar = sidecar(&folder, &caches, "");
+    sidecar.expect_up();
+    assert_eq!(sidecar.health().body["skipped"]["own"], "has a backend that cache-canary does not know");
+    assert!(sidecar.log().contains("own: not checked: unknown backend"), "{}", sidecar.log());
+    assert!(sidecar.raw("/metrics").contains("cache_skipped{alias=\"own\",reason=\"unknown\"} 1"));
+    redis.kill();
+    sidecar.expect_down("refused");
+    redis.restart();
+    sidecar.expect_up();
 }
