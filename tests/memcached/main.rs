@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod django;
 mod proxies;
 mod rings;
 mod states;
