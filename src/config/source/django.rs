@@ -53,6 +53,7 @@ enum KnownPath {
 }
 
 const BMEMCACHED: &str = "django_bmemcached.memcached.BMemcached";
+const PYLIBMC: &str = "django_pylibmc.memcached.PyLibMCCache";
 
 /// The arguments of its client (bmemcached 0.33).
 #[rustfmt::skip]
@@ -98,13 +99,16 @@ fn known(path: &str) -> Option<KnownPath> {
         | "django.core.cache.backends.memcached.PyLibMCCache"
         | "django.core.cache.backends.memcached.MemcachedCache"
         | "django.core.cache.backends.memcached.CacheClass"
-        | "django_pylibmc.memcached.PyLibMCCache"
+        | PYLIBMC
         | BMEMCACHED => KnownPath::Memcached,
         "django.core.cache.backends.locmem.LocMemCache" => KnownPath::LocalMemory,
         "django.core.cache.backends.dummy.DummyCache" | "redis_cache.RedisDummyCache" => {
             KnownPath::NoServer("a dummy that keeps nothing")
         }
-        "django.core.cache.backends.filebased.FileBasedCache" => KnownPath::NoServer("a directory of files"),
+        "django.core.cache.backends.filebased.FileBasedCache" | "diskcache.DjangoCache" => {
+            KnownPath::NoServer("a directory of files")
+        }
+        "uwsgicache.UWSGICache" => KnownPath::NoServer("memory of uWSGI"),
         "django.core.cache.backends.db.DatabaseCache" => KnownPath::NoServer("a database table"),
         "djblets.cache.forwarding_backend.ForwardingCacheBackend" => KnownPath::Forwarding,
         _ => return None,
@@ -298,6 +302,14 @@ pub(in crate::config) fn backend(
             asks_application = options.get("credential_provider").is_some();
             BackendKind::Redis
         }
+        KnownPath::Memcached if over.0.is_empty() && reads_the_environment(entry) => {
+            let problem = reading.problem(format_args!(
+                "LOCATION is missing, so the application reads its servers from MEMCACHE_SERVERS in its own environment; \
+                 set servers = [\"host:11211\"] under [caches.{}] in the config file",
+                reading.alias
+            ));
+            return reading.unknown("location", problem);
+        }
         KnownPath::Memcached => {
             note_other_keys(reading, entry, &["USERNAME", "PASSWORD", "BINARY"]);
             memcached(reading, entry, &mut answers)?;
@@ -327,6 +339,13 @@ pub(in crate::config) fn backend(
         redis.asks_application = asks_application && redis.login.password.is_none();
     }
     Ok(backend)
+}
+
+/// `true` for a memcached without a location, of a library that finds it elsewhere.
+fn reads_the_environment(entry: &Table) -> bool {
+    let text = |key| entry.get(key).and_then(|value| value.text().ok());
+    let is_empty = entry.get("LOCATION").is_none() || text("LOCATION") == Some("");
+    is_empty && text("BACKEND").is_some_and(|path| [BMEMCACHED, PYLIBMC].contains(&path))
 }
 
 /// The meaning of an entry, and the place of its class; nothing if the config file replaces the entry by something of

@@ -379,6 +379,13 @@ fn urls<'a>(
         }
         (found, _) => found?,
     };
+    if separators.is_empty() && matches!(entry.get("LOCATION"), Some(Value { kind: Typed::List(_), .. })) {
+        reading.notes.push(format!(
+            "{}: the application cannot read its LOCATION: it must be one text in {}",
+            reading.alias,
+            options.library.name()
+        ));
+    }
     for (written, value) in found {
         let is_name = options.library == Library::Aiodrf && matches!(options.way(), Way::Sentinels { .. });
         if let Some(why) = location::unreadable(&written, options.library).filter(|_| !is_name) {
