@@ -7,5 +7,6 @@ mod clock;
 mod efficiency;
 mod explain;
 mod queue;
+mod queues;
 mod shards;
 mod visibility;
