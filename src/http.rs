@@ -182,11 +182,15 @@ fn guarded(router: Router<AppState>, app: Arc<App>, beside: Option<(Traffic, Arc
         .layer(middleware::from_fn_with_state(app, guard))
 }
 
-/// The request without the slashes that a base URL leaves at the end of a path or doubles. `*`, which OPTIONS may ask for,
-/// is `/`.
+/// The request without the slashes that a base URL leaves at the end of a path or doubles. `*`, which OPTIONS may ask for
+/// (RFC 9112, section 3.2.4), is `/`.
 fn with_tidy_path(mut request: Request) -> Request {
-    let segments: Vec<_> =
-        request.uri().path().split('/').filter(|part| !matches!(*part, "" | "*")).collect();
+    let asked = if *request.method() == Method::OPTIONS && request.uri().path() == "*" {
+        "/"
+    } else {
+        request.uri().path()
+    };
+    let segments: Vec<_> = asked.split('/').filter(|part| !part.is_empty()).collect();
     let mut path = format!("/{}", segments.join("/"));
     if let Some(query) = request.uri().query() {
         path = format!("{path}?{query}");
@@ -197,12 +201,24 @@ fn with_tidy_path(mut request: Request) -> Request {
     request
 }
 
+/// Adds the slash that a target such as `health` lacks, as in HAProxy's `option httpchk GET health`: it is read as a host
+/// otherwise, and its path as `/`, which is 200 during an outage.
+fn with_slash(request: &mut Request) {
+    let uri = request.uri();
+    let is_path = request.version() < Version::HTTP_2 && uri.scheme().is_none();
+    let target = uri.authority().filter(|_| is_path && *request.method() != Method::CONNECT);
+    if let Some(Ok(uri)) = target.map(|target| Uri::try_from(format!("/{target}"))) {
+        *request.uri_mut() = uri;
+    }
+}
+
 /// Admits callers, refuses requests without a valid host or with a body, and forbids caching of responses.
 async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let has_body = !request.body().is_end_stream();
     let is_http1 = request.version() < Version::HTTP_2;
     let is_options = *request.method() == Method::OPTIONS;
     let call = Call::of(&request);
+    with_slash(&mut request);
     let mut response = match judged(&app.setup().access, &request) {
         Err(refusal) => refusal.into_response(),
         Ok(_) if has_body && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) => {

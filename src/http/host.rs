@@ -15,6 +15,8 @@ pub(super) enum Host {
     Empty,
     /// A name or an address, perhaps with a port.
     Named(Authority),
+    /// Something else, such as the name of a cluster of servers, which Envoy's health checks send unless told otherwise.
+    Other,
 }
 
 /// The reason why the host of a request is invalid.
@@ -24,8 +26,6 @@ pub(super) enum InvalidHost {
     Missing,
     /// More than one `Host`.
     Several,
-    /// Something other than a name or an address with a port or without.
-    Malformed,
     /// A `Host` that differs from the `:authority` of HTTP/2.
     Contradicted,
 }
@@ -36,7 +36,6 @@ impl InvalidHost {
         match self {
             Self::Missing => "HTTP/1.1 requests must have a Host header\n",
             Self::Several => "requests must not have more than one Host header\n",
-            Self::Malformed => "the host must be a name or address, with an optional port\n",
             Self::Contradicted => "the Host header must equal :authority\n",
         }
     }
@@ -49,12 +48,12 @@ impl Host {
         let mut headers = request.headers().get_all(header::HOST).iter();
         let header = match (headers.next(), headers.next()) {
             (_, Some(_)) => return Err(InvalidHost::Several),
-            (Some(value), None) => Self::in_header(value)?,
+            (Some(value), None) => Self::in_header(value),
             (None, None) if version == Version::HTTP_11 => return Err(InvalidHost::Missing),
             (None, None) => Self::Unsaid,
         };
         let Some(target) = request.uri().authority() else { return Ok(header) };
-        let target = Self::named(target.clone())?;
+        let target = Self::named(target.clone());
         // In HTTP/1 the header is to be ignored beside a target with an authority.
         if version >= Version::HTTP_2 && header != Self::Unsaid && header != target {
             return Err(InvalidHost::Contradicted);
@@ -62,19 +61,19 @@ impl Host {
         Ok(target)
     }
 
-    fn in_header(value: &HeaderValue) -> Result<Self, InvalidHost> {
+    fn in_header(value: &HeaderValue) -> Self {
         if value.is_empty() {
-            return Ok(Self::Empty);
+            return Self::Empty;
         }
-        Self::named(Authority::try_from(value.as_bytes()).map_err(|_| InvalidHost::Malformed)?)
+        Authority::try_from(value.as_bytes()).map_or(Self::Other, Self::named)
     }
 
     /// The parser of `Authority` also takes credentials, brackets around anything, and a port that is no number.
-    fn named(authority: Authority) -> Result<Self, InvalidHost> {
+    fn named(authority: Authority) -> Self {
         let host = authority.host();
         let port = authority.as_str().strip_prefix(host);
         let is_valid = (is_address(host) || is_name(host)) && port.is_some_and(is_port);
-        if is_valid { Ok(Self::Named(authority)) } else { Err(InvalidHost::Malformed) }
+        if is_valid { Self::Named(authority) } else { Self::Other }
     }
 
     /// `true` if the request may come from a web page whose own name was made to resolve to this machine (DNS
@@ -83,7 +82,7 @@ impl Host {
     pub(super) fn may_be_rebound(&self, ours: &[String]) -> bool {
         match self {
             Self::Unsaid => false,
-            Self::Empty => true,
+            Self::Empty | Self::Other => true,
             Self::Named(authority) => {
                 let host = authority.host();
                 let name = host.strip_suffix('.').unwrap_or(host);
@@ -124,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    fn host(value: &str) -> Result<Host, InvalidHost> {
+    fn host(value: &str) -> Host {
         Host::in_header(&HeaderValue::from_bytes(value.as_bytes()).unwrap())
     }
 
@@ -145,9 +144,9 @@ mod tests {
             "a,b",
             "xn--bcher-kva.example",
         ] {
-            assert!(matches!(host(valid), Ok(Host::Named(_))), "{valid}");
+            assert!(matches!(host(valid), Host::Named(_)), "{valid}");
         }
-        for invalid in [
+        for other in [
             "a b",
             "a/b",
             "http://a",
@@ -181,9 +180,9 @@ mod tests {
             "a|b",
             "a, b",
         ] {
-            assert_eq!(host(invalid), Err(InvalidHost::Malformed), "{invalid}");
+            assert_eq!(host(other), Host::Other, "{other}");
         }
-        assert_eq!(host(""), Ok(Host::Empty));
+        assert_eq!(host(""), Host::Empty);
     }
 
     #[test]
@@ -203,7 +202,7 @@ mod tests {
             "canary.internal",
             "CANARY.internal.:8080",
         ] {
-            assert!(!host(safe).unwrap().may_be_rebound(&ours), "{safe}");
+            assert!(!host(safe).may_be_rebound(&ours), "{safe}");
         }
         for other in [
             "evil.test",
@@ -216,17 +215,18 @@ mod tests {
             "2130706433",
             "0x7f.0.0.1",
             "localhost..",
+            "evil.test@localhost",
             "",
         ] {
-            assert!(host(other).unwrap().may_be_rebound(&ours), "{other}");
+            assert!(host(other).may_be_rebound(&ours), "{other}");
         }
-        assert!(host("canary.internal").unwrap().may_be_rebound(&[]));
+        assert!(host("canary.internal").may_be_rebound(&[]));
         assert!(!Host::Unsaid.may_be_rebound(&[]));
     }
 
     #[test]
     fn each_version_has_its_own_rule_for_the_number_of_hosts_and_the_one_that_counts() {
-        use InvalidHost::{Contradicted, Malformed, Missing, Several};
+        use InvalidHost::{Contradicted, Missing, Several};
         use Version as V;
         let named = |name: &'static str| Ok(Host::Named(Authority::from_static(name)));
         for (version, target, hosts, expected) in [
@@ -241,9 +241,10 @@ mod tests {
             (V::HTTP_10, "http://t/", &[], named("t")),
             (V::HTTP_11, "http://t/", &[], Err(Missing)),
             (V::HTTP_11, "http://t/", &["a", "t"], Err(Several)),
-            (V::HTTP_11, "http://t/", &["a b"], Err(Malformed)),
+            (V::HTTP_11, "http://t/", &["a b"], named("t")),
             (V::HTTP_11, "http://t/", &["a"], named("t")),
-            (V::HTTP_11, "http://u@t/", &["t"], Err(Malformed)),
+            (V::HTTP_11, "http://u@t/", &["t"], Ok(Host::Other)),
+            (V::HTTP_11, "/", &["outbound|8080||canary.svc"], Ok(Host::Other)),
             (V::HTTP_2, "http://t/", &[], named("t")),
             (V::HTTP_2, "http://t/", &["T"], named("t")),
             (V::HTTP_2, "http://t/", &["a"], Err(Contradicted)),

@@ -90,7 +90,12 @@ impl IntoResponse for Refusal {
                 let body = "the bearer token is not the configured access.token\n";
                 (StatusCode::UNAUTHORIZED, challenge, plain(body)).into_response()
             }
-            Self::Host(invalid) => (StatusCode::BAD_REQUEST, plain(invalid.said())).into_response(),
+            Self::Host(invalid) => {
+                let mut response = (StatusCode::BAD_REQUEST, plain(invalid.said())).into_response();
+                // For the log of the connection.
+                response.extensions_mut().insert(invalid);
+                response
+            }
             Self::MetricsElsewhere => {
                 let body = "metrics are not served here, only on metrics.listen\n";
                 (StatusCode::NOT_FOUND, plain(body)).into_response()

@@ -17,7 +17,7 @@ pub(super) mod limits;
 pub(super) mod listener;
 pub(super) mod places;
 mod preface;
-mod refused_certificate;
+mod refused_handshake;
 mod unread;
 pub(super) mod writing;
 

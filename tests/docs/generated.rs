@@ -116,7 +116,8 @@ fn the_settings_are_those_of_the_schema() {
     let (mut parts, mut documented) = (Vec::new(), BTreeSet::from(WITHOUT_SECTION.map(str::to_owned)));
     for (section, pointer) in SECTIONS {
         let table = schema.pointer(pointer).unwrap();
-        let prefix = section.rsplit_once('.').filter(|(_, last)| ["keys", "skew", "ttl", "views"].contains(last));
+        let prefix =
+            section.rsplit_once('.').filter(|(_, last)| ["keys", "skew", "ttl", "views"].contains(last));
         let prefix = prefix.map_or(String::new(), |(_, last)| format!("{last}."));
         parts.push((format!("settings: {section}"), settings(table, section, &prefix)));
         documented.insert((*pointer).to_owned());

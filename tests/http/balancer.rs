@@ -60,6 +60,9 @@ fn a_server_is_out_of_service_while_its_cache_is_down_by_each_check_of_http() {
         "option httpchk /readyz/",
         "option httpchk HEAD /health/main",
         "option httpchk GET /healthz",
+        // Without a slash it is no host.
+        "option httpchk GET health",
+        "option httpchk readyz",
     ];
     let server = "check inter 200ms fall 1 rise 1";
     let balancers = checks.map(|check| Balancer::start(&sidecar, &format!(" {check}\n"), server));
@@ -75,6 +78,40 @@ fn a_server_is_out_of_service_while_its_cache_is_down_by_each_check_of_http() {
         }
     }
     assert_eq!(sidecar.logged("a connection from"), Vec::<String>::new());
+}
+
+#[test]
+fn a_request_that_is_refused_for_its_form_is_named_in_the_log_once() {
+    let redis = Redis::start(&[]);
+    let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
+    let fields = "a: b\r\n".repeat(101);
+    for (request, code, logged) in [
+        ("GET /health HTTP/1.1\r\n\r\n".to_owned(), "400", "HTTP/1.1 requests must have a Host header"),
+        (
+            "GET livez/ HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "400",
+            "sent a request that is not valid HTTP (invalid URI)",
+        ),
+        (
+            format!("GET /livez HTTP/1.1\r\nHost: a\r\n{fields}\r\n"),
+            "431",
+            "sent a request that is not valid HTTP (invalid URI)",
+        ),
+    ] {
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(sidecar.addr()).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{request}{answer}");
+        }
+        sidecar.wait_for_log(logged, 1);
+    }
+    // Of one kind there is one line a minute.
+    assert_eq!(sidecar.logged("a connection from").len(), 2, "{}", sidecar.log());
+    sidecar.expect_up();
+    assert_eq!(sidecar.logged("a connection from").len(), 2, "{}", sidecar.log());
 }
 
 #[test]

@@ -230,6 +230,29 @@ fn a_refusal_of_either_sides_certificate_is_logged_with_its_reason_and_at_a_boun
 }
 
 #[test]
+fn a_handshake_that_comes_to_nothing_is_logged_with_its_reason() {
+    let secured = Secured::start(&Authority::new(), None);
+    assert_eq!(said(&secured.ask(&[])), "ok\n200 2");
+    let sidecar = &secured.sidecar;
+    assert!(sidecar.logged("refused a connection").is_empty(), "{}", sidecar.log());
+    let (_, port) = sidecar.addr().rsplit_once(':').unwrap();
+    let address = format!("127.0.0.1:{port}");
+    for (flags, reason) in [
+        (&["-alpn", "foo"][..], "it offers neither h2 nor http/1.1 by ALPN"),
+        (&["-tls1_2", "-cipher", "AES128-SHA"], "no TLS version, cipher suite, curve or signature in common"),
+    ] {
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-connect", &address]).args(flags).stdin(std::process::Stdio::null());
+        assert!(!client.output().unwrap().status.success());
+        sidecar.wait_for_log(reason, 1);
+    }
+    let mut stream = std::net::TcpStream::connect(&address).unwrap();
+    std::io::Write::write_all(&mut stream, b"\x16\x03\x01\x00\x05hello").unwrap();
+    sidecar.wait_for_log("it sent bytes that are no valid TLS", 1);
+    assert_eq!(said(&secured.ask(&[])), "ok\n200 2");
+}
+
+#[test]
 fn a_listener_that_requires_certificates_names_the_ways_in_for_healthcheck_and_lets_them_in() {
     let clients = Authority::new();
     let secured = Secured::start(&Authority::new(), Some(&clients));

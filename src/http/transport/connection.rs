@@ -27,14 +27,15 @@ use tracing::{debug, warn};
 use super::answer::AnswerBody;
 use super::body;
 use super::caller::Caller;
-use super::foreign::Foreign;
+use super::foreign::{Foreign, INVALID};
 use super::idle_timeout::{IdleTimeout, Watched};
 use super::listener::Accepted;
 use super::places::{ConnectionPlace, Places};
 use super::preface::{Peeked, Version};
-use super::refused_certificate::refused_certificate;
+use super::refused_handshake::refused_handshake;
 use super::writing::Turn;
 use crate::app::Life;
+use crate::http::host::InvalidHost;
 use crate::telemetry::CALLERS;
 
 /// The most bytes of a request's head, and of the data read ahead of it.
@@ -87,10 +88,10 @@ enum ConnectionError {
 }
 
 impl ConnectionError {
-    /// The reason, if one side has refused the other's certificate.
-    fn refused_certificate(&self) -> Option<String> {
+    /// The reason, if one side has refused the other's TLS.
+    fn refused_handshake(&self) -> Option<String> {
         match self {
-            Self::Tls(error) => refused_certificate(error),
+            Self::Tls(error) => refused_handshake(error),
             _ => None,
         }
     }
@@ -117,7 +118,7 @@ pub(super) async fn serve(accepted: Accepted, context: ConnectionContext) {
         biased;
         result = converse(accepted, context) => {
             if let Err(error) = result {
-                if let (Some(why), Caller::Remote(address)) = (error.refused_certificate(), caller) {
+                if let (Some(why), Caller::Remote(address)) = (error.refused_handshake(), caller) {
                     warn!(target: CALLERS, "refused a connection of {address}: {why}");
                 } else {
                     debug!(target: CALLERS, "connection of {caller:?}: {error}");
@@ -184,9 +185,18 @@ async fn converse(accepted: Accepted, context: ConnectionContext) -> Result<(), 
         match version {
             Version::Http1 if opened.lacks_tls => break Foreign::PlainHttp1,
             Version::Http2 if opened.lacks_tls => break Foreign::PlainHttp2,
-            Version::Http1 => match Box::pin(converse_http1(reader, writer, &requests, &mut life)).await? {
-                Some(parked) => (reader, writer) = parked,
-                None => return Ok(()),
+            Version::Http1 => match Box::pin(converse_http1(reader, writer, &requests, &mut life)).await {
+                Ok(Some(parked)) => (reader, writer) = parked,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    if let ConnectionError::Http(invalid) = &error
+                        && invalid.is_parse()
+                    {
+                        let said = format!("sent {INVALID} ({invalid})");
+                        place.places.tell_foreign(caller, INVALID, &said);
+                    }
+                    return Err(error);
+                }
             },
             Version::Http2 if place.multiplex(caller) => {
                 return Box::pin(converse_http2(reader, writer, requests, life)).await;
@@ -308,6 +318,10 @@ impl Requests {
             self.router.clone().call(request).await?
         };
         let (mut head, body) = answer.into_parts();
+        if let Some(invalid) = head.extensions.remove::<InvalidHost>() {
+            let said = invalid.said();
+            self.places.tell_foreign(self.caller, said, &format!("was refused: {}", said.trim_end()));
+        }
         let answer = AnswerBody::new(body, exchange, &self.places).await;
         // The text is counted by now, so the next long one may be written.
         head.extensions.remove::<Turn>();

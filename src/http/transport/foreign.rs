@@ -58,6 +58,9 @@ const MEMCACHED: &[&str] = &[
 const REDIS: &[&str] =
     &["PING", "AUTH", "HELLO", "INFO", "CLIENT", "SELECT", "ROLE", "EXISTS", "COMMAND", "QUIT", "CLUSTER"];
 
+/// The name of a head that cannot be parsed.
+pub(super) const INVALID: &str = "a request that is not valid HTTP";
+
 /// What a client speaks in place of HTTP, or does wrong in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Foreign {
@@ -127,7 +130,7 @@ impl Foreign {
             Self::PlainHttp1 => "HTTP without TLS",
             Self::PlainHttp2 => "HTTP/2 without TLS",
             Self::NoRoom => "HTTP/2",
-            Self::Malformed(_) => "a request that is not valid HTTP",
+            Self::Malformed(_) => INVALID,
         }
     }
 
@@ -183,6 +186,9 @@ impl Foreign {
             Self::NoRoom => go_away(0xb, &said),
             Self::Late { .. } => http("408 Request Timeout", &said),
             // A client of TLS says then that the server speaks none; some, such as Go's, that it speaks HTTP.
+            Self::Malformed(httparse::Error::TooManyHeaders) => {
+                http("431 Request Header Fields Too Large", &said)
+            }
             Self::Tls | Self::Proxy(_) | Self::Other(_) | Self::PlainHttp1 | Self::Malformed(_) => {
                 http("400 Bad Request", &said)
             }

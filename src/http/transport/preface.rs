@@ -26,7 +26,7 @@ pub(super) enum Version {
 /// The most bytes that are read at a time.
 const PIECE: usize = 1024;
 
-/// The most fields of a head that short (hyper takes as many by default). If there are more, hyper refuses it.
+/// The most fields of a head that short, as many as hyper takes.
 const MAX_FIELDS: usize = 100;
 
 /// A reader whose first bytes were examined, and are read once more.
@@ -86,8 +86,9 @@ impl<R: AsyncRead + Unpin> Peeked<R> {
             let parsed = httparse::Request::new(&mut [httparse::EMPTY_HEADER; MAX_FIELDS]).parse(&self.first);
             return match parsed {
                 Ok(httparse::Status::Partial) => None,
-                Ok(httparse::Status::Complete(_)) | Err(httparse::Error::TooManyHeaders) => {
-                    Some(Version::Http1)
+                Ok(httparse::Status::Complete(_)) => Some(Version::Http1),
+                Err(error @ httparse::Error::TooManyHeaders) => {
+                    Some(Version::Foreign(Foreign::Malformed(error)))
                 }
                 Err(error) => Some(Version::Foreign(Foreign::of(&self.first, error))),
             };

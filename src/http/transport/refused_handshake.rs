@@ -1,19 +1,31 @@
-//! [`refused_certificate`]: a handshake that a certificate has ended, in words for the log.
+//! [`refused_handshake`]: a TLS handshake that one side has ended, in words for the log.
 
 use std::io;
 
 use tokio_rustls::rustls::{self, AlertDescription as Alert, CertificateError};
 
-/// The reason for the end of a handshake, if one side has refused the other's certificate.
-pub(super) fn refused_certificate(error: &io::Error) -> Option<String> {
+/// The reason for the end of a handshake, unless the client merely went away.
+pub(super) fn refused_handshake(error: &io::Error) -> Option<String> {
+    use rustls::Error;
     match error.get_ref()?.downcast_ref()? {
-        rustls::Error::NoCertificatesPresented => {
+        Error::PeerIncompatible(_)
+        | Error::AlertReceived(
+            Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity,
+        ) => Some(NOTHING_IN_COMMON.to_owned()),
+        Error::NoApplicationProtocol => Some("it offers neither h2 nor http/1.1 by ALPN".to_owned()),
+        Error::InvalidMessage(_)
+        | Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerMisbehaved(_)
+        | Error::PeerSentOversizedRecord
+        | Error::DecryptError => Some("it sent bytes that are no valid TLS".to_owned()),
+        Error::NoCertificatesPresented => {
             Some("it shows no client certificate, and tls.client_ca_file requires one".to_owned())
         }
-        rustls::Error::InvalidCertificate(reason) => {
+        Error::InvalidCertificate(reason) => {
             Some(format!("its client certificate {}", of_certificate(reason)))
         }
-        rustls::Error::AlertReceived(
+        Error::AlertReceived(
             alert @ (Alert::UnknownCA
             | Alert::BadCertificate
             | Alert::CertificateExpired
@@ -23,6 +35,9 @@ pub(super) fn refused_certificate(error: &io::Error) -> Option<String> {
         _ => None,
     }
 }
+
+const NOTHING_IN_COMMON: &str = "it and this listener have no TLS version, cipher suite, curve or signature in common: the listener speaks TLS \
+                                 1.3, and TLS 1.2 with ECDHE and AES-GCM or ChaCha20";
 
 /// The reason against a client's certificate, as the end of a sentence.
 fn of_certificate(reason: &CertificateError) -> &'static str {
