@@ -1,5 +1,7 @@
 //! The hint and the next command of a fault, where its words tell more than its cause.
 
+#![allow(clippy::expect_used, reason = "in a test a panic is the message")]
+
 use std::net::SocketAddr;
 
 use crate::support::sentinel::{NAME, NEVER};
@@ -10,7 +12,7 @@ fn at(url: &str) -> Sidecar {
 }
 
 /// The hint for `main`, and the next command for its first node of this name.
-fn told(health: &Health, node: impl ToString) -> (String, String) {
+fn told(health: &Health, node: SocketAddr) -> (String, String) {
     let hint = health.body["errors"]["cache.main"].as_str().unwrap_or_default().to_owned();
     let nodes = health.body["details"]["cache.main"]["nodes"].as_array().expect("nodes");
     let node = nodes.iter().find(|found| found["node"] == node.to_string()).expect("a node of this name");
@@ -87,7 +89,7 @@ fn the_server_is_asked_for_a_command_that_it_does_not_know() {
 }
 
 #[test]
-fn a_proxy_that_closes_on_select_has_no_databases() {
+fn a_proxy_that_closes_on_select_has_no_databases_and_on_hello_no_resp3() {
     let mut redis = Redis::start(&[]);
     let proxy = Twemproxy::of_redis(&[redis.addr()], &[]);
     let sidecar = at(&format!("redis://{}/1", proxy.addr()));
@@ -101,8 +103,15 @@ fn a_proxy_that_closes_on_select_has_no_databases() {
         assert!(hint.contains("use database 0 behind a proxy") && !hint.contains("TLS"), "{hint}");
     }
     at(&format!("redis://{}", proxy.addr())).expect_up();
-    let sidecar = at(&format!("redis://{}/1", redis.addr()));
-    sidecar.expect_up();
-    redis.kill();
-    sidecar.expect_down("refused");
+    let sidecar = at(&format!("redis://{}?protocol=3", proxy.addr()));
+    assert!(sidecar.expect_down("forbidden").contains("closes the connection on HELLO 3"));
+    let (hint, _) = told(&sidecar.health(), proxy.addr());
+    assert!(hint.contains("remove ?protocol=3 from the URL"), "{hint}");
+    for path in ["/1", "?protocol=3"] {
+        let sidecar = at(&format!("redis://{}{path}", redis.addr()));
+        sidecar.expect_up();
+        redis.kill();
+        sidecar.expect_down("refused");
+        redis.restart();
+    }
 }

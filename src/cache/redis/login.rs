@@ -224,6 +224,10 @@ impl RedisServer {
             let auth = if password.is_some() { format!(" AUTH {MASK}") } else { String::new() };
             (format!("HELLO 3{auth}"), "a map that describes the server")
         });
+        if matches!(answer, Err(AnswerError::Closed(_))) && self.dial_without_hello(progress).await.is_ok() {
+            let said = "the server closes the connection on HELLO 3, as proxies do that speak RESP2 alone";
+            return Err(progress.fault(Cause::Forbidden, said).with_advice(advice::NO_RESP3));
+        }
         match answer.map_err(|error| error.fault(progress))? {
             Value::ServerError(error) => Err(server_fault(&error, progress)),
             answer @ Value::Map(_) => Ok(Identity::of_hello(&answer)),
