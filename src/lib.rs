@@ -18,6 +18,9 @@ pub mod alias;
 // A mutex that a panic does not poison.
 mod mutex;
 
+// The hash of some clients.
+mod md5;
+
 // Spans of time, as people read them.
 mod span;
 

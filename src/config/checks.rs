@@ -61,6 +61,8 @@ pub struct ViewConfig {
     pub name: Arc<str>,
     /// The cache at its end: one Redis, or memcached servers that are all named.
     pub backend: Backend,
+    /// The client whose way to spread keys it has, if that is another than the alias'.
+    pub client: Option<Client>,
 }
 
 /// A client's way to spread keys over several memcached servers.
@@ -75,6 +77,11 @@ pub enum Client {
     /// As libmemcached and so pylibmc, if nothing else is set: Jenkins' one-at-a-time, modulo the number of servers in
     /// their order.
     Libmemcached,
+    /// As pylibmc with the behavior `ketama` or a consistent distribution: a circle of 100 points a server. Points and keys
+    /// are hashed by one-at-a-time all the same.
+    LibmemcachedKetama,
+    /// As pylibmc with the behavior `ketama_weighted`: a circle of about 160 points a server, by MD5.
+    LibmemcachedKetamaWeighted,
 }
 
 /// The queues that are looked at, and their limits.
@@ -258,7 +265,13 @@ impl<T: Copy + PartialOrd> Thresholds<T> {
 
 impl Client {
     /// Every client.
-    pub(super) const ALL: [Self; 3] = [Self::Pymemcache, Self::PythonMemcached, Self::Libmemcached];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Pymemcache,
+        Self::PythonMemcached,
+        Self::Libmemcached,
+        Self::LibmemcachedKetama,
+        Self::LibmemcachedKetamaWeighted,
+    ];
 
     /// Its name in the configuration.
     #[must_use]
@@ -267,6 +280,8 @@ impl Client {
             Self::Pymemcache => "pymemcache",
             Self::PythonMemcached => "python-memcached",
             Self::Libmemcached => "libmemcached",
+            Self::LibmemcachedKetama => "libmemcached-ketama",
+            Self::LibmemcachedKetamaWeighted => "libmemcached-ketama-weighted",
         }
     }
 }

@@ -149,7 +149,7 @@ pub(super) const QUEUE_PRESETS: &[&str] = &[
 /// The presets of `clock`.
 pub(super) const CLOCK_PRESETS: &[&str] = &["sentry-monitors"];
 /// The words of `client`.
-pub(super) const CLIENTS: &[&str] = &["pymemcache", "python-memcached", "libmemcached"];
+pub(super) const CLIENTS: &[&str] = &["pymemcache", "python-memcached", "libmemcached", "libmemcached-ketama", "libmemcached-ketama-weighted"];
 
 /// The words of `client` of shards.
 pub(super) const SHARD_CLIENTS: &[&str] =
@@ -292,7 +292,7 @@ pub(super) const VISIBILITY: &[Key] = &[
     key("views", TextsOrTables, "Views, other ways into the same cache: each the URL of one Redis or of memcached servers, or a table of shards.").secret(),
     key("write_within", Duration, "Time within which each view must show a write; later is degraded.").or(r#""0s""#),
     key("delete_within", Duration, "Time within which each view must stop showing a deleted key; later is down.").or(r#""0s""#),
-    key("client", Words(CLIENTS), "Client whose key distribution over memcached servers is used.").or(r#""pymemcache""#),
+    key("client", Words(CLIENTS), "Client whose key distribution over memcached servers is used, unless a view's URL ends in ?client=NAME.").or(r#""pymemcache""#),
     key("canaries", Integer, "Canaries written to each server per check, at most 64."),
 ];
 

@@ -126,7 +126,13 @@ fn clients_with_another_order_of_the_servers_disagree_unless_the_order_does_not_
     let servers = [(); 2].map(|()| Memcached::start(&[]));
     let [one, other] = servers.each_ref().map(Memcached::addr);
     let view = memcached(&[other, one]);
-    for (client, agree) in [("pymemcache", true), ("python-memcached", false), ("libmemcached", false)] {
+    for (client, agree) in [
+        ("pymemcache", true),
+        ("python-memcached", false),
+        ("libmemcached", false),
+        ("libmemcached-ketama", true),
+        ("libmemcached-ketama-weighted", true),
+    ] {
         let client = format!("client = \"{client}\"");
         let same = Sidecar::start(seen_by(&memcached(&[one, other]), &[memcached(&[one, other])], &client));
         let turned = Sidecar::start(seen_by(&memcached(&[one, other]), from_ref(&view), &client));
@@ -142,6 +148,32 @@ fn clients_with_another_order_of_the_servers_disagree_unless_the_order_does_not_
                 );
             }
         }
+    }
+}
+
+#[test]
+fn each_way_may_have_another_client_and_names_count_as_they_are_written() {
+    let servers = [(); 2].map(|()| Memcached::start(&[]));
+    let ring = servers.each_ref().map(Memcached::addr);
+    let all = memcached(&ring);
+    let names = ring.map(|addr| addr.to_string()).join(",");
+    for client in ["pymemcache", "python-memcached", "libmemcached", "libmemcached-ketama-weighted"] {
+        let views = [format!("{all}?client=libmemcached-ketama"), format!("{all}?client={client}")];
+        let settings = "client = \"libmemcached-ketama\"\ncanaries = 32";
+        let found = find(&Sidecar::start(seen_by(&all, &views, settings)), CHECK);
+        assert!(!found.is_empty(), "{client}");
+        let other = format!("view {names}?client={client}");
+        assert!(found.iter().all(|found| found.short.ends_with(&other)), "{found:#?}");
+        let sidecar = Sidecar::start(seen_by(&all, &views[..1], settings));
+        (0..3).for_each(|_| sidecar.expect_up());
+    }
+    let spelled = |one: &str| format!("memcached://{one}:{},localhost:{}", ring[0].port(), ring[1].port());
+    for (client, counts) in [("pymemcache", true), ("libmemcached-ketama", true), ("libmemcached", false)] {
+        let settings = format!("client = \"{client}\"\ncanaries = 32");
+        let sidecar = |one: &str| Sidecar::start(seen_by(&spelled("LOCALHOST"), &[spelled(one)], &settings));
+        sidecar("LOCALHOST").expect_up();
+        let found = find(&sidecar("localhost"), CHECK);
+        assert_eq!(!found.is_empty(), counts, "{client} {found:#?}");
     }
 }
 

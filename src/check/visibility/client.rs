@@ -4,11 +4,14 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 
 use crate::config::Address;
 use crate::config::checks::Client;
+use crate::md5::md5;
 
 /// Servers in the order of a client's configuration, and the client, which decides how keys spread over them.
 pub(super) struct ClientRing {
     client: Client,
     servers: Vec<RingServer>,
+    /// The points of a circle in ascending order, each with the place of its server.
+    points: Vec<(u32, usize)>,
 }
 
 struct RingServer {
@@ -22,7 +25,22 @@ impl ClientRing {
     /// These servers, in this order.
     pub(super) fn new<'a>(client: Client, addresses: impl IntoIterator<Item = &'a Address>) -> Self {
         let server = |address: &Address| RingServer { name: address.to_string(), hashed: hashed(address) };
-        Self { client, servers: addresses.into_iter().map(server).collect() }
+        let (addresses, mut points) = (Vec::from_iter(addresses), Vec::new());
+        for (place, address) in addresses.iter().enumerate() {
+            let added = match client {
+                Client::Pymemcache | Client::PythonMemcached | Client::Libmemcached => Vec::new(),
+                Client::LibmemcachedKetama => {
+                    let points = ketama_names(address, 100).map(|name| one_at_a_time(name.as_bytes()));
+                    points.collect()
+                }
+                Client::LibmemcachedKetamaWeighted => ketama_names(address, digests(addresses.len()))
+                    .flat_map(|name| digest_points(name.as_bytes()))
+                    .collect(),
+            };
+            points.extend(added.into_iter().map(|point: u32| (point, place)));
+        }
+        points.sort_unstable();
+        Self { client, servers: addresses.into_iter().map(server).collect(), points }
     }
 
     /// The place of a server in the order.
@@ -38,6 +56,8 @@ impl ClientRing {
             }
             Client::PythonMemcached => python_memcached(key.as_bytes()),
             Client::Libmemcached => one_at_a_time(key.as_bytes()),
+            Client::LibmemcachedKetama => return self.on_circle(one_at_a_time(key.as_bytes())),
+            Client::LibmemcachedKetamaWeighted => return self.on_circle(digest_points(key.as_bytes())[0]),
         };
         usize::try_from(hash).ok()?.checked_rem(self.servers.len())
     }
@@ -50,8 +70,17 @@ impl ClientRing {
                 let score = self.score(place, key);
                 (0..self.servers.len()).all(|other| self.score(other, key) <= score)
             }
-            Client::PythonMemcached | Client::Libmemcached => self.place(key) == Some(place),
+            Client::PythonMemcached
+            | Client::Libmemcached
+            | Client::LibmemcachedKetama
+            | Client::LibmemcachedKetamaWeighted => self.place(key) == Some(place),
         }
+    }
+
+    /// The place of the server whose point is the first from `hash` on (`dispatch_host` in libmemcached's `hash.cc`).
+    fn on_circle(&self, hash: u32) -> Option<usize> {
+        let next = self.points.partition_point(|(point, _)| *point < hash);
+        self.points.get(next).or_else(|| self.points.first()).map(|(_, place)| *place)
     }
 
     /// pymemcache's score of a server for a key (`RendezvousHash.get_node` in its `rendezvous.py`): the highest score
@@ -69,6 +98,32 @@ fn hashed(address: &Address) -> String {
         Address::Tcp { host, port } => format!("{host}:{port}"),
         Address::Unix(path) => path.display().to_string(),
     }
+}
+
+/// The texts whose hashes are the points of a server (`update_continuum` in libmemcached's `hosts.cc`): the default port is
+/// left out, and a socket has the port 0.
+fn ketama_names(address: &Address, count: u16) -> impl Iterator<Item = String> {
+    let server = match address {
+        Address::Tcp { host, port: 11211 } => host.clone(),
+        Address::Tcp { host, port } => format!("{host}:{port}"),
+        Address::Unix(path) => format!("{}:0", path.display()),
+    };
+    (0..count).map(move |number| format!("{server}-{number}"))
+}
+
+/// The number of digests of each of so many servers, 40 or 39 by the rounding of single precision.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number up to 40")]
+fn digests(servers: usize) -> u16 {
+    let servers = u16::try_from(servers).map_or(f32::MAX, f32::from);
+    let (share, all) = (1.0 / servers, 160.0);
+    (f64::from(share * all / 4.0 * servers) + 1e-10).floor() as u16
+}
+
+/// The four points of an MD5 digest, of which the first is the place of a key.
+fn digest_points(text: &[u8]) -> [u32; 4] {
+    let digest = md5(text);
+    let (words, _) = digest.as_chunks::<4>();
+    [0, 1, 2, 3].map(|word| u32::from_le_bytes(words[word]))
 }
 
 /// The hash of python-memcached (`cmemcache_hash` in its `memcache.py`).
@@ -113,9 +168,11 @@ fn murmur3(data: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
-    const CLIENTS: [Client; 3] = [Client::Pymemcache, Client::PythonMemcached, Client::Libmemcached];
+    const CLIENTS: [Client; 5] = Client::ALL;
 
     fn ring(client: Client, hosts: &[&str]) -> ClientRing {
         let address = |host: &&str| Address::Tcp { host: (*host).to_owned(), port: 11211 };
@@ -145,6 +202,63 @@ mod tests {
         }
     }
 
+    /// The place of each key by the client itself, which is asked to write them to servers on these hosts, and the names of
+    /// the servers. A host without a port gets a free one.
+    fn chosen(client: Client, hosts: &[&str]) -> (Vec<String>, Vec<usize>) {
+        let script = format!("{ROOT}/tests/checks/ring_clients.py");
+        let mut command = Command::new("python3");
+        let command = command.arg(script).arg(client.name()).args(hosts);
+        let output = command.env("PYTHONPATH", format!("{ROOT}/target/tools/python")).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}; run tests/install; {text}"))
+    }
+
+    const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+    #[test]
+    fn two_thousand_keys_go_to_the_servers_that_the_clients_themselves_choose() {
+        let many = ["127.0.0.1"; 28];
+        let default_port = format!("127.{}.{}.7:11211", fastrand::u8(1..), fastrand::u8(..));
+        for client in CLIENTS {
+            for hosts in [
+                &["localhost"][..],
+                &["LOCALHOST", "localhost", "127.0.0.1"],
+                &["LocalHost", &default_port, "127.0.0.1", "localhost"],
+                &many,
+            ] {
+                let (names, places) = chosen(client, hosts);
+                let addresses = names.iter().map(|name| {
+                    let (host, port) = name.rsplit_once(':').unwrap();
+                    Address::Tcp { host: host.to_owned(), port: port.parse().unwrap() }
+                });
+                let ring = ClientRing::new(client, &addresses.collect::<Vec<_>>());
+                assert_eq!(places.len(), 2000);
+                let ours: Vec<_> =
+                    (0..2000).map(|number| ring.place(&format!("key:{number}")).unwrap()).collect();
+                assert!(ours == places, "{client:?} {names:?}");
+            }
+        }
+    }
+
+    /// Sockets of a circle have the port 0: pylibmc 1.6.3 with two servers, each of which was asked for every key.
+    #[test]
+    fn a_socket_has_its_place_on_a_circle() {
+        let sockets = ["/tmp/a.sock", "/tmp/b.sock"].map(|path| Address::Unix(path.into()));
+        for (client, expected) in [
+            (
+                Client::LibmemcachedKetama,
+                [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1],
+            ),
+            (
+                Client::LibmemcachedKetamaWeighted,
+                [0, 0, 1, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 1],
+            ),
+        ] {
+            assert_eq!(places(&ClientRing::new(client, &sockets)), expected, "{client:?}");
+        }
+    }
+
     /// The first hashes are from pymemcache's and python-memcached's own functions, the last from the algorithm in Python.
     #[test]
     fn hashes_are_those_of_the_clients() {
@@ -167,7 +281,7 @@ mod tests {
     #[test]
     fn the_order_of_the_servers_matters_to_clients_that_count_them() {
         let hosts = ["mc-1", "mc-2"];
-        for (client, matters) in CLIENTS.into_iter().zip([false, true, true]) {
+        for (client, matters) in CLIENTS.into_iter().zip([false, true, true, false, false]) {
             let [one, other] = [[0, 1], [1, 0]].map(|order| ring(client, &order.map(|place| hosts[place])));
             let named = |ring: &ClientRing| {
                 let servers = places(ring).into_iter().map(|place| ring.servers[place].name.clone());

@@ -131,7 +131,7 @@ impl View {
         }
         let ring = match sharded {
             Some(sharding) => ViewRing::Shards(ShardRing::new(sharding)),
-            None => ViewRing::Servers(ClientRing::new(client, &addresses)),
+            None => ViewRing::Servers(ClientRing::new(view.client.unwrap_or(client), &addresses)),
         };
         Ok(Self { name: view.name.clone(), servers, ring })
     }

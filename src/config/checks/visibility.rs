@@ -186,9 +186,22 @@ fn shards_views(
         unless(!is_new, value, "this view is listed twice; list each view once")?;
         note_passwords(section.reading, table.get("servers").unwrap_or(value), "the password of a view");
         let number = views.len() + 1;
-        views.push(ViewConfig { name: format!("shards {number} ({})", client.name()).into(), backend });
+        let name = format!("shards {number} ({})", client.name()).into();
+        views.push(ViewConfig { name, backend, client: None });
     }
     Ok(views)
+}
+
+/// The URL of a view without its client, and the client.
+fn with_client<'a>(text: &'a str, value: &Value) -> Result<(&'a str, Option<Client>), ConfigProblem> {
+    let Some((text, name)) = text.rsplit_once("?client=") else { return Ok((text, None)) };
+    match Client::ALL.into_iter().find(|client| client.name() == name) {
+        Some(client) => Ok((text, Some(client))),
+        None => Err(value.problem(format_args!(
+            "the client at the end of this URL is unknown; known are {}",
+            keys::CLIENTS.join(", ")
+        ))),
+    }
 }
 
 /// A view, and `true` if its URL holds a password of its own.
@@ -199,9 +212,15 @@ fn view(
     users_alone: bool,
 ) -> Result<(ViewConfig, bool), ConfigProblem> {
     if address::is_memcached_url(text) {
+        let (text, client) = with_client(text, value)?;
         let url = address::memcached_url(text).map_err(|error| value.problem(error))?;
         let own_password = url.password.is_some();
-        return Ok((memcached_view(text, url, value, backend)?, own_password));
+        let mut view = memcached_view(text, url, value, backend)?;
+        if let Some(client) = client {
+            view.name = format!("{}?client={}", view.name, client.name()).into();
+            view.client = Some(client);
+        }
+        return Ok((view, own_password));
     }
     unless(is_sharded(backend), value, A_VIEW_OF_SHARDS)?;
     let is_one = address::is_url(text)
@@ -245,7 +264,7 @@ fn redis_view(
     let name = address.to_string().into();
     let backend =
         Backend::Redis(RedisConfig { login, tls, ..RedisConfig::at(RedisServers::Standalone(address)) });
-    Ok(ViewConfig { name, backend })
+    Ok(ViewConfig { name, backend, client: None })
 }
 
 fn memcached_view(
@@ -274,7 +293,7 @@ fn memcached_view(
     let tls = url.tls.then(|| tls(backend));
     let name = servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into();
     let backend = Backend::Memcached(MemcachedConfig { login, tls, ..MemcachedConfig::at(servers) });
-    Ok(ViewConfig { name, backend })
+    Ok(ViewConfig { name, backend, client: None })
 }
 
 /// `true` if the alias' password, which goes there under TLS, is sent to a view without.
