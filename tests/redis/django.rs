@@ -323,7 +323,6 @@ const DJANGO_VALKEY: &str = "django_valkey.cache.ValkeyCache";
 fn a_cache_is_up_where_the_application_reads_its_own_write() {
     let folder = tempfile::tempdir().unwrap();
     let (open, locked) = (Redis::start(&[]), Redis::start(&["--requirepass", "pw"]));
-    locked.command(&["AUTH", "pw"]);
     let at = |location: &str| {
         location.replace("OPEN", &open.addr().to_string()).replace("LOCKED", &locked.addr().to_string())
     };
@@ -420,5 +419,25 @@ fn an_unknown_backend_is_skipped_and_the_others_are_checked() {
     redis.kill();
     sidecar.expect_down("refused");
     redis.restart();
+    sidecar.expect_up();
+}
+
+#[test]
+fn a_shard_client_of_django_redis_needs_each_location() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, mut second) =
+        (Redis::start(&["--requirepass", "one"]), Redis::start(&["--requirepass", "two"]));
+    let locations = format!("redis://:one@{}/1,redis://{}/2", first.addr(), second.addr());
+    let options = "\"CLIENT_CLASS\": \"django_redis.client.ShardClient\", \"PASSWORD\": \"two\"";
+    let caches = entry(DJANGO_REDIS, &locations, options);
+    assert_eq!(used_by_the_application(&folder, &caches)["main"], "works");
+    let sidecar = sidecar(&folder, &caches, "");
+    sidecar.expect_up();
+    assert_eq!(sidecar.health().nodes().len(), 2);
+    assert!(databases(&first).contains(&"db1".to_owned()), "{:?}", databases(&first));
+    assert!(databases(&second).contains(&"db2".to_owned()), "{:?}", databases(&second));
+    second.kill();
+    sidecar.expect_down("refused");
+    second.restart();
     sidecar.expect_up();
 }

@@ -388,7 +388,7 @@ fn unknown_class(reading: &CacheReader, entry: &Table) -> Result<String, ConfigP
     let (what, url) = match Options::of(Library::Unknown, path, entry)?.way() {
         Way::Sentinels { .. } => ("it asks Sentinels", "redis+sentinel://host:26379/mymaster/0"),
         Way::Cluster | Way::UnknownCluster => ("it is for a cluster", "redis+cluster://host:6379"),
-        Way::Plain | Way::Shards => {
+        Way::Plain | Way::Shards | Way::UnknownShards => {
             return Ok(format!(
                 "unknown backend; under [caches.{}] in the config file, set backend = \"redis\", \"memcached\", \
                  \"forwarding\" or (to skip it) \"local-memory\", or for Sentinels or a cluster a url that begins with \

@@ -150,8 +150,10 @@ pub(super) enum Way {
     Cluster,
     /// A cluster, of a client that is not known.
     UnknownCluster,
-    /// Keys are spread over several servers by the client.
+    /// The client spreads keys over the locations, by a ring of their texts.
     Shards,
+    /// Keys are spread over several servers by a client that is not known.
+    UnknownShards,
 }
 
 impl Way {
@@ -162,7 +164,7 @@ impl Way {
     /// The part of a client that is not known or not supported, and what to write in its place.
     pub(super) fn unknown(self, alias: &Alias) -> Option<(&'static str, String)> {
         match self {
-            Self::Plain | Self::Sentinels { .. } | Self::Cluster => None,
+            Self::Plain | Self::Sentinels { .. } | Self::Cluster | Self::Shards => None,
             Self::UnknownCluster => Some((
                 "cluster client",
                 format!(
@@ -170,11 +172,11 @@ impl Way {
                  \"redis+cluster://host:6379\""
                 ),
             )),
-            Self::Shards => Some((
+            Self::UnknownShards => Some((
                 "client for several servers",
                 format!(
-                    "its client distributes keys over several servers; in the config file, give each server an alias of \
-                 its own, and skip this one with backend = \"local-memory\" under [caches.{alias}]"
+                    "its client distributes keys over several servers; in the config file, add [caches.{alias}] with topology \
+                 = \"shards\" and servers = [\"redis://host:6379/0\"]"
                 ),
             )),
         }
@@ -193,6 +195,14 @@ const CLUSTERS: &[&str] = &[
     "valkey.cluster.ValkeyCluster",
     "redis.cluster.RedisCluster",
     "redis.RedisCluster",
+];
+
+/// The clients for shards with the ring of django-redis 7.0, which django-valkey 0.4 has too.
+const SHARDS: &[&str] = &[
+    "django_redis.client.ShardClient",
+    "django_redis.client.sharded.ShardClient",
+    "django_valkey.client.ShardClient",
+    "django_valkey.client.sharded.ShardClient",
 ];
 
 /// The modules whose classes connect in a known way.
@@ -353,7 +363,7 @@ impl<'a> Options<'a> {
             (name, Way::Sentinels { .. }) => {
                 name != "ssl" && !HABITS_OF_SOME.contains(&name) && !is_known_argument(name)
             }
-            (_, Way::Cluster | Way::UnknownCluster | Way::Shards) => false,
+            (_, Way::Cluster | Way::UnknownCluster | Way::Shards | Way::UnknownShards) => false,
         }
     }
 
@@ -557,8 +567,10 @@ fn way(backend: Option<&str>, given: Option<&Table>) -> Way {
         Way::Cluster
     } else if named("cluster") {
         Way::UnknownCluster
-    } else if named("shard") {
+    } else if classes.iter().any(|class| SHARDS.contains(class)) {
         Way::Shards
+    } else if named("shard") {
+        Way::UnknownShards
     } else {
         Way::Plain
     }

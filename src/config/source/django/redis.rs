@@ -15,7 +15,7 @@ use crate::config::cache::reader::CacheReader;
 use crate::config::keys::RedisTopology;
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Table, Value, ValueKind as Typed, is_plain_key};
-use crate::config::{Address, RespVersion, Secret};
+use crate::config::{Address, RespVersion, Secret, ShardClient};
 
 /// Answers the keys of a Redis by an entry whose client may be made for any topology.
 pub(super) fn answer(
@@ -37,7 +37,8 @@ pub(super) fn answer(
         }
         Way::Sentinels { replicas } => sentinels(reading, entry, options, replicas, answers),
         Way::Cluster => cluster(reading, entry, options, answers),
-        Way::Plain | Way::UnknownCluster | Way::Shards => plain(reading, entry, options, answers),
+        Way::Shards => shards(reading, entry, options, answers),
+        Way::Plain | Way::UnknownCluster | Way::UnknownShards => plain(reading, entry, options, answers),
     }
 }
 
@@ -157,6 +158,29 @@ fn note_tls_without_a_scheme(reading: &mut CacheReader, options: &Options<'_>, l
              refuses to connect; the check connects without TLS",
             reading.alias
         ));
+    }
+}
+
+/// Shards, each a location as it is written: the client hashes the whole text, with the password in it.
+fn shards(
+    reading: &mut CacheReader,
+    entry: &Table,
+    options: &Options<'_>,
+    answers: &mut Answers<'_>,
+) -> Result<(), ConfigProblem> {
+    let urls = urls(reading, entry, options)?;
+    let Some(first) = urls.first() else { return Err(no_location(reading)) };
+    let shard = |location: &Location<'_>| {
+        let text = Typed::Text(location.text.clone());
+        Value { literal: false, ..Value::new(text, location.place.clone()) }
+    };
+    answers.put("topology", Typed::Text(RedisTopology::Shards.name().to_owned()), first.place);
+    answers.put("servers", Typed::List(urls.iter().map(shard).collect()), first.place);
+    answers.put("client", Typed::Text(ShardClient::DjangoRedis.name().to_owned()), first.place);
+    credentials(reading, options, None, &[], answers)?;
+    match urls.iter().find(|location| is_secure(options, location)) {
+        Some(secure) => tls(reading, options, Some(secure), answers),
+        None => Ok(()),
     }
 }
 
