@@ -23,7 +23,8 @@ use reader::{CacheReader, WrittenAddress, backend_kind};
 /// The caches of the file, then those of the environment, then those that only Django's setting names.
 pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
     let written = reader.take_table("caches");
-    let django = django(reader);
+    let django = entries(reader, "django_caches");
+    let sentry = sentry(reader, &django);
     let overridden: Vec<_> = written.0.iter().map(|entry| entry.key.clone()).collect();
     let mut found: Vec<(CacheReader, CacheConfig)> = Vec::new();
     for TableEntry { key, key_place, value } in written.0 {
@@ -38,18 +39,21 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
             continue;
         }
         let besides = [table.take("checks"), table.take("breaker")];
-        let backend = match django.get(&key) {
-            Some(entry) => source::django::backend(&mut reading, entry, &table),
-            None => backend(&mut reading, &table),
+        let backend = match (django.get(&key), sentry.get(&key)) {
+            (Some(entry), _) => source::django::backend(&mut reading, entry, &table),
+            (None, Some(entry)) => source::sentry::backend(&mut reading, entry, &table),
+            (None, None) => backend(&mut reading, &table),
         };
         keep(reader, &mut found, reading, backend, besides);
     }
-    for TableEntry { key, key_place, value } in django.0 {
+    let django = django.0.into_iter().map(|entry| (entry, source::django::backend as ReadEntry));
+    let sentry = sentry.0.into_iter().map(|entry| (entry, source::sentry::backend as ReadEntry));
+    for (TableEntry { key, key_place, value }, read) in django.chain(sentry) {
         if overridden.contains(&key) {
             continue;
         }
         let Some(mut reading) = begun(reader, &key, key_place) else { continue };
-        let backend = source::django::backend(&mut reading, &value, &Table::default());
+        let backend = read(&mut reading, &value, &Table::default());
         keep(reader, &mut found, reading, backend, [None, None]);
     }
     // A cache that could not be read is not missing.
@@ -64,16 +68,30 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
     caches
 }
 
-/// The entries of Django's `CACHES`, if there is a file of them.
-fn django(reader: &mut ConfigReader) -> Table {
-    let Some(value) = reader.table.get("django_caches") else { return Table::default() };
-    reader.origins.insert("django_caches".to_owned(), value.place.origin());
+/// Reads an entry of another program's setting, below a table of the file.
+type ReadEntry = fn(&mut CacheReader, &Value, &Table) -> Result<Backend, ConfigProblem>;
+
+/// The clusters of Sentry's `redis.clusters`, none of which may have the name of a cache of Django's.
+fn sentry(reader: &mut ConfigReader, django: &Table) -> Table {
+    let entries = entries(reader, "sentry_redis");
+    let clusters = reader.told(source::sentry::clusters(entries)).unwrap_or_default();
+    if let Some(entry) = clusters.0.iter().find(|entry| django.get(&entry.key).is_some()) {
+        let what = "django_caches has a cache of this name; rename one of the two";
+        reader.problems.push(entry.key_place.problem(what));
+    }
+    clusters
+}
+
+/// The entries of the file that a setting names, if there is one.
+fn entries(reader: &mut ConfigReader, setting: &str) -> Table {
+    let Some(value) = reader.table.get(setting) else { return Table::default() };
+    reader.origins.insert(setting.to_owned(), value.place.origin());
     let read = value.text().and_then(|path| {
         if path == source::django::STANDARD_INPUT {
-            return source::django::read(Path::new(path), &value.place, &mut reader.notes);
+            return source::django::read(setting, Path::new(path), &value.place, &mut reader.notes);
         }
         let path = value.place.resolve(path);
-        let table = source::django::read(&path, &value.place, &mut reader.notes);
+        let table = source::django::read(setting, &path, &value.place, &mut reader.notes);
         reader.files.push(path);
         table
     });

@@ -181,6 +181,7 @@ pub(super) const TOP: &[Key] = &[
     key("fleet", Table, "Sharing of results between sidecars of one role, through Redis; without this table, each sidecar runs its own checks.").was("debounce"),
     key("django_caches", Text, "File with Django's CACHES setting as JSON, or \"-\" for standard input."),
     key("django_unknown", Words(&["skip", "error"]), "A cache of Django's CACHES with an unknown backend is skipped with a warning, or is an error.").or(r#""skip""#),
+    key("sentry_redis", Text, "File with Sentry's redis.clusters option as JSON, or \"-\" for standard input."),
     key("caches", Tables, "The caches, each under its alias."),
 ];
 

@@ -1,5 +1,6 @@
-//! The sources of a configuration: the TOML file, the environment, and Django's `CACHES`.
+//! The sources of a configuration: the TOML file, the environment, Django's `CACHES`, and Sentry's `redis.clusters`.
 
 pub(super) mod django;
 pub(super) mod environment;
 pub(super) mod file;
+pub(super) mod sentry;

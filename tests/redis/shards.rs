@@ -156,3 +156,33 @@ fn the_printed_users_are_enough_for_shards_and_with_a_right_less_they_are_not() 
         sidecar.expect_up();
     }
 }
+
+#[test]
+fn the_clusters_of_sentry_are_read_with_what_each_host_has_of_its_own() {
+    let (mut servers, _) = four();
+    let closed = Redis::start(&["--requirepass", "first/password"]);
+    let host = |number: usize, server: &Redis, more: &str| {
+        format!("\"{number}\": {{\"host\": \"127.0.0.1\", \"port\": \"{}\"{more}}}", server.port())
+    };
+    let hosts = [
+        host(2, &servers[2], ", \"db\": \"3\""),
+        host(0, &servers[0], ", \"password\": \"\""),
+        host(1, &closed, ", \"password\": \"first/password\", \"db\": 2"),
+    ];
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let single = host(0, &servers[3], "");
+    let clusters = format!(
+        "{{\"redis.clusters\": {{\"main\": {{\"hosts\": {{{}}}}}, \"single\": {{\"hosts\": {{{single}}}}}}}}}",
+        hosts.join(", ")
+    );
+    std::fs::write(file.path(), clusters).unwrap();
+    let sidecar = Sidecar::start_with(&format!("sentry_redis = \"{}\"", file.path().display()), "");
+    sidecar.expect_up();
+    let names: Vec<_> = sidecar.health().nodes().into_iter().map(|(_, name, _)| name).collect();
+    assert_eq!(names, [&servers[0], &closed, &servers[2]].map(|server| server.addr().to_string()));
+    assert!(closed.info("db2").starts_with("keys=") && servers[2].info("db3").starts_with("keys="));
+    servers[2].kill();
+    assert!(sidecar.expect_down("refused").starts_with(&servers[2].addr().to_string()));
+    servers[2].restart();
+    sidecar.expect_up();
+}

@@ -5,7 +5,7 @@
 //! passed over, since a check has keys of its own; what may change a connection and is not read is noted. There is no
 //! `${NAME}` here: such a text in a password is the password.
 
-mod answers;
+pub(super) mod answers;
 mod location;
 mod options;
 mod redis;
@@ -38,6 +38,7 @@ const KEYS: &[&str] = &[
     "BACKEND", "LOCATION", "OPTIONS", "TIMEOUT", "KEY_PREFIX", "KEY_FUNCTION", "VERSION", "USERNAME", "PASSWORD",
     "CLIENT_CLASS", "CONNECTION_FACTORY", "CONNECTION_POOL_CLASS", "CONNECTION_POOL_KWARGS", "SENTINELS",
     "SENTINEL_KWARGS", "REDIS_CLIENT_KWARGS", "BASE_CLIENT_KWARGS", "protocol", "db", "username", "password",
+    "hosts", "startup_nodes", "is_redis_cluster", "host", "port", "ssl",
 ];
 
 /// The meaning of a dotted path.
@@ -118,8 +119,9 @@ fn known(path: &str) -> Option<KnownPath> {
 /// The name of the file that stands for standard input.
 pub(in crate::config) const STANDARD_INPUT: &str = "-";
 
-/// Reads the file: aliases, and the entry of each. A note tells of text before the setting.
+/// Reads the file that a setting names: aliases, and the entry of each. A note tells of text before the setting.
 pub(in crate::config) fn read(
+    setting: &str,
     path: &Path,
     named: &Place,
     notes: &mut Vec<String>,
@@ -134,7 +136,7 @@ pub(in crate::config) fn read(
     let (content, lines) = from_the_first_brace(content);
     if lines > 0 {
         notes.push(format!(
-            "django_caches: {lines} {} before the first {{ in {} {} passed over",
+            "{setting}: {lines} {} before the first {{ in {} {} passed over",
             if lines == 1 { "line" } else { "lines" },
             path.display(),
             if lines == 1 { "was" } else { "were" },
@@ -165,7 +167,8 @@ pub(in crate::config) fn read(
         let key = key_before(&text.content, range.start);
         let key = key.map(|key| format!(", at the key `{key}`")).unwrap_or_default();
         let place = Place::File(text.clone(), range);
-        place.problem(format_args!("this is no JSON{key}: {}", message.to_lowercase()))
+        let export = if setting == "sentry_redis" { super::sentry::EXPORT } else { "" };
+        place.problem(format_args!("this is no JSON{key}: {}{export}", message.to_lowercase()))
     })?;
     let mut hidden = Vec::new();
     if let Some(value) = &parsed.value {
@@ -176,6 +179,9 @@ pub(in crate::config) fn read(
     let value = parsed.value.map(|value| convert(&text, value)).transpose()?;
     match value.map(|value| value.kind) {
         Some(Typed::Table(table)) => Ok(table),
+        _ if setting == "sentry_redis" => {
+            Err(whole.problem("redis.clusters must be a JSON object with one entry per cluster"))
+        }
         _ => Err(whole.problem("the CACHES setting must be a JSON object with one entry per alias")),
     }
 }

@@ -9,14 +9,14 @@ use crate::config::text_file;
 use crate::config::value::{Table, TableEntry, Value, ValueKind as Typed, one_of};
 
 /// The answers of an entry to those keys that the config file leaves open.
-pub(super) struct Answers<'a> {
+pub(in crate::config::source) struct Answers<'a> {
     over: &'a Table,
     table: Table,
     tls: Table,
 }
 
 impl<'a> Answers<'a> {
-    pub(super) fn below(over: &'a Table) -> Self {
+    pub(in crate::config::source) fn below(over: &'a Table) -> Self {
         Self { over, table: Table::default(), tls: Table::default() }
     }
 
@@ -39,7 +39,7 @@ impl<'a> Answers<'a> {
     }
 
     /// Answers a key, unless the config file does.
-    pub(super) fn put(&mut self, key: &str, kind: Typed, place: &Place) {
+    pub(in crate::config::source) fn put(&mut self, key: &str, kind: Typed, place: &Place) {
         if !self.is_open(key) {
             return;
         }
@@ -84,7 +84,7 @@ impl<'a> Answers<'a> {
     }
 
     /// The table of the config file, over these answers.
-    pub(super) fn laid_under(self) -> Table {
+    pub(in crate::config::source) fn laid_under(self) -> Table {
         let Self { over, table, tls } = self;
         let mut laid = over.clone();
         laid.0.extend(table.0);
