@@ -224,21 +224,18 @@ impl Probe for QueueProbe {
             progress.find(finding);
         }
         for (queue, _, sum) in self.names.sums(&self.config, seen) {
-            let of_queue = |figure, value| Measure { figure, of: Some(Arc::clone(&queue.label)), value };
-            let numbers = [
-                (Figure::QueueLength, sum.waiting.as_ref().map(|waiting| waiting.length)),
-                (Figure::QueueTaken, sum.taken),
-                (Figure::QueueScheduled, sum.scheduled),
-                (Figure::QueueFailed, sum.failed),
-                (Figure::QueueLost, sum.lost),
+            let number = |number: Option<u64>| number.map(verdict::as_f64);
+            let figures = [
+                (Figure::QueueLength, number(sum.waiting.as_ref().map(|waiting| waiting.length))),
+                (Figure::QueueTaken, number(sum.taken)),
+                (Figure::QueueScheduled, number(sum.scheduled)),
+                (Figure::QueueFailed, number(sum.failed)),
+                (Figure::QueueLost, number(sum.lost)),
+                (Figure::QueueOldestAge, sum.age(now).map(|age| age.as_secs_f64())),
             ];
-            for (figure, number) in numbers {
-                number
-                    .into_iter()
-                    .for_each(|number| progress.measure(of_queue(figure, verdict::as_f64(number))));
-            }
-            if let Some(age) = sum.age(now) {
-                progress.measure(of_queue(Figure::QueueOldestAge, age.as_secs_f64()));
+            for (figure, value) in figures {
+                let Some(value) = value else { continue };
+                progress.measure(Measure { figure, of: Some(Arc::clone(&queue.label)), value });
             }
         }
         if let (Some(name), Some(lock)) = (self.others.first(), lock) {

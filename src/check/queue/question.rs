@@ -101,32 +101,28 @@ impl Question {
 
     /// The answer of a healthy server.
     pub(super) fn expected(&self, config: &checks::QueueConfig, of: &KeyUse) -> String {
-        let number = |number: u64| number.to_string();
         let Some(group) = config.groups.get(of.group) else { return String::new() };
         let whole = if group.summed { " of the queue" } else { "" };
-        let limits = match of.state {
-            QueueState::Waiting | QueueState::Unfinished => &group.length,
-            QueueState::Taken => &group.taken,
-            QueueState::Scheduled => &group.scheduled,
-            QueueState::Failed => &group.failed,
-        };
+        let number =
+            |what: &str, limits| below(&format!("{what}{whole}"), limits, |limit: u64| limit.to_string());
+        let lost = || number("lost", &group.lost);
+        let age = || below("age", &group.age, words::time);
         match self {
             Self::Type => "a list, a set, a hash, a sorted set or a stream; none if it is empty".to_owned(),
             Self::Exists => "1".to_owned(),
-            Self::StreamLength => below(&format!("length{whole}"), &group.length, number),
-            Self::ListLength | Self::SetLength | Self::HashLength | Self::SortedLength => {
-                let what = if of.state == QueueState::Waiting { "length" } else { of.state.name() };
-                below(&format!("{what}{whole}"), limits, number)
-            }
-            Self::SortedBetween(..) if of.state == QueueState::Taken => {
-                below(&format!("lost{whole}"), &group.lost, number)
-            }
-            Self::SortedBetween(..) => below(&format!("length{whole}"), &group.length, number),
-            Self::SortedAfter(_) => below(&format!("scheduled{whole}"), limits, number),
-            Self::SortedFirst | Self::StreamFirst | Self::StreamPending(..) | Self::StreamAfter(_) => {
-                below("age", &group.age, words::time)
-            }
-            Self::StreamGroups => below("pending and lag of each", &group.length, number),
+            Self::ListLength | Self::SetLength | Self::HashLength | Self::SortedLength => match of.state {
+                QueueState::Waiting => number("length", &group.length),
+                QueueState::Taken => number("taken", &group.taken),
+                QueueState::Scheduled => number("scheduled", &group.scheduled),
+                QueueState::Failed => number("failed", &group.failed),
+                QueueState::Unfinished => number("taken beyond the waiting ones", &group.taken),
+            },
+            Self::SortedAfter(_) => number("scheduled", &group.scheduled),
+            Self::SortedBetween(..) if of.state == QueueState::Taken => lost(),
+            Self::SortedBetween(..) | Self::StreamLength => number("length", &group.length),
+            Self::StreamPending(..) if of.visibility_timeout.is_some() => format!("{}; {}", age(), lost()),
+            Self::SortedFirst | Self::StreamFirst | Self::StreamPending(..) | Self::StreamAfter(_) => age(),
+            Self::StreamGroups => number("pending and lag of each", &group.length),
             Self::TimeToLive => {
                 format!("held for less than {} while nothing is drained", words::time(config.lock_within))
             }

@@ -94,7 +94,9 @@ impl CheckSection<'_, '_> {
     fn queue(&mut self, queue: &QueueConfig) {
         let QueueConfig { groups, lock, lock_within, witness } = queue;
         let (own, named): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.name.is_none());
-        own.into_iter().for_each(|group| self.queues(group));
+        for group in own {
+            self.queues(group);
+        }
         if let Some(lock) = lock {
             self.value("lock", quoted(lock));
             self.value("lock_within", duration(*lock_within));

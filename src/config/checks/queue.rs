@@ -29,12 +29,12 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
         "memcached has no lists, sorted sets, streams, sets or hashes; `queue` requires Redis",
     )?;
     let mut queue = QueueConfig::of(Vec::new());
-    let more = section.table.get("queues");
-    if more.is_none() || keys::QUEUES.iter().any(|key| section.value(key.name).is_some()) {
+    let more = section.value("queues").map(table_of).transpose()?.map_or(&[][..], |table| &table.0);
+    if more.is_empty() || keys::QUEUES.iter().any(|key| section.value(key.name).is_some()) {
         queue.groups = groups(&mut section, None)?;
         queue.lock = lock(section.table);
     }
-    for entry in more.map(table_of).transpose()?.into_iter().flat_map(|table| &table.0) {
+    for entry in more {
         let inner = table_of(&entry.value)?;
         inner.only(keys::QUEUES)?;
         let (place, path) = (entry.key_place.clone(), format!("{}.queues.{}", section.path, entry.key));
@@ -51,29 +51,27 @@ pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<Que
     if let Some(keys) = section.said("witness", keys)? {
         queue.witness = keys.iter().flat_map(Keys::names).collect();
     }
+    countable(&queue).map_err(|problem| section.place.problem(problem))?;
+    Ok(queue)
+}
+
+/// The problem with queues that are too many, or that have the same name.
+fn countable(queue: &QueueConfig) -> Result<(), String> {
     let many: u64 = queue.groups.iter().flat_map(|group| &group.keys).map(|(_, keys)| keys.many()).sum();
     if many > MAX_KEYS {
-        return Err(section.place.problem(format_args!("too many keys: {many} of at most {MAX_KEYS}")));
+        return Err(format!("too many keys: {many} of at most {MAX_KEYS}"));
     }
     let mut seen = HashSet::new();
-    if let Some(twice) =
-        queue.groups.iter().flat_map(QueueGroup::labels).find(|label| !seen.insert(label.clone()))
-    {
-        return Err(section
-            .place
-            .problem(format_args!("two queues are called `{twice}`; list each queue once")));
-    }
-    Ok(queue)
+    let mut labels = queue.groups.iter().flat_map(QueueGroup::labels);
+    let twice = labels.find(|label| !seen.insert(label.clone()));
+    twice.map_or(Ok(()), |twice| Err(format!("two queues are called `{twice}`; list each queue once")))
 }
 
 /// The table that a value must be.
 fn table_of(value: &Value) -> Result<&Table, ConfigProblem> {
     match &value.kind {
         ValueKind::Table(table) => Ok(table),
-        _ => {
-            Err(value
-                .problem("expected a table: [caches.NAME.checks.queue.queues.jobs], with keys = [\"jobs\"]"))
-        }
+        _ => Err(value.problem("expected a table, such as jobs = { keys = [\"jobs\"] }")),
     }
 }
 
@@ -87,12 +85,9 @@ fn lock(table: &Table) -> Option<String> {
 fn groups(section: &mut CheckTable<'_>, name: Option<&str>) -> Result<Vec<QueueGroup>, ConfigProblem> {
     let preset = section.preset(&["lock"], keys::QUEUE_PRESETS, presets::queue)?;
     let written = section.value("keys");
-    if preset.is_none() || written.is_some() {
-        for value in OF_PRESETS.iter().filter_map(|key| section.value(key)) {
-            return Err(value.problem(
-                "this setting is for the keys of a preset; add `preset` without `keys`, or remove it",
-            ));
-        }
+    if let Some(value) = OF_PRESETS.iter().find_map(|key| section.value(key)) {
+        let what = "this setting is for the keys of a preset; add `preset` without `keys`, or remove it";
+        unless(preset.is_none() || written.is_some(), value, what)?;
     }
     let mut groups = match (written, preset) {
         (Some(value), preset) => {
