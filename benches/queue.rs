@@ -15,7 +15,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use cache_canary::checker::Checker;
-use cache_canary::config::checks::{CheckConfig, Keys, QueueConfig, QueueGroup, Thresholds};
+use cache_canary::config::checks::{CheckConfig, Keys, QueueConfig, QueueGroup, QueueState, Thresholds};
 use cache_canary::outcome::{CheckKind, Status};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use support::Redis;
@@ -43,7 +43,16 @@ fn main() {
         "a look, us", "empty", "one", "million", "to empty", "to one"
     );
     let mut held = true;
-    for kind in ["sorted set", "list", "set", "stream", "stream with a group"] {
+    for kind in [
+        "sorted set",
+        "sorted set, scheduled",
+        "sorted set, taken",
+        "list",
+        "set",
+        "hash",
+        "stream",
+        "stream with a group",
+    ] {
         held &= sizes(&runtime, &redis, kind);
     }
     held &= partitions(&runtime, &redis);
@@ -55,8 +64,14 @@ fn sizes(runtime: &Runtime, redis: &Redis, kind: &str) -> bool {
     redis.command(&["FLUSHALL"]);
     let [empty, one, many] = [("empty", 1), ("one", 1), ("many", MANY)].map(|(key, entries)| {
         fill(redis, kind, key, entries);
-        let checker =
-            checker(redis, QueueGroup { length: up_to(MANY + 1), ..QueueGroup::each(vec![Keys::one(key)]) });
+        let mut group = QueueGroup { length: up_to(MANY + 1), ..QueueGroup::each(vec![Keys::one(key)]) };
+        group.visibility_timeout = Some(Duration::from_hours(1));
+        group.keys[0].0 = match kind {
+            "sorted set, scheduled" => QueueState::Scheduled,
+            "sorted set, taken" => QueueState::Taken,
+            _ => QueueState::Waiting,
+        };
+        let checker = checker(redis, group);
         // From now on its type is known.
         look(runtime, &checker);
         checker
@@ -79,9 +94,12 @@ fn sizes(runtime: &Runtime, redis: &Redis, kind: &str) -> bool {
 
 fn fill(redis: &Redis, kind: &str, key: &str, entries: u64) {
     let command = match kind {
-        "sorted set" => "redis.call('ZADD', KEYS[1], 1700000000 + i / 1000, 'b:k:model:' .. i)",
+        "sorted set" | "sorted set, scheduled" | "sorted set, taken" => {
+            "redis.call('ZADD', KEYS[1], 1700000000 + i / 1000, 'b:k:model:' .. i)"
+        }
         "list" => "redis.call('RPUSH', KEYS[1], 'job ' .. i)",
         "set" => "redis.call('SADD', KEYS[1], 'job ' .. i)",
+        "hash" => "redis.call('HSET', KEYS[1], 'job ' .. i, i)",
         _ => "redis.call('XADD', KEYS[1], (1700000000000 + i) .. '-0', 'job', i)",
     };
     let script = format!("for i = 1, {entries} do {command} end");

@@ -192,8 +192,8 @@ fn each_kind_of_check_has_its_commands_and_its_keys() {
 # For a new user, set a password: add >PASSWORD after `on`.
 # main: on cache:6379
 ACL SETUSER canary on resetkeys ~djblets-canary:* ~b:p ~b:p:[0-9] ~b:p:1[0-5] ~a?b ~l:b:p ~clocks ~clock \
-                    ~s:[ab]* resetchannels -@all +cluster|info +del +get +info +llen +ping +pttl +scan +scard +set +type \
-                    +xinfo|groups +xlen +xpending +xrange +zcard +zrange
+                    ~s:[ab]* resetchannels -@all +cluster|info +del +get +hlen +info +llen +ping +pttl +scan +scard +set +type \
+                    +xinfo|groups +xlen +xpending +xrange +zcard +zcount +zrange
 # if a Valkey (9.1 or later) limits this user to other databases: ACL SETUSER canary resetdbs db=0
 # main: on one:6379
 ACL SETUSER canary on resetkeys ~djblets-canary:* resetchannels -@all +cluster|info +get +select
@@ -225,8 +225,8 @@ ACL SETUSER canary on resetkeys ~djblets-canary:* ~clocks resetchannels -@all +a
                     +cluster|slots +get +ping +set +zcard +zrange
 # if a Valkey (9.1 or later) limits this user to other databases: ACL SETUSER canary resetdbs db=0
 # watched: on every server of mymaster, because each may become the primary
-ACL SETUSER canary on resetkeys ~djblets-canary:* ~celery resetchannels -@all +get +llen +ping +role +scard +set \
-                    +type +xinfo|groups +xlen +xpending +xrange +zcard +zrange
+ACL SETUSER canary on resetkeys ~djblets-canary:* ~celery resetchannels -@all +get +hlen +llen +ping +role +scard +set \
+                    +type +xinfo|groups +xlen +xpending +xrange +zcard +zcount +zrange
 # if a Valkey (9.1 or later) limits this user to other databases: ACL SETUSER canary resetdbs db=0
 # watched: on the Sentinels at s1:26379; to log in with it, set sentinel_username = \"cache-canary\" and its \
                     password

@@ -27,7 +27,7 @@ pub(super) struct QueuePreset {
     /// `true` if a name loses all but letters, digits and `_`.
     pub(super) plain_names: bool,
     unit: Option<Unit>,
-    /// The library's own visibility timeout, if its keys show how long an entry has been taken.
+    /// The library's own visibility timeout with time for a healthy worker, if its keys show how long an entry is taken.
     visibility_timeout: Option<Duration>,
     length: Thresholds<u64>,
     age: Thresholds<Duration>,
@@ -76,7 +76,8 @@ const QUEUES: &[QueuePreset] = &[
         names: &["celery"],
         each: &[(Waiting, "{name}"), (Waiting, "{name}{step}")],
         shared: ("unacked", &[(Taken, "unacked_index")]),
-        visibility_timeout: Some(Duration::from_hours(1)),
+        // kombu's own hour, and time for a healthy worker, which takes entries back every 100 seconds.
+        visibility_timeout: Some(Duration::from_mins(65)),
         ..LIBRARY
     },
     // RQ 3.0 (`rq/queue.py`, `rq/registry.py`), with the three names that its documentation gives to queues. A score
@@ -157,12 +158,14 @@ const QUEUES: &[QueuePreset] = &[
         unit: Some(Unit::Milliseconds),
         ..LIBRARY
     },
-    // huey 3.5 (`huey/storage.py`): the queue is a list, or a sorted set scored by the negative priority.
+    // huey 3.5 (`huey/storage.py`): the queue is a list, or a sorted set scored by the negative priority. A score of the
+    // schedule is UTC read as local time (`convert_ts`), which is no time outside of UTC.
     QueuePreset {
         name: "huey",
         prefix: "huey.",
         names: &["huey"],
         plain_names: true,
+        unit: None,
         each: &[(Waiting, "redis.{name}"), (Scheduled, "schedule.{name}")],
         ..LIBRARY
     },
