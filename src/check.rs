@@ -86,7 +86,7 @@ pub(crate) struct ProbeTarget {
     pub(crate) server: Server,
     /// The same for canaries, with the configured layers around it.
     pub(crate) cache: Box<dyn Cache>,
-    /// Its share of the keys, in a Redis cluster.
+    /// Its share of the keys, in a Redis cluster or among shards.
     pub(crate) share: Option<Box<dyn KeyShare>>,
 }
 
@@ -97,10 +97,15 @@ pub(crate) enum Server {
     Memcached(Arc<Memcached>),
 }
 
-/// The keys of a Redis cluster that one of its primaries holds.
+/// The keys that one of several Redis servers holds: a primary of a cluster, or a shard.
 pub(crate) trait KeyShare: Send + Sync {
     /// `true` if this key is one of them.
     fn holds(&self, key: &[u8]) -> bool;
+
+    /// `true` if a client spreads the keys, so that a key may lie on several servers.
+    fn is_shard(&self) -> bool {
+        false
+    }
 
     /// The target of an ASK redirection, by the words of that error: `ASK 3999 127.0.0.1:6381`. Every command to it is
     /// preceded by ASKING.
@@ -122,6 +127,11 @@ impl Server {
 }
 
 impl ProbeTarget {
+    /// `true` if it is one of several servers over which a client spreads keys.
+    pub(crate) fn is_shard(&self) -> bool {
+        self.share.as_ref().is_some_and(|share| share.is_shard())
+    }
+
     /// `true` if this server holds the key, or if servers do not share keys.
     pub(crate) fn holds(&self, key: &[u8]) -> bool {
         self.share.as_ref().is_none_or(|share| share.holds(key))

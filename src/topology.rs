@@ -83,8 +83,8 @@ fn topology(backend: &Backend, factory: NodeFactory) -> Result<Option<Arc<dyn To
                     let ring = sharding.as_ref().map(ShardRing::new).map(Arc::new);
                     let shards = shards.iter().enumerate().map(|(place, shard)| {
                         let (login, tls) = redis.way_to(shard);
-                        let share = ring.clone().map(|ring| Box::new(ShardShare { ring, place }) as _);
-                        let named = (redis.name_of(shard, shards).into(), share);
+                        let share: Box<dyn KeyShare> = Box::new(ShardShare { ring: ring.clone(), place });
+                        let named = (redis.name_of(shard, shards).into(), Some(share));
                         named_server(named, &shard.address, (&Arc::new(login.clone()), tls), redis, &factory)
                     });
                     Arc::new(Shards::new(shards.collect::<Result<_, _>>()?))

@@ -2,16 +2,17 @@
 //! a partition's proportion to its siblings, and a lock that is held while nothing is drained.
 //!
 //! `question` has the commands about a key, `answers` decodes the replies, `reading` combines them, `sum` adds the keys of
-//! a queue, `verdict` judges it, and `standstill` remembers them from look to look. Only this file does I/O.
+//! a queue and `shards` the shards of a key, `verdict` judges it, and `standstill` remembers them from look to look. Only this file does I/O.
 
 mod answers;
 mod question;
 mod reading;
+mod shards;
 mod standstill;
 mod sum;
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -46,12 +47,14 @@ pub(crate) struct QueueProbe {
     names: QueueNames,
     /// The keys behind those of the queues: the lock, if there is one, and the witnesses.
     others: Vec<Arc<str>>,
+    /// The shapes at the first look.
+    shapes: Vec<Shape>,
     state: Mutex<State>,
 }
 
 struct State {
-    /// The shape of each key, and of the lock, at the last look.
-    shapes: Vec<Shape>,
+    /// The shape of each key, and of the others, at the last look at a shard; an alias without shards has one list.
+    shapes: HashMap<Arc<str>, Vec<Shape>>,
     /// The reading of each in this check.
     seen: Vec<Option<SeenKey>>,
     standstill: Standstill,
@@ -75,12 +78,18 @@ impl QueueProbe {
         shapes.resize(shapes.len() + config.witness.len(), Shape::Witness);
         let waiting = names.uses.iter().filter(|of| of.state == QueueState::Waiting).count();
         let (seen, standstill) = (vec![None; shapes.len()], Standstill::new(waiting));
-        let state = Mutex::new(State { shapes, seen, standstill });
-        Self { config: config.clone(), names, others, state }
+        let state = Mutex::new(State { shapes: HashMap::new(), seen, standstill });
+        Self { config: config.clone(), names, others, shapes, state }
     }
 
     fn key(&self, number: usize) -> &str {
         self.names.keys.iter().chain(&self.others).nth(number).map_or("", |key| key)
+    }
+
+    /// The shapes of the keys on a shard.
+    fn shapes<'a>(&self, state: &'a mut State, shard: Option<&Arc<str>>) -> &'a mut Vec<Shape> {
+        let shard = shard.cloned().unwrap_or_default();
+        state.shapes.entry(shard).or_insert_with(|| self.shapes.clone())
     }
 
     fn used(&self, number: usize) -> &KeyUse {
@@ -92,6 +101,7 @@ impl QueueProbe {
     async fn ask(
         &self,
         redis: &Redis,
+        shard: Option<&Arc<str>>,
         mut open: Vec<AskedKey>,
         progress: &NodeProgress,
     ) -> Result<Vec<(String, AskedKey)>, Fault> {
@@ -127,8 +137,13 @@ impl QueueProbe {
                 let number = asked.number;
                 match asked.shape.read(of_key, asked.fresh, self.used(number)) {
                     Ok(KeyReading::Done(seen, shape)) => {
-                        state.seen[number] = Some(seen);
-                        state.shapes[number] = shape;
+                        let before = state.seen[number].take();
+                        state.seen[number] = Some(match (shard, before) {
+                            (None, _) => seen,
+                            (Some(shard), None) => seen.on(shard),
+                            (Some(shard), Some(before)) => before.beside(seen.on(shard)),
+                        });
+                        self.shapes(&mut state, shard)[number] = shape;
                     }
                     Ok(KeyReading::Again(shape)) => {
                         // A stream's new shape includes its groups, not only its type.
@@ -180,22 +195,27 @@ impl Probe for QueueProbe {
                 return Err(progress.fault(Cause::Protocol, "memcached has no queues"));
             }
         };
+        let shard = target.is_shard().then_some(&target.name);
         let open = {
-            let state = self.state.lock();
-            let held = |&(number, _): &(usize, &Shape)| target.holds(self.key(number).as_bytes());
+            let mut state = self.state.lock();
+            // A queue may lie on every shard, as Sentry's buffers do, and a lock lies on one.
+            let everywhere = |number: usize| shard.is_some() && number < self.names.keys.len();
+            let held = |&(number, _): &(usize, &Shape)| {
+                everywhere(number) || target.holds(self.key(number).as_bytes())
+            };
             let asked =
                 |(number, shape): (usize, &Shape)| AskedKey { number, shape: shape.clone(), fresh: false };
-            state.shapes.iter().enumerate().filter(held).map(asked).collect()
+            self.shapes(&mut state, shard).iter().enumerate().filter(held).map(asked).collect()
         };
         // Keys by their target; a slot that is on its way may hold several.
         let mut on_their_way: BTreeMap<String, Vec<AskedKey>> = BTreeMap::new();
-        for (words, asked) in self.ask(redis, open, progress).await? {
+        for (words, asked) in self.ask(redis, shard, open, progress).await? {
             on_their_way.entry(words).or_default().push(asked);
         }
         for (words, open) in on_their_way {
             let importing = target.share.as_ref().and_then(|share| share.importing(&words));
             let Some(importing) = importing else { return Err(progress.told(Cause::Redirected, &words)) };
-            let elsewhere = self.ask(&importing, open, progress).await.map_err(|fault| {
+            let elsewhere = self.ask(&importing, None, open, progress).await.map_err(|fault| {
                 let said = format!("{} (after the redirect {})", fault.said, progress.words(&words));
                 fault.saying(&said)
             })?;

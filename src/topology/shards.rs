@@ -33,13 +33,18 @@ impl Topology for Shards {
 
 /// The keys that a client sends to one of the shards.
 pub(super) struct ShardShare {
-    pub(super) ring: Arc<ShardRing>,
+    /// The ring of the client, if that is known; otherwise each shard may hold every key.
+    pub(super) ring: Option<Arc<ShardRing>>,
     pub(super) place: usize,
 }
 
 impl KeyShare for ShardShare {
     fn holds(&self, key: &[u8]) -> bool {
-        self.ring.place(key) == Some(self.place)
+        self.ring.as_ref().is_none_or(|ring| ring.place(key) == Some(self.place))
+    }
+
+    fn is_shard(&self) -> bool {
+        true
     }
 
     /// Shards redirect nothing.

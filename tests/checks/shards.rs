@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::Stdio;
 
-use crate::support::checks::find;
+use crate::support::checks::{find, measure};
 use crate::support::{Redis, Sidecar, python, run};
 
 const PASSWORD: &str = "first password";
@@ -138,5 +140,93 @@ fn config_check_says_that_rings_of_the_same_shards_disagree() {
                 assert!(!notes[0].contains("first-password"));
             }
         }
+    }
+}
+
+/// The number of the shard on which rb itself looks for a key.
+fn chosen_by_rb(urls: &[String], key: &str) -> usize {
+    let mut command = python("redis/shard_clients.py", &[]);
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let asked = format!("{{\"client\": \"rb\", \"urls\": {urls:?}, \"keys\": [\"{key}\"]}}");
+    process.stdin.take().unwrap().write_all(asked.as_bytes()).unwrap();
+    let places: Vec<usize> = serde_json::from_slice(&process.wait_with_output().unwrap().stdout).unwrap();
+    places[0]
+}
+
+const QUEUE: &str = "cache.main.queue";
+
+/// Three hosts of rb, whose numbers a signed hash shares otherwise than an unsigned one.
+fn buffer(limits: &str) -> ([Redis; 3], Vec<String>, Sidecar) {
+    let servers = [(); 3].map(|()| Redis::start(&[]));
+    let urls: Vec<_> = servers.iter().map(|server| format!("redis://{}/0", server.addr())).collect();
+    let queue = format!("[caches.main.checks.queue]\npreset = \"sentry-buffer\"\n{limits}");
+    let sidecar = Sidecar::start(shards(&urls, "rb", &queue));
+    (servers, urls, sidecar)
+}
+
+fn pending(server: &Redis, key: &str, entries: u64, score: u64) {
+    for entry in 0..entries {
+        server.command(&["ZADD", key, &(score + entry).to_string(), &format!("entry:{entry}")]);
+    }
+}
+
+#[test]
+fn the_partitions_of_a_buffer_add_up_over_the_shards_and_the_largest_is_named() {
+    let (servers, _, sidecar) = buffer("length = { degraded = 10 }\nage = { down = \"1h\" }");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    for _ in 0..2 {
+        sidecar.expect_up();
+        pending(&servers[0], "b:p", 2, now);
+        pending(&servers[1], "b:p", 5, now);
+        pending(&servers[2], "b:p", 2, now);
+        sidecar.expect_up();
+        let length = |health: &_| measure(health, QUEUE, "cache_queue_length", Some(("key", "b:p")));
+        assert_eq!(length(&sidecar.health()), Some(9.0));
+        pending(&servers[2], "b:p", 3, now);
+        let found = find(&sidecar, QUEUE);
+        assert_eq!(found[0].short, "DEGRADED too_long key b:p", "{found:#?}");
+        let largest = format!("10 entries, 5 of them on {} (degraded at 10 or more)", servers[1].addr());
+        assert_eq!(found[0].said, largest);
+        // The oldest entry of all shards counts.
+        pending(&servers[0], "b:p:3", 1, now - 7200);
+        assert_eq!(find(&sidecar, QUEUE)[0].short, "DOWN too_old key b:p:3");
+        for server in &servers {
+            server.command(&["DEL", "b:p", "b:p:3"]);
+        }
+    }
+    // A value of another type on one shard is reported.
+    servers[1].command(&["SET", "b:p", "text"]);
+    assert_eq!(find(&sidecar, QUEUE)[0].short, "DOWN wrong_type key b:p");
+    servers[1].command(&["DEL", "b:p"]);
+    sidecar.expect_up();
+}
+
+#[test]
+fn a_lock_lies_on_the_shard_of_the_client() {
+    let (servers, urls, sidecar) = buffer("");
+    let held = || measure(&sidecar.health(), QUEUE, "cache_queue_lock_held", None);
+    let place = chosen_by_rb(&urls, "l:b:p");
+    for (number, server) in servers.iter().enumerate() {
+        assert_eq!(held(), Some(0.0));
+        server.command(&["SET", "l:b:p", "1", "PX", "60000"]);
+        assert_eq!(held(), Some(if number == place { 1.0 } else { 0.0 }), "{number} {place}");
+        server.command(&["DEL", "l:b:p"]);
+    }
+}
+
+#[test]
+fn the_clocks_of_partitions_lie_on_the_shard_of_the_client() {
+    let servers = [(); 3].map(|()| Redis::start(&[]));
+    let urls: Vec<_> = servers.iter().map(|server| format!("redis://{}/0", server.addr())).collect();
+    let clock = "[caches.main.checks.clock]\npartitions = \"clocks\"\nexpected = 2\ndrought = { down = 1 }";
+    let sidecar = Sidecar::start(shards(&urls, "rb", clock));
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string();
+    let place = chosen_by_rb(&urls, "clocks");
+    for (number, server) in servers.iter().enumerate() {
+        assert_eq!(find(&sidecar, "cache.main.clock")[0].short, "DOWN drought key clocks", "{number}");
+        server.command(&["ZADD", "clocks", &now, "part-0", &now, "part-1"]);
+        assert_eq!(find(&sidecar, "cache.main.clock").is_empty(), number == place, "{number} {place}");
+        server.command(&["DEL", "clocks"]);
     }
 }

@@ -1,5 +1,6 @@
 //! [`KeyReading`]: the result of the answers about one key, or the next question. No I/O.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
@@ -91,6 +92,8 @@ pub(super) struct QueueReading {
     pub(super) slowest: Option<Box<str>>,
     /// The entry that has waited longest, if that is known without a scan.
     pub(super) oldest: Option<Oldest>,
+    /// The shards that it lies on, with its length on each.
+    pub(super) shards: Vec<(Arc<str>, u64)>,
 }
 
 /// The entry that has waited longest.

@@ -1,6 +1,7 @@
 //! [`QueueSum`]: a queue, whose entries may be in several keys. No I/O.
 
 use super::reading::{KeyUse, Oldest, QueueReading, SeenKey};
+use super::shards::add_lengths;
 use crate::config::checks::QueueState;
 
 /// A queue, as it was seen. A number is `None` if no key tells it.
@@ -50,6 +51,7 @@ impl QueueSum {
         let waiting = self.waiting.get_or_insert_default();
         waiting.length = waiting.length.saturating_add(entries);
         waiting.at_most |= key.at_most;
+        add_lengths(&mut waiting.shards, &key.shards);
         waiting.slowest = waiting.slowest.take().or_else(|| key.slowest.clone());
         let dated = |oldest: &Option<Oldest>| oldest.as_ref().and_then(|oldest| oldest.since);
         if entries > 0

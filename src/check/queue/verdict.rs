@@ -158,7 +158,10 @@ fn numbers(queues: &[SeenQueue<'_>], holder: &str, sight: QueueSight<'_>) -> Vec
         let waiting = sum.waiting.as_ref();
         let most = if waiting.is_some_and(|waiting| waiting.at_most) { "at most " } else { "" };
         let whose = waiting.and_then(|waiting| waiting.slowest.as_deref());
-        let whose = not_acknowledged(whose, sight.redaction);
+        let largest = waiting.and_then(|waiting| waiting.largest_shard());
+        let largest =
+            largest.map_or_else(String::new, |(shard, length)| format!(", {length} of them on {shard}"));
+        let whose = not_acknowledged(whose, sight.redaction) + &largest;
         let timeout = group.visibility_timeout.map(words::time).unwrap_or_default();
         let lost = format!(", taken beyond the visibility timeout ({timeout})");
         let length = waiting.map(|waiting| waiting.length);

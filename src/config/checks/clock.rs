@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::table::{self, CheckTable};
 use super::{ClockConfig, Thresholds, Unit, presets};
-use crate::config::Backend;
 use crate::config::keys;
 use crate::config::place::ConfigProblem;
 use crate::config::value::unless;
+use crate::config::{Backend, RedisConfig, RedisServers};
 
 /// The most partitions that are looked at in a round.
 const MAX_PARTITIONS: u32 = 10_000;
@@ -15,6 +15,15 @@ const MAX_PARTITIONS: u32 = 10_000;
 pub(super) fn read(mut section: CheckTable<'_>, backend: &Backend) -> Result<ClockConfig, ConfigProblem> {
     section.table.only(keys::CLOCK)?;
     table::redis_alone(backend, &section.place, "memcached has no sorted sets; `clock` requires Redis")?;
+    let no_client = matches!(
+        backend,
+        Backend::Redis(RedisConfig { servers: RedisServers::Shards { sharding: None, .. }, .. })
+    );
+    if no_client {
+        return Err(section.place.problem(
+            "the clocks lie on the shard that the client chooses; add the `client` of the shards, such as \"rb\"",
+        ));
+    }
     let filled_in = ["partitions", "global", "unit", "resolution", "lag", "skew", "standstill"];
     let preset = section.preset(&filled_in, keys::CLOCK_PRESETS, presets::clock)?;
     let resolution_of_preset = preset.as_ref().map(|preset| preset.resolution);
