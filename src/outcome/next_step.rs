@@ -162,16 +162,17 @@ fn redis_cli(place: Place<'_>, wire: Wire, role: Role, command: &str) -> Option<
     Some(format!("redis-cli {place}{tls}{login} {command}"))
 }
 
-/// A command of memcached's text protocol, which neither TLS nor a login is sent before.
+/// A command of memcached's text protocol, which no login is sent before.
 fn memcached(place: Place<'_>, wire: Wire, command: &str) -> Option<String> {
-    if wire.tls || wire.login {
+    if wire.login {
         return None;
     }
-    let place = match place {
-        Place::Tcp { host, port } => format!("{host} {port}"),
-        Place::Socket(path) => format!("-U {path}"),
+    let client = match place {
+        _ if wire.tls => place.s_client(" -quiet")?,
+        Place::Tcp { host, port } => format!("nc -w 2 {host} {port}"),
+        Place::Socket(path) => format!("nc -w 2 -U {path}"),
     };
-    Some(format!("printf '{command}\\r\\nquit\\r\\n' | nc -w 2 {place}"))
+    Some(format!("printf '{command}\\r\\nquit\\r\\n' | {client}"))
 }
 
 impl<'a> Place<'a> {
@@ -208,6 +209,10 @@ impl<'a> Place<'a> {
     }
 
     fn certificate(self) -> Option<String> {
+        self.s_client("").map(|client| format!("{client} </dev/null"))
+    }
+
+    fn s_client(self, option: &str) -> Option<String> {
         match self {
             Self::Tcp { host, port } => {
                 let (at, name) = if host.contains(':') {
@@ -215,7 +220,7 @@ impl<'a> Place<'a> {
                 } else {
                     (format!("{host}:{port}"), format!(" -servername {host}"))
                 };
-                Some(format!("openssl s_client -connect {at}{name} </dev/null"))
+                Some(format!("openssl s_client{option} -connect {at}{name}"))
             }
             Self::Socket(_) => None,
         }
@@ -342,6 +347,9 @@ mod tests {
         let version = "printf 'version\\r\\nquit\\r\\n' | nc -w 2 mc-1 11211";
         expect(version, "mc-1:11211", Cause::Auth, Phase::Auth, asked);
         assert_eq!(step("mc-1:11211", Cause::TimedOut, Phase::Read, asked), None);
+        let over_tls =
+            "printf 'version\\r\\nquit\\r\\n' | openssl s_client -quiet -connect mc-1:11211 -servername mc-1";
+        expect(over_tls, "mc-1:11211", Cause::Auth, Phase::Auth, Wire { tls: true, ..asked });
     }
 
     #[test]

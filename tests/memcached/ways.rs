@@ -6,10 +6,11 @@
 
 use std::fmt::Display;
 use std::net::Ipv6Addr;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Liar, Memcached, PASSWORD, Port, Relay, Sidecar, USER};
+use crate::support::{Authority, Liar, Memcached, PASSWORD, Port, Relay, Sidecar, USER};
 
 fn main_at(server: impl Display) -> String {
     format!("[caches.main]\nurl = \"memcached://{server}\"")
@@ -229,6 +230,23 @@ fn ipv6_is_a_way_in() {
     let words = sidecar.expect_down("refused");
     assert!(words.contains(&format!("[::1]:{} connect", server.port())), "{words}");
     server.restart();
+    sidecar.expect_up();
+}
+
+#[test]
+fn the_next_command_of_a_fault_runs_over_tls_too() {
+    let server = Memcached::start_tls_with(&Authority::new().issue(&["localhost"]), None, &["-m", "2", "-M"]);
+    let caches = format!("[caches.main]\nurl = \"memcacheds://{}\"\ntls.verify = \"none\"", server.addr());
+    let sidecar = Sidecar::start(caches);
+    sidecar.expect_up();
+    server.fill();
+    sidecar.expect_down("out_of_memory");
+    let health = sidecar.health();
+    let next = health.body["details"]["cache.main"]["nodes"][0]["next"].as_str().unwrap();
+    let told = Command::new("sh").args(["-c", next]).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("STAT bytes "), "{next}: {told}");
+    server.make_room();
     sidecar.expect_up();
 }
 

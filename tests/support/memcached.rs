@@ -180,8 +180,12 @@ impl Memcached {
     /// The answer to a command of the text protocol, without the last line's end. A value goes on a
     /// line of its own: `set key 0 0 5\r\nvalue`.
     pub fn command(&self, command: &str) -> String {
-        let addr = self.beside.as_ref().map_or(self.addr(), Port::addr);
-        ask(addr, command).unwrap_or_else(|error| panic!("no answer to {command:?}: {error}"))
+        ask(self.plain_addr(), command).unwrap_or_else(|error| panic!("no answer to {command:?}: {error}"))
+    }
+
+    /// The address of the harness, which speaks no TLS.
+    fn plain_addr(&self) -> SocketAddr {
+        self.beside.as_ref().map_or(self.addr(), Port::addr)
     }
 
     /// The value of a line of `stats`.
@@ -195,7 +199,7 @@ impl Memcached {
     /// Fills a server that was started with `-M`, so that it may not evict: an item of any size up to a page
     /// is refused until [`Self::make_room`].
     pub fn fill(&self) {
-        let stream = connect(self.addr()).expect("a connection");
+        let stream = connect(self.plain_addr()).expect("a connection");
         let mut stream = BufReader::new(stream);
         let mut size = 512 * 1024;
         // Each class of sizes owns at least one page, so each is filled, the big ones first, as they take the
