@@ -155,28 +155,31 @@ fn missing(sight: QueueSight<'_>) -> impl Iterator<Item = Finding> {
 fn numbers(queues: &[SeenQueue<'_>], holder: &str, sight: QueueSight<'_>) -> Vec<Finding> {
     let mut reached = Vec::new();
     for (queue, group, sum) in queues {
-        let waiting = sum.waiting.as_ref();
-        let most = if waiting.is_some_and(|waiting| waiting.at_most) { "at most " } else { "" };
-        let whose = waiting.and_then(|waiting| waiting.slowest.as_deref());
-        let largest = waiting.and_then(|waiting| waiting.largest_shard());
-        let largest =
-            largest.map_or_else(String::new, |(shard, length)| format!(", {length} of them on {shard}"));
-        let whose = not_acknowledged(whose, sight.redaction) + &largest;
-        let timeout = group.visibility_timeout.map(words::time).unwrap_or_default();
-        let lost = format!(", taken beyond the visibility timeout ({timeout})");
-        let length = waiting.map(|waiting| waiting.length);
         let numbers = [
-            (Cause::TooLong, length, group.length, most, "", &whose),
-            (Cause::TooLong, sum.taken, group.taken, "", "taken ", &String::new()),
-            (Cause::TooLong, sum.scheduled, group.scheduled, "", "scheduled ", &String::new()),
-            (Cause::FailedEntries, sum.failed, group.failed, "", "failed ", &String::new()),
-            (Cause::LostEntries, sum.lost, group.lost, "", "lost ", &lost),
+            (Cause::TooLong, "", sum.waiting.as_ref().map(|waiting| waiting.length), group.length),
+            (Cause::TooLong, "taken ", sum.taken, group.taken),
+            (Cause::TooLong, "scheduled ", sum.scheduled, group.scheduled),
+            (Cause::FailedEntries, "failed ", sum.failed, group.failed),
+            (Cause::LostEntries, "lost ", sum.lost, group.lost),
         ];
-        for (place, (cause, number, limits, before, state, after)) in numbers.into_iter().enumerate() {
+        for (place, (cause, state, number, limits)) in numbers.into_iter().enumerate() {
             let Some(number) = number else { continue };
             let Some((status, limit)) = limits.reached(number) else { continue };
-            let said =
-                format!("{before}{}{after} ({}){holder}", entries(number, state), words::from(status, limit));
+            let entries = entries(number, state);
+            let entries = match (state, &sum.waiting, group.visibility_timeout) {
+                ("", Some(waiting), _) => {
+                    let most = if waiting.at_most { "at most " } else { "" };
+                    let whose = not_acknowledged(waiting.slowest.as_deref(), sight.redaction);
+                    let largest =
+                        waiting.largest_shard().map(|(shard, most)| format!(", {most} of them on {shard}"));
+                    format!("{most}{entries}{whose}{}", largest.unwrap_or_default())
+                }
+                ("lost ", _, Some(timeout)) => {
+                    format!("{entries}, taken beyond the visibility timeout ({})", words::time(timeout))
+                }
+                _ => entries,
+            };
+            let said = format!("{entries} ({}){holder}", words::from(status, limit));
             let finding = Finding::new(status, cause, &about(queue, group), &said);
             reached.push((place, Reverse(number), finding));
         }
