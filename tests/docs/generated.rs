@@ -128,6 +128,18 @@ fn the_settings_are_those_of_the_schema() {
     compare("docs/configuration.md", &parts);
 }
 
+#[test]
+fn every_preset_of_queues_has_a_row_with_its_version() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let presets = schema.pointer("/$defs/queue/properties/preset/anyOf/0/enum").unwrap();
+    let checks = fs::read_to_string("docs/checks.md").unwrap();
+    let documented = checks.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let documented: BTreeSet<_> = documented.map(|(name, _)| name).collect();
+    for preset in presets.as_array().unwrap() {
+        assert!(documented.contains(preset.as_str().unwrap()), "{preset} is not in the table of presets");
+    }
+}
+
 /// The pointers to everything in a schema that lists keys.
 fn find_tables(value: &Value, pointer: &str, found: &mut BTreeSet<String>) {
     let Some(object) = value.as_object() else { return };
