@@ -159,8 +159,10 @@ impl Hidden {
                         hosts.extend(sentinels);
                     }
                     RedisServers::Shards { shards, .. } => {
-                        shards.iter().for_each(|shard| self.add_login(redis.way_to(shard).0));
-                        hosts.extend(shards.iter().map(|shard| &shard.address));
+                        for shard in shards {
+                            self.add_login(redis.way_to(shard).0);
+                            hosts.push(&shard.address);
+                        }
                     }
                 }
                 if let WhichReplicas::Named(named) = &redis.replicas.which {

@@ -17,7 +17,7 @@ struct Ring<'a> {
     name: String,
     places: Vec<Place<'a>>,
     client: ShardClient,
-    ring: ShardRing,
+    spread: ShardRing,
 }
 
 /// A note for each ring that spreads keys over the same shards in another way than an earlier one.
@@ -56,12 +56,12 @@ fn ring(name: String, backend: &Backend) -> Option<Ring<'_>> {
     let RedisServers::Shards { shards, sharding: Some(sharding), .. } = &redis.servers else { return None };
     let places = shards.iter().map(|shard| (&shard.address, redis.way_to(shard).0.database)).collect();
     let Sharding { client, .. } = sharding;
-    Some(Ring { name, places, client: *client, ring: ShardRing::new(sharding) })
+    Some(Ring { name, places, client: *client, spread: ShardRing::new(sharding) })
 }
 
 impl Ring<'_> {
     fn place(&self, key: &str) -> Option<Place<'_>> {
-        self.places.get(self.ring.place(key.as_bytes())?).copied()
+        self.places.get(self.spread.place(key.as_bytes())?).copied()
     }
 }
 

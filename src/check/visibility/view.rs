@@ -102,7 +102,7 @@ impl View {
                 };
                 match &redis.servers {
                     RedisServers::Standalone(address) => {
-                        add_redis(address, &redis.login, redis.tls.as_ref())?
+                        add_redis(address, &redis.login, redis.tls.as_ref())?;
                     }
                     RedisServers::Shards { shards, sharding, .. } => {
                         sharded = sharding.as_ref();

@@ -128,9 +128,13 @@ fn views(
 /// one.
 fn urls(value: &Value) -> Result<Vec<(String, &Value)>, ConfigProblem> {
     if let Typed::List(values) = &value.kind {
-        return values.iter().filter(is_text).map(|value| Ok((value.text()?.to_owned(), value))).collect();
+        return values
+            .iter()
+            .filter(|value| is_text(value))
+            .map(|value| Ok((value.text()?.to_owned(), value)))
+            .collect();
     }
-    if !is_text(&value) {
+    if !is_text(value) {
         return Ok(Vec::new());
     }
     let text = value.text()?;
@@ -150,7 +154,7 @@ fn urls(value: &Value) -> Result<Vec<(String, &Value)>, ConfigProblem> {
     Ok(urls)
 }
 
-fn is_text(value: &&Value) -> bool {
+fn is_text(value: &Value) -> bool {
     !matches!(value.kind, Typed::Table(_))
 }
 

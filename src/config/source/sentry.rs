@@ -64,17 +64,13 @@ pub(in crate::config) fn backend(
         put_tls(&mut answers, &clients);
     } else {
         let urls: Vec<_> = hosts.iter().map(url).collect::<Result<_, _>>()?;
-        match urls.as_slice() {
-            [one] => put("url", one),
-            _ => {
-                put("topology", "shards");
-                put("client", "rb");
-                let shard = |url: String| Value {
-                    literal: false,
-                    ..Value::new(Typed::Text(url), value.place.clone())
-                };
-                answers.put("servers", Typed::List(urls.into_iter().map(shard).collect()), &value.place);
-            }
+        if let [one] = urls.as_slice() {
+            put("url", one);
+        } else {
+            put("topology", "shards");
+            put("client", "rb");
+            let shard = |url| Value { literal: false, ..Value::new(Typed::Text(url), value.place.clone()) };
+            answers.put("servers", Typed::List(urls.into_iter().map(shard).collect()), &value.place);
         }
         if let Some(host) = hosts.iter().find(|host| is_on(host, "ssl")) {
             put_tls(&mut answers, host);
