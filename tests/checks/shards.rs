@@ -1,6 +1,6 @@
 //! The kinds of check besides the round trip on a sharded Redis, beside the clients that use it.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the message")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;
