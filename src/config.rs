@@ -36,7 +36,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::alias::Alias;
 use crate::outcome::{
-    AddressSource, CheckKind, Forwarding, Needs, Protocol, Quorum, SkipReason, Skipped, Wire,
+    AddressSource, CheckKind, Forwarding, LoginSource, Needs, Protocol, Quorum, SkipReason, Skipped, Wire,
 };
 
 pub use check_id::CheckId;
@@ -333,8 +333,8 @@ pub struct RedisConfig {
     pub replicas: ReplicasConfig,
     /// The number of canaries written to each server in a round; at least 1.
     pub spray: usize,
-    /// `true` if the application asks an object of its own for the login, which is not known here.
-    pub asks_application: bool,
+    /// The source of the login.
+    pub login_source: LoginSource,
 }
 
 /// The servers of a Redis, or the source of their addresses.
@@ -621,7 +621,7 @@ impl RedisConfig {
     #[must_use]
     pub fn at(servers: RedisServers) -> Self {
         let (login, replicas) = (Login::default(), ReplicasConfig::default());
-        Self { servers, login, tls: None, replicas, spray: 1, asks_application: false }
+        Self { servers, login, tls: None, replicas, spray: 1, login_source: LoginSource::default() }
     }
 }
 
@@ -682,7 +682,7 @@ impl Backend {
                         tls: any(|(_, tls)| tls.is_some()),
                         login: any(|(login, _)| login.password.is_some()),
                         user: any(|(login, _)| login.username.is_some()),
-                        asks_application: redis.asks_application,
+                        login_source: redis.login_source,
                         source: redis.address_source(),
                     },
                 }
@@ -695,7 +695,7 @@ impl Backend {
                     tls: memcached.tls.is_some(),
                     login: memcached.login.is_some(),
                     user: memcached.login.is_some(),
-                    asks_application: false,
+                    login_source: LoginSource::Configuration,
                     source: AddressSource::Configuration,
                 },
             },

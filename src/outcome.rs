@@ -29,7 +29,7 @@ pub use finding::{Finding, Measure};
 pub(crate) use hint::hint;
 pub use kind::CheckKind;
 pub(crate) use next_step::next_step;
-pub use next_step::{AddressSource, Protocol, Wire};
+pub use next_step::{AddressSource, LoginSource, Protocol, Wire};
 pub use node::{Needs, NodeOutcome, Quorum, Role};
 pub use phase::{Phase, Phases};
 pub(crate) use problem::Problem;

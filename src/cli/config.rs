@@ -219,7 +219,7 @@ impl TomlLines<'_> {
     }
 
     fn redis(&mut self, redis: &RedisConfig, path: &impl Fn(&str) -> String) {
-        let RedisConfig { servers, login, tls, replicas, spray, asks_application: _ } = redis;
+        let RedisConfig { servers, login, tls, replicas, spray, login_source: _ } = redis;
         let Login { username, password, database, protocol } = login;
         let s = if tls.is_some() { "s" } else { "" };
         let (key, url) = match servers {

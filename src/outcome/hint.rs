@@ -1,6 +1,6 @@
 //! The hint for the fault of a node, by what the node is.
 
-use super::next_step::{AddressSource, Protocol};
+use super::next_step::{AddressSource, LoginSource, Protocol};
 use super::{Cause, Fault, NodeOutcome, Phase, Wire, advice};
 
 const SOCKET: &str = "The unix socket cannot be opened: check that the server runs and listens on this path, that the sidecar's user may \
@@ -21,7 +21,7 @@ const PROVIDER: &str = "The application asks its `credential_provider` for the l
 
 /// One sentence that tells the operator where to look.
 pub(crate) fn hint(node: &NodeOutcome, fault: &Fault, wire: Wire) -> &'static str {
-    if wire.asks_application && fault.cause == Cause::Auth {
+    if wire.login_source == LoginSource::Application && fault.cause == Cause::Auth {
         return PROVIDER;
     }
     of_place(node, fault, wire).unwrap_or_else(|| fault.hint())

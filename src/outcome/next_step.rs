@@ -13,10 +13,20 @@ pub struct Wire {
     pub login: bool,
     /// `true` if a user is named with it. The name is no part of a command: it may be as secret as the password.
     pub user: bool,
-    /// `true` if the application asks an object of its own for the login, which is not known here.
-    pub asks_application: bool,
+    /// The source of the login.
+    pub login_source: LoginSource,
     /// The source of the servers' addresses.
     pub source: AddressSource,
+}
+
+/// The source of the login at an alias' nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum LoginSource {
+    /// The configuration.
+    #[default]
+    Configuration,
+    /// An object of the application's own, which the sidecar cannot ask.
+    Application,
 }
 
 /// The source of the addresses of an alias' nodes.
@@ -243,7 +253,7 @@ fn is_plain(text: &str, marks: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{AddressSource, Protocol, Wire, next_step};
+    use super::{AddressSource, LoginSource, Protocol, Wire, next_step};
     use crate::outcome::{Cause, Fault, NodeOutcome, Phase, Phases, Role};
 
     const REDIS: Wire = Wire {
@@ -251,7 +261,7 @@ mod tests {
         tls: false,
         login: false,
         user: false,
-        asks_application: false,
+        login_source: LoginSource::Configuration,
         source: AddressSource::Configuration,
     };
     const MEMCACHED: Wire = Wire { protocol: Protocol::Memcached, ..REDIS };

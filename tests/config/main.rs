@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use cache_canary::cli;
 use cache_canary::config::{self, Backend, Listen, Loaded, Origin, RedisConfig, RedisServers, Source};
-use cache_canary::outcome::SkipReason;
+use cache_canary::outcome::{LoginSource, SkipReason};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
@@ -257,7 +257,7 @@ fn a_shown_configuration_can_be_loaded_and_means_the_same() {
             |reason: &SkipReason| !matches!(reason, SkipReason::NoServer { .. } | SkipReason::Unknown { .. });
         for cache in &mut first.caches {
             if let Backend::Redis(redis) = &mut cache.backend {
-                redis.asks_application = false;
+                redis.login_source = LoginSource::default();
             }
         }
         for group in &mut first.groups {

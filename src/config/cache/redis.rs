@@ -14,6 +14,7 @@ use crate::config::{
     Address, Announce, Backend, Login, NamedServer, RedisConfig, RedisServers, ReplicasConfig, RespVersion,
     Secret, Tls, WhichReplicas, keys,
 };
+use crate::outcome::LoginSource;
 
 pub(in crate::config) const NO_USER_ALONE: &str =
     "a user is given without a password; write a password alone as redis://:password@host";
@@ -109,7 +110,10 @@ pub(in crate::config) fn read(
     let tls = tls::read(reading, table.get("tls"), said)?;
     let replicas = replicas(reading, table, &login, tls.as_ref())?;
     let spray = reading.spray(table)?;
-    finished(reading, RedisConfig { servers, login, tls, replicas, spray, asks_application: false })
+    finished(
+        reading,
+        RedisConfig { servers, login, tls, replicas, spray, login_source: LoginSource::default() },
+    )
 }
 
 /// The login at the servers, by the URL or by keys of its own.

@@ -15,7 +15,7 @@ use crate::config::{
     Address, Backend, Login, NamedServer, RedisConfig, RedisServers, Secret, ShardClient, Sharding,
     WhichReplicas,
 };
-use crate::outcome::Quorum;
+use crate::outcome::{LoginSource, Quorum};
 
 /// Shards, which are reached as the keys of the alias say unless their URLs say otherwise.
 pub(super) fn read(
@@ -39,7 +39,8 @@ pub(super) fn read(
     }
     let spray = reading.spray(table)?;
     let servers = RedisServers::Shards { shards: Vec::new(), quorum, sharding: None };
-    let mut redis = RedisConfig { servers, login, tls, replicas, spray, asks_application: false };
+    let mut redis =
+        RedisConfig { servers, login, tls, replicas, spray, login_source: LoginSource::default() };
     redis.servers = shards(server.value, &redis, client, quorum, reading.users_alone)?;
     let plain = redis.tls.is_some() && redis.ways_in().iter().all(|(_, tls)| tls.is_none());
     if let Some(value) = table.get("tls").filter(|_| plain) {

@@ -28,7 +28,7 @@ use crate::config::keys::{self, BackendKind};
 use crate::config::place::{ConfigProblem, Place, Text};
 use crate::config::value::{Table, TableEntry, Value, ValueKind as Typed, is_plain_key};
 use crate::config::{Backend, address, text_file};
-use crate::outcome::SkipReason;
+use crate::outcome::{LoginSource, SkipReason};
 use answers::Answers;
 use options::{Library, Options, Way};
 
@@ -341,8 +341,11 @@ pub(in crate::config) fn backend(
     };
     answers.put("backend", Typed::Text(kind.name().to_owned()), &place);
     let mut backend = cache::backend(reading, &answers.laid_under())?;
-    if let Backend::Redis(redis) = &mut backend {
-        redis.asks_application = asks_application && redis.login.password.is_none();
+    if let Backend::Redis(redis) = &mut backend
+        && asks_application
+        && redis.login.password.is_none()
+    {
+        redis.login_source = LoginSource::Application;
     }
     Ok(backend)
 }

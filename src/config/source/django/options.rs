@@ -83,8 +83,7 @@ impl Library {
         match self {
             Self::RedisCache => "CONNECTION_POOL_CLASS_KWARGS",
             Self::Aiodrf => "async_pool_kwargs",
-            Self::Django | Self::DjangoRedis | Self::DjangoValkey | Self::Cachex => "CONNECTION_POOL_KWARGS",
-            Self::Glide | Self::Vcache | Self::Unknown => "CONNECTION_POOL_KWARGS",
+            _ => "CONNECTION_POOL_KWARGS",
         }
     }
 
