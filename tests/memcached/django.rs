@@ -26,7 +26,8 @@ fn used_by_the_application(caches: &str) -> String {
     let output = python("redis/django_caches.py", &[caches]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let word = said.trim().strip_prefix("main ");
-    word.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr))).to_owned()
+    assert!(word.is_some(), "{}", String::from_utf8_lossy(&output.stderr));
+    word.unwrap().to_owned()
 }
 
 #[test]
