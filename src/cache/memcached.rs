@@ -213,23 +213,40 @@ impl Memcached {
         }
     }
 
-    /// The server's counters and settings, by name ("General-purpose statistics" in memcached's protocol.txt). This is
-    /// the first command of a round: a kept connection that turns out to have been closed is no fault.
+    /// The server's counters and settings, by name ("General-purpose statistics" in memcached's protocol.txt), with those of
+    /// its slabs and items if it has any. This is the first command of a round: a kept connection that turns out to have
+    /// been closed is no fault.
     pub(crate) async fn stats(&self, progress: &NodeProgress) -> Result<Vec<(String, String)>, Fault> {
         loop {
             let mut connection = self.link.begin(progress, || self.dial(progress)).await?;
             progress.enter(Phase::Read);
-            let stats = match self.dialect() {
-                Dialect::Meta | Dialect::Classic => classic::stats(&mut connection).await,
-                Dialect::Binary => binary::stats(&mut connection).await,
-            };
-            match stats {
-                Ok(stats) => {
+            match self.stats_of(&mut connection, "").await {
+                Ok(mut stats) => {
+                    for kind in ["slabs", "items"] {
+                        match self.stats_of(&mut connection, kind).await {
+                            Ok(more) => stats.extend(more),
+                            Err(StoreRefusal::Said { .. }) => {}
+                            Err(refusal) => return Err(self.doubt_dialect(fault(&refusal, progress))),
+                        }
+                    }
                     self.link.keep(connection).map_err(|error| error.fault(progress))?;
                     return Ok(stats);
                 }
                 Err(refusal) => self.closed_before(&connection, &refusal, progress)?,
             }
+        }
+    }
+}
+
+impl Memcached {
+    async fn stats_of(
+        &self,
+        connection: &mut Connection,
+        kind: &str,
+    ) -> Result<Vec<(String, String)>, StoreRefusal> {
+        match self.dialect() {
+            Dialect::Meta | Dialect::Classic => classic::stats(connection, kind).await,
+            Dialect::Binary => binary::stats(connection, kind).await,
         }
     }
 }

@@ -135,7 +135,7 @@ impl EfficiencyProbe {
         progress.step(|| {
             let [memory, connections, stats] = self.expected();
             let expected = format!("{memory}; {connections}; {stats}");
-            ("stats".to_owned(), expected, said(&counters).join("; "))
+            ("stats, stats slabs, stats items".to_owned(), expected, said(&counters).join("; "))
         });
         Ok(counters)
     }
@@ -173,6 +173,7 @@ impl EfficiencyProbe {
         let checks::EfficiencyConfig {
             hit_ratio,
             evictions_per_second,
+            evicted_age,
             memory_ratio,
             connections_ratio,
             ttl: _,
@@ -183,7 +184,8 @@ impl EfficiencyProbe {
         let hits = words::expected("hit ratio since the last check: at least", hit_ratio, words::percent);
         let per_second = |rate: f64| format!("{rate} per second");
         let evictions = words::expected("evictions: less than", evictions_per_second, per_second);
-        let counted: Vec<_> = hits.into_iter().chain(evictions).collect();
+        let age = words::expected("age of evicted entries: at least", evicted_age, words::time);
+        let counted: Vec<_> = hits.into_iter().chain(evictions).chain(age).collect();
         let counted = Some(counted.join(", ")).filter(|counted| !counted.is_empty());
         [judged(memory), judged(connections), judged(counted)]
     }

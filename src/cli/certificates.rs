@@ -93,10 +93,10 @@ fn of_dates(place: &str, certificates: &[CertificateDer<'_>], now: UnixTime) -> 
 /// The notes on variables that name the system's certificates, as OpenSSL reads them.
 fn of_the_system() -> impl Iterator<Item = String> {
     Roots::empty_places().into_iter().map(|place| {
-        let quoted = place.split_once('=').is_some_and(|(_, path)| is_quoted(path));
-        let quotes = if quoted { " (its quotes are part of it: remove them)" } else { "" };
+        let in_quotes = place.split_once('=').is_some_and(|(_, path)| is_quoted(path));
+        let hint = if in_quotes { " (its quotes are part of it: remove them)" } else { "" };
         format!(
-            "{place} has no certificate{quotes}; if no other place has one, Mozilla's authorities are trusted: correct it, or set \
+            "{place} has no certificate{hint}; if no other place has one, Mozilla's authorities are trusted: correct it, or set \
              tls.ca_file"
         )
     })

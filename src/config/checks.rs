@@ -198,6 +198,8 @@ pub struct EfficiencyConfig {
     pub hit_ratio: Thresholds<f64>,
     /// Entries that are thrown out in a second to make room.
     pub evictions_per_second: Thresholds<f64>,
+    /// The time for which entries that are thrown out had not been used, where a memcached tells it; less is worse.
+    pub evicted_age: Thresholds<Duration>,
     /// Memory in use in relation to the limit.
     pub memory_ratio: Thresholds<f64>,
     /// Connections in relation to the limit.

@@ -364,7 +364,8 @@ pub(super) const CLOCK: &[Key] = &[
 pub(super) const EFFICIENCY: &[Key] = &[
     key("hit_ratio", Numbers, "Thresholds for the hit ratio, above 0 and at most 1; a lower value is worse."),
     key("evictions_per_second", Numbers, "Thresholds for evictions per second."),
-    key("memory_ratio", Numbers, "Thresholds for used memory divided by the limit."),
+    key("evicted_age", Durations, "Thresholds for the time since the last use of evicted entries (memcached); shorter is worse."),
+    key("memory_ratio", Numbers, "Thresholds for used memory divided by the limit; of memcached, for its slabs."),
     key("connections_ratio", Numbers, "Thresholds for open connections divided by the limit."),
     key("ttl", Table, "Entries whose TTL is checked."),
 ];

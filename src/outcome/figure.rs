@@ -50,10 +50,11 @@ figures! {
     Hits "cache_node_hits_total" "node" "Cache hits since the server started, from its own counter.";
     Misses "cache_node_misses_total" "node" "Cache misses since the server started, from its own counter.";
     Evictions "cache_node_evictions_total" "node" "Entries evicted to free memory, from the server's counter.";
+    EvictedAge "cache_node_evicted_age_seconds" "node" "Shortest time since the last use of an entry that memcached evicted lately, in seconds.";
     Expired "cache_node_expired_total" "node" "Entries expired by their TTL, from the server's counter.";
     HitRatio "cache_node_hit_ratio" "node" "Ratio of hits to lookups since the previous check, 0 to 1.";
-    MemoryUsed "cache_node_memory_used_bytes" "node" "Memory used for data, in bytes.";
-    MemoryLimit "cache_node_memory_limit_bytes" "node" "Memory limit for data, in bytes.";
+    MemoryUsed "cache_node_memory_used_bytes" "node" "Memory used for data, in bytes; of memcached, the chunks in use.";
+    MemoryLimit "cache_node_memory_limit_bytes" "node" "Memory limit for data, in bytes; of memcached, the chunks that its slabs can have.";
     Connections "cache_node_connections" "node" "Open client connections.";
     ConnectionsLimit "cache_node_connections_limit" "node" "Maximum number of client connections.";
     TtlSampled "cache_ttl_sampled" "pattern" "Entries whose TTL was read in the last check.";

@@ -177,8 +177,12 @@ pub(super) async fn delete(connection: &mut Connection, key: &Key) -> Result<(),
 }
 
 /// Asks for the statistics: an answer for each, and one without a name at the end.
-pub(super) async fn stats(connection: &mut Connection) -> Result<Vec<(String, String)>, StoreRefusal> {
-    let opaque = send(connection, Opcode::Stat, &Request::default()).await?;
+pub(super) async fn stats(
+    connection: &mut Connection,
+    kind: &str,
+) -> Result<Vec<(String, String)>, StoreRefusal> {
+    let request = Request { key: kind.as_bytes(), ..Request::default() };
+    let opaque = send(connection, Opcode::Stat, &request).await?;
     let mut stats = Vec::new();
     loop {
         let answer = receive(connection, Opcode::Stat, opaque).await;

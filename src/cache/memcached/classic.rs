@@ -70,9 +70,12 @@ pub(super) async fn delete(connection: &mut Connection, key: &Key) -> Result<(),
     }
 }
 
-/// Asks for the statistics: lines of `STAT`, a name and a value, and `END`.
-pub(super) async fn stats(connection: &mut Connection) -> Result<Vec<(String, String)>, StoreRefusal> {
-    let mut line = ask(connection, "stats\r\n").await?;
+/// Asks for statistics of this kind: lines of `STAT`, a name and a value, and `END`.
+pub(super) async fn stats(
+    connection: &mut Connection,
+    kind: &str,
+) -> Result<Vec<(String, String)>, StoreRefusal> {
+    let mut line = ask(connection, &format!("{}\r\n", format!("stats {kind}").trim_end())).await?;
     let mut stats = Vec::new();
     while line != b"END" {
         match (word(&line, 0), word(&line, 1), word(&line, 2)) {

@@ -1,5 +1,8 @@
 //! [`Counters`]: a server's counters and limits, from Redis' `INFO` and memcached's `stats`.
 
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
 /// The sections of `INFO` that are read, each with its own command: before Redis 7 a command takes only one.
 pub(super) const SECTIONS: [&str; 4] = ["server", "clients", "memory", "stats"];
 
@@ -16,10 +19,20 @@ pub(super) struct Counters {
     pub(super) evictions: u64,
     /// Entries that were freed because they had expired.
     pub(super) expired: u64,
+    /// The evictions of each class of sizes of a memcached, by its number.
+    pub(super) classes: BTreeMap<u8, ClassEvictions>,
     /// Bytes.
     pub(super) memory: Gauge,
     /// The connections of clients, including the sidecar's own.
     pub(super) connections: Gauge,
+}
+
+/// The evictions of one class of sizes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ClassEvictions {
+    pub(super) count: u64,
+    /// The time for which the entry evicted last had not been used.
+    pub(super) age: Duration,
 }
 
 /// The use of a resource.
@@ -52,6 +65,7 @@ impl Counters {
             misses: number("keyspace_misses")?,
             evictions: number("evicted_keys")?,
             expired: number("expired_keys").unwrap_or_default(),
+            classes: BTreeMap::new(),
             // A limit of 0 means no limit.
             memory: Gauge {
                 used: number("used_memory").unwrap_or_default(),
@@ -65,11 +79,19 @@ impl Counters {
         })
     }
 
-    /// The counters from memcached's `stats` ("General-purpose statistics" in its protocol.txt). `None` if it does not
+    /// The counters from memcached's `stats`, `stats slabs` and `stats items` (its protocol.txt). `None` if it does not
     /// count lookups.
     pub(super) fn of_stats(stats: &[(String, String)]) -> Option<Self> {
-        let stat = |name: &str| stats.iter().find(|(stat, _)| stat == name).map(|(_, value)| value.as_str());
+        let stats: HashMap<_, _> =
+            stats.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let stat = |name: &str| stats.get(name).copied();
         let number = |name: &str| stat(name).and_then(|value| value.parse::<u64>().ok());
+        let limit = number("limit_maxbytes").filter(|&limit| limit > 0);
+        let evictions = |class: u8| {
+            let seconds = number(&format!("items:{class}:evicted_time"))?;
+            let count = number(&format!("items:{class}:evicted"))?;
+            Some((class, ClassEvictions { count, age: Duration::from_secs(seconds) }))
+        };
         // Entries that were found expired by a lookup, at the search for room, or by the crawler.
         let expired = ["get_expired", "reclaimed", "crawler_reclaimed"];
         Some(Self {
@@ -79,10 +101,9 @@ impl Counters {
             misses: number("get_misses")?,
             evictions: number("evictions")?,
             expired: expired.into_iter().filter_map(number).fold(0, u64::saturating_add),
-            memory: Gauge {
-                used: number("bytes").unwrap_or_default(),
-                limit: number("limit_maxbytes").filter(|&limit| limit > 0),
-            },
+            classes: (1..=u8::MAX).filter_map(evictions).collect(),
+            memory: in_slabs(number, limit)
+                .unwrap_or_else(|| Gauge { used: number("bytes").unwrap_or_default(), limit }),
             // The server reserves a part of its limit for itself.
             connections: Gauge {
                 used: number("curr_connections").unwrap_or_default(),
@@ -92,6 +113,38 @@ impl Counters {
             },
         })
     }
+}
+
+/// The memory in slabs: the chunks in use, and as many as there can be of the sizes in use. A page belongs to one class of
+/// sizes, which evicts when it is full, however empty others are, and each class gets one beyond the limit too
+/// (`do_slabs_newslab` in memcached's `slabs.c`). So each class counts by what it uses, and free pages go to classes so.
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bytes for a ratio"
+)]
+fn in_slabs(number: impl Fn(&str) -> Option<u64>, limit: Option<u64>) -> Option<Gauge> {
+    const PAGE: f64 = 1_048_576.0;
+    let bytes = |name: &str| number(name).map(|number| number as f64);
+    let pool = bytes("slab_global_page_pool").unwrap_or_default() * PAGE;
+    let taken = bytes("total_malloced")?;
+    let classes: Vec<_> = (1..=u8::MAX)
+        .filter_map(|class| {
+            let field = |name: &str| bytes(&format!("{class}:{name}"));
+            let size = field("chunk_size")?;
+            Some((field("used_chunks")? * size, field("total_chunks")? * size))
+        })
+        .filter(|(used, _)| *used > 0.0)
+        .collect();
+    let used: f64 = classes.iter().map(|(used, _)| used).sum();
+    let can_have = |limit: u64| {
+        let free = (limit as f64 - taken).max(0.0) + pool;
+        let ratio = |&(own, all): &(f64, f64)| own / (all + free * own / used);
+        let ratio: f64 = classes.iter().map(|class| class.0 / used * ratio(class)).sum();
+        if ratio > 0.0 { (used / ratio) as u64 } else { limit }
+    };
+    Some(Gauge { used: used as u64, limit: limit.map(can_have) })
 }
 
 #[cfg(test)]
@@ -133,5 +186,38 @@ mod tests {
         let counters = Counters::of_stats(&stats).unwrap();
         assert_eq!((counters.run.as_str(), counters.expired), ("7", 15));
         assert_eq!((counters.memory.ratio(), counters.connections.ratio()), (Some(0.5), Some(0.25)));
+    }
+
+    /// The figures of a memcached 1.6.18 with `-m 8` and `-m 2`, the first full of one size beside a canary, the second with
+    /// a class of sizes in each of four pages.
+    #[test]
+    fn memory_in_slabs_is_full_when_the_classes_in_use_are() {
+        let ratio = |limit_mib: u64, classes: &[[u64; 3]]| {
+            let mut stats = vec![("limit_maxbytes".to_owned(), limit_mib << 20)];
+            stats.push((
+                "total_malloced".to_owned(),
+                classes.iter().map(|[size, _, all]| (size * all).next_multiple_of(1 << 20)).sum(),
+            ));
+            for (number, [size, used, all]) in (1..).zip(classes) {
+                for (name, value) in [("chunk_size", size), ("used_chunks", used), ("total_chunks", all)] {
+                    stats.push((format!("{number}:{name}"), *value));
+                }
+            }
+            in_slabs(
+                |name| stats.iter().find(|(stat, _)| stat == name).map(|(_, value)| *value),
+                stats.first().map(|(_, limit)| *limit),
+            )
+            .and_then(Gauge::ratio)
+            .map(|ratio| (ratio * 100.0).round())
+        };
+        let (canary, data) = ([184, 1, 5698], 11_696);
+        assert_eq!(ratio(8, &[canary, [data, 623, 623]]), Some(100.0));
+        assert_eq!(ratio(8, &[canary, [data, 623 / 2, 623]]), Some(50.0));
+        assert_eq!(ratio(8, &[canary, [data, 89, 89]]), Some(14.0));
+        assert_eq!(
+            ratio(2, &[[96, 1, 10_922], [1184, 1, 885], [11_696, 1, 89], [115_496, 1, 9]]),
+            Some(10.0)
+        );
+        assert_eq!(ratio(8, &[[96, 0, 10_922]]), Some(0.0));
     }
 }

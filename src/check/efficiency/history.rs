@@ -22,10 +22,10 @@ pub(super) struct History {
     lookups_from: (u64, u64),
     /// The lookups that were judged last. They stand until there are enough others.
     judged: Option<Lookups>,
-    /// The counter at the beginning of the evictions that are counted now, and its time.
-    evictions_from: (u64, Instant),
-    /// The evictions per second before that.
-    rate_before: f64,
+    /// The counters at the beginning of the evictions that are counted now, and their time.
+    evictions_from: (Counters, Instant),
+    /// The evictions per second before that, and the age of the evicted.
+    before: (f64, Option<Duration>),
 }
 
 /// Lookups, and the number of hits among them.
@@ -51,6 +51,8 @@ pub(super) struct Happened {
     pub(super) judged: Option<Lookups>,
     /// The evictions per second.
     pub(super) evictions_per_second: f64,
+    /// The shortest time for which an evicted entry had not been used, as far as the server tells.
+    pub(super) evicted_age: Option<Duration>,
 }
 
 impl History {
@@ -61,8 +63,8 @@ impl History {
             at: now,
             lookups_from: (counters.hits, counters.misses),
             judged: None,
-            evictions_from: (counters.evictions, now),
-            rate_before: 0.0,
+            evictions_from: (counters.clone(), now),
+            before: (0.0, None),
         }
     }
 
@@ -73,7 +75,8 @@ impl History {
 
     /// `true` if the server's counters have restarted since the last look.
     pub(super) fn is_over(&self, counters: &Counters, now: Instant) -> bool {
-        let Counters { run, uptime, hits, misses, evictions, expired, memory: _, connections: _ } = counters;
+        let Counters { run, uptime, hits, misses, evictions, expired, classes: _, memory: _, connections: _ } =
+            counters;
         let last = &self.last;
         // In a container every process may have the same number. One second is added, because seconds are cut off.
         let younger = Duration::from_secs(uptime.saturating_add(1)) < now.saturating_duration_since(self.at);
@@ -103,20 +106,29 @@ impl History {
             self.judged = Some(unjudged);
             self.lookups_from = (counters.hits, counters.misses);
         }
-        let (evictions, from) = self.evictions_from;
-        let time = now.saturating_duration_since(from);
+        let (begin, from) = &self.evictions_from;
+        let time = now.saturating_duration_since(*from);
+        let age = evicted_age(begin, counters);
         #[allow(clippy::cast_precision_loss, reason = "a rate")]
-        let rate = (counters.evictions - evictions) as f64 / time.max(LEAST_TIME).as_secs_f64();
-        let evictions_per_second = if time >= LEAST_TIME {
-            self.evictions_from = (counters.evictions, now);
-            self.rate_before = rate;
-            rate
+        let rate = (counters.evictions - begin.evictions) as f64 / time.max(LEAST_TIME).as_secs_f64();
+        let (evictions_per_second, evicted_age) = if time >= LEAST_TIME {
+            self.evictions_from = (counters.clone(), now);
+            self.before = (rate, age);
+            self.before
         } else {
-            rate.max(self.rate_before)
+            let (rate_before, age_before) = self.before;
+            (rate.max(rate_before), age.into_iter().chain(age_before).min())
         };
         (self.last, self.at) = (counters.clone(), now);
-        Happened { lookups, judged: self.judged, evictions_per_second }
+        Happened { lookups, judged: self.judged, evictions_per_second, evicted_age }
     }
+}
+
+/// The shortest age of an entry that was evicted between two looks.
+fn evicted_age(before: &Counters, now: &Counters) -> Option<Duration> {
+    let count_before = |class| before.classes.get(class).map_or(0, |before| before.count);
+    let evicting = now.classes.iter().filter(|(class, now)| now.count > count_before(class));
+    evicting.map(|(_, now)| now.age).min()
 }
 
 #[cfg(test)]

@@ -33,6 +33,13 @@ pub(super) fn judge(
         let said = format!("{rate:.1} evictions per second ({})", words::from(status, limit));
         findings.push(find(status, Cause::Evicting, &said));
     }
+    if let Some(age) = happened.evicted_age
+        && let Some((status, limit)) = config.evicted_age.undercut(age)
+    {
+        let (age, below) = (words::time(age), words::below(status, words::time(limit)));
+        let said = format!("an evicted entry was last used {age} earlier ({below})");
+        findings.push(find(status, Cause::Evicting, &said));
+    }
     let used = |gauge: Gauge, limits: &Thresholds<f64>, say: fn(u64) -> String, what| {
         let (ratio, most) = (gauge.ratio()?, gauge.limit?);
         let (status, limit) = limits.reached(ratio)?;
@@ -50,13 +57,15 @@ pub(super) fn judge(
 /// The figures of one server.
 #[allow(clippy::cast_precision_loss, reason = "figures for people and their metrics")]
 pub(super) fn measures(node: &Arc<str>, counters: &Counters, happened: &Happened) -> Vec<Measure> {
-    let Counters { run: _, uptime: _, hits, misses, evictions, expired, memory, connections } = counters;
+    let Counters { run: _, uptime: _, hits, misses, evictions, expired, classes: _, memory, connections } =
+        counters;
     let counted = |number: u64| Some(number as f64);
     let limit = |gauge: &Gauge| gauge.limit.map(|limit| limit as f64);
     let figures = [
         (Figure::Hits, counted(*hits)),
         (Figure::Misses, counted(*misses)),
         (Figure::Evictions, counted(*evictions)),
+        (Figure::EvictedAge, happened.evicted_age.map(|age| age.as_secs_f64())),
         (Figure::Expired, counted(*expired)),
         (Figure::MemoryUsed, counted(memory.used)),
         (Figure::MemoryLimit, limit(memory)),
@@ -144,6 +153,7 @@ mod tests {
         checks::EfficiencyConfig {
             hit_ratio: degraded(0.8),
             evictions_per_second: degraded(100.0),
+            evicted_age: Thresholds { degraded: Some(Duration::from_mins(10)), down: None },
             memory_ratio: Thresholds { degraded: Some(0.9), down: Some(0.98) },
             connections_ratio: degraded(0.8),
             ttl: None,
@@ -159,7 +169,8 @@ mod tests {
             ..Counters::default()
         };
         let judged = Some(Lookups { hits: 12, all: 240 });
-        let happened = Happened { lookups: None, judged, evictions_per_second: 350.0 };
+        let evicted_age = Some(Duration::from_secs(90));
+        let happened = Happened { lookups: None, judged, evictions_per_second: 350.0, evicted_age };
         let said: Vec<_> = judge(&config(), "cache:6379", &counters, &happened)
             .into_iter()
             .map(|found| format!("{} {} {found}", found.status, found.cause))
@@ -169,6 +180,7 @@ mod tests {
             [
                 "DEGRADED low_hit_ratio node cache:6379: 12 of 240 look-ups hit, 5% (degraded below 80%)",
                 "DEGRADED evicting node cache:6379: 350.0 evictions per second (degraded at 100 or more)",
+                "DEGRADED evicting node cache:6379: an evicted entry was last used 1m 30s earlier (degraded below 10m)",
                 "DOWN memory_high node cache:6379: 99.0 MiB of 100.0 MiB in use, 99% (down at 98% or more)",
                 "DEGRADED connections_high node cache:6379: 80 of 100 connections, 80% (degraded at 80% or more)",
             ]

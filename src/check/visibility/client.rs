@@ -209,7 +209,7 @@ mod tests {
         let mut command = Command::new("python3");
         let command = command.arg(script).arg(client.name()).args(hosts);
         let output = command.env("PYTHONPATH", format!("{ROOT}/target/tools/python")).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
+        let text = String::from_utf8(output.stderr).unwrap();
         serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}; run tests/install; {text}"))
     }

@@ -163,8 +163,15 @@ impl CheckSection<'_, '_> {
     }
 
     fn efficiency(&mut self, efficiency: &EfficiencyConfig) {
-        let EfficiencyConfig { hit_ratio, evictions_per_second, memory_ratio, connections_ratio, ttl } =
-            efficiency;
+        let EfficiencyConfig {
+            hit_ratio,
+            evictions_per_second,
+            evicted_age,
+            memory_ratio,
+            connections_ratio,
+            ttl,
+        } = efficiency;
+        self.limits("evicted_age", *evicted_age, duration, "");
         for (key, limits) in [
             ("hit_ratio", hit_ratio),
             ("evictions_per_second", evictions_per_second),

@@ -1,5 +1,7 @@
 //! `[caches.ALIAS.checks.efficiency]`: the limits of a cache's use. Without any limit there are figures alone.
 
+use std::time::Duration;
+
 use super::table::{self, CheckTable, Worse};
 use super::{EfficiencyConfig, Ttl};
 use crate::config::Backend;
@@ -25,6 +27,18 @@ pub(super) fn read(
         table::limits("hit_ratio", value, table, Worse::Less, table::ratio)
     })?;
     let evictions = section.limits("evictions_per_second", |key, value| table::above(0, key, value))?;
+    let evicted_age = section.said("evicted_age", |value| {
+        let table = table::table_of_limits("evicted_age", value)?;
+        table.only(keys::LIMITS_OF_CHECKS)?;
+        if matches!(backend, Backend::Redis(_)) {
+            return Err(value.problem(
+                "Redis does not tell the age of evicted entries; `evicted_age` requires memcached",
+            ));
+        }
+        table::limits("evicted_age", value, table, Worse::Less, |key, value| {
+            value.duration(key, Duration::from_secs(1), Duration::from_hours(8766))
+        })
+    })?;
     let ttl = section.get("ttl");
     if let Some(value) = ttl {
         table::redis_alone(backend, &value.place, "memcached cannot list its entries; `ttl` requires Redis")?;
@@ -32,6 +46,7 @@ pub(super) fn read(
     Ok(EfficiencyConfig {
         hit_ratio: hit_ratio.unwrap_or_default(),
         evictions_per_second: evictions.unwrap_or_default(),
+        evicted_age: evicted_age.unwrap_or_default(),
         memory_ratio: section.limits("memory_ratio", table::ratio)?.unwrap_or_default(),
         connections_ratio: section.limits("connections_ratio", table::ratio)?.unwrap_or_default(),
         ttl: ttl.map(read_ttl).transpose()?,
