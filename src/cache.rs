@@ -7,6 +7,7 @@ mod activity;
 mod breaker;
 mod connection;
 mod dial;
+mod foreign;
 pub(crate) mod memcached;
 pub(crate) mod redis;
 pub(crate) mod spelling;

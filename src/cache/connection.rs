@@ -17,7 +17,8 @@ use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::dial::{DialTarget, Dialed, Dialer, Stream, io_fault};
-use super::{SetError, activity};
+use super::foreign::ForeignServer;
+use super::{SetError, activity, spelling};
 use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, advice};
 use crate::progress::NodeProgress;
@@ -61,6 +62,8 @@ pub(crate) enum AnswerError {
     Io(io::Error),
     /// The protocol does not allow the answer; the text names the mistake.
     Malformed(&'static str),
+    /// The answer is not of this protocol; its first bytes.
+    Foreign(&'static str, Vec<u8>),
 }
 
 impl AnswerError {
@@ -68,7 +71,7 @@ impl AnswerError {
     pub(crate) fn midway(self) -> Self {
         match self {
             Self::Closed(_) => Self::Malformed(CLOSED_MIDWAY),
-            Self::Io(_) | Self::Malformed(_) => self,
+            Self::Io(_) | Self::Malformed(_) | Self::Foreign(..) => self,
         }
     }
 
@@ -86,8 +89,30 @@ impl AnswerError {
             }
             Self::Io(error) => io_fault(progress, error),
             Self::Malformed(what) => progress.fault(Cause::Protocol, what),
+            Self::Foreign(protocol, first) => foreign_fault(progress, protocol, first),
         }
     }
+
+    /// The error for bytes that are not of this protocol.
+    pub(crate) fn foreign(protocol: &'static str, first: &[u8]) -> Self {
+        /// More than is shown.
+        const MOST: usize = 256;
+        Self::Foreign(protocol, first[..first.len().min(MOST)].to_vec())
+    }
+}
+
+/// The fault of a server that does not speak this protocol, with the first line of its bytes and its kind if that is known.
+fn foreign_fault(progress: &NodeProgress, protocol: &str, first: &[u8]) -> Fault {
+    let end = first.windows(LINE_END.len()).position(|pair| pair == LINE_END).unwrap_or(first.len());
+    let server = ForeignServer::of(first);
+    let mut said = format!("the answer is not {protocol}");
+    if let Some(line) = progress.value(&first[..end]) {
+        said.push_str(&format!(": received `{}`", spelling::shortened(&line)));
+    }
+    if let Some(server) = server {
+        said.push_str(&format!(", as from {}", server.name));
+    }
+    progress.fault(Cause::Protocol, &said).with_advice(server.map(|server| server.hint))
 }
 
 impl Connection {
@@ -400,9 +425,10 @@ impl<F: Future<Output = Result<Connection, Fault>> + Send> Dialing for F {}
 pub(crate) fn set_error(connection: &Connection, error: &AnswerError, progress: &NodeProgress) -> SetError {
     match error {
         AnswerError::Closed(_) if connection.0.kept => SetError::KeptConnectionClosed,
-        AnswerError::Closed(_) | AnswerError::Io(_) | AnswerError::Malformed(_) => {
-            SetError::Fault(error.fault(progress))
-        }
+        AnswerError::Closed(_)
+        | AnswerError::Io(_)
+        | AnswerError::Malformed(_)
+        | AnswerError::Foreign(..) => SetError::Fault(error.fault(progress)),
     }
 }
 

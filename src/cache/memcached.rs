@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::connection::{AnswerError, Connection, Link, set_error};
+use super::connection::{AnswerError, Connection, LINE_END, Link, set_error};
 use super::dial::{DialTarget, Dialer};
 use super::{Cache, SetError, spelling};
 use crate::canary::{Canary, Key, Read, Unset};
@@ -387,8 +387,26 @@ fn refusal(line: &[u8]) -> StoreRefusal {
     let line = redaction::raw(line);
     match words::cause(&line) {
         Some(cause) => StoreRefusal::Said { cause, status: None, line },
-        None => AnswerError::Malformed("the answer is not memcached's text protocol").into(),
+        None => foreign(line.as_bytes()).into(),
     }
+}
+
+fn foreign(first: &[u8]) -> AnswerError {
+    AnswerError::foreign("memcached's text protocol", first)
+}
+
+/// Takes the next line of an answer in text, which begins with a word in capitals. A server of another protocol may greet
+/// without ever ending a line.
+async fn line(connection: &mut Connection) -> Result<Vec<u8>, AnswerError> {
+    let first = connection.peek().await?;
+    let mut line = connection.received().split(|&byte| byte == LINE_END[0]);
+    if !first.is_ascii_alphanumeric()
+        || first.is_ascii_lowercase()
+        || line.next().is_some_and(|line| line.iter().any(u8::is_ascii_control))
+    {
+        return Err(foreign(connection.received()));
+    }
+    connection.line().await
 }
 
 /// The word at this place of a line.

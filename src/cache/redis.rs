@@ -342,7 +342,7 @@ fn expect_okay(answer: &Value, progress: &NodeProgress) -> Result<(), Fault> {
     match answer {
         Value::Okay => Ok(()),
         Value::ServerError(error) => Err(server_fault(error, progress)),
-        _ => Err(progress.fault(Cause::Protocol, "the answer to a command is not OK")),
+        other => Err(unexpected("the answer to a command is not OK", other, progress)),
     }
 }
 
@@ -351,8 +351,13 @@ fn expect_string(answer: Value, default: Unset, progress: &NodeProgress) -> Resu
         Value::BulkString(bytes) => Ok(Read::Value(bytes)),
         Value::Nil => Ok(Read::Default(default)),
         Value::ServerError(error) => Err(server_fault(&error, progress)),
-        _ => Err(progress.fault(Cause::Protocol, "the answer to GET is not a string")),
+        other => Err(unexpected("the answer to GET is not a string", &other, progress)),
     }
+}
+
+/// The fault of an answer of the wrong kind, with the answer as far as it may be shown.
+fn unexpected(what: &str, answer: &Value, progress: &NodeProgress) -> Fault {
+    progress.fault(Cause::Protocol, &format!("{what}: {}", spelling::answer(answer, progress)))
 }
 
 /// The fault that a server's error means.

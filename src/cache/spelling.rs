@@ -48,7 +48,7 @@ pub(crate) fn text(bytes: &[u8], redaction: &Redaction) -> String {
 }
 
 /// A text of bounded length, without control characters.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     if text.is_empty() {
         return "\"\"".to_owned();
     }

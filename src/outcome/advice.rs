@@ -23,6 +23,18 @@ pub(crate) const CLOSED_WITHOUT_ANSWER: &str = "The connection was closed in pla
 /// The server speaks without TLS.
 pub(crate) const NO_TLS: &str = "The server speaks without TLS on this port, and the configuration asks for TLS: point the address at the server's TLS port, or begin the URL with redis:// or memcached:// (without the s).";
 
+/// Another kind of server answers.
+pub(crate) const OTHER_SERVER: &str = "Another kind of server listens at this address: compare host and port with the cache's own configuration, and check for a proxy or a service that took its port.";
+
+/// A Redis answers where a memcached is expected.
+pub(crate) const IS_REDIS: &str = "A Redis answers at this address, and the configuration asks for a memcached: begin the URL with redis:// (backend = \"redis\"), or correct host and port.";
+
+/// A memcached answers where a Redis is expected.
+pub(crate) const IS_MEMCACHED: &str = "A memcached answers at this address, and the configuration asks for a Redis: begin the URL with memcached:// (backend = \"memcached\"), or correct host and port.";
+
+/// The server speaks TLS, and is spoken to without.
+pub(crate) const NEEDS_TLS: &str = "The server speaks TLS on this port, and the configuration does not: begin the URL with rediss:// or memcacheds://, or point the address at the port without TLS.";
+
 /// The host is not a name of the certificate, or cannot be one.
 pub(crate) const SERVER_NAME: &str = "The host is not a name of the server's certificate: set tls.server_name to a name that the certificate has, or reissue it for the host; if the application does not verify names either, set tls.verify = \"ca\".";
 
@@ -34,6 +46,9 @@ pub(crate) const UNKNOWN_COMMAND: &str = "The server does not know this command:
 
 /// The user may not use the database.
 pub(crate) const DATABASE: &str = "The user may not use this database of a Valkey: apply the line with `db=` that `cache-canary acl` prints, or correct the number at the end of the URL.";
+
+/// A database other than 0 is configured at a proxy.
+pub(crate) const PROXY_DATABASE: &str = "The proxy has no databases, or one for all of its clients: use database 0 behind a proxy (remove the number at the end of the URL), or point the address at the Redis behind it.";
 
 /// A server without Sentinel's commands is asked as a Sentinel.
 pub(crate) const NO_SENTINEL: &str = "This is no Sentinel: list Sentinels, usually at port 26379, in the redis+sentinel:// URL, or use redis://HOST:PORT for a server without Sentinels.";

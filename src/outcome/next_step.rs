@@ -78,14 +78,22 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
     if fault.is_own {
         return None;
     }
+    if &*node.node == "cluster" && wire.source == AddressSource::Cluster {
+        return redis_cli("-h NODE -p PORT", wire, node.role, "CLUSTER NODES");
+    }
     let place = Place::parse(&node.node)?;
-    let redis = |command: &str| redis_cli(place, wire, node.role, command);
+    let redis = |command: &str| redis_cli(&place.for_redis_cli(), wire, node.role, command);
     let is = |hint| fault.advice == Some(hint);
     match (fault.cause, fault.phase) {
         _ if is(advice::UNKNOWN_COMMAND) => redis(&about_unknown(&fault.said)),
         _ if is(advice::NO_SENTINEL) => redis("INFO server"),
         _ if is(advice::IS_SENTINEL) => redis("SENTINEL MASTERS"),
         _ if is(advice::PROTECTED_MODE) => redis("PING"),
+        _ if is(advice::IS_REDIS) => redis_cli(&place.for_redis_cli(), Wire::default(), node.role, "PING"),
+        _ if is(advice::IS_MEMCACHED) => memcached(place, Wire::default(), "version"),
+        // The words tell all, or the proxy would answer in the place of its servers.
+        _ if is(advice::OTHER_SERVER) || is(advice::PROXY_DATABASE) => None,
+        (Cause::WriteBlocked, _) => redis(about_block(&fault.said)),
         _ if is(advice::CLOSED_WITHOUT_ANSWER) && !wire.tls => {
             redis("PING").or_else(|| memcached(place, wire, "version"))
         }
@@ -103,7 +111,7 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
             redis("ACL WHOAMI").or_else(|| memcached(place, Wire { login: false, ..wire }, "version"))
         }
         (Cause::ReadOnly | Cause::PrimaryDown | Cause::Behind, _) => redis("INFO replication"),
-        (Cause::WriteBlocked | Cause::Loading, _) => redis("INFO persistence"),
+        (Cause::Loading, _) => redis("INFO persistence"),
         (Cause::Database, _) => redis("CONFIG GET databases"),
         (Cause::ClusterDown, _) => redis("CLUSTER INFO"),
         (Cause::Redirected, _) => redis("CLUSTER NODES"),
@@ -117,10 +125,13 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
             redis("INFO stats").or_else(|| memcached(place, wire, "stats"))
         }
         (Cause::Protocol, _) => redis("PING").or_else(|| memcached(place, wire, "version")),
-        // What a proxy did not reach, it does not name; and the rest are findings, which name a key and no node.
+        // A proxy answers PING by itself, and a key shows what is behind it.
+        (Cause::Unreachable, _) => {
+            redis("GET cache-canary").or_else(|| memcached(place, wire, "get cache-canary"))
+        }
+        // Findings name a key and no node.
         (
-            Cause::Unreachable
-            | Cause::InvisibleWrite
+            Cause::InvisibleWrite
             | Cause::InvisibleDelete
             | Cause::TooLong
             | Cause::TooOld
@@ -153,14 +164,21 @@ fn about_unknown(said: &str) -> String {
     name.map_or_else(|| "INFO server".to_owned(), |name| format!("COMMAND INFO {name}"))
 }
 
-fn redis_cli(place: Place<'_>, wire: Wire, role: Role, command: &str) -> Option<String> {
+/// The question that shows why writes are blocked: by a script, by missing replicas, by a failover, or by a failed snapshot.
+fn about_block(said: &str) -> &'static str {
+    match said.split(' ').next() {
+        Some("BUSY") if said.contains("FUNCTION KILL") => "FUNCTION KILL",
+        Some("BUSY") => "SCRIPT KILL",
+        Some("NOREPLICAS") => "INFO replication",
+        Some("INPROG") => "SENTINEL MASTERS",
+        _ => "INFO persistence",
+    }
+}
+
+fn redis_cli(place: &str, wire: Wire, role: Role, command: &str) -> Option<String> {
     if wire.protocol != Protocol::Redis {
         return None;
     }
-    let place = match place {
-        Place::Tcp { host, port } => format!("-h {host} -p {port}"),
-        Place::Socket(path) => format!("-s {path}"),
-    };
     let tls = if wire.tls { " --tls" } else { "" };
     // Sentinels have a password of their own.
     let login = match (wire.login, wire.user) {
@@ -196,6 +214,13 @@ impl<'a> Place<'a> {
         let port = port.split('/').next()?.parse().ok()?;
         let is_host = !host.starts_with('-') && is_plain(host, ".:_-");
         is_host.then_some(Self::Tcp { host, port })
+    }
+
+    fn for_redis_cli(self) -> String {
+        match self {
+            Self::Tcp { host, port } => format!("-h {host} -p {port}"),
+            Self::Socket(path) => format!("-s {path}"),
+        }
     }
 
     fn look_up(self) -> Option<String> {
@@ -318,6 +343,30 @@ mod tests {
         expect(certificate, "cache:6379", Cause::Tls, Phase::Tls, full);
         let by_address = "openssl s_client -connect [::1]:6379 </dev/null";
         expect(by_address, "[::1]:6379", Cause::Tls, Phase::Tls, full);
+    }
+
+    #[test]
+    fn a_blocked_write_and_a_proxy_without_its_servers_have_the_command_that_tells_more() {
+        let said = |wire, (cause, said): (Cause, &str)| {
+            let fault = Fault::new(cause, Phase::Write, said);
+            next_step(&NodeOutcome::server("cache:1", Phases::default(), Some(fault.clone())), &fault, wire)
+        };
+        for (words, command) in [
+            ("MISCONF Redis is configured to save RDB snapshots", "INFO persistence"),
+            ("NOREPLICAS Not enough good replicas to write.", "INFO replication"),
+            ("BUSY Redis is busy running a script. You can only call SCRIPT KILL", "SCRIPT KILL"),
+            ("BUSY Redis is busy running a script. You can only call FUNCTION KILL", "FUNCTION KILL"),
+        ] {
+            let next = said(REDIS, (Cause::WriteBlocked, words));
+            assert_eq!(next, Some(format!("redis-cli -h cache -p 1 {command}")));
+        }
+        let unreachable = (Cause::Unreachable, "upstream failure");
+        assert_eq!(said(REDIS, unreachable).as_deref(), Some("redis-cli -h cache -p 1 GET cache-canary"));
+        let get = "printf 'get cache-canary\\r\\nquit\\r\\n' | nc -w 2 cache 1";
+        assert_eq!(said(MEMCACHED, unreachable).as_deref(), Some(get));
+        let cluster = Wire { source: AddressSource::Cluster, ..REDIS };
+        let next = step("cluster", Cause::ClusterDown, Phase::Write, cluster);
+        assert_eq!(next.as_deref(), Some("redis-cli -h NODE -p PORT CLUSTER NODES"));
     }
 
     #[test]

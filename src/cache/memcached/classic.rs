@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::super::connection::{AnswerError, Connection};
-use super::{StoreRefusal, refusal, word};
+use super::{StoreRefusal, line, refusal, word};
 use crate::canary::{Canary, Key};
 use crate::outcome::Cause;
 
@@ -95,5 +95,5 @@ pub(super) async fn version(connection: &mut Connection) -> Result<String, Store
 
 async fn ask(connection: &mut Connection, command: &str) -> Result<Vec<u8>, AnswerError> {
     connection.send(command.as_bytes()).await?;
-    connection.line().await
+    line(connection).await
 }

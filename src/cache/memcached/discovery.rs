@@ -86,7 +86,7 @@ enum Configured {
 
 async fn config_get(connection: &mut Connection) -> Result<Configured, StoreRefusal> {
     connection.send(b"config get cluster\r\n").await?;
-    let line = connection.line().await?;
+    let line = super::line(connection).await?;
     if line == b"ERROR" {
         return Ok(Configured::Unknown);
     }

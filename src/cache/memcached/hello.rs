@@ -142,7 +142,7 @@ async fn noop(connection: &mut Connection, progress: &NodeProgress) -> Result<He
 
 async fn ask_noop(connection: &mut Connection) -> Result<HelloAnswer, StoreRefusal> {
     connection.send(META_NOOP).await?;
-    match connection.line().await {
+    match super::line(connection).await {
         Ok(line) => match line.as_slice() {
             b"MN" => Ok(HelloAnswer::Meta),
             UNAUTHENTICATED => Ok(HelloAnswer::Unauthenticated),
@@ -185,7 +185,7 @@ async fn send_credentials(
     let data = format!("{} {}", credentials.username, credentials.password.expose_secret());
     let command = format!("set auth 0 -1 {}\r\n{data}\r\n", data.len());
     connection.send(command.as_bytes()).await?;
-    match connection.line().await?.as_slice() {
+    match super::line(connection).await?.as_slice() {
         b"STORED" => Ok(()),
         other => Err(refusal(other)),
     }

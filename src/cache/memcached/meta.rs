@@ -13,7 +13,7 @@ pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<
     let mut options = SetOptions::default();
     options.ttl = Some(u32::try_from(canary.ttl().as_secs()).unwrap_or(u32::MAX));
     send(connection, exp::build_set(canary.key().as_str(), canary.value(), &options)).await?;
-    let line = connection.line().await?;
+    let line = super::line(connection).await?;
     match response(&line)?.rc() {
         ReturnCode::Hd => Ok(()),
         ReturnCode::Ns => Err(StoreRefusal::Means(Cause::NotStored, "NS")),
@@ -26,7 +26,7 @@ pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option
     let mut options = GetOptions::default();
     options.return_key = true;
     send(connection, exp::build_get(key.as_str(), &options)).await?;
-    let line = connection.line().await?;
+    let line = super::line(connection).await?;
     let response = response(&line)?;
     match response.rc() {
         ReturnCode::En => Ok(None),

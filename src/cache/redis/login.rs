@@ -250,13 +250,13 @@ impl RedisServer {
             let said = format!(
                 "Envoy's Redis proxy would choose database {database} for all of its clients, so SELECT is not sent"
             );
-            return Err(progress.fault(Cause::Database, &said));
+            return Err(progress.fault(Cause::Database, &said).with_advice(advice::PROXY_DATABASE));
         }
         let told = match resp::ask(connection, cmd("SELECT").arg(database).get_packed_command()).await {
             // It has a reason if another connection is answered.
             Err(AnswerError::Closed(_)) if self.dial_without_hello(progress).await.is_ok() => {
                 let said = "the server closes the connection on SELECT, as proxies do that have no databases";
-                Err(progress.fault(Cause::Database, said))
+                Err(progress.fault(Cause::Database, said).with_advice(advice::PROXY_DATABASE))
             }
             Err(error) => Err(error.fault(progress)),
             Ok(answer) => expect_okay(&answer, progress),

@@ -17,6 +17,7 @@ pub(super) async fn ask(connection: &mut Connection, command: Vec<u8>) -> Result
     connection.send(&command).await?;
     // Not needed while the answer is awaited.
     drop(command);
+    expect_answer(connection).await?;
     let mut line = connection.line().await?;
     match (line.as_slice(), head(&line)?) {
         (b"+OK", _) => Ok(Value::Okay),
@@ -146,6 +147,9 @@ async fn values(connection: &mut Connection, begin: usize, values: usize) -> Res
 /// Waits for one value, or the head of a list or map, at `begin` in the received bytes. Returns its end and the number of
 /// elements that follow.
 async fn element(connection: &mut Connection, begin: usize) -> Result<(usize, usize), AnswerError> {
+    if begin == 0 {
+        expect_answer(connection).await?;
+    }
     let line_end = connection.line_end(begin).await?;
     let Head { bytes, elements } = head(&connection.received()[begin..line_end])?;
     let mut end = line_end + LINE_END.len();
@@ -189,6 +193,15 @@ fn plain(rest: &mut &[u8]) -> Option<Value> {
     }
 }
 
+/// The first bytes of every kind of value (RESP 2 and 3, "Redis serialization protocol specification", the table of types).
+const KINDS: &[u8] = b"+-:_,#($=!*~>%";
+
+/// Waits for the first byte of an answer. A server of another protocol may greet without ever ending a line.
+async fn expect_answer(connection: &mut Connection) -> Result<(), AnswerError> {
+    let first = connection.peek().await?;
+    if KINDS.contains(&first) { Ok(()) } else { Err(foreign(connection.received())) }
+}
+
 /// The announced rest of an answer, after its first line.
 struct Head {
     /// The number of bytes, if it is a string whose length is given.
@@ -197,32 +210,33 @@ struct Head {
     elements: usize,
 }
 
-/// Reads the line that an answer begins with (RESP 2 and 3, "Redis serialization protocol specification", the
-/// table of types).
+/// Reads the line that an answer begins with.
 fn head(line: &[u8]) -> Result<Head, AnswerError> {
-    let Some((kind, rest)) = line.split_first() else { return Err(UNKNOWN) };
+    let unknown = || foreign(line);
+    let (kind, rest) = line.split_first().ok_or_else(unknown)?;
+    let length = |rest| length(rest).ok_or_else(unknown);
     let (bytes, elements) = match kind {
         b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => (None, 0),
         b'$' | b'=' | b'!' => (length(rest)?, 0),
         b'*' | b'~' | b'>' => (None, length(rest)?.unwrap_or_default()),
         b'%' => (None, length(rest)?.unwrap_or_default().saturating_mul(2)),
-        _ => return Err(UNKNOWN),
+        _ => return Err(unknown()),
     };
     Ok(Head { bytes, elements })
 }
 
 const TOO_DEEP: AnswerError = AnswerError::Malformed("the answer is nested deeper than this command allows");
 const TOO_MANY: AnswerError = AnswerError::Malformed("the answer has more elements than this command allows");
-const UNKNOWN: AnswerError = AnswerError::Malformed("the answer is not Redis' protocol (RESP)");
 
-/// A length as it is announced; -1 stands for null.
-fn length(announced: &[u8]) -> Result<Option<usize>, AnswerError> {
-    match std::str::from_utf8(announced).ok().and_then(|length| length.parse::<i64>().ok()) {
-        Some(-1) => Ok(None),
-        Some(length) => usize::try_from(length)
-            .map(Some)
-            .map_err(|_| AnswerError::Malformed("a length in the answer is negative")),
-        None => Err(AnswerError::Malformed("a length in the answer is not a number")),
+fn foreign(first: &[u8]) -> AnswerError {
+    AnswerError::foreign("Redis' protocol (RESP)", first)
+}
+
+/// A length as it is announced, if it is one; -1 stands for null.
+fn length(announced: &[u8]) -> Option<Option<usize>> {
+    match std::str::from_utf8(announced).ok()?.parse::<i64>().ok()? {
+        -1 => Some(None),
+        length => usize::try_from(length).ok().map(Some),
     }
 }
 

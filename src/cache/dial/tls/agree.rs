@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{ClientConfig, SignatureScheme};
 
 use super::super::Stream;
 use super::witness::{MOST, Witness};
-use super::words::{Handshake, handshake_fault, plain_line};
+use super::words::{Handshake, PlainAnswer, handshake_fault, plain_answer};
 use crate::budget;
 use crate::config::{Tls, Verify};
 use crate::outcome::{Cause, Fault, Phase, advice};
@@ -76,9 +76,9 @@ impl TlsTarget {
         let agreed = tokio::select! {
             biased;
             agreed = connecting => agreed,
-            line = answer_in_plain(peer, budget::PLAIN_PING.of(deadline), progress) => {
+            PlainAnswer { line, hint } = answer_in_plain(peer, budget::PLAIN_PING.of(deadline), progress) => {
                 let said = format!("no TLS there? The handshake has no answer, but PING without TLS has: {line}");
-                return Err(progress.fault(Cause::Tls, &said).with_advice(advice::NO_TLS));
+                return Err(progress.fault(Cause::Tls, &said).with_advice(hint));
             }
         };
         match agreed {
@@ -94,20 +94,20 @@ impl TlsTarget {
     }
 }
 
-/// The line that the server at `peer` sends to a PING without TLS, on a connection of its own that begins `after` a while.
-/// It never ends if there is no such line: a server that speaks TLS closes the connection.
-async fn answer_in_plain(peer: Option<SocketAddr>, after: Duration, progress: &NodeProgress) -> String {
+/// The answer that the server at `peer` sends to a PING without TLS, on a connection of its own that begins `after` a while.
+/// It never ends if there is no such answer: a server that speaks TLS closes the connection.
+async fn answer_in_plain(peer: Option<SocketAddr>, after: Duration, progress: &NodeProgress) -> PlainAnswer {
     sleep(after).await;
-    let line = async {
+    let answer = async {
         let mut stream = TcpStream::connect(peer?).await.ok()?;
         progress.connected();
         stream.write_all(PING).await.ok()?;
         let mut bytes = [0; MOST];
         let length = stream.read(&mut bytes).await.ok()?;
-        plain_line(progress, &bytes[..length])
+        plain_answer(progress, &bytes[..length])
     };
-    match line.await {
-        Some(line) => line,
+    match answer.await {
+        Some(answer) => answer,
         None => pending().await,
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use tokio_rustls::rustls::{self, AlertDescription as Alert, CertificateError, PeerMisbehaved};
 
 use super::distrust::Distrust;
+use crate::cache::foreign::ForeignServer;
 use crate::outcome::{Cause, Fault, advice};
 use crate::progress::NodeProgress;
 use crate::redaction;
@@ -19,8 +20,8 @@ pub(super) struct Handshake<'a> {
 
 /// The fault of a handshake that failed.
 pub(super) fn handshake_fault(progress: &NodeProgress, error: &io::Error, seen: &Handshake<'_>) -> Fault {
-    if let Some(line) = plain_line(progress, seen.first) {
-        return plain_fault(progress, &line);
+    if let Some(plain) = plain_answer(progress, seen.first) {
+        return plain_fault(progress, &plain);
     }
     // TLS 1.2 has no alert of its own for it.
     let misses_certificate =
@@ -117,19 +118,35 @@ fn of_alert(alert: Alert) -> (String, Option<&'static str>) {
     (said, Some(advice::CLIENT_CERTIFICATE))
 }
 
-/// The first line of what a server sent without TLS, for people; `None` if it was not text.
-pub(super) fn plain_line(progress: &NodeProgress, bytes: &[u8]) -> Option<String> {
-    // A record of TLS begins with a number from 20 to 23 (RFC 8446, section 5.1).
-    bytes.first().filter(|first| first.is_ascii_graphic())?;
-    let line = bytes.split(|byte| b"\r\n".contains(byte)).next()?;
-    Some(progress.redaction().line(&redaction::raw(line)))
+/// An answer without TLS, for people, and the hint that goes with it.
+pub(super) struct PlainAnswer {
+    pub(super) line: String,
+    pub(super) hint: &'static str,
 }
 
-/// The fault of a server that sent this line in place of a handshake. One at its connection limit says so without TLS.
-fn plain_fault(progress: &NodeProgress, line: &str) -> Fault {
+/// The first line of what a server sent without TLS, with its kind if that is known; `None` if it was no text of an unknown
+/// one.
+pub(super) fn plain_answer(progress: &NodeProgress, bytes: &[u8]) -> Option<PlainAnswer> {
+    let first = bytes.first()?;
+    let server = ForeignServer::of(bytes);
+    // A record of TLS begins with a number from 20 to 23 (RFC 8446, section 5.1).
+    if (20..=23).contains(first) || server.is_none() && !first.is_ascii_graphic() {
+        return None;
+    }
+    let line = bytes.split(|byte| b"\r\n".contains(byte)).next()?;
+    let mut line = progress.redaction().line(&redaction::raw(line));
+    if let Some(server) = server {
+        line = format!("{line}, as from {}", server.name);
+    }
+    let hint = server.filter(|server| !server.is_cache()).map_or(advice::NO_TLS, |server| server.hint);
+    Some(PlainAnswer { line, hint })
+}
+
+/// The fault of a server that sent this in place of a handshake. One at its connection limit says so without TLS.
+fn plain_fault(progress: &NodeProgress, PlainAnswer { line, hint }: &PlainAnswer) -> Fault {
     if line.contains("Too many open connections") || line.contains("max number of clients") {
         return progress.fault(Cause::Refused, line);
     }
     let said = format!("no TLS there? The server answers without it: {line}");
-    progress.fault(Cause::Tls, &said).with_advice(advice::NO_TLS)
+    progress.fault(Cause::Tls, &said).with_advice(*hint)
 }
