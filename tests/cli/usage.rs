@@ -155,7 +155,7 @@ fn django_s_setting_may_come_from_standard_input() {
 fn quotes_around_the_variables_that_name_files_and_urls_are_named() {
     let ran = |command: &str, variable: &str, value: &str| {
         let output = cache_canary().args(command.split(' ')).env(variable, value).output().unwrap();
-        (output.status.code(), stderr(&output).to_string())
+        (output.status.code(), stderr(&output))
     };
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, "[caches.main]\nurl = \"redis://cache:6379\"\n").unwrap();

@@ -191,7 +191,7 @@ fn a_refusal_of_either_sides_certificate_is_logged_with_its_reason_and_at_a_boun
     secured.ask_as(&Authority::new().issue(&["prober"]), &[]);
     sidecar.wait_for_log("its client certificate is of no authority in tls.client_ca_file", 1);
     let files = OpenSsl::new();
-    files.write("clients.pem", &clients.certificate());
+    files.write("clients.pem", clients.certificate());
     files.write("clients.key", clients.key());
     for (client, said) in [
         (
