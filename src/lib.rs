@@ -19,7 +19,6 @@ pub mod alias;
 mod mutex;
 
 // The hash of some clients.
-mod md5;
 
 // Spans of time, as people read them.
 mod span;

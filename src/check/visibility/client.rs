@@ -4,7 +4,6 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 
 use crate::config::Address;
 use crate::config::checks::Client;
-use crate::md5::md5;
 
 /// Servers in the order of a client's configuration, and the client, which decides how keys spread over them.
 pub(super) struct ClientRing {
@@ -121,7 +120,7 @@ fn digests(servers: usize) -> u16 {
 
 /// The four points of an MD5 digest, of which the first is the place of a key.
 fn digest_points(text: &[u8]) -> [u32; 4] {
-    let digest = md5(text);
+    let digest = md5::compute(text).0;
     let (words, _) = digest.as_chunks::<4>();
     [0, 1, 2, 3].map(|word| u32::from_le_bytes(words[word]))
 }
