@@ -73,11 +73,9 @@ impl<'a> CheckerBuilder<'a> {
                 context: CheckContext::new(self.config, &cache.alias, &self.dialer),
                 redaction: Redaction::of(&cache.backend, &cache.checks),
             };
-            let Some(round_trip) = one.round_trip()? else { continue };
-            entries.push(round_trip);
-            for other in &cache.checks {
-                entries.extend(one.probe(other)?);
-            }
+            let of_cache =
+                |source| SetupError::Cache { alias: cache.alias.clone(), source: Box::new(source) };
+            entries.extend(one.entries().map_err(of_cache)?);
         }
         Ok(entries)
     }
@@ -92,6 +90,18 @@ struct CacheBuilder<'a> {
 }
 
 impl CacheBuilder<'_> {
+    /// All its entries; none for a backend that is not checked.
+    fn entries(&self) -> Result<Vec<CheckEntry>, SetupError> {
+        let mut entries = Vec::new();
+        if let Some(round_trip) = self.round_trip()? {
+            entries.push(round_trip);
+            for other in &self.cache.checks {
+                entries.extend(self.probe(other)?);
+            }
+        }
+        Ok(entries)
+    }
+
     /// The entry of the round trip; none for a backend that is not checked.
     fn round_trip(&self) -> Result<Option<CheckEntry>, SetupError> {
         let CacheConfig { backend, breaker, .. } = self.cache;

@@ -13,6 +13,7 @@ use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::{self, ClientConfig};
 
+use crate::alias::Alias;
 use crate::config::{ClientCertificate, Tls, Verify};
 use crate::pem::{self, PemError};
 use crate::trust::Roots;
@@ -29,6 +30,14 @@ pub enum SetupError {
     /// A file of certificates or of a key cannot be used.
     #[error(transparent)]
     Pem(#[from] PemError),
+    /// The TLS files of a cache cannot be used.
+    #[error("cannot use the files in `tls` of [caches.{alias}] (ca_file, cert_file, key_file)")]
+    Cache {
+        /// The cache.
+        alias: Alias,
+        /// The cause.
+        source: Box<Self>,
+    },
     /// This build cannot speak TLS with these settings.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
