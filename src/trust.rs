@@ -68,6 +68,14 @@ impl Roots {
         digest(certificate).is_some_and(|digest| self.digests.contains(&digest))
     }
 
+    /// The time in which the anchor with this subject is valid, if that is not now.
+    pub(crate) fn invalid(&self, subject: &[u8], now: UnixTime) -> Option<Validity> {
+        let mut anchors = self.anchors.roots.iter().zip(&self.validities);
+        let invalid =
+            anchors.find(|(anchor, validity)| *anchor.subject == *subject && !validity.includes(now));
+        invalid.map(|(_, validity)| *validity)
+    }
+
     /// The anchors that are valid now; `None` if all are.
     pub(crate) fn without_invalid(&self, now: UnixTime) -> Option<RootCertStore> {
         let is_valid = |validity: &Validity| validity.includes(now);

@@ -38,6 +38,12 @@ pub(crate) const NEEDS_TLS: &str = "The server speaks TLS on this port, and the 
 /// The host is not a name of the certificate, or cannot be one.
 pub(crate) const SERVER_NAME: &str = "The host is not a name of the server's certificate: set tls.server_name to a name that the certificate has, or reissue it for the host; if the application does not verify names either, set tls.verify = \"ca\".";
 
+/// The certificate has an IP address where names of hosts are.
+pub(crate) const ADDRESS_AS_NAME: &str = "An IP address is verified only against the IP addresses of a certificate: reissue it with subjectAltName=IP:ADDRESS in place of DNS:ADDRESS or the common name, or connect by a host name that the certificate has.";
+
+/// A trusted authority is not valid now.
+pub(crate) const AUTHORITY_DATES: &str = "The certificate of a trusted authority is not valid now: put the renewed certificate of the authority into tls.ca_file (or the system's store), or compare the clocks.";
+
 /// Redis is in protected mode, and the sidecar is on another host.
 pub(crate) const PROTECTED_MODE: &str = "Redis is in protected mode and accepts clients of its own host only: set a password (`requirepass`) or a user, or turn `protected-mode` off in a network that is closed.";
 
@@ -68,6 +74,9 @@ pub(crate) const NO_CLUSTER: &str =
 
 /// The server is a Sentinel where one is expected that stores keys.
 pub(crate) const IS_SENTINEL: &str = "This is a Sentinel, which stores nothing: use redis+sentinel://HOST:PORT/NAME, with the name of the primary.";
+
+/// No Sentinel can be reached.
+pub(crate) const SENTINELS_AWAY: &str = "No Sentinel can be reached, so the address of the primary is not known: check that the Sentinels run, and that the hosts and ports in the redis+sentinel:// URL are theirs.";
 
 /// No Sentinel knows the name of the primary.
 pub(crate) const UNKNOWN_NAME: &str = "The Sentinels respond, but monitor no primary of this name: compare it with `sentinel monitor NAME` in their configuration (`redis-cli -p 26379 SENTINEL masters` lists the names).";

@@ -137,7 +137,8 @@ fn an_authority_whose_own_certificate_has_expired_is_not_trusted() {
     let (up, old) = (trusting(&files, "ca", &redis), trusting(&files, "old", &redis));
     up.expect_up();
     let words = old.expect_down("tls");
-    assert!(words.contains("authority has expired"), "{words}");
+    assert!(words.contains("authority has expired at 20"), "{words}");
+    assert!(hint(&old).contains("renewed certificate of the authority"), "{}", hint(&old));
 }
 
 #[test]
@@ -199,6 +200,83 @@ fn a_critical_extension_of_an_intermediate_is_named_and_its_certificate_can_be_t
     assert!(hint(&sidecar).contains("into tls.ca_file"), "{}", hint(&sidecar));
     trusting(&files, "intermediate", &redis).expect_up();
     trusting(&files, "leaf", &redis).expect_up();
+}
+
+#[test]
+fn a_chain_that_its_own_authorities_forbid_is_told_in_words() {
+    let files = OpenSsl::new();
+    files.self_signed("ca", RSA, "");
+    let authority = "basicConstraints=critical,CA:TRUE";
+    let chain = |parts: &[&str]| {
+        let certificates: Vec<_> =
+            parts.iter().map(|part| files.identity(part).certificate().to_owned()).collect();
+        Identity::of(certificates.concat(), files.identity(parts[0]).key().to_owned())
+    };
+    // Each has a name of its own.
+    let issue = |name: &str, by: &str, extensions: &str| {
+        files.run(&format!("req -new {RSA} -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"));
+        files.write(&format!("{name}.ext"), extensions);
+        let ca = format!("-CA {by}.pem -CAkey {by}.key -CAcreateserial -extfile {name}.ext");
+        files.run(&format!("x509 -req -in {name}.csr {ca} -days 30 -out {name}.pem"));
+    };
+    issue("last", "ca", &format!("{authority},pathlen:0"));
+    issue("below", "last", authority);
+    issue("deep", "below", SAN);
+    issue("named", "ca", &format!("{authority}\nnameConstraints=permitted;DNS:elsewhere.example"));
+    issue("outside", "named", SAN);
+    issue("flat", "last", SAN);
+    for (parts, said) in [
+        (vec!["deep", "below", "last"], "fewer authorities below it"),
+        (vec!["outside", "named"], "may not issue for this name (name constraints)"),
+    ] {
+        let redis = Redis::start_tls(&chain(&parts), None);
+        let sidecar = trusting(&files, "ca", &redis);
+        let words = sidecar.expect_down("tls");
+        assert!(words.contains(said) && !words.contains("Other"), "{words}");
+        assert!(hint(&sidecar).contains("into tls.ca_file"), "{}", hint(&sidecar));
+    }
+    let redis = Redis::start_tls(&chain(&["flat", "last"]), None);
+    trusting(&files, "ca", &redis).expect_up();
+    // The authority was made anew, under the same name.
+    let anew = OpenSsl::new();
+    anew.self_signed("ca", RSA, "");
+    let words = trusting(&anew, "ca", &redis).expect_down("tls");
+    assert!(words.contains("authorities of the same name have different keys"), "{words}");
+}
+
+#[test]
+fn an_address_in_the_place_of_a_host_name_is_told_with_the_cure() {
+    let files = OpenSsl::new();
+    files.self_signed("ca", RSA, "");
+    let at = |redis: &Redis| {
+        let ca_file = files.path("ca.pem");
+        let url = format!("rediss://127.0.0.1:{}", redis.port());
+        Sidecar::start(format!("[caches.main]\nurl = \"{url}\"\ntls = {{ ca_file = {ca_file:?} }}"))
+    };
+    let redis = Redis::start_tls(&files.issue("dns", "ca", RSA, "subjectAltName=DNS:127.0.0.1", ""), None);
+    let sidecar = at(&redis);
+    let words = sidecar.expect_down("tls");
+    assert!(words.contains("has 127.0.0.1 as the name of a host, not as an IP address"), "{words}");
+    assert!(hint(&sidecar).contains("subjectAltName=IP:ADDRESS"), "{}", hint(&sidecar));
+    let redis = Redis::start_tls(&files.issue("host", "ca", RSA, SAN, ""), None);
+    assert!(at(&redis).expect_down("tls").contains("only for localhost"));
+    let redis = Redis::start_tls(&files.issue("ip", "ca", RSA, "subjectAltName=IP:127.0.0.1", ""), None);
+    at(&redis).expect_up();
+}
+
+#[test]
+fn a_cache_whose_tls_files_cannot_be_used_is_named() {
+    let config =
+        "[caches.good]\nurl = \"redis://localhost\"\n[caches.pages]\nurl = \"rediss://localhost\"\ntls = ";
+    for (tls, file) in [
+        ("{ ca_file = \"/nowhere/ca.pem\" }", "trusted certificate in /nowhere/ca.pem"),
+        ("{ cert_file = \"/nowhere/c.pem\", key_file = \"/nowhere/k.pem\" }", "in /nowhere/c.pem"),
+    ] {
+        let output = run(&["serve"], &format!("{config}{tls}\n"));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("[caches.pages]") && said.contains(file) && !said.contains("good]"), "{said}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, CertificateError, OtherError};
 
 use crate::outcome::advice;
-use crate::x509::{self, Certificate, PublicKey};
+use crate::x509::{self, Certificate, PublicKey, Validity};
 
 /// The reason why a server's certificate is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -57,13 +57,23 @@ impl Distrust {
     }
 
     /// A trusted authority is not valid now.
-    pub(super) fn authority(certificate: &Certificate<'_>) -> Self {
+    pub(super) fn authority(
+        certificate: &Certificate<'_>,
+        authority: Option<Validity>,
+        now: UnixTime,
+    ) -> Self {
         let issuer = certificate.shown_issuer();
+        let when = match authority {
+            Some(validity) if validity.is_over(now) => {
+                format!("has expired at {}", format_rfc3339_seconds(validity.end()))
+            }
+            Some(validity) => format!("is not valid before {}", format_rfc3339_seconds(validity.begin())),
+            None => "is not valid now".to_owned(),
+        };
         let said = format!(
-            "the server's certificate is valid, but the trusted certificate of its authority has expired or is not \
-             valid yet (issuer {issuer:?})"
+            "the server's certificate is valid, but the trusted certificate of its authority {when} (issuer {issuer:?})"
         );
-        Self::new(None, said)
+        Self::new(Some(advice::AUTHORITY_DATES), said)
     }
 
     pub(super) fn purpose(certificate: &Certificate<'_>) -> Self {
@@ -83,9 +93,14 @@ impl Distrust {
     }
 
     pub(super) fn name(certificate: &Certificate<'_>, name: &ServerName<'_>) -> Self {
-        let names = certificate.names().join(", ");
-        let said =
-            format!("the server's certificate is not valid for name {:?}, only for {names}", name.to_str());
+        let (names, name) = (certificate.names(), name.to_str());
+        if names.iter().any(|other| *other == name) {
+            let said =
+                format!("the server's certificate has {name} as the name of a host, not as an IP address");
+            return Self::new(Some(advice::ADDRESS_AS_NAME), said);
+        }
+        let names = names.join(", ");
+        let said = format!("the server's certificate is not valid for name {name:?}, only for {names}");
         Self::new(Some(advice::SERVER_NAME), said)
     }
 
@@ -165,7 +180,7 @@ impl Distrust {
         let said = if all.iter().any(|certificate| certificate.version < 3) {
             format!("the server's certificate {subject:?} or its issuer's is of X.509 version 1")
         } else {
-            format!("the server's certificate {subject:?} is not accepted: {reason:?}")
+            format!("the server's certificate {subject:?} is not accepted: {}", self::reason(reason))
         };
         Self::new(Some(advice::TRUST_ITSELF), said)
     }
@@ -197,4 +212,43 @@ impl Distrust {
         };
         Self::new(Some(advice::TRUST_ITSELF), said)
     }
+}
+
+/// The reasons of the libraries, which have public types for some of them alone, by the names in their source.
+const REASONS: &[(&str, &str)] = &[
+    ("ApplicationVerificationFailure", "its verification failed"),
+    ("BadEncoding", "it is not encoded in DER"),
+    ("BadSignature", "an issuer's signature does not fit: authorities of the same name have different keys"),
+    ("CaUsedAsEndEntity", "it is the certificate of an authority"),
+    ("EndEntityUsedAsCa", "an issuer in its chain is no authority (CA:TRUE is missing)"),
+    ("Expired", "it has expired"),
+    ("InvalidPurpose", "it is not for servers"),
+    ("MaximumPathBuildCallsExceeded", "its chain is too complex"),
+    ("MaximumPathDepthExceeded", "its chain is too long"),
+    ("MaximumSignatureChecksExceeded", "its chain is too complex"),
+    ("NameConstraintViolation", "an authority in its chain may not issue for this name (name constraints)"),
+    ("NotValidForName", "it is for another name"),
+    ("NotValidYet", "it is not valid yet"),
+    (
+        "PathLenConstraintViolated",
+        "an authority in its chain may have fewer authorities below it (path length)",
+    ),
+    ("Revoked", "it is revoked"),
+    ("UnknownIssuer", "its issuer is not known"),
+    ("UnsupportedCertVersion", "a certificate in its chain is of a version of X.509 that is not supported"),
+    (
+        "UnsupportedCriticalExtension",
+        "a certificate in its chain has a critical extension that is not supported",
+    ),
+];
+
+/// The reason why the library does not accept a certificate, in words.
+pub(super) fn reason(error: &CertificateError) -> &'static str {
+    let debug = format!("{error:?}");
+    let mut names = debug.split(|char: char| !char.is_ascii_alphanumeric());
+    let known = names.find_map(|name| REASONS.iter().find(|(known, _)| *known == name));
+    known
+        .map_or("its chain has a form that is not supported; `openssl verify` may tell more", |(_, words)| {
+            words
+        })
 }

@@ -178,7 +178,9 @@ impl Chain<'_> {
             return Ok(());
         };
         if valid.is_some() && self.verify_chain(&self.roots.anchors).is_ok() {
-            return Err(Distrust::authority(certificate).into());
+            let issuers = self.shown().map(|shown| shown.issuer);
+            let authority = issuers.filter_map(|issuer| self.roots.invalid(issuer, self.now)).next();
+            return Err(Distrust::authority(certificate, authority, self.now).into());
         }
         let anchors = &valid.as_ref().unwrap_or(&self.roots.anchors).roots;
         if self.verify_itself(certificate).is_ok()
@@ -186,17 +188,22 @@ impl Chain<'_> {
         {
             return Ok(());
         }
-        if !self.knows_an_issuer(certificate) {
+        if !self.knows_an_issuer() {
             return Err(Distrust::issuer(certificate, self.intermediates, file).into());
         }
         Err(Distrust::explained(error, certificate, self.intermediates, file, self.now))
     }
 
     /// `true` if an issuer of what the server has shown has the name of a trusted authority.
-    fn knows_an_issuer(&self, certificate: &Certificate<'_>) -> bool {
-        let intermediates = self.intermediates.iter().filter_map(|der| Certificate::read(der));
-        let mut issuers = std::iter::once(*certificate).chain(intermediates).map(|shown| shown.issuer);
+    fn knows_an_issuer(&self) -> bool {
+        let mut issuers = self.shown().map(|shown| shown.issuer);
         issuers.any(|issuer| self.roots.anchors.roots.iter().any(|anchor| *anchor.subject == *issuer))
+    }
+
+    /// The server's certificate, and its intermediates.
+    fn shown(&self) -> impl Iterator<Item = Certificate<'_>> {
+        let shown = std::iter::once(self.shown).chain(self.intermediates);
+        shown.filter_map(|der| Certificate::read(der))
     }
 
     fn verify_chain(&self, roots: &RootCertStore) -> Result<(), rustls::Error> {

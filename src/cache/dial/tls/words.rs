@@ -2,9 +2,11 @@
 
 use std::io;
 
-use tokio_rustls::rustls::{self, AlertDescription as Alert, CertificateError, PeerMisbehaved};
+use tokio_rustls::rustls::{
+    self, AlertDescription as Alert, CertificateError, PeerIncompatible, PeerMisbehaved,
+};
 
-use super::distrust::Distrust;
+use super::distrust::{self, Distrust};
 use crate::cache::foreign::ForeignServer;
 use crate::outcome::{Cause, Fault, advice};
 use crate::progress::NodeProgress;
@@ -48,10 +50,10 @@ fn is_close(error: &io::Error) -> bool {
     )
 }
 
-/// The same error, whose text is the reason if it is about the server's certificate.
+/// The same error, whose text is the reason in words if it is the TLS library's.
 pub(crate) fn in_words(error: io::Error) -> io::Error {
-    match tls_error(&error).and_then(Distrust::of) {
-        Some(distrust) => io::Error::new(error.kind(), distrust.to_string()),
+    match tls_error(&error) {
+        Some(of_tls) => io::Error::new(error.kind(), told(of_tls).0),
         None => error,
     }
 }
@@ -64,10 +66,17 @@ pub(crate) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 /// The fault of an error of the TLS library, in the handshake or after it: with TLS 1.3 a server refuses a client's
 /// certificate in place of its first answer.
 pub(in crate::cache::dial) fn tls_fault(progress: &NodeProgress, error: &rustls::Error) -> Fault {
-    let (said, advice) = match error {
+    let (said, advice) = told(error);
+    // It may quote any name from a certificate.
+    progress.fault(Cause::Tls, &progress.redaction().host(&said)).with_advice(advice)
+}
+
+/// An error of the TLS library in words, none of which are names from its source; and the hint that goes with it.
+fn told(error: &rustls::Error) -> (String, Option<&'static str>) {
+    match error {
         rustls::Error::AlertReceived(alert) => of_alert(*alert),
         rustls::Error::PeerIncompatible(what) => (
-            format!("the server has nothing in common with cache-canary: {what:?}"),
+            format!("the server has nothing in common with cache-canary{}", incompatible(what)),
             Some(advice::NOTHING_IN_COMMON),
         ),
         // For TLS 1.2, RSA keys that are for RSA-PSS alone have schemes that the library does not know.
@@ -79,16 +88,40 @@ pub(in crate::cache::dial) fn tls_fault(progress: &NodeProgress, error: &rustls:
             ("the server's certificate is not encoded in DER".to_owned(), None)
         }
         rustls::Error::InvalidMessage(_) => {
-            let said = format!("the server's answer is not one of TLS ({error})");
-            (said, Some(advice::NO_TLS))
+            ("the server's answer is not one of TLS".to_owned(), Some(advice::NO_TLS))
         }
-        _ => match Distrust::of(error) {
+        rustls::Error::InvalidCertificate(reason) => match Distrust::of(error) {
             Some(distrust) => (distrust.to_string(), distrust.advice),
-            None => (error.to_string(), None),
+            None => {
+                let said = format!("the server's certificate is not accepted: {}", distrust::reason(reason));
+                (said, Some(advice::TRUST_ITSELF))
+            }
         },
-    };
-    // It may quote any name from a certificate.
-    progress.fault(Cause::Tls, &progress.redaction().host(&said)).with_advice(advice)
+        rustls::Error::NoCertificatesPresented => ("the server shows no certificate".to_owned(), None),
+        rustls::Error::DecryptError | rustls::Error::PeerSentOversizedRecord => (error.to_string(), None),
+        rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. }
+        | rustls::Error::PeerMisbehaved(_) => ("the server breaks the rules of TLS".to_owned(), None),
+        _ => ("the TLS library of cache-canary failed".to_owned(), None),
+    }
+}
+
+/// The part of TLS that is not in common, as far as it is known.
+fn incompatible(what: &PeerIncompatible) -> &'static str {
+    use PeerIncompatible as Lack;
+    match what {
+        Lack::ServerDoesNotSupportTls12Or13 | Lack::ServerTlsVersionIsDisabledByOurConfig => {
+            ": its version of TLS is older than 1.2"
+        }
+        Lack::NoCipherSuitesInCommon => ": no cipher suite",
+        Lack::NoKxGroupsInCommon | Lack::NamedGroupsExtensionRequired | Lack::KeyShareExtensionRequired => {
+            ": no curve for the key exchange"
+        }
+        Lack::NoSignatureSchemesInCommon | Lack::NoCertificateRequestSignatureSchemesInCommon => {
+            ": no signature algorithm"
+        }
+        _ => "",
+    }
 }
 
 /// The words for an alert of the server (RFC 8446, section 6.2). Those about certificates are about the client's.
@@ -149,4 +182,108 @@ fn plain_fault(progress: &NodeProgress, PlainAnswer { line, hint }: &PlainAnswer
     }
     let said = format!("no TLS there? The server answers without it: {line}");
     progress.fault(Cause::Tls, &said).with_advice(*hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::sync::Arc;
+
+    use tokio_rustls::rustls::{InconsistentKeys, InvalidMessage, OtherError};
+
+    use super::*;
+
+    /// An error whose texts are names from the source of a library, as those of webpki are.
+    struct Raw(&'static str);
+
+    impl fmt::Debug for Raw {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl fmt::Display for Raw {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Raw {}
+
+    fn other(name: &'static str) -> CertificateError {
+        CertificateError::Other(OtherError(Arc::new(Raw(name))))
+    }
+
+    #[test]
+    fn no_name_from_the_source_of_a_library_reaches_a_user() {
+        use rustls::Error;
+        // The variants of webpki's error that rustls gives no name of its own.
+        let webpki = [
+            "CaUsedAsEndEntity",
+            "EmptyEkuExtension",
+            "EndEntityUsedAsCa",
+            "ExtensionValueInvalid",
+            "InvalidNetworkMaskConstraint",
+            "MalformedDnsIdentifier",
+            "MalformedExtensions",
+            "MalformedNameConstraint",
+            "MaximumNameConstraintComparisonsExceeded",
+            "MaximumPathBuildCallsExceeded",
+            "MaximumPathDepthExceeded",
+            "MaximumSignatureChecksExceeded",
+            "NameConstraintViolation",
+            "PathLenConstraintViolated",
+            "UnsupportedCertVersion",
+            "UnsupportedCriticalExtension",
+            "UnsupportedNameType",
+            "SomethingNew(AndDeeper)",
+        ];
+        let certificate = [
+            CertificateError::BadEncoding,
+            CertificateError::BadSignature,
+            CertificateError::Expired,
+            CertificateError::NotValidYet,
+            CertificateError::Revoked,
+            CertificateError::UnhandledCriticalExtension,
+            CertificateError::UnknownIssuer,
+            CertificateError::UnknownRevocationStatus,
+            CertificateError::ExpiredRevocationList,
+            CertificateError::NotValidForName,
+            CertificateError::InvalidPurpose,
+            CertificateError::InvalidOcspResponse,
+            CertificateError::ApplicationVerificationFailure,
+        ];
+        let incompatible = [
+            PeerIncompatible::ServerDoesNotSupportTls12Or13,
+            PeerIncompatible::NoCipherSuitesInCommon,
+            PeerIncompatible::NoKxGroupsInCommon,
+            PeerIncompatible::NoSignatureSchemesInCommon,
+            PeerIncompatible::ExtendedMasterSecretExtensionRequired,
+            PeerIncompatible::Tls12NotOffered,
+        ];
+        let whole = [
+            Error::InappropriateMessage { expect_types: Vec::new(), got_type: rustls::ContentType::Alert },
+            Error::InvalidMessage(InvalidMessage::InvalidContentType),
+            Error::NoCertificatesPresented,
+            Error::UnsupportedNameType,
+            Error::DecryptError,
+            Error::EncryptError,
+            Error::PeerMisbehaved(PeerMisbehaved::InvalidMaxEarlyDataSize),
+            Error::PeerMisbehaved(PeerMisbehaved::SignedKxWithWrongAlgorithm),
+            Error::General("FromTheLibrary".to_owned()),
+            Error::HandshakeNotComplete,
+            Error::PeerSentOversizedRecord,
+            Error::BadMaxFragmentSize,
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch),
+            Error::Other(OtherError(Arc::new(Raw("FromTheLibrary")))),
+        ];
+        let certificate = certificate.into_iter().chain(webpki.map(other)).map(Error::InvalidCertificate);
+        let all = certificate.chain(incompatible.map(Error::PeerIncompatible)).chain(whole);
+        for error in all {
+            let (said, _) = told(&error);
+            let is_of_source = |pair: &[u8]| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase();
+            assert!(!said.as_bytes().windows(2).any(is_of_source), "{error:?}: {said}");
+            assert!(!said.ends_with([' ', ':']), "{error:?}: {said}");
+        }
+    }
 }
