@@ -5,6 +5,10 @@ use super::{Cause, Fault, NodeOutcome, Phase, Wire, advice};
 
 const SOCKET: &str = "The unix socket cannot be opened: check that the server runs and listens on this path, that the sidecar's user may \
                       read and write the file, and that a container mounts its directory.";
+const SILENT_SOCKET: &str = "The server behind the unix socket did not answer in time: check whether its process hangs or is stopped, is overloaded, or is at \
+                             its connection limit; the kernel accepts connections in its place.";
+const OTHER_SOCKET: &str = "The answer over the unix socket is none of a healthy cache of this kind: check which program listens on this path \
+                            (`ss -xlp`), and whether the URL is for the right kind of cache.";
 const MEMCACHED: &str = "The memcached did not answer in time: check whether it hangs, is overloaded, or is at its connection limit (`-c`), where \
                          with `-o no_maxconns_fast` new clients wait; in phase connect, also whether a firewall drops packets.";
 const CLUSTER: &str = "A node of the cluster cannot be reached: check that it runs; if the cluster announces an address that the sidecar \
@@ -37,24 +41,34 @@ fn of_place(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option<&'static st
     let source = wire.source_for(node.role);
     match source {
         _ if fault.is_own => None,
+        _ if node.node.starts_with("unix:") => of_socket(fault, not_reached),
         _ if fault.cause == Cause::TimedOut && wire.protocol == Protocol::Memcached => {
             (fault.phase != Phase::Resolve).then_some(MEMCACHED)
         }
-        _ if node.node.starts_with("unix:") => not_reached.then_some(SOCKET),
         AddressSource::Configuration => None,
         _ if fault.cause == Cause::Tls => {
             fault.advice.is_none_or(|hint| hint == advice::SERVER_NAME).then_some(CERTIFICATE)
         }
         _ if !not_reached => None,
         AddressSource::Cluster => Some(CLUSTER),
-        AddressSource::Sentinels => Some(SENTINELS),
+        AddressSource::Sentinels => fault.advice.is_none().then_some(SENTINELS),
         AddressSource::Primary => Some(PRIMARY),
+    }
+}
+
+/// The hint for a fault of a server behind a unix socket, which has no port, no TLS and no firewall.
+fn of_socket(fault: &Fault, not_reached: bool) -> Option<&'static str> {
+    match fault.cause {
+        Cause::TimedOut => Some(SILENT_SOCKET),
+        Cause::Protocol => Some(OTHER_SOCKET),
+        Cause::Unreachable if fault.advice == Some(advice::CLOSED_WITHOUT_ANSWER) => Some(OTHER_SOCKET),
+        _ => not_reached.then_some(SOCKET),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CERTIFICATE, CLUSTER, PRIMARY, SENTINELS, SOCKET, hint};
+    use super::{CERTIFICATE, CLUSTER, OTHER_SOCKET, PRIMARY, SENTINELS, SILENT_SOCKET, SOCKET, hint};
     use crate::outcome::{AddressSource, Cause, Fault, NodeOutcome, Phase, Phases, Role, Wire};
 
     fn of(name: &str, role: Role, (cause, phase): (Cause, Phase), source: AddressSource) -> &'static str {
@@ -88,6 +102,13 @@ mod tests {
         assert_eq!(socket(REFUSED), SOCKET);
         assert_eq!(socket((Cause::Unreachable, Phase::Connect)), SOCKET);
         assert_eq!(socket(READ_ONLY), Cause::ReadOnly.hint());
+        for phase in [Phase::Connect, Phase::Auth, Phase::Write, Phase::Read] {
+            assert_eq!(socket((Cause::TimedOut, phase)), SILENT_SOCKET);
+            assert_eq!(socket((Cause::Protocol, phase)), OTHER_SOCKET);
+        }
+        for words in [SOCKET, SILENT_SOCKET, OTHER_SOCKET] {
+            assert!(["port", "TLS", "firewall"].iter().all(|word| !words.contains(word)), "{words}");
+        }
     }
 
     #[test]

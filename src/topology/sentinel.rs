@@ -348,8 +348,15 @@ fn no_known_primary(asked: &[AskedSentinel<'_>]) -> Fault {
     let said = "no Sentinel gives the primary's address";
     let faulty = asked.iter().find_map(|asked| Some((&asked.watcher.name, asked.progress.verdict()?.err()?)));
     match faulty {
-        Some((name, first)) => first.saying(&format!("{said}; {name}: {}", first.said)),
-        None => Fault::new(Cause::Unreachable, Phase::Resolve, said),
+        Some((name, first)) => {
+            let is_away = matches!(
+                first.cause,
+                Cause::Refused | Cause::TimedOut | Cause::Unreachable | Cause::Unresolvable
+            );
+            let advice = is_away.then_some(advice::SENTINELS_AWAY);
+            first.saying(&format!("{said}; {name}: {}", first.said)).with_advice(first.advice.or(advice))
+        }
+        None => Fault::new(Cause::Unreachable, Phase::Resolve, said).with_advice(advice::SENTINELS_AWAY),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::support::sentinel::{NAME, NEVER};
-use crate::support::{Health, Liar, Redis, Sentinel, Sidecar, Twemproxy};
+use crate::support::{Health, Liar, Memcached, Redis, Sentinel, Sidecar, Twemproxy};
 
 fn at(url: &str) -> Sidecar {
     Sidecar::start_with("reconnect_every = \"0s\"", format!("[caches.main]\nurl = \"{url}\""))
@@ -77,6 +77,51 @@ fn a_sentinel_that_refuses_the_login_has_settings_of_its_own_for_it() {
     sidecar.expect_down("auth");
     let (hint, _) = told(&sidecar.health(), redis.addr());
     assert!(!hint.contains("sentinel_password"), "{hint}");
+}
+
+#[test]
+fn sentinels_that_are_all_away_are_the_fault_and_not_the_servers_that_they_name() {
+    let redis = Redis::start(&[]);
+    let sentinel = Sentinel::start(redis.addr(), NEVER, &[]);
+    let (addr, url) = (sentinel.addr(), format!("redis+sentinel://{}/{NAME}", sentinel.addr()));
+    at(&url).expect_up();
+    drop(sentinel);
+    let sidecar = at(&url);
+    sidecar.expect_down("refused");
+    let (hint, _) = told(&sidecar.health(), NAME);
+    assert!(hint.contains("No Sentinel can be reached"), "{addr}: {hint}");
+    assert!(!hint.contains("announce"), "{hint}");
+}
+
+#[test]
+fn a_server_behind_a_unix_socket_has_no_port_no_tls_and_no_firewall() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("redis.sock");
+    let redis = Redis::start(&[]);
+    let own = redis.socket().to_owned();
+    let sidecar = at(&format!("redis+unix://{}", own.display()));
+    sidecar.expect_up();
+    redis.stop();
+    sidecar.expect_down("timed_out");
+    let silent = told(&sidecar.health(), format!("unix:{}", own.display())).0;
+    redis.cont();
+    sidecar.expect_up();
+    let memcached = Memcached::start_on_socket();
+    let sidecar = at(&format!("redis+unix://{}", memcached.socket().display()));
+    let words = sidecar.expect_down("protocol");
+    assert!(words.ends_with("received `ERROR`, as from a memcached"), "{words}");
+    let other = told(&sidecar.health(), format!("unix:{}", memcached.socket().display())).0;
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let sidecar = at(&format!("redis+unix://{}", path.display()));
+    sidecar.expect_down("unreachable");
+    let closed = told(&sidecar.health(), format!("unix:{}", path.display())).0;
+    for (hint, words) in
+        [(&silent, "hangs or is stopped"), (&other, "which program"), (&closed, "which program")]
+    {
+        assert!(hint.contains(words), "{hint}");
+        assert!(["port", "TLS", "firewall"].iter().all(|word| !hint.contains(word)), "{hint}");
+    }
 }
 
 #[test]
