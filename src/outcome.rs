@@ -14,6 +14,8 @@ mod problem;
 mod report;
 mod status;
 
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -244,6 +246,13 @@ impl Outcome {
     #[must_use]
     pub(crate) fn is_due_to(&self, cause: Cause) -> bool {
         self.standing().any(|problem| problem.cause() == cause)
+    }
+
+    /// A hash of the names of the nodes whose faults give it its status, whatever their order.
+    #[must_use]
+    pub(crate) fn faulty_nodes(&self) -> u64 {
+        let names: BTreeSet<_> = self.standing().filter_map(Problem::node).collect();
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(names)
     }
 
     /// The problems that give it its status.

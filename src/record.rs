@@ -129,6 +129,12 @@ impl RecordSnapshot {
         self.period.as_ref().map(|period| period.since)
     }
 
+    /// The current status and its causes, as far as checks saw them, and the number of changes of its causes.
+    pub(crate) fn so_far(&self) -> Option<(Past, usize)> {
+        let period = self.period.as_ref()?;
+        Some((period.end(self.latest.as_ref()?), period.changes()))
+    }
+
     /// Adds an outcome; returns the change, if there is one.
     fn note(&mut self, outcome: &Arc<Outcome>) -> Option<Transition> {
         self.tally.note(outcome);

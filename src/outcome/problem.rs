@@ -13,13 +13,21 @@ pub(crate) enum Problem<'a> {
     Finding(&'a Finding),
 }
 
-impl Problem<'_> {
+impl<'a> Problem<'a> {
     /// The cause of the problem.
     #[must_use]
     pub(crate) fn cause(&self) -> Cause {
         match self {
             Self::Fault(_, fault, _) => fault.cause,
             Self::Finding(finding) => finding.cause,
+        }
+    }
+
+    /// The name of the faulty node.
+    pub(super) fn node(self) -> Option<&'a str> {
+        match self {
+            Self::Fault(node, ..) => Some(&node.node),
+            Self::Finding(_) => None,
         }
     }
 

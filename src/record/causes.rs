@@ -1,7 +1,8 @@
 //! [`Causes`]: the main causes of a period, one after the other.
 //!
 //! An alias of many nodes may have several causes at a time, and its first faulty node may be another one at each check.
-//! So its cause stands for as long as anything has it, and the number of changes is bounded.
+//! So its cause stands for as long as anything has it. Another set of faulty nodes is a change too, and the number of changes
+//! is bounded.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,8 +23,8 @@ pub(super) struct Causes {
     /// Each cause so far, with the time that it was the main one, without the current time of the current one.
     told: Vec<(Cause, Duration)>,
     current: Option<MainCause>,
-    /// A cause that has come instead of the current one, and is not told yet.
-    next: Option<(Cause, Instant)>,
+    /// A cause, with its nodes, that has come instead of the current one, and is not told yet.
+    next: Option<(Cause, u64, Instant)>,
     changes: usize,
 }
 
@@ -31,6 +32,8 @@ pub(super) struct Causes {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MainCause {
     pub(super) cause: Cause,
+    /// The faulty nodes.
+    nodes: u64,
     /// The start of the check with which it became the main one.
     began: Instant,
     /// The start of the last check that had it.
@@ -41,7 +44,8 @@ pub(super) struct MainCause {
 
 impl MainCause {
     fn of(cause: Cause, began: Instant, outcome: &Outcome) -> Self {
-        Self { cause, began, seen: outcome.began, seen_at: outcome.began_at }
+        let (nodes, seen, seen_at) = (outcome.faulty_nodes(), outcome.began, outcome.began_at);
+        Self { cause, nodes, began, seen, seen_at }
     }
 
     /// The time from the first check that had it to the last.
@@ -58,24 +62,24 @@ impl Causes {
         Self { told, current, next: None, changes: 0 }
     }
 
-    /// `true` if the cause has not changed.
-    pub(super) fn is_first(&self) -> bool {
-        self.changes == 0
+    /// The number of changes that were told.
+    pub(super) fn changes(&self) -> usize {
+        self.changes
     }
 
-    /// Adds a check; returns the previous cause, if the cause has changed.
+    /// Adds a check; returns the previous cause, if the cause or its nodes have changed.
     pub(super) fn note(&mut self, outcome: &Outcome) -> Option<MainCause> {
-        let (before, found) = (self.current?, outcome.cause()?);
-        if outcome.is_due_to(before.cause) {
+        let (before, found, nodes) = (self.current?, outcome.cause()?, outcome.faulty_nodes());
+        if nodes == before.nodes && outcome.is_due_to(before.cause) {
             self.current = Some(MainCause::of(before.cause, before.began, outcome));
             self.next = None;
             return None;
         }
         let came = match self.next {
-            Some((next, came)) if next == found => came,
+            Some((next, of_nodes, came)) if (next, of_nodes) == (found, nodes) => came,
             Some(_) | None => outcome.began,
         };
-        self.next = Some((found, came));
+        self.next = Some((found, nodes, came));
         let is_new = self.told.iter().all(|(told, _)| *told != found);
         let stays = outcome.began.saturating_duration_since(came) >= STAYS;
         if !is_new && !stays && self.changes >= AT_ONCE {
@@ -156,6 +160,32 @@ mod tests {
         let other_way_round: &[Cause] = &[Cause::TimedOut, Cause::Refused];
         let checks = [(0, TIMED_OUT), (1, both), (2, other_way_round), (3, both), (4, REFUSED)];
         assert_eq!(changes(&checks).0, [4]);
+    }
+
+    #[test]
+    fn another_set_of_faulty_nodes_is_a_change_whatever_their_order() {
+        let start = Instant::now();
+        let at = |second, names: &[&str]| {
+            let mut outcome = outcome(start, second, &vec![Cause::Refused; names.len()]);
+            for (node, name) in outcome.nodes.iter_mut().zip(names) {
+                node.node = (*name).into();
+            }
+            outcome
+        };
+        let mut causes = Causes::begin(&at(0, &["a"]));
+        let checks: [(u64, &[&str], bool); 5] = [
+            (1, &["a"], false),
+            (2, &["a", "b"], true),
+            (3, &["b", "a"], false),
+            (4, &["b"], true),
+            (6, &["b"], false),
+        ];
+        for (second, names, is_change) in checks {
+            assert_eq!(causes.note(&at(second, names)).is_some(), is_change, "{second}");
+        }
+        let lasted: Vec<_> =
+            causes.so_far().into_iter().map(|(cause, time)| (cause, time.as_secs())).collect();
+        assert_eq!(lasted, [(Cause::Refused, 1 + 1 + 2)]);
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Transition {
             was,
             to: outcome.status(),
             cause: problem.map(|problem| problem.cause()),
-            place: problem.map(|problem| printable(&problem.place())),
+            place: problem.map(|problem| printable(&format!("{}{}", problem.place(), others(outcome)))),
             elapsed: outcome.elapsed,
             nodes: nodes.into_iter().take(NODES).cloned().collect(),
         }
@@ -101,6 +101,14 @@ impl Transition {
                 warn!(entry = self.entry, from, to, cause, was_cause, lasted_s, "{self}");
             }
         }
+    }
+}
+
+/// The number of faulty nodes beside the first.
+fn others(outcome: &Outcome) -> String {
+    match outcome.nodes.iter().filter(|node| node.fault.is_some()).count() {
+        0 | 1 => String::new(),
+        faulty => format!(" (and {} more)", faulty - 1),
     }
 }
 

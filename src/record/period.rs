@@ -97,17 +97,22 @@ impl Period {
         Self { since: Since::of(outcome, last), causes: Causes::begin(outcome) }
     }
 
-    /// Adds a check with the same status after `last`; returns the previous cause, if its main cause has changed.
+    /// Adds a check with the same status after `last`; returns the previous cause, if its main cause or the faulty nodes have changed.
     pub(super) fn note(&mut self, outcome: &Outcome, last: &Outcome) -> Option<Past> {
         let length = outcome.began.saturating_duration_since(last.began);
         let longest = self.since.unchecked.map_or(LONG, |unchecked| unchecked.length);
         if length >= longest {
             self.since.unchecked = Some(Unchecked { from: last.began_at, to: outcome.began_at, length });
         }
-        let is_first = self.since.before.is_none() && self.causes.is_first();
+        let is_first = self.since.before.is_none() && self.causes.changes() == 0;
         let past = self.causes.note(outcome)?;
         let (status, lasted, last_seen) = (self.since.status, past.lasted(), past.seen_at);
         Some(Past { status, causes: vec![(past.cause, lasted)], lasted, last_seen, is_first })
+    }
+
+    /// The number of changes of its cause, or of the faulty nodes, that were told.
+    pub(super) fn changes(&self) -> usize {
+        self.causes.changes()
     }
 
     /// The whole of it, if `last` is its last check.

@@ -125,25 +125,35 @@ fn each_cause_of_an_outage_is_one_line_and_the_last_one_says_of_what_and_how_lon
 }
 
 #[test]
-fn of_several_nodes_the_cause_stands_for_as_long_as_any_has_it() {
-    let (mut first, second) = (Memcached::start(&[]), Memcached::start(&[]));
+fn an_outage_that_moves_to_another_node_is_a_line_and_one_that_stays_is_none() {
+    let (mut first, mut second) = (Memcached::start(&[]), Memcached::start(&[]));
     let servers = format!("servers = [\"{}\", \"{}\"]", first.addr(), second.addr());
     let sidecar = Sidecar::start(format!("[caches.main]\n{servers}"));
     sidecar.expect_up();
     second.stop();
     assert_eq!(sidecar.health().code, 503);
-    // The first faulty node has another cause from now on, and the first one stands.
+    assert!(change(&sidecar, 1).contains("main is DOWN: timed_out at "), "{}", sidecar.log());
     first.kill();
     for _ in 0..3 {
         assert_eq!(sidecar.health().code, 503);
     }
-    assert!(change(&sidecar, 1).contains("main is DOWN: timed_out at "), "{}", sidecar.log());
+    let both = format!("main is DOWN: refused at {} in connect (and 1 more); was DOWN", first.addr());
+    assert!(change(&sidecar, 2).contains(&both), "{}", sidecar.log());
     second.cont();
     assert_eq!(sidecar.health().code, 503);
-    assert!(change(&sidecar, 2).contains("main is DOWN: refused at "), "{}", sidecar.log());
+    let alone = format!("main is DOWN: refused at {} in connect; was DOWN", first.addr());
+    assert!(change(&sidecar, 3).contains(&alone), "{}", sidecar.log());
+    // The same cause at the other node alone.
+    second.kill();
+    assert_eq!(sidecar.health().code, 503);
+    assert!(change(&sidecar, 4).contains(&both), "{}", sidecar.log());
     first.restart();
+    (0..3).for_each(|_| assert_eq!(sidecar.health().code, 503));
+    let moved = format!("main is DOWN: refused at {} in connect; was DOWN", second.addr());
+    assert!(change(&sidecar, 5).contains(&moved), "{}", sidecar.log());
+    second.restart();
     sidecar.expect_up();
-    assert!(change(&sidecar, 3).contains("main is UP; was DOWN for at least "), "{}", sidecar.log());
+    assert!(change(&sidecar, 6).contains("main is UP; was DOWN for at least "), "{}", sidecar.log());
 }
 
 #[test]

@@ -139,9 +139,13 @@ impl Display {
 /// `2026-11-22T19:34:27Z  main  DOWN  was UP for at least 12s; masked at cache:6379 in read. Writes are acknowledged ...`
 fn line(change: &StatusChange) -> String {
     let StatusChange { outcome, before } = change;
-    let before = before.map(|(status, stood)| match stood {
-        Duration::ZERO => format!("was {status}"),
-        stood => format!("was {status} for at least {}", rough(stood)),
+    let before = before.as_ref().map(|before| {
+        let stood = match before.lasted {
+            Duration::ZERO => String::new(),
+            stood => format!(" for at least {}", rough(stood)),
+        };
+        let reasons = before.reasons(rough).map(|reasons| format!(" ({reasons})")).unwrap_or_default();
+        format!("was {}{stood}{reasons}", before.status)
     });
     let problem = outcome.problem().map(|problem| {
         let more = match outcome.problems().count() {
@@ -176,12 +180,19 @@ mod tests {
     use super::super::tests::{node, outcome};
     use super::line;
     use crate::outcome::{Cause, Status};
+    use crate::record::Past;
 
     #[test]
     fn a_change_is_a_line_with_the_previous_status_and_the_cause() {
         let masked = vec![node("one", Some((Cause::Masked, ""))), node("two", Some((Cause::Masked, "")))];
         let outcome = outcome("main", 1, masked);
-        let before = Some((Status::Up, Duration::from_millis(62_345)));
+        let before = Some(Past {
+            status: Status::Up,
+            causes: Vec::new(),
+            lasted: Duration::from_millis(62_345),
+            last_seen: outcome.began_at,
+            is_first: false,
+        });
         let line = line(&StatusChange { outcome, before });
         let (_, words) = line.split_once("Z  ").unwrap();
         let expected = format!(
