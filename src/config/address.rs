@@ -264,6 +264,39 @@ impl Parameters {
     }
 }
 
+/// Parameters that clients of Redis know, each with what takes its place. No other is named: it may be a part of a password.
+const OTHERS: &[(&str, &str)] = &[
+    ("ssl_cert_reqs", "set tls.verify"),
+    ("ssl_check_hostname", "set tls.verify = \"ca\" to accept any name"),
+    ("ssl_ca_certs", "set tls.ca_file"),
+    ("ssl_ca_path", "set tls.ca_file"),
+    ("ssl_ca_data", "set tls.ca_file"),
+    ("ssl_certfile", "set tls.cert_file"),
+    ("ssl_keyfile", "set tls.key_file"),
+    ("verify", "set tls.verify"),
+    ("insecure", "set tls.verify"),
+    ("skip_verify", "set tls.verify"),
+    ("insecure_skip_verify", "set tls.verify"),
+    ("sslmode", "set tls.verify"),
+    ("ssl", "begin the URL with rediss:// for TLS"),
+    ("tls", "begin the URL with rediss:// for TLS"),
+    ("timeout", "set `timeout` above the caches"),
+    ("socket_timeout", "set `timeout` above the caches"),
+    ("socket_connect_timeout", "set `timeout` above the caches"),
+];
+
+/// The problem with parameters that are not known, if there are some.
+pub(super) fn unknown_parameter(others: &[(String, String)]) -> Option<String> {
+    const KNOWN: &str = "in this URL; known are db, protocol, username, password";
+    others.first()?;
+    let known =
+        others.iter().find_map(|(name, _)| OTHERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)));
+    Some(known.map_or_else(
+        || format!("unknown parameter {KNOWN}"),
+        |(name, instead)| format!("unknown parameter `{name}` {KNOWN}; remove `{name}`, and {instead}"),
+    ))
+}
+
 /// The version of the protocol, by the number that redis-py gives it.
 pub(super) fn protocol(number: &str) -> Option<RespVersion> {
     match number {

@@ -20,9 +20,12 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Reads a secret from a file, without the newline that editors and `echo` put at its end.
+/// The mark that some editors put at the head of a file (Unicode Standard, section 23.8).
+pub(super) const BOM: char = '\u{feff}';
+
+/// Reads a secret from a file, without the mark at its head, and without the newline that editors and `echo` put at its end.
 fn read_secret(path: &Path) -> io::Result<String> {
-    let mut secret = read(path)?;
+    let mut secret = read(path)?.trim_start_matches(BOM).to_owned();
     if secret.ends_with('\n') {
         secret.pop();
         if secret.ends_with('\r') {
@@ -41,4 +44,25 @@ pub(super) fn secret(value: &Value, files: &mut Vec<PathBuf>) -> Result<String, 
     })?;
     files.push(path);
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_secret;
+
+    #[test]
+    fn a_secret_is_read_without_the_mark_at_its_head_and_the_newline_at_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("secret");
+        for (written, read) in [
+            ("\u{feff}sesame\r\n", "sesame"),
+            ("sesame\n\n", "sesame\n"),
+            ("ses\u{feff}ame", "ses\u{feff}ame"),
+        ] {
+            std::fs::write(&file, written).unwrap();
+            assert_eq!(read_secret(&file).unwrap(), read);
+        }
+        std::fs::write(&file, "\u{feff}\n").unwrap();
+        assert!(read_secret(&file).is_err());
+    }
 }

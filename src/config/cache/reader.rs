@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+
 use crate::alias::Alias;
 use crate::config::keys::{self, BackendKind};
 use crate::config::place::{ConfigProblem, Origin, Place};
@@ -123,7 +125,23 @@ impl CacheReader {
             *password = Some(self.password(key, value)?);
             self.came_from(&["password"], &value.place);
         }
+        if let Some(password) = password {
+            self.note_unusual(password.expose_secret());
+        }
         Ok(())
+    }
+
+    /// Takes note of a password that is hardly meant as it is: a reference that nothing has expanded, or several lines.
+    fn note_unusual(&mut self, password: &str) {
+        let unusual = if password.trim_end().contains('\n') {
+            "has several lines, which are all sent; keep the password alone in its file"
+        } else if password.starts_with("$(") && password.ends_with(')') {
+            "is a reference in the form $(NAME), which is sent as it is; Kubernetes expands it only if the variable NAME \
+             is defined before it in `env` of the same container"
+        } else {
+            return;
+        };
+        self.notes.push(format!("{}: its password {unusual}", self.alias));
     }
 
     /// A password, from a key or from the file that the key names.

@@ -1,5 +1,6 @@
 //! `[caches.ALIAS]` of a Redis: its topology, its login, and the requirements on it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -94,8 +95,8 @@ pub(in crate::config) fn read(
     }
     let mut url =
         address::redis_location(&server.text, topology).map_err(|error| server.value.problem(error))?;
-    if !url.others.is_empty() {
-        return Err(server.value.problem(UNKNOWN_PARAMETER));
+    if let Some(problem) = address::unknown_parameter(&url.others) {
+        return Err(server.value.problem(problem));
     }
     reading.came_from(&["url"], &server.value.place);
     reading.came_from(&url.says(), &server.value.place);
@@ -235,8 +236,6 @@ pub(in crate::config) fn finished(
     Ok(Backend::Redis(redis))
 }
 
-const UNKNOWN_PARAMETER: &str = "unknown parameter in this URL; known are db, protocol, username, password";
-
 const NO_SERVER: &str = "no server is given; add url = \"redis://host:6379/0\"";
 
 /// `true` if there is a password, and it is not empty.
@@ -314,10 +313,10 @@ pub(super) fn named_server(
     alias: &Login,
     tls: Option<&Tls>,
     users_alone: bool,
-) -> Result<NamedServer, &'static str> {
+) -> Result<NamedServer, Cow<'static, str>> {
     let url = address::redis_location(text, RedisTopology::Standalone)?;
-    if !url.others.is_empty() {
-        return Err(UNKNOWN_PARAMETER);
+    if let Some(problem) = address::unknown_parameter(&url.others) {
+        return Err(problem.into());
     }
     let address = url.addresses.into_iter().next().ok_or(NO_SERVER)?;
     let mut login = Login {
@@ -333,7 +332,7 @@ pub(super) fn named_server(
         login.password.clone_from(&alias.password);
     }
     if login.username.is_some() && !is_given(login.password.as_ref()) && !users_alone {
-        return Err(NO_USER_ALONE);
+        return Err(NO_USER_ALONE.into());
     }
     let tls_there = match url.tls {
         Some(true) => Some(tls.cloned().unwrap_or_default()),

@@ -232,11 +232,9 @@ fn view(
     unless(!is_one, value, A_VIEW)?;
     let url = address::redis_location(text, RedisTopology::Standalone)
         .map_err(|error| value.problem(if error == address::SEVERAL { A_VIEW } else { error }))?;
-    unless(
-        !url.others.is_empty(),
-        value,
-        "unknown parameter in this URL; known are db, protocol, username, password",
-    )?;
+    if let Some(problem) = address::unknown_parameter(&url.others) {
+        return Err(value.problem(problem));
+    }
     let own_password = url.password.is_some();
     let is_alone = url.username.is_some() && !is_given(url.password.as_ref());
     unless(is_alone && !users_alone, value, NO_USER_ALONE)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::keys;
 use crate::config::place::{ConfigProblem, Place};
+use crate::config::text_file::BOM;
 use crate::config::value::{Table, TableEntry, Value, ValueKind, is_quoted};
 use crate::config::variable::{PREFIX, RESERVED};
 
@@ -15,9 +16,12 @@ pub(in crate::config) struct Environment<'a>(pub(in crate::config) &'a BTreeMap<
 
 impl Environment<'_> {
     /// A variable's value. An empty one counts as not set, since `NAME=` is how Compose and Kubernetes leave
-    /// one out. White space at its ends is dropped: a secret that was made by `echo` ends in a newline.
+    /// one out. White space at its ends is dropped, and a byte order mark: a secret that was made by `echo` ends in a newline.
     pub(in crate::config) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+        self.0
+            .get(name)
+            .map(|value| value.trim_matches(|char: char| char.is_whitespace() || char == BOM))
+            .filter(|value| !value.is_empty())
     }
 
     /// The host's name: `HOSTNAME`, which containers set to the name that the operator sees, or else the system's.
