@@ -105,13 +105,11 @@ impl AnswerError {
 fn foreign_fault(progress: &NodeProgress, protocol: &str, first: &[u8]) -> Fault {
     let end = first.windows(LINE_END.len()).position(|pair| pair == LINE_END).unwrap_or(first.len());
     let server = ForeignServer::of(first);
-    let mut said = format!("the answer is not {protocol}");
-    if let Some(line) = progress.value(&first[..end]) {
-        said.push_str(&format!(": received `{}`", spelling::shortened(&line)));
-    }
-    if let Some(server) = server {
-        said.push_str(&format!(", as from {}", server.name));
-    }
+    let received = progress.value(&first[..end]);
+    let received =
+        received.map_or_else(String::new, |line| format!(": received `{}`", spelling::shortened(&line)));
+    let kind = server.map_or_else(String::new, |server| format!(", as from {}", server.name));
+    let said = format!("the answer is not {protocol}{received}{kind}");
     progress.fault(Cause::Protocol, &said).with_advice(server.map(|server| server.hint))
 }
 

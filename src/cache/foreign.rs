@@ -83,7 +83,7 @@ mod tests {
             (b"ERROR\r\n", "a memcached"),
             (b"-NOAUTH Authentication required.\r\n", "a Redis"),
         ] {
-            assert_eq!(of(first), Some(name), "{:?}", String::from_utf8_lossy(first));
+            assert_eq!(of(first), Some(name), "{first:?}");
         }
         assert_eq!((of(b""), of(b"what?\r\n"), of(b"\x15"), of(b"ERRORS")), (None, None, None, None));
     }

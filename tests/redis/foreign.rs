@@ -1,5 +1,7 @@
 //! Servers of other protocols at a cache's address: the fault says what they sent, and what they are.
 
+#![allow(clippy::expect_used, reason = "in a test a panic is the message")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;

@@ -212,15 +212,13 @@ struct Head {
 
 /// Reads the line that an answer begins with.
 fn head(line: &[u8]) -> Result<Head, AnswerError> {
-    let unknown = || foreign(line);
-    let (kind, rest) = line.split_first().ok_or_else(unknown)?;
-    let length = |rest| length(rest).ok_or_else(unknown);
+    let kind = line.first().ok_or_else(|| foreign(line))?;
     let (bytes, elements) = match kind {
         b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => (None, 0),
-        b'$' | b'=' | b'!' => (length(rest)?, 0),
-        b'*' | b'~' | b'>' => (None, length(rest)?.unwrap_or_default()),
-        b'%' => (None, length(rest)?.unwrap_or_default().saturating_mul(2)),
-        _ => return Err(unknown()),
+        b'$' | b'=' | b'!' => (length(line)?, 0),
+        b'*' | b'~' | b'>' => (None, length(line)?.unwrap_or_default()),
+        b'%' => (None, length(line)?.unwrap_or_default().saturating_mul(2)),
+        _ => return Err(foreign(line)),
     };
     Ok(Head { bytes, elements })
 }
@@ -232,11 +230,14 @@ fn foreign(first: &[u8]) -> AnswerError {
     AnswerError::foreign("Redis' protocol (RESP)", first)
 }
 
-/// A length as it is announced, if it is one; -1 stands for null.
-fn length(announced: &[u8]) -> Option<Option<usize>> {
-    match std::str::from_utf8(announced).ok()?.parse::<i64>().ok()? {
-        -1 => Some(None),
-        length => usize::try_from(length).ok().map(Some),
+/// The length that this line announces; none for -1, which stands for null.
+fn length(line: &[u8]) -> Result<Option<usize>, AnswerError> {
+    let number = line.get(1..).and_then(|rest| std::str::from_utf8(rest).ok()?.parse::<i64>().ok());
+    match number {
+        Some(-1) => Ok(None),
+        number => {
+            number.and_then(|number| usize::try_from(number).ok()).map(Some).ok_or_else(|| foreign(line))
+        }
     }
 }
 

@@ -178,8 +178,7 @@ impl Chain<'_> {
             return Ok(());
         };
         if valid.is_some() && self.verify_chain(&self.roots.anchors).is_ok() {
-            let issuers = self.shown().map(|shown| shown.issuer);
-            let authority = issuers.filter_map(|issuer| self.roots.invalid(issuer, self.now)).next();
+            let authority = self.shown().find_map(|shown| self.roots.invalid(shown.issuer, self.now));
             return Err(Distrust::authority(certificate, authority, self.now).into());
         }
         let anchors = &valid.as_ref().unwrap_or(&self.roots.anchors).roots;

@@ -90,13 +90,14 @@ fn told(error: &rustls::Error) -> (String, Option<&'static str>) {
         rustls::Error::InvalidMessage(_) => {
             ("the server's answer is not one of TLS".to_owned(), Some(advice::NO_TLS))
         }
-        rustls::Error::InvalidCertificate(reason) => match Distrust::of(error) {
-            Some(distrust) => (distrust.to_string(), distrust.advice),
-            None => {
+        rustls::Error::InvalidCertificate(reason) => {
+            if let Some(distrust) = Distrust::of(error) {
+                (distrust.to_string(), distrust.advice)
+            } else {
                 let said = format!("the server's certificate is not accepted: {}", distrust::reason(reason));
                 (said, Some(advice::TRUST_ITSELF))
             }
-        },
+        }
         rustls::Error::NoCertificatesPresented => ("the server shows no certificate".to_owned(), None),
         rustls::Error::DecryptError | rustls::Error::PeerSentOversizedRecord => (error.to_string(), None),
         rustls::Error::InappropriateMessage { .. }
