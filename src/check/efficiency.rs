@@ -23,7 +23,7 @@ use crate::cache::memcached::Memcached;
 use crate::cache::redis::{Redis, answered};
 use crate::config::checks::{self, Ttl};
 use crate::mutex::Mutex;
-use crate::outcome::{Cause, Fault};
+use crate::outcome::{Cause, Fault, advice};
 use crate::progress::{NodeProgress, Progress};
 use crate::redaction;
 use counters::{Counters, Gauge, SECTIONS};
@@ -304,12 +304,19 @@ impl Probe for EfficiencyProbe {
     }
 
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
-        let (counters, looked) = match &target.server {
-            Server::Redis(redis) => self.look_at_redis(redis, &target.name, progress).await?,
+        let read = match &target.server {
+            Server::Redis(redis) => self.look_at_redis(redis, &target.name, progress).await,
             Server::Memcached(memcached) => {
-                (self.look_at_memcached(memcached, progress).await?, Looked::default())
+                self.look_at_memcached(memcached, progress).await.map(|read| (read, Looked::default()))
             }
         };
+        let (counters, looked) = read.map_err(|fault| {
+            if fault.advice == Some(advice::CLOSED_WITHOUT_ANSWER) {
+                fault.with_advice(advice::NO_COUNTERS)
+            } else {
+                fault
+            }
+        })?;
         let seen = ServerReading { counters, at: Instant::now(), looked };
         self.readings.lock().insert(target.name.clone(), seen);
         Ok(())

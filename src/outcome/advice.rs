@@ -20,6 +20,9 @@ pub(crate) const CLOSED_IN_HANDSHAKE: &str = "The server closed the connection b
 /// The server closed the connection in place of an answer.
 pub(crate) const CLOSED_WITHOUT_ANSWER: &str = "The connection was closed in place of an answer: check that both sides use TLS or neither does (rediss:// and memcacheds:// use it), then the server's log and any proxy in front of it.";
 
+/// The server closed the connection in place of its counters.
+pub(crate) const NO_COUNTERS: &str = "The connection was closed in place of counters: if the round trip is up, a proxy such as twemproxy refuses INFO and stats; check the servers behind it for efficiency, by an alias of their own.";
+
 /// The server speaks without TLS.
 pub(crate) const NO_TLS: &str = "The server speaks without TLS on this port, and the configuration asks for TLS: point the address at the server's TLS port, or begin the URL with redis:// or memcached:// (without the s).";
 

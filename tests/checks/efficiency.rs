@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::support::acl::{self, printed_users};
 use crate::support::checks::{expect_found, explained, findings, measure};
 use crate::support::cluster::{THIRDS, tag_of};
-use crate::support::{Client, Cluster, Health, Memcached, PASSWORD, Redis, Sidecar, USER};
+use crate::support::{Client, Cluster, Health, Memcached, PASSWORD, Redis, Sidecar, Twemproxy, USER};
 
 const CHECK: &str = "cache.main.efficiency";
 
@@ -51,6 +51,25 @@ fn found(cause: &str, node: SocketAddr) -> String {
 fn look_up(client: &mut Client<TcpStream>, key: &str, times: usize) {
     for _ in 0..times {
         client.ask(&["GET", key]).unwrap();
+    }
+}
+
+#[test]
+fn behind_a_proxy_that_refuses_counters_the_hint_names_it_and_the_servers_themselves_are_checked() {
+    let (redis_server, memcached_server) = (Redis::start(&[]), Memcached::start(&[]));
+    let proxies = [
+        Twemproxy::of_redis(&[redis_server.addr()], &[]),
+        Twemproxy::of_memcached(&[memcached_server.addr()], &[]),
+    ];
+    let at = [redis(&redis_server, ""), memcached(&memcached_server, "")];
+    let servers = [redis_server.addr(), memcached_server.addr()];
+    for ((direct, server), proxy) in at.into_iter().zip(servers).zip(&proxies) {
+        let through = direct.replace(&server.to_string(), &proxy.addr().to_string());
+        let health = Sidecar::start(through).health();
+        let errors = &health.body["errors"];
+        assert!(errors.get("cache.main").is_none(), "{errors}");
+        assert!(errors[CHECK].as_str().unwrap().contains("a proxy such as twemproxy refuses"), "{errors}");
+        Sidecar::start(direct).expect_up();
     }
 }
 
