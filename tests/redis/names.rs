@@ -307,7 +307,9 @@ fn a_name_is_resolved_for_all_its_ports_together() {
         .map(|redis| format!("[caches.at-{0}]\nurl = \"redis://cache.test:{0}\"\n", redis.port()));
     let sidecar = Sidecar::start_knowing(&names, "", caches.collect::<String>());
     assert_eq!(sidecar.health_in_time().code, 503);
-    assert_eq!(threads(&sidecar), 4, "one for the log, two for the name, and one for all else");
+    // One for the log, one for all else, and two for the name; a third lookup is due as the deadline strikes.
+    let threads = threads(&sidecar);
+    assert!((4..=5).contains(&threads), "{threads}");
     names.answered();
     eventually("the name is answered", || sidecar.health().code == 200);
 }

@@ -318,6 +318,17 @@ pub(super) fn named_server(
     if let Some(problem) = address::unknown_parameter(&url.others) {
         return Err(problem.into());
     }
+    named_by(text, url, alias, tls, users_alone).map_err(Cow::from)
+}
+
+/// The same for a URL that has been taken apart, whose other parameters are not looked at.
+pub(super) fn named_by(
+    text: &str,
+    url: RedisUrl,
+    alias: &Login,
+    tls: Option<&Tls>,
+    users_alone: bool,
+) -> Result<NamedServer, &'static str> {
     let address = url.addresses.into_iter().next().ok_or(NO_SERVER)?;
     let mut login = Login {
         username: url.username,
@@ -332,7 +343,7 @@ pub(super) fn named_server(
         login.password.clone_from(&alias.password);
     }
     if login.username.is_some() && !is_given(login.password.as_ref()) && !users_alone {
-        return Err(NO_USER_ALONE.into());
+        return Err(NO_USER_ALONE);
     }
     let tls_there = match url.tls {
         Some(true) => Some(tls.cloned().unwrap_or_default()),

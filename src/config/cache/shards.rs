@@ -1,12 +1,13 @@
 //! `[caches.ALIAS]` of a sharded Redis: its shards, the number of them that have to be up, and the client that spreads keys.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use secrecy::ExposeSecret as _;
 
-use crate::config::address::RedisUrl;
+use crate::config::address::{self, RedisUrl};
 use crate::config::cache::reader::{CacheReader, WrittenAddress};
-use crate::config::cache::redis::{self, named_server, note_passwords, read_login, replicas};
+use crate::config::cache::redis::{self, named_by, named_server, note_passwords, read_login, replicas};
 use crate::config::cache::{memcached, tls};
 use crate::config::keys::RedisTopology;
 use crate::config::place::{ConfigProblem, Place};
@@ -64,8 +65,15 @@ pub(in crate::config) fn shards(
 ) -> Result<RedisServers, ConfigProblem> {
     let texts = value.texts()?;
     unless(texts.is_empty(), value, "the list of shards is empty; write \"redis://host:6379/0\"")?;
+    let (login, tls) = (&alias.login, alias.tls.as_ref());
     let shard = |(text, place): &(&str, &Place)| {
-        let shard = named_server(text, &alias.login, alias.tls.as_ref(), users_alone);
+        // django-redis hands further parameters to redis-py, and hashes them.
+        let shard = if client == Some(ShardClient::DjangoRedis) {
+            let url = address::redis_location(text, RedisTopology::Standalone);
+            url.and_then(|url| named_by(text, url, login, tls, users_alone)).map_err(Cow::from)
+        } else {
+            named_server(text, login, tls, users_alone)
+        };
         shard.map_err(|error| place.problem(error))
     };
     let shards: Vec<_> = texts.iter().map(shard).collect::<Result<_, _>>()?;

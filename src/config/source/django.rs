@@ -6,7 +6,7 @@
 //! `${NAME}` here: such a text in a password is the password.
 
 pub(super) mod answers;
-mod location;
+pub(super) mod location;
 mod options;
 mod redis;
 

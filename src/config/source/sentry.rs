@@ -3,13 +3,16 @@
 //!
 //! An entry is turned into the table that `[caches.ALIAS]` would have, below such a table of the config file.
 
+use std::collections::BTreeSet;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::django::answers::Answers;
+use super::django::location::verifies;
 use crate::config::cache::reader::CacheReader;
 use crate::config::keys;
 use crate::config::place::ConfigProblem;
-use crate::config::value::{Table, Value, ValueKind as Typed, is_plain_key, unless};
+use crate::config::value::{Table, TableEntry, Value, ValueKind as Typed, is_plain_key, unless};
 use crate::config::{Backend, cache};
 
 /// The way to JSON from the forms in which Sentry has its options.
@@ -18,6 +21,12 @@ pub(super) const EXPORT: &str = "; from YAML, run python3 -c 'import json, sys, 
 
 const HOSTS: &str = "the hosts must be an object, as in {\"0\": {\"host\": \"redis\", \"port\": 6379}}, or a list of such hosts";
 const NUMBERS: &str = "rb numbers its hosts from 0 without a gap; rename this host to the next number";
+
+const DIFFERENT_TLS: &str = "the hosts have different TLS settings (`ssl_options`), and an alias has the same for all of its servers; set tls \
+                             under [caches.NAME] in the config file, or give each host an alias of its own";
+
+/// The settings of a cluster that are read.
+const READ_OF_CLUSTERS: &[&str] = &["hosts", "startup_nodes", "is_redis_cluster", "client_args"];
 
 /// The settings of a host that name a server, and those that change nothing about it.
 #[rustfmt::skip]
@@ -51,8 +60,9 @@ pub(in crate::config) fn backend(
     let hosts = hosts(value, !is_redis_cluster)?;
     let clients = cluster.get("client_args").map(|value| value.clone().into_table()).transpose()?;
     let clients = clients.unwrap_or_default();
+    note_unread(reading, &cluster, READ_OF_CLUSTERS);
     for host in hosts.iter().chain([&clients]) {
-        note_unread(reading, host);
+        note_unread(reading, host, READ);
     }
     let mut answers = Answers::below(over);
     let mut put = |key: &str, text: &str| answers.put(key, Typed::Text(text.to_owned()), &value.place);
@@ -72,8 +82,11 @@ pub(in crate::config) fn backend(
             let shard = |url| Value { literal: false, ..Value::new(Typed::Text(url), value.place.clone()) };
             answers.put("servers", Typed::List(urls.into_iter().map(shard).collect()), &value.place);
         }
-        if let Some(host) = hosts.iter().find(|host| is_on(host, "ssl")) {
-            put_tls(&mut answers, host);
+        let mut secure = hosts.iter().filter(|host| is_on(host, "ssl"));
+        if let Some(first) = secure.next() {
+            put_tls(&mut answers, first);
+            let differs = secure.any(|host| tls_settings(host) != tls_settings(first));
+            unless(differs && over.get("tls").is_none(), value, DIFFERENT_TLS)?;
         }
     }
     cache::backend(reading, &answers.laid_under())
@@ -146,6 +159,27 @@ fn url(host: &Table) -> Result<String, ConfigProblem> {
     Ok(format!("{scheme}://{user}{}/{database}", address(host)?))
 }
 
+/// The settings of a host that tell how its certificate is verified, and which one is shown to it.
+fn tls_settings(host: &Table) -> BTreeSet<(&str, String)> {
+    let options = match host.get("ssl_options").map(|value| &value.kind) {
+        Some(Typed::Table(options)) => options.0.as_slice(),
+        _ => &[],
+    };
+    let own = host.0.iter().filter_map(|entry| Some((entry.key.strip_prefix("ssl_")?, &entry.value)));
+    let all = own.chain(options.iter().map(|entry| (entry.key.as_str(), &entry.value)));
+    all.map(|(name, value)| (name, shown(&value.kind))).collect()
+}
+
+/// A value, to compare it with another one.
+fn shown(kind: &Typed) -> String {
+    match kind {
+        Typed::Text(text) => text.clone(),
+        Typed::Integer(number) => number.to_string(),
+        Typed::Boolean(is) => is.to_string(),
+        _ => String::new(),
+    }
+}
+
 /// The settings of TLS: those of redis-py, or those of rb's `ssl_options`, which have no `ssl_` before their names.
 fn put_tls(answers: &mut Answers<'_>, host: &Table) {
     let options =
@@ -155,15 +189,19 @@ fn put_tls(answers: &mut Answers<'_>, host: &Table) {
             answers.put(&format!("tls.{ours}"), value.kind.clone(), &value.place);
         }
     }
-    let requires = host.get("ssl_cert_reqs").or_else(|| options.get("cert_reqs"));
-    if let Some(value) = requires.filter(|value| matches!(value.text(), Ok("none"))) {
-        answers.put("tls.verify", value.kind.clone(), &value.place);
+    let entry = |table: &Table, key: &str| table.0.iter().find(|entry| entry.key == key).cloned();
+    let requires = entry(host, "ssl_cert_reqs").or_else(|| entry(&options, "cert_reqs"));
+    if let Some(TableEntry { value, .. }) =
+        requires.filter(|entry| verifies(&entry.value.kind) == Some(false))
+    {
+        answers.put("tls.verify", Typed::Text("none".to_owned()), &value.place);
     }
 }
 
 /// Takes note of settings that may change a connection and are not read.
-fn note_unread(reading: &mut CacheReader, host: &Table) {
-    for entry in host.0.iter().filter(|entry| is_plain_key(&entry.key) && !READ.contains(&entry.key.as_str()))
+fn note_unread(reading: &mut CacheReader, table: &Table, read: &[&str]) {
+    for entry in
+        table.0.iter().filter(|entry| is_plain_key(&entry.key) && !read.contains(&entry.key.as_str()))
     {
         reading.notes.push(format!("{}: `{}` of Sentry's cluster is not read", reading.alias, entry.key));
     }

@@ -89,7 +89,7 @@ pub(super) fn without_a_path(text: &str) -> (Cow<'_, str>, bool) {
 /// It takes `none`, `optional` and `required`, `None`, and members of `ssl.VerifyMode`, whose numbers JSON has. Other
 /// spellings are those that `str()` and `repr()` of them have. For a client "optional" is "required" (Python's `ssl`,
 /// `CERT_OPTIONAL`).
-pub(super) fn verifies(value: &Typed) -> Option<bool> {
+pub(in crate::config::source) fn verifies(value: &Typed) -> Option<bool> {
     match value {
         Typed::Null | Typed::Integer(0) | Typed::Boolean(false) => Some(false),
         Typed::Integer(1 | 2) | Typed::Boolean(true) => Some(true),

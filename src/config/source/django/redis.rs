@@ -1,6 +1,7 @@
 //! A Redis of Django's `CACHES`: one primary with replicas, a primary that Sentinels watch, or a cluster.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret as _;
@@ -71,6 +72,7 @@ fn plain(
         let primary = primary.text()?;
         urls.sort_by_key(|location| location.text != primary);
     }
+    one_tls(&urls, options, answers)?;
     let Some((first, replicas)) = urls.split_first() else { return Err(no_location(reading)) };
     let secure = is_secure(options, first);
     let address = &first.url.addresses[0];
@@ -96,6 +98,23 @@ fn plain(
     note_tls_without_a_scheme(reading, options, first);
     Ok(())
 }
+
+/// A problem with locations whose certificates are verified in different ways: an alias has one way for all of its servers.
+fn one_tls(urls: &[Location<'_>], options: &Options<'_>, answers: &Answers<'_>) -> Result<(), ConfigProblem> {
+    let settings = |location: &Location<'_>| {
+        let others = location.url.others.iter().filter(|(name, _)| name.starts_with("ssl_"));
+        others.cloned().collect::<BTreeSet<_>>()
+    };
+    let mut secure = urls.iter().filter(|location| is_secure(options, location));
+    let Some(first) = secure.next() else { return Ok(()) };
+    match secure.find(|location| settings(location) != settings(first)) {
+        Some(other) if answers.is_open("tls") => Err(other.place.problem(DIFFERENT_TLS)),
+        _ => Ok(()),
+    }
+}
+
+const DIFFERENT_TLS: &str = "the locations have different TLS settings (`ssl_...`), and an alias has the same for all of its servers; set tls \
+                             under this alias in the config file, or give each location an alias of its own";
 
 /// A replica in the words of the config file: each location has its own login and TLS, and an address alone has the primary's.
 fn as_replica(
@@ -169,6 +188,7 @@ fn shards(
     answers: &mut Answers<'_>,
 ) -> Result<(), ConfigProblem> {
     let urls = urls(reading, entry, options)?;
+    one_tls(&urls, options, answers)?;
     let Some(first) = urls.first() else { return Err(no_location(reading)) };
     let shard = |location: &Location<'_>| {
         let text = Typed::Text(location.text.clone());
