@@ -157,13 +157,20 @@ impl Connection {
     pub(crate) async fn line_end(&mut self, begin: usize) -> Result<usize, AnswerError> {
         let mut searched = begin;
         loop {
-            let received = &self.0.received[searched..];
-            if let Some(end) = received.windows(LINE_END.len()).position(|pair| pair == LINE_END) {
-                return Ok(searched + end);
+            if let Some(end) = self.find_line_end(begin, &mut searched) {
+                return Ok(end);
             }
-            searched = self.0.received.len().saturating_sub(1).max(begin);
             self.receive().await?;
         }
+    }
+
+    /// The position of the line end behind `begin`, if it was received. The bytes before `searched` are not looked at again.
+    pub(crate) fn find_line_end(&self, begin: usize, searched: &mut usize) -> Option<usize> {
+        let received = self.0.received.get(*searched..)?;
+        let end = received.windows(LINE_END.len()).position(|pair| pair == LINE_END);
+        let end = end.map(|end| *searched + end);
+        *searched = self.0.received.len().saturating_sub(1).max(begin);
+        end
     }
 
     /// Waits for the `len` bytes at `begin` in the received bytes, and returns the end of the line end behind them.
@@ -219,7 +226,7 @@ impl Connection {
     }
 
     /// Takes the first `len` bytes that were received, and drops the line end behind them.
-    fn take_ended(&mut self, len: usize) -> Vec<u8> {
+    pub(crate) fn take_ended(&mut self, len: usize) -> Vec<u8> {
         let received = &mut self.0.received;
         let rest = received.split_off(len + LINE_END.len());
         let mut taken = std::mem::replace(received, rest);
@@ -228,7 +235,7 @@ impl Connection {
     }
 
     /// Waits for more bytes.
-    async fn receive(&mut self) -> Result<(), AnswerError> {
+    pub(crate) async fn receive(&mut self) -> Result<(), AnswerError> {
         if self.0.allowance == 0 {
             return Err(AnswerError::Malformed(TOO_LONG));
         }

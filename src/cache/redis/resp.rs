@@ -17,8 +17,8 @@ pub(super) async fn ask(connection: &mut Connection, command: Vec<u8>) -> Result
     connection.send(&command).await?;
     // Not needed while the answer is awaited.
     drop(command);
-    expect_answer(connection).await?;
-    let mut line = connection.line().await?;
+    let end = line_end(connection, 0).await?;
+    let mut line = connection.take_ended(end);
     match (line.as_slice(), head(&line)?) {
         (b"+OK", _) => Ok(Value::Okay),
         ([b'$', ..], Head { bytes: Some(bytes), .. }) => connection.data(bytes).await.map(Value::BulkString),
@@ -147,10 +147,7 @@ async fn values(connection: &mut Connection, begin: usize, values: usize) -> Res
 /// Waits for one value, or the head of a list or map, at `begin` in the received bytes. Returns its end and the number of
 /// elements that follow.
 async fn element(connection: &mut Connection, begin: usize) -> Result<(usize, usize), AnswerError> {
-    if begin == 0 {
-        expect_answer(connection).await?;
-    }
-    let line_end = connection.line_end(begin).await?;
+    let line_end = line_end(connection, begin).await?;
     let Head { bytes, elements } = head(&connection.received()[begin..line_end])?;
     let mut end = line_end + LINE_END.len();
     if let Some(bytes) = bytes {
@@ -196,10 +193,20 @@ fn plain(rest: &mut &[u8]) -> Option<Value> {
 /// The first bytes of every kind of value (RESP 2 and 3, "Redis serialization protocol specification", the table of types).
 const KINDS: &[u8] = b"+-:_,#($=!*~>%";
 
-/// Waits for the first byte of an answer. A server of another protocol may greet without ever ending a line.
-async fn expect_answer(connection: &mut Connection) -> Result<(), AnswerError> {
-    let first = connection.peek().await?;
-    if KINDS.contains(&first) { Ok(()) } else { Err(foreign(connection.received())) }
+/// Waits for the line of a value that begins at `begin`, and returns the position of its line end. A server of another
+/// protocol may greet without ever ending a line.
+async fn line_end(connection: &mut Connection, begin: usize) -> Result<usize, AnswerError> {
+    let mut searched = begin;
+    loop {
+        let received = connection.received().get(begin..).unwrap_or_default();
+        if received.first().is_some_and(|first| !KINDS.contains(first)) {
+            return Err(foreign(received));
+        }
+        if let Some(end) = connection.find_line_end(begin, &mut searched) {
+            return Ok(end);
+        }
+        connection.receive().await?;
+    }
 }
 
 /// The announced rest of an answer, after its first line.
