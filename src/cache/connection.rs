@@ -143,25 +143,19 @@ impl Connection {
 
     /// Takes the next line of an answer, without its line end.
     pub(crate) async fn line(&mut self) -> Result<Vec<u8>, AnswerError> {
-        let end = self.line_end(0).await?;
-        Ok(self.take_ended(end))
+        let mut searched = 0;
+        loop {
+            if let Some(end) = self.find_line_end(0, &mut searched) {
+                return Ok(self.take_ended(end));
+            }
+            self.receive().await?;
+        }
     }
 
     /// Takes the next `len` bytes of an answer and the line end behind them.
     pub(crate) async fn data(&mut self, len: usize) -> Result<Vec<u8>, AnswerError> {
         self.data_end(0, len).await?;
         Ok(self.take_ended(len))
-    }
-
-    /// Waits for the line that begins at `begin` in the received bytes, and returns the position of its line end.
-    pub(crate) async fn line_end(&mut self, begin: usize) -> Result<usize, AnswerError> {
-        let mut searched = begin;
-        loop {
-            if let Some(end) = self.find_line_end(begin, &mut searched) {
-                return Ok(end);
-            }
-            self.receive().await?;
-        }
     }
 
     /// The position of the line end behind `begin`, if it was received. The bytes before `searched` are not looked at again.

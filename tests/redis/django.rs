@@ -1,5 +1,5 @@
 //! Django's `CACHES` against real servers: a check connects as the application's client does. Some caches are used by the
-//! client itself too. What the others do was tried by hand, on the same servers: Django 4.2 to 6.1, django-redis 5.4 to
+//! client itself too. The others were tried by hand, on the same servers: Django 4.2 to 6.1, django-redis 5.4 to
 //! 7.0, redis-py 5.0 to 8.1, django-cachex 0.14, django-vcache 3.2, aiodrf-async-cache 0.2, django-redis-cache 3.0.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]

@@ -391,7 +391,7 @@ fn class<'a>(
     Ok(Some((class, path)))
 }
 
-/// What to write for a class that is not known, by the topology that its name and its options hint at.
+/// The advice for a class that is not known, by the topology that its name and its options hint at.
 fn unknown_class(reading: &CacheReader, entry: &Table) -> Result<String, ConfigProblem> {
     let path = entry.get("BACKEND").map(Value::text).transpose()?;
     let (what, url) = match Options::of(Library::Unknown, path, entry)?.way() {
