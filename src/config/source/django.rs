@@ -73,7 +73,10 @@ fn known(path: &str) -> Option<KnownPath> {
             // A base of the others, which cannot be used itself.
             Some(class) if class.starts_with("Resp") => return None,
             Some(class) if class.contains("Glide") => KnownPath::Redis(Library::Glide),
-            _ => KnownPath::Redis(Library::Cachex),
+            Some(class) if class.contains("Redis") || class.contains("Valkey") => {
+                KnownPath::Redis(Library::Cachex)
+            }
+            _ => return None,
         });
     }
     if let Some(counted) = path.strip_prefix("django_prometheus.cache.backends.") {
