@@ -78,7 +78,7 @@ causes! {
     /// A way into the cache goes on showing a deleted key.
     InvisibleDelete "invisible_delete" "The view still shows a deleted key, so applications read outdated data: check for replica lag, a lost primary, or clients that map keys to different servers.";
     /// A queue has too many entries.
-    TooLong "too_long" "The queue grows faster than it is drained: check that its workers run, and add workers if they do.";
+    TooLong "too_long" "The queue has more entries than configured: check that its workers run and finish entries, and whether producers add more than before.";
     /// The oldest entry of a queue has waited for too long.
     TooOld "too_old" "The oldest entry of the queue has waited too long: check whether its workers have stopped, or whether they process newer entries first.";
     /// A queue has too many failed entries.
