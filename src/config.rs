@@ -267,6 +267,8 @@ pub struct CacheConfig {
     pub checks: Vec<checks::CheckConfig>,
     /// The breaker, which sends dead servers nothing for a while; without one, every check asks them.
     pub breaker: Option<BreakerConfig>,
+    /// `false` if the application works without it, so that it is degraded where another is down.
+    pub required: bool,
     /// The contents of its certificates' files when it was configured, so that a certificate renewed in its place makes
     /// another cache of it.
     pub certificates: Contents,
@@ -277,7 +279,7 @@ impl CacheConfig {
     #[must_use]
     pub fn new(alias: Alias, backend: Backend) -> Self {
         let (checks, certificates) = (Vec::new(), Contents::default());
-        Self { alias, backend, checks, breaker: None, certificates }
+        Self { alias, backend, checks, breaker: None, required: true, certificates }
     }
 
     /// Its forwarding, if it forwards.
@@ -287,6 +289,12 @@ impl CacheConfig {
             Backend::Unchecked(SkipReason::Forwards(forwarding)) => Some(forwarding),
             Backend::Unchecked(_) | Backend::Redis(_) | Backend::Memcached(_) => None,
         }
+    }
+
+    /// Its needs of its nodes.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        Needs { required: self.required, ..self.backend.needs() }
     }
 
     /// The kinds of its checks, the round trip first; none where it is not checked.
@@ -664,14 +672,14 @@ impl Backend {
         self.tls().iter().any(|tls| tls.verify == Verify::None)
     }
 
-    /// An alias' needs of its nodes, with this backend.
-    #[must_use]
-    pub fn needs(&self) -> Needs {
+    /// The needs of a required alias of its nodes, with this backend.
+    fn needs(&self) -> Needs {
         match self {
             Self::Redis(redis) => {
                 let ways_in = redis.ways_in();
                 let any = |is: fn(&(&Login, Option<&Tls>)) -> bool| ways_in.iter().any(is);
                 Needs {
+                    required: true,
                     servers: match redis.servers {
                         RedisServers::Shards { quorum, .. } => quorum,
                         _ => Quorum::All,
@@ -688,6 +696,7 @@ impl Backend {
                 }
             }
             Self::Memcached(memcached) => Needs {
+                required: true,
                 servers: memcached.quorum,
                 every_replica: false,
                 wire: Wire {

@@ -143,14 +143,40 @@ impl Outcome {
         self.extra.as_ref().and_then(|extra| extra.reused.as_ref())
     }
 
-    /// The status that follows from the nodes and the findings together.
+    /// The status that follows from the nodes and the findings together; no worse than degraded if the cache is not
+    /// required.
     #[must_use]
     pub fn status(&self) -> Status {
+        let severity = self.severity();
+        if self.needs.required { severity } else { severity.min(Status::Degraded) }
+    }
+
+    /// The status that a required cache would have.
+    fn severity(&self) -> Status {
         if self.nodes.is_empty() {
             return Status::Skipped;
         }
         let found = self.findings().iter().map(|finding| finding.status).max();
         self.status_of_nodes().max(found.unwrap_or(Status::Up))
+    }
+
+    /// `down, not required` if it would be down if the cache was required.
+    #[must_use]
+    pub(crate) fn not_required(&self) -> Option<&'static str> {
+        (self.severity() > self.status()).then_some("down, not required")
+    }
+
+    /// The status in words: `up`, `degraded`, `down`, or `down, not required`.
+    #[must_use]
+    pub(crate) fn words(&self) -> &'static str {
+        self.not_required().unwrap_or_else(|| self.status().word())
+    }
+
+    /// The status in capitals, for a line: `DOWN`, or `DEGRADED (down, not required)`.
+    #[must_use]
+    pub(crate) fn capitals(&self) -> String {
+        let remark = self.not_required().map(|remark| format!(" ({remark})")).unwrap_or_default();
+        format!("{}{remark}", self.status())
     }
 
     fn status_of_nodes(&self) -> Status {
@@ -235,7 +261,7 @@ impl Outcome {
     pub(crate) fn problem(&self) -> Option<Problem<'_>> {
         let contradicts =
             |problem: &Problem<'_>| matches!(problem, Problem::Fault(node, ..) if node.contradicts());
-        match self.status() {
+        match self.severity() {
             // A lost Sentinel beside one that contradicts the others would not degrade the alias.
             Status::Degraded => self.standing().find(contradicts).or_else(|| self.standing().next()),
             Status::Skipped | Status::Up | Status::Down => self.standing().next(),
@@ -257,7 +283,7 @@ impl Outcome {
 
     /// The problems that give it its status.
     fn standing(&self) -> impl Iterator<Item = Problem<'_>> {
-        let status = self.status();
+        let status = self.severity();
         let by_nodes = self.status_of_nodes() == status;
         let is_wrong = match status {
             Status::Skipped | Status::Up => false,
@@ -325,6 +351,23 @@ mod tests {
             assert_eq!(status(&[(Role::Server, up, down)], Needs::default()), all, "{up} {down}");
             assert_eq!(status(&[(Role::Server, up, down)], quorum), at_least_two, "{up} {down}");
         }
+    }
+
+    #[test]
+    fn a_cache_that_is_not_required_is_degraded_where_another_is_down_and_keeps_its_cause() {
+        let needs = Needs { required: false, ..Needs::default() };
+        let down = outcome(&[(Role::Server, 0, 1)], needs);
+        assert_eq!((down.status(), down.cause()), (Status::Degraded, Some(Cause::Refused)));
+        assert_eq!(down.words(), "down, not required");
+        let degraded = outcome(&[(Role::Server, 1, 0), (Role::Replica, 0, 1)], needs);
+        assert_eq!((degraded.status(), degraded.words()), (Status::Degraded, "degraded"));
+        assert_eq!(outcome(&[(Role::Server, 1, 0)], needs).words(), "up");
+        let mut found = outcome(&[(Role::Server, 1, 0)], needs);
+        let finding = |status, cause| Finding::new(status, cause, "key b:p", "");
+        let findings = vec![finding(Status::Down, Cause::TooLong), finding(Status::Degraded, Cause::Skewed)];
+        found.extra = Some(Box::new(OutcomeExtra { findings, ..OutcomeExtra::default() }));
+        assert_eq!((found.words(), found.cause()), ("down, not required", Some(Cause::TooLong)));
+        assert!(!found.is_due_to(Cause::Skewed));
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl CacheBuilder<'_> {
         let deadline = DeadlineLayer {
             alias: self.cache.alias.clone(),
             kind: record.kind(),
-            needs: self.cache.backend.needs(),
+            needs: self.cache.needs(),
             timeout: config.timeout,
             standing_timer: standing_timer.clone(),
             begin: *begin,

@@ -162,7 +162,7 @@ fn in_words(problem: &Problem<'_>) -> String {
 /// The steps of a check: under the name of each node, the command as one would type it, then the expected and the
 /// received answer.
 fn explain(outcome: &Outcome) -> String {
-    let mut text = format!("\n{}: {}\n", outcome.name(), outcome.status());
+    let mut text = format!("\n{}: {}\n", outcome.name(), outcome.capitals());
     for Step { node, command, expected, saw } in outcome.steps() {
         let _ = write!(text, "  {node}> {command}\n    expected {expected}; saw {saw}\n");
     }

@@ -3,6 +3,7 @@
 
 mod checks;
 mod settings;
+mod unavailable;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -74,7 +75,8 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
         None => writeln!(out, "the configuration is valid; it comes from the environment")?,
     }
     let Config { caches, groups, .. } = &loaded.config;
-    let skipped = Catalog::new(caches).all().skipped;
+    let catalog = Catalog::new(caches);
+    let skipped = catalog.all().skipped;
     let names = caches.iter().map(|cache| cache.alias.as_str());
     let names = names.chain(groups.iter().map(|group| group.name.as_str()));
     let width = names.map(str::len).max().unwrap_or_default();
@@ -89,12 +91,14 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
                 format!(", breaker after {after}, for {}", format_duration(open_for))
             });
             let breaker = breaker.unwrap_or_default();
-            writeln!(out, "  {alias:width$}  checked: {described}{breaker}{more}{checks}")?;
+            let required = if cache.required { "" } else { ", not required" };
+            writeln!(out, "  {alias:width$}  checked: {described}{required}{breaker}{more}{checks}")?;
         }
     }
     for group in groups {
         writeln!(out, "  {:width$}  group: {}", group.name, settings::members(group))?;
     }
+    writeln!(out, "{}", unavailable::line(&loaded.config, &catalog))?;
     for note in &loaded.notes {
         writeln!(out, "note: {note}")?;
     }
@@ -186,7 +190,7 @@ impl TomlLines<'_> {
     }
 
     fn cache(&mut self, cache: &CacheConfig) {
-        let CacheConfig { alias, backend, checks: _, breaker, certificates: _ } = cache;
+        let CacheConfig { alias, backend, checks: _, breaker, required, certificates: _ } = cache;
         let table = format!("caches.{}", key(alias.as_str()));
         let path = |key: &str| format!("caches.{alias}.{key}");
         let name = match backend {
@@ -210,6 +214,9 @@ impl TomlLines<'_> {
                 self.value("location", quoted(to.as_str()), &path("location"));
             }
             Backend::Unchecked(_) => {}
+        }
+        if !matches!(backend, Backend::Unchecked(_)) {
+            self.value("required", required, &path("required"));
         }
         if let Some(BreakerConfig { after, open_for }) = breaker {
             let open_for = quoted(&format_duration(*open_for).to_string());

@@ -5,6 +5,7 @@ mod chains;
 pub(super) mod memcached;
 pub(super) mod reader;
 pub(super) mod redis;
+mod required;
 pub(super) mod shards;
 pub(super) mod tls;
 
@@ -38,7 +39,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
             reader.problems.extend(unknown);
             continue;
         }
-        let besides = [table.take("checks"), table.take("breaker")];
+        let besides = ["checks", "breaker", "required"].map(|key| table.take(key));
         let backend = match (django.get(&key), sentry.get(&key)) {
             (Some(entry), _) => source::django::backend(&mut reading, entry, &table),
             (None, Some(entry)) => source::sentry::backend(&mut reading, entry, &table),
@@ -54,7 +55,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
         }
         let Some(mut reading) = begun(reader, &key, key_place) else { continue };
         let backend = read(&mut reading, &value, &Table::default());
-        keep(reader, &mut found, reading, backend, [None, None]);
+        keep(reader, &mut found, reading, backend, [const { None }; 3]);
     }
     // A cache that could not be read is not missing.
     if reader.problems.is_empty() {
@@ -117,16 +118,19 @@ fn keep(
     found: &mut Vec<(CacheReader, CacheConfig)>,
     mut reading: CacheReader,
     backend: Result<Backend, ConfigProblem>,
-    [checks, breaker]: [Option<Value>; 2],
+    [checks, breaker, required]: [Option<Value>; 3],
 ) {
     let cache = backend.and_then(|backend| {
         let checks = checks.map(|checks| checks::read::read(&mut reading, checks, &backend)).transpose()?;
         let breaker = breaker.map(|breaker| breaker::read(&mut reading, breaker, &backend)).transpose()?;
+        let required =
+            required.map(|required| required::read(&mut reading, &required, &backend)).transpose()?;
         tls::note_names(&mut reading, &backend);
         reading.files.extend(backend.certificate_files().cloned());
         let certificates = reader.certificates.contents(backend.certificate_files());
         let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
-        Ok(CacheConfig { alias, backend, checks, breaker, certificates })
+        let required = required.unwrap_or(true);
+        Ok(CacheConfig { alias, backend, checks, breaker, required, certificates })
     });
     match cache {
         Ok(cache) => {

@@ -255,6 +255,7 @@ pub(super) const CACHE: &[Key] = &[
     key("replica_within", Duration, "Time within which each replica must show the primary's canary.").of(REDIS).or(r#""1s""#),
     key("quorum", AllOrInteger, "Number of memcached servers, or of shards, that must be up: all, or a number.").of(SERVERS).or(r#""all""#),
     key("spray", Integer, "Canaries written to each server per check, at most 1024.").of(SERVERS).or("1"),
+    key("required", Boolean, "If false, the application works without the cache: a fault makes it degraded, not down.").of(SERVERS).or("true"),
     key("breaker", Table, "Circuit breaker: skips round trips to unreachable servers for a while; without this table, there is none.").of(SERVERS),
     key("checks", Table, "Checks besides the round trip.").of(SERVERS),
 ];

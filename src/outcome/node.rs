@@ -32,14 +32,23 @@ pub enum Quorum {
 }
 
 /// The requirements of an alias for its nodes, and the protocol that they speak.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
+    /// `true` if the application needs the cache; otherwise no fault of it is worse than degraded.
+    pub required: bool,
     /// Of its servers.
     pub servers: Quorum,
     /// The way in which they are spoken to.
     pub wire: Wire,
     /// `true` if a faulty replica makes the alias down; otherwise it is degraded.
     pub every_replica: bool,
+}
+
+impl Default for Needs {
+    /// All servers of a required cache, and no replica.
+    fn default() -> Self {
+        Self { required: true, servers: Quorum::All, wire: Wire::default(), every_replica: false }
+    }
 }
 
 /// The result of one check of one node.

@@ -104,11 +104,12 @@ impl Transition {
     }
 }
 
-/// The number of faulty nodes beside the first.
+/// The number of faulty nodes beside the first, and whether only a required cache would be down.
 fn others(outcome: &Outcome) -> String {
+    let remark = outcome.not_required().map(|remark| format!(" ({remark})")).unwrap_or_default();
     match outcome.nodes.iter().filter(|node| node.fault.is_some()).count() {
-        0 | 1 => String::new(),
-        faulty => format!(" (and {} more)", faulty - 1),
+        0 | 1 => remark,
+        faulty => format!(" (and {} more){remark}", faulty - 1),
     }
 }
 

@@ -16,6 +16,7 @@ sentinel_username = "watcher"
 sentinel_password = "second-password"
 replicas = { servers = ["replica-1", "replica-2"], required = true }
 replica_within = "200ms"
+required = true
 spray = 2
 tls = { ca_file = "ca.pem", cert_file = "cert.pem", key_file = "key.pem", server_name = "redis.example", verify = "full" }
 [caches.main.checks.visibility]
@@ -61,7 +62,8 @@ ttl = { pattern = "p:*", max = "3m", sample = 9 }
             ("?protocol=3", ""),
             ("watcher", "watched"),
             ("second-password", "second-passwore"),
-            ("required = true", "required = false"),
+            ("required = true }", "required = false }"),
+            ("required = true\n", "required = false\n"),
             (", \"replica-2\"", ""),
             ("\"200ms\"", "\"201ms\""),
             ("spray = 2", "spray = 3"),

@@ -81,6 +81,33 @@ fn a_server_is_out_of_service_while_its_cache_is_down_by_each_check_of_http() {
 }
 
 #[test]
+fn a_server_stays_in_service_while_a_cache_is_down_that_is_not_required() {
+    let (mut main, mut pages) = (Redis::start(&[]), Redis::start(&[]));
+    let (required, optional) = (main.addr(), pages.addr());
+    let sidecar = Sidecar::start(format!(
+        "[caches.main]\nurl = \"redis://{required}\"\n[caches.pages]\nurl = \"redis://{optional}\"\nrequired = false"
+    ));
+    let paths = ["/readyz", "/health"];
+    let balancers = paths.map(|path| {
+        let check = format!(" option httpchk GET {path}\n");
+        Balancer::start(&sidecar, &check, "check inter 200ms fall 1 rise 1")
+    });
+    balancers.iter().for_each(|balancer| balancer.becomes("200"));
+    pages.kill();
+    assert_eq!(
+        sidecar.expect_degraded("refused"),
+        format!("{optional} connect Connection refused (os error 111)")
+    );
+    main.kill();
+    balancers.iter().for_each(|balancer| balancer.becomes("503"));
+    main.restart();
+    // The server is back in service by checks that were made while the other cache was down.
+    balancers.iter().for_each(|balancer| balancer.becomes("200"));
+    pages.restart();
+    sidecar.expect_up();
+}
+
+#[test]
 fn a_request_that_is_refused_for_its_form_is_named_in_the_log_once() {
     let redis = Redis::start(&[]);
     let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));

@@ -16,6 +16,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod representations;
+mod required;
 mod router;
 mod schemas;
 mod server;

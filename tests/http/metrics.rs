@@ -38,7 +38,8 @@ fn outcome(kind: CheckKind, began: u64, fault: Option<Fault>) -> Outcome {
     ];
     let began = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(began));
     let elapsed = Duration::from_micros(4500);
-    let outcome = Outcome::plain(alias("main"), kind, began, elapsed, nodes, Needs::default());
+    let needs = Needs { required: kind == CheckKind::RoundTrip, ..Needs::default() };
+    let outcome = Outcome::plain(alias("main"), kind, began, elapsed, nodes, needs);
     Outcome { connections: 2, ..outcome }
 }
 
@@ -124,6 +125,7 @@ fn the_series_of_an_alias_have_its_status_and_counts() {
                     r#"cache_status{alias="main",check="queue",status="down"} 0"#,
                 ],
             ),
+            ("cache_down_not_required", vec![r#"cache_down_not_required{alias="main",check="queue"} 0"#]),
             (
                 "cache_last_up_timestamp_seconds",
                 vec![

@@ -83,7 +83,7 @@ pub(super) fn answer(report: &Report, strict: bool) -> String {
     for outcome in &report.outcomes {
         // Nothing is known of the time before this check.
         let since = timestamp(outcome.began_at);
-        let head = format!("{} {} at least since {since}", outcome.entry(), outcome.status());
+        let head = format!("{} {} at least since {since}", outcome.entry(), outcome.capitals());
         for problem in outcome.problems() {
             let said = format!("{head}: {}. {}", in_words(&problem), problem.hint());
             let _ = writeln!(text, "{}", plain(&said));
@@ -119,7 +119,7 @@ fn sentence(report: &Report) -> String {
 
 /// `sessions down: timed_out at mc-1:11211 in write`
 fn in_short(outcome: &Outcome) -> String {
-    let head = format!("{} {}", outcome.entry(), outcome.status().word());
+    let head = format!("{} {}", outcome.entry(), outcome.words());
     match outcome.problem() {
         None => head,
         Some(problem) => format!("{head}: {}", in_words(&problem)),

@@ -158,7 +158,9 @@ fn notes(outcome: &Outcome) -> Vec<Note> {
         hint: problem.hint(),
         next: problem.next_step(),
     });
-    problems.chain(outcome.shortfall().map(|said| Note { said, hint: "", next: None })).collect()
+    let said = |said| Note { said, hint: "", next: None };
+    let remark = outcome.not_required().map(str::to_owned);
+    remark.map(said).into_iter().chain(problems).chain(outcome.shortfall().map(said)).collect()
 }
 
 /// The widths of the cells, no less than `least`.

@@ -159,7 +159,7 @@ fn line(change: &StatusChange) -> String {
         "{}  {}  {}  {}",
         timestamp(outcome.began_at),
         outcome.entry(),
-        outcome.status(),
+        outcome.capitals(),
         notes.join("; ")
     );
     format!("{}\n", line.trim_end())

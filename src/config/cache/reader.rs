@@ -226,7 +226,7 @@ pub(in crate::config) fn forwarding(
 pub(in crate::config) fn refusal(reason: &SkipReason, lacks: &str, key: &str) -> String {
     let what = match reason {
         SkipReason::Forwards(Forwarding { to, .. }) => {
-            return format!("a forwarding cache {lacks}; move this to [caches.{to}.{key}], its target");
+            return format!("a forwarding cache {lacks}; set {key} in [caches.{to}], its target");
         }
         SkipReason::LocalMemory => "in the application's memory",
         SkipReason::NoServer { kind } => &format!("that is {kind}"),

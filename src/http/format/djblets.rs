@@ -91,6 +91,9 @@ struct Detail<'a> {
     elapsed_ms: f64,
     age_ms: f64,
     began_at: String,
+    /// `false` if the cache is not required.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required: Option<bool>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     since: Option<SinceDetail>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,6 +163,7 @@ impl<'a> Detail<'a> {
             elapsed_ms: milliseconds(outcome.elapsed),
             age_ms: milliseconds(now - outcome.began),
             began_at: timestamp_millis(outcome.began_at),
+            required: (!outcome.needs.required).then_some(false),
             since: since.as_ref().map(SinceDetail::of),
             reused: outcome
                 .reused()

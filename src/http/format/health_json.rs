@@ -38,7 +38,7 @@ pub fn body(report: &Report, view: AccessLevel) -> String {
 /// `cache.main is DOWN`, and the number of missing nodes, if they are counted.
 fn said(outcome: &Outcome) -> String {
     let shortfall = outcome.shortfall().map(|shortfall| format!(" ({shortfall})")).unwrap_or_default();
-    format!("{} is {}{shortfall}", outcome.name(), outcome.status())
+    format!("{} is {}{shortfall}", outcome.name(), outcome.capitals())
 }
 
 /// The response of a sidecar that is not ready; `wrong` gives the reason.
@@ -90,8 +90,8 @@ impl HealthDocument<'_> {
     }
 }
 
-/// An entry of a check; the names are those of the draft's section 4, but for `cause`, `role` and `reusedFrom`, which are our
-/// own.
+/// An entry of a check; the names are those of the draft's section 4, but for `cause`, `role`, `required` and `reusedFrom`,
+/// which are our own.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HealthEntry<'a> {
@@ -111,13 +111,21 @@ struct HealthEntry<'a> {
     cause: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
+    /// `false` if the cache is not required.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reused_from: Option<&'a str>,
 }
 
 impl<'a> HealthEntry<'a> {
     fn of(outcome: &Outcome) -> Self {
-        Self { component_type: "datastore", time: timestamp_millis(outcome.began_at), ..Self::default() }
+        Self {
+            component_type: "datastore",
+            time: timestamp_millis(outcome.began_at),
+            required: (!outcome.needs.required).then_some(false),
+            ..Self::default()
+        }
     }
 
     /// The single entry of a whole check.

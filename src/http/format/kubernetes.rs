@@ -121,7 +121,7 @@ fn line(outcome: &Outcome) -> String {
     let name = outcome.name();
     match outcome.status() {
         Status::Up => format!("[+]{name} ok"),
-        Status::Degraded => format!("[+]{name} ok: degraded"),
+        Status::Degraded => format!("[+]{name} ok: {}", outcome.words()),
         Status::Skipped => format!("[+]{name} skipped"),
         Status::Down => {
             let cause = outcome.cause().map_or("down", Cause::name);

@@ -165,6 +165,10 @@ fn put_verdicts(text: &mut Exposition<'_>, entries: &[ScrapedCheck<'_>]) -> fmt:
             status.put(&entry.labels_and("status", one.word()), u32::from(outcome.status() == one))?;
         }
     }
+    let mut not_required = text.series(Family::DownNotRequired);
+    for entry @ ScrapedCheck { outcome, .. } in entries.iter().filter(|entry| !entry.outcome.needs.required) {
+        not_required.put(&entry.labels(), u32::from(outcome.not_required().is_some()))?;
+    }
     let mut began = text.series(Family::CheckTimestamp);
     for entry @ ScrapedCheck { outcome, .. } in entries {
         began.put(&entry.labels(), seconds(outcome.began_at))?;

@@ -26,11 +26,12 @@ pub(super) fn age(report: &Report, now: Instant) -> Option<String> {
 ///   `refused: at mc-1:11211 in connect: Connection refused (os error 111). The server refused ...`,
 /// - otherwise the hint, and the number of nodes that it is true of: `refused: The server refused ... (1 of 2 nodes)`;
 ///
-/// and at the end, if nodes are counted, the number of missing nodes.
+/// before them `down, not required`, if that is so, and at the end, if nodes are counted, the number of missing nodes.
 pub(super) fn error(outcome: &Outcome, view: AccessLevel) -> Option<String> {
     outcome.cause()?;
     let of_each_cause = causes(outcome).into_iter().map(|cause| of_cause(outcome, cause, view));
-    Some(of_each_cause.chain(outcome.shortfall()).collect::<Vec<_>>().join(" | "))
+    let remark = outcome.not_required().map(str::to_owned);
+    Some(remark.into_iter().chain(of_each_cause).chain(outcome.shortfall()).collect::<Vec<_>>().join(" | "))
 }
 
 /// The origin of a reused result, with access to details: `reused from web-2, whose check began 840 ms earlier`.

@@ -55,6 +55,7 @@ macro_rules! families {
 families! {
     Up Gauge "cache_up" ["alias" "check"] "1 if the check is up or degraded, 0 if it is down.";
     Status Gauge "cache_status" ["alias" "check" "status"] "1 for the current status of the check, 0 for every other status.";
+    DownNotRequired Gauge "cache_down_not_required" ["alias" "check"] "1 if the check of a cache with required = false would be down if the cache was required, 0 if not; only such caches have this series.";
     CheckTimestamp Gauge "cache_check_timestamp_seconds" ["alias" "check"] "Unix time at which the latest check began, in seconds.";
     LastUp Gauge "cache_last_up_timestamp_seconds" ["alias" "check"] "Unix time at which the last check that was up or degraded began, in seconds.";
     CheckDuration Histogram "cache_check_duration_seconds" ["alias" "check"] "Duration of checks, in seconds.";

@@ -40,7 +40,7 @@ impl PageEntry<'_> {
             li class=(self.status.word()) {
                 (glyph(self.status))
                 span {
-                    (self.outcome.entry()) " is " (self.status.word())
+                    (self.outcome.entry()) " is " (self.outcome.words())
                     @if let Some(cause) = self.outcome.cause() { ": " (cause) }
                 }
             }
@@ -59,7 +59,7 @@ impl PageEntry<'_> {
                         @if let (Status::Up, AccessLevel::Details) = (self.status, self.view) {
                             span .quiet { (say::took(self.outcome.elapsed)) }
                         }
-                        span .word { (self.status.word()) }
+                        span .word { (self.outcome.words()) }
                     }
                     (history::strip(&self.hour, self.now))
                 }
@@ -93,7 +93,7 @@ impl PageEntry<'_> {
             li {
                 div .node class=(self.status.word()) {
                     (glyph(self.status))
-                    div { b { (self.outcome.entry()) } " " span .word { (self.status.word()) } }
+                    div { b { (self.outcome.entry()) } " " span .word { (self.outcome.words()) } }
                 }
                 (self.shortfall())
                 (self.ages())
