@@ -603,6 +603,15 @@ impl RedisConfig {
         }
     }
 
+    /// The replicas that the configuration names.
+    pub(crate) fn named_replicas(&self) -> impl Iterator<Item = &NamedServer> {
+        let named: &[_] = match &self.replicas.which {
+            WhichReplicas::Named(replicas) => replicas,
+            WhichReplicas::Discovered => &[],
+        };
+        named.iter()
+    }
+
     /// The name of a shard: its address, and its database if another shard is at the same address.
     pub(crate) fn name_of(&self, shard: &NamedServer, all: &[NamedServer]) -> String {
         if all.iter().filter(|other| other.address == shard.address).count() == 1 {
@@ -654,11 +663,7 @@ impl Backend {
     pub(crate) fn tls(&self) -> Vec<&Tls> {
         match self {
             Self::Redis(redis) => {
-                let replicas: &[_] = match &redis.replicas.which {
-                    WhichReplicas::Named(replicas) => replicas,
-                    WhichReplicas::Discovered => &[],
-                };
-                let own = replicas.iter().filter_map(|replica| replica.own.as_ref()?.1.as_ref());
+                let own = redis.named_replicas().filter_map(|replica| replica.own.as_ref()?.1.as_ref());
                 redis.ways_in().into_iter().filter_map(|(_, tls)| tls).chain(own).collect()
             }
             Self::Memcached(memcached) => memcached.tls.iter().collect(),

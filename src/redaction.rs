@@ -15,7 +15,7 @@ use redis::ServerError;
 use secrecy::ExposeSecret;
 
 use crate::config::{
-    Address, Backend, Login, MASK, MemcachedServers, RedisServers, Secret, WhichReplicas, checks, is_quoted,
+    Address, Backend, Login, MASK, MemcachedServers, RedisServers, Secret, checks, is_quoted,
 };
 
 /// Hides the credentials of one alias in the texts of its servers. Nothing is computed before there is a text to show.
@@ -165,9 +165,9 @@ impl Hidden {
                         }
                     }
                 }
-                if let WhichReplicas::Named(named) = &redis.replicas.which {
-                    hosts.extend(named.iter().map(|replica| &replica.address));
-                    for (login, _) in named.iter().filter_map(|replica| replica.own.as_deref()) {
+                for replica in redis.named_replicas() {
+                    hosts.push(&replica.address);
+                    if let Some((login, _)) = replica.own.as_deref() {
                         self.add_login(login);
                     }
                 }

@@ -37,11 +37,8 @@ pub(super) fn notes(config: &Config, now: UnixTime) -> Vec<String> {
     }
     let mut needs_system = false;
     for cache in &config.caches {
-        let views = cache.checks.iter().filter_map(|check| match check {
-            CheckConfig::Visibility(visibility) => Some(visibility.views.iter().map(|view| &view.backend)),
-            _ => None,
-        });
-        for backend in std::iter::once(&cache.backend).chain(views.flatten()) {
+        let views = cache.checks.iter().flat_map(CheckConfig::views).map(|view| &view.backend);
+        for backend in std::iter::once(&cache.backend).chain(views) {
             let whose = cache.alias.as_str();
             for tls in backend.tls() {
                 notes.extend(tls.client.iter().flat_map(|client| of_identity(whose, &client.cert_file, now)));

@@ -21,8 +21,8 @@ use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
     Address, Announce, Backend, BreakerConfig, CacheConfig, Config, Loaded, Login, MASK, MemcachedConfig,
-    NamedServer, Origin, RedisConfig, RedisServers, ReplicasConfig, RespVersion, SCHEMA, Secret, Sharding,
-    Tls, Verify, WhichReplicas,
+    NamedServer, Origin, RedisConfig, RedisServers, RespVersion, SCHEMA, Secret, Sharding, Tls, Verify,
+    WhichReplicas,
 };
 use crate::outcome::{Forwarding, Quorum, SkipReason};
 
@@ -226,7 +226,7 @@ impl TomlLines<'_> {
     }
 
     fn redis(&mut self, redis: &RedisConfig, path: &impl Fn(&str) -> String) {
-        let RedisConfig { servers, login, tls, replicas, spray, login_source: _ } = redis;
+        let RedisConfig { servers, login, tls, replicas: _, spray, login_source: _ } = redis;
         let Login { username, password, database, protocol } = login;
         let s = if tls.is_some() { "s" } else { "" };
         let (key, url) = match servers {
@@ -243,7 +243,7 @@ impl TomlLines<'_> {
         let origin = if key == "topology" { key } else { "url" };
         self.value(key, quoted(&url), &path(origin));
         if let RedisServers::Shards { shards, quorum, sharding } = servers {
-            self.value("servers", list(shards.iter().map(named_server)), &path("servers"));
+            self.value("servers", named_servers(shards, tls.as_ref()), &path("servers"));
             if let Some(Sharding { client, .. }) = sharding {
                 self.value("client", quoted(client.name()), &path("client"));
             }
@@ -256,8 +256,13 @@ impl TomlLines<'_> {
             RespVersion::Resp3 => "resp3",
         };
         self.value("protocol", quoted(protocol), &path("protocol"));
-        if let Some(tls) = tls.as_ref().filter(|tls| **tls != Tls::default()) {
-            self.value("tls", tls_table(tls), &path("tls"));
+        match tls {
+            Some(tls) if *tls != Tls::default() => self.value("tls", tls_table(tls), &path("tls")),
+            // No scheme says so.
+            Some(_) if matches!(servers, RedisServers::Shards { .. }) => {
+                self.value("tls", true, &path("tls"));
+            }
+            Some(_) | None => {}
         }
         match servers {
             RedisServers::Standalone(_) | RedisServers::Shards { .. } => {}
@@ -274,16 +279,18 @@ impl TomlLines<'_> {
                 self.login(login.username.as_deref(), login.password.as_ref(), "sentinel_", path);
             }
         }
-        self.replicas(replicas, path);
+        self.replicas(redis, path);
         self.value("spray", spray, &path("spray"));
     }
 
-    fn replicas(&mut self, replicas: &ReplicasConfig, path: &impl Fn(&str) -> String) {
+    fn replicas(&mut self, redis: &RedisConfig, path: &impl Fn(&str) -> String) {
+        let RedisConfig { replicas, tls, .. } = redis;
+        let named = |servers| named_servers(servers, tls.as_ref());
         let which = match (&replicas.which, replicas.required) {
             (WhichReplicas::Named(servers), _) if servers.is_empty() => return,
-            (WhichReplicas::Named(servers), false) => list(servers.iter().map(named_server)),
+            (WhichReplicas::Named(servers), false) => named(servers),
             (WhichReplicas::Named(servers), true) => {
-                format!("{{ servers = {}, required = true }}", list(servers.iter().map(named_server)))
+                format!("{{ servers = {}, required = true }}", named(servers))
             }
             (WhichReplicas::Discovered, false) => quoted("discover"),
             (WhichReplicas::Discovered, true) => quoted("required"),
@@ -357,6 +364,17 @@ fn quoted(text: &str) -> String {
 fn list<T: Display>(values: impl IntoIterator<Item = T>) -> String {
     let values: Vec<_> = values.into_iter().map(|value| quoted(&value.to_string())).collect();
     format!("[{}]", values.join(", "))
+}
+
+/// Replicas or shards of an alias, each as a text, or as a table if it has TLS settings of its own.
+fn named_servers(servers: &[NamedServer], alias: Option<&Tls>) -> String {
+    let servers = servers.iter().map(|server| {
+        let tls = server.own.as_deref().and_then(|(_, tls)| tls.as_ref());
+        let tls = tls.filter(|tls| **tls != alias.cloned().unwrap_or_default());
+        let url = quoted(&named_server(server));
+        tls.map_or_else(|| url.clone(), |tls| format!("{{ url = {url}, tls = {} }}", tls_table(tls)))
+    });
+    format!("[{}]", servers.collect::<Vec<_>>().join(", "))
 }
 
 /// A replica or a shard, with its own login in a URL that can be read again.

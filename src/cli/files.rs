@@ -5,7 +5,7 @@ use std::fmt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
-use crate::config::{Backend, Config, RedisServers, WhichReplicas};
+use crate::config::{Backend, Config, RedisServers};
 use crate::http::server::ServerLimits;
 
 /// The reserve for other open files: listeners, connections being dialed, files being read, and the runtime's own.
@@ -83,11 +83,7 @@ fn connections(config: &Config) -> u64 {
 fn servers(backend: &Backend) -> usize {
     match backend {
         Backend::Redis(redis) => {
-            let replicas = match &redis.replicas.which {
-                WhichReplicas::Named(named) => named.len(),
-                WhichReplicas::Discovered => 0,
-            };
-            replicas
+            redis.named_replicas().count()
                 + match &redis.servers {
                     RedisServers::Standalone(_) => 1,
                     RedisServers::Cluster { seeds, .. } => seeds.len(),

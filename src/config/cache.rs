@@ -2,6 +2,7 @@
 
 mod breaker;
 mod chains;
+pub(super) mod named;
 pub(super) mod memcached;
 pub(super) mod reader;
 pub(super) mod redis;
@@ -9,7 +10,7 @@ mod required;
 pub(super) mod shards;
 pub(super) mod tls;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::keys::{self, BackendKind};
@@ -125,15 +126,21 @@ fn keep(
         let breaker = breaker.map(|breaker| breaker::read(&mut reading, breaker, &backend)).transpose()?;
         let required =
             required.map(|required| required::read(&mut reading, &required, &backend)).transpose()?;
-        tls::note_names(&mut reading, &backend);
-        reading.files.extend(backend.certificate_files().cloned());
-        let certificates = reader.certificates.contents(backend.certificate_files());
         let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
+        let views = checks.iter().flat_map(checks::CheckConfig::views).map(|view| &view.backend);
+        let backends: Vec<_> = std::iter::once(&backend).chain(views).collect();
+        tls::note_names(&mut reading, &backend);
+        let files = || backends.iter().flat_map(|backend| backend.certificate_files());
+        reading.files.extend(files().cloned());
+        let certificates = reader.certificates.contents(files());
         let required = required.unwrap_or(true);
         Ok(CacheConfig { alias, backend, checks, breaker, required, certificates })
     });
     match cache {
         Ok(cache) => {
+            // Several servers of a cache may be worth the same note.
+            let mut seen = HashSet::new();
+            reading.notes.retain(|note| seen.insert(note.clone()));
             reader.notes.append(&mut reading.notes);
             reader.files.append(&mut reading.files);
             for (key, origin) in std::mem::take(&mut reading.origins) {
@@ -180,6 +187,7 @@ fn server<'a>(
     let (text, literal) = match key {
         "url_file" => (text_file::secret(value, &mut reading.files)?, false),
         "servers" | "location" if matches!(value.kind, ValueKind::List(_)) => (String::new(), false),
+        "servers" if matches!(value.kind, ValueKind::Table(_)) => (String::new(), false),
         _ => (value.text()?.to_owned(), value.literal),
     };
     if is_quoted(&text) {
@@ -206,9 +214,9 @@ pub(super) fn kind_of_address(table: &Table) -> Option<BackendKind> {
 
 /// The kind of a list of servers: a topology is Redis', and so are URLs.
 fn kind_of_servers(table: &Table) -> BackendKind {
-    let texts = table.get("servers").and_then(|servers| servers.texts().ok()).unwrap_or_default();
+    let servers = table.get("servers").and_then(|servers| named::written(servers).ok());
     let redis = |text: &str| address::is_url(text) && !address::is_memcached_url(text);
-    if table.get("topology").is_some() || texts.iter().any(|(text, _)| redis(text)) {
+    if table.get("topology").is_some() || servers.into_iter().flatten().any(|server| redis(server.text)) {
         return BackendKind::Redis;
     }
     BackendKind::Memcached

@@ -230,6 +230,14 @@ impl CheckConfig {
             Self::Efficiency(_) => CheckKind::Efficiency,
         }
     }
+
+    /// Its views of the cache, if it is a check of them.
+    pub(crate) fn views(&self) -> &[ViewConfig] {
+        match self {
+            Self::Visibility(visibility) => &visibility.views,
+            Self::Queue(_) | Self::Clock(_) | Self::Efficiency(_) => &[],
+        }
+    }
 }
 
 impl<T> Default for Thresholds<T> {

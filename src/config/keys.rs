@@ -237,7 +237,7 @@ pub(super) const CACHE: &[Key] = &[
     key("backend", Words(BackendKind::NAMES), "Only needed if the other settings do not imply it."),
     key("url", Text, "redis://user:password@host:6379/0, redis+cluster://one,two, redis+sentinel://one,two/mymaster, redis+unix:///path, memcached://one,two; with TLS rediss and memcacheds.").of(SERVERS).secret(),
     key("url_file", Text, "File that contains the URL.").of(SERVERS).secret().same_as("url"),
-    key("servers", Texts, "memcached's servers: host:11211, unix:/path, dns+all:host:11211, discover:host:11211; or the shards of a Redis, each a URL or host:6379.").of(SERVERS).secret().same_as("url"),
+    key("servers", TextsOrTables, "memcached's servers: host:11211, unix:/path, dns+all:host:11211, discover:host:11211; or the shards of a Redis, each a URL, host:6379, or a table.").of(SERVERS).secret().same_as("url"),
     key("location", Texts, "The address of a Redis, memcached's servers, or the target of a forwarding alias.").of(LOCATED).secret().same_as("url"),
     key("topology", Words(RedisTopology::NAMES), "Topology of Redis, if the URL does not give it; shards for servers over which a client spreads keys.").of(REDIS),
     key("client", Words(SHARD_CLIENTS), "Client whose key distribution over shards is used.").of(REDIS),
@@ -271,8 +271,14 @@ pub(super) const CACHE_TLS: &[Key] = &[
 
 /// `[caches.ALIAS.replicas]`.
 pub(super) const REPLICAS: &[Key] = &[
-    key("servers", Texts, "The addresses of the replicas.").secret(),
+    key("servers", TextsOrTables, "The replicas, each an address, a URL, or a table of its URL and TLS.").secret(),
     key("required", Boolean, "If true, a faulty replica makes the alias down, not degraded.").or("false"),
+];
+
+/// A server of a list: a shard or a replica.
+pub(super) const NAMED: &[Key] = &[
+    key("url", Text, "The server's URL, or host:6379.").secret(),
+    key("tls", BooleanOrTable, "TLS to this server, in place of the TLS settings of the cache: true, or a table of settings.").secret(),
 ];
 
 /// `[caches.ALIAS.breaker]`.
@@ -300,7 +306,7 @@ pub(super) const VISIBILITY: &[Key] = &[
 
 /// A view of shards, in `[caches.ALIAS.checks.visibility]`.
 pub(super) const VIEW: &[Key] = &[
-    key("servers", Texts, "The shards, in the order of their client.").secret(),
+    key("servers", TextsOrTables, "The shards, in the order of their client, each a URL, host:6379, or a table of its URL and TLS.").secret(),
     key("client", Words(SHARD_CLIENTS), "Client whose key distribution over the shards is used; by default that of the alias."),
 ];
 
@@ -390,11 +396,17 @@ pub(super) const TABLES: &[(&str, &[Key])] = &[
     ("fleet", FLEET),
     ("caches.*", CACHE),
     ("caches.*.tls", CACHE_TLS),
+    ("caches.*.servers", NAMED),
+    ("caches.*.servers.tls", CACHE_TLS),
     ("caches.*.replicas", REPLICAS),
+    ("caches.*.replicas.servers", NAMED),
+    ("caches.*.replicas.servers.tls", CACHE_TLS),
     ("caches.*.breaker", BREAKER),
     ("caches.*.checks", CHECKS),
     ("caches.*.checks.visibility", VISIBILITY),
     ("caches.*.checks.visibility.views", VIEW),
+    ("caches.*.checks.visibility.views.servers", NAMED),
+    ("caches.*.checks.visibility.views.servers.tls", CACHE_TLS),
     ("caches.*.checks.queue", QUEUE),
     ("caches.*.checks.queue.keys", QUEUE_KEYS),
     ("caches.*.checks.queue.skew", QUEUE_SKEW),

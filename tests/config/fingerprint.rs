@@ -129,7 +129,7 @@ announce = "as-is"
         r#"
 [caches.main]
 topology = "shards"
-servers = ["redis://one", "rediss://app:first-password@two/1", "redis://three"]
+servers = ["redis://one", "rediss://app:first-password@two/1", "redis://three", { url = "rediss://four", tls = { ca_file = "ca.pem" } }]
 quorum = 2
 client = "rb"
 "#,
@@ -143,6 +143,8 @@ client = "rb"
             ("first-password", "first-passwore"),
             ("two/1", "two/2"),
             ("quorum = 2", "quorum = 3"),
+            ("ca.pem", "other.pem"),
+            (", tls = { ca_file = \"ca.pem\" }", ""),
         ],
     ),
     (

@@ -93,6 +93,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("groups.NAME", "/$defs/group"),
     ("caches.NAME", "/$defs/cache"),
     ("caches.NAME.tls", "/$defs/tls"),
+    ("caches.NAME.servers", "/$defs/servers"),
     ("caches.NAME.replicas", "/$defs/replicas"),
     ("caches.NAME.breaker", "/$defs/breaker"),
     ("caches.NAME.checks.visibility", "/$defs/visibility"),

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 use crate::support::acl::{PASSWORD, printed_users};
-use crate::support::{Authority, Redis, Sidecar};
+use crate::support::{Authority, Identity, Redis, Sidecar};
 
 /// An alias of shards with these URLs.
 fn shards(urls: &[String], settings: &str) -> String {
@@ -186,4 +186,110 @@ fn the_clusters_of_sentry_are_read_with_what_each_host_has_of_its_own() {
     assert!(sidecar.expect_down("refused").starts_with(&servers[2].addr().to_string()));
     servers[2].restart();
     sidecar.expect_up();
+}
+
+/// Two servers of two authorities and one of a third that nobody trusts, each at `localhost`, and the files of the first two.
+struct Secure {
+    files: tempfile::TempDir,
+    authorities: [Authority; 2],
+    servers: [Redis; 3],
+}
+
+impl Secure {
+    fn start() -> Self {
+        let authorities = [(); 2].map(|()| Authority::new());
+        let third = Authority::new();
+        let servers = [&authorities[0], &authorities[1], &third]
+            .map(|authority| Redis::start_tls(&authority.issue(&["localhost"]), None));
+        let secure = Self { files: tempfile::tempdir().unwrap(), authorities, servers };
+        for (number, authority) in secure.authorities.iter().enumerate() {
+            secure.write(&format!("ca-{number}.pem"), &authority.certificate());
+        }
+        secure
+    }
+
+    fn write(&self, name: &str, pem: &str) -> String {
+        let path = self.files.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn ca(&self, number: usize) -> String {
+        self.files.path().join(format!("ca-{number}.pem")).to_str().unwrap().to_owned()
+    }
+
+    /// Gives a server another certificate.
+    fn show(&self, server: usize, identity: &Identity) {
+        let certificate = self.write("shown.pem", identity.certificate());
+        let key = self.write("shown.key", identity.key());
+        let command = ["CONFIG", "SET", "tls-cert-file", &certificate, "tls-key-file", &key];
+        self.servers[server].command(&command);
+    }
+
+    /// Expects each of the first two servers to be the faulty one when it shows a certificate of the other's authority.
+    fn expect_each_to_be_judged_by_its_own(&self, sidecar: &Sidecar) {
+        sidecar.expect_up();
+        for server in [0, 1] {
+            self.show(server, &self.authorities[1 - server].issue(&["localhost"]));
+            let words = sidecar.expect_down("tls");
+            assert!(words.starts_with(&format!("localhost:{}", self.servers[server].port())), "{words}");
+            assert_eq!(causes(sidecar).iter().filter(|cause| !cause.is_empty()).count(), 1);
+            self.show(server, &self.authorities[server].issue(&["localhost"]));
+            sidecar.expect_up();
+        }
+    }
+}
+
+#[test]
+fn each_shard_is_verified_against_an_authority_of_its_own() {
+    let secure = Secure::start();
+    let server = |number: usize, tls: &str| {
+        let port = secure.servers[number].port();
+        format!("{{ url = \"rediss://localhost:{port}/0\", tls = {{ {tls} }} }}")
+    };
+    let ca = |number: usize| format!("ca_file = {:?}", secure.ca(number));
+    let servers = [server(0, &ca(0)), server(1, &ca(1)), server(2, "verify = \"none\"")].join(", ");
+    let config = format!("[caches.main]\ntopology = \"shards\"\nservers = [{servers}]");
+    let sidecar = Sidecar::start_with("reconnect_every = \"0s\"", &config);
+    secure.expect_each_to_be_judged_by_its_own(&sidecar);
+    let unverified = format!("certificates of localhost:{} are not verified", secure.servers[2].port());
+    assert!(sidecar.log().contains(&unverified), "{}", sidecar.log());
+    // The file of a shard alone is read again when it changes.
+    std::fs::write(secure.ca(1), secure.authorities[0].certificate()).unwrap();
+    sidecar.wait_for_log("the new configuration is in force", 1);
+    let words = sidecar.expect_down("tls");
+    assert!(words.starts_with(&format!("localhost:{}", secure.servers[1].port())), "{words}");
+    assert_eq!(causes(&sidecar), ["", "tls", ""]);
+    std::fs::write(secure.ca(1), secure.authorities[1].certificate()).unwrap();
+    sidecar.wait_for_log("the new configuration is in force", 2);
+    sidecar.expect_up();
+}
+
+#[test]
+fn the_tls_settings_of_hosts_of_sentry_and_of_locations_of_django_are_those_of_their_servers() {
+    let secure = Secure::start();
+    let host = |number: usize, options: String| {
+        let port = secure.servers[number].port();
+        format!(
+            "{{\"host\": \"localhost\", \"port\": {port}, \"ssl\": true, \"ssl_options\": {{{options}}}}}"
+        )
+    };
+    let ca = |number: usize| format!("\"ca_certs\": {:?}", secure.ca(number));
+    let hosts = [host(0, ca(0)), host(1, ca(1)), host(2, "\"cert_reqs\": \"none\"".to_owned())].join(", ");
+    let clusters = secure.write("clusters.json", &format!("{{\"main\": {{\"hosts\": [{hosts}]}}}}"));
+    let location = |number: usize, parameter: String| {
+        format!("\"rediss://localhost:{}/0?{parameter}\"", secure.servers[number].port())
+    };
+    let ca = |number: usize| format!("ssl_ca_certs={}", secure.ca(number));
+    let locations = [location(0, ca(0)), location(1, ca(1)), location(2, "ssl_cert_reqs=none".to_owned())];
+    let caches = format!(
+        "{{\"main\": {{\"BACKEND\": \"django_redis.cache.RedisCache\", \"LOCATION\": [{}], \
+         \"OPTIONS\": {{\"CLIENT_CLASS\": \"django_redis.client.ShardClient\"}}}}}}",
+        locations.join(", ")
+    );
+    let caches = secure.write("caches.json", &caches);
+    for setting in [format!("sentry_redis = {clusters:?}"), format!("django_caches = {caches:?}")] {
+        let sidecar = Sidecar::start_with(&format!("reconnect_every = \"0s\"\n{setting}"), "");
+        secure.expect_each_to_be_judged_by_its_own(&sidecar);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use humantime::format_duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{TomlLines, key, list, named_server, quoted};
+use super::{TomlLines, key, list, named_servers, quoted};
 use crate::config::checks::{
     CheckConfig, ClockConfig, EfficiencyConfig, QueueConfig, QueueGroup, QueueState, Thresholds, Unit,
     ViewConfig, VisibilityConfig,
@@ -204,9 +204,10 @@ fn written(view: &ViewConfig, alias: &Backend) -> String {
     match &view.backend {
         Backend::Redis(RedisConfig {
             servers: RedisServers::Shards { shards, sharding: Some(Sharding { client, .. }), .. },
+            tls,
             ..
         }) => {
-            let (servers, client) = (list(shards.iter().map(named_server)), quoted(client.name()));
+            let (servers, client) = (named_servers(shards, tls.as_ref()), quoted(client.name()));
             format!("{{ servers = {servers}, client = {client} }}")
         }
         _ => quoted(&url(view, alias)),

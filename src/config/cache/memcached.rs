@@ -46,7 +46,8 @@ pub(in crate::config) fn read(
         server.value,
         "TLS is not supported over a unix socket; begin the URL with memcached://",
     )?;
-    let tls = tls::read(reading, table.get("tls"), tls::TlsHints { by_scheme, schemes, socket })?;
+    let tls =
+        tls::read(reading, table.get("tls"), tls::TlsHints { by_scheme, schemes, socket, server: None })?;
     let known = servers.iter().all(|servers| matches!(servers, MemcachedServers::One(_)));
     let quorum = quorum(reading, table, known.then_some(servers.len()))?;
     let login = login(reading, username, password)?;

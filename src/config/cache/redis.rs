@@ -1,15 +1,15 @@
 //! `[caches.ALIAS]` of a Redis: its topology, its login, and the requirements on it.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
 use crate::config::address::{self, RedisUrl};
+use crate::config::cache::named::{note_passwords, written};
 use crate::config::cache::reader::{CacheReader, WrittenAddress};
 use crate::config::cache::{shards, tls};
 use crate::config::keys::RedisTopology;
-use crate::config::place::{ConfigProblem, Place};
+use crate::config::place::ConfigProblem;
 use crate::config::value::{Table, Value, ValueKind as Typed, one_of, unless};
 use crate::config::{
     Address, Announce, Backend, Login, NamedServer, RedisConfig, RedisServers, ReplicasConfig, RespVersion,
@@ -107,6 +107,7 @@ pub(in crate::config) fn read(
         by_scheme,
         schemes: schemes(topology),
         socket: matches!(servers, RedisServers::Standalone(Address::Unix(_))),
+        server: None,
     };
     let tls = tls::read(reading, table.get("tls"), said)?;
     let replicas = replicas(reading, table, &login, tls.as_ref())?;
@@ -204,16 +205,13 @@ pub(super) fn replicas(
 ) -> Result<ReplicasConfig, ConfigProblem> {
     let mut replicas = ReplicasConfig::default();
     if let Some(value) = table.get("replicas") {
-        let users_alone = reading.users_alone;
         let named = |value: &Value| {
-            let replica = |(text, place): (&str, &Place)| {
-                named_server(text, login, tls, users_alone).map_err(|error| place.problem(error))
-            };
-            value.texts()?.into_iter().map(replica).collect()
+            let written = written(value)?;
+            note_passwords(reading, &written, "the password of a replica");
+            written.iter().map(|replica| replica.read(reading, login, tls, false)).collect()
         };
         (replicas.which, replicas.required) = which_replicas(value, named)?;
         reading.came_from(&["replicas"], &value.place);
-        note_passwords(reading, value, "the password of a replica");
     }
     if let Some(value) = table.get("replica_within") {
         let none = replicas.which == WhichReplicas::Named(Vec::new());
@@ -236,7 +234,7 @@ pub(in crate::config) fn finished(
     Ok(Backend::Redis(redis))
 }
 
-const NO_SERVER: &str = "no server is given; add url = \"redis://host:6379/0\"";
+pub(super) const NO_SERVER: &str = "no server is given; add url = \"redis://host:6379/0\"";
 
 /// `true` if there is a password, and it is not empty.
 pub(in crate::config) fn is_given(password: Option<&Secret>) -> bool {
@@ -260,7 +258,7 @@ pub(in crate::config) fn login(url: &mut RedisUrl) -> Login {
 /// The replicas that are looked at, and `true` if a faulty one means that the alias is down.
 fn which_replicas(
     value: &Value,
-    named_replicas: impl Fn(&Value) -> Result<Vec<NamedServer>, ConfigProblem>,
+    named_replicas: impl FnOnce(&Value) -> Result<Vec<NamedServer>, ConfigProblem>,
 ) -> Result<(WhichReplicas, bool), ConfigProblem> {
     match &value.kind {
         Typed::Text(text) if text == "discover" => Ok((WhichReplicas::Discovered, false)),
@@ -289,68 +287,4 @@ fn which_replicas(
         }
         _ => Ok((WhichReplicas::Named(named_replicas(value)?), false)),
     }
-}
-
-/// Takes note of passwords in the URLs of servers that every reader of the file can read.
-pub(in crate::config) fn note_passwords(reading: &mut CacheReader, value: &Value, whose: &str) {
-    let servers = match &value.kind {
-        Typed::Table(table) => table.get("servers").unwrap_or(value),
-        _ => value,
-    };
-    let Typed::List(urls) = &servers.kind else { return };
-    for url in urls.iter().filter(|url| url.literal) {
-        let parsed = url.text().map(|text| address::redis_location(text, RedisTopology::Standalone));
-        if matches!(parsed, Ok(Ok(RedisUrl { password: Some(_), .. }))) {
-            reading.note_password(url, whose, "${NAME}");
-        }
-    }
-}
-
-/// A replica or a shard, as it is written. What its URL leaves open is the alias's: the database, the version of the
-/// protocol, TLS settings, and without an `@` the user and the password.
-pub(super) fn named_server(
-    text: &str,
-    alias: &Login,
-    tls: Option<&Tls>,
-    users_alone: bool,
-) -> Result<NamedServer, Cow<'static, str>> {
-    let url = address::redis_location(text, RedisTopology::Standalone)?;
-    if let Some(problem) = address::unknown_parameter(&url.others) {
-        return Err(problem.into());
-    }
-    named_by(text, url, alias, tls, users_alone).map_err(Cow::from)
-}
-
-/// The same for a URL that has been taken apart, whose other parameters are not looked at.
-pub(super) fn named_by(
-    text: &str,
-    url: RedisUrl,
-    alias: &Login,
-    tls: Option<&Tls>,
-    users_alone: bool,
-) -> Result<NamedServer, &'static str> {
-    let address = url.addresses.into_iter().next().ok_or(NO_SERVER)?;
-    let mut login = Login {
-        username: url.username,
-        password: url.password,
-        database: url.database.unwrap_or(alias.database),
-        protocol: url.protocol.unwrap_or(alias.protocol),
-    };
-    let is_open =
-        login.username.is_none() && login.password.is_none() && address::leaves_the_login_open(text);
-    if is_open {
-        login.username.clone_from(&alias.username);
-        login.password.clone_from(&alias.password);
-    }
-    if login.username.is_some() && !is_given(login.password.as_ref()) && !users_alone {
-        return Err(NO_USER_ALONE);
-    }
-    let tls_there = match url.tls {
-        Some(true) => Some(tls.cloned().unwrap_or_default()),
-        Some(false) => None,
-        None => tls.filter(|_| matches!(address, Address::Tcp { .. })).cloned(),
-    };
-    let differs = !is_open || login != *alias || tls_there.as_ref() != tls;
-    let own = differs.then(|| Box::new((login, tls_there)));
-    Ok(NamedServer { address, own })
 }

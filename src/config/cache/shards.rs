@@ -1,16 +1,16 @@
 //! `[caches.ALIAS]` of a sharded Redis: its shards, the number of them that have to be up, and the client that spreads keys.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use secrecy::ExposeSecret as _;
 
-use crate::config::address::{self, RedisUrl};
+use crate::config::address::RedisUrl;
+use crate::config::cache::named::{WrittenServer, note_passwords, written};
 use crate::config::cache::reader::{CacheReader, WrittenAddress};
-use crate::config::cache::redis::{self, named_by, named_server, note_passwords, read_login, replicas};
+use crate::config::cache::redis::{self, read_login, replicas};
 use crate::config::cache::{memcached, tls};
 use crate::config::keys::RedisTopology;
-use crate::config::place::{ConfigProblem, Place};
+use crate::config::place::ConfigProblem;
 use crate::config::value::{Table, Value, unless};
 use crate::config::{
     Address, Backend, Login, NamedServer, RedisConfig, RedisServers, Secret, ShardClient, Sharding,
@@ -26,13 +26,12 @@ pub(super) fn read(
 ) -> Result<Backend, ConfigProblem> {
     let login = read_login(reading, table, server, &mut RedisUrl::default())?;
     let schemes = redis::schemes(RedisTopology::Shards);
-    let hints = tls::TlsHints { by_scheme: None, schemes, socket: false };
+    let hints = tls::TlsHints { by_scheme: None, schemes, socket: false, server: None };
     let tls = tls::read(reading, table.get("tls"), hints)?;
     reading.came_from(&["servers"], &server.value.place);
     reading.said(table, "topology", |_| Ok(()))?;
     let client = reading.said(table, "client", client)?;
-    let quorum = memcached::quorum(reading, table, Some(server.value.texts()?.len()))?;
-    note_passwords(reading, server.value, "the password of a shard");
+    let quorum = memcached::quorum(reading, table, Some(written(server.value)?.len()))?;
     let replicas = replicas(reading, table, &login, tls.as_ref())?;
     let named = matches!(&replicas.which, WhichReplicas::Named(named) if !named.is_empty());
     if let Some(value) = table.get("replicas").filter(|_| named) {
@@ -42,7 +41,7 @@ pub(super) fn read(
     let servers = RedisServers::Shards { shards: Vec::new(), quorum, sharding: None };
     let mut redis =
         RedisConfig { servers, login, tls, replicas, spray, login_source: LoginSource::default() };
-    redis.servers = shards(server.value, &redis, client, quorum, reading.users_alone)?;
+    redis.servers = shards(reading, server.value, "a shard", &redis, client, quorum)?;
     let plain = redis.tls.is_some() && redis.ways_in().iter().all(|(_, tls)| tls.is_none());
     if let Some(value) = table.get("tls").filter(|_| plain) {
         return Err(value.problem("no URL of a shard enables TLS; begin it with rediss://, or remove this"));
@@ -57,30 +56,26 @@ pub(in crate::config) fn client(value: &Value) -> Result<ShardClient, ConfigProb
 
 /// The shards of a list, with the login and TLS of the `alias` where a URL leaves them open.
 pub(in crate::config) fn shards(
+    reading: &mut CacheReader,
     value: &Value,
+    whose: &str,
     alias: &RedisConfig,
     client: Option<ShardClient>,
     quorum: Quorum,
-    users_alone: bool,
 ) -> Result<RedisServers, ConfigProblem> {
-    let texts = value.texts()?;
+    let texts = written(value)?;
     unless(texts.is_empty(), value, "the list of shards is empty; write \"redis://host:6379/0\"")?;
-    let (login, tls) = (&alias.login, alias.tls.as_ref());
-    let shard = |(text, place): &(&str, &Place)| {
+    note_passwords(reading, &texts, &format!("the password of {whose}"));
+    let shard = |server: &WrittenServer<'_>| {
         // django-redis hands further parameters to redis-py, and hashes them.
-        let shard = if client == Some(ShardClient::DjangoRedis) {
-            let url = address::redis_location(text, RedisTopology::Standalone);
-            url.and_then(|url| named_by(text, url, login, tls, users_alone)).map_err(Cow::from)
-        } else {
-            named_server(text, login, tls, users_alone)
-        };
-        shard.map_err(|error| place.problem(error))
+        let any_parameter = client == Some(ShardClient::DjangoRedis);
+        server.read(reading, &alias.login, alias.tls.as_ref(), any_parameter)
     };
     let shards: Vec<_> = texts.iter().map(shard).collect::<Result<_, _>>()?;
     distinct(alias, &shards, &texts)?;
     let sharding = client.map(|client| {
         let texts = texts.iter().zip(&shards).enumerate();
-        let hashed = texts.map(|(number, ((text, _), shard))| client.hashed(text, number, alias, shard));
+        let hashed = texts.map(|(number, (server, shard))| client.hashed(server.text, number, alias, shard));
         Sharding { client, hashed: hashed.map(Secret::from).collect() }
     });
     Ok(RedisServers::Shards { shards, quorum, sharding })
@@ -90,13 +85,13 @@ pub(in crate::config) fn shards(
 fn distinct(
     redis: &RedisConfig,
     shards: &[NamedServer],
-    texts: &[(&str, &Place)],
+    texts: &[WrittenServer<'_>],
 ) -> Result<(), ConfigProblem> {
     let mut seen = HashSet::new();
-    for (shard, (_, place)) in shards.iter().zip(texts) {
+    for (shard, server) in shards.iter().zip(texts) {
         let database = redis.way_to(shard).0.database;
         if !seen.insert((&shard.address, database)) {
-            return Err(place.problem(format_args!(
+            return Err(server.value.problem(format_args!(
                 "{shard}, database {database} is listed twice; list each shard once"
             )));
         }

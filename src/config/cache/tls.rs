@@ -21,6 +21,8 @@ pub(in crate::config) struct TlsHints<'a> {
     pub(in crate::config) schemes: (&'a str, &'a str),
     /// Some server is reached over a unix socket.
     pub(in crate::config) socket: bool,
+    /// The server, if these are not the settings of the alias.
+    pub(in crate::config) server: Option<&'a Address>,
 }
 
 /// The TLS settings, if TLS is spoken.
@@ -63,12 +65,15 @@ pub(in crate::config) fn read(
         value,
         format_args!("the URL does not enable TLS; begin it with {secure}"),
     )?;
-    reading.came_from(&["tls"], &value.place);
+    if said.server.is_none() {
+        reading.came_from(&["tls"], &value.place);
+    }
     let tls = table.map(parts).transpose()?.unwrap_or_default();
+    let of = said.server.map(|server| format!(" of {server}")).unwrap_or_default();
     match (tls.verify, &tls.ca_file) {
-        (Verify::None, _) => note_unverified(reading),
+        (Verify::None, _) => note_unverified(reading, &of),
         (Verify::Ca, None) => reading.notes.push(format!(
-            "{}: certificates are accepted under any name (tls.verify = \"ca\") from every authority of the system, so \
+            "{}: certificates{of} are accepted under any name (tls.verify = \"ca\") from every authority of the system, so \
              anybody's certificate is accepted; set tls.ca_file to the server's own authority",
             reading.alias
         )),
@@ -77,47 +82,50 @@ pub(in crate::config) fn read(
     Ok(Some(tls))
 }
 
-/// Takes note of a host whose name cannot be verified in a certificate.
+/// Takes note of hosts whose names cannot be verified in a certificate.
 pub(in crate::config) fn note_names(reading: &mut CacheReader, backend: &Backend) {
-    let (tls, addresses): (_, Vec<&Address>) = match backend {
-        Backend::Redis(redis) => match &redis.servers {
-            RedisServers::Standalone(address) => (redis.tls.as_ref(), vec![address]),
-            RedisServers::Cluster { seeds: addresses, .. }
-            | RedisServers::Sentinel { sentinels: addresses, .. } => {
-                (redis.tls.as_ref(), addresses.iter().collect())
-            }
-            RedisServers::Shards { shards, .. } => {
-                let with_tls = |shard: &&NamedServer| redis.way_to(shard).1.is_some();
-                let first = shards.iter().find(with_tls).and_then(|shard| redis.way_to(shard).1);
-                (first, shards.iter().filter(with_tls).map(|shard| &shard.address).collect())
-            }
-        },
+    let servers: Vec<(Option<&Tls>, &Address)> = match backend {
+        Backend::Redis(redis) => {
+            let (alias, named): (Vec<&Address>, &[NamedServer]) = match &redis.servers {
+                RedisServers::Standalone(address) => (vec![address], &[]),
+                RedisServers::Cluster { seeds: addresses, .. }
+                | RedisServers::Sentinel { sentinels: addresses, .. } => (addresses.iter().collect(), &[]),
+                RedisServers::Shards { shards, .. } => (Vec::new(), shards),
+            };
+            let named = named.iter().chain(redis.named_replicas());
+            let named = named.map(|server| (redis.way_to(server).1, &server.address));
+            alias.into_iter().map(|address| (redis.tls.as_ref(), address)).chain(named).collect()
+        }
         Backend::Memcached(memcached) => {
             let addresses = memcached.servers.iter().filter_map(|servers| match servers {
-                MemcachedServers::One(address) => Some(address),
+                MemcachedServers::One(address) => Some((memcached.tls.as_ref(), address)),
                 MemcachedServers::EveryAddress { .. } | MemcachedServers::Endpoint(_) => None,
             });
-            (memcached.tls.as_ref(), addresses.collect())
+            addresses.collect()
         }
         Backend::Unchecked(_) => return,
     };
-    let Some(Tls { server_name: None, verify: Verify::Full, .. }) = tls else { return };
-    let is_no_name = |address: &&&Address| match address {
-        Address::Tcp { host, .. } => ServerName::try_from(host.as_str()).is_err(),
-        Address::Unix(_) => false,
+    let is_unknown = |(tls, address): &(Option<&Tls>, &Address)| match (tls, address) {
+        (Some(Tls { server_name: None, verify: Verify::Full, .. }), Address::Tcp { host, .. }) => {
+            ServerName::try_from(host.as_str()).is_err()
+        }
+        _ => false,
     };
-    if let Some(address) = addresses.iter().find(is_no_name) {
+    let unknown: Vec<_> =
+        servers.into_iter().filter(is_unknown).map(|(_, address)| address.to_string()).collect();
+    if !unknown.is_empty() {
         reading.notes.push(format!(
-            "{}: the host of {address} cannot be verified in a certificate, so its check is down; set tls.server_name to \
+            "{}: the host of {} cannot be verified in a certificate, so its check is down; set tls.server_name to \
              a name that the certificate has",
-            reading.alias
+            reading.alias,
+            unknown.join(", ")
         ));
     }
 }
 
-fn note_unverified(reading: &mut CacheReader) {
+fn note_unverified(reading: &mut CacheReader, of: &str) {
     reading.notes.push(format!(
-        "{}: certificates are not verified (tls.verify = \"none\"): an attacker on the network can read the password and forge answers",
+        "{}: certificates{of} are not verified (tls.verify = \"none\"): an attacker on the network can read the password and forge answers",
         reading.alias
     ));
 }

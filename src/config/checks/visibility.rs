@@ -9,7 +9,7 @@ use super::table::CheckTable;
 use super::{Client, ViewConfig, VisibilityConfig};
 use crate::config::address::{self, MemcachedUrl, RedisUrl};
 use crate::config::cache::memcached::distinct;
-use crate::config::cache::redis::{NO_USER_ALONE, is_given, note_passwords};
+use crate::config::cache::redis::{NO_USER_ALONE, is_given};
 use crate::config::cache::shards;
 use crate::config::keys::{self, RedisTopology};
 use crate::config::place::{ConfigProblem, Place};
@@ -179,8 +179,7 @@ fn shards_views(
             return Err(value.problem(A_VIEW_OF_SHARDS));
         };
         let client = table.get("client").map(shards::client).transpose()?.unwrap_or(sharding.client);
-        let users_alone = section.reading.users_alone;
-        let servers = shards::shards(servers, alias, Some(client), *quorum, users_alone)?;
+        let servers = shards::shards(section.reading, servers, "a view", alias, Some(client), *quorum)?;
         let backend = Backend::Redis(RedisConfig {
             login: alias.login.clone(),
             tls: alias.tls.clone(),
@@ -188,7 +187,6 @@ fn shards_views(
         });
         let is_new = views.iter().all(|view| view.backend != backend);
         unless(!is_new, value, "this view is listed twice; list each view once")?;
-        note_passwords(section.reading, table.get("servers").unwrap_or(value), "the password of a view");
         let number = views.len() + 1;
         let name = format!("shards {number} ({})", client.name()).into();
         views.push(ViewConfig { name, backend, client: None });

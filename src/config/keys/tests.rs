@@ -56,6 +56,11 @@ fn property(path: &str, key: &Key, indent: &str) -> String {
         Words(of) => either(words(of), "reference"),
         AllOrInteger => either(words(&["all"]), "integer"),
         BooleanOrTable => either(reference("boolean"), key.name),
+        TextsOrTable if key.name == "replicas" => {
+            let one = format!("{{ \"type\": \"string\" }}, {{ {} }}", reference("servers"));
+            let list = format!("\"type\": \"array\", \"items\": {{ \"anyOf\": [{one}] }}");
+            format!("\"anyOf\": [{{ \"type\": \"string\" }}, {{ {} }}, {{ {list} }}]", reference(key.name))
+        }
         TextsOrTable => either(reference("texts"), key.name),
         TextsOrTables => {
             let one = format!("{{ \"type\": \"string\" }}, {{ {} }}", reference(key.name));
@@ -91,7 +96,8 @@ fn table(path: &str) -> &'static [Key] {
 #[test]
 fn the_schema_matches_the_table() {
     let mut text = format!("{HEAD}\n{}\n  }},\n{TYPES}", properties("", TOP, "    "));
-    let has_own = |path: &str| path.contains('.') && !path.contains(".queues.*.");
+    let shared = [".queues.*.", ".servers.tls", ".replicas.servers", ".views.servers"];
+    let has_own = |path: &str| path.contains('.') && !shared.iter().any(|part| path.contains(part));
     for (path, keys) in TABLES.iter().filter(|(path, _)| has_own(path)) {
         let name = match *path {
             "groups.*" => "group",
@@ -132,6 +138,7 @@ const CONTEXTS: &[(&str, &str)] = &[
     ("caches.main.backend", ""),
     ("caches.main.url", ""),
     ("caches.main.location", ""),
+    ("caches.main.servers.", "caches.main.topology = 'shards'\ncaches.main.servers.url = 'h'"),
     ("caches.main.servers", ""),
     ("caches.main.tls.", "caches.main.url = 'rediss://h'"),
     ("caches.main.quorum", "caches.main.servers = ['h']"),
@@ -139,7 +146,16 @@ const CONTEXTS: &[(&str, &str)] = &[
     ("caches.main.announce", "caches.main.url = 'redis+cluster://h'"),
     ("caches.main.sentinel_", "caches.main.url = 'redis+sentinel://h/m'\ncaches.main.sentinel_password = 'p'"),
     ("caches.main.replica_within", "caches.main.url = 'redis://h'\ncaches.main.replicas = 'discover'"),
+    (
+        "caches.main.replicas.servers.",
+        "caches.main.url = 'redis://h'\ncaches.main.replicas.servers.url = 'r'",
+    ),
     ("caches.main.replicas.", "caches.main.url = 'redis://h'\ncaches.main.replicas.servers = 'r'"),
+    (
+        "caches.main.checks.visibility.views.servers.",
+        "caches.main.topology = 'shards'\ncaches.main.servers = ['h']\ncaches.main.client = 'rb'\n\
+         caches.main.checks.visibility.views.servers.url = 'v'",
+    ),
     (
         "caches.main.checks.visibility.views.",
         "caches.main.topology = 'shards'\ncaches.main.servers = ['h']\ncaches.main.client = 'rb'\n\
@@ -237,6 +253,18 @@ fn with_line(path: &str, name: &str, line: &str) -> String {
         ("caches.*", "announce") => main(line, "redis+cluster://cache"),
         ("caches.*", "replica_within") => main(&format!("replicas = [\"other\"]\n{line}"), "redis://cache"),
         ("caches.*", _) => main(line, "redis://cache"),
+        ("caches.*.servers.tls", _) => {
+            let shards = "topology = \"shards\"\nservers = [{ url = \"rediss://h\", tls = {";
+            format!("[caches.main]\n{shards} {line} }} }}]")
+        }
+        ("caches.*.replicas.servers.tls", _) => {
+            main(&format!("replicas = [{{ url = \"rediss://r\", tls = {{ {line} }} }}]"), "redis://h")
+        }
+        ("caches.*.checks.visibility.views.servers.tls", _) => {
+            let view = format!("{{ servers = [{{ url = \"rediss://v\", tls = {{ {line} }} }}] }}");
+            let shards = "topology = \"shards\"\nservers = [\"h\"]\nclient = \"rb\"";
+            format!("[caches.main]\n{shards}\nchecks.visibility.views = {view}")
+        }
         ("caches.*.tls", _) => main(&format!("[caches.main.tls]\n{line}"), "rediss://cache"),
         _ => {
             let needs = match path {

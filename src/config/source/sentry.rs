@@ -22,9 +22,6 @@ pub(super) const EXPORT: &str = "; from YAML, run python3 -c 'import json, sys, 
 const HOSTS: &str = "the hosts must be an object, as in {\"0\": {\"host\": \"redis\", \"port\": 6379}}, or a list of such hosts";
 const NUMBERS: &str = "rb numbers its hosts from 0 without a gap; rename this host to the next number";
 
-const DIFFERENT_TLS: &str = "the hosts have different TLS settings (`ssl_options`), and an alias has the same for all of its servers; set tls \
-                             under [caches.NAME] in the config file, or give each host an alias of its own";
-
 /// The settings of a cluster that are read.
 const READ_OF_CLUSTERS: &[&str] = &["hosts", "startup_nodes", "is_redis_cluster", "client_args"];
 
@@ -74,19 +71,28 @@ pub(in crate::config) fn backend(
         put_tls(&mut answers, &clients);
     } else {
         let urls: Vec<_> = hosts.iter().map(url).collect::<Result<_, _>>()?;
+        let mut secure = hosts.iter().filter(|host| is_on(host, "ssl"));
+        let first = secure.next();
+        let differs = secure.any(|host| first.is_some_and(|first| tls_settings(host) != tls_settings(first)));
         if let [one] = urls.as_slice() {
             put("url", one);
         } else {
             put("topology", "shards");
             put("client", "rb");
-            let shard = |url| Value { literal: false, ..Value::new(Typed::Text(url), value.place.clone()) };
-            answers.put("servers", Typed::List(urls.into_iter().map(shard).collect()), &value.place);
+            let differs = differs && answers.has_room_for_tls();
+            let shard = |(url, host): (String, &Table)| {
+                if !differs || !is_on(host, "ssl") {
+                    return Value { literal: false, ..Value::new(Typed::Text(url), value.place.clone()) };
+                }
+                let mut own = Answers::below(over);
+                put_tls(&mut own, host);
+                own.server(url, &value.place)
+            };
+            let shards = urls.into_iter().zip(&hosts).map(shard).collect();
+            answers.put("servers", Typed::List(shards), &value.place);
         }
-        let mut secure = hosts.iter().filter(|host| is_on(host, "ssl"));
-        if let Some(first) = secure.next() {
+        if let Some(first) = first.filter(|_| !differs) {
             put_tls(&mut answers, first);
-            let differs = secure.any(|host| tls_settings(host) != tls_settings(first));
-            unless(differs && over.get("tls").is_none(), value, DIFFERENT_TLS)?;
         }
     }
     cache::backend(reading, &answers.laid_under())
@@ -184,8 +190,11 @@ fn shown(kind: &Typed) -> String {
 fn put_tls(answers: &mut Answers<'_>, host: &Table) {
     let options =
         host.get("ssl_options").and_then(|value| value.clone().into_table().ok()).unwrap_or_default();
-    for (key, ours) in [("ca_certs", "ca_file"), ("certfile", "cert_file"), ("keyfile", "key_file")] {
-        if let Some(value) = host.get(&format!("ssl_{key}")).or_else(|| options.get(key)) {
+    let said = |key: &str| host.get(&format!("ssl_{key}")).or_else(|| options.get(key));
+    // Without a file of its own the key is in that of the certificate (Python's `load_cert_chain`).
+    let key = said("keyfile").or(said("certfile"));
+    for (found, ours) in [(said("ca_certs"), "ca_file"), (said("certfile"), "cert_file"), (key, "key_file")] {
+        if let Some(value) = found {
             answers.put(&format!("tls.{ours}"), value.kind.clone(), &value.place);
         }
     }

@@ -20,6 +20,11 @@ impl<'a> Answers<'a> {
         Self { over, table: Table::default(), tls: Table::default() }
     }
 
+    /// More answers below the same table, of another server.
+    pub(super) fn beside(&self) -> Self {
+        Self::below(self.over)
+    }
+
     /// `true` if the config file does not answer this key itself; `tls.ca_file` is a key of the table `tls`.
     pub(super) fn is_open(&self, key: &str) -> bool {
         let Some(part) = key.strip_prefix("tls.") else {
@@ -81,6 +86,23 @@ impl<'a> Answers<'a> {
         let open = notes.filter(|(key, _)| key.is_empty() || self.is_open(key));
         let notes: Vec<_> = open.map(|(_, note)| format!("{}: {note}", reading.alias)).collect();
         reading.notes.extend(notes);
+    }
+
+    /// A server with these TLS settings of its own, below those of the config file.
+    pub(in crate::config::source) fn server(self, url: String, place: &Place) -> Value {
+        let mut table = self.laid_under();
+        let tls = table.take("tls").map_or_else(|| Typed::Table(Table::default()), |value| value.kind);
+        let entry = |key: &str, kind| {
+            let value = Value { kind, place: place.clone(), literal: false };
+            TableEntry { key: key.to_owned(), key_place: place.clone(), value }
+        };
+        let table = Table(vec![entry("url", Typed::Text(url)), entry("tls", tls)]);
+        Value { kind: Typed::Table(table), place: place.clone(), literal: false }
+    }
+
+    /// `true` if servers may have TLS settings of their own: the config file has no plain yes or no for all of them.
+    pub(in crate::config::source) fn has_room_for_tls(&self) -> bool {
+        !matches!(self.over.get("tls"), Some(Value { kind: Typed::Text(_) | Typed::Boolean(_), .. }))
     }
 
     /// The table of the config file, over these answers.

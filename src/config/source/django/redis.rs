@@ -72,7 +72,6 @@ fn plain(
         let primary = primary.text()?;
         urls.sort_by_key(|location| location.text != primary);
     }
-    one_tls(&urls, options, answers)?;
     let Some((first, replicas)) = urls.split_first() else { return Err(no_location(reading)) };
     let secure = is_secure(options, first);
     let address = &first.url.addresses[0];
@@ -86,7 +85,8 @@ fn plain(
     if !replicas.is_empty() {
         let replica = |location: &Location<'_>| {
             let text = as_replica(reading, options, first, location, answers)?;
-            Ok(Value { literal: false, ..Value::new(Typed::Text(text), location.place.clone()) })
+            let differs = !secure || tls_settings(location) != tls_settings(first);
+            as_server(reading, options, location, text, differs, answers)
         };
         let replicas = replicas.iter().map(replica).collect::<Result<_, ConfigProblem>>()?;
         answers.put("replicas", Typed::List(replicas), first.place);
@@ -99,22 +99,27 @@ fn plain(
     Ok(())
 }
 
-/// A problem with locations whose certificates are verified in different ways: an alias has one way for all of its servers.
-fn one_tls(urls: &[Location<'_>], options: &Options<'_>, answers: &Answers<'_>) -> Result<(), ConfigProblem> {
-    let settings = |location: &Location<'_>| {
-        let others = location.url.others.iter().filter(|(name, _)| name.starts_with("ssl_"));
-        others.cloned().collect::<BTreeSet<_>>()
-    };
-    let mut secure = urls.iter().filter(|location| is_secure(options, location));
-    let Some(first) = secure.next() else { return Ok(()) };
-    match secure.find(|location| settings(location) != settings(first)) {
-        Some(other) if answers.is_open("tls") => Err(other.place.problem(DIFFERENT_TLS)),
-        _ => Ok(()),
-    }
+/// The TLS settings that a location itself has.
+fn tls_settings<'a>(location: &'a Location<'_>) -> BTreeSet<&'a (String, String)> {
+    location.url.others.iter().filter(|(name, _)| name.starts_with("ssl_")).collect()
 }
 
-const DIFFERENT_TLS: &str = "the locations have different TLS settings (`ssl_...`), and an alias has the same for all of its servers; set tls \
-                             under this alias in the config file, or give each location an alias of its own";
+/// A server in the words of the config file, with TLS settings of its own if they `differ` from those of the alias.
+fn as_server(
+    reading: &mut CacheReader,
+    options: &Options<'_>,
+    location: &Location<'_>,
+    text: String,
+    differs: bool,
+    answers: &Answers<'_>,
+) -> Result<Value, ConfigProblem> {
+    if !differs || !is_secure(options, location) || !answers.has_room_for_tls() {
+        return Ok(Value { literal: false, ..Value::new(Typed::Text(text), location.place.clone()) });
+    }
+    let mut own = answers.beside();
+    tls(reading, options, Some(location), &mut own)?;
+    Ok(own.server(text, location.place))
+}
 
 /// A replica in the words of the config file: each location has its own login and TLS, and an address alone has the primary's.
 fn as_replica(
@@ -188,17 +193,19 @@ fn shards(
     answers: &mut Answers<'_>,
 ) -> Result<(), ConfigProblem> {
     let urls = urls(reading, entry, options)?;
-    one_tls(&urls, options, answers)?;
     let Some(first) = urls.first() else { return Err(no_location(reading)) };
+    let mut secure = urls.iter().filter(|location| is_secure(options, location));
+    let one = secure.next();
+    let differs = secure.any(|other| one.is_some_and(|one| tls_settings(one) != tls_settings(other)));
     let shard = |location: &Location<'_>| {
-        let text = Typed::Text(location.text.clone());
-        Value { literal: false, ..Value::new(text, location.place.clone()) }
+        as_server(reading, options, location, location.text.clone(), differs, answers)
     };
+    let shards = urls.iter().map(shard).collect::<Result<_, _>>()?;
     answers.put("topology", Typed::Text(RedisTopology::Shards.name().to_owned()), first.place);
-    answers.put("servers", Typed::List(urls.iter().map(shard).collect()), first.place);
+    answers.put("servers", Typed::List(shards), first.place);
     answers.put("client", Typed::Text(ShardClient::DjangoRedis.name().to_owned()), first.place);
     credentials(reading, options, None, &[], answers)?;
-    match urls.iter().find(|location| is_secure(options, location)) {
+    match one.filter(|_| !differs) {
         Some(secure) => tls(reading, options, Some(secure), answers),
         None => Ok(()),
     }

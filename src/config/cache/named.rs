@@ -1,0 +1,109 @@
+//! A server among others, a shard or a replica: its URL, or a table of its URL and the settings of its own.
+
+use std::slice;
+
+use crate::config::address::{self, RedisUrl};
+use crate::config::cache::reader::CacheReader;
+use crate::config::cache::redis::{NO_SERVER, NO_USER_ALONE, is_given, schemes};
+use crate::config::cache::tls::{self, TlsHints};
+use crate::config::keys::{self, RedisTopology};
+use crate::config::place::ConfigProblem;
+use crate::config::value::{Value, ValueKind as Typed};
+use crate::config::{Address, Login, NamedServer, Tls};
+
+/// A server of a list, as it is written.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct WrittenServer<'a> {
+    pub(in crate::config) text: &'a str,
+    /// The value that its text stands in.
+    pub(in crate::config) value: &'a Value,
+    tls: Option<&'a Value>,
+}
+
+/// The servers of a list, each a text or a table.
+pub(in crate::config) fn written<'a>(value: &'a Value) -> Result<Vec<WrittenServer<'a>>, ConfigProblem> {
+    let of_text = |text, value| WrittenServer { text, value, tls: None };
+    let values = match &value.kind {
+        Typed::List(values) => values.as_slice(),
+        Typed::Table(_) => slice::from_ref(value),
+        _ => {
+            return Ok(value.texts()?.into_iter().map(|(text, _)| of_text(text, value)).collect());
+        }
+    };
+    let server = |value: &'a Value| {
+        let Typed::Table(table) = &value.kind else {
+            return Ok(of_text(value.text()?, value));
+        };
+        table.only(keys::NAMED)?;
+        let url = table.get("url").ok_or_else(|| value.problem(NO_URL))?;
+        Ok(WrittenServer { tls: table.get("tls"), ..of_text(url.text()?, url) })
+    };
+    values.iter().map(server).collect()
+}
+
+const NO_URL: &str = "the URL of this server is missing; add url = \"redis://host:6379/0\"";
+
+impl WrittenServer<'_> {
+    /// The server. What its URL leaves open is the alias's: the database, the version of the protocol, and without an `@`
+    /// the user and the password. TLS settings are its own, or else those of the alias.
+    pub(super) fn read(
+        &self,
+        reading: &mut CacheReader,
+        alias: &Login,
+        tls: Option<&Tls>,
+        any_parameter: bool,
+    ) -> Result<NamedServer, ConfigProblem> {
+        let url = address::redis_location(self.text, RedisTopology::Standalone);
+        let RedisUrl { addresses, username, password, database, protocol, tls: by_scheme, others, .. } =
+            url.map_err(|error| self.value.problem(error))?;
+        if let Some(problem) = address::unknown_parameter(&others).filter(|_| !any_parameter) {
+            return Err(self.value.problem(problem));
+        }
+        let address = addresses.into_iter().next().ok_or_else(|| self.value.problem(NO_SERVER))?;
+        let mut login = Login {
+            username,
+            password,
+            database: database.unwrap_or(alias.database),
+            protocol: protocol.unwrap_or(alias.protocol),
+        };
+        let is_open =
+            login.username.is_none() && login.password.is_none() && address::leaves_the_login_open(self.text);
+        if is_open {
+            login.username.clone_from(&alias.username);
+            login.password.clone_from(&alias.password);
+        }
+        if login.username.is_some() && !is_given(login.password.as_ref()) && !reading.users_alone {
+            return Err(self.value.problem(NO_USER_ALONE));
+        }
+        let tls_there = match (self.tls, by_scheme) {
+            (Some(value), _) => {
+                // Beside the settings of the alias, `true` stands for the defaults.
+                let by_scheme = by_scheme.filter(|secure| !secure || value.boolean() != Some(true));
+                let socket = matches!(address, Address::Unix(_));
+                let server = Some(&address);
+                let schemes = schemes(RedisTopology::Standalone);
+                tls::read(reading, Some(value), TlsHints { by_scheme, schemes, socket, server })?
+            }
+            (None, Some(true)) => Some(tls.cloned().unwrap_or_default()),
+            (None, Some(false)) => None,
+            (None, None) => tls.filter(|_| matches!(address, Address::Tcp { .. })).cloned(),
+        };
+        let differs = !is_open || login != *alias || tls_there.as_ref() != tls;
+        let own = differs.then(|| Box::new((login, tls_there)));
+        Ok(NamedServer { address, own })
+    }
+}
+
+/// Takes note of passwords in the URLs of servers that every reader of the file can read.
+pub(in crate::config) fn note_passwords(
+    reading: &mut CacheReader,
+    servers: &[WrittenServer<'_>],
+    whose: &str,
+) {
+    for server in servers.iter().filter(|server| server.value.literal) {
+        let parsed = address::redis_location(server.text, RedisTopology::Standalone);
+        if matches!(parsed, Ok(RedisUrl { password: Some(_), .. })) {
+            reading.note_password(server.value, whose, "${NAME}");
+        }
+    }
+}
