@@ -52,6 +52,7 @@ Examples:
 
 Environment:
   CACHE_URL, CACHE_URL_<ALIAS>   cache to check: redis://host:6379/0, or memcached://one:11211,two:11211
+  REDIS_URL, MEMCACHED_URL, ...  cache to check if no other setting names one; the documentation lists these variables
   CACHE_CANARY_<SETTING>         any setting of the configuration file, such as CACHE_CANARY_TIMEOUT=750ms
   CACHE_CANARY_LOG               log level: error, warn, info or debug [default: info; error for check]
   CACHE_CANARY_URL               URL that healthcheck queries, such as http://127.0.0.1:8080/health

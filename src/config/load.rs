@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::place::{ConfigProblem, Origin, Place};
 use super::reader::ConfigReader;
 use super::source::environment::{Environment, QUOTED};
-use super::source::file;
+use super::source::{file, platform};
 use super::value::Table;
 use super::{Config, Listen, is_quoted, keys, listeners, settings};
 
@@ -80,11 +80,15 @@ fn load_with(source: &Source, users_alone: bool) -> Result<Loaded, ConfigError> 
     let mut problems = Vec::new();
     let (file, mut table) = raw(source, &environment, &mut problems)?;
     environment.merge_into(&mut table, &mut problems);
+    let notes = match file {
+        Some(_) => Vec::new(),
+        None => platform::merge_into(&environment, &mut table, &mut problems),
+    };
     // A value that could not be filled in would be found wrong once more.
     if !problems.is_empty() {
         return Err(ConfigError::new(problems));
     }
-    let mut reader = ConfigReader { users_alone, ..ConfigReader::new(table, file.as_deref()) };
+    let mut reader = ConfigReader { notes, users_alone, ..ConfigReader::new(table, file.as_deref()) };
     reader.problems.extend(reader.table.unknown(keys::TOP));
     let config = settings::read(&mut reader, &source.listen, &environment.host_name());
     if reader.problems.is_empty() {

@@ -3,4 +3,5 @@
 pub(super) mod django;
 pub(super) mod environment;
 pub(super) mod file;
+pub(super) mod platform;
 pub(super) mod sentry;

@@ -16,6 +16,7 @@ mod healthcheck_tls;
 mod log;
 mod man;
 mod output;
+mod platform;
 mod secrets_in_answers;
 mod serve;
 mod terminal;
@@ -37,7 +38,8 @@ fn cache_canary() -> Command {
 
 fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CACHE_") {
+        let begins = |prefix| name.to_string_lossy().starts_with(prefix);
+        if ["CACHE_", "REDIS_", "VALKEY_", "MEMCACHE", "SPRING_DATA_"].into_iter().any(begins) {
             command.env_remove(name);
         }
     }
