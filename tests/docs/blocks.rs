@@ -40,12 +40,12 @@ fn blocks(language: &str) -> Vec<Block> {
     all.filter(|block| block.language == language).collect()
 }
 
-/// The variables that the comments of a block ask for: `# NAME=... in the environment`.
+/// The variables that the comments of a block ask for: `# NAME=... in the environment`, with this value or any.
 fn environment(toml: &str) -> BTreeMap<String, String> {
     let asked = toml.lines().filter_map(|line| line.strip_prefix("# ")?.strip_suffix(" in the environment"));
     asked
         .filter_map(|asked| asked.split_once('='))
-        .map(|(name, _)| (name.to_owned(), "value".to_owned()))
+        .map(|(name, value)| (name.to_owned(), value.replace("...", "value")))
         .collect()
 }
 
