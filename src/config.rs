@@ -66,6 +66,9 @@ pub struct Config {
     pub instance: String,
     /// The deadline of a check of one alias, from resolving to the last byte.
     pub timeout: Duration,
+    /// A round trip that passes and takes longer than this at a node is degraded, unless its cache says otherwise;
+    /// `None` for never.
+    pub slow: Option<Duration>,
     /// A verdict may be shared for this long after its check began.
     pub max_age: Duration,
     /// The life of a connection; after it, a check dials again.
@@ -213,6 +216,7 @@ impl Default for Config {
             prefix: "djblets-".to_owned(),
             instance: "unknown".to_owned(),
             timeout: Duration::from_millis(750),
+            slow: None,
             max_age: Duration::from_millis(100),
             reconnect_every: Duration::from_secs(5),
             dns_recheck: Duration::from_secs(30),
@@ -269,6 +273,8 @@ pub struct CacheConfig {
     pub breaker: Option<BreakerConfig>,
     /// `false` if the application works without it, so that it is degraded where another is down.
     pub required: bool,
+    /// A round trip that passes and takes longer than this at a node is degraded; `None` for never.
+    pub slow: Option<Duration>,
     /// The contents of its certificates' files when it was configured, so that a certificate renewed in its place makes
     /// another cache of it.
     pub certificates: Contents,
@@ -279,7 +285,7 @@ impl CacheConfig {
     #[must_use]
     pub fn new(alias: Alias, backend: Backend) -> Self {
         let (checks, certificates) = (Vec::new(), Contents::default());
-        Self { alias, backend, checks, breaker: None, required: true, certificates }
+        Self { alias, backend, checks, breaker: None, required: true, slow: None, certificates }
     }
 
     /// Its forwarding, if it forwards.

@@ -12,6 +12,7 @@ mod node;
 mod phase;
 mod problem;
 mod report;
+mod slow;
 mod status;
 
 use std::collections::BTreeSet;

@@ -132,7 +132,8 @@ impl CacheBuilder<'_> {
         open: impl FnOnce() -> Result<Option<TopologyCheck>, SetupError>,
     ) -> Result<Option<CheckEntry>, SetupError> {
         let (earlier, alias) = (self.all.earlier, &self.cache.alias);
-        let fingerprint = CacheConfig { checks, breaker, ..self.cache.clone() }.fingerprint();
+        let slow = self.cache.slow.filter(|_| kind == CheckKind::RoundTrip);
+        let fingerprint = CacheConfig { checks, breaker, slow, ..self.cache.clone() }.fingerprint();
         let record = earlier.record(alias, kind);
         let check = match earlier.check(alias, kind, fingerprint) {
             Some(check) => Some(check),
@@ -149,6 +150,7 @@ impl CacheBuilder<'_> {
             kind: record.kind(),
             needs: self.cache.needs(),
             timeout: config.timeout,
+            slow: self.cache.slow.filter(|_| record.kind() == CheckKind::RoundTrip),
             standing_timer: standing_timer.clone(),
             begin: *begin,
         };

@@ -33,6 +33,8 @@ pub(super) struct DeadlineLayer {
     /// The alias' needs of its nodes.
     pub(super) needs: Needs,
     pub(super) timeout: Duration,
+    /// The time above which a check that passes is degraded.
+    pub(super) slow: Option<Duration>,
     /// The timer that the checks of all aliases have together.
     pub(super) standing_timer: Arc<StandingTimer>,
     /// The function that begins a check's progress.
@@ -96,7 +98,11 @@ where
             {
                 drop_later(given_up, *limit);
             }
-            Ok(progress.outcome(settings.alias.clone(), settings.kind, settings.needs))
+            let mut outcome = progress.outcome(settings.alias.clone(), settings.kind, settings.needs);
+            if let Some(slow) = settings.slow {
+                outcome.judge_speed(slow);
+            }
+            Ok(outcome)
         }
         .boxed()
     }
@@ -179,6 +185,7 @@ mod tests {
             kind: CheckKind::RoundTrip,
             needs: Needs::default(),
             timeout: TIMEOUT,
+            slow: None,
             standing_timer: Arc::default(),
             begin: Progress::begin,
         }

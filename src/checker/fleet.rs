@@ -95,9 +95,9 @@ struct Settings {
 /// Its number is a checksum of the role, the backend and the times, as `Debug` writes them: a new setting of a backend is
 /// a part of that by itself, and a secret is not in it.
 fn key(fleet: &config::Fleet, cache: &CacheConfig, config: &Config) -> String {
-    let (CacheConfig { alias, backend, .. }, role, lasts) = (cache, &fleet.role, fleet.lasts);
+    let (CacheConfig { alias, backend, slow, .. }, role, lasts) = (cache, &fleet.role, fleet.lasts);
     let (max_age, timeout) = (config.max_age, config.timeout);
-    let all = format!("{role:?} {alias} {backend:?} {lasts:?} {max_age:?} {timeout:?}");
+    let all = format!("{role:?} {alias} {backend:?} {lasts:?} {max_age:?} {timeout:?} {slow:?}");
     let number = Crc::<u64>::new(&crc::CRC_64_XZ).checksum(all.as_bytes());
     format!("{}verdict:{alias}:{number:016x}", config.prefix)
 }

@@ -39,7 +39,8 @@ impl SharedSettings {
         let Config {
             // Each check is made with these.
             prefix, instance, timeout, max_age, reconnect_every, dns_recheck, fleet, caches,
-            // No check reads these, so that a change of one keeps every check.
+            // No check reads these, so that a change of one keeps every check; `slow` is in each cache.
+            slow: _,
             listen: _, interval: _, drain: _, access: _, tls: _, limits: _, probes: _, metrics: _, groups: _,
             skips_unknown: _,
         } = config;

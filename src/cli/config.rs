@@ -190,7 +190,7 @@ impl TomlLines<'_> {
     }
 
     fn cache(&mut self, cache: &CacheConfig) {
-        let CacheConfig { alias, backend, checks: _, breaker, required, certificates: _ } = cache;
+        let CacheConfig { alias, backend, checks: _, breaker, required, slow, certificates: _ } = cache;
         let table = format!("caches.{}", key(alias.as_str()));
         let path = |key: &str| format!("caches.{alias}.{key}");
         let name = match backend {
@@ -217,6 +217,10 @@ impl TomlLines<'_> {
         }
         if !matches!(backend, Backend::Unchecked(_)) {
             self.value("required", required, &path("required"));
+            let written = path("slow");
+            let origin = if self.loaded.origin(&written) == &Origin::Default { "slow" } else { &written };
+            let slow = quoted(&format_duration(slow.unwrap_or_default()).to_string());
+            self.value("slow", slow, origin);
         }
         if let Some(BreakerConfig { after, open_for }) = breaker {
             let open_for = quoted(&format_duration(*open_for).to_string());

@@ -8,6 +8,7 @@ pub(super) mod reader;
 pub(super) mod redis;
 mod required;
 pub(super) mod shards;
+pub(super) mod slow;
 pub(super) mod tls;
 
 use std::collections::{HashMap, HashSet};
@@ -40,7 +41,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
             reader.problems.extend(unknown);
             continue;
         }
-        let besides = ["checks", "breaker", "required"].map(|key| table.take(key));
+        let besides = ["checks", "breaker", "required", "slow"].map(|key| table.take(key));
         let backend = match (django.get(&key), sentry.get(&key)) {
             (Some(entry), _) => source::django::backend(&mut reading, entry, &table),
             (None, Some(entry)) => source::sentry::backend(&mut reading, entry, &table),
@@ -56,7 +57,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
         }
         let Some(mut reading) = begun(reader, &key, key_place) else { continue };
         let backend = read(&mut reading, &value, &Table::default());
-        keep(reader, &mut found, reading, backend, [const { None }; 3]);
+        keep(reader, &mut found, reading, backend, [const { None }; 4]);
     }
     // A cache that could not be read is not missing.
     if reader.problems.is_empty() {
@@ -119,13 +120,14 @@ fn keep(
     found: &mut Vec<(CacheReader, CacheConfig)>,
     mut reading: CacheReader,
     backend: Result<Backend, ConfigProblem>,
-    [checks, breaker, required]: [Option<Value>; 3],
+    [checks, breaker, required, slow]: [Option<Value>; 4],
 ) {
     let cache = backend.and_then(|backend| {
         let checks = checks.map(|checks| checks::read::read(&mut reading, checks, &backend)).transpose()?;
         let breaker = breaker.map(|breaker| breaker::read(&mut reading, breaker, &backend)).transpose()?;
         let required =
             required.map(|required| required::read(&mut reading, &required, &backend)).transpose()?;
+        let slow = slow.map(|slow| slow::read_own(&mut reading, &slow, &backend)).transpose()?;
         let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
         let views = checks.iter().flat_map(checks::CheckConfig::views).map(|view| &view.backend);
         let backends: Vec<_> = std::iter::once(&backend).chain(views).collect();
@@ -133,8 +135,8 @@ fn keep(
         let files = || backends.iter().flat_map(|backend| backend.certificate_files());
         reading.files.extend(files().cloned());
         let certificates = reader.certificates.contents(files());
-        let required = required.unwrap_or(true);
-        Ok(CacheConfig { alias, backend, checks, breaker, required, certificates })
+        let (required, slow) = (required.unwrap_or(true), slow.unwrap_or(reader.slow));
+        Ok(CacheConfig { alias, backend, checks, breaker, required, slow, certificates })
     });
     match cache {
         Ok(cache) => {

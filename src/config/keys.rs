@@ -167,6 +167,7 @@ pub(super) const TOP: &[Key] = &[
     key("prefix", Text, "Prefix of every key that is written.").or(r#""djblets-""#),
     key("instance", Text, "Name of this sidecar in keys and values; by default the host name."),
     key("timeout", Duration, "Deadline of one check, from resolving the name to the last byte.").or(r#""750ms""#),
+    key("slow", Duration, "Degraded if a round trip takes longer at a node, though it passes; less than timeout; 0s for never.").or(r#""0s""#),
     key("max_age", Duration, "Time for which a result may be shared, from the start of its check.").or(r#""100ms""#),
     key("reconnect_every", Duration, "Maximum age of a connection; after it, a check reconnects.").or(r#""5s""#),
     key("dns_recheck", Duration, "Interval at which the host name of an open connection is resolved again.").or(r#""30s""#),
@@ -256,6 +257,7 @@ pub(super) const CACHE: &[Key] = &[
     key("quorum", AllOrInteger, "Number of memcached servers, or of shards, that must be up: all, or a number.").of(SERVERS).or(r#""all""#),
     key("spray", Integer, "Canaries written to each server per check, at most 1024.").of(SERVERS).or("1"),
     key("required", Boolean, "If false, the application works without the cache: a fault makes it degraded, not down.").of(SERVERS).or("true"),
+    key("slow", Duration, "The same as the general slow, for this cache; by default that.").of(SERVERS),
     key("breaker", Table, "Circuit breaker: skips round trips to unreachable servers for a while; without this table, there is none.").of(SERVERS),
     key("checks", Table, "Checks besides the round trip.").of(SERVERS),
 ];

@@ -17,6 +17,8 @@ pub(super) struct ConfigReader {
     pub(super) origins: HashMap<String, Origin>,
     /// The deadline of a check, once it is known.
     pub(super) timeout: Duration,
+    /// The time above which a round trip is degraded, where a cache has none of its own.
+    pub(super) slow: Option<Duration>,
     pub(super) notes: Vec<String>,
     /// The files that the configuration is made from.
     pub(super) files: Vec<PathBuf>,
@@ -41,6 +43,7 @@ impl ConfigReader {
             problems: Vec::new(),
             origins: HashMap::new(),
             timeout: Duration::ZERO,
+            slow: None,
             notes: Vec::new(),
             files: file.map(Path::to_path_buf).into_iter().collect(),
             certificates: CertificateFiles::default(),

@@ -34,6 +34,7 @@ pub(super) fn read(reader: &mut ConfigReader, flags: &[String], host_name: &str)
     let probes = listeners::probes(reader, &listen);
     let metrics = listeners::metrics(reader, &[&*listen, &*probes.listen].concat());
     reader.timeout = timeout;
+    reader.slow = reader.setting("slow", default.slow, |value| cache::slow::read(value, timeout));
     reader.skips_unknown = reader.setting("django_unknown", default.skips_unknown, |value| {
         value.word("choice", &[("skip", true), ("error", false)])
     });
@@ -49,6 +50,7 @@ pub(super) fn read(reader: &mut ConfigReader, flags: &[String], host_name: &str)
         prefix,
         instance,
         timeout,
+        slow: reader.slow,
         max_age,
         reconnect_every,
         dns_recheck,

@@ -77,6 +77,8 @@ causes! {
     InvisibleWrite "invisible_write" "The view does not show a write in time: check for replica lag, a lost primary, or clients that map keys to different servers.";
     /// A way into the cache goes on showing a deleted key.
     InvisibleDelete "invisible_delete" "The view still shows a deleted key, so applications read outdated data: check for replica lag, a lost primary, or clients that map keys to different servers.";
+    /// A node passes its check, and takes longer than configured.
+    Slow "slow" "The cache responds in time, but takes longer than `slow`: check DNS for the phase resolve, the network for connect and tls, and the server's load and slow log for auth, write and read.";
     /// A queue has too many entries.
     TooLong "too_long" "The queue has more entries than configured: check that its workers run and finish entries, and whether producers add more than before.";
     /// The oldest entry of a queue has waited for too long.

@@ -129,9 +129,10 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
         (Cause::Unreachable, _) => {
             redis("GET cache-canary").or_else(|| memcached(place, wire, "get cache-canary"))
         }
-        // Findings name a key and no node.
+        // Findings name a key, or a node in their text alone.
         (
-            Cause::InvisibleWrite
+            Cause::Slow
+            | Cause::InvisibleWrite
             | Cause::InvisibleDelete
             | Cause::TooLong
             | Cause::TooOld

@@ -17,6 +17,7 @@ sentinel_password = "second-password"
 replicas = { servers = ["replica-1", "replica-2"], required = true }
 replica_within = "200ms"
 required = true
+slow = "90ms"
 spray = 2
 tls = { ca_file = "ca.pem", cert_file = "cert.pem", key_file = "key.pem", server_name = "redis.example", verify = "full" }
 [caches.main.checks.visibility]
@@ -64,6 +65,7 @@ ttl = { pattern = "p:*", max = "3m", sample = 9 }
             ("second-password", "second-passwore"),
             ("required = true }", "required = false }"),
             ("required = true\n", "required = false\n"),
+            ("slow = \"90ms\"", "slow = \"91ms\""),
             (", \"replica-2\"", ""),
             ("\"200ms\"", "\"201ms\""),
             ("spray = 2", "spray = 3"),

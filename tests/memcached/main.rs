@@ -6,5 +6,6 @@ mod support;
 mod django;
 mod proxies;
 mod rings;
+mod slow;
 mod states;
 mod ways;

@@ -17,6 +17,7 @@ mod proxies;
 mod replicas;
 mod sentinel;
 mod shards;
+mod slow;
 mod states;
 mod support_works;
 mod tls;

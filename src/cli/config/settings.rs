@@ -12,7 +12,7 @@ impl TomlLines<'_> {
         // Without `..`, so that a new setting does not compile until it is shown; `caches` are shown after these.
         #[rustfmt::skip]
         let Config {
-            listen, prefix, instance, timeout, max_age, reconnect_every, dns_recheck, interval, drain,
+            listen, prefix, instance, timeout, slow, max_age, reconnect_every, dns_recheck, interval, drain,
             access, tls, limits, probes, metrics, groups, skips_unknown, fleet, caches: _,
         } = config;
         self.value("listen", list(listen), "listen");
@@ -20,6 +20,7 @@ impl TomlLines<'_> {
         self.value("instance", quoted(instance), "instance");
         for (key, duration) in [
             ("timeout", *timeout),
+            ("slow", slow.unwrap_or_default()),
             ("max_age", *max_age),
             ("reconnect_every", *reconnect_every),
             ("dns_recheck", *dns_recheck),
