@@ -17,6 +17,7 @@ use tokio_rustls::rustls::pki_types::UnixTime;
 
 use super::output::print;
 use super::{Failure, FileArgs, certificates, load, rings};
+use crate::alias::Alias;
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
@@ -172,6 +173,8 @@ pub fn show(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
     page.write(out)
 }
 
+const RING_OF_SECRETS: &str = "# The client places keys by these texts with their secrets, which are masked: read again, they give another ring.";
+
 /// The lines of a TOML file, each with a comment behind it.
 struct TomlLines<'a> {
     loaded: &'a Loaded,
@@ -189,6 +192,17 @@ impl TomlLines<'_> {
         self.lines.push((format!("[{name}]"), None));
     }
 
+    /// `true` unless a word names a cache that is only a comment, since the config file has no words for its backend.
+    fn is_shown(&self, word: &str) -> bool {
+        let end = |alias: &Alias| self.loaded.config.caches.iter().find(|cache| cache.alias == *alias);
+        let cache = self.loaded.config.caches.iter().find(|cache| cache.alias.as_str() == word);
+        let end = cache.map(|cache| cache.forwarding().and_then(|to| end(&to.end)).unwrap_or(cache));
+        !matches!(
+            end.map(|cache| &cache.backend),
+            Some(Backend::Unchecked(SkipReason::NoServer { .. } | SkipReason::Unknown { .. }))
+        )
+    }
+
     fn cache(&mut self, cache: &CacheConfig) {
         let CacheConfig { alias, backend, checks: _, breaker, required, slow, certificates: _ } = cache;
         let table = format!("caches.{}", key(alias.as_str()));
@@ -196,14 +210,14 @@ impl TomlLines<'_> {
         let name = match backend {
             Backend::Redis(_) => "redis",
             Backend::Memcached(_) => "memcached",
-            Backend::Unchecked(SkipReason::LocalMemory) => "local-memory",
-            Backend::Unchecked(SkipReason::Forwards(_)) => "forwarding",
-            Backend::Unchecked(reason @ (SkipReason::NoServer { .. } | SkipReason::Unknown { .. })) => {
+            Backend::Unchecked(reason) if !self.is_shown(alias.as_str()) => {
                 self.lines.push((String::new(), None));
                 let line = format!("# [{table}] {reason}, so it is not checked");
                 self.lines.push((line, Some(self.loaded.origin(&path("backend")))));
                 return;
             }
+            Backend::Unchecked(SkipReason::Forwards(_)) => "forwarding",
+            Backend::Unchecked(_) => "local-memory",
         };
         self.header(&table);
         self.value("backend", quoted(name), &path("backend"));
@@ -247,7 +261,8 @@ impl TomlLines<'_> {
         let origin = if key == "topology" { key } else { "url" };
         self.value(key, quoted(&url), &path(origin));
         if let RedisServers::Shards { shards, quorum, sharding } = servers {
-            self.value("servers", named_servers(shards, tls.as_ref()), &path("servers"));
+            let servers = self.shards(redis, shards, sharding.as_ref());
+            self.value("servers", servers, &path("servers"));
             if let Some(Sharding { client, .. }) = sharding {
                 self.value("client", quoted(client.name()), &path("client"));
             }
@@ -287,9 +302,22 @@ impl TomlLines<'_> {
         self.value("spray", spray, &path("spray"));
     }
 
+    /// Shards as their client spreads keys over them, below a comment if their ring depends on a secret.
+    fn shards(&mut self, redis: &RedisConfig, shards: &[NamedServer], sharding: Option<&Sharding>) -> String {
+        let mut is_masked = false;
+        let servers = named_servers(shards, redis.tls.as_ref(), |place, plain| {
+            let Some(sharding) = sharding else { return plain };
+            let (shown, masked) = sharding.shown(place, redis, &shards[place], plain);
+            is_masked |= masked;
+            shown
+        });
+        self.lines.extend(is_masked.then(|| (RING_OF_SECRETS.to_owned(), None)));
+        servers
+    }
+
     fn replicas(&mut self, redis: &RedisConfig, path: &impl Fn(&str) -> String) {
         let RedisConfig { replicas, tls, .. } = redis;
-        let named = |servers| named_servers(servers, tls.as_ref());
+        let named = |servers| named_servers(servers, tls.as_ref(), |_, text| text);
         let which = match (&replicas.which, replicas.required) {
             (WhichReplicas::Named(servers), _) if servers.is_empty() => return,
             (WhichReplicas::Named(servers), false) => named(servers),
@@ -370,12 +398,16 @@ fn list<T: Display>(values: impl IntoIterator<Item = T>) -> String {
     format!("[{}]", values.join(", "))
 }
 
-/// Replicas or shards of an alias, each as a text, or as a table if it has TLS settings of its own.
-fn named_servers(servers: &[NamedServer], alias: Option<&Tls>) -> String {
-    let servers = servers.iter().map(|server| {
+/// Replicas or shards of an alias, each as a `text`, or as a table if it has TLS settings of its own.
+fn named_servers(
+    servers: &[NamedServer],
+    alias: Option<&Tls>,
+    mut text: impl FnMut(usize, String) -> String,
+) -> String {
+    let servers = servers.iter().enumerate().map(|(place, server)| {
         let tls = server.own.as_deref().and_then(|(_, tls)| tls.as_ref());
         let tls = tls.filter(|tls| **tls != alias.cloned().unwrap_or_default());
-        let url = quoted(&named_server(server));
+        let url = quoted(&text(place, named_server(server)));
         tls.map_or_else(|| url.clone(), |tls| format!("{{ url = {url}, tls = {} }}", tls_table(tls)))
     });
     format!("[{}]", servers.collect::<Vec<_>>().join(", "))

@@ -297,6 +297,11 @@ pub(super) fn unknown_parameter(others: &[(String, String)]) -> Option<String> {
     ))
 }
 
+/// `true` if each parameter has a name that is known from clients of Redis, so that none is a secret.
+pub(super) fn may_show(others: &[(String, String)]) -> bool {
+    others.iter().all(|(name, _)| OTHERS.iter().any(|(known, _)| known == name))
+}
+
 /// The version of the protocol, by the number that redis-py gives it.
 pub(super) fn protocol(number: &str) -> Option<RespVersion> {
     match number {

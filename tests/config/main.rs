@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cache_canary::cli;
-use cache_canary::config::{self, Backend, Listen, Loaded, Origin, RedisConfig, RedisServers, Source};
-use cache_canary::outcome::{LoginSource, SkipReason};
+use cache_canary::config::checks::CheckConfig;
+use cache_canary::config::{
+    self, Backend, CacheConfig, Listen, Loaded, Origin, RedisConfig, RedisServers, Source,
+};
+use cache_canary::outcome::{Forwarding, LoginSource, SkipReason};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
@@ -238,6 +241,27 @@ fn passwords_of_sentinels_and_memcached_are_read_as_they_were_meant() {
     assert_eq!(password(&[("CACHE_URL", "memcached://mc-1"), user, password_file]), Some(in_file));
 }
 
+/// The texts by which clients place the shards of these caches and of their views.
+fn hashed(caches: &[CacheConfig]) -> Vec<String> {
+    let views = |check: &CheckConfig| match check {
+        CheckConfig::Visibility(visibility) => {
+            visibility.views.iter().map(|view| view.backend.clone()).collect()
+        }
+        CheckConfig::Queue(_) | CheckConfig::Clock(_) | CheckConfig::Efficiency(_) => Vec::new(),
+    };
+    let backends = caches.iter().flat_map(|cache| {
+        std::iter::once(cache.backend.clone()).chain(cache.checks.iter().flat_map(views)).collect::<Vec<_>>()
+    });
+    let sharded = backends.filter_map(|backend| match backend {
+        Backend::Redis(RedisConfig {
+            servers: RedisServers::Shards { sharding: Some(sharding), .. },
+            ..
+        }) => Some(sharding.hashed),
+        _ => None,
+    });
+    sharded.flatten().map(|text| text.expose_secret().to_owned()).collect()
+}
+
 #[test]
 fn a_shown_configuration_can_be_loaded_and_means_the_same() {
     let folder = PathBuf::from("tests/config/valid");
@@ -247,14 +271,33 @@ fn a_shown_configuration_can_be_loaded_and_means_the_same() {
         let file = copy.path().join("copy.toml");
         // Unlike a password, a token is never as short as what stands in its place.
         let shown = show(&first).replace("token = \"***\"", "token = \"0123456789abcdef\"");
-        fs::write(&file, shown).expect("the copy is written");
+        fs::write(&file, &shown).expect("the copy is written");
         let again = config::load(&Source { file: Some(file), ..Source::default() })
             .unwrap_or_else(|error| panic!("{name}: {error}"));
-        // An alias without a server is a comment there, and so is one of an unknown backend. The application's own ways
-        // to a password are not shown.
+        if !shown.contains("read again, they give another ring") {
+            assert_eq!(hashed(&again.config.caches), hashed(&first.config.caches), "{name}");
+        }
+        // An alias without a server is a comment there, and so is one of an unknown backend, and one that forwards to it.
+        // The application's own ways to a password are not shown.
         let mut first = first.config;
-        let has_server =
-            |reason: &SkipReason| !matches!(reason, SkipReason::NoServer { .. } | SkipReason::Unknown { .. });
+        let lost =
+            |reason: &SkipReason| matches!(reason, SkipReason::NoServer { .. } | SkipReason::Unknown { .. });
+        let is_lost =
+            |cache: &CacheConfig| matches!(&cache.backend, Backend::Unchecked(reason) if lost(reason));
+        let names = |caches: &[CacheConfig]| -> BTreeSet<String> {
+            caches.iter().filter(|cache| is_lost(cache)).map(|cache| cache.alias.to_string()).collect()
+        };
+        let lost_names = names(&first.caches);
+        let has_server = |reason: &SkipReason| match reason {
+            SkipReason::Forwards(Forwarding { end, .. }) => !lost_names.contains(end.as_str()),
+            reason => !lost(reason),
+        };
+        let hidden: BTreeSet<String> = first
+            .caches
+            .iter()
+            .filter(|cache| matches!(&cache.backend, Backend::Unchecked(reason) if !has_server(reason)))
+            .map(|cache| cache.alias.to_string())
+            .collect();
         for cache in &mut first.caches {
             if let Backend::Redis(redis) = &mut cache.backend {
                 redis.login_source = LoginSource::default();
@@ -262,6 +305,10 @@ fn a_shown_configuration_can_be_loaded_and_means_the_same() {
         }
         for group in &mut first.groups {
             group.skipped.retain(|skipped| has_server(&skipped.reason));
+            group.exclude.retain(|word| !hidden.contains(word));
+            if let Some(include) = &mut group.include {
+                include.retain(|word| !hidden.contains(word));
+            }
         }
         first.caches.retain(|cache| match &cache.backend {
             Backend::Redis(_) | Backend::Memcached(_) => true,

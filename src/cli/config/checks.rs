@@ -7,14 +7,13 @@ use std::time::Duration;
 use humantime::format_duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{TomlLines, key, list, named_servers, quoted};
+use super::{TomlLines, key, list, quoted};
 use crate::config::checks::{
     CheckConfig, ClockConfig, EfficiencyConfig, QueueConfig, QueueGroup, QueueState, Thresholds, Unit,
     ViewConfig, VisibilityConfig,
 };
 use crate::config::{
-    Address, Backend, CacheConfig, MASK, MemcachedConfig, RedisConfig, RedisServers, RespVersion, Secret,
-    Sharding, Tls,
+    Address, Backend, CacheConfig, MASK, MemcachedConfig, RedisConfig, RedisServers, RespVersion, Secret, Tls,
 };
 
 /// The characters of a user or a path that are escaped in a URL.
@@ -83,7 +82,7 @@ impl CheckSection<'_, '_> {
 
     fn visibility(&mut self, visibility: &VisibilityConfig, alias: &Backend) {
         let VisibilityConfig { views, write_within, delete_within, client, canaries } = visibility;
-        let views: Vec<_> = views.iter().map(|view| written(view, alias)).collect();
+        let views: Vec<_> = views.iter().map(|view| written(self.page, view, alias)).collect();
         self.value("views", format_args!("[{}]", views.join(", ")));
         self.value("write_within", duration(*write_within));
         self.value("delete_within", duration(*delete_within));
@@ -200,14 +199,15 @@ fn unit(unit: Unit) -> String {
 }
 
 /// A view, as it is written.
-fn written(view: &ViewConfig, alias: &Backend) -> String {
+fn written(page: &mut TomlLines<'_>, view: &ViewConfig, alias: &Backend) -> String {
     match &view.backend {
-        Backend::Redis(RedisConfig {
-            servers: RedisServers::Shards { shards, sharding: Some(Sharding { client, .. }), .. },
-            tls,
-            ..
-        }) => {
-            let (servers, client) = (named_servers(shards, tls.as_ref()), quoted(client.name()));
+        Backend::Redis(
+            redis @ RedisConfig {
+                servers: RedisServers::Shards { shards, sharding: Some(sharding), .. }, ..
+            },
+        ) => {
+            let servers = page.shards(redis, shards, Some(sharding));
+            let client = quoted(sharding.client.name());
             format!("{{ servers = {servers}, client = {client} }}")
         }
         _ => quoted(&url(view, alias)),

@@ -87,11 +87,22 @@ impl TomlLines<'_> {
     fn group(&mut self, group: &Group) {
         self.header(&format!("groups.{}", key(&group.name)));
         let path = |key: &str| format!("groups.{}.{key}", group.name);
-        if let Some(include) = &group.include {
+        let shown = |words: &[String]| {
+            let (shown, hidden): (Vec<_>, Vec<_>) =
+                words.iter().cloned().partition(|word| self.is_shown(word));
+            let hidden = (!hidden.is_empty())
+                .then(|| format!("# Left out, since no setting describes it: {}", hidden.join(", ")));
+            (shown, hidden)
+        };
+        let include = group.include.as_deref().map(shown);
+        let (exclude, not_excluded) = shown(&group.exclude);
+        let comments = [include.as_ref().and_then(|(_, hidden)| hidden.clone()), not_excluded];
+        self.lines.extend(comments.into_iter().flatten().map(|comment| (comment, None)));
+        if let Some((include, _)) = include {
             self.value("include", list(include), &path("include"));
         }
-        if !group.exclude.is_empty() {
-            self.value("exclude", list(&group.exclude), &path("exclude"));
+        if !exclude.is_empty() {
+            self.value("exclude", list(exclude), &path("exclude"));
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
-use crate::config::address::RedisUrl;
+use crate::config::address::{self, RedisUrl};
 use crate::config::cache::named::{WrittenServer, note_passwords, written};
 use crate::config::cache::reader::{CacheReader, WrittenAddress};
 use crate::config::cache::redis::{self, read_login, replicas};
@@ -13,7 +13,7 @@ use crate::config::keys::RedisTopology;
 use crate::config::place::ConfigProblem;
 use crate::config::value::{Table, Value, unless};
 use crate::config::{
-    Address, Backend, Login, NamedServer, RedisConfig, RedisServers, Secret, ShardClient, Sharding,
+    Address, Backend, Login, MASK, NamedServer, RedisConfig, RedisServers, Secret, ShardClient, Sharding,
     WhichReplicas,
 };
 use crate::outcome::{LoginSource, Quorum};
@@ -97,6 +97,52 @@ fn distinct(
         }
     }
     Ok(())
+}
+
+impl Sharding {
+    /// The words for the shard at this place with which the client has the same ring when they are read again, in place of
+    /// `plain`, and `true` if a secret is masked in them, which gives another ring.
+    pub(crate) fn shown(
+        &self,
+        place: usize,
+        redis: &RedisConfig,
+        shard: &NamedServer,
+        plain: String,
+    ) -> (String, bool) {
+        let Some(hashed) = self.hashed.get(place).map(ExposeSecret::expose_secret) else {
+            return (plain, false);
+        };
+        let before_host = match self.client {
+            ShardClient::Rb | ShardClient::Jedis => return (plain, false),
+            ShardClient::DjangoRedis => {
+                let shown = masked(hashed).unwrap_or(plain);
+                let is_masked = shown != hashed;
+                return (shown, is_masked);
+            }
+            ShardClient::Predis | ShardClient::PredisKetama => "",
+            ShardClient::RbKetama => "host='",
+        };
+        let is_masked = self.client == ShardClient::RbKetama && redis.way_to(shard).0.password.is_some();
+        let Address::Tcp { host, port } = &shard.address else { return (plain, is_masked) };
+        let at = hashed.to_ascii_lowercase().find(&format!("{before_host}{host}"));
+        let written = at.and_then(|at| hashed.get(at + before_host.len()..)?.get(..host.len()));
+        let written = Address::Tcp { host: written.unwrap_or(host).to_owned(), port: *port };
+        (plain.replacen(&shard.address.to_string(), &written.to_string(), 1), is_masked)
+    }
+}
+
+/// A URL with its password masked, if that leaves no secret in it.
+fn masked(text: &str) -> Option<String> {
+    let parsed = |text: &str| address::redis_location(text, RedisTopology::Standalone).ok();
+    let url = parsed(text).filter(|url| address::may_show(&url.others))?;
+    if url.password.is_none() {
+        return Some(text.to_owned());
+    }
+    let (login, rest) = text.rsplit_once('@')?;
+    let (scheme, login) = login.split_once("://")?;
+    let masked = format!("{scheme}://{}:{MASK}@{rest}", login.split_once(':')?.0);
+    let is_hidden = parsed(&masked)?.password.is_some_and(|password| password.expose_secret() == MASK);
+    is_hidden.then_some(masked)
 }
 
 impl ShardClient {
