@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use crate::alias::Alias;
+use crate::config::checks::Client;
 use crate::config::keys::{self, BackendKind};
 use crate::config::place::{ConfigProblem, Origin, Place};
 use crate::config::value::{Table, Value, is_quoted, one_of, unless};
@@ -36,6 +37,8 @@ pub(in crate::config) struct CacheReader {
     pub(in crate::config) forwards: Option<Place>,
     /// The files that were read for it, or are going to be.
     pub(in crate::config) files: Vec<PathBuf>,
+    /// The application's client of memcached, if Django's setting tells it, and the place that does.
+    pub(in crate::config) client: Option<(Client, Place)>,
     /// `true` if a user needs no password, since the users are only listed.
     pub(in crate::config) users_alone: bool,
     /// `true` if it is skipped where Django's setting gives it a backend that is not known.
@@ -62,6 +65,7 @@ impl CacheReader {
             notes: Vec::new(),
             forwards: None,
             files: Vec::new(),
+            client: None,
             users_alone: false,
             skips_unknown: true,
             unknown: None,

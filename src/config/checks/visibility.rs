@@ -49,7 +49,12 @@ pub(super) fn read(
     let write_within = section.said("write_within", within("write_within"))?.unwrap_or_default();
     let delete_within = section.said("delete_within", within("delete_within"))?.unwrap_or_default();
     in_time(&section, write_within, delete_within)?;
-    let client = section.said("client", client)?.unwrap_or_default();
+    let mut client = section.said("client", client)?;
+    if let (None, Some((of_application, place))) = (client, section.reading.client.clone()) {
+        section.came_from("client", &place);
+        client = Some(of_application);
+    }
+    let client = client.unwrap_or_default();
     let canaries = section.said("canaries", |value| value.number_between("canaries", 1, MAX_CANARIES))?;
     let is_memcached = |backend: &Backend| matches!(backend, Backend::Memcached(_));
     let is_ring = |backend: &Backend| is_memcached(backend) || is_sharded(backend);

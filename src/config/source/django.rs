@@ -24,6 +24,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_
 
 use crate::config::cache;
 use crate::config::cache::reader::{self, CacheReader};
+use crate::config::checks::Client;
 use crate::config::keys::{self, BackendKind};
 use crate::config::place::{ConfigProblem, Place, Text};
 use crate::config::value::{Table, TableEntry, Value, ValueKind as Typed, is_plain_key};
@@ -431,6 +432,27 @@ fn note_other_keys(reading: &mut CacheReader, entry: &Table, also: &[&str]) {
     }
 }
 
+/// Pylibmc's way to spread keys by its behaviors, which are its `behaviors` in OPTIONS, or all of OPTIONS in django-pylibmc;
+/// none for another client, and for a hash that is not known.
+fn client_of_pylibmc(entry: &Table, options: Option<&Table>) -> Option<(Client, Place)> {
+    let path =
+        entry.get("BACKEND").filter(|path| path.text().is_ok_and(|path| path.ends_with(".PyLibMCCache")))?;
+    let behaviors = match options.and_then(|options| options.get("behaviors")).map(|value| &value.kind) {
+        Some(Typed::Table(behaviors)) => Some(behaviors),
+        _ => options.filter(|_| path.text().is_ok_and(|path| path == PYLIBMC)),
+    };
+    let said = |name: &str| behaviors.and_then(|behaviors| behaviors.get(name));
+    let is_on =
+        |value: &&Value| value.boolean() == Some(true) || value.number().is_ok_and(|number| number > 0);
+    let is_consistent = |value: &&Value| value.text().is_ok_and(|text| text.starts_with("consistent"));
+    let found =
+        said("ketama_weighted").filter(is_on).map(|value| (Client::LibmemcachedKetamaWeighted, value));
+    let ketama = said("ketama").filter(is_on).or_else(|| said("distribution").filter(is_consistent));
+    let found = found.or(ketama.map(|value| (Client::LibmemcachedKetama, value)));
+    let (client, value) = found.unwrap_or((Client::Libmemcached, path));
+    said("hash").is_none().then(|| (client, value.place.clone()))
+}
+
 /// Answers the keys of a memcached.
 fn memcached(
     reading: &mut CacheReader,
@@ -456,6 +478,7 @@ fn memcached(
     }
     let answered = answers.own_address(reading).is_some();
     if !answered {
+        reading.client = client_of_pylibmc(entry, options);
         let mut servers = Vec::new();
         for (text, value) in locations(reading, entry, &[',', ';'])? {
             // bmemcached 0.33 trims; pymemcache 4.0 and pylibmc 1.6 look up the name with the blank.

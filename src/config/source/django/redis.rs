@@ -1,7 +1,7 @@
 //! A Redis of Django's `CACHES`: one primary with replicas, a primary that Sentinels watch, or a cluster.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret as _;
@@ -192,7 +192,16 @@ fn shards(
     options: &Options<'_>,
     answers: &mut Answers<'_>,
 ) -> Result<(), ConfigProblem> {
-    let urls = urls(reading, entry, options)?;
+    let mut urls = urls(reading, entry, options)?;
+    let (mut seen, listed) = (HashSet::new(), urls.len());
+    urls.retain(|location| seen.insert(location.text.clone()));
+    if urls.len() < listed {
+        // django-redis 7.0 has one connection for a text, and one place for it on its ring.
+        reading.notes.push(format!(
+            "{}: its LOCATION lists a shard twice, which counts once; remove one",
+            reading.alias
+        ));
+    }
     let Some(first) = urls.first() else { return Err(no_location(reading)) };
     let mut secure = urls.iter().filter(|location| is_secure(options, location));
     let one = secure.next();
