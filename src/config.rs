@@ -27,6 +27,7 @@ mod text_file;
 mod value;
 mod variable;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -469,6 +470,8 @@ pub struct NamedServer {
     pub address: Address,
     /// The login and TLS there, if they are not those of the alias.
     pub own: Option<Box<(Login, Option<Tls>)>>,
+    /// The replicas of a shard, if it names them in place of those of the alias.
+    pub replicas: Vec<NamedServer>,
 }
 
 impl fmt::Display for NamedServer {
@@ -609,13 +612,25 @@ impl RedisConfig {
         }
     }
 
-    /// The replicas that the configuration names.
+    /// The replicas that the configuration names, for the alias or for a shard.
     pub(crate) fn named_replicas(&self) -> impl Iterator<Item = &NamedServer> {
         let named: &[_] = match &self.replicas.which {
             WhichReplicas::Named(replicas) => replicas,
             WhichReplicas::Discovered => &[],
         };
-        named.iter()
+        let shards: &[NamedServer] = match &self.servers {
+            RedisServers::Shards { shards, .. } => shards,
+            RedisServers::Standalone(_) | RedisServers::Cluster { .. } | RedisServers::Sentinel { .. } => &[],
+        };
+        named.iter().chain(shards.iter().flat_map(|shard| &shard.replicas))
+    }
+
+    /// The requirements on the replicas of a shard.
+    pub(crate) fn replicas_of(&self, shard: &NamedServer) -> Cow<'_, ReplicasConfig> {
+        if shard.replicas.is_empty() {
+            return Cow::Borrowed(&self.replicas);
+        }
+        Cow::Owned(ReplicasConfig { which: WhichReplicas::Named(shard.replicas.clone()), ..self.replicas })
     }
 
     /// The name of a shard: its address, and its database if another shard is at the same address.

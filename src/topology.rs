@@ -22,7 +22,7 @@ use tower::Service;
 use crate::cache::SetupError;
 use crate::cache::redis::Requirement;
 use crate::check::{KeyShare, Probe, Server};
-use crate::config::{Address, Backend, Login, RedisConfig, RedisServers, Tls, WhichReplicas};
+use crate::config::{Address, Backend, Login, RedisServers, ReplicasConfig, Tls, WhichReplicas};
 use crate::progress::Progress;
 use crate::redaction::Redaction;
 use crate::shard_ring::ShardRing;
@@ -76,7 +76,13 @@ fn topology(backend: &Backend, factory: NodeFactory) -> Result<Option<Arc<dyn To
             match &redis.servers {
                 RedisServers::Standalone(address) => {
                     let named = (factory.name(address), None);
-                    named_server(named, address, (&login, tls), redis, &Arc::new(factory))?
+                    named_server(
+                        named,
+                        address,
+                        (&login, tls),
+                        (&redis.replicas, redis.spray),
+                        &Arc::new(factory),
+                    )?
                 }
                 RedisServers::Shards { shards, sharding, .. } => {
                     let factory = Arc::new(factory);
@@ -85,7 +91,8 @@ fn topology(backend: &Backend, factory: NodeFactory) -> Result<Option<Arc<dyn To
                         let (login, tls) = redis.way_to(shard);
                         let share: Box<dyn KeyShare> = Box::new(ShardShare { ring: ring.clone(), place });
                         let named = (redis.name_of(shard, shards).into(), Some(share));
-                        named_server(named, &shard.address, (&Arc::new(login.clone()), tls), redis, &factory)
+                        let wants = (&*redis.replicas_of(shard), redis.spray);
+                        named_server(named, &shard.address, (&Arc::new(login.clone()), tls), wants, &factory)
                     });
                     Arc::new(Shards::new(shards.collect::<Result<_, _>>()?))
                 }
@@ -114,15 +121,15 @@ fn named_server(
     (name, share): (Arc<str>, Option<Box<dyn KeyShare>>),
     address: &Address,
     (login, tls): (&Arc<Login>, Option<&Tls>),
-    redis: &RedisConfig,
+    (replicas, spray): (&ReplicasConfig, usize),
     factory: &Arc<NodeFactory>,
 ) -> Result<Arc<dyn Topology>, SetupError> {
     let server = factory.redis(address, Requirement::Keys, login, tls)?;
-    let node = factory.named_node(name, Server::Redis(server.clone()), share, redis.spray);
-    if redis.replicas.which == WhichReplicas::Named(Vec::new()) {
+    let node = factory.named_node(name, Server::Redis(server.clone()), share, spray);
+    if replicas.which == WhichReplicas::Named(Vec::new()) {
         return Ok(Arc::new(Standalone::new(node)));
     }
-    let replicas = Replicas::new(&redis.replicas, login, tls, factory)?;
+    let replicas = Replicas::new(replicas, login, tls, factory)?;
     Ok(Arc::new(Replicated::new(Primary::new(address, server, node), replicas)))
 }
 

@@ -166,7 +166,7 @@ fn granted_to_view<'a>(cache: &'a CacheConfig, view: &'a ViewConfig, canaries: &
     match &redis.servers {
         RedisServers::Standalone(address) => vec![at(address, &redis.login)],
         RedisServers::Shards { shards, .. } => {
-            by_user(redis, shards, |shard| at(&shard.address, redis.way_to(shard).0))
+            by_user(redis, shards.iter(), |shard| at(&shard.address, redis.way_to(shard).0))
         }
         RedisServers::Cluster { .. } | RedisServers::Sentinel { .. } => Vec::new(),
     }
@@ -267,7 +267,7 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
             let mut own = Vec::new();
             let replicas = match &redis.replicas.which {
                 WhichReplicas::Named(replicas) => {
-                    for NamedServer { address: at, own: login } in replicas {
+                    for NamedServer { address: at, own: login, replicas: _ } in replicas {
                         let Some((login, _)) = login.as_deref() else { continue };
                         let select = (login.database != 0).then_some("select");
                         let commands: Vec<_> = ["get"].into_iter().chain(select).collect();
@@ -299,11 +299,16 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
             let discovers = redis.replicas.which == WhichReplicas::Discovered;
             primary.extend(discovers.then_some("role"));
             let at = |shard: &'a NamedServer| of_primary(AclServers::One(&shard.address), &primary);
-            let mut grants = by_user(redis, shards, at);
+            let mut grants = by_user(redis, shards.iter(), at);
             if discovers {
                 let at =
                     |shard: &'a NamedServer| grant(vec![AclServers::ReplicasOf(&shard.address)], &["get"]);
-                grants.extend(by_user(redis, shards, at));
+                let unnamed = shards.iter().filter(|shard| shard.replicas.is_empty());
+                grants.extend(by_user(redis, unnamed, at));
+            }
+            for shard in shards {
+                let at = |replica: &'a NamedServer| grant(vec![AclServers::One(&replica.address)], &["get"]);
+                grants.extend(by_user(redis, shard.replicas.iter(), at));
             }
             grants
         }
@@ -327,7 +332,7 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
 /// A grant for each user of the shards, for those where it logs in.
 fn by_user<'a>(
     redis: &'a RedisConfig,
-    shards: &'a [NamedServer],
+    shards: impl Iterator<Item = &'a NamedServer>,
     at: impl Fn(&'a NamedServer) -> Grant<'a>,
 ) -> Vec<Grant<'a>> {
     let mut grants: Vec<Grant<'a>> = Vec::new();

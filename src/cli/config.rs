@@ -127,10 +127,11 @@ fn described(backend: &Backend) -> String {
                     format!("redis shards at {}{}", joined(&names), quorum(*needed))
                 }
             };
+            let named: Vec<_> = redis.named_replicas().collect();
             let replicas = match &redis.replicas.which {
-                WhichReplicas::Named(replicas) if replicas.is_empty() => String::new(),
-                WhichReplicas::Named(replicas) => format!(", replicas at {}", joined(replicas)),
                 WhichReplicas::Discovered => ", its replicas".to_owned(),
+                WhichReplicas::Named(_) if named.is_empty() => String::new(),
+                WhichReplicas::Named(_) => format!(", replicas at {}", joined(&named)),
             };
             format!("{at}{}{replicas}", security(redis.least_tls()))
         }
@@ -318,16 +319,26 @@ impl TomlLines<'_> {
     fn replicas(&mut self, redis: &RedisConfig, path: &impl Fn(&str) -> String) {
         let RedisConfig { replicas, tls, .. } = redis;
         let named = |servers| named_servers(servers, tls.as_ref(), |_, text| text);
+        if redis.replicas.which == WhichReplicas::Named(Vec::new()) && redis.named_replicas().next().is_none()
+        {
+            return;
+        }
         let which = match (&replicas.which, replicas.required) {
-            (WhichReplicas::Named(servers), _) if servers.is_empty() => return,
-            (WhichReplicas::Named(servers), false) => named(servers),
-            (WhichReplicas::Named(servers), true) => {
-                format!("{{ servers = {}, required = true }}", named(servers))
+            // Those of shards alone.
+            (WhichReplicas::Named(servers), false) if servers.is_empty() => None,
+            (WhichReplicas::Named(servers), true) if servers.is_empty() => {
+                Some("{ required = true }".to_owned())
             }
-            (WhichReplicas::Discovered, false) => quoted("discover"),
-            (WhichReplicas::Discovered, true) => quoted("required"),
+            (WhichReplicas::Named(servers), false) => Some(named(servers)),
+            (WhichReplicas::Named(servers), true) => {
+                Some(format!("{{ servers = {}, required = true }}", named(servers)))
+            }
+            (WhichReplicas::Discovered, false) => Some(quoted("discover")),
+            (WhichReplicas::Discovered, true) => Some(quoted("required")),
         };
-        self.value("replicas", which, &path("replicas"));
+        if let Some(which) = which {
+            self.value("replicas", which, &path("replicas"));
+        }
         let within = format_duration(replicas.within).to_string();
         self.value("replica_within", quoted(&within), &path("replica_within"));
     }
@@ -398,7 +409,7 @@ fn list<T: Display>(values: impl IntoIterator<Item = T>) -> String {
     format!("[{}]", values.join(", "))
 }
 
-/// Replicas or shards of an alias, each as a `text`, or as a table if it has TLS settings of its own.
+/// Replicas or shards of an alias, each as a `text`, or as a table if it has TLS settings or replicas of its own.
 fn named_servers(
     servers: &[NamedServer],
     alias: Option<&Tls>,
@@ -408,13 +419,17 @@ fn named_servers(
         let tls = server.own.as_deref().and_then(|(_, tls)| tls.as_ref());
         let tls = tls.filter(|tls| **tls != alias.cloned().unwrap_or_default());
         let url = quoted(&text(place, named_server(server)));
-        tls.map_or_else(|| url.clone(), |tls| format!("{{ url = {url}, tls = {} }}", tls_table(tls)))
+        let tls = tls.map(|tls| format!("tls = {}", tls_table(tls)));
+        let replicas = server.replicas.iter().map(named_server);
+        let replicas = (!server.replicas.is_empty()).then(|| format!("replicas = {}", list(replicas)));
+        let own: Vec<_> = [tls, replicas].into_iter().flatten().collect();
+        if own.is_empty() { url } else { format!("{{ url = {url}, {} }}", own.join(", ")) }
     });
     format!("[{}]", servers.collect::<Vec<_>>().join(", "))
 }
 
 /// A replica or a shard, with its own login in a URL that can be read again.
-fn named_server(NamedServer { address, own }: &NamedServer) -> String {
+fn named_server(NamedServer { address, own, replicas: _ }: &NamedServer) -> String {
     let Some((login, tls)) = own.as_deref() else { return address.to_string() };
     let user = login.username.as_deref().map(|user| utf8_percent_encode(user, NON_ALPHANUMERIC).to_string());
     let mask = login.password.as_ref().map(|_| format!(":{MASK}")).unwrap_or_default();

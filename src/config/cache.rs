@@ -216,7 +216,7 @@ pub(super) fn kind_of_address(table: &Table) -> Option<BackendKind> {
 
 /// The kind of a list of servers: a topology is Redis', and so are URLs.
 fn kind_of_servers(table: &Table) -> BackendKind {
-    let servers = table.get("servers").and_then(|servers| named::written(servers).ok());
+    let servers = table.get("servers").and_then(|servers| named::written(servers, keys::SHARD).ok());
     let redis = |text: &str| address::is_url(text) && !address::is_memcached_url(text);
     if table.get("topology").is_some() || servers.into_iter().flatten().any(|server| redis(server.text)) {
         return BackendKind::Redis;

@@ -277,11 +277,15 @@ pub(super) const REPLICAS: &[Key] = &[
     key("required", Boolean, "If true, a faulty replica makes the alias down, not degraded.").or("false"),
 ];
 
-/// A server of a list: a shard or a replica.
-pub(super) const NAMED: &[Key] = &[
+/// A shard, in `servers` of `[caches.ALIAS]`.
+pub(super) const SHARD: &[Key] = &[
     key("url", Text, "The server's URL, or host:6379.").secret(),
     key("tls", BooleanOrTable, "TLS to this server, in place of the TLS settings of the cache: true, or a table of settings.").secret(),
+    key("replicas", Texts, "The replicas of a shard, each an address or a URL; in `servers` of a cache alone.").secret(),
 ];
+
+/// A replica, or a shard of a view, which has no replicas.
+pub(super) const NAMED: &[Key] = SHARD.split_at(2).0;
 
 /// `[caches.ALIAS.breaker]`.
 pub(super) const BREAKER: &[Key] = &[
@@ -398,7 +402,7 @@ pub(super) const TABLES: &[(&str, &[Key])] = &[
     ("fleet", FLEET),
     ("caches.*", CACHE),
     ("caches.*.tls", CACHE_TLS),
-    ("caches.*.servers", NAMED),
+    ("caches.*.servers", SHARD),
     ("caches.*.servers.tls", CACHE_TLS),
     ("caches.*.replicas", REPLICAS),
     ("caches.*.replicas.servers", NAMED),

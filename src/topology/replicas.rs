@@ -133,7 +133,7 @@ impl Replicas {
             within: *within,
             known: Mutex::default(),
         };
-        for config::NamedServer { address, own } in named {
+        for config::NamedServer { address, own, replicas: _ } in named {
             let known = match own.as_deref() {
                 None => replicas.make(address)?,
                 Some((login, tls)) => {

@@ -131,7 +131,7 @@ announce = "as-is"
         r#"
 [caches.main]
 topology = "shards"
-servers = ["redis://one", "rediss://app:first-password@two/1", "redis://three", { url = "rediss://four", tls = { ca_file = "ca.pem" } }]
+servers = ["redis://one", "rediss://app:first-password@two/1", "redis://three", { url = "rediss://four", tls = { ca_file = "ca.pem" }, replicas = ["five"] }]
 quorum = 2
 client = "rb"
 "#,
@@ -147,6 +147,7 @@ client = "rb"
             ("quorum = 2", "quorum = 3"),
             ("ca.pem", "other.pem"),
             (", tls = { ca_file = \"ca.pem\" }", ""),
+            (", replicas = [\"five\"]", ""),
         ],
     ),
     (

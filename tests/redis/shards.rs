@@ -293,3 +293,63 @@ fn the_tls_settings_of_hosts_of_sentry_and_of_locations_of_django_are_those_of_t
         secure.expect_each_to_be_judged_by_its_own(&sidecar);
     }
 }
+
+#[test]
+fn the_named_replicas_of_a_shard_are_reached_as_the_shard_is() {
+    let [first, second, alone] = ["first-password", "second-password", "first-password"]
+        .map(|password| Redis::start(&["--requirepass", password, "--masterauth", password]));
+    let replicas = [
+        (&first, Redis::start(&["--requirepass", "first-password", "--masterauth", "first-password"])),
+        (&second, Redis::start(&["--requirepass", "second-password", "--masterauth", "second-password"])),
+    ]
+    .map(|(primary, replica)| {
+        replica.become_replica_of(primary);
+        replica
+    });
+    let shard = |primary: &Redis, password: &str, replica: &Redis| {
+        let (primary, replica) = (primary.addr(), replica.addr());
+        format!("{{ url = \"redis://:{password}@{primary}/0\", replicas = [\"{replica}\"] }}")
+    };
+    let servers = [
+        shard(&first, "first-password", &replicas[0]),
+        shard(&second, "second-password", &replicas[1]),
+        format!("\"redis://:first-password@{}/0\"", alone.addr()),
+    ];
+    let config = |more: &str| {
+        format!("[caches.main]\ntopology = \"shards\"\nservers = [{}]\n{more}", servers.join(", "))
+    };
+    let [tolerant, required] =
+        ["", "replicas = { required = true }"].map(|more| Sidecar::start(config(more)));
+    let name = replicas[1].addr().to_string();
+    for _ in 0..2 {
+        tolerant.expect_up();
+        required.expect_up();
+        assert_eq!(tolerant.health().nodes().len(), 5);
+        replicas[1].stop();
+        assert!(tolerant.expect_degraded("timed_out").starts_with(&name));
+        assert!(required.expect_down("timed_out").starts_with(&name));
+        replicas[1].cont();
+        tolerant.expect_up();
+    }
+    required.expect_up();
+}
+
+#[test]
+fn the_printed_users_are_enough_for_the_named_replicas_of_a_shard() {
+    let [primary, replica] = [(); 2].map(|()| Redis::start(&[]));
+    replica.become_replica_of(&primary);
+    let (at, of_it) = (primary.addr(), replica.addr());
+    let config = format!(
+        "[caches.main]\ntopology = \"shards\"\n\
+         servers = {{ url = \"redis://canary:{PASSWORD}@{at}/0\", replicas = \"{of_it}\" }}"
+    );
+    let users: [_; 2] = printed_users(&config);
+    users[0].give(&primary, &[]);
+    users[1].give(&replica, &[]);
+    let sidecar = Sidecar::start_with("reconnect_every = \"0s\"", &config);
+    sidecar.expect_up();
+    users[1].give(&replica, &["+get"]);
+    assert!(sidecar.expect_degraded("forbidden").starts_with(&of_it.to_string()));
+    users[1].give(&replica, &[]);
+    sidecar.expect_up();
+}

@@ -6,7 +6,7 @@ use crate::config::address::{self, RedisUrl};
 use crate::config::cache::reader::CacheReader;
 use crate::config::cache::redis::{NO_SERVER, NO_USER_ALONE, is_given, schemes};
 use crate::config::cache::tls::{self, TlsHints};
-use crate::config::keys::{self, RedisTopology};
+use crate::config::keys::{self, Key, RedisTopology};
 use crate::config::place::ConfigProblem;
 use crate::config::value::{Value, ValueKind as Typed};
 use crate::config::{Address, Login, NamedServer, Tls};
@@ -18,11 +18,15 @@ pub(in crate::config) struct WrittenServer<'a> {
     /// The value that its text stands in.
     pub(in crate::config) value: &'a Value,
     tls: Option<&'a Value>,
+    replicas: Option<&'a Value>,
 }
 
-/// The servers of a list, each a text or a table.
-pub(in crate::config) fn written<'a>(value: &'a Value) -> Result<Vec<WrittenServer<'a>>, ConfigProblem> {
-    let of_text = |text, value| WrittenServer { text, value, tls: None };
+/// The servers of a list, each a text or a table of the `known` keys.
+pub(in crate::config) fn written<'a>(
+    value: &'a Value,
+    known: &[Key],
+) -> Result<Vec<WrittenServer<'a>>, ConfigProblem> {
+    let of_text = |text, value| WrittenServer { text, value, tls: None, replicas: None };
     let values = match &value.kind {
         Typed::List(values) => values.as_slice(),
         Typed::Table(_) => slice::from_ref(value),
@@ -34,16 +38,26 @@ pub(in crate::config) fn written<'a>(value: &'a Value) -> Result<Vec<WrittenServ
         let Typed::Table(table) = &value.kind else {
             return Ok(of_text(value.text()?, value));
         };
-        table.only(keys::NAMED)?;
+        let replicas = table.get("replicas");
+        if let Some(value) = replicas.filter(|_| known.iter().all(|key| key.name != "replicas")) {
+            return Err(value.problem(NO_REPLICAS));
+        }
+        table.only(known)?;
         let url = table.get("url").ok_or_else(|| value.problem(NO_URL))?;
-        Ok(WrittenServer { tls: table.get("tls"), ..of_text(url.text()?, url) })
+        Ok(WrittenServer { tls: table.get("tls"), replicas, ..of_text(url.text()?, url) })
     };
     values.iter().map(server).collect()
 }
 
+const NO_REPLICAS: &str = "only a shard in `servers` of a cache names its replicas; remove this";
 const NO_URL: &str = "the URL of this server is missing; add url = \"redis://host:6379/0\"";
 
 impl WrittenServer<'_> {
+    /// `true` if its table names replicas.
+    pub(super) fn has_replicas(&self) -> bool {
+        self.replicas.is_some()
+    }
+
     /// The server. What its URL leaves open is the alias's: the database, the version of the protocol, and without an `@`
     /// the user and the password. TLS settings are its own, or else those of the alias.
     pub(super) fn read(
@@ -90,8 +104,30 @@ impl WrittenServer<'_> {
         };
         let differs = !is_open || login != *alias || tls_there.as_ref() != tls;
         let own = differs.then(|| Box::new((login, tls_there)));
-        Ok(NamedServer { address, own })
+        let replicas = self.replicas.map(|value| {
+            let (login, tls) = own.as_deref().map_or((alias, tls), |(login, tls)| (login, tls.as_ref()));
+            let mut replicas = named_replicas(reading, value, login, tls)?;
+            // The replicas of a shard are reached as it is.
+            for replica in replicas.iter_mut().filter(|replica| replica.own.is_none()) {
+                replica.own.clone_from(&own);
+            }
+            Ok(replicas)
+        });
+        let replicas = replicas.transpose()?.unwrap_or_default();
+        Ok(NamedServer { address, own, replicas })
     }
+}
+
+/// The replicas of a list, which are reached as their primary is unless they say otherwise.
+pub(super) fn named_replicas(
+    reading: &mut CacheReader,
+    value: &Value,
+    login: &Login,
+    tls: Option<&Tls>,
+) -> Result<Vec<NamedServer>, ConfigProblem> {
+    let written = written(value, keys::NAMED)?;
+    note_passwords(reading, &written, "the password of a replica");
+    written.iter().map(|replica| replica.read(reading, login, tls, false)).collect()
 }
 
 /// Takes note of passwords in the URLs of servers that every reader of the file can read.

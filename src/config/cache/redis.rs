@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use crate::config::address::{self, RedisUrl};
-use crate::config::cache::named::{note_passwords, written};
+use crate::config::cache::named::named_replicas;
 use crate::config::cache::reader::{CacheReader, WrittenAddress};
 use crate::config::cache::{shards, tls};
 use crate::config::keys::RedisTopology;
@@ -110,7 +110,7 @@ pub(in crate::config) fn read(
         server: None,
     };
     let tls = tls::read(reading, table.get("tls"), said)?;
-    let replicas = replicas(reading, table, &login, tls.as_ref())?;
+    let replicas = replicas(reading, table, &login, tls.as_ref(), false)?;
     let spray = reading.spray(table)?;
     finished(
         reading,
@@ -196,26 +196,24 @@ fn sentinel_login(reading: &mut CacheReader, table: &Table) -> Result<Login, Con
     Ok(login)
 }
 
-/// The requirements on the replicas, which are reached as the primary is unless their URLs say otherwise.
+/// The requirements on the replicas, which are reached as the primary is unless their URLs say otherwise; `of_shards` if
+/// shards name theirs.
 pub(super) fn replicas(
     reading: &mut CacheReader,
     table: &Table,
     login: &Login,
     tls: Option<&Tls>,
+    of_shards: bool,
 ) -> Result<ReplicasConfig, ConfigProblem> {
     let mut replicas = ReplicasConfig::default();
     if let Some(value) = table.get("replicas") {
-        let named = |value: &Value| {
-            let written = written(value)?;
-            note_passwords(reading, &written, "the password of a replica");
-            written.iter().map(|replica| replica.read(reading, login, tls, false)).collect()
-        };
-        (replicas.which, replicas.required) = which_replicas(value, named)?;
+        let named = |value: &Value| named_replicas(reading, value, login, tls);
+        (replicas.which, replicas.required) = which_replicas(value, of_shards, named)?;
         reading.came_from(&["replicas"], &value.place);
     }
     if let Some(value) = table.get("replica_within") {
         let none = replicas.which == WhichReplicas::Named(Vec::new());
-        unless(none, value, "this setting requires replicas; add `replicas`, or remove it")?;
+        unless(none && !of_shards, value, "this setting requires replicas; add `replicas`, or remove it")?;
         replicas.within = value.duration("replica_within", Duration::ZERO, Duration::from_mins(10))?;
         reading.came_from(&["replica_within"], &value.place);
     }
@@ -258,6 +256,7 @@ pub(in crate::config) fn login(url: &mut RedisUrl) -> Login {
 /// The replicas that are looked at, and `true` if a faulty one means that the alias is down.
 fn which_replicas(
     value: &Value,
+    of_shards: bool,
     named_replicas: impl FnOnce(&Value) -> Result<Vec<NamedServer>, ConfigProblem>,
 ) -> Result<(WhichReplicas, bool), ConfigProblem> {
     match &value.kind {
@@ -276,7 +275,7 @@ fn which_replicas(
             });
             let named = named.transpose()?.unwrap_or_default();
             unless(
-                named.is_empty(),
+                named.is_empty() && !of_shards,
                 value,
                 "the list of replicas is empty; write { servers = [\"host:6379\"], required = true }, or \"required\" for those that the primary lists",
             )?;

@@ -9,7 +9,7 @@ use crate::config::cache::named::{WrittenServer, note_passwords, written};
 use crate::config::cache::reader::{CacheReader, WrittenAddress};
 use crate::config::cache::redis::{self, read_login, replicas};
 use crate::config::cache::{memcached, tls};
-use crate::config::keys::RedisTopology;
+use crate::config::keys::{self, Key, RedisTopology};
 use crate::config::place::ConfigProblem;
 use crate::config::value::{Table, Value, unless};
 use crate::config::{
@@ -31,23 +31,28 @@ pub(super) fn read(
     reading.came_from(&["servers"], &server.value.place);
     reading.said(table, "topology", |_| Ok(()))?;
     let client = reading.said(table, "client", client)?;
-    let quorum = memcached::quorum(reading, table, Some(written(server.value)?.len()))?;
-    let replicas = replicas(reading, table, &login, tls.as_ref())?;
+    let listed = written(server.value, keys::SHARD)?;
+    let quorum = memcached::quorum(reading, table, Some(listed.len()))?;
+    let of_shards = listed.iter().any(WrittenServer::has_replicas);
+    let replicas = replicas(reading, table, &login, tls.as_ref(), of_shards)?;
     let named = matches!(&replicas.which, WhichReplicas::Named(named) if !named.is_empty());
     if let Some(value) = table.get("replicas").filter(|_| named) {
-        return Err(value.problem("shards have replicas of their own; write \"discover\" or \"required\""));
+        return Err(value.problem(OF_SHARDS));
     }
     let spray = reading.spray(table)?;
     let servers = RedisServers::Shards { shards: Vec::new(), quorum, sharding: None };
     let mut redis =
         RedisConfig { servers, login, tls, replicas, spray, login_source: LoginSource::default() };
-    redis.servers = shards(reading, server.value, "a shard", &redis, client, quorum)?;
+    redis.servers = shards(reading, (server.value, keys::SHARD, "a shard"), &redis, client, quorum)?;
     let plain = redis.tls.is_some() && redis.ways_in().iter().all(|(_, tls)| tls.is_none());
     if let Some(value) = table.get("tls").filter(|_| plain) {
         return Err(value.problem("no URL of a shard enables TLS; begin it with rediss://, or remove this"));
     }
     redis::finished(reading, redis)
 }
+
+const OF_SHARDS: &str = "shards have replicas of their own; write \"discover\" or \"required\", or name them in the table of their \
+                         shard, as in { url = \"redis://a/0\", replicas = [\"replica-of-a\"] }";
 
 /// The client that spreads keys.
 pub(in crate::config) fn client(value: &Value) -> Result<ShardClient, ConfigProblem> {
@@ -57,13 +62,12 @@ pub(in crate::config) fn client(value: &Value) -> Result<ShardClient, ConfigProb
 /// The shards of a list, with the login and TLS of the `alias` where a URL leaves them open.
 pub(in crate::config) fn shards(
     reading: &mut CacheReader,
-    value: &Value,
-    whose: &str,
+    (value, known, whose): (&Value, &[Key], &str),
     alias: &RedisConfig,
     client: Option<ShardClient>,
     quorum: Quorum,
 ) -> Result<RedisServers, ConfigProblem> {
-    let texts = written(value)?;
+    let texts = written(value, known)?;
     unless(texts.is_empty(), value, "the list of shards is empty; write \"redis://host:6379/0\"")?;
     note_passwords(reading, &texts, &format!("the password of {whose}"));
     let shard = |server: &WrittenServer<'_>| {

@@ -184,7 +184,8 @@ fn shards_views(
             return Err(value.problem(A_VIEW_OF_SHARDS));
         };
         let client = table.get("client").map(shards::client).transpose()?.unwrap_or(sharding.client);
-        let servers = shards::shards(section.reading, servers, "a view", alias, Some(client), *quorum)?;
+        let servers =
+            shards::shards(section.reading, (servers, keys::NAMED, "a view"), alias, Some(client), *quorum)?;
         let backend = Backend::Redis(RedisConfig {
             login: alias.login.clone(),
             tls: alias.tls.clone(),
