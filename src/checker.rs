@@ -3,6 +3,7 @@
 //! A check is a [`tower::Service`]; the layers around it stand in `builder`, in one list.
 
 mod builder;
+mod calendar;
 mod concurrency_limit;
 mod deadline;
 mod fleet;

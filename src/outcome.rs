@@ -2,6 +2,7 @@
 
 pub(crate) mod advice;
 mod cause;
+mod expiry;
 mod fault;
 mod figure;
 mod finding;
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 use crate::alias::Alias;
 
 pub use cause::Cause;
+pub use expiry::{Expiries, Expiring, Expiry};
 pub use fault::Fault;
 pub(crate) use fault::printable;
 pub use figure::Figure;
@@ -71,6 +73,8 @@ pub struct OutcomeExtra {
     pub measures: Vec<Measure>,
     /// The steps of the check, if they were requested.
     pub steps: Vec<Step>,
+    /// The dates at which certificates and tokens end, of each node that has some.
+    pub expiries: Vec<Expiries>,
     /// The origin of the result, if another sidecar made it.
     pub reused: Option<Reused>,
 }
@@ -136,6 +140,17 @@ impl Outcome {
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         self.extra.as_ref().map_or(&[], |extra| &extra.steps)
+    }
+
+    /// The dates at which certificates and tokens end, the nearest first, each with its node if it is that of one.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<(Option<&str>, &Expiry)> {
+        let known = self.extra.iter().flat_map(|extra| &extra.expiries);
+        let mut dates: Vec<_> = known
+            .flat_map(|Expiries { node, dates }| dates.iter().map(|date| (node.as_deref(), date)))
+            .collect();
+        dates.sort_by_key(|(_, date)| date.at);
+        dates
     }
 
     /// The origin of the result, if another sidecar made it.

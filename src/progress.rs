@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use crate::alias::Alias;
 use crate::mutex::Mutex;
 use crate::outcome::{
-    Cause, CheckKind, Fault, Finding, Measure, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase, Phases,
-    Role, Step, advice,
+    Cause, CheckKind, Expiries, Expiry, Fault, Finding, Measure, Needs, NodeOutcome, Outcome, OutcomeExtra,
+    Phase, Phases, Role, Step, advice,
 };
 use crate::redaction::Redaction;
 
@@ -83,6 +83,8 @@ struct NodeState {
     /// The fault if the deadline strikes now, if it is more precise than a timeout.
     foreseen: Option<Fault>,
     lag: Option<Duration>,
+    /// The dates at which certificates and tokens end.
+    dates: Vec<Arc<[Expiry]>>,
     withdrawn: bool,
     /// The server's last redirection, in its own words, which are not shown.
     redirect: Option<Box<str>>,
@@ -198,9 +200,16 @@ impl Progress {
         let more = known.more.take();
         // An outcome is kept until the next one, so it reserves no more memory than it needs.
         let mut nodes = Vec::with_capacity(known.nodes.len());
-        for (outcome, verdict_at) in known.nodes.iter().filter_map(|node| node.outcome(now, self.began)) {
+        let mut expiries = Vec::new();
+        for node in &known.nodes {
+            let Some((outcome, verdict_at)) = node.outcome(now, self.began) else { continue };
             end = end.max(verdict_at);
             nodes.push(outcome);
+            // The other checks of an alias go to the same servers.
+            if kind == CheckKind::RoundTrip {
+                let dates = std::mem::take(&mut node.state.lock().dates).into_iter();
+                expiries.extend(dates.map(|dates| Expiries { node: Some(node.name.clone()), dates }));
+            }
         }
         drop(known);
         if kind != CheckKind::RoundTrip {
@@ -213,11 +222,12 @@ impl Progress {
             nodes.push(NodeOutcome::server(alias.as_str(), Phases::default(), Some(fault)));
         }
         nodes.sort_by_key(|node| node.role);
+        let more = more.or_else(|| (!expiries.is_empty()).then(Box::default));
         let extra = more.map(|more| {
             let More { mut findings, measures, steps } = *more;
             findings.sort_by_key(|finding| Reverse(finding.status));
             let steps = steps.map(|steps| std::mem::take(&mut *steps.lock())).unwrap_or_default();
-            Box::new(OutcomeExtra { findings, measures, steps, reused: None })
+            Box::new(OutcomeExtra { findings, measures, steps, expiries, reused: None })
         });
         let (began, began_at) = (self.began, self.began_at);
         let connections = self.connections.load(Ordering::Relaxed);
@@ -244,6 +254,7 @@ impl NodeProgress {
             verdict: None,
             foreseen: None,
             lag: None,
+            dates: Vec::new(),
             withdrawn: false,
             redirect: None,
         };
@@ -385,6 +396,14 @@ impl NodeProgress {
     /// Records the time that a replica took to show its primary's canary.
     pub(crate) fn lagged(&self, lag: Duration) {
         self.state.lock().lag = Some(lag);
+    }
+
+    /// Records when certificates or tokens end by which the node is reached. It replaces dates of the same kind.
+    pub fn expires(&self, dates: Arc<[Expiry]>) {
+        let kind = |dates: &[Expiry]| dates.first().map(|date| date.what);
+        let mut state = self.state.lock();
+        state.dates.retain(|known| kind(known) != kind(&dates));
+        state.dates.push(dates);
     }
 
     /// Takes the node out of the check, because it no longer belongs to the alias.

@@ -105,9 +105,14 @@ impl Redaction {
         })
     }
 
+    /// The credentials.
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = &Secret> {
+        self.0.iter().flat_map(|hidden| &hidden.credentials)
+    }
+
     /// `true` if one of the credentials begins and ends with quotes.
     pub(crate) fn has_quotes(&self) -> bool {
-        self.0.iter().flat_map(|hidden| &hidden.credentials).any(|hidden| is_quoted(hidden.expose_secret()))
+        self.credentials().any(|hidden| is_quoted(hidden.expose_secret()))
     }
 
     /// `true` if there are no credentials.

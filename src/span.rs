@@ -24,9 +24,11 @@ pub(crate) fn timestamp_millis(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(in_range(time)).to_string()
 }
 
-/// The clock of a machine may be before 1970, which the format cannot express.
+/// The clock of a machine may be before 1970, and a certificate may end after the year 9999, which the format cannot
+/// express.
 fn in_range(time: SystemTime) -> SystemTime {
-    time.max(SystemTime::UNIX_EPOCH)
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    time.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + LAST)
 }
 
 /// A time with only the digits that matter.

@@ -2,6 +2,7 @@
 //!
 //! Nothing is verified here. A certificate that cannot be read has none of the parts.
 
+mod dates;
 mod der;
 mod oid;
 
@@ -12,6 +13,7 @@ use tokio_rustls::rustls::pki_types::{ServerName, UnixTime};
 
 use der::Reader;
 
+pub(crate) use dates::{of_identity, of_server};
 pub(crate) use oid::described;
 
 /// The tags of ASN.1 that are read (X.690, section 8).

@@ -10,6 +10,7 @@ use crate::alias::Alias;
 use crate::catalog::{Catalog, Selection};
 use crate::checker::{Checker, SetupError};
 use crate::config::{Access, Config, Group};
+use crate::outcome::Expiry;
 
 /// The parts made from a configuration: checks, groups and access rules.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Setup {
     pub drain: Duration,
     /// TLS for TCP connections.
     pub tls: Option<Arc<ServerConfig>>,
+    /// The end of its certificate.
+    pub listener_expiry: Option<Expiry>,
     /// `true` if metrics are served only on their own listeners.
     pub metrics_elsewhere: bool,
     /// The groups by name; the first three serve Kubernetes' probes.
@@ -61,6 +64,7 @@ impl Setup {
             unverified: unverified(config),
             drain: config.drain,
             tls: config.tls.as_ref().map(tls::server_config).transpose()?.map(Arc::new),
+            listener_expiry: config.tls.as_ref().map(tls::expiry).transpose()?.flatten(),
             metrics_elsewhere: !config.metrics.listen.is_empty(),
             groups,
             checker,

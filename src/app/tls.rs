@@ -8,11 +8,18 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
 use crate::checker::SetupError;
 use crate::config::ListenerTls;
+use crate::outcome::{Expiring, Expiry};
 use crate::pem::{self, PemError};
 use crate::trust::Roots;
+use crate::x509;
 
 /// The protocols offered in the handshake by ALPN (RFC 7301), which every client of gRPC requires.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The end of the first certificate to end in the file that `tls` names.
+pub(super) fn expiry(tls: &ListenerTls) -> Result<Option<Expiry>, SetupError> {
+    Ok(x509::of_identity(&pem::chain(&tls.identity.cert_file)?, Expiring::ListenerCertificate))
+}
 
 /// Reads the files that `tls` names.
 pub(super) fn server_config(tls: &ListenerTls) -> Result<ServerConfig, SetupError> {

@@ -321,6 +321,9 @@ impl Link {
         // To dial is rare and needs much more room than the rest, so it is not a part of every check's
         // future.
         let dial = || Box::pin(dial());
+        if let Some(tls) = &self.target.tls {
+            tls.record_dates(progress);
+        }
         let Some(mut kept) = self.take() else { return dial().await };
         if !kept.is_quiet(Waker::noop()) {
             self.lost.store(true, Ordering::Relaxed);

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::sign::CertifiedKey;
 use tower::{Service as _, service_fn};
 
 use crate::config::{Address, Config, Tls};
@@ -214,6 +215,12 @@ impl Dialer {
                 Err(progress.fault(Cause::Unresolvable, &format!("{}: the look-up was aborted", shown())))
             }
         }
+    }
+
+    /// The certificate that servers are shown with these settings, with its intermediates.
+    pub(crate) fn identity(&self, tls: &Tls) -> Result<Option<Arc<CertifiedKey>>, SetupError> {
+        let config = tls.client.as_ref().map(|_| self.client_config(tls)).transpose()?;
+        Ok(config.and_then(|config| config.client_auth_cert_resolver.resolve(&[], &[])))
     }
 
     /// The TLS configuration for these settings, made once: reading the system's certificates takes

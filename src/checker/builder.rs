@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tower::util::option_layer;
 use tower::{Layer, ServiceBuilder};
 
+use super::calendar::Calendar;
 use super::concurrency_limit::ConcurrencyLimitLayer;
 use super::deadline::DeadlineLayer;
 use super::fleet::FleetLayers;
@@ -137,14 +138,19 @@ impl CacheBuilder<'_> {
         let record = earlier.record(alias, kind);
         let check = match earlier.check(alias, kind, fingerprint) {
             Some(check) => Some(check),
-            None => open()?.map(|check| self.layered(check, &record)),
+            None => match open()? {
+                Some(check) => Some(self.layered(check, &record)?),
+                None => None,
+            },
         };
         Ok(check.map(|check| CheckEntry { check, record, fingerprint }))
     }
 
     /// A check with everything around it: from the arrival of a request (above) to the nodes (below).
-    fn layered(&self, check: TopologyCheck, record: &Arc<Record>) -> AliasCheck {
-        let CheckerBuilder { config, begin, standing_timer, fleet, limit, .. } = self.all;
+    fn layered(&self, check: TopologyCheck, record: &Arc<Record>) -> Result<AliasCheck, SetupError> {
+        let CheckerBuilder { config, begin, standing_timer, fleet, limit, dialer, .. } = self.all;
+        let is_round_trip = record.kind() == CheckKind::RoundTrip;
+        let calendar = if is_round_trip { Calendar::of(self.cache, dialer, &self.redaction)? } else { None };
         let deadline = DeadlineLayer {
             alias: self.cache.alias.clone(),
             kind: record.kind(),
@@ -153,14 +159,16 @@ impl CacheBuilder<'_> {
             slow: self.cache.slow.filter(|_| record.kind() == CheckKind::RoundTrip),
             standing_timer: standing_timer.clone(),
             begin: *begin,
+            calendar,
         };
-        ServiceBuilder::new()
+        let check = ServiceBuilder::new()
             .layer(ShareLayer::new(record, config.max_age, config.timeout, check.clone()))
             .layer(option_layer(limit.clone()))
             .layer(RecordedLayer(record.clone()))
             .layer(option_layer(fleet.as_ref().and_then(|fleet| fleet.layer(self.cache, record))))
             .layer(deadline)
-            .service(check)
+            .service(check);
+        Ok(check)
     }
 }
 

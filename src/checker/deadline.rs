@@ -11,6 +11,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
+use super::calendar::Calendar;
 use super::standing_timer::StandingTimer;
 use crate::alias::Alias;
 use crate::budget;
@@ -39,6 +40,8 @@ pub(super) struct DeadlineLayer {
     pub(super) standing_timer: Arc<StandingTimer>,
     /// The function that begins a check's progress.
     pub(super) begin: fn() -> Progress,
+    /// The dates to add to an outcome, if there are some.
+    pub(super) calendar: Option<Arc<Calendar>>,
 }
 
 impl<S> Layer<S> for DeadlineLayer {
@@ -87,7 +90,7 @@ where
         let deadlined = self.0.clone();
         async move {
             let Deadlined { check, settings } = &*deadlined;
-            let DeadlineLayer { timeout: limit, standing_timer, begin, .. } = settings;
+            let DeadlineLayer { timeout: limit, standing_timer, begin, calendar, .. } = settings;
             let progress = Arc::new(begin());
             let deadline = arrived + *limit;
             standing_timer.begin(arrived, deadline);
@@ -101,6 +104,9 @@ where
             let mut outcome = progress.outcome(settings.alias.clone(), settings.kind, settings.needs);
             if let Some(slow) = settings.slow {
                 outcome.judge_speed(slow);
+            }
+            if let Some(calendar) = calendar {
+                calendar.complete(&mut outcome);
             }
             Ok(outcome)
         }
@@ -188,6 +194,7 @@ mod tests {
             slow: None,
             standing_timer: Arc::default(),
             begin: Progress::begin,
+            calendar: None,
         }
     }
 

@@ -221,7 +221,8 @@ impl Settings {
         let reused = match (glanced, began, began_at) {
             (Ok(Ok(outcome)), Some(began), Some(began_at)) if outcome.status() == Status::Up => {
                 let reused = Some(Reused { from: from.into(), age });
-                let extra = Some(Box::new(OutcomeExtra { reused, ..OutcomeExtra::default() }));
+                let glanced = outcome.extra.map(|extra| *extra).unwrap_or_default();
+                let extra = Some(Box::new(OutcomeExtra { reused, ..glanced }));
                 Ok(Outcome { began, began_at, extra, ..outcome })
             }
             (Ok(Ok(outcome)), ..) => Err(outcome.connections),

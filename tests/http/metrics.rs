@@ -11,8 +11,8 @@ use cache_canary::http::metrics::{
     Callers, Family, MetricsFormat, Process, ProcessMemory, Scrape, Type, body,
 };
 use cache_canary::outcome::{
-    Cause, CheckKind, Fault, Figure, Measure, Needs, NodeOutcome, Outcome, OutcomeExtra, Phase, Phases,
-    Report, SkipReason, Skipped,
+    Cause, CheckKind, Expiries, Expiring, Expiry, Fault, Figure, Measure, Needs, NodeOutcome, Outcome,
+    OutcomeExtra, Phase, Phases, Report, SkipReason, Skipped,
 };
 use cache_canary::record::{Journal, Lookup, Record, RecordSnapshot, Through};
 use cache_canary::telemetry::Unwritten;
@@ -62,6 +62,11 @@ fn partition((through, missed): (u64, u64)) -> PartitionClock {
     PartitionClock { through: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(through)), missed }
 }
 
+/// Something that ends so many seconds after 1970.
+fn expiry(what: Expiring, seconds: u64) -> Expiry {
+    Expiry { what, name: "cache".into(), at: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) }
+}
+
 /// A round trip that is down, and queues.
 fn metrics(view: AccessLevel, format: MetricsFormat) -> String {
     let measure = |figure: Figure, of: &str, value| {
@@ -71,8 +76,15 @@ fn metrics(view: AccessLevel, format: MetricsFormat) -> String {
     let mut measures: Vec<_> = Figure::ALL.iter().map(|&figure| measure(figure, "one", 0.5)).collect();
     measures.push(measure(Figure::QueueLength, "a \"b\"\\\n", 25000.0));
     let refused = Fault::new(Cause::Refused, Phase::Connect, "Connection refused: not for everyone");
+    let expiries = [
+        (Some("a:6379"), Expiring::ServerCertificate, 1_797_000_000),
+        (None, Expiring::Token, 1_796_000_000),
+    ];
+    let expiries = expiries
+        .map(|(node, what, at)| Expiries { node: node.map(Into::into), dates: [expiry(what, at)].into() });
+    let extra = OutcomeExtra { expiries: expiries.into(), ..OutcomeExtra::default() };
     let known = [
-        known(CheckKind::RoundTrip, Some(refused), None),
+        known(CheckKind::RoundTrip, Some(refused), Some(extra)),
         known(CheckKind::Queue, None, Some(OutcomeExtra { measures, ..OutcomeExtra::default() })),
     ];
     let (outcomes, known) = known.into_iter().unzip();
@@ -81,6 +93,7 @@ fn metrics(view: AccessLevel, format: MetricsFormat) -> String {
     let scrape = Scrape {
         report,
         known,
+        listener: Some(expiry(Expiring::ListenerCertificate, 1_798_000_000)),
         rounds: Some(RoundClocks { rounds: 7, partitions: [(70, 0), (60, 3)].map(partition).into() }),
         reloads: ReloadStatus { ok: true, at: SystemTime::UNIX_EPOCH },
         began_at: SystemTime::UNIX_EPOCH,
@@ -192,6 +205,14 @@ fn details_name_nodes_and_keys_and_the_slowest_of_each_phase() {
         [
             r#"cache_node_up{alias="main",check="round_trip",node="a:6379"} 1"#,
             r#"cache_node_up{alias="main",check="round_trip",node="b:6379"} 0"#
+        ]
+    );
+    assert_eq!(
+        series(&text, "cache_expiry_timestamp_seconds"),
+        [
+            r#"cache_expiry_timestamp_seconds{alias="main",what="token"} 1796000000.0"#,
+            r#"cache_expiry_timestamp_seconds{alias="main",node="a:6379",what="server_certificate"} 1797000000.0"#,
+            r#"cache_expiry_timestamp_seconds{what="listener_certificate"} 1798000000.0"#,
         ]
     );
     assert_eq!(

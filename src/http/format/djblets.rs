@@ -6,9 +6,9 @@ use tokio::time::Instant;
 use super::json::{Entries, NodeDetail, line, milliseconds};
 use super::{Background, words};
 use crate::http::access::AccessLevel;
-use crate::outcome::{Finding, Measure, Outcome, Report, Reused, Status, Step};
+use crate::outcome::{Expiry, Finding, Measure, Outcome, Report, Reused, Status, Step};
 use crate::record::{Since, Unchecked};
-use crate::span::timestamp_millis;
+use crate::span::{timestamp, timestamp_millis};
 
 /// The report as one line of JSON, as it is at `now`:
 ///
@@ -104,6 +104,8 @@ struct Detail<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     measures: Vec<MeasureDetail<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    expiries: Vec<ExpiryDetail<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     steps: Vec<StepDetail<'a>>,
 }
 
@@ -149,6 +151,16 @@ struct MeasureDetail<'a> {
     value: f64,
 }
 
+/// A date at which something ends.
+#[derive(Serialize)]
+struct ExpiryDetail<'a> {
+    at: String,
+    what: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a str>,
+}
+
 #[derive(Serialize)]
 struct StepDetail<'a> {
     node: &'a str,
@@ -175,6 +187,7 @@ impl<'a> Detail<'a> {
                 .collect(),
             findings: outcome.findings().iter().map(FindingDetail::of).collect(),
             measures: outcome.measures().iter().map(MeasureDetail::of).collect(),
+            expiries: outcome.expiries().into_iter().map(ExpiryDetail::of).collect(),
             steps: outcome.steps().iter().map(StepDetail::of).collect(),
         }
     }
@@ -204,6 +217,12 @@ impl<'a> MeasureDetail<'a> {
     fn of(Measure { figure, of, value }: &'a Measure) -> Self {
         let of = of.iter().map(|of| (figure.label(), &**of)).collect();
         Self { name: figure.name(), of, value: *value }
+    }
+}
+
+impl<'a> ExpiryDetail<'a> {
+    fn of((node, Expiry { what, name, at }): (Option<&'a str>, &'a Expiry)) -> Self {
+        Self { at: timestamp(*at), what: what.name(), name, node }
     }
 }
 

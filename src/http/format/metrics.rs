@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use crate::app::{App, ReloadStatus, RoundClocks, Setup};
 use crate::http::access::AccessLevel;
 use crate::http::transport::places::Traffic;
-use crate::outcome::{Figure, Measure, Outcome, Phase, Report, Status};
+use crate::outcome::{Expiry, Figure, Measure, Outcome, Phase, Report, Status};
 use crate::record::{Lookup, RecordSnapshot, Tally, Through};
 use crate::telemetry::{self, Unwritten};
 use exposition::Exposition;
@@ -40,6 +40,8 @@ pub struct Scrape {
     pub known: Vec<RecordSnapshot>,
     /// The progress of the rounds, if there are any.
     pub rounds: Option<RoundClocks>,
+    /// The date of the listener's certificate, if it has one.
+    pub listener: Option<Expiry>,
     /// The result of the last reload of the configuration.
     pub reloads: ReloadStatus,
     /// The start of the sidecar.
@@ -79,6 +81,7 @@ impl Scrape {
             report,
             known: setup.checker.records(&setup.everything).map(|record| record.known()).collect(),
             rounds: app.clocks(),
+            listener: setup.listener_expiry.clone(),
             reloads: app.last_reload(),
             began_at: app.began_at(),
             log: telemetry::unwritten(),
@@ -123,6 +126,7 @@ impl Collector for ScrapeCollector {
             AccessLevel::Verdicts => {}
             AccessLevel::Details => put_details(&mut text, &entries)?,
         }
+        put_expiries(&mut text, &entries, *view, scrape.listener.as_ref())?;
         let mut skipped = text.series(Family::Skipped);
         for one in &scrape.report.skipped {
             skipped.put(&[("alias", one.alias.as_str()), ("reason", one.reason.name())], 1_u32)?;
@@ -251,6 +255,34 @@ fn put_details(text: &mut Exposition<'_>, entries: &[ScrapedCheck<'_>]) -> fmt::
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// Writes the dates at which certificates and tokens end.
+fn put_expiries(
+    text: &mut Exposition<'_>,
+    entries: &[ScrapedCheck<'_>],
+    view: AccessLevel,
+    listener: Option<&Expiry>,
+) -> fmt::Result {
+    let mut ends = text.series(Family::Expiry);
+    match view {
+        AccessLevel::Verdicts => {}
+        AccessLevel::Details => {
+            for outcome in entries.iter().map(|entry| entry.outcome) {
+                for (node, date) in outcome.expiries() {
+                    let (alias, what) = (("alias", outcome.alias.as_str()), ("what", date.what.name()));
+                    match node {
+                        Some(node) => ends.put(&[alias, ("node", node), what], seconds(date.at))?,
+                        None => ends.put(&[alias, what], seconds(date.at))?,
+                    }
+                }
+            }
+        }
+    }
+    if let Some(date) = listener {
+        ends.put(&[("what", date.what.name())], seconds(date.at))?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod say;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -28,6 +29,7 @@ use crate::record::{Record, Transition};
 use drawing::{GLYPHS, favicon, glyph};
 use entry::PageEntry;
 use fault::PageFault;
+use nodes::left_out;
 use say::list;
 
 const STYLE: &str = include_str!("page/style.css");
@@ -52,6 +54,9 @@ const SKIPPED: usize = 40;
 
 /// The number of recent changes that are shown.
 const CHANGES: usize = 10;
+
+/// The number of dates of certificates and tokens that are shown.
+const DATES: usize = 10;
 
 /// The end of the page for a caller without access to details.
 const HIDDEN: PreEscaped<&str> = PreEscaped(
@@ -175,7 +180,7 @@ impl Page<'_> {
                     section { h2 { "Not checked" } (skipped(&self.report.skipped)) }
                 }
                 @match self.view {
-                    AccessLevel::Details => { (self.changes()) }
+                    AccessLevel::Details => { (self.expiries()) (self.changes()) }
                     AccessLevel::Verdicts => { (HIDDEN) }
                 }
             }
@@ -271,6 +276,37 @@ impl Page<'_> {
                     "Checked " (say::age(self.now, oldest.began)) " ago"
                     @if let Some(instance) = self.instance() { " by " code { (instance) } }
                     "."
+                }
+            }
+        }
+    }
+
+    /// The dates at which certificates and tokens end, the nearest first.
+    fn expiries(&self) -> Markup {
+        let of_checks = self.report.outcomes.iter().flat_map(|outcome| {
+            outcome.expiries().into_iter().map(|(node, date)| (Some(&outcome.alias), node, date))
+        });
+        let listener = self.setup.listener_expiry.iter().map(|date| (None, None, date));
+        let mut dates: Vec<_> = of_checks.chain(listener).collect();
+        dates.sort_by_key(|(.., date)| date.at);
+        let now = SystemTime::now();
+        html! {
+            @if !dates.is_empty() {
+                section {
+                    h2 { "Certificates and tokens" }
+                    ul .rows {
+                        @for (alias, node, date) in dates.iter().take(DATES) {
+                            li {
+                                span {
+                                    @if let Some(alias) = alias { code { (alias) } ": " }
+                                    (date)
+                                    @if let Some(node) = node { " of " (say::address(node)) }
+                                    span .quiet { (date.when(now)) }
+                                }
+                            }
+                        }
+                        (left_out(dates.len().saturating_sub(DATES), "at /metrics"))
+                    }
                 }
             }
         }

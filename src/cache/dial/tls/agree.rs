@@ -21,8 +21,10 @@ use super::witness::{MOST, Witness};
 use super::words::{Handshake, PlainAnswer, handshake_fault, plain_answer};
 use crate::budget;
 use crate::config::{Tls, Verify};
-use crate::outcome::{Cause, Fault, Phase, advice};
+use crate::mutex::Mutex;
+use crate::outcome::{Cause, Expiry, Fault, Phase, advice};
 use crate::progress::NodeProgress;
+use crate::x509;
 
 /// The TLS of a node.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(in crate::cache) struct TlsTarget {
     config: Arc<ClientConfig>,
     /// The name in the server's certificate, or the host that cannot be one.
     name: Result<ServerName<'static>, String>,
+    /// The dates of the certificates in the last handshake, for checks on the connection that it made.
+    dates: Mutex<Option<Arc<[Expiry]>>>,
 }
 
 /// A question that Redis answers, and memcached with an error, so that either shows that it does not wait for TLS.
@@ -43,7 +47,7 @@ impl TlsTarget {
             Err(_) if tls.verify != Verify::Full => Ok(ServerName::from(SocketAddr::from(([0; 4], 0)).ip())),
             Err(_) => Err(host.to_owned()),
         };
-        Self { config, name }
+        Self { config, name, dates: Mutex::default() }
     }
 
     /// The name in the server's certificate; an error if the host cannot be one.
@@ -57,6 +61,13 @@ impl TlsTarget {
             let said = format!("{host:?} is not a valid TLS server name; set tls.server_name");
             progress.fault(Cause::Tls, &said).with_advice(advice::SERVER_NAME)
         })
+    }
+
+    /// Records the dates of the certificates in the last handshake.
+    pub(in crate::cache) fn record_dates(&self, progress: &NodeProgress) {
+        if let Some(dates) = &*self.dates.lock() {
+            progress.expires(dates.clone());
+        }
     }
 
     /// Agrees on TLS over `stream`, within a check with this deadline.
@@ -84,6 +95,10 @@ impl TlsTarget {
         match agreed {
             Ok(mut stream) => {
                 stream.get_mut().0.forget();
+                let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let redacted = |name: &str| progress.redaction().host(name).into_owned();
+                *self.dates.lock() = Some(x509::of_server(shown, redacted));
+                self.record_dates(progress);
                 Ok(Box::<TlsStream<Witness>>::new(stream))
             }
             Err((error, witness)) => {

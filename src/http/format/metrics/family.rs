@@ -66,6 +66,7 @@ families! {
     ConnectionsOpened Counter "cache_connections_opened_total" ["alias" "check"] "Connections opened by checks, to servers, Sentinels and cluster seeds.";
     CheckPhase Gauge "cache_check_phase_seconds" ["alias" "check" "phase"] "Duration of each phase of the latest check, at its slowest node, in seconds.";
     NodeUp Gauge "cache_node_up" ["alias" "check" "node"] "1 if the node passed the latest check, 0 if it failed.";
+    Expiry Gauge "cache_expiry_timestamp_seconds" ["alias" "node" "what"] "Unix time at which a certificate or token ends, in seconds; without `node` if all nodes share it, and without `alias` for the certificate in `[tls]`.";
     Skipped Gauge "cache_skipped" ["alias" "reason"] "1 for each alias that is not checked, by reason; for the reason unknown, cache-canary does not know its backend.";
     RoundClock Gauge "cache_round_clock_timestamp_seconds" [] "Unix time through which every cache was checked, in seconds: the earliest start of any partition's last completed round. The round metrics exist only while rounds run.";
     RoundPartitionClock Gauge "cache_round_partition_clock_timestamp_seconds" ["partition"] "Unix time at which the partition's last completed round began, in seconds.";
