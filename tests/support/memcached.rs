@@ -160,6 +160,13 @@ impl Memcached {
         self.wait_until_it_answers();
     }
 
+    /// Gives a killed server that speaks TLS another certificate.
+    pub fn install(&self, identity: &Identity) {
+        for (name, pem) in [("chain.pem", identity.certificate()), ("key.pem", identity.key())] {
+            fs::write(self.process.dir().join(name), pem).expect("a file");
+        }
+    }
+
     /// Starts a killed server again without the arguments that a test gave it: in text, and without
     /// credentials.
     pub fn restart_plain(&mut self) {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -22,10 +23,15 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts one that scrapes what listens at `target`, as the job `cache-canary`, and waits until it answers.
     pub fn of(target: &str) -> Self {
+        Self::with_rules(target, &[])
+    }
+
+    /// The same with these files of rules, which it evaluates every second.
+    pub fn with_rules(target: &str, rules: &[&Path]) -> Self {
         let (port, dir) = (Port::reserve(), tempfile::tempdir().expect("a directory"));
         let config = format!(
-            "global:\n  scrape_interval: 1s\nscrape_configs:\n  - job_name: cache-canary\n    \
-             static_configs:\n      - targets: [\"{target}\"]\n"
+            "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: {rules:?}\nscrape_configs:\n  \
+             - job_name: cache-canary\n    static_configs:\n      - targets: [\"{target}\"]\n"
         );
         fs::write(dir.path().join("prometheus.yaml"), config).expect("to write");
         let listen = format!("--web.listen-address={}", port.addr());

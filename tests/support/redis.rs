@@ -153,6 +153,13 @@ impl Redis {
         self.restart_with(&[]);
     }
 
+    /// Gives a killed server that speaks TLS another certificate.
+    pub fn install(&self, identity: &Identity) {
+        for (name, pem) in [("certificate.pem", identity.certificate()), ("key.pem", identity.key())] {
+            fs::write(self.process.dir().join(name), pem).expect("a file");
+        }
+    }
+
     fn restart_with(&mut self, args: &[&str]) {
         let args: Vec<String> =
             self.args.iter().cloned().chain(args.iter().map(|&arg| arg.to_owned())).collect();

@@ -1,12 +1,16 @@
 //! A real Prometheus scrapes a real sidecar.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 
-use crate::support::{Endpoint, Memcached, Prometheus, Redis, Sidecar, eventually};
+use serde_json::Value;
+
+use super::deployed;
+use crate::support::{Authority, Endpoint, Identity, Memcached, Prometheus, Redis, Sidecar, eventually};
 
 /// The value of the only series that a query comes to.
 fn value(prometheus: &Prometheus, query: &str) -> Option<f64> {
@@ -41,6 +45,38 @@ fn prometheus_sees_an_outage_begin_and_end() {
     assert_eq!(value(&prometheus, "min_over_time(cache_up[5m])"), Some(0.0));
     // It knows the types, so what it was given was read as a whole.
     assert_eq!(prometheus.type_of("cache_check_duration_seconds"), "histogram");
+}
+
+#[test]
+fn an_alert_fires_for_a_certificate_that_ends_in_a_day_until_it_is_renewed() {
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
+    let ca_file = dir.path().join("ca.pem");
+    fs::write(&ca_file, authority.certificate()).unwrap();
+    let end = SystemTime::now() + Duration::from_hours(24);
+    let mut redis = Redis::start_tls(&authority.issue(&["localhost"]), None);
+    let url = format!("rediss://localhost:{}", redis.port());
+    let sidecar =
+        Sidecar::start(format!("[caches.main]\nurl = \"{url}\"\ntls = {{ ca_file = {ca_file:?} }}"));
+    let prometheus = Prometheus::with_rules(sidecar.addr(), &[&deployed("prometheus/alerts.yaml")]);
+    let firing = || -> Vec<(String, String)> {
+        let alerts = prometheus.query("ALERTS{alertstate=\"firing\",what!=\"\"}");
+        let label = |labels: &Value, name: &str| labels[name].as_str().unwrap().to_owned();
+        alerts.iter().map(|(labels, _)| (label(labels, "alertname"), label(labels, "what"))).collect()
+    };
+    let ends_in_years = "cache_expiry_timestamp_seconds{alias=\"main\"} - time() > 365 * 86400";
+    eventually("the date is known", || prometheus.query(ends_in_years).len() == 1);
+    assert_eq!(firing(), []);
+    let mut renew = |identity: &Identity| {
+        redis.kill();
+        redis.install(identity);
+        redis.restart();
+    };
+    renew(&authority.issue_until(&["localhost"], end));
+    let critical = [("CacheExpiryCritical".to_owned(), "server_certificate".to_owned())];
+    eventually("the alert fires", || firing() == critical);
+    assert_eq!(sidecar.health().body["status"], "UP", "nobody asked for another status");
+    renew(&authority.issue(&["localhost"]));
+    eventually("the alert ends", || firing().is_empty());
 }
 
 #[test]
