@@ -79,6 +79,8 @@ pub struct Config {
     pub dns_recheck: Duration,
     /// The interval at which every cache is checked without a request; without one, requests alone start checks.
     pub interval: Option<Duration>,
+    /// The time before the end of a certificate or token from which a cache is degraded; zero for never.
+    pub expires_within: Duration,
     /// The time for which requests are still taken after the signal to stop, while `/readyz` reports it.
     pub drain: Duration,
     /// The callers' rights.
@@ -222,6 +224,7 @@ impl Default for Config {
             reconnect_every: Duration::from_secs(5),
             dns_recheck: Duration::from_secs(30),
             interval: None,
+            expires_within: Duration::ZERO,
             drain: Duration::ZERO,
             access: Access::default(),
             tls: None,
@@ -276,6 +279,9 @@ pub struct CacheConfig {
     pub required: bool,
     /// A round trip that passes and takes longer than this at a node is degraded; `None` for never.
     pub slow: Option<Duration>,
+    /// The time before the end of its certificates and tokens from which it is degraded, if that of all caches is not
+    /// its own.
+    pub expires_within: Option<Duration>,
     /// The contents of its certificates' files when it was configured, so that a certificate renewed in its place makes
     /// another cache of it.
     pub certificates: Contents,
@@ -286,7 +292,16 @@ impl CacheConfig {
     #[must_use]
     pub fn new(alias: Alias, backend: Backend) -> Self {
         let (checks, certificates) = (Vec::new(), Contents::default());
-        Self { alias, backend, checks, breaker: None, required: true, slow: None, certificates }
+        Self {
+            alias,
+            backend,
+            checks,
+            breaker: None,
+            required: true,
+            slow: None,
+            expires_within: None,
+            certificates,
+        }
     }
 
     /// Its forwarding, if it forwards.

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use crate::alias::Alias;
 
 pub use cause::Cause;
+pub(crate) use expiry::judge as judge_expiries;
 pub use expiry::{Expiries, Expiring, Expiry};
 pub use fault::Fault;
 pub(crate) use fault::printable;

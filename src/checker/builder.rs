@@ -133,8 +133,11 @@ impl CacheBuilder<'_> {
         open: impl FnOnce() -> Result<Option<TopologyCheck>, SetupError>,
     ) -> Result<Option<CheckEntry>, SetupError> {
         let (earlier, alias) = (self.all.earlier, &self.cache.alias);
-        let slow = self.cache.slow.filter(|_| kind == CheckKind::RoundTrip);
-        let fingerprint = CacheConfig { checks, breaker, slow, ..self.cache.clone() }.fingerprint();
+        let is_round_trip = kind == CheckKind::RoundTrip;
+        let slow = self.cache.slow.filter(|_| is_round_trip);
+        let expires_within = self.cache.expires_within.filter(|_| is_round_trip);
+        let fingerprint =
+            CacheConfig { checks, breaker, slow, expires_within, ..self.cache.clone() }.fingerprint();
         let record = earlier.record(alias, kind);
         let check = match earlier.check(alias, kind, fingerprint) {
             Some(check) => Some(check),
@@ -150,7 +153,8 @@ impl CacheBuilder<'_> {
     fn layered(&self, check: TopologyCheck, record: &Arc<Record>) -> Result<AliasCheck, SetupError> {
         let CheckerBuilder { config, begin, standing_timer, fleet, limit, dialer, .. } = self.all;
         let is_round_trip = record.kind() == CheckKind::RoundTrip;
-        let calendar = if is_round_trip { Calendar::of(self.cache, dialer, &self.redaction)? } else { None };
+        let calendar =
+            if is_round_trip { Calendar::of(self.cache, config, dialer, &self.redaction)? } else { None };
         let deadline = DeadlineLayer {
             alias: self.cache.alias.clone(),
             kind: record.kind(),

@@ -1,22 +1,26 @@
 //! [`Calendar`]: the dates at which the certificates and tokens of an alias end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cache::{Dialer, SetupError};
-use crate::config::{CacheConfig, Secret};
-use crate::outcome::{Expiries, Expiring, Expiry, Outcome};
+use crate::config::{CacheConfig, Config, Secret};
+use crate::outcome::{Expiries, Expiring, Expiry, Outcome, judge_expiries};
 use crate::redaction::Redaction;
 use crate::x509;
 
 /// The dates that the configuration of an alias tells. Those of servers are in the outcome of their nodes.
 pub(super) struct Calendar {
     own: Arc<[Expiry]>,
+    /// The time before its end from which a date is a finding; zero for never.
+    within: Duration,
 }
 
 impl Calendar {
-    /// The calendar of `cache`; `None` if there is nothing to add to an outcome.
+    /// The calendar of `cache`; `None` if there is nothing to add to an outcome, and nothing to judge.
     pub(super) fn of(
         cache: &CacheConfig,
+        config: &Config,
         dialer: &Dialer,
         redaction: &Redaction,
     ) -> Result<Option<Arc<Self>>, SetupError> {
@@ -31,12 +35,23 @@ impl Calendar {
         // Of each kind there is one date of an alias: the first that comes.
         let own = certificates.into_iter().min_by_key(|date| date.at).into_iter();
         let own: Vec<_> = own.chain(token).collect();
-        Ok((!own.is_empty()).then(|| Arc::new(Self { own: own.into() })))
+        let within = cache.expires_within.unwrap_or(config.expires_within);
+        let is_empty = own.is_empty() && within.is_zero();
+        Ok((!is_empty).then(|| Arc::new(Self { own: own.into(), within })))
     }
 
-    /// Adds the dates to an outcome.
+    /// Adds the dates to an outcome, and judges them and those of its nodes.
     pub(super) fn complete(&self, outcome: &mut Outcome) {
-        let own = Expiries { node: None, dates: self.own.clone() };
-        outcome.extra.get_or_insert_default().expiries.push(own);
+        if !self.own.is_empty() {
+            let own = Expiries { node: None, dates: self.own.clone() };
+            outcome.extra.get_or_insert_default().expiries.push(own);
+        }
+        if !self.within.is_zero() {
+            let found = judge_expiries(outcome, self.within, outcome.began_at);
+            // Without a date there is no finding.
+            if let Some(extra) = &mut outcome.extra {
+                extra.findings.extend(found);
+            }
+        }
     }
 }

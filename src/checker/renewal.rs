@@ -28,6 +28,7 @@ pub(super) struct SharedSettings {
     max_age: Duration,
     reconnect_every: Duration,
     dns_recheck: Duration,
+    expires_within: Duration,
     /// With the fingerprint of the store.
     fleet: Option<(Fleet, Option<u64>)>,
 }
@@ -38,7 +39,7 @@ impl SharedSettings {
         #[rustfmt::skip]
         let Config {
             // Each check is made with these.
-            prefix, instance, timeout, max_age, reconnect_every, dns_recheck, fleet, caches,
+            prefix, instance, timeout, max_age, reconnect_every, dns_recheck, expires_within, fleet, caches,
             // No check reads these, so that a change of one keeps every check; `slow` is in each cache.
             slow: _,
             listen: _, interval: _, drain: _, access: _, tls: _, limits: _, probes: _, metrics: _, groups: _,
@@ -51,6 +52,7 @@ impl SharedSettings {
             max_age: *max_age,
             reconnect_every: *reconnect_every,
             dns_recheck: *dns_recheck,
+            expires_within: *expires_within,
             fleet: fleet.clone().map(|fleet| {
                 let store = caches.iter().find(|cache| cache.alias == fleet.store);
                 (fleet, store.map(CacheConfig::fingerprint))

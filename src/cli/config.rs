@@ -205,7 +205,16 @@ impl TomlLines<'_> {
     }
 
     fn cache(&mut self, cache: &CacheConfig) {
-        let CacheConfig { alias, backend, checks: _, breaker, required, slow, certificates: _ } = cache;
+        let CacheConfig {
+            alias,
+            backend,
+            checks: _,
+            breaker,
+            required,
+            slow,
+            expires_within,
+            certificates: _,
+        } = cache;
         let table = format!("caches.{}", key(alias.as_str()));
         let path = |key: &str| format!("caches.{alias}.{key}");
         let name = match backend {
@@ -240,6 +249,10 @@ impl TomlLines<'_> {
         if let Some(BreakerConfig { after, open_for }) = breaker {
             let open_for = quoted(&format_duration(*open_for).to_string());
             self.value("breaker", format_args!("{{ after = {after}, for = {open_for} }}"), &path("breaker"));
+        }
+        if let Some(within) = expires_within {
+            let within = quoted(&format_duration(*within).to_string());
+            self.value("expires_within", within, &path("expires_within"));
         }
         self.checks(cache);
     }

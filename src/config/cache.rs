@@ -2,8 +2,9 @@
 
 mod breaker;
 mod chains;
-pub(super) mod named;
+pub(super) mod expiry;
 pub(super) mod memcached;
+pub(super) mod named;
 pub(super) mod reader;
 pub(super) mod redis;
 mod required;
@@ -41,7 +42,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
             reader.problems.extend(unknown);
             continue;
         }
-        let besides = ["checks", "breaker", "required", "slow"].map(|key| table.take(key));
+        let besides = ["checks", "breaker", "required", "slow", "expires_within"].map(|key| table.take(key));
         let backend = match (django.get(&key), sentry.get(&key)) {
             (Some(entry), _) => source::django::backend(&mut reading, entry, &table),
             (None, Some(entry)) => source::sentry::backend(&mut reading, entry, &table),
@@ -57,7 +58,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
         }
         let Some(mut reading) = begun(reader, &key, key_place) else { continue };
         let backend = read(&mut reading, &value, &Table::default());
-        keep(reader, &mut found, reading, backend, [const { None }; 4]);
+        keep(reader, &mut found, reading, backend, [const { None }; 5]);
     }
     // A cache that could not be read is not missing.
     if reader.problems.is_empty() {
@@ -120,7 +121,7 @@ fn keep(
     found: &mut Vec<(CacheReader, CacheConfig)>,
     mut reading: CacheReader,
     backend: Result<Backend, ConfigProblem>,
-    [checks, breaker, required, slow]: [Option<Value>; 4],
+    [checks, breaker, required, slow, expires_within]: [Option<Value>; 5],
 ) {
     let cache = backend.and_then(|backend| {
         let checks = checks.map(|checks| checks::read::read(&mut reading, checks, &backend)).transpose()?;
@@ -128,6 +129,8 @@ fn keep(
         let required =
             required.map(|required| required::read(&mut reading, &required, &backend)).transpose()?;
         let slow = slow.map(|slow| slow::read_own(&mut reading, &slow, &backend)).transpose()?;
+        let expires_within =
+            expires_within.map(|value| expiry::read(&mut reading, &value, &backend)).transpose()?;
         let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
         let views = checks.iter().flat_map(checks::CheckConfig::views).map(|view| &view.backend);
         let backends: Vec<_> = std::iter::once(&backend).chain(views).collect();
@@ -136,7 +139,7 @@ fn keep(
         reading.files.extend(files().cloned());
         let certificates = reader.certificates.contents(files());
         let (required, slow) = (required.unwrap_or(true), slow.unwrap_or(reader.slow));
-        Ok(CacheConfig { alias, backend, checks, breaker, required, slow, certificates })
+        Ok(CacheConfig { alias, backend, checks, breaker, required, slow, expires_within, certificates })
     });
     match cache {
         Ok(cache) => {

@@ -172,6 +172,7 @@ pub(super) const TOP: &[Key] = &[
     key("reconnect_every", Duration, "Maximum age of a connection; after it, a check reconnects.").or(r#""5s""#),
     key("dns_recheck", Duration, "Interval at which the host name of an open connection is resolved again.").or(r#""30s""#),
     key("interval", Duration, "Interval at which every cache is checked without a request, 1s to 1h; 0s for never.").or(r#""0s""#),
+    key("expires_within", Duration, "Time before the end of a certificate or token from which a cache is degraded, 1m to 365d; 0s for never. A cache may have its own.").or(r#""0s""#),
     key("drain", Duration, "Time for which requests are accepted after a signal to stop.").or(r#""0s""#),
     key("access", Table, "Access by the network of the caller."),
     key("tls", Table, "TLS for TCP connections."),
@@ -259,6 +260,7 @@ pub(super) const CACHE: &[Key] = &[
     key("required", Boolean, "If false, the application works without the cache: a fault makes it degraded, not down.").of(SERVERS).or("true"),
     key("slow", Duration, "The same as the general slow, for this cache; by default that.").of(SERVERS),
     key("breaker", Table, "Circuit breaker: skips round trips to unreachable servers for a while; without this table, there is none.").of(SERVERS),
+    key("expires_within", Duration, "Time before the end of its certificates and tokens from which the cache is degraded; without it, that of all caches.").of(SERVERS),
     key("checks", Table, "Checks besides the round trip.").of(SERVERS),
 ];
 

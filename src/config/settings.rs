@@ -27,6 +27,7 @@ pub(super) fn read(reader: &mut ConfigReader, flags: &[String], host_name: &str)
     let reconnect_every = duration(reader, "reconnect_every", default.reconnect_every, Duration::ZERO, 3600);
     let dns_recheck = duration(reader, "dns_recheck", default.dns_recheck, Duration::ZERO, 3600);
     let interval = reader.setting("interval", default.interval, interval);
+    let expires_within = reader.setting("expires_within", default.expires_within, cache::expiry::within);
     let drain = duration(reader, "drain", default.drain, Duration::ZERO, 600);
     let access = access::read(reader, default.access);
     let tls = listeners::own_tls(reader);
@@ -55,6 +56,7 @@ pub(super) fn read(reader: &mut ConfigReader, flags: &[String], host_name: &str)
         reconnect_every,
         dns_recheck,
         interval,
+        expires_within,
         drain,
         access,
         tls,

@@ -119,6 +119,8 @@ causes! {
     ConnectionsHigh "connections_high" "The server is close to its connection limit: check for clients that leak connections, or raise the limit.";
     /// Entries live longer than configured, or for ever.
     Immortal "immortal" "Entries have no TTL, or one above the configured `max`, so they stay in memory too long: fix the code that writes them.";
+    /// A certificate or a token ends soon.
+    Expiring "expiring" "A certificate or token ends soon: renew it before its date, and have the server or cache-canary load the new one.";
     /// Any other network error.
     Unreachable "unreachable" "The server cannot be reached: check the network, and any proxy in front of it.";
 }

@@ -153,7 +153,8 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
             | Cause::Evicting
             | Cause::MemoryHigh
             | Cause::ConnectionsHigh
-            | Cause::Immortal,
+            | Cause::Immortal
+            | Cause::Expiring,
             _,
         ) => None,
     }

@@ -19,6 +19,7 @@ replica_within = "200ms"
 required = true
 slow = "90ms"
 spray = 2
+expires_within = "14d"
 tls = { ca_file = "ca.pem", cert_file = "cert.pem", key_file = "key.pem", server_name = "redis.example", verify = "full" }
 [caches.main.checks.visibility]
 views = ["rediss://view-user:view-password@view"]
@@ -69,6 +70,8 @@ ttl = { pattern = "p:*", max = "3m", sample = 9 }
             (", \"replica-2\"", ""),
             ("\"200ms\"", "\"201ms\""),
             ("spray = 2", "spray = 3"),
+            ("\"14d\"", "\"15d\""),
+            ("expires_within = \"14d\"\n", ""),
             ("ca_file = \"ca.pem\", ", ""),
             ("ca.pem", "other.pem"),
             ("cert_file = \"cert.pem\", key_file = \"key.pem\", ", ""),

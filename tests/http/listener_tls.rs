@@ -381,3 +381,42 @@ fn a_place_of_the_systems_certificates_without_any_is_noted() {
         !noted("SSL_CERT_FILE", ca.to_str().unwrap()) && !noted("SSL_CERT_DIR", dir.path().to_str().unwrap())
     );
 }
+
+#[test]
+fn the_end_of_the_listener_s_own_certificate_is_shown_and_degrades_no_cache() {
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
+    let end = SystemTime::now() + Duration::from_hours(3 * 24 + 1);
+    let server = authority.issue_until(&["localhost"], end);
+    let write = |name: &str, pem: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path
+    };
+    let (cert, key) = (write("server.pem", server.certificate()), write("server.key", server.key()));
+    let ca = write("ca.pem", &authority.certificate());
+    let redis = Redis::start(&[]);
+    let settings = format!("expires_within = \"14d\"\ntls = {{ cert_file = {cert:?}, key_file = {key:?} }}");
+    let sidecar =
+        Sidecar::start_with(&settings, format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
+    let (_, port) = sidecar.addr().rsplit_once(':').unwrap();
+    let get = |path: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--ipv4", "--max-time", "30", "--cacert"]).arg(&ca);
+        let output = curl.arg(format!("https://localhost:{port}{path}")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let metrics = get("/metrics");
+    let series = "cache_expiry_timestamp_seconds{what=\"listener_certificate\"} ";
+    let value = metrics.lines().find_map(|line| line.strip_prefix(series));
+    let value: f64 = value.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap();
+    assert!(
+        (value - end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()).abs() < 1.0,
+        "{value}"
+    );
+    let page = get("/");
+    assert!(
+        page.contains("certificate &quot;localhost&quot; of the listener") && page.contains(", in 3 d 0 h"),
+        "{page}"
+    );
+    assert!(get("/health").starts_with("{\"status\":\"UP\""));
+}

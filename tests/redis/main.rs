@@ -7,6 +7,7 @@ mod acl;
 mod certificates;
 mod cluster;
 mod django;
+mod expiry;
 mod foreign;
 mod hints;
 mod identity;

@@ -12,8 +12,8 @@ impl TomlLines<'_> {
         // Without `..`, so that a new setting does not compile until it is shown; `caches` are shown after these.
         #[rustfmt::skip]
         let Config {
-            listen, prefix, instance, timeout, slow, max_age, reconnect_every, dns_recheck, interval, drain,
-            access, tls, limits, probes, metrics, groups, skips_unknown, fleet, caches: _,
+            listen, prefix, instance, timeout, slow, max_age, reconnect_every, dns_recheck, interval, expires_within,
+            drain, access, tls, limits, probes, metrics, groups, skips_unknown, fleet, caches: _,
         } = config;
         self.value("listen", list(listen), "listen");
         self.value("prefix", quoted(prefix), "prefix");
@@ -25,6 +25,7 @@ impl TomlLines<'_> {
             ("reconnect_every", *reconnect_every),
             ("dns_recheck", *dns_recheck),
             ("interval", interval.unwrap_or_default()),
+            ("expires_within", *expires_within),
             ("drain", *drain),
         ] {
             self.value(key, quoted(&format_duration(duration).to_string()), key);
