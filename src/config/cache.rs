@@ -42,7 +42,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
             reader.problems.extend(unknown);
             continue;
         }
-        let besides = ["checks", "breaker", "required", "slow", "expires_within"].map(|key| table.take(key));
+        let besides = table.take_all(BESIDES);
         let backend = match (django.get(&key), sentry.get(&key)) {
             (Some(entry), _) => source::django::backend(&mut reading, entry, &table),
             (None, Some(entry)) => source::sentry::backend(&mut reading, entry, &table),
@@ -58,7 +58,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
         }
         let Some(mut reading) = begun(reader, &key, key_place) else { continue };
         let backend = read(&mut reading, &value, &Table::default());
-        keep(reader, &mut found, reading, backend, [const { None }; 5]);
+        keep(reader, &mut found, reading, backend, Table::default());
     }
     // A cache that could not be read is not missing.
     if reader.problems.is_empty() {
@@ -115,30 +115,36 @@ fn begun(reader: &mut ConfigReader, alias: &str, place: Place) -> Option<CacheRe
     }
 }
 
+/// The keys that are read once the backend is known, whatever named it.
+const BESIDES: &[&str] = &["checks", "breaker", "required", "slow", "expires_within"];
+
 /// Takes over the findings about one cache.
 fn keep(
     reader: &mut ConfigReader,
     found: &mut Vec<(CacheReader, CacheConfig)>,
     mut reading: CacheReader,
     backend: Result<Backend, ConfigProblem>,
-    [checks, breaker, required, slow, expires_within]: [Option<Value>; 5],
+    mut besides: Table,
 ) {
     let cache = backend.and_then(|backend| {
-        let checks = checks.map(|checks| checks::read::read(&mut reading, checks, &backend)).transpose()?;
-        let breaker = breaker.map(|breaker| breaker::read(&mut reading, breaker, &backend)).transpose()?;
-        let required =
-            required.map(|required| required::read(&mut reading, &required, &backend)).transpose()?;
-        let slow = slow.map(|slow| slow::read_own(&mut reading, &slow, &backend)).transpose()?;
-        let expires_within =
-            expires_within.map(|value| expiry::read(&mut reading, &value, &backend)).transpose()?;
-        let (alias, checks) = (reading.alias.clone(), checks.unwrap_or_default());
+        let mut take = |key| besides.take(key);
+        let checks = take("checks").map(|value| checks::read::read(&mut reading, value, &backend));
+        let checks = checks.transpose()?.unwrap_or_default();
+        let breaker =
+            take("breaker").map(|value| breaker::read(&mut reading, value, &backend)).transpose()?;
+        let required = take("required").map(|value| required::read(&mut reading, &value, &backend));
+        let required = required.transpose()?.unwrap_or(true);
+        let slow = take("slow").map(|value| slow::read_own(&mut reading, &value, &backend));
+        let slow = slow.transpose()?.unwrap_or(reader.slow);
+        let expires_within = take("expires_within").map(|value| expiry::read(&mut reading, &value, &backend));
+        let expires_within = expires_within.transpose()?;
         let views = checks.iter().flat_map(checks::CheckConfig::views).map(|view| &view.backend);
         let backends: Vec<_> = std::iter::once(&backend).chain(views).collect();
         tls::note_names(&mut reading, &backend);
         let files = || backends.iter().flat_map(|backend| backend.certificate_files());
         reading.files.extend(files().cloned());
         let certificates = reader.certificates.contents(files());
-        let (required, slow) = (required.unwrap_or(true), slow.unwrap_or(reader.slow));
+        let alias = reading.alias.clone();
         Ok(CacheConfig { alias, backend, checks, breaker, required, slow, expires_within, certificates })
     });
     match cache {

@@ -190,6 +190,14 @@ impl Table {
         Some(self.0.remove(position).value)
     }
 
+    /// Takes these keys out, as a table of their own.
+    pub(super) fn take_all(&mut self, keys: &[&str]) -> Self {
+        let is_taken = |entry: &TableEntry| keys.contains(&entry.key.as_str());
+        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(is_taken);
+        self.0 = left;
+        Self(taken)
+    }
+
     /// `true` if a key is there to say that it has no value.
     pub(super) fn is_null(&self, key: &str) -> bool {
         self.0.iter().any(|entry| entry.key == key && matches!(entry.value.kind, ValueKind::Null))
