@@ -23,7 +23,7 @@ use crate::cache::memcached::Memcached;
 use crate::cache::redis::Redis;
 use crate::cache::{Cache, SetupError};
 use crate::config::{Backend, checks};
-use crate::outcome::Fault;
+use crate::outcome::{Cause, Fault};
 use crate::progress::{NodeProgress, Progress};
 use clock::ClockProbe;
 use efficiency::EfficiencyProbe;
@@ -135,6 +135,13 @@ impl ProbeTarget {
     /// `true` if this server holds the key, or if servers do not share keys.
     pub(crate) fn holds(&self, key: &[u8]) -> bool {
         self.share.as_ref().is_none_or(|share| share.holds(key))
+    }
+
+    /// The server to go on with if a key is on its way to it: the target of the ASK redirection.
+    fn follow(&self, fault: Fault, progress: &NodeProgress) -> Result<Redis, Fault> {
+        let importing = || self.share.as_ref()?.importing(&progress.redirect()?);
+        let importing = if fault.cause == Cause::Redirected { importing() } else { None };
+        importing.ok_or(fault)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::budget;
 use crate::cache::redis::Redis;
 use crate::config::checks;
 use crate::mutex::Mutex;
-use crate::outcome::{Cause, Fault};
+use crate::outcome::Fault;
 use crate::progress::{NodeProgress, Progress};
 use reading::{ClockReadings, Global, LIMIT, Partitions, RANGES, ask_global, ask_partitions};
 use verdict::{ClockMemory, ClockSight};
@@ -210,13 +210,6 @@ impl Holder {
     }
 }
 
-/// The server to go on with if a key is on its way to it: the target of the ASK redirection.
-fn follow(target: &ProbeTarget, fault: Fault, progress: &NodeProgress) -> Result<Redis, Fault> {
-    let importing = || target.share.as_ref()?.importing(&progress.redirect()?);
-    let importing = if fault.cause == Cause::Redirected { importing() } else { None };
-    importing.ok_or(fault)
-}
-
 #[async_trait]
 impl Probe for ClockProbe {
     fn begin(&self, _began: Instant) {
@@ -233,14 +226,14 @@ impl Probe for ClockProbe {
             match self.read_both(key, redis, progress).await {
                 Ok(()) => both = true,
                 // One of the keys may be elsewhere; each is followed by itself.
-                Err(fault) => drop(follow(target, fault, progress)?),
+                Err(fault) => drop(target.follow(fault, progress)?),
             }
         }
         let here = |server: &Redis| Holder { name: Arc::clone(progress.name()), server: server.clone() };
         if let Some(key) = global.filter(|_| !both)
             && let Err(fault) = self.read_global(key, here(redis), progress).await
         {
-            self.read_global(key, here(&follow(target, fault, progress)?), progress).await?;
+            self.read_global(key, here(&target.follow(fault, progress)?), progress).await?;
         }
         if partitions && !both && self.config.global.is_some() {
             self.wait_for_global().await;
@@ -249,7 +242,7 @@ impl Probe for ClockProbe {
             && !both
             && let Err(fault) = self.read_partitions(here(redis), progress).await
         {
-            self.read_partitions(here(&follow(target, fault, progress)?), progress).await?;
+            self.read_partitions(here(&target.follow(fault, progress)?), progress).await?;
         }
         if global.is_none() && !partitions {
             return Ok(());
