@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// Passes on every byte, and asks a function before what a client sent.
@@ -11,6 +11,14 @@ use std::thread;
 pub struct Relay {
     addr: SocketAddr,
     closed: Arc<AtomicBool>,
+    behind: Arc<Mutex<Behind>>,
+}
+
+/// The server behind a relay, and the clients' connections.
+#[derive(Debug)]
+struct Behind {
+    server: SocketAddr,
+    clients: Vec<TcpStream>,
 }
 
 impl Relay {
@@ -33,20 +41,33 @@ impl Relay {
         let closed = Arc::new(AtomicBool::new(false));
         let (before, lie) = (Arc::new(before), Arc::new(lie));
         let ends = Arc::clone(&closed);
+        let behind = Arc::new(Mutex::new(Behind { server, clients: Vec::new() }));
+        let of_thread = Arc::clone(&behind);
         thread::spawn(move || {
             for client in listener.incoming() {
                 if ends.load(Ordering::Relaxed) {
                     return;
                 }
+                let mut behind = of_thread.lock().expect("no panic");
                 // A server that refuses closes the client's connection.
-                let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else { continue };
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(behind.server)) else { continue };
+                behind.clients.push(client.try_clone().expect("a handle"));
                 let (before, lie) = (Arc::clone(&before), Arc::clone(&lie));
                 let answers = (server.try_clone().expect("a handle"), client.try_clone().expect("a handle"));
                 thread::spawn(move || pass_on(client, server, |piece| before(piece).then(|| piece.to_vec())));
                 thread::spawn(move || pass_on(answers.0, answers.1, |piece| lie(piece)));
             }
         });
-        Self { addr, closed }
+        Self { addr, closed, behind }
+    }
+
+    /// Closes all connections, and relays new ones to another server.
+    pub fn switch_to(&self, server: SocketAddr) {
+        let mut behind = self.behind.lock().expect("no panic");
+        behind.server = server;
+        for client in behind.clients.drain(..) {
+            let _ = client.shutdown(Shutdown::Both);
+        }
     }
 
     /// The port's number.
