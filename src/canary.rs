@@ -72,6 +72,13 @@ impl Key {
         Self(key.into())
     }
 
+    /// The key of an identity marker: `djblets-canary:identity`. In a cluster a tag chooses its slot:
+    /// `djblets-canary:{7}:identity`. It names no alias and no instance, so that all who check these data share it.
+    pub(crate) fn of_marker(prefix: &str, tag: Option<u32>) -> Self {
+        let tag = tag.map(|tag| format!("{{{tag}}}:")).unwrap_or_default();
+        Self(format!("{prefix}canary:{tag}identity").into())
+    }
+
     /// The key of this slot with the same name otherwise.
     fn in_slot(&self, slot: KeySlot) -> Self {
         let mut key = String::with_capacity(self.0.len());

@@ -8,6 +8,7 @@
 mod clock;
 mod context;
 mod efficiency;
+mod identity;
 mod queue;
 pub(crate) mod round_trip;
 mod visibility;
@@ -27,11 +28,13 @@ use crate::outcome::{Cause, Fault};
 use crate::progress::{NodeProgress, Progress};
 use clock::ClockProbe;
 use efficiency::EfficiencyProbe;
+use identity::IdentityProbe;
 use queue::QueueProbe;
 use round_trip::{RoundTrips, WrittenCanary};
 use visibility::VisibilityProbe;
 
 pub(crate) use context::CheckContext;
+pub(crate) use identity::MarkerMemories;
 
 /// A kind of check other than the round trip. Its checks of an alias come one after the other.
 #[async_trait]
@@ -57,12 +60,16 @@ pub(crate) fn open(
     check: &checks::CheckConfig,
     backend: &Backend,
     context: &CheckContext,
+    memories: &MarkerMemories,
 ) -> Result<Arc<dyn Probe>, SetupError> {
     Ok(match check {
         checks::CheckConfig::Visibility(config) => Arc::new(VisibilityProbe::new(config, backend, context)?),
         checks::CheckConfig::Queue(config) => Arc::new(QueueProbe::new(config)),
         checks::CheckConfig::Clock(config) => Arc::new(ClockProbe::new(config, context)),
         checks::CheckConfig::Efficiency(config) => Arc::new(EfficiencyProbe::new(config)),
+        checks::CheckConfig::Identity(config) => {
+            Arc::new(IdentityProbe::new(config, context, memories.of(backend, context)))
+        }
     })
 }
 

@@ -24,6 +24,7 @@ use tower::{Layer, ServiceExt as _};
 use crate::alias::Alias;
 use crate::cache::{Cache, Resolver};
 use crate::catalog::{Catalog, Selection};
+use crate::check::MarkerMemories;
 use crate::config::{CheckId, Config, numbered};
 use crate::outcome::{CheckKind, Outcome, Report};
 use crate::progress::Progress;
@@ -48,6 +49,7 @@ pub struct Checker {
     gatherings: Gatherings,
     journal: Arc<Journal>,
     names: Arc<Resolver>,
+    memories: Arc<MarkerMemories>,
     shared: SharedSettings,
 }
 
@@ -116,6 +118,7 @@ impl Checker {
             gatherings: Gatherings::new(config.max_age),
             journal: earlier.journal().clone(),
             names: earlier.names().clone(),
+            memories: earlier.memories().clone(),
             shared: SharedSettings::of(config),
         })
     }

@@ -53,6 +53,9 @@ enum Dialect {
     Binary,
 }
 
+/// A key, a value and its time to live.
+type Entry<'a> = (&'a Key, &'a str, Duration);
+
 /// The result of a command that the server did not carry out.
 #[derive(Debug)]
 enum StoreRefusal {
@@ -202,6 +205,23 @@ impl Memcached {
                 Err(refusal) => self.closed_before(&connection, &refusal, progress)?,
             }
         }
+    }
+
+    /// Stores a value unless the key has one, as a further part of a check.
+    pub(crate) async fn add(&self, entry: Entry<'_>, progress: &NodeProgress) -> Result<(), Fault> {
+        let mut connection = self.link.resume(|| self.dial(progress)).await?;
+        progress.enter(Phase::Write);
+        let added = match self.dialect() {
+            Dialect::Meta | Dialect::Classic => classic::add(&mut connection, entry).await,
+            Dialect::Binary => binary::add(&mut connection, entry).await,
+        };
+        Self::explain(progress, &added, || {
+            let (key, value, ttl) = entry;
+            let command = format!("add {key} 0 {} {}, {value}", ttl.as_secs(), value.len());
+            (command, "stored, or there already", |()| "one of the two".to_owned())
+        });
+        added.map_err(|refusal| self.doubt_dialect(fault(&refusal, progress)))?;
+        self.link.keep(connection).map_err(|error| error.fault(progress))
     }
 
     /// The value of a key.

@@ -13,9 +13,9 @@ use crate::config::{Address, Config, Login, Tls};
 /// The settings with which the servers of one alias, and the canaries for them, are made.
 #[derive(Clone)]
 pub(crate) struct CheckContext {
-    prefix: Arc<str>,
-    instance: Arc<str>,
-    alias: Alias,
+    pub(super) prefix: Arc<str>,
+    pub(super) instance: Arc<str>,
+    pub(super) alias: Alias,
     timeout: Duration,
     dialer: Arc<Dialer>,
 }

@@ -116,7 +116,11 @@ impl CacheBuilder<'_> {
     fn probe(&self, config: &CheckConfig) -> Result<Option<CheckEntry>, SetupError> {
         let backend = &self.cache.backend;
         self.entry(config.kind(), vec![config.clone()], None, || {
-            topology::probes(backend, self.nodes(None), check::open(config, backend, &self.context)?)
+            topology::probes(
+                backend,
+                self.nodes(None),
+                check::open(config, backend, &self.context, self.all.earlier.memories())?,
+            )
         })
     }
 

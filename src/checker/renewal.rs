@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::{AliasCheck, CheckEntry, Checker};
 use crate::alias::Alias;
 use crate::cache::Resolver;
+use crate::check::MarkerMemories;
 use crate::config::{CacheConfig, Config, Fleet};
 use crate::outcome::CheckKind;
 use crate::record::{Journal, Record};
@@ -66,6 +67,7 @@ impl SharedSettings {
 pub(super) struct Earlier<'a> {
     journal: Arc<Journal>,
     names: Arc<Resolver>,
+    memories: Arc<MarkerMemories>,
     entries: HashMap<(&'a Alias, CheckKind), &'a CheckEntry>,
     /// `true` if the settings that all checks share are the same now.
     is_alike: bool,
@@ -78,6 +80,7 @@ impl<'a> Earlier<'a> {
         Self {
             journal: checker.journal.clone(),
             names: checker.names.clone(),
+            memories: checker.memories.clone(),
             entries: entries.collect(),
             is_alike: checker.shared == *shared,
         }
@@ -90,6 +93,11 @@ impl<'a> Earlier<'a> {
     /// The resolver of host names.
     pub(super) fn names(&self) -> &Arc<Resolver> {
         &self.names
+    }
+
+    /// The identity markers that are remembered.
+    pub(super) fn memories(&self) -> &Arc<MarkerMemories> {
+        &self.memories
     }
 
     /// The record of this entry, or a new one.

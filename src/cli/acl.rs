@@ -142,7 +142,10 @@ fn users(config: &Config, chosen: &[&Alias]) -> String {
 fn views(cache: &CacheConfig) -> &[ViewConfig] {
     let views = cache.checks.iter().find_map(|check| match check {
         CheckConfig::Visibility(VisibilityConfig { views, .. }) => Some(views.as_slice()),
-        CheckConfig::Queue(_) | CheckConfig::Clock(_) | CheckConfig::Efficiency(_) => None,
+        CheckConfig::Queue(_)
+        | CheckConfig::Clock(_)
+        | CheckConfig::Efficiency(_)
+        | CheckConfig::Identity(_) => None,
     });
     views.unwrap_or_default()
 }
@@ -229,6 +232,8 @@ fn asked(check: &CheckConfig) -> (Vec<&'static str>, Vec<String>) {
             Some(ttl) => (vec!["info", "scan", "pttl"], vec![patterns::without_spaces(&ttl.pattern)]),
             None => (vec!["info"], Vec::new()),
         },
+        // The key of the marker is one of the canaries' pattern.
+        CheckConfig::Identity(_) => (vec!["get", "set", "pexpire"], Vec::new()),
     }
 }
 

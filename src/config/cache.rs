@@ -15,6 +15,7 @@ pub(super) mod tls;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use super::checks::CheckConfig;
 use super::keys::{self, BackendKind};
 use super::place::{ConfigProblem, Place};
 use super::reader::ConfigReader;
@@ -116,7 +117,7 @@ fn begun(reader: &mut ConfigReader, alias: &str, place: Place) -> Option<CacheRe
 }
 
 /// The keys that are read once the backend is known, whatever named it.
-const BESIDES: &[&str] = &["checks", "breaker", "required", "slow", "expires_within"];
+const BESIDES: &[&str] = &["checks", "identity", "breaker", "required", "slow", "expires_within"];
 
 /// Takes over the findings about one cache.
 fn keep(
@@ -129,7 +130,9 @@ fn keep(
     let cache = backend.and_then(|backend| {
         let mut take = |key| besides.take(key);
         let checks = take("checks").map(|value| checks::read::read(&mut reading, value, &backend));
-        let checks = checks.transpose()?.unwrap_or_default();
+        let mut checks = checks.transpose()?.unwrap_or_default();
+        let identity = take("identity").map(|value| checks::identity::read(&mut reading, &value, &backend));
+        checks.extend(identity.transpose()?.flatten().map(CheckConfig::Identity));
         let breaker =
             take("breaker").map(|value| breaker::read(&mut reading, value, &backend)).transpose()?;
         let required = take("required").map(|value| required::read(&mut reading, &value, &backend));

@@ -2,6 +2,7 @@
 
 mod clock;
 mod efficiency;
+pub(in crate::config) mod identity;
 mod presets;
 mod queue;
 pub(in crate::config) mod read;
@@ -28,6 +29,8 @@ pub enum CheckConfig {
     Clock(ClockConfig),
     /// The cache is of use.
     Efficiency(EfficiencyConfig),
+    /// The servers hold the data that they held before.
+    Identity(IdentityConfig),
 }
 
 /// The limits from which on something is degraded or down. A limit that is not given is not judged.
@@ -219,6 +222,15 @@ pub struct Ttl {
     pub sample: usize,
 }
 
+/// The marker by which a server is known again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdentityConfig {
+    /// The number that it must have; without it, the first that is found.
+    pub number: Option<u64>,
+    /// The time for which a lost marker is reported.
+    pub lost_for: Duration,
+}
+
 impl CheckConfig {
     /// The kind of the check.
     #[must_use]
@@ -228,6 +240,7 @@ impl CheckConfig {
             Self::Queue(_) => CheckKind::Queue,
             Self::Clock(_) => CheckKind::Clock,
             Self::Efficiency(_) => CheckKind::Efficiency,
+            Self::Identity(_) => CheckKind::Identity,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use BackendKind::{Forwarding, LocalMemory, Memcached, Redis};
 use Takes::{
-    AllOrInteger, Boolean, BooleanOrTable, Duration, Durations, Integer, Integers, Number, Numbers, Table, Tables, Text, Texts,
+    AllOrInteger, Boolean, BooleanOrTable, BooleanTextOrTable, Duration, Durations, Integer, Integers, Number, Numbers, Table, Tables, Text, Texts,
     TextsOrTable, TextsOrTables, Words,
 };
 
@@ -50,6 +50,7 @@ pub(super) enum Takes {
     /// Tables of one kind under names.
     Tables,
     BooleanOrTable,
+    BooleanTextOrTable,
     TextsOrTable,
     /// Texts, some of which may be a table instead.
     TextsOrTables,
@@ -261,6 +262,7 @@ pub(super) const CACHE: &[Key] = &[
     key("slow", Duration, "The same as the general slow, for this cache; by default that.").of(SERVERS),
     key("breaker", Table, "Circuit breaker: skips round trips to unreachable servers for a while; without this table, there is none.").of(SERVERS),
     key("expires_within", Duration, "Time before the end of its certificates and tokens from which the cache is degraded; without it, that of all caches.").of(SERVERS),
+    key("identity", BooleanTextOrTable, "Checks that each server still has its marker, which is left there for 30 days: true, the number of the marker, or a table of settings.").of(SERVERS).or("false"),
     key("checks", Table, "Checks besides the round trip.").of(SERVERS),
 ];
 
@@ -293,6 +295,12 @@ pub(super) const NAMED: &[Key] = SHARD.split_at(2).0;
 pub(super) const BREAKER: &[Key] = &[
     key("after", Integer, "Consecutive checks that could not reach a server before it opens, at most 1000.").or("3"),
     key("for", Duration, "Time for which it stays open, from the timeout to 1h; a recovery is seen up to that much later.").or(r#""30s""#),
+];
+
+/// `[caches.ALIAS.identity]`.
+pub(super) const IDENTITY: &[Key] = &[
+    key("number", Text, "Number that the marker must have, 16 hexadecimal digits; without it, the first number that is found."),
+    key("lost_for", Duration, "Time for which a lost marker is reported, at least 1s.").or(r#""10m""#),
 ];
 
 /// `[caches.ALIAS.checks]`.
@@ -410,6 +418,7 @@ pub(super) const TABLES: &[(&str, &[Key])] = &[
     ("caches.*.replicas.servers", NAMED),
     ("caches.*.replicas.servers.tls", CACHE_TLS),
     ("caches.*.breaker", BREAKER),
+    ("caches.*.identity", IDENTITY),
     ("caches.*.checks", CHECKS),
     ("caches.*.checks.visibility", VISIBILITY),
     ("caches.*.checks.visibility.views", VIEW),
@@ -447,7 +456,7 @@ pub(super) fn say_the_same(one: &str, other: &str) -> bool {
 
 /// `true` if a key of a cache or a queue takes a table, or something else in short.
 pub(super) fn has_parts_too(name: &str) -> bool {
-    CACHE.iter().chain(QUEUE).any(|key| key.name == name && matches!(key.takes, BooleanOrTable | TextsOrTable))
+    CACHE.iter().chain(QUEUE).any(|key| key.name == name && matches!(key.takes, BooleanOrTable | BooleanTextOrTable | TextsOrTable))
 }
 
 /// `true` if the value at this path is no secret. A value at an unknown path may be one.

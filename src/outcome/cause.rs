@@ -121,6 +121,10 @@ causes! {
     Immortal "immortal" "Entries have no TTL, or one above the configured `max`, so they stay in memory too long: fix the code that writes them.";
     /// A certificate or a token ends soon.
     Expiring "expiring" "A certificate or token ends soon: renew it before its date, and have the server or cache-canary load the new one.";
+    /// The server is another one than before, with other data.
+    WrongCache "wrong_cache" "The server has another identity marker than expected, so its data is another cache's: check DNS, proxies, reused addresses and merged clusters; after a planned move, see `wrong_cache` in the documentation.";
+    /// The server has lost its data since the last check.
+    Lost "lost" "The identity marker was gone, so other data was probably lost with it: check for a flush, a restart without data, a failover to an empty replica, and eviction.";
     /// Any other network error.
     Unreachable "unreachable" "The server cannot be reached: check the network, and any proxy in front of it.";
 }

@@ -19,6 +19,8 @@ named! {
         Clock = "clock",
         /// The cache is checked to be useful.
         Efficiency = "efficiency",
+        /// The servers are checked to hold the data that they held before.
+        Identity = "identity",
     }
 }
 
@@ -28,7 +30,9 @@ impl CheckKind {
     pub fn entry(self, alias: &Alias) -> String {
         match self {
             Self::RoundTrip => alias.to_string(),
-            Self::Visibility | Self::Queue | Self::Clock | Self::Efficiency => format!("{alias}.{self}"),
+            Self::Visibility | Self::Queue | Self::Clock | Self::Efficiency | Self::Identity => {
+                format!("{alias}.{self}")
+            }
         }
     }
 }

@@ -154,7 +154,9 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
             | Cause::MemoryHigh
             | Cause::ConnectionsHigh
             | Cause::Immortal
-            | Cause::Expiring,
+            | Cause::Expiring
+            | Cause::WrongCache
+            | Cause::Lost,
             _,
         ) => None,
     }

@@ -6,6 +6,7 @@ mod support;
 mod clock;
 mod efficiency;
 mod explain;
+mod identity;
 mod queue;
 mod queues;
 mod shards;

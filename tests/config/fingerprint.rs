@@ -18,6 +18,7 @@ replicas = { servers = ["replica-1", "replica-2"], required = true }
 replica_within = "200ms"
 required = true
 slow = "90ms"
+identity = { number = "9f86d081884c7d65", lost_for = "13m" }
 spray = 2
 expires_within = "14d"
 tls = { ca_file = "ca.pem", cert_file = "cert.pem", key_file = "key.pem", server_name = "redis.example", verify = "full" }
@@ -69,6 +70,9 @@ ttl = { pattern = "p:*", max = "3m", sample = 9 }
             ("slow = \"90ms\"", "slow = \"91ms\""),
             (", \"replica-2\"", ""),
             ("\"200ms\"", "\"201ms\""),
+            ("number = \"9f86d081884c7d65\", ", ""),
+            ("884c7d65", "884c7d66"),
+            ("\"13m\"", "\"14m\""),
             ("spray = 2", "spray = 3"),
             ("\"14d\"", "\"15d\""),
             ("expires_within = \"14d\"\n", ""),

@@ -96,6 +96,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("caches.NAME.servers", "/$defs/servers"),
     ("caches.NAME.replicas", "/$defs/replicas"),
     ("caches.NAME.breaker", "/$defs/breaker"),
+    ("caches.NAME.identity", "/$defs/identity"),
     ("caches.NAME.checks.visibility", "/$defs/visibility"),
     ("caches.NAME.checks.visibility.views", "/$defs/views"),
     ("caches.NAME.checks.queue", "/$defs/queue"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::super::connection::{AnswerError, Connection};
-use super::{Credentials, StoreRefusal};
+use super::{Credentials, Entry, StoreRefusal};
 use crate::canary::{Canary, Key};
 use crate::outcome::Cause;
 use crate::redaction;
@@ -24,6 +24,7 @@ const HEADER: usize = 24;
 #[repr(u8)]
 enum Opcode {
     Set = 0x01,
+    Add = 0x02,
     Replace = 0x03,
     Delete = 0x04,
     Noop = 0x0a,
@@ -38,6 +39,7 @@ enum Opcode {
 mod status {
     pub(super) const DONE: u16 = 0x0000;
     pub(super) const NOT_FOUND: u16 = 0x0001;
+    pub(super) const KEY_EXISTS: u16 = 0x0002;
     pub(super) const TOO_LARGE: u16 = 0x0003;
     pub(super) const INVALID_ARGUMENTS: u16 = 0x0004;
     pub(super) const NOT_STORED: u16 = 0x0005;
@@ -114,14 +116,14 @@ async fn begin(
 
 /// Stores a canary.
 pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), StoreRefusal> {
-    let answer = store(connection, Opcode::Set, canary).await?;
+    let answer = store(connection, Opcode::Set, (canary.key(), canary.value(), canary.ttl())).await?;
     if answer.status == status::DONE { Ok(()) } else { Err(refusal(&answer)) }
 }
 
 /// Stores a canary over the one that its key holds; `false` if it holds none, as after an eviction or a
 /// restart.
 pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Result<bool, StoreRefusal> {
-    let answer = store(connection, Opcode::Replace, canary).await?;
+    let answer = store(connection, Opcode::Replace, (canary.key(), canary.value(), canary.ttl())).await?;
     match answer.status {
         status::DONE => Ok(true),
         status::NOT_FOUND => Ok(false),
@@ -129,16 +131,24 @@ pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Res
     }
 }
 
+/// Stores a value unless the key has one.
+pub(super) async fn add(connection: &mut Connection, entry: Entry<'_>) -> Result<(), StoreRefusal> {
+    let answer = store(connection, Opcode::Add, entry).await?;
+    match answer.status {
+        status::DONE | status::KEY_EXISTS => Ok(()),
+        _ => Err(refusal(&answer)),
+    }
+}
+
 async fn store(
     connection: &mut Connection,
     opcode: Opcode,
-    canary: &Canary,
+    (key, value, ttl): Entry<'_>,
 ) -> Result<BinaryAnswer, AnswerError> {
     // The flags that clients mark their values with, none here, and the time to live.
     let mut extras = [0; 8];
-    extras[4..].copy_from_slice(&seconds(canary.ttl()));
-    let request =
-        Request { extras: &extras, key: canary.key().as_str().as_bytes(), value: canary.value().as_bytes() };
+    extras[4..].copy_from_slice(&seconds(ttl));
+    let request = Request { extras: &extras, key: key.as_str().as_bytes(), value: value.as_bytes() };
     ask(connection, opcode, &request).await
 }
 

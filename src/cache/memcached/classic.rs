@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use super::super::connection::{AnswerError, Connection};
-use super::{StoreRefusal, line, refusal, word};
+use super::{Entry, StoreRefusal, line, refusal, word};
 use crate::canary::{Canary, Key};
 use crate::outcome::Cause;
 
 /// Stores a canary.
 pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), StoreRefusal> {
-    match store(connection, "set", canary).await?.as_slice() {
+    match store(connection, "set", (canary.key(), canary.value(), canary.ttl())).await?.as_slice() {
         b"STORED" => Ok(()),
         b"NOT_STORED" => Err(StoreRefusal::Means(Cause::NotStored, "NOT_STORED")),
         other => Err(refusal(other)),
@@ -20,16 +20,28 @@ pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<
 /// Stores a canary over the one that its key holds; `false` if it holds none, as after an eviction or a
 /// restart.
 pub(super) async fn replace(connection: &mut Connection, canary: &Canary) -> Result<bool, StoreRefusal> {
-    match store(connection, "replace", canary).await?.as_slice() {
+    match store(connection, "replace", (canary.key(), canary.value(), canary.ttl())).await?.as_slice() {
         b"STORED" => Ok(true),
         b"NOT_STORED" => Ok(false),
         other => Err(refusal(other)),
     }
 }
 
-async fn store(connection: &mut Connection, verb: &str, canary: &Canary) -> Result<Vec<u8>, AnswerError> {
-    let (key, value, ttl) = (canary.key(), canary.value(), canary.ttl().as_secs());
-    ask(connection, &format!("{verb} {key} 0 {ttl} {}\r\n{value}\r\n", value.len())).await
+/// Stores a value unless the key has one.
+pub(super) async fn add(connection: &mut Connection, entry: Entry<'_>) -> Result<(), StoreRefusal> {
+    match store(connection, "add", entry).await?.as_slice() {
+        b"STORED" | b"NOT_STORED" => Ok(()),
+        other => Err(refusal(other)),
+    }
+}
+
+async fn store(
+    connection: &mut Connection,
+    verb: &str,
+    (key, value, ttl): Entry<'_>,
+) -> Result<Vec<u8>, AnswerError> {
+    let (ttl, length) = (ttl.as_secs(), value.len());
+    ask(connection, &format!("{verb} {key} 0 {ttl} {length}\r\n{value}\r\n")).await
 }
 
 /// Reads a key.

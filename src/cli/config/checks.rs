@@ -9,12 +9,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{TomlLines, key, list, quoted};
 use crate::config::checks::{
-    CheckConfig, ClockConfig, EfficiencyConfig, QueueConfig, QueueGroup, QueueState, Thresholds, Unit,
-    ViewConfig, VisibilityConfig,
+    CheckConfig, ClockConfig, EfficiencyConfig, IdentityConfig, QueueConfig, QueueGroup, QueueState,
+    Thresholds, Unit, ViewConfig, VisibilityConfig,
 };
 use crate::config::{
     Address, Backend, CacheConfig, MASK, MemcachedConfig, RedisConfig, RedisServers, RespVersion, Secret, Tls,
 };
+use crate::outcome::CheckKind;
 
 /// The characters of a user or a path that are escaped in a URL.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
@@ -31,7 +32,7 @@ pub(super) fn in_short(checks: &[CheckConfig]) -> String {
                 Some(counted(keys.map(|(_, keys)| keys.many()).sum(), "key"))
             }
             CheckConfig::Clock(clock) => clock.expected.map(|many| counted(u64::from(many), "partition")),
-            CheckConfig::Efficiency(_) => None,
+            CheckConfig::Efficiency(_) | CheckConfig::Identity(_) => None,
         };
         many.map_or_else(|| kind.to_string(), |many| format!("{kind} ({many})"))
     });
@@ -50,15 +51,22 @@ impl TomlLines<'_> {
     pub(super) fn checks(&mut self, cache: &CacheConfig) {
         for check in &cache.checks {
             let kind = check.kind();
-            let header = format!("caches.{}.checks.{kind}", key(cache.alias.as_str()));
+            let table = if kind == CheckKind::Identity { kind.to_string() } else { format!("checks.{kind}") };
+            let header = format!("caches.{}.{table}", key(cache.alias.as_str()));
             self.header(&header);
-            let path = format!("caches.{}.checks.{kind}", cache.alias);
+            let path = format!("caches.{}.{table}", cache.alias);
             let mut section = CheckSection { page: &mut *self, header, path };
             match check {
                 CheckConfig::Visibility(visibility) => section.visibility(visibility, &cache.backend),
                 CheckConfig::Queue(queue) => section.queue(queue),
                 CheckConfig::Clock(clock) => section.clock(clock),
                 CheckConfig::Efficiency(efficiency) => section.efficiency(efficiency),
+                CheckConfig::Identity(IdentityConfig { number, lost_for }) => {
+                    if let Some(number) = number {
+                        section.value("number", quoted(&format!("{number:016x}")));
+                    }
+                    section.value("lost_for", duration(*lost_for));
+                }
             }
         }
     }

@@ -34,6 +34,9 @@ fn check(
     let section = CheckTable { kind, place: entry.key_place, path: kind.to_string(), table, reading };
     match kind {
         CheckKind::RoundTrip => Err(unknown),
+        CheckKind::Identity => Err(section.place.problem(
+            "`identity` is not a table of `checks`; write identity = true in the table of the cache",
+        )),
         CheckKind::Visibility => visibility::read(section, backend).map(CheckConfig::Visibility),
         CheckKind::Queue => queue::read(section, backend).map(CheckConfig::Queue),
         CheckKind::Clock => clock::read(section, backend).map(CheckConfig::Clock),

@@ -11,7 +11,7 @@ use crate::config::value::{Table, Value, ValueKind as Typed, nearest};
 use crate::outcome::CheckKind;
 
 /// The longest duration that a check may be told: a year.
-const LONGEST: Duration = Duration::from_hours(8766);
+pub(super) const LONGEST: Duration = Duration::from_hours(8766);
 
 /// The table of one kind, while it is read.
 pub(super) struct CheckTable<'a> {

@@ -61,6 +61,10 @@ fn property(path: &str, key: &Key, indent: &str) -> String {
             let list = format!("\"type\": \"array\", \"items\": {{ \"anyOf\": [{one}] }}");
             format!("\"anyOf\": [{{ \"type\": \"string\" }}, {{ {} }}, {{ {list} }}]", reference(key.name))
         }
+        BooleanTextOrTable => {
+            let text = "\"type\": \"string\"";
+            format!("\"anyOf\": [{{ {} }}, {{ {text} }}, {{ {} }}]", reference("boolean"), reference(key.name))
+        }
         TextsOrTable => either(reference("texts"), key.name),
         TextsOrTables => {
             let one = format!("{{ \"type\": \"string\" }}, {{ {} }}", reference(key.name));
@@ -121,7 +125,7 @@ fn every_table_that_a_key_takes_is_there() {
         for key in *keys {
             let path = [path, key.name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
             match key.takes {
-                Table | BooleanOrTable | TextsOrTable | TextsOrTables => named.insert(path),
+                Table | BooleanOrTable | BooleanTextOrTable | TextsOrTable | TextsOrTables => named.insert(path),
                 Tables => named.insert(format!("{path}.*")),
                 _ => false,
             };
@@ -268,7 +272,7 @@ fn with_line(path: &str, name: &str, line: &str) -> String {
         ("caches.*.tls", _) => main(&format!("[caches.main.tls]\n{line}"), "rediss://cache"),
         _ => {
             let needs = match path {
-                "caches.*.breaker" => "",
+                "caches.*.breaker" | "caches.*.identity" => "",
                 "caches.*.replicas" => "servers = [\"other\"]",
                 "caches.*.checks.visibility" => "views = [\"memcached://cache\"]",
                 "caches.*.checks.queue" => "keys = [\"jobs\"]\nlock = \"lock\"",

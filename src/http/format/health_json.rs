@@ -203,6 +203,7 @@ fn measurement(kind: CheckKind) -> &'static str {
         CheckKind::Queue => "queue",
         CheckKind::Clock => "clock",
         CheckKind::Efficiency => "efficiency",
+        CheckKind::Identity => "identity",
     }
 }
 
