@@ -9,6 +9,7 @@ mod clock;
 mod context;
 mod efficiency;
 mod identity;
+mod policy;
 mod queue;
 pub(crate) mod round_trip;
 mod visibility;
@@ -29,6 +30,7 @@ use crate::progress::{NodeProgress, Progress};
 use clock::ClockProbe;
 use efficiency::EfficiencyProbe;
 use identity::IdentityProbe;
+use policy::PolicyProbe;
 use queue::QueueProbe;
 use round_trip::{RoundTrips, WrittenCanary};
 use visibility::VisibilityProbe;
@@ -70,6 +72,7 @@ pub(crate) fn open(
         checks::CheckConfig::Identity(config) => {
             Arc::new(IdentityProbe::new(config, context, memories.of(backend, context)))
         }
+        checks::CheckConfig::Policy(config) => Arc::new(PolicyProbe::new(*config)),
     })
 }
 

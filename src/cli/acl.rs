@@ -145,7 +145,8 @@ fn views(cache: &CacheConfig) -> &[ViewConfig] {
         CheckConfig::Queue(_)
         | CheckConfig::Clock(_)
         | CheckConfig::Efficiency(_)
-        | CheckConfig::Identity(_) => None,
+        | CheckConfig::Identity(_)
+        | CheckConfig::Policy(_) => None,
     });
     views.unwrap_or_default()
 }
@@ -234,6 +235,7 @@ fn asked(check: &CheckConfig) -> (Vec<&'static str>, Vec<String>) {
         },
         // The key of the marker is one of the canaries' pattern.
         CheckConfig::Identity(_) => (vec!["get", "set", "pexpire"], Vec::new()),
+        CheckConfig::Policy(_) => (vec!["info"], Vec::new()),
     }
 }
 

@@ -117,7 +117,7 @@ fn begun(reader: &mut ConfigReader, alias: &str, place: Place) -> Option<CacheRe
 }
 
 /// The keys that are read once the backend is known, whatever named it.
-const BESIDES: &[&str] = &["checks", "identity", "breaker", "required", "slow", "expires_within"];
+const BESIDES: &[&str] = &["checks", "identity", "use", "breaker", "required", "slow", "expires_within"];
 
 /// Takes over the findings about one cache.
 fn keep(
@@ -128,9 +128,11 @@ fn keep(
     mut besides: Table,
 ) {
     let cache = backend.and_then(|backend| {
+        let policy = checks::policy::read(&mut reading, besides.get("use"), besides.get("checks"), &backend)?;
         let mut take = |key| besides.take(key);
         let checks = take("checks").map(|value| checks::read::read(&mut reading, value, &backend));
-        let mut checks = checks.transpose()?.unwrap_or_default();
+        // The policy comes before the others, as `use` is before their tables.
+        let mut checks: Vec<_> = policy.into_iter().chain(checks.transpose()?.unwrap_or_default()).collect();
         let identity = take("identity").map(|value| checks::identity::read(&mut reading, &value, &backend));
         checks.extend(identity.transpose()?.flatten().map(CheckConfig::Identity));
         let breaker =

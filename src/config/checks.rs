@@ -3,6 +3,7 @@
 mod clock;
 mod efficiency;
 pub(in crate::config) mod identity;
+pub(in crate::config) mod policy;
 mod presets;
 mod queue;
 pub(in crate::config) mod read;
@@ -31,6 +32,8 @@ pub enum CheckConfig {
     Efficiency(EfficiencyConfig),
     /// The servers hold the data that they held before.
     Identity(IdentityConfig),
+    /// The settings of the servers fit the use.
+    Policy(PolicyConfig),
 }
 
 /// The limits from which on something is degraded or down. A limit that is not given is not judged.
@@ -211,6 +214,30 @@ pub struct EfficiencyConfig {
     pub ttl: Option<Ttl>,
 }
 
+/// The use of a Redis, by which its settings are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PolicyConfig {
+    /// The use.
+    pub usage: Usage,
+    /// `true` if only a preset of queues tells the use: less is judged, and a server may refuse to tell its settings.
+    pub is_implied: bool,
+}
+
+named! {
+    /// The use of a Redis.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum Usage {
+        /// Entries may be lost, and there may be any number of them.
+        Cache = "cache",
+        /// Entries wait for workers.
+        Queue = "queue",
+        /// Entries are the sessions of users.
+        Session = "session",
+        /// Entries are locks.
+        Lock = "lock",
+    }
+}
+
 /// A promise about the time to live of some entries, and how it is looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ttl {
@@ -241,6 +268,7 @@ impl CheckConfig {
             Self::Clock(_) => CheckKind::Clock,
             Self::Efficiency(_) => CheckKind::Efficiency,
             Self::Identity(_) => CheckKind::Identity,
+            Self::Policy(_) => CheckKind::Policy,
         }
     }
 
@@ -248,7 +276,9 @@ impl CheckConfig {
     pub(crate) fn views(&self) -> &[ViewConfig] {
         match self {
             Self::Visibility(visibility) => &visibility.views,
-            Self::Queue(_) | Self::Clock(_) | Self::Efficiency(_) => &[],
+            Self::Queue(_) | Self::Clock(_) | Self::Efficiency(_) | Self::Identity(_) | Self::Policy(_) => {
+                &[]
+            }
         }
     }
 }

@@ -125,6 +125,8 @@ causes! {
     WrongCache "wrong_cache" "The server has another identity marker than expected, so its data is another cache's: check DNS, proxies, reused addresses and merged clusters; after a planned move, see `wrong_cache` in the documentation.";
     /// The server has lost its data since the last check.
     Lost "lost" "The identity marker was gone, so other data was probably lost with it: check for a flush, a restart without data, a failover to an empty replica, and eviction.";
+    /// The settings of the server contradict the use of the cache.
+    Unfit "unfit" "The server's settings contradict the configured `use`: change the setting that the details name, or correct `use`.";
     /// Any other network error.
     Unreachable "unreachable" "The server cannot be reached: check the network, and any proxy in front of it.";
 }

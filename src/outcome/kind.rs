@@ -21,6 +21,8 @@ named! {
         Efficiency = "efficiency",
         /// The servers are checked to hold the data that they held before.
         Identity = "identity",
+        /// The settings of the servers are compared with the use of the cache.
+        Policy = "policy",
     }
 }
 
@@ -30,7 +32,12 @@ impl CheckKind {
     pub fn entry(self, alias: &Alias) -> String {
         match self {
             Self::RoundTrip => alias.to_string(),
-            Self::Visibility | Self::Queue | Self::Clock | Self::Efficiency | Self::Identity => {
+            Self::Visibility
+            | Self::Queue
+            | Self::Clock
+            | Self::Efficiency
+            | Self::Identity
+            | Self::Policy => {
                 format!("{alias}.{self}")
             }
         }

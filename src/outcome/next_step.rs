@@ -156,7 +156,8 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
             | Cause::Immortal
             | Cause::Expiring
             | Cause::WrongCache
-            | Cause::Lost,
+            | Cause::Lost
+            | Cause::Unfit,
             _,
         ) => None,
     }

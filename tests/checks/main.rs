@@ -7,6 +7,7 @@ mod clock;
 mod efficiency;
 mod explain;
 mod identity;
+mod policy;
 mod queue;
 mod queues;
 mod shards;

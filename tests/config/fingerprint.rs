@@ -21,6 +21,7 @@ slow = "90ms"
 identity = { number = "9f86d081884c7d65", lost_for = "13m" }
 spray = 2
 expires_within = "14d"
+use = "session"
 tls = { ca_file = "ca.pem", cert_file = "cert.pem", key_file = "key.pem", server_name = "redis.example", verify = "full" }
 [caches.main.checks.visibility]
 views = ["rediss://view-user:view-password@view"]
@@ -76,6 +77,7 @@ ttl = { pattern = "p:*", max = "3m", sample = 9 }
             ("spray = 2", "spray = 3"),
             ("\"14d\"", "\"15d\""),
             ("expires_within = \"14d\"\n", ""),
+            ("use = \"session\"", "use = \"lock\""),
             ("ca_file = \"ca.pem\", ", ""),
             ("ca.pem", "other.pem"),
             ("cert_file = \"cert.pem\", key_file = \"key.pem\", ", ""),

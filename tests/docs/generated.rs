@@ -107,7 +107,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("caches.NAME.checks.efficiency.ttl", "/$defs/ttl"),
 ];
 
-/// Tables without a section: the four kinds of check, `degraded` with `down`, and more queues, whose settings are those
+/// Tables without a section: the kinds of check, `degraded` with `down`, and more queues, whose settings are those
 /// of `queue`.
 const WITHOUT_SECTION: [&str; 5] =
     ["/$defs/checks", "/$defs/durations", "/$defs/integers", "/$defs/numbers", "/$defs/queues"];

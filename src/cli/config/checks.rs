@@ -9,8 +9,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{TomlLines, key, list, quoted};
 use crate::config::checks::{
-    CheckConfig, ClockConfig, EfficiencyConfig, IdentityConfig, QueueConfig, QueueGroup, QueueState,
-    Thresholds, Unit, ViewConfig, VisibilityConfig,
+    CheckConfig, ClockConfig, EfficiencyConfig, IdentityConfig, PolicyConfig, QueueConfig, QueueGroup,
+    QueueState, Thresholds, Unit, ViewConfig, VisibilityConfig,
 };
 use crate::config::{
     Address, Backend, CacheConfig, MASK, MemcachedConfig, RedisConfig, RedisServers, RespVersion, Secret, Tls,
@@ -33,6 +33,7 @@ pub(super) fn in_short(checks: &[CheckConfig]) -> String {
             }
             CheckConfig::Clock(clock) => clock.expected.map(|many| counted(u64::from(many), "partition")),
             CheckConfig::Efficiency(_) | CheckConfig::Identity(_) => None,
+            CheckConfig::Policy(policy) => Some(policy.usage.name().to_owned()),
         };
         many.map_or_else(|| kind.to_string(), |many| format!("{kind} ({many})"))
     });
@@ -51,6 +52,12 @@ impl TomlLines<'_> {
     pub(super) fn checks(&mut self, cache: &CacheConfig) {
         for check in &cache.checks {
             let kind = check.kind();
+            if let CheckConfig::Policy(PolicyConfig { usage, is_implied }) = check {
+                if !is_implied {
+                    self.value("use", quoted(usage.name()), &format!("caches.{}.use", cache.alias));
+                }
+                continue;
+            }
             let table = if kind == CheckKind::Identity { kind.to_string() } else { format!("checks.{kind}") };
             let header = format!("caches.{}.{table}", key(cache.alias.as_str()));
             self.header(&header);
@@ -67,6 +74,7 @@ impl TomlLines<'_> {
                     }
                     section.value("lost_for", duration(*lost_for));
                 }
+                CheckConfig::Policy(_) => {}
             }
         }
     }

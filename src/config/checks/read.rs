@@ -33,7 +33,8 @@ fn check(
     let table = &entry.value.into_table()?;
     let section = CheckTable { kind, place: entry.key_place, path: kind.to_string(), table, reading };
     match kind {
-        CheckKind::RoundTrip => Err(unknown),
+        // The settings are judged by `use` of the cache.
+        CheckKind::RoundTrip | CheckKind::Policy => Err(unknown),
         CheckKind::Identity => Err(section.place.problem(
             "`identity` is not a table of `checks`; write identity = true in the table of the cache",
         )),

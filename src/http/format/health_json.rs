@@ -204,6 +204,7 @@ fn measurement(kind: CheckKind) -> &'static str {
         CheckKind::Clock => "clock",
         CheckKind::Efficiency => "efficiency",
         CheckKind::Identity => "identity",
+        CheckKind::Policy => "policy",
     }
 }
 
