@@ -13,6 +13,7 @@
 //! | [`DIALS`] | 1/2 | for all dials that wait for a place, together |
 //! | [`DIAL_TURN`] | 1/8 | for an unanswered dial, before another server's takes its place |
 //! | [`PLAIN_PING`] | 1/4 | for an answer to a TLS handshake, before the server is asked without TLS whether it speaks any |
+//! | [`PASSWORD`] | 1/2 | for a new password, before the last one is used, or a failure to get one is the verdict |
 //! | [`OTHER_SLOTS`] | 1/8 | for a new connection's answers about keys in other slots of a cluster |
 //! | [`HANGING`] | 1/8 | for servers that hang: of nodes that begin after them, and of a survey of the cluster map |
 //! | [`LAST_BEGUN`] | 1/8 | of what is left of [`HANGING`], for the servers that began last |
@@ -44,6 +45,7 @@ pub(crate) const SECOND_LOOKUP: Part = Part(1, 2);
 pub(crate) const DIALS: Part = Part(1, 2);
 pub(crate) const DIAL_TURN: Part = Part(1, 8);
 pub(crate) const PLAIN_PING: Part = Part(1, 4);
+pub(crate) const PASSWORD: Part = Part(1, 2);
 pub(crate) const OTHER_SLOTS: Part = Part(1, 8);
 pub(crate) const HANGING: Part = Part(1, 8);
 pub(crate) const LAST_BEGUN: Part = Part(1, 8);
@@ -75,12 +77,13 @@ mod tests {
         const DEADLINE: Duration = Duration::from_millis(6400);
         let after = |parts: &[Part]| parts.iter().map(|part| part.of(DEADLINE)).sum::<Duration>();
         let quarter = DEADLINE / 4;
-        let before_check: [&[Part]; 7] = [
+        let before_check: [&[Part]; 8] = [
             // A verdict of the fleet that a glance refutes, and then a check with a publication.
             &[SHARED_WAIT, STORE, GLANCE, STORE],
             // Eight doublings of the concurrency limit, or of the threads for names, and then dials that wait for others.
             &[SHARED_WAIT, TURN, TURN, TURN, TURN, TURN, TURN, TURN, TURN, DIALS],
             &[DIALS, DIAL_TURN, OTHER_SLOTS],
+            &[SHARED_WAIT, PASSWORD, OTHER_SLOTS],
             // Servers that hang in two surveys of a cluster, then a slow primary.
             &[HANGING, HANGING, SLOW_PRIMARY, MAP_PAUSE],
             // A Sentinel is asked once more after a fault of the primary.

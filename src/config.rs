@@ -18,6 +18,7 @@ mod groups;
 mod keys;
 mod listeners;
 mod load;
+mod password;
 mod place;
 mod reader;
 mod secret;
@@ -47,6 +48,8 @@ pub use fingerprint::Contents;
 pub(crate) use load::load_for_users;
 pub use load::{Loaded, Source, load};
 pub(crate) use load::{OwnListeners, load_listeners};
+pub(crate) use password::{MadePassword, MintFailure};
+pub use password::{Minting, Password, PasswordSource};
 pub use place::Origin;
 pub(crate) use secret::MASK;
 pub use secret::Secret;
@@ -441,7 +444,7 @@ pub struct Login {
     /// The ACL user; without one, the default user.
     pub username: Option<String>,
     /// Its password.
-    pub password: Option<Secret>,
+    pub password: Option<Password>,
     /// The database's number.
     pub database: u32,
     /// The protocol's version.

@@ -15,7 +15,8 @@ use redis::ServerError;
 use secrecy::ExposeSecret;
 
 use crate::config::{
-    Address, Backend, Login, MASK, MemcachedServers, RedisServers, Secret, checks, is_quoted,
+    Address, Backend, Login, MASK, MemcachedServers, Password, PasswordSource, RedisServers, Secret, checks,
+    is_quoted,
 };
 
 /// Hides the credentials of one alias in the texts of its servers. Nothing is computed before there is a text to show.
@@ -26,6 +27,8 @@ pub(crate) struct Redaction(Option<Arc<Hidden>>);
 #[derive(Debug, Default)]
 struct Hidden {
     credentials: Vec<Secret>,
+    /// The sources of passwords that do not last.
+    sources: Vec<Arc<PasswordSource>>,
     /// The hosts that the configuration names, which are not hidden.
     hosts: Vec<String>,
 }
@@ -56,7 +59,14 @@ impl Redaction {
                 visibility.views.iter().for_each(|view| hidden.add(&view.backend));
             }
         }
-        Self((!hidden.credentials.is_empty()).then(|| Arc::new(hidden)))
+        let is_empty = hidden.credentials.is_empty() && hidden.sources.is_empty();
+        Self((!is_empty).then(|| Arc::new(hidden)))
+    }
+
+    /// For a text that may quote this secret alone.
+    #[must_use]
+    pub(crate) fn of_secret(secret: Secret) -> Self {
+        Self(Some(Arc::new(Hidden { credentials: vec![secret], ..Hidden::default() })))
     }
 
     /// A server's text without the credentials. Control characters are left in it.
@@ -112,7 +122,8 @@ impl Redaction {
 
     /// `true` if one of the credentials begins and ends with quotes.
     pub(crate) fn has_quotes(&self) -> bool {
-        self.credentials().any(|hidden| is_quoted(hidden.expose_secret()))
+        let credentials = self.0.iter().flat_map(|hidden| hidden.present());
+        credentials.into_iter().any(|hidden| is_quoted(hidden.expose_secret()))
     }
 
     /// `true` if there are no credentials.
@@ -129,7 +140,8 @@ impl Redaction {
             end -= 1;
         }
         let text = &text[..end];
-        let credentials = hidden.credentials.iter().map(ExposeSecret::expose_secret);
+        let credentials = hidden.present();
+        let credentials = credentials.iter().map(|hidden| hidden.expose_secret());
         let mut covered = runs::covered(text, credentials, shown);
         covered[..known.min(end)].fill(false);
         if !covered.contains(&true) {
@@ -151,6 +163,12 @@ impl Redaction {
 }
 
 impl Hidden {
+    /// The credentials, with the passwords that the sources have given lately.
+    fn present(&self) -> Vec<Cow<'_, Secret>> {
+        let lasting = self.credentials.iter().map(Cow::Borrowed);
+        lasting.chain(self.sources.iter().flat_map(|source| source.known()).map(Cow::Owned)).collect()
+    }
+
     fn add(&mut self, backend: &Backend) {
         let mut hosts: Vec<&Address> = Vec::new();
         match backend {
@@ -198,7 +216,10 @@ impl Hidden {
     /// A user without a password is not sent.
     fn add_login(&mut self, Login { username, password, .. }: &Login) {
         let Some(password) = password else { return };
-        self.credentials.push(password.clone());
+        match password {
+            Password::Fixed(password) => self.credentials.push(password.clone()),
+            Password::ShortLived(source) => self.sources.push(source.clone()),
+        }
         let username = username.as_deref().filter(|name| *name != DEFAULT_USER);
         self.credentials.extend(username.map(Secret::from));
     }
@@ -224,7 +245,11 @@ mod tests {
 
     fn redaction(user: &str, password: &str) -> Redaction {
         let credentials = vec![password.into(), user.into()];
-        Redaction(Some(Arc::new(Hidden { credentials, hosts: vec!["redis-0.redis:6379".to_owned()] })))
+        Redaction(Some(Arc::new(Hidden {
+            credentials,
+            hosts: vec!["redis-0.redis:6379".to_owned()],
+            ..Hidden::default()
+        })))
     }
 
     fn shows(text: &str) -> bool {

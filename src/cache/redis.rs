@@ -1,5 +1,6 @@
 //! Redis, Valkey, and all other servers that speak RESP: the `redis` crate's codec on a connection of our own.
 
+pub(crate) mod credentials;
 mod identity;
 mod login;
 mod resp;

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use humantime::format_duration;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::ExposeSecret as _;
 use tokio_rustls::rustls::pki_types::UnixTime;
 
 use super::output::print;
@@ -22,8 +23,8 @@ use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
     Address, Announce, Backend, BreakerConfig, CacheConfig, Config, Loaded, Login, MASK, MemcachedConfig,
-    NamedServer, Origin, RedisConfig, RedisServers, RespVersion, SCHEMA, Secret, Sharding, Tls, Verify,
-    WhichReplicas,
+    Minting, NamedServer, Origin, Password, PasswordSource, RedisConfig, RedisServers, RespVersion, SCHEMA,
+    Sharding, Tls, Verify, WhichReplicas,
 };
 use crate::outcome::{Forwarding, Quorum, SkipReason};
 
@@ -360,7 +361,7 @@ impl TomlLines<'_> {
         let MemcachedConfig { servers, quorum, login, tls, spray } = memcached;
         self.value("servers", list(servers), &path("servers"));
         if let Some((username, password)) = login {
-            self.login(Some(username), Some(password), "", path);
+            self.login(Some(username), Some(&Password::Fixed(password.clone())), "", path);
         }
         match tls {
             None => {}
@@ -382,7 +383,7 @@ impl TomlLines<'_> {
     fn login(
         &mut self,
         username: Option<&str>,
-        password: Option<&Secret>,
+        password: Option<&Password>,
         prefix: &str,
         path: &impl Fn(&str) -> String,
     ) {
@@ -390,9 +391,29 @@ impl TomlLines<'_> {
             let key = format!("{prefix}username");
             self.value(&key, quoted(username), &path(&key));
         }
-        if password.is_some() {
-            let key = format!("{prefix}password");
-            self.value(&key, quoted(MASK), &path(&key));
+        match password {
+            None => {}
+            Some(Password::Fixed(_)) => {
+                let key = format!("{prefix}password");
+                self.value(&key, quoted(MASK), &path(&key));
+            }
+            Some(Password::ShortLived(source)) => self.short_lived(source, path),
+        }
+    }
+
+    /// The source of a password. Only the program of a command is shown: its arguments may be secrets.
+    fn short_lived(&mut self, source: &PasswordSource, path: &impl Fn(&str) -> String) {
+        let key = source.setting();
+        match &source.minting {
+            Minting::Command { command, ttl } => {
+                let shown = command.iter().enumerate().map(|(number, word)| match number {
+                    0 => word.expose_secret(),
+                    _ => MASK,
+                });
+                self.value(key, list(shown), &path(key));
+                let ttl = format_duration(*ttl).to_string();
+                self.value("password_ttl", quoted(&ttl), &path("password_ttl"));
+            }
         }
     }
 
@@ -445,7 +466,12 @@ fn named_servers(
 fn named_server(NamedServer { address, own, replicas: _ }: &NamedServer) -> String {
     let Some((login, tls)) = own.as_deref() else { return address.to_string() };
     let user = login.username.as_deref().map(|user| utf8_percent_encode(user, NON_ALPHANUMERIC).to_string());
-    let mask = login.password.as_ref().map(|_| format!(":{MASK}")).unwrap_or_default();
+    let login_there = match &login.password {
+        // It is the alias', which a URL without `@` leaves open.
+        Some(Password::ShortLived(_)) => String::new(),
+        Some(Password::Fixed(_)) => format!("{}:{MASK}@", user.unwrap_or_default()),
+        None => format!("{}@", user.unwrap_or_default()),
+    };
     let protocol = match login.protocol {
         RespVersion::Resp2 => 2,
         RespVersion::Resp3 => 3,
@@ -455,8 +481,8 @@ fn named_server(NamedServer { address, own, replicas: _ }: &NamedServer) -> Stri
         Address::Tcp { .. } if tls.is_some() => ("rediss", format!("{address}/")),
         Address::Tcp { .. } => ("redis", format!("{address}/")),
     };
-    let (user, database) = (user.unwrap_or_default(), login.database);
-    format!("{scheme}://{user}{mask}@{path}?db={database}&protocol={protocol}")
+    let database = login.database;
+    format!("{scheme}://{login_there}{path}?db={database}&protocol={protocol}")
 }
 
 /// The addresses, as a URL has them.

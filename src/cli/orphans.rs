@@ -5,7 +5,10 @@ use rustix::process::{WaitOptions, getpid, wait};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
-/// Waits for orphans, forever, if this is the first process. This program has no child of its own that somebody else waits for.
+use crate::cache::redis::credentials;
+
+/// Waits for orphans, forever, if this is the first process. A program that prints a password is waited for elsewhere, and
+/// orphans wait until it has ended.
 pub(super) async fn reap() {
     if !getpid().is_init() {
         return;
@@ -15,7 +18,12 @@ pub(super) async fn reap() {
         Err(error) => return warn!("ended processes of this container stay as zombies: {error}"),
     };
     loop {
-        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
-        ended.recv().await;
+        while !credentials::is_waiting()
+            && let Ok(Some(_)) = wait(WaitOptions::NOHANG)
+        {}
+        tokio::select! {
+            _ = ended.recv() => {}
+            () = credentials::waited() => {}
+        }
     }
 }

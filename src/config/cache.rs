@@ -262,6 +262,10 @@ fn kind(
 }
 
 fn foreign_key(kind: BackendKind, key: &str) -> String {
+    if kind == BackendKind::Memcached && matches!(key, "password_command" | "password_ttl") {
+        return "memcached has no short-lived passwords; use `password_file`, which is read again if it changes"
+            .to_owned();
+    }
     let keys: Vec<_> = kind.keys().collect();
     format!("a {} cache has no key `{key}`; its keys are {}", kind.name(), keys.join(", "))
 }

@@ -248,6 +248,8 @@ pub(super) const CACHE: &[Key] = &[
     key("username", Text, "The user's name.").of(SERVERS).secret(),
     key("password", Text, "The user's password.").of(SERVERS).secret(),
     key("password_file", Text, "File that contains the password.").of(SERVERS).secret().same_as("password"),
+    key("password_command", Texts, "Program that prints the password, and its arguments; run for a new connection if the last password is too old.").of(REDIS).secret().same_as("password"),
+    key("password_ttl", Duration, "Age at which password_command runs again, 0s to 1day, if it prints no expiry.").of(REDIS).or(r#""5m""#),
     key("sentinel_username", Text, "The user's name at the Sentinels.").of(REDIS).secret(),
     key("sentinel_password", Text, "The user's password at the Sentinels.").of(REDIS).secret(),
     key("sentinel_password_file", Text, "File that contains the password of the Sentinels.").of(REDIS).secret().same_as("sentinel_password"),

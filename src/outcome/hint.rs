@@ -21,7 +21,7 @@ const CERTIFICATE: &str = "The TLS handshake with a server whose address another
                            and issuer; if it is issued for another name than that address, set `tls.server_name`.";
 
 const PROVIDER: &str = "The application asks its `credential_provider` for the login, which cache-canary cannot: set `username` and \
-                        `password_file` for this cache in the config file.";
+                        `password_file` or `password_command` for this cache in the config file.";
 
 /// One sentence that tells the operator where to look.
 pub(crate) fn hint(node: &NodeOutcome, fault: &Fault, wire: Wire) -> &'static str {

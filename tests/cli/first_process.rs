@@ -30,11 +30,18 @@ fn the_first_process_reaps_orphans_and_its_healthcheck_finds_the_listener() {
         );
         return;
     }
-    let (redis, port) = (Redis::start(&[]), Port::reserve());
+    let (redis, port) = (Redis::start(&["--requirepass", "sesame"]), Port::reserve());
     let mut command = Command::new("unshare");
     command.args(NAMESPACE).arg(env!("CARGO_BIN_EXE_cache-canary"));
-    let caches = format!("[caches.main]\nurl = \"redis://{}\"", redis.addr());
-    let sidecar = Sidecar::start_by(command, &port, "", caches);
+    // A child of its own, which leaves an orphan, and whose exit code counts.
+    let print = "(sleep 0.1 >/dev/null 2>&1 &); echo sesame";
+    let caches = format!(
+        "[caches.main]\nurl = \"redis://{}\"\npassword_command = [\"/bin/sh\", \"-c\", \"{print}\"]\n\
+         password_ttl = \"0s\"",
+        redis.addr()
+    );
+    let sidecar = Sidecar::start_by(command, &port, "reconnect_every = \"0s\"", caches);
+    (0..20).for_each(|_| sidecar.expect_up());
     let (first, _) = children(&sidecar.pid().to_string()).pop().expect("the sidecar");
     let inside = |arguments: &[&str]| {
         let namespaces = ["--target", &first, "--pid", "--mount"];

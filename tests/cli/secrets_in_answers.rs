@@ -241,6 +241,26 @@ fn no_answer_of_a_redis_shows_its_credentials() {
 }
 
 #[test]
+fn no_answer_of_a_redis_shows_a_password_that_a_command_printed_now_or_before() {
+    let at_get = Liar::redis(&["GET", "PING"], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, PASSWORD).unwrap();
+    let sidecar = impatient(&format!(
+        "[caches.main]\nurl = \"redis://{USER}@{}\"\npassword_command = [\"/bin/cat\", \"{}\"]\n\
+         password_ttl = \"0s\"",
+        at_get.addr,
+        password.display()
+    ));
+    eventually("it is up without a lie", || sidecar.health().code == 200);
+    expect_each_hidden(&sidecar, &[&at_get], every_answer());
+    std::fs::write(&password, "another-word").unwrap();
+    eventually("it is up without a lie", || sidecar.health().code == 200);
+    at_get.lie(every_answer().next().as_deref());
+    expect_hidden(&sidecar, &WAYS, "a password of before");
+}
+
+#[test]
 fn no_answer_about_other_servers_shows_credentials() {
     let at_sentinel = Liar::redis(&["SENTINEL"], &[]);
     let at_role = Liar::redis(&["ROLE"], &[("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n")]);

@@ -139,6 +139,20 @@ announce = "as-is"
     (
         r#"
 [caches.main]
+url = "redis://one"
+password_command = ["/usr/bin/vault", "read"]
+password_ttl = "1m"
+"#,
+        &[
+            ("/usr/bin/vault", "/usr/bin/other"),
+            (", \"read\"", ""),
+            ("\"1m\"", "\"2m\""),
+            ("password_command = [\"/usr/bin/vault\", \"read\"]\npassword_ttl = \"1m\"", ""),
+        ],
+    ),
+    (
+        r#"
+[caches.main]
 topology = "shards"
 servers = ["redis://one", "rediss://app:first-password@two/1", "redis://three", { url = "rediss://four", tls = { ca_file = "ca.pem" }, replicas = ["five"] }]
 quorum = 2

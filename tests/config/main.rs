@@ -14,7 +14,7 @@ use std::time::Duration;
 use cache_canary::cli;
 use cache_canary::config::checks::CheckConfig;
 use cache_canary::config::{
-    self, Backend, CacheConfig, Listen, Loaded, Origin, RedisConfig, RedisServers, Source,
+    self, Backend, CacheConfig, Listen, Loaded, Origin, Password, RedisConfig, RedisServers, Secret, Source,
 };
 use cache_canary::outcome::{Forwarding, LoginSource, SkipReason};
 use secrecy::ExposeSecret as _;
@@ -190,7 +190,7 @@ fn passwords_are_read_as_they_were_meant() {
     let password = |variables: &[(&str, &str)]| {
         let mut loaded = config::load(&environment(variables)).expect("a valid configuration");
         let Backend::Redis(redis) = loaded.config.caches.remove(0).backend else { panic!("no Redis") };
-        redis.login.password.map(|password| password.expose_secret().to_owned())
+        fixed(redis.login.password).map(|password| password.expose_secret().to_owned())
     };
     let given = |name: &str, value: &str| password(&[("CACHE_URL", "redis://h"), (name, value)]);
     let in_file = |text: &str| given("CACHE_CANARY_CACHES__DEFAULT__PASSWORD_FILE", &file("password", text));
@@ -212,13 +212,21 @@ fn passwords_are_read_as_they_were_meant() {
     assert_eq!(password(&[("CACHE_URL_FILE", &url)]).as_deref(), Some("in file"));
 }
 
+/// The text of a password that is configured as one.
+fn fixed(password: Option<Password>) -> Option<Secret> {
+    match password? {
+        Password::Fixed(secret) => Some(secret),
+        Password::ShortLived(source) => panic!("no text: {source:?}"),
+    }
+}
+
 #[test]
 fn passwords_of_sentinels_and_memcached_are_read_as_they_were_meant() {
     let password = |variables: &[(&str, &str)]| {
         let mut loaded = config::load(&environment(variables)).expect("a valid configuration");
         let password = match loaded.config.caches.remove(0).backend {
             Backend::Redis(RedisConfig { servers: RedisServers::Sentinel { login, .. }, .. }) => {
-                login.password
+                fixed(login.password)
             }
             Backend::Memcached(memcached) => memcached.login.map(|(_, password)| password),
             other => panic!("neither Sentinels nor memcached: {other:?}"),

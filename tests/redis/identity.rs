@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use cache_canary::checker::Checker;
-use cache_canary::config::{Backend, Login, RespVersion};
+use cache_canary::config::{Backend, Login, Password, RespVersion};
 use cache_canary::outcome::{Cause, Status};
 
 use crate::support::acl::{PASSWORD, printed_users};
@@ -70,7 +70,7 @@ async fn a_node_of_a_cluster_is_redirected_even_if_its_user_may_not_ask_what_it_
         for (number, protocol) in
             [RespVersion::Resp2, RespVersion::Resp3].into_iter().cycle().take(10).enumerate()
         {
-            let (username, password) = (Some("canary".to_owned()), Some("secret".to_owned().into()));
+            let (username, password) = (Some("canary".to_owned()), Some(Password::Fixed("secret".into())));
             let mut config = one_cache(redis_at(node.addr()));
             if let Backend::Redis(redis) = &mut config.caches[0].backend {
                 redis.login = Login { username, password, protocol, ..Login::default() };

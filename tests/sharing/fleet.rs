@@ -13,7 +13,7 @@ use cache_canary::app::App;
 use cache_canary::cache::{Cache, SetError};
 use cache_canary::canary::{Canary, Key, Read, Unset};
 use cache_canary::checker::Checker;
-use cache_canary::config::{self, Announce, Backend, Config, Fleet, Login, RedisServers};
+use cache_canary::config::{self, Announce, Backend, Config, Fleet, Login, Password, RedisServers};
 use cache_canary::outcome::{Cause, Fault, Outcome, Status};
 use cache_canary::progress::NodeProgress;
 use cache_canary::record::{Lookup, Through};
@@ -619,7 +619,7 @@ async fn a_change_of_the_fleet_or_its_store_makes_every_check_again() {
         &|config| config.fleet.as_mut().unwrap().lasts = Duration::from_secs(5),
         &|config| {
             let Backend::Redis(redis) = &mut config.caches[1].backend else { panic!() };
-            redis.login.password = Some("s3cret".into());
+            redis.login.password = Some(Password::Fixed("s3cret".into()));
         },
         &|config| config.fleet = None,
     ];

@@ -4,19 +4,21 @@
 //! canary alone would show it only if its key falls into the wrong slot. HELLO needs no right of a user, and is sent
 //! together with AUTH. A server that does not tell is asked for keys in slots all over a cluster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{ServerError, Value, cmd};
 use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, timeout};
 
+use super::credentials;
 use super::identity::{Identity, Mode, TAGS, refusal_in_cluster, refusal_of_slot};
 use super::{
     NO_ROLE, RedisServer, Requirement, expect_okay, explain, explain_told, resp, server_fault, tell, words,
 };
 use crate::budget;
 use crate::cache::connection::{ANSWER_LIMIT, AnswerError, Connection};
-use crate::config::{Login, MASK, RespVersion};
+use crate::config::{MASK, Password, PasswordSource, RespVersion, Secret};
 use crate::outcome::{Cause, Fault, Phase, advice};
 use crate::progress::NodeProgress;
 use crate::redaction;
@@ -31,24 +33,59 @@ impl RedisServer {
         match self.kind {
             Requirement::Any | Requirement::Importing if self.login.is_plain() => Ok(connection),
             Requirement::Any | Requirement::Importing | Requirement::Keys | Requirement::Primary => {
-                Box::pin(self.log_in(connection, progress)).await
+                match &self.login.password {
+                    None => Box::pin(self.log_in(connection, None, progress)).await,
+                    Some(Password::Fixed(password)) => {
+                        Box::pin(self.log_in(connection, Some(password), progress)).await
+                    }
+                    Some(Password::ShortLived(source)) => {
+                        Box::pin(self.log_in_by(source, connection, progress)).await
+                    }
+                }
             }
         }
     }
 
-    async fn log_in(&self, mut connection: Connection, progress: &NodeProgress) -> Result<Connection, Fault> {
+    /// Logs in with a password of `source`. If the server refuses one that was made before, a new one has another try on a
+    /// new connection: the old one says nothing about the cache.
+    async fn log_in_by(
+        &self,
+        source: &Arc<PasswordSource>,
+        mut connection: Connection,
+        progress: &NodeProgress,
+    ) -> Result<Connection, Fault> {
+        let began = Instant::now();
+        let limit = budget::PASSWORD.of(self.link.timeout());
+        loop {
+            progress.enter(Phase::Auth);
+            let password = credentials::password(source, began, limit, progress).await?;
+            let logged_in = self.log_in(connection, Some(&password), progress).await;
+            let is_refused = logged_in.as_ref().is_err_and(|fault| fault.cause == Cause::Auth);
+            if !is_refused || !source.refused(&password, began) {
+                return logged_in;
+            }
+            connection = self.link.dial(progress).await?;
+        }
+    }
+
+    async fn log_in(
+        &self,
+        mut connection: Connection,
+        password: Option<&Secret>,
+        progress: &NodeProgress,
+    ) -> Result<Connection, Fault> {
         progress.enter(Phase::Auth);
         let identity = match self.login.protocol {
-            RespVersion::Resp3 => self.hello_3(&mut connection, progress).await?,
+            RespVersion::Resp3 => self.hello_3(&mut connection, password, progress).await?,
             RespVersion::Resp2 if !self.asks_what_it_is() => {
-                self.authenticate(&mut connection, progress).await?;
+                self.authenticate(&mut connection, password, progress).await?;
                 Identity::default()
             }
             RespVersion::Resp2 => {
-                if let Some(identity) = self.greet(&mut connection, progress).await? {
+                if let Some(identity) = self.greet(&mut connection, password, progress).await? {
                     identity
                 } else {
-                    connection = self.dial_without_hello(progress).await?;
+                    connection = self.dial_without_hello(password, progress).await?;
                     self.note_silence();
                     Identity::default()
                 }
@@ -56,10 +93,10 @@ impl RedisServer {
         };
         let is_certain =
             self.kind != Requirement::Keys || expect_keys(&mut connection, identity, progress).await?;
-        self.select(&mut connection, identity, progress).await?;
+        self.select(&mut connection, identity, password, progress).await?;
         if !is_certain && !self.serves_other_slots(&mut connection, progress).await? {
-            connection = self.dial_without_hello(progress).await?;
-            self.select(&mut connection, identity, progress).await?;
+            connection = self.dial_without_hello(password, progress).await?;
+            self.select(&mut connection, identity, password, progress).await?;
         }
         if self.kind == Requirement::Primary {
             expect_primary(&mut connection, progress).await?;
@@ -83,9 +120,10 @@ impl RedisServer {
     async fn greet(
         &self,
         connection: &mut Connection,
+        password: Option<&Secret>,
         progress: &NodeProgress,
     ) -> Result<Option<Identity>, Fault> {
-        let auth = auth(&self.login);
+        let auth = auth(self.login.username.as_deref(), password);
         let mut packed = auth.clone().unwrap_or_default();
         cmd("HELLO").arg(2).write_packed_command(&mut packed);
         connection.send_for(&packed, ANSWER_LIMIT).await.map_err(|error| error.fault(progress))?;
@@ -109,7 +147,7 @@ impl RedisServer {
         explain(progress, &answer, || ("HELLO 2".to_owned(), "what the server is"));
         let answer = answer.map_err(|error| error.fault(progress))?;
         if by_password_alone {
-            self.authenticate_by_password_alone(connection, progress).await?;
+            self.authenticate_by_password_alone(connection, password, progress).await?;
         }
         match &answer {
             Value::ServerError(error) => self.identify_by_info(error, connection, progress).await.map(Some),
@@ -144,10 +182,14 @@ impl RedisServer {
 
     /// A new connection to a server that closed the last one on HELLO, which it did not if it closes this one too. PING
     /// needs no right, and every proxy answers it.
-    async fn dial_without_hello(&self, progress: &NodeProgress) -> Result<Connection, Fault> {
+    async fn dial_without_hello(
+        &self,
+        password: Option<&Secret>,
+        progress: &NodeProgress,
+    ) -> Result<Connection, Fault> {
         let mut connection = self.link.dial(progress).await?;
         progress.enter(Phase::Auth);
-        self.authenticate(&mut connection, progress).await?;
+        self.authenticate(&mut connection, password, progress).await?;
         let answer = resp::ask(&mut connection, cmd("PING").get_packed_command()).await;
         explain(progress, &answer, || ("PING".to_owned(), "an answer, after a close on HELLO"));
         answer.map_err(|error| error.fault(progress))?;
@@ -187,13 +229,18 @@ impl RedisServer {
     }
 
     /// Sends credentials in RESP2, if there are any.
-    async fn authenticate(&self, connection: &mut Connection, progress: &NodeProgress) -> Result<(), Fault> {
-        let Some(auth) = auth(&self.login) else { return Ok(()) };
+    async fn authenticate(
+        &self,
+        connection: &mut Connection,
+        password: Option<&Secret>,
+        progress: &NodeProgress,
+    ) -> Result<(), Fault> {
+        let Some(auth) = auth(self.login.username.as_deref(), password) else { return Ok(()) };
         let answer = resp::ask(connection, auth).await;
         explain(progress, &answer, || (format!("AUTH {MASK}"), "OK"));
         let answer = answer.map_err(|error| error.fault(progress))?;
         if self.login.username.is_some() && knows_no_users(&answer) {
-            return self.authenticate_by_password_alone(connection, progress).await;
+            return self.authenticate_by_password_alone(connection, password, progress).await;
         }
         expect_okay(&answer, progress)
     }
@@ -202,21 +249,26 @@ impl RedisServer {
     async fn authenticate_by_password_alone(
         &self,
         connection: &mut Connection,
+        password: Option<&Secret>,
         progress: &NodeProgress,
     ) -> Result<(), Fault> {
-        let Some(auth) = auth(&Login { username: None, ..(*self.login).clone() }) else { return Ok(()) };
+        let Some(auth) = auth(None, password) else { return Ok(()) };
         let told = tell(connection, auth, progress).await;
         explain_told(progress, &told, || format!("AUTH {MASK} (the password alone)"));
         told
     }
 
     /// Begins RESP3, with the credentials if there are any.
-    async fn hello_3(&self, connection: &mut Connection, progress: &NodeProgress) -> Result<Identity, Fault> {
-        let Login { username, password, .. } = &*self.login;
+    async fn hello_3(
+        &self,
+        connection: &mut Connection,
+        password: Option<&Secret>,
+        progress: &NodeProgress,
+    ) -> Result<Identity, Fault> {
         let mut hello = cmd("HELLO");
         hello.arg(3);
         if let Some(password) = password {
-            let username = username.as_deref().unwrap_or("default");
+            let username = self.login.username.as_deref().unwrap_or("default");
             hello.arg("AUTH").arg(username).arg(password.expose_secret());
         }
         let answer = resp::ask_for_list(connection, hello.get_packed_command(), ANSWER_LIMIT).await;
@@ -224,7 +276,9 @@ impl RedisServer {
             let auth = if password.is_some() { format!(" AUTH {MASK}") } else { String::new() };
             (format!("HELLO 3{auth}"), "a map that describes the server")
         });
-        if matches!(answer, Err(AnswerError::Closed(_))) && self.dial_without_hello(progress).await.is_ok() {
+        if matches!(answer, Err(AnswerError::Closed(_)))
+            && self.dial_without_hello(password, progress).await.is_ok()
+        {
             let said = "the server closes the connection on HELLO 3, as proxies do that speak RESP2 alone";
             return Err(progress.fault(Cause::Forbidden, said).with_advice(advice::NO_RESP3));
         }
@@ -240,6 +294,7 @@ impl RedisServer {
         &self,
         connection: &mut Connection,
         identity: Identity,
+        password: Option<&Secret>,
         progress: &NodeProgress,
     ) -> Result<(), Fault> {
         let database = self.login.database;
@@ -254,7 +309,7 @@ impl RedisServer {
         }
         let told = match resp::ask(connection, cmd("SELECT").arg(database).get_packed_command()).await {
             // It has a reason if another connection is answered.
-            Err(AnswerError::Closed(_)) if self.dial_without_hello(progress).await.is_ok() => {
+            Err(AnswerError::Closed(_)) if self.dial_without_hello(password, progress).await.is_ok() => {
                 let said = "the server closes the connection on SELECT, as proxies do that have no databases";
                 Err(progress.fault(Cause::Database, said).with_advice(advice::PROXY_DATABASE))
             }
@@ -275,9 +330,8 @@ impl RedisServer {
 }
 
 /// The command that sends the credentials, if there are any.
-fn auth(login: &Login) -> Option<Vec<u8>> {
-    let password = login.password.as_ref()?;
-    Some(cmd("AUTH").arg(&login.username).arg(password.expose_secret()).get_packed_command())
+fn auth(username: Option<&str>, password: Option<&Secret>) -> Option<Vec<u8>> {
+    Some(cmd("AUTH").arg(username).arg(password?.expose_secret()).get_packed_command())
 }
 
 /// `true` for the answer to AUTH with a user of a server from before Redis 6.

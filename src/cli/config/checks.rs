@@ -13,7 +13,8 @@ use crate::config::checks::{
     QueueState, Thresholds, Unit, ViewConfig, VisibilityConfig,
 };
 use crate::config::{
-    Address, Backend, CacheConfig, MASK, MemcachedConfig, RedisConfig, RedisServers, RespVersion, Secret, Tls,
+    Address, Backend, CacheConfig, MASK, MemcachedConfig, Password, RedisConfig, RedisServers, RespVersion,
+    Tls,
 };
 use crate::outcome::CheckKind;
 
@@ -268,17 +269,17 @@ fn url(view: &ViewConfig, alias: &Backend) -> String {
 #[derive(Default)]
 struct Userinfo<'a> {
     username: Option<&'a str>,
-    password: Option<&'a Secret>,
+    password: Option<Password>,
 }
 
 impl<'a> Userinfo<'a> {
     fn at(backend: &'a Backend) -> Self {
         match backend {
             Backend::Redis(RedisConfig { login, .. }) => {
-                Self { username: login.username.as_deref(), password: login.password.as_ref() }
+                Self { username: login.username.as_deref(), password: login.password.clone() }
             }
             Backend::Memcached(MemcachedConfig { login: Some((username, password)), .. }) => {
-                Self { username: Some(username), password: Some(password) }
+                Self { username: Some(username), password: Some(Password::Fixed(password.clone())) }
             }
             Backend::Memcached(_) | Backend::Unchecked(_) => Self::default(),
         }
@@ -295,6 +296,6 @@ fn user(view: &Userinfo<'_>, alias: &Userinfo<'_>) -> String {
         return String::new();
     }
     let username = utf8_percent_encode(view.username.unwrap_or_default(), ESCAPED);
-    let password = view.password.map(|_| format!(":{MASK}")).unwrap_or_default();
+    let password = view.password.as_ref().map(|_| format!(":{MASK}")).unwrap_or_default();
     format!("{username}{password}@")
 }

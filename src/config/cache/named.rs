@@ -4,12 +4,12 @@ use std::slice;
 
 use crate::config::address::{self, RedisUrl};
 use crate::config::cache::reader::CacheReader;
-use crate::config::cache::redis::{NO_SERVER, NO_USER_ALONE, is_given, schemes};
+use crate::config::cache::redis::{NO_SERVER, NO_USER_ALONE, schemes};
 use crate::config::cache::tls::{self, TlsHints};
 use crate::config::keys::{self, Key, RedisTopology};
 use crate::config::place::ConfigProblem;
 use crate::config::value::{Value, ValueKind as Typed};
-use crate::config::{Address, Login, NamedServer, Tls};
+use crate::config::{Address, Login, NamedServer, Password, Tls};
 
 /// A server of a list, as it is written.
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ impl WrittenServer<'_> {
         let address = addresses.into_iter().next().ok_or_else(|| self.value.problem(NO_SERVER))?;
         let mut login = Login {
             username,
-            password,
+            password: password.map(Password::Fixed),
             database: database.unwrap_or(alias.database),
             protocol: protocol.unwrap_or(alias.protocol),
         };
@@ -86,7 +86,10 @@ impl WrittenServer<'_> {
             login.username.clone_from(&alias.username);
             login.password.clone_from(&alias.password);
         }
-        if login.username.is_some() && !is_given(login.password.as_ref()) && !reading.users_alone {
+        if login.username.is_some()
+            && !login.password.as_ref().is_some_and(Password::is_given)
+            && !reading.users_alone
+        {
             return Err(self.value.problem(NO_USER_ALONE));
         }
         let tls_there = match (self.tls, by_scheme) {

@@ -126,8 +126,11 @@ impl CacheReader {
         }
         if let Some((key, value)) = one_of(table, keys::alternatives(keys::CACHE, "password"))? {
             unless(password.is_some(), value, "the URL has a password as well; keep one of the two")?;
-            *password = Some(self.password(key, value)?);
-            self.came_from(&["password"], &value.place);
+            // The password of a command is read by `config::password`.
+            if key != "password_command" {
+                *password = Some(self.password(key, value)?);
+                self.came_from(&["password"], &value.place);
+            }
         }
         if let Some(password) = password {
             self.note_unusual(password.expose_secret());

@@ -12,8 +12,8 @@ use crate::config::keys::RedisTopology;
 use crate::config::place::ConfigProblem;
 use crate::config::value::{Table, Value, ValueKind as Typed, one_of, unless};
 use crate::config::{
-    Address, Announce, Backend, Login, NamedServer, RedisConfig, RedisServers, ReplicasConfig, RespVersion,
-    Secret, Tls, WhichReplicas, keys,
+    Address, Announce, Backend, Login, NamedServer, Password, RedisConfig, RedisServers, ReplicasConfig,
+    RespVersion, Secret, Tls, WhichReplicas, keys, password,
 };
 use crate::outcome::LoginSource;
 
@@ -125,8 +125,10 @@ pub(super) fn read_login(
     server: &WrittenAddress<'_>,
     url: &mut RedisUrl,
 ) -> Result<Login, ConfigProblem> {
+    let mut password = url.password.take();
     let mut login = login(url);
-    reading.credentials(table, server, &mut login.username, &mut login.password)?;
+    reading.credentials(table, server, &mut login.username, &mut password)?;
+    login.password = password::read(reading, table)?.or(password.map(Password::Fixed));
     if let Some(value) = table.get("database") {
         unless(url.database.is_some(), value, "the URL has a database as well; keep one of the two")?;
         login.database = value.number()?;
@@ -181,7 +183,7 @@ fn announce(reading: &mut CacheReader, table: &Table) -> Result<Announce, Config
 fn sentinel_login(reading: &mut CacheReader, table: &Table) -> Result<Login, ConfigProblem> {
     let mut login = Login::default();
     if let Some((key, value)) = one_of(table, keys::alternatives(keys::CACHE, "sentinel_password"))? {
-        login.password = Some(reading.password(key, value)?);
+        login.password = Some(Password::Fixed(reading.password(key, value)?));
         reading.came_from(&["sentinel_password"], &value.place);
     }
     if let Some(value) = table.get("sentinel_username") {
@@ -225,7 +227,8 @@ pub(in crate::config) fn finished(
     reading: &CacheReader,
     redis: RedisConfig,
 ) -> Result<Backend, ConfigProblem> {
-    let is_alone = redis.login.username.is_some() && !is_given(redis.login.password.as_ref());
+    let is_alone =
+        redis.login.username.is_some() && !redis.login.password.as_ref().is_some_and(Password::is_given);
     if is_alone && !reading.users_alone {
         return Err(reading.problem(NO_USER_ALONE));
     }
@@ -247,7 +250,7 @@ fn standalone(addresses: Vec<Address>) -> Option<RedisServers> {
 pub(in crate::config) fn login(url: &mut RedisUrl) -> Login {
     Login {
         username: url.username.take(),
-        password: url.password.take(),
+        password: url.password.take().map(Password::Fixed),
         database: url.database.unwrap_or_default(),
         protocol: url.protocol.unwrap_or_default(),
     }

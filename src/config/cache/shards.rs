@@ -13,8 +13,8 @@ use crate::config::keys::{self, Key, RedisTopology};
 use crate::config::place::ConfigProblem;
 use crate::config::value::{Table, Value, unless};
 use crate::config::{
-    Address, Backend, Login, MASK, NamedServer, RedisConfig, RedisServers, Secret, ShardClient, Sharding,
-    WhichReplicas,
+    Address, Backend, Login, MASK, NamedServer, Password, RedisConfig, RedisServers, Secret, ShardClient,
+    Sharding, WhichReplicas,
 };
 use crate::outcome::{LoginSource, Quorum};
 
@@ -31,6 +31,9 @@ pub(super) fn read(
     reading.came_from(&["servers"], &server.value.place);
     reading.said(table, "topology", |_| Ok(()))?;
     let client = reading.said(table, "client", client)?;
+    if let Some(value) = table.get("password_command").filter(|_| client == Some(ShardClient::RbKetama)) {
+        return Err(value.problem("rb-ketama places keys by the password, so that must last; use `password`"));
+    }
     let listed = written(server.value, keys::SHARD)?;
     let quorum = memcached::quorum(reading, table, Some(listed.len()))?;
     let of_shards = listed.iter().any(WrittenServer::has_replicas);
@@ -177,7 +180,11 @@ fn host_as_written(text: &str, shard: &NamedServer) -> String {
 
 /// Rb's text of a host (`HostInfo.__repr__` in its `cluster.py`, version 1.11), which its ketama hashes.
 fn rb_host(host: &str, number: usize, address: &Address, login: &Login, tls: bool) -> String {
-    let password = login.password.as_ref().map_or_else(none, |password| python(password.expose_secret()));
+    let password = match &login.password {
+        Some(Password::Fixed(password)) => python(password.expose_secret()),
+        // No short-lived password is allowed with this client.
+        Some(Password::ShortLived(_)) | None => none(),
+    };
     let (port, socket) = match address {
         Address::Tcp { port, .. } => (*port, none()),
         Address::Unix(path) => (6379, python(&path.display().to_string())),

@@ -15,7 +15,7 @@ use crate::config::keys::{self, RedisTopology};
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::value::{Value, ValueKind as Typed, unless};
 use crate::config::{
-    Address, Backend, Login, MemcachedConfig, MemcachedServers, RedisConfig, RedisServers, Tls,
+    Address, Backend, Login, MemcachedConfig, MemcachedServers, Password, RedisConfig, RedisServers, Tls,
 };
 
 /// The most canaries that are written to a server in a round.
@@ -259,7 +259,7 @@ fn redis_view(
         database: url.database.unwrap_or(alias.database),
         protocol: url.protocol.unwrap_or_default(),
         username: url.username,
-        password: url.password,
+        password: url.password.map(Password::Fixed),
     };
     if login.password.is_none() && address::leaves_the_login_open(text) {
         login.username = alias.username;

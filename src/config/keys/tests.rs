@@ -149,6 +149,7 @@ const CONTEXTS: &[(&str, &str)] = &[
     ("caches.main.client", "caches.main.topology = 'shards'\ncaches.main.servers = ['h']"),
     ("caches.main.announce", "caches.main.url = 'redis+cluster://h'"),
     ("caches.main.sentinel_", "caches.main.url = 'redis+sentinel://h/m'\ncaches.main.sentinel_password = 'p'"),
+    ("caches.main.password_ttl", "caches.main.url = 'redis://h'\ncaches.main.password_command = '/p'"),
     ("caches.main.replica_within", "caches.main.url = 'redis://h'\ncaches.main.replicas = 'discover'"),
     (
         "caches.main.replicas.servers.",
@@ -255,6 +256,7 @@ fn with_line(path: &str, name: &str, line: &str) -> String {
         ("limits" | "probes" | "metrics", _) => format!("{redis}\n[{path}]\n{line}"),
         ("caches.*", "quorum") => format!("[caches.main]\nservers = [\"cache\"]\n{line}"),
         ("caches.*", "announce") => main(line, "redis+cluster://cache"),
+        ("caches.*", "password_ttl") => main(&format!("password_command = \"/p\"\n{line}"), "redis://cache"),
         ("caches.*", "replica_within") => main(&format!("replicas = [\"other\"]\n{line}"), "redis://cache"),
         ("caches.*", _) => main(line, "redis://cache"),
         ("caches.*.servers.tls", _) => {
