@@ -120,6 +120,11 @@ impl Redaction {
         self.0.iter().flat_map(|hidden| &hidden.credentials)
     }
 
+    /// The sources of passwords that do not last.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Arc<PasswordSource>> {
+        self.0.iter().flat_map(|hidden| &hidden.sources)
+    }
+
     /// `true` if one of the credentials begins and ends with quotes.
     pub(crate) fn has_quotes(&self) -> bool {
         let credentials = self.0.iter().flat_map(|hidden| hidden.present());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::{Dialer, SetupError};
-use crate::config::{CacheConfig, Config, Secret};
+use crate::config::{CacheConfig, Config, PasswordSource, Secret};
 use crate::outcome::{Expiries, Expiring, Expiry, Outcome, judge_expiries};
 use crate::redaction::Redaction;
 use crate::x509;
@@ -12,6 +12,8 @@ use crate::x509;
 /// The dates that the configuration of an alias tells. Those of servers are in the outcome of their nodes.
 pub(super) struct Calendar {
     own: Arc<[Expiry]>,
+    /// The sources of passwords that do not last: each has a date of its own after each run.
+    sources: Vec<Arc<PasswordSource>>,
     /// The time before its end from which a date is a finding; zero for never.
     within: Duration,
 }
@@ -36,15 +38,22 @@ impl Calendar {
         let own = certificates.into_iter().min_by_key(|date| date.at).into_iter();
         let own: Vec<_> = own.chain(token).collect();
         let within = cache.expires_within.unwrap_or(config.expires_within);
-        let is_empty = own.is_empty() && within.is_zero();
-        Ok((!is_empty).then(|| Arc::new(Self { own: own.into(), within })))
+        let sources: Vec<_> = redaction.sources().cloned().collect();
+        let is_empty = own.is_empty() && sources.is_empty() && within.is_zero();
+        Ok((!is_empty).then(|| Arc::new(Self { own: own.into(), sources, within })))
     }
 
     /// Adds the dates to an outcome, and judges them and those of its nodes.
     pub(super) fn complete(&self, outcome: &mut Outcome) {
-        if !self.own.is_empty() {
-            let own = Expiries { node: None, dates: self.own.clone() };
-            outcome.extra.get_or_insert_default().expiries.push(own);
+        let renewed = |source: &Arc<PasswordSource>| {
+            let at = source.expires()?;
+            Some(Expiry { what: Expiring::RenewedToken, name: source.setting().into(), at })
+        };
+        let renewed: Arc<[_]> =
+            self.sources.iter().filter_map(renewed).min_by_key(|date| date.at).into_iter().collect();
+        for dates in [&self.own, &renewed].into_iter().filter(|dates| !dates.is_empty()) {
+            let dates = Expiries { node: None, dates: dates.clone() };
+            outcome.extra.get_or_insert_default().expiries.push(dates);
         }
         if !self.within.is_zero() {
             let found = judge_expiries(outcome, self.within, outcome.began_at);

@@ -114,20 +114,16 @@ impl Password {
             Self::ShortLived(_) => true,
         }
     }
-
-    /// The expiry of the present password, if it is known.
-    #[must_use]
-    pub fn expires(&self) -> Option<SystemTime> {
-        match self {
-            Self::Fixed(_) => None,
-            Self::ShortLived(source) => source.recent.lock().made.first()?.expires,
-        }
-    }
 }
 
 impl PasswordSource {
     fn new(alias: Alias, minting: Minting) -> Self {
         Self { alias, minting, turn: Arc::default(), recent: Mutex::default() }
+    }
+
+    /// The expiry of the present password, if it is known.
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        self.recent.lock().made.first()?.expires
     }
 
     /// The setting that asks for it.
