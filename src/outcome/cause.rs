@@ -71,6 +71,8 @@ causes! {
     Redirected "redirected" "The server redirects clients to another cluster node: use a redis+cluster:// URL; if it is one already, the nodes disagree about a slot's owner.";
     /// Those that tell where the servers are contradict each other.
     Conflict "conflict" "Sentinels name different primaries, so clients may write to different servers: compare the answers to SENTINEL MASTER, and reset the wrong Sentinel.";
+    /// A node of a cluster, or a Sentinel, contradicts most of the others.
+    SplitView "split_view" "A node's map of the cluster, or a Sentinel's state, differs from that of most others, so its clients are led elsewhere: compare CLUSTER NODES or SENTINEL MASTER of the named node with another one.";
     /// A replica did not show the primary's canary in time.
     Behind "behind" "The replica did not receive the write in time: check the replication link, and the load of the replica.";
     /// A way into the cache does not show a write.

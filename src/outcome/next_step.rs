@@ -132,6 +132,7 @@ pub(crate) fn next_step(node: &NodeOutcome, fault: &Fault, wire: Wire) -> Option
         // Findings name a key, or a node in their text alone.
         (
             Cause::Slow
+            | Cause::SplitView
             | Cause::InvisibleWrite
             | Cause::InvisibleDelete
             | Cause::TooLong
