@@ -366,6 +366,8 @@ pub struct RedisConfig {
     pub replicas: ReplicasConfig,
     /// The number of canaries written to each server in a round; at least 1.
     pub spray: usize,
+    /// `true` if the maps of a cluster's nodes, or the states at the Sentinels, are compared.
+    pub consensus: bool,
     /// The source of the login.
     pub login_source: LoginSource,
 }
@@ -677,7 +679,8 @@ impl RedisConfig {
     #[must_use]
     pub fn at(servers: RedisServers) -> Self {
         let (login, replicas) = (Login::default(), ReplicasConfig::default());
-        Self { servers, login, tls: None, replicas, spray: 1, login_source: LoginSource::default() }
+        let (spray, consensus, login_source) = (1, false, LoginSource::default());
+        Self { servers, login, tls: None, replicas, spray, consensus, login_source }
     }
 }
 

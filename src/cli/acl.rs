@@ -299,6 +299,7 @@ fn granted<'a>(cache: &'a CacheConfig, redis: &'a RedisConfig, canaries: &str) -
         }
         RedisServers::Cluster { seeds, .. } => {
             primary.extend(["asking", "cluster|info", "cluster|slots"]);
+            primary.extend(redis.consensus.then_some("cluster|nodes"));
             vec![of_primary(AclServers::Cluster(seeds), &primary)]
         }
         RedisServers::Shards { shards, .. } => {

@@ -259,7 +259,7 @@ impl TomlLines<'_> {
     }
 
     fn redis(&mut self, redis: &RedisConfig, path: &impl Fn(&str) -> String) {
-        let RedisConfig { servers, login, tls, replicas: _, spray, login_source: _ } = redis;
+        let RedisConfig { servers, login, tls, replicas: _, spray, consensus, login_source: _ } = redis;
         let Login { username, password, database, protocol } = login;
         let s = if tls.is_some() { "s" } else { "" };
         let (key, url) = match servers {
@@ -307,10 +307,12 @@ impl TomlLines<'_> {
                     Announce::SeedHost => "seed-host",
                 };
                 self.value("announce", quoted(announce), &path("announce"));
+                self.value("consensus", consensus, &path("consensus"));
                 return;
             }
             RedisServers::Sentinel { login, .. } => {
                 self.login(login.username.as_deref(), login.password.as_ref(), "sentinel_", path);
+                self.value("consensus", consensus, &path("consensus"));
             }
         }
         self.replicas(redis, path);

@@ -263,6 +263,7 @@ pub(super) const CACHE: &[Key] = &[
     key("required", Boolean, "If false, the application works without the cache: a fault makes it degraded, not down.").of(SERVERS).or("true"),
     key("slow", Duration, "The same as the general slow, for this cache; by default that.").of(SERVERS),
     key("use", Words(&["cache", "queue", "session", "lock"]), "What the application keeps here; settings of the server that contradict it are degraded. A preset of queues implies queue.").of(REDIS),
+    key("consensus", Boolean, "If true, compares the maps of all nodes of a cluster, or the states at the Sentinels; a node that contradicts most of the others makes the alias degraded.").of(REDIS).or("false"),
     key("breaker", Table, "Circuit breaker: skips round trips to unreachable servers for a while; without this table, there is none.").of(SERVERS),
     key("expires_within", Duration, "Time before the end of its certificates and tokens from which the cache is degraded; without it, that of all caches.").of(SERVERS),
     key("identity", BooleanTextOrTable, "Checks that each server still has its marker, which is left there for 30 days: true, the number of the marker, or a table of settings.").of(SERVERS).or("false"),

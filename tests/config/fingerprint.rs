@@ -129,9 +129,11 @@ ttl = { pattern = "p:*", max = "3m", sample = 9 }
 [caches.main]
 url = "redis+cluster://one,two"
 announce = "as-is"
+consensus = true
 "#,
         &[
             ("as-is", "seed-host"),
+            ("consensus = true", ""),
             ("one,two", "one"),
             ("redis+cluster://one,two", "rediss+cluster://one,two"),
         ],

@@ -44,6 +44,9 @@ fn refuses(topology: RedisTopology, key: &str) -> Option<&'static str> {
         (RedisTopology::Standalone | RedisTopology::Sentinel | RedisTopology::Shards, "announce") => {
             Some("only a cluster announces addresses; begin the URL with redis+cluster://, or remove this")
         }
+        (RedisTopology::Standalone | RedisTopology::Shards, "consensus") => Some(
+            "only nodes of a cluster and Sentinels can contradict each other; begin the URL with redis+cluster:// or redis+sentinel://, or remove this",
+        ),
         (
             RedisTopology::Standalone | RedisTopology::Cluster | RedisTopology::Shards,
             "sentinel_username" | "sentinel_password" | "sentinel_password_file",
@@ -112,10 +115,15 @@ pub(in crate::config) fn read(
     let tls = tls::read(reading, table.get("tls"), said)?;
     let replicas = replicas(reading, table, &login, tls.as_ref(), false)?;
     let spray = reading.spray(table)?;
-    finished(
-        reading,
-        RedisConfig { servers, login, tls, replicas, spray, login_source: LoginSource::default() },
-    )
+    let consensus = consensus(reading, table)?;
+    if consensus && topology == RedisTopology::Cluster && login.username.is_some() {
+        reading.notes.push(format!(
+            "{}: consensus compares only nodes at which the user has the right +cluster|nodes; `cache-canary acl` prints all rights",
+            reading.alias
+        ));
+    }
+    let login_source = LoginSource::default();
+    finished(reading, RedisConfig { servers, login, tls, replicas, spray, consensus, login_source })
 }
 
 /// The login at the servers, by the URL or by keys of its own.
@@ -178,6 +186,13 @@ fn announce(reading: &mut CacheReader, table: &Table) -> Result<Announce, Config
             .problem("`announce` must be \"as-is\", or \"seed-host\" if the cluster's ports are forwarded")),
     })?;
     Ok(announce.unwrap_or_default())
+}
+
+fn consensus(reading: &mut CacheReader, table: &Table) -> Result<bool, ConfigProblem> {
+    let consensus = reading.said(table, "consensus", |value| {
+        value.boolean().ok_or_else(|| value.problem("`consensus` must be true or false"))
+    })?;
+    Ok(consensus.unwrap_or_default())
 }
 
 fn sentinel_login(reading: &mut CacheReader, table: &Table) -> Result<Login, ConfigProblem> {

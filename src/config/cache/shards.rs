@@ -16,7 +16,7 @@ use crate::config::{
     Address, Backend, Login, MASK, NamedServer, Password, RedisConfig, RedisServers, Secret, ShardClient,
     Sharding, WhichReplicas,
 };
-use crate::outcome::{LoginSource, Quorum};
+use crate::outcome::Quorum;
 
 /// Shards, which are reached as the keys of the alias say unless their URLs say otherwise.
 pub(super) fn read(
@@ -44,8 +44,7 @@ pub(super) fn read(
     }
     let spray = reading.spray(table)?;
     let servers = RedisServers::Shards { shards: Vec::new(), quorum, sharding: None };
-    let mut redis =
-        RedisConfig { servers, login, tls, replicas, spray, login_source: LoginSource::default() };
+    let mut redis = RedisConfig { login, tls, replicas, spray, ..RedisConfig::at(servers) };
     redis.servers = shards(reading, (server.value, keys::SHARD, "a shard"), &redis, client, quorum)?;
     let plain = redis.tls.is_some() && redis.ways_in().iter().all(|(_, tls)| tls.is_none());
     if let Some(value) = table.get("tls").filter(|_| plain) {
