@@ -22,6 +22,7 @@
 //! | [`REMOVED`] | 1/4 | for the known servers, before those of an older configuration of an endpoint are taken |
 //! | [`SLOW_PRIMARY`] | 1/4 | for a primary of a cluster, before the map is asked for again |
 //! | [`MAP_PAUSE`] | 1/64 | between two looks at a slot that no primary has |
+//! | [`CONSENSUS`] | 1/8 | for what nodes say of each other, after the round trips; a check that is dropped meanwhile keeps their verdicts |
 //! | [`CLOCK_PAUSE`] | 1/8 | before the global clock is read once more, at most |
 //! | [`VISIBILITY_END`] | 3/4 | for all views to show a canary, from the beginning of the round |
 //! | [`VISIBILITY_LAST`] | 1/16 | for the answers to the last look, before that end |
@@ -54,6 +55,7 @@ pub(crate) const SENTINEL_ALONE: Part = Part(1, 2);
 pub(crate) const REMOVED: Part = Part(1, 4);
 pub(crate) const SLOW_PRIMARY: Part = Part(1, 4);
 pub(crate) const MAP_PAUSE: Part = Part(1, 64);
+pub(crate) const CONSENSUS: Part = Part(1, 8);
 pub(crate) const CLOCK_PAUSE: Part = Part(1, 8);
 pub(crate) const VISIBILITY_END: Part = Part(3, 4);
 pub(crate) const VISIBILITY_LAST: Part = Part(1, 16);

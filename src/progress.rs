@@ -149,6 +149,22 @@ impl Progress {
         self.known.lock().more.get_or_insert_default().findings.push(finding);
     }
 
+    /// Puts these findings, all with this cause, in the place of the earlier ones.
+    pub(crate) fn replace(&self, cause: Cause, findings: &[Finding]) {
+        let mut known = self.known.lock();
+        if findings.is_empty() && known.more.is_none() {
+            return;
+        }
+        let more = known.more.get_or_insert_default();
+        more.findings.retain(|finding| finding.cause != cause);
+        more.findings.extend_from_slice(findings);
+    }
+
+    /// The depth of the check.
+    pub(crate) fn depth(&self) -> Depth {
+        self.depth
+    }
+
     /// Adds a figure.
     pub(crate) fn measure(&self, measure: Measure) {
         self.known.lock().more.get_or_insert_default().measures.push(measure);

@@ -2,6 +2,7 @@
 
 mod announced;
 mod cluster;
+mod consensus;
 mod few;
 mod node_factory;
 mod replicas;

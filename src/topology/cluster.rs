@@ -1,9 +1,11 @@
 //! A Redis cluster: each of its primaries is a node, with canaries in slots that it owns.
 //!
-//! `slots` has the owners of slots, `view` one node's view of them, `survey` the queries of several nodes, and `check`
-//! the check of the cluster. Between checks nothing happens; if a check needs the map again, it requests it.
+//! `slots` has the owners of slots, `view` one node's view of them, `survey` the queries of several nodes, `check` the
+//! check of the cluster, and `consensus` the comparison of its nodes' maps. Between checks nothing happens; if a check
+//! needs the map again, it requests it.
 
 mod check;
+mod consensus;
 mod redirect;
 mod slots;
 mod survey;
@@ -26,6 +28,7 @@ use crate::config::{self, Address, Announce, Login, Tls};
 use crate::mutex::Mutex;
 use crate::progress::Progress;
 use check::ClusterCheck;
+use consensus::ClusterConsensus;
 use redirect::Redirect;
 use slots::{AT_A_TIME, AnnouncedHosts, Shard, SlotMap, SlotRange, Tag};
 use view::ClusterInfo;
@@ -38,6 +41,8 @@ pub(super) struct Cluster {
     /// `None` until a check has found a primary.
     known: Mutex<Option<Arc<KnownCluster>>>,
     entries: Entries,
+    /// Only if it is configured, and for round trips.
+    consensus: Option<Box<ClusterConsensus>>,
 }
 
 /// The number of map entries that were read in the current second.
@@ -83,6 +88,7 @@ impl Cluster {
         let cluster = Self {
             seeds: seeds.to_vec(),
             spray: redis.spray,
+            consensus: (redis.consensus && factory.is_for_round_trips()).then(Box::default),
             nodes: Arc::new(Nodes {
                 announce,
                 login: Arc::new(redis.login.clone()),
@@ -258,6 +264,10 @@ impl Topology for Cluster {
     async fn check(&self, progress: &Progress) {
         let known = self.known.lock().clone();
         ClusterCheck::new(self, progress).run(known).await;
+        let known = self.known.lock().clone();
+        if let (Some(consensus), Some(known)) = (&self.consensus, known) {
+            consensus.compare(self, &known, progress).await;
+        }
     }
 
     fn is_quiet(&self) -> bool {

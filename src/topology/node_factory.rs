@@ -41,6 +41,11 @@ impl NodeFactory {
         Self { probe: Some(probe), ..self }
     }
 
+    /// `true` if its nodes are for round trips.
+    pub(crate) fn is_for_round_trips(&self) -> bool {
+        self.probe.is_none()
+    }
+
     /// Hides credentials in the texts of the servers.
     pub(crate) fn redaction(&self) -> &Redaction {
         &self.redaction

@@ -6,6 +6,7 @@ mod support;
 mod acl;
 mod certificates;
 mod cluster;
+mod consensus;
 mod credentials;
 mod django;
 mod expiry;
