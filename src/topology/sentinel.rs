@@ -1,5 +1,7 @@
-//! [`Sentinels`]: the current primary, as named by Sentinels; `disagreement` has what follows if they name several.
+//! [`Sentinels`]: the current primary, as named by Sentinels; `disagreement` has what follows if they name several, and
+//! `consensus` the comparison of their states.
 
+mod consensus;
 mod disagreement;
 
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use redis::{Value, cmd};
 use tokio::time::{Instant, timeout};
 
+use super::consensus::Consensus;
 use super::replicas::{Primary, Replicas};
 use super::{NodeFactory, Topology, announced};
 use crate::budget;
@@ -21,6 +24,7 @@ use crate::config::{self, Address, Login, Tls};
 use crate::mutex::Mutex;
 use crate::outcome::{Cause, Fault, Phase, Role, advice, majority};
 use crate::progress::{NodeProgress, Progress};
+use consensus::SentinelState;
 
 /// Sentinels, and the primary that they name.
 ///
@@ -43,6 +47,8 @@ pub(super) struct Sentinels {
     replicas: Replicas,
     /// The primary that was named last.
     known: Mutex<Option<Arc<Primary>>>,
+    /// Only if it is configured, and for round trips.
+    consensus: Option<Box<Consensus<SentinelState>>>,
 }
 
 /// One Sentinel.
@@ -106,6 +112,7 @@ impl Sentinels {
             watchers: watchers.collect(),
             name: name.into(),
             replicas: Replicas::new(&redis.replicas, &login, redis.tls.as_ref(), &factory)?,
+            consensus: (redis.consensus && factory.is_for_round_trips()).then(Box::default),
             factory,
             login,
             tls: redis.tls.clone(),
@@ -260,6 +267,7 @@ impl Topology for Sentinels {
         let ((), checked) = tokio::join!(inquiry.finish(), self.check(named, &unknown, &asked, progress));
         if let Some(checked) = checked {
             self.judge_others(&checked, &asked).await;
+            self.compare(&checked, &asked, progress).await;
         }
     }
 

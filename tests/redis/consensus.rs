@@ -1,11 +1,12 @@
-//! Nodes of a cluster that contradict the others: named in the second comparison, and up again at once.
+//! Nodes of a cluster, and Sentinels, that contradict the others: named in the second comparison, and up again at once.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the message")]
 
 use std::time::Duration;
 
 use crate::support::acl::{PASSWORD, printed_users};
-use crate::support::{Cluster, RedisServer, Sidecar, eventually, run};
+use crate::support::sentinel::{NAME, NEVER};
+use crate::support::{Cluster, RedisServer, Sidecar, Watched, eventually, run};
 
 /// The time in which a change of slots may be on its way to a node, so that there is nothing to wait for but the time.
 const NEWS: Duration = Duration::from_secs(1);
@@ -179,4 +180,41 @@ fn without_the_setting_or_the_right_nothing_is_claimed() {
     let text = explained(&main_at(&url));
     assert!(text.contains("CLUSTER NODES") && text.contains("NOPERM"), "{text}");
     assert!(!explained(&without).contains("CLUSTER NODES"));
+}
+
+#[test]
+fn a_sentinel_of_another_quorum_is_named() {
+    let watched = Watched::start(NEVER, &[]);
+    let sidecar = beside(&watched.url());
+    sidecar.expect_up();
+    sidecar.expect_up();
+    for odd in [0, 2] {
+        let sentinel = &watched.sentinels[odd];
+        sentinel.ask(&["SENTINEL", "SET", NAME, "QUORUM", "3"]).unwrap().unwrap();
+        let words = format!("sentinel {}: quorum: says 3, others say 2", sentinel.addr());
+        expect_in_the_second_check(&sidecar, &[words]);
+        sentinel.ask(&["SENTINEL", "SET", NAME, "QUORUM", "2"]).unwrap().unwrap();
+        sidecar.expect_up();
+    }
+}
+
+#[test]
+fn a_sentinel_that_is_alone_in_taking_the_primary_for_down_is_named_after_a_while() {
+    let watched = Watched::start(NEVER, &[]);
+    let sidecar = beside(&watched.url());
+    sidecar.expect_up();
+    let sentinel = &watched.sentinels[1];
+    let set = |settings: &[&str]| {
+        sentinel.ask(&[&["SENTINEL", "SET", NAME][..], settings].concat()).unwrap().unwrap();
+    };
+    // Its user may not send what it asks with.
+    watched.primary().set_user("blind", "on >blind +@all -ping");
+    set(&["down-after-milliseconds", "1000", "auth-user", "blind", "auth-pass", "blind"]);
+    let words = format!("sentinel {}: state of the primary: says down, others say up", sentinel.addr());
+    eventually("it is named", || found(&sidecar).1 == [words.clone()]);
+    set(&["auth-user", "", "auth-pass", "", "down-after-milliseconds", "3600000"]);
+    eventually("it takes the primary for up", || {
+        !sentinel.ask(&["SENTINEL", "MASTER", NAME]).unwrap().unwrap().contains("_down")
+    });
+    sidecar.expect_up();
 }

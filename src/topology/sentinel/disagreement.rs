@@ -104,7 +104,15 @@ impl Sentinels {
     }
 
     /// The words of a Sentinel about the primary that it names, as far as it answers.
-    async fn seen_by(&self, AskedSentinel { watcher, progress, .. }: &AskedSentinel<'_>) -> NamedPrimary {
+    async fn seen_by(&self, asked: &AskedSentinel<'_>) -> NamedPrimary {
+        self.state_at(asked).await.map(|answer| read(&answer)).unwrap_or_default()
+    }
+
+    /// A Sentinel's answer to `SENTINEL MASTER`, if it gives one.
+    pub(super) async fn state_at(
+        &self,
+        AskedSentinel { watcher, progress, .. }: &AskedSentinel<'_>,
+    ) -> Option<Value> {
         let mut command = cmd("SENTINEL");
         command.arg("MASTER").arg(&*self.name);
         let query = Query {
@@ -115,7 +123,7 @@ impl Sentinels {
         };
         let aside = progress.beside(&watcher.name);
         let answer = timeout(self.second_look(), watcher.server.ask(&query, &aside)).await;
-        answer.ok().and_then(Result::ok).map(|answer| read(&answer)).unwrap_or_default()
+        answer.ok().and_then(Result::ok)
     }
 
     /// `true` if the server at this address reports the role of a primary.
