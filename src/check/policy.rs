@@ -24,31 +24,24 @@ const SECTIONS: [&str; 3] = ["memory", "persistence", "replication"];
 /// The most bytes of all answers; the section on replication has a line for each replica.
 const LIMIT: usize = 256 * 1024;
 
+const NO_LIMIT: &str = "maxmemory is 0 and maxmemory-policy noeviction, so the cache grows until the machine has no memory; \
+                        set maxmemory, and an evicting policy such as allkeys-lru";
+const WRITABLE_REPLICA: &str =
+    "a replica takes writes that its primary never gets; set replica-read-only yes, and use the primary";
+
 /// The settings of one alias' servers.
 pub(crate) struct PolicyProbe {
     config: PolicyConfig,
-    /// The readings of this check, by server.
-    readings: Mutex<BTreeMap<Arc<str>, Settings>>,
-}
-
-/// The settings of a server. A setting that it does not tell is not judged.
-#[derive(Debug, Default)]
-struct Settings {
-    /// `maxmemory_policy`, as far as it may be shown.
-    policy: String,
-    is_unlimited: bool,
-    is_writable_replica: bool,
-    /// `true` if a restart loses everything: no append-only file, no replica, and no snapshot that was written or loaded since
-    /// the start.
-    keeps_nothing: bool,
+    /// The faults that this check has found, by server.
+    faults: Mutex<BTreeMap<Arc<str>, Vec<String>>>,
 }
 
 impl PolicyProbe {
     pub(super) fn new(config: PolicyConfig) -> Self {
-        Self { config, readings: Mutex::default() }
+        Self { config, faults: Mutex::default() }
     }
 
-    async fn read(&self, redis: &Redis, progress: &NodeProgress) -> Result<Settings, Fault> {
+    async fn read(&self, redis: &Redis, progress: &NodeProgress) -> Result<Vec<String>, Fault> {
         let commands = SECTIONS.map(|section| cmd("INFO").arg(section).take());
         let mut info = String::new();
         for answer in redis.ask_each(&commands, LIMIT, progress).await? {
@@ -61,41 +54,29 @@ impl PolicyProbe {
             }
             info.push('\n');
         }
-        let settings = Settings::of_info(&info, |policy| progress.redaction().text(policy).into_owned());
+        let policy = progress.redaction().text(field(&info, "maxmemory_policy").unwrap_or_default());
+        let faults = judge(self.config, &policy, &info);
         progress.step(|| {
             let command = SECTIONS.map(|section| format!("INFO {section}")).join(", ");
-            let expected = format!("settings for use = \"{}\"", self.config.usage.name());
-            let faults = judge(self.config, &settings);
-            let saw =
-                if faults.is_empty() { format!("policy {}", settings.policy) } else { faults.join("; ") };
-            (command, expected, saw)
+            let saw = if faults.is_empty() { format!("policy {policy}") } else { faults.join("; ") };
+            (command, format!("settings for use = \"{}\"", self.config.usage.name()), saw)
         });
-        Ok(settings)
+        Ok(faults)
     }
 }
 
-impl Settings {
-    /// The settings from the sections of `INFO` ("INFO" in Redis' documentation), one after the other.
-    fn of_info(info: &str, shown: impl Fn(&str) -> String) -> Self {
-        let is = |name, value| field(info, name) == Some(value);
-        // Before Redis 7 only the duration of the last snapshot tells, and a replica's first copy sets that as well.
-        let saved = match field(info, "rdb_saves") {
-            Some(number) => number != "0",
-            None => field(info, "rdb_last_bgsave_time_sec").is_some_and(|seconds| seconds != "-1"),
-        };
-        let loaded = field(info, "rdb_last_load_keys_loaded").is_some_and(|number| number != "0");
-        Self {
-            policy: field(info, "maxmemory_policy").map(shown).unwrap_or_default(),
-            is_unlimited: is("maxmemory", "0"),
-            is_writable_replica: is("role", "slave") && is("slave_read_only", "0"),
-            keeps_nothing: is("aof_enabled", "0") && is("connected_slaves", "0") && !saved && !loaded,
-        }
-    }
-}
-
-/// Every setting that contradicts the use, with its remedy.
-fn judge(config: PolicyConfig, settings: &Settings) -> Vec<String> {
-    let Settings { policy, is_unlimited, is_writable_replica, keeps_nothing } = settings;
+/// Every setting that contradicts the use, with its remedy. `info` has the sections of `INFO` ("INFO" in Redis'
+/// documentation), one after the other; a setting that it does not tell is not judged. `policy` is `maxmemory_policy`, as far as it
+/// may be shown.
+fn judge(config: PolicyConfig, policy: &str, info: &str) -> Vec<String> {
+    let is = |name, value| field(info, name) == Some(value);
+    // Before Redis 7 only the duration of the last snapshot tells, and a replica's first copy sets that as well.
+    let saved = match field(info, "rdb_saves") {
+        Some(number) => number != "0",
+        None => field(info, "rdb_last_bgsave_time_sec").is_some_and(|seconds| seconds != "-1"),
+    };
+    let loaded = field(info, "rdb_last_load_keys_loaded").is_some_and(|number| number != "0");
+    let keeps_nothing = is("aof_enabled", "0") && is("connected_slaves", "0") && !saved && !loaded;
     // Sessions and locks have a TTL, and the keys of a queue have none.
     let (lost, evicting, is_kept) = match config.usage {
         Usage::Cache => ("", &[][..], false),
@@ -109,25 +90,18 @@ fn judge(config: PolicyConfig, settings: &Settings) -> Vec<String> {
             "maxmemory-policy {policy} evicts {lost} when the memory is full; set maxmemory-policy noeviction"
         ));
     }
-    if config.usage == Usage::Cache && policy == "noeviction" && *is_unlimited {
-        faults.push(
-            "maxmemory is 0 and maxmemory-policy noeviction, so the cache grows until the machine has no memory; \
-             set maxmemory, and an evicting policy such as allkeys-lru"
-                .to_owned(),
-        );
+    if config.usage == Usage::Cache && policy == "noeviction" && is("maxmemory", "0") {
+        faults.push(NO_LIMIT.to_owned());
     }
     // Of a queue that only a preset tells, it is not known whether it may be lost.
-    if is_kept && *keeps_nothing && !config.is_implied {
+    if is_kept && keeps_nothing && !config.is_implied {
         faults.push(format!(
             "a restart loses {lost}: no append-only file, no replica, and no snapshot since the start; \
              set appendonly yes, set save, or add a replica"
         ));
     }
-    if *is_writable_replica {
-        faults.push(
-            "a replica takes writes that its primary never gets; set replica-read-only yes, and use the primary"
-                .to_owned(),
-        );
+    if is("role", "slave") && is("slave_read_only", "0") {
+        faults.push(WRITABLE_REPLICA.to_owned());
     }
     faults
 }
@@ -135,35 +109,29 @@ fn judge(config: PolicyConfig, settings: &Settings) -> Vec<String> {
 #[async_trait]
 impl Probe for PolicyProbe {
     fn begin(&self, _began: Instant) {
-        self.readings.lock().clear();
+        self.faults.lock().clear();
     }
 
     async fn probe(&self, target: &ProbeTarget, progress: &NodeProgress) -> Result<(), Fault> {
         // Only a Redis has a use in its configuration.
         let Server::Redis(redis) = &target.server else { return Ok(()) };
-        match self.read(redis, progress).await {
-            Ok(settings) => {
-                self.readings.lock().insert(target.name.clone(), settings);
-                Ok(())
-            }
+        let faults = self.read(redis, progress).await.or_else(|fault| {
+            let is_refusal = matches!(fault.cause, Cause::Forbidden | Cause::Protocol)
+                || fault.advice == Some(advice::CLOSED_WITHOUT_ANSWER);
             // Nobody asked for INFO, which a user or a proxy may refuse.
-            Err(fault)
-                if self.config.is_implied
-                    && (matches!(fault.cause, Cause::Forbidden | Cause::Protocol)
-                        || fault.advice == Some(advice::CLOSED_WITHOUT_ANSWER)) =>
-            {
-                Ok(())
-            }
-            Err(fault) => Err(fault),
-        }
+            if self.config.is_implied && is_refusal { Ok(Vec::new()) } else { Err(fault) }
+        })?;
+        self.faults.lock().insert(target.name.clone(), faults);
+        Ok(())
     }
 
     fn judge(&self, progress: &Progress) {
-        let readings = std::mem::take(&mut *self.readings.lock());
+        let found = std::mem::take(&mut *self.faults.lock());
+        // A server that is no longer part of the alias is ignored.
         let passed = progress.passed();
-        for (name, settings) in readings.iter().filter(|(name, _)| passed.contains(name)) {
-            for fault in judge(self.config, settings) {
-                progress.find(Finding::new(Status::Degraded, Cause::Unfit, &format!("node {name}"), &fault));
+        for (name, faults) in found.iter().filter(|(name, _)| passed.contains(name)) {
+            for fault in faults {
+                progress.find(Finding::new(Status::Degraded, Cause::Unfit, &format!("node {name}"), fault));
             }
         }
     }
@@ -175,9 +143,10 @@ mod tests {
 
     /// What is said of a server with this `INFO`, by the first words.
     fn said(usage: Usage, is_implied: bool, info: &str) -> Vec<String> {
-        let settings = Settings::of_info(&info.replace(' ', "\r\n"), str::to_owned);
+        let info = info.replace(' ', "\r\n");
+        let policy = field(&info, "maxmemory_policy").unwrap_or_default();
         let first = |fault: String| fault.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
-        judge(PolicyConfig { usage, is_implied }, &settings).into_iter().map(first).collect()
+        judge(PolicyConfig { usage, is_implied }, policy, &info).into_iter().map(first).collect()
     }
 
     const FRESH: &str = "maxmemory:0 maxmemory_policy:noeviction aof_enabled:0 rdb_last_bgsave_time_sec:-1 rdb_saves:0 \
