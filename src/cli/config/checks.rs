@@ -54,8 +54,11 @@ impl TomlLines<'_> {
         for check in &cache.checks {
             let kind = check.kind();
             if let CheckConfig::Policy(PolicyConfig { usage, is_implied }) = check {
-                if !is_implied {
-                    self.value("use", quoted(usage.name()), &format!("caches.{}.use", cache.alias));
+                let usage = quoted(usage.name());
+                if *is_implied {
+                    self.lines.push((format!("# a preset of queues implies use = {usage}"), None));
+                } else {
+                    self.value("use", usage, &format!("caches.{}.use", cache.alias));
                 }
                 continue;
             }
