@@ -92,17 +92,23 @@ fn a_server_stays_in_service_while_a_cache_is_down_that_is_not_required() {
         let check = format!(" option httpchk GET {path}\n");
         Balancer::start(&sidecar, &check, "check inter 200ms fall 1 rise 1")
     });
-    balancers.iter().for_each(|balancer| balancer.becomes("200"));
+    for balancer in &balancers {
+        balancer.becomes("200");
+    }
     pages.kill();
     assert_eq!(
         sidecar.expect_degraded("refused"),
         format!("{optional} connect Connection refused (os error 111)")
     );
     main.kill();
-    balancers.iter().for_each(|balancer| balancer.becomes("503"));
+    for balancer in &balancers {
+        balancer.becomes("503");
+    }
     main.restart();
     // The server is back in service by checks that were made while the other cache was down.
-    balancers.iter().for_each(|balancer| balancer.becomes("200"));
+    for balancer in &balancers {
+        balancer.becomes("200");
+    }
     pages.restart();
     sidecar.expect_up();
 }

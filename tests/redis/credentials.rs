@@ -178,6 +178,8 @@ fn a_credential_with_an_expiry_is_used_until_then_and_not_longer() {
     let began = SystemTime::now();
     let sidecar = Sidecar::start_with(DIAL, vault.cache(&redis, ""));
     sidecar.expect_up();
+    let date = &sidecar.health().body["details"]["cache.main"]["expiries"][0];
+    assert_eq!((&date["what"], &date["name"]), (&"renewed_token".into(), &"password_command".into()));
     assert_eq!(vault.runs(), 1);
     vault.becomes("exit 7");
     let mut down = None;
