@@ -22,9 +22,9 @@ use crate::alias::Alias;
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::{
-    Address, Announce, Backend, BreakerConfig, CacheConfig, Config, Loaded, Login, MASK, MemcachedConfig,
-    Minting, NamedServer, Origin, Password, PasswordSource, RedisConfig, RedisServers, RespVersion, SCHEMA,
-    Sharding, Tls, Verify, WhichReplicas,
+    Address, Announce, AwsAuth, Backend, BreakerConfig, CacheConfig, Config, Loaded, Login, MASK,
+    MemcachedConfig, Minting, NamedServer, Origin, Password, PasswordSource, RedisConfig, RedisServers,
+    RespVersion, SCHEMA, Sharding, Tls, Verify, WhichReplicas,
 };
 use crate::outcome::{Forwarding, Quorum, SkipReason};
 
@@ -389,7 +389,7 @@ impl TomlLines<'_> {
         prefix: &str,
         path: &impl Fn(&str) -> String,
     ) {
-        if let Some(username) = username {
+        if let Some(username) = username.filter(|_| password.and_then(Password::aws).is_none()) {
             let key = format!("{prefix}username");
             self.value(&key, quoted(username), &path(&key));
         }
@@ -415,6 +415,14 @@ impl TomlLines<'_> {
                 self.value(key, list(shown), &path(key));
                 let ttl = format_duration(*ttl).to_string();
                 self.value("password_ttl", quoted(&ttl), &path("password_ttl"));
+            }
+            Minting::Aws(aws) => {
+                let AwsAuth { cluster, user, region, service, serverless } = &**aws;
+                let region =
+                    region.as_ref().map(|name| format!("region = {}, ", quoted(name))).unwrap_or_default();
+                let names = format!("cluster = {}, user = {}, {region}", quoted(cluster), quoted(user));
+                let kind = format!("service = {}, serverless = {serverless}", quoted(service.name()));
+                self.value("auth", format_args!("{{ aws = {{ {names}{kind} }} }}"), &path("auth"));
             }
         }
     }

@@ -262,7 +262,7 @@ fn kind(
 }
 
 fn foreign_key(kind: BackendKind, key: &str) -> String {
-    if kind == BackendKind::Memcached && matches!(key, "password_command" | "password_ttl") {
+    if kind == BackendKind::Memcached && matches!(key, "password_command" | "password_ttl" | "auth") {
         return "memcached has no short-lived passwords; use `password_file`, which is read again if it changes"
             .to_owned();
     }

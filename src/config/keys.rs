@@ -250,6 +250,7 @@ pub(super) const CACHE: &[Key] = &[
     key("password_file", Text, "File that contains the password.").of(SERVERS).secret().same_as("password"),
     key("password_command", Texts, "Program that prints the password, and its arguments; run for a new connection if the last password is too old.").of(REDIS).secret().same_as("password"),
     key("password_ttl", Duration, "Age at which password_command runs again, 0s to 1day, if it prints no expiry.").of(REDIS).or(r#""5m""#),
+    key("auth", Table, "In place of a user and a password: a table aws for ElastiCache or MemoryDB with IAM.").of(REDIS).secret().same_as("password"),
     key("sentinel_username", Text, "The user's name at the Sentinels.").of(REDIS).secret(),
     key("sentinel_password", Text, "The user's password at the Sentinels.").of(REDIS).secret(),
     key("sentinel_password_file", Text, "File that contains the password of the Sentinels.").of(REDIS).secret().same_as("sentinel_password"),
@@ -268,6 +269,20 @@ pub(super) const CACHE: &[Key] = &[
     key("expires_within", Duration, "Time before the end of its certificates and tokens from which the cache is degraded; without it, that of all caches.").of(SERVERS),
     key("identity", BooleanTextOrTable, "Checks that each server still has its marker, which is left there for 30 days: true, the number of the marker, or a table of settings.").of(SERVERS).or("false"),
     key("checks", Table, "Checks besides the round trip.").of(SERVERS),
+];
+
+/// `[caches.ALIAS.auth]`.
+pub(super) const AUTH: &[Key] = &[
+    key("aws", Table, "Tokens of AWS IAM, signed with the credentials in the environment.").secret(),
+];
+
+/// `[caches.ALIAS.auth.aws]`.
+pub(super) const AWS: &[Key] = &[
+    key("cluster", Text, "Name of the cluster or serverless cache, not its address."),
+    key("user", Text, "The user's name, which is also its ID.").secret(),
+    key("region", Text, "Region of the cache; by default AWS_REGION or AWS_DEFAULT_REGION."),
+    key("service", Words(&["elasticache", "memorydb"]), "The service.").or(r#""elasticache""#),
+    key("serverless", Boolean, "If true, a serverless cache of ElastiCache.").or("false"),
 ];
 
 /// `[caches.ALIAS.tls]`.
@@ -415,6 +430,8 @@ pub(super) const TABLES: &[(&str, &[Key])] = &[
     ("groups.*", GROUP),
     ("fleet", FLEET),
     ("caches.*", CACHE),
+    ("caches.*.auth", AUTH),
+    ("caches.*.auth.aws", AWS),
     ("caches.*.tls", CACHE_TLS),
     ("caches.*.servers", SHARD),
     ("caches.*.servers.tls", CACHE_TLS),

@@ -3,11 +3,15 @@
 //! All logins of an alias share one source, so the passwords that it has given are kept here: `redaction` hides them, and
 //! `cache/redis/credentials.rs` renews them.
 
+mod aws;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use percent_encoding::percent_decode_str;
+use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex as Turn;
 use tokio::time::Instant;
 
@@ -17,6 +21,8 @@ use super::place::ConfigProblem;
 use super::value::{Table, unless};
 use crate::alias::Alias;
 use crate::mutex::Mutex;
+
+pub use aws::{AwsAuth, AwsService};
 
 /// The default of `password_ttl`: a third of the shortest usual life of a token, the 15 minutes of AWS. A password that a
 /// server refuses is renewed sooner.
@@ -58,6 +64,24 @@ pub enum Minting {
         /// The time after which the program runs again, if it prints no expiry.
         ttl: Duration,
     },
+    /// It is a token that is signed here, for a cache of AWS.
+    Aws(Box<AwsAuth>),
+}
+
+impl Minting {
+    /// The secret parts of a password. The rest of a token of AWS has words that servers use too, such as `connect`.
+    fn secrets(&self, password: &Secret) -> Vec<Secret> {
+        match self {
+            Self::Command { .. } => vec![password.clone()],
+            Self::Aws(_) => {
+                let parts = password.expose_secret().split('&').filter_map(|part| {
+                    let (name, secret) = part.split_once('=')?;
+                    matches!(name, "X-Amz-Signature" | "X-Amz-Security-Token").then_some(secret)
+                });
+                parts.map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned().into()).collect()
+            }
+        }
+    }
 }
 
 /// The latest results.
@@ -114,6 +138,15 @@ impl Password {
             Self::ShortLived(_) => true,
         }
     }
+
+    /// The login by AWS IAM, if it is one.
+    pub(crate) fn aws(&self) -> Option<&AwsAuth> {
+        let Self::ShortLived(source) = self else { return None };
+        match &source.minting {
+            Minting::Command { .. } => None,
+            Minting::Aws(aws) => Some(aws),
+        }
+    }
 }
 
 impl PasswordSource {
@@ -130,6 +163,7 @@ impl PasswordSource {
     pub(crate) fn setting(&self) -> &'static str {
         match self.minting {
             Minting::Command { .. } => "password_command",
+            Minting::Aws(_) => "auth.aws",
         }
     }
 
@@ -200,7 +234,7 @@ impl PasswordSource {
 
     /// The passwords that a server may quote.
     pub(crate) fn known(&self) -> Vec<Secret> {
-        self.recent.lock().made.iter().map(|made| made.secret.clone()).collect()
+        self.recent.lock().made.iter().flat_map(|made| self.minting.secrets(&made.secret)).collect()
     }
 }
 
@@ -241,7 +275,8 @@ pub(super) fn read(reading: &mut CacheReader, table: &Table) -> Result<Option<Pa
         unless(command.is_none(), value, "this setting requires `password_command`; add it, or remove this")?;
         value.duration("password_ttl", Duration::ZERO, MAX_TTL)
     })?;
-    let minting = command.map(|command| Minting::Command { command, ttl: ttl.unwrap_or(TTL) });
+    let aws = reading.said(table, "auth", aws::read)?.map(|aws| Minting::Aws(Box::new(aws)));
+    let minting = command.map(|command| Minting::Command { command, ttl: ttl.unwrap_or(TTL) }).or(aws);
     let source = minting.map(|minting| Arc::new(PasswordSource::new(reading.alias.clone(), minting)));
     Ok(source.map(Password::ShortLived))
 }

@@ -90,6 +90,9 @@ pub(crate) const QUOTES: &str = "The server does not accept these credentials, w
 /// No password could be had.
 pub(crate) const PASSWORD_COMMAND: &str = "No password could be had: run `password_command` as the sidecar's user and with its environment; it must print the password alone or an ExecCredential, and end with exit code 0, in much less time than `timeout`.";
 
+/// No token of AWS could be signed.
+pub(crate) const AWS: &str = "No token could be signed: check the region and the AWS credentials in the environment of the sidecar (keys, a web identity, or the credentials of a container), and that the host that gives them can be reached.";
+
 /// A password is sent that the server does not want. Tried with Redis 7.0: redis-py 5.0 and 7.4 are refused, redis-py 8.1
 /// is let in, and with `protocol=3` each of them is.
 pub(crate) const NO_PASSWORD: &str = "The server wants no password, so it refuses a client that sends one in RESP2 (redis-py before 8, valkey-py), and lets in one that speaks RESP3 (redis-py 8): remove the password, or set protocol = \"resp3\" if every client speaks it.";

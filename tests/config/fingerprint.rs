@@ -155,6 +155,25 @@ password_ttl = "1m"
     (
         r#"
 [caches.main]
+url = "rediss://one"
+auth = { aws = { cluster = "one", user = "app", region = "eu-west-1", serverless = false } }
+"#,
+        &[
+            ("cluster = \"one\"", "cluster = \"two\""),
+            ("\"app\"", "\"ape\""),
+            ("eu-west-1", "eu-west-2"),
+            (", region = \"eu-west-1\"", ""),
+            ("false", "true"),
+            ("serverless = false", "service = \"memorydb\""),
+            (
+                "auth = { aws = { cluster = \"one\", user = \"app\", region = \"eu-west-1\", serverless = false } }",
+                "",
+            ),
+        ],
+    ),
+    (
+        r#"
+[caches.main]
 topology = "shards"
 servers = ["redis://one", "rediss://app:first-password@two/1", "redis://three", { url = "rediss://four", tls = { ca_file = "ca.pem" }, replicas = ["five"] }]
 quorum = 2

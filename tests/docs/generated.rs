@@ -92,6 +92,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("fleet", "/properties/fleet"),
     ("groups.NAME", "/$defs/group"),
     ("caches.NAME", "/$defs/cache"),
+    ("caches.NAME.auth.aws", "/$defs/aws"),
     ("caches.NAME.tls", "/$defs/tls"),
     ("caches.NAME.servers", "/$defs/servers"),
     ("caches.NAME.replicas", "/$defs/replicas"),
@@ -107,10 +108,16 @@ const SECTIONS: &[(&str, &str)] = &[
     ("caches.NAME.checks.efficiency.ttl", "/$defs/ttl"),
 ];
 
-/// Tables without a section: the kinds of check, `degraded` with `down`, and more queues, whose settings are those
-/// of `queue`.
-const WITHOUT_SECTION: [&str; 5] =
-    ["/$defs/checks", "/$defs/durations", "/$defs/integers", "/$defs/numbers", "/$defs/queues"];
+/// Tables without a section: the ways to log in, the kinds of check, `degraded` with `down`, and more queues, whose
+/// settings are those of `queue`.
+const WITHOUT_SECTION: [&str; 6] = [
+    "/$defs/auth",
+    "/$defs/checks",
+    "/$defs/durations",
+    "/$defs/integers",
+    "/$defs/numbers",
+    "/$defs/queues",
+];
 
 #[test]
 fn the_settings_are_those_of_the_schema() {

@@ -4,6 +4,7 @@
 mod support;
 
 mod acl;
+mod aws;
 mod certificates;
 mod cluster;
 mod consensus;

@@ -1,7 +1,11 @@
 //! Passwords that do not last: when a new one is made, and the program that prints it.
 //!
+//! `aws` makes tokens of AWS IAM.
+//!
 //! A dial waits for a new password for a part of the deadline. The program may need longer, as one in Python does, so it
 //! goes on beside the checks within [`LIMIT`], and a later check has its password.
+
+mod aws;
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -65,7 +69,11 @@ pub(super) async fn password(
         }
     };
     progress.step(|| (setting.to_owned(), "a password".to_owned(), failure.clone()));
-    let fault = || progress.fault(Cause::Auth, &failure).with_advice(advice::PASSWORD_COMMAND);
+    let advice = match source.minting {
+        Minting::Command { .. } => advice::PASSWORD_COMMAND,
+        Minting::Aws(_) => advice::AWS,
+    };
+    let fault = || progress.fault(Cause::Auth, &failure).with_advice(advice);
     last.map(|last| last.secret).ok_or_else(fault)
 }
 
@@ -103,6 +111,8 @@ async fn make(source: &PasswordSource) {
     let started = source.begin();
     let printed = match &source.minting {
         Minting::Command { command, ttl } => run(command).await.map(|printed| (printed, *ttl)),
+        // A token has an expiry.
+        Minting::Aws(auth) => aws::token(auth).await.map(|token| (token, Duration::ZERO)),
     };
     let now = SystemTime::now();
     let made = printed.and_then(|((secret, expires), ttl)| {

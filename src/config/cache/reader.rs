@@ -126,8 +126,8 @@ impl CacheReader {
         }
         if let Some((key, value)) = one_of(table, keys::alternatives(keys::CACHE, "password"))? {
             unless(password.is_some(), value, "the URL has a password as well; keep one of the two")?;
-            // The password of a command is read by `config::password`.
-            if key != "password_command" {
+            // A password that does not last is read by `config::password`.
+            if !matches!(key, "password_command" | "auth") {
                 *password = Some(self.password(key, value)?);
                 self.came_from(&["password"], &value.place);
             }

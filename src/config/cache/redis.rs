@@ -54,6 +54,9 @@ fn refuses(topology: RedisTopology, key: &str) -> Option<&'static str> {
         (RedisTopology::Standalone | RedisTopology::Cluster | RedisTopology::Sentinel, "client") => {
             Some("a client spreads keys over shards; add topology = \"shards\", or remove this")
         }
+        (RedisTopology::Sentinel | RedisTopology::Shards, "auth") => Some(
+            "a token of AWS is for one server or one cluster; begin the URL with rediss:// or rediss+cluster://",
+        ),
         (RedisTopology::Shards, "url" | "url_file") => {
             Some("shards are several servers; list their URLs in `servers`")
         }
@@ -113,6 +116,10 @@ pub(in crate::config) fn read(
         server: None,
     };
     let tls = tls::read(reading, table.get("tls"), said)?;
+    if tls.is_none() && login.password.as_ref().and_then(Password::aws).is_some() {
+        let note = format!("AWS takes tokens only over TLS; begin the URL with {}", schemes(topology).0);
+        reading.notes.push(format!("{}: {note}", reading.alias));
+    }
     let replicas = replicas(reading, table, &login, tls.as_ref(), false)?;
     let spray = reading.spray(table)?;
     let consensus = consensus(reading, table)?;
@@ -137,6 +144,10 @@ pub(super) fn read_login(
     let mut login = login(url);
     reading.credentials(table, server, &mut login.username, &mut password)?;
     login.password = password::read(reading, table)?.or(password.map(Password::Fixed));
+    if let Some((aws, value)) = login.password.as_ref().and_then(Password::aws).zip(table.get("auth")) {
+        unless(login.username.is_some(), value, "`auth.aws` names the user; remove the other one")?;
+        login.username = Some(aws.user.clone());
+    }
     if let Some(value) = table.get("database") {
         unless(url.database.is_some(), value, "the URL has a database as well; keep one of the two")?;
         login.database = value.number()?;

@@ -151,6 +151,10 @@ const CONTEXTS: &[(&str, &str)] = &[
     ("caches.main.consensus", "caches.main.url = 'redis+cluster://h'"),
     ("caches.main.sentinel_", "caches.main.url = 'redis+sentinel://h/m'\ncaches.main.sentinel_password = 'p'"),
     ("caches.main.password_ttl", "caches.main.url = 'redis://h'\ncaches.main.password_command = '/p'"),
+    (
+        "caches.main.auth.aws.",
+        "caches.main.url = 'redis://h'\ncaches.main.auth.aws.cluster = 'c'\ncaches.main.auth.aws.user = 'u'",
+    ),
     ("caches.main.replica_within", "caches.main.url = 'redis://h'\ncaches.main.replicas = 'discover'"),
     (
         "caches.main.replicas.servers.",
@@ -276,6 +280,7 @@ fn with_line(path: &str, name: &str, line: &str) -> String {
         _ => {
             let needs = match path {
                 "caches.*.breaker" | "caches.*.identity" => "",
+                "caches.*.auth.aws" => "cluster = \"c\"\nuser = \"u\"",
                 "caches.*.replicas" => "servers = [\"other\"]",
                 "caches.*.checks.visibility" => "views = [\"memcached://cache\"]",
                 "caches.*.checks.queue" => "keys = [\"jobs\"]\nlock = \"lock\"",
