@@ -53,7 +53,8 @@ impl<'a> Reader<'a> {
         };
         let (month, day) = (two(rest)?, two(rest + 2)?);
         let (hour, minute, second) = (two(rest + 4)?, two(rest + 6)?, two(rest + 8)?);
-        if !(1..=12).contains(&month) || !(1..=31).contains(&day) || text.last() != Some(&b'Z') {
+        let is_day = (1..=12).contains(&month) && (1..=31).contains(&day);
+        if !is_day || hour > 23 || minute > 59 || second > 59 || text.last() != Some(&b'Z') {
             return None;
         }
         let days = days_since_year_0(year, month, day).saturating_sub(days_since_year_0(1970, 1, 1));

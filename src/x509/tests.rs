@@ -32,6 +32,20 @@ fn the_dates_are_those_of_the_calendar_in_both_forms() {
 }
 
 #[test]
+fn a_date_that_no_clock_shows_is_no_date() {
+    let der = certificate(&["cache"], "cache");
+    let date = b"20520229000000Z";
+    let at = der.windows(date.len()).position(|window| window == date).unwrap();
+    for wrong in
+        ["20520229240000Z", "20520229006000Z", "20520229000060Z", "20521329000000Z", "2052022900000Z "]
+    {
+        let mut der = der.clone();
+        der[at..at + date.len()].copy_from_slice(wrong.as_bytes());
+        assert!(Certificate::read(&der).is_none(), "{wrong}");
+    }
+}
+
+#[test]
 fn a_name_is_compared_as_openssl_compares_it() {
     let named = certificate(&["cache.example", "*.node.example", "192.0.2.1"], "other.example");
     for (name, expected) in [
