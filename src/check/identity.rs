@@ -6,7 +6,8 @@
 //! | the marker | meaning |
 //! | --- | --- |
 //! | has the number that is configured or remembered | the same data |
-//! | has another number | other data: `wrong_cache` |
+//! | has another number, and was made after the last look | `lost`, and written anew by a sidecar that remembers nothing |
+//! | has another number otherwise | other data: `wrong_cache` |
 //! | is missing, and no number is configured or remembered | a new server |
 //! | is missing otherwise | the data is gone: `lost` |
 //!
@@ -215,7 +216,8 @@ impl Probe for IdentityProbe {
         };
         let marker = found.map_err(|fault| fault.needed_for("the identity check"))?;
         let (number, renewed) = (self.config.number, renewed.unwrap_or_else(Instant::now));
-        let sight = self.memory.compare((key, name), marker, before.as_ref(), number, renewed);
+        let at = (renewed, millis(SystemTime::now()));
+        let sight = self.memory.compare((key, name), marker, before.as_ref(), number, at);
         self.sights.lock().insert(target.name.clone(), sight);
         Ok(())
     }

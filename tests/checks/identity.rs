@@ -110,6 +110,7 @@ fn every_representation_shows_the_other_cache() {
     let sidecar = Sidecar::start(redis(relay.addr(), ON));
     sidecar.expect_up();
     Sidecar::start(redis(other.addr(), ON)).expect_up();
+    sidecar.expect_up();
     relay.switch_to(other.addr());
     expect_found(&sidecar, CHECK, &[&wrong(relay.addr())]);
     for (path, words) in [
@@ -131,6 +132,23 @@ fn every_representation_shows_the_other_cache() {
         assert_eq!(output.status.code(), Some(code), "{text}");
         assert!(text.contains("wrong_cache"), "{text}");
     }
+}
+
+#[test]
+fn a_flush_after_which_a_command_was_faster_is_lost_too() {
+    let server = Redis::start(&[]);
+    let config = redis(server.addr(), BRIEF);
+    let sidecar = named("web-1", &config);
+    sidecar.expect_up();
+    server.command(&["FLUSHALL"]);
+    // It remembers nothing, and writes a marker as on a new server.
+    assert_eq!(run(&["check"], &config).status.code(), Some(0));
+    expect_lost(&sidecar, &[server.addr()]);
+    expect_lost(&sidecar, &[server.addr()]);
+    over(&sidecar);
+    server.command(&["FLUSHALL"]);
+    expect_lost(&sidecar, &[server.addr()]);
+    over(&sidecar);
 }
 
 #[test]
@@ -208,6 +226,7 @@ fn a_reload_forgets_the_marker_only_if_the_servers_are_others() {
     let sidecar = Sidecar::start(redis(relay.addr(), ON));
     sidecar.expect_up();
     Sidecar::start(redis(other.addr(), ON)).expect_up();
+    sidecar.expect_up();
     relay.switch_to(other.addr());
     let reload = |settings: &str, caches: &str, times: usize| {
         sidecar.configure(settings, caches);
@@ -479,8 +498,8 @@ fn two_memcacheds_that_are_swapped_are_told_apart_also_in_binary() {
         let relay = Relay::start(ours.addr(), |_| true);
         let sidecar = Sidecar::start(at(relay.addr()));
         sidecar.expect_up();
-        sidecar.expect_up();
         Sidecar::start(at(other.addr())).expect_up();
+        sidecar.expect_up();
         relay.switch_to(other.addr());
         expect_found(&sidecar, CHECK, &[&wrong(relay.addr())]);
         relay.switch_to(ours.addr());

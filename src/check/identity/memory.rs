@@ -31,6 +31,8 @@ pub(super) struct Remembered {
     pub(super) marker: Marker,
     /// The time at which its life was last extended.
     pub(super) renewed: Instant,
+    /// The time at which it was last found, in milliseconds since 1970.
+    seen_at: u64,
 }
 
 impl MarkerMemories {
@@ -66,24 +68,36 @@ impl MarkerMemory {
         self.0.lock().values().map(|remembered| &remembered.key).find(|key| fits(key)).cloned()
     }
 
-    /// Compares a marker with the one `before`, and remembers it unless it is another. A configured number counts more
-    /// than the memory.
+    /// Compares a marker that is found `now` with the one `before`, and remembers it unless it is another. A configured
+    /// number counts more than the memory.
+    ///
+    /// A marker that was made after the last look at the earlier one is no other cache's: a sidecar that remembers none
+    /// has written it after a loss. So the loss is what is found.
     pub(super) fn compare(
         &self,
         (key, name): (Key, Arc<str>),
-        marker: Marker,
+        mut marker: Marker,
         before: Option<&Remembered>,
         configured: Option<u64>,
-        renewed: Instant,
+        (renewed, now): (Instant, u64),
     ) -> Sight {
+        let seen_at = before.map(|before| before.seen_at);
         let before = before.map(|before| &before.marker);
         let number = configured.or(before.map(|before| before.number));
         if let Some(number) = number.filter(|number| *number != marker.number) {
-            let remembered = before.filter(|before| before.number == number).cloned();
-            return Sight { marker, expected: Some((number, remembered)), is_news: false };
+            let is_new = seen_at.is_some_and(|seen_at| marker.made_at >= seen_at);
+            if configured.is_some() || !is_new {
+                let remembered = before.filter(|before| before.number == number).cloned();
+                return Sight { marker, expected: Some((number, remembered)), is_news: false };
+            }
+            marker.lost_at = marker.lost_at.max(marker.made_at);
         }
+        // The server does not tell of a loss after which its marker was made.
+        let same = before.filter(|before| before.number == marker.number);
+        marker.lost_at = marker.lost_at.max(same.map_or(0, |before| before.lost_at));
         let is_news = before.is_some_and(|before| before.lost_at < marker.lost_at);
-        self.0.lock().insert(name, Remembered { key, marker: marker.clone(), renewed });
+        let remembered = Remembered { key, marker: marker.clone(), renewed, seen_at: now };
+        self.0.lock().insert(name, remembered);
         Sight { marker, expected: None, is_news }
     }
 }
