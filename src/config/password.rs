@@ -7,7 +7,7 @@ mod aws;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use percent_encoding::percent_decode_str;
@@ -150,8 +150,18 @@ impl Password {
 }
 
 impl PasswordSource {
-    fn new(alias: Alias, minting: Minting) -> Self {
-        Self { alias, minting, turn: Arc::default(), recent: Mutex::default() }
+    /// The source of an alias: the one that an earlier configuration has, so that a reload keeps its password.
+    fn of(alias: Alias, minting: Minting) -> Arc<Self> {
+        static KNOWN: Mutex<Vec<Weak<PasswordSource>>> = Mutex::new(Vec::new());
+        let new = Self { alias, minting, turn: Arc::default(), recent: Mutex::default() };
+        let mut known = KNOWN.lock();
+        known.retain(|source| source.strong_count() > 0);
+        let same = known.iter().filter_map(Weak::upgrade).find(|source| **source == new);
+        same.unwrap_or_else(|| {
+            let source = Arc::new(new);
+            known.push(Arc::downgrade(&source));
+            source
+        })
     }
 
     /// The expiry of the present password, if it is known.
@@ -213,10 +223,11 @@ impl PasswordSource {
 
     /// Takes note of a failure. Only the first is logged, without the words of others.
     pub(crate) fn failed(&self, started: Instant, failure: MintFailure) {
+        let what = failure.what.clone();
         let earlier = self.recent.lock().failure.replace((started, failure));
         if earlier.is_none() && self.usable().is_some() {
             let setting = self.setting();
-            tracing::warn!(alias = %self.alias, "{setting} fails; the last password is used until it expires or is refused");
+            tracing::warn!(alias = %self.alias, "{setting} {what}; the last password is used until it expires or is refused");
         }
     }
 
@@ -277,6 +288,6 @@ pub(super) fn read(reading: &mut CacheReader, table: &Table) -> Result<Option<Pa
     })?;
     let aws = reading.said(table, "auth", aws::read)?.map(|aws| Minting::Aws(Box::new(aws)));
     let minting = command.map(|command| Minting::Command { command, ttl: ttl.unwrap_or(TTL) }).or(aws);
-    let source = minting.map(|minting| Arc::new(PasswordSource::new(reading.alias.clone(), minting)));
+    let source = minting.map(|minting| PasswordSource::of(reading.alias.clone(), minting));
     Ok(source.map(Password::ShortLived))
 }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use rustix::process::Signal;
+
 use crate::support::checks::explained;
 use crate::support::{Redis, Sidecar, eventually};
 
@@ -134,7 +136,12 @@ fn a_command_that_fails_is_down_with_its_exit_code_and_first_words_until_it_work
     // The last good one is let in, so it is used.
     sidecar.expect_up();
     sidecar.expect_up();
-    assert_eq!(sidecar.logged("password_command fails").len(), 1, "{}", sidecar.log());
+    assert_eq!(
+        sidecar.logged("password_command ends with exit code 3; the last password is used").len(),
+        1,
+        "{}",
+        sidecar.log()
+    );
     let_in(&redis, &["sesame-two"]);
     let words = sidecar.expect_down("auth");
     let expected = "auth password_command ends with exit code 3: vault is sealed, not ***";
@@ -220,6 +227,34 @@ fn a_command_that_outlives_the_deadline_goes_on_for_the_next_check() {
 }
 
 #[test]
+fn a_process_that_a_command_leaves_behind_takes_nothing_from_its_password() {
+    let redis = Redis::start(&[]);
+    let_in(&redis, &["sesame-one"]);
+    let vault = Vault::new("sleep 3 &\necho sesame-one");
+    let sidecar = Sidecar::start_with("timeout = \"2s\"", vault.cache(&redis, ""));
+    sidecar.expect_up();
+    assert_eq!(vault.runs(), 1);
+    // Its words on standard error are no fault, however many.
+    let vault = Vault::new("head -c 200000 /dev/zero >&2\necho sesame-one");
+    Sidecar::start_with("timeout = \"2s\"", vault.cache(&redis, "")).expect_up();
+}
+
+#[test]
+fn a_reload_keeps_the_last_password() {
+    let redis = Redis::start(&[]);
+    let_in(&redis, &["sesame-one"]);
+    let vault = Vault::new("echo sesame-one");
+    let sidecar = Sidecar::start_with(DIAL, vault.cache(&redis, ""));
+    sidecar.expect_up();
+    vault.becomes("echo sealed >&2; exit 4");
+    sidecar.configure(DIAL, vault.cache(&redis, "slow = \"700ms\""));
+    sidecar.signal(Signal::HUP);
+    sidecar.wait_for_log("the new configuration is in force", 1);
+    sidecar.expect_up();
+    assert_eq!(vault.runs(), 1);
+}
+
+#[test]
 fn a_command_ends_with_the_sidecar_and_so_do_its_children() {
     let redis = Redis::start(&[]);
     let vault = Vault::new("echo $$ >$HERE/pids\nsleep 1000 &\necho $! >>$HERE/pids\nwait");
@@ -250,7 +285,9 @@ fn output_that_is_no_password_is_described_and_not_shown() {
         ("true", "printed no password"),
         ("printf 'sesame\\377'", "printed bytes that are not UTF-8"),
         ("yes sesame-two", "printed more than 64 KiB"),
-        ("yes sesame-two >&2", "printed more than 64 KiB"),
+        ("head -c 200000 /dev/zero | tr '\\0' x >&2; exit 7", "ends with exit code 7: xxx"),
+        ("echo '{\"kind\": \"ExecCredential\"'", "printed JSON that cannot be read"),
+        ("printf 'sesame\\001two'", "printed a control character"),
         ("head -c 20000 /dev/zero | tr '\\0' s", "printed a password of more than 16 KiB"),
         ("echo '{\"token\": \"sesame-two\"}'", "printed JSON that is no ExecCredential"),
         ("echo '{\"kind\": \"ExecCredential\", \"status\": {}}'", "without status.token"),

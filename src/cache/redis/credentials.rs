@@ -7,15 +7,17 @@
 
 mod aws;
 
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use humantime::{format_duration, format_rfc3339_seconds, parse_rfc3339};
+use futures_util::future;
+use humantime::{format_duration, parse_rfc3339};
 use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::ExposeSecret;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, copy, sink};
 use tokio::process::Command;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -24,9 +26,13 @@ use crate::config::{MadePassword, MintFailure, Minting, PasswordSource, Secret};
 use crate::outcome::{Cause, Fault, advice, printable};
 use crate::progress::NodeProgress;
 use crate::redaction::{self, Redaction};
+use crate::span::timestamp;
 
 /// The time within which a program has to end. Those of the clouds, written in Python, need seconds on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// The time for the rest of an output after the program has ended.
+const REST: Duration = Duration::from_millis(100);
 
 /// The most bytes of a program's output, and of its errors.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -84,7 +90,7 @@ fn shown(MintFailure { what, said }: &MintFailure, progress: &NodeProgress) -> S
 }
 
 fn described(made: &MadePassword) -> String {
-    let until = made.expires.map(|expires| format!(" until {}", format_rfc3339_seconds(expires)));
+    let until = made.expires.map(|expires| format!(" until {}", timestamp(expires)));
     format!("one{}", until.unwrap_or_default())
 }
 
@@ -119,7 +125,7 @@ async fn make(source: &PasswordSource) {
         let left = expires.map(|expires| expires.duration_since(now).unwrap_or_default());
         match (left, expires) {
             (Some(Duration::ZERO), Some(expires)) => {
-                Err(format!("gave a password that expired at {}", format_rfc3339_seconds(expires)).into())
+                Err(format!("gave a password that expired at {}", timestamp(expires)).into())
             }
             // A fifth of its life is left for attempts that fail.
             (left, _) => Ok((secret, expires, left.map_or(ttl, |left| left * 4 / 5))),
@@ -143,14 +149,25 @@ async fn run(command: &[Secret]) -> Result<(Secret, Option<SystemTime>), MintFai
     let child = command.process_group(0).kill_on_drop(true).spawn();
     let mut child = child.map_err(|error| format!("cannot be run: {error}"))?;
     let mut group = Group::new(child.id());
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (out, err) = (child.stdout.take(), child.stderr.take());
     let ended = timeout(LIMIT, async {
-        let printed = tokio::try_join!(read(stdout), read(stderr))?;
-        let status = child.wait().await.map_err(|error| format!("cannot be waited for: {error}"))?;
-        Ok::<_, MintFailure>((printed, status))
+        let mut reads = pin!(future::try_join(read(out, &mut stdout), read_beginning(err, &mut stderr)));
+        let status = tokio::select! {
+            read = &mut reads => {
+                read?;
+                child.wait().await
+            }
+            status = child.wait() => {
+                // A process that it has left behind may keep them open.
+                timeout(REST, reads).await.unwrap_or(Ok(((), ())))?;
+                status
+            }
+        };
+        status.map_err(|error| format!("cannot be waited for: {error}"))
     });
     let late = || format!("did not end within {}, and was killed", format_duration(LIMIT));
-    let ((stdout, stderr), status) = ended.await.unwrap_or_else(|_| Err(late().into()))?;
+    let status = ended.await.unwrap_or_else(|_| Err(late()))?;
     group.leader = None;
     if status.success() {
         return Ok(parsed(stdout)?);
@@ -166,13 +183,22 @@ async fn run(command: &[Secret]) -> Result<(Secret, Option<SystemTime>), MintFai
     Err(MintFailure { what: code, said: Some(printable(line)) })
 }
 
-async fn read(output: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
+/// Reads an output that is not too long.
+async fn read(output: Option<impl AsyncRead + Unpin>, bytes: &mut Vec<u8>) -> Result<(), String> {
     if let Some(output) = output {
-        let read = output.take(MOST_BYTES + 1).read_to_end(&mut bytes).await;
+        let read = output.take(MOST_BYTES + 1).read_to_end(bytes).await;
         read.map_err(|error| format!("cannot be read: {error}"))?;
     }
-    if bytes.len() as u64 > MOST_BYTES { Err("printed more than 64 KiB".to_owned()) } else { Ok(bytes) }
+    if bytes.len() as u64 > MOST_BYTES { Err("printed more than 64 KiB".to_owned()) } else { Ok(()) }
+}
+
+/// Reads an output to its end, and keeps its beginning. One that cannot be read has ended.
+async fn read_beginning(output: Option<impl AsyncRead + Unpin>, bytes: &mut Vec<u8>) -> Result<(), String> {
+    if let Some(mut output) = output {
+        let _ = (&mut output).take(MOST_BYTES).read_to_end(bytes).await;
+        let _ = copy(&mut output, &mut sink()).await;
+    }
+    Ok(())
 }
 
 /// The password that a program printed: the only line, or the token of an `ExecCredential` (Kubernetes' documentation,
@@ -194,15 +220,22 @@ fn parsed(printed: Vec<u8>) -> Result<(Secret, Option<SystemTime>), String> {
             });
             (token.to_owned(), expires.transpose()?)
         }
+        Err(_) if printed.trim_start().starts_with(['{', '\u{feff}']) => {
+            return Err("printed JSON that cannot be read".to_owned());
+        }
         Ok(_) | Err(_) => (printed.to_owned(), None),
     };
+    let secret = Secret::from(password.as_str());
+    // A JSON Web Token tells its own.
+    let expires = expires.or_else(|| secret.expires().filter(|at| *at > SystemTime::now()));
     match &*password {
         "" => Err("printed no password".to_owned()),
         text if text.contains('\n') => {
             Err("printed several lines; print the password alone, or an ExecCredential".to_owned())
         }
+        text if text.contains(char::is_control) => Err("printed a control character".to_owned()),
         text if text.len() > LONGEST => Err("printed a password of more than 16 KiB".to_owned()),
-        _ => Ok((password.into(), expires)),
+        _ => Ok((secret, expires)),
     }
 }
 
