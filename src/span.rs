@@ -62,6 +62,15 @@ fn milliseconds(time: Duration) -> String {
     format_duration(Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))).to_string()
 }
 
+/// A setting, in days if they are whole: `31d`, or `1h 30m`.
+pub(crate) fn setting(span: Duration) -> String {
+    const DAY: u64 = 86_400;
+    match (span.as_secs(), span.subsec_nanos()) {
+        (seconds @ DAY.., 0) if seconds.is_multiple_of(DAY) => format!("{}d", seconds / DAY),
+        (..) => format_duration(span).to_string(),
+    }
+}
+
 /// A span in its two greatest units. The script formats spans in the same way.
 pub(crate) fn greatest(span: Duration) -> String {
     let seconds = span.as_secs();
@@ -95,6 +104,12 @@ mod tests {
         let said = [0, 312, 20_000, 1_234_567, 12_345_678, 400_000_000];
         let said = said.map(|micros| fine(Duration::from_micros(micros)));
         assert_eq!(said, ["0ms", "0.3ms", "20ms", "1s 234ms", "12s", "6m 40s"]);
+    }
+
+    #[test]
+    fn a_setting_of_whole_days_is_shown_in_days() {
+        let said = [0, 90, 86_400, 31 * 86_400, 90_000].map(|seconds| setting(Duration::from_secs(seconds)));
+        assert_eq!(said, ["0s", "1m 30s", "1d", "31d", "1day 1h"]);
     }
 
     #[test]

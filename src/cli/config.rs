@@ -27,6 +27,7 @@ use crate::config::{
     RespVersion, SCHEMA, Sharding, Tls, Verify, WhichReplicas,
 };
 use crate::outcome::{Forwarding, Quorum, SkipReason};
+use crate::span::setting;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 success; 1 output was lost, as on a full disk; 2 invalid arguments or configuration.";
@@ -252,7 +253,7 @@ impl TomlLines<'_> {
             self.value("breaker", format_args!("{{ after = {after}, for = {open_for} }}"), &path("breaker"));
         }
         if let Some(within) = expires_within {
-            let within = quoted(&format_duration(*within).to_string());
+            let within = quoted(&setting(*within));
             self.value("expires_within", within, &path("expires_within"));
         }
         self.checks(cache);
@@ -322,7 +323,7 @@ impl TomlLines<'_> {
     /// Shards as their client spreads keys over them, below a comment if their ring depends on a secret.
     fn shards(&mut self, redis: &RedisConfig, shards: &[NamedServer], sharding: Option<&Sharding>) -> String {
         let mut is_masked = false;
-        let servers = named_servers(shards, redis.tls.as_ref(), |place, plain| {
+        let servers = named_servers(shards, redis.tls.as_ref(), &mut |place, plain| {
             let Some(sharding) = sharding else { return plain };
             let (shown, masked) = sharding.shown(place, redis, &shards[place], plain);
             is_masked |= masked;
@@ -334,7 +335,7 @@ impl TomlLines<'_> {
 
     fn replicas(&mut self, redis: &RedisConfig, path: &impl Fn(&str) -> String) {
         let RedisConfig { replicas, tls, .. } = redis;
-        let named = |servers| named_servers(servers, tls.as_ref(), |_, text| text);
+        let named = |servers| named_servers(servers, tls.as_ref(), &mut |_, text| text);
         if redis.replicas.which == WhichReplicas::Named(Vec::new()) && redis.named_replicas().next().is_none()
         {
             return;
@@ -457,15 +458,16 @@ fn list<T: Display>(values: impl IntoIterator<Item = T>) -> String {
 fn named_servers(
     servers: &[NamedServer],
     alias: Option<&Tls>,
-    mut text: impl FnMut(usize, String) -> String,
+    text: &mut dyn FnMut(usize, String) -> String,
 ) -> String {
     let servers = servers.iter().enumerate().map(|(place, server)| {
         let tls = server.own.as_deref().and_then(|(_, tls)| tls.as_ref());
+        let of_replicas = if server.own.is_some() { tls } else { alias };
         let tls = tls.filter(|tls| **tls != alias.cloned().unwrap_or_default());
         let url = quoted(&text(place, named_server(server)));
         let tls = tls.map(|tls| format!("tls = {}", tls_table(tls)));
-        let replicas = server.replicas.iter().map(named_server);
-        let replicas = (!server.replicas.is_empty()).then(|| format!("replicas = {}", list(replicas)));
+        let replicas = || named_servers(&server.replicas, of_replicas, &mut |_, text| text);
+        let replicas = (!server.replicas.is_empty()).then(|| format!("replicas = {}", replicas()));
         let own: Vec<_> = [tls, replicas].into_iter().flatten().collect();
         if own.is_empty() { url } else { format!("{{ url = {url}, {} }}", own.join(", ")) }
     });

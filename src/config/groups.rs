@@ -145,8 +145,11 @@ fn note(group: &Group, caches: &[CacheConfig]) -> Option<String> {
         (true, true) | (false, false) => None,
         (false, true) => Some(format!("groups.{name}: it contains no check, so it never fails")),
         (true, false) => {
-            let asked = numbered(caches).filter(|(id, ..)| checks.contains(id));
+            let asked = numbered(caches).filter(|(id, cache, _)| cache.required && checks.contains(id));
             let aliases: BTreeSet<_> = asked.map(|(_, cache, _)| cache.alias.as_str()).collect();
+            if aliases.is_empty() {
+                return None;
+            }
             let aliases = aliases.into_iter().collect::<Vec<_>>().join(", ");
             Some(format!(
                 "groups.liveness: it includes {aliases}, but a restart does not repair a cache. If a shared cache goes \

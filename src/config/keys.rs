@@ -304,7 +304,7 @@ pub(super) const REPLICAS: &[Key] = &[
 pub(super) const SHARD: &[Key] = &[
     key("url", Text, "The server's URL, or host:6379.").secret(),
     key("tls", BooleanOrTable, "TLS to this server, in place of the TLS settings of the cache: true, or a table of settings.").secret(),
-    key("replicas", Texts, "The replicas of a shard, each an address or a URL; in `servers` of a cache alone.").secret(),
+    key("replicas", TextsOrTables, "The replicas of a shard, each an address, a URL, or a table of its URL and TLS; in `servers` of a cache alone.").secret(),
 ];
 
 /// A replica, or a shard of a view, which has no replicas.

@@ -4,10 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use humantime::format_duration;
-
 use super::{Cause, Finding, Outcome, Status};
-use crate::span::{greatest, timestamp};
+use crate::span::{greatest, setting, timestamp};
 
 named! {
     /// The things that end at a known time.
@@ -62,7 +60,7 @@ impl Expiry {
 
 /// The findings about an outcome whose certificates or tokens end `within` this time from `now`, the nearest first.
 pub(crate) fn judge(outcome: &Outcome, within: Duration, now: SystemTime) -> Vec<Finding> {
-    let limit = format_duration(within);
+    let limit = setting(within);
     let ends_soon = |(node, date): (Option<&str>, &Expiry)| {
         let is_far = date.at.duration_since(now).is_ok_and(|left| left > within);
         if is_far || date.what == Expiring::RenewedToken {
@@ -125,9 +123,9 @@ mod tests {
             said,
             [
                 "certificate \"cache\" in the server's chain of cache:6380: ended at 2026-11-22T09:51:01Z, 1 h 0 min \
-                 ago (degraded within 14days)",
+                 ago (degraded within 14d)",
                 "server certificate \"cache\" of cache:6380: ends at 2026-12-06T10:51:01Z, in 14 d 0 h (degraded within \
-                 14days)",
+                 14d)",
             ]
         );
     }

@@ -141,3 +141,31 @@ fn with_none_of_these_variables_no_cache_is_configured() {
     let output = with(&one_of_our_own).args(["config", "check"]).output().unwrap();
     assert!(stderr(&output).contains("CACHE_URL"), "{}", stderr(&output));
 }
+
+#[test]
+fn spring_s_words_for_tls_are_read_as_spring_reads_them_and_others_are_refused() {
+    let plain = Redis::start(&[]);
+    let at = |more: &[(&'static str, &str)]| {
+        let place = [("HOST", "127.0.0.1".to_owned()), ("PORT", plain.port().to_string())];
+        let given = place.into_iter().chain(more.iter().map(|&(key, value)| (key, value.to_owned())));
+        given.map(|(key, value)| (format!("SPRING_DATA_REDIS_{key}"), value)).collect::<Vec<_>>()
+    };
+    let checked = |more: &[(&'static str, &str)]| {
+        let given = at(more);
+        let given: Vec<_> = given.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+        let output = with(&given).args(["check"]).output().unwrap();
+        (output.status.code(), format!("{}{}", stdout(&output), stderr(&output)))
+    };
+    for off in ["false", "OFF", "no", "0"] {
+        let (code, said) = checked(&[("SSL_ENABLED", off), ("SSL_BUNDLE", "cache")]);
+        assert_eq!(code, Some(0), "{off}: {said}");
+    }
+    for on in ["true", "On", "yes", "1"] {
+        let (code, said) = checked(&[("SSL_ENABLED", on)]);
+        assert!(code == Some(1) && said.contains("tls"), "{on}: {said}");
+    }
+    let (code, said) = checked(&[("SSL_BUNDLE", "cache")]);
+    assert!(code == Some(1) && said.contains("tls"), "{said}");
+    let (code, said) = checked(&[("SSL_ENABLED", "ture")]);
+    assert!(code == Some(2) && said.contains("SPRING_DATA_REDIS_SSL_ENABLED"), "{said}");
+}

@@ -96,7 +96,7 @@ fn a_certificate_that_ends_soon_is_a_finding_until_it_is_renewed<S: Server>(sche
     server.renew(&authority.issue_until(&["localhost"], end));
     for kept in [false, true, true] {
         let expected = format!(
-            "server certificate \"localhost\" of localhost:{}: ends at {}, in 3 d 0 h (degraded within 14days)",
+            "server certificate \"localhost\" of localhost:{}: ends at {}, in 3 d 0 h (degraded within 14d)",
             server.port(),
             shown(end)
         );
@@ -220,7 +220,7 @@ fn the_client_certificate_is_of_the_alias_and_is_read_again_when_it_is_renewed()
     sidecar.signal(Signal::HUP);
     eventually("the certificate is read", || sidecar.health().body["status"] == "DEGRADED");
     let expected =
-        format!("client certificate \"canary\": ends at {}, in 5 d 0 h (degraded within 14days)", shown(end));
+        format!("client certificate \"canary\": ends at {}, in 5 d 0 h (degraded within 14d)", shown(end));
     assert_eq!(expiring(&sidecar), [expected]);
     let series = "cache_expiry_timestamp_seconds{alias=\"main\",what=\"client_certificate\"}";
     assert!(sidecar.raw("/metrics").contains(series));
@@ -254,7 +254,7 @@ fn a_password_that_is_a_token_ends_with_it_and_is_not_shown() {
     login(&short);
     sidecar.signal(Signal::HUP);
     eventually("the token is read", || sidecar.health().body["status"] == "DEGRADED");
-    let expected = format!("token (password): ends at {}, in 2 d 0 h (degraded within 14days)", shown(end));
+    let expected = format!("token (password): ends at {}, in 2 d 0 h (degraded within 14d)", shown(end));
     assert_eq!(expiring(&sidecar), [expected]);
     for path in ["/health", "/", "/metrics"] {
         let answer = sidecar.raw(path);

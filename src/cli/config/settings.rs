@@ -6,6 +6,7 @@ use humantime::format_duration;
 
 use super::{TomlLines, key, list, quoted};
 use crate::config::{Access, CallerLimits, ClientCertificate, Config, Fleet, Group, ListenerTls, MASK};
+use crate::span::setting;
 
 impl TomlLines<'_> {
     pub(super) fn settings(&mut self, config: &Config) {
@@ -28,7 +29,7 @@ impl TomlLines<'_> {
             ("expires_within", *expires_within),
             ("drain", *drain),
         ] {
-            self.value(key, quoted(&format_duration(duration).to_string()), key);
+            self.value(key, quoted(&setting(duration)), key);
         }
         self.value("django_unknown", quoted(if *skips_unknown { "skip" } else { "error" }), "django_unknown");
         self.access(access);

@@ -1,5 +1,6 @@
 //! A server among others, a shard or a replica: its URL, or a table of its URL and the settings of its own.
 
+use std::collections::HashSet;
 use std::slice;
 
 use crate::config::address::{self, RedisUrl};
@@ -8,7 +9,7 @@ use crate::config::cache::redis::{NO_SERVER, NO_USER_ALONE, schemes};
 use crate::config::cache::tls::{self, TlsHints};
 use crate::config::keys::{self, Key, RedisTopology};
 use crate::config::place::ConfigProblem;
-use crate::config::value::{Value, ValueKind as Typed};
+use crate::config::value::{Value, ValueKind as Typed, unless};
 use crate::config::{Address, Login, NamedServer, Password, Tls};
 
 /// A server of a list, as it is written.
@@ -50,6 +51,7 @@ pub(in crate::config) fn written<'a>(
 }
 
 const NO_REPLICAS: &str = "only a shard in `servers` of a cache names its replicas; remove this";
+const NO_HOST: &str = "this is no host; write replicas = \"discover\" or \"required\" in the table of the cache, for all its servers";
 const NO_URL: &str = "the URL of this server is missing; add url = \"redis://host:6379/0\"";
 
 impl WrittenServer<'_> {
@@ -108,6 +110,7 @@ impl WrittenServer<'_> {
         let differs = !is_open || login != *alias || tls_there.as_ref() != tls;
         let own = differs.then(|| Box::new((login, tls_there)));
         let replicas = self.replicas.map(|value| {
+            unless(matches!(value.text(), Ok("discover" | "required")), value, NO_HOST)?;
             let (login, tls) = own.as_deref().map_or((alias, tls), |(login, tls)| (login, tls.as_ref()));
             let mut replicas = named_replicas(reading, value, login, tls)?;
             // The replicas of a shard are reached as it is.
@@ -130,7 +133,18 @@ pub(super) fn named_replicas(
 ) -> Result<Vec<NamedServer>, ConfigProblem> {
     let written = written(value, keys::NAMED)?;
     note_passwords(reading, &written, "the password of a replica");
-    written.iter().map(|replica| replica.read(reading, login, tls, false)).collect()
+    let mut seen = HashSet::new();
+    let replica = |replica: &WrittenServer<'_>| {
+        let read = replica.read(reading, login, tls, false)?;
+        let is_new = seen.insert(read.address.clone());
+        unless(
+            !is_new,
+            replica.value,
+            format_args!("{} is listed twice; list each replica once", read.address),
+        )?;
+        Ok(read)
+    };
+    written.iter().map(replica).collect()
 }
 
 /// Takes note of passwords in the URLs of servers that every reader of the file can read.

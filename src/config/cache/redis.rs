@@ -130,7 +130,7 @@ pub(in crate::config) fn read(
         ));
     }
     let login_source = LoginSource::default();
-    finished(reading, RedisConfig { servers, login, tls, replicas, spray, consensus, login_source })
+    finished(reading, table, RedisConfig { servers, login, tls, replicas, spray, consensus, login_source })
 }
 
 /// The login at the servers, by the URL or by keys of its own.
@@ -249,8 +249,9 @@ pub(super) fn replicas(
 }
 
 /// The backend, once all that is written about a Redis is known.
-pub(in crate::config) fn finished(
+pub(super) fn finished(
     reading: &CacheReader,
+    table: &Table,
     redis: RedisConfig,
 ) -> Result<Backend, ConfigProblem> {
     let is_alone =
@@ -258,8 +259,16 @@ pub(in crate::config) fn finished(
     if is_alone && !reading.users_alone {
         return Err(reading.problem(NO_USER_ALONE));
     }
+    if let Some(value) = table.get("tls").filter(|value| value.boolean() == Some(false)) {
+        let mut ways = redis.ways_in();
+        ways.extend(redis.named_replicas().map(|replica| redis.way_to(replica)));
+        unless(ways.iter().any(|(_, tls)| tls.is_some()), value, SECURE_SERVER)?;
+    }
     Ok(Backend::Redis(redis))
 }
+
+const SECURE_SERVER: &str =
+    "a shard or a replica enables TLS, but `tls` is false; remove `tls`, or begin its URL with redis://";
 
 pub(super) const NO_SERVER: &str = "no server is given; add url = \"redis://host:6379/0\"";
 

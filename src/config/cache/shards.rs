@@ -50,7 +50,7 @@ pub(super) fn read(
     if let Some(value) = table.get("tls").filter(|_| plain) {
         return Err(value.problem("no URL of a shard enables TLS; begin it with rediss://, or remove this"));
     }
-    redis::finished(reading, redis)
+    redis::finished(reading, table, redis)
 }
 
 const OF_SHARDS: &str = "shards have replicas of their own; write \"discover\" or \"required\", or name them in the table of their \

@@ -67,7 +67,8 @@ fn property(path: &str, key: &Key, indent: &str) -> String {
         }
         TextsOrTable => either(reference("texts"), key.name),
         TextsOrTables => {
-            let one = format!("{{ \"type\": \"string\" }}, {{ {} }}", reference(key.name));
+            let table = if key.name == "replicas" { "servers" } else { key.name };
+            let one = format!("{{ \"type\": \"string\" }}, {{ {} }}", reference(table));
             format!("\"anyOf\": [{one}, {{ \"type\": \"array\", \"items\": {{ \"anyOf\": [{one}] }} }}]")
         }
         Tables => {
@@ -125,6 +126,8 @@ fn every_table_that_a_key_takes_is_there() {
         for key in *keys {
             let path = [path, key.name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
             match key.takes {
+                // It has the same tables as `replicas.servers`.
+                _ if path == "caches.*.servers.replicas" => false,
                 Table | BooleanOrTable | BooleanTextOrTable | TextsOrTable | TextsOrTables => named.insert(path),
                 Tables => named.insert(format!("{path}.*")),
                 _ => false,

@@ -58,12 +58,28 @@ fn hide<'a>(table: &'a DeTable<'_>, path: &mut Vec<&'a str>, hidden: &mut Vec<Ra
         if !is_plain_key(key.get_ref()) {
             hidden.push(key.span());
         }
-        match value.get_ref() {
-            DeValue::Table(table) => hide(table, path, hidden),
-            value if keys::may_show(path) && is_plain(value) => {}
-            _ => hidden.push(value.span()),
-        }
+        hide_value(value, path, hidden);
         path.pop();
+    }
+}
+
+/// The same for a value. The span of an array of tables, `[[name]]`, is that of its first header.
+fn hide_value<'a>(value: &'a Spanned<DeValue<'_>>, path: &mut Vec<&'a str>, hidden: &mut Vec<Range<usize>>) {
+    match value.get_ref() {
+        DeValue::Table(table) => return hide(table, path, hidden),
+        DeValue::Array(values) => {
+            for value in values.iter().filter(|value| matches!(value.get_ref(), DeValue::Table(_))) {
+                hide_value(value, path, hidden);
+            }
+        }
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => {}
+    }
+    if !(keys::may_show(path) && is_plain(value.get_ref())) {
+        hidden.push(value.span());
     }
 }
 

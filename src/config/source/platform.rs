@@ -21,7 +21,8 @@ const ADDRESSES: [(&str, &str); 4] = [
 
 const SPRING: &str = "SPRING_DATA_REDIS_";
 
-const HOST: &str = "expected a host name or an IP address; set SPRING_DATA_REDIS_URL to use a URL";
+const HOST: &str = "expected a host name or an IP address; set SPRING_DATA_REDIS_PORT for the port, or SPRING_DATA_REDIS_URL to use a URL";
+const SSL_ENABLED: &str = "expected true or false, or another of Spring's words: on, off, yes, no, 1, 0";
 const PORT: &str = "the port must be a number from 1 to 65535";
 const NO_MASTER: &str = "Sentinels need the name of the primary; set SPRING_DATA_REDIS_SENTINEL_MASTER";
 const URL_TOO: &str = "SPRING_DATA_REDIS_URL names another server; keep one of the two";
@@ -106,8 +107,14 @@ fn spring(environment: &Environment<'_>) -> Result<Option<PlatformCache>, Config
     let name = |key: &str| format!("{SPRING}{key}");
     let get = |key: &str| environment.get(&name(key));
     let problem = |key: &str, what| Err(Place::Variable(name(key).into()).problem(what));
-    let is_on = get("SSL_ENABLED").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    let is_secure = is_on || get("SSL_BUNDLE").is_some();
+    let enabled = match get("SSL_ENABLED").map(str::to_ascii_lowercase).as_deref() {
+        None => None,
+        Some("true" | "on" | "yes" | "1") => Some(true),
+        Some("false" | "off" | "no" | "0") => Some(false),
+        Some(_) => return problem("SSL_ENABLED", SSL_ENABLED),
+    };
+    // A bundle alone turns TLS on (`isEnabled` of `DataRedisProperties.Ssl`).
+    let is_secure = enabled.unwrap_or_else(|| get("SSL_BUNDLE").is_some());
     let s = if is_secure { "s" } else { "" };
     let mut cache = PlatformCache::new("spring");
     let mut more = vec!["USERNAME", "PASSWORD", "DATABASE"];
@@ -133,7 +140,8 @@ fn spring(environment: &Environment<'_>) -> Result<Option<PlatformCache>, Config
         }
         (None, None) => {
             let Some(host) = get("HOST") else { return Ok(None) };
-            if host.contains(['/', '@', '?', '#']) {
+            let has_port = host.contains(':') && host.parse::<Ipv6Addr>().is_err();
+            if has_port || host.contains(['/', '@', '?', '#']) {
                 return problem("HOST", HOST);
             }
             let port = get("PORT").unwrap_or("6379");

@@ -67,10 +67,10 @@ pub(in crate::config) fn backend(
         // Nodes have no credentials of their own.
         let nodes: Vec<_> = hosts.iter().map(address).collect::<Result<_, _>>()?;
         let scheme = if is_on(&clients, "ssl") { "rediss" } else { "redis" };
-        put("url", &format!("{scheme}+cluster://{}{}", user(&clients)?, nodes.join(",")));
+        put("url", &format!("{scheme}+cluster://{}{}", user(&clients, over)?, nodes.join(",")));
         put_tls(&mut answers, &clients);
     } else {
-        let urls: Vec<_> = hosts.iter().map(url).collect::<Result<_, _>>()?;
+        let urls: Vec<_> = hosts.iter().map(|host| url(host, over)).collect::<Result<_, _>>()?;
         let mut secure = hosts.iter().filter(|host| is_on(host, "ssl"));
         let first = secure.next();
         let differs = secure.any(|host| first.is_some_and(|first| tls_settings(host) != tls_settings(first)));
@@ -145,19 +145,23 @@ fn address(host: &Table) -> Result<String, ConfigProblem> {
     Ok(if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") })
 }
 
-/// The credentials before the host of a URL, which are closed.
-fn user(host: &Table) -> Result<String, ConfigProblem> {
+/// The credentials before the host of a URL. They are closed, unless there are none here and some in the config file.
+fn user(host: &Table, over: &Table) -> Result<String, ConfigProblem> {
     let part = |key| Ok::<_, ConfigProblem>(text(host, key)?.unwrap_or_default());
     let (user, password) = (part("username")?, part("password")?);
     let [user, password] =
         [&user, &password].map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
+    let mut said_over = keys::alternatives(keys::CACHE, "password").chain(["username"]);
+    if user.is_empty() && password.is_empty() && said_over.any(|key| over.get(key).is_some()) {
+        return Ok(String::new());
+    }
     let colon = if password.is_empty() { "" } else { ":" };
     Ok(format!("{user}{colon}{password}@"))
 }
 
 /// A host of rb, or the only one.
-fn url(host: &Table) -> Result<String, ConfigProblem> {
-    let (user, database) = (user(host)?, text(host, "db")?.unwrap_or_else(|| "0".to_owned()));
+fn url(host: &Table, over: &Table) -> Result<String, ConfigProblem> {
+    let (user, database) = (user(host, over)?, text(host, "db")?.unwrap_or_else(|| "0".to_owned()));
     if let Some(path) = text(host, "unix_socket_path")? {
         return Ok(format!("redis+unix://{user}{path}?db={database}"));
     }
