@@ -291,11 +291,12 @@ impl Outcome {
         self.standing().any(|problem| problem.cause() == cause)
     }
 
-    /// A hash of the names of the nodes whose faults give it its status, whatever their order.
+    /// A hash of the names of the nodes whose faults give it its status, whatever their order, and of whether a required
+    /// cache would be down.
     #[must_use]
     pub(crate) fn faulty_nodes(&self) -> u64 {
         let names: BTreeSet<_> = self.standing().filter_map(Problem::node).collect();
-        BuildHasherDefault::<DefaultHasher>::default().hash_one(names)
+        BuildHasherDefault::<DefaultHasher>::default().hash_one((names, self.not_required()))
     }
 
     /// The problems that give it its status.

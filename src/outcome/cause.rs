@@ -72,7 +72,7 @@ causes! {
     /// Those that tell where the servers are contradict each other.
     Conflict "conflict" "Sentinels name different primaries, so clients may write to different servers: compare the answers to SENTINEL MASTER, and reset the wrong Sentinel.";
     /// A node of a cluster, or a Sentinel, contradicts most of the others.
-    SplitView "split_view" "A node's map of the cluster, or a Sentinel's state, differs from that of most others, so its clients are led elsewhere: compare CLUSTER NODES or SENTINEL MASTER of the named node with another one.";
+    SplitView "split_view" "A node's map of the cluster, or a Sentinel's state, differs from that of most others, so clients or failovers may go by outdated data: compare CLUSTER NODES or SENTINEL MASTER of the named node with another one.";
     /// A replica did not show the primary's canary in time.
     Behind "behind" "The replica did not receive the write in time: check the replication link, and the load of the replica.";
     /// A way into the cache does not show a write.
@@ -80,7 +80,7 @@ causes! {
     /// A way into the cache goes on showing a deleted key.
     InvisibleDelete "invisible_delete" "The view still shows a deleted key, so applications read outdated data: check for replica lag, a lost primary, or clients that map keys to different servers.";
     /// A node passes its check, and takes longer than configured.
-    Slow "slow" "The cache responds in time, but takes longer than `slow`: check DNS for the phase resolve, the network for connect and tls, and the server's load and slow log for auth, write and read.";
+    Slow "slow" "The cache responds in time, but takes longer than `slow`: check DNS for the phase resolve, the network for connect and tls, and the server's load and slow log for auth, write and read; auth includes a run of `password_command`.";
     /// A queue has too many entries.
     TooLong "too_long" "The queue has more entries than configured: check that its workers run and finish entries, and whether producers add more than before.";
     /// The oldest entry of a queue has waited for too long.
@@ -122,13 +122,13 @@ causes! {
     /// Entries live longer than configured, or for ever.
     Immortal "immortal" "Entries have no TTL, or one above the configured `max`, so they stay in memory too long: fix the code that writes them.";
     /// A certificate or a token ends soon.
-    Expiring "expiring" "A certificate or token ends soon: renew it before its date, and have the server or cache-canary load the new one.";
+    Expiring "expiring" "A certificate or token ends soon or has ended: renew it, and have the server or cache-canary load the new one.";
     /// The server is another one than before, with other data.
     WrongCache "wrong_cache" "The server has another identity marker than expected, so its data is another cache's: check DNS, proxies, reused addresses and merged clusters; after a planned move, see `wrong_cache` in the documentation.";
     /// The server has lost its data since the last check.
     Lost "lost" "The identity marker was gone, so other data was probably lost with it: check for a flush, a restart without data, a failover to an empty replica, and eviction.";
     /// The settings of the server contradict the use of the cache.
-    Unfit "unfit" "The server's settings contradict the configured `use`: change the setting that the details name, or correct `use`.";
+    Unfit "unfit" "The server's settings contradict the `use` of the cache, which the configuration or a preset of queues tells: change the setting that the details name, or correct `use`.";
     /// Any other network error.
     Unreachable "unreachable" "The server cannot be reached: check the network, and any proxy in front of it.";
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Cause, Finding, NodeOutcome, Outcome, Phase, Role, Status};
+use crate::span;
 
 impl Outcome {
     /// Adds a finding about the slowest node that passed, if it took longer than `limit`. A cache that is down is not also
@@ -18,8 +19,8 @@ impl Outcome {
             return;
         };
         let Some((phase, longest)) = judged(node).max_by_key(|(_, time)| *time) else { return };
-        let [took, longest, limit] = [took, longest, limit].map(|time| time.as_millis());
-        let said = format!("{longest} ms of {took} ms (degraded above {limit} ms)");
+        let [took, longest, limit] = [took, longest, limit].map(span::fine);
+        let said = format!("{longest} of {took} (degraded above {limit})");
         let finding =
             Finding::new(Status::Degraded, Cause::Slow, &format!("{} in {phase}", node.node), &said);
         self.extra.get_or_insert_default().findings.push(finding);
@@ -72,11 +73,8 @@ mod tests {
         let slower = node("b", Role::Server, &[(Phase::Write, 1), (Phase::Read, 250)]);
         let outcome = judged(vec![slow.clone(), slower.clone()]);
         assert_eq!((outcome.status(), outcome.cause()), (Status::Degraded, Some(Cause::Slow)));
-        assert_eq!(
-            found(vec![slow.clone(), slower]),
-            ["b in read: 250 ms of 251 ms (degraded above 200 ms)"]
-        );
-        assert_eq!(found(vec![slow]), ["a in write: 120 ms of 220 ms (degraded above 200 ms)"]);
+        assert_eq!(found(vec![slow.clone(), slower]), ["b in read: 250ms of 251ms (degraded above 200ms)"]);
+        assert_eq!(found(vec![slow]), ["a in write: 120ms of 220ms (degraded above 200ms)"]);
     }
 
     #[test]
@@ -91,7 +89,7 @@ mod tests {
         let late = node("b", Role::Replica, &[(Phase::Read, 900)]);
         assert_eq!(judged(vec![server.clone(), late]).status(), Status::Up);
         let far = node("b", Role::Replica, &[(Phase::Connect, 300), (Phase::Read, 900)]);
-        assert_eq!(found(vec![server, far]), ["b in connect: 300 ms of 300 ms (degraded above 200 ms)"]);
+        assert_eq!(found(vec![server, far]), ["b in connect: 300ms of 300ms (degraded above 200ms)"]);
     }
 
     #[test]
