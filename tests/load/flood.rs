@@ -17,6 +17,9 @@ use crate::support::{Port, Redis, Sidecar, alone, eventually};
 const PROMISED: Duration = Duration::from_millis(250);
 const SCHEDULING: Duration = Duration::from_secs(2);
 
+/// The time for the checks of a hundred caches, with the scheduling of a busy machine.
+const BUSY: &str = "timeout = \"2s\"";
+
 fn addr(sidecar: &Sidecar) -> SocketAddr {
     sidecar.addr().parse().unwrap()
 }
@@ -126,7 +129,7 @@ fn answers_that_no_client_reads_do_not_fill_the_memory() {
     raise_limit_of_files();
     let redis = Redis::start(&[]);
     for (path, window) in [("/metrics", 0), ("/health", 100), ("/?format=health-json", 0), ("/", 20_000)] {
-        let sidecar = Sidecar::start(aliases(&redis, 100));
+        let sidecar = Sidecar::start_with(BUSY, aliases(&redis, 100));
         sidecar.expect_up();
         let before = sidecar.resident_kib();
         let connections: Vec<_> = (0..200)
@@ -159,7 +162,7 @@ fn answers_of_http1_that_no_client_reads_do_not_fill_the_memory() {
     let _turn = alone();
     raise_limit_of_files();
     let redis = Redis::start(&[]);
-    let sidecar = Sidecar::start(aliases(&redis, 100));
+    let sidecar = Sidecar::start_with(BUSY, aliases(&redis, 100));
     sidecar.expect_up();
     let before = sidecar.resident_kib();
     let _connections: Vec<_> = (0..900)
