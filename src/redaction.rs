@@ -54,11 +54,8 @@ impl Redaction {
     pub(crate) fn of(backend: &Backend, checks: &[checks::CheckConfig]) -> Self {
         let mut hidden = Hidden::default();
         hidden.add(backend);
-        for check in checks {
-            if let checks::CheckConfig::Visibility(visibility) = check {
-                visibility.views.iter().for_each(|view| hidden.add(&view.backend));
-            }
-        }
+        let views = checks.iter().flat_map(checks::CheckConfig::views);
+        views.for_each(|view| hidden.add(&view.backend));
         let is_empty = hidden.credentials.is_empty() && hidden.sources.is_empty();
         Self((!is_empty).then(|| Arc::new(hidden)))
     }

@@ -145,10 +145,7 @@ impl CacheBuilder<'_> {
         let record = earlier.record(alias, kind);
         let check = match earlier.check(alias, kind, fingerprint) {
             Some(check) => Some(check),
-            None => match open()? {
-                Some(check) => Some(self.layered(check, &record)?),
-                None => None,
-            },
+            None => open()?.map(|check| self.layered(check, &record)).transpose()?,
         };
         Ok(check.map(|check| CheckEntry { check, record, fingerprint }))
     }
@@ -164,7 +161,7 @@ impl CacheBuilder<'_> {
             kind: record.kind(),
             needs: self.cache.needs(),
             timeout: config.timeout,
-            slow: self.cache.slow.filter(|_| record.kind() == CheckKind::RoundTrip),
+            slow: self.cache.slow.filter(|_| is_round_trip),
             standing_timer: standing_timer.clone(),
             begin: *begin,
             calendar,

@@ -13,7 +13,7 @@ use super::output::print;
 use super::{Failure, FileArgs};
 use crate::alias::Alias;
 use crate::catalog::Catalog;
-use crate::config::checks::{CheckConfig, ViewConfig, VisibilityConfig};
+use crate::config::checks::{CheckConfig, ViewConfig};
 use crate::config::{
     Address, Backend, CacheConfig, Config, Login, NamedServer, RedisConfig, RedisServers, Source,
     WhichReplicas, load_for_users,
@@ -140,14 +140,7 @@ fn users(config: &Config, chosen: &[&Alias]) -> String {
 
 /// The views of a cache, if a check compares them.
 fn views(cache: &CacheConfig) -> &[ViewConfig] {
-    let views = cache.checks.iter().find_map(|check| match check {
-        CheckConfig::Visibility(VisibilityConfig { views, .. }) => Some(views.as_slice()),
-        CheckConfig::Queue(_)
-        | CheckConfig::Clock(_)
-        | CheckConfig::Efficiency(_)
-        | CheckConfig::Identity(_)
-        | CheckConfig::Policy(_) => None,
-    });
+    let views = cache.checks.iter().map(CheckConfig::views).find(|views| !views.is_empty());
     views.unwrap_or_default()
 }
 
