@@ -264,9 +264,11 @@ impl Topology for Cluster {
     async fn check(&self, progress: &Progress) {
         let known = self.known.lock().clone();
         ClusterCheck::new(self, progress).run(known).await;
-        let known = self.known.lock().clone();
-        if let (Some(consensus), Some(known)) = (&self.consensus, known) {
-            consensus.compare(self, &known, progress).await;
+        if let Some(consensus) = &self.consensus {
+            let known = self.known.lock().clone();
+            if let Some(known) = known {
+                consensus.compare(self, &known, progress).await;
+            }
         }
     }
 
