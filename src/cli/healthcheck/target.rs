@@ -120,6 +120,8 @@ impl fmt::Display for Target {
         match self {
             Self::Tcp { host, port, path, tls } => {
                 let s = if tls.is_some() { "s" } else { "" };
+                // A query may have a token in it.
+                let path = path.split('?').next().unwrap_or_default();
                 write!(f, "http{s}://{host}:{port}{path}")
             }
             Self::Unix { socket } => write!(f, "unix:{}", socket.display()),
