@@ -54,6 +54,7 @@ pub use place::Origin;
 pub(crate) use secret::MASK;
 pub use secret::Secret;
 pub(crate) use value::is_quoted;
+pub(crate) use variable::is_withheld;
 
 /// The JSON Schema of the configuration file, for editors, in draft 2020-12. It lists the keys and the values
 /// that they take; [`load()`] alone knows how values go together.

@@ -1,7 +1,15 @@
-//! The names of environment variables that are settings.
+//! The names of environment variables that are settings, and of those that programs of `password_command` do not inherit.
+
+use std::collections::BTreeSet;
+
+use super::source::platform;
+use crate::mutex::Mutex;
 
 /// The beginning of each.
 pub(super) const PREFIX: &str = "CACHE_CANARY_";
+
+/// The beginning of each variable that is the URL of a cache.
+pub(super) const SHORT_URL: &str = "CACHE_URL";
 
 /// Variables that begin like a setting and are read elsewhere: the config file's path, the level of the log,
 /// and the URL that `healthcheck` asks.
@@ -19,4 +27,18 @@ pub(super) fn renamed(name: &str, level: &str, meant: &str) -> String {
         .map(|part| if part.eq_ignore_ascii_case(level) { meant.to_uppercase() } else { part.to_owned() })
         .collect();
     format!("{PREFIX}{}", levels.join("__"))
+}
+
+/// The variables that a configuration of this process has taken logins from, as `${NAME}`.
+static LOGINS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Takes note that a login comes from this variable.
+pub(super) fn withhold(name: &str) {
+    LOGINS.lock().insert(name.to_owned());
+}
+
+/// `true` if a variable may hold a login of this process, which other programs do not get.
+pub(crate) fn is_withheld(name: &str) -> bool {
+    let is_setting = name.starts_with(PREFIX) || name.starts_with(SHORT_URL);
+    is_setting || platform::is_variable(name) || LOGINS.lock().contains(name)
 }

@@ -7,6 +7,7 @@
 
 mod aws;
 
+use std::env;
 use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tokio::process::Command;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::{MadePassword, MintFailure, Minting, PasswordSource, Secret};
+use crate::config::{MadePassword, MintFailure, Minting, PasswordSource, Secret, is_withheld};
 use crate::outcome::{Cause, Fault, advice, printable};
 use crate::progress::NodeProgress;
 use crate::redaction::{self, Redaction};
@@ -145,6 +146,9 @@ async fn run(command: &[Secret]) -> Result<(Secret, Option<SystemTime>), MintFai
     let [program, arguments @ ..] = command else { return Err("names no program".into()) };
     let mut command = Command::new(program.expose_secret());
     command.args(arguments.iter().map(ExposeSecret::expose_secret));
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_withheld)) {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.process_group(0).kill_on_drop(true).spawn();
     let mut child = child.map_err(|error| format!("cannot be run: {error}"))?;

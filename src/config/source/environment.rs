@@ -7,9 +7,7 @@ use crate::config::keys;
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::text_file::BOM;
 use crate::config::value::{Table, TableEntry, Value, ValueKind, is_quoted};
-use crate::config::variable::{PREFIX, RESERVED};
-
-const SHORT_URL: &str = "CACHE_URL";
+use crate::config::variable::{self, PREFIX, RESERVED, SHORT_URL};
 
 /// The environment's variables, by name.
 pub(in crate::config) struct Environment<'a>(pub(in crate::config) &'a BTreeMap<String, String>);
@@ -70,6 +68,22 @@ impl Environment<'_> {
         }
         expanded.push_str(rest);
         Ok(expanded)
+    }
+
+    /// Withholds the variables that this text, the value of `key`, takes a login from. In a URL these are the ones before the `@`, and
+    /// those that have one.
+    pub(in crate::config) fn withhold_logins(&self, key: &str, text: &str) {
+        let login = match key {
+            "password" | "sentinel_password" | "token" => text.len(),
+            "url" | "servers" | "location" | "replicas" | "views" => text.rfind('@').unwrap_or_default(),
+            _ => return,
+        };
+        for (at, _) in text.match_indices("${") {
+            let name = text[at + 2..].split(['}', ':']).next().unwrap_or_default();
+            if at < login || self.get(name).is_some_and(|value| value.contains('@')) {
+                variable::withhold(name);
+            }
+        }
     }
 
     /// Puts every setting of the environment into `table`, over those of the file.

@@ -111,16 +111,17 @@ impl TomlReader<'_> {
         let entries = entries.into_iter().map(|(key, value)| TableEntry {
             key: key.get_ref().to_string(),
             key_place: self.place(key),
-            value: self.value(value),
+            value: self.value(key.get_ref(), value),
         });
         Table(entries.collect())
     }
 
-    fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Value {
+    fn value(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Value {
         let place = self.place(value);
         let kind = match value.get_ref() {
             DeValue::String(text) => match self.environment.expand(text) {
                 Ok(expanded) => {
+                    self.environment.withhold_logins(key, text);
                     return Value { literal: expanded == *text, kind: ValueKind::Text(expanded), place };
                 }
                 Err(error) => {
@@ -135,7 +136,9 @@ impl TomlReader<'_> {
             }
             DeValue::Boolean(boolean) => ValueKind::Boolean(*boolean),
             DeValue::Datetime(_) => ValueKind::Other("a date"),
-            DeValue::Array(values) => ValueKind::List(values.iter().map(|value| self.value(value)).collect()),
+            DeValue::Array(values) => {
+                ValueKind::List(values.iter().map(|value| self.value(key, value)).collect())
+            }
             DeValue::Table(table) => ValueKind::Table(self.table(table)),
         };
         Value::new(kind, place)

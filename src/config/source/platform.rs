@@ -19,6 +19,7 @@ const ADDRESSES: [(&str, &str); 4] = [
     ("MEMCACHED_URL", "memcached"),
 ];
 
+const MEMCACHIER: &str = "MEMCACHIER_";
 const SPRING: &str = "SPRING_DATA_REDIS_";
 
 const HOST: &str = "expected a host name or an IP address; set SPRING_DATA_REDIS_PORT for the port, or SPRING_DATA_REDIS_URL to use a URL";
@@ -34,6 +35,12 @@ struct PlatformCache {
     table: Table,
     /// The variables, the first of which names the server.
     variables: Vec<Arc<str>>,
+}
+
+/// `true` if a variable of this name names a cache, or is a part of its settings.
+pub(in crate::config) fn is_variable(name: &str) -> bool {
+    ADDRESSES.iter().any(|(address, _)| name == *address)
+        || [MEMCACHIER, SPRING].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Puts the caches of these variables into `table`, if it names no other, and takes note of them.
@@ -60,7 +67,7 @@ pub(in crate::config) fn merge_into(
         caches.push(cache);
     }
     let mut memcachier = PlatformCache::new("memcachier");
-    memcachier.put_each(environment, "MEMCACHIER_", &["SERVERS", "USERNAME", "PASSWORD"]);
+    memcachier.put_each(environment, MEMCACHIER, &["SERVERS", "USERNAME", "PASSWORD"]);
     caches.extend(Some(memcachier).filter(|cache| cache.table.get("servers").is_some()));
     match spring(environment) {
         Ok(cache) => caches.extend(cache),
