@@ -27,6 +27,8 @@ mod demo;
 /// The limit of open files.
 mod files;
 mod healthcheck;
+/// The protection of passwords in memory.
+mod memory;
 /// Orphans of the container whose first process this is.
 mod orphans;
 /// The output of every command.
@@ -159,6 +161,9 @@ impl Cli {
     /// Runs the command. Errors go to stderr.
     #[must_use]
     pub fn run(self) -> ExitCode {
+        if let Err(error) = memory::protect() {
+            telemetry::say(&format!("warning: a core file may contain passwords: {error}\n"));
+        }
         let result = match self.command {
             Command::Serve(args) => serve::run(args),
             Command::Check(args) => check::run(&args),

@@ -19,9 +19,12 @@ pub(super) struct ServerFlags {
 pub(super) fn of_first_process() -> Option<ServerFlags> {
     let command_line = std::fs::read("/proc/1/cmdline").ok()?;
     let mut flags = of_command_line(&command_line)?;
-    // The path is relative to the directory of the server.
-    flags.file =
-        flags.file.map(|file| if file.is_relative() { Path::new("/proc/1/cwd").join(file) } else { file });
+    // The path is relative to the directory of the server. If only root may see that (see `cli/memory.rs`), it is the
+    // directory of this process: a container starts both in one.
+    let directory = Path::new("/proc/1/cwd");
+    if directory.read_link().is_ok() {
+        flags.file = flags.file.map(|file| directory.join(file));
+    }
     Some(flags)
 }
 
