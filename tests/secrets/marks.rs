@@ -246,9 +246,10 @@ pub(crate) fn spellings(secret: &str) -> Vec<(&'static str, String)> {
     use base64::engine::general_purpose::{STANDARD, URL_SAFE};
     let each = |write: fn(u8) -> String| secret.bytes().map(write).collect::<String>();
     vec![
-        ("as it is", secret.to_owned()),
+        ("plain text", secret.to_owned()),
         ("upper case", secret.to_uppercase()),
-        ("percent-encoded", in_url(secret)),
+        ("a part of a URL", in_url(secret)),
+        ("percent-encoded", each(|byte| format!("%{byte:02X}"))),
         ("a string of JSON", serde_json::Value::from(secret).to_string()),
         ("debugged", format!("{secret:?}")),
         ("bytes of Redis", each(|byte| format!("\\x{byte:02x}"))),

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, getuid, kill_process};
@@ -24,7 +24,9 @@ impl Home {
     fn new(config: &str) -> Self {
         let home = Self(tempfile::tempdir().unwrap());
         fs::set_permissions(home.0.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_cache-canary"), home.program()).unwrap();
+        // Another process copies it: a file that this one writes could not be run while a test beside it starts a program.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_cache-canary")).arg(home.path()).status();
+        assert!(copied.unwrap().success());
         fs::write(home.path().join("cache-canary.toml"), config).unwrap();
         if getuid().is_root() {
             chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -34,10 +36,6 @@ impl Home {
 
     fn path(&self) -> &Path {
         self.0.path()
-    }
-
-    fn program(&self) -> PathBuf {
-        self.path().join("cache-canary")
     }
 
     /// A command of the user in this folder, behind `before`, which runs as the user of the tests.
@@ -91,6 +89,7 @@ fn config(port: &Port, redis: &Redis) -> String {
     format!("listen = \"{}\"\n[caches.main]\nurl = \"redis://{}\"", port.addr(), redis.addr())
 }
 
+/// `true` if it is up; its metrics have figures of its own process.
 fn is_up(port: &Port) -> bool {
     let answer = ask(port.addr(), b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let answer = String::from_utf8_lossy(&answer).into_owned();

@@ -93,7 +93,7 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the words of servers are not redacted",
         found_by: SERVERS,
-        shown: "quoted as as it is: ",
+        shown: "quoted as plain text: ",
         file: "src/redaction.rs",
         from: "        let Some(hidden) = &self.0 else { return text.into() };\n        let mut end",
         to: "        let Some(hidden) = self.0.as_ref().filter(|_| false) else { return text.into() };\n        let mut end",
@@ -109,7 +109,7 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "an error shows the whole line of the file",
         found_by: MISTAKES,
-        shown: "caches.main",
+        shown: "@host:99999/0",
         file: "src/config/error.rs",
         from: "        Some(cut) if comment.is_none_or(|comment| cut <= comment) => (&line[..cut], true),",
         to: "        Some(cut) if comment.is_none_or(|comment| cut <= comment) => (line, true),",
@@ -117,7 +117,7 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the parser of TOML quotes the line that it cannot read",
         found_by: MISTAKES,
-        shown: "TOML",
+        shown: "| password = ",
         file: "src/config/source/file.rs",
         from: "let message = error.message().trim_end().replace('\\n', \", \");",
         to: "let message = error.to_string();",
@@ -134,10 +134,10 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a wrong token is logged",
         found_by: "search::no_output_shows_a_secret_of_a_caller",
-        shown: "token ",
+        shown: "a token: ",
         file: "src/http/token.rs",
         from: "    credentials.map(|shown| shown.ct_eq(expected).into())",
-        to: "    let credentials = credentials.inspect(|shown| tracing::debug!(\"token {}\", String::from_utf8_lossy(shown)));\n    \
+        to: "    let credentials = credentials.inspect(|shown| tracing::debug!(\"a token: {}\", String::from_utf8_lossy(shown)));\n    \
              credentials.map(|shown| shown.ct_eq(expected).into())",
     },
     Mutation {
