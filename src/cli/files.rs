@@ -11,6 +11,12 @@ use crate::http::server::ServerLimits;
 /// The reserve for other open files: listeners, connections being dialed, files being read, and the runtime's own.
 const BESIDE: u64 = 1024 + 64;
 
+/// The files that a sidecar without connections has open: standard streams, listeners, and the runtime's own.
+const ITSELF: u64 = 24;
+
+/// The fewest connections of callers, however few files may be open.
+const FEWEST_CALLERS: usize = 4;
+
 /// The limit of open files, compared with the need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
@@ -34,8 +40,8 @@ impl fmt::Display for Room {
             }
             Self::TooSmall { limit, need } => write!(
                 f,
-                "the limit of open files is {limit}, but up to {need} may be needed: raise it (ulimit -n, LimitNOFILE=), or \
-                 checks of working caches can fail"
+                "the limit of open files is {limit}, but up to {need} may be needed: raise it (ulimit -n, LimitNOFILE=); until \
+                 then fewer connections of callers are open, and checks of working caches can fail"
             ),
         }
     }
@@ -68,9 +74,40 @@ pub(super) fn make_room(config: &Config, callers: u64) -> Room {
 /// another is closed for it.
 pub(super) fn callers(config: &Config) -> u64 {
     let ServerLimits { connections, own_connections, .. } = ServerLimits::of(config);
-    let own = [&config.probes.listen, &config.metrics.listen];
-    let own = own.into_iter().filter(|listen| !listen.is_empty()).count() * own_connections;
-    (connections + own + 1) as u64
+    (connections + listeners_of_their_own(config) * own_connections + 1) as u64
+}
+
+/// The limits on callers that leave the checks their files: the connections of strangers must not be what a check lacks.
+///
+/// Callers have three quarters of the files that the configured checks do not need, or all but [`BESIDE`] if that is more. The
+/// rest is for lookups, for servers that are discovered, and for files that are read.
+pub(super) fn limits(config: &Config) -> ServerLimits {
+    let limits = ServerLimits::of(config);
+    match getrlimit(Resource::Nofile).current {
+        Some(files) => {
+            fit(limits, files.saturating_sub(connections(config) + ITSELF), listeners_of_their_own(config))
+        }
+        None => limits,
+    }
+}
+
+/// The limits on callers at this many kinds of listeners besides those for everything, if `free` files are left for callers
+/// and for what is not configured.
+fn fit(limits: ServerLimits, free: u64, others: usize) -> ServerLimits {
+    let beside = (free / 4).min(BESIDE - ITSELF);
+    let most = usize::try_from(free - beside).unwrap_or(usize::MAX);
+    let own_connections = limits.own_connections.min(most / 4);
+    let connections = limits.connections.min(most - others * own_connections);
+    ServerLimits {
+        connections: connections.max(FEWEST_CALLERS),
+        own_connections: own_connections.max(FEWEST_CALLERS),
+        ..limits
+    }
+}
+
+/// The number of kinds of listeners, besides those for everything, that have connections of their own.
+fn listeners_of_their_own(config: &Config) -> usize {
+    [&config.probes.listen, &config.metrics.listen].into_iter().filter(|listen| !listen.is_empty()).count()
 }
 
 /// The number of connections that the checks may have. For each server, one is kept, and one more is held until its
@@ -93,5 +130,29 @@ fn servers(backend: &Backend) -> usize {
         }
         Backend::Memcached(memcached) => memcached.servers.len(),
         Backend::Unchecked(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_have_three_quarters_of_the_files_that_checks_leave_and_never_more_than_is_configured() {
+        let usual = ServerLimits::default();
+        let fitted = |free, others| {
+            let ServerLimits { connections, own_connections, .. } = fit(usual, free, others);
+            (connections, own_connections)
+        };
+        for others in 0..=2 {
+            assert_eq!(fitted(u64::MAX, others), (1024, 64));
+            let need = (1024 + 64 * others) as u64 + BESIDE;
+            assert_eq!(fitted(need - ITSELF, others), (1024, 64));
+            assert_eq!(fitted(0, others), (4, 4));
+        }
+        assert_eq!(fitted(1000, 0), (750, 64));
+        assert_eq!(fitted(1000, 2), (750 - 2 * 64, 64));
+        assert_eq!(fitted(40, 0), (30, 7));
+        assert_eq!(fitted(40, 2), (16, 7));
     }
 }

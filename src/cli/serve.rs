@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::{Failure, FileArgs, block_on, files};
 use crate::app::App;
 use crate::config::{Config, Loaded};
-use crate::http::server::{Listeners, ServerLimits, serve_app};
+use crate::http::server::{Listeners, serve_app};
 use crate::telemetry;
 use reload::{ReloadFlags, Reloader};
 
@@ -80,7 +80,7 @@ async fn serve(loaded: Loaded, flags: ReloadFlags) -> Result<ExitCode, Failure> 
     files::make_room(config, files::callers(config)).tell();
     let app = Arc::new(App::new(config).map_err(Failure::usage)?);
     announce(config, &app);
-    let (listeners, limits) = (Listeners::bind(config).map_err(Failure::other)?, ServerLimits::of(config));
+    let (listeners, limits) = (Listeners::bind(config).map_err(Failure::other)?, files::limits(config));
 
     let (ask_to_stop, asked_to_stop) = oneshot::channel::<()>();
     let shutdown = async { drop(asked_to_stop.await) };

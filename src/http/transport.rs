@@ -62,7 +62,8 @@ pub(super) async fn serve(
             biased;
             () = connection::stopping(&mut life) => break,
             Some(_) = connections.join_next() => {}
-            accepted = acceptor.accept() => {
+            // A connection that was closed to make room has its file until it ends, which is at its next turn.
+            accepted = acceptor.accept(), if connections.len() <= places.limits().connections => {
                 let Greeting { tls, is_excluded } = greet(accepted.caller());
                 if let Some(place) = places.admit(accepted.caller(), is_excluded) {
                     let (router, life, turns) = (router.clone(), life.clone(), turns.clone());

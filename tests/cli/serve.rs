@@ -270,24 +270,6 @@ fn a_socket_in_a_place_without_rights_is_not_reported_as_in_use() {
 }
 
 #[test]
-fn a_server_without_file_descriptors_logs_that_once_and_recovers() {
-    let mut command = Command::new("sh");
-    clean(&mut command);
-    let script = r#"ulimit -n 24; exec "$0" serve --listen 127.0.0.1:0"#;
-    let mut serving = Serving::start(command.args(["-c", script, env!("CARGO_BIN_EXE_cache-canary")]));
-    let address = serving.address();
-    let mut crowd: Vec<_> = (0..40).map(|_| TcpStream::connect(address).unwrap()).collect();
-    serving.wait_for_log("cannot accept connections for now: Too many open files (os error 24)");
-    crowd.clear();
-    let mut next = TcpStream::connect(address).unwrap();
-    assert!(answer(&mut next, ASK_LIVEZ).ends_with("ok\n"));
-    serving.signal("TERM");
-    // No more of it until the end.
-    assert!(serving.log_line().contains("stopping"));
-    assert_eq!(serving.wait(), Some(0));
-}
-
-#[test]
 fn healthcheck_and_the_server_understand_each_other() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("canary.sock");

@@ -205,7 +205,10 @@ impl Places {
             OpenConnection { peer, is_remote, is_excluded, idle_timeout: Arc::new(IdleTimeout::begin(wait)) };
         let classes = [
             Class { most: EXCLUDED.min(connections), holds: |open| open.is_excluded },
-            Class { most: connections - connections / KEPT_FOR_LOOPBACK, holds: |open| open.is_remote },
+            Class {
+                most: connections - connections.div_ceil(KEPT_FOR_LOOPBACK),
+                holds: |open| open.is_remote,
+            },
             Class { most: connections, holds: |_| true },
         ];
         let mut table = self.table.lock();
