@@ -3,6 +3,7 @@
 mod gate;
 mod hosts;
 mod names;
+mod shortage;
 mod threads;
 mod tls;
 
@@ -18,7 +19,6 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
-use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::rustls::ClientConfig;
@@ -35,6 +35,7 @@ use names::{LookupError, Stage};
 use tls::{TlsTarget, tls_fault};
 
 pub(crate) use names::Resolver;
+pub(crate) use shortage::Shortage;
 pub use tls::SetupError;
 pub(crate) use tls::{client_config, in_words, pinned_config, tls_error};
 
@@ -204,6 +205,10 @@ impl Dialer {
             Ok(Stage::Over(Err(LookupError::Unresolvable(error)))) => {
                 Err(progress.fault(Cause::Unresolvable, &format!("{}: {error}", shown())))
             }
+            Ok(Stage::Over(Err(LookupError::Shortage(error, shortage)))) => {
+                let said = format!("{} was not looked up: {error}: {shortage}", shown());
+                Err(progress.fault(Cause::Unresolvable, &said).of_our_own())
+            }
             Ok(Stage::Over(Err(LookupError::NoThread(error)))) => {
                 let said = format!(
                     "{} was not looked up: {NO_THREAD}: {error}; raise the limit (ulimit -u, TasksMax=, pids)",
@@ -284,21 +289,11 @@ pub(crate) fn io_fault(progress: &NodeProgress, error: &io::Error) -> Fault {
         Kind::TimedOut => Cause::TimedOut,
         _ => Cause::Unreachable,
     };
-    if is_out_of_files(error) {
-        return progress.fault(cause, &format!("{error}: {OUT_OF_FILES}")).of_our_own();
+    if let Some(shortage) = Shortage::of(error) {
+        return progress.fault(cause, &format!("{error}: {shortage}")).of_our_own();
     }
     progress.fault(cause, &error.to_string())
 }
 
-/// The words for a limit of this process or of its machine, which the cache has nothing to do with.
-const OUT_OF_FILES: &str =
-    "cache-canary, not the cache, is at its limit of open files; raise it (ulimit -n, LimitNOFILE=)";
-
 /// The reason why a name waits for its lookup.
 const NO_THREAD: &str = "cache-canary has no free thread";
-
-/// `true` if there is no file descriptor left for a connection (connect(2), `EMFILE` and `ENFILE` of socket(2)).
-fn is_out_of_files(error: &io::Error) -> bool {
-    let code = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(code, Some(Errno::MFILE | Errno::NFILE))
-}

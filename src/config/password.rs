@@ -116,11 +116,13 @@ pub(crate) struct MintFailure {
     pub(crate) what: String,
     /// The first line of a program's errors, which may hold secrets.
     pub(crate) said: Option<Box<str>>,
+    /// `true` if the sidecar itself lacks a resource.
+    pub(crate) is_own: bool,
 }
 
 impl<T: Into<String>> From<T> for MintFailure {
     fn from(what: T) -> Self {
-        Self { what: what.into(), said: None }
+        Self { what: what.into(), said: None, is_own: false }
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::hosts::HostsFile;
+use super::shortage::Shortage;
 use super::threads::{LookupResult, Threads};
 use crate::budget;
 use crate::mutex::Mutex;
@@ -63,6 +64,8 @@ pub(super) type Resolution = Result<Arc<[SocketAddr]>, LookupError>;
 pub(super) enum LookupError {
     /// The system says so.
     Unresolvable(Arc<str>),
+    /// The system lacked something for the lookup.
+    Shortage(Arc<str>, Shortage),
     /// No thread could be started.
     NoThread(Arc<str>),
 }
@@ -209,7 +212,10 @@ impl Resolver {
             }
         };
         let found = found.unwrap_or_else(|_| Err(io::Error::other("the look-up was aborted")));
-        let error = |error: io::Error| LookupError::Unresolvable(error.to_string().into());
+        let error = |error: io::Error| match Shortage::of(&error) {
+            Some(shortage) => LookupError::Shortage(error.to_string().into(), shortage),
+            None => LookupError::Unresolvable(error.to_string().into()),
+        };
         let mut state = self.state.lock();
         state.leave(lookup_state);
         state.end(&name, began, deadline, found.map(Into::into).map_err(error));

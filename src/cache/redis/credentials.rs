@@ -8,6 +8,7 @@
 mod aws;
 
 use std::env;
+use std::io;
 use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::process::Command;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::cache::dial::Shortage;
 use crate::config::{MadePassword, MintFailure, Minting, PasswordSource, Secret, is_withheld};
 use crate::outcome::{Cause, Fault, advice, printable};
 use crate::progress::NodeProgress;
@@ -61,18 +63,20 @@ pub(super) async fn password(
     let since = source.started().filter(|_| last.is_some() && source.turn.try_lock().is_err());
     let made = timeout_at(since.unwrap_or_else(Instant::now) + limit, renewed(source, began)).await;
     let setting = source.setting();
-    let failure = match made {
+    let (failure, is_own) = match made {
         Ok(Ok(made)) => {
             progress.step(|| (setting.to_owned(), "a password".to_owned(), described(&made)));
             return Ok(made.secret);
         }
-        Ok(Err(failure)) => format!("{setting} {}", shown(&failure, progress)),
+        Ok(Err(failure)) => (format!("{setting} {}", shown(&failure, progress)), failure.is_own),
         Err(_) => {
             let earlier = source.failure(None);
             let earlier = earlier.map(|failure| format!("; the last attempt {}", shown(&failure, progress)));
             let earlier = earlier.unwrap_or_default();
             let (limit, most) = (format_duration(limit), format_duration(LIMIT));
-            format!("{setting} gave no password within {limit}, and goes on for at most {most}{earlier}")
+            let late =
+                format!("{setting} gave no password within {limit}, and goes on for at most {most}{earlier}");
+            (late, false)
         }
     };
     progress.step(|| (setting.to_owned(), "a password".to_owned(), failure.clone()));
@@ -80,14 +84,27 @@ pub(super) async fn password(
         Minting::Command { .. } => advice::PASSWORD_COMMAND,
         Minting::Aws(_) => advice::AWS,
     };
-    let fault = || progress.fault(Cause::Auth, &failure).with_advice(advice);
+    let fault = || {
+        let fault = progress.fault(Cause::Auth, &failure).with_advice(advice);
+        if is_own { fault.of_our_own() } else { fault }
+    };
     last.map(|last| last.secret).ok_or_else(fault)
 }
 
 /// The words for a failure. Those of a program may hold a password of before.
-fn shown(MintFailure { what, said }: &MintFailure, progress: &NodeProgress) -> String {
+fn shown(MintFailure { what, said, .. }: &MintFailure, progress: &NodeProgress) -> String {
     let said = said.as_deref().map(|said| format!(": {}", progress.redaction().text(said)));
     format!("{what}{}", said.unwrap_or_default())
+}
+
+/// The failure of something that the system refused.
+fn refused(what: &str, error: &io::Error) -> MintFailure {
+    match Shortage::of_start(error) {
+        Some(shortage) => {
+            MintFailure { what: format!("{what}: {error}: {shortage}"), said: None, is_own: true }
+        }
+        None => format!("{what}: {error}").into(),
+    }
 }
 
 fn described(made: &MadePassword) -> String {
@@ -151,7 +168,7 @@ async fn run(command: &[Secret]) -> Result<(Secret, Option<SystemTime>), MintFai
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.process_group(0).kill_on_drop(true).spawn();
-    let mut child = child.map_err(|error| format!("cannot be run: {error}"))?;
+    let mut child = child.map_err(|error| refused("cannot be run", &error))?;
     let mut group = Group::new(child.id());
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let (out, err) = (child.stdout.take(), child.stderr.take());
@@ -184,7 +201,7 @@ async fn run(command: &[Secret]) -> Result<(Secret, Option<SystemTime>), MintFai
     let Some(line) = errors.lines().find(|line| !line.trim().is_empty()) else {
         return Err(format!("{code}, without a word on standard error").into());
     };
-    Err(MintFailure { what: code, said: Some(printable(line)) })
+    Err(MintFailure { what: code, said: Some(printable(line)), is_own: false })
 }
 
 /// Reads an output that is not too long.

@@ -7,8 +7,8 @@ use super::*;
 
 const DEADLINE: Duration = Duration::from_millis(640);
 
-/// A script in place of the system: a name that begins with `answers` is answered at once, and every other name hangs until
-/// it is answered by hand.
+/// A script in place of the system: a name that begins with `answers` is answered at once, one that begins with `lacks` finds no
+/// free file, and every other name hangs until it is answered by hand.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Script(Arc<Mutex<Scripted>>);
 
@@ -35,6 +35,8 @@ impl Script {
         let (sender, found) = oneshot::channel();
         if name.starts_with("answers") {
             sender.send(Ok(addresses())).unwrap();
+        } else if name.starts_with("lacks") {
+            sender.send(Err(rustix::io::Errno::MFILE.into())).unwrap();
         } else {
             state.hanging.push((name.clone(), sender));
             state.most = state.most.max(state.hanging.len());
@@ -248,6 +250,14 @@ async fn a_name_waits_for_a_busy_thread_and_the_lack_of_any_thread_is_reported()
     let mut stage = names.look_up("hangs", DEADLINE);
     let over = stage.wait_for(|stage| matches!(stage, Stage::Over(_))).await.unwrap();
     assert!(matches!(&*over, Stage::Over(Err(LookupError::NoThread(_)))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_without_a_file_for_it_says_nothing_about_the_name() {
+    let names = names(&Script::default());
+    let mut stage = names.look_up("lacks", DEADLINE);
+    let over = stage.wait_for(|stage| matches!(stage, Stage::Over(_))).await.unwrap();
+    assert!(matches!(&*over, Stage::Over(Err(LookupError::Shortage(_, Shortage::Files)))));
 }
 
 #[tokio::test(start_paused = true)]

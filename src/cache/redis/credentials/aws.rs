@@ -4,6 +4,7 @@
 
 use std::env;
 use std::error::Error;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,7 +22,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::{LIMIT, MOST_BYTES, time};
+use super::{LIMIT, MOST_BYTES, refused, time};
 use crate::cache::dial::{Stream, client_config, in_words};
 use crate::config::{AwsAuth, MintFailure, Secret, Tls};
 use crate::outcome::printable;
@@ -138,7 +139,13 @@ fn host(uri: &Uri) -> &str {
 /// The body of a successful response to a request with this secret: a token of authorization, or a part of the form.
 async fn answer(uri: &Uri, secret: Option<String>, form: Option<String>) -> Result<String, MintFailure> {
     let redaction = secret.clone().map(|secret| Redaction::of_secret(secret.into())).unwrap_or_default();
-    let failed = |error| format!("cannot get credentials from {}: {error}", host(uri));
+    let failed = |error: AskError| {
+        let what = format!("cannot get credentials from {}", host(uri));
+        match error.downcast_ref::<io::Error>() {
+            Some(error) => refused(&what, error),
+            None => format!("{what}: {error}").into(),
+        }
+    };
     let (status, body) = ask(uri, secret, form).await.map_err(failed)?;
     if (200..300).contains(&status) {
         return Ok(body);
@@ -146,7 +153,8 @@ async fn answer(uri: &Uri, secret: Option<String>, form: Option<String>) -> Resu
     let said =
         element(&body, "Message").or_else(|| Some(body.lines().next()?.to_owned())).unwrap_or_default();
     let said = Some(printable(&redaction.text(&said))).filter(|said| !said.is_empty());
-    Err(MintFailure { what: format!("got status {status} from {}, not credentials", host(uri)), said })
+    let what = format!("got status {status} from {}, not credentials", host(uri));
+    Err(MintFailure { what, said, is_own: false })
 }
 
 type AskError = Box<dyn Error + Send + Sync>;
