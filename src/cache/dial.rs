@@ -32,6 +32,7 @@ use crate::progress::NodeProgress;
 
 use gate::{Gate, Silence};
 use names::{LookupError, Stage};
+use threads::Threads;
 use tls::{TlsTarget, tls_fault};
 
 pub(crate) use names::Resolver;
@@ -240,6 +241,21 @@ impl Dialer {
         made.insert(tls.clone(), config.clone());
         Ok(config)
     }
+}
+
+/// Connects to a host that is no server of a cache, such as one that gives credentials. tokio's own lookup is no alternative:
+/// where no thread can be started, it panics.
+pub(crate) async fn connect_beside(host: &str, port: u16, max_wait: Duration) -> io::Result<TcpStream> {
+    let mut addresses = if let Ok(ip) = host.parse::<IpAddr>() {
+        vec![SocketAddr::new(ip, port)]
+    } else {
+        let found = Arc::<Threads>::default().look_up(&host.into())?;
+        found.await.map_err(io::Error::other)??
+    };
+    for address in &mut addresses {
+        address.set_port(port);
+    }
+    connect(&addresses, max_wait).await
 }
 
 /// Connects to the first of the addresses that accepts, IPv6 and IPv4 in a race (RFC 8305). If one does not

@@ -17,13 +17,12 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::{digest, hmac};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::{LIMIT, MOST_BYTES, refused, time};
-use crate::cache::dial::{Stream, client_config, in_words};
+use crate::cache::dial::{Stream, client_config, connect_beside, in_words};
 use crate::config::{AwsAuth, MintFailure, Secret, Tls};
 use crate::outcome::printable;
 use crate::redaction::{self, Redaction};
@@ -161,7 +160,8 @@ type AskError = Box<dyn Error + Send + Sync>;
 
 async fn ask(uri: &Uri, secret: Option<String>, form: Option<String>) -> Result<(u16, String), AskError> {
     let (host, is_tls) = (host(uri), uri.scheme_str() == Some("https"));
-    let tcp = TcpStream::connect((host, uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }))).await?;
+    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let tcp = connect_beside(host, port, LIMIT).await?;
     let stream: Box<dyn Stream> = if is_tls {
         let tls = Tls { ca_file: variable("AWS_CA_BUNDLE").map(Into::into), ..Tls::default() };
         let tls = TlsConnector::from(Arc::new(client_config(&tls)?));
