@@ -37,8 +37,11 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The time for the rest of an output after the program has ended.
 const REST: Duration = Duration::from_millis(100);
 
-/// The most bytes of a program's output, and of its errors.
+/// The most bytes of a program's output, and of its errors that are kept.
 const MOST_BYTES: u64 = 64 * 1024;
+
+/// The most bytes of a program's errors. More would take the time that other checks need.
+const MOST_ERRORS: u64 = 1024 * 1024;
 
 /// The most bytes of a password: Redis takes no longer argument from a client that has not logged in (`networking.c`,
 /// `processMultibulkBuffer`).
@@ -217,7 +220,11 @@ async fn read(output: Option<impl AsyncRead + Unpin>, bytes: &mut Vec<u8>) -> Re
 async fn read_beginning(output: Option<impl AsyncRead + Unpin>, bytes: &mut Vec<u8>) -> Result<(), String> {
     if let Some(mut output) = output {
         let _ = (&mut output).take(MOST_BYTES).read_to_end(bytes).await;
-        let _ = copy(&mut output, &mut sink()).await;
+        let mut rest = output.take(MOST_ERRORS - MOST_BYTES + 1);
+        let _ = copy(&mut rest, &mut sink()).await;
+        if rest.limit() == 0 {
+            return Err("printed more than 1 MiB on standard error".to_owned());
+        }
     }
     Ok(())
 }
