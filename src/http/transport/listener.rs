@@ -97,6 +97,10 @@ impl BindError {
             (Listen::Unix(_), ErrorKind::AlreadyExists) => Some("remove it"),
             (Listen::Unix(_), ErrorKind::NotFound | ErrorKind::NotADirectory) => Some("create its directory"),
             (Listen::Unix(_), ErrorKind::PermissionDenied) => Some("give this user the right to write there"),
+            (Listen::Unix(_), ErrorKind::ReadOnlyFilesystem) => {
+                Some("mount a volume there that can be written")
+            }
+            (Listen::Tcp(_), ErrorKind::AddrNotAvailable) => Some("give this host that address"),
             (Listen::Tcp(_) | Listen::Unix(_), _) => None,
         }
     }
