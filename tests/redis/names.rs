@@ -2,13 +2,12 @@
 
 #![allow(clippy::expect_used, reason = "helpers of tests")]
 
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{BlackHole, Health, Names, Port, Redis, Sidecar, eventually};
-use rustix::process::{Resource, Signal, getrlimit, getuid};
+use crate::support::{BlackHole, Health, Names, Port, Redis, Sidecar, as_somebody, eventually};
+use rustix::process::{Resource, Signal, getrlimit};
 
 const V4: &str = "127.0.0.1";
 const V6: &str = "::1";
@@ -228,16 +227,6 @@ fn after_a_lost_packet_the_same_check_is_up_and_after_an_outage_the_first_one() 
         });
         assert!(threads(&sidecar) <= 2 + 16 + 1, "{} threads", threads(&sidecar));
     }
-}
-
-/// A program as a user of its own where the test may choose one, since the limit of threads does not count for root.
-fn as_somebody(program: &str) -> Command {
-    if !getuid().is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=54321", "--regid=54321", "--clear-groups", program]);
-    command
 }
 
 /// A limit is for a process what a full process table is for a container: no thread can be started.

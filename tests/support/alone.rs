@@ -4,6 +4,9 @@ use std::env;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Set in a process that runs one test. A sidecar that this starts must not take it for a setting.
+const ITSELF: &str = "TEST_IN_A_PROCESS_OF_ITS_OWN";
+
 /// The machine, as far as this program's tests go.
 #[must_use]
 pub struct Alone {
@@ -19,14 +22,20 @@ pub fn alone() -> Alone {
 /// True in a process that runs this test (`module::function`) and no other, for tests that measure their own process.
 /// In any other it starts that process, waits until the test has passed there, and is false.
 pub fn in_a_process_of_its_own(test: &str) -> bool {
-    const ITSELF: &str = "CACHE_CANARY_TEST_IN_A_PROCESS_OF_ITS_OWN";
+    is_by(Command::new(env::current_exe().expect("a path")), test)
+}
+
+/// The same, in a process that this command starts with the arguments of a test program.
+pub(super) fn is_by(mut itself: Command, test: &str) -> bool {
     if env::var_os(ITSELF).is_some() {
         return true;
     }
-    let mut itself = Command::new(env::current_exe().expect("a path"));
-    let output = itself.args(["--exact", test]).env(ITSELF, "yes").output().expect("the test runs");
+    let arguments = ["--exact", test, "--nocapture"];
+    let output = itself.args(arguments).env(ITSELF, "yes").output().expect("the test runs");
     let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
     // A name that no test has would be a success, of none.
-    assert!(output.status.success() && said.contains(" 1 passed;"), "{said}");
+    assert!(output.status.success() && said.contains(" 1 passed;"), "{said}{errors}");
+    println!("{said}");
     false
 }

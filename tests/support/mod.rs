@@ -32,10 +32,12 @@ mod liar;
 mod link;
 mod memcached;
 mod names;
+pub mod namespace;
 mod net;
 pub mod night;
 pub mod openssl;
 pub mod pages;
+pub mod preload;
 mod process;
 mod prometheus;
 mod proxy;
@@ -49,6 +51,7 @@ mod saslauthd;
 pub mod sentinel;
 mod server;
 mod sidecar;
+mod somebody;
 mod tls;
 
 use std::thread;
@@ -74,6 +77,7 @@ pub use run::run;
 pub use sentinel::{Sentinel, Watched};
 pub use server::RedisServer;
 pub use sidecar::{Health, Sidecar};
+pub use somebody::as_somebody;
 pub use tls::{Authority, Identity};
 
 /// How long anything may take before a test gives up on it; far more than any of it needs.

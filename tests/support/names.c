@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     const char *path = getenv("NAMES_FILE");
     FILE *file = path ? fopen(path, "r") : NULL;
     if (!file)
-        return EAI_AGAIN;
+        return errno == EMFILE ? EAI_SYSTEM : EAI_AGAIN;
     struct addrinfo **end = found;
     *end = NULL;
     char known[256], address[64];

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Mutex;
 
 use tempfile::TempDir;
+
+use super::preload::library;
 
 /// Names that end in `.test`. A process with [`Self::environment`] looks them up here, by way of a library
 /// that stands before the system's resolver; everything else in it is as ever.
@@ -23,14 +24,7 @@ impl Names {
     /// No names yet.
     pub fn new() -> Self {
         let dir = super::directory_of_everybody();
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/names.c");
-        let compiler = Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
-            .arg(dir.path().join("names.so"))
-            .args([source, "-ldl"])
-            .output()
-            .expect("cc, which building the crate needs as well");
-        assert!(compiler.status.success(), "{}", String::from_utf8_lossy(&compiler.stderr));
+        library("tests/support/names.c", dir.path());
         let names = Self { dir, given: Mutex::default() };
         names.write();
         names
