@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use super::namespace::Namespace;
 use super::net::{HeldConnections, Port};
 use super::process::Process;
 use super::resp::{Answer, Client};
@@ -37,6 +38,23 @@ impl Redis {
         let port = Port::reserve();
         let number = port.number().to_string();
         Self::start_on(port, None, &[&["--port", &number], args].concat())
+    }
+
+    /// The same, of this server's program, whichever that of the run is.
+    pub fn start_of(server: RedisServer, args: &[&str]) -> Self {
+        let port = Port::reserve();
+        let number = port.number().to_string();
+        let dir = tempfile::tempdir().expect("a directory");
+        Self::start_program(server, &[], dir, port, None, &[&["--port", &number], args].concat())
+    }
+
+    /// The same in a network namespace; [`Self::port`] is a port of its address [`Namespace::inside`].
+    pub fn start_inside(namespace: &Namespace) -> Self {
+        let port = Port::reserve();
+        let (host, number) = (namespace.inside().to_string(), port.number().to_string());
+        let args = ["--bind", &host, "--port", &number, "--protected-mode", "no"];
+        let dir = tempfile::tempdir().expect("a directory");
+        Self::start_program(RedisServer::of_this_run(), &namespace.launcher(), dir, port, None, &args)
     }
 
     /// The same at this port.
@@ -106,12 +124,29 @@ impl Redis {
     }
 
     fn start_in(dir: tempfile::TempDir, port: Port, cluster_bus: Option<Port>, args: &[&str]) -> Self {
+        Self::start_program(RedisServer::able(args.contains(&TLS_PORT)), &[], dir, port, cluster_bus, args)
+    }
+
+    /// Starts the program of a server, behind the words of a launcher if there are any.
+    fn start_program(
+        server: RedisServer,
+        launcher: &[&str],
+        dir: tempfile::TempDir,
+        port: Port,
+        cluster_bus: Option<Port>,
+        args: &[&str],
+    ) -> Self {
         let own = "--bind 127.0.0.1 --appendonly no --unixsocket admin.sock --repl-diskless-sync-delay 0";
-        let mut all: Vec<&str> = own.split(' ').chain(["--save", "", "--user"]).chain(HARNESS).collect();
+        let program = server.program();
+        let (program, behind) = match launcher {
+            [] => (program.as_str(), None),
+            [launcher, ..] => (*launcher, Some(program.as_str())),
+        };
+        let mut all: Vec<&str> = launcher.iter().skip(1).copied().chain(behind).collect();
+        all.extend(own.split(' ').chain(["--save", "", "--user"]).chain(HARNESS));
         all.extend(args);
         let args: Vec<String> = all.into_iter().map(str::to_owned).collect();
-        let with_tls = args.iter().any(|arg| arg == TLS_PORT);
-        let process = Process::spawn(RedisServer::able(with_tls).program(), &args, dir);
+        let process = Process::spawn(program, &args, dir);
         let mut redis = Self { process, port, args, cluster_bus, script: None };
         redis.wait_until_it_answers();
         redis
