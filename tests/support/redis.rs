@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use super::namespace::Namespace;
 use super::net::{HeldConnections, Port};
+use super::netns::Namespace;
 use super::process::Process;
 use super::resp::{Answer, Client};
 use super::server::RedisServer;
