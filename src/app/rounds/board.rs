@@ -155,7 +155,8 @@ impl Board {
         let done = self.done(partition);
         let round = schedule.joined(done, now);
         let one = &mut self.partitions[partition];
-        one.missed += round - schedule.after(done);
+        // A reload may have begun a round again: the rounds that it skipped were counted when it first began.
+        one.missed += round - schedule.after(done).max(one.begun);
         one.begun = round;
         one.waits_for.clear();
         // If a reload makes the same round begin again, its earlier part is dropped.

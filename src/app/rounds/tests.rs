@@ -446,3 +446,17 @@ async fn a_reloaded_configuration_is_followed_at_once_and_no_clock_goes_back() {
     assert!(clocks.clone().all(|(before, after)| before.through <= after.through));
     assert_eq!(before.partitions[SESSIONS].missed, after.partitions[SESSIONS].missed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_late_round_that_a_reload_begins_again_counts_the_rounds_that_it_skipped_once() {
+    let (mut board, due) = (Board::default(), Instant::now());
+    let schedule = board.follow(Some(seconds(10)), || due).unwrap();
+    let missed = |board: &Board| board.clocks().unwrap().partitions[MAIN].missed;
+    assert_eq!((board.begin(MAIN, &schedule, due), missed(&board)), (1, 0));
+    board.end(MAIN, 1, due);
+    for _ in 0..2 {
+        assert_eq!((board.begin(MAIN, &schedule, due + seconds(35)), missed(&board)), (4, 2));
+    }
+    // The fourth has not ended, and is skipped now.
+    assert_eq!((board.begin(MAIN, &schedule, due + seconds(45)), missed(&board)), (5, 3));
+}
