@@ -190,9 +190,11 @@ impl Rounds {
         loop {
             let plan = plans.borrow_and_update().clone();
             tokio::select! {
-                never = self.keep(&plan, partition, check) => match never {},
+                // The plan before takes no step on a board that the new one has reset.
+                biased;
                 // A round in progress begins again, with the new plan.
                 changed = plans.changed() => if changed.is_err() { return },
+                never = self.keep(&plan, partition, check) => match never {},
             }
         }
     }
