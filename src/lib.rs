@@ -15,6 +15,9 @@ mod named;
 // The operator's name for a configured cache.
 pub mod alias;
 
+// Tasks and counters, which a model of what races replaces.
+mod sync;
+
 // A mutex that a panic does not poison.
 mod mutex;
 

@@ -14,6 +14,8 @@ impl<T> Mutex<T> {
 
     /// Waits for the value.
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        #[cfg(test)]
+        crate::sync::model::wait_until(|| !matches!(self.0.try_lock(), Err(sync::TryLockError::WouldBlock)));
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

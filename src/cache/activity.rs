@@ -4,11 +4,13 @@
 //! A connection that is asked whether it is quiet registers the counter's waker with the runtime. While the count
 //! stays the same, a connection that was quiet is still quiet.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::task::{Wake, Waker};
 
-static ACTIVITY: AtomicU64 = AtomicU64::new(0);
+use crate::sync::Counter;
+
+static ACTIVITY: Counter = Counter::new(0);
 
 static WAKER: LazyLock<Waker> = LazyLock::new(|| Waker::from(Arc::new(ActivityWaker)));
 

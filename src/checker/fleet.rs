@@ -28,13 +28,15 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use super::deadline::Deadline;
 use crate::budget;
+use crate::cache::redis::Redis;
 use crate::cache::{Dialer, SetupError};
 use crate::check::CheckContext;
 use crate::config::{self, CacheConfig, Config};
 use crate::outcome::{CheckKind, Outcome, OutcomeExtra, Reused, Status};
 use crate::progress::Progress;
 use crate::record::{Lookup, Record, Through};
-use store::{Claim, FleetStore, StoreReply};
+use crate::sync::spawn;
+use store::{Claim, FleetStore, StoreReply, StoreServer};
 use verdict::{SharedVerdict, Terms};
 
 /// The first pause between two looks for the verdict of another sidecar's check; each is twice the one before.
@@ -79,11 +81,10 @@ impl<'a> FleetLayers<'a> {
 }
 
 /// Shares the verdicts of an alias.
-#[derive(Clone)]
-pub(super) struct FleetLayer(Arc<Settings>);
+pub(super) struct FleetLayer<R = Redis>(Arc<Settings<R>>);
 
-struct Settings {
-    store: Arc<FleetStore>,
+struct Settings<R = Redis> {
+    store: Arc<FleetStore<R>>,
     key: String,
     terms: Terms,
     record: Arc<Record>,
@@ -102,27 +103,32 @@ fn key(fleet: &config::Fleet, cache: &CacheConfig, config: &Config) -> String {
     format!("{}verdict:{alias}:{number:016x}", config.prefix)
 }
 
-impl<S> Layer<Deadline<S>> for FleetLayer
+impl<S, R> Layer<Deadline<S>> for FleetLayer<R>
 where
     S: Clone,
 {
-    type Service = FleetCheck<S>;
+    type Service = FleetCheck<S, R>;
 
-    fn layer(&self, check: Deadline<S>) -> FleetCheck<S> {
+    fn layer(&self, check: Deadline<S>) -> FleetCheck<S, R> {
         let glance = check.begun_by(Progress::begin_glance);
         FleetCheck(Arc::new(FleetCheckParts { check, glance, settings: self.0.clone() }))
     }
 }
 
 /// A check whose verdict may come from another sidecar. Its clones are one.
-#[derive(Clone)]
-pub(super) struct FleetCheck<S>(Arc<FleetCheckParts<S>>);
+pub(super) struct FleetCheck<S, R = Redis>(Arc<FleetCheckParts<S, R>>);
 
-struct FleetCheckParts<S> {
+impl<S, R> Clone for FleetCheck<S, R> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+struct FleetCheckParts<S, R> {
     check: Deadline<S>,
     /// The same nodes, of which only the canaries of an earlier check are read.
     glance: Deadline<S>,
-    settings: Arc<Settings>,
+    settings: Arc<Settings<R>>,
 }
 
 /// The source of a check's outcome.
@@ -133,13 +139,14 @@ enum From {
     Oneself(Option<Claim>),
 }
 
-impl<S> Service<Instant> for FleetCheck<S>
+impl<S, R> Service<Instant> for FleetCheck<S, R>
 where
     S: Service<Arc<Progress>, Response = (), Error = Infallible, Future: Send>
         + Clone
         + Send
         + Sync
         + 'static,
+    R: StoreServer,
 {
     type Response = Outcome;
     type Error = Infallible;
@@ -173,7 +180,7 @@ where
     }
 }
 
-impl Settings {
+impl<R: StoreServer> Settings<R> {
     /// Looks for another's verdict.
     async fn look(&self) -> From {
         if !self.is_sure() {
@@ -241,7 +248,7 @@ impl Settings {
             return;
         }
         let settings = self.clone();
-        let told = tokio::spawn(async move {
+        let told = spawn(async move {
             let Self { store, key, terms, timeout, .. } = &*settings;
             let until = Instant::now() + budget::STORE.of(*timeout);
             match claim {

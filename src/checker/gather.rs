@@ -18,6 +18,7 @@ use crate::catalog::Selection;
 use crate::mutex::Mutex;
 use crate::outcome::Report;
 use crate::record::{Lookup, Through};
+use crate::sync::spawn;
 
 /// The most selections that are shared at a time; a probe may exclude any check, so there may be any number.
 const MOST: usize = 16;
@@ -186,7 +187,7 @@ impl Gathering {
         if gathering.joined.len() > 1 {
             // One for all callers: as the checks end one after the other, each would be woken each time.
             let gathering = gathering.clone();
-            tokio::spawn(async move {
+            spawn(async move {
                 for joined in &gathering.joined {
                     joined.outcome().await;
                 }
@@ -215,6 +216,9 @@ impl Gathering {
         Report { outcomes, skipped: selection.skipped.clone() }
     }
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

@@ -31,6 +31,7 @@ use crate::cache::{activity, note_activity};
 use crate::mutex::Mutex;
 use crate::outcome::{Outcome, Status};
 use crate::record::{Lookup, Record, Through};
+use crate::sync::spawn;
 
 /// A check that can be asked about its connections after it has ended.
 pub(super) trait Quiet: Send + Sync {
@@ -176,7 +177,7 @@ where
             Some((running, began)) => {
                 state.next = Some(joined.clone());
                 let share = self.clone();
-                tokio::spawn(async move {
+                spawn(async move {
                     let max_wait = began + share.0.settings.max_wait;
                     let _ = timeout_at(max_wait, running.outcome()).await;
                     let mut state = share.0.state.lock();
@@ -193,7 +194,7 @@ where
         let _ = verdict.joined.0.began.set(Instant::now());
         state.latest = Some(verdict.joined.clone());
         let check = self.0.check.clone();
-        tokio::spawn(async move {
+        spawn(async move {
             let Ok(outcome) = check.oneshot(verdict.arrived).await;
             // Only this task sets it.
             let _ = verdict.joined.0.outcome.set(outcome);
@@ -259,6 +260,9 @@ where
         async move { Ok(joined.outcome().await.clone()) }.boxed()
     }
 }
+
+#[cfg(test)]
+pub(super) mod model;
 
 #[cfg(test)]
 mod tests {

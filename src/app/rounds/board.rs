@@ -295,3 +295,6 @@ impl Board {
         Some(Overdue { since, interval, still })
     }
 }
+
+#[cfg(test)]
+mod model;

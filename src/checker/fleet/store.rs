@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use redis::{Value, cmd};
+use redis::{Cmd, Value, cmd};
 use tokio::time::{Instant, timeout_at};
 
 use super::verdict::{self, FoundEntry, SharedVerdict, StoreEntry, Terms};
@@ -17,18 +17,42 @@ use crate::cache::redis::{Redis, Requirement, answered};
 use crate::check::CheckContext;
 use crate::config::{self, Backend, CacheConfig, RedisServers};
 use crate::mutex::Mutex;
-use crate::outcome::Role;
-use crate::progress::Progress;
+use crate::outcome::{Fault, Role};
+use crate::progress::{NodeProgress, Progress};
 use crate::redaction::Redaction;
 
+/// A connection to the server of a [`FleetStore`].
+pub(super) trait StoreServer: Send + 'static {
+    /// The answers to these commands, which have `limit` bytes together at most.
+    fn ask_each(
+        &self,
+        commands: &[Cmd],
+        limit: usize,
+        progress: &NodeProgress,
+    ) -> impl Future<Output = Result<Vec<Value>, Fault>> + Send;
+}
+
+impl StoreServer for Redis {
+    async fn ask_each(
+        &self,
+        commands: &[Cmd],
+        limit: usize,
+        progress: &NodeProgress,
+    ) -> Result<Vec<Value>, Fault> {
+        Self::ask_each(self, commands, limit, progress).await
+    }
+}
+
 /// The Redis that verdicts are shared through, by one connection. Several checks ask it one after the other.
-pub(super) struct FleetStore {
+pub(super) struct FleetStore<R = Redis> {
     name: Arc<str>,
     alias: Alias,
     instance: String,
     /// Hides credentials in its texts.
     redaction: Redaction,
-    server: tokio::sync::Mutex<Redis>,
+    server: tokio::sync::Mutex<R>,
+    /// The time of this machine.
+    clock: fn() -> SystemTime,
     health: Mutex<StoreHealth>,
 }
 
@@ -102,17 +126,20 @@ impl FleetStore {
             instance: instance.to_owned(),
             redaction: Redaction::of(&cache.backend, &[]),
             server: tokio::sync::Mutex::new(server),
+            clock: SystemTime::now,
             health: Mutex::default(),
         }))
     }
+}
 
+impl<R: StoreServer> FleetStore<R> {
     /// Claims the key if it is free, and else returns the entry there; `None` if the store does not answer by `until`.
     pub(super) async fn look(&self, key: &str, terms: &Terms, until: Instant) -> Option<StoreReply> {
         let rests_until = self.health(|health| health.rests_until);
         if rests_until.is_some_and(|rests_until| Instant::now() < rests_until) {
             return None;
         }
-        let (began, began_at) = (Instant::now(), SystemTime::now());
+        let (began, began_at) = (Instant::now(), (self.clock)());
         let mark =
             StoreEntry::Claim { owner: format!("{}:{:016x}", self.instance, fastrand::u64(..)) }.write();
         let claim = cmd("SET").arg(key).arg(&mark).arg("NX").arg("PX").arg(millis(terms.claim)).take();
@@ -124,7 +151,7 @@ impl FleetStore {
             // It has expired in between.
             [Value::Nil, Value::Nil, _] | [Value::Nil, _, Value::Int(-2)] => StoreReply::Busy,
             [Value::Nil, Value::BulkString(value), Value::Int(ttl)] => {
-                match verdict::judge(value, *ttl, waited, SystemTime::now(), terms) {
+                match verdict::judge(value, *ttl, waited, (self.clock)(), terms) {
                     FoundEntry::Verdict(SharedVerdict { from, age }) => StoreReply::Verdict(SharedVerdict {
                         from: self.redaction.text(&from).into_owned(),
                         age,
@@ -161,7 +188,7 @@ impl FleetStore {
     }
 
     /// The store's answers by `until`, if none of them is an error.
-    async fn ask(&self, commands: &[redis::Cmd], until: Instant) -> Option<Vec<Value>> {
+    async fn ask(&self, commands: &[Cmd], until: Instant) -> Option<Vec<Value>> {
         let progress = Progress::begin();
         progress.conceal(&self.redaction);
         let progress = progress.node(&self.name, Role::Server);
@@ -204,3 +231,6 @@ impl FleetStore {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod model;
