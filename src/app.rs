@@ -3,6 +3,7 @@
 //! The [`Setup`] is made from the configuration, and a reload replaces it as a whole. Everything else outlives it: the
 //! sidecar's life cycle, its rounds and their watchers.
 
+mod denials;
 mod life;
 mod reload;
 mod rounds;
@@ -24,11 +25,13 @@ use crate::config::Config;
 use crate::outcome::Report;
 use crate::record::Journal;
 
+pub use denials::Denied;
 pub use life::Life;
 pub use reload::ReloadStatus;
 pub use rounds::{Overdue, PartitionClock, RoundClocks, StandsStill, Watcher};
 pub use setup::Setup;
 
+use denials::Denials;
 use rounds::Rounds;
 
 /// The state that every request is answered from.
@@ -36,6 +39,7 @@ pub struct App {
     setup: watch::Sender<Arc<Setup>>,
     life: watch::Sender<Life>,
     rounds: Rounds,
+    denials: Denials,
     began_at: SystemTime,
     reloads: watch::Sender<ReloadStatus>,
     /// `true` once everything that `startupz` asks for has been up.
@@ -49,6 +53,7 @@ impl App {
             setup: watch::Sender::new(Arc::new(Setup::new(config, None)?)),
             life: watch::Sender::new(Life::Starting),
             rounds: Rounds::default(),
+            denials: Denials::default(),
             began_at: SystemTime::now(),
             reloads: watch::Sender::new(ReloadStatus::now()),
             started: AtomicBool::new(false),
@@ -99,6 +104,11 @@ impl App {
     #[must_use]
     pub(crate) fn journal(&self) -> Arc<Journal> {
         self.setup.borrow().checker.journal().clone()
+    }
+
+    /// The requests that were denied.
+    pub(crate) fn denials(&self) -> &Denials {
+        &self.denials
     }
 
     /// The time at which the sidecar started.

@@ -55,7 +55,7 @@ pub mod server;
 mod token;
 mod transport;
 
-use access::{AccessLevel, admit};
+use access::{AccessLevel, WrongToken, admit};
 use bodies::{Bodies, Writing};
 use format::Representation;
 use format::kubernetes::{KubernetesProbe, Own};
@@ -219,7 +219,10 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     let is_options = *request.method() == Method::OPTIONS;
     let call = Call::of(&request);
     with_slash(&mut request);
-    let mut response = match judged(&app.setup().access, &request) {
+    let setup = app.setup();
+    let judged = judged(&app, &setup.access, &request);
+    let wrong_token = matches!(judged, Err(Refusal::Token)).then(|| access::client(&setup.access, &request));
+    let mut response = match judged {
         Err(refusal) => refusal.into_response(),
         Ok(_) if has_body && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) => {
             Refusal::Body.into_response()
@@ -235,6 +238,9 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     if let Some(call) = call {
         response = call.answer(response).await;
     }
+    if let Some(client) = wrong_token {
+        response.extensions_mut().insert(WrongToken(client));
+    }
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Some texts repeat input of the caller, and none is a page because it looks like one.
@@ -246,10 +252,11 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     response
 }
 
-/// The access level of the caller of `request`.
-fn judged(access: &Access, request: &Request) -> Result<AccessLevel, Refusal> {
+/// The access level of the caller of `request`. A denied one is counted.
+fn judged(app: &App, access: &Access, request: &Request) -> Result<AccessLevel, Refusal> {
     let host = Host::of(request)?;
-    Ok(admit(access, request.extensions().get(), &host, request.headers())?)
+    let admitted = admit(access, request.extensions().get(), &host, request.headers());
+    Ok(admitted.inspect_err(|&denied| app.denials().count(denied))?)
 }
 
 async fn health(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {

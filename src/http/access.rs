@@ -7,6 +7,7 @@ pub use super::transport::caller::Caller;
 
 use super::host::Host;
 use super::{proxies, token};
+use crate::app::Denied;
 use crate::config::Access;
 
 /// The amount of information that a caller may see.
@@ -18,13 +19,22 @@ pub enum AccessLevel {
     Details,
 }
 
-/// The reason why a request is denied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Denied {
-    /// The caller is not allowed.
-    Caller,
-    /// The caller is allowed, but its token is not the configured one.
-    Token,
+/// A request with a wrong token, for the log of its connection: the client that sent it, by a trusted proxy's word or its own.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct WrongToken(pub(super) Caller);
+
+impl WrongToken {
+    /// The words for the log about `peer`, at the other end of the connection.
+    pub(in crate::http) fn said(self, peer: Caller) -> String {
+        match self.0 {
+            Caller::Remote(client) if self.0 != peer => {
+                format!("passed on a bearer token of {client} that is not access.token")
+            }
+            Caller::Remote(_) | Caller::Local | Caller::Unknown => {
+                "sent a bearer token that is not access.token".to_owned()
+            }
+        }
+    }
 }
 
 impl AccessLevel {
@@ -54,6 +64,13 @@ pub(super) fn admit(
         Some(true) => Ok(AccessLevel::Details),
         Some(false) => Err(Denied::Token),
     }
+}
+
+/// The client of `request`, as far as it is known.
+pub(super) fn client(access: &Access, request: &Request) -> Caller {
+    let peer = request.extensions().get().copied().unwrap_or(Caller::Unknown);
+    let callers = proxies::callers(&access.trusted_proxies, peer, request.headers());
+    callers.first().copied().unwrap_or(peer)
 }
 
 /// `true` if `peer` is denied both for itself and, as a trusted proxy, for another.

@@ -4,10 +4,9 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::access::Denied;
 use super::format::Representation;
 use super::host::InvalidHost;
-use crate::app::Setup;
+use crate::app::{Denied, Setup};
 use crate::catalog::Catalog;
 
 /// The reason why a request is refused. No cache was asked.

@@ -6,13 +6,15 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::support::{Port, Redis, Sidecar, eventually};
 
@@ -261,6 +263,52 @@ fn callers_cannot_fill_a_log_nor_hold_up_answers_by_it() {
             assert_ne!(second(lines[0]), second(lines[15]), "{}", lines.join("\n"));
         }
     }
+}
+
+/// Asks `/livez` from this address with these header lines; the status code.
+fn ask_with(sidecar: &Sidecar, source: [u8; 4], headers: &str) -> u16 {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.connect(&sidecar.addr().parse::<SocketAddr>().unwrap().into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    write!(stream, "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    let answer = std::io::read_to_string(stream).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_wrong_token_is_counted_each_time_and_logged_once_a_minute_without_the_token() {
+    const RIGHT: &str = "Authorization: Bearer 0123456789abcdef\r\n";
+    const WRONG: &str = "Authorization: Bearer guess-0123456789\r\n";
+    let redis = Redis::start(&[]);
+    let access = "[access]\ntoken = \"0123456789abcdef\"\nallow = [\"127.0.0.1\", \"192.0.2.0/24\"]\n\
+                  trusted_proxies = [\"127.0.0.2\"]";
+    let sidecar = Sidecar::start_with(access, aliases(1, &redis));
+    let denied =
+        |reason: &str| counter(&sidecar, &format!("cache_canary_denied_total{{reason=\"{reason}\"}}"));
+    assert_eq!(ask_with(&sidecar, [127, 0, 0, 1], RIGHT), 200);
+    assert_eq!(ask_with(&sidecar, [127, 0, 0, 1], ""), 200);
+    assert_eq!((denied("token"), denied("caller")), (0, 0));
+
+    for _ in 0..50 {
+        assert_eq!(ask_with(&sidecar, [127, 0, 0, 1], WRONG), 401);
+    }
+    let behind_proxy = format!("X-Forwarded-For: 192.0.2.7\r\n{WRONG}");
+    assert_eq!(ask_with(&sidecar, [127, 0, 0, 2], &behind_proxy), 401);
+    // A token lets nobody in, so a wrong one of an excluded caller is not counted as one.
+    assert_eq!(ask_with(&sidecar, [127, 0, 0, 3], WRONG), 403);
+    assert_eq!((denied("token"), denied("caller")), (51, 1));
+    sidecar.wait_for_log("bearer token", 2);
+    let told: Vec<_> = sidecar.logged("bearer token");
+    let words: Vec<_> = told.iter().map(|line| line.split_once(" WARN ").unwrap().1).collect();
+    assert_eq!(
+        words,
+        [
+            "a connection from 127.0.0.1 sent a bearer token that is not access.token",
+            "a connection from 127.0.0.2 passed on a bearer token of 192.0.2.7 that is not access.token",
+        ]
+    );
+    assert!(!sidecar.log().contains("guess") && !sidecar.log().contains("0123456789"), "{}", sidecar.log());
 }
 
 /// Sends so many frames of HTTP/2, each of which is a line of h2's at the level `debug` (RFC 9113, sections 3.4, 6.5 and 6.7).

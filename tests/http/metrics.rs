@@ -105,6 +105,7 @@ fn metrics(view: AccessLevel, format: MetricsFormat) -> String {
             max_fds: Some(1024),
         },
         callers: Callers { connections: [3, 2, 1], refused: [5, 4, 3, 2, 1] },
+        denied: [8, 9],
     };
     body(scrape, view, format)
 }
@@ -285,6 +286,8 @@ fn every_metric_of_the_contract_is_there() {
         r#"cache_last_up_timestamp_seconds{alias=""#,
         r#"cache_skipped{alias="own",reason="unknown"} 1"#,
         r#"cache_canary_build_info{version="0"#,
+        r#"cache_canary_denied_total{reason="caller"} 8"#,
+        r#"cache_canary_denied_total{reason="token"} 9"#,
         "cache_canary_log_lines_lost_total 12",
         "cache_canary_log_lines_limited_total 37",
         "process_cpu_seconds_total 1.5",

@@ -17,7 +17,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::registry::Registry;
 
-use crate::app::{App, ReloadStatus, RoundClocks, Setup};
+use crate::app::{App, Denied, ReloadStatus, RoundClocks, Setup};
 use crate::http::access::AccessLevel;
 use crate::http::transport::places::Traffic;
 use crate::outcome::{Expiry, Figure, Measure, Outcome, Phase, Report, Status};
@@ -52,6 +52,8 @@ pub struct Scrape {
     pub process: Process,
     /// Open connections, and closed and refused ones.
     pub callers: Callers,
+    /// The number of denied requests by reason, in the order of `Denied::ALL`.
+    pub denied: [u64; Denied::ALL.len()],
 }
 
 /// The numbers of open, closed and refused connections.
@@ -87,6 +89,7 @@ impl Scrape {
             log: telemetry::unwritten(),
             process: Process::read(),
             callers: traffic.map(Callers::from).unwrap_or_default(),
+            denied: app.denials().counts(),
         }
     }
 }
@@ -310,7 +313,7 @@ fn put_rounds(text: &mut Exposition<'_>, clocks: &RoundClocks) -> fmt::Result {
 /// Writes the metrics of the sidecar itself.
 fn put_own(
     text: &mut Exposition<'_>,
-    Scrape { reloads, began_at, log, process, callers, .. }: &Scrape,
+    Scrape { reloads, began_at, log, process, callers, denied, .. }: &Scrape,
 ) -> fmt::Result {
     let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)];
     text.series(Family::BuildInfo).put(&build, 1_u32)?;
@@ -323,6 +326,10 @@ fn put_own(
     let mut refused = text.series(Family::Refused);
     for (reason, times) in Reason::ALL.iter().zip(callers.refused) {
         refused.put(&[("reason", reason.name())], times)?;
+    }
+    let mut denials = text.series(Family::Denied);
+    for (reason, &times) in Denied::ALL.iter().zip(denied) {
+        denials.put(&[("reason", reason.name())], times)?;
     }
     let &Unwritten { lost, limited } = log;
     text.series(Family::LogLinesLost).put(&[], lost)?;

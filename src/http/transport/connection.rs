@@ -35,6 +35,7 @@ use super::preface::{Peeked, Version};
 use super::refused_handshake::refused_handshake;
 use super::writing::Turn;
 use crate::app::Life;
+use crate::http::access::WrongToken;
 use crate::http::host::InvalidHost;
 use crate::telemetry::CALLERS;
 
@@ -61,6 +62,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// The time after which a caller that leaves without a byte was not one that only connects: HAProxy's agent-check waits for a
 /// line of the server for as long as its interval, 2 s unless configured.
 const AGENT_WAITS: Duration = Duration::from_secs(1);
+
+/// The name of a wrong token among what is logged once a minute.
+const WRONG_TOKEN: &str = "a wrong bearer token";
 
 /// The context in which a connection is served.
 pub(super) struct ConnectionContext {
@@ -321,6 +325,9 @@ impl Requests {
         if let Some(invalid) = head.extensions.remove::<InvalidHost>() {
             let said = invalid.said();
             self.places.tell_foreign(self.caller, said, &format!("was refused: {}", said.trim_end()));
+        }
+        if let Some(wrong) = head.extensions.remove::<WrongToken>() {
+            self.places.tell_foreign(self.caller, WRONG_TOKEN, &wrong.said(self.caller));
         }
         let answer = AnswerBody::new(body, exchange, &self.places).await;
         // The text is counted by now, so the next long one may be written.

@@ -77,6 +77,7 @@ families! {
     LastReloadSuccess Gauge "cache_config_last_reload_success_timestamp_seconds" [] "Unix time of the last successful configuration load, in seconds.";
     Connections Gauge "cache_canary_connections" ["state"] "Open client connections, by state: reading a request head, waiting for a response, or idle.";
     Refused Counter "cache_canary_refused_total" ["reason"] "Connections closed and responses refused because a limit was reached, by reason.";
+    Denied Counter "cache_canary_denied_total" ["reason"] "Requests denied by `[access]`, by reason: caller (outside `allow`, 403) or token (a wrong bearer token, 401).";
     LogLinesLost Counter "cache_canary_log_lines_lost_total" [] "Log lines lost because stderr was closed, full or read too slowly.";
     LogLinesLimited Counter "cache_canary_log_lines_limited_total" [] "Log lines suppressed because callers caused more than ten per second.";
     ProcessCpu Counter "process_cpu_seconds_total" [] "Total user and system CPU time, in seconds.";
