@@ -1,5 +1,6 @@
 //! The command `serve`: the server, its signals and its reloads.
 
+mod exposure;
 mod reload;
 mod stamps;
 mod systemd;
@@ -100,12 +101,15 @@ async fn serve(loaded: Loaded, flags: ReloadFlags) -> Result<ExitCode, Failure> 
     }
 }
 
-/// Logs the caches that will be checked.
+/// Logs the caches that will be checked, and what is shown to everyone.
 fn announce(config: &Config, app: &App) {
     info!("cache-canary {}, instance {}", env!("CARGO_PKG_VERSION"), config.instance);
     let checked: Vec<_> = app.setup().checker.catalog().checked().map(ToString::to_string).collect();
     info!("checking {}", checked.join(", "));
     for skipped in app.setup().checker.catalog().all().skipped {
         info!("skipping {}: {}", skipped.alias, skipped.reason);
+    }
+    if let Some(exposure) = exposure::exposure(config) {
+        info!("{exposure}");
     }
 }

@@ -98,6 +98,37 @@ fn an_insecure_setting_is_a_warning_in_the_log_of_every_start() {
 }
 
 #[test]
+fn a_server_that_everyone_may_ask_from_other_hosts_says_what_they_see() {
+    let start = |listen: &[&str], variables: &[(&str, &str)]| {
+        let mut command = cache_canary();
+        let listen = listen.iter().flat_map(|address| ["--listen", address]);
+        command.arg("serve").args(listen).envs(variables.iter().copied());
+        let log = Serving::start(&mut command).log.clone();
+        log.lines()
+            .filter_map(|line| Some(line.split_once("access.allow ")?.1.to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let sees = "sees the names of the caches, their statuses, causes and history, and the metrics; server addresses, durations and \
+                texts are only for";
+    assert_eq!(
+        start(&["127.0.0.1:0", "0.0.0.0:0", "[::]:0"], &[]),
+        [format!(
+            "admits everyone: each caller that reaches 0.0.0.0:0, [::]:0 {sees} 127.0.0.0/8, ::1/128 (access.details)"
+        )]
+    );
+    let token = ("CACHE_CANARY_ACCESS__TOKEN", "0123456789abcdef");
+    let details = ("CACHE_CANARY_ACCESS__DETAILS", "10.0.0.0/8");
+    assert_eq!(
+        start(&["0.0.0.0:0"], &[token, details]),
+        [format!(
+            "admits everyone: each caller that reaches 0.0.0.0:0 {sees} 10.0.0.0/8, callers with access.token (access.details)"
+        )]
+    );
+    assert_eq!(start(&["127.0.0.1:0", "[::1]:0"], &[]), [""; 0]);
+    assert_eq!(start(&["0.0.0.0:0"], &[("CACHE_CANARY_ACCESS__ALLOW", "10.0.0.0/8")]), [""; 0]);
+}
+
+#[test]
 fn a_signal_stops_the_server_when_the_open_requests_are_answered() {
     for signal in ["TERM", "INT"] {
         let mut serving = Serving::on_any_port();
