@@ -48,6 +48,9 @@ const MAX_STREAMS: u32 = 32;
 /// The most bytes of a body that a client may send ahead, per request: no request of ours has a longer one.
 const WINDOW: u32 = 16 * 1024;
 
+/// The same for all requests of a connection together: the least that there is (RFC 9113, section 6.9.2).
+const CONNECTION_WINDOW: u32 = 65_535;
+
 /// The most bytes of an answer that wait for a client of HTTP/2, per request.
 const MAX_UNSENT: usize = 64 * 1024;
 
@@ -275,6 +278,7 @@ async fn converse_http2(
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(MAX_UNSENT);
     let requests = Arc::new(requests);
     let service = service_fn(|request| {
@@ -307,7 +311,7 @@ impl Requests {
         turns: Option<&Semaphore>,
     ) -> Result<Response<AnswerBody>, Infallible> {
         let exchange = self.idle_timeout.ask();
-        let mut request = body::taken(request).await;
+        let mut request = body::taken(request, &self.idle_timeout, &self.places).await;
         request.extensions_mut().insert(self.caller);
         // The turn ends with the making of the answer, not with its transfer: a stream would keep others waiting.
         let _turn = match turns {

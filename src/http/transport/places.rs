@@ -20,7 +20,7 @@ use tracing::warn;
 use super::caller::Caller;
 use super::idle_timeout::{ConnectionSnapshot, ConnectionState, IdleTimeout, STALLED, Wait};
 use super::limits::ServerLimits;
-use super::unread::{HeldText, UnreadTexts};
+use super::unread::{HeldRequest, HeldText, UnreadTexts};
 
 use crate::mutex::Mutex;
 use crate::telemetry::CALLERS;
@@ -299,11 +299,22 @@ impl Places {
     /// that have taken nothing for longest are closed.
     pub(super) fn hold(&self, text: &Bytes) -> HeldText {
         let held = self.unread.hold(text);
+        self.close_above_bound();
+        held
+    }
+
+    /// The same for the `bytes` of a request of HTTP/2 that is not complete: each connection may have many.
+    pub(super) fn hold_request(&self, bytes: usize) -> HeldRequest {
+        let held = self.unread.hold_request(bytes);
+        self.close_above_bound();
+        held
+    }
+
+    fn close_above_bound(&self) {
         let excess = self.unread.excess();
         if excess > 0 {
             self.close_unread(&mut self.table.lock(), excess);
         }
-        held
     }
 
     /// Closes connections until `excess` unread bytes are free.
@@ -548,6 +559,24 @@ mod tests {
         advance(CHURN_EVERY).await;
         assert_eq!(more(10).len(), 10);
         drop(held);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn incomplete_requests_count_as_unread_texts_do_until_they_are_complete() {
+        let places = places(16);
+        let (slow, quick) = (idle(&places, peer(1)), idle(&places, peer(2)));
+        let held: Vec<_> = (0..4).map(|_| places.hold_request(16 * 1024)).collect();
+        slow.idle_timeout.wait_for(64 * 1024);
+        advance(Duration::from_secs(1)).await;
+        quick.idle_timeout.wait_for(1);
+        assert!(is_open(&slow), "so many may wait");
+        let one_more = places.hold_request(1);
+        assert!(!is_open(&slow) && is_open(&quick));
+        drop((held, one_more));
+        let next = idle(&places, peer(3));
+        next.idle_timeout.wait_for(1);
+        let _held = places.hold_request(1);
+        assert!(is_open(&next) && is_open(&quick), "those that are complete count no more");
     }
 
     #[tokio::test(start_paused = true)]

@@ -58,6 +58,12 @@ impl UnreadTexts {
         HeldText { among: self.clone(), text: text.clone() }
     }
 
+    /// Counts the `bytes` of a request that is not complete, for as long as the returned value is kept.
+    pub(super) fn hold_request(self: &Arc<Self>, bytes: usize) -> HeldRequest {
+        self.table.lock().bytes += bytes;
+        HeldRequest { among: self.clone(), bytes }
+    }
+
     /// The bytes above the bound.
     pub(super) fn excess(&self) -> usize {
         let table = self.table.lock();
@@ -86,6 +92,20 @@ impl UnreadTable {
             holders.remove();
         }
         is_last
+    }
+}
+
+/// A request that one client has not completed yet.
+#[derive(Debug)]
+pub(super) struct HeldRequest {
+    among: Arc<UnreadTexts>,
+    bytes: usize,
+}
+
+impl Drop for HeldRequest {
+    fn drop(&mut self) {
+        self.among.table.lock().bytes -= self.bytes;
+        self.among.taken.notify_waiters();
     }
 }
 
