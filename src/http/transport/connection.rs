@@ -51,6 +51,9 @@ const WINDOW: u32 = 16 * 1024;
 /// The same for all requests of a connection together: the least that there is (RFC 9113, section 6.9.2).
 const CONNECTION_WINDOW: u32 = 65_535;
 
+/// The most bytes of an answer that wait in the records of TLS. They count as taken by the client, and would be 64 KiB.
+const MAX_RECORDS: usize = 16 * 1024;
+
 /// The most bytes of an answer that wait for a client of HTTP/2, per request.
 const MAX_UNSENT: usize = 64 * 1024;
 
@@ -351,8 +354,9 @@ async fn open(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Open
                 let (reader, writer) = stream.into_split();
                 return Ok(Opened { reader: Box::new(reader), writer: Box::new(writer), lacks_tls });
             };
-            let stream =
-                Box::pin(TlsAcceptor::from(tls).accept(stream)).await.map_err(ConnectionError::Tls)?;
+            let handshake = TlsAcceptor::from(tls)
+                .accept_with(stream, |connection| connection.set_buffer_limit(Some(MAX_RECORDS)));
+            let stream = Box::pin(handshake).await.map_err(ConnectionError::Tls)?;
             let (reader, writer) = tokio::io::split(stream);
             Ok(Opened { reader: Box::new(reader), writer: Box::new(writer), lacks_tls })
         }
