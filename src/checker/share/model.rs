@@ -30,6 +30,8 @@ pub(in crate::checker) struct Link(PlainMutex<LinkState>);
 struct LinkState {
     kept: Option<Connection>,
     opened: u32,
+    /// `true` if something comes over the kept connection right after the next look at it.
+    stirs_after_look: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +64,11 @@ impl Link {
         }
     }
 
+    /// Something comes over the kept connection right after the next look, before the caller goes on.
+    pub(in crate::checker) fn stir_after_look(&self) {
+        self.state().stirs_after_look = true;
+    }
+
     /// Something comes over the kept connection. Returns its number, if there is one.
     pub(in crate::checker) fn stir(&self) -> Option<u32> {
         let mut state = self.state();
@@ -78,10 +85,17 @@ impl Link {
 
 impl Quiet for Arc<Link> {
     fn is_quiet(&self) -> bool {
-        self.state().kept.as_mut().is_none_or(|kept| {
+        let mut state = self.state();
+        let was_quiet = state.kept.as_mut().is_none_or(|kept| {
             kept.is_watched = true;
             kept.is_quiet
-        })
+        });
+        let stirs = std::mem::take(&mut state.stirs_after_look);
+        drop(state);
+        if stirs {
+            self.stir();
+        }
+        was_quiet
     }
 }
 
@@ -291,6 +305,26 @@ fn no_caller_gets_a_verdict_after_something_came_over_its_connection() {
         tick(ms(1));
         world.end(3);
     });
+}
+
+/// `SharedCheck::stands` reads the counter "before the look, so that an event during the look is not missed".
+#[test]
+fn what_comes_while_a_connection_is_looked_at_counts_for_the_next_caller() {
+    explore(
+        Switches::Waits,
+        "Share, rule 4: a caller, another during whose look something comes, a third",
+        || {
+            let world = World::new(Duration::from_secs(8), Takes::Any, true);
+            start(world.clone().call());
+            rest();
+            world.link.stir_after_look();
+            start(world.clone().call());
+            rest();
+            world.seen(|seen| seen.stirred.insert(1));
+            start(world.clone().call());
+            world.end(3);
+        },
+    );
 }
 
 /// `SharedCheck::stands`: "A verdict that is down stays so for its time: a closed connection is no sign that the cache is back."
