@@ -6,6 +6,7 @@ use redis::{Value, parse_redis_value};
 use tokio::task::yield_now;
 
 use super::super::connection::{AnswerError, Connection, LINE_END};
+use crate::redaction;
 
 /// The deepest nesting of an answer. The answers that are read here are nested three deep.
 const DEPTH: usize = 8;
@@ -161,6 +162,9 @@ fn decode(frame: &[u8]) -> Result<Value, AnswerError> {
     if let Some(value) = plain(&mut &*frame) {
         return Ok(value);
     }
+    // A server that quotes its input may cut it within a character, and the crate takes only UTF-8 for an error.
+    let error = frame.starts_with(b"-").then(|| redaction::raw(frame));
+    let frame = error.as_ref().map_or(frame, String::as_bytes);
     parse_redis_value(frame).map_err(|_| AnswerError::Malformed("the answer cannot be decoded"))
 }
 
@@ -267,6 +271,13 @@ mod tests {
             let value = plain(&mut frame.as_bytes());
             assert_eq!(value, Some(parse_redis_value(frame.as_bytes()).unwrap()), "{frame:?}");
         }
+    }
+
+    #[test]
+    fn an_error_that_is_cut_within_a_character_is_an_error() {
+        let frame = b"-ERR unknown command 'HELLO', with args beginning with: '2' 'AUTH' 'app' 'p\xc3\r\n";
+        let Value::ServerError(error) = decode(frame).unwrap() else { panic!("no error") };
+        assert!(redaction::line(&error).ends_with("'p\u{fffd}"), "{error:?}");
     }
 
     #[test]
