@@ -1,6 +1,9 @@
 //! [`Connection`]: asks and reads answers, within bounds; and [`Link`], which keeps one and dials if it
 //! must.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod scripted;
+
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;

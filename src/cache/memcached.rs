@@ -416,17 +416,16 @@ fn foreign(first: &[u8]) -> AnswerError {
 }
 
 /// Takes the next line of an answer in text, which begins with a word in capitals. A server of another protocol may greet
-/// without ever ending a line.
+/// without ever ending a line, so the beginning is judged as soon as it has come.
 async fn line(connection: &mut Connection) -> Result<Vec<u8>, AnswerError> {
+    let is_garbled = |line: &[u8]| line.iter().any(u8::is_ascii_control);
     let first = connection.peek().await?;
     let mut line = connection.received().split(|&byte| byte == LINE_END[0]);
-    if !first.is_ascii_alphanumeric()
-        || first.is_ascii_lowercase()
-        || line.next().is_some_and(|line| line.iter().any(u8::is_ascii_control))
-    {
+    if !first.is_ascii_alphanumeric() || first.is_ascii_lowercase() || line.next().is_some_and(is_garbled) {
         return Err(foreign(connection.received()));
     }
-    connection.line().await
+    let line = connection.line().await?;
+    if is_garbled(&line) { Err(foreign(&line)) } else { Ok(line) }
 }
 
 /// The word at this place of a line.
@@ -444,4 +443,27 @@ fn fault(refusal: &StoreRefusal, progress: &NodeProgress) -> Fault {
         }
     };
     if fault.cause == Cause::Forbidden { fault.with_advice(advice::REQUEST) } else { fault }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hello::META_NOOP;
+    use super::*;
+    use crate::cache::connection::scripted::{Cut, End, within};
+
+    #[test]
+    fn a_line_is_judged_in_the_same_way_however_it_comes() {
+        for cut in [Cut::Whole, Cut::Bytes] {
+            let answer = |bytes: &[u8]| {
+                let (mut connection, _) = Connection::scripted(bytes, cut, End::Closed);
+                let asked = async {
+                    connection.send(META_NOOP).await?;
+                    line(&mut connection).await
+                };
+                within(64, asked).unwrap()
+            };
+            assert!(matches!(answer(b"EN \x01\r\n"), Err(AnswerError::Foreign(..))), "{cut:?}");
+            assert_eq!(answer(b"EN\r\n").unwrap(), b"EN", "{cut:?}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::progress::NodeProgress;
 /// `mn`, the meta command that does nothing ("Meta No-Op" in memcached's protocol.txt), as long as the
 /// header of a binary request: a server that speaks only binary then sees that this is no request, and does
 /// not wait for the rest.
-const META_NOOP: &[u8; 24] = b"mn                    \r\n";
+pub(super) const META_NOOP: &[u8; 24] = b"mn                    \r\n";
 
 /// A server's answer to `mn`.
 enum HelloAnswer {
