@@ -21,6 +21,9 @@ use crate::canary::{Canary, Key, Read, Unset};
 use crate::outcome::{Cause, Fault};
 use crate::progress::NodeProgress;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use connection::scripted;
+
 pub(crate) use activity::{count as activity, note as note_activity};
 pub(crate) use breaker::BreakerLayer;
 pub use dial::SetupError;

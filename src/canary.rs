@@ -3,6 +3,8 @@
 //! A [`Canary`] is a key with a value made for one check of one node. It is written, and read back with the sentinel
 //! default, [`Unset`]. The result of the read is a [`Read`], and [`Canary::judge`] tells its meaning.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod series;
 
 use std::fmt::{self, Write as _};

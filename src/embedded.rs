@@ -8,6 +8,8 @@
 mod answer;
 mod connection;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod memcached;
 mod resp;
 mod store;

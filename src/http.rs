@@ -45,6 +45,8 @@ mod bodies;
 mod events;
 pub mod exclusion;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod grpc;
 mod host;
 pub(crate) mod openapi;

@@ -95,3 +95,7 @@ pub mod embedded;
 
 // The commands.
 pub mod cli;
+
+// The properties of everything that reads the bytes of others, for tests alone.
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

@@ -1,6 +1,8 @@
 //! Certificates and keys from PEM files, for TLS in either direction.
 
 mod found;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -138,8 +140,11 @@ impl PemFile {
     /// Reads a file. Windows' editors begin a text with a byte order mark, or write it as UTF-16, and OpenSSL has two more
     /// labels for a certificate.
     fn read(path: &Path, wanted: Wanted) -> Result<Self, PemError> {
-        let bytes =
-            fs::read(path).map_err(|source| PemError::File { wanted, path: path.to_owned(), source })?;
+        let read = fs::read(path).map_err(|source| PemError::File { wanted, path: path.to_owned(), source });
+        read.map(Self::of)
+    }
+
+    fn of(bytes: Vec<u8>) -> Self {
         let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
             let units: Vec<_> = bytes.as_chunks().0.iter().map(|&pair| unit(pair)).collect();
             String::from_utf16_lossy(&units)
@@ -152,7 +157,7 @@ impl PemFile {
         let text = ["TRUSTED", "X509"]
             .iter()
             .fold(text, |text, kind| text.replace(&format!(" {kind} CERTIFICATE-----"), " CERTIFICATE-----"));
-        Ok(Self { bytes, text })
+        Self { bytes, text }
     }
 
     fn unusable(&self, path: &Path, wanted: Wanted) -> PemError {

@@ -5,6 +5,8 @@
 //! answer to a command that carries one is shown only as far as its sentence is known. Our own words do not pass
 //! through here: stars in a sentence that the reader knows would reveal a part of the password.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod known;
 mod runs;
 

@@ -4,6 +4,8 @@ mod announced;
 mod cluster;
 mod consensus;
 mod few;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod node_factory;
 mod replicas;
 mod ring;

@@ -4,6 +4,8 @@
 mod binary;
 mod classic;
 mod discovery;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hello;
 mod meta;
 mod words;

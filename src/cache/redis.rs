@@ -1,6 +1,8 @@
 //! Redis, Valkey, and all other servers that speak RESP: the `redis` crate's codec on a connection of our own.
 
 pub(crate) mod credentials;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod identity;
 mod login;
 mod resp;

@@ -2,6 +2,8 @@
 //! schema.
 
 mod checks;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod settings;
 mod unavailable;
 

@@ -12,6 +12,8 @@
 //! `service` has the names of services. `prost` reads and writes the messages; `wire` has their framing, a prefix and a
 //! trailer: a library for that was a tenth of the whole program.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod messages;
 mod refused;
 mod service;

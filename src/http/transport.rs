@@ -12,6 +12,8 @@ pub(super) mod body;
 pub(super) mod caller;
 mod connection;
 mod foreign;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 pub(super) mod idle_timeout;
 pub(super) mod limits;
 pub(super) mod listener;

@@ -6,6 +6,8 @@
 
 mod check;
 mod consensus;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod redirect;
 mod slots;
 mod survey;

@@ -281,7 +281,7 @@ impl Replicas {
 /// The replicas in a primary's answer to `ROLE`: `master`, an offset, and a list with host, port and offset of
 /// each (Redis' commands, ROLE, "Master output"). A replica whose host and port are no address is left out: it hides none
 /// of the others.
-fn named(answer: &Value) -> Option<Vec<Address>> {
+pub(super) fn named(answer: &Value) -> Option<Vec<Address>> {
     let Value::Array(elements) = answer else { return None };
     let [Value::BulkString(role), _, Value::Array(replicas)] = elements.as_slice() else { return None };
     if role != b"master" {

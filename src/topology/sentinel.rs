@@ -3,6 +3,8 @@
 
 mod consensus;
 mod disagreement;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 
 use std::sync::Arc;
 
@@ -219,10 +221,7 @@ impl Sentinels {
                 let said = format!("the Sentinels asked know no primary named {}", self.name);
                 return Err(progress.fault(Cause::Unresolvable, &said).with_advice(advice::UNKNOWN_NAME));
             }
-            Value::Array(elements) if let [host, port] = elements.as_slice() => {
-                announced::address(host, port)
-            }
-            _ => None,
+            answer => address_in(answer),
         };
         address.ok_or_else(|| progress.fault(Cause::Protocol, "the Sentinel's answer is not an address"))
     }
@@ -277,6 +276,13 @@ impl Topology for Sentinels {
             && self.replicas.are_quiet()
             && self.watchers.iter().all(|watcher| watcher.server.is_quiet())
     }
+}
+
+/// The address in an answer of a host and a port.
+fn address_in(answer: &Value) -> Option<Address> {
+    let Value::Array(elements) = answer else { return None };
+    let [host, port] = elements.as_slice() else { return None };
+    announced::address(host, port)
 }
 
 /// Sentinels that were asked for the primary's address, all at once.

@@ -64,7 +64,10 @@ impl Memcached {
 /// The key under which engines before 1.4.14 hold the text that `config get cluster` returns since.
 const KEY: &str = "AmazonElastiCache:cluster";
 
-async fn ask(connection: &mut Connection, dialect: Dialect) -> Result<Configuration, StoreRefusal> {
+pub(super) async fn ask(
+    connection: &mut Connection,
+    dialect: Dialect,
+) -> Result<Configuration, StoreRefusal> {
     let text = match dialect {
         Dialect::Meta | Dialect::Classic => match config_get(connection).await? {
             Configured::Text(text) => Some(text),
@@ -112,7 +115,7 @@ pub(crate) const NO_MEMBER: &str = "a server in the configuration is not in the 
 
 /// Reads an endpoint's answer: a line with the version, and one with the servers, as `host|ip|port` with a
 /// space between. The address may be missing. An entry that cannot be used hides none of the others.
-fn parse(text: &[u8]) -> Result<Configuration, &'static str> {
+pub(super) fn parse(text: &[u8]) -> Result<Configuration, &'static str> {
     let text = std::str::from_utf8(text).map_err(|_| "the configuration is not UTF-8")?;
     let (version, servers) = text.split_once('\n').ok_or("the configuration has no line of servers")?;
     let version = version.trim().parse().map_err(|_| "the configuration's version is not a number")?;

@@ -55,7 +55,7 @@ impl Memcached {
     }
 
     /// Begins in text, or else in the dialect of the server.
-    async fn begin_in_text(
+    pub(super) async fn begin_in_text(
         &self,
         mut connection: Connection,
         progress: &NodeProgress,
@@ -102,7 +102,7 @@ impl Memcached {
     }
 
     /// Begins in binary; `None` if the server does not speak it.
-    async fn begin_in_binary(
+    pub(super) async fn begin_in_binary(
         &self,
         mut connection: Connection,
         progress: &NodeProgress,

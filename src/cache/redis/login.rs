@@ -68,7 +68,8 @@ impl RedisServer {
         }
     }
 
-    async fn log_in(
+    /// Makes a new connection ready for commands.
+    pub(super) async fn log_in(
         &self,
         mut connection: Connection,
         password: Option<&Secret>,

@@ -173,7 +173,7 @@ impl Foreign {
     }
 
     /// The answer, in the protocol that the client speaks if that has one; otherwise in HTTP.
-    fn answer(self, first: &[u8], protocol: &str) -> Vec<u8> {
+    pub(super) fn answer(self, first: &[u8], protocol: &str) -> Vec<u8> {
         let said = format!("this connection {}", self.said(protocol));
         match self {
             Self::Redis => format!("-ERR {said}\r\n").into(),

@@ -33,11 +33,11 @@ pub(super) struct ClusterConsensus {
 
 /// A node's map of its cluster ("CLUSTER NODES", Serialization format).
 #[derive(Default)]
-struct NodeMap {
+pub(super) struct NodeMap {
     nodes: BTreeMap<Arc<str>, MappedNode>,
     /// The ID of the owner of each slot.
     owners: Vec<Option<Arc<str>>>,
-    replicas: Vec<Address>,
+    pub(super) replicas: Vec<Address>,
 }
 
 /// A node on the map.
@@ -101,7 +101,11 @@ impl NodeMap {
         Self::parse(announced::text(&answer)?, cluster.nodes.hosts(at), name)
     }
 
-    fn parse(text: &str, hosts: AnnouncedHosts<'_>, name: impl Fn(&Address) -> Arc<str>) -> Option<Self> {
+    pub(super) fn parse(
+        text: &str,
+        hosts: AnnouncedHosts<'_>,
+        name: impl Fn(&Address) -> Arc<str>,
+    ) -> Option<Self> {
         let mut map = Self { owners: vec![None; usize::from(SLOTS)], ..Self::default() };
         for line in text.lines() {
             let words: Vec<_> = line.split(' ').collect();

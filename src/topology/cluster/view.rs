@@ -45,7 +45,7 @@ impl ClusterInfo {
         Self::parse(&answer).ok_or_else(|| progress.fault(Cause::Protocol, NO_STATE))
     }
 
-    fn parse(answer: &Value) -> Option<Self> {
+    pub(super) fn parse(answer: &Value) -> Option<Self> {
         let text = announced::text(answer)?;
         // Some servers that speak this protocol lack some of these counts.
         let number = |name: &str| field(text, name)?.parse().ok();

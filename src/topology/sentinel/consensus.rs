@@ -29,7 +29,7 @@ const QUORUM: &str = "quorum";
 
 impl SentinelState {
     /// Reads an answer to `SENTINEL MASTER` ("Redis Sentinel documentation", Asking Sentinel about the state of a master).
-    fn read(answer: &Value) -> Option<Self> {
+    pub(super) fn read(answer: &Value) -> Option<Self> {
         let field = |name| value_of(answer, name).and_then(announced::text).filter(|text| !text.is_empty());
         let is_down = field("flags")?.split(',').any(|flag| matches!(flag, "s_down" | "o_down"));
         let replicas = field("num-slaves").map(|number| if number == "0" { "none" } else { "some" });

@@ -24,7 +24,7 @@ const MASTER_LIMIT: usize = 4 * ADDRESS_LIMIT;
 
 /// A Sentinel's view of the primary that it names, and that server's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct NamedPrimary {
+pub(super) struct NamedPrimary {
     /// The version of the Sentinel's configuration: every failover has a greater one.
     epoch: Option<u64>,
     /// The server's run ID, which is the same whatever its address.
@@ -35,7 +35,7 @@ struct NamedPrimary {
 
 impl NamedPrimary {
     /// `true` if both are one server that has two addresses.
-    fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         self.run_id.is_some() && self.run_id == other.run_id
     }
 
@@ -140,7 +140,7 @@ impl Sentinels {
 }
 
 /// Reads an answer to `SENTINEL MASTER` ("SENTINEL MASTER" in "Redis Sentinel documentation", Sentinel commands).
-fn read(answer: &Value) -> NamedPrimary {
+pub(super) fn read(answer: &Value) -> NamedPrimary {
     let field = |name| value_of(answer, name).and_then(announced::text).filter(|text| !text.is_empty());
     NamedPrimary {
         epoch: field("config-epoch").and_then(|epoch| epoch.parse().ok()),
