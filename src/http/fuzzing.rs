@@ -12,11 +12,11 @@ use http_body_util::BodyExt as _;
 use mediatype::MediaType;
 use tower::ServiceExt as _;
 
-use super::access::{Caller, Denied, admit};
+use super::access::{Caller, admit};
 use super::host::Host;
 use super::{accept, grpc, router, transport};
 use crate::alias::Alias;
-use crate::app::{App, Life};
+use crate::app::{App, Denied, Life};
 use crate::cache::scripted::{Cut, within};
 use crate::config::{Access, Backend, CacheConfig, Config, Proxies};
 use crate::outcome::SkipReason;
