@@ -124,7 +124,7 @@ async fn the_server_announces_its_limits() {
         u32::from_be_bytes(pair[2..].try_into().unwrap())
     };
     assert_eq!(setting(MAX_CONCURRENT_STREAMS), 32);
-    assert_eq!(setting(MAX_HEADER_LIST_SIZE), 16 * 1024);
+    assert_eq!(setting(MAX_HEADER_LIST_SIZE), 8 * 1024);
 }
 
 #[tokio::test]

@@ -12,12 +12,14 @@ use axum::Router;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
+use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -37,10 +39,14 @@ use super::writing::Turn;
 use crate::app::Life;
 use crate::http::access::WrongToken;
 use crate::http::host::InvalidHost;
+use crate::mutex::Mutex;
 use crate::telemetry::CALLERS;
 
 /// The most bytes of a request's head, and of the data read ahead of it.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// The same in HTTP/2, where each connection may have many at once: as much as gRPC allows by default.
+const MAX_HEAD_OF_MANY: u32 = 8 * 1024;
 
 /// The most concurrent requests on a connection of HTTP/2.
 const MAX_STREAMS: u32 = 32;
@@ -274,12 +280,12 @@ async fn converse_http2(
     requests: Requests,
     life: watch::Receiver<Life>,
 ) -> Result<(), ConnectionError> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
+    let mut http = http2::Builder::new(Streams::default());
     http.timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN)
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .max_header_list_size(MAX_HEAD_OF_MANY)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(MAX_UNSENT);
@@ -294,6 +300,21 @@ async fn converse_http2(
         biased;
         closed = until_closed(conversation, life, http2::Connection::graceful_shutdown) => closed.map_err(ConnectionError::Http),
         () = left => Ok(()),
+    }
+}
+
+/// The tasks of a connection of HTTP/2, one for each request. They end with the connection: one that waits for the rest of a
+/// body does not see that, and would be kept for as long as it may wait.
+#[derive(Debug, Clone, Default)]
+struct Streams(Arc<Mutex<JoinSet<()>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, task: F) {
+        let mut tasks = self.0.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async {
+            task.await;
+        });
     }
 }
 
