@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time;
 use tokio_rustls::rustls::ServerConfig;
 use tracing::warn;
@@ -37,6 +37,10 @@ use caller::Caller;
 use connection::ConnectionContext;
 use listener::{Acceptor, Listener};
 use places::Places;
+
+/// The most connections that are accepted in a row. Between two rows everything else has its turn: a check needs several, and
+/// each would last as long as the first steps, such as TLS handshakes, of all connections that were accepted together.
+const IN_A_ROW: usize = 16;
 
 /// The settings for a new connection.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +63,7 @@ pub(super) async fn serve(
     let mut acceptor = Acceptor::new(listeners);
     let turns = Arc::new(Semaphore::new(places.limits().connections));
     let mut connections = JoinSet::new();
+    let mut accepted_in_row = 0;
     loop {
         tokio::select! {
             biased;
@@ -70,6 +75,11 @@ pub(super) async fn serve(
                 if let Some(place) = places.admit(accepted.caller(), is_excluded) {
                     let (router, life, turns) = (router.clone(), life.clone(), turns.clone());
                     connections.spawn(connection::serve(accepted, ConnectionContext { router, life, tls, place, turns }));
+                }
+                accepted_in_row += 1;
+                if accepted_in_row == IN_A_ROW {
+                    accepted_in_row = 0;
+                    yield_now().await;
                 }
             }
         }
