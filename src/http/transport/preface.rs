@@ -93,8 +93,8 @@ impl<R: AsyncRead + Unpin> Peeked<R> {
                 Err(error) => Some(Version::Foreign(Foreign::of(&self.first, error))),
             };
         }
-        let ends = |at: &[u8]| at.starts_with(b"\n\n") || at.starts_with(b"\n\r\n");
-        let has_end = (self.seen..self.first.len()).any(|at| ends(&self.first[at..]));
+        let is_end = |at: &[u8]| matches!(at, [b'\n', b'\n', ..] | [b'\n', b'\r', b'\n', ..]);
+        let has_end = (self.seen..self.first.len()).any(|at| is_end(&self.first[at..]));
         // The last bytes may be the beginning of an end.
         self.seen = self.first.len().saturating_sub(2);
         (has_end || self.first.len() >= most).then_some(Version::Http1)
