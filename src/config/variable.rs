@@ -1,7 +1,9 @@
 //! The names of environment variables that are settings, and of those that programs of `password_command` do not inherit.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::MASK;
 use super::source::platform;
 use crate::mutex::Mutex;
 
@@ -14,6 +16,15 @@ pub(super) const SHORT_URL: &str = "CACHE_URL";
 /// Variables that begin like a setting and are read elsewhere: the config file's path, the level of the log,
 /// and the URL that `healthcheck` asks.
 pub(super) const RESERVED: &[&str] = &["config", "log", "url"];
+
+/// A variable's name, as far as it may be shown: only letters, digits, `_`, `-` and `.` are sure to be no part of a value.
+pub(super) fn shown(name: &str) -> Cow<'_, str> {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "_-.".contains(char);
+    match name.find(|char| !is_plain(char)) {
+        Some(end) => format!("{}{MASK}", &name[..end]).into(),
+        None => name.into(),
+    }
+}
 
 /// The keys that a variable may have besides those of the file, at the level of this one.
 pub(super) fn also_known(name: &str) -> &'static [&'static str] {

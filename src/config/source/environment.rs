@@ -1,13 +1,12 @@
 //! The environment: settings in `CACHE_CANARY_*` and `CACHE_URL*`, and `${NAME}` in the file.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::config::keys;
 use crate::config::place::{ConfigProblem, Place};
 use crate::config::text_file::BOM;
 use crate::config::value::{Table, TableEntry, Value, ValueKind, is_quoted};
-use crate::config::variable::{self, PREFIX, RESERVED, SHORT_URL};
+use crate::config::variable::{self, PREFIX, RESERVED, SHORT_URL, shown};
 
 /// The environment's variables, by name.
 pub(in crate::config) struct Environment<'a>(pub(in crate::config) &'a BTreeMap<String, String>);
@@ -90,7 +89,7 @@ impl Environment<'_> {
     pub(in crate::config) fn merge_into(&self, table: &mut Table, problems: &mut Vec<ConfigProblem>) {
         let set = self.0.keys().filter_map(|name| Some((name, self.get(name)?)));
         for (name, value) in set {
-            let place = Place::Variable(Arc::from(name.as_str()));
+            let place = Place::Variable(shown(name).into());
             let Some(path) = setting(name, value) else { continue };
             // A password may have quotes; its reader takes note of them.
             if is_quoted(value) && !path.last().is_some_and(|key| key.ends_with("password") || key == "token")
