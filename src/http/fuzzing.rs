@@ -138,8 +138,12 @@ impl Parsed {
         let code = response.status();
         let is_known = matches!(code.as_u16(), 200 | 400 | 401 | 403 | 404 | 405 | 413 | 415 | 503 | 505);
         assert!(is_known, "{code}");
-        let is_denied = caller.is_none() || caller == Some(at(DENIED));
-        assert!(!is_denied || code != StatusCode::OK || self.is_call(), "{code}");
+        if caller.is_none() || caller == Some(at(DENIED)) {
+            // The code of a call is gRPC's.
+            let status = response.headers().get("grpc-status");
+            let is_refused = status.map_or(code != StatusCode::OK, |status| status != "0");
+            assert!(is_refused, "{code} for a caller that is denied");
+        }
         let body = within(256, response.into_body().collect());
         // A stream has no end.
         if let Some(Ok(body)) = body {
@@ -147,11 +151,6 @@ impl Parsed {
             assert!(body.len() < 256 * 1024);
             assert!(!body.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes()));
         }
-    }
-
-    /// `true` for a call, whose code stands in the trailers.
-    fn is_call(&self) -> bool {
-        self.target.path().contains("grpc")
     }
 }
 
