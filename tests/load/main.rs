@@ -6,6 +6,5 @@ mod support;
 
 mod dead;
 mod dials;
-mod flood;
 mod starved;
 mod storm;

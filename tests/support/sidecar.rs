@@ -99,7 +99,7 @@ impl Sidecar {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join(FILE);
         std::fs::write(&file, config).expect("to write");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_cache-canary"))
+        let mut process = Command::new(program())
             .args(["serve", "-c"])
             .arg(&file)
             .envs(environment.iter().map(|(key, value)| (key, value)))
@@ -256,6 +256,11 @@ impl Sidecar {
         assert_eq!(found, cause, "{:#}", health.body);
         words
     }
+}
+
+/// The binary: the one that `TEST_BINARY` names, such as `target/release/cache-canary`, or the one that was built for the tests.
+fn program() -> PathBuf {
+    std::env::var_os("TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_cache-canary").into(), PathBuf::from)
 }
 
 /// A configuration with these settings and caches.

@@ -5,7 +5,7 @@
 //! | --- | --- | --- |
 //! | no descriptors | `descriptors` | `load/dials`: the limit is raised, and told at the start |
 //! | no threads, no processes | `threads` | `redis/names`: a limit that comes later |
-//! | no memory | `memory` | `load/flood`: the limits of `deploy/` |
+//! | no memory | `memory` | `hostile/places`: the limits of `deploy/` |
 //! | standard streams closed or full | `environment` | `cli/log`: standard error, in eight ways; `cli/output`: standard output of commands |
 //! | a closed reader (SIGPIPE) | | `cli/output`, and `cli/log` for a pipe whose reader comes back |
 //! | variables, time zone, working directory | `environment` | |

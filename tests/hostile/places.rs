@@ -1,24 +1,33 @@
-//! Callers who hold connections, or take no answers: an honest probe is answered in time meanwhile, and memory and places
-//! come back. Each test floods a server of its own, one after the other.
+//! Places and memory in detail: what an excluded peer gets, what answers that nobody reads cost, and what comes back. Each
+//! test floods a sidecar of its own.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
-use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::flood::{Flood, Habit, connect_from, raise_limit_of_files};
+use crate::scene::aliases;
 use crate::support::docker::{self, Container, Image};
-use crate::support::flood::{Flood, Habit, connect_from, http2_opening, http2_request, raise_limit_of_files};
 use crate::support::{Port, Redis, Sidecar, alone, eventually};
+use crate::{http1, http2};
 
 /// The time in which an honest probe is answered, whatever others do, and what a machine with other things to do may add.
 const PROMISED: Duration = Duration::from_millis(250);
 const SCHEDULING: Duration = Duration::from_secs(2);
 
+/// The most connections that a flood opens in a second.
+const A_SECOND: usize = 2000;
+
 /// The time for the checks of a hundred caches, with the scheduling of a busy machine.
 const BUSY: &str = "timeout = \"2s\"";
+
+/// So many addresses on loopback.
+fn peers(count: u8) -> Vec<Ipv4Addr> {
+    (1..=count).map(|host| Ipv4Addr::new(127, 0, 1, host)).collect()
+}
 
 fn addr(sidecar: &Sidecar) -> SocketAddr {
     sidecar.addr().parse().unwrap()
@@ -40,40 +49,6 @@ fn metric(sidecar: &Sidecar, series: &str) -> u64 {
     let text = sidecar.raw("/metrics");
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.unwrap().parse().unwrap()
-}
-
-fn refused(sidecar: &Sidecar) -> u64 {
-    let reasons = ["slow_head", "idle", "unread", "share", "full"];
-    reasons
-        .map(|reason| metric(sidecar, &format!("cache_canary_refused_total{{reason=\"{reason}\"}}")))
-        .iter()
-        .sum()
-}
-
-#[test]
-fn five_peers_with_thousands_of_connections_shut_no_honest_probe_out() {
-    let _turn = alone();
-    raise_limit_of_files();
-    let redis = Redis::start(&[]);
-    for habit in Habit::ALL {
-        let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
-        sidecar.expect_up();
-        assert_eq!(refused(&sidecar), 0);
-        let mut kept = TcpStream::connect(addr(&sidecar)).unwrap();
-        assert_eq!(asks_livez(&mut kept), 200);
-        let flood = Flood::begin(addr(&sidecar), 5, 1000, habit);
-        let worst = probe(&sidecar, 100);
-        println!(
-            "{habit:?}: {} connections were tried, the slowest of 100 probes took {worst:?}",
-            flood.tried()
-        );
-        // Of a peer with less than its share nothing is closed.
-        assert_eq!(asks_livez(&mut kept), 200, "{habit:?}");
-        assert!(refused(&sidecar) > 0, "{habit:?}");
-        drop(flood);
-        let lines = sidecar.logged("to make room").len();
-        assert!((1..=2).contains(&lines), "{habit:?}: {lines} lines in a minute");
-    }
 }
 
 /// Asks on a connection that is kept; the status code.
@@ -101,24 +76,16 @@ fn a_peer_without_access_holds_no_places_and_gets_403() {
     for stream in &mut honest {
         assert_eq!(asks_livez(stream), 200);
     }
-    let flood = Flood::begin(addr(&sidecar), 1, 500, Habit::HalfHead);
+    let flood = Flood::begin(addr(&sidecar), &peers(1), 500, A_SECOND, &Habit::new(http1::half_a_head));
     probe(&sidecar, 30);
     for stream in &mut honest {
         assert_eq!(asks_livez(stream), 200, "none is closed for the excluded");
     }
     drop(flood);
-    let mut excluded = connect_from(200, addr(&sidecar)).unwrap();
+    let mut excluded = connect_from(Ipv4Addr::new(127, 0, 0, 200), addr(&sidecar)).unwrap();
     excluded.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let answer = std::io::read_to_string(excluded).unwrap();
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-}
-
-/// So many aliases, all of one Redis.
-fn aliases(redis: &Redis, count: usize) -> String {
-    (0..count).fold(String::new(), |mut caches, number| {
-        let _ = writeln!(caches, "[caches.alias-{number}]\nurl = \"redis://{}\"", redis.addr());
-        caches
-    })
 }
 
 #[test]
@@ -134,9 +101,8 @@ fn answers_that_no_client_reads_do_not_fill_the_memory() {
         let before = sidecar.resident_kib();
         let connections: Vec<_> = (0..200)
             .map(|number| {
-                let mut stream = connect_from(10 + number % 5, addr(&sidecar)).unwrap();
-                let requests = (0..32).flat_map(|request| http2_request(2 * request + 1, path));
-                let bytes: Vec<_> = http2_opening(window).into_iter().chain(requests).collect();
+                let mut stream = connect_from(peers(5)[number % 5], addr(&sidecar)).unwrap();
+                let bytes = [http2::opening(window), http2::requests(path)].concat();
                 // One that was closed meanwhile is what is wanted.
                 let _ = stream.write_all(&bytes);
                 stream
@@ -167,7 +133,7 @@ fn answers_of_http1_that_no_client_reads_do_not_fill_the_memory() {
     let before = sidecar.resident_kib();
     let _connections: Vec<_> = (0..900)
         .map(|number| {
-            let mut stream = connect_from(u8::try_from(10 + number % 5).unwrap(), addr(&sidecar)).unwrap();
+            let mut stream = connect_from(peers(5)[number % 5], addr(&sidecar)).unwrap();
             let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
             stream
         })
@@ -229,8 +195,8 @@ fn the_memory_that_deploy_allows_is_enough_under_a_flood() {
         &[&limits[..], &["--env", &listen, "--env", &cache, image.name()]].concat(),
     );
     eventually("it listens", || TcpStream::connect(port.addr()).is_ok());
-    for habit in [Habit::HalfHead, Habit::Kept, Habit::Http2] {
-        drop(Flood::begin(port.addr(), 5, 300, habit));
+    for says in [http1::half_a_head, http1::one_request, http2::nothing] {
+        drop(Flood::begin(port.addr(), &peers(5), 300, A_SECOND, &Habit::new(says)));
     }
     let mut stream = TcpStream::connect(port.addr()).unwrap();
     assert_eq!(asks_livez(&mut stream), 200);
