@@ -24,6 +24,7 @@ pub mod checks;
 pub mod cluster;
 pub mod docker;
 mod endpoint;
+pub mod flood;
 pub mod https;
 pub mod in_process;
 mod kubelet;
