@@ -41,7 +41,8 @@ impl Home {
     /// A command of the user in this folder, behind `before`, which runs as the user of the tests.
     fn command(&self, before: &[&str], arguments: &[&str]) -> Command {
         let id = NOBODY.to_string();
-        let user = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--"];
+        // The change of the user clears the signal that `unshare --kill-child` has set.
+        let user = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--pdeathsig", "KILL", "--"];
         let user = if getuid().is_root() { &user[..] } else { &[] };
         let words = [before, user, arguments].concat();
         let mut command = Command::new(words[0]);
