@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use crate::Until;
 
-/// What is asked, in turn. Nothing of it may be other than 200: the caches that break are in none of these verdicts.
+/// The targets that a caller asks in turn. Each answers 200 all the time: the caches that break are in none of these verdicts.
 const TARGETS: [&str; 9] = [
     "/health/group/steady",
     "/health/group/steady?format=health-json",

@@ -1,4 +1,4 @@
-//! What is measured of the sidecar and of the caches that stay up, and how much of it may grow.
+//! The figures of the sidecar and of the caches that stay up, and how much each may grow.
 
 use std::time::Duration;
 

@@ -129,7 +129,7 @@ fn grpc(body: &[u8]) -> Result<Said, String> {
 mod tests {
     use super::*;
 
-    /// What each format says of three aliases that are up, degraded and down.
+    /// Each format tells of three aliases: one up, one degraded, one down.
     #[test]
     fn every_format_tells_up_degraded_and_down_apart() {
         let expected = [("a", Said::UP), ("b", Said::DEGRADED), ("c", Said::DOWN)];

@@ -13,7 +13,7 @@ use super::serving::{Environment, Serving, run};
 const MOST_LEAKS: usize = 20;
 const MOST_SHOWN: usize = 300;
 
-/// What was said, each with its occasion.
+/// The outputs so far, each with its occasion.
 #[derive(Debug, Default)]
 pub(crate) struct Outputs(Mutex<Vec<(String, Vec<u8>)>>);
 

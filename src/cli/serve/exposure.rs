@@ -1,9 +1,9 @@
-//! What callers from everywhere see, in a sentence for the log.
+//! The details that callers from everywhere see, in a sentence for the log.
 
 use crate::config::{Config, Listen};
 
-/// The sentence, if every caller has access, and can reach a listener from beyond this host. Of a caller that must show a
-/// certificate it is known who it is.
+/// The sentence, if every caller has access, and can reach a listener from beyond this host. A listener that
+/// demands certificates of its clients knows its callers.
 pub(super) fn exposure(config: &Config) -> Option<String> {
     let access = &config.access;
     let is_for_everyone = access.allow.iter().any(|network| network.prefix_len() == 0);
