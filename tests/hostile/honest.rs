@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::tls;
+use crate::support::tls_client;
 
 /// The paths that probes ask for, one after the other.
 const PATHS: [&str; 3] = ["/livez", "/readyz", "/health"];
@@ -157,7 +157,7 @@ impl Caller {
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(match &self.tls {
             None => Box::new(stream),
-            Some(config) => Box::new(tls::over(stream, config)),
+            Some(config) => Box::new(tls_client::over(stream, config)),
         })
     }
 }

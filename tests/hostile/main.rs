@@ -1,8 +1,8 @@
 //! Hostile callers: the protocols that the sidecar speaks, used rudely. Meanwhile honest probes are answered in time, no
 //! cache is down for it, and memory and descriptors are bounded and come back.
 //!
-//! A [`Flood`](flood::Flood) is a crowd of peers with a habit: the bytes that a connection sends in each step (`http1`,
-//! `http2`, `tls`). A [`Scene`](scene::Scene) makes the attack, asks honestly (`honest`), and judges; the peers have
+//! A [`Flood`](support::flood::Flood) is a crowd of peers with a habit: the bytes that a connection sends in each step (`http1`,
+//! `http2`), perhaps over TLS. A [`Scene`](scene::Scene) makes the attack, asks honestly (`honest`), and judges; the peers have
 //! addresses of their own in a network of their own (`network`). `places` has what a limit promises in detail.
 //!
 //! Every attack is in bounds of number and time, and stays on this machine. `HOSTILE_ATTACKS=resets` makes those with this word in
@@ -15,19 +15,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod flood;
 mod honest;
 mod http1;
 mod http2;
 mod network;
 mod places;
 mod scene;
-mod tls;
 
-use flood::Habit;
 use scene::Crowd::{Excluded, ManyPeers, OnePeer};
 use scene::{Attack, Crowd, Scene};
-use support::alone;
+use support::flood::Habit;
+use support::{alone, tls_client};
 
 fn attack(name: &'static str, crowd: Crowd, habit: Habit) -> Attack {
     Attack { name, crowd, habit }
@@ -102,7 +100,7 @@ fn probes_are_answered_beside_rude_callers_of_tls() {
     let with = |habit: Habit| Habit { tls: scene.tls.clone(), ..habit };
     let half_a_hello = |step| {
         http1::first(step, || {
-            let hello = tls::client_hello();
+            let hello = tls_client::client_hello();
             hello[..hello.len() / 2].to_vec()
         })
     };
@@ -111,7 +109,7 @@ fn probes_are_answered_beside_rude_callers_of_tls() {
         attack(
             "handshakes that do not end",
             OnePeer,
-            Habit::new(|step| http1::first(step, tls::client_hello)),
+            Habit::new(|step| http1::first(step, tls_client::client_hello)),
         ),
         attack("handshakes again and again", ManyPeers, with(Habit::resetting(http1::one_request, 0))),
         attack(

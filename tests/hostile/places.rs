@@ -8,9 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::flood::{Flood, Habit, connect_from, raise_limit_of_files};
 use crate::scene::aliases;
 use crate::support::docker::{self, Container, Image};
+use crate::support::flood::{Flood, Habit, connect_from, raise_limit_of_files};
 use crate::support::{Port, Redis, Sidecar, alone, eventually};
 use crate::{http1, http2};
 

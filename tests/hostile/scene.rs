@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::flood::{Flood, Habit, raise_limit_of_files};
 use crate::honest::{Answers, Caller, Took};
 use crate::network;
-use crate::support::{Authority, Redis, Sidecar, eventually};
-use crate::tls;
+use crate::support::flood::{Flood, Habit, raise_limit_of_files};
+use crate::support::{Authority, Redis, Sidecar, eventually, tls_client};
 
 /// The time in which an honest probe is answered, whatever others do.
 const PROMISED: Duration = Duration::from_millis(250);
@@ -156,14 +155,14 @@ impl Scene {
         let (mut tls, mut client) = (String::new(), None);
         if has_tls {
             let authority = Authority::new();
-            let identity = authority.issue(&[tls::NAME]);
+            let identity = authority.issue(&[tls_client::NAME]);
             for (name, pem) in [("cert", identity.certificate()), ("key", identity.key())] {
                 let path = files.path().join(name);
                 std::fs::write(&path, pem).expect("to write");
                 let _ = writeln!(tls, "{name}_file = \"{}\"", path.display());
             }
             tls = format!("[tls]\n{tls}");
-            client = Some(tls::client(&authority));
+            client = Some(tls_client::client(&authority));
         }
         let allow = [network::honest().0, network::hostile(0).0, "127.0.0.1".to_owned()];
         let config =

@@ -1,4 +1,4 @@
-//! Callers who take places and memory and give nothing for them, each from an address of its own in 127.0.0.0/8.
+//! [`Flood`]: peers that hold connections, and open another for each that is closed.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -8,75 +8,55 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio_rustls::rustls::ClientConfig;
 
-/// How often a peer looks which of its connections were closed, and sends a further byte on those that drip.
-const EVERY: Duration = Duration::from_millis(100);
+use super::{eventually, tls_client};
 
-/// The number of new connections that a peer opens each time.
-const MOST_NEW: usize = 20;
+/// The time between two steps of a connection.
+const STEP: Duration = Duration::from_millis(100);
 
-/// The behavior of a peer on a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Habit {
-    /// It sends nothing.
-    Silent,
-    /// It sends half a head.
-    HalfHead,
-    /// It sends a head byte by byte, without end.
-    Dripping,
-    /// It asks once and keeps the connection.
-    Kept,
-    /// It speaks HTTP/2 and asks nothing.
-    Http2,
+/// The bytes of a request that one step may leave unsent before it adds no more.
+const MOST_UNSENT: usize = 1 << 20;
+
+/// The bytes that a connection sends in this step; the first step is 0.
+pub type Says = fn(u32) -> Vec<u8>;
+
+/// The behavior of a peer on each of its connections.
+#[derive(Debug, Clone)]
+pub struct Habit {
+    /// The bytes of its requests.
+    pub says: Says,
+    /// `true` if it reads what it gets.
+    pub reads: bool,
+    /// The step after which it resets the connection, and opens another.
+    pub resets_after: Option<u32>,
+    /// The TLS that it speaks, if it does. After the handshake and step 0 it sends and reads nothing.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl Habit {
-    /// Every habit.
-    pub const ALL: [Self; 5] = [Self::Silent, Self::HalfHead, Self::Dripping, Self::Kept, Self::Http2];
+    /// Sends these bytes in each step, and reads the answers.
+    pub fn new(says: Says) -> Self {
+        Self { says, reads: true, resets_after: None, tls: None }
+    }
 
-    fn opening(self) -> Vec<u8> {
-        match self {
-            Self::Silent => Vec::new(),
-            Self::HalfHead => b"GET /health HTTP/1.1\r\nHost: loc".to_vec(),
-            Self::Dripping => b"GET /health HTTP/1.1\r\nX: ".to_vec(),
-            Self::Kept => b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
-            Self::Http2 => http2_opening(65_535),
-        }
+    /// The same, and reads nothing. Its connections last for five seconds: it does not see that one was closed.
+    pub fn deaf(says: Says) -> Self {
+        Self { reads: false, resets_after: Some(50), ..Self::new(says) }
+    }
+
+    /// The same, and resets each connection in this step.
+    pub fn resetting(says: Says, after: u32) -> Self {
+        Self { resets_after: Some(after), ..Self::new(says) }
     }
 }
 
-/// The first bytes of an HTTP/2 client whose window for each answer has this size (RFC 9113, sections 3.4 and 6.5.2).
-pub fn http2_opening(window: u32) -> Vec<u8> {
-    let setting = [&[0, 4][..], &window.to_be_bytes()].concat();
-    [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &setting)].concat()
-}
-
-/// A request of HTTP/2 for `path` on this stream (RFC 7541, section 6.2.2 and appendix A).
-pub fn http2_request(stream: u32, path: &str) -> Vec<u8> {
-    const GET: u8 = 0x82;
-    const HTTP: u8 = 0x86;
-    const PATH: u8 = 0x04;
-    const AUTHORITY: u8 = 0x01;
-    const END_STREAM_AND_HEADERS: u8 = 0x05;
-    let mut fields = vec![GET, HTTP];
-    for (name, value) in [(PATH, path), (AUTHORITY, "localhost")] {
-        fields.extend([name, u8::try_from(value.len()).expect("a short value")]);
-        fields.extend(value.as_bytes());
-    }
-    frame(1, END_STREAM_AND_HEADERS, stream, &fields)
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// Connects to `addr` from 127.0.0.`host`, and reads as little as the system lets it.
-pub fn connect_from(host: u8, addr: SocketAddr) -> std::io::Result<TcpStream> {
+/// Connects to `addr` from `source`, with the smallest receive buffer that the system allows.
+pub fn connect_from(source: Ipv4Addr, addr: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_recv_buffer_size(4096)?;
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into())?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
     socket.connect(&addr.into())?;
     Ok(socket.into())
 }
@@ -87,30 +67,53 @@ pub fn raise_limit_of_files() {
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).expect("to raise a soft limit");
 }
 
-/// Peers that hold connections, and open another for each that is closed, until this is dropped.
+/// Peers with one habit, until this is dropped.
 #[derive(Debug)]
 pub struct Flood {
     peers: Vec<JoinHandle<()>>,
     is_over: Arc<AtomicBool>,
-    /// How many connections were tried by now.
     tried: Arc<AtomicUsize>,
 }
 
 impl Flood {
-    /// So many peers with so many connections each.
-    pub fn begin(addr: SocketAddr, peers: u8, each: usize, habit: Habit) -> Self {
+    /// Peers at these addresses, with so many connections each, of which all peers together open at most `a_second`. It
+    /// returns when each was tried once.
+    pub fn begin(
+        addr: SocketAddr,
+        sources: &[Ipv4Addr],
+        each: usize,
+        a_second: usize,
+        habit: &Habit,
+    ) -> Self {
+        let steps = usize::try_from(Duration::from_secs(1).as_millis() / STEP.as_millis()).expect("a few");
+        let most_new = (a_second / steps / sources.len()).max(1);
         let (is_over, tried) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let peer = |number: u8| {
-            let (is_over, tried) = (is_over.clone(), tried.clone());
-            thread::spawn(move || hold(10 + number, addr, each, habit, &is_over, &tried))
+        let opening: Arc<[u8]> = (habit.says)(0).into();
+        let peer = |&source: &Ipv4Addr| {
+            let mut peer = Peer {
+                source,
+                addr,
+                habit: habit.clone(),
+                opening: opening.clone(),
+                most_new,
+                tried: tried.clone(),
+                held: (0..each).map(|_| None).collect(),
+            };
+            let is_over = is_over.clone();
+            thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    peer.step();
+                    thread::sleep(STEP);
+                }
+            })
         };
-        let flood =
-            Self { peers: (0..peers).map(peer).collect(), is_over: is_over.clone(), tried: tried.clone() };
-        super::eventually("the flood has come in", || flood.tried() >= usize::from(peers) * each);
+        let peers = sources.iter().map(peer).collect();
+        let flood = Self { peers, is_over: is_over.clone(), tried: tried.clone() };
+        eventually("the flood has come in", || flood.tried() >= sources.len() * each);
         flood
     }
 
-    /// How many connections were tried by now.
+    /// The number of connections that were tried by now.
     pub fn tried(&self) -> usize {
         self.tried.load(Ordering::Relaxed)
     }
@@ -125,34 +128,93 @@ impl Drop for Flood {
     }
 }
 
-fn hold(host: u8, addr: SocketAddr, each: usize, habit: Habit, is_over: &AtomicBool, tried: &AtomicUsize) {
-    let open = || {
-        tried.fetch_add(1, Ordering::Relaxed);
-        let mut stream = connect_from(host, addr).ok()?;
-        stream.set_nonblocking(true).ok()?;
-        stream.write_all(&habit.opening()).ok()?;
-        Some(stream)
-    };
-    let mut held: Vec<Option<TcpStream>> = (0..each).map(|_| open()).collect();
-    while !is_over.load(Ordering::Relaxed) {
+#[derive(Debug)]
+struct Peer {
+    source: Ipv4Addr,
+    addr: SocketAddr,
+    habit: Habit,
+    /// The bytes of step 0.
+    opening: Arc<[u8]>,
+    /// The most connections that it opens in a step.
+    most_new: usize,
+    tried: Arc<AtomicUsize>,
+    held: Vec<Option<HeldConnection>>,
+}
+
+#[derive(Debug)]
+struct HeldConnection {
+    stream: TcpStream,
+    step: u32,
+    unsent: Vec<u8>,
+}
+
+impl Peer {
+    /// Goes one step on with each connection, and opens some for those that have ended.
+    fn step(&mut self) {
         let mut new = 0;
-        for place in &mut held {
-            let is_open = place.as_mut().is_some_and(|stream| {
-                let drips = habit == Habit::Dripping && stream.write_all(b"x").is_err();
-                !drips && !is_closed(stream)
-            });
-            if !is_open && new < MOST_NEW {
-                *place = open();
+        for place in 0..self.held.len() {
+            let ended = match &mut self.held[place] {
+                Some(held) => !held.goes_on(&self.habit),
+                None => true,
+            };
+            if !ended {
+                continue;
+            }
+            self.held[place] = None;
+            if new < self.most_new {
                 new += 1;
+                self.held[place] = self.open().ok();
             }
         }
-        thread::sleep(EVERY);
+    }
+
+    fn open(&self) -> std::io::Result<HeldConnection> {
+        self.tried.fetch_add(1, Ordering::Relaxed);
+        let mut stream = connect_from(self.source, self.addr)?;
+        if let Some(config) = &self.habit.tls {
+            tls_client::begin(&mut stream, config, &self.opening)?;
+        }
+        stream.set_nonblocking(true)?;
+        let unsent = if self.habit.tls.is_some() { Vec::new() } else { self.opening.to_vec() };
+        let mut held = HeldConnection { stream, step: 0, unsent };
+        if held.goes_on(&self.habit) { Ok(held) } else { Err(ErrorKind::ConnectionReset.into()) }
     }
 }
 
-fn is_closed(stream: &mut TcpStream) -> bool {
-    match stream.read(&mut [0; 512]) {
-        Ok(read) => read == 0,
-        Err(error) => error.kind() != ErrorKind::WouldBlock,
+impl HeldConnection {
+    /// Goes one step on; `false` if the connection has ended.
+    fn goes_on(&mut self, habit: &Habit) -> bool {
+        if habit.tls.is_none() && self.step > 0 && self.unsent.len() < MOST_UNSENT {
+            self.unsent.extend((habit.says)(self.step));
+        }
+        let is_open = self.sends() && (!habit.reads || self.reads());
+        if habit.resets_after.is_some_and(|last| self.step >= last) {
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+            return false;
+        }
+        self.step += 1;
+        is_open
+    }
+
+    fn sends(&mut self) -> bool {
+        match self.stream.write(&self.unsent) {
+            Ok(sent) => {
+                self.unsent.drain(..sent);
+                true
+            }
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+
+    fn reads(&mut self) -> bool {
+        let mut bytes = [0; 16 * 1024];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return false,
+                Ok(read) if read < bytes.len() => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
     }
 }

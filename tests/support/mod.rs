@@ -54,6 +54,7 @@ mod server;
 mod sidecar;
 mod somebody;
 mod tls;
+pub mod tls_client;
 
 use std::thread;
 use std::time::{Duration, Instant};

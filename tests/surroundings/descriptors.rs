@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::flood::{Flood, Habit, raise_limit_of_files};
+use crate::support::flood::{Flood, Habit, Says, raise_limit_of_files};
 use crate::support::{Names, Redis, Sidecar, alone, eventually};
 use crate::{PROGRAM, PROMISED, SCHEDULING, Surrounded, cache};
 
@@ -21,6 +21,17 @@ const FEWEST: usize = 5;
 
 /// Every check dials, which takes a file.
 const DIAL: &str = "reconnect_every = \"0s\"\ndns_recheck = \"0s\"";
+
+/// The connections that strangers open in a second.
+const A_SECOND: usize = 600;
+
+/// The first bytes of a client of HTTP/2: the preface, and empty settings (RFC 9113, section 3.4).
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// These bytes in the first step of a connection, and nothing later.
+fn first(step: u32, bytes: &[u8]) -> Vec<u8> {
+    if step == 0 { bytes.to_vec() } else { Vec::new() }
+}
 
 fn addr(sidecar: &Sidecar) -> SocketAddr {
     sidecar.addr().parse().unwrap()
@@ -37,16 +48,22 @@ fn within(files: usize) -> Command {
 fn connections_of_strangers_are_not_the_files_that_a_check_lacks() {
     let _turn = alone();
     raise_limit_of_files();
-    for habit in [Habit::Silent, Habit::Kept, Habit::Http2] {
+    let strangers = [10, 11, 12].map(|host| Ipv4Addr::new(127, 0, 0, host));
+    let habits: [(&str, Says); 3] = [
+        ("silent", |_| Vec::new()),
+        ("kept", |step| first(step, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")),
+        ("HTTP/2", |step| first(step, HTTP2)),
+    ];
+    for (habit, says) in habits {
         let mut redis = Redis::start(&[]);
         let surrounded = Surrounded::start(within(FILES), DIAL, &cache("main", &redis));
         surrounded.expect(200, "UP");
-        let flood = Flood::begin(addr(&surrounded.sidecar), 3, 100, habit);
+        let flood = Flood::begin(addr(&surrounded.sidecar), &strangers, 100, A_SECOND, &Habit::new(says));
         let worst = (0..30).map(|_| surrounded.sidecar.get("/readyz"));
         let worst = worst.inspect(|health| assert_eq!(health.code, 200)).map(|health| health.took).max();
         surrounded.expect_an_outage_to_be_seen(&mut redis);
         println!(
-            "{habit:?}: {} connections were tried, {} of {FILES} files are open, the slowest probe took {worst:?}",
+            "{habit}: {} connections were tried, {} of {FILES} files are open, the slowest probe took {worst:?}",
             flood.tried(),
             surrounded.sidecar.open_files()
         );

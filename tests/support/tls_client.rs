@@ -9,16 +9,16 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::support::Authority;
+use super::Authority;
 
 /// The name in the certificate.
-pub(crate) const NAME: &str = "localhost";
+pub const NAME: &str = "localhost";
 
 /// The time that a peer gives the server for a handshake.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A client that trusts this authority.
-pub(crate) fn client(authority: &Authority) -> Arc<ClientConfig> {
+pub fn client(authority: &Authority) -> Arc<ClientConfig> {
     trusting(&[CertificateDer::from_pem_slice(authority.certificate().as_bytes()).expect("a certificate")])
 }
 
@@ -38,15 +38,12 @@ fn connection(config: &Arc<ClientConfig>) -> ClientConnection {
 }
 
 /// The client's end of TLS over `stream`.
-pub(crate) fn over(
-    stream: TcpStream,
-    config: &Arc<ClientConfig>,
-) -> StreamOwned<ClientConnection, TcpStream> {
+pub fn over(stream: TcpStream, config: &Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
     StreamOwned::new(connection(config), stream)
 }
 
 /// Shakes hands, and sends these bytes.
-pub(crate) fn begin(stream: &mut TcpStream, config: &Arc<ClientConfig>, says: &[u8]) -> std::io::Result<()> {
+pub fn begin(stream: &mut TcpStream, config: &Arc<ClientConfig>, says: &[u8]) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut client = connection(config);
     while client.is_handshaking() {
@@ -60,7 +57,7 @@ pub(crate) fn begin(stream: &mut TcpStream, config: &Arc<ClientConfig>, says: &[
 }
 
 /// The first message of a handshake (RFC 8446, section 4.1.2).
-pub(crate) fn client_hello() -> Vec<u8> {
+pub fn client_hello() -> Vec<u8> {
     let (mut hello, mut client) = (Vec::new(), connection(&trusting(&[])));
     client.write_tls(&mut hello).expect("a vector takes it");
     hello
