@@ -12,7 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Connection, DialTarget, Dialed, Dialer};
+use crate::cache::Cache;
+use crate::canary::{CanaryVerdict, Series, Unset};
 use crate::config::{Address, Config};
+use crate::outcome::Role;
+use crate::progress::Progress;
 
 /// The line between two answers of a conversation.
 const NEXT: &[u8] = b"---\n";
@@ -122,6 +126,21 @@ pub(crate) fn within<F: Future>(most: usize, future: F) -> Option<F::Output> {
             Poll::Pending => None,
         })
     })
+}
+
+/// Wants the canaries of a series back from a cache that is healthy.
+pub(crate) fn expect_round_trips(cache: &impl Cache, series: &Series) {
+    for _ in 0..3 {
+        let canary = series.next();
+        let node = Progress::begin().node(&"node".into(), Role::Server);
+        let round = async {
+            cache.set(&canary, &node).await.ok()?;
+            cache.get(canary.key(), Unset::new(), &node).await.ok()
+        };
+        let read = within(4096, round).flatten();
+        assert_eq!(read.map(|read| canary.judge(&read)), Some(CanaryVerdict::Intact));
+        series.settle(&canary);
+    }
 }
 
 impl<A: Unpin> AsyncRead for ScriptedServer<A> {

@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use super::discovery::{self, Configuration};
 use super::{Credentials, Dialect, Memcached, StoreRefusal, fault};
 use crate::cache::Cache as _;
-use crate::cache::connection::scripted::{Cut, End, ScriptedServer, conversation, link_target, within};
+use crate::cache::connection::scripted::{
+    Cut, End, ScriptedServer, conversation, expect_round_trips, link_target, within,
+};
 use crate::cache::connection::{ANSWER_LIMIT, Connection};
 use crate::canary::fuzzing::{first_canary, is_proof, named_series};
 use crate::canary::{Canary, CanaryVerdict, Unset};
@@ -154,17 +156,6 @@ fn round_trips(names: &[u8], cut: Cut) {
         let answer = move |command: &[u8]| answers(command).0;
         let (connection, _) = ScriptedServer::new(cut, End::Open, answer).connect();
         assert!(server.link.keep(connection).is_ok());
-        let series = named_series(names);
-        for _ in 0..3 {
-            let canary = series.next();
-            let node = Progress::begin().node(&"node".into(), Role::Server);
-            let round = async {
-                server.set(&canary, &node).await.ok()?;
-                server.get(canary.key(), Unset::new(), &node).await.ok()
-            };
-            let read = within(4096, round).flatten().expect("an embedded server is healthy");
-            assert_eq!(canary.judge(&read), CanaryVerdict::Intact);
-            series.settle(&canary);
-        }
+        expect_round_trips(&server, &named_series(names));
     }
 }

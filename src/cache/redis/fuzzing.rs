@@ -9,7 +9,9 @@ use redis::{Value, parse_redis_value};
 
 use super::{Redis, Requirement, resp};
 use crate::cache::Cache as _;
-use crate::cache::connection::scripted::{Cut, End, ScriptedServer, conversation, link_target, within};
+use crate::cache::connection::scripted::{
+    Cut, End, ScriptedServer, conversation, expect_round_trips, link_target, within,
+};
 use crate::cache::connection::{ANSWER_LIMIT, AnswerError, Connection};
 use crate::canary::fuzzing::{first_canary, is_proof, named_series};
 use crate::canary::{CanaryVerdict, Unset};
@@ -178,16 +180,5 @@ fn round_trips(seed: u8, names: &[u8]) {
     let answer = move |command: &[u8]| answers(command).0;
     let (connection, _) = ScriptedServer::new(Cut::Random(seed), End::Open, answer).connect();
     assert!(redis.0.link.keep(connection).is_ok());
-    let series = named_series(names);
-    for _ in 0..3 {
-        let canary = series.next();
-        let node = Progress::begin().node(&"node".into(), Role::Server);
-        let round = async {
-            redis.set(&canary, &node).await.ok()?;
-            redis.get(canary.key(), Unset::new(), &node).await.ok()
-        };
-        let read = within(4096, round).flatten().expect("an embedded server is healthy");
-        assert_eq!(canary.judge(&read), CanaryVerdict::Intact);
-        series.settle(&canary);
-    }
+    expect_round_trips(&redis, &named_series(names));
 }
