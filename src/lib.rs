@@ -21,8 +21,6 @@ mod sync;
 // A mutex that a panic does not poison.
 mod mutex;
 
-// The hash of some clients.
-
 // Spans of time, as people read them.
 mod span;
 
