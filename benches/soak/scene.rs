@@ -106,11 +106,7 @@ impl Scene {
     /// The state by now, `after` the beginning.
     pub(crate) fn measure(&self, after: Duration) -> Moment {
         let (sidecar, redis) = (&self.sidecar, &self.redis);
-        let status = fs::read_to_string(format!("/proc/{}/status", sidecar.pid())).unwrap();
-        let of_process = |field: &str| -> f64 {
-            let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
-            line.trim().trim_end_matches(" kB").parse().unwrap()
-        };
+        let tasks = fs::read_dir(format!("/proc/{}/task", sidecar.pid())).unwrap();
         let of_pair = |stat: &str| self.pair.each_ref().map(|server| server.stat(stat).parse().unwrap());
         let [first, second]: [f64; 2] = of_pair("curr_items");
         let [left, right]: [f64; 2] = of_pair("curr_connections");
@@ -118,9 +114,9 @@ impl Scene {
         let checks = checks.lines().filter(|line| line.starts_with("cache_checks_total{"));
         Moment {
             after,
-            resident_mib: of_process("VmRSS") / 1024.0,
+            resident_mib: sidecar.resident_kib() as f64 / 1024.0,
             descriptors: sidecar.open_files() as f64,
-            threads: of_process("Threads"),
+            threads: tasks.count() as f64,
             keys: redis.command(&["DBSIZE"]).parse::<f64>().unwrap().max(first).max(second),
             connections: redis.info("connected_clients").parse::<f64>().unwrap().max(left).max(right),
             checks: checks.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum(),
