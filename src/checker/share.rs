@@ -11,12 +11,13 @@
 //!    when a cache hangs, and a caller behind a check that hangs still gets its answer within its own
 //!    deadline, which counts from its arrival.
 //! 4. A verdict is given to no caller any more once something has come over a connection that it was made on: a cache
-//!    that was killed is down at the next request, however young the verdict is.
+//!    that was killed is down at the next request, however young the verdict is. If that happens before the check has
+//!    ended, it is made once more for the callers that joined it while it ran.
 //!
 //! Callers of several checks share them in `gather`, by the same rules.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -95,6 +96,8 @@ pub(super) struct Joined(Arc<Course>);
 #[derive(Debug, Default)]
 struct Course {
     began: OnceLock<Instant>,
+    /// `true` if a caller joined it while it ran.
+    joined_midway: AtomicBool,
     outcome: SetOnce<Arc<Outcome>>,
     /// The activity counter plus one at the time at which its connections were last found quiet; [`VOID`] once they
     /// were not.
@@ -165,6 +168,9 @@ where
         let stands = young.filter(|latest| self.stands(latest));
         if let Some(shared) = stands.or(state.next.as_ref()) {
             looked_up(Lookup::Hit);
+            if shared.began().is_some() {
+                shared.0.joined_midway.store(true, Ordering::Relaxed);
+            }
             return shared.clone();
         }
         looked_up(if young.is_some() { Lookup::Invalidated } else { Lookup::Miss });
@@ -193,11 +199,24 @@ where
     fn begin(&self, state: &mut ShareState, verdict: VerdictGuard) {
         let _ = verdict.joined.0.began.set(Instant::now());
         state.latest = Some(verdict.joined.clone());
-        let check = self.0.check.clone();
+        let share = self.clone();
         spawn(async move {
-            let Ok(outcome) = check.oneshot(verdict.arrived).await;
-            // Only this task sets it.
-            let _ = verdict.joined.0.outcome.set(outcome);
+            let SharedCheckParts { check, state, .. } = &*share.0;
+            let Ok(mut outcome) = check.clone().oneshot(verdict.arrived).await;
+            let Course { joined_midway, outcome: published, .. } = &*verdict.joined.0;
+            let publish = |outcome| {
+                // Only this task sets it.
+                let _ = published.set(outcome);
+            };
+            {
+                // Nobody joins between the look and the end.
+                let _state = state.lock();
+                if !joined_midway.load(Ordering::Relaxed) || share.is_undisturbed(&outcome) {
+                    return publish(outcome);
+                }
+            }
+            Ok(outcome) = check.clone().oneshot(verdict.arrived).await;
+            publish(outcome);
         });
     }
 }
@@ -213,8 +232,13 @@ impl<S, Q: Quiet> SharedCheck<S, Q> {
         &self.0.settings.record
     }
 
-    /// `true` if the outcome of `joined`, if it has ended, may be given to yet another caller by rule 4. A verdict that
-    /// is down stays so for its time: a closed connection is no sign that the cache is back.
+    /// `true` if nothing has come over the connections since `outcome` was known. A verdict that is down stays so for its
+    /// time: a closed connection is no sign that the cache is back.
+    fn is_undisturbed(&self, outcome: &Outcome) -> bool {
+        outcome.status() == Status::Down || self.0.settings.connections.is_quiet()
+    }
+
+    /// `true` if the outcome of `joined`, if it has ended, may be given to yet another caller by rule 4.
     ///
     /// The connections are looked at once, and then not until something has come over any.
     pub(super) fn stands(&self, joined: &Joined) -> bool {
@@ -225,10 +249,10 @@ impl<S, Q: Quiet> SharedCheck<S, Q> {
         if quiet_at == VOID {
             return false;
         }
-        if quiet_at == now || outcome.status() == Status::Down {
+        if quiet_at == now {
             return true;
         }
-        let is_quiet = self.0.settings.connections.is_quiet();
+        let is_quiet = self.is_undisturbed(outcome);
         joined.0.quiet_at.store(if is_quiet { now } else { VOID }, Ordering::SeqCst);
         if !is_quiet {
             // A holder of this verdict among others has to hear of it.
@@ -279,12 +303,13 @@ mod tests {
     const MAX_AGE: Duration = Duration::from_millis(100);
     const TIMEOUT: Duration = Duration::from_millis(750);
 
+    /// Connections over which something comes at this time, if at all.
     #[derive(Clone)]
-    struct AlwaysQuiet;
+    struct QuietUntil(Option<Instant>);
 
-    impl Quiet for AlwaysQuiet {
+    impl Quiet for QuietUntil {
         fn is_quiet(&self) -> bool {
-            true
+            self.0.is_none_or(|until| Instant::now() < until)
         }
     }
 
@@ -292,8 +317,20 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// A check that takes `time`, or as long as it may; counts its beginnings and the most that run at a time.
+    /// A check over quiet connections.
     fn check(
+        time: Duration,
+        max_age: Duration,
+        begun: &Arc<AtomicUsize>,
+        most: &Arc<AtomicUsize>,
+    ) -> impl Service<Instant, Response = Arc<Outcome>, Error = Infallible, Future: Send> + Clone + use<>
+    {
+        check_over(QuietUntil(None), time, max_age, begun, most)
+    }
+
+    /// A check that takes `time`, or as long as it may; counts its beginnings and the most that run at a time.
+    fn check_over(
+        connections: QuietUntil,
         time: Duration,
         max_age: Duration,
         begun: &Arc<AtomicUsize>,
@@ -303,7 +340,7 @@ mod tests {
         let alias = Alias::try_from("main").unwrap();
         let record = Arc::new(Record::new(&alias, CheckKind::RoundTrip, &Arc::default()));
         let (begun, most, running) = (begun.clone(), most.clone(), Arc::new(AtomicUsize::new(0)));
-        let layer = ShareLayer::new(&record, max_age, TIMEOUT, AlwaysQuiet);
+        let layer = ShareLayer::new(&record, max_age, TIMEOUT, connections);
         layer.layer(service_fn(move |arrived: Instant| {
             let (begun, most, running, alias) = (begun.clone(), most.clone(), running.clone(), alias.clone());
             async move {
@@ -355,6 +392,19 @@ mod tests {
         assert_eq!(calls[0].1, calls[1].1, "still young enough");
         assert!(calls[2].1 >= calls[2].0, "too old, so a new check was made");
         assert_eq!(begun.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_whose_connection_closes_before_its_end_is_made_again_for_those_that_joined_it() {
+        for (times, checks) in [(vec![ms(0)], 1), (vec![ms(0), ms(40)], 2)] {
+            let (begun, most) = (Arc::default(), Arc::default());
+            let connections = QuietUntil(Some(Instant::now() + ms(30)));
+            let check = check_over(connections, ms(50), MAX_AGE, &begun, &most);
+            let calls = call_at(check, times).await;
+            assert_eq!(begun.load(Ordering::SeqCst), checks);
+            let (arrived, checked, _) = calls[calls.len() - 1];
+            assert!(checked >= arrived, "a verdict from before the close, for a caller from after it");
+        }
     }
 
     #[tokio::test(start_paused = true)]

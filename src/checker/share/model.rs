@@ -167,6 +167,7 @@ impl World {
             assert!(!is_new || latest.or(waits).is_none(), "rule 1: it is young, or has not begun");
         }
         joined.outcome().await;
+        assert!(!is_void(&joined), "rule 4: something had come over its connection before it ended");
         let began = joined.began().unwrap();
         assert!(arrived.saturating_duration_since(began) <= MAX_AGE, "rule 1: too old");
         self.seen(|seen| seen.answered += 1);
