@@ -4,8 +4,9 @@
 //! client that sends half a request keeps it from stopping.
 //!
 //! A connection has a place (`places`) from its acceptance (`listener`) to its end (`connection`). Its first bytes
-//! tell the version of HTTP (`preface`) or another protocol (`foreign`), `body` reads the body of a request, `idle_timeout` bounds each wait for its client, and `answer` hands the
-//! text out in pieces, which count as unread (`unread`) until they are written to it.
+//! tell the version of HTTP (`preface`) or another protocol (`foreign`), `body` reads the body of a request, `idle_timeout`
+//! bounds each wait for its client, and `answer` hands the text out in pieces, which count as unread (`unread`) until
+//! they are written to it. Requests of HTTP/2 count too, and `paced` stops reading while there are too many.
 
 mod answer;
 pub(super) mod body;
@@ -17,6 +18,7 @@ pub(super) mod fuzzing;
 pub(super) mod idle_timeout;
 pub(super) mod limits;
 pub(super) mod listener;
+mod paced;
 pub(super) mod places;
 mod preface;
 mod refused_handshake;

@@ -92,6 +92,17 @@ pub(crate) fn bodies(step: u32) -> Vec<u8> {
     first(step, || on_all_streams(WINDOW, body))
 }
 
+/// The same with as many fields as a head may have, on as many streams as a connection may have.
+pub(crate) fn many_fields() -> Vec<u8> {
+    const MOST_STREAMS: u32 = 32;
+    let fields = [get("/health"), field(b"x-field", b"y").repeat(190)].concat();
+    let body = |number| {
+        let stream = 2 * number + 1;
+        [frame(HEADERS, END_HEADERS, stream, &fields), frame(DATA, 0, stream, &[b'x'; 1900])].concat()
+    };
+    [opening(WINDOW), (0..MOST_STREAMS).map(body).collect::<Vec<_>>().concat()].concat()
+}
+
 /// A connection with this window, and these frames on each stream.
 fn on_all_streams(window: u32, frames: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
     let frames: Vec<_> = streams(0).map(frames).collect();

@@ -123,6 +123,37 @@ fn answers_that_no_client_reads_do_not_fill_the_memory() {
 }
 
 #[test]
+fn requests_of_http2_that_do_not_end_do_not_fill_the_memory() {
+    /// The limit on unread bytes, with the buffers of a hundred and thirty connections and what is read before a close.
+    const MOST_KIB: usize = 24 * 1024;
+    let _turn = alone();
+    raise_limit_of_files();
+    let redis = Redis::start(&[]);
+    let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
+    probe(&sidecar, 30);
+    let before = sidecar.resident_kib();
+    let bytes = http2::many_fields();
+    let connections: Vec<_> = (0..130)
+        .map(|number| {
+            let mut stream = connect_from(peers(5)[number % 5], addr(&sidecar)).unwrap();
+            // One that was closed meanwhile is what is wanted.
+            let _ = stream.write_all(&bytes);
+            stream
+        })
+        .collect();
+    let (mut most, began) = (0, Instant::now());
+    while began.elapsed() < Duration::from_secs(2) {
+        most = most.max(sidecar.resident_kib());
+        thread::sleep(Duration::from_millis(20));
+    }
+    let worst = probe(&sidecar, 30);
+    println!("{before} KiB, then {most} KiB; the slowest probe took {worst:?}");
+    assert!(most < before + MOST_KIB, "{before} KiB, then {most} KiB");
+    assert!(metric(&sidecar, "cache_canary_refused_total{reason=\"unread\"}") > 0, "some were closed");
+    drop(connections);
+}
+
+#[test]
 fn answers_of_http1_that_no_client_reads_do_not_fill_the_memory() {
     const MOST_KIB: usize = 48 * 1024;
     let _turn = alone();

@@ -27,11 +27,12 @@ use tower::Service as _;
 use tracing::{debug, warn};
 
 use super::answer::AnswerBody;
-use super::body;
+use super::body::{self, Arrived};
 use super::caller::Caller;
 use super::foreign::{Foreign, INVALID};
 use super::idle_timeout::{IdleTimeout, Watched};
 use super::listener::Accepted;
+use super::paced::Paced;
 use super::places::{ConnectionPlace, Places};
 use super::preface::{Peeked, Version};
 use super::refused_handshake::refused_handshake;
@@ -292,8 +293,10 @@ async fn converse_http2(
     let requests = Arc::new(requests);
     let service = service_fn(|request| {
         let requests = requests.clone();
-        async move { requests.answer(request, Some(&requests.turns)).await }
+        let arrived = Arrived::new(&request, &requests.idle_timeout, &requests.places);
+        async move { requests.answer(request, Some(arrived)).await }
     });
+    let reader = Paced::new(reader, requests.places.unread.clone());
     let conversation = pin!(http.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service));
     let left = left_alone(life.clone(), &requests.idle_timeout);
     tokio::select! {
@@ -328,18 +331,21 @@ struct Requests {
 }
 
 impl Requests {
-    /// The answer to one request, which waits for its turn if there are `turns`.
+    /// The answer to one request. One that has `arrived` on a connection of HTTP/2 waits for its turn.
     async fn answer(
         &self,
         request: Request<Incoming>,
-        turns: Option<&Semaphore>,
+        mut arrived: Option<Arrived>,
     ) -> Result<Response<AnswerBody>, Infallible> {
         let exchange = self.idle_timeout.ask();
-        let mut request = body::taken(request, &self.idle_timeout, &self.places).await;
+        let mut request = body::taken(request).await;
         request.extensions_mut().insert(self.caller);
         // The turn ends with the making of the answer, not with its transfer: a stream would keep others waiting.
-        let _turn = match turns {
-            Some(turns) => turns.acquire().await.ok(),
+        let _turn = match &mut arrived {
+            Some(arrived) => {
+                arrived.complete();
+                self.turns.acquire().await.ok()
+            }
             None => None,
         };
         let answer = if self.places.is_overdrawn(&self.idle_timeout) {

@@ -58,7 +58,7 @@ impl UnreadTexts {
         HeldText { among: self.clone(), text: text.clone() }
     }
 
-    /// Counts the `bytes` of a request that is not complete, for as long as the returned value is kept.
+    /// Counts the `bytes` of a request that has no answer yet, for as long as the returned value is kept.
     pub(super) fn hold_request(self: &Arc<Self>, bytes: usize) -> HeldRequest {
         self.table.lock().bytes += bytes;
         HeldRequest { among: self.clone(), bytes }
@@ -95,7 +95,7 @@ impl UnreadTable {
     }
 }
 
-/// A request that one client has not completed yet.
+/// A request that has no answer yet.
 #[derive(Debug)]
 pub(super) struct HeldRequest {
     among: Arc<UnreadTexts>,
