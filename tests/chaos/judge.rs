@@ -94,6 +94,14 @@ pub(crate) struct Window {
     pub(crate) lag: Duration,
 }
 
+/// A time in which writers cannot show that all is well, and the worst status that may be right then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unsettled {
+    pub(crate) begin: Time,
+    pub(crate) end: Time,
+    pub(crate) worst: Status,
+}
+
 /// The statuses that are right in a window, from the best to the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
@@ -114,17 +122,22 @@ pub(crate) enum Verdict {
 }
 
 impl Bounds {
-    /// The bounds of an alias with these nodes. In `unsettled` times the writers cannot show that a node is alive.
-    pub(crate) fn of(nodes: &[Node], unsettled: &[(Time, Time)], window: Window) -> Self {
+    /// The bounds of an alias with these nodes.
+    pub(crate) fn of(nodes: &[Node], unsettled: &[Unsettled], window: Window) -> Self {
         let Window { asked, answered, .. } = window;
         let from = asked.saturating_sub(MAX_AGE);
-        let settled = unsettled.iter().all(|&(begin, end)| answered < begin || end + GAP < from);
+        let met =
+            unsettled.iter().filter(|unsettled| unsettled.begin <= answered && unsettled.end + GAP >= from);
+        let unseen = met.map(|unsettled| unsettled.worst).max().unwrap_or(Status::Up);
         let worst = |weights: &mut dyn Iterator<Item = &Node>| {
             weights.map(|node| node.weight).max().unwrap_or(Status::Up)
         };
         Self {
             best: worst(&mut nodes.iter().filter(|node| node.is_dead(window))),
-            worst: worst(&mut nodes.iter().filter(|node| !(settled && node.is_alive(from, answered)))),
+            worst: worst(
+                &mut nodes.iter().filter(|node| unseen == Status::Down || !node.is_alive(from, answered)),
+            )
+            .max(unseen.min(Status::Degraded)),
         }
     }
 
@@ -367,10 +380,14 @@ mod tests {
 
     #[test]
     fn an_unsettled_time_hides_life_and_not_death() {
-        let unsettled = [(ms(4_000), ms(4_900))];
-        let bounds = |node: Node| Bounds::of(&[node], &unsettled, window());
-        assert_eq!(bounds(refusing(0, 0)).judge(Said::DOWN), Verdict::Undecided);
-        assert_eq!(bounds(refusing(4_000, 6_000)).judge(Said::UP), Verdict::FalseUp);
+        let bounds = |node: Node, worst| {
+            let unsettled = Unsettled { begin: ms(4_000), end: ms(4_900), worst };
+            Bounds::of(&[node], &[unsettled], window())
+        };
+        assert_eq!(bounds(refusing(0, 0), Status::Down).judge(Said::DOWN), Verdict::Undecided);
+        assert_eq!(bounds(refusing(4_000, 6_000), Status::Down).judge(Said::UP), Verdict::FalseUp);
+        assert_eq!(bounds(refusing(0, 0), Status::Degraded).judge(Said::DEGRADED), Verdict::Undecided);
+        assert_eq!(bounds(refusing(0, 0), Status::Degraded).judge(Said::DOWN), Verdict::FalseDown);
     }
 
     #[test]

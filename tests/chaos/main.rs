@@ -41,7 +41,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinSet;
 
 use crate::callers::Callers;
-use crate::judge::{Node, Status, Time};
+use crate::judge::{Node, Status, Time, Unsettled};
 use crate::report::{Happened, History, Run};
 use crate::support::flood::raise_limit_of_files;
 use crate::support::{Sidecar, eventually};
@@ -142,7 +142,7 @@ fn attempts(log: &Log) -> Vec<judge::Attempt> {
 struct Made {
     events: Vec<Happened>,
     kills: Vec<(usize, Time)>,
-    unsettled: Vec<(Time, Time)>,
+    unsettled: Vec<Unsettled>,
 }
 
 /// Makes the faults of all aliases side by side.
@@ -174,8 +174,15 @@ fn make_faults(seed: u64, number: usize, topology: &mut Topology, began: Instant
         let end = began.elapsed();
         servers.end(&event);
         let settled = began.elapsed();
+        let mut unsettle = |begin, end, worst| {
+            made.unsettled.push(Unsettled { begin, end: end + SETTLING, worst });
+        };
         if event.kind.can_be_missed() {
-            made.unsettled.extend([(from, is_made + SETTLING), (end, settled + SETTLING)]);
+            unsettle(from, is_made, Status::Down);
+            unsettle(end, settled, Status::Down);
+        }
+        if event.kind.divides() {
+            unsettle(from, settled, Status::Degraded);
         }
         let (alias, kind, server) = (topology.alias, event.kind, event.server);
         made.events.push(Happened { alias, kind, server, begin: from, made: is_made, end, settled });

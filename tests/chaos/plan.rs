@@ -44,6 +44,12 @@ impl Kind {
     pub(crate) fn can_be_missed(self) -> bool {
         matches!(self, Self::Restart | Self::Fill)
     }
+
+    /// `true` if the servers disagree for a while that writers do not see: until a failover by hand is over, both primaries
+    /// take writes, and one Sentinel or node names the first while another names the second.
+    pub(crate) fn divides(self) -> bool {
+        matches!(self, Self::Failover)
+    }
 }
 
 impl fmt::Display for Kind {

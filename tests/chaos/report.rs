@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::answers::ALL;
 use crate::callers::{Answer, CONTROL};
-use crate::judge::{Attempt, Bounds, Node, ROOM, Said, Status, Time, Verdict, Window};
+use crate::judge::{Attempt, Bounds, Node, ROOM, Said, Status, Time, Unsettled, Verdict, Window};
 use crate::plan::Kind;
 
 /// The deadline of a check: the product's default.
@@ -51,7 +51,7 @@ pub(crate) struct Happened {
 pub(crate) struct History {
     pub(crate) alias: &'static str,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) unsettled: Vec<(Time, Time)>,
+    pub(crate) unsettled: Vec<Unsettled>,
 }
 
 /// A run that is over.
