@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the message")]
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -364,6 +365,14 @@ fn a_call_is_refused_in_the_words_of_grpc_on_every_path_and_one_for_browsers_too
         assert!(head.contains(&format!("grpc-status: {status}\r\n")), "{path} {content_type}: {head}");
         assert!(head.contains("grpc-message: "), "{path} {content_type}: {head}");
     }
+    let mut stream = TcpStream::connect(sidecar.addr()).unwrap();
+    let call =
+        "POST /grpc.health.v1.Health/Check HTTP/1.1\r\nContent-Type: application/grpc-web-text\r\n\r\n";
+    stream.write_all(call.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let refused = std::io::read_to_string(stream).unwrap();
+    assert!(refused.contains("grpc-status: 13\r\n"), "{refused}");
+    sidecar.wait_for_log("was refused: ", 1);
 }
 
 #[test]

@@ -35,14 +35,17 @@ impl Call {
         if is_of_grpc(response.headers()) {
             return response;
         }
-        let code = code(response.status());
-        let text = to_bytes(response.into_body(), MAX_TEXT).await.unwrap_or_default();
+        let (head, body) = response.into_parts();
+        let code = code(head.status);
+        let text = to_bytes(body, MAX_TEXT).await.unwrap_or_default();
         let text = String::from_utf8_lossy(text.trim_ascii());
         let message = HeaderValue::try_from(utf8_percent_encode(&text, ENCODED).to_string());
         let mut refusal = Response::new(Body::empty());
         refusal.headers_mut().extend(wire::status(code));
         refusal.headers_mut().extend(message.map(|message| (wire::MESSAGE, message)));
         refusal.headers_mut().insert(header::CONTENT_TYPE, self.content_type);
+        // The log tells of some refusals by them.
+        *refusal.extensions_mut() = head.extensions;
         refusal
     }
 }
