@@ -168,7 +168,8 @@ impl Node {
     fn is_dead(&self, Window { asked, answered, lag }: Window) -> bool {
         let until = answered + ROOM + 2 * lag;
         let kill = self.kills.iter().copied().filter(|&kill| kill <= asked).max();
-        let from = asked.saturating_sub(MAX_AGE).max(kill.unwrap_or_default());
+        // A check may have worked while an attempt from before it was held up, and then failed.
+        let from = asked.saturating_sub(MAX_AGE + 2 * lag).max(kill.unwrap_or_default());
         let within = self.overlapping(from.saturating_sub(2 * GAP), until);
         let succeeded =
             within.iter().filter(|attempt| attempt.outcome != Outcome::Failed && attempt.end <= until);
@@ -327,6 +328,8 @@ mod tests {
         let window = Window { lag: ms(100), ..window() };
         let best = |end| Bounds::of(&[refusing(4_000, end)], &[], window).best;
         assert_eq!((best(5_500), best(5_700)), (Status::Up, Status::Down));
+        let best = |begin| Bounds::of(&[refusing(begin, 7_000)], &[], window).best;
+        assert_eq!((best(4_800), best(4_600)), (Status::Up, Status::Down));
     }
 
     #[test]
