@@ -154,6 +154,38 @@ fn requests_of_http2_that_do_not_end_do_not_fill_the_memory() {
 }
 
 #[test]
+fn long_heads_while_a_cache_hangs_do_not_fill_the_memory() {
+    /// Three requests on each of a thousand connections would take twice as much.
+    const MOST_KIB: usize = 40 * 1024;
+    let _turn = alone();
+    raise_limit_of_files();
+    let redis = Redis::start(&[]);
+    let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
+    sidecar.expect_up();
+    let before = sidecar.resident_kib();
+    redis.stop();
+    let mut connections: Vec<_> =
+        (0..950).map(|number| connect_from(peers(5)[number % 5], addr(&sidecar)).unwrap()).collect();
+    let (mut most, head) = (0, [&http1::a_full_head(0)[..], &b"x: y\r\n".repeat(70), b"\r\n"].concat());
+    for _ in 0..3 {
+        for stream in &mut connections {
+            // One that was closed meanwhile is what is wanted.
+            let _ = stream.write_all(&head);
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(300) {
+            most = most.max(sidecar.resident_kib());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    println!("{before} KiB, then {most} KiB");
+    assert!(most < before + MOST_KIB, "{before} KiB, then {most} KiB");
+    drop(connections);
+    redis.cont();
+    sidecar.expect_up();
+}
+
+#[test]
 fn answers_of_http1_that_no_client_reads_do_not_fill_the_memory() {
     const MOST_KIB: usize = 48 * 1024;
     let _turn = alone();

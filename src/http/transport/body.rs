@@ -24,7 +24,7 @@ const CALL_WITHIN: Duration = Duration::from_secs(5);
 const MAX_OTHER: usize = 16 * 1024;
 const OTHER_WITHIN: Duration = Duration::from_secs(1);
 
-/// The memory of a request of HTTP/2, in bytes, as measured with 4,096 requests in a release: its task, its stream and a body; each
+/// The memory of a request, in bytes, as measured with 4,096 requests in a release: in HTTP/2 its task, its stream and a body; each
 /// field; and the number of bytes for each of a head, since a field that is kept keeps the whole read with it.
 const STREAM: usize = 6 * 1024;
 const FIELD: usize = 200;
@@ -47,8 +47,8 @@ pub(in crate::http) fn is_of_grpc(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(is_grpc)
 }
 
-/// A request of HTTP/2, of which each connection may have many. Its memory counts as an unread answer does until its answer is
-/// made, from the moment that its head was read: a task of its own would see it only after the heads of all connections.
+/// A request in memory, which counts as an unread answer does until its answer is made. It is counted when its head is read: a
+/// task of its own would count it after the heads of all connections were read.
 pub(super) struct Arrived {
     idle_timeout: Arc<IdleTimeout>,
     /// The bytes for which its client is blamed, until the body is complete.
@@ -59,11 +59,12 @@ pub(super) struct Arrived {
 impl Arrived {
     pub(super) fn new(request: &Request<Incoming>, idle_timeout: &Arc<IdleTimeout>, places: &Places) -> Self {
         let fields = request.headers().iter();
-        let bytes =
-            fields.map(|(name, value)| FIELD + COPIES * (name.as_str().len() + value.len())).sum::<usize>()
-                + COPIES * request.uri().path().len()
-                + STREAM;
+        let fields: usize =
+            fields.map(|(name, value)| FIELD + COPIES * (name.as_str().len() + value.len())).sum();
+        let is_multiplexed = request.version() == Version::HTTP_2;
+        let bytes = fields + COPIES * request.uri().path().len() + if is_multiplexed { STREAM } else { 0 };
         let incomplete = if request.body().is_end_stream() { 0 } else { bytes };
+        idle_timeout.begin_answer();
         idle_timeout.wait_for(incomplete);
         Self { idle_timeout: idle_timeout.clone(), incomplete, _held: places.hold_request(bytes) }
     }
@@ -77,6 +78,8 @@ impl Arrived {
 impl Drop for Arrived {
     fn drop(&mut self) {
         self.complete();
+        // Before the bytes are given back, which wakes a connection that waits for this.
+        self.idle_timeout.end_answer();
     }
 }
 

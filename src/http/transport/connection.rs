@@ -30,7 +30,7 @@ use super::answer::AnswerBody;
 use super::body::{self, Arrived};
 use super::caller::Caller;
 use super::foreign::{Foreign, INVALID};
-use super::idle_timeout::{IdleTimeout, Watched};
+use super::idle_timeout::{Exchange, IdleTimeout, Watched};
 use super::listener::Accepted;
 use super::paced::Paced;
 use super::places::{ConnectionPlace, Places};
@@ -241,15 +241,17 @@ async fn converse_http1(
     http.max_buf_size(MAX_HEAD).half_close(true);
     let stopped = life.clone();
     let service = service_fn(|request| async {
-        let mut answer = requests.answer(request, None).await?;
+        let arrived = requests.arrive(&request);
+        let mut answer = requests.answer(request, arrived).await?;
         // A conversation that began after the stop has missed its notice.
         if *stopped.borrow() == Life::Stopping {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok::<_, Infallible>(answer)
     });
-    let mut conversation = http.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service);
     let Requests { idle_timeout, places, .. } = requests;
+    let reader = Paced::new(reader, idle_timeout, &places.unread);
+    let mut conversation = http.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service);
     idle_timeout.set_buffers(true);
     let until_parked = poll_fn(|cx| match Pin::new(&mut conversation).poll(cx) {
         Poll::Ready(closed) => Poll::Ready(Some(closed)),
@@ -272,7 +274,7 @@ async fn converse_http1(
     places.release();
     let http1::Parts { io, read_buf, .. } = conversation.into_parts();
     let (reader, writer) = io.into_inner().into_inner();
-    Ok(Some((Peeked::new(&read_buf, reader.into_reader()), writer)))
+    Ok(Some((Peeked::new(&read_buf, reader.into_reader().into_reader()), writer)))
 }
 
 async fn converse_http2(
@@ -292,11 +294,11 @@ async fn converse_http2(
         .max_send_buf_size(MAX_UNSENT);
     let requests = Arc::new(requests);
     let service = service_fn(|request| {
+        let arrived = requests.arrive(&request);
         let requests = requests.clone();
-        let arrived = Arrived::new(&request, &requests.idle_timeout, &requests.places);
-        async move { requests.answer(request, Some(arrived)).await }
+        async move { requests.answer(request, arrived).await }
     });
-    let reader = Paced::new(reader, requests.places.unread.clone());
+    let reader = Paced::new(reader, &requests.idle_timeout, &requests.places.unread);
     let conversation = pin!(http.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service));
     let left = left_alone(life.clone(), &requests.idle_timeout);
     tokio::select! {
@@ -331,23 +333,22 @@ struct Requests {
 }
 
 impl Requests {
-    /// The answer to one request. One that has `arrived` on a connection of HTTP/2 waits for its turn.
+    /// Notes that a request's head is read.
+    fn arrive(&self, request: &Request<Incoming>) -> (Exchange, Arrived) {
+        (self.idle_timeout.ask(), Arrived::new(request, &self.idle_timeout, &self.places))
+    }
+
+    /// The answer to one request, which waits for its turn in HTTP/2.
     async fn answer(
         &self,
         request: Request<Incoming>,
-        mut arrived: Option<Arrived>,
+        (exchange, mut arrived): (Exchange, Arrived),
     ) -> Result<Response<AnswerBody>, Infallible> {
-        let exchange = self.idle_timeout.ask();
         let mut request = body::taken(request).await;
+        arrived.complete();
         request.extensions_mut().insert(self.caller);
         // The turn ends with the making of the answer, not with its transfer: a stream would keep others waiting.
-        let _turn = match &mut arrived {
-            Some(arrived) => {
-                arrived.complete();
-                self.turns.acquire().await.ok()
-            }
-            None => None,
-        };
+        let _turn = if self.idle_timeout.is_multiplexed() { self.turns.acquire().await.ok() } else { None };
         let answer = if self.places.is_overdrawn(&self.idle_timeout) {
             self.places.refuse_answer(self.caller);
             let refusal = "read the earlier responses on this connection first\n";

@@ -73,6 +73,8 @@ struct Tracked {
     snapshot: ConnectionSnapshot,
     /// The number of requests whose answers are not fully sent.
     open: usize,
+    /// The number of those whose answers are not made yet.
+    unanswered: usize,
     /// `true` if the system accepts no bytes for now.
     is_blocked: bool,
     /// `true` if the connection has buffers that it could give back.
@@ -92,7 +94,14 @@ impl IdleTimeout {
     pub(super) fn begin(wait: Wait) -> Self {
         let snapshot =
             ConnectionSnapshot { state: ConnectionState::ReadingHead, since: Instant::now(), unread: 0 };
-        let tracked = Tracked { snapshot, open: 0, is_blocked: false, has_buffers: false, is_closing: false };
+        let tracked = Tracked {
+            snapshot,
+            open: 0,
+            unanswered: 0,
+            is_blocked: false,
+            has_buffers: false,
+            is_closing: false,
+        };
         let is_multiplexed = AtomicBool::new(false);
         Self { wait, is_multiplexed, tracked: Mutex::new(tracked), closing: Notify::new() }
     }
@@ -168,6 +177,22 @@ impl IdleTimeout {
     /// `true` if every answer is fully sent.
     pub(super) fn has_none_open(&self) -> bool {
         self.tracked.lock().open == 0
+    }
+
+    /// Notes that an answer is to be made.
+    pub(super) fn begin_answer(&self) {
+        self.tracked.lock().unanswered += 1;
+    }
+
+    /// Notes that it is made.
+    pub(super) fn end_answer(&self) {
+        self.tracked.lock().unanswered -= 1;
+    }
+
+    /// `true` if answers are to be made and nothing waits for the client.
+    pub(super) fn is_busy(&self) -> bool {
+        let tracked = self.tracked.lock();
+        tracked.unanswered > 0 && tracked.snapshot.unread == 0
     }
 
     /// Notes that the connection takes buffers, or gives them back.

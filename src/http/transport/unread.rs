@@ -70,6 +70,17 @@ impl UnreadTexts {
         table.bytes.saturating_sub(self.most.max(LONGEST * table.longest))
     }
 
+    /// Waits while there are bytes above the bound and `is_enough` is false. It is looked at whenever any are given back.
+    pub(super) async fn room_or(&self, is_enough: impl Fn() -> bool) {
+        loop {
+            let taken = self.taken.notified();
+            if self.excess() == 0 || is_enough() {
+                return;
+            }
+            taken.await;
+        }
+    }
+
     /// Waits while there are bytes above the bound: closed connections soon give theirs back.
     pub(super) async fn room(&self) {
         loop {
