@@ -205,6 +205,8 @@ impl Canary {
             // Two checks of a node overlap when a cache is slow; they share its keys, and a newer value is as
             // good a proof that writes and reads are real.
             Some(mark) if mark.sequence > self.sequence => CanaryVerdict::Intact,
+            // Its own stamp in another value: a part of it was altered.
+            Some(mark) if mark.sequence == self.sequence => CanaryVerdict::Corrupt { len: bytes.len() },
             Some(CanaryStamp { sequence, made_at, .. }) => {
                 let age = Duration::from_millis(self.made_at.saturating_sub(made_at));
                 CanaryVerdict::Stale { sequence, age }
@@ -288,6 +290,21 @@ mod tests {
             );
         }
         assert_eq!(canary.judge(&Read::Value(vec![0xff, 0])), CanaryVerdict::Corrupt { len: 2 });
+    }
+
+    #[test]
+    fn a_canary_whose_time_or_instance_was_altered_is_corrupt_and_not_an_earlier_one() {
+        let canary = series("web-1").next();
+        for (instance, made_at) in [("web-1", canary.made_at + 1), ("web-2", canary.made_at)] {
+            let (series, sequence) = (canary.series, canary.sequence);
+            let altered = CanaryStamp { instance, series, sequence, made_at }.write();
+            assert_eq!(canary.judge(&read(&altered)), CanaryVerdict::Corrupt { len: altered.len() });
+        }
+    }
+
+    #[test]
+    fn a_canary_lives_for_the_time_of_its_series() {
+        assert_eq!(series("web-1").next().ttl(), Duration::from_mins(1));
     }
 
     #[test]

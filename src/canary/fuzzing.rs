@@ -87,7 +87,7 @@ fn judge(canary: &Canary, value: &[u8]) {
         CanaryVerdict::Intact => assert!(is_own || is_later, "{}", value.escape_ascii()),
         CanaryVerdict::Masked { .. } => panic!("{} is no default", value.escape_ascii()),
         CanaryVerdict::Corrupt { len } => assert_eq!(len, value.len()),
-        CanaryVerdict::Stale { sequence, .. } => assert!(!is_own && !is_later && sequence <= canary.sequence),
+        CanaryVerdict::Stale { sequence, .. } => assert!(!is_own && !is_later && sequence < canary.sequence),
         CanaryVerdict::Foreign { instance } => {
             assert!(!is_own && !is_later && String::from_utf8_lossy(value).contains(&instance));
         }
