@@ -243,6 +243,7 @@ impl Drop for Doubt<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canary::Unset;
 
     fn series(instance: &str) -> Series {
         let alias = Alias::try_from("main").unwrap();
@@ -273,6 +274,29 @@ mod tests {
         assert!(series.next().replaces(), "whether the first arrived or not");
         series.settle(&first);
         assert!(!series.next().replaces(), "under the other key");
+    }
+
+    #[test]
+    fn the_resident_is_the_canary_that_was_read_back_last_or_a_later_one_of_its_series() {
+        let series = series("web-1");
+        assert_eq!(series.resident(), None);
+        let [first, second, third] = [(); 3].map(|()| series.next());
+        series.settle(&second);
+        assert_eq!(series.resident().as_ref(), Some(second.key()));
+        let is_resident = |value: &str| series.is_resident(&Read::Value(value.into()));
+        let found = [&first, &second, &third].map(|canary| is_resident(canary.value()));
+        assert_eq!(found, [false, true, true]);
+        let other = self::series("web-1");
+        let [_, same_number] = [(); 2].map(|()| other.next());
+        assert!(!is_resident(same_number.value()), "of another series");
+        assert!(!is_resident("no canary"));
+        assert!(!series.is_resident(&Read::Default(Unset::new())));
+    }
+
+    #[test]
+    fn the_time_to_live_is_that_of_every_canary() {
+        let series = series("web-1");
+        assert_eq!((series.ttl(), series.next().ttl()), (Duration::from_mins(1), Duration::from_mins(1)));
     }
 
     #[test]
