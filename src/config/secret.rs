@@ -70,13 +70,28 @@ pub(crate) const MASK: &str = "***";
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
     use super::*;
+
+    #[test]
+    fn secrets_are_equal_and_have_one_hash_if_their_texts_are_equal() {
+        let secrets = ["one", "one", "another"].map(Secret::from);
+        assert_eq!(secrets[0], secrets[1]);
+        assert_ne!(secrets[0], secrets[2]);
+        let hash = |secret: &Secret| BuildHasherDefault::<DefaultHasher>::default().hash_one(secret);
+        assert_eq!(hash(&secrets[0]), hash(&secrets[1]));
+        assert_ne!(hash(&secrets[0]), hash(&secrets[2]));
+    }
 
     #[test]
     fn only_a_token_with_exp_ends() {
         // The claims in base64: {"sub":"canary","exp":1767225600}, {"exp":1e300}, {"exp":"soon"} and {"sub":"canary"}.
         for (password, expected) in [
             ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJjYW5hcnkiLCJleHAiOjE3NjcyMjU2MDB9.c2ln", Some(1_767_225_600)),
+            // {"exp":176722560} and {"exp":17672256}, whose last digits are of two bytes and of one.
+            ("eyJhbGciOiJub25lIn0.eyJleHAiOjE3NjcyMjU2MH0.c2ln", Some(176_722_560)),
+            ("eyJhbGciOiJub25lIn0.eyJleHAiOjE3NjcyMjU2fQ.c2ln", Some(17_672_256)),
             ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJjYW5hcnkiLCJleHAiOjE3NjcyMjU2MDB9", None),
             ("a.eyJzdWIiOiJjYW5hcnkiLCJleHAiOjE3NjcyMjU2MDB9.b.c", None),
             ("eyJhbGciOiJub25lIn0.eyJleHAiOjFlMzAwfQ.c2ln", None),
