@@ -128,3 +128,91 @@ fn allows_everyone(access: &Access) -> bool {
     };
     whole(true) && whole(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::config::Proxies;
+
+    fn networks<const N: usize>(networks: [&str; N]) -> Vec<ipnet::IpNet> {
+        networks.map(|network| network.parse().unwrap()).into()
+    }
+
+    fn remote(ip: &str) -> Caller {
+        Caller::Remote(ip.parse::<IpAddr>().unwrap())
+    }
+
+    fn named(host: &'static str) -> Host {
+        Host::Named(host.parse().unwrap())
+    }
+
+    /// Everybody in `10.0.0.0/8` and on loopback is allowed, and details are for a part of them.
+    fn closed() -> Access {
+        Access {
+            allow: networks(["10.0.0.0/8", "127.0.0.0/8"]),
+            details: networks(["10.1.0.0/16", "127.0.0.0/8", "192.0.2.0/24"]),
+            ..Access::default()
+        }
+    }
+
+    #[test]
+    fn details_are_for_callers_of_their_networks_unless_a_name_may_be_rebound_to_loopback() {
+        for (ip, host, expected) in [
+            ("10.1.0.1", named("evil.test"), Some(AccessLevel::Details)),
+            ("10.2.0.1", named("localhost"), Some(AccessLevel::Verdicts)),
+            ("127.0.0.1", named("localhost"), Some(AccessLevel::Details)),
+            ("::ffff:127.0.0.1", Host::Unsaid, Some(AccessLevel::Details)),
+            ("127.0.0.1", named("evil.test"), Some(AccessLevel::Verdicts)),
+            ("192.0.2.1", named("localhost"), None),
+        ] {
+            assert_eq!(view(&closed(), remote(ip), &host), expected, "{ip} {host:?}");
+        }
+    }
+
+    #[test]
+    fn a_caller_without_an_address_is_allowed_only_if_every_address_of_both_families_is() {
+        let level = |allow| {
+            let access = Access { allow, ..Access::default() };
+            view(&access, Caller::Unknown, &Host::Unsaid)
+        };
+        assert_eq!(level(networks(["0.0.0.0/0", "::/0"])), Some(AccessLevel::Verdicts));
+        assert_eq!(level(networks(["::/0", "0.0.0.0/0"])), Some(AccessLevel::Verdicts));
+        for part in [["0.0.0.0/0", "fd00::/8"], ["10.0.0.0/8", "::/0"], ["0.0.0.0/0", "127.0.0.0/8"]] {
+            assert_eq!(level(networks(part)), None, "{part:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_excluded_if_it_is_denied_and_no_trusted_proxy() {
+        let trusted_proxies = Proxies { networks: networks(["172.16.0.0/12"]), unix: false };
+        let access = Access { trusted_proxies, ..closed() };
+        assert!(excludes(&access, remote("192.0.2.1")));
+        assert!(!excludes(&access, remote("10.2.0.1")), "it is allowed");
+        assert!(!excludes(&access, remote("172.16.0.1")), "it may ask for another");
+    }
+
+    #[test]
+    fn a_stream_is_viewed_with_the_access_of_its_sender_by_the_configuration_of_now() {
+        let mut request = Request::default();
+        request.extensions_mut().insert(remote("10.1.0.1"));
+        request.headers_mut().insert("host", "cache.test".parse().unwrap());
+        let subscriber = Subscriber::of(&request);
+        assert_eq!(subscriber.view(&closed()), Some(AccessLevel::Details));
+        let details = networks(["127.0.0.0/8"]);
+        assert_eq!(subscriber.view(&Access { details, ..closed() }), Some(AccessLevel::Verdicts));
+        let allow = networks(["127.0.0.0/8"]);
+        assert_eq!(subscriber.view(&Access { allow, ..closed() }), None);
+    }
+
+    #[test]
+    fn a_wrong_token_is_logged_with_its_client_if_a_proxy_passed_it_on() {
+        let (client, proxy) = (remote("10.0.0.1"), remote("172.16.0.1"));
+        let sent = "sent a bearer token that is not access.token";
+        assert_eq!(WrongToken(client).said(client), sent);
+        assert_eq!(WrongToken(Caller::Unknown).said(proxy), sent);
+        let passed_on = "passed on a bearer token of 10.0.0.1 that is not access.token";
+        assert_eq!(WrongToken(client).said(proxy), passed_on);
+    }
+}
