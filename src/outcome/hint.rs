@@ -68,8 +68,13 @@ fn of_socket(fault: &Fault, not_reached: bool) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CERTIFICATE, CLUSTER, OTHER_SOCKET, PRIMARY, SENTINELS, SILENT_SOCKET, SOCKET, hint};
-    use crate::outcome::{AddressSource, Cause, Fault, NodeOutcome, Phase, Phases, Role, Wire};
+    use super::{
+        CERTIFICATE, CLUSTER, MEMCACHED, OTHER_SOCKET, PRIMARY, PROVIDER, SENTINELS, SILENT_SOCKET, SOCKET,
+        hint,
+    };
+    use crate::outcome::{
+        AddressSource, Cause, Fault, LoginSource, NodeOutcome, Phase, Phases, Protocol, Role, Wire, advice,
+    };
 
     fn of(name: &str, role: Role, (cause, phase): (Cause, Phase), source: AddressSource) -> &'static str {
         let fault = Fault::new(cause, phase, "");
@@ -109,6 +114,49 @@ mod tests {
         for words in [SOCKET, SILENT_SOCKET, OTHER_SOCKET] {
             assert!(["port", "TLS", "firewall"].iter().all(|word| !words.contains(word)), "{words}");
         }
+    }
+
+    #[test]
+    fn a_failed_login_of_the_applications_own_object_has_words_of_its_own() {
+        let said = |cause, login_source| {
+            let fault = Fault::new(cause, Phase::Auth, "");
+            let node = NodeOutcome::server("cache:6379", Phases::default(), Some(fault.clone()));
+            hint(&node, &fault, Wire { login_source, ..Wire::default() })
+        };
+        assert_eq!(said(Cause::Auth, LoginSource::Application), PROVIDER);
+        assert_eq!(said(Cause::Auth, LoginSource::Configuration), Cause::Auth.hint());
+        assert_eq!(said(Cause::Forbidden, LoginSource::Application), Cause::Forbidden.hint());
+    }
+
+    #[test]
+    fn a_silent_memcached_that_was_dialed_may_be_at_its_connection_limit() {
+        let said = |cause, phase| {
+            let fault = Fault::new(cause, phase, "");
+            let node = NodeOutcome::server("cache:11211", Phases::default(), Some(fault.clone()));
+            hint(&node, &fault, Wire { protocol: Protocol::Memcached, ..Wire::default() })
+        };
+        assert_eq!(said(Cause::TimedOut, Phase::Connect), MEMCACHED);
+        assert_eq!(said(Cause::TimedOut, Phase::Read), MEMCACHED);
+        assert!(said(Cause::TimedOut, Phase::Resolve).contains("DNS servers"));
+        assert_eq!(said(Cause::Refused, Phase::Connect), Cause::Refused.hint());
+    }
+
+    #[test]
+    fn advice_is_kept_unless_the_address_explains_the_fault_better() {
+        let said = |name, (cause, phase), advice, source| {
+            let fault = Fault::new(cause, phase, "").with_advice(advice);
+            let node = NodeOutcome::server(name, Phases::default(), Some(fault.clone()));
+            hint(&node, &fault, Wire { source, ..Wire::default() })
+        };
+        let named = |fault, advice| said("cache:6379", fault, advice, AddressSource::Cluster);
+        assert_eq!(named(TLS, advice::SERVER_NAME), CERTIFICATE);
+        assert_eq!(named(TLS, advice::NO_TLS), advice::NO_TLS);
+        let socket = |advice| {
+            let fault = (Cause::Unreachable, Phase::Read);
+            said("unix:/run/redis.sock", fault, advice, AddressSource::Configuration)
+        };
+        assert_eq!(socket(advice::CLOSED_WITHOUT_ANSWER), OTHER_SOCKET);
+        assert_eq!(socket(advice::NO_COUNTERS), advice::NO_COUNTERS);
     }
 
     #[test]

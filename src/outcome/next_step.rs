@@ -285,7 +285,7 @@ fn is_plain(text: &str, marks: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{AddressSource, LoginSource, Protocol, Wire, next_step};
-    use crate::outcome::{Cause, Fault, NodeOutcome, Phase, Phases, Role};
+    use crate::outcome::{Cause, Fault, NodeOutcome, Phase, Phases, Role, advice};
 
     const REDIS: Wire = Wire {
         protocol: Protocol::Redis,
@@ -362,6 +362,7 @@ mod tests {
             ("NOREPLICAS Not enough good replicas to write.", "INFO replication"),
             ("BUSY Redis is busy running a script. You can only call SCRIPT KILL", "SCRIPT KILL"),
             ("BUSY Redis is busy running a script. You can only call FUNCTION KILL", "FUNCTION KILL"),
+            ("INPROG Failover already in progress", "SENTINEL MASTERS"),
         ] {
             let next = said(REDIS, (Cause::WriteBlocked, words));
             assert_eq!(next, Some(format!("redis-cli -h cache -p 1 {command}")));
@@ -373,6 +374,111 @@ mod tests {
         let cluster = Wire { source: AddressSource::Cluster, ..REDIS };
         let next = step("cluster", Cause::ClusterDown, Phase::Write, cluster);
         assert_eq!(next.as_deref(), Some("redis-cli -h NODE -p PORT CLUSTER NODES"));
+    }
+
+    #[test]
+    fn each_cause_has_a_question_for_a_redis_and_perhaps_one_for_a_memcached() {
+        use Cause::{
+            Auth, Behind, ClusterDown, Conflict, Corrupt, Database, Forbidden, Foreign, Loading, Masked,
+            NotStored, OutOfMemory, PrimaryDown, Protocol, ReadOnly, Redirected, Refused, Stale, Unreachable,
+            Unresolvable,
+        };
+        for (cause, redis, memcached) in [
+            (Unresolvable, "SENTINEL MASTERS", None),
+            (Conflict, "SENTINEL MASTERS", None),
+            (Refused, "INFO clients", Some("stats")),
+            (Auth, "ACL WHOAMI", Some("version")),
+            (Forbidden, "ACL WHOAMI", Some("version")),
+            (ReadOnly, "INFO replication", None),
+            (PrimaryDown, "INFO replication", None),
+            (Behind, "INFO replication", None),
+            (Loading, "INFO persistence", None),
+            (Database, "CONFIG GET databases", None),
+            (ClusterDown, "CLUSTER INFO", None),
+            (Redirected, "CLUSTER NODES", None),
+            (OutOfMemory, "INFO memory", Some("stats")),
+            (NotStored, "INFO memory", Some("stats")),
+            (Masked, "INFO stats", Some("stats")),
+            (Stale, "INFO stats", Some("stats")),
+            (Foreign, "INFO stats", Some("stats")),
+            (Corrupt, "INFO stats", Some("stats")),
+            (Protocol, "PING", Some("version")),
+            (Unreachable, "GET cache-canary", Some("get cache-canary")),
+        ] {
+            for phase in [Phase::Auth, Phase::Write, Phase::Read] {
+                let expected = format!("redis-cli -h cache -p 1 {redis}");
+                assert_eq!(step("cache:1", cause, phase, REDIS), Some(expected), "{cause} in {phase}");
+                let expected =
+                    memcached.map(|command| format!("printf '{command}\\r\\nquit\\r\\n' | nc -w 2 cache 1"));
+                assert_eq!(step("cache:1", cause, phase, MEMCACHED), expected, "{cause} in {phase}");
+            }
+        }
+    }
+
+    #[test]
+    fn advice_has_a_question_of_its_own() {
+        let advised = |advice, said, wire| {
+            let fault = Fault::new(Cause::Unreachable, Phase::Write, said).with_advice(advice);
+            next_step(&NodeOutcome::server("cache:1", Phases::default(), Some(fault.clone())), &fault, wire)
+        };
+        let (full, asked) = (Wire { tls: true, ..REDIS }, Wire { login: true, ..MEMCACHED });
+        let version = "printf 'version\\r\\nquit\\r\\n' | nc -w 2 cache 1";
+        for (advice, said, wire, expected) in [
+            (
+                advice::UNKNOWN_COMMAND,
+                "ERR unknown command 'CONFIG|GET'",
+                REDIS,
+                "redis-cli -h cache -p 1 COMMAND INFO CONFIG|GET",
+            ),
+            (
+                advice::UNKNOWN_COMMAND,
+                "ERR unknown command `$(reboot)`",
+                REDIS,
+                "redis-cli -h cache -p 1 INFO server",
+            ),
+            (advice::UNKNOWN_COMMAND, "ERR unknown command", REDIS, "redis-cli -h cache -p 1 INFO server"),
+            (advice::NO_SENTINEL, "", REDIS, "redis-cli -h cache -p 1 INFO server"),
+            (advice::IS_SENTINEL, "", REDIS, "redis-cli -h cache -p 1 SENTINEL MASTERS"),
+            (advice::PROTECTED_MODE, "", REDIS, "redis-cli -h cache -p 1 PING"),
+            (advice::IS_REDIS, "", asked, "redis-cli -h cache -p 1 PING"),
+            (advice::IS_MEMCACHED, "", Wire { login: true, ..full }, version),
+            (advice::CLOSED_WITHOUT_ANSWER, "", REDIS, "redis-cli -h cache -p 1 PING"),
+            (advice::CLOSED_WITHOUT_ANSWER, "", MEMCACHED, version),
+            (advice::CLOSED_WITHOUT_ANSWER, "", full, "redis-cli -h cache -p 1 --tls GET cache-canary"),
+        ] {
+            assert_eq!(advised(advice, said, wire).as_deref(), Some(expected), "{advice}");
+        }
+        for advice in [advice::OTHER_SERVER, advice::PROXY_DATABASE] {
+            assert_eq!(advised(advice, "", REDIS), None, "{advice}");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_tls_or_over_it_has_the_certificate_for_its_question() {
+        let full = Wire { tls: true, ..REDIS };
+        let certificate = "openssl s_client -connect cache:1 -servername cache </dev/null";
+        for (cause, phase) in
+            [(Cause::Tls, Phase::Tls), (Cause::TimedOut, Phase::Tls), (Cause::Protocol, Phase::Read)]
+        {
+            expect(certificate, "cache:1", cause, phase, full);
+        }
+        assert_eq!(step("unix:/run/redis.sock", Cause::Tls, Phase::Tls, full), None);
+        assert_eq!(
+            step("unix:/run/mc.sock", Cause::Masked, Phase::Read, Wire { tls: true, ..MEMCACHED }),
+            None
+        );
+    }
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_looked_up_unless_it_is_a_file() {
+        expect("getent ahosts cache", "cache:1", Cause::TimedOut, Phase::Resolve, REDIS);
+        assert_eq!(step("unix:/run/redis.sock", Cause::Unresolvable, Phase::Resolve, REDIS), None);
+    }
+
+    #[test]
+    fn a_finding_is_no_fault_of_a_node_and_has_no_command() {
+        assert_eq!(step("cache:1", Cause::Slow, Phase::Read, REDIS), None);
+        assert_eq!(step("cache:1", Cause::Unfit, Phase::Read, REDIS), None);
     }
 
     #[test]
@@ -396,9 +502,17 @@ mod tests {
 
     #[test]
     fn a_name_that_a_shell_could_act_on_gets_no_command() {
-        for name in
-            ["$(reboot):1", "a;b:1", "a b:1", "-oProxy:1", "`id`:1", "cluster", "unix:/run/a b", "a:99999"]
-        {
+        for name in [
+            "$(reboot):1",
+            "a;b:1",
+            "a b:1",
+            "-oProxy:1",
+            "`id`:1",
+            "cluster",
+            "unix:/run/a b",
+            "unix:run/a",
+            "a:99999",
+        ] {
             assert_eq!(step(name, Cause::Refused, Phase::Connect, REDIS), None, "{name}");
         }
     }
