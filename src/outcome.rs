@@ -424,6 +424,73 @@ mod tests {
     }
 
     #[test]
+    fn the_servers_that_a_quorum_misses_are_counted_beside_the_sentinels() {
+        let quorum = Needs { servers: Quorum::AtLeast(2), ..Needs::default() };
+        let shortfall = |nodes: &[_], needs| outcome(nodes, needs).shortfall();
+        assert_eq!(shortfall(&[(Role::Server, 3, 0), (Role::Sentinel, 2, 1)], quorum), None);
+        assert_eq!(shortfall(&[(Role::Server, 2, 1)], Needs::default()), None);
+        let nodes = [(Role::Server, 2, 1), (Role::Sentinel, 1, 2)];
+        assert_eq!(
+            shortfall(&nodes, quorum).as_deref(),
+            Some("2 of 3 servers up, and the quorum is 2; 1 of 3 sentinels up, and a failover needs 2")
+        );
+    }
+
+    #[test]
+    fn the_status_in_capitals_tells_that_a_cache_would_be_down_if_it_was_required() {
+        let optional = Needs { required: false, ..Needs::default() };
+        let capitals = |up, down, needs| outcome(&[(Role::Server, up, down)], needs).capitals();
+        assert_eq!(capitals(1, 0, optional), "UP");
+        assert_eq!(capitals(0, 1, Needs::default()), "DOWN");
+        assert_eq!(capitals(0, 1, optional), "DEGRADED (down, not required)");
+    }
+
+    #[test]
+    fn the_faulty_nodes_are_told_apart_by_their_names_and_by_what_a_required_cache_would_be() {
+        let hash = |faulty: &[&str], required| {
+            let mut outcome =
+                outcome(&[(Role::Server, 1, faulty.len())], Needs { required, ..Needs::default() });
+            for (node, name) in outcome.nodes[1..].iter_mut().zip(faulty) {
+                node.node = (*name).into();
+            }
+            outcome.faulty_nodes()
+        };
+        assert_eq!(hash(&["a", "b"], true), hash(&["b", "a"], true));
+        let all = [hash(&[], true), hash(&["a"], true), hash(&["a", "b"], true), hash(&["a"], false)];
+        assert_eq!(BTreeSet::from(all).len(), all.len());
+    }
+
+    #[test]
+    fn the_results_beyond_those_of_the_nodes_are_told_if_there_are_some() {
+        let mut outcome = outcome(&[(Role::Server, 1, 0)], Needs::default());
+        let told = |outcome: &Outcome| {
+            let (findings, measures) = (outcome.findings().len(), outcome.measures().len());
+            (findings, measures, outcome.steps().len(), outcome.reused().cloned())
+        };
+        assert_eq!(told(&outcome), (0, 0, 0, None));
+        let text = String::new;
+        let step = Step { node: "cache".into(), command: text(), expected: text(), saw: text() };
+        let reused = Some(Reused { from: "web-2".into(), age: Duration::ZERO });
+        outcome.extra = Some(Box::new(OutcomeExtra {
+            findings: vec![Finding::new(Status::Degraded, Cause::Slow, "", "")],
+            measures: vec![Measure { figure: Figure::Hits, of: None, value: 1.0 }; 2],
+            steps: vec![step; 3],
+            expiries: Vec::new(),
+            reused: reused.clone(),
+        }));
+        assert_eq!(told(&outcome), (1, 2, 3, reused));
+    }
+
+    #[test]
+    fn a_check_is_named_by_its_alias_and_its_kind() {
+        let mut outcome = outcome(&[], Needs::default());
+        let names = |outcome: &Outcome| (outcome.name(), outcome.entry());
+        assert_eq!(names(&outcome), ("cache.main".to_owned(), "main".to_owned()));
+        outcome.kind = CheckKind::Queue;
+        assert_eq!(names(&outcome), ("cache.main.queue".to_owned(), "main.queue".to_owned()));
+    }
+
+    #[test]
     fn an_endpoint_without_an_answer_is_degraded() {
         let nodes = [(Role::Server, 2, 0), (Role::Endpoint, 0, 1)];
         assert_eq!(status(&nodes, Needs::default()), Status::Degraded);

@@ -95,3 +95,43 @@ impl fmt::Display for Fault {
         if self.said.is_empty() { Ok(()) } else { write!(f, ": {}", self.said) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::advice;
+
+    #[test]
+    fn a_fault_is_told_by_its_cause_its_phase_and_its_words_in_one_line() {
+        assert_eq!(Fault::new(Cause::TimedOut, Phase::Write, "").to_string(), "timed_out in write");
+        let fault = Fault::new(Cause::ReadOnly, Phase::Write, " READONLY\nno ");
+        assert_eq!(fault.to_string(), "read_only in write: READONLY\u{fffd}no");
+    }
+
+    #[test]
+    fn the_words_of_a_fault_change_and_the_rest_of_it_stays() {
+        let fault = Fault::new(Cause::Masked, Phase::Read, "gone").with_advice(advice::REQUEST);
+        for (reworded, said) in [
+            (fault.saying("lost"), "lost"),
+            (fault.clone().of_several(1, 2), "1 of 2 canaries: gone"),
+            (fault.clone().although_it_answers("PING"), "gone (answers PING, does not hold data)"),
+        ] {
+            assert_eq!(reworded, Fault { said: said.into(), ..fault.clone() });
+        }
+    }
+
+    #[test]
+    fn the_part_of_the_check_is_named_only_beside_a_command_that_is_forbidden() {
+        let said = |cause, part| Fault::new(cause, Phase::Write, "NOPERM").needed_for(part).said;
+        assert_eq!(&*said(Cause::Forbidden, "visibility"), "NOPERM (needed for visibility)");
+        assert_eq!(&*said(Cause::Forbidden, ""), "NOPERM");
+        assert_eq!(&*said(Cause::Auth, "visibility"), "NOPERM");
+    }
+
+    #[test]
+    fn advice_is_the_hint_and_stays_until_there_is_another() {
+        let fault = Fault::new(Cause::Tls, Phase::Tls, "").with_advice(advice::NO_TLS);
+        assert_eq!(fault.clone().with_advice(None::<&'static str>).hint(), advice::NO_TLS);
+        assert_eq!(fault.with_advice(advice::SERVER_NAME).hint(), advice::SERVER_NAME);
+    }
+}

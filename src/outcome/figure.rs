@@ -68,3 +68,14 @@ impl Figure {
         self.name().ends_with("_total")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_is_a_counter_and_a_ratio_is_not() {
+        assert!(Figure::Hits.is_counter());
+        assert!(!Figure::HitRatio.is_counter());
+    }
+}

@@ -49,3 +49,15 @@ impl fmt::Display for CheckKind {
         f.pad(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_trip_has_the_name_of_its_alias_and_another_check_its_own_behind_it() {
+        let alias = Alias::try_from("main").unwrap();
+        assert_eq!(CheckKind::RoundTrip.entry(&alias), "main");
+        assert_eq!(CheckKind::Queue.entry(&alias), "main.queue");
+    }
+}

@@ -64,3 +64,20 @@ impl Default for Phases {
         Self([Self::NOT_ENTERED; Phase::ALL.len()])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_of_a_phase_add_up_and_one_that_is_too_long_to_note_was_entered_nonetheless() {
+        let mut phases = Phases::default();
+        assert_eq!(phases.iter().count(), 0);
+        phases.add(Phase::Write, Duration::from_micros(3));
+        phases.add(Phase::Write, Duration::from_micros(4));
+        phases.add(Phase::Read, Duration::from_hours(2));
+        let longest = Duration::from_micros(u64::from(u32::MAX) - 1);
+        let expected = [(Phase::Write, Duration::from_micros(7)), (Phase::Read, longest)];
+        assert_eq!(phases.iter().collect::<Vec<_>>(), expected);
+    }
+}

@@ -76,3 +76,50 @@ impl fmt::Display for Problem<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Phase, Phases, Status};
+
+    fn fault(said: &str) -> Fault {
+        Fault::new(Cause::Behind, Phase::Read, said)
+    }
+
+    fn node(name: &str, role: Role) -> NodeOutcome {
+        NodeOutcome { role, ..NodeOutcome::server(name, Phases::default(), None) }
+    }
+
+    #[test]
+    fn a_fault_is_shown_at_its_node_with_its_words_if_it_has_some() {
+        let shown = |node: &NodeOutcome, fault: &Fault| {
+            let problem = Problem::Fault(node, fault, Wire::default());
+            (problem.place(), problem.to_string())
+        };
+        let server = node("cache-1:6379", Role::Server);
+        assert_eq!(
+            shown(&server, &fault("too late")),
+            ("at cache-1:6379 in read".to_owned(), "at cache-1:6379 in read: too late".to_owned())
+        );
+        let place = "at replica cache-2:6379 in read".to_owned();
+        assert_eq!(shown(&node("cache-2:6379", Role::Replica), &fault("")), (place.clone(), place));
+    }
+
+    #[test]
+    fn a_fault_has_the_hint_and_the_command_of_its_node() {
+        let (node, fault) = (node("cache-2:6379", Role::Replica), fault(""));
+        let problem = Problem::Fault(&node, &fault, Wire::default());
+        assert_eq!(problem.hint(), Cause::Behind.hint());
+        let command = "redis-cli -h cache-2 -p 6379 INFO replication";
+        assert_eq!(problem.next_step().as_deref(), Some(command));
+    }
+
+    #[test]
+    fn a_finding_is_shown_at_its_subject_and_has_no_command() {
+        let finding = Finding::new(Status::Down, Cause::TooLong, "key b:p:3", "25000 entries");
+        let problem = Problem::Finding(&finding);
+        assert_eq!(problem.place(), "at key b:p:3");
+        assert_eq!(problem.to_string(), "key b:p:3: 25000 entries");
+        assert_eq!((problem.hint(), problem.next_step()), (Cause::TooLong.hint(), None));
+    }
+}

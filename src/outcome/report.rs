@@ -93,3 +93,59 @@ impl Report {
         Some(now.saturating_duration_since(began))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::outcome::{Cause, CheckKind, Fault, Needs, NodeOutcome, Phase, Phases};
+
+    fn report(outcomes: &[(Instant, Option<Cause>)]) -> Report {
+        let outcome = |&(began, cause): &(Instant, Option<Cause>)| {
+            let fault = cause.map(|cause| Fault::new(cause, Phase::Read, ""));
+            let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
+            let (alias, kind) = (Alias::try_from("main").unwrap(), CheckKind::RoundTrip);
+            let began = (began, SystemTime::now());
+            Arc::new(Outcome::plain(alias, kind, began, Duration::ZERO, nodes, Needs::default()))
+        };
+        Report { outcomes: outcomes.iter().map(outcome).collect(), skipped: Vec::new() }
+    }
+
+    #[test]
+    fn the_worst_status_counts_and_without_a_check_there_is_none() {
+        let now = Instant::now();
+        assert_eq!(report(&[]).status(), Status::Skipped);
+        assert_eq!(report(&[(now, None)]).status(), Status::Up);
+        assert_eq!(report(&[(now, None), (now, Some(Cause::Masked)), (now, None)]).status(), Status::Down);
+    }
+
+    #[test]
+    fn a_report_is_as_old_as_the_first_of_its_checks() {
+        let (first, second) = (Instant::now(), Instant::now() + Duration::from_secs(2));
+        let report = |outcomes| report(outcomes).age(first + Duration::from_secs(3));
+        assert_eq!(report(&[]), None);
+        assert_eq!(report(&[(second, None), (first, None)]), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn the_reason_why_an_alias_is_not_checked_has_a_name_and_words() {
+        let [to, end] = ["sessions", "main"].map(|alias| Alias::try_from(alias).unwrap());
+        for (reason, name, words) in [
+            (SkipReason::LocalMemory, "local_memory", "lives in the application's memory"),
+            (SkipReason::Forwards(Forwarding { to, end }), "forwards", "forwards to main"),
+            (
+                SkipReason::NoServer { kind: "a database table" },
+                "no_server",
+                "is a database table, not a cache server",
+            ),
+            (
+                SkipReason::Unknown { what: "backend" },
+                "unknown",
+                "has a backend that cache-canary does not know",
+            ),
+        ] {
+            assert_eq!((reason.name(), reason.to_string().as_str()), (name, words));
+        }
+    }
+}
