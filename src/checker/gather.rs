@@ -408,6 +408,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_byte_that_a_later_check_finds_on_its_connection_is_known_to_the_report_before_it() {
+        let (checker, script) = checker(&[ms(1), ms(1)], ms(100));
+        let (all, one) = (checker.catalog().all(), checker.catalog().named(["cache-0"]).unwrap());
+        let first = checker.check(&all, Instant::now()).await;
+        assert!(Arc::ptr_eq(&first, &checker.check(&all, Instant::now()).await));
+        sleep(ms(90)).await;
+        let early = Instant::now();
+        sleep(ms(30)).await;
+        let later = checker.check(&one, Instant::now()).await;
+        assert!(!Arc::ptr_eq(&later.outcomes[0], &first.outcomes[0]), "the first one is too old by now");
+        script.stirred.store(true, Ordering::SeqCst);
+        checker.check(&one, Instant::now()).await;
+        let second = checker.check(&all, early).await;
+        assert!(first.outcomes.iter().zip(&second.outcomes).all(|(one, other)| !Arc::ptr_eq(one, other)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_callers_of_a_selection_that_is_kept_no_longer_are_counted() {
+        let (checker, _) = checker(&[ms(0); 20], ms(100));
+        let names: Vec<_> = (0..20).map(|number| format!("cache-{number}")).collect();
+        for pair in names.windows(2) {
+            let selection = checker.catalog().named(pair.iter().map(String::as_str)).unwrap();
+            for _ in 0..3 {
+                checker.check(&selection, Instant::now()).await;
+            }
+        }
+        // The first is in one pair, and two callers shared its check.
+        assert_eq!(lookups(&checker)[0], [2, 1, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_bounded_number_of_selections_is_kept() {
         let (checker, _) = checker(&[ms(0); 20], ms(100));
         let names: Vec<_> = (0..20).map(|number| format!("cache-{number}")).collect();

@@ -166,6 +166,35 @@ impl fmt::Display for Renewal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Address, Backend, RedisConfig, RedisServers};
+
+    /// Caches at these ports.
+    fn config(caches: &[(&str, u16)]) -> Config {
+        let cache = |&(alias, port): &(&str, u16)| {
+            let address = Address::Tcp { host: "cache".to_owned(), port };
+            let backend = Backend::Redis(RedisConfig::at(RedisServers::Standalone(address)));
+            CacheConfig::new(Alias::try_from(alias).unwrap(), backend)
+        };
+        Config { caches: caches.iter().map(cache).collect(), ..Config::default() }
+    }
+
+    #[tokio::test]
+    async fn a_check_is_kept_if_neither_its_cache_nor_a_setting_of_all_checks_has_changed() {
+        let earlier = config(&[("main", 1), ("pages", 2), ("old", 3)]);
+        let checker = Checker::new(&earlier).unwrap();
+        let between = |config: &Config| Renewal::between(&checker, &checker.renewed(config).unwrap());
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let same = between(&earlier);
+        assert_eq!(same, Renewal { kept: 3, ..Renewal::default() });
+        assert!(same.is_nothing());
+        let other = between(&config(&[("main", 1), ("pages", 4), ("new", 5)]));
+        assert_eq!(other, Renewal { kept: 1, made: names(&["pages", "new"]), gone: names(&["old"]) });
+        assert!(!other.is_nothing());
+        let slower = between(&Config { timeout: earlier.timeout * 2, ..earlier.clone() });
+        assert_eq!(slower, Renewal { made: names(&["main", "pages", "old"]), ..Renewal::default() });
+        let fewer = between(&config(&[("main", 1), ("pages", 2)]));
+        assert!(!fewer.is_nothing(), "{fewer}");
+    }
 
     #[test]
     fn a_renewal_is_described_in_a_sentence_of_bounded_length() {
