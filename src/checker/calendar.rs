@@ -64,3 +64,62 @@ impl Calendar {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::alias::Alias;
+    use crate::config::{Address, Backend, RedisConfig, RedisServers};
+    use crate::outcome::{Cause, CheckKind, Needs, NodeOutcome, Phases};
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn main_alias() -> Alias {
+        Alias::try_from("main").unwrap()
+    }
+
+    /// An outcome that is completed by a calendar whose tokens end so long after the check.
+    fn completed(ends: &[Duration], within: Duration) -> Outcome {
+        let began_at = SystemTime::UNIX_EPOCH + DAY * 20_000;
+        let token = |after: &Duration| Expiry {
+            what: Expiring::Token,
+            name: "password".into(),
+            at: began_at + *after,
+        };
+        let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), None)];
+        let (began, kind) = ((Instant::now(), began_at), CheckKind::RoundTrip);
+        let mut outcome = Outcome::plain(main_alias(), kind, began, Duration::ZERO, nodes, Needs::default());
+        let own = ends.iter().map(token).collect();
+        Calendar { own, sources: Vec::new(), within }.complete(&mut outcome);
+        outcome
+    }
+
+    #[test]
+    fn the_dates_of_an_alias_are_added_to_its_outcome_and_judged_if_there_is_a_limit() {
+        let soon = completed(&[DAY], DAY * 14);
+        assert_eq!((soon.expiries().len(), soon.cause()), (1, Some(Cause::Expiring)));
+        let later = completed(&[DAY * 15], DAY * 14);
+        assert_eq!((later.expiries().len(), later.cause()), (1, None));
+        let without_limit = completed(&[DAY], Duration::ZERO);
+        assert_eq!((without_limit.expiries().len(), without_limit.cause()), (1, None));
+        assert_eq!(completed(&[], DAY * 14).extra, None);
+    }
+
+    #[tokio::test]
+    async fn an_alias_without_dates_has_a_calendar_only_if_those_of_its_servers_are_judged() {
+        let address = Address::Tcp { host: "cache".to_owned(), port: 1 };
+        let backend = Backend::Redis(RedisConfig::at(RedisServers::Standalone(address)));
+        let cache = CacheConfig::new(main_alias(), backend);
+        let calendar = |expires_within| {
+            let config = Config { expires_within, ..Config::default() };
+            let dialer = Dialer::new(&config, Arc::default());
+            Calendar::of(&cache, &config, &dialer, &Redaction::of(&cache.backend, &[])).unwrap()
+        };
+        assert!(calendar(Duration::ZERO).is_none());
+        assert!(calendar(DAY).is_some());
+    }
+}

@@ -254,6 +254,8 @@ mod tests {
         made: AtomicUsize,
         written: AtomicUsize,
         stirred: AtomicBool,
+        /// The number of looks at connections.
+        looked: AtomicUsize,
     }
 
     /// A cache that holds one canary, and takes `time` to store it.
@@ -287,6 +289,7 @@ mod tests {
         }
 
         fn is_quiet(&self) -> bool {
+            self.script.looked.fetch_add(1, Ordering::SeqCst);
             !self.script.stirred.load(Ordering::SeqCst)
         }
     }
@@ -405,6 +408,19 @@ mod tests {
         assert!(first.outcomes.iter().zip(&second.outcomes).all(|(one, other)| !Arc::ptr_eq(one, other)));
         assert!(Arc::ptr_eq(&second, &report().await));
         assert_eq!(lookups(&checker), [[2, 1, 1]; 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_connection_is_looked_at_once_for_all_callers_until_something_comes_over_any() {
+        let (checker, script) = checker(&[ms(1), ms(1)], ms(100));
+        let all = checker.catalog().all();
+        for looked in [2, 4] {
+            for _ in 0..5 {
+                checker.check(&all, Instant::now()).await;
+            }
+            assert_eq!(script.looked.load(Ordering::SeqCst), looked);
+            note_activity();
+        }
     }
 
     #[tokio::test(start_paused = true)]

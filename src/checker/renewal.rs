@@ -166,7 +166,8 @@ impl fmt::Display for Renewal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Address, Backend, RedisConfig, RedisServers};
+    use crate::config::checks::{CheckConfig, QueueConfig};
+    use crate::config::{Address, Backend, BreakerConfig, RedisConfig, RedisServers};
 
     /// Caches at these ports.
     fn config(caches: &[(&str, u16)]) -> Config {
@@ -194,6 +195,28 @@ mod tests {
         assert_eq!(slower, Renewal { made: names(&["main", "pages", "old"]), ..Renewal::default() });
         let fewer = between(&config(&[("main", 1), ("pages", 2)]));
         assert!(!fewer.is_nothing(), "{fewer}");
+    }
+
+    #[tokio::test]
+    async fn a_check_is_made_again_for_its_own_settings_alone() {
+        let with = |lock: &str, change: &dyn Fn(&mut CacheConfig)| {
+            let mut config = config(&[("main", 1)]);
+            let queue = QueueConfig { lock: Some(lock.to_owned()), ..QueueConfig::default() };
+            config.caches[0].checks = vec![CheckConfig::Queue(queue)];
+            change(&mut config.caches[0]);
+            config
+        };
+        let checker = Checker::new(&with("a", &|_| ())).unwrap();
+        let made = |lock: &str, change: &dyn Fn(&mut CacheConfig)| {
+            Renewal::between(&checker, &checker.renewed(&with(lock, change)).unwrap()).made
+        };
+        let time = Duration::from_secs(5);
+        assert_eq!(made("a", &|_| ()), [""; 0]);
+        assert_eq!(made("b", &|_| ()), ["main.queue"]);
+        assert_eq!(made("a", &|cache| cache.slow = Some(time)), ["main"]);
+        assert_eq!(made("a", &|cache| cache.expires_within = Some(time)), ["main"]);
+        let breaker = BreakerConfig { after: 2, open_for: time };
+        assert_eq!(made("a", &|cache| cache.breaker = Some(breaker)), ["main"]);
     }
 
     #[test]
