@@ -225,6 +225,7 @@ mod tests {
         let told = |kept, made, gone| Renewal { kept, made: names(made), gone: names(gone) }.to_string();
         assert_eq!(told(3, 0, 0), "checks kept: 3");
         assert_eq!(told(0, 2, 1), "checks kept: 0; rebuilt: cache-0, cache-1; removed: cache-0");
+        assert!(told(0, 0, NAMED).ends_with(", cache-9"));
         assert!(told(0, 0, 1000).ends_with("cache-9 and 990 more"));
     }
 }
