@@ -231,8 +231,9 @@ impl<'a> ClusterCheck<'a> {
         check.progress.reopen();
         check.considered = false;
         check.gone = false;
-        // After a vain restart, the next one waits, since the two primaries must learn of each other first.
-        let pause = if check.restarts > 1 { self.cluster.pause() } else { Duration::ZERO };
+        // After a vain restart, the next one waits, since the two primaries must learn of each other first. On a busy machine
+        // that takes longer than a few short waits.
+        let pause = self.cluster.pause() * check.restarts.saturating_sub(1);
         check.restarts += 1;
         let slow_from = Instant::now() + pause + self.cluster.slow();
         let turns = self.turns.clone();
