@@ -303,7 +303,7 @@ impl Places {
         held
     }
 
-    /// The same for the `bytes` of a request of HTTP/2 that has no answer yet: each connection may have many.
+    /// The same for the `bytes` of a request that has no answer yet. A connection of HTTP/2 may have many.
     pub(super) fn hold_request(&self, bytes: usize) -> HeldRequest {
         let held = self.unread.hold_request(bytes);
         self.close_above_bound();
