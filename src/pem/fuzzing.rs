@@ -17,7 +17,7 @@ use crate::x509::{self, Certificate, DerKind, PublicKey};
 
 /// Certificates, as a server shows them, and as a file holds them.
 ///
-/// A certificate that the TLS library takes is read. Its names are of printable characters, and it is no longer than its bytes. Of a
+/// A certificate that the TLS library takes, and that has a key, is read. Its names are of printable characters, and it is no longer than its bytes. Of a
 /// file without a certificate there is always something to say.
 pub fn certificates(bytes: &[u8]) {
     let der = CertificateDer::from(bytes);
@@ -31,9 +31,13 @@ pub fn certificates(bytes: &[u8]) {
     }
 }
 
-/// `true` if the TLS library can read a certificate, with its dates, whoever signed it.
+/// `true` if the TLS library can read a certificate, with its dates and its key, whoever signed it.
 fn is_taken(der: &CertificateDer<'_>) -> bool {
     let Ok(parsed) = ParsedCertificate::try_from(der) else { return false };
+    // It does not look into the key before it verifies a signature by it.
+    if PublicKey::of_info(&parsed.subject_public_key_info()).is_none() {
+        return false;
+    }
     let (nobody, algorithms) = (RootCertStore::empty(), default_provider().signature_verification_algorithms);
     let now = UnixTime::since_unix_epoch(Duration::ZERO);
     let verified = verify_server_cert_signed_by_trust_anchor(&parsed, &nobody, &[], now, algorithms.all);
