@@ -100,6 +100,7 @@ fn the_contents_of_the_book_are_all_pages() {
         .map(|target| resolve("docs/SUMMARY.md", target).to_str().unwrap().to_owned())
         .collect();
     let pages = pages().into_iter().filter(|page| page != "docs/SUMMARY.md");
-    let expected: BTreeSet<_> = pages.chain(["CHANGELOG.md".to_owned()]).collect();
+    // The commands of the page about fuzzing take hours, so it is not among those that are tested.
+    let expected: BTreeSet<_> = pages.chain(["CHANGELOG.md", "fuzz/README.md"].map(str::to_owned)).collect();
     assert_eq!(listed, expected);
 }
