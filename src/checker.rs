@@ -172,6 +172,15 @@ impl Quiet for TopologyCheck {
     }
 }
 
+/// A Redis of this alias at this port, for tests.
+#[cfg(test)]
+fn redis_at(alias: &str, port: u16) -> crate::config::CacheConfig {
+    use crate::config::{Address, Backend, CacheConfig, RedisConfig, RedisServers};
+    let address = Address::Tcp { host: "cache".to_owned(), port };
+    let backend = Backend::Redis(RedisConfig::at(RedisServers::Standalone(address)));
+    CacheConfig::new(Alias::try_from(alias).unwrap(), backend)
+}
+
 impl fmt::Debug for Checker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Checker").field("catalog", &self.catalog).finish_non_exhaustive()

@@ -73,14 +73,10 @@ mod tests {
 
     use super::*;
     use crate::alias::Alias;
-    use crate::config::{Address, Backend, RedisConfig, RedisServers};
+    use crate::checker::redis_at;
     use crate::outcome::{Cause, CheckKind, Needs, NodeOutcome, Phases};
 
     const DAY: Duration = Duration::from_hours(24);
-
-    fn main_alias() -> Alias {
-        Alias::try_from("main").unwrap()
-    }
 
     /// An outcome that is completed by a calendar whose tokens end so long after the check.
     fn completed(ends: &[Duration], within: Duration) -> Outcome {
@@ -92,7 +88,8 @@ mod tests {
         };
         let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), None)];
         let (began, kind) = ((Instant::now(), began_at), CheckKind::RoundTrip);
-        let mut outcome = Outcome::plain(main_alias(), kind, began, Duration::ZERO, nodes, Needs::default());
+        let alias = Alias::try_from("main").unwrap();
+        let mut outcome = Outcome::plain(alias, kind, began, Duration::ZERO, nodes, Needs::default());
         let own = ends.iter().map(token).collect();
         Calendar { own, sources: Vec::new(), within }.complete(&mut outcome);
         outcome
@@ -111,9 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_alias_without_dates_has_a_calendar_only_if_those_of_its_servers_are_judged() {
-        let address = Address::Tcp { host: "cache".to_owned(), port: 1 };
-        let backend = Backend::Redis(RedisConfig::at(RedisServers::Standalone(address)));
-        let cache = CacheConfig::new(main_alias(), backend);
+        let cache = redis_at("main", 1);
         let calendar = |expires_within| {
             let config = Config { expires_within, ..Config::default() };
             let dialer = Dialer::new(&config, Arc::default());

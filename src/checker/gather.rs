@@ -231,11 +231,10 @@ mod tests {
     use tower::layer::layer_fn;
 
     use super::*;
-    use crate::alias::Alias;
     use crate::cache::{Cache, SetError, note_activity};
     use crate::canary::{Canary, Key, Read, Unset};
-    use crate::checker::Checker;
-    use crate::config::{self, Address, Backend, Config, RedisConfig, RedisServers};
+    use crate::checker::{Checker, redis_at};
+    use crate::config::Config;
     use crate::outcome::Fault;
     use crate::progress::NodeProgress;
     use crate::record::Record;
@@ -302,16 +301,16 @@ mod tests {
             let time = script.times[script.made.fetch_add(1, Ordering::SeqCst)];
             Box::new(Scripted { script, time, held: Mutex::default() })
         });
-        let caches = (0..times.len()).map(|number| {
-            let address = Address::Tcp { host: "cache".to_owned(), port: 1 };
-            let alias = Alias::try_from(format!("cache-{number}").as_str()).unwrap();
-            config::CacheConfig::new(
-                alias,
-                Backend::Redis(RedisConfig::at(RedisServers::Standalone(address))),
-            )
-        });
+        let caches = (0..times.len()).map(|number| redis_at(&format!("cache-{number}"), 1));
         let config = Config { max_age, timeout: TIMEOUT, caches: caches.collect(), ..Config::default() };
         (Checker::layered(&config, layer).unwrap(), script)
+    }
+
+    /// The selections of two neighbors of so many caches.
+    fn pairs(checker: &Checker, caches: usize) -> Vec<Selection> {
+        let names: Vec<_> = (0..caches).map(|number| format!("cache-{number}")).collect();
+        let select = |pair: &[String]| checker.catalog().named(pair.iter().map(String::as_str)).unwrap();
+        names.windows(2).map(select).collect()
     }
 
     fn lookups(checker: &Checker) -> Vec<[u64; 3]> {
@@ -443,9 +442,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_callers_of_a_selection_that_is_kept_no_longer_are_counted() {
         let (checker, _) = checker(&[ms(0); 20], ms(100));
-        let names: Vec<_> = (0..20).map(|number| format!("cache-{number}")).collect();
-        for pair in names.windows(2) {
-            let selection = checker.catalog().named(pair.iter().map(String::as_str)).unwrap();
+        for selection in pairs(&checker, 20) {
             for _ in 0..3 {
                 checker.check(&selection, Instant::now()).await;
             }
@@ -457,9 +454,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_bounded_number_of_selections_is_kept() {
         let (checker, _) = checker(&[ms(0); 20], ms(100));
-        let names: Vec<_> = (0..20).map(|number| format!("cache-{number}")).collect();
-        for pair in names.windows(2) {
-            let selection = checker.catalog().named(pair.iter().map(String::as_str)).unwrap();
+        for selection in pairs(&checker, 20) {
             assert_eq!(checker.check(&selection, Instant::now()).await.outcomes.len(), 2);
         }
         assert_eq!(checker.gatherings.slots.lock().len(), MOST);

@@ -166,17 +166,14 @@ impl fmt::Display for Renewal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checker::redis_at;
+    use crate::config::BreakerConfig;
     use crate::config::checks::{CheckConfig, QueueConfig};
-    use crate::config::{Address, Backend, BreakerConfig, RedisConfig, RedisServers};
 
     /// Caches at these ports.
     fn config(caches: &[(&str, u16)]) -> Config {
-        let cache = |&(alias, port): &(&str, u16)| {
-            let address = Address::Tcp { host: "cache".to_owned(), port };
-            let backend = Backend::Redis(RedisConfig::at(RedisServers::Standalone(address)));
-            CacheConfig::new(Alias::try_from(alias).unwrap(), backend)
-        };
-        Config { caches: caches.iter().map(cache).collect(), ..Config::default() }
+        let caches = caches.iter().map(|&(alias, port)| redis_at(alias, port));
+        Config { caches: caches.collect(), ..Config::default() }
     }
 
     #[tokio::test]

@@ -10,13 +10,12 @@ use tokio::time::sleep;
 use tower::layer::layer_fn;
 
 use super::*;
-use crate::alias::Alias;
 use crate::cache::{Cache, SetError};
 use crate::canary::{Canary, Key, Read, Unset};
-use crate::checker::Checker;
 use crate::checker::share::Quiet;
 use crate::checker::share::model::{Connection, Link, ms};
-use crate::config::{self, Address, Backend, Config, RedisConfig, RedisServers};
+use crate::checker::{Checker, redis_at};
+use crate::config::Config;
 use crate::outcome::{Fault, Outcome, Status};
 use crate::progress::NodeProgress;
 use crate::sync::model::{Switches, explore, pass, tick};
@@ -101,11 +100,7 @@ impl World {
             let number = made.fetch_add(1, Ordering::Relaxed);
             Box::new(Scripted { nodes: of_caches.clone(), number, held: PlainMutex::default() })
         });
-        let caches = (0..CACHES).map(|number| {
-            let address = Address::Tcp { host: "cache".to_owned(), port: 1 };
-            let redis = Backend::Redis(RedisConfig::at(RedisServers::Standalone(address)));
-            config::CacheConfig::new(Alias::try_from(format!("cache-{number}").as_str()).unwrap(), redis)
-        });
+        let caches = (0..CACHES).map(|number| redis_at(&format!("cache-{number}"), 1));
         let config =
             Config { max_age: MAX_AGE, timeout: TIMEOUT, caches: caches.collect(), ..Config::default() };
         let checker = Checker::layered(&config, layer).unwrap();
