@@ -44,6 +44,27 @@ fn probe(sidecar: &Sidecar, times: usize) -> Duration {
     (0..times).map(ask).max().unwrap()
 }
 
+/// So many connections, from five addresses, on each of which these bytes were sent.
+fn callers(sidecar: &Sidecar, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
+    let call = |number: usize| {
+        let mut stream = connect_from(peers(5)[number % 5], addr(sidecar)).unwrap();
+        // One that was closed meanwhile is what is wanted.
+        let _ = stream.write_all(bytes);
+        stream
+    };
+    (0..count).map(call).collect()
+}
+
+/// The most memory that the sidecar has within this time.
+fn most_kib(sidecar: &Sidecar, within: Duration) -> usize {
+    let (mut most, began) = (0, Instant::now());
+    while began.elapsed() < within {
+        most = most.max(sidecar.resident_kib());
+        thread::sleep(Duration::from_millis(10));
+    }
+    most
+}
+
 /// The value of a series of `/metrics`.
 fn metric(sidecar: &Sidecar, series: &str) -> u64 {
     let text = sidecar.raw("/metrics");
@@ -99,21 +120,10 @@ fn answers_that_no_client_reads_do_not_fill_the_memory() {
         let sidecar = Sidecar::start_with(BUSY, aliases(&redis, 100));
         sidecar.expect_up();
         let before = sidecar.resident_kib();
-        let connections: Vec<_> = (0..200)
-            .map(|number| {
-                let mut stream = connect_from(peers(5)[number % 5], addr(&sidecar)).unwrap();
-                let bytes = [http2::opening(window), http2::requests(path)].concat();
-                // One that was closed meanwhile is what is wanted.
-                let _ = stream.write_all(&bytes);
-                stream
-            })
-            .collect();
+        let bytes = [http2::opening(window), http2::requests(path)].concat();
+        let connections = callers(&sidecar, 200, &bytes);
         let worst = probe(&sidecar, 30);
-        let (mut most, began) = (0, Instant::now());
-        while began.elapsed() < Duration::from_secs(2) {
-            most = most.max(sidecar.resident_kib());
-            thread::sleep(Duration::from_millis(20));
-        }
+        let most = most_kib(&sidecar, Duration::from_secs(2));
         println!("{path}: {before} KiB, then {most} KiB; the slowest probe took {worst:?}");
         assert!(most < before + MOST_KIB, "{path}: {before} KiB, then {most} KiB");
         drop(connections);
@@ -132,25 +142,12 @@ fn requests_of_http2_that_do_not_end_do_not_fill_the_memory() {
     let sidecar = Sidecar::start(format!("[caches.main]\nurl = \"redis://{}\"", redis.addr()));
     probe(&sidecar, 30);
     let before = sidecar.resident_kib();
-    let bytes = http2::many_fields();
-    let connections: Vec<_> = (0..130)
-        .map(|number| {
-            let mut stream = connect_from(peers(5)[number % 5], addr(&sidecar)).unwrap();
-            // One that was closed meanwhile is what is wanted.
-            let _ = stream.write_all(&bytes);
-            stream
-        })
-        .collect();
-    let (mut most, began) = (0, Instant::now());
-    while began.elapsed() < Duration::from_secs(2) {
-        most = most.max(sidecar.resident_kib());
-        thread::sleep(Duration::from_millis(20));
-    }
+    let _connections = callers(&sidecar, 130, &http2::many_fields());
+    let most = most_kib(&sidecar, Duration::from_secs(2));
     let worst = probe(&sidecar, 30);
     println!("{before} KiB, then {most} KiB; the slowest probe took {worst:?}");
     assert!(most < before + MOST_KIB, "{before} KiB, then {most} KiB");
     assert!(metric(&sidecar, "cache_canary_refused_total{reason=\"unread\"}") > 0, "some were closed");
-    drop(connections);
 }
 
 #[test]
@@ -164,19 +161,14 @@ fn long_heads_while_a_cache_hangs_do_not_fill_the_memory() {
     sidecar.expect_up();
     let before = sidecar.resident_kib();
     redis.stop();
-    let mut connections: Vec<_> =
-        (0..950).map(|number| connect_from(peers(5)[number % 5], addr(&sidecar)).unwrap()).collect();
+    let mut connections = callers(&sidecar, 950, b"");
     let (mut most, head) = (0, [&http1::a_full_head(0)[..], &b"x: y\r\n".repeat(70), b"\r\n"].concat());
     for _ in 0..3 {
         for stream in &mut connections {
             // One that was closed meanwhile is what is wanted.
             let _ = stream.write_all(&head);
         }
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_millis(300) {
-            most = most.max(sidecar.resident_kib());
-            thread::sleep(Duration::from_millis(10));
-        }
+        most = most.max(most_kib(&sidecar, Duration::from_millis(300)));
     }
     println!("{before} KiB, then {most} KiB");
     assert!(most < before + MOST_KIB, "{before} KiB, then {most} KiB");
@@ -194,13 +186,7 @@ fn answers_of_http1_that_no_client_reads_do_not_fill_the_memory() {
     let sidecar = Sidecar::start_with(BUSY, aliases(&redis, 100));
     sidecar.expect_up();
     let before = sidecar.resident_kib();
-    let _connections: Vec<_> = (0..900)
-        .map(|number| {
-            let mut stream = connect_from(peers(5)[number % 5], addr(&sidecar)).unwrap();
-            let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            stream
-        })
-        .collect();
+    let _connections = callers(&sidecar, 900, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let worst = probe(&sidecar, 30);
     let most = sidecar.resident_kib();
     println!("{before} KiB, then {most} KiB; the slowest probe took {worst:?}");
