@@ -65,13 +65,17 @@ impl Arrived {
         let bytes = fields + COPIES * request.uri().path().len() + if is_multiplexed { STREAM } else { 0 };
         let incomplete = if request.body().is_end_stream() { 0 } else { bytes };
         idle_timeout.begin_answer();
-        idle_timeout.wait_for(incomplete);
+        if incomplete > 0 {
+            idle_timeout.wait_for(incomplete);
+        }
         Self { idle_timeout: idle_timeout.clone(), incomplete, _held: places.hold_request(bytes) }
     }
 
     /// Notes that nothing more of it is waited for.
     pub(super) fn complete(&mut self) {
-        self.idle_timeout.give_up(mem::take(&mut self.incomplete));
+        if self.incomplete > 0 {
+            self.idle_timeout.give_up(mem::take(&mut self.incomplete));
+        }
     }
 }
 
