@@ -11,6 +11,7 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use series::LateWrites;
 pub use series::{KeyNames, Series};
 
 /// The default that is handed to a read.

@@ -157,7 +157,9 @@ fn follow(input: &[u8]) {
                 drop(series.doubt(canary));
                 assert!(series.is_in_doubt(canary.sequence));
             }
-            (_, Some(canary)) => series.doubt(canary).answered(),
+            (_, Some(canary)) => {
+                series.doubt(canary).answered();
+            }
             (_, None) => {}
         }
     }

@@ -174,7 +174,8 @@ impl Series {
             state.doubt(earlier);
         }
         state.under_way += 1;
-        Doubt { series: self, sequence: canary.sequence, answered: false }
+        let earlier = LateWrites(state.in_doubt.clone());
+        Doubt { series: self, sequence: canary.sequence, earlier, answered: false }
     }
 
     /// `true` if the write of this canary was not answered, so that it may have arrived at any time since.
@@ -220,13 +221,27 @@ impl SeriesState {
 pub(crate) struct Doubt<'a> {
     series: &'a Series,
     sequence: u64,
+    earlier: LateWrites,
     answered: bool,
 }
 
+/// The earlier writes that may arrive after a write: those in doubt when it began. What is read back or begins later changes
+/// nothing about them.
+#[derive(Debug, Clone)]
+pub(crate) struct LateWrites(RangeInclusive<u64>);
+
+impl LateWrites {
+    /// `true` if the canary with this number may have been written late.
+    pub(crate) fn contains(&self, sequence: u64) -> bool {
+        self.0.contains(&sequence)
+    }
+}
+
 impl Doubt<'_> {
-    /// The cache has answered that it is stored.
-    pub(crate) fn answered(mut self) {
+    /// The cache has answered that it is stored. Returns the earlier writes that may arrive after it.
+    pub(crate) fn answered(mut self) -> LateWrites {
         self.answered = true;
+        self.earlier.clone()
     }
 }
 
@@ -387,5 +402,20 @@ mod tests {
         series.doubt(&after).answered();
         let in_doubt = [&before, &first, &second, &after].map(|canary| series.is_in_doubt(canary.sequence));
         assert_eq!(in_doubt, [false, true, false, false]);
+    }
+
+    #[test]
+    fn a_write_may_be_late_for_one_that_it_overlapped_whatever_is_read_back_or_begins_later() {
+        let series = series("web-1");
+        let [before, first, second, third, fourth] = [(); 5].map(|()| series.next());
+        series.doubt(&before).answered();
+        let (one, two) = (series.doubt(&first), series.doubt(&second));
+        one.answered();
+        let late = two.answered();
+        series.settle(&first);
+        let _later = [series.doubt(&third), series.doubt(&fourth)];
+        assert!(!series.is_in_doubt(first.sequence), "for those that begin now");
+        let late = [&before, &first, &second, &third].map(|canary| late.contains(canary.sequence));
+        assert_eq!(late, [false, true, false, false]);
     }
 }

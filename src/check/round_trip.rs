@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::Failed;
 use crate::cache::{Cache, SetError};
-use crate::canary::{Canary, CanaryVerdict, Series, Unset};
+use crate::canary::{Canary, CanaryVerdict, LateWrites, Series, Unset};
 use crate::outcome::{Cause, Fault, Phase};
 use crate::progress::{Depth, NodeProgress};
 
@@ -113,13 +113,14 @@ impl RoundTrip<'_> {
     /// canary, if it was read back; otherwise the fault is concluded.
     ///
     /// A check that gives up at its deadline leaves a write on its way, and a server that hung executes it
-    /// later, perhaps between a later check's write and its read. So if the read finds a write that was never
-    /// answered, the check starts over with a new canary. Each such write arrives only once: if it is found a
-    /// second time, it was there all along.
+    /// later, perhaps between a later check's write and its read; and so it may with the write of a check that
+    /// runs at the same time. So if the read finds a write that was not answered before this one began, the check
+    /// starts over with a new canary. Each such write arrives only once: if it is found a second time, it was
+    /// there all along.
     async fn make(&self) -> Option<WrittenCanary> {
         let mut late = None;
         loop {
-            let canary = self.write().await?;
+            let (canary, earlier) = self.write().await?;
             let at = Instant::now();
             match self.read(&canary).await {
                 Ok(CanaryVerdict::Intact) => {
@@ -127,7 +128,7 @@ impl RoundTrip<'_> {
                     return Some(WrittenCanary { canary, at });
                 }
                 Ok(CanaryVerdict::Stale { sequence, .. })
-                    if late != Some(sequence) && self.series.is_in_doubt(sequence) =>
+                    if late != Some(sequence) && earlier.contains(sequence) =>
                 {
                     late = Some(sequence);
                 }
@@ -149,12 +150,13 @@ impl RoundTrip<'_> {
         }
     }
 
-    /// Writes a canary. If a kept connection turns out to have been closed, the check starts over, once.
-    async fn write(&self) -> Option<Box<Canary>> {
+    /// Writes a canary, and returns it with the earlier ones that may arrive after it. If a kept connection turns out to
+    /// have been closed, the check starts over, once.
+    async fn write(&self) -> Option<(Box<Canary>, LateWrites)> {
         for _ in 0..2 {
             let canary = Box::new(self.series.next());
             match self.set(&canary).await {
-                Ok(()) => return Some(canary),
+                Ok(earlier) => return Some((canary, earlier)),
                 Err(SetError::KeptConnectionClosed) => {}
                 Err(SetError::Fault(fault)) => {
                     let full = fault.cause == Cause::OutOfMemory;
@@ -180,11 +182,10 @@ impl RoundTrip<'_> {
     }
 
     /// Writes one canary. Until the server answers, the write is in doubt.
-    async fn set(&self, canary: &Canary) -> Result<(), SetError> {
+    async fn set(&self, canary: &Canary) -> Result<LateWrites, SetError> {
         let doubt = self.series.doubt(canary);
         self.cache.set(canary, self.progress).await?;
-        doubt.answered();
-        Ok(())
+        Ok(doubt.answered())
     }
 
     async fn read(&self, canary: &Canary) -> Result<CanaryVerdict, Fault> {

@@ -122,9 +122,13 @@ impl Cache for Script {
     }
 }
 
-fn checker(script: &Script) -> Checker {
+/// A sidecar that checks this cache.
+fn checker<L>(cache: &L) -> Checker
+where
+    L: Layer<Box<dyn Cache>, Service = Box<dyn Cache>> + Clone + Send + Sync + 'static,
+{
     let nowhere = redis_at("127.0.0.1:1".parse().unwrap());
-    Checker::layered(&one_cache(nowhere), script.clone()).unwrap()
+    Checker::layered(&one_cache(nowhere), cache.clone()).unwrap()
 }
 
 /// Checks once, a moment after the check before: at the very same instant it would be shared.
@@ -201,9 +205,24 @@ async fn a_second_read_that_hung_does_not_take_a_later_check_down() {
     assert_eq!(script.on_their_way(), 0);
 }
 
-/// A cache whose first write takes so long that another check begins, and arrives after that one's write.
-#[derive(Clone, Default)]
-struct Crossing(Arc<Mutex<(usize, HashMap<String, String>)>>);
+/// A cache whose first writes and reads take so many milliseconds. A write arrives at the end of that time, and a read finds
+/// what is there then.
+#[derive(Clone)]
+struct Crossing(Arc<Mutex<Crossed>>);
+
+struct Crossed {
+    writes: VecDeque<u64>,
+    reads: VecDeque<u64>,
+    held: HashMap<String, String>,
+    written: usize,
+}
+
+impl Crossing {
+    fn new<const W: usize, const R: usize>(writes: [u64; W], reads: [u64; R]) -> Self {
+        let (writes, reads) = (writes.into(), reads.into());
+        Self(Arc::new(Mutex::new(Crossed { writes, reads, held: HashMap::new(), written: 0 })))
+    }
+}
 
 impl Layer<Box<dyn Cache>> for Crossing {
     type Service = Box<dyn Cache>;
@@ -216,21 +235,18 @@ impl Layer<Box<dyn Cache>> for Crossing {
 #[async_trait]
 impl Cache for Crossing {
     async fn set(&self, canary: &Canary, _: &NodeProgress) -> Result<(), SetError> {
-        let is_first = {
-            let writes = &mut self.0.lock().unwrap().0;
-            *writes += 1;
-            *writes == 1
-        };
-        if is_first {
-            tokio::time::sleep(Duration::from_millis(150)).await;
-        }
-        self.0.lock().unwrap().1.insert(canary.key().to_string(), canary.value().to_owned());
+        let takes = self.0.lock().unwrap().writes.pop_front();
+        sleep(takes.unwrap_or_default()).await;
+        let mut crossed = self.0.lock().unwrap();
+        crossed.written += 1;
+        crossed.held.insert(canary.key().to_string(), canary.value().to_owned());
         Ok(())
     }
 
     async fn get(&self, key: &Key, default: Unset, _: &NodeProgress) -> Result<Read, Fault> {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let found = self.0.lock().unwrap().1.get(key.as_str()).cloned();
+        let takes = self.0.lock().unwrap().reads.pop_front();
+        sleep(takes.unwrap_or_default()).await;
+        let found = self.0.lock().unwrap().held.get(key.as_str()).cloned();
         Ok(found.map_or(Read::Default(default), |value| Read::Value(value.into_bytes())))
     }
 
@@ -245,15 +261,36 @@ impl Cache for Crossing {
     }
 }
 
+async fn sleep(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// A request after so many milliseconds.
+async fn look_after(checker: &Checker, ms: u64) -> (Status, Option<Cause>) {
+    sleep(ms).await;
+    in_process::look(checker).await
+}
+
 #[tokio::test(start_paused = true)]
 async fn checks_that_overlap_are_up_though_the_write_of_the_first_arrives_last() {
-    let crossing = Crossing::default();
-    let nowhere = redis_at("127.0.0.1:1".parse().unwrap());
-    let checker = Checker::layered(&one_cache(nowhere), crossing.clone()).unwrap();
-    let second = async {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        in_process::look(&checker).await
-    };
-    assert_eq!(tokio::join!(in_process::look(&checker), second), (UP, UP));
-    assert_eq!(crossing.0.lock().unwrap().0, 3, "one of them has written once more");
+    let crossing = Crossing::new([150], [100, 100, 100]);
+    let checker = checker(&crossing);
+    assert_eq!(tokio::join!(look_after(&checker, 0), look_after(&checker, 10)), (UP, UP));
+    assert_eq!(crossing.0.lock().unwrap().written, 3, "one of them has written once more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_is_up_though_it_finds_the_canary_of_one_that_has_ended_while_two_others_have_begun() {
+    // An eighth of the deadline, 94 ms, is between their beginnings. The second finds the canary of the first after that has
+    // read it back, and after the fourth has begun beside the third.
+    let crossing = Crossing::new([150, 0, 150, 0], [300, 10]);
+    let checker = checker(&crossing);
+    let four = tokio::join!(
+        look_after(&checker, 0),
+        look_after(&checker, 10),
+        look_after(&checker, 165),
+        look_after(&checker, 195),
+    );
+    assert_eq!(four, (UP, UP, UP, UP));
+    assert_eq!(crossing.0.lock().unwrap().written, 5, "the second has written once more");
 }
