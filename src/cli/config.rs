@@ -9,7 +9,7 @@ mod unavailable;
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{self, Path};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -506,20 +506,26 @@ fn commas(servers: &[Address]) -> String {
 
 /// A TOML table of the TLS settings that are not the defaults.
 fn tls_table(tls: &Tls) -> String {
-    let file = |key: &str, path: &Path| format!("{key} = {}", quoted(&path.display().to_string()));
+    let of_file = |key: &str, path: &Path| format!("{key} = {}", file(path));
     let verify = match tls.verify {
         Verify::Full => None,
         Verify::Ca => Some("verify = \"ca\"".to_owned()),
         Verify::None => Some("verify = \"none\"".to_owned()),
     };
     let parts = [
-        tls.ca_file.as_ref().map(|path| file("ca_file", path)),
-        tls.client.as_ref().map(|client| file("cert_file", &client.cert_file)),
-        tls.client.as_ref().map(|client| file("key_file", &client.key_file)),
+        tls.ca_file.as_ref().map(|path| of_file("ca_file", path)),
+        tls.client.as_ref().map(|client| of_file("cert_file", &client.cert_file)),
+        tls.client.as_ref().map(|client| of_file("key_file", &client.key_file)),
         tls.server_name.as_ref().map(|name| format!("server_name = {}", quoted(name))),
         verify,
     ];
     format!("{{ {} }}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+/// The path of a file: the whole of it, since in a variable it is relative to the working directory, and in a file to the
+/// directory of that.
+fn file(path: &Path) -> String {
+    quoted(&path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string())
 }
 
 /// An alias as a TOML key: one with a dot in it needs quotes.

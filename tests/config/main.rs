@@ -335,6 +335,25 @@ fn a_shown_configuration_can_be_loaded_and_means_the_same() {
 }
 
 #[test]
+fn the_path_of_a_file_is_shown_as_it_is_from_anywhere() {
+    let folder = std::env::current_dir().expect("the folder of the tests");
+    let source = environment(&[
+        ("CACHE_URL", "rediss://cache"),
+        ("CACHE_CANARY_TLS__CERT_FILE", "own/tls.crt"),
+        ("CACHE_CANARY_TLS__KEY_FILE", "/run/tls.key"),
+        ("CACHE_CANARY_CACHES__DEFAULT__TLS__CA_FILE", "ca.pem"),
+    ]);
+    let shown = show(&config::load(&source).expect("a valid environment"));
+    for setting in [
+        format!("cert_file = \"{}/own/tls.crt\"", folder.display()),
+        "key_file = \"/run/tls.key\"".to_owned(),
+        format!("ca_file = \"{}/ca.pem\"", folder.display()),
+    ] {
+        assert!(shown.contains(&setting), "{setting}:\n{shown}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_reported_with_the_likely_one() {
     for (written, meant) in [
         ("URL", "url"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use humantime::format_duration;
 
-use super::{TomlLines, key, list, quoted};
+use super::{TomlLines, file, key, list, quoted};
 use crate::config::{Access, CallerLimits, ClientCertificate, Config, Fleet, Group, ListenerTls, MASK};
 use crate::span::setting;
 
@@ -76,13 +76,13 @@ impl TomlLines<'_> {
     fn listener_tls(&mut self, tls: &ListenerTls) {
         self.header("tls");
         let ListenerTls { identity: ClientCertificate { cert_file, key_file }, client_ca_file } = tls;
-        let mut file = |key: &str, path: &Path| {
-            self.value(key, quoted(&path.display().to_string()), &format!("tls.{key}"));
+        let mut of_file = |key: &str, path: &Path| {
+            self.value(key, file(path), &format!("tls.{key}"));
         };
-        file("cert_file", cert_file);
-        file("key_file", key_file);
+        of_file("cert_file", cert_file);
+        of_file("key_file", key_file);
         if let Some(path) = client_ca_file {
-            file("client_ca_file", path);
+            of_file("client_ca_file", path);
         }
     }
 
