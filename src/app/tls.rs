@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
 use crate::checker::SetupError;
 use crate::config::ListenerTls;
@@ -38,5 +38,8 @@ pub(super) fn server_config(tls: &ListenerTls) -> Result<ServerConfig, SetupErro
     };
     let mut config = builder.with_cert_resolver(Arc::new(identity));
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    // A session is kept by its client (RFC 8446, section 4.6.1). Kept here, those of a flood would hold a page of memory each.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = ring::Ticketer::new()?;
     Ok(config)
 }

@@ -163,7 +163,8 @@ impl Caller {
 }
 
 fn answer(stream: &mut Box<dyn Stream>, path: &str) -> std::io::Result<String> {
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    // In one piece: the second would wait for the acknowledgment of the first.
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())?;
     stream.flush()?;
     let mut answer = String::new();
     loop {

@@ -117,6 +117,11 @@ fn probes_are_answered_beside_rude_callers_of_tls() {
             ManyPeers,
             with(Habit::deaf(http1::pipeline_of_metrics)),
         ),
+        attack("full heads over TLS", OnePeer, with(Habit::new(http1::a_full_head))),
+        attack("event streams over TLS", ManyPeers, with(Habit::deaf(http1::events))),
+        attack("full heads of HTTP/2 over TLS", ManyPeers, with(Habit::deaf(http2::full_heads))),
+        attack("windows of 0 over TLS", ManyPeers, with(Habit::deaf(http2::metrics_for_no_window))),
+        attack("Watches over TLS", ManyPeers, with(Habit::deaf(http2::watches))),
     ];
     one_after_the_other(&scene, &attacks);
 }

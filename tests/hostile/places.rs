@@ -5,6 +5,7 @@
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -191,6 +192,46 @@ fn answers_of_http1_that_no_client_reads_do_not_fill_the_memory() {
     let most = sidecar.resident_kib();
     println!("{before} KiB, then {most} KiB; the slowest probe took {worst:?}");
     assert!(most < before + MOST_KIB, "{before} KiB, then {most} KiB");
+}
+
+#[test]
+fn answers_that_nobody_reads_do_not_fill_the_systems_buffers() {
+    let _turn = alone();
+    let (redis, dir) = (Redis::start(&[]), tempfile::tempdir().unwrap());
+    let socket = dir.path().join("canary.sock");
+    let settings = format!("listen = [\"127.0.0.1:0\", \"unix:{}\"]\n{BUSY}\n", socket.display());
+    let sidecar = Sidecar::start_as_written(&(settings + &aliases(&redis, 100)));
+    let mut tcp = connect_from(Ipv4Addr::LOCALHOST, addr(&sidecar)).unwrap();
+    tcp.write_all(&http1::pipeline_of_metrics(0)).unwrap();
+    holds_little(|| bytes_to_send(addr(&sidecar), tcp.local_addr().unwrap()));
+    let mut unix = UnixStream::connect(&socket).unwrap();
+    unix.write_all(&http1::pipeline_of_metrics(0)).unwrap();
+    holds_little(|| rustix::io::ioctl_fionread(&unix).unwrap());
+}
+
+/// Wants that a socket has some bytes waiting, and for a while not more than may be unsent, a piece that was written at that
+/// bound, and what is on its way.
+fn holds_little(waiting: impl Fn() -> u64) {
+    const MOST: u64 = 128 * 1024;
+    eventually("an answer waits", || waiting() > 0);
+    for _ in 0..50 {
+        let waiting = waiting();
+        assert!(waiting <= MOST, "{waiting} bytes");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(waiting() > 0);
+}
+
+/// The bytes that the system holds for the other end of a connection of IPv4 (`tx_queue` in proc(5), `/proc/net/tcp`).
+fn bytes_to_send(from: SocketAddr, to: SocketAddr) -> u64 {
+    let ends = [from, to].map(|end| format!(":{:04X}", end.port()));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let queue = table.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let is_it = fields[1].ends_with(&ends[0]) && fields[2].ends_with(&ends[1]);
+        is_it.then(|| fields[4].split_once(':').unwrap().0.to_owned())
+    });
+    queue.map_or(0, |queue| u64::from_str_radix(&queue, 16).unwrap())
 }
 
 #[test]

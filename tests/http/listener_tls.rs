@@ -9,7 +9,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
 use crate::support::openssl::{OpenSsl, RSA};
-use crate::support::{Authority, Identity, Redis, Sidecar, run};
+use crate::support::{Authority, Identity, Redis, Sidecar, run, tls_client};
+use tokio_rustls::rustls::HandshakeKind;
 
 /// A sidecar that speaks TLS, and the files that it and its callers have.
 struct Secured {
@@ -84,6 +85,21 @@ fn a_caller_that_trusts_the_authority_is_answered_in_each_version_of_tls_and_of_
     assert_eq!((output.status.code(), said(&output).as_str()), (Some(60), "000 0"));
     let output = secured.ask(&["--tls-max", "1.1"]);
     assert_eq!(said(&output), "000 0", "{output:?}");
+}
+
+#[test]
+fn a_caller_that_comes_back_resumes_its_session() {
+    let authority = Authority::new();
+    let secured = Secured::start(&authority, None);
+    let client = tls_client::client(&authority);
+    for expected in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
+        let mut stream = tls_client::over(TcpStream::connect(secured.sidecar.addr()).unwrap(), &client);
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        assert_eq!(stream.conn.handshake_kind(), Some(expected));
+    }
 }
 
 #[test]

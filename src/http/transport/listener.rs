@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{self, Instant};
 use tracing::{debug, warn};
@@ -22,6 +22,10 @@ use crate::telemetry::CALLERS;
 /// The most connections that wait to be accepted; Linux takes no more by default (`net.core.somaxconn`). Above it, the
 /// system drops the next, and its client tries again a second later.
 const BACKLOG: i32 = 4096;
+
+/// The number of bytes of an answer that may wait in the system before more are written to it, besides those that are on their way
+/// over TCP. Otherwise a client that does not read makes it hold megabytes.
+const MAX_UNSENT: u16 = 16 * 1024;
 
 /// The pause after the system cannot give another connection, such as when all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -154,7 +158,10 @@ impl Listener {
                 ready!(listener.poll_accept(cx)).map(|(stream, peer)| Accepted::Tcp(stream, peer))
             }
             Bound::Unix(listener, _) => {
-                ready!(listener.poll_accept(cx)).map(|(stream, _)| Accepted::Unix(stream))
+                let (stream, _) = ready!(listener.poll_accept(cx))?;
+                // Not inherited; the default bounds it otherwise.
+                let _ = SockRef::from(&stream).set_send_buffer_size(MAX_UNSENT.into());
+                Ok(Accepted::Unix(stream))
             }
         })
     }
@@ -173,6 +180,9 @@ fn bind_tcp(mut address: SocketAddr) -> io::Result<Bound> {
     }
     // Connections of an earlier run that are still closing must not keep a new one from its address.
     socket.set_reuse_address(true)?;
+    // Connections inherit it. A system that does not know it bounds them by the buffer of a socket.
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(MAX_UNSENT.into());
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

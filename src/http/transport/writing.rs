@@ -1,5 +1,5 @@
 //! [`Writers`]: long texts are written a few at a time, so that many at once neither delay short ones nor are all in
-//! memory before the first is counted.
+//! memory before the first is counted. A verdict has no turn: its caller has a deadline, and callers share its text.
 
 use std::sync::Arc;
 
@@ -31,19 +31,31 @@ impl Writers {
         Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), places }
     }
 
+    /// The response that `write` makes of a verdict on `entries` entries, after a moment if too much is unread.
+    pub(crate) async fn write_verdict(&self, entries: usize, write: impl FnOnce() -> Response) -> Response {
+        if entries >= LONG {
+            self.room().await;
+        }
+        write()
+    }
+
     /// The response that `write` makes of `entries` entries, when it is its turn.
     pub(crate) async fn write(&self, entries: usize, write: impl FnOnce() -> Response) -> Response {
         if entries < LONG {
             return write();
         }
         let turn = self.turns.clone().acquire_owned().await;
-        if let Some(places) = &self.places {
-            places.unread.room().await;
-        }
+        self.room().await;
         let mut response = write();
         if let Ok(turn) = turn {
             response.extensions_mut().insert(Turn(Arc::new(turn)));
         }
         response
+    }
+
+    async fn room(&self) {
+        if let Some(places) = &self.places {
+            places.unread.room().await;
+        }
     }
 }
