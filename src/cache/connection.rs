@@ -30,7 +30,7 @@ use crate::progress::NodeProgress;
 pub(crate) const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// The end of a line, in Redis' protocol and in memcached's.
-pub(crate) const LINE_END: &[u8] = b"\r\n";
+pub(crate) const LINE_END: &[u8; 2] = b"\r\n";
 
 /// The most bytes that are read at a time.
 const PIECE: usize = 4 * 1024;
@@ -106,7 +106,7 @@ impl AnswerError {
 
 /// The fault of a server that does not speak this protocol, with the first line of its bytes and its kind if that is known.
 fn foreign_fault(progress: &NodeProgress, protocol: &str, first: &[u8]) -> Fault {
-    let end = first.windows(LINE_END.len()).position(|pair| pair == LINE_END).unwrap_or(first.len());
+    let end = find_line_end(first).unwrap_or(first.len());
     let server = ForeignServer::of(first);
     let received = progress.value(&first[..end]);
     let received =
@@ -164,8 +164,7 @@ impl Connection {
     /// The position of the line end behind `begin`, if it was received. The bytes before `searched` are not looked at again.
     pub(crate) fn find_line_end(&self, begin: usize, searched: &mut usize) -> Option<usize> {
         let received = self.0.received.get(*searched..)?;
-        let end = received.windows(LINE_END.len()).position(|pair| pair == LINE_END);
-        let end = end.map(|end| *searched + end);
+        let end = find_line_end(received).map(|end| *searched + end);
         *searched = self.0.received.len().saturating_sub(1).max(begin);
         end
     }
@@ -224,10 +223,16 @@ impl Connection {
 
     /// Takes the first `len` bytes that were received, and drops the line end behind them.
     pub(crate) fn take_ended(&mut self, len: usize) -> Vec<u8> {
+        self.take_between(0, len)
+    }
+
+    /// Takes the received bytes from `begin` to `end`, and drops those before them and the line end behind them.
+    pub(crate) fn take_between(&mut self, begin: usize, end: usize) -> Vec<u8> {
         let received = &mut self.0.received;
-        let rest = received.split_off(len + LINE_END.len());
+        let rest = received.split_off(end + LINE_END.len());
         let mut taken = std::mem::replace(received, rest);
-        taken.truncate(len);
+        taken.truncate(end);
+        taken.drain(..begin);
         taken
     }
 
@@ -278,6 +283,11 @@ impl Connection {
 const MORE: &str = "the server sent more data than was requested";
 const TOO_LONG: &str = "the answer is longer than this command allows";
 const CLOSED_MIDWAY: &str = "the server closed the connection in the middle of an answer";
+
+/// The position of the first line end.
+pub(crate) fn find_line_end(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(LINE_END[0], bytes).find(|&end| bytes[end..].starts_with(LINE_END))
+}
 
 /// `true` if the error means that the other side has closed the connection.
 fn is_close(error: &io::Error) -> bool {

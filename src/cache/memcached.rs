@@ -422,12 +422,14 @@ fn foreign(first: &[u8]) -> AnswerError {
 async fn line(connection: &mut Connection) -> Result<Vec<u8>, AnswerError> {
     let is_garbled = |line: &[u8]| line.iter().any(u8::is_ascii_control);
     let first = connection.peek().await?;
-    let mut line = connection.received().split(|&byte| byte == LINE_END[0]);
-    if !first.is_ascii_alphanumeric() || first.is_ascii_lowercase() || line.next().is_some_and(is_garbled) {
+    let begun = connection.received();
+    let begun = &begun[..memchr::memchr(LINE_END[0], begun).unwrap_or(begun.len())];
+    if !first.is_ascii_alphanumeric() || first.is_ascii_lowercase() || is_garbled(begun) {
         return Err(foreign(connection.received()));
     }
+    let judged = begun.len();
     let line = connection.line().await?;
-    if is_garbled(&line) { Err(foreign(&line)) } else { Ok(line) }
+    if is_garbled(&line[judged..]) { Err(foreign(&line)) } else { Ok(line) }
 }
 
 /// The word at this place of a line.

@@ -227,10 +227,7 @@ impl Cache for Redis {
         if self.0.kind == Requirement::Importing {
             Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
         }
-        let (key, value, ttl) = (canary.key().as_str(), canary.value(), canary.ttl().as_millis());
-        let mut set = Cmd::with_capacity(5, key.len() + value.len() + 16);
-        let set = set.arg("SET").arg(key).arg(value).arg("PX").arg(ttl.to_string()).get_packed_command();
-        let answer = resp::ask(&mut connection, set).await;
+        let answer = resp::ask(&mut connection, set_command(canary)).await;
         explain(progress, &answer, || {
             let (key, value, ttl) = (canary.key(), canary.value(), canary.ttl().as_millis());
             (format!("SET {key} {value} PX {ttl}"), "OK")
@@ -251,9 +248,7 @@ impl Cache for Redis {
         if self.0.kind == Requirement::Importing {
             Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
         }
-        let get =
-            Cmd::with_capacity(2, key.as_str().len() + 8).arg("GET").arg(key.as_str()).get_packed_command();
-        let answer = resp::ask(&mut connection, get).await;
+        let answer = resp::ask(&mut connection, resp::packed(["GET", key.as_str()])).await;
         explain(progress, &answer, || (format!("GET {key}"), "the value that was written"));
         let read = expect_string(answer.map_err(|error| error.fault(progress))?, default, progress)?;
         link.keep(connection).map_err(|error| error.fault(progress))?;
@@ -271,7 +266,7 @@ impl Cache for Redis {
         if self.0.kind == Requirement::Importing {
             Box::pin(tell(&mut connection, cmd("ASKING").get_packed_command(), progress)).await?;
         }
-        let answer = resp::ask(&mut connection, cmd("DEL").arg(key.as_str()).get_packed_command()).await;
+        let answer = resp::ask(&mut connection, resp::packed(["DEL", key.as_str()])).await;
         explain(progress, &answer, || (format!("DEL {key}"), "1"));
         match answer.map_err(|error| error.fault(progress))? {
             Value::Int(_) => {}
@@ -299,6 +294,13 @@ impl Cache for Redis {
     fn is_quiet(&self) -> bool {
         self.0.link.is_quiet()
     }
+}
+
+/// SET with the canary's time to live in milliseconds.
+fn set_command(canary: &Canary) -> Vec<u8> {
+    let mut digits = itoa::Buffer::new();
+    let ttl = digits.format(canary.ttl().as_millis());
+    resp::packed(["SET", canary.key().as_str(), canary.value(), "PX", ttl])
 }
 
 /// Records a command and its answer, for `check --explain`.

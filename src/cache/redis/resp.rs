@@ -5,11 +5,31 @@
 use redis::{Value, parse_redis_value};
 use tokio::task::yield_now;
 
-use super::super::connection::{AnswerError, Connection, LINE_END};
+use super::super::connection::{AnswerError, Connection, LINE_END, find_line_end};
 use crate::redaction;
 
 /// The deepest nesting of an answer. The answers that are read here are nested three deep.
 const DEPTH: usize = 8;
+
+/// A command as it is sent: a list of strings, each with its length ("Redis serialization protocol specification"). The crate has
+/// three allocations for a command on the way to it.
+pub(super) fn packed<const N: usize>(words: [&str; N]) -> Vec<u8> {
+    /// The most bytes of a length with what stands around it.
+    const HEAD: usize = 16;
+    let mut packed = Vec::with_capacity(words.iter().map(|word| HEAD + word.len()).sum::<usize>() + HEAD);
+    let head = |packed: &mut Vec<u8>, kind: u8, length: usize| {
+        packed.push(kind);
+        packed.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+        packed.extend_from_slice(LINE_END);
+    };
+    head(&mut packed, b'*', N);
+    for word in words {
+        head(&mut packed, b'$', word.len());
+        packed.extend_from_slice(word.as_bytes());
+        packed.extend_from_slice(LINE_END);
+    }
+    packed
+}
 
 /// Sends a command, packed as it is sent, and awaits its answer, which is to be a single value.
 ///
@@ -18,19 +38,26 @@ pub(super) async fn ask(connection: &mut Connection, command: Vec<u8>) -> Result
     connection.send(&command).await?;
     // Not needed while the answer is awaited.
     drop(command);
-    let end = line_end(connection, 0).await?;
-    let mut line = connection.take_ended(end);
-    match (line.as_slice(), head(&line)?) {
-        (b"+OK", _) => Ok(Value::Okay),
-        ([b'$', ..], Head { bytes: Some(bytes), .. }) => connection.data(bytes).await.map(Value::BulkString),
+    let line = line_end(connection, 0).await?;
+    let behind = line + LINE_END.len();
+    match (&connection.received()[..line], head(&connection.received()[..line])?) {
+        (b"+OK", _) => {
+            connection.consume(behind);
+            Ok(Value::Okay)
+        }
+        ([b'$', ..], Head { bytes: Some(bytes), .. }) => {
+            connection.data_end(behind, bytes).await?;
+            Ok(Value::BulkString(connection.take_between(behind, behind + bytes)))
+        }
         (_, Head { elements: 1.., .. }) => Err(TOO_DEEP),
         (_, Head { bytes, elements: 0 }) => {
-            line.extend_from_slice(LINE_END);
-            if let Some(bytes) = bytes {
-                line.extend(connection.data(bytes).await?);
-                line.extend_from_slice(LINE_END);
-            }
-            decode(&line)
+            let end = match bytes {
+                Some(bytes) => connection.data_end(behind, bytes).await?,
+                None => behind,
+            };
+            let value = decode(&connection.received()[..end])?;
+            connection.consume(end);
+            Ok(value)
         }
     }
 }
@@ -171,7 +198,7 @@ fn decode(frame: &[u8]) -> Result<Value, AnswerError> {
 /// Takes a value that consists of numbers, strings, lists and maps. Long answers have no others, and the crate's parser takes
 /// several times as long for these. `None` if it has anything else in it.
 fn plain(rest: &mut &[u8]) -> Option<Value> {
-    let line_end = rest.windows(LINE_END.len()).position(|pair| pair == LINE_END)?;
+    let line_end = find_line_end(rest)?;
     let (line, behind) = rest.split_at(line_end);
     *rest = &behind[LINE_END.len()..];
     let (kind, told) = line.split_first()?;
@@ -255,6 +282,14 @@ fn length(line: &[u8]) -> Result<Option<usize>, AnswerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_packed_as_the_crate_packs_it() {
+        let value = "x".repeat(1234);
+        let words = ["SET", "djblets-canary:web-1:main:a", &value, "PX", "60000", ""];
+        let by_the_crate = redis::cmd(words[0]).arg(&words[1..]).get_packed_command();
+        assert_eq!(String::from_utf8(packed(words)), String::from_utf8(by_the_crate));
+    }
 
     #[test]
     fn plain_frames_are_decoded_as_the_crate_decodes_them() {
