@@ -162,6 +162,31 @@ impl RecordSnapshot {
 }
 
 #[cfg(test)]
+impl Record {
+    /// A record of this alias' round trips, in a journal of its own.
+    pub(crate) fn of(alias: &str) -> Arc<Self> {
+        Arc::new(Self::new(&Alias::try_from(alias).unwrap(), CheckKind::RoundTrip, &Arc::default()))
+    }
+
+    /// Notes that a check of one server, which began at this time and took so long, ended with this fault, and returns its
+    /// outcome.
+    pub(crate) fn found(
+        &self,
+        began: (tokio::time::Instant, SystemTime),
+        took: std::time::Duration,
+        cause: Option<crate::outcome::Cause>,
+    ) -> Arc<Outcome> {
+        use crate::outcome::{Fault, Needs, NodeOutcome, Phase, Phases};
+        let fault = cause.map(|cause| Fault::new(cause, Phase::Connect, ""));
+        let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
+        let (alias, needs) = (self.alias().clone(), Needs::default());
+        let outcome = Arc::new(Outcome::plain(alias, self.kind(), began, took, nodes, needs));
+        self.note(&outcome);
+        outcome
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 

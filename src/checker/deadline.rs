@@ -153,6 +153,23 @@ fn drop_later(check: impl Send + 'static, limit: Duration) {
 }
 
 #[cfg(test)]
+impl DeadlineLayer {
+    /// That of round trips of `main`, which only have a deadline.
+    pub(super) fn plain(timeout: Duration) -> Self {
+        Self {
+            alias: Alias::try_from("main").unwrap(),
+            kind: CheckKind::RoundTrip,
+            needs: Needs::default(),
+            timeout,
+            slow: None,
+            standing_timer: Arc::default(),
+            begin: Progress::begin,
+            calendar: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::future::pending;
 
@@ -161,6 +178,7 @@ mod tests {
 
     use super::*;
     use crate::outcome::{Cause, Phase, Role};
+    use crate::progress::Depth;
 
     const TIMEOUT: Duration = Duration::from_millis(800);
 
@@ -182,20 +200,7 @@ mod tests {
             }
             .boxed()
         });
-        layer().layer(check).oneshot(Instant::now()).await.unwrap()
-    }
-
-    fn layer() -> DeadlineLayer {
-        DeadlineLayer {
-            alias: Alias::try_from("main").unwrap(),
-            kind: CheckKind::RoundTrip,
-            needs: Needs::default(),
-            timeout: TIMEOUT,
-            slow: None,
-            standing_timer: Arc::default(),
-            begin: Progress::begin,
-            calendar: None,
-        }
+        DeadlineLayer::plain(TIMEOUT).layer(check).oneshot(Instant::now()).await.unwrap()
     }
 
     fn ms(ms: u64) -> Duration {
@@ -208,6 +213,10 @@ mod tests {
         assert_eq!(outcome.cause(), None, "{outcome:?}");
         // By as much as was lost, and no more than its part of the deadline.
         assert_eq!(stood_still(TIMEOUT + ms(10), Some(ms(20))).await.cause(), Some(Cause::TimedOut));
+        // A delay that any timer may have shows nothing.
+        assert_eq!(stood_still(TIMEOUT + ms(5), Some(ms(1))).await.cause(), None);
+        let unlikely = stood_still(TIMEOUT + ms(4), Some(ms(1))).await;
+        assert_eq!(unlikely.cause(), Some(Cause::TimedOut));
         let outcome = stood_still(TIMEOUT * 2, Some(TIMEOUT)).await;
         assert_eq!(outcome.cause(), Some(Cause::TimedOut));
         assert!(outcome.elapsed <= TIMEOUT * 2 + TIMEOUT / 8 + ms(1), "{outcome:?}");
@@ -243,11 +252,30 @@ mod tests {
                 }
                 .boxed()
             });
-            let outcome = layer().layer(check).oneshot(Instant::now()).await.unwrap();
+            let outcome = DeadlineLayer::plain(TIMEOUT).layer(check).oneshot(Instant::now()).await.unwrap();
             assert_eq!((outcome.cause(), outcome.elapsed), (Some(Cause::TimedOut), TIMEOUT));
             assert_eq!(Arc::strong_count(&held) == 1, is_dropped_first, "{nodes} nodes");
-            sleep(TIMEOUT / 4 + ms(1)).await;
+            sleep(ms(99)).await;
+            assert_eq!(Arc::strong_count(&held) == 1, is_dropped_first, "{nodes} nodes");
+            sleep(ms(102)).await;
             assert_eq!(Arc::strong_count(&held), 1, "{nodes} nodes");
         }
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_glance_is_the_same_check_with_another_beginning() {
+        let check = service_fn(|progress: Arc<Progress>| {
+            async move {
+                let node = progress.node(&"cache:6379".into(), Role::Server);
+                node.enter(Phase::Read);
+                sleep(if progress.depth() == Depth::Glance { ms(1) } else { ms(2) }).await;
+                node.conclude(Ok(()));
+                Ok(())
+            }
+            .boxed()
+        });
+        let whole = DeadlineLayer::plain(TIMEOUT).layer(check);
+        let glance = whole.begun_by(Progress::begin_glance);
+        assert_eq!(whole.oneshot(Instant::now()).await.unwrap().elapsed, ms(2));
+        assert_eq!(glance.oneshot(Instant::now()).await.unwrap().elapsed, ms(1));
     }
 }

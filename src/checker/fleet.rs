@@ -27,6 +27,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::deadline::Deadline;
+#[cfg(test)]
+use super::deadline::DeadlineLayer;
 use crate::budget;
 use crate::cache::redis::Redis;
 use crate::cache::{Dialer, SetupError};
@@ -257,5 +259,18 @@ impl<R: StoreServer> Settings<R> {
             }
         });
         let _ = timeout_at(arrived + self.timeout, told).await;
+    }
+}
+
+#[cfg(test)]
+impl<S: Clone, R> FleetCheck<S, R> {
+    /// The check `check` of `main` with everything around it up to the fleet, and the record, by which its own latest one was
+    /// up.
+    fn sure(store: FleetStore<R>, terms: Terms, timeout: Duration, check: S) -> (Self, Arc<Record>) {
+        let record = Record::of("main");
+        record.found((Instant::now(), SystemTime::now()), Duration::from_millis(1), None);
+        let (store, key) = (Arc::new(store), "verdict".to_owned());
+        let layer = FleetLayer(Arc::new(Settings { store, key, terms, record: record.clone(), timeout }));
+        (layer.layer(DeadlineLayer::plain(timeout).layer(check)), record)
     }
 }

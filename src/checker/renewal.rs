@@ -195,6 +195,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reload_keeps_the_journal_the_resolver_and_the_markers_that_were_seen() {
+        let earlier = Checker::new(&config(&[("main", 1)])).unwrap();
+        let now = earlier.renewed(&config(&[("other", 2)])).unwrap();
+        assert!(Arc::ptr_eq(earlier.journal(), now.journal()));
+        assert!(Arc::ptr_eq(&earlier.names, &now.names));
+        assert!(Arc::ptr_eq(&earlier.memories, &now.memories));
+    }
+
+    #[tokio::test]
+    async fn every_check_is_made_again_if_the_store_of_the_fleet_is_another_one() {
+        let with = |caches: &[(&str, u16)]| {
+            let alias = |name: &str| Alias::try_from(name).unwrap();
+            let (lasts, role) = (Duration::from_secs(4), String::new());
+            let fleet = Fleet { via: alias("store"), store: alias("store"), lasts, role };
+            Config { fleet: Some(fleet), ..config(caches) }
+        };
+        let checker = Checker::new(&with(&[("main", 1), ("store", 2)])).unwrap();
+        let made = |caches| Renewal::between(&checker, &checker.renewed(&with(caches)).unwrap()).made;
+        assert_eq!(made(&[("main", 1), ("store", 2)]), [""; 0]);
+        assert_eq!(made(&[("main", 3), ("store", 2)]), ["main"]);
+        assert_eq!(made(&[("main", 1), ("store", 3)]), ["main", "store"]);
+    }
+
+    #[tokio::test]
     async fn a_check_is_made_again_for_its_own_settings_alone() {
         let with = |lock: &str, change: &dyn Fn(&mut CacheConfig)| {
             let mut config = config(&[("main", 1)]);

@@ -656,14 +656,15 @@ async fn one_short_lived_key_stands_for_an_alias() {
 const SETTINGS: &str =
     "timeout = \"8000ms\"\nmax_age = \"0s\"\n[fleet]\nvia = \"store\"\nfor = \"4s\"\nrole = \"web\"";
 
+/// The caches of such a process; `store` is what follows the scheme of the store's URL.
+fn caches(main: &Redis, store: &str) -> String {
+    format!("[caches.main]\nurl = \"redis://{}\"\n[caches.store]\nurl = \"redis://{store}\"", main.addr())
+}
+
 #[test]
 fn two_processes_share_a_verdict_and_say_so_in_every_answer() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
-    let caches = format!(
-        "[caches.main]\nurl = \"redis://{}\"\n[caches.store]\nurl = \"redis://{}\"",
-        main.addr(),
-        store.addr()
-    );
+    let caches = caches(&main, &store.addr().to_string());
     let [one, two] = ["web-1", "web-2"]
         .map(|name| Sidecar::start_with(&format!("instance = \"{name}\"\n{SETTINGS}"), &caches));
     for sidecar in [&one, &two] {
@@ -692,13 +693,32 @@ fn two_processes_share_a_verdict_and_say_so_in_every_answer() {
 }
 
 #[test]
+fn a_failing_store_is_logged_once_and_so_is_its_return() {
+    let (main, mut store) = (Redis::start(&[]), Redis::start(&[]));
+    let caches = caches(&main, &store.addr().to_string());
+    let sidecar = Sidecar::start_with(&format!("instance = \"web-1\"\n{SETTINGS}"), &caches);
+    let logged = || ["not shared", "shared again"].map(|words| sidecar.logged(words).len());
+    // A store that failed is asked again after a second.
+    let check_often = || {
+        for _ in 0..3 {
+            assert_eq!(sidecar.get("/health/main").code, 200);
+            std::thread::sleep(ms(1100));
+        }
+    };
+    check_often();
+    assert_eq!(logged(), [0, 0]);
+    store.kill();
+    check_often();
+    assert_eq!(logged(), [1, 0]);
+    store.restart();
+    check_often();
+    assert_eq!(logged(), [1, 1]);
+}
+
+#[test]
 fn the_printed_user_is_enough_for_the_store_and_with_a_right_less_nothing_is_shared() {
     let (main, store) = (Redis::start(&[]), Redis::start(&[]));
-    let caches = format!(
-        "[caches.main]\nurl = \"redis://{}\"\n[caches.store]\nurl = \"redis://canary:{PASSWORD}@{}/1\"",
-        main.addr(),
-        store.addr()
-    );
+    let caches = caches(&main, &format!("canary:{PASSWORD}@{}/1", store.addr()));
     let users = printed_users::<2>(&format!("[fleet]\nvia = \"store\"\n{caches}"));
     let user = users.iter().find(|user| user.name == "canary").unwrap();
     assert_eq!(user.commands(), 8, "{user:?}");

@@ -298,3 +298,5 @@ impl Board {
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use crate::catalog::Selection;
 use crate::config::{Address, Backend, CacheConfig, CheckId, Config, RedisConfig, RedisServers};
 use crate::http::access::Caller;
 use crate::http::router;
-use crate::outcome::{Cause, Fault, Needs, NodeOutcome, Phase, Phases};
+use crate::outcome::Cause;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -170,13 +170,7 @@ impl Script {
         }
         in_flight(&|now| *now -= 1);
         let is_down = self.down.lock().contains(&name);
-        let fault = is_down.then(|| Fault::new(Cause::Refused, Phase::Connect, ""));
-        let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
-        let (alias, began) = (record.alias().clone(), (began, began_at));
-        let outcome = Outcome::plain(alias, record.kind(), began, takes, nodes, Needs::default());
-        let outcome = Arc::new(outcome);
-        record.note(&outcome);
-        outcome
+        record.found((began, began_at), takes, is_down.then_some(Cause::Refused))
     }
 
     /// The times at which the checks of an entry began.

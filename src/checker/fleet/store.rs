@@ -233,4 +233,22 @@ fn millis(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
+impl<R> FleetStore<R> {
+    /// The store behind `server`, for a sidecar of this name and with this clock.
+    fn behind(server: R, instance: &str, clock: fn() -> SystemTime) -> Self {
+        Self {
+            name: "store:6379".into(),
+            alias: Alias::try_from("main").unwrap(),
+            instance: instance.to_owned(),
+            redaction: Redaction::none(),
+            server: tokio::sync::Mutex::new(server),
+            clock,
+            health: Mutex::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod model;
+#[cfg(test)]
+mod tests;

@@ -12,9 +12,8 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use super::*;
-use crate::alias::Alias;
 use crate::mutex::Mutex;
-use crate::outcome::{Cause, CheckKind, Fault, Needs, NodeOutcome, Phase, Phases, Status};
+use crate::outcome::{Cause, Status};
 use crate::sync::model::{Switches, explore, is_at_locks, pass, tick};
 
 const EVERY: Duration = ms(2);
@@ -60,10 +59,7 @@ impl World {
         let mut board = Board::default();
         let now = Instant::now();
         let schedule = board.follow(Some(EVERY), || now).unwrap();
-        let record = |number: usize| {
-            let alias = Alias::try_from(format!("cache-{number}").as_str()).unwrap();
-            Arc::new(Record::new(&alias, CheckKind::RoundTrip, &Arc::default()))
-        };
+        let record = |number: usize| Record::of(&format!("cache-{number}"));
         Arc::new(Self {
             board: Mutex::new(board),
             records: std::array::from_fn(record),
@@ -128,14 +124,8 @@ impl World {
     async fn check(&self, entry: usize) -> Arc<Outcome> {
         let began = (Instant::now(), SystemTime::now());
         yield_now().await;
-        let fault = thread_rng().gen_bool(0.5).then(|| Fault::new(Cause::Refused, Phase::Connect, ""));
-        let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), fault)];
-        let (record, needs) = (&self.records[entry], Needs::default());
-        let outcome =
-            Outcome::plain(record.alias().clone(), record.kind(), began, Duration::ZERO, nodes, needs);
-        let outcome = Arc::new(outcome);
-        record.note(&outcome);
-        outcome
+        let cause = thread_rng().gen_bool(0.5).then_some(Cause::Refused);
+        self.records[entry].found(began, Duration::ZERO, cause)
     }
 
     /// Another configuration is in force, with this interval.

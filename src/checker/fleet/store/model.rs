@@ -17,15 +17,13 @@ use tokio::time::sleep;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-use super::super::{FleetLayer, Settings};
+use super::super::FleetCheck;
 use super::*;
 use crate::budget;
-use crate::checker::deadline::DeadlineLayer;
 use crate::checker::recorded::RecordedLayer;
 use crate::config::Config;
-use crate::outcome::{Cause, CheckKind, Needs, NodeOutcome, Outcome, Phase, Phases, Status};
+use crate::outcome::{Cause, Outcome, Phase, Status};
 use crate::progress::Depth;
-use crate::record::Record;
 use crate::sync::model::{Switches, explore, pass, tick};
 
 /// The deadline; an eighth of it is for the store.
@@ -110,38 +108,7 @@ impl World {
 
     /// The layers of a sidecar, whose clock is `clock`. Its own last check was up.
     fn sidecar(self: &Arc<Self>, number: usize, clock: fn() -> SystemTime) -> Layered {
-        let alias = Alias::try_from("main").unwrap();
-        let record = Arc::new(Record::new(&alias, CheckKind::RoundTrip, &Arc::default()));
-        let nodes = vec![NodeOutcome::server("cache:6379", Phases::default(), None)];
-        let (needs, began) = (Needs::default(), (Instant::now(), clock()));
-        let kind = CheckKind::RoundTrip;
-        record.note(&Arc::new(Outcome::plain(alias.clone(), kind, began, ms(1), nodes, needs)));
-        let store = FleetStore {
-            name: "store:6379".into(),
-            alias: alias.clone(),
-            instance: number.to_string(),
-            redaction: Redaction::none(),
-            server: tokio::sync::Mutex::new(Wire { world: self.clone(), number }),
-            clock,
-            health: Mutex::default(),
-        };
-        let settings = Settings {
-            store: Arc::new(store),
-            key: "verdict".to_owned(),
-            terms: self.terms,
-            record: record.clone(),
-            timeout: TIMEOUT,
-        };
-        let deadline = DeadlineLayer {
-            alias,
-            kind,
-            needs,
-            timeout: TIMEOUT,
-            slow: None,
-            standing_timer: Arc::default(),
-            begin: Progress::begin,
-            calendar: None,
-        };
+        let store = FleetStore::behind(Wire { world: self.clone(), number }, &number.to_string(), clock);
         let world = self.clone();
         let check = service_fn(move |progress: Arc<Progress>| {
             let world = world.clone();
@@ -150,7 +117,7 @@ impl World {
                 Ok::<_, Infallible>(())
             }
         });
-        let check = FleetLayer(Arc::new(settings)).layer(deadline.layer(check));
+        let (check, record) = FleetCheck::sure(store, self.terms, TIMEOUT, check);
         BoxCloneSyncService::new(RecordedLayer(record).layer(check))
     }
 
