@@ -18,7 +18,10 @@
 //! A report can be had in each of the formats of `representation`. Each path but the last answers GET and HEAD, the ones
 //! with a verdict OPTIONS too, and each answer, a refusal too, says `Cache-Control: no-store`. Slashes at the end of a path
 //! and doubled ones count for nothing.
+//!
+//! No handler keeps its request while it waits for a check: a thousand long heads take 45 MB while a cache hangs.
 
+use std::convert::Infallible;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -28,11 +31,11 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRef, Path, Request, State};
 use axum::handler::Handler;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, Version, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on, options};
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
-use tower::ServiceExt as _;
+use tower::{Service as _, ServiceExt as _};
 
 use crate::app::{App, Life, Setup};
 use crate::catalog::Selection;
@@ -66,7 +69,8 @@ use format::page::Page;
 use grpc::Call;
 use host::Host;
 use refusal::Refusal;
-use representation::{Choice, Wanted, aged, excluded};
+use representation::{Choice, ProbeRequest, Wanted, aged};
+use transport::Answering;
 use transport::places::{Places, Traffic};
 use transport::writing::Writers;
 
@@ -85,7 +89,7 @@ struct AppStateParts {
 }
 
 impl AppState {
-    /// The response that states `report`, when it is its turn.
+    /// The response that states `report`.
     async fn write(
         &self,
         wanted: Wanted,
@@ -95,7 +99,7 @@ impl AppState {
         report: &Arc<Report>,
     ) -> Response {
         let write = || wanted.response(&self.bodies, probe, setup, selection, report);
-        self.writers.write(wanted.entries(report.outcomes.len()), write).await
+        self.writers.write_verdict(wanted.entries(report.outcomes.len()), write).await
     }
 }
 
@@ -113,9 +117,9 @@ impl FromRef<AppState> for Arc<App> {
     }
 }
 
-/// Every path, with the layers that each request passes on its way to it.
+/// Every path, behind what each request passes on its way to it.
 pub fn router(app: Arc<App>) -> Router {
-    guarded(everything(), app, None)
+    over_no_connection(guarded(everything(), app, None))
 }
 
 fn everything() -> Router<AppState> {
@@ -154,11 +158,17 @@ fn probes_alone() -> Router<AppState> {
 
 /// The routes of listeners that serve only metrics.
 pub fn metrics_router(app: Arc<App>) -> Router {
-    guarded(metrics_alone(), app, None)
+    over_no_connection(guarded(metrics_alone(), app, None))
 }
 
-/// The routers of the listeners for everything, for probes alone and for metrics alone, each with its own connections.
-fn routers_beside(app: &Arc<App>, traffic: &Traffic) -> [Router; 3] {
+/// The same as a router, for requests that come over no connection.
+fn over_no_connection(answering: Answering) -> Router {
+    let service = tower::service_fn(move |request| answering(request).map(Ok::<_, Infallible>));
+    Router::new().fallback_service(service)
+}
+
+/// The functions that answer on the listeners for everything, for probes alone and for metrics alone, each with its own connections.
+fn answering_beside(app: &Arc<App>, traffic: &Traffic) -> [Answering; 3] {
     let [main, probe, metrics] = traffic.places().map(|places| Some((traffic.clone(), places)));
     [
         guarded(everything(), app.clone(), main),
@@ -171,17 +181,18 @@ fn metrics_alone() -> Router<AppState> {
     Router::new().route("/metrics", get(scrape)).fallback(async || Refusal::MetricsAlone)
 }
 
-/// Adds the layers that every request passes, on any path.
-fn guarded(router: Router<AppState>, app: Arc<App>, beside: Option<(Traffic, Arc<Places>)>) -> Router {
+/// Has every request pass `guard`, on any path. As a layer of axum's it would take 6,000 instructions more, a seventh of an answer
+/// without a check.
+fn guarded(router: Router<AppState>, app: Arc<App>, beside: Option<(Traffic, Arc<Places>)>) -> Answering {
     let (traffic, places) = beside.unzip();
     let parts =
         AppStateParts { app: app.clone(), bodies: Bodies::default(), writers: Writers::new(places), traffic };
     let exact =
         router.method_not_allowed_fallback(async || Refusal::Method).with_state(AppState(Arc::new(parts)));
     let tidied = exact.clone();
-    exact
-        .fallback(async move |request: Request| tidied.oneshot(with_tidy_path(request)).await)
-        .layer(middleware::from_fn_with_state(app, guard))
+    let tidying = exact.fallback(async move |request: Request| tidied.oneshot(with_tidy_path(request)).await);
+    let guarded = Arc::new(Guarded { app, router: tidying });
+    Arc::new(move |request| Box::pin(guard(guarded.clone(), request)))
 }
 
 /// The request without the slashes that a base URL leaves at the end of a path or doubles. `*`, which OPTIONS may ask for
@@ -214,15 +225,22 @@ fn with_slash(request: &mut Request) {
     }
 }
 
+/// The router behind the guard, and the state that the guard asks.
+struct Guarded {
+    app: Arc<App>,
+    router: Router,
+}
+
 /// Admits callers, refuses requests without a valid host or with a body, and forbids caching of responses.
-async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+async fn guard(guarded: Arc<Guarded>, mut request: Request) -> Response {
+    let Guarded { app, router } = &*guarded;
     let has_body = !request.body().is_end_stream();
     let is_http1 = request.version() < Version::HTTP_2;
     let is_options = *request.method() == Method::OPTIONS;
     let call = Call::of(&request);
     with_slash(&mut request);
     let setup = app.setup();
-    let judged = judged(&app, &setup.access, &request);
+    let judged = judged(app, &setup.access, &request);
     let wrong_token = matches!(judged, Err(Refusal::Token)).then(|| access::client(&setup.access, &request));
     let mut response = match judged {
         Err(refusal) => refusal.into_response(),
@@ -231,7 +249,8 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         }
         Ok(view) => {
             request.extensions_mut().insert(view);
-            next.run(request).await
+            let Ok(response) = router.clone().call(request).await;
+            response
         }
     };
     if is_options && !response.status().is_client_error() {
@@ -261,20 +280,18 @@ fn judged(app: &App, access: &Access, request: &Request) -> Result<AccessLevel, 
     Ok(admitted.inspect_err(|&denied| app.denials().count(denied))?)
 }
 
-async fn health(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {
+async fn health(State(state): State<AppState>, wanted: Wanted) -> Response {
     let arrived = Instant::now();
-    let wanted = Wanted::of(&request)?;
     let setup = state.app.setup();
-    Ok(report(&state, &setup, &setup.everything, wanted, arrived).await)
+    report(&state, &setup, &setup.everything, wanted, arrived).await
 }
 
 async fn health_of(
     State(state): State<AppState>,
     alias: Result<Path<String>, PathRejection>,
-    request: Request,
+    wanted: Wanted,
 ) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let wanted = Wanted::of(&request)?;
     let setup = state.app.setup();
     let catalog = setup.checker.catalog();
     let name = alias.as_ref().map_or("", |Path(name)| name);
@@ -285,10 +302,9 @@ async fn health_of(
 async fn health_of_group(
     State(state): State<AppState>,
     name: Result<Path<String>, PathRejection>,
-    request: Request,
+    wanted: Wanted,
 ) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let wanted = Wanted::of(&request)?;
     let setup = state.app.setup();
     let name = name.as_ref().map_or("", |Path(name)| name);
     let selection = setup.group(name).ok_or_else(|| Refusal::no_such_group(&setup))?;
@@ -318,6 +334,7 @@ async fn scrape_beside_everything(state: State<AppState>, request: Request) -> R
 async fn scrape(State(state): State<AppState>, request: Request) -> impl IntoResponse {
     let AppStateParts { app, bodies, writers, traffic } = &*state;
     let (format, view) = (metrics::MetricsFormat::of(request.headers()), AccessLevel::of(&request));
+    drop(request);
     let setup = app.setup();
     let report = setup.checker.check(&setup.everything, Instant::now()).await;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()))];
@@ -336,6 +353,7 @@ async fn start_page(State(state): State<AppState>, request: Request) -> Result<R
     let wanted = Wanted::by_name(&request)?;
     let AppStateParts { app, bodies, writers, .. } = &*state;
     let (setup, view) = (app.setup(), AccessLevel::of(&request));
+    drop(request);
     if let Some(wanted) = wanted {
         return Ok(report(&state, &setup, &setup.everything, wanted, arrived).await);
     }
@@ -368,19 +386,18 @@ async fn describe() -> Response {
     Representation::Json.response(openapi::body())
 }
 
-async fn livez(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {
+async fn livez(State(state): State<AppState>, asked: ProbeRequest) -> Response {
     let arrived = Instant::now();
     let AppStateParts { app, .. } = &*state;
     let setup = app.setup();
     let name = if setup.interval.is_some() { "rounds" } else { "ping" };
     let own = Own { name, wrong: app.overdue().map(|overdue| overdue.to_string()) };
-    let wanted = Wanted::of_probe(&request)?;
-    let (probe, selection) = KubernetesProbe::of("livez", own, &excluded(&request), &setup, setup.liveness());
+    let (probe, selection) = KubernetesProbe::of("livez", own, &asked.excluded, &setup, setup.liveness());
     let report = setup.checker.check(&selection, arrived).await;
-    Ok(state.write(wanted, &probe, &setup, &selection, &report).await)
+    state.write(asked.wanted, &probe, &setup, &selection, &report).await
 }
 
-async fn readyz(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {
+async fn readyz(State(state): State<AppState>, asked: ProbeRequest) -> Response {
     let arrived = Instant::now();
     let AppStateParts { app, .. } = &*state;
     let wrong = match app.life() {
@@ -388,28 +405,24 @@ async fn readyz(State(state): State<AppState>, request: Request) -> Result<Respo
         life @ (Life::Starting | Life::Draining | Life::Stopping) => Some(life.name().to_owned()),
     };
     let setup = app.setup();
-    let wanted = Wanted::of_probe(&request)?;
     let own = Own { name: "sidecar", wrong };
-    let (probe, selection) =
-        KubernetesProbe::of("readyz", own, &excluded(&request), &setup, setup.readiness());
+    let (probe, selection) = KubernetesProbe::of("readyz", own, &asked.excluded, &setup, setup.readiness());
     let report = match probe.wrong() {
         None => setup.checker.check(&selection, arrived).await,
         // No check can make the sidecar ready.
         Some(_) => Arc::default(),
     };
-    Ok(state.write(wanted, &probe, &setup, &selection, &report).await)
+    state.write(asked.wanted, &probe, &setup, &selection, &report).await
 }
 
-async fn startupz(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {
+async fn startupz(State(state): State<AppState>, asked: ProbeRequest) -> Response {
     let arrived = Instant::now();
     let AppStateParts { app, .. } = &*state;
     let setup = app.setup();
-    let wanted = Wanted::of_probe(&request)?;
     let own = Own { name: "sidecar", wrong: None };
-    let (probe, selection) =
-        KubernetesProbe::of("startupz", own, &excluded(&request), &setup, setup.startup());
+    let (probe, selection) = KubernetesProbe::of("startupz", own, &asked.excluded, &setup, setup.startup());
     let awaited = app.awaited(&setup, &selection);
     let report = setup.checker.check(&awaited, arrived).await;
     app.note_start(&setup);
-    Ok(state.write(wanted, &probe, &setup, &awaited, &report).await)
+    state.write(asked.wanted, &probe, &setup, &awaited, &report).await
 }

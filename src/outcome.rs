@@ -198,6 +198,9 @@ impl Outcome {
 
     fn status_of_nodes(&self) -> Status {
         let mut status = Status::Up;
+        if self.nodes.iter().all(|node| node.fault.is_none()) {
+            return status;
+        }
         let (up, all) = self.tally(Role::Server);
         if up < all {
             let enough = match self.needs.servers {
@@ -248,7 +251,7 @@ impl Outcome {
     /// The name of this check in every representation: `cache.main`, or `cache.main.queue`.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("cache.{}", self.entry())
+        ["cache.", &self.entry()].concat()
     }
 
     /// The same without the prefix, for a context that is only about caches: `main`, or `main.queue`.

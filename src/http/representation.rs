@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use tokio::time::Instant;
 use url::form_urlencoded;
@@ -24,6 +24,8 @@ use crate::outcome::{Report, Status};
 /// The headers that choose a format.
 const VARY: HeaderValue = HeaderValue::from_static("Accept, Sec-Fetch-Mode, Upgrade-Insecure-Requests");
 
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
 /// The format that a request has chosen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Choice {
@@ -39,8 +41,8 @@ impl Choice {
         if let Some(choice) = Self::named(request, offered)? {
             return Ok(choice);
         }
-        let is_for_html = accept::insists(request.headers()) || navigates(request);
-        let offered = offered.iter().filter(|&&format| is_for_html || format != Representation::Html);
+        let is_for_html = || accept::insists(request.headers()) || navigates(request);
+        let offered = offered.iter().filter(|&&format| format != Representation::Html || is_for_html());
         let offers = offered.filter_map(|&format| Some((format, format.media_type()?)));
         let format = accept::preferred(request.headers(), offers).unwrap_or(Representation::Json);
         Ok(Self { format, by_accept: true })
@@ -73,20 +75,41 @@ pub(super) struct Wanted {
     view: AccessLevel,
 }
 
-impl Wanted {
-    /// The named format, else the one that `Accept` prefers.
-    pub(super) fn of(request: &Request) -> Result<Self, Refusal> {
-        Ok(Self::as_chosen(request, Choice::of(request, Representation::OF_REPORTS)?))
-    }
+/// The named format, else the one that `Accept` prefers.
+impl<S: Sync> FromRequest<S> for Wanted {
+    type Rejection = Refusal;
 
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        Ok(Self::as_chosen(&request, Choice::of(&request, Representation::OF_REPORTS)?))
+    }
+}
+
+/// What a request wants of a probe.
+#[derive(Debug)]
+pub(super) struct ProbeRequest {
+    pub(super) wanted: Wanted,
+    /// The names to exclude: every `exclude` of the query, without duplicates.
+    pub(super) excluded: BTreeSet<String>,
+}
+
+impl<S: Sync> FromRequest<S> for ProbeRequest {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let excluded = parameters(&request, "exclude").map(Cow::into_owned).collect();
+        Ok(Self { wanted: Wanted::of_probe(&request)?, excluded })
+    }
+}
+
+impl Wanted {
     /// The named format, if there is one.
     pub(super) fn by_name(request: &Request) -> Result<Option<Self>, Refusal> {
         let choice = Choice::named(request, Representation::OF_REPORTS)?;
         Ok(choice.map(|choice| Self::as_chosen(request, choice)))
     }
 
-    /// The same for a probe, whose default is Kubernetes' text.
-    pub(super) fn of_probe(request: &Request) -> Result<Self, Refusal> {
+    /// The named format, else a probe's default, which is Kubernetes' text.
+    fn of_probe(request: &Request) -> Result<Self, Refusal> {
         let default =
             || Self::as_chosen(request, Choice { format: Representation::Kubernetes, by_accept: false });
         Ok(Self::by_name(request)?.unwrap_or_else(default))
@@ -164,16 +187,11 @@ pub(super) fn aged(mut response: Response, report: &Report, now: Instant) -> Res
 /// `true` if a person opens the URL in a browser. Uptime Kuma sends the `Accept` of Chrome, and Java's client one that
 /// begins with HTML; only browsers send these headers, the first of them to https and to loopback alone.
 fn navigates(request: &Request) -> bool {
-    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
-    match header("sec-fetch-mode") {
+    let header = |name: HeaderName| request.headers().get(name).map(HeaderValue::as_bytes);
+    match header(SEC_FETCH_MODE) {
         Some(mode) => mode == b"navigate",
-        None => header("upgrade-insecure-requests") == Some(b"1"),
+        None => header(header::UPGRADE_INSECURE_REQUESTS) == Some(b"1"),
     }
-}
-
-/// The names to exclude from a probe: every `exclude` of the query, without duplicates.
-pub(super) fn excluded(request: &Request) -> BTreeSet<String> {
-    parameters(request, "exclude").map(Cow::into_owned).collect()
 }
 
 /// The parameters of that name in the query.

@@ -27,7 +27,9 @@ pub(super) mod writing;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time;
@@ -53,10 +55,13 @@ pub(super) struct Greeting {
     pub(super) is_excluded: bool,
 }
 
-/// Serves any router until `life` is at its stop and the open requests have finished. Each connection is greeted as it
+/// The function that answers a request: a router with its guard.
+pub(super) type Answering = Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
+
+/// Answers requests until `life` is at its stop and the open requests have finished. Each connection is greeted as it
 /// comes, since the configuration may be reloaded.
 pub(super) async fn serve(
-    router: Router,
+    answering: Answering,
     mut life: watch::Receiver<Life>,
     greet: impl Fn(Caller) -> Greeting,
     listeners: Vec<Listener>,
@@ -75,8 +80,8 @@ pub(super) async fn serve(
             accepted = acceptor.accept(), if connections.len() <= places.limits().connections => {
                 let Greeting { tls, is_excluded } = greet(accepted.caller());
                 if let Some(place) = places.admit(accepted.caller(), is_excluded) {
-                    let (router, life, turns) = (router.clone(), life.clone(), turns.clone());
-                    connections.spawn(connection::serve(accepted, ConnectionContext { router, life, tls, place, turns }));
+                    let (answering, life, turns) = (answering.clone(), life.clone(), turns.clone());
+                    connections.spawn(connection::serve(accepted, ConnectionContext { answering, life, tls, place, turns }));
                 }
                 accepted_in_row += 1;
                 if accepted_in_row == IN_A_ROW {

@@ -31,7 +31,7 @@ impl CheckKind {
     #[must_use]
     pub fn entry(self, alias: &Alias) -> String {
         match self {
-            Self::RoundTrip => alias.to_string(),
+            Self::RoundTrip => alias.as_str().to_owned(),
             Self::Visibility
             | Self::Queue
             | Self::Clock

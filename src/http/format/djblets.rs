@@ -3,10 +3,12 @@
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::json::{Entries, NodeDetail, line, milliseconds};
+use super::json::{Entries, Object, object};
 use super::{Background, words};
 use crate::http::access::AccessLevel;
-use crate::outcome::{Expiry, Finding, Measure, Outcome, Report, Reused, Status, Step};
+use crate::outcome::{
+    Expiry, Finding, Measure, NodeOutcome, Outcome, Report, Reused, Skipped, Status, Step, Wire, next_step,
+};
 use crate::record::{Since, Unchecked};
 use crate::span::{timestamp, timestamp_millis};
 
@@ -30,109 +32,122 @@ pub fn body(report: &Report, view: AccessLevel, now: Instant) -> String {
 pub fn body_before(report: &Report, background: &Background<'_>, view: AccessLevel, now: Instant) -> String {
     let names: Vec<_> = report.outcomes.iter().map(|outcome| outcome.name()).collect();
     let outcomes = || names.iter().map(String::as_str).zip(report.outcomes.iter().map(|outcome| &**outcome));
-    line(&DjbletsDocument {
-        status: report.status().as_str(),
-        checks: outcomes().map(|(name, outcome)| (name, outcome.status().as_str())).collect(),
-        errors: outcomes().filter_map(|(name, outcome)| Some((name, words::error(outcome, view)?))).collect(),
-        skipped: report
-            .skipped
-            .iter()
-            .map(|skipped| (skipped.alias.as_str(), skipped.reason.to_string()))
-            .collect(),
-        age_ms: report.age(now).map(milliseconds),
-        instance: match view {
-            AccessLevel::Details => background.instance,
-            AccessLevel::Verdicts => None,
-        },
-        details: match view {
-            AccessLevel::Details => outcomes()
-                .enumerate()
-                .map(|(place, (name, outcome))| {
-                    (name, Detail::of(outcome, background.since(place, outcome), now))
-                })
-                .collect(),
-            AccessLevel::Verdicts => Entries::default(),
-        },
+    object(|json| {
+        json.member("status").word(report.status().as_str());
+        json.member("checks").object(|json| {
+            outcomes().for_each(|(name, outcome)| json.member(name).word(outcome.status().as_str()));
+        });
+        json.member("errors").object(|json| {
+            for (name, outcome) in outcomes() {
+                if let Some(error) = words::error(outcome, view) {
+                    json.member(name).text(&error);
+                }
+            }
+        });
+        if !report.skipped.is_empty() {
+            json.member("skipped").object(|json| {
+                for Skipped { alias, reason } in &report.skipped {
+                    json.member(alias.as_str()).text(&reason.to_string());
+                }
+            });
+        }
+        if let Some(age) = report.age(now) {
+            json.member("age_ms").milliseconds(age);
+        }
+        if view == AccessLevel::Details {
+            if let Some(instance) = background.instance {
+                json.member("instance").text(instance);
+            }
+            if !names.is_empty() {
+                json.member("details").object(|json| {
+                    for (place, (name, outcome)) in outcomes().enumerate() {
+                        let since = background.since(place, outcome);
+                        json.member(name).object(|json| write_details(json, outcome, since.as_ref(), now));
+                    }
+                });
+            }
+        }
     })
 }
 
 /// The response of a sidecar that is not ready; `wrong` gives the reason.
 #[must_use]
 pub fn unready(name: &str, wrong: &str) -> String {
-    line(&DjbletsDocument {
-        status: Status::Down.as_str(),
-        checks: Entries::default(),
-        errors: [(name, wrong.to_owned())].into_iter().collect(),
-        skipped: Entries::default(),
-        age_ms: None,
-        instance: None,
-        details: Entries::default(),
+    object(|json| {
+        json.member("status").word(Status::Down.as_str());
+        json.member("checks").object(|_| {});
+        json.member("errors").object(|json| json.member(name).text(wrong));
     })
 }
 
-#[derive(Serialize)]
-struct DjbletsDocument<'a> {
-    status: &'static str,
-    checks: Entries<&'a str, &'static str>,
-    errors: Entries<&'a str, String>,
-    #[serde(skip_serializing_if = "Entries::is_empty")]
-    skipped: Entries<&'a str, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    age_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<&'a str>,
-    #[serde(skip_serializing_if = "Entries::is_empty")]
-    details: Entries<&'a str, Detail<'a>>,
+/// Writes the details of a check.
+fn write_details(json: &mut Object<'_>, outcome: &Outcome, since: Option<&Since>, now: Instant) {
+    json.member("elapsed_ms").milliseconds(outcome.elapsed);
+    json.member("age_ms").milliseconds(now - outcome.began);
+    json.member("began_at").word(&timestamp_millis(outcome.began_at));
+    if !outcome.needs.required {
+        json.member("required").flag(false);
+    }
+    if let Some(since) = since {
+        write_since(json, since);
+    }
+    if let Some(Reused { from, age }) = outcome.reused() {
+        json.member("reused").object(|json| {
+            json.member("from").text(from);
+            json.member("age_ms").milliseconds(*age);
+        });
+    }
+    json.member("nodes").objects(&outcome.nodes, |json, node| write_node(json, node, outcome.needs.wire));
+    if outcome.extra.is_some() {
+        write_list(json, "findings", outcome.findings().iter().map(FindingDetail::of));
+        write_list(json, "measures", outcome.measures().iter().map(MeasureDetail::of));
+        write_list(json, "expiries", outcome.expiries().into_iter().map(ExpiryDetail::of));
+        write_list(json, "steps", outcome.steps().iter().map(StepDetail::of));
+    }
 }
 
-/// The details of a check.
-#[derive(Serialize)]
-struct Detail<'a> {
-    elapsed_ms: f64,
-    age_ms: f64,
-    began_at: String,
-    /// `false` if the cache is not required.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    required: Option<bool>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    since: Option<SinceDetail>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reused: Option<ReusedDetail<'a>>,
-    nodes: Vec<NodeDetail<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    findings: Vec<FindingDetail<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    measures: Vec<MeasureDetail<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    expiries: Vec<ExpiryDetail<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    steps: Vec<StepDetail<'a>>,
+/// Writes a list that is left out if it is empty.
+fn write_list(json: &mut Object<'_>, name: &str, details: impl Iterator<Item = impl Serialize>) {
+    let details: Vec<_> = details.collect();
+    if !details.is_empty() {
+        json.member(name).value(&details);
+    }
 }
 
-/// What checks saw of the start of the status.
-#[derive(Serialize)]
-struct SinceDetail {
-    since: String,
-    /// `true` if the first check found this status, which may have begun at any time before.
-    since_first_check: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_up: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unchecked: Option<UncheckedDetail>,
+/// Writes what checks saw of the start of the status, and the longest time within it without a check.
+fn write_since(json: &mut Object<'_>, since: &Since) {
+    json.member("since").word(&timestamp_millis(since.began_at));
+    // If the first check found this status, it may have begun at any time before.
+    json.member("since_first_check").flag(since.before.is_none());
+    if let Some(last_up) = since.last_up() {
+        json.member("last_up").word(&timestamp_millis(last_up));
+    }
+    if let Some(Unchecked { from, to, .. }) = since.unchecked {
+        json.member("unchecked").object(|json| {
+            json.member("from").word(&timestamp_millis(from));
+            json.member("to").word(&timestamp_millis(to));
+        });
+    }
 }
 
-/// The longest time within the status without a check.
-#[derive(Serialize)]
-struct UncheckedDetail {
-    from: String,
-    to: String,
-}
-
-/// The sidecar that ran the check, and the age of the result when it was taken.
-#[derive(Serialize)]
-struct ReusedDetail<'a> {
-    from: &'a str,
-    age_ms: f64,
+fn write_node(json: &mut Object<'_>, node: &NodeOutcome, wire: Wire) {
+    json.member("node").text(&node.node);
+    json.member("role").word(node.role.name());
+    json.member("status").word(node.status().as_str());
+    if let Some(fault) = &node.fault {
+        json.member("cause").word(fault.cause.name());
+        json.member("phase").word(fault.phase.name());
+        json.member("said").text(&fault.said);
+        if let Some(next) = next_step(node, fault, wire) {
+            json.member("next").text(&next);
+        }
+    }
+    if let Some(lag) = node.lag {
+        json.member("lag_ms").milliseconds(lag);
+    }
+    json.member("phases_ms").object(|json| {
+        node.phases.iter().for_each(|(phase, time)| json.member(phase.name()).milliseconds(time));
+    });
 }
 
 #[derive(Serialize)]
@@ -167,44 +182,6 @@ struct StepDetail<'a> {
     command: &'a str,
     expected: &'a str,
     saw: &'a str,
-}
-
-impl<'a> Detail<'a> {
-    fn of(outcome: &'a Outcome, since: Option<Since>, now: Instant) -> Self {
-        Self {
-            elapsed_ms: milliseconds(outcome.elapsed),
-            age_ms: milliseconds(now - outcome.began),
-            began_at: timestamp_millis(outcome.began_at),
-            required: (!outcome.needs.required).then_some(false),
-            since: since.as_ref().map(SinceDetail::of),
-            reused: outcome
-                .reused()
-                .map(|Reused { from, age }| ReusedDetail { from, age_ms: milliseconds(*age) }),
-            nodes: outcome
-                .nodes
-                .iter()
-                .map(|node| NodeDetail::with_next_step(node, outcome.needs.wire))
-                .collect(),
-            findings: outcome.findings().iter().map(FindingDetail::of).collect(),
-            measures: outcome.measures().iter().map(MeasureDetail::of).collect(),
-            expiries: outcome.expiries().into_iter().map(ExpiryDetail::of).collect(),
-            steps: outcome.steps().iter().map(StepDetail::of).collect(),
-        }
-    }
-}
-
-impl SinceDetail {
-    fn of(since: &Since) -> Self {
-        Self {
-            since: timestamp_millis(since.began_at),
-            since_first_check: since.before.is_none(),
-            last_up: since.last_up().map(timestamp_millis),
-            unchecked: since.unchecked.map(|Unchecked { from, to, .. }| UncheckedDetail {
-                from: timestamp_millis(from),
-                to: timestamp_millis(to),
-            }),
-        }
-    }
 }
 
 impl<'a> FindingDetail<'a> {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
@@ -23,9 +22,9 @@ use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tower::Service as _;
 use tracing::{debug, warn};
 
+use super::Answering;
 use super::answer::AnswerBody;
 use super::body::{self, Arrived};
 use super::caller::Caller;
@@ -59,7 +58,7 @@ const WINDOW: u32 = 16 * 1024;
 const CONNECTION_WINDOW: u32 = 65_535;
 
 /// The most bytes of an answer that wait in the records of TLS. They count as taken by the client, and would be 64 KiB.
-const MAX_RECORDS: usize = 16 * 1024;
+const MAX_RECORDS: usize = 8 * 1024;
 
 /// The most bytes of an answer that wait for a client of HTTP/2, per request.
 const MAX_UNSENT: usize = 64 * 1024;
@@ -81,8 +80,8 @@ const WRONG_TOKEN: &str = "a wrong bearer token";
 
 /// The context in which a connection is served.
 pub(super) struct ConnectionContext {
-    /// The router that answers.
-    pub(super) router: Router,
+    /// The function that answers.
+    pub(super) answering: Answering,
     /// The life of the server, which ends the connection.
     pub(super) life: watch::Receiver<Life>,
     /// TLS, if it is spoken.
@@ -149,10 +148,10 @@ pub(super) async fn serve(accepted: Accepted, context: ConnectionContext) {
 }
 
 async fn converse(accepted: Accepted, context: ConnectionContext) -> Result<(), ConnectionError> {
-    let ConnectionContext { router, mut life, tls, turns, place } = context;
+    let ConnectionContext { answering, mut life, tls, turns, place } = context;
     let caller = accepted.caller();
     let requests = Requests {
-        router,
+        answering,
         caller,
         idle_timeout: place.idle_timeout.clone(),
         places: place.places.clone(),
@@ -325,7 +324,7 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
 
 /// The service behind the requests of one connection.
 struct Requests {
-    router: Router,
+    answering: Answering,
     caller: Caller,
     idle_timeout: Arc<IdleTimeout>,
     places: Arc<Places>,
@@ -354,7 +353,7 @@ impl Requests {
             let refusal = "read the earlier responses on this connection first\n";
             (StatusCode::SERVICE_UNAVAILABLE, refusal).into_response()
         } else {
-            self.router.clone().call(request).await?
+            (self.answering)(request).await
         };
         let (mut head, body) = answer.into_parts();
         if let Some(invalid) = head.extensions.remove::<InvalidHost>() {
