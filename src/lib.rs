@@ -79,7 +79,7 @@ pub mod checker;
 // The state that every request is answered from: the checks in force, the groups, the sidecar's life cycle.
 pub mod app;
 
-// The return of freed memory to the system.
+// The return of memory to the system.
 mod heap;
 
 // Logs, which never delay an answer.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time;
+use tower::ServiceExt as _;
 use tracing::info;
 
 use super::transport::places::Traffic;
-use super::transport::{self, Greeting};
-use super::{access, routers_beside};
+use super::transport::{self, Answering, Greeting};
+use super::{access, answering_beside};
 use crate::app::{App, Life};
 use crate::checker::SetupError;
 use crate::config::Config;
@@ -64,13 +66,13 @@ pub async fn serve_app(
         Greeting { tls: setup.tls.clone(), is_excluded: access::excludes(&setup.access, caller) }
     };
     let [main_places, probe_places, metrics_places] = traffic.places();
-    let [main_router, probe_router, metrics_router] = routers_beside(&app, &traffic);
+    let [main_answering, probe_answering, metrics_answering] = answering_beside(&app, &traffic);
     let serving = async {
         tokio::join!(
             live(&app, limits, shutdown),
-            transport::serve(main_router, life(), greet, main, main_places),
-            transport::serve(probe_router, life(), greet, probes, probe_places),
-            transport::serve(metrics_router, life(), greet, metrics, metrics_places),
+            transport::serve(main_answering, life(), greet, main, main_places),
+            transport::serve(probe_answering, life(), greet, probes, probe_places),
+            transport::serve(metrics_answering, life(), greet, metrics, metrics_places),
         );
     };
     // Neither rounds nor this ever end by themselves.
@@ -95,6 +97,7 @@ async fn give_memory_back(traffic: &Traffic) {
 async fn live(app: &App, limits: ServerLimits, shutdown: impl Future<Output = ()>) {
     app.enter(Life::Ready);
     info!("ready");
+    heap::forget_start();
     shutdown.await;
     app.enter(Life::Draining);
     let drain = app.setup().drain;
@@ -111,5 +114,7 @@ async fn live(app: &App, limits: ServerLimits, shutdown: impl Future<Output = ()
 pub async fn serve_plain(router: Router, life: watch::Receiver<Life>, listener: Listener) {
     let traffic = Traffic::new([ServerLimits::default(); 3]);
     let [places, ..] = traffic.places();
-    transport::serve(router, life, |_| Greeting::default(), vec![listener], places).await;
+    let answering: Answering =
+        Arc::new(move |request| Box::pin(router.clone().oneshot(request).map(|Ok(response)| response)));
+    transport::serve(answering, life, |_| Greeting::default(), vec![listener], places).await;
 }
