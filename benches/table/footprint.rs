@@ -65,15 +65,15 @@ pub(crate) fn run(effort: Effort) -> Sheet {
 }
 
 /// The measurements of one start.
-struct Life {
+pub(crate) struct Life {
     /// From the start of the process to its first 200, in milliseconds.
-    start: f64,
+    pub(crate) start: f64,
     /// RSS and PSS, in MiB.
-    memory: [f64; 2],
+    pub(crate) memory: [f64; 2],
 }
 
 impl Life {
-    fn of(endpoint: &Endpoint<'_>, start: impl FnOnce() -> Running) -> Self {
+    pub(crate) fn of(endpoint: &Endpoint<'_>, start: impl FnOnce() -> Running) -> Self {
         let began = Instant::now();
         let program = start();
         endpoint.wait_until_up();

@@ -170,11 +170,11 @@ fn unshared(sheet: &mut Sheet, runtime: &Runtime, effort: Effort) {
     sheet.judged(&cells, ratio, limits::UNCOALESCED_CPU);
 }
 
-fn one_redis(redis: &Redis) -> Vec<(String, String)> {
+pub(crate) fn one_redis(redis: &Redis) -> Vec<(String, String)> {
     vec![("CACHE_URL".to_owned(), format!("redis://{}", redis.addr()))]
 }
 
-fn owned((name, value): (&str, &str)) -> (String, String) {
+pub(crate) fn owned((name, value): (&str, &str)) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 

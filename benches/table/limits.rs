@@ -17,18 +17,16 @@ enum Sense {
 
 pub(crate) const CHECK_KEPT: Limit = Limit::at_most(1.15, 1.5);
 pub(crate) const ROUND_OF_10_000: Limit = Limit::at_most(1.25, 1.4);
-pub(crate) const MEMORY_A_NODE_KB: Limit = Limit::at_most(3.0, 3.25);
-pub(crate) const COALESCED_THROUGHPUT: Limit = Limit::at_least(0.8, 0.5);
+pub(crate) const MEMORY_A_NODE_KB: Limit = Limit::at_most(2.5, 3.25);
+pub(crate) const COALESCED_THROUGHPUT: Limit = Limit::at_least(0.92, 0.5);
 /// Checks that the cache saw, in those that `max_age` allows.
 pub(crate) const CHECKS_SEEN: Limit = Limit::at_most(1.0, 1.0);
-pub(crate) const UNCOALESCED_THROUGHPUT: Limit = Limit::at_least(0.8, 0.5);
-pub(crate) const UNCOALESCED_CPU: Limit = Limit::at_most(1.3, 2.4);
+pub(crate) const UNCOALESCED_THROUGHPUT: Limit = Limit::at_least(0.85, 0.5);
+pub(crate) const UNCOALESCED_CPU: Limit = Limit::at_most(1.35, 2.4);
 pub(crate) const START_MS: Limit = Limit::at_most(10.0, 20.0);
 /// All but half a MiB of it are pages of the binary and of the C library.
-pub(crate) const IDLE_RSS_MIB: Limit = Limit::at_most(4.0, 5.7);
-/// 125 kB of it bound callers, lookups and servers' words, and keep requests fast; 190 kB judge certificates as OpenSSL does, and
-/// read what servers and settings of other people say.
-pub(crate) const BINARY_MB: Limit = Limit::at_most(4.0, 4.3);
+pub(crate) const IDLE_RSS_MIB: Limit = Limit::at_most(4.3, 5.2);
+pub(crate) const BINARY_MB: Limit = Limit::at_most(5.0, 5.0);
 pub(crate) const IDLE_CPU_PERCENT: Limit = Limit::at_most(0.02, 0.05);
 /// Healthy answers to requests that began when the fault was in force.
 pub(crate) const FALSE_UP: Limit = Limit::at_most(0.0, 0.0);

@@ -20,6 +20,8 @@
     reason = "counts and sizes, shown with few digits"
 )]
 
+#[path = "../callgrind.rs"]
+mod callgrind;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -36,6 +38,7 @@ mod raw;
 mod round;
 mod sample;
 mod sheet;
+mod variants;
 
 use std::process::ExitCode;
 
@@ -50,13 +53,14 @@ const PART: &str = "--part";
 type Group = fn(Effort) -> Sheet;
 
 /// The groups, in the order of the page.
-const GROUPS: [(&str, Group); 6] = [
+const GROUPS: [(&str, Group); 7] = [
     ("check", check::run),
     ("round", round::run),
     ("health", health::run),
     ("footprint", footprint::run),
     ("idle", idle::run),
     ("fault", fault::run),
+    (variants::NAME, variants::run),
 ];
 
 /// How much is measured.
@@ -103,9 +107,13 @@ fn main() -> ExitCode {
     // Before it is pinned, as it takes all cores.
     programs::sidecar();
     programs::floor();
-    let is_wanted = |group: &str| names.is_empty() || names.iter().any(|name| *name == group);
+    let is_wanted =
+        |group: &str| names.is_empty() && group != variants::NAME || names.iter().any(|name| *name == group);
     if is_wanted("footprint") {
         programs::static_sidecar();
+    }
+    if is_wanted(variants::NAME) {
+        variants::programs();
     }
     let machine = machine::sentence();
     println!("{machine}");

@@ -39,11 +39,23 @@ pub(crate) fn static_sidecar() -> &'static Path {
     })
 }
 
+/// The sidecar as it is installed, but with this configuration of cargo's, as the variant of this number.
+pub(crate) fn variant(number: usize, config: &[&str]) -> PathBuf {
+    let target = Path::new(TMP).join("variant");
+    let args: Vec<_> = config.iter().flat_map(|one| ["--config", one]).collect();
+    build(&target, &args);
+    let kept = Path::new(TMP).join(format!("variant-{number}"));
+    let _ = fs::remove_file(&kept);
+    // The next one takes its place. Of a copy, the kernel would keep other pages in memory.
+    fs::hard_link(target.join("release/cache-canary"), &kept).unwrap();
+    kept
+}
+
 fn build(target: &Path, args: &[&str]) {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--release", "--locked", "--quiet", "--bin", "cache-canary", "--target-dir"]);
     cargo.arg(target).args(args).current_dir(ROOT).env_remove("CARGO_ENCODED_RUSTFLAGS");
-    if !args.is_empty() {
+    if args.contains(&"--target") {
         cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
     }
     assert!(cargo.status().unwrap().success(), "the sidecar does not build");
@@ -88,7 +100,12 @@ impl Drop for Running {
 
 /// A sidecar that listens there and has this environment; its name in canaries is as long as the floor's.
 pub(crate) fn serve(listen: SocketAddr, environment: &[(String, String)]) -> Running {
-    let mut command = Command::new(sidecar());
+    serve_by(sidecar(), listen, environment)
+}
+
+/// The same by this program.
+pub(crate) fn serve_by(program: &Path, listen: SocketAddr, environment: &[(String, String)]) -> Running {
+    let mut command = Command::new(program);
     command.args(["serve", "--listen", &listen.to_string()]).env("CACHE_CANARY_INSTANCE", "bench");
     Running::start(command.envs(environment.iter().cloned()))
 }
