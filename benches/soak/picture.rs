@@ -22,6 +22,7 @@ text { fill: var(--text); }
 .name { font-weight: 600; }
 .left { text-anchor: end; }
 .below { text-anchor: middle; }
+.below:last-of-type { text-anchor: end; }
 .grid { stroke: var(--grid); }
 .line { fill: none; stroke: var(--line); stroke-width: 1.5; stroke-linejoin: round; }
 .fault { fill: var(--fault); }";

@@ -129,18 +129,26 @@ impl Weather {
     pub(crate) fn rage(&mut self, scene: &Scene, until: Until) -> Vec<Fault> {
         let mut faults = Vec::new();
         let ways: [fn(&mut Self, &Scene) -> Fault; 6] = [
-            |all, scene| fault(scene, "redis", &mut all.redis, Redis::kill, Redis::restart),
-            |all, scene| fault(scene, "redis", &mut all.redis, |redis| redis.stop(), |redis| redis.cont()),
+            |all, scene| fault(scene, ("redis", "killed"), &mut all.redis, Redis::kill, Redis::restart),
             |all, scene| {
-                fault(scene, "redis", &mut all.redis, |redis| redis.fill(), |redis| redis.make_room())
+                let place = ("redis", "stopped");
+                fault(scene, place, &mut all.redis, |redis| redis.stop(), |redis| redis.cont())
             },
-            |all, scene| fault(scene, "memcached", &mut all.memcached, Memcached::kill, Memcached::restart),
             |all, scene| {
-                fault(scene, "memcached", &mut all.memcached, |server| server.stop(), |server| server.cont())
+                let place = ("redis", "full");
+                fault(scene, place, &mut all.redis, |redis| redis.fill(), |redis| redis.make_room())
+            },
+            |all, scene| {
+                let place = ("memcached", "killed");
+                fault(scene, place, &mut all.memcached, Memcached::kill, Memcached::restart)
+            },
+            |all, scene| {
+                let place = ("memcached", "stopped");
+                fault(scene, place, &mut all.memcached, |server| server.stop(), |server| server.cont())
             },
             |all, scene| {
                 let identity = all.authority.issue(&["127.0.0.1"]);
-                fault(scene, "secure", &mut all.secure, Redis::kill, |secure| {
+                fault(scene, ("secure", "killed"), &mut all.secure, Redis::kill, |secure| {
                     secure.install(&identity);
                     secure.restart();
                 })
@@ -157,10 +165,11 @@ impl Weather {
     }
 }
 
-/// Breaks a cache for a while, and wants the very next request to see its fault, and then its recovery.
+/// Breaks the cache of an alias for a while, in a way that has a name, and wants the very next request to see its fault, and
+/// then its recovery.
 fn fault<T>(
     scene: &Scene,
-    alias: &str,
+    (alias, broken): (&str, &str),
     cache: &mut T,
     break_it: fn(&mut T),
     repair: impl FnOnce(&mut T),
@@ -169,10 +178,10 @@ fn fault<T>(
     break_it(cache);
     let began = Instant::now();
     let health = scene.sidecar.get(&path);
-    assert_eq!(health.code, 503, "a fault is missed: {:#}", health.body);
+    assert_eq!(health.code, 503, "it is not seen that {alias} is {broken}: {:#}", health.body);
     thread::sleep(A_WHILE);
     repair(cache);
     let health = scene.sidecar.get(&path);
-    assert_eq!(health.code, 200, "a recovery is missed: {:#}", health.body);
+    assert_eq!(health.code, 200, "{alias} was {broken}, and is up again: {:#}", health.body);
     Fault { began, ended: Instant::now() }
 }
