@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the message")]
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -48,15 +47,6 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(&vec![b'\n'; PIPE]).unwrap();
     (reader, writer)
-}
-
-/// So many aliases of one server.
-fn aliases(number: usize, redis: &Redis) -> String {
-    let mut caches = String::new();
-    for alias in 0..number {
-        writeln!(caches, "[caches.cache-{alias}]\nurl = \"redis://{}\"", redis.addr()).unwrap();
-    }
-    caches
 }
 
 fn start(command: Command, settings: &str, caches: &str) -> Sidecar {
@@ -131,7 +121,7 @@ fn an_unwritable_log_takes_no_verdict_away() {
     ];
     for (name, command) in logs {
         let mut redis = Redis::start(&[]);
-        let sidecar = start(command, "", &aliases(1, &redis));
+        let sidecar = start(command, "", &redis.aliases(1));
         expect_an_outage_to_be_told(&sidecar, &mut redis);
         eventually(name, || lost(&sidecar) >= 5);
         expect_a_clean_end(sidecar);
@@ -142,7 +132,7 @@ fn an_unwritable_log_takes_no_verdict_away() {
 fn a_log_that_is_closed_or_thrown_away_loses_nothing_and_takes_no_verdict_away() {
     for command in [after("exec 2>&-"), logging_to(Stdio::null())] {
         let mut redis = Redis::start(&[]);
-        let sidecar = start(command, "", &aliases(1, &redis));
+        let sidecar = start(command, "", &redis.aliases(1));
         expect_an_outage_to_be_told(&sidecar, &mut redis);
         assert_eq!(lost(&sidecar), 0);
         expect_a_clean_end(sidecar);
@@ -153,7 +143,7 @@ fn a_log_that_is_closed_or_thrown_away_loses_nothing_and_takes_no_verdict_away()
 fn a_log_without_a_reader_delays_no_answer_and_no_stop() {
     let (_reader, writer) = full_pipe();
     let mut redis = Redis::start(&[]);
-    let sidecar = start(logging_to(writer), "", &aliases(MANY, &redis));
+    let sidecar = start(logging_to(writer), "", &redis.aliases(MANY));
     expect_an_outage_to_be_told(&sidecar, &mut redis);
     expect_a_clean_end(sidecar);
 }
@@ -162,7 +152,7 @@ fn a_log_without_a_reader_delays_no_answer_and_no_stop() {
 fn a_log_that_is_read_again_has_the_number_of_lost_lines() {
     let (reader, writer) = full_pipe();
     let mut redis = Redis::start(&[]);
-    let sidecar = start(logging_to(writer), "", &aliases(MANY, &redis));
+    let sidecar = start(logging_to(writer), "", &redis.aliases(MANY));
     let mut outages = 0;
     while lost(&sidecar) == 0 {
         assert!(outages < 10, "the sidecar keeps without end what nobody reads");
@@ -198,7 +188,7 @@ fn a_pipe_whose_reader_comes_back_is_written_again_with_the_number_of_lost_lines
     let mut first = read_fifo(&fifo);
     let writer = File::options().write(true).open(&fifo).unwrap();
     let mut redis = Redis::start(&[]);
-    let sidecar = start(logging_to(writer), "", &aliases(3, &redis));
+    let sidecar = start(logging_to(writer), "", &redis.aliases(3));
     assert_eq!((sidecar.health().code, lost(&sidecar)), (200, 0));
 
     first.kill().unwrap();
@@ -241,7 +231,7 @@ fn callers_cannot_fill_a_log_nor_hold_up_answers_by_it() {
         let (reader, writer) = if is_read { std::io::pipe().unwrap() } else { full_pipe() };
         let mut command = logging_to(writer);
         command.env("CACHE_CANARY_LOG", "debug");
-        let sidecar = start(command, "", &aliases(1, &redis));
+        let sidecar = start(command, "", &redis.aliases(1));
         ask_badly_and_well(&sidecar, REQUESTS);
         send_pings(&sidecar, REQUESTS);
         let limited = || counter(&sidecar, "cache_canary_log_lines_limited_total");
@@ -283,7 +273,7 @@ fn a_wrong_token_is_counted_each_time_and_logged_once_a_minute_without_the_token
     let redis = Redis::start(&[]);
     let access = "[access]\ntoken = \"0123456789abcdef\"\nallow = [\"127.0.0.1\", \"192.0.2.0/24\"]\n\
                   trusted_proxies = [\"127.0.0.2\"]";
-    let sidecar = Sidecar::start_with(access, aliases(1, &redis));
+    let sidecar = Sidecar::start_with(access, redis.aliases(1));
     let denied =
         |reason: &str| counter(&sidecar, &format!("cache_canary_denied_total{{reason=\"{reason}\"}}"));
     assert_eq!(ask_with(&sidecar, [127, 0, 0, 1], RIGHT), 200);
@@ -342,7 +332,7 @@ fn ten_thousand_lines_in_a_burst_are_all_written_and_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("log");
     let mut redis = Redis::start(&[]);
-    let sidecar = start(logging_to(File::create(&file).unwrap()), "", &aliases(MANY, &redis));
+    let sidecar = start(logging_to(File::create(&file).unwrap()), "", &redis.aliases(MANY));
     for _ in 0..OUTAGES {
         expect_an_outage_to_be_told(&sidecar, &mut redis);
     }
@@ -399,7 +389,7 @@ fn the_journal_gets_priorities_and_no_second_time_and_nobody_else_does() {
         let stream = if is_journal { identity(&writer) } else { "1:2".to_owned() };
         let mut command = logging_to(writer);
         command.env("JOURNAL_STREAM", stream);
-        let sidecar = start(command, "", &aliases(1, &redis));
+        let sidecar = start(command, "", &redis.aliases(1));
         // The pipe ends with the last process that can write it.
         let log = read_aside(reader);
         expect_an_outage_to_be_told(&sidecar, &mut redis);

@@ -50,9 +50,7 @@ impl Drop for Throttle {
 fn hundreds_of_caches_are_up_for_a_sidecar_that_has_a_quarter_of_its_time() {
     let _turn = alone();
     let redis = Redis::start(&["--maxclients", "9000", "--tcp-backlog", "4096"]);
-    let caches =
-        (0..300).map(|number| format!("[caches.cache-{number}]\nurl = \"redis://{}\"\n", redis.addr()));
-    let sidecar = Sidecar::start(caches.collect::<String>());
+    let sidecar = Sidecar::start(redis.aliases(300));
     let throttle = Throttle::begin(&sidecar);
     // The first dials. All take as long as they must.
     for _ in 0..3 {

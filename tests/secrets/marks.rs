@@ -281,8 +281,9 @@ fn a_mark_is_found_in_every_spelling_by_any_five_characters_and_not_by_four() {
                 );
             }
         }
+        // Between characters that no secret has: another one may have these four beside a quote.
         let four: String = secret.chars().take(4).collect();
-        assert!(search.leaks(format!("'{four}'").as_bytes()).is_empty(), "{four}");
+        assert!(search.leaks(format!(".{four}.").as_bytes()).is_empty(), "{four}");
     }
 }
 

@@ -93,7 +93,7 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the words of servers are not redacted",
         found_by: SERVERS,
-        shown: "quoted as plain text: ",
+        shown: "quoted as a part: ",
         file: "src/redaction.rs",
         from: "        let Some(hidden) = &self.0 else { return text.into() };\n        let mut end",
         to: "        let Some(hidden) = self.0.as_ref().filter(|_| false) else { return text.into() };\n        let mut end",

@@ -157,6 +157,12 @@ impl Redis {
         self.port.number()
     }
 
+    /// So many aliases of it, in TOML: `cache-0` and so on.
+    pub fn aliases(&self, count: usize) -> String {
+        let alias = |number| format!("[caches.cache-{number}]\nurl = \"redis://{}\"\n", self.addr());
+        (0..count).map(alias).collect::<Vec<_>>().concat()
+    }
+
     /// The address, `127.0.0.1` and the port.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
