@@ -128,7 +128,7 @@ fn storm(mut cache: impl Mortal, url: &str) {
         format!("max_age = \"{}ms\"\ntimeout = \"{}ms\"", MAX_AGE.as_millis(), TIMEOUT.as_millis());
     let sidecar = Sidecar::start_with(&settings, format!("[caches.main]\nurl = \"{url}\""));
     sidecar.expect_up();
-    let (idle_kib, idle_files) = (sidecar.resident_kib(), sidecar.open_files());
+    let (idle_kib, idle_files) = (sidecar.own_kib(), sidecar.open_files());
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
@@ -190,7 +190,7 @@ fn storm(mut cache: impl Mortal, url: &str) {
     assert!(most < idle_kib + CONNECTION_KIB * CALLERS as usize, "{most} KiB, and {idle_kib} when idle");
     assert!(most < first + BUFFERS_KIB * CALLERS as usize + SLACK_KIB, "{memory:?} KiB");
     eventually("the callers' connections are closed", || sidecar.open_files() <= idle_files + 1);
-    eventually("the memory is given back", || sidecar.resident_kib() < idle_kib + SLACK_KIB);
+    eventually("the memory is given back", || sidecar.own_kib() < idle_kib + SLACK_KIB);
 }
 
 /// Lets time pass, and says how much memory the sidecar has taken at most.
@@ -203,7 +203,7 @@ fn live(time: Duration, since: Instant, answers: &Mutex<Vec<Answer>>, sidecar: &
     };
     while began.elapsed() < time || told() < ANSWERS {
         assert!(began.elapsed() < MAX_WAIT, "too few answers");
-        most = most.max(sidecar.resident_kib());
+        most = most.max(sidecar.own_kib());
         thread::sleep(Duration::from_millis(20));
     }
     most

@@ -117,7 +117,7 @@ fn hundreds_of_caches_that_hang_are_checked_a_few_at_a_time_and_one_in_another_p
     for _ in 0..50 {
         thread::sleep(Duration::from_millis(200));
         sockets.push(sidecar.open_files());
-        memory.push(sidecar.resident_kib());
+        memory.push(sidecar.own_kib());
     }
     // Those that were just given up may stand beside the next ones for a moment, so it is the median that counts.
     sockets.sort_unstable();

@@ -33,7 +33,7 @@ fn a_program_that_floods_hangs_or_forks_takes_nothing_from_other_caches_and_ends
     ];
     let surrounded = Surrounded::start(Command::new(PROGRAM), "reconnect_every = \"0s\"", &caches.concat());
     let sidecar = &surrounded.sidecar;
-    let before = sidecar.resident_kib();
+    let before = sidecar.own_kib();
     let said = |alias: &str| sidecar.raw(&format!("/health/{alias}?format=text"));
     assert!(said("floods-output").contains("password_command printed more than 64 KiB"));
     eventually("the flood of errors is ended", || {
@@ -50,7 +50,7 @@ fn a_program_that_floods_hangs_or_forks_takes_nothing_from_other_caches_and_ends
     ask(503);
     redis.restart();
     ask(200);
-    let most = sidecar.resident_kib();
+    let most = sidecar.own_kib();
     assert!(most < before + 4 * 1024, "{before} KiB, then {most} KiB");
 
     let pids = fs::read_to_string(pids).unwrap();
