@@ -1,10 +1,26 @@
-//! The return of memory to the system: of freed blocks, and of code that only the start has run.
+//! The return of memory to the system: of freed blocks, and of code and constants that are not in use.
 
-/// Lets go of the pages of files that were used so far: the start alone takes a megabyte of them. Pages that are used again come
-/// back from the system's cache, 64 kB at a time.
-pub(crate) fn forget_start() {
-    #[cfg(target_os = "linux")]
-    linux::forget_files();
+use std::ops::Range;
+
+/// The code and the constants of the program and of the libraries that it was started with: what is mapped from files that it does
+/// not write.
+#[derive(Debug, Default)]
+pub(crate) struct ProgramPages(Vec<Range<usize>>);
+
+impl ProgramPages {
+    /// Those that are mapped now.
+    pub(crate) fn mapped() -> Self {
+        #[cfg(target_os = "linux")]
+        return Self(linux::unwritten());
+        #[cfg(not(target_os = "linux"))]
+        Self::default()
+    }
+
+    /// Lets go of all of them. Pages that are used again come back from the system's cache, 64 kB at a time.
+    pub(crate) fn forget(&self) {
+        #[cfg(target_os = "linux")]
+        self.0.iter().for_each(linux::forget);
+    }
 }
 
 /// Returns unused pages of the heap to the system. glibc by itself returns only the end of its heap, and some small
@@ -23,24 +39,28 @@ mod linux {
 
     use rustix::mm::{Advice, madvise};
 
-    pub(super) fn forget_files() {
-        let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-        for Range { start, end } in unwritten(&smaps) {
-            // Without it the pages just stay.
-            let _ = drop_pages(ptr::with_exposed_provenance_mut(start), end - start);
-        }
+    /// Lets go of the pages at these addresses, which are of [`super::ProgramPages`].
+    pub(super) fn forget(pages: &Range<usize>) {
+        // If it is refused, the pages just stay.
+        let _ = drop_pages(ptr::with_exposed_provenance_mut(pages.start), pages.len());
     }
 
     #[expect(unsafe_code, reason = "the system is asked for what Rust has no word for")]
     fn drop_pages(start: *mut c_void, len: usize) -> rustix::io::Result<()> {
-        // SAFETY: the kernel has just said that these pages are of a file, and that none was or can be written. So they are the
-        // same when they are read again (madvise(2), MADV_DONTNEED).
+        // SAFETY: the kernel has said that these pages are of a file, and that none was or can be written. They stay mapped, since the
+        // loader keeps a program and its libraries until the end. So they are the same when they are read again (madvise(2),
+        // MADV_DONTNEED).
         unsafe { madvise(start, len, Advice::LinuxDontNeed) }
     }
 
-    /// The addresses of the files' pages of which none was or can be written. The constants that the loader has put addresses into
-    /// were written, though they cannot be any more; such pages are in memory, or swapped out.
-    fn unwritten(smaps: &str) -> Vec<Range<usize>> {
+    /// The addresses of the files' pages of which none was or can be written.
+    pub(super) fn unwritten() -> Vec<Range<usize>> {
+        unwritten_in(&fs::read_to_string("/proc/self/smaps").unwrap_or_default())
+    }
+
+    /// The same by the text of `smaps`. The constants that the loader has put addresses into were written, though they cannot be any
+    /// more; such pages are in memory, or swapped out.
+    fn unwritten_in(smaps: &str) -> Vec<Range<usize>> {
         let (mut mapped, mut is_unwritten) = (None, false);
         let of_lines = smaps.lines().filter_map(|line| {
             if let Some(pages) = line.strip_prefix("Anonymous:") {
@@ -67,6 +87,7 @@ mod linux {
 
     #[cfg(test)]
     mod tests {
+        use super::super::ProgramPages;
         use super::*;
 
         #[test]
@@ -75,7 +96,7 @@ mod linux {
                 let pages = format!(
                     "Rss: 8 kB\nAnonymous: {anonymous:>9} kB\nSwap: {swapped:>14} kB\nVmFlags: rd mr me\n"
                 );
-                unwritten(&format!("{head}\n{pages}{}\n{pages}", head.replace("1000-", "x-"))).pop()
+                unwritten_in(&format!("{head}\n{pages}{}\n{pages}", head.replace("1000-", "x-"))).pop()
             };
             for (head, anonymous, swapped, expected) in [
                 ("1000-3000 r-xp 00001000 fe:01 1234 /usr/bin/program", 0, 0, Some(0x1000..0x3000)),
@@ -94,10 +115,9 @@ mod linux {
 
         #[test]
         fn code_and_constants_that_were_let_go_are_there_when_they_are_used_again() {
-            let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
-            let code = forget_files as fn() as usize;
-            assert!(unwritten(&smaps).iter().any(|pages| pages.contains(&code)), "{smaps}");
-            forget_files();
+            let (pages, code) = (ProgramPages::mapped(), unwritten as fn() -> _ as usize);
+            assert!(pages.0.iter().any(|pages| pages.contains(&code)), "{pages:?}");
+            pages.forget();
             assert_eq!("still here".to_uppercase(), "STILL HERE");
         }
     }

@@ -1,13 +1,14 @@
 //! The program's listeners with a router each, and their life: ready, drain, stop.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
-use tokio::time;
+use tokio::time::{self, Instant};
 use tower::ServiceExt as _;
 use tracing::info;
 
@@ -17,13 +18,16 @@ use super::{access, answering_beside};
 use crate::app::{App, Life};
 use crate::checker::SetupError;
 use crate::config::Config;
-use crate::heap;
+use crate::heap::{self, ProgramPages};
 
 pub use super::transport::limits::ServerLimits;
 pub use super::transport::listener::{BindError, Listener, Listeners};
 
 /// The time between the end of a connection and the release of its memory: soon, but once for all that end together.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
+
+/// The least time between two releases of the program's own pages: a request that takes them again needs a millisecond more.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves `config` until `shutdown` ends and the open requests with it.
 pub async fn serve(
@@ -58,6 +62,7 @@ pub async fn serve_app(
     for listener in &metrics {
         info!("serving only metrics on {}", listener.url_with(scheme));
     }
+    let program = ProgramPages::mapped();
     let own_limits = ServerLimits { connections: limits.own_connections, ..limits };
     let traffic = Traffic::new([limits, own_limits, own_limits]);
     let life = || app.lead().subscribe();
@@ -69,7 +74,7 @@ pub async fn serve_app(
     let [main_answering, probe_answering, metrics_answering] = answering_beside(&app, &traffic);
     let serving = async {
         tokio::join!(
-            live(&app, limits, shutdown),
+            live(&app, limits, &program, shutdown),
             transport::serve(main_answering, life(), greet, main, main_places),
             transport::serve(probe_answering, life(), greet, probes, probe_places),
             transport::serve(metrics_answering, life(), greet, metrics, metrics_places),
@@ -79,25 +84,34 @@ pub async fn serve_app(
     tokio::select! {
         () = serving => {}
         () = app.make_rounds() => {}
-        () = give_memory_back(&traffic) => {}
+        () = give_memory_back(&traffic, &program) => {}
     }
     info!("stopped");
 }
 
-/// Gives the memory of ended connections back to the system, again and again.
-async fn give_memory_back(traffic: &Traffic) {
+/// Gives memory back to the system after connections have ended: theirs, and the program's own pages, of which the next
+/// requests take the half again.
+async fn give_memory_back(traffic: &Traffic, program: &ProgramPages) {
+    let mut forgotten = Instant::now();
+    traffic.released().await;
     loop {
-        traffic.released().await;
         time::sleep(GIVE_BACK_EVERY).await;
         heap::give_back();
+        let mut next = pin!(traffic.released());
+        if time::timeout_at(forgotten + FORGET_EVERY, &mut next).await.is_err() {
+            program.forget();
+            forgotten = Instant::now();
+            next.await;
+        }
     }
 }
 
 /// Leads the app through its life, until the server accepts nothing any more.
-async fn live(app: &App, limits: ServerLimits, shutdown: impl Future<Output = ()>) {
+async fn live(app: &App, limits: ServerLimits, program: &ProgramPages, shutdown: impl Future<Output = ()>) {
     app.enter(Life::Ready);
     info!("ready");
-    heap::forget_start();
+    // The start alone has used a megabyte of it.
+    program.forget();
     shutdown.await;
     app.enter(Life::Draining);
     let drain = app.setup().drain;
