@@ -3,6 +3,7 @@
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,7 +22,7 @@ use super::programs::{Endpoint, Part, cpu, serve, serve_floor};
 use super::raw::runtime;
 use super::sample::{Pairs, Sample, median};
 use super::sheet::{Sheet, figure};
-use super::support::{Port, Redis};
+use super::support::{Haproxy, Port, Redis};
 
 /// The name of the part that serves the trivial handler.
 pub(crate) const TRIVIAL: &str = "trivial";
@@ -48,6 +49,7 @@ pub(crate) fn run(effort: Effort) -> Sheet {
     unshared(&mut sheet, &runtime, effort);
     sheet.note(
         "*Shared* rows have the default `max_age`; their floor is a handler that answers with the same bytes on the same server loop. \
+         *Beside HAProxy*, the floor is its `http-request return` of the same bytes, while it checks the same Redis every 100 ms. \
          *A check each* rows have a `max_age` of 0; their floor is `benches/floor.rs`.",
     );
     sheet
@@ -85,7 +87,7 @@ impl Measured {
     }
 }
 
-fn compared([ours, floor]: &[Measured; 2]) -> (f64, [String; 5]) {
+fn compared(ours: &Measured, floor: &Measured) -> (f64, [String; 5]) {
     let mut pairs = Pairs::default();
     for (ours, floor) in ours.rates().into_iter().zip(floor.rates()) {
         pairs.push(vec![ours], vec![floor]);
@@ -111,26 +113,42 @@ fn shared(sheet: &mut Sheet, runtime: &Runtime, callers: usize, effort: Effort) 
     let _trivial = Part::start(&[TRIVIAL, &ports[1].addr().to_string(), body.path().to_str().unwrap()]);
     Endpoint::Tcp(&ports[1]).wait_until_up();
 
-    let mut both = ports.each_ref().map(|port| Measured::new(runtime, port.addr(), callers));
+    let haproxy = answering_by_itself(&redis, body.path());
+    let servers = [ports[0].addr(), ports[1].addr(), haproxy.addr()];
+
+    let [mut ours, mut floor, mut other] = servers.map(|server| Measured::new(runtime, server, callers));
     let (mut seen, mut allowed) = (0, 0.0);
     for _ in 0..effort.of(20) {
         let before = checks_seen(&redis);
-        both[0].ask(runtime, Duration::from_millis(500));
+        ours.ask(runtime, Duration::from_millis(500));
         seen += checks_seen(&redis) - before;
         // One for each time that it ran out, and one at the beginning.
-        let took = both[0].turns.last().map_or(Duration::ZERO, |turn| turn.took);
+        let took = ours.turns.last().map_or(Duration::ZERO, |turn| turn.took);
         allowed += (took.as_secs_f64() / MAX_AGE.as_secs_f64()).floor() + 1.0;
-        both[1].ask(runtime, Duration::from_millis(500));
+        floor.ask(runtime, Duration::from_millis(500));
+        other.ask(runtime, Duration::from_millis(500));
     }
-    let (ratio, cells) = compared(&both);
+    let (ratio, cells) = compared(&ours, &floor);
     let what = format!("shared, {callers} at a time");
-    let seen_cell = format!("{seen} for {} requests", both[0].requests());
+    let seen_cell = format!("{seen} for {} requests", ours.requests());
     let cells = [std::slice::from_ref(&what), &cells[..], &[seen_cell]].concat();
     sheet.judged(&cells, ratio, limits::COALESCED_THROUGHPUT);
+    let (ratio, cells) = compared(&ours, &other);
+    let cells = [&[format!("{what}: beside HAProxy")], &cells[..], &[String::new()]].concat();
+    sheet.judged(&cells, ratio, limits::COALESCED_BESIDE_HAPROXY);
     let mut checks = vec![String::new(); COLUMNS.len()];
     checks[0] = format!("{what}: checks");
     checks[6] = format!("{seen}; {allowed} are one every `max_age`");
     sheet.judged(&checks, f64::from(seen) / allowed, limits::CHECKS_SEEN);
+}
+
+/// A HAProxy that answers with the bytes in this file as long as the Redis answers its checks.
+fn answering_by_itself(redis: &Redis, body: &Path) -> Haproxy {
+    let settings = format!(
+        "option redis-check\n http-request return status 200 content-type application/json file {} if {{ nbsrv gt 0 }}",
+        body.display()
+    );
+    Haproxy::forwarding(&format!("{} check inter 100ms", redis.addr()), &settings)
 }
 
 fn unshared(sheet: &mut Sheet, runtime: &Runtime, effort: Effort) {
@@ -156,7 +174,7 @@ fn unshared(sheet: &mut Sheet, runtime: &Runtime, effort: Effort) {
         cpu_seconds.push(vec![spent[0]], vec![spent[1]]);
     }
     let seen = checks_seen(&redis) - before;
-    let (ratio, cells) = compared(&both);
+    let (ratio, cells) = compared(&both[0], &both[1]);
     let requests: usize = both.iter().map(Measured::requests).sum();
     assert_eq!(seen as usize, requests, "each request was to be a check of its own");
     let what = "a check each, 1 at a time".to_owned();

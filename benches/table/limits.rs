@@ -19,6 +19,7 @@ pub(crate) const CHECK_KEPT: Limit = Limit::at_most(1.15, 1.5);
 pub(crate) const ROUND_OF_10_000: Limit = Limit::at_most(1.25, 1.4);
 pub(crate) const MEMORY_A_NODE_KB: Limit = Limit::at_most(2.5, 3.25);
 pub(crate) const COALESCED_THROUGHPUT: Limit = Limit::at_least(0.92, 0.5);
+pub(crate) const COALESCED_BESIDE_HAPROXY: Limit = Limit::at_least(1.0, 0.5);
 /// Checks that the cache saw, in those that `max_age` allows.
 pub(crate) const CHECKS_SEEN: Limit = Limit::at_most(1.0, 1.0);
 pub(crate) const UNCOALESCED_THROUGHPUT: Limit = Limit::at_least(0.85, 0.5);
