@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod blocks;
+mod compatibility;
 mod generated;
 mod links;
 mod prose;
+mod security;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -40,7 +42,7 @@ fn pages_in(folder: &str) -> Vec<String> {
 
 /// Every page of the documentation, except the changelog.
 fn pages() -> Vec<String> {
-    let top = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"].map(str::to_owned);
+    let top = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md"].map(str::to_owned);
     [top.to_vec(), pages_in("docs"), pages_in("deploy")].concat()
 }
 
