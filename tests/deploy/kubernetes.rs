@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,23 +12,29 @@ use serde_json::Value;
 use crate::support::{Kubelet, Memcached, Port, Redis, Sidecar, python};
 use crate::{path, read, replaced};
 
-/// The first version with native sidecars, and the one whose kubelet `support::Kubelet` is.
-const VERSIONS: [&str; 2] = ["1.29", "1.30"];
+/// The first version with native sidecars, the one whose kubelet `support::Kubelet` is, and the newest with schemas.
+const VERSIONS: [&str; 3] = ["1.29", "1.30", "1.37"];
 
 /// The mount point of the secret, which the configuration names.
 const SECRETS: &str = "/run/secrets/cache-canary";
 
-/// The manifests that Kustomize makes of a folder, each valid for this version.
-fn manifests(folder: &str, version: &str) -> Vec<Value> {
-    let folder = path("kubernetes").join(folder);
-    let rendered = Command::new("kubectl").arg("kustomize").arg(&folder).output().expect("kubectl");
-    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
-    validated(&rendered.stdout, version).unwrap_or_else(|said| panic!("{}: {said}", folder.display()))
+/// The folders that are applied.
+const FOLDERS: [&str; 2] = ["sidecar", "central"];
+
+/// The manifests that Kustomize makes of a folder, each valid.
+pub(super) fn manifests(folder: &str) -> Vec<Value> {
+    kustomized(&path("kubernetes").join(folder))
 }
 
-/// The manifests of a stream of YAML, or what is wrong with them.
-fn validated(yaml: &[u8], version: &str) -> Result<Vec<Value>, String> {
-    let mut python = python("deploy/manifests.py", &[version]);
+fn kustomized(folder: &Path) -> Vec<Value> {
+    let rendered = Command::new("kubectl").arg("kustomize").arg(folder).output().expect("kubectl");
+    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+    validated(&rendered.stdout).unwrap_or_else(|said| panic!("{}: {said}", folder.display()))
+}
+
+/// The manifests of a stream of YAML, each valid for every version, or what is wrong with them.
+pub(super) fn validated(yaml: &[u8]) -> Result<Vec<Value>, String> {
+    let mut python = python("deploy/manifests.py", &VERSIONS);
     python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut validator = python.spawn().expect("python3; `tests/run` installs what the tests need");
     validator.stdin.take().unwrap().write_all(yaml).unwrap();
@@ -38,13 +45,18 @@ fn validated(yaml: &[u8], version: &str) -> Result<Vec<Value>, String> {
     Ok(serde_json::from_slice(&output.stdout).unwrap())
 }
 
-fn of_kind<'a>(manifests: &'a [Value], kind: &str) -> &'a Value {
+pub(super) fn of_kind<'a>(manifests: &'a [Value], kind: &str) -> &'a Value {
     manifests.iter().find(|manifest| manifest["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"))
 }
 
 /// The sidecar's container, wherever it is in the pod, and the pod.
-fn container(manifests: &[Value]) -> (&Value, &Value) {
-    let pod = &of_kind(manifests, "Deployment")["spec"]["template"]["spec"];
+pub(super) fn container(manifests: &[Value]) -> (&Value, &Value) {
+    container_of(of_kind(manifests, "Deployment"))
+}
+
+/// The same of this workload.
+pub(super) fn container_of(workload: &Value) -> (&Value, &Value) {
+    let pod = &workload["spec"]["template"]["spec"];
     let containers = [&pod["initContainers"], &pod["containers"]];
     let containers = containers.into_iter().filter_map(Value::as_array).flatten();
     (containers.into_iter().find(|container| container["name"] == "cache-canary").unwrap(), pod)
@@ -55,30 +67,118 @@ fn config(manifests: &[Value]) -> String {
     let config = of_kind(manifests, "ConfigMap")["data"]["cache-canary.toml"].as_str().unwrap();
     let (container, _) = container(manifests);
     let port = &container["ports"][0]["containerPort"];
-    replaced(config, &format!("[::]:{port}"), "127.0.0.1:0")
+    let config = replaced(config, &format!("[::]:{port}"), "127.0.0.1:0");
+    // Loopback, where tests are, is narrowed, and holds the network of the pods.
+    let config = replaced(&config, "127.0.0.0/8", "127.0.0.1/32");
+    replaced(&config, "10.244.0.0/16", "127.0.2.0/24")
 }
 
 #[test]
 fn kubernetes_takes_the_manifests() {
-    for folder in ["sidecar", "central"] {
-        for version in VERSIONS {
-            manifests(folder, version);
-        }
+    for folder in FOLDERS {
+        let kinds: Vec<_> = manifests(folder).iter().map(|manifest| manifest["kind"].clone()).collect();
+        assert_eq!(kinds, ["ConfigMap", "Service", "Deployment", "NetworkPolicy"], "of {folder}");
     }
 }
 
 #[test]
 fn a_manifest_with_a_misspelt_field_would_be_found() {
-    let deployment = read("kubernetes/sidecar/deployment.yaml");
-    assert_eq!(validated(deployment.as_bytes(), "1.30").map(|manifests| manifests.len()), Ok(1));
-    let misspelt = replaced(&deployment, "readOnlyRootFilesystem", "readonlyRootFilesystem");
-    let said = validated(misspelt.as_bytes(), "1.30").unwrap_err();
-    assert!(said.contains("readonlyRootFilesystem"), "{said}");
+    for (file, field, misspelt) in [
+        ("sidecar/deployment.yaml", "readOnlyRootFilesystem", "readonlyRootFilesystem"),
+        ("sidecar/networkpolicy.yaml", "namespaceSelector", "nameSpaceSelector"),
+        ("prometheus-operator/podmonitor.yaml", "scrapeTimeout", "scrapetimeout"),
+    ] {
+        let manifest = read(&format!("kubernetes/{file}"));
+        assert_eq!(validated(manifest.as_bytes()).map(|manifests| manifests.len()), Ok(1));
+        let said = validated(replaced(&manifest, field, misspelt).as_bytes()).unwrap_err();
+        assert!(said.contains(misspelt), "{said}");
+    }
+}
+
+#[test]
+fn a_manifest_with_a_wrong_value_would_be_found() {
+    for (file, value, wrong, said) in [
+        ("sidecar/deployment.yaml", "replicas: 2", "replicas: two", "'two' is not of type 'integer'"),
+        ("prometheus-operator/podmonitor.yaml", "interval: 15s", "interval: 15 s", "'15 s'"),
+    ] {
+        let manifest = replaced(&read(&format!("kubernetes/{file}")), value, wrong);
+        let error = validated(manifest.as_bytes()).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+/// A kustomization as an operator writes it, with the component for Prometheus' operator.
+#[test]
+fn the_pod_monitor_is_added_to_either_example_and_selects_its_port_and_the_job_of_the_alerts() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(path("kubernetes"), dir.path().join("kubernetes")).unwrap();
+    let overlay = dir.path().join("overlay");
+    fs::create_dir(&overlay).unwrap();
+    for folder in FOLDERS {
+        let kustomization = format!(
+            "resources: [../kubernetes/{folder}]\ncomponents: [../kubernetes/prometheus-operator]\nnamespace: shop\n"
+        );
+        fs::write(overlay.join("kustomization.yaml"), kustomization).unwrap();
+        let manifests = kustomized(&overlay);
+        let monitor = of_kind(&manifests, "PodMonitor");
+        assert_eq!(monitor["metadata"]["namespace"], "shop");
+        let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
+        let (container, _) = container(&manifests);
+        assert_eq!(endpoint["port"], container["ports"][0]["name"]);
+        let job = &endpoint["relabelings"][0]["replacement"];
+        assert!(read("prometheus/alerts.yaml").contains(&format!("up{{job={job}}}")), "{job}");
+    }
+}
+
+/// The callers that a policy lets in at a port.
+fn let_in<'a>(policy: &'a Value, port: &Value) -> Option<&'a Value> {
+    let rules = policy["spec"]["ingress"].as_array().unwrap();
+    let rule = rules.iter().find(|rule| rule["ports"][0]["port"] == *port)?;
+    Some(&rule["from"])
+}
+
+#[test]
+fn the_policy_lets_prometheus_in_and_the_callers_of_the_application() {
+    for folder in FOLDERS {
+        let manifests = manifests(folder);
+        let policy = of_kind(&manifests, "NetworkPolicy");
+        let deployment = of_kind(&manifests, "Deployment");
+        let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(policy["spec"]["podSelector"]["matchLabels"], *labels);
+        let (container, pod) = container(&manifests);
+        let from = let_in(policy, &container["ports"][0]["containerPort"]).expect("a rule");
+        let monitoring = "kubernetes.io/metadata.name";
+        assert_eq!(from[0]["namespaceSelector"]["matchLabels"][monitoring], "monitoring");
+        let application = &pod["containers"][0];
+        if application != container {
+            let port = &application["ports"][0]["containerPort"];
+            assert_eq!(let_in(policy, port), Some(&Value::Null), "everybody is let in");
+        }
+    }
+}
+
+/// The series that a scrape from this address has. The address is on loopback, and the example's loopback is narrowed to one.
+fn scraped_from(address: &str, sidecar: &Sidecar) -> String {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--fail", "--interface", address]);
+    let output = curl.arg(format!("http://{}/metrics", sidecar.addr())).output().expect("curl");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_scrape_from_the_network_of_the_pods_has_the_series_that_alerts_on_nodes_need() {
+    let pod = Pod::ready();
+    for (address, has_nodes) in [("127.0.0.1", true), ("127.0.2.9", true), ("127.0.3.9", false)] {
+        let series = scraped_from(address, &pod.sidecar);
+        assert!(series.contains("cache_up{alias=\"main\",check=\"round_trip\"} 1"), "{series}");
+        assert_eq!(series.contains("\ncache_node_up{"), has_nodes, "from {address}: {series}");
+    }
 }
 
 #[test]
 fn every_file_of_a_folder_is_named_in_its_kustomization() {
-    for folder in ["sidecar", "central"] {
+    for folder in FOLDERS.into_iter().chain(["prometheus-operator"]) {
         let kustomization = read(&format!("kubernetes/{folder}/kustomization.yaml"));
         let named = kustomization.lines().filter_map(|line| line.trim().strip_prefix("- "));
         let named = named.filter(|word| !word.contains(':')).map(str::to_owned);
@@ -91,8 +191,8 @@ fn every_file_of_a_folder_is_named_in_its_kustomization() {
 
 #[test]
 fn the_container_may_do_nothing_that_it_need_not() {
-    for folder in ["sidecar", "central"] {
-        let manifests = manifests(folder, "1.30");
+    for folder in FOLDERS {
+        let manifests = manifests(folder);
         let (container, pod) = container(&manifests);
         let context = &container["securityContext"];
         assert_eq!(context["runAsNonRoot"], true);
@@ -120,7 +220,7 @@ struct Pod {
 impl Pod {
     /// Starts the pod's sidecar while there is no Redis.
     fn start() -> Self {
-        let manifests = manifests("sidecar", "1.30");
+        let manifests = manifests("sidecar");
         let (container, pod) = container(&manifests);
         assert_eq!(container["restartPolicy"], "Always", "no native sidecar");
         let secret = pod["volumes"].as_array().unwrap().iter().find(|volume| !volume["secret"].is_null());
@@ -225,7 +325,7 @@ fn a_sidecar_that_hangs_is_restarted() {
 
 #[test]
 fn a_central_instance_can_be_asked_for_the_caches_that_are_down() {
-    let manifests = manifests("central", "1.30");
+    let manifests = manifests("central");
     let config = config(&manifests);
     let port = Port::reserve();
     let nowhere = port.addr().to_string();
@@ -244,7 +344,7 @@ fn a_central_instance_can_be_asked_for_the_caches_that_are_down() {
 
 #[test]
 fn a_pod_is_given_the_time_that_it_drains_and_finishes() {
-    let manifests = manifests("central", "1.30");
+    let manifests = manifests("central");
     let (_, pod) = container(&manifests);
     let config = config(&manifests);
     let drain = config.lines().find_map(|line| line.strip_prefix("drain = \"")?.strip_suffix("s\""));
