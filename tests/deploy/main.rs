@@ -4,6 +4,7 @@
 
 mod compose;
 mod docker;
+mod helm;
 mod kubernetes;
 mod migrating;
 mod notify;
