@@ -1,5 +1,7 @@
 //! The line of `config check` that names the caches whose fault can empty a load balancer.
 
+use std::collections::HashSet;
+
 use crate::alias::Alias;
 use crate::catalog::{Catalog, Selection};
 use crate::config::Config;
@@ -12,10 +14,10 @@ const NAMED: usize = 10;
 /// `if one of these caches is down, a load balancer drops every instance of the application: main, pages (by /health), main
 /// (by /readyz)`
 pub(super) fn line(config: &Config, catalog: &Catalog) -> String {
-    let is_required =
-        |name: &&str| config.caches.iter().any(|one| one.required && one.alias.as_str() == *name);
+    let required: HashSet<_> =
+        config.caches.iter().filter(|cache| cache.required).map(|cache| &cache.alias).collect();
     let required = |selection: &Selection| -> Vec<&str> {
-        catalog.selected(selection).map(Alias::as_str).filter(is_required).collect()
+        catalog.selected(selection).filter(|alias| required.contains(alias)).map(Alias::as_str).collect()
     };
     let everything = catalog.all();
     let group = config.groups.iter().find(|group| group.name == "readiness");
