@@ -6,17 +6,25 @@
 #   docker run -p 8080:8080 -e CACHE_URL=redis://cache:6379/0 cache-canary
 #
 # Public certificate authorities are built in. For one of your own, mount its certificate and set SSL_CERT_FILE.
+#
+# The licenses of everything in an image are in /usr/share/doc. release/image builds the images of a release, twice the same.
 
-# The image to build in: Debian with the Rust that Cargo.toml names.
-ARG RUST_IMAGE=rust:1.95-slim-bookworm
+# The image to build in: Debian with the Rust that Cargo.toml names, for x86-64 and arm64.
+ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082
 
 FROM ${RUST_IMAGE} AS build
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends busybox-static \
- && mkdir -p /out/bin \
+ && mkdir -p /out/bin /out/doc /out/busybox \
  && cp /bin/busybox /out/bin/ \
+ && cp /usr/share/doc/busybox-static/copyright /usr/share/common-licenses/GPL-2 /out/busybox/ \
+ && dpkg-query --show --showformat 'The source of busybox is the package ${source:Package} ${source:Version} of Debian.\n' \
+      busybox-static >/out/busybox/source \
  && for tool in $(busybox --list); do [ "$tool" = busybox ] || ln -s busybox "/out/bin/$tool"; done
 WORKDIR /build
+# It puts the list of all crates into the program, where scanners of images read it.
+COPY release/versions release/
+RUN cargo install --quiet --locked --debug "$(sed -n 's/^\(cargo-auditable\) /\1@/p' release/versions)"
 # With a target named, although it is the machine's own, procedural macros are built without these flags: they cannot be
 # static.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
@@ -28,20 +36,26 @@ COPY benches benches
 RUN mkdir src \
  && echo '//! Not there yet.' | tee src/lib.rs >src/main.rs \
  && echo 'fn main() {}' >>src/main.rs \
- && cargo build --release --locked --target "$(cat target-name)"
+ && cargo auditable build --release --locked --target "$(cat target-name)"
 COPY src src
+COPY release/notices release/
+RUN release/notices --target "$(cat target-name)" >/out/doc/NOTICES.txt \
+ && gzip -9n /out/doc/NOTICES.txt \
+ && gzip -9nc "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" >/out/doc/rust-library.html.gz
 # Which commit this is, as cache_canary_build_info tells: --build-arg CACHE_CANARY_REVISION="$(git rev-parse HEAD)"
 ARG CACHE_CANARY_REVISION=
 # An image's files are as old as they were on the host, and cargo compares ages.
 RUN touch src/lib.rs src/main.rs \
- && cargo build --release --locked --target "$(cat target-name)" \
+ && cargo auditable build --release --locked --target "$(cat target-name)" \
  && cp "target/$(cat target-name)/release/cache-canary" /out/
 
 FROM scratch AS shell
 LABEL org.opencontainers.image.title="cache-canary" \
       org.opencontainers.image.description="Says whether the caches an application depends on really work" \
-      org.opencontainers.image.licenses="MIT"
+      org.opencontainers.image.licenses="MIT AND GPL-2.0-only"
 COPY --from=build /out/bin /bin
+COPY --from=build /out/busybox /usr/share/doc/busybox
+COPY --from=build /out/doc /usr/share/doc/cache-canary
 COPY --from=build /out/cache-canary /cache-canary
 COPY healthcheck.sh /healthcheck.sh
 USER 65532:65532
@@ -56,6 +70,7 @@ FROM scratch AS minimal
 LABEL org.opencontainers.image.title="cache-canary" \
       org.opencontainers.image.description="Says whether the caches an application depends on really work" \
       org.opencontainers.image.licenses="MIT"
+COPY --from=build /out/doc /usr/share/doc/cache-canary
 COPY --from=build /out/cache-canary /cache-canary
 USER 65532:65532
 EXPOSE 8080

@@ -63,6 +63,10 @@ impl Image {
         let out = context.path().join("out");
         copy(static_binary(), &out.join("cache-canary"));
         copy_busybox(&out.join("bin"));
+        for folder in ["doc", "busybox"] {
+            fs::create_dir(out.join(folder)).expect("a directory");
+            fs::write(out.join(folder).join("notices"), "").expect("to write");
+        }
         Self::build(&format!("{stage}-build"), "FROM scratch\nCOPY out /out\n", context.path())
     }
 
