@@ -136,9 +136,9 @@ fn every_command_of_the_pages_runs_as_it_is_written() {
         return;
     }
     let mut ran = 0;
-    for page in
-        pages().iter().filter(|page| !page.starts_with("docs/decisions") && *page != "CONTRIBUTING.md")
-    {
+    for page in pages().iter().filter(|page| {
+        !page.starts_with("docs/decisions") && !["CONTRIBUTING.md", "RELEASING.md"].contains(&page.as_str())
+    }) {
         let blocks = blocks_of(page);
         let is_run = |block: &&Block| block.language == "sh" && !block.text.starts_with("docker ");
         let commands: Vec<_> = blocks.iter().filter(is_run).collect();
