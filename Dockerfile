@@ -22,7 +22,7 @@ RUN apt-get update \
       busybox-static >/out/busybox/source \
  && for tool in $(busybox --list); do [ "$tool" = busybox ] || ln -s busybox "/out/bin/$tool"; done
 WORKDIR /build
-# It puts the list of all crates into the program, where scanners of images read it.
+# cargo-auditable puts the list of all crates into the program, where scanners of images read it.
 COPY release/versions release/
 RUN cargo install --quiet --locked --debug "$(sed -n 's/^\(cargo-auditable\) /\1@/p' release/versions)"
 # With a target named, although it is the machine's own, procedural macros are built without these flags: they cannot be
@@ -37,11 +37,11 @@ RUN mkdir src \
  && echo '//! Not there yet.' | tee src/lib.rs >src/main.rs \
  && echo 'fn main() {}' >>src/main.rs \
  && cargo auditable build --release --locked --target "$(cat target-name)"
-COPY src src
 COPY release/notices release/
 RUN release/notices --target "$(cat target-name)" >/out/doc/NOTICES.txt \
  && gzip -9n /out/doc/NOTICES.txt \
  && gzip -9nc "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" >/out/doc/rust-library.html.gz
+COPY src src
 # Which commit this is, as cache_canary_build_info tells: --build-arg CACHE_CANARY_REVISION="$(git rev-parse HEAD)"
 ARG CACHE_CANARY_REVISION=
 # An image's files are as old as they were on the host, and cargo compares ages.

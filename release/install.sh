@@ -21,7 +21,9 @@ case $folder in
         ;;
     -*) fail "$folder is not an option; the only argument is a folder" ;;
 esac
-[ -n "$releases" ] && [ -n "$version" ] || fail "set RELEASES and VERSION, or take install.sh from a release, where they are set"
+if [ -z "$releases" ] || [ -z "$version" ]; then
+    fail "set RELEASES and VERSION, or take install.sh from a release, where they are set"
+fi
 case "$(uname -s) $(uname -m)" in
     "Linux x86_64" | "Linux amd64") target=x86_64-unknown-linux-gnu ;;
     "Linux aarch64" | "Linux arm64") target=aarch64-unknown-linux-gnu ;;
