@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use toml::Value;
+use serde_json::Value;
 
 use crate::{output, path, read, text};
 
@@ -30,8 +30,12 @@ fn missing(sources: &BTreeSet<String>) -> Vec<String> {
 
 #[test]
 fn both_packages_have_the_same_files_and_all_are_there() {
-    let manifest: Value = toml::from_str(&read("Cargo.toml")).unwrap();
-    let metadata = &manifest["package"]["metadata"];
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(path(""));
+    let printed = output(&mut cargo);
+    assert!(printed.status.success(), "{}", text(&printed));
+    let manifest: Value = serde_json::from_slice(&printed.stdout).unwrap();
+    let metadata = &manifest["packages"][0]["metadata"];
     let deb = sources(&metadata["deb"]["assets"]);
     let rpm = sources(&metadata["generate-rpm"]["assets"]);
     assert!(deb.len() > 4, "{deb:?}");

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::python::{PACKAGES, python};
-use crate::{output, path, text};
+use crate::{output, path, read, text};
 
 const FOLDER: &str = ".github/workflows";
 
@@ -100,5 +100,16 @@ fn a_step_that_calls_no_script_and_an_action_that_is_not_pinned_would_be_found()
     ] {
         let found = breaches(changed(from, to).path());
         assert!(found.iter().any(|breach| breach.contains(expected)), "{from}: {found:?}");
+    }
+}
+
+#[test]
+fn the_tests_run_in_the_image_that_releases_are_built_in() {
+    let dockerfile = read("Dockerfile");
+    let image =
+        dockerfile.lines().find_map(|line| line.strip_prefix("ARG RUST_IMAGE=docker.io/library/")).unwrap();
+    assert!(image.contains("@sha256:"), "{image} has no digest");
+    for workflow in ["ci.yml", "nightly.yml"] {
+        assert!(read(&format!("{FOLDER}/{workflow}")).contains(&format!("image: {image}\n")), "{workflow}");
     }
 }
