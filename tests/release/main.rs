@@ -8,6 +8,7 @@ mod packages;
 mod scripts;
 mod workflows;
 
+#[expect(unreachable_pub, reason = "it is shared with the other helpers")]
 #[path = "../support/python.rs"]
 mod python;
 

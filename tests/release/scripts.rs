@@ -61,7 +61,7 @@ fn each_script_is_strict_and_explains_itself() {
         let help = run(script, &["--help"]);
         let said = text(&help);
         assert!(
-            help.status.success() && said.contains(&format!("{}", script.trim_start_matches("release/"))),
+            help.status.success() && said.contains(script.trim_start_matches("release/")),
             "{script}: {said}"
         );
     }
