@@ -27,7 +27,7 @@ pub use super::transport::listener::{BindError, Listener, Listeners};
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
 
 /// The least time between two releases of the program's own pages: a request that takes them again needs a millisecond more.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
+const FORGET_EVERY: Duration = Duration::from_mins(1);
 
 /// Serves `config` until `shutdown` ends and the open requests with it.
 pub async fn serve(

@@ -42,7 +42,8 @@ fn pages_in(folder: &str) -> Vec<String> {
 
 /// Every page of the documentation, except the changelog.
 fn pages() -> Vec<String> {
-    let top = ["README.md", "CONTRIBUTING.md", "RELEASING.md", "ARCHITECTURE.md", "SECURITY.md"].map(str::to_owned);
+    let top =
+        ["README.md", "CONTRIBUTING.md", "RELEASING.md", "ARCHITECTURE.md", "SECURITY.md"].map(str::to_owned);
     [top.to_vec(), pages_in("docs"), pages_in("deploy")].concat()
 }
 
