@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Loaded, Source};
+use crate::catalog::{Catalog, Selection};
+use crate::config::{Config, Loaded, Shard, Source};
 use crate::telemetry;
 use output::{LostOutput, print};
 
@@ -219,6 +220,19 @@ fn print_error(error: &dyn Error) {
 fn causes(error: &dyn Error) -> String {
     let chain: Vec<_> = successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     chain.join(": ")
+}
+
+/// The selection of these aliases of `config`, or of everything if there are none.
+fn select(catalog: &Catalog, config: &Config, names: &[String]) -> Result<Selection, Failure> {
+    let other = |shard: &Shard| names.iter().find_map(|name| Some((name, shard.elsewhere(name)?)));
+    if let Some((shard, (name, other))) = config.shard.as_ref().and_then(|shard| Some((shard, other(shard)?)))
+    {
+        let Shard { index, of, .. } = shard;
+        return Err(Failure::usage(format!(
+            "`{name}` belongs to shard {other} of {of}, and this is shard {index}"
+        )));
+    }
+    catalog.select(names).map_err(Failure::usage)
 }
 
 /// The configuration that is in force with this file and these flags.

@@ -23,6 +23,7 @@ mod place;
 mod reader;
 mod secret;
 mod settings;
+mod shard;
 mod source;
 mod text_file;
 mod value;
@@ -53,6 +54,7 @@ pub(crate) use password::{MadePassword, MintFailure};
 pub use place::Origin;
 pub(crate) use secret::MASK;
 pub use secret::Secret;
+pub use shard::Shard;
 pub(crate) use value::is_quoted;
 pub(crate) use variable::is_withheld;
 
@@ -103,7 +105,9 @@ pub struct Config {
     pub skips_unknown: bool,
     /// Verdicts that come from other sidecars, if any do.
     pub fleet: Option<Fleet>,
-    /// The caches, in the order in which they were written; at least one is checked.
+    /// The part of the aliases that this replica checks, if others check the rest.
+    pub shard: Option<Shard>,
+    /// The caches, in the order in which they were written. Without shards, at least one is checked.
     pub caches: Vec<CacheConfig>,
 }
 
@@ -238,6 +242,7 @@ impl Default for Config {
             groups: Vec::new(),
             skips_unknown: true,
             fleet: None,
+            shard: None,
             caches: Vec::new(),
         }
     }

@@ -295,7 +295,7 @@ async fn health_of(
     let setup = state.app.setup();
     let catalog = setup.checker.catalog();
     let name = alias.as_ref().map_or("", |Path(name)| name);
-    let selection = catalog.named([name]).map_err(|_| Refusal::no_such_alias(catalog))?;
+    let selection = catalog.named([name]).map_err(|_| Refusal::no_such_alias(&setup, name))?;
     Ok(report(&state, &setup, &selection, wanted, arrived).await)
 }
 

@@ -9,7 +9,7 @@ use super::tls;
 use crate::alias::Alias;
 use crate::catalog::{Catalog, Selection};
 use crate::checker::{Checker, SetupError};
-use crate::config::{Access, Config, Group};
+use crate::config::{Access, Config, Group, Shard};
 use crate::outcome::Expiry;
 
 /// The parts made from a configuration: checks, groups and access rules.
@@ -37,6 +37,8 @@ pub struct Setup {
     pub listener_expiry: Option<Expiry>,
     /// `true` if metrics are served only on their own listeners.
     pub metrics_elsewhere: bool,
+    /// The part of the aliases that is checked here, if others check the rest.
+    pub shard: Option<Shard>,
     /// The groups by name; the first three serve Kubernetes' probes.
     groups: Vec<(String, Selection)>,
 }
@@ -65,6 +67,7 @@ impl Setup {
             drain: config.drain,
             tls: config.tls.as_ref().map(tls::server_config).transpose()?.map(Arc::new),
             listener_expiry: config.tls.as_ref().map(tls::expiry).transpose()?.flatten(),
+            shard: config.shard.clone(),
             metrics_elsewhere: !config.metrics.listen.is_empty(),
             groups,
             checker,

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::config::joined;
 use super::output::print;
-use super::{Failure, FileArgs};
+use super::{Failure, FileArgs, select};
 use crate::alias::Alias;
 use crate::catalog::Catalog;
 use crate::config::checks::{CheckConfig, ViewConfig};
@@ -48,7 +48,7 @@ pub(super) fn run(args: AclArgs) -> Result<ExitCode, Failure> {
     let source = Source::from_process(args.config.config, Vec::new());
     let config = load_for_users(&source).map_err(Failure::usage)?.config;
     let catalog = Catalog::new(&config.caches);
-    let selection = catalog.select(&args.aliases).map_err(Failure::usage)?;
+    let selection = select(&catalog, &config, &args.aliases)?;
     let chosen: Vec<_> = catalog.selected(&selection).collect();
     print(users(&config, &chosen).as_bytes())?;
     Ok(ExitCode::SUCCESS)

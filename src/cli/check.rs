@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
 use super::output::print;
-use super::{Failure, FileArgs, block_on, causes, files, load};
+use super::{Failure, FileArgs, block_on, causes, files, load, select};
 use crate::checker::Checker;
 use crate::config::Config;
 use crate::http::access::AccessLevel;
@@ -111,7 +111,7 @@ fn checked(args: &CheckArgs) -> Result<ExitCode, Failure> {
 async fn once(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure> {
     let made = if args.explain { Checker::explained(config) } else { Checker::new(config) };
     let checker = made.map_err(Failure::usage)?;
-    let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
+    let selection = select(checker.catalog(), config, &args.aliases)?;
     let report = checker.check(&selection, Instant::now()).await;
     let text = match args.format {
         OutputFormat::Nagios => nagios::answer(&report, args.strict),
@@ -131,7 +131,7 @@ async fn once(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure> {
 
 async fn watched(args: &CheckArgs, config: &Config) -> Result<ExitCode, Failure> {
     let checker = Checker::new(config).map_err(Failure::usage)?;
-    let selection = checker.catalog().select(&args.aliases).map_err(Failure::usage)?;
+    let selection = select(checker.catalog(), config, &args.aliases)?;
     let json = args.format == OutputFormat::Json;
     let last = watch::watch(&checker, &selection, args.every, json).await?;
     let Some(last) = last else { return Err(Failure::other("stopped before the first round had finished")) };

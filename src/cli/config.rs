@@ -26,7 +26,7 @@ use crate::catalog::Catalog;
 use crate::config::{
     Address, Announce, AwsAuth, Backend, BreakerConfig, CacheConfig, Config, Loaded, Login, MASK,
     MemcachedConfig, Minting, NamedServer, Origin, Password, PasswordSource, RedisConfig, RedisServers,
-    RespVersion, SCHEMA, Sharding, Tls, Verify, WhichReplicas,
+    RespVersion, SCHEMA, Shard, Sharding, Tls, Verify, WhichReplicas,
 };
 use crate::outcome::{Forwarding, Quorum, SkipReason};
 use crate::span::setting;
@@ -79,7 +79,10 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
         Some(file) => writeln!(out, "{} is valid", file.display())?,
         None => writeln!(out, "the configuration is valid; it comes from the environment")?,
     }
-    let Config { caches, groups, .. } = &loaded.config;
+    let Config { caches, groups, shard, .. } = &loaded.config;
+    if let Some(Shard { index, of, aliases, configured, .. }) = shard {
+        writeln!(out, "shard {index} of {of} has {aliases} of {configured} aliases")?;
+    }
     let catalog = Catalog::new(caches);
     let skipped = catalog.all().skipped;
     let names = caches.iter().map(|cache| cache.alias.as_str());
@@ -197,8 +200,17 @@ impl TomlLines<'_> {
         self.lines.push((format!("[{name}]"), None));
     }
 
-    /// `true` unless a word names a cache that is only a comment, since the config file has no words for its backend.
+    /// `true` if a word names a cache of another shard, or a check of one.
+    fn is_of_another_shard(&self, word: &str) -> bool {
+        self.loaded.config.shard.as_ref().is_some_and(|shard| shard.elsewhere(word).is_some())
+    }
+
+    /// `true` unless a word names a cache that is only a comment, since the config file has no words for its backend, or
+    /// one of another shard.
     fn is_shown(&self, word: &str) -> bool {
+        if self.is_of_another_shard(word) {
+            return false;
+        }
         let end = |alias: &Alias| self.loaded.config.caches.iter().find(|cache| cache.alias == *alias);
         let cache = self.loaded.config.caches.iter().find(|cache| cache.alias.as_str() == word);
         let end = cache.map(|cache| cache.forwarding().and_then(|to| end(&to.end)).unwrap_or(cache));

@@ -19,19 +19,42 @@ use super::checks::CheckConfig;
 use super::keys::{self, BackendKind};
 use super::place::{ConfigProblem, Place};
 use super::reader::ConfigReader;
+use super::shard::{Shard, shard_of};
 use super::value::{Table, TableEntry, Value, ValueKind, is_quoted, one_of};
 use super::{Backend, CacheConfig, address, checks, source, text_file};
 use crate::alias::Alias;
 use crate::outcome::{CheckKind, SkipReason};
 use reader::{CacheReader, WrittenAddress, backend_kind};
 
+/// The caches that were read.
+pub(super) struct Caches {
+    /// Those of this shard; all of them if there are no shards.
+    pub(super) own: Vec<CacheConfig>,
+    pub(super) elsewhere: Vec<Elsewhere>,
+}
+
+/// A cache of another shard, as far as it is kept.
+pub(super) struct Elsewhere {
+    pub(super) alias: Alias,
+    pub(super) kinds: Vec<CheckKind>,
+    pub(super) shard: u32,
+}
+
+/// The caches while they are read.
+struct Found<'a> {
+    shard: Option<&'a Shard>,
+    /// Those of this shard, and those that may forward to one of them.
+    kept: Vec<(CacheReader, CacheConfig)>,
+    elsewhere: Vec<Elsewhere>,
+}
+
 /// The caches of the file, then those of the environment, then those that only Django's setting names.
-pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
+pub(super) fn read(reader: &mut ConfigReader, shard: Option<&Shard>) -> Caches {
     let written = reader.take_table("caches");
     let django = entries(reader, "django_caches");
     let sentry = sentry(reader, &django);
     let overridden: Vec<_> = written.0.iter().map(|entry| entry.key.clone()).collect();
-    let mut found: Vec<(CacheReader, CacheConfig)> = Vec::new();
+    let mut found = Found { shard, kept: Vec::new(), elsewhere: Vec::new() };
     for TableEntry { key, key_place, value } in written.0 {
         let Some(mut reading) = begun(reader, &key, key_place) else { continue };
         let ValueKind::Table(mut table) = value.kind else {
@@ -63,14 +86,25 @@ pub(super) fn read(reader: &mut ConfigReader) -> Vec<CacheConfig> {
     }
     // A cache that could not be read is not missing.
     if reader.problems.is_empty() {
-        reader.problems.extend(chains::check(&found));
+        reader.problems.extend(chains::check(&found.kept, &found.elsewhere));
         reader.problems.extend(same_names(&found));
     }
-    let mut caches: Vec<_> = found.into_iter().map(|(_, cache)| cache).collect();
+    let Found { kept, mut elsewhere, .. } = found;
+    let mut own: Vec<_> = kept.into_iter().map(|(_, cache)| cache).collect();
     if reader.problems.is_empty() {
-        chains::follow(&mut caches);
+        chains::follow(&mut own);
     }
-    caches
+    if let Some(shard) = shard {
+        // A forwarding cache is where its target is.
+        let place =
+            |cache: &CacheConfig| shard_of(cache.forwarding().map_or(&cache.alias, |to| &to.end), shard.of);
+        let others = own.extract_if(.., |cache| place(cache) != shard.index);
+        elsewhere.extend(others.map(|other| {
+            let shard = place(&other);
+            Elsewhere { alias: other.alias, kinds: Vec::new(), shard }
+        }));
+    }
+    Caches { own, elsewhere }
 }
 
 /// Reads an entry of another program's setting, below a table of the file.
@@ -122,7 +156,7 @@ const BESIDES: &[&str] = &["checks", "identity", "use", "breaker", "required", "
 /// Takes over the findings about one cache.
 fn keep(
     reader: &mut ConfigReader,
-    found: &mut Vec<(CacheReader, CacheConfig)>,
+    found: &mut Found<'_>,
     mut reading: CacheReader,
     backend: Result<Backend, ConfigProblem>,
     mut besides: Table,
@@ -153,6 +187,11 @@ fn keep(
         Ok(CacheConfig { alias, backend, checks, breaker, required, slow, expires_within, certificates })
     });
     match cache {
+        Ok(cache) if found.has_elsewhere(&cache) => {
+            let (kinds, shard) =
+                (cache.kinds().collect(), found.shard.map_or(0, |shard| shard_of(&cache.alias, shard.of)));
+            found.elsewhere.push(Elsewhere { alias: cache.alias, kinds, shard });
+        }
         Ok(cache) => {
             // Several servers of a cache may be worth the same note.
             let mut seen = HashSet::new();
@@ -162,7 +201,7 @@ fn keep(
             for (key, origin) in std::mem::take(&mut reading.origins) {
                 reader.origins.insert(format!("caches.{}.{key}", reading.alias), origin);
             }
-            found.push((reading, cache));
+            found.kept.push((reading, cache));
         }
         Err(problem) => reader.problems.push(problem.about(&reading.alias)),
     }
@@ -279,13 +318,21 @@ fn no_table(alias: &str, place: &Place) -> ConfigProblem {
     })
 }
 
+impl Found<'_> {
+    /// `true` if a cache is checked by another shard. One that is not checked itself may be where its target is.
+    fn has_elsewhere(&self, cache: &CacheConfig) -> bool {
+        let is_checked = !matches!(cache.backend, Backend::Unchecked(_));
+        is_checked && self.shard.is_some_and(|shard| !shard.has(&cache.alias))
+    }
+}
+
 /// A problem for each cache whose name is that of another's check in every answer.
-fn same_names(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
-    let names: HashMap<String, (&Alias, CheckKind)> = caches
-        .iter()
-        .flat_map(|(_, cache)| cache.kinds().map(|kind| (&cache.alias, kind)))
-        .map(|(alias, kind)| (format!("{alias}.{kind}"), (alias, kind)))
-        .collect();
+fn same_names(found: &Found<'_>) -> Vec<ConfigProblem> {
+    let kept = found.kept.iter().flat_map(|(_, cache)| cache.kinds().map(|kind| (&cache.alias, kind)));
+    let others =
+        found.elsewhere.iter().flat_map(|other| other.kinds.iter().map(|kind| (&other.alias, *kind)));
+    let names: HashMap<String, (&Alias, CheckKind)> =
+        kept.chain(others).map(|(alias, kind)| (format!("{alias}.{kind}"), (alias, kind))).collect();
     let same = |(reading, _): &(CacheReader, CacheConfig)| {
         let (alias, kind) = names.get(reading.alias.as_str())?;
         Some(reading.problem(format_args!(
@@ -293,5 +340,5 @@ fn same_names(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
             reading.alias
         )))
     };
-    caches.iter().filter_map(same).collect()
+    found.kept.iter().filter_map(same).collect()
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
+use super::cache::Elsewhere;
 use super::place::{ConfigProblem, Place};
 use super::reader::{ConfigReader, Section};
 use super::value::{TableEntry, Value, ValueKind as Typed, nearest};
@@ -19,7 +20,9 @@ const BAD_NAME: &str = "a group name must have 1 to 64 letters, digits, `_`, `-`
 /// check's name for that check.
 struct Words<'a> {
     caches: &'a [CacheConfig],
-    words: HashMap<String, Meaning>,
+    meanings: HashMap<String, Meaning>,
+    /// `true` if a word may stand for checks of another shard, which are not in its meaning.
+    has_others: bool,
 }
 
 #[derive(Clone, Default)]
@@ -38,10 +41,10 @@ impl Meaning {
 }
 
 /// The groups, in the order in which they were written.
-pub(super) fn read(reader: &mut ConfigReader, caches: &[CacheConfig]) -> Vec<Group> {
+pub(super) fn read(reader: &mut ConfigReader, caches: &[CacheConfig], elsewhere: &[Elsewhere]) -> Vec<Group> {
     let written = reader.take_table("groups");
     // A cache that could not be read would be missed here, and is no mistake of a group.
-    let words = (!written.0.is_empty() && reader.problems.is_empty()).then(|| Words::of(caches));
+    let words = (!written.0.is_empty() && reader.problems.is_empty()).then(|| Words::of(caches, elsewhere));
     written.0.into_iter().filter_map(|entry| group(reader, entry, words.as_ref())).collect()
 }
 
@@ -63,7 +66,7 @@ fn group(reader: &mut ConfigReader, entry: TableEntry, words: Option<&Words<'_>>
     let mut group = Group { name, include, exclude, checks: Vec::new(), skipped: Vec::new() };
     if let Some(words) = words {
         words.resolve(&mut group);
-        reader.notes.extend(note(&group, words.caches));
+        reader.notes.extend(note(&group, words));
     }
     Some(group)
 }
@@ -71,15 +74,19 @@ fn group(reader: &mut ConfigReader, entry: TableEntry, words: Option<&Words<'_>>
 /// The words of a list, each of which is one of `words`.
 fn list(value: &Value, words: Option<&Words<'_>>) -> Result<Vec<String>, ConfigProblem> {
     let known = |(word, place): (&str, &Place)| match words {
-        Some(words) if !words.words.contains_key(word) => Err(words.unknown(word, place)),
+        Some(words) if !words.meanings.contains_key(word) => Err(words.unknown(word, place)),
         Some(_) | None => Ok(word.to_owned()),
     };
     value.texts()?.into_iter().map(known).collect()
 }
 
 impl<'a> Words<'a> {
-    fn of(caches: &'a [CacheConfig]) -> Self {
+    fn of(caches: &'a [CacheConfig], elsewhere: &[Elsewhere]) -> Self {
         let mut words = HashMap::<String, Meaning>::new();
+        for Elsewhere { alias, kinds, .. } in elsewhere {
+            words.insert(alias.to_string(), Meaning::default());
+            words.extend(kinds.iter().map(|kind| (format!("{alias}.{kind}"), Meaning::default())));
+        }
         for (id, cache, kind) in numbered(caches) {
             words.entry(cache.alias.to_string()).or_default().checks.insert(id);
             let single = Meaning { checks: BTreeSet::from([id]), ..Meaning::default() };
@@ -92,14 +99,14 @@ impl<'a> Words<'a> {
                 words.insert(cache.alias.to_string(), Meaning { checks, skipped: BTreeSet::from([place]) });
             }
         }
-        Self { caches, words }
+        Self { caches, meanings: words, has_others: !elsewhere.is_empty() }
     }
 
     /// Finds what a group asks for, now that each of its words is known.
     fn resolve(&self, group: &mut Group) {
         let all = |words: &mut dyn Iterator<Item = &Meaning>| words.fold(Meaning::default(), Meaning::and);
-        let named = |words: &[String]| all(&mut words.iter().filter_map(|word| self.words.get(word)));
-        let included = group.include.as_deref().map_or_else(|| all(&mut self.words.values()), named);
+        let named = |words: &[String]| all(&mut words.iter().filter_map(|word| self.meanings.get(word)));
+        let included = group.include.as_deref().map_or_else(|| all(&mut self.meanings.values()), named);
         let excluded = named(&group.exclude);
         group.checks = included.checks.difference(&excluded.checks).copied().collect();
         let skipped = included.skipped.difference(&excluded.skipped).map(|place| &self.caches[*place]);
@@ -113,7 +120,7 @@ impl<'a> Words<'a> {
     }
 
     fn unknown(&self, word: &str, place: &Place) -> ConfigProblem {
-        let mut known: Vec<_> = self.words.keys().map(String::as_str).collect();
+        let mut known: Vec<_> = self.meanings.keys().map(String::as_str).collect();
         known.sort_unstable();
         // A file's line is shown, as far as it may be; of a variable nothing else is.
         let called = match place {
@@ -139,13 +146,14 @@ fn no_table(name: &str, place: &Place) -> ConfigProblem {
 }
 
 /// A note on a group: on caches that a liveness probe asks for, or on a group that has no check.
-fn note(group: &Group, caches: &[CacheConfig]) -> Option<String> {
+fn note(group: &Group, words: &Words<'_>) -> Option<String> {
     let Group { name, checks, .. } = group;
     match (name == LIVENESS, checks.is_empty()) {
         (true, true) | (false, false) => None,
+        (false, true) if words.has_others => None,
         (false, true) => Some(format!("groups.{name}: it contains no check, so it never fails")),
         (true, false) => {
-            let asked = numbered(caches).filter(|(id, cache, _)| cache.required && checks.contains(id));
+            let asked = numbered(words.caches).filter(|(id, cache, _)| cache.required && checks.contains(id));
             let aliases: BTreeSet<_> = asked.map(|(_, cache, _)| cache.alias.as_str()).collect();
             if aliases.is_empty() {
                 return None;
@@ -183,7 +191,7 @@ mod tests {
             let (checks, skipped) = (Vec::new(), Vec::new());
             let (name, include, exclude) = ("some".to_owned(), include.map(names), names(exclude));
             let mut group = Group { name, include, exclude, checks, skipped };
-            Words::of(&caches).resolve(&mut group);
+            Words::of(&caches, &[]).resolve(&mut group);
             let skipped: Vec<_> = group.skipped.iter().map(|skipped| skipped.alias.to_string()).collect();
             (group.checks.iter().map(|id| id.place()).collect::<Vec<_>>(), skipped.join(" "))
         };

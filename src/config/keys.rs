@@ -182,6 +182,7 @@ pub(super) const TOP: &[Key] = &[
     key("metrics", Table, "Listeners for metrics."),
     key("groups", Tables, "Named groups of checks, at /health/group/NAME; the groups liveness, readiness and startup define /livez, /readyz and /startupz; without startup, readiness defines /startupz too."),
     key("fleet", Table, "Sharing of results between sidecars of one role, through Redis; without this table, each sidecar runs its own checks.").was("debounce"),
+    key("shard", Table, "The shard of this replica, if the aliases are spread over the replicas of a StatefulSet; without it, every alias is checked."),
     key("django_caches", Text, "File with Django's CACHES setting as JSON, or \"-\" for standard input."),
     key("django_unknown", Words(&["skip", "error"]), "A cache of Django's CACHES with an unknown backend is skipped with a warning, or is an error.").or(r#""skip""#),
     key("sentry_redis", Text, "File with Sentry's redis.clusters option as JSON, or \"-\" for standard input."),
@@ -233,6 +234,12 @@ pub(super) const FLEET: &[Key] = &[
     key("via", Text, "Alias of the Redis server that stores the shared results."),
     key("for", Duration, "Maximum age of a reused result, 250ms to 1m; at least twice max_age.").or(r#""2s""#),
     key("role", Text, "Only sidecars of the same role share results.").or(r#""""#),
+];
+
+/// `[shard]`.
+pub(super) const OWN_SHARD: &[Key] = &[
+    key("index", Integer, "Number of this shard, from 0; the index of the pod."),
+    key("of", Integer, "Number of shards, 1 to 1000; the replicas of the StatefulSet."),
 ];
 
 /// `[caches.ALIAS]`.
@@ -429,6 +436,7 @@ pub(super) const TABLES: &[(&str, &[Key])] = &[
     ("metrics", METRICS),
     ("groups.*", GROUP),
     ("fleet", FLEET),
+    ("shard", OWN_SHARD),
     ("caches.*", CACHE),
     ("caches.*.auth", AUTH),
     ("caches.*.auth.aws", AWS),

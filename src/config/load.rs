@@ -161,7 +161,9 @@ fn nothing(config: &Config, file: Option<&Path>) -> Option<ConfigProblem> {
     const NO_FILE: &str = "no cache is configured; use a config file with `-c FILE` or \
                            CACHE_CANARY_CONFIG=FILE, or set a cache in the environment, as in \
                            CACHE_URL=redis://host:6379/0";
-    config.caches.is_empty().then(|| match file {
+    // Another shard may have all of them.
+    let is_empty = config.shard.as_ref().map_or(config.caches.is_empty(), |shard| shard.configured == 0);
+    is_empty.then(|| match file {
         Some(path) => ConfigProblem::new(format_args!("{}: {FILE}", path.display())),
         None => ConfigProblem::new(NO_FILE),
     })

@@ -8,7 +8,7 @@ use super::place::{ConfigProblem, Origin};
 use super::reader::ConfigReader;
 use super::value::{Value, unless};
 use super::{
-    Backend, CacheConfig, Config, RedisConfig, RedisServers, access, cache, fleet, groups, listeners,
+    Backend, CacheConfig, Config, RedisConfig, RedisServers, access, cache, fleet, groups, listeners, shard,
 };
 
 const PREFIX: &str = "a prefix must have 1 to 64 printable ASCII characters without spaces, because others can \
@@ -39,10 +39,14 @@ pub(super) fn read(reader: &mut ConfigReader, flags: &[String], host_name: &str)
     reader.skips_unknown = reader.setting("django_unknown", default.skips_unknown, |value| {
         value.word("choice", &[("skip", true), ("error", false)])
     });
-    let caches = cache::read(reader);
+    let mut shard = shard::read(reader);
+    let cache::Caches { own: caches, elsewhere } = cache::read(reader, shard.as_ref());
+    if let Some(shard) = &mut shard {
+        shard.fill(caches.len(), &elsewhere);
+    }
     let hash_tag = hash_tag_in_prefix(reader, &prefix, &caches);
     reader.problems.extend(hash_tag);
-    let groups = groups::read(reader, &caches);
+    let groups = groups::read(reader, &caches, &elsewhere);
     let fleet = fleet::read(reader, &caches, max_age);
     reader.notes.extend(note_short_interval(interval, timeout));
     reader.notes.extend(access::note_open_token(&access, &listen, tls.as_ref()));
@@ -66,6 +70,7 @@ pub(super) fn read(reader: &mut ConfigReader, flags: &[String], host_name: &str)
         groups,
         skips_unknown: reader.skips_unknown,
         fleet,
+        shard,
         caches,
     }
 }

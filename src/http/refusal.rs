@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use super::format::Representation;
 use super::host::InvalidHost;
 use crate::app::{Denied, Setup};
-use crate::catalog::Catalog;
 
 /// The reason why a request is refused. No cache was asked.
 #[derive(Debug)]
@@ -28,6 +27,14 @@ pub(super) enum Refusal {
     ProbesAlone,
     /// An alias that is not configured; the text names the configured ones.
     NoSuchAlias(String),
+    /// An alias of another shard.
+    OtherShard {
+        /// The shard that has it.
+        shard: u32,
+        /// The shard of this replica, and the number of shards.
+        own: u32,
+        of: u32,
+    },
     /// A group that is not configured; the text names the configured ones.
     NoSuchGroup(String),
     /// A method that the path does not take; the router adds `Allow`.
@@ -62,9 +69,13 @@ impl From<InvalidHost> for Refusal {
 }
 
 impl Refusal {
-    /// The refusal of an alias that is not in `catalog`.
-    pub(super) fn no_such_alias(catalog: &Catalog) -> Self {
-        let known: Vec<_> = catalog.aliases().map(ToString::to_string).collect();
+    /// The refusal of an alias that `setup` does not have.
+    pub(super) fn no_such_alias(setup: &Setup, name: &str) -> Self {
+        let shard = setup.shard.as_ref().and_then(|own| Some((own.elsewhere(name)?, own)));
+        if let Some((shard, own)) = shard {
+            return Self::OtherShard { shard, own: own.index, of: own.of };
+        }
+        let known: Vec<_> = setup.checker.catalog().aliases().map(ToString::to_string).collect();
         Self::NoSuchAlias(known.join(", "))
     }
 
@@ -114,6 +125,10 @@ impl IntoResponse for Refusal {
             Self::NoSuchAlias(known) => {
                 (StatusCode::NOT_FOUND, plain(format!("no such alias; the configured ones are {known}\n")))
                     .into_response()
+            }
+            Self::OtherShard { shard, own, of } => {
+                let body = format!("this alias belongs to shard {shard} of {of}, and this is shard {own}\n");
+                (StatusCode::NOT_FOUND, plain(body)).into_response()
             }
             Self::NoSuchGroup(known) => {
                 (StatusCode::NOT_FOUND, plain(format!("no such group; the configured ones are {known}\n")))

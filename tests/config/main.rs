@@ -326,6 +326,14 @@ fn a_shown_configuration_can_be_loaded_and_means_the_same() {
                 include.retain(|word| !hidden.contains(word));
             }
         }
+        // What other shards have is not shown.
+        if let Some(shard) = &first.shard {
+            for group in &mut first.groups {
+                let words = group.include.iter_mut().chain([&mut group.exclude]);
+                words.for_each(|words| words.retain(|word| shard.elsewhere(word).is_none()));
+            }
+            first.shard.clone_from(&again.config.shard);
+        }
         first.caches.retain(|cache| match &cache.backend {
             Backend::Redis(_) | Backend::Memcached(_) => true,
             Backend::Unchecked(reason) => has_server(reason),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cache_canary::app::{PartitionClock, ReloadStatus, RoundClocks};
+use cache_canary::config::Shard;
 use cache_canary::http::access::AccessLevel;
 use cache_canary::http::metrics::{
     Callers, Family, MetricsFormat, Process, ProcessMemory, Scrape, Type, body,
@@ -90,8 +91,11 @@ fn metrics(view: AccessLevel, format: MetricsFormat) -> String {
     let (outcomes, known) = known.into_iter().unzip();
     let skipped = vec![Skipped { alias: alias("own"), reason: SkipReason::Unknown { what: "backend" } }];
     let report = Arc::new(Report { outcomes, skipped });
+    let mut shard = Shard::new(1, 5);
+    (shard.aliases, shard.configured) = (21, 100);
     let scrape = Scrape {
         report,
+        shard: Some(shard),
         known,
         listener: Some(expiry(Expiring::ListenerCertificate, 1_798_000_000)),
         rounds: Some(RoundClocks { rounds: 7, partitions: [(70, 0), (60, 3)].map(partition).into() }),

@@ -12,5 +12,6 @@ mod groups;
 mod masking;
 mod reload;
 mod rounds;
+mod shards;
 mod since;
 mod transitions;

@@ -5,7 +5,9 @@ use std::path::Path;
 use humantime::format_duration;
 
 use super::{TomlLines, file, key, list, quoted};
-use crate::config::{Access, CallerLimits, ClientCertificate, Config, Fleet, Group, ListenerTls, MASK};
+use crate::config::{
+    Access, CallerLimits, ClientCertificate, Config, Fleet, Group, ListenerTls, MASK, Shard,
+};
 use crate::span::setting;
 
 impl TomlLines<'_> {
@@ -14,7 +16,7 @@ impl TomlLines<'_> {
         #[rustfmt::skip]
         let Config {
             listen, prefix, instance, timeout, slow, max_age, reconnect_every, dns_recheck, interval, expires_within,
-            drain, access, tls, limits, probes, metrics, groups, skips_unknown, fleet, caches: _,
+            drain, access, tls, limits, probes, metrics, groups, skips_unknown, fleet, shard, caches: _,
         } = config;
         self.value("listen", list(listen), "listen");
         self.value("prefix", quoted(prefix), "prefix");
@@ -55,6 +57,11 @@ impl TomlLines<'_> {
         if let Some(fleet) = fleet {
             self.fleet(fleet);
         }
+        if let Some(Shard { index, of, .. }) = shard {
+            self.header("shard");
+            self.value("index", index, "shard.index");
+            self.value("of", of, "shard.of");
+        }
     }
 
     fn access(&mut self, access: &Access) {
@@ -92,14 +99,20 @@ impl TomlLines<'_> {
         let shown = |words: &[String]| {
             let (shown, hidden): (Vec<_>, Vec<_>) =
                 words.iter().cloned().partition(|word| self.is_shown(word));
-            let hidden = (!hidden.is_empty())
-                .then(|| format!("# Left out, since no setting describes it: {}", hidden.join(", ")));
+            let (others, hidden): (Vec<_>, Vec<_>) =
+                hidden.into_iter().partition(|word| self.is_of_another_shard(word));
+            let comment = |why: &str, words: &[String]| {
+                (!words.is_empty()).then(|| format!("# Left out, since {why}: {}", words.join(", ")))
+            };
+            let hidden =
+                [comment("no setting describes it", &hidden), comment("another shard has it", &others)];
             (shown, hidden)
         };
         let include = group.include.as_deref().map(shown);
         let (exclude, not_excluded) = shown(&group.exclude);
-        let comments = [include.as_ref().and_then(|(_, hidden)| hidden.clone()), not_excluded];
-        self.lines.extend(comments.into_iter().flatten().map(|comment| (comment, None)));
+        let comments = include.iter().flat_map(|(_, hidden)| hidden).chain(&not_excluded).flatten();
+        let comments: Vec<_> = comments.map(|comment| (comment.clone(), None)).collect();
+        self.lines.extend(comments);
         if let Some((include, _)) = include {
             self.value("include", list(include), &path("include"));
         }

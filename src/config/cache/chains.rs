@@ -3,14 +3,19 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::alias::Alias;
+use crate::config::cache::Elsewhere;
 use crate::config::cache::reader::CacheReader;
 use crate::config::place::ConfigProblem;
 use crate::config::value::nearest;
 use crate::config::{Backend, CacheConfig};
 use crate::outcome::{Forwarding, SkipReason};
 
-/// A problem for each chain that is a loop or leads nowhere, or one if there is nothing to check.
-pub(in crate::config) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<ConfigProblem> {
+/// A problem for each chain that is a loop or leads nowhere, or one if there is nothing to check, here or `elsewhere`.
+pub(in crate::config) fn check(
+    caches: &[(CacheReader, CacheConfig)],
+    elsewhere: &[Elsewhere],
+) -> Vec<ConfigProblem> {
+    let others: HashSet<&Alias> = elsewhere.iter().map(|other| &other.alias).collect();
     let by_alias: HashMap<&Alias, &(CacheReader, CacheConfig)> =
         caches.iter().map(|cache| (&cache.0.alias, cache)).collect();
     let mut followed = HashSet::new();
@@ -31,8 +36,8 @@ pub(in crate::config) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<Con
             let what = if looped {
                 "these caches forward to each other in a loop; one of them must forward to a real cache"
                     .to_owned()
-            } else if here.is_none() {
-                missing(reading, to, &by_alias)
+            } else if here.is_none() && !others.contains(to) {
+                missing(reading, to, by_alias.keys().copied().chain(others.iter().copied()))
             } else {
                 continue;
             };
@@ -43,7 +48,7 @@ pub(in crate::config) fn check(caches: &[(CacheReader, CacheConfig)]) -> Vec<Con
     }
     if problems.is_empty() {
         let unknown = caches.iter().filter_map(|(reading, _)| reading.unknown.clone());
-        let nothing = nothing_to_check(caches);
+        let nothing = if others.is_empty() { nothing_to_check(caches) } else { None };
         problems.extend(unknown.filter(|_| nothing.is_some()));
         problems.extend(nothing.filter(|_| problems.is_empty()));
     }
@@ -63,12 +68,8 @@ pub(in crate::config) fn follow(caches: &mut [CacheConfig]) {
     }
 }
 
-fn missing(
-    from: &CacheReader,
-    to: &Alias,
-    by_alias: &HashMap<&Alias, &(CacheReader, CacheConfig)>,
-) -> String {
-    let mut aliases: Vec<_> = by_alias.keys().map(|alias| alias.as_str()).collect();
+fn missing<'a>(from: &CacheReader, to: &Alias, known: impl Iterator<Item = &'a Alias>) -> String {
+    let mut aliases: Vec<_> = known.map(Alias::as_str).collect();
     aliases.sort_unstable();
     if from.forwards.is_none() {
         return format!("without a location, `{}` forwards to `{to}`, which is not configured", from.alias);

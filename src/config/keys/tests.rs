@@ -142,6 +142,8 @@ fn every_table_that_a_key_takes_is_there() {
 const CONTEXTS: &[(&str, &str)] = &[
     ("tls.", "tls.cert_file = 'c'\ntls.key_file = 'k'"),
     ("fleet.", "fleet.via = 'main'"),
+    ("shard.index", "caches.main.url = 'redis://h'\nshard.of = 5"),
+    ("shard.of", "caches.main.url = 'redis://h'\nshard.index = 0"),
     ("caches.main.backend", ""),
     ("caches.main.url", ""),
     ("caches.main.location", ""),

@@ -18,6 +18,7 @@ use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::registry::Registry;
 
 use crate::app::{App, Denied, ReloadStatus, RoundClocks, Setup};
+use crate::config::Shard;
 use crate::http::access::AccessLevel;
 use crate::http::transport::places::Traffic;
 use crate::outcome::{Expiry, Figure, Measure, Outcome, Phase, Report, Status};
@@ -42,6 +43,8 @@ pub struct Scrape {
     pub rounds: Option<RoundClocks>,
     /// The date of the listener's certificate, if it has one.
     pub listener: Option<Expiry>,
+    /// The shard of this replica, if there are shards.
+    pub shard: Option<Shard>,
     /// The result of the last reload of the configuration.
     pub reloads: ReloadStatus,
     /// The start of the sidecar.
@@ -84,6 +87,7 @@ impl Scrape {
             known: setup.checker.records(&setup.everything).map(|record| record.known()).collect(),
             rounds: app.clocks(),
             listener: setup.listener_expiry.clone(),
+            shard: setup.shard.clone(),
             reloads: app.last_reload(),
             began_at: app.began_at(),
             log: telemetry::unwritten(),
@@ -136,6 +140,9 @@ impl Collector for ScrapeCollector {
         }
         if let Some(rounds) = &scrape.rounds {
             put_rounds(&mut text, rounds)?;
+        }
+        if let Some(shard) = &scrape.shard {
+            put_shard(&mut text, shard)?;
         }
         put_own(&mut text, scrape)
     }
@@ -308,6 +315,15 @@ fn put_rounds(text: &mut Exposition<'_>, clocks: &RoundClocks) -> fmt::Result {
         missed.put(&[("partition", &number)], one.missed)?;
     }
     Ok(())
+}
+
+/// Writes the shard of this replica.
+fn put_shard(text: &mut Exposition<'_>, shard: &Shard) -> fmt::Result {
+    let (index, of) = (shard.index.to_string(), shard.of.to_string());
+    text.series(Family::ShardInfo).put(&[("index", &index), ("of", &of)], 1_u32)?;
+    text.series(Family::Shards).put(&[], shard.of)?;
+    text.series(Family::ShardAliases).put(&[], shard.aliases)?;
+    text.series(Family::ShardAliasesConfigured).put(&[], shard.configured)
 }
 
 /// Writes the metrics of the sidecar itself.

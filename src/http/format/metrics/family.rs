@@ -73,6 +73,10 @@ families! {
     Rounds Counter "cache_rounds_total" [] "Rounds that all partitions have completed.";
     RoundsMissed Counter "cache_rounds_missed_total" ["partition"] "Rounds that the partition skipped because the previous one took too long.";
     BuildInfo Info "cache_canary_build_info" ["version" "revision"] "Version and revision of this cache-canary; the value is always 1.";
+    ShardInfo Info "cache_shard_info" ["index" "of"] "Shard of this replica and number of shards; the value is always 1. The shard metrics exist only with `shard`.";
+    Shards Gauge "cache_shards" [] "Number of shards, `shard.of`.";
+    ShardAliases Gauge "cache_shard_aliases" [] "Aliases of this shard, checked and skipped.";
+    ShardAliasesConfigured Gauge "cache_shard_aliases_configured" [] "Aliases of all shards together, in the configuration of this one.";
     ReloadSuccess Gauge "cache_config_reload_success" [] "1 if the last reload of the configuration succeeded, 0 if it was rejected.";
     LastReloadSuccess Gauge "cache_config_last_reload_success_timestamp_seconds" [] "Unix time of the last successful configuration load, in seconds.";
     Connections Gauge "cache_canary_connections" ["state"] "Open client connections, by state: reading a request head, waiting for a response, or idle.";
