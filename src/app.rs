@@ -42,6 +42,8 @@ pub struct App {
     denials: Denials,
     began_at: SystemTime,
     reloads: watch::Sender<ReloadStatus>,
+    /// The result of the last fetch of the targets, if a server has them.
+    targets: watch::Sender<Option<ReloadStatus>>,
     /// `true` once everything that `startupz` asks for has been up.
     started: AtomicBool,
 }
@@ -56,6 +58,7 @@ impl App {
             denials: Denials::default(),
             began_at: SystemTime::now(),
             reloads: watch::Sender::new(ReloadStatus::now()),
+            targets: watch::Sender::new(None),
             started: AtomicBool::new(false),
         })
     }
@@ -86,6 +89,24 @@ impl App {
     #[must_use]
     pub(crate) fn last_reload(&self) -> ReloadStatus {
         *self.reloads.borrow()
+    }
+
+    /// Records a fetch of the targets: `None` if no server has them, and `false` if it failed or the list is invalid, so
+    /// that the last one stays in force.
+    pub fn note_targets(&self, fetched: Option<bool>) {
+        self.targets.send_modify(|status| match (fetched, &mut *status) {
+            (None, status) => *status = None,
+            (Some(true), status) | (Some(false), status @ None) => {
+                *status = Some(ReloadStatus { ok: fetched == Some(true), ..ReloadStatus::now() });
+            }
+            (Some(false), Some(status)) => status.ok = false,
+        });
+    }
+
+    /// The result of the last fetch of the targets, and the time since which they are in force.
+    #[must_use]
+    pub(crate) fn last_targets(&self) -> Option<ReloadStatus> {
+        *self.targets.borrow()
     }
 
     /// The setup in force. A request takes it once, so that it is answered from one configuration.

@@ -36,6 +36,7 @@ mod orphans;
 mod output;
 mod rings;
 mod serve;
+mod targets;
 
 const CONFIG_HELP: &str =
     "Configuration file (TOML) [default: the file in CACHE_CANARY_CONFIG, else environment variables only]";
@@ -237,5 +238,7 @@ fn select(catalog: &Catalog, config: &Config, names: &[String]) -> Result<Select
 
 /// The configuration that is in force with this file and these flags.
 fn load(file: Option<PathBuf>, listen: Vec<String>) -> Result<Loaded, Failure> {
-    crate::config::load(&Source::from_process(file, listen)).map_err(Failure::usage)
+    let mut source = Source::from_process(file, listen);
+    targets::fill(&mut source).map_err(Failure::usage)?;
+    crate::config::load(&source).map_err(Failure::usage)
 }

@@ -25,6 +25,7 @@ mod secret;
 mod settings;
 mod shard;
 mod source;
+mod targets;
 mod text_file;
 mod value;
 mod variable;
@@ -48,13 +49,15 @@ pub use error::ConfigError;
 pub use fingerprint::Contents;
 pub(crate) use load::load_for_users;
 pub use load::{Loaded, Source, load};
-pub(crate) use load::{OwnListeners, load_listeners};
+pub(crate) use load::{OwnListeners, load_http_targets, load_listeners};
 pub use password::{AwsAuth, AwsService, Minting, Password, PasswordSource};
 pub(crate) use password::{MadePassword, MintFailure};
 pub use place::Origin;
 pub(crate) use secret::MASK;
 pub use secret::Secret;
 pub use shard::Shard;
+pub(crate) use targets::MAX_LIST;
+pub use targets::{FetchedTargets, HttpTargets, TargetList, TargetSource};
 pub(crate) use value::is_quoted;
 pub(crate) use variable::is_withheld;
 
@@ -105,6 +108,8 @@ pub struct Config {
     pub skips_unknown: bool,
     /// Verdicts that come from other sidecars, if any do.
     pub fleet: Option<Fleet>,
+    /// The list of targets that some of the caches come from, if there is one.
+    pub targets: Option<TargetList>,
     /// The part of the aliases that this replica checks, if others check the rest.
     pub shard: Option<Shard>,
     /// The caches, in the order in which they were written. Without shards, at least one is checked.
@@ -242,6 +247,7 @@ impl Default for Config {
             groups: Vec::new(),
             skips_unknown: true,
             fleet: None,
+            targets: None,
             shard: None,
             caches: Vec::new(),
         }

@@ -37,6 +37,8 @@ pub struct Setup {
     pub listener_expiry: Option<Expiry>,
     /// `true` if metrics are served only on their own listeners.
     pub metrics_elsewhere: bool,
+    /// The number of targets, if caches come from a list of them.
+    pub targets: Option<usize>,
     /// The part of the aliases that is checked here, if others check the rest.
     pub shard: Option<Shard>,
     /// The groups by name; the first three serve Kubernetes' probes.
@@ -67,6 +69,7 @@ impl Setup {
             drain: config.drain,
             tls: config.tls.as_ref().map(tls::server_config).transpose()?.map(Arc::new),
             listener_expiry: config.tls.as_ref().map(tls::expiry).transpose()?.flatten(),
+            targets: config.targets.as_ref().map(|targets| targets.count),
             shard: config.shard.clone(),
             metrics_elsewhere: !config.metrics.listen.is_empty(),
             groups,

@@ -44,7 +44,7 @@ impl SharedSettings {
             // No check reads these, so that a change of one keeps every check; `slow` is in each cache.
             slow: _,
             listen: _, interval: _, drain: _, access: _, tls: _, limits: _, probes: _, metrics: _, groups: _,
-            skips_unknown: _, shard: _,
+            skips_unknown: _, targets: _, shard: _,
         } = config;
         Self {
             prefix: prefix.clone(),

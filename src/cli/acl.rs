@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::config::joined;
 use super::output::print;
-use super::{Failure, FileArgs, select};
+use super::{Failure, FileArgs, select, targets};
 use crate::alias::Alias;
 use crate::catalog::Catalog;
 use crate::config::checks::{CheckConfig, ViewConfig};
@@ -45,7 +45,8 @@ pub(super) struct AclArgs {
 
 /// Prints the users.
 pub(super) fn run(args: AclArgs) -> Result<ExitCode, Failure> {
-    let source = Source::from_process(args.config.config, Vec::new());
+    let mut source = Source::from_process(args.config.config, Vec::new());
+    targets::fill(&mut source).map_err(Failure::usage)?;
     let config = load_for_users(&source).map_err(Failure::usage)?.config;
     let catalog = Catalog::new(&config.caches);
     let selection = select(&catalog, &config, &args.aliases)?;

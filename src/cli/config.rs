@@ -26,7 +26,7 @@ use crate::catalog::Catalog;
 use crate::config::{
     Address, Announce, AwsAuth, Backend, BreakerConfig, CacheConfig, Config, Loaded, Login, MASK,
     MemcachedConfig, Minting, NamedServer, Origin, Password, PasswordSource, RedisConfig, RedisServers,
-    RespVersion, SCHEMA, Shard, Sharding, Tls, Verify, WhichReplicas,
+    RespVersion, SCHEMA, Shard, Sharding, TargetList, Tls, Verify, WhichReplicas,
 };
 use crate::outcome::{Forwarding, Quorum, SkipReason};
 use crate::span::setting;
@@ -79,7 +79,10 @@ pub fn check(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
         Some(file) => writeln!(out, "{} is valid", file.display())?,
         None => writeln!(out, "the configuration is valid; it comes from the environment")?,
     }
-    let Config { caches, groups, shard, .. } = &loaded.config;
+    let Config { caches, groups, targets, shard, .. } = &loaded.config;
+    if let Some(TargetList { source, count }) = targets {
+        writeln!(out, "{count} targets of {source}")?;
+    }
     if let Some(Shard { index, of, aliases, configured, .. }) = shard {
         writeln!(out, "shard {index} of {of} has {aliases} of {configured} aliases")?;
     }

@@ -15,9 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{Failure, FileArgs, block_on, files};
+use super::{Failure, FileArgs, block_on, files, targets};
 use crate::app::App;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, FetchedTargets, Loaded};
 use crate::http::server::{Listeners, serve_app};
 use crate::telemetry;
 use reload::{ReloadFlags, Reloader};
@@ -58,11 +58,17 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
     let (file, listen) = args.flags();
     let flags = ReloadFlags { file, listen };
-    let loaded = flags.load().map_err(Failure::usage)?;
-    block_on(serve(loaded, flags))
+    let mut source = flags.source();
+    targets::fill(&mut source).map_err(Failure::usage)?;
+    let loaded = ReloadFlags::load(&source).map_err(Failure::usage)?;
+    block_on(serve(loaded, flags, source.targets))
 }
 
-async fn serve(loaded: Loaded, flags: ReloadFlags) -> Result<ExitCode, Failure> {
+async fn serve(
+    loaded: Loaded,
+    flags: ReloadFlags,
+    targets: Option<FetchedTargets>,
+) -> Result<ExitCode, Failure> {
     let on = |kind| signal(kind).map_err(Failure::other);
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let hangup = on(SignalKind::hangup())?;
@@ -92,7 +98,7 @@ async fn serve(loaded: Loaded, flags: ReloadFlags) -> Result<ExitCode, Failure> 
         stop().await;
     };
     // The configuration as read is not kept, since the checks have their own parts of it.
-    let reloads = Reloader::new(app.clone(), flags, loaded);
+    let reloads = Reloader::new(app.clone(), flags, loaded, targets);
     tokio::select! {
         () = serve_app(app.clone(), listeners, limits, shutdown) => Ok(ExitCode::SUCCESS),
         () = signals => Err(Failure::other("stopped at once by a second signal; open requests may be unanswered")),

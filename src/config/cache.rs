@@ -20,8 +20,9 @@ use super::keys::{self, BackendKind};
 use super::place::{ConfigProblem, Place};
 use super::reader::ConfigReader;
 use super::shard::{Shard, shard_of};
+use super::targets::{self, TargetCache, Targets};
 use super::value::{Table, TableEntry, Value, ValueKind, is_quoted, one_of};
-use super::{Backend, CacheConfig, address, checks, source, text_file};
+use super::{Backend, CacheConfig, TargetList, address, checks, source, text_file};
 use crate::alias::Alias;
 use crate::outcome::{CheckKind, SkipReason};
 use reader::{CacheReader, WrittenAddress, backend_kind};
@@ -31,6 +32,8 @@ pub(super) struct Caches {
     /// Those of this shard; all of them if there are no shards.
     pub(super) own: Vec<CacheConfig>,
     pub(super) elsewhere: Vec<Elsewhere>,
+    /// The list that some of them come from.
+    pub(super) targets: Option<TargetList>,
 }
 
 /// A cache of another shard, as far as it is kept.
@@ -46,15 +49,22 @@ struct Found<'a> {
     /// Those of this shard, and those that may forward to one of them.
     kept: Vec<(CacheReader, CacheConfig)>,
     elsewhere: Vec<Elsewhere>,
+    /// The notes on targets so far.
+    target_notes: usize,
+    target_problems: Vec<ConfigProblem>,
 }
 
-/// The caches of the file, then those of the environment, then those that only Django's setting names.
-pub(super) fn read(reader: &mut ConfigReader, shard: Option<&Shard>) -> Caches {
+/// The caches of the file, then those of the environment, then those that only Django's setting or Sentry's names, then
+/// those of targets.
+pub(super) fn read(reader: &mut ConfigReader, targets: Option<Targets>, shard: Option<&Shard>) -> Caches {
     let written = reader.take_table("caches");
     let django = entries(reader, "django_caches");
     let sentry = sentry(reader, &django);
     let overridden: Vec<_> = written.0.iter().map(|entry| entry.key.clone()).collect();
-    let mut found = Found { shard, kept: Vec::new(), elsewhere: Vec::new() };
+    let list = targets.map(|targets| of_targets(reader, targets, &written, &django, &sentry));
+    let (list, of_targets) = list.unwrap_or_default();
+    let (kept, elsewhere, target_problems) = (Vec::new(), Vec::new(), Vec::new());
+    let mut found = Found { shard, kept, elsewhere, target_notes: 0, target_problems };
     for TableEntry { key, key_place, value } in written.0 {
         let Some(mut reading) = begun(reader, &key, key_place) else { continue };
         let ValueKind::Table(mut table) = value.kind else {
@@ -84,6 +94,14 @@ pub(super) fn read(reader: &mut ConfigReader, shard: Option<&Shard>) -> Caches {
         let backend = read(&mut reading, &value, &Table::default());
         keep(reader, &mut found, reading, backend, Table::default());
     }
+    for TargetCache { alias, place, mut table } in of_targets {
+        let Some(mut reading) = begun(reader, &alias, place) else { continue };
+        reading.is_target = true;
+        let besides = table.take_all(BESIDES);
+        let backend = backend(&mut reading, &table);
+        keep(reader, &mut found, reading, backend, besides);
+    }
+    found.tell(reader);
     // A cache that could not be read is not missing.
     if reader.problems.is_empty() {
         reader.problems.extend(chains::check(&found.kept, &found.elsewhere));
@@ -104,7 +122,22 @@ pub(super) fn read(reader: &mut ConfigReader, shard: Option<&Shard>) -> Caches {
             Elsewhere { alias: other.alias, kinds: Vec::new(), shard }
         }));
     }
-    Caches { own, elsewhere }
+    Caches { own, elsewhere, targets: list }
+}
+
+/// The caches of targets, and the list that they come from. No other setting may name one of them.
+fn of_targets(
+    reader: &mut ConfigReader,
+    targets: Targets,
+    written: &Table,
+    django: &Table,
+    sentry: &Table,
+) -> (Option<TargetList>, Vec<TargetCache>) {
+    let sources = [("sentry_redis", sentry), ("django_caches", django), ("[caches]", written)];
+    let taken = sources
+        .iter()
+        .flat_map(|(setting, table)| table.0.iter().map(|entry| (entry.key.as_str(), *setting)));
+    targets.caches(reader, &taken.collect())
 }
 
 /// Reads an entry of another program's setting, below a table of the file.
@@ -196,12 +229,17 @@ fn keep(
             // Several servers of a cache may be worth the same note.
             let mut seen = HashSet::new();
             reading.notes.retain(|note| seen.insert(note.clone()));
-            reader.notes.append(&mut reading.notes);
+            found.note(reader, &mut reading);
             reader.files.append(&mut reading.files);
             for (key, origin) in std::mem::take(&mut reading.origins) {
                 reader.origins.insert(format!("caches.{}.{key}", reading.alias), origin);
             }
             found.kept.push((reading, cache));
+        }
+        Err(problem) if reading.is_target => {
+            found
+                .target_problems
+                .push(problem.at_target(&format!("cache `{}`", reading.alias), &reading.place));
         }
         Err(problem) => reader.problems.push(problem.about(&reading.alias)),
     }
@@ -318,7 +356,27 @@ fn no_table(alias: &str, place: &Place) -> ConfigProblem {
     })
 }
 
+/// The most notes on targets; what is worth one is worth it for all of them.
+const MOST_NOTES: usize = 10;
+
 impl Found<'_> {
+    /// Takes over the notes on a cache, and the first ones on targets.
+    fn note(&mut self, reader: &mut ConfigReader, reading: &mut CacheReader) {
+        if reading.is_target {
+            let left = MOST_NOTES.saturating_sub(self.target_notes);
+            self.target_notes += reading.notes.len();
+            reading.notes.truncate(left);
+        }
+        reader.notes.append(&mut reading.notes);
+    }
+
+    /// Reports what was found about targets.
+    fn tell(&mut self, reader: &mut ConfigReader) {
+        let more = self.target_notes.saturating_sub(MOST_NOTES);
+        reader.notes.extend((more > 0).then(|| format!("targets: {more} more notes such as these")));
+        reader.problems.extend(targets::first(std::mem::take(&mut self.target_problems)));
+    }
+
     /// `true` if a cache is checked by another shard. One that is not checked itself may be where its target is.
     fn has_elsewhere(&self, cache: &CacheConfig) -> bool {
         let is_checked = !matches!(cache.backend, Backend::Unchecked(_));

@@ -3,7 +3,7 @@
 
 use BackendKind::{Forwarding, LocalMemory, Memcached, Redis};
 use Takes::{
-    AllOrInteger, Boolean, BooleanOrTable, BooleanTextOrTable, Duration, Durations, Integer, Integers, Number, Numbers, Table, Tables, Text, Texts,
+    AllOrInteger, Boolean, BooleanOrTable, BooleanTextOrTable, CacheTemplate, Duration, Durations, Integer, Integers, Number, Numbers, Table, Tables, Text, TextOrTable, Texts,
     TextsOrTable, TextsOrTables, Words,
 };
 
@@ -54,6 +54,9 @@ pub(super) enum Takes {
     TextsOrTable,
     /// Texts, some of which may be a table instead.
     TextsOrTables,
+    TextOrTable,
+    /// The table `[caches.ALIAS]` for many aliases.
+    CacheTemplate,
 }
 
 /// The kinds of cache that `backend` names.
@@ -182,6 +185,7 @@ pub(super) const TOP: &[Key] = &[
     key("metrics", Table, "Listeners for metrics."),
     key("groups", Tables, "Named groups of checks, at /health/group/NAME; the groups liveness, readiness and startup define /livez, /readyz and /startupz; without startup, readiness defines /startupz too."),
     key("fleet", Table, "Sharing of results between sidecars of one role, through Redis; without this table, each sidecar runs its own checks.").was("debounce"),
+    key("targets", TextOrTable, "File with targets in the JSON of Prometheus' file_sd, each of which is a cache; or a table of settings."),
     key("shard", Table, "The shard of this replica, if the aliases are spread over the replicas of a StatefulSet; without it, every alias is checked."),
     key("django_caches", Text, "File with Django's CACHES setting as JSON, or \"-\" for standard input."),
     key("django_unknown", Words(&["skip", "error"]), "A cache of Django's CACHES with an unknown backend is skipped with a warning, or is an error.").or(r#""skip""#),
@@ -234,6 +238,17 @@ pub(super) const FLEET: &[Key] = &[
     key("via", Text, "Alias of the Redis server that stores the shared results."),
     key("for", Duration, "Maximum age of a reused result, 250ms to 1m; at least twice max_age.").or(r#""2s""#),
     key("role", Text, "Only sidecars of the same role share results.").or(r#""""#),
+];
+
+/// `[targets]`.
+pub(super) const TARGETS: &[Key] = &[
+    key("file", Text, "File with the list, in the JSON of Prometheus' file_sd."),
+    key("http", Text, "URL of the list, in the JSON of Prometheus' http_sd.").secret().same_as("file"),
+    key("every", Duration, "Interval at which http is fetched, 1s to 1day; by default 1m; the server may give another."),
+    key("token_file", Text, "File that contains the bearer token for http.").secret(),
+    key("ca_file", Text, "Certificates to trust for http instead of the system's.").secret(),
+    key("alias", Text, "Alias of a target, a text with labels such as \"{team}-{name}\"; by default the label alias, or else the address."),
+    key("cache", CacheTemplate, "Settings of the cache of each target, as in [caches.NAME], whose texts may hold labels."),
 ];
 
 /// `[shard]`.
@@ -436,6 +451,7 @@ pub(super) const TABLES: &[(&str, &[Key])] = &[
     ("metrics", METRICS),
     ("groups.*", GROUP),
     ("fleet", FLEET),
+    ("targets", TARGETS),
     ("shard", OWN_SHARD),
     ("caches.*", CACHE),
     ("caches.*.auth", AUTH),
@@ -477,19 +493,23 @@ pub(super) fn alternatives(keys: &'static [Key], name: &str) -> impl Iterator<It
 /// `true` if two keys are the same or answer the same question, so that one of them is enough.
 pub(super) fn say_the_same(one: &str, other: &str) -> bool {
     let question = |name| {
-        let mut keys = [ACCESS, CACHE].into_iter().flatten();
+        let mut keys = [ACCESS, CACHE, TARGETS].into_iter().flatten();
         keys.find(|key| key.name == name).and_then(|key| key.same_as).unwrap_or(name)
     };
     question(one) == question(other)
 }
 
-/// `true` if a key of a cache or a queue takes a table, or something else in short.
+/// `true` if a key of a cache, a queue or the top takes a table, or something else in short.
 pub(super) fn has_parts_too(name: &str) -> bool {
-    CACHE.iter().chain(QUEUE).any(|key| key.name == name && matches!(key.takes, BooleanOrTable | BooleanTextOrTable | TextsOrTable))
+    TOP.iter().chain(CACHE).chain(QUEUE).any(|key| key.name == name && matches!(key.takes, BooleanOrTable | BooleanTextOrTable | TextOrTable | TextsOrTable))
 }
 
 /// `true` if the value at this path is no secret. A value at an unknown path may be one.
 pub(super) fn may_show(path: &[&str]) -> bool {
+    // A template of caches has their settings.
+    if let ["targets", "cache", rest @ ..] = path {
+        return may_show(&[&["caches", "*"], rest].concat());
+    }
     let [tables @ .., name] = path else { return false };
     let found = |tables: &[&str], name: &str| {
         let is_there = |table: &str| {
@@ -500,7 +520,7 @@ pub(super) fn may_show(path: &[&str]) -> bool {
         keys.iter().find(|key| key.name == name)
     };
     match (found(tables, name), tables) {
-        (Some(key), _) => !key.secret && !matches!(key.takes, Table | Tables),
+        (Some(key), _) => !key.secret && !matches!(key.takes, Table | Tables | CacheTemplate),
         // A limit.
         (None, [above @ .., table]) => {
             let limits = found(above, table).is_some_and(|key| matches!(key.takes, Durations | Integers | Numbers));

@@ -9,7 +9,9 @@ use super::reader::ConfigReader;
 use super::source::environment::{Environment, QUOTED};
 use super::source::{file, platform};
 use super::value::Table;
-use super::{Config, Listen, is_quoted, keys, listeners, settings};
+use super::{
+    Config, FetchedTargets, HttpTargets, Listen, TargetSource, is_quoted, keys, listeners, settings, targets,
+};
 
 /// The sources of a configuration. The first to name a value wins: flags, environment, file; then defaults.
 ///
@@ -23,6 +25,8 @@ pub struct Source {
     pub listen: Vec<String>,
     /// The environment's variables, by name.
     pub environment: BTreeMap<String, String>,
+    /// The list of targets, if it comes from a server.
+    pub targets: Option<FetchedTargets>,
 }
 
 /// A valid configuration, and the notes on it.
@@ -46,7 +50,7 @@ impl Source {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         };
-        Self { file, listen, environment: std::env::vars_os().filter_map(text).collect() }
+        Self { file, listen, environment: std::env::vars_os().filter_map(text).collect(), targets: None }
     }
 }
 
@@ -88,7 +92,9 @@ fn load_with(source: &Source, users_alone: bool) -> Result<Loaded, ConfigError> 
     if !problems.is_empty() {
         return Err(ConfigError::new(problems));
     }
-    let mut reader = ConfigReader { notes, users_alone, ..ConfigReader::new(table, file.as_deref()) };
+    let fetched = source.targets.clone();
+    let mut reader =
+        ConfigReader { notes, users_alone, fetched, ..ConfigReader::new(table, file.as_deref()) };
     reader.problems.extend(reader.table.unknown(keys::TOP));
     let config = settings::read(&mut reader, &source.listen, &environment.host_name());
     if reader.problems.is_empty() {
@@ -131,6 +137,18 @@ pub(crate) fn load_listeners(source: &Source) -> Result<OwnListeners, ConfigErro
         Ok(OwnListeners { main, probes, cert_file, wants_certificate })
     } else {
         Err(ConfigError::new(reader.problems))
+    }
+}
+
+/// Reads from which server the list of targets comes, if it comes from one. Problems are left to [`load()`].
+pub(crate) fn load_http_targets(source: &Source) -> Option<HttpTargets> {
+    let environment = Environment(&source.environment);
+    let (file, mut table) = raw(source, &environment, &mut Vec::new()).ok()?;
+    environment.merge_into(&mut table, &mut Vec::new());
+    let mut reader = ConfigReader::new(table, file.as_deref());
+    match targets::read(&mut reader)?.source() {
+        TargetSource::Http(http) if reader.problems.is_empty() => Some(http.clone()),
+        TargetSource::Http(_) | TargetSource::File(_) => None,
     }
 }
 

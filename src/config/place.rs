@@ -113,6 +113,15 @@ impl ConfigProblem {
         self
     }
 
+    /// The same problem, about something of the target that stands at `target`.
+    #[must_use]
+    pub(super) fn at_target(self, what: &str, target: &Place) -> Self {
+        let setting =
+            self.place.filter(|place| place.origin() != target.origin()).map(|place| place.origin());
+        let setting = setting.map(|origin| format!(" (the setting is at {origin})")).unwrap_or_default();
+        target.problem(format_args!("{what} of this target: {}{setting}", self.what))
+    }
+
     /// The key that sorts problems into the order of the file.
     pub(super) fn order(&self) -> Option<(&Path, usize)> {
         match &self.place {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::fingerprint::CertificateFiles;
 use super::keys::Key;
 use super::place::{ConfigProblem, Origin};
+use super::targets::FetchedTargets;
 use super::value::{Table, Value};
 
 /// The raw values, while they are interpreted.
@@ -27,6 +28,8 @@ pub(super) struct ConfigReader {
     pub(super) users_alone: bool,
     /// `true` if a cache of Django's setting is skipped where its backend is not known.
     pub(super) skips_unknown: bool,
+    /// The list of targets, if it was fetched.
+    pub(super) fetched: Option<FetchedTargets>,
 }
 
 /// A table of settings, while it is read.
@@ -49,6 +52,7 @@ impl ConfigReader {
             certificates: CertificateFiles::default(),
             users_alone: false,
             skips_unknown: true,
+            fetched: None,
         }
     }
 

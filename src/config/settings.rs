@@ -9,6 +9,7 @@ use super::reader::ConfigReader;
 use super::value::{Value, unless};
 use super::{
     Backend, CacheConfig, Config, RedisConfig, RedisServers, access, cache, fleet, groups, listeners, shard,
+    targets,
 };
 
 const PREFIX: &str = "a prefix must have 1 to 64 printable ASCII characters without spaces, because others can \
@@ -40,7 +41,8 @@ pub(super) fn read(reader: &mut ConfigReader, flags: &[String], host_name: &str)
         value.word("choice", &[("skip", true), ("error", false)])
     });
     let mut shard = shard::read(reader);
-    let cache::Caches { own: caches, elsewhere } = cache::read(reader, shard.as_ref());
+    let targets = targets::read(reader);
+    let cache::Caches { own: caches, elsewhere, targets } = cache::read(reader, targets, shard.as_ref());
     if let Some(shard) = &mut shard {
         shard.fill(caches.len(), &elsewhere);
     }
@@ -70,6 +72,7 @@ pub(super) fn read(reader: &mut ConfigReader, flags: &[String], host_name: &str)
         groups,
         skips_unknown: reader.skips_unknown,
         fleet,
+        targets,
         shard,
         caches,
     }

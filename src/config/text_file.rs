@@ -12,10 +12,16 @@ pub(super) const MAX_FILE: u64 = 1 << 20;
 
 /// Reads a whole text file.
 pub(super) fn read(path: &Path) -> io::Result<String> {
+    read_up_to(path, MAX_FILE)
+}
+
+/// Reads a whole text file of at most `most` bytes.
+pub(super) fn read_up_to(path: &Path, most: u64) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > most {
+        let error = format!("it is larger than {} MiB", most >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, error));
     }
     Ok(text)
 }

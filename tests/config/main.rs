@@ -60,7 +60,7 @@ fn source(folder: &Path, name: &str) -> Source {
     if let (None, Some(json)) = (&file, existing("json")) {
         environment.insert("CACHE_CANARY_DJANGO_CACHES".to_owned(), json.to_str().expect("UTF-8").to_owned());
     }
-    Source { file, listen: Vec::new(), environment }
+    Source { file, listen: Vec::new(), environment, targets: None }
 }
 
 fn compare(folder: &str, print: impl Fn(&str, &Source) -> String) {
@@ -326,6 +326,8 @@ fn a_shown_configuration_can_be_loaded_and_means_the_same() {
                 include.retain(|word| !hidden.contains(word));
             }
         }
+        // Caches of targets are shown as caches.
+        first.targets = None;
         // What other shards have is not shown.
         if let Some(shard) = &first.shard {
             for group in &mut first.groups {
@@ -448,4 +450,27 @@ fn limits_themselves_are_allowed_and_values_past_them_are_not() {
             config::load(&environment(&[("CACHE_URL", "redis://cache"), variable])).expect_err("refused");
         assert!(error.to_string().starts_with(&format!("{}: ", variable.0)), "{error}");
     }
+}
+
+#[test]
+fn a_password_of_a_variable_holds_no_label_and_a_label_no_variable() {
+    let loaded = config::load(&source(Path::new("tests/config/valid"), "targets")).expect("valid");
+    let passwords = loaded.config.caches.into_iter().filter_map(|cache| match cache.backend {
+        Backend::Redis(redis) => fixed(redis.login.password),
+        _ => None,
+    });
+    let passwords: Vec<_> = passwords.map(|password| password.expose_secret().to_owned()).collect();
+    assert_eq!(passwords, ["ses{team}ame"; 3]);
+
+    let folder = TempDir::new().expect("a temporary folder");
+    let list = "[{\"targets\": [\"redis://h\"], \"labels\": {\"alias\": \"main\", \"user\": \"${SECRET}\"}}]";
+    fs::write(folder.path().join("targets.json"), list).expect("the list is written");
+    let file = folder.path().join("canary.toml");
+    let template =
+        "targets.file = \"targets.json\"\ntargets.cache = { username = \"{user}\", password = \"p\" }";
+    fs::write(&file, template).expect("the file is written");
+    let environment = BTreeMap::from([("SECRET".to_owned(), "sesame".to_owned())]);
+    let loaded = config::load(&Source { file: Some(file), environment, ..Source::default() }).expect("valid");
+    let Backend::Redis(redis) = &loaded.config.caches[0].backend else { panic!("no Redis") };
+    assert_eq!(redis.login.username.as_deref(), Some("${SECRET}"));
 }

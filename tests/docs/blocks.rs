@@ -65,6 +65,9 @@ fn config_check_accepts_every_example_of_a_configuration() {
     let folder = tempfile::tempdir().unwrap();
     write_secrets(folder.path());
     fs::copy(path("deploy/reviewboard/caches.json"), folder.path().join("caches.json")).unwrap();
+    let targets =
+        "[{\"targets\": [\"redis://sessions.a\"], \"labels\": {\"team\": \"a\", \"name\": \"sessions\"}}]";
+    fs::write(folder.path().join("targets.json"), targets).unwrap();
     let secrets = format!("{}/", folder.path().display());
     let blocks = blocks("toml");
     assert!(blocks.len() > 10, "the pages have examples");

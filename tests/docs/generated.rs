@@ -90,6 +90,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("probes", "/properties/probes"),
     ("metrics", "/properties/metrics"),
     ("fleet", "/properties/fleet"),
+    ("targets", "/$defs/targets"),
     ("shard", "/properties/shard"),
     ("groups.NAME", "/$defs/group"),
     ("caches.NAME", "/$defs/cache"),

@@ -96,6 +96,8 @@ fn metrics(view: AccessLevel, format: MetricsFormat) -> String {
     let scrape = Scrape {
         report,
         shard: Some(shard),
+        targets: Some(99),
+        fetches: Some(ReloadStatus { ok: true, at: SystemTime::UNIX_EPOCH }),
         known,
         listener: Some(expiry(Expiring::ListenerCertificate, 1_798_000_000)),
         rounds: Some(RoundClocks { rounds: 7, partitions: [(70, 0), (60, 3)].map(partition).into() }),

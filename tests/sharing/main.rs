@@ -14,4 +14,5 @@ mod reload;
 mod rounds;
 mod shards;
 mod since;
+mod targets;
 mod transitions;

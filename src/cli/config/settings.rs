@@ -6,7 +6,7 @@ use humantime::format_duration;
 
 use super::{TomlLines, file, key, list, quoted};
 use crate::config::{
-    Access, CallerLimits, ClientCertificate, Config, Fleet, Group, ListenerTls, MASK, Shard,
+    Access, CallerLimits, ClientCertificate, Config, Fleet, Group, ListenerTls, MASK, Shard, TargetList,
 };
 use crate::span::setting;
 
@@ -16,7 +16,7 @@ impl TomlLines<'_> {
         #[rustfmt::skip]
         let Config {
             listen, prefix, instance, timeout, slow, max_age, reconnect_every, dns_recheck, interval, expires_within,
-            drain, access, tls, limits, probes, metrics, groups, skips_unknown, fleet, shard, caches: _,
+            drain, access, tls, limits, probes, metrics, groups, skips_unknown, fleet, targets, shard, caches: _,
         } = config;
         self.value("listen", list(listen), "listen");
         self.value("prefix", quoted(prefix), "prefix");
@@ -56,6 +56,11 @@ impl TomlLines<'_> {
         }
         if let Some(fleet) = fleet {
             self.fleet(fleet);
+        }
+        if let Some(TargetList { source, count }) = targets {
+            self.lines.push((String::new(), None));
+            let line = format!("# [targets] {count} targets of {source}, each of which is a cache below");
+            self.lines.push((line, Some(self.loaded.origin("targets"))));
         }
         if let Some(Shard { index, of, .. }) = shard {
             self.header("shard");

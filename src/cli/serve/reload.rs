@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::stamps::Stamps;
@@ -25,10 +25,12 @@ use tokio_rustls::rustls::pki_types::UnixTime;
 
 use crate::app::App;
 use crate::checker::Renewal;
-use crate::cli::causes;
 use crate::cli::certificates;
 use crate::cli::files::{self, Room};
-use crate::config::{CallerLimits, Config, ConfigError, Listen, Loaded, Source, load};
+use crate::cli::{causes, targets};
+use crate::config::{
+    CallerLimits, Config, ConfigError, FetchedTargets, Listen, Loaded, Source, load, load_http_targets,
+};
 
 /// The interval at which files are looked at.
 const POLL_EVERY: Duration = Duration::from_secs(2);
@@ -49,6 +51,18 @@ pub(super) struct Reloader {
     notes: Vec<String>,
     /// The message about the last configuration read, if it was refused.
     refused: Option<String>,
+    list: ListInForce,
+}
+
+/// The list of targets in force, if it comes from a server. It is fetched at its interval; a failed fetch or an invalid list is
+/// logged once, and the one in force stays.
+#[derive(Default)]
+struct ListInForce {
+    fetched: Option<FetchedTargets>,
+    /// The time of the next fetch.
+    due: Option<Instant>,
+    /// The message about the last fetch, if it failed or the list was invalid.
+    failed: Option<String>,
 }
 
 /// The part of the configuration that is on the command line.
@@ -74,8 +88,20 @@ enum ReloadReason {
     Asked,
     /// A file has changed.
     Changed,
+    /// The list of targets is due.
+    Due,
     /// A refused configuration may be valid by now, or a file may have changed between its read and the first look.
     Doubt,
+}
+
+/// The result of a reload.
+struct Attempt {
+    /// What was put in force; nothing if the list of targets was due and is the same, or failed.
+    renewed: Result<Option<Renewed>, String>,
+    /// The list of targets in force from now on.
+    list: Option<FetchedTargets>,
+    /// `Err` with a message if a fetch failed or its list was invalid; `None` if there was no fetch.
+    fetched: Option<Result<(), String>>,
 }
 
 /// A configuration that was put in force.
@@ -90,16 +116,27 @@ struct Renewed {
 
 impl ReloadFlags {
     /// Loads the configuration with these flags, and notes what its certificates tell.
-    pub(super) fn load(&self) -> Result<Loaded, ConfigError> {
-        let mut loaded = load(&Source::from_process(self.file.clone(), self.listen.clone()))?;
+    pub(super) fn load(source: &Source) -> Result<Loaded, ConfigError> {
+        let mut loaded = load(source)?;
         loaded.notes.extend(certificates::notes(&loaded.config, UnixTime::now()));
         Ok(loaded)
+    }
+
+    /// The source of the configuration with these flags, without the targets of a server.
+    pub(super) fn source(&self) -> Source {
+        Source::from_process(self.file.clone(), self.listen.clone())
     }
 }
 
 impl Reloader {
-    /// A reloader of `app`, whose configuration, `loaded`, was loaded with `flags`.
-    pub(super) fn new(app: Arc<App>, flags: ReloadFlags, loaded: Loaded) -> Self {
+    /// A reloader of `app`, whose configuration, `loaded`, was loaded with `flags` and with this list of targets.
+    pub(super) fn new(
+        app: Arc<App>,
+        flags: ReloadFlags,
+        loaded: Loaded,
+        targets: Option<FetchedTargets>,
+    ) -> Self {
+        app.note_targets(targets.as_ref().map(|_| true));
         let files = loaded.files().into();
         let Loaded { config, notes, .. } = loaded;
         Self {
@@ -116,6 +153,7 @@ impl Reloader {
             read: Stamps::default(),
             notes,
             refused: None,
+            list: ListInForce { due: next(targets.as_ref()), fetched: targets, failed: None },
         }
     }
 
@@ -124,7 +162,7 @@ impl Reloader {
         loop {
             let (reason, stamps) = self.reason(&mut hangup).await;
             // The supervisor is not notified of a reload out of doubt.
-            let is_told = reason != ReloadReason::Doubt;
+            let is_told = matches!(reason, ReloadReason::Asked | ReloadReason::Changed);
             if is_told {
                 systemd::reloading().await;
             }
@@ -140,13 +178,15 @@ impl Reloader {
         let mut last = None;
         let mut pause = POLL_EVERY;
         loop {
-            let is_asked = tokio::select! {
-                _ = hangup.recv() => true,
-                () = sleep(pause), if !self.files.is_empty() => false,
+            let due = self.list.due;
+            let reason = tokio::select! {
+                _ = hangup.recv() => Some(ReloadReason::Asked),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Some(ReloadReason::Due),
+                () = sleep(pause), if !self.files.is_empty() => None,
             };
             let now = self.look().await;
-            if is_asked {
-                return (ReloadReason::Asked, now.unwrap_or_default());
+            if let Some(reason) = reason {
+                return (reason, now.unwrap_or_default());
             }
             let Some(now) = now else { continue };
             pause = if now == self.read {
@@ -172,11 +212,54 @@ impl Reloader {
 
     async fn reload(&mut self, reason: ReloadReason, stamps: Stamps) {
         let (app, flags, listeners) = (self.app.clone(), self.flags.clone(), self.listeners.clone());
-        let renewed = on_a_thread(move || renew(&app, &flags, &listeners)).await;
-        self.read = stamps;
-        match renewed.unwrap_or_else(|error| Err(format!("cache-canary has no free thread: {error}"))) {
-            Ok(renewed) => self.accept(reason, renewed),
-            Err(message) => self.refuse(reason, message),
+        let known = self.list.fetched.clone();
+        let attempt = on_a_thread(move || attempt(&app, &flags, &listeners, known, reason)).await;
+        let attempt = attempt.unwrap_or_else(|error| {
+            let renewed = Err(format!("cache-canary has no free thread: {error}"));
+            Attempt { renewed, list: self.list.fetched.clone(), fetched: None }
+        });
+        self.take_list(attempt.list, attempt.fetched);
+        match attempt.renewed {
+            // Files were not read.
+            Ok(None) => {}
+            Ok(Some(renewed)) => {
+                self.read = stamps;
+                self.accept(reason, renewed);
+            }
+            Err(message) => {
+                self.read = stamps;
+                self.refuse(reason, message);
+            }
+        }
+    }
+
+    /// Takes over the list of targets, and tells of the fetch, if there was one.
+    fn take_list(&mut self, list: Option<FetchedTargets>, fetched: Option<Result<(), String>>) {
+        if fetched.is_some()
+            || list.as_ref().map(|list| &list.from) != self.list.fetched.as_ref().map(|list| &list.from)
+        {
+            self.list.due = next(list.as_ref());
+        }
+        self.list.fetched = list;
+        match fetched {
+            Some(Err(message)) => {
+                if self.list.failed.as_ref() != Some(&message) {
+                    error!("refresh of the targets failed, the previous ones stay in force: {message}");
+                }
+                self.list.failed = Some(message);
+                self.app.note_targets(Some(false));
+            }
+            Some(Ok(())) => {
+                if self.list.failed.take().is_some() {
+                    info!("the targets are refreshed again");
+                }
+                self.app.note_targets(Some(true));
+            }
+            None if self.list.fetched.is_none() => {
+                self.list.failed = None;
+                self.app.note_targets(None);
+            }
+            None => {}
         }
     }
 
@@ -223,9 +306,75 @@ async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     done.await.map_err(io::Error::other)
 }
 
+/// The time at which this list is fetched again.
+fn next(list: Option<&FetchedTargets>) -> Option<Instant> {
+    list.map(|list| Instant::now() + list.every)
+}
+
+/// Reads the configuration with the list of targets, which is fetched if that is the reason, and puts both in force. If a new
+/// list is invalid, the `known` one is.
+fn attempt(
+    app: &App,
+    flags: &ReloadFlags,
+    listeners: &ListenerSettings,
+    known: Option<FetchedTargets>,
+    reason: ReloadReason,
+) -> Attempt {
+    let mut source = flags.source();
+    let wanted = load_http_targets(&source);
+    let in_force = known.clone();
+    // That of another server, or with another token, is another list.
+    let known = known.filter(|known| wanted.as_ref() == Some(&known.from));
+    let is_due = matches!(reason, ReloadReason::Asked | ReloadReason::Due) || known.is_none();
+    let fetched = wanted.filter(|_| is_due).map(|from| targets::fetch(&from).map_err(|error| causes(&error)));
+    match fetched {
+        None => {
+            source.targets = known;
+            let renewed = renew(app, listeners, &source).map(Some);
+            let list = if renewed.is_ok() { source.targets } else { in_force };
+            Attempt { renewed, list, fetched: None }
+        }
+        Some(Ok(new))
+            if known.as_ref().is_some_and(|known| known.body == new.body) && reason == ReloadReason::Due =>
+        {
+            Attempt { renewed: Ok(None), list: Some(new), fetched: Some(Ok(())) }
+        }
+        Some(Ok(new)) => {
+            source.targets = Some(new);
+            match renew(app, listeners, &source) {
+                Ok(renewed) => {
+                    Attempt { renewed: Ok(Some(renewed)), list: source.targets, fetched: Some(Ok(())) }
+                }
+                Err(message) => with_known(app, listeners, source, (known, in_force), reason, message),
+            }
+        }
+        Some(Err(message)) => with_known(app, listeners, source, (known, in_force), reason, message),
+    }
+}
+
+/// The reload without a new list, for this reason: with the one that is `known`, if the configuration was to be read as well.
+fn with_known(
+    app: &App,
+    listeners: &ListenerSettings,
+    mut source: Source,
+    (known, in_force): (Option<FetchedTargets>, Option<FetchedTargets>),
+    reason: ReloadReason,
+    message: String,
+) -> Attempt {
+    if reason == ReloadReason::Due {
+        return Attempt { renewed: Ok(None), list: in_force, fetched: Some(Err(message)) };
+    }
+    if known.is_none() {
+        return Attempt { renewed: Err(message), list: in_force, fetched: None };
+    }
+    source.targets = known;
+    let renewed = renew(app, listeners, &source).map(Some);
+    Attempt { renewed, list: source.targets, fetched: Some(Err(message)) }
+}
+
 /// Reads the configuration and puts it in force, except for `listeners`. The error is a message.
-fn renew(app: &App, flags: &ReloadFlags, listeners: &ListenerSettings) -> Result<Renewed, String> {
-    let mut loaded = flags.load().map_err(|error| causes(&error))?;
+fn renew(app: &App, listeners: &ListenerSettings, source: &Source) -> Result<Renewed, String> {
+    let mut loaded = ReloadFlags::load(source).map_err(|error| causes(&error))?;
     let needs_restart = listeners.keep(&mut loaded.config);
     let spoke_tls = app.tls().is_some();
     // A limit that sufficed for fewer caches may be too low now.

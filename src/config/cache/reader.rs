@@ -45,6 +45,8 @@ pub(in crate::config) struct CacheReader {
     pub(in crate::config) skips_unknown: bool,
     /// The problem for which it is skipped, if it is.
     pub(in crate::config) unknown: Option<ConfigProblem>,
+    /// `true` if it is that of a target, one of many that are alike.
+    pub(in crate::config) is_target: bool,
 }
 
 /// An address, as it was written.
@@ -69,6 +71,7 @@ impl CacheReader {
             users_alone: false,
             skips_unknown: true,
             unknown: None,
+            is_target: false,
         }
     }
 

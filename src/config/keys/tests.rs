@@ -21,7 +21,7 @@ const HEAD: &str = r#"{
 
 /// The types of values.
 const TYPES: &str = r##"  "$defs": {
-    "reference": { "type": "string", "description": "Text that contains ${NAME}.", "pattern": "\\$\\{" },
+    "reference": { "type": "string", "description": "Text that contains ${NAME}, or in targets.cache {label}.", "pattern": "\\{" },
     "name": { "pattern": "^[A-Za-z0-9_.-]{1,64}$" },
     "texts": { "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] },
     "duration": { "type": "string", "description": "Duration with its unit: 750ms, 5s, 1m 30s.", "pattern": "^ *[0-9]+ *[a-zA-Zµ]|^ *0 *$|\\$\\{" },
@@ -66,6 +66,8 @@ fn property(path: &str, key: &Key, indent: &str) -> String {
             format!("\"anyOf\": [{{ {} }}, {{ {text} }}, {{ {} }}]", reference("boolean"), reference(key.name))
         }
         TextsOrTable => either(reference("texts"), key.name),
+        TextOrTable => either("\"type\": \"string\"".to_owned(), key.name),
+        CacheTemplate => reference("cache"),
         TextsOrTables => {
             let table = if key.name == "replicas" { "servers" } else { key.name };
             let one = format!("{{ \"type\": \"string\" }}, {{ {} }}", reference(table));
@@ -102,7 +104,7 @@ fn table(path: &str) -> &'static [Key] {
 fn the_schema_matches_the_table() {
     let mut text = format!("{HEAD}\n{}\n  }},\n{TYPES}", properties("", TOP, "    "));
     let shared = [".queues.*.", ".servers.tls", ".replicas.servers", ".views.servers"];
-    let has_own = |path: &str| path.contains('.') && !shared.iter().any(|part| path.contains(part));
+    let has_own = |path: &str| (path.contains('.') || path == "targets") && !shared.iter().any(|part| path.contains(part));
     for (path, keys) in TABLES.iter().filter(|(path, _)| has_own(path)) {
         let name = match *path {
             "groups.*" => "group",
@@ -128,7 +130,9 @@ fn every_table_that_a_key_takes_is_there() {
             match key.takes {
                 // It has the same tables as `replicas.servers`.
                 _ if path == "caches.*.servers.replicas" => false,
-                Table | BooleanOrTable | BooleanTextOrTable | TextsOrTable | TextsOrTables => named.insert(path),
+                Table | BooleanOrTable | BooleanTextOrTable | TextOrTable | TextsOrTable | TextsOrTables => {
+                    named.insert(path)
+                }
                 Tables => named.insert(format!("{path}.*")),
                 _ => false,
             };
@@ -142,6 +146,12 @@ fn every_table_that_a_key_takes_is_there() {
 const CONTEXTS: &[(&str, &str)] = &[
     ("tls.", "tls.cert_file = 'c'\ntls.key_file = 'k'"),
     ("fleet.", "fleet.via = 'main'"),
+    ("targets.http", ""),
+    ("targets.every", "targets.http = 'https://h'"),
+    ("targets.token_file", "targets.http = 'https://h'"),
+    ("targets.ca_file", "targets.http = 'https://h'"),
+    ("targets.cache", "targets.file = '/nonexistent/targets.json'"),
+    ("targets.", "targets.file = '/nonexistent/targets.json'"),
     ("shard.index", "caches.main.url = 'redis://h'\nshard.of = 5"),
     ("shard.of", "caches.main.url = 'redis://h'\nshard.index = 0"),
     ("caches.main.backend", ""),

@@ -39,7 +39,7 @@ const KEYS: &[&str] = &[
     "BACKEND", "LOCATION", "OPTIONS", "TIMEOUT", "KEY_PREFIX", "KEY_FUNCTION", "VERSION", "USERNAME", "PASSWORD",
     "CLIENT_CLASS", "CONNECTION_FACTORY", "CONNECTION_POOL_CLASS", "CONNECTION_POOL_KWARGS", "SENTINELS",
     "SENTINEL_KWARGS", "REDIS_CLIENT_KWARGS", "BASE_CLIENT_KWARGS", "protocol", "db", "username", "password",
-    "hosts", "startup_nodes", "is_redis_cluster", "host", "port", "ssl",
+    "hosts", "startup_nodes", "is_redis_cluster", "host", "port", "ssl", "targets", "labels",
 ];
 
 /// The meaning of a dotted path.
@@ -147,6 +147,20 @@ pub(in crate::config) fn read(
         ));
     }
     let text = Text::new(path, content);
+    let export = if setting == "sentry_redis" { super::sentry::EXPORT } else { "" };
+    let value = json(&text, export)?;
+    let whole = Place::File(text.clone(), 0..0);
+    match value.map(|value| value.kind) {
+        Some(Typed::Table(table)) => Ok(table),
+        _ if setting == "sentry_redis" => {
+            Err(whole.problem("redis.clusters must be a JSON object with one entry per cluster"))
+        }
+        _ => Err(whole.problem("the CACHES setting must be a JSON object with one entry per alias")),
+    }
+}
+
+/// The value in a text of JSON, if there is one; `export` is more to the error of one that is none.
+pub(in crate::config) fn json(text: &Arc<Text>, export: &str) -> Result<Option<Value>, ConfigProblem> {
     let strict = ParseOptions {
         allow_comments: false,
         allow_loose_object_property_names: false,
@@ -171,23 +185,16 @@ pub(in crate::config) fn read(
         let key = key_before(&text.content, range.start);
         let key = key.map(|key| format!(", at the key `{key}`")).unwrap_or_default();
         let place = Place::File(text.clone(), range);
-        let export = if setting == "sentry_redis" { super::sentry::EXPORT } else { "" };
         place.problem(format_args!("this is no JSON{key}: {}{export}", message.to_lowercase()))
     })?;
     let mut hidden = Vec::new();
-    if let Some(value) = &parsed.value {
-        hide(value, "", &mut hidden);
+    match &parsed.value {
+        Some(ast::Value::Array(array)) => array.elements.iter().for_each(|one| hide(one, "", &mut hidden)),
+        Some(value) => hide(value, "", &mut hidden),
+        None => {}
     }
     let _ = text.hidden.set(hidden);
-    let whole = Place::File(text.clone(), 0..0);
-    let value = parsed.value.map(|value| convert(&text, value)).transpose()?;
-    match value.map(|value| value.kind) {
-        Some(Typed::Table(table)) => Ok(table),
-        _ if setting == "sentry_redis" => {
-            Err(whole.problem("redis.clusters must be a JSON object with one entry per cluster"))
-        }
-        _ => Err(whole.problem("the CACHES setting must be a JSON object with one entry per alias")),
-    }
+    parsed.value.map(|value| convert(text, value)).transpose()
 }
 
 /// Standard input, which can be read once and is kept for the reloads.

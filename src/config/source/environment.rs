@@ -31,13 +31,18 @@ impl Environment<'_> {
     /// itself.
     ///
     /// `${HOSTNAME}` is the host's name also where nothing sets it: shells have it without exporting it.
-    pub(in crate::config) fn expand(&self, text: &str) -> Result<String, String> {
+    ///
+    /// In a template of targets, the braces of what is filled in are doubled: they stand for themselves, and for no label.
+    pub(in crate::config) fn expand(&self, text: &str, is_template: bool) -> Result<String, String> {
+        let filled = |value: &str| {
+            if is_template { value.replace('{', "{{").replace('}', "}}") } else { value.to_owned() }
+        };
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
             if let Some(before) = before.strip_suffix('$') {
                 expanded.push_str(before);
-                expanded.push_str("${");
+                expanded.push_str(&filled("${"));
                 rest = after;
                 continue;
             }
@@ -53,8 +58,8 @@ impl Environment<'_> {
                 return Err(BAD_REFERENCE.to_owned());
             }
             match (self.get(name), default) {
-                (Some(value), _) | (None, Some(value)) => expanded.push_str(value),
-                (None, None) if name == "HOSTNAME" => expanded.push_str(&self.host_name()),
+                (Some(value), _) | (None, Some(value)) => expanded.push_str(&filled(value)),
+                (None, None) if name == "HOSTNAME" => expanded.push_str(&filled(&self.host_name())),
                 (None, None) if self.0.contains_key(name) => {}
                 (None, None) => {
                     return Err(format!(

@@ -36,7 +36,8 @@ pub(in crate::config) fn read(
     let mut hidden = Vec::new();
     hide(table.get_ref(), &mut Vec::new(), &mut hidden);
     let _ = text.hidden.set(hidden);
-    Ok(TomlReader { text: &text, environment, problems }.table(table.get_ref()))
+    let mut reader = TomlReader { text: &text, environment, problems, path: Vec::new() };
+    Ok(reader.table(table.get_ref()))
 }
 
 /// The setting whose line this byte of a broken file is in, if that line begins with a setting's name.
@@ -97,6 +98,8 @@ struct TomlReader<'a> {
     text: &'a Arc<Text>,
     environment: &'a Environment<'a>,
     problems: &'a mut Vec<ConfigProblem>,
+    /// The keys above the present value.
+    path: Vec<String>,
 }
 
 impl TomlReader<'_> {
@@ -108,18 +111,25 @@ impl TomlReader<'_> {
     fn table(&mut self, table: &DeTable<'_>) -> Table {
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
-        let entries = entries.into_iter().map(|(key, value)| TableEntry {
-            key: key.get_ref().to_string(),
-            key_place: self.place(key),
-            value: self.value(key.get_ref(), value),
+        let entries = entries.into_iter().map(|(key, value)| {
+            self.path.push(key.get_ref().to_string());
+            let value = self.value(key.get_ref(), value);
+            self.path.pop();
+            TableEntry { key: key.get_ref().to_string(), key_place: self.place(key), value }
         });
         Table(entries.collect())
+    }
+
+    /// `true` if the present value is a template, in which the braces of a variable's value are no label.
+    fn is_template(&self) -> bool {
+        let path: Vec<_> = self.path.iter().map(String::as_str).collect();
+        matches!(path[..], ["targets", "cache", ..] | ["targets", "alias"])
     }
 
     fn value(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Value {
         let place = self.place(value);
         let kind = match value.get_ref() {
-            DeValue::String(text) => match self.environment.expand(text) {
+            DeValue::String(text) => match self.environment.expand(text, self.is_template()) {
                 Ok(expanded) => {
                     self.environment.withhold_logins(key, text);
                     return Value { literal: expanded == *text, kind: ValueKind::Text(expanded), place };

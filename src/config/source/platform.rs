@@ -49,7 +49,7 @@ pub(in crate::config) fn merge_into(
     table: &mut Table,
     problems: &mut Vec<ConfigProblem>,
 ) -> Vec<String> {
-    if ["caches", "django_caches", "sentry_redis"].iter().any(|key| table.get(key).is_some()) {
+    if ["caches", "django_caches", "sentry_redis", "targets"].iter().any(|key| table.get(key).is_some()) {
         return Vec::new();
     }
     let mut caches: Vec<PlatformCache> = Vec::new();

@@ -43,6 +43,10 @@ pub struct Scrape {
     pub rounds: Option<RoundClocks>,
     /// The date of the listener's certificate, if it has one.
     pub listener: Option<Expiry>,
+    /// The number of targets, if caches come from a list of them.
+    pub targets: Option<usize>,
+    /// The result of the last fetch of that list, if a server has it.
+    pub fetches: Option<ReloadStatus>,
     /// The shard of this replica, if there are shards.
     pub shard: Option<Shard>,
     /// The result of the last reload of the configuration.
@@ -87,6 +91,8 @@ impl Scrape {
             known: setup.checker.records(&setup.everything).map(|record| record.known()).collect(),
             rounds: app.clocks(),
             listener: setup.listener_expiry.clone(),
+            targets: setup.targets,
+            fetches: app.last_targets(),
             shard: setup.shard.clone(),
             reloads: app.last_reload(),
             began_at: app.began_at(),
@@ -140,6 +146,13 @@ impl Collector for ScrapeCollector {
         }
         if let Some(rounds) = &scrape.rounds {
             put_rounds(&mut text, rounds)?;
+        }
+        if let Some(targets) = scrape.targets {
+            text.series(Family::Targets).put(&[], targets)?;
+        }
+        if let Some(fetches) = scrape.fetches {
+            text.series(Family::TargetsRefreshSuccess).put(&[], u32::from(fetches.ok))?;
+            text.series(Family::TargetsLastRefreshSuccess).put(&[], seconds(fetches.at))?;
         }
         if let Some(shard) = &scrape.shard {
             put_shard(&mut text, shard)?;

@@ -73,6 +73,9 @@ families! {
     Rounds Counter "cache_rounds_total" [] "Rounds that all partitions have completed.";
     RoundsMissed Counter "cache_rounds_missed_total" ["partition"] "Rounds that the partition skipped because the previous one took too long.";
     BuildInfo Info "cache_canary_build_info" ["version" "revision"] "Version and revision of this cache-canary; the value is always 1.";
+    Targets Gauge "cache_targets" [] "Targets in the list of `targets`, of all shards together; only with that setting.";
+    TargetsRefreshSuccess Gauge "cache_targets_refresh_success" [] "1 if the last fetch of the targets gave a valid list, 0 if not; only with `targets.http`.";
+    TargetsLastRefreshSuccess Gauge "cache_targets_last_refresh_success_timestamp_seconds" [] "Unix time of the last fetch of the targets that gave a valid list, in seconds; only with `targets.http`.";
     ShardInfo Info "cache_shard_info" ["index" "of"] "Shard of this replica and number of shards; the value is always 1. The shard metrics exist only with `shard`.";
     Shards Gauge "cache_shards" [] "Number of shards, `shard.of`.";
     ShardAliases Gauge "cache_shard_aliases" [] "Aliases of this shard, checked and skipped.";
