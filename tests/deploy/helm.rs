@@ -232,6 +232,7 @@ fn values_that_contradict_each_other_are_refused_with_the_next_step() {
             format!("{LEAST}kind: StatefulSet\nautoscaling: {{ enabled: true }}"),
             "autoscaling.enabled needs kind Deployment",
         ),
+        (format!("{LEAST}shard: true"), "shard needs mode central and kind StatefulSet"),
         (
             format!("{LEAST}mode: sidecar\nnetworkPolicy: {{ enabled: true }}"),
             "networkPolicy.enabled needs sidecar.podLabels",
@@ -541,7 +542,7 @@ fn shown(manifests: &[Value], kind: &str, more: &[(&str, &str)]) -> Result<Strin
     for entry in container["env"].as_array().unwrap() {
         let name = entry["name"].as_str().unwrap();
         let value = match (entry["value"].as_str(), name) {
-            (Some(value), _) => here(value),
+            (Some(value), _) => here(&value.replace("$(POD_INDEX)", "1")),
             (None, "POD_INDEX") => "1".to_owned(),
             (None, _) => "redis://from-a-secret:6379/0".to_owned(),
         };
@@ -560,9 +561,15 @@ fn the_program_accepts_the_configuration_and_the_environment_of_each_pod() {
         assert!(shown_central.contains(part), "{part}: {shown_central}");
     }
     let stateful = shown(&rendered(&given("stateful.yaml")), "StatefulSet", &[]).unwrap();
-    for part in
-        ["drain = \"10s\"", "10.244.0.0/16", "CACHE_CANARY_ACCESS__TOKEN_FILE", "redis://from-a-secret:6379"]
-    {
+    // Both caches are on the shard of this pod.
+    for part in [
+        "drain = \"10s\"",
+        "10.244.0.0/16",
+        "CACHE_CANARY_ACCESS__TOKEN_FILE",
+        "redis://from-a-secret:6379",
+        "index = 1",
+        "of = 3",
+    ] {
         assert!(stateful.contains(part), "{part}: {stateful}");
     }
     let sidecar = shown(&rendered_shop(""), "Deployment", &[]).unwrap();

@@ -33,6 +33,12 @@ env:
     valueFrom:
       fieldRef:
         fieldPath: metadata.labels['apps.kubernetes.io/pod-index']
+  {{- if .Values.shard }}
+  - name: CACHE_CANARY_SHARD__INDEX
+    value: $(POD_INDEX)
+  - name: CACHE_CANARY_SHARD__OF
+    value: {{ .Values.replicas | quote }}
+  {{- end }}
   {{- end }}
   {{- end }}
   {{- with .Values.env }}

@@ -82,6 +82,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if and .Values.autoscaling.enabled (ne .Values.kind "Deployment") }}
 {{- fail "autoscaling.enabled needs kind Deployment" }}
 {{- end }}
+{{- if and .Values.shard (or (ne .Values.mode "central") (ne .Values.kind "StatefulSet")) }}
+{{- fail "shard needs mode central and kind StatefulSet: its pods have numbers" }}
+{{- end }}
 {{- if and (eq .Values.mode "sidecar") .Values.networkPolicy.enabled }}
 {{- if not .Values.sidecar.podLabels }}
 {{- fail "networkPolicy.enabled needs sidecar.podLabels: the labels of the application's pods" }}
