@@ -24,27 +24,27 @@ fn read(file: &str) -> String {
     fs::read_to_string(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// The Markdown files in a folder and the folders below it, in order.
-fn pages_in(folder: &str) -> Vec<String> {
-    let mut pages = Vec::new();
+/// The files with this ending in a folder and the folders below it, in order.
+fn files_in(folder: &str, ending: &str) -> Vec<String> {
+    let mut files = Vec::new();
     for entry in fs::read_dir(path(folder)).unwrap() {
         let entry = entry.unwrap();
         let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
         if entry.path().is_dir() {
-            pages.extend(pages_in(&name));
-        } else if entry.path().extension().is_some_and(|extension| extension == "md") {
-            pages.push(name);
+            files.extend(files_in(&name, ending));
+        } else if entry.path().extension().is_some_and(|extension| extension == ending) {
+            files.push(name);
         }
     }
-    pages.sort();
-    pages
+    files.sort();
+    files
 }
 
 /// Every page of the documentation, except the changelog.
 fn pages() -> Vec<String> {
     let top =
         ["README.md", "CONTRIBUTING.md", "RELEASING.md", "ARCHITECTURE.md", "SECURITY.md"].map(str::to_owned);
-    [top.to_vec(), pages_in("docs"), pages_in("deploy")].concat()
+    [top.to_vec(), files_in("docs", "md"), files_in("deploy", "md")].concat()
 }
 
 #[test]

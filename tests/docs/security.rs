@@ -1,20 +1,6 @@
 //! `SECURITY.md`: each claim of its threat model names the tests that hold it.
 
-use std::fs;
-use std::path::Path;
-
-use super::{path, read};
-
-/// The sources of a folder and those below it, in one text.
-fn sources(folder: &Path) -> String {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let texts = entries.map(|entry| match entry.extension() {
-        _ if entry.is_dir() => sources(&entry),
-        Some(extension) if extension == "rs" => fs::read_to_string(&entry).unwrap(),
-        Some(_) | None => String::new(),
-    });
-    texts.collect()
-}
+use super::{files_in, read};
 
 /// The tests that a row names in its last column.
 fn tests_of(row: &str) -> Vec<&str> {
@@ -24,7 +10,7 @@ fn tests_of(row: &str) -> Vec<&str> {
 
 #[test]
 fn each_claim_of_the_threat_model_names_tests_that_there_are() {
-    let tests = sources(&path("tests"));
+    let tests: String = files_in("tests", "rs").iter().map(|file| read(file)).collect();
     let is_there = |name: &&str| tests.contains(&format!("fn {name}("));
     let page = read("SECURITY.md");
     let (_, model) = page.split_once("| --- | --- | --- | --- |\n").unwrap();
