@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::raw::{MAX_WAIT, Wire};
-use super::support::{Memcached, Port, Redis};
+use super::support::{self, Memcached, Port, Redis};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
@@ -233,7 +233,5 @@ pub(crate) fn cpu(pid: u32) -> Duration {
 
 /// A line of a file that `/proc` has of a process, in KiB.
 pub(crate) fn kib(pid: &str, file: &str, line: &str) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
-    let value = text.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
-    value.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+    support::kib(pid, file, line) as f64
 }

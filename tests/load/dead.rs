@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::support::in_process::{one_cache, redis_at};
-use crate::support::{BlackHole, Port, alone, in_a_process_of_its_own};
+use crate::support::{BlackHole, Port, alone, in_a_process_of_its_own, kib};
 use cache_canary::alias::Alias;
 use cache_canary::checker::Checker;
 use cache_canary::config::CacheConfig;
@@ -17,9 +17,7 @@ const EACH: usize = 300;
 
 /// The memory that is the process' own, in kB (proc(5), /proc/pid/status).
 fn memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    kib("self", "status", "RssAnon")
 }
 
 #[tokio::test]

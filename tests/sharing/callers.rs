@@ -13,7 +13,7 @@ use cache_canary::outcome::Status;
 use futures_util::future::join_all;
 
 use crate::support::in_process::{one_cache, redis_at};
-use crate::support::{Memcached, Redis, Sidecar, in_a_process_of_its_own};
+use crate::support::{Memcached, Redis, Sidecar, in_a_process_of_its_own, kib};
 
 /// How many canaries were written to this Redis.
 fn written(redis: &Redis) -> u32 {
@@ -190,7 +190,5 @@ async fn a_thousand_callers_of_a_thousand_aliases_need_little_more_memory_than_o
 
 /// The most memory that this process has ever had.
 fn peak_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
+    kib("self", "status", "VmHWM")
 }

@@ -69,6 +69,7 @@ pub use memcached::{Memcached, PASSWORD, USER};
 pub use names::Names;
 pub use net::{BlackHole, HeldConnections, Port};
 pub use netns::Namespace;
+pub use process::kib;
 pub use prometheus::Prometheus;
 pub use proxy::{EJECTING, Envoy, Haproxy, Twemproxy};
 pub use pty::Pty;

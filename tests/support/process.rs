@@ -17,6 +17,13 @@ pub(super) struct Process {
     dir: TempDir,
 }
 
+/// A line of a file that `/proc` has of a process, in KiB.
+pub fn kib(pid: &str, file: &str, line: &str) -> usize {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("its memory");
+    let value = text.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+    value.expect(line).trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
 impl Process {
     /// Starts `program` in `dir`, where its output goes to the file `log`.
     pub(super) fn spawn(program: impl Into<String>, args: &[String], dir: TempDir) -> Self {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{Names, Port};
+use super::{Names, Port, kib};
 
 /// The deadline that a check has unless a test says otherwise, the product's default.
 const TIMEOUT: Duration = Duration::from_millis(750);
@@ -195,18 +195,16 @@ impl Sidecar {
 
     /// How much memory it has to itself or shares, in KiB.
     pub fn resident_kib(&self) -> usize {
-        self.status_kib("VmRSS:")
+        self.status_kib("VmRSS")
     }
 
     /// How much of it is its own, in KiB: not the pages of its code, which the system brings and takes.
     pub fn own_kib(&self) -> usize {
-        self.status_kib("RssAnon:")
+        self.status_kib("RssAnon")
     }
 
     fn status_kib(&self, key: &str) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("its status");
-        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("its memory");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
+        kib(&self.pid().to_string(), "status", key)
     }
 
     /// Asks `/health`.
