@@ -151,7 +151,7 @@ mod glibc {
     /// Frees the small blocks that are kept for the next allocations of this thread. `malloc_trim` takes them for used, and
     /// after a thousand connections at once most lie in pages of their own.
     ///
-    /// Only a thread's end frees them, so they are handed to one that does nothing else. Where there can be none, they stay.
+    /// Only a thread's end frees them, so they are handed to one that does nothing else. If no thread can be started, they stay.
     fn free_kept_blocks() {
         let [smallest, largest] = KEPT_SIZES;
         let sizes = (smallest..=largest).step_by(16);
