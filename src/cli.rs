@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::catalog::{Catalog, Selection};
-use crate::config::{Config, Loaded, Shard, Source};
+use crate::config::{Config, Draft, FetchedTargets, Loaded, Shard, Source};
 use crate::telemetry;
 use output::{LostOutput, print};
 
@@ -19,6 +19,7 @@ use output::{LostOutput, print};
 mod acl;
 /// Notes on TLS that files tell before any handshake.
 mod certificates;
+mod client;
 mod check;
 mod completions;
 /// Commands that validate and print the configuration.
@@ -238,7 +239,15 @@ fn select(catalog: &Catalog, config: &Config, names: &[String]) -> Result<Select
 
 /// The configuration that is in force with this file and these flags.
 fn load(file: Option<PathBuf>, listen: Vec<String>) -> Result<Loaded, Failure> {
-    let mut source = Source::from_process(file, listen);
-    targets::fill(&mut source).map_err(Failure::usage)?;
-    crate::config::load(&source).map_err(Failure::usage)
+    let source = Source::from_process(file, listen);
+    let (draft, targets) = draft(&source)?;
+    draft.load(targets).map_err(Failure::usage)
+}
+
+/// The configuration of this source as it was written, with the list of targets if a server has it. It blocks, so a task must
+/// not call it.
+fn draft(source: &Source) -> Result<(Draft<'_>, Option<FetchedTargets>), Failure> {
+    let draft = Draft::read(source).map_err(Failure::usage)?;
+    let targets = draft.http_targets().as_ref().map(targets::fetch).transpose().map_err(Failure::usage)?;
+    Ok((draft, targets))
 }

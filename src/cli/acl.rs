@@ -10,13 +10,13 @@ use clap::Args;
 
 use super::config::joined;
 use super::output::print;
-use super::{Failure, FileArgs, select, targets};
+use super::{Failure, FileArgs, draft, select};
 use crate::alias::Alias;
 use crate::catalog::Catalog;
 use crate::config::checks::{CheckConfig, ViewConfig};
 use crate::config::{
     Address, Backend, CacheConfig, Config, Login, NamedServer, RedisConfig, RedisServers, Source,
-    WhichReplicas, load_for_users,
+    WhichReplicas,
 };
 
 const AFTER_HELP: &str = "\
@@ -45,9 +45,9 @@ pub(super) struct AclArgs {
 
 /// Prints the users.
 pub(super) fn run(args: AclArgs) -> Result<ExitCode, Failure> {
-    let mut source = Source::from_process(args.config.config, Vec::new());
-    targets::fill(&mut source).map_err(Failure::usage)?;
-    let config = load_for_users(&source).map_err(Failure::usage)?.config;
+    let source = Source::from_process(args.config.config, Vec::new());
+    let (draft, targets) = draft(&source)?;
+    let config = draft.load_for_users(targets).map_err(Failure::usage)?.config;
     let catalog = Catalog::new(&config.caches);
     let selection = select(&catalog, &config, &args.aliases)?;
     let chosen: Vec<_> = catalog.selected(&selection).collect();

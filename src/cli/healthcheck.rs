@@ -6,21 +6,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Request, StatusCode, header};
+use axum::http::StatusCode;
 use clap::Args;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
+use tokio_rustls::rustls::pki_types::InvalidDnsNameError;
 use tokio_rustls::rustls::{self, AlertDescription as Alert};
 
+use super::client::{self, ConnectError};
 use super::output::print;
 use super::{Failure, FileArgs, block_on};
-use crate::cache::{SetupError, Stream, client_config, in_words, pinned_config, tls_error};
+use crate::cache::{SetupError, Stream, client_config, pinned_config, tls_error};
 use crate::config::{ClientCertificate, Source, Tls, Verify};
 use target::{CERTIFICATE_CURE, Target, Trust, target};
 
@@ -139,28 +137,20 @@ enum AskError {
 
 /// The status code of the response, and the beginning of its body.
 async fn ask(target: &Target, tls: Option<&TlsConnector>) -> Result<(StatusCode, Vec<u8>), AskError> {
-    let cannot_connect = |error| AskError::Connect(target.to_string(), error);
-    // One type for all streams, so that the large code for HTTP over it is compiled once.
     let stream: Box<dyn Stream>;
     let (authority, path) = match target {
         Target::Tcp { host, port, path, tls: _ } => {
-            // An IPv6 address has brackets in a URL, and none in a connect.
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let tcp = TcpStream::connect((bare, *port)).await.map_err(cannot_connect)?;
-            let tcp: Box<dyn Stream> = Box::new(tcp);
-            stream = match tls {
-                None => tcp,
-                Some(tls) => {
-                    let name = ServerName::try_from(bare.to_owned());
-                    let name = name.map_err(|error| AskError::Name(host.clone(), error))?;
-                    let agreed = tls.connect(name, tcp).await;
-                    Box::new(agreed.map_err(|error| AskError::Tls(target.to_string(), in_words(error)))?)
-                }
-            };
+            let connected = client::connect(host, *port, tls).await;
+            stream = connected.map_err(|error| match error {
+                ConnectError::Tcp(error) => AskError::Connect(target.to_string(), error),
+                ConnectError::Name(error) => AskError::Name(host.clone(), error),
+                ConnectError::Tls(error) => AskError::Tls(target.to_string(), error),
+            })?;
             (format!("{host}:{port}"), path.as_str())
         }
         Target::Unix { socket } => {
-            stream = Box::new(UnixStream::connect(socket).await.map_err(cannot_connect)?);
+            let connected = UnixStream::connect(socket).await;
+            stream = Box::new(connected.map_err(|error| AskError::Connect(target.to_string(), error))?);
             ("localhost".to_owned(), "/health")
         }
     };
@@ -195,16 +185,9 @@ async fn ask_over(
         Some(alert) => AskError::Certificate(target.to_string(), alert),
         None => AskError::Answer(target.to_string(), error),
     };
-    let request = Request::get(path)
-        .header(header::HOST, host)
-        .header(header::CONNECTION, "close")
-        .header(header::USER_AGENT, concat!("cache-canary/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| AskError::Request(target.to_string(), error))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
-    // An error of the connection also fails the request below.
-    tokio::spawn(connection);
-    let mut response = sender.send_request(request).await.map_err(no_answer)?;
+    let request = client::get(path, host).body(Empty::new());
+    let request = request.map_err(|error| AskError::Request(target.to_string(), error))?;
+    let mut response = client::send(stream, request).await.map_err(no_answer)?;
     let mut body = Vec::new();
     while body.len() < MAX_BODY {
         let Some(frame) = response.frame().await else { break };

@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{Failure, FileArgs, block_on, files, targets};
+use super::{Failure, FileArgs, block_on, draft, files};
 use crate::app::App;
 use crate::config::{Config, FetchedTargets, Loaded};
 use crate::http::server::{Listeners, serve_app};
@@ -58,10 +58,10 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     telemetry::init().map_err(Failure::usage)?;
     let (file, listen) = args.flags();
     let flags = ReloadFlags { file, listen };
-    let mut source = flags.source();
-    targets::fill(&mut source).map_err(Failure::usage)?;
-    let loaded = ReloadFlags::load(&source).map_err(Failure::usage)?;
-    block_on(serve(loaded, flags, source.targets))
+    let source = flags.source();
+    let (draft, targets) = draft(&source)?;
+    let loaded = reload::load(draft, targets.clone()).map_err(Failure::usage)?;
+    block_on(serve(loaded, flags, targets))
 }
 
 async fn serve(

@@ -4,19 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use secrecy::ExposeSecret as _;
-use tokio::net::TcpStream;
 use tokio::time;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::cache::{SetupError, Stream, client_config, in_words};
-use crate::config::{FetchedTargets, HttpTargets, MAX_LIST, Source, Tls, Verify, load_http_targets};
+use super::client::{self, ConnectError};
+use crate::cache::{SetupError, client_config};
+use crate::config::{FetchedTargets, HttpTargets, MAX_LIST, Tls, Verify};
 
 /// The time limit for a list.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,12 +52,6 @@ enum FetchProblem {
     Runtime(#[source] io::Error),
 }
 
-/// Fetches the list of targets that `source` names, if it names one. It blocks, so a task must not call it.
-pub(super) fn fill(source: &mut Source) -> Result<(), FetchError> {
-    source.targets = load_http_targets(source).as_ref().map(fetch).transpose()?;
-    Ok(())
-}
-
 /// Fetches a list of targets. It blocks, so a task must not call it.
 pub(super) fn fetch(from: &HttpTargets) -> Result<FetchedTargets, FetchError> {
     let fetched = || {
@@ -77,36 +67,18 @@ pub(super) fn fetch(from: &HttpTargets) -> Result<FetchedTargets, FetchError> {
 async fn ask(from: &HttpTargets) -> Result<(Arc<str>, Duration), FetchProblem> {
     let url = &from.url;
     let host = url.host_str().unwrap_or_default();
-    // An IPv6 address has brackets in a URL, and none in a connect.
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
     let port = url.port_or_known_default().unwrap_or_default();
-    let tcp = TcpStream::connect((bare, port)).await.map_err(FetchProblem::Connect)?;
-    // One type for all streams, so that the large code for HTTP over it is compiled once.
-    let stream: Box<dyn Stream> = if url.scheme() == "https" {
-        let tls =
-            Tls { ca_file: from.ca_file.clone(), client: None, server_name: None, verify: Verify::Full };
-        let connector = TlsConnector::from(Arc::new(client_config(&tls)?));
-        let name = ServerName::try_from(bare.to_owned());
-        let name = name.map_err(|error| FetchProblem::Tls(io::Error::other(error)))?;
-        Box::new(connector.connect(name, tcp).await.map_err(|error| FetchProblem::Tls(in_words(error)))?)
-    } else {
-        Box::new(tcp)
-    };
+    let tls = (url.scheme() == "https").then(|| connector(from)).transpose()?;
+    let stream = client::connect(host, port, tls.as_ref()).await?;
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let mut request = Request::get(path)
-        .header(header::HOST, authority)
+    let mut request = client::get(&path, &authority)
         .header(header::ACCEPT, "application/json")
-        .header(header::CONNECTION, "close")
-        .header(header::USER_AGENT, concat!("cache-canary/", env!("CARGO_PKG_VERSION")))
         .header(INTERVAL, from.every.as_secs());
     if let Some(token) = &from.token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose_secret()));
     }
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // An error of the connection also fails the request below.
-    tokio::spawn(connection);
-    let mut response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+    let mut response = client::send(stream, request.body(Empty::new())?).await?;
     if response.status() != StatusCode::OK {
         return Err(FetchProblem::Status(response.status()));
     }
@@ -121,6 +93,21 @@ async fn ask(from: &HttpTargets) -> Result<(Arc<str>, Duration), FetchProblem> {
         }
     }
     Ok((String::from_utf8(body)?.into(), every))
+}
+
+fn connector(from: &HttpTargets) -> Result<TlsConnector, SetupError> {
+    let tls = Tls { ca_file: from.ca_file.clone(), client: None, server_name: None, verify: Verify::Full };
+    Ok(TlsConnector::from(Arc::new(client_config(&tls)?)))
+}
+
+impl From<ConnectError> for FetchProblem {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Tcp(error) => Self::Connect(error),
+            ConnectError::Name(error) => Self::Tls(io::Error::other(error)),
+            ConnectError::Tls(error) => Self::Tls(error),
+        }
+    }
 }
 
 /// The interval that a server asks for, from a second to a day.

@@ -25,8 +25,6 @@ pub struct Source {
     pub listen: Vec<String>,
     /// The environment's variables, by name.
     pub environment: BTreeMap<String, String>,
-    /// The list of targets, if it comes from a server.
-    pub targets: Option<FetchedTargets>,
 }
 
 /// A valid configuration, and the notes on it.
@@ -50,7 +48,7 @@ impl Source {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         };
-        Self { file, listen, environment: std::env::vars_os().filter_map(text).collect(), targets: None }
+        Self { file, listen, environment: std::env::vars_os().filter_map(text).collect() }
     }
 }
 
@@ -69,44 +67,77 @@ impl Loaded {
     }
 }
 
-/// Makes a configuration, or returns everything that is wrong with it.
+/// A configuration as it was written. Its file is read once, since it may be a pipe.
+#[derive(Clone)]
+pub(crate) struct Draft<'a> {
+    source: &'a Source,
+    file: Option<PathBuf>,
+    table: Table,
+    problems: Vec<ConfigProblem>,
+    notes: Vec<String>,
+}
+
+/// Makes a configuration, or returns everything that is wrong with it. A list of targets that a server has is missing in it.
 pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
-    load_with(source, false)
+    Draft::read(source)?.load(None)
 }
 
-/// The same for a list of the users, which may be made before they have passwords.
-pub(crate) fn load_for_users(source: &Source) -> Result<Loaded, ConfigError> {
-    load_with(source, true)
-}
+impl<'a> Draft<'a> {
+    /// Reads the file, if there is one, and the environment.
+    pub(crate) fn read(source: &'a Source) -> Result<Self, ConfigError> {
+        let environment = Environment(&source.environment);
+        let mut problems = Vec::new();
+        let (file, mut table) = raw(source, &environment, &mut problems)?;
+        environment.merge_into(&mut table, &mut problems);
+        let notes = match file {
+            Some(_) => Vec::new(),
+            None => platform::merge_into(&environment, &mut table, &mut problems),
+        };
+        Ok(Self { source, file, table, problems, notes })
+    }
 
-fn load_with(source: &Source, users_alone: bool) -> Result<Loaded, ConfigError> {
-    let environment = Environment(&source.environment);
-    let mut problems = Vec::new();
-    let (file, mut table) = raw(source, &environment, &mut problems)?;
-    environment.merge_into(&mut table, &mut problems);
-    let notes = match file {
-        Some(_) => Vec::new(),
-        None => platform::merge_into(&environment, &mut table, &mut problems),
-    };
-    // A value that could not be filled in would be found wrong once more.
-    if !problems.is_empty() {
-        return Err(ConfigError::new(problems));
+    /// The server that has the list of targets, if one has it. Problems are left to [`Self::load`].
+    pub(crate) fn http_targets(&self) -> Option<HttpTargets> {
+        let targets = self.table.0.iter().filter(|entry| entry.key == "targets").cloned();
+        let mut reader = ConfigReader::new(Table(targets.collect()), self.file.as_deref());
+        match targets::read(&mut reader)?.source() {
+            TargetSource::Http(http) if reader.problems.is_empty() => Some(http.clone()),
+            TargetSource::Http(_) | TargetSource::File(_) => None,
+        }
     }
-    let fetched = source.targets.clone();
-    let mut reader =
-        ConfigReader { notes, users_alone, fetched, ..ConfigReader::new(table, file.as_deref()) };
-    reader.problems.extend(reader.table.unknown(keys::TOP));
-    let config = settings::read(&mut reader, &source.listen, &environment.host_name());
-    if reader.problems.is_empty() {
-        reader.problems.extend(nothing(&config, file.as_deref()));
+
+    /// Makes the configuration, with the list of targets if it was fetched.
+    pub(crate) fn load(self, fetched: Option<FetchedTargets>) -> Result<Loaded, ConfigError> {
+        self.load_with(fetched, false)
     }
-    let ConfigReader { problems, origins, notes, mut files, .. } = reader;
-    files.sort();
-    files.dedup();
-    if problems.is_empty() {
-        Ok(Loaded { config, file, notes, origins, files })
-    } else {
-        Err(ConfigError::new(problems))
+
+    /// The same for a list of the users, which may be made before they have passwords.
+    pub(crate) fn load_for_users(self, fetched: Option<FetchedTargets>) -> Result<Loaded, ConfigError> {
+        self.load_with(fetched, true)
+    }
+
+    fn load_with(self, fetched: Option<FetchedTargets>, users_alone: bool) -> Result<Loaded, ConfigError> {
+        let Self { source, file, table, problems, notes } = self;
+        // A value that could not be filled in would be found wrong once more.
+        if !problems.is_empty() {
+            return Err(ConfigError::new(problems));
+        }
+        let mut reader =
+            ConfigReader { notes, users_alone, fetched, ..ConfigReader::new(table, file.as_deref()) };
+        reader.problems.extend(reader.table.unknown(keys::TOP));
+        let host_name = Environment(&source.environment).host_name();
+        let config = settings::read(&mut reader, &source.listen, &host_name);
+        if reader.problems.is_empty() {
+            reader.problems.extend(nothing(&config, file.as_deref()));
+        }
+        let ConfigReader { problems, origins, notes, mut files, .. } = reader;
+        files.sort();
+        files.dedup();
+        if problems.is_empty() {
+            Ok(Loaded { config, file, notes, origins, files })
+        } else {
+            Err(ConfigError::new(problems))
+        }
     }
 }
 
@@ -137,18 +168,6 @@ pub(crate) fn load_listeners(source: &Source) -> Result<OwnListeners, ConfigErro
         Ok(OwnListeners { main, probes, cert_file, wants_certificate })
     } else {
         Err(ConfigError::new(reader.problems))
-    }
-}
-
-/// Reads from which server the list of targets comes, if it comes from one. Problems are left to [`load()`].
-pub(crate) fn load_http_targets(source: &Source) -> Option<HttpTargets> {
-    let environment = Environment(&source.environment);
-    let (file, mut table) = raw(source, &environment, &mut Vec::new()).ok()?;
-    environment.merge_into(&mut table, &mut Vec::new());
-    let mut reader = ConfigReader::new(table, file.as_deref());
-    match targets::read(&mut reader)?.source() {
-        TargetSource::Http(http) if reader.problems.is_empty() => Some(http.clone()),
-        TargetSource::Http(_) | TargetSource::File(_) => None,
     }
 }
 

@@ -73,13 +73,13 @@ pub struct HttpTargets {
 
 /// A list of targets that was fetched from a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchedTargets {
+pub(crate) struct FetchedTargets {
     /// The server.
-    pub from: HttpTargets,
+    pub(crate) from: HttpTargets,
     /// The time after which it is asked again.
-    pub every: Duration,
+    pub(crate) every: Duration,
     /// Its answer.
-    pub body: Arc<str>,
+    pub(crate) body: Arc<str>,
 }
 
 impl fmt::Display for TargetSource {

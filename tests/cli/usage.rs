@@ -1,7 +1,7 @@
 //! Help, wrong usage, wrong configuration.
 
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Command, Output, Stdio};
 
 use crate::{cache_canary, no_cache, run, stderr, stdout};
 
@@ -124,15 +124,30 @@ fn acl_prints_a_user_that_has_no_password_yet() {
     assert!(stderr(&output).contains("a user is given without a password"), "{}", stderr(&output));
 }
 
+/// The output of a command that reads this text from its standard input.
+fn given(command: &mut Command, text: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn the_file_may_be_a_pipe() {
+    for arguments in [&["config", "check"][..], &["config", "show"], &["acl"]] {
+        let mut command = cache_canary();
+        command.args(arguments).args(["-c", "/dev/stdin"]);
+        let output = given(&mut command, "[caches.main]\nurl = \"redis://user:password@cache:6379\"\n");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
 #[test]
 fn django_s_setting_may_come_from_standard_input() {
     let check = |caches: &str| {
         let mut command = cache_canary();
         command.env("CACHE_CANARY_DJANGO_CACHES", "-").args(["config", "check"]);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(caches.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
+        given(&mut command, caches)
     };
     let caches = "4 objects imported automatically (use -v 2 for details).\n\n{\"default\": {\"BACKEND\": \
                   \"django.core.cache.backends.redis.RedisCache\", \"LOCATION\": \"redis://cache:6379/3\"}}\n";

@@ -60,7 +60,7 @@ fn source(folder: &Path, name: &str) -> Source {
     if let (None, Some(json)) = (&file, existing("json")) {
         environment.insert("CACHE_CANARY_DJANGO_CACHES".to_owned(), json.to_str().expect("UTF-8").to_owned());
     }
-    Source { file, listen: Vec::new(), environment, targets: None }
+    Source { file, listen: Vec::new(), environment }
 }
 
 fn compare(folder: &str, print: impl Fn(&str, &Source) -> String) {

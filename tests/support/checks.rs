@@ -82,7 +82,7 @@ pub async fn steps(config: &str) -> Vec<Step> {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("cache-canary.toml");
     fs::write(&file, config).expect("to write");
-    let source = Source { file: Some(file), listen: Vec::new(), environment: [].into(), targets: None };
+    let source = Source { file: Some(file), listen: Vec::new(), environment: [].into() };
     let checker = Checker::explained(&load(&source).expect("a valid configuration").config).expect("checks");
     let report = checker.check(&checker.catalog().all(), Instant::now()).await;
     report.outcomes.last().expect("an outcome").steps().to_vec()

@@ -55,10 +55,7 @@ pub(super) fn target(
         Some(file) => ServerFlags { file: Some(file.clone()), listen: Vec::new() },
         None => serving.unwrap_or_default(),
     };
-    from_listeners(
-        load_listeners(&Source { file, listen, environment, targets: None })?,
-        args.cert_file.is_some(),
-    )
+    from_listeners(load_listeners(&Source { file, listen, environment })?, args.cert_file.is_some())
 }
 
 /// The error for an unclear target. No part of a URL is shown, since it may contain a password.

@@ -28,9 +28,7 @@ use crate::checker::Renewal;
 use crate::cli::certificates;
 use crate::cli::files::{self, Room};
 use crate::cli::{causes, targets};
-use crate::config::{
-    CallerLimits, Config, ConfigError, FetchedTargets, Listen, Loaded, Source, load, load_http_targets,
-};
+use crate::config::{CallerLimits, Config, ConfigError, Draft, FetchedTargets, Listen, Loaded, Source};
 
 /// The interval at which files are looked at.
 const POLL_EVERY: Duration = Duration::from_secs(2);
@@ -115,14 +113,7 @@ struct Renewed {
 }
 
 impl ReloadFlags {
-    /// Loads the configuration with these flags, and notes what its certificates tell.
-    pub(super) fn load(source: &Source) -> Result<Loaded, ConfigError> {
-        let mut loaded = load(source)?;
-        loaded.notes.extend(certificates::notes(&loaded.config, UnixTime::now()));
-        Ok(loaded)
-    }
-
-    /// The source of the configuration with these flags, without the targets of a server.
+    /// The source of the configuration with these flags.
     pub(super) fn source(&self) -> Source {
         Source::from_process(self.file.clone(), self.listen.clone())
     }
@@ -306,6 +297,13 @@ async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     done.await.map_err(io::Error::other)
 }
 
+/// Makes a configuration, and notes what its certificates tell.
+pub(super) fn load(draft: Draft<'_>, targets: Option<FetchedTargets>) -> Result<Loaded, ConfigError> {
+    let mut loaded = draft.load(targets)?;
+    loaded.notes.extend(certificates::notes(&loaded.config, UnixTime::now()));
+    Ok(loaded)
+}
+
 /// The time at which this list is fetched again.
 fn next(list: Option<&FetchedTargets>) -> Option<Instant> {
     list.map(|list| Instant::now() + list.every)
@@ -320,8 +318,12 @@ fn attempt(
     known: Option<FetchedTargets>,
     reason: ReloadReason,
 ) -> Attempt {
-    let mut source = flags.source();
-    let wanted = load_http_targets(&source);
+    let source = flags.source();
+    let draft = match Draft::read(&source) {
+        Ok(draft) => draft,
+        Err(error) => return Attempt { renewed: Err(causes(&error)), list: known, fetched: None },
+    };
+    let wanted = draft.http_targets();
     let in_force = known.clone();
     // That of another server, or with another token, is another list.
     let known = known.filter(|known| wanted.as_ref() == Some(&known.from));
@@ -329,9 +331,8 @@ fn attempt(
     let fetched = wanted.filter(|_| is_due).map(|from| targets::fetch(&from).map_err(|error| causes(&error)));
     match fetched {
         None => {
-            source.targets = known;
-            let renewed = renew(app, listeners, &source).map(Some);
-            let list = if renewed.is_ok() { source.targets } else { in_force };
+            let renewed = renew(app, listeners, draft, known.clone()).map(Some);
+            let list = if renewed.is_ok() { known } else { in_force };
             Attempt { renewed, list, fetched: None }
         }
         Some(Ok(new))
@@ -339,16 +340,11 @@ fn attempt(
         {
             Attempt { renewed: Ok(None), list: Some(new), fetched: Some(Ok(())) }
         }
-        Some(Ok(new)) => {
-            source.targets = Some(new);
-            match renew(app, listeners, &source) {
-                Ok(renewed) => {
-                    Attempt { renewed: Ok(Some(renewed)), list: source.targets, fetched: Some(Ok(())) }
-                }
-                Err(message) => with_known(app, listeners, source, (known, in_force), reason, message),
-            }
-        }
-        Some(Err(message)) => with_known(app, listeners, source, (known, in_force), reason, message),
+        Some(Ok(new)) => match renew(app, listeners, draft.clone(), Some(new.clone())) {
+            Ok(renewed) => Attempt { renewed: Ok(Some(renewed)), list: Some(new), fetched: Some(Ok(())) },
+            Err(message) => with_known(app, listeners, draft, (known, in_force), reason, message),
+        },
+        Some(Err(message)) => with_known(app, listeners, draft, (known, in_force), reason, message),
     }
 }
 
@@ -356,7 +352,7 @@ fn attempt(
 fn with_known(
     app: &App,
     listeners: &ListenerSettings,
-    mut source: Source,
+    draft: Draft<'_>,
     (known, in_force): (Option<FetchedTargets>, Option<FetchedTargets>),
     reason: ReloadReason,
     message: String,
@@ -367,14 +363,18 @@ fn with_known(
     if known.is_none() {
         return Attempt { renewed: Err(message), list: in_force, fetched: None };
     }
-    source.targets = known;
-    let renewed = renew(app, listeners, &source).map(Some);
-    Attempt { renewed, list: source.targets, fetched: Some(Err(message)) }
+    let renewed = renew(app, listeners, draft, known.clone()).map(Some);
+    Attempt { renewed, list: known, fetched: Some(Err(message)) }
 }
 
-/// Reads the configuration and puts it in force, except for `listeners`. The error is a message.
-fn renew(app: &App, listeners: &ListenerSettings, source: &Source) -> Result<Renewed, String> {
-    let mut loaded = ReloadFlags::load(source).map_err(|error| causes(&error))?;
+/// Makes a configuration and puts it in force, except for `listeners`. The error is a message.
+fn renew(
+    app: &App,
+    listeners: &ListenerSettings,
+    draft: Draft<'_>,
+    targets: Option<FetchedTargets>,
+) -> Result<Renewed, String> {
+    let mut loaded = load(draft, targets).map_err(|error| causes(&error))?;
     let needs_restart = listeners.keep(&mut loaded.config);
     let spoke_tls = app.tls().is_some();
     // A limit that sufficed for fewer caches may be too low now.
