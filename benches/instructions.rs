@@ -56,16 +56,17 @@ const PATHS: [Path; 4] = [
         requests: 100,
         // Longer than a text is shared: how many callers share one would depend on the machine.
         pause: Duration::from_millis(110),
-        recorded: 64_800,
+        recorded: 65_400,
     },
     Path {
         name: "/metrics with a check of 100 caches",
         target: "/metrics",
         max_age: "0s",
         caches: |redis, _| redis.aliases(100),
-        requests: 20,
+        // A hundred checks at once are woken a few times more or less, as the answers come in.
+        requests: 150,
         pause: Duration::ZERO,
-        recorded: 11_010_000,
+        recorded: 10_950_000,
     },
 ];
 
