@@ -19,6 +19,7 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::rustls::ClientConfig;
@@ -263,12 +264,34 @@ pub(crate) async fn connect_beside(host: &str, port: u16, max_wait: Duration) ->
 async fn connect(addresses: &[SocketAddr], max_wait: Duration) -> io::Result<TcpStream> {
     let stream = match addresses {
         &[address] => TcpStream::connect(address).await?,
-        _ => Box::pin(race(addresses, max_wait)).await?,
+        _ => Box::pin(connect_to_any(addresses, max_wait)).await?,
     };
     // The end of a TLS handshake and the first command are two small segments in a row, and the second must not
     // wait until the first was acknowledged.
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Connects to one of several addresses. If all fail, the error of one that this machine can reach says more about the
+/// server than the last one does: in a container without IPv6, `::1` has no route while `127.0.0.1` refuses.
+async fn connect_to_any(addresses: &[SocketAddr], max_wait: Duration) -> io::Result<TcpStream> {
+    let last = match race(addresses, max_wait).await {
+        Err(error) if has_no_route(&error) => error,
+        connected => return connected,
+    };
+    for &address in addresses {
+        match TcpStream::connect(address).await {
+            Err(error) if has_no_route(&error) => {}
+            connected => return connected,
+        }
+    }
+    Err(last)
+}
+
+/// `true` if this machine has no way to the address (connect(2), "ERRORS").
+fn has_no_route(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT | Errno::NETUNREACH))
 }
 
 async fn race(addresses: &[SocketAddr], max_wait: Duration) -> io::Result<TcpStream> {

@@ -74,6 +74,28 @@ fn a_name_without_an_address_that_answers_is_reported_in_time() {
     sidecar.expect_down("refused");
 }
 
+/// As `localhost` in a container without IPv6: the system has no route to one of its addresses.
+#[test]
+fn an_address_without_a_route_does_not_hide_what_the_other_one_says() {
+    const WITHOUT_ROUTE: [&str; 2] = ["ff02::1", "255.255.255.255"];
+    let mut redis = Redis::start(&[]);
+    let names = Names::new();
+    let sidecar = Sidecar::start_knowing(&names, "", main_at("cache.test", redis.port()));
+    for elsewhere in WITHOUT_ROUTE {
+        for addresses in [[V4, elsewhere], [elsewhere, V4]] {
+            names.give("cache.test", &addresses);
+            sidecar.expect_up();
+            redis.kill();
+            sidecar.expect_down("refused");
+            redis.restart();
+            sidecar.expect_up();
+        }
+    }
+    redis.kill();
+    names.give("cache.test", &WITHOUT_ROUTE);
+    sidecar.expect_down("unreachable");
+}
+
 #[test]
 fn a_name_that_is_given_later_is_up_at_the_next_request() {
     let redis = Redis::start(&[]);
