@@ -40,8 +40,11 @@ async fn store(
     verb: &str,
     (key, value, ttl): Entry<'_>,
 ) -> Result<Vec<u8>, AnswerError> {
-    let (ttl, length) = (ttl.as_secs(), value.len());
-    ask(connection, &format!("{verb} {key} 0 {ttl} {length}\r\n{value}\r\n")).await
+    // Put together, not formatted: every check stores, and formatting took a tenth of its instructions.
+    let (mut seconds, mut length) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (seconds, length) = (seconds.format(ttl.as_secs()), length.format(value.len()));
+    let command = [verb, " ", key.as_str(), " 0 ", seconds, " ", length, "\r\n", value, "\r\n"].concat();
+    ask(connection, &command).await
 }
 
 /// Reads a key.
