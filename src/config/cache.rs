@@ -19,7 +19,7 @@ use super::checks::CheckConfig;
 use super::keys::{self, BackendKind};
 use super::place::{ConfigProblem, Place};
 use super::reader::ConfigReader;
-use super::shard::{Shard, shard_of};
+use super::shard::Shard;
 use super::targets::{self, TargetCache, Targets};
 use super::value::{Table, TableEntry, Value, ValueKind, is_quoted, one_of};
 use super::{Backend, CacheConfig, TargetList, address, checks, source, text_file};
@@ -60,9 +60,15 @@ pub(super) fn read(reader: &mut ConfigReader, targets: Option<Targets>, shard: O
     let written = reader.take_table("caches");
     let django = entries(reader, "django_caches");
     let sentry = sentry(reader, &django);
-    let overridden: Vec<_> = written.0.iter().map(|entry| entry.key.clone()).collect();
-    let list = targets.map(|targets| of_targets(reader, targets, &written, &django, &sentry));
-    let (list, of_targets) = list.unwrap_or_default();
+    let overridden: HashSet<_> = written.0.iter().map(|entry| entry.key.clone()).collect();
+    // No target may have the alias of another cache.
+    let targets = targets.map(|targets| {
+        let sources = [("sentry_redis", &sentry), ("django_caches", &django), ("[caches]", &written)];
+        let names = |(setting, table): (_, &Table)| -> Vec<_> {
+            table.0.iter().map(|entry| (entry.key.clone(), setting)).collect()
+        };
+        (targets, sources.into_iter().flat_map(names).collect())
+    });
     let (kept, elsewhere, target_problems) = (Vec::new(), Vec::new(), Vec::new());
     let mut found = Found { shard, kept, elsewhere, target_notes: 0, target_problems };
     for TableEntry { key, key_place, value } in written.0 {
@@ -94,13 +100,15 @@ pub(super) fn read(reader: &mut ConfigReader, targets: Option<Targets>, shard: O
         let backend = read(&mut reading, &value, &Table::default());
         keep(reader, &mut found, reading, backend, Table::default());
     }
-    for TargetCache { alias, place, mut table } in of_targets {
-        let Some(mut reading) = begun(reader, &alias, place) else { continue };
-        reading.is_target = true;
-        let besides = table.take_all(BESIDES);
-        let backend = backend(&mut reading, &table);
-        keep(reader, &mut found, reading, backend, besides);
-    }
+    let targets = targets.and_then(|(targets, taken)| {
+        targets.each_cache(reader, &taken, |reader, TargetCache { alias, place, mut table }| {
+            let Some(mut reading) = begun(reader, &alias, place) else { return };
+            reading.is_target = true;
+            let besides = table.take_all(BESIDES);
+            let backend = backend(&mut reading, &table);
+            keep(reader, &mut found, reading, backend, besides);
+        })
+    });
     found.tell(reader);
     // A cache that could not be read is not missing.
     if reader.problems.is_empty() {
@@ -114,30 +122,18 @@ pub(super) fn read(reader: &mut ConfigReader, targets: Option<Targets>, shard: O
     }
     if let Some(shard) = shard {
         // A forwarding cache is where its target is.
-        let place =
-            |cache: &CacheConfig| shard_of(cache.forwarding().map_or(&cache.alias, |to| &to.end), shard.of);
+        let place = |cache: &CacheConfig| match &cache.backend {
+            Backend::Unchecked(SkipReason::Forwards(to)) => shard.of(&to.end),
+            Backend::Unchecked(_) => shard.of(&cache.alias),
+            Backend::Redis(_) | Backend::Memcached(_) => shard.index,
+        };
         let others = own.extract_if(.., |cache| place(cache) != shard.index);
         elsewhere.extend(others.map(|other| {
             let shard = place(&other);
             Elsewhere { alias: other.alias, kinds: Vec::new(), shard }
         }));
     }
-    Caches { own, elsewhere, targets: list }
-}
-
-/// The caches of targets, and the list that they come from. No other setting may name one of them.
-fn of_targets(
-    reader: &mut ConfigReader,
-    targets: Targets,
-    written: &Table,
-    django: &Table,
-    sentry: &Table,
-) -> (Option<TargetList>, Vec<TargetCache>) {
-    let sources = [("sentry_redis", sentry), ("django_caches", django), ("[caches]", written)];
-    let taken = sources
-        .iter()
-        .flat_map(|(setting, table)| table.0.iter().map(|entry| (entry.key.as_str(), *setting)));
-    targets.caches(reader, &taken.collect())
+    Caches { own, elsewhere, targets }
 }
 
 /// Reads an entry of another program's setting, below a table of the file.
@@ -220,12 +216,12 @@ fn keep(
         Ok(CacheConfig { alias, backend, checks, breaker, required, slow, expires_within, certificates })
     });
     match cache {
-        Ok(cache) if found.has_elsewhere(&cache) => {
-            let (kinds, shard) =
-                (cache.kinds().collect(), found.shard.map_or(0, |shard| shard_of(&cache.alias, shard.of)));
-            found.elsewhere.push(Elsewhere { alias: cache.alias, kinds, shard });
-        }
         Ok(cache) => {
+            if let Some(shard) = found.elsewhere(&cache) {
+                let kinds = cache.kinds().collect();
+                found.elsewhere.push(Elsewhere { alias: cache.alias, kinds, shard });
+                return;
+            }
             // Several servers of a cache may be worth the same note.
             let mut seen = HashSet::new();
             reading.notes.retain(|note| seen.insert(note.clone()));
@@ -377,15 +373,22 @@ impl Found<'_> {
         reader.problems.extend(targets::first(std::mem::take(&mut self.target_problems)));
     }
 
-    /// `true` if a cache is checked by another shard. One that is not checked itself may be where its target is.
-    fn has_elsewhere(&self, cache: &CacheConfig) -> bool {
-        let is_checked = !matches!(cache.backend, Backend::Unchecked(_));
-        is_checked && self.shard.is_some_and(|shard| !shard.has(&cache.alias))
+    /// The other shard that checks a cache. One that is not checked itself may be where its target is.
+    fn elsewhere(&self, cache: &CacheConfig) -> Option<u32> {
+        let own = self.shard.filter(|_| !matches!(cache.backend, Backend::Unchecked(_)))?;
+        Some(own.of(&cache.alias)).filter(|shard| *shard != own.index)
     }
 }
 
 /// A problem for each cache whose name is that of another's check in every answer.
 fn same_names(found: &Found<'_>) -> Vec<ConfigProblem> {
+    let may_be_a_check = |alias: &Alias| {
+        let end = alias.as_str().rsplit_once('.').map(|(_, end)| end);
+        end.is_some_and(|end| CheckKind::ALL.iter().any(|kind| kind.name() == end))
+    };
+    if !found.kept.iter().any(|(reading, _)| may_be_a_check(&reading.alias)) {
+        return Vec::new();
+    }
     let kept = found.kept.iter().flat_map(|(_, cache)| cache.kinds().map(|kind| (&cache.alias, kind)));
     let others =
         found.elsewhere.iter().flat_map(|other| other.kinds.iter().map(|kind| (&other.alias, *kind)));

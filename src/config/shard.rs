@@ -43,9 +43,9 @@ impl Shard {
         Self { index, of, aliases: 0, configured: 0, elsewhere: Arc::default() }
     }
 
-    /// `true` if this shard has the aliases that are placed by this one.
-    pub(super) fn has(&self, alias: &Alias) -> bool {
-        shard_of(alias, self.of) == self.index
+    /// The number of the shard that has an alias.
+    pub(super) fn of(&self, alias: &Alias) -> u32 {
+        shard_of(alias, self.of)
     }
 
     /// The shard that has this alias, or the alias of this check such as `main.queue`, if it is another one.
@@ -81,8 +81,14 @@ impl fmt::Debug for Shard {
 ///
 /// The score of shard 3 for `main` is the first eight bytes of the SHA-256 of `main/3`, as a big-endian number. It is the
 /// same in every version, since two replicas of different versions must not choose differently.
-pub(super) fn shard_of(alias: &Alias, of: u32) -> u32 {
-    let score = |index: u32| hash(format!("{alias}/{index}").as_bytes());
+fn shard_of(alias: &Alias, of: u32) -> u32 {
+    let mut text = format!("{alias}/");
+    let stem = text.len();
+    let mut score = |index: u32| {
+        text.truncate(stem);
+        text.push_str(itoa::Buffer::new().format(index));
+        hash(text.as_bytes())
+    };
     (0..of).max_by_key(|&index| (score(index), Reverse(index))).unwrap_or_default()
 }
 

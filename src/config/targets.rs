@@ -1,13 +1,13 @@
 //! `[targets]`: caches from a list in Prometheus' format, each made from a template over the labels of its target.
 //!
-//! The settings say where the list is. [`Targets::caches`] turns each target into the table that `[caches.ALIAS]` would have.
+//! The settings say where the list is. [`Targets::each_cache`] turns each target into the table that `[caches.ALIAS]` would have.
 //! Labels are the text of whoever writes the list, so they fill in texts and never add a setting.
 
 mod template;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use url::Url;
 use super::keys::{self, BackendKind};
 use super::place::{ConfigProblem, Place};
 use super::reader::{ConfigReader, Section};
-use super::source::targets::{Target, parse};
+use super::source::targets::{Target, each};
 use super::value::{Table, TableEntry, Value, ValueKind as Typed, one_of, unless};
 use super::{MASK, Secret, address, text_file};
 use crate::alias::Alias;
@@ -201,18 +201,20 @@ impl Targets {
         &self.source
     }
 
-    /// The caches of all targets; `taken` has the aliases of other sources, with the setting that names each.
-    pub(super) fn caches(
+    /// Takes the cache of each target; `taken` has the aliases of other sources, with the setting that names each.
+    pub(super) fn each_cache(
         self,
         reader: &mut ConfigReader,
-        taken: &HashMap<&str, &'static str>,
-    ) -> (Option<TargetList>, Vec<TargetCache>) {
-        let read = self.list(reader);
-        let Some(targets) = reader.told(read) else { return (None, Vec::new()) };
-        let (mut caches, mut problems) = (Vec::with_capacity(targets.len()), Vec::new());
+        taken: &HashMap<String, &'static str>,
+        mut take: impl FnMut(&mut ConfigReader, TargetCache),
+    ) -> Option<TargetList> {
+        let content = self.content(reader);
+        let (path, content) = reader.told(content)?;
+        let (mut count, mut problems) = (0, Vec::new());
         let mut seen = HashMap::<String, Place>::new();
-        for target in &targets {
-            let made = self.cache(target).and_then(|cache| {
+        let read = each(&path, content, |target| {
+            count += 1;
+            let made = self.cache(&target).and_then(|cache| {
                 let alias = cache.alias.as_str();
                 let other = match (taken.get(alias), seen.get(alias)) {
                     (None, None) => return Ok(cache),
@@ -226,28 +228,30 @@ impl Targets {
             match made {
                 Ok(cache) => {
                     seen.insert(cache.alias.clone(), cache.place.clone());
-                    caches.push(cache);
+                    take(reader, cache);
                 }
                 Err(problem) => problems.push(problem),
             }
-        }
+        });
         reader.problems.extend(first(problems));
-        (Some(TargetList { count: targets.len(), source: self.source }), caches)
+        reader.told(read)?;
+        Some(TargetList { count, source: self.source })
     }
 
-    fn list(&self, reader: &mut ConfigReader) -> Result<Vec<Target>, ConfigProblem> {
+    /// The path or the URL of the list, and its text.
+    fn content(&self, reader: &mut ConfigReader) -> Result<(PathBuf, String), ConfigProblem> {
         match &self.source {
             TargetSource::File(path) => {
                 reader.files.push(path.clone());
                 let content = text_file::read_up_to(path, MAX_LIST);
                 let cannot =
                     |error| self.place.problem(format_args!("cannot read {}: {error}", path.display()));
-                parse(path, content.map_err(cannot)?)
+                Ok((path.clone(), content.map_err(cannot)?))
             }
             TargetSource::Http(http) => {
                 let fetched = reader.fetched.take().filter(|fetched| fetched.from == *http);
                 let body = fetched.ok_or_else(|| self.place.problem(NOT_FETCHED))?.body;
-                parse(Path::new(&http.to_string()), body.to_string())
+                Ok((http.to_string().into(), body.to_string()))
             }
         }
     }

@@ -160,7 +160,32 @@ pub(in crate::config) fn read(
 }
 
 /// The value in a text of JSON, if there is one; `export` is more to the error of one that is none.
-pub(in crate::config) fn json(text: &Arc<Text>, export: &str) -> Result<Option<Value>, ConfigProblem> {
+pub(super) fn json(text: &Arc<Text>, export: &str) -> Result<Option<Value>, ConfigProblem> {
+    let parsed = parse(text, 0..text.content.len(), export)?;
+    let mut hidden = Vec::new();
+    hide_values(parsed.as_ref(), 0, &mut hidden);
+    let _ = text.hidden.set(hidden);
+    parsed.map(|value| convert(text, 0, value)).transpose()
+}
+
+/// The same of a part of the text. What no error may show of it is added to `hidden`.
+pub(super) fn json_in(
+    text: &Arc<Text>,
+    part: Range<usize>,
+    hidden: &mut Vec<Range<usize>>,
+) -> Result<Option<Value>, ConfigProblem> {
+    let start = part.start;
+    let parsed = parse(text, part.clone(), "").inspect_err(|_| hidden.push(part))?;
+    hide_values(parsed.as_ref(), start, hidden);
+    parsed.map(|value| convert(text, start, value)).transpose()
+}
+
+/// Parses a part of a text; places in it count from there.
+fn parse<'a>(
+    text: &'a Arc<Text>,
+    part: Range<usize>,
+    export: &str,
+) -> Result<Option<ast::Value<'a>>, ConfigProblem> {
     let strict = ParseOptions {
         allow_comments: false,
         allow_loose_object_property_names: false,
@@ -173,7 +198,8 @@ pub(in crate::config) fn json(text: &Arc<Text>, export: &str) -> Result<Option<V
         allow_non_finite_numbers: false,
         allow_extended_string_escapes: false,
     };
-    let parsed = parse_to_ast(&text.content, &CollectOptions::default(), &strict).map_err(|error| {
+    let start = part.start;
+    let parsed = parse_to_ast(&text.content[part], &CollectOptions::default(), &strict).map_err(|error| {
         let message = match error.kind() {
             // This one repeats what it read.
             ParseErrorKind::String(ParseStringErrorKind::InvalidUnicodeEscapeSequence(_)) => {
@@ -181,20 +207,13 @@ pub(in crate::config) fn json(text: &Arc<Text>, export: &str) -> Result<Option<V
             }
             kind => kind.to_string(),
         };
-        let range = error.range().start..error.range().end;
+        let range = start + error.range().start..start + error.range().end;
         let key = key_before(&text.content, range.start);
         let key = key.map(|key| format!(", at the key `{key}`")).unwrap_or_default();
         let place = Place::File(text.clone(), range);
         place.problem(format_args!("this is no JSON{key}: {}{export}", message.to_lowercase()))
     })?;
-    let mut hidden = Vec::new();
-    match &parsed.value {
-        Some(ast::Value::Array(array)) => array.elements.iter().for_each(|one| hide(one, "", &mut hidden)),
-        Some(value) => hide(value, "", &mut hidden),
-        None => {}
-    }
-    let _ = text.hidden.set(hidden);
-    parsed.value.map(|value| convert(text, value)).transpose()
+    Ok(parsed.value)
 }
 
 /// Standard input, which can be read once and is kept for the reloads.
@@ -232,6 +251,19 @@ fn key_before(content: &str, byte: usize) -> Option<&'static str> {
     KEYS.iter().find(|known| **known == key).copied()
 }
 
+/// Finds what no error may show in a text that was parsed from the byte `start` on: see [`hide`].
+fn hide_values(parsed: Option<&ast::Value<'_>>, start: usize, hidden: &mut Vec<Range<usize>>) {
+    let first = hidden.len();
+    match parsed {
+        Some(ast::Value::Array(array)) => array.elements.iter().for_each(|one| hide(one, "", hidden)),
+        Some(value) => hide(value, "", hidden),
+        None => {}
+    }
+    for range in &mut hidden[first..] {
+        *range = start + range.start..start + range.end;
+    }
+}
+
 /// Finds the parts of a value that no error may show: everything but the keys that are read, names of objects, and
 /// dotted paths.
 fn hide(value: &ast::Value<'_>, key: &str, hidden: &mut Vec<Range<usize>>) {
@@ -253,9 +285,11 @@ fn hide(value: &ast::Value<'_>, key: &str, hidden: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Brings JSON into the common shape.
-fn convert(text: &Arc<Text>, value: ast::Value<'_>) -> Result<Value, ConfigProblem> {
-    let place = |range: jsonc_parser::common::Range| Place::File(text.clone(), range.start..range.end);
+/// Brings JSON into the common shape, which was parsed from the byte `start` on.
+fn convert(text: &Arc<Text>, start: usize, value: ast::Value<'_>) -> Result<Value, ConfigProblem> {
+    let place = |range: jsonc_parser::common::Range| {
+        Place::File(text.clone(), start + range.start..start + range.end)
+    };
     let here = place(value.range());
     let kind = match value {
         ast::Value::StringLit(string) => Typed::Text(string.value.into_owned()),
@@ -265,7 +299,7 @@ fn convert(text: &Arc<Text>, value: ast::Value<'_>) -> Result<Value, ConfigProbl
         ast::Value::BooleanLit(boolean) => Typed::Boolean(boolean.value),
         ast::Value::NullKeyword(_) => Typed::Null,
         ast::Value::Array(array) => {
-            let values = array.elements.into_iter().map(|value| convert(text, value));
+            let values = array.elements.into_iter().map(|value| convert(text, start, value));
             Typed::List(values.collect::<Result<_, _>>()?)
         }
         ast::Value::Object(object) => {
@@ -279,7 +313,7 @@ fn convert(text: &Arc<Text>, value: ast::Value<'_>) -> Result<Value, ConfigProbl
                 if entries.iter().any(|entry| entry.key == key) {
                     return Err(key_place.problem("duplicate key"));
                 }
-                entries.push(TableEntry { key, key_place, value: convert(text, property.value)? });
+                entries.push(TableEntry { key, key_place, value: convert(text, start, property.value)? });
             }
             Typed::Table(Table(entries))
         }

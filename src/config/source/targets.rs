@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
+use serde_json::value::RawValue;
+
 use super::django;
 use crate::config::place::{ConfigProblem, Place, Text};
 use crate::config::value::{Value, ValueKind as Typed};
@@ -33,30 +35,54 @@ impl Target {
     }
 }
 
-/// The targets in a text that comes from `path`, a file or the URL of a server.
-pub(in crate::config) fn parse(path: &Path, content: String) -> Result<Vec<Target>, ConfigProblem> {
+/// Takes the targets in a text that comes from `path`, a file or the URL of a server, one after the other. Groups are parsed
+/// one at a time: a hundred thousand at once would take twenty times the memory of the text.
+pub(in crate::config) fn each(
+    path: &Path,
+    content: String,
+    mut take: impl FnMut(Target),
+) -> Result<(), ConfigProblem> {
     let text = Text::new(path, content);
-    let shape = || Place::File(text.clone(), 0..0).problem(SHAPE);
-    let Some(Value { kind: Typed::List(groups), .. }) = django::json(&text, "")? else { return Err(shape()) };
-    let mut all = Vec::new();
-    for group in groups {
-        let place = group.place.clone();
-        let Typed::Table(mut group) = group.kind else { return Err(place.problem(SHAPE)) };
-        let mut labels = BTreeMap::new();
-        if let Some(value) = group.take("labels") {
-            for entry in value.into_table()?.0 {
-                let text = entry.value.text()?.to_owned();
-                labels.insert(entry.key, text);
-            }
-        }
-        let labels = Rc::new(labels);
-        let Some(Value { kind: Typed::List(targets), .. }) = group.take("targets") else {
-            return Err(place.problem(NO_TARGETS));
+    let Ok(groups) = serde_json::from_str::<Vec<&RawValue>>(&text.content) else {
+        return match django::json(&text, "")?.map(|value| value.kind) {
+            Some(Typed::List(groups)) => groups.into_iter().try_for_each(|group| of_group(group, &mut take)),
+            _ => Err(Place::File(text.clone(), 0..0).problem(SHAPE)),
         };
-        for target in targets {
-            let address = target.text()?.to_owned();
-            all.push(Target { address, place: target.place, labels: labels.clone() });
+    };
+    let mut hidden = Vec::new();
+    let read = groups.into_iter().try_for_each(|group| {
+        let start = group.get().as_ptr().addr() - text.content.as_ptr().addr();
+        let end = start + group.get().len();
+        let read = match django::json_in(&text, start..end, &mut hidden) {
+            Ok(Some(group)) => of_group(group, &mut take),
+            Ok(None) => Ok(()),
+            Err(problem) => Err(problem),
+        };
+        // Nobody has looked for secrets in the rest.
+        read.inspect_err(|_| hidden.push(end..text.content.len()))
+    });
+    let _ = text.hidden.set(hidden);
+    read
+}
+
+/// Takes the targets of a group.
+fn of_group(group: Value, take: &mut impl FnMut(Target)) -> Result<(), ConfigProblem> {
+    let place = group.place.clone();
+    let Typed::Table(mut group) = group.kind else { return Err(place.problem(SHAPE)) };
+    let mut labels = BTreeMap::new();
+    if let Some(value) = group.take("labels") {
+        for entry in value.into_table()?.0 {
+            let text = entry.value.text()?.to_owned();
+            labels.insert(entry.key, text);
         }
     }
-    Ok(all)
+    let labels = Rc::new(labels);
+    let Some(Value { kind: Typed::List(targets), .. }) = group.take("targets") else {
+        return Err(place.problem(NO_TARGETS));
+    };
+    for target in targets {
+        let address = target.text()?.to_owned();
+        take(Target { address, place: target.place, labels: labels.clone() });
+    }
+    Ok(())
 }
