@@ -28,6 +28,9 @@ pub(crate) async fn join_all<F: Future>(
     mut max_wait: Duration,
     begin: impl Fn(usize) -> F,
 ) -> Vec<F::Output> {
+    if count == 1 {
+        return vec![Box::pin(begin(0)).await];
+    }
     if count <= AT_A_TIME {
         return future::join_all((0..count).map(begin)).await;
     }

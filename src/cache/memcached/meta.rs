@@ -1,18 +1,22 @@
 //! The meta commands, encoded and decoded by `memcache::exp`.
 
 use memcache::exp;
-use memcache::exp::{GetOptions, MetaCommand, MetaResponse, ReturnCode, SetOptions};
+use memcache::exp::{MetaCommand, MetaOp, MetaResponse, ReturnCode, SetOptions};
 
 use super::super::connection::{AnswerError, Connection};
 use super::{StoreRefusal, refusal};
 use crate::canary::{Canary, Key};
 use crate::outcome::Cause;
 
+/// The bytes that a command seldom exceeds.
+const USUAL: usize = 128;
+
 /// Stores a canary.
 pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<(), StoreRefusal> {
     let mut options = SetOptions::default();
     options.ttl = Some(u32::try_from(canary.ttl().as_secs()).unwrap_or(u32::MAX));
-    send(connection, exp::build_set(canary.key().as_str(), canary.value(), &options)).await?;
+    let command = exp::build_set(canary.key().as_str(), canary.value(), &options).map_err(unusable)?;
+    send(connection, command).await?;
     let line = super::line(connection).await?;
     match response(&line)?.rc() {
         ReturnCode::Hd => Ok(()),
@@ -23,9 +27,7 @@ pub(super) async fn set(connection: &mut Connection, canary: &Canary) -> Result<
 
 /// Reads a key.
 pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option<Vec<u8>>, StoreRefusal> {
-    let mut options = GetOptions::default();
-    options.return_key = true;
-    send(connection, exp::build_get(key.as_str(), &options)).await?;
+    send(connection, MetaCommand::new(MetaOp::Get, key.as_str()).flag("v").flag("k")).await?;
     let line = super::line(connection).await?;
     let response = response(&line)?;
     match response.rc() {
@@ -44,12 +46,15 @@ pub(super) async fn get(connection: &mut Connection, key: &Key) -> Result<Option
     }
 }
 
-async fn send(connection: &mut Connection, command: exp::Result<MetaCommand>) -> Result<(), StoreRefusal> {
-    // A canary's key is one that can be encoded.
-    let bytes = command
-        .and_then(|command| command.encode())
-        .map_err(|_| StoreRefusal::Means(Cause::Protocol, "the key cannot be encoded"))?;
+async fn send(connection: &mut Connection, command: MetaCommand) -> Result<(), StoreRefusal> {
+    let mut bytes = Vec::with_capacity(USUAL);
+    command.encode_into(&mut bytes).map_err(unusable)?;
     Ok(connection.send(&bytes).await?)
+}
+
+/// A canary's key is one that can be encoded.
+fn unusable(_: exp::Error) -> StoreRefusal {
+    StoreRefusal::Means(Cause::Protocol, "the key cannot be encoded")
 }
 
 fn response(line: &[u8]) -> Result<MetaResponse, StoreRefusal> {
