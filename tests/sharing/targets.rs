@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use crate::support::{Authority, Redis, Sidecar, eventually, https, run};
 use rustix::process::Signal;
@@ -173,6 +174,45 @@ fn a_server_of_targets_is_asked_again_and_its_last_good_list_stays_in_force() {
     assert_eq!(metric(&sidecar, "cache_targets_refresh_success"), "1");
     assert!(!sidecar.log().contains("sesame"), "{}", sidecar.log());
     assert!(!sidecar.log().contains("kind=redis"), "the query may be a secret: {}", sidecar.log());
+}
+
+/// The server asks to be asked every second, and files are looked at every two.
+#[test]
+fn a_list_that_is_always_due_puts_off_no_file_and_repeats_no_message() {
+    const SO_LONG: Duration = Duration::from_secs(5);
+    let redis = Redis::start(&["--requirepass", "sesame-sesame"]);
+    let server = Server::start(&list(&[group(&redis, "main")]));
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    fs::write(&password, "wrong").unwrap();
+    let settings = format!(
+        "[targets]\nhttp = \"{}\"\n[targets.cache]\npassword_file = \"{}\"\n",
+        server.url,
+        password.display()
+    );
+    let sidecar = Sidecar::start(&settings);
+    sidecar.expect_down("auth");
+    replace(&password, "sesame-sesame");
+    eventually("the new password is used", || sidecar.health().code == 200);
+
+    let file = sidecar.config_file();
+    let valid = fs::read_to_string(&file).unwrap();
+    for (invalid, said) in [
+        ("listen = [".to_owned(), "reload failed"),
+        (valid.replace("http = ", "file = \"no-such-list\" # "), "no-such-list"),
+    ] {
+        let before = sidecar.logged(said).len();
+        let asked = server.asked.lock().unwrap().len();
+        replace(&file, &invalid);
+        eventually("it is refused", || metric(&sidecar, "cache_config_reload_success") == "0");
+        thread::sleep(SO_LONG);
+        let told = sidecar.logged(said).len() - before;
+        assert!((1..=2).contains(&told), "{told} times: {}", sidecar.log());
+        replace(&file, &valid);
+        eventually("it is accepted", || metric(&sidecar, "cache_config_reload_success") == "1");
+        eventually("the list is fetched again", || server.asked.lock().unwrap().len() > asked + 1);
+        sidecar.expect_up();
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::stamps::Stamps;
@@ -45,6 +45,10 @@ pub(super) struct Reloader {
     files: Arc<[PathBuf]>,
     /// The files' stamps from before the last read.
     read: Stamps,
+    /// The next look at the files, and their stamps at the last one if they had changed. A list that is fetched every second
+    /// puts off neither.
+    look_at: Instant,
+    changed: Option<Stamps>,
     /// The notes on the configuration in force that were logged.
     notes: Vec<String>,
     /// The message about the last configuration read, if it was refused.
@@ -142,6 +146,8 @@ impl Reloader {
             files,
             // No file was looked at before it was read, so the first look finds a doubt.
             read: Stamps::default(),
+            look_at: Instant::now() + POLL_EVERY,
+            changed: None,
             notes,
             refused: None,
             list: ListInForce { due: next(targets.as_ref()), fetched: targets, failed: None },
@@ -165,33 +171,38 @@ impl Reloader {
     }
 
     /// The next reason to reload, and the files' stamps.
-    async fn reason(&self, hangup: &mut Signal) -> (ReloadReason, Stamps) {
-        let mut last = None;
-        let mut pause = POLL_EVERY;
+    async fn reason(&mut self, hangup: &mut Signal) -> (ReloadReason, Stamps) {
         loop {
             let due = self.list.due;
             let reason = tokio::select! {
+                // A server that takes long for a list that is always due must not keep files from being read.
+                biased;
                 _ = hangup.recv() => Some(ReloadReason::Asked),
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Some(ReloadReason::Due),
-                () = sleep(pause), if !self.files.is_empty() => None,
+                () = sleep_until(self.look_at), if !self.files.is_empty() => None,
+                () = sleep_until(due.unwrap_or(self.look_at)), if due.is_some() => Some(ReloadReason::Due),
             };
             let now = self.look().await;
+            if reason == Some(ReloadReason::Due) {
+                return (ReloadReason::Due, now.unwrap_or_default());
+            }
+            let (reason, pause) = match (reason, &now) {
+                (Some(asked), _) => (Some(asked), POLL_EVERY),
+                (None, None) => (None, POLL_EVERY),
+                (None, Some(now)) if *now == self.read => {
+                    (self.refused.is_some().then_some(ReloadReason::Doubt), POLL_EVERY)
+                }
+                (None, Some(now)) if self.changed.as_ref() == Some(now) => {
+                    let is_known = now.are_of_the_same_files_as(&self.read);
+                    (Some(if is_known { ReloadReason::Changed } else { ReloadReason::Doubt }), POLL_EVERY)
+                }
+                (None, Some(_)) => (None, SETTLED),
+            };
+            self.look_at = Instant::now() + pause;
             if let Some(reason) = reason {
+                self.changed = None;
                 return (reason, now.unwrap_or_default());
             }
-            let Some(now) = now else { continue };
-            pause = if now == self.read {
-                if self.refused.is_some() {
-                    return (ReloadReason::Doubt, now);
-                }
-                POLL_EVERY
-            } else if last.as_ref() == Some(&now) {
-                let is_known = now.are_of_the_same_files_as(&self.read);
-                return (if is_known { ReloadReason::Changed } else { ReloadReason::Doubt }, now);
-            } else {
-                SETTLED
-            };
-            last = Some(now);
+            self.changed = now.or(self.changed.take());
         }
     }
 
@@ -209,7 +220,7 @@ impl Reloader {
             let renewed = Err(format!("cache-canary has no free thread: {error}"));
             Attempt { renewed, list: self.list.fetched.clone(), fetched: None }
         });
-        self.take_list(attempt.list, attempt.fetched);
+        self.take_list(reason, attempt.list, attempt.fetched);
         match attempt.renewed {
             // Files were not read.
             Ok(None) => {}
@@ -225,8 +236,15 @@ impl Reloader {
     }
 
     /// Takes over the list of targets, and tells of the fetch, if there was one.
-    fn take_list(&mut self, list: Option<FetchedTargets>, fetched: Option<Result<(), String>>) {
-        if fetched.is_some()
+    fn take_list(
+        &mut self,
+        reason: ReloadReason,
+        list: Option<FetchedTargets>,
+        fetched: Option<Result<(), String>>,
+    ) {
+        // One that was due and could not be fetched, since the configuration is invalid, is due again later.
+        if reason == ReloadReason::Due
+            || fetched.is_some()
             || list.as_ref().map(|list| &list.from) != self.list.fetched.as_ref().map(|list| &list.from)
         {
             self.list.due = next(list.as_ref());
@@ -276,7 +294,8 @@ impl Reloader {
 
     fn refuse(&mut self, reason: ReloadReason, message: String) {
         self.app.refuse();
-        if reason != ReloadReason::Doubt || self.refused.as_ref() != Some(&message) {
+        let is_told = matches!(reason, ReloadReason::Asked | ReloadReason::Changed);
+        if is_told || self.refused.as_ref() != Some(&message) {
             error!("configuration reload failed, the previous configuration stays in force: {message}");
         }
         self.refused = Some(message);
