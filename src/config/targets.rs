@@ -306,6 +306,10 @@ fn url(table: &Table, target: &Target) -> String {
 /// The alias of a target that nothing else names: its host and port, with `-` in place of other characters.
 fn alias_of(address: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    // Before an `@` is a login, and behind a `?` may be a password: if each has the other, neither is known to end there.
+    if rest.split_once('?').is_some_and(|(_, query)| query.contains('@')) {
+        return String::new();
+    }
     let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
     let rest = rest.split('?').next().unwrap_or_default();
     let plain = |char: char| char.is_ascii_alphanumeric() || "_-.".contains(char);
@@ -326,6 +330,9 @@ mod tests {
             ("redis://cache?password=sesame", "cache"),
             ("memcached://a:11211,b:11211", "a-11211-b-11211"),
             ("://", ""),
+            ("redis+unix:///run/redis.sock?password=open@sesame", ""),
+            ("redis://user:open?sesame@cache", ""),
+            ("redis://user:open@sesame@cache", "cache"),
         ] {
             assert_eq!(alias_of(address), alias);
         }
