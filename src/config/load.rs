@@ -198,10 +198,12 @@ fn nothing(config: &Config, file: Option<&Path>) -> Option<ConfigProblem> {
     const NO_FILE: &str = "no cache is configured; use a config file with `-c FILE` or \
                            CACHE_CANARY_CONFIG=FILE, or set a cache in the environment, as in \
                            CACHE_URL=redis://host:6379/0";
+    const EMPTY_LIST: &str = "the list of targets is empty, and no other cache is configured";
     // Another shard may have all of them.
     let is_empty = config.shard.as_ref().map_or(config.caches.is_empty(), |shard| shard.configured == 0);
-    is_empty.then(|| match file {
-        Some(path) => ConfigProblem::new(format_args!("{}: {FILE}", path.display())),
-        None => ConfigProblem::new(NO_FILE),
+    is_empty.then(|| match (&config.targets, file) {
+        (Some(list), _) => ConfigProblem::new(format_args!("{}: {EMPTY_LIST}", list.source)),
+        (None, Some(path)) => ConfigProblem::new(format_args!("{}: {FILE}", path.display())),
+        (None, None) => ConfigProblem::new(NO_FILE),
     })
 }
