@@ -22,8 +22,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
+use support::flood::raise_limit_of_files;
 use support::{Redis, Sidecar, eventually, kib};
 
 const ALIASES: usize = 100_000;
@@ -51,7 +52,7 @@ fn main() {
         limit.is_none_or(|limit| limit >= OPEN_FILES),
         "{OPEN_FILES} open files are needed, see `ulimit -Hn`"
     );
-    setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit }).unwrap();
+    raise_limit_of_files();
 
     let servers: Vec<_> = (0..SERVERS).map(|_| Redis::start(&["--maxclients", CLIENTS])).collect();
     let folder = tempfile::tempdir().unwrap();
@@ -59,19 +60,18 @@ fn main() {
     write_targets(&all, &servers, aliases);
     write_targets(&few, &servers, aliases / SHARDS);
 
-    let (mut shards, mut ready) = (Vec::new(), Vec::new());
-    for index in 0..SHARDS {
+    let start = |shard, list: &Path| {
         let began = Instant::now();
-        shards.push(Sidecar::start_with(&settings(Some((index, SHARDS))), targets(&all)));
-        ready.push(began.elapsed());
-    }
-    let began = Instant::now();
-    let alone = Sidecar::start_with(&settings(None), targets(&few));
-    let alone_ready = began.elapsed();
+        (Sidecar::start_with(&settings(shard), targets(list)), millis(began.elapsed()))
+    };
+    let (first, first_ready) = start(Some((0, SHARDS)), &all);
+    let mut shards = vec![first];
+    shards.extend((1..SHARDS).map(|index| start(Some((index, SHARDS)), &all).0));
+    let (alone, alone_ready) = start(None, &few);
 
     println!("{aliases} aliases, {SHARDS} shards, {SERVERS} Redis servers, on {} cores", cores());
     println!("{:<38} {:>10} {:>10} {:>8}", "", "a shard", "no shard", "ratio");
-    row("start to ready, ms", [ready[0], alone_ready].map(millis));
+    row("start to ready, ms", [first_ready, alone_ready]);
     row("memory when ready, MiB", [&shards[0], &alone].map(|sidecar| mib(sidecar, "VmRSS")));
     row("first round, which dials, ms", [&shards[0], &alone].map(|sidecar| millis(health(sidecar).0)));
     for shard in &shards[1..] {

@@ -42,9 +42,9 @@ mod variants;
 
 use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use sheet::Sheet;
+use support::flood::raise_limit_of_files;
 
 /// The argument with which this program does a part of its own work, in a process of its own.
 const PART: &str = "--part";
@@ -85,7 +85,8 @@ impl Effort {
 fn main() -> ExitCode {
     // cargo says `--bench` to every benchmark.
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    open_many_files();
+    // Ten thousand connections are more files than a process has by default.
+    raise_limit_of_files();
     if let Some((PART, part)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         part_of_it(part);
         return ExitCode::SUCCESS;
@@ -151,10 +152,4 @@ fn part_of_it(args: &[String]) {
         round::STREAMS => round::use_streams(args),
         other => panic!("no part is called {other}"),
     }
-}
-
-/// Ten thousand connections are more files than a process has by default.
-fn open_many_files() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::support::flood::raise_limit_of_files;
 use crate::support::{MAX_WAIT, Memcached, Redis, Sidecar, alone, eventually};
 
 const CALLERS: u32 = 1000;
@@ -122,8 +122,7 @@ fn a_thousand_callers_while_a_memcached_is_killed_and_restarted_twice() {
 
 fn storm(mut cache: impl Mortal, url: &str) {
     let _turn = alone();
-    let files = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
+    raise_limit_of_files();
     let settings =
         format!("max_age = \"{}ms\"\ntimeout = \"{}ms\"", MAX_AGE.as_millis(), TIMEOUT.as_millis());
     let sidecar = Sidecar::start_with(&settings, format!("[caches.main]\nurl = \"{url}\""));
