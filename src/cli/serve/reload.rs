@@ -116,6 +116,13 @@ struct Renewed {
     needs_restart: Vec<String>,
 }
 
+impl ReloadReason {
+    /// `true` if somebody waits for the result, or looks for it: it was asked for, or a file has changed.
+    fn is_awaited(self) -> bool {
+        matches!(self, Self::Asked | Self::Changed)
+    }
+}
+
 impl ReloadFlags {
     /// The source of the configuration with these flags.
     pub(super) fn source(&self) -> Source {
@@ -158,13 +165,12 @@ impl Reloader {
     pub(super) async fn run(mut self, mut hangup: Signal) -> Infallible {
         loop {
             let (reason, stamps) = self.reason(&mut hangup).await;
-            // The supervisor is not notified of a reload out of doubt.
-            let is_told = matches!(reason, ReloadReason::Asked | ReloadReason::Changed);
-            if is_told {
+            // The supervisor is not notified of other reloads.
+            if reason.is_awaited() {
                 systemd::reloading().await;
             }
             self.reload(reason, stamps).await;
-            if is_told {
+            if reason.is_awaited() {
                 systemd::ready(&self.app).await;
             }
         }
@@ -294,8 +300,7 @@ impl Reloader {
 
     fn refuse(&mut self, reason: ReloadReason, message: String) {
         self.app.refuse();
-        let is_told = matches!(reason, ReloadReason::Asked | ReloadReason::Changed);
-        if is_told || self.refused.as_ref() != Some(&message) {
+        if reason.is_awaited() || self.refused.as_ref() != Some(&message) {
             error!("configuration reload failed, the previous configuration stays in force: {message}");
         }
         self.refused = Some(message);
