@@ -290,8 +290,7 @@ async fn connect_to_any(addresses: &[SocketAddr], max_wait: Duration) -> io::Res
 
 /// `true` if this machine has no way to the address (connect(2), "ERRORS").
 fn has_no_route(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT | Errno::NETUNREACH))
+    matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT | Errno::NETUNREACH))
 }
 
 async fn race(addresses: &[SocketAddr], max_wait: Duration) -> io::Result<TcpStream> {

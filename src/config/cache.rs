@@ -123,8 +123,7 @@ pub(super) fn read(reader: &mut ConfigReader, targets: Option<Targets>, shard: O
     if let Some(shard) = shard {
         // A forwarding cache is where its target is.
         let place = |cache: &CacheConfig| match &cache.backend {
-            Backend::Unchecked(SkipReason::Forwards(to)) => shard.of(&to.end),
-            Backend::Unchecked(_) => shard.of(&cache.alias),
+            Backend::Unchecked(_) => shard.of(cache.forwarding().map_or(&cache.alias, |to| &to.end)),
             Backend::Redis(_) | Backend::Memcached(_) => shard.index,
         };
         let others = own.extract_if(.., |cache| place(cache) != shard.index);

@@ -19,7 +19,7 @@ pub(crate) enum Shortage {
 impl Shortage {
     /// The shortage that an error of a socket or a file reports (socket(2), "ERRORS").
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
-        match Errno::from_raw_os_error(error.raw_os_error()?) {
+        match Errno::from_io_error(error)? {
             Errno::MFILE | Errno::NFILE => Some(Self::Files),
             Errno::NOMEM | Errno::NOBUFS => Some(Self::Memory),
             _ => None,
@@ -28,7 +28,7 @@ impl Shortage {
 
     /// The shortage that an error at the start of a thread or a process reports (fork(2), "ERRORS").
     pub(crate) fn of_start(error: &io::Error) -> Option<Self> {
-        let is_refused = error.raw_os_error() == Some(Errno::AGAIN.raw_os_error());
+        let is_refused = Errno::from_io_error(error) == Some(Errno::AGAIN);
         if is_refused { Some(Self::Tasks) } else { Self::of(error) }
     }
 }

@@ -168,7 +168,7 @@ pub(super) fn json(text: &Arc<Text>, export: &str) -> Result<Option<Value>, Conf
     parsed.map(|value| convert(text, 0, value)).transpose()
 }
 
-/// The same of a part of the text. What no error may show of it is added to `hidden`.
+/// The same of a part of the text. Its parts that no error may show are added to `hidden`.
 pub(super) fn json_in(
     text: &Arc<Text>,
     part: Range<usize>,
