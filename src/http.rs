@@ -26,20 +26,18 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::HttpBody as _;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRef, Path, Request, State};
 use axum::handler::Handler;
-use axum::http::{HeaderValue, Method, StatusCode, Uri, Version, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on, options};
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
-use tower::{Service as _, ServiceExt as _};
+use tower::ServiceExt as _;
 
-use crate::app::{App, Life, Setup};
+use crate::app::{App, Setup};
 use crate::catalog::Selection;
-use crate::config::Access;
 use crate::outcome::Report;
 
 mod accept;
@@ -51,6 +49,7 @@ mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod grpc;
+mod guard;
 mod host;
 pub(crate) mod openapi;
 mod proxies;
@@ -59,20 +58,21 @@ mod representation;
 pub mod server;
 mod token;
 mod transport;
+mod verdicts;
 
-use access::{AccessLevel, WrongToken, admit};
+use access::AccessLevel;
 use bodies::{Bodies, Writing};
 use format::Representation;
-use format::kubernetes::{KubernetesProbe, Own};
+use format::kubernetes::KubernetesProbe;
 use format::metrics::Scrape;
 use format::page::Page;
-use grpc::Call;
-use host::Host;
+use guard::Guard;
 use refusal::Refusal;
-use representation::{Choice, ProbeRequest, Wanted, aged};
+use representation::{Choice, Wanted, aged};
 use transport::Answering;
 use transport::places::{Places, Traffic};
 use transport::writing::Writers;
+use verdicts::polled;
 
 pub use format::{Background, djblets, health_json, kubernetes, metrics, page, text, transitions};
 
@@ -117,31 +117,52 @@ impl FromRef<AppState> for Arc<App> {
     }
 }
 
-/// Every path, behind what each request passes on its way to it.
-pub fn router(app: Arc<App>) -> Router {
-    over_no_connection(guarded(everything(), app, None))
+/// The paths that a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Paths {
+    Everything,
+    /// Probes alone.
+    Probes,
+    /// Metrics alone.
+    Metrics,
 }
 
-fn everything() -> Router<AppState> {
-    probes()
-        .route("/", get(start_page).options(health))
-        .route("/events", events::route())
-        .route("/transitions", get(last_changes))
-        .route("/openapi.json", get(describe))
-        .route("/metrics", get(scrape_beside_everything))
-        .fallback(async || Refusal::NoSuchPath)
+impl Paths {
+    fn router(self) -> Router<AppState> {
+        match self {
+            Self::Everything => probes()
+                .route("/", get(start_page).options(polled))
+                .route("/events", events::route())
+                .route("/transitions", get(last_changes))
+                .route("/openapi.json", get(describe))
+                .route("/metrics", get(scrape_beside_everything))
+                .fallback(async || Refusal::NoSuchPath),
+            Self::Probes => {
+                let refuse = async || Refusal::ProbesAlone;
+                probes().route("/", options(polled).fallback(refuse)).fallback(refuse)
+            }
+            Self::Metrics => {
+                Router::new().route("/metrics", get(scrape)).fallback(async || Refusal::MetricsAlone)
+            }
+        }
+    }
+}
+
+/// Every path, behind what each request passes on its way to it.
+pub fn router(app: Arc<App>) -> Router {
+    over_no_connection(guarded(Paths::Everything, app, None))
 }
 
 /// The paths that load balancers, orchestrators and monitors poll.
 fn probes() -> Router<AppState> {
     Router::new()
-        .route("/health", verdict(health))
-        .route("/healthz", verdict(health))
+        .route("/health", verdict(polled))
+        .route("/healthz", verdict(polled))
         .route("/health/{alias}", verdict(health_of))
         .route("/health/group/{name}", verdict(health_of_group))
-        .route("/livez", verdict(livez))
-        .route("/readyz", verdict(readyz))
-        .route("/startupz", verdict(startupz))
+        .route("/livez", verdict(polled))
+        .route("/readyz", verdict(polled))
+        .route("/startupz", verdict(polled))
         .route(grpc::PATH, grpc::route())
 }
 
@@ -150,20 +171,17 @@ fn verdict<H: Handler<T, AppState>, T: 'static>(handler: H) -> MethodRouter<AppS
     on(MethodFilter::GET.or(MethodFilter::OPTIONS), handler)
 }
 
-/// The routes of listeners that serve only probes.
-fn probes_alone() -> Router<AppState> {
-    let refuse = async || Refusal::ProbesAlone;
-    probes().route("/", options(health).fallback(refuse)).fallback(refuse)
-}
-
 /// The routes of listeners that serve only metrics.
 pub fn metrics_router(app: Arc<App>) -> Router {
-    over_no_connection(guarded(metrics_alone(), app, None))
+    over_no_connection(guarded(Paths::Metrics, app, None))
 }
 
 /// The same as a router, for requests that come over no connection.
 fn over_no_connection(answering: Answering) -> Router {
-    let service = tower::service_fn(move |request| answering(request).map(Ok::<_, Infallible>));
+    let service = tower::service_fn(move |request: Request| {
+        let caller = request.extensions().get().copied();
+        answering(Box::new(request), caller).map(Ok::<_, Infallible>)
+    });
     Router::new().fallback_service(service)
 }
 
@@ -171,28 +189,23 @@ fn over_no_connection(answering: Answering) -> Router {
 fn answering_beside(app: &Arc<App>, traffic: &Traffic) -> [Answering; 3] {
     let [main, probe, metrics] = traffic.places().map(|places| Some((traffic.clone(), places)));
     [
-        guarded(everything(), app.clone(), main),
-        guarded(probes_alone(), app.clone(), probe),
-        guarded(metrics_alone(), app.clone(), metrics),
+        guarded(Paths::Everything, app.clone(), main),
+        guarded(Paths::Probes, app.clone(), probe),
+        guarded(Paths::Metrics, app.clone(), metrics),
     ]
 }
 
-fn metrics_alone() -> Router<AppState> {
-    Router::new().route("/metrics", get(scrape)).fallback(async || Refusal::MetricsAlone)
-}
-
-/// Has every request pass `guard`, on any path. As a layer of axum's it would take 6,000 instructions more, a seventh of an answer
-/// without a check.
-fn guarded(router: Router<AppState>, app: Arc<App>, beside: Option<(Traffic, Arc<Places>)>) -> Answering {
+/// The function that answers on listeners that serve these paths.
+fn guarded(paths: Paths, app: Arc<App>, beside: Option<(Traffic, Arc<Places>)>) -> Answering {
     let (traffic, places) = beside.unzip();
-    let parts =
-        AppStateParts { app: app.clone(), bodies: Bodies::default(), writers: Writers::new(places), traffic };
+    let (bodies, writers) = (Bodies::default(), Writers::new(places));
+    let state = AppState(Arc::new(AppStateParts { app, bodies, writers, traffic }));
     let exact =
-        router.method_not_allowed_fallback(async || Refusal::Method).with_state(AppState(Arc::new(parts)));
+        paths.router().method_not_allowed_fallback(async || Refusal::Method).with_state(state.clone());
     let tidied = exact.clone();
-    let tidying = exact.fallback(async move |request: Request| tidied.oneshot(with_tidy_path(request)).await);
-    let guarded = Arc::new(Guarded { app, router: tidying });
-    Arc::new(move |request| Box::pin(guard(guarded.clone(), request)))
+    let router = exact.fallback(async move |request: Request| tidied.oneshot(with_tidy_path(request)).await);
+    let guard = Arc::new(Guard { state, router, has_verdicts: paths != Paths::Metrics });
+    Arc::new(move |request, peer| guard.answer(request, peer))
 }
 
 /// The request without the slashes that a base URL leaves at the end of a path or doubles. `*`, which OPTIONS may ask for
@@ -212,78 +225,6 @@ fn with_tidy_path(mut request: Request) -> Request {
         *request.uri_mut() = uri;
     }
     request
-}
-
-/// Adds the slash that a target such as `health` lacks, as in HAProxy's `option httpchk GET health`: it is read as a host
-/// otherwise, and its path as `/`, which is 200 during an outage.
-fn with_slash(request: &mut Request) {
-    let uri = request.uri();
-    let is_path = request.version() < Version::HTTP_2 && uri.scheme().is_none();
-    let target = uri.authority().filter(|_| is_path && *request.method() != Method::CONNECT);
-    if let Some(Ok(uri)) = target.map(|target| Uri::try_from(format!("/{target}"))) {
-        *request.uri_mut() = uri;
-    }
-}
-
-/// The router behind the guard, and the state that the guard asks.
-struct Guarded {
-    app: Arc<App>,
-    router: Router,
-}
-
-/// Admits callers, refuses requests without a valid host or with a body, and forbids caching of responses.
-async fn guard(guarded: Arc<Guarded>, mut request: Request) -> Response {
-    let Guarded { app, router } = &*guarded;
-    let has_body = !request.body().is_end_stream();
-    let is_http1 = request.version() < Version::HTTP_2;
-    let is_options = *request.method() == Method::OPTIONS;
-    let call = Call::of(&request);
-    with_slash(&mut request);
-    let setup = app.setup();
-    let judged = judged(app, &setup.access, &request);
-    let wrong_token = matches!(judged, Err(Refusal::Token)).then(|| access::client(&setup.access, &request));
-    let mut response = match judged {
-        Err(refusal) => refusal.into_response(),
-        Ok(_) if has_body && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) => {
-            Refusal::Body.into_response()
-        }
-        Ok(view) => {
-            request.extensions_mut().insert(view);
-            let Ok(response) = router.clone().call(request).await;
-            response
-        }
-    };
-    if is_options && !response.status().is_client_error() {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,OPTIONS"));
-    }
-    if let Some(call) = call {
-        response = call.answer(response).await;
-    }
-    if let Some(client) = wrong_token {
-        response.extensions_mut().insert(WrongToken(client));
-    }
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Some texts repeat input of the caller, and none is a page because it looks like one.
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if has_body && is_http1 {
-        // The body is not read, so no other request can follow it.
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-/// The access level of the caller of `request`. A denied one is counted.
-fn judged(app: &App, access: &Access, request: &Request) -> Result<AccessLevel, Refusal> {
-    let host = Host::of(request)?;
-    let admitted = admit(access, request.extensions().get(), &host, request.headers());
-    Ok(admitted.inspect_err(|&denied| app.denials().count(denied))?)
-}
-
-async fn health(State(state): State<AppState>, wanted: Wanted) -> Response {
-    let arrived = Instant::now();
-    let setup = state.app.setup();
-    report(&state, &setup, &setup.everything, wanted, arrived).await
 }
 
 async fn health_of(
@@ -350,9 +291,10 @@ async fn scrape(State(state): State<AppState>, request: Request) -> impl IntoRes
 /// The page, unless another format is named in the query; `Accept` is ignored.
 async fn start_page(State(state): State<AppState>, request: Request) -> Result<Response, Refusal> {
     let arrived = Instant::now();
-    let wanted = Wanted::by_name(&request)?;
+    let view = AccessLevel::of(&request);
+    let wanted = Wanted::by_name(&request, view)?;
     let AppStateParts { app, bodies, writers, .. } = &*state;
-    let (setup, view) = (app.setup(), AccessLevel::of(&request));
+    let setup = app.setup();
     drop(request);
     if let Some(wanted) = wanted {
         return Ok(report(&state, &setup, &setup.everything, wanted, arrived).await);
@@ -384,45 +326,4 @@ async fn last_changes(State(app): State<Arc<App>>, request: Request) -> Result<R
 
 async fn describe() -> Response {
     Representation::Json.response(openapi::body())
-}
-
-async fn livez(State(state): State<AppState>, asked: ProbeRequest) -> Response {
-    let arrived = Instant::now();
-    let AppStateParts { app, .. } = &*state;
-    let setup = app.setup();
-    let name = if setup.interval.is_some() { "rounds" } else { "ping" };
-    let own = Own { name, wrong: app.overdue().map(|overdue| overdue.to_string()) };
-    let (probe, selection) = KubernetesProbe::of("livez", own, &asked.excluded, &setup, setup.liveness());
-    let report = setup.checker.check(&selection, arrived).await;
-    state.write(asked.wanted, &probe, &setup, &selection, &report).await
-}
-
-async fn readyz(State(state): State<AppState>, asked: ProbeRequest) -> Response {
-    let arrived = Instant::now();
-    let AppStateParts { app, .. } = &*state;
-    let wrong = match app.life() {
-        Life::Ready => None,
-        life @ (Life::Starting | Life::Draining | Life::Stopping) => Some(life.name().to_owned()),
-    };
-    let setup = app.setup();
-    let own = Own { name: "sidecar", wrong };
-    let (probe, selection) = KubernetesProbe::of("readyz", own, &asked.excluded, &setup, setup.readiness());
-    let report = match probe.wrong() {
-        None => setup.checker.check(&selection, arrived).await,
-        // No check can make the sidecar ready.
-        Some(_) => Arc::default(),
-    };
-    state.write(asked.wanted, &probe, &setup, &selection, &report).await
-}
-
-async fn startupz(State(state): State<AppState>, asked: ProbeRequest) -> Response {
-    let arrived = Instant::now();
-    let AppStateParts { app, .. } = &*state;
-    let setup = app.setup();
-    let own = Own { name: "sidecar", wrong: None };
-    let (probe, selection) = KubernetesProbe::of("startupz", own, &asked.excluded, &setup, setup.startup());
-    let awaited = app.awaited(&setup, &selection);
-    let report = setup.checker.check(&awaited, arrived).await;
-    app.note_start(&setup);
-    state.write(asked.wanted, &probe, &setup, &awaited, &report).await
 }

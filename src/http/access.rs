@@ -37,10 +37,18 @@ impl WrongToken {
     }
 }
 
+/// What the guard tells the router about the caller of a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Admitted {
+    /// The other end of the connection, if there is one.
+    pub(super) peer: Option<Caller>,
+    pub(super) view: AccessLevel,
+}
+
 impl AccessLevel {
-    /// The access level that the router's guard has set on `request`.
+    /// The access level that the guard has set on `request`.
     pub(super) fn of(request: &Request) -> Self {
-        request.extensions().get().copied().unwrap_or(Self::Verdicts)
+        request.extensions().get().map_or(Self::Verdicts, |admitted: &Admitted| admitted.view)
     }
 }
 
@@ -50,14 +58,14 @@ impl AccessLevel {
 /// The token is checked only after the caller is allowed: it adds the details, never the permission.
 pub(super) fn admit(
     access: &Access,
-    peer: Option<&Caller>,
+    peer: Option<Caller>,
     host: &Host,
     headers: &HeaderMap,
 ) -> Result<AccessLevel, Denied> {
-    let &peer = peer.ok_or(Denied::Caller)?;
+    let peer = peer.ok_or(Denied::Caller)?;
     let callers = proxies::callers(&access.trusted_proxies, peer, headers);
-    let views: Option<Vec<_>> = callers.into_iter().map(|caller| view(access, caller, host)).collect();
-    let least = views.and_then(|views| views.into_iter().min()).ok_or(Denied::Caller)?;
+    let views = callers.map(|caller| view(access, caller, host).ok_or(Denied::Caller));
+    let least = views.reduce(|one, other| Ok(one?.min(other?))).unwrap_or(Err(Denied::Caller))?;
     let Some(token) = &access.token else { return Ok(least) };
     match token::shown(token, headers) {
         None => Ok(least),
@@ -66,11 +74,10 @@ pub(super) fn admit(
     }
 }
 
-/// The client of `request`, as far as it is known.
-pub(super) fn client(access: &Access, request: &Request) -> Caller {
-    let peer = request.extensions().get().copied().unwrap_or(Caller::Unknown);
-    let callers = proxies::callers(&access.trusted_proxies, peer, request.headers());
-    callers.first().copied().unwrap_or(peer)
+/// The client of `request` over a connection of `peer`, as far as it is known.
+pub(super) fn client(access: &Access, request: &Request, peer: Option<Caller>) -> Caller {
+    let peer = peer.unwrap_or(Caller::Unknown);
+    proxies::callers(&access.trusted_proxies, peer, request.headers()).next().unwrap_or(peer)
 }
 
 /// `true` if `peer` is denied both for itself and, as a trusted proxy, for another.
@@ -90,7 +97,7 @@ impl Subscriber {
     /// The sender of `request`.
     pub(super) fn of(request: &Request) -> Self {
         Self {
-            peer: request.extensions().get().copied(),
+            peer: request.extensions().get().and_then(|admitted: &Admitted| admitted.peer),
             host: Host::of(request).ok(),
             headers: request.headers().clone(),
         }
@@ -98,7 +105,7 @@ impl Subscriber {
 
     /// The current access level; `None` if the caller is denied by now.
     pub(super) fn view(&self, access: &Access) -> Option<AccessLevel> {
-        admit(access, self.peer.as_ref(), self.host.as_ref()?, &self.headers).ok()
+        admit(access, self.peer, self.host.as_ref()?, &self.headers).ok()
     }
 }
 
@@ -196,7 +203,9 @@ mod tests {
     #[test]
     fn a_stream_is_viewed_with_the_access_of_its_sender_by_the_configuration_of_now() {
         let mut request = Request::default();
-        request.extensions_mut().insert(remote("10.1.0.1"));
+        request
+            .extensions_mut()
+            .insert(Admitted { peer: Some(remote("10.1.0.1")), view: AccessLevel::Details });
         request.headers_mut().insert("host", "cache.test".parse().unwrap());
         let subscriber = Subscriber::of(&request);
         assert_eq!(subscriber.view(&closed()), Some(AccessLevel::Details));

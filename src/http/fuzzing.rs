@@ -93,7 +93,7 @@ impl Parsed {
         let access = access();
         let Ok(host) = Host::of(&self.request(None)) else { return };
         let mut headers = self.headers.clone();
-        let admitted = |address, headers: &HeaderMap| admit(&access, Some(&at(address)), &host, headers);
+        let admitted = |address, headers: &HeaderMap| admit(&access, Some(at(address)), &host, headers);
         assert_eq!(admitted(DENIED, &headers), Err(Denied::Caller));
         headers.remove(header::AUTHORIZATION);
         assert_eq!(admitted(ALLOWED, &headers), admitted(ALLOWED, &HeaderMap::new()), "nobody believes it");

@@ -17,9 +17,13 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 ///
 /// That is one caller, or two if both headers are there. A proxy writes one of them and may pass on the other as its
 /// client wrote it, and they cannot be told apart. So the request gets the access that both of them have.
-pub(super) fn callers(trusted: &Proxies, peer: Caller, headers: &HeaderMap) -> Vec<Caller> {
+pub(super) fn callers(
+    trusted: &Proxies,
+    peer: Caller,
+    headers: &HeaderMap,
+) -> impl Iterator<Item = Caller> + use<> {
     if !is_trusted(trusted, peer) {
-        return vec![peer];
+        return [Some(peer), None].into_iter().flatten();
     }
     let lines = |name| headers.get_all(name).iter().rev().map(|value| value.to_str().ok());
     let x_forwarded_for = lines(X_FORWARDED_FOR).flat_map(|line| match line {
@@ -30,10 +34,10 @@ pub(super) fn callers(trusted: &Proxies, peer: Caller, headers: &HeaderMap) -> V
         Some(callers) => callers.into_iter().rev().collect(),
         None => vec![Caller::Unknown],
     });
-    let told: Vec<_> =
-        [nearest(trusted, x_forwarded_for), nearest(trusted, forwarded)].into_iter().flatten().collect();
+    let told = [nearest(trusted, x_forwarded_for), nearest(trusted, forwarded)];
     // A proxy that names no client asks for itself, as its own health checks do.
-    if told.is_empty() { vec![peer] } else { told }
+    let told = if told == [None, None] { [Some(peer), None] } else { told };
+    told.into_iter().flatten()
 }
 
 /// `true` if the headers of `caller` are trusted.

@@ -80,7 +80,7 @@ impl<S: Sync> FromRequest<S> for Wanted {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        Ok(Self::as_chosen(&request, Choice::of(&request, Representation::OF_REPORTS)?))
+        Self::of(&request, AccessLevel::of(&request))
     }
 }
 
@@ -92,32 +92,36 @@ pub(super) struct ProbeRequest {
     pub(super) excluded: BTreeSet<String>,
 }
 
-impl<S: Sync> FromRequest<S> for ProbeRequest {
-    type Rejection = Refusal;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        let excluded = parameters(&request, "exclude").map(Cow::into_owned).collect();
-        Ok(Self { wanted: Wanted::of_probe(&request)?, excluded })
+impl ProbeRequest {
+    /// That of `request`, whose caller may see `view`.
+    pub(super) fn of(request: &Request, view: AccessLevel) -> Result<Self, Refusal> {
+        let excluded = parameters(request, "exclude").map(Cow::into_owned).collect();
+        Ok(Self { wanted: Wanted::of_probe(request, view)?, excluded })
     }
 }
 
 impl Wanted {
+    /// The form in which `request` wants a report, whose caller may see `view`.
+    pub(super) fn of(request: &Request, view: AccessLevel) -> Result<Self, Refusal> {
+        Ok(Self::as_chosen(request, Choice::of(request, Representation::OF_REPORTS)?, view))
+    }
+
     /// The named format, if there is one.
-    pub(super) fn by_name(request: &Request) -> Result<Option<Self>, Refusal> {
+    pub(super) fn by_name(request: &Request, view: AccessLevel) -> Result<Option<Self>, Refusal> {
         let choice = Choice::named(request, Representation::OF_REPORTS)?;
-        Ok(choice.map(|choice| Self::as_chosen(request, choice)))
+        Ok(choice.map(|choice| Self::as_chosen(request, choice, view)))
     }
 
     /// The named format, else a probe's default, which is Kubernetes' text.
-    fn of_probe(request: &Request) -> Result<Self, Refusal> {
-        let default =
-            || Self::as_chosen(request, Choice { format: Representation::Kubernetes, by_accept: false });
-        Ok(Self::by_name(request)?.unwrap_or_else(default))
+    fn of_probe(request: &Request, view: AccessLevel) -> Result<Self, Refusal> {
+        let default = Choice { format: Representation::Kubernetes, by_accept: false };
+        let named = Self::by_name(request, view)?;
+        Ok(named.unwrap_or_else(|| Self::as_chosen(request, default, view)))
     }
 
-    fn as_chosen(request: &Request, choice: Choice) -> Self {
+    fn as_chosen(request: &Request, choice: Choice, view: AccessLevel) -> Self {
         let verbose = parameters(request, "verbose").next().is_some();
-        Self { choice, verbose, view: AccessLevel::of(request) }
+        Self { choice, verbose, view }
     }
 
     /// The number of entries that are written in full, of a report with `outcomes`. Kubernetes' text has a few words of

@@ -128,7 +128,11 @@ async fn live(app: &App, limits: ServerLimits, program: &ProgramPages, shutdown:
 pub async fn serve_plain(router: Router, life: watch::Receiver<Life>, listener: Listener) {
     let traffic = Traffic::new([ServerLimits::default(); 3]);
     let [places, ..] = traffic.places();
-    let answering: Answering =
-        Arc::new(move |request| Box::pin(router.clone().oneshot(request).map(|Ok(response)| response)));
+    let answering: Answering = Arc::new(move |mut request, peer| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        Box::pin(router.clone().oneshot(*request).map(|Ok(response)| response))
+    });
     transport::serve(answering, life, |_| Greeting::default(), vec![listener], places).await;
 }

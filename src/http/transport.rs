@@ -55,8 +55,9 @@ pub(super) struct Greeting {
     pub(super) is_excluded: bool,
 }
 
-/// The function that answers a request: a router with its guard.
-pub(super) type Answering = Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
+/// The function that answers a request over a connection of a caller: a router with its guard.
+pub(super) type Answering =
+    Arc<dyn Fn(Box<Request>, Option<Caller>) -> BoxFuture<'static, Response> + Send + Sync>;
 
 /// Answers requests until `life` is at its stop and the open requests have finished. Each connection is greeted as it
 /// comes, since the configuration may be reloaded.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes, HttpBody as _};
+use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 
@@ -53,12 +54,13 @@ impl Drop for Piece {
 
 impl AnswerBody {
     /// The body `body`, in answer to `exchange`.
-    pub(super) async fn new(mut body: Body, exchange: Exchange, places: &Arc<Places>) -> Self {
+    pub(super) fn new(mut body: Body, exchange: Exchange, places: &Arc<Places>) -> Self {
         let places = places.clone();
         if body.size_hint().exact().is_none() {
             return Self { source: BodySource::Stream { first: None, body }, exchange, places };
         }
-        let first = body.frame().await.and_then(Result::ok);
+        // A body of known length is in memory, so its frame is there now.
+        let first = body.frame().now_or_never().flatten().and_then(Result::ok);
         if !body.is_end_stream() {
             return Self { source: BodySource::Stream { first, body }, exchange, places };
         }

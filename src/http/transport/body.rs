@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Request, Version, header};
-use futures_util::stream;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, stream};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use tokio::time;
@@ -87,18 +88,15 @@ impl Drop for Arrived {
     }
 }
 
-/// The request with a body that is in memory, except for one that HTTP/1 announces and nobody will read. A body without a
-/// byte, as Envoy's and linkerd's chunked ones, is none.
-pub(super) async fn taken(request: Request<Incoming>) -> Request<Body> {
-    let (head, body) = request.into_parts();
-    let body = match (head.version, body.is_end_stream()) {
-        (_, true) => Body::empty(),
-        (Version::HTTP_2, false) if is_of_grpc(&head.headers) => Box::pin(call(body)).await,
-        (Version::HTTP_2, false) => Box::pin(other(body)).await,
-        (_, false) if body.size_hint().lower() > 0 => Body::new(body),
-        (_, false) => Box::pin(first_byte(body)).await,
-    };
-    Request::from_parts(head, body)
+/// The body of `request` in memory, except for one that HTTP/1 announces and nobody will read. A body without a byte, as
+/// Envoy's and linkerd's chunked ones, is none.
+pub(super) fn taken(request: &Request<Body>, body: Incoming) -> BoxFuture<'static, Body> {
+    match request.version() {
+        Version::HTTP_2 if is_of_grpc(request.headers()) => call(body).boxed(),
+        Version::HTTP_2 => other(body).boxed(),
+        _ if body.size_hint().lower() > 0 => ready(Body::new(body)).boxed(),
+        _ => first_byte(body).boxed(),
+    }
 }
 
 /// The body of a call, or the fault in its place.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
@@ -153,6 +154,7 @@ async fn converse(accepted: Accepted, context: ConnectionContext) -> Result<(), 
     let requests = Requests {
         answering,
         caller,
+        life: life.clone(),
         idle_timeout: place.idle_timeout.clone(),
         places: place.places.clone(),
         turns,
@@ -238,16 +240,7 @@ async fn converse_http1(
     let mut http = http1::Builder::new();
     // A client that has closed its side after its request, as `nc` does, still waits for the answer.
     http.max_buf_size(MAX_HEAD).half_close(true);
-    let stopped = life.clone();
-    let service = service_fn(|request| async {
-        let arrived = requests.arrive(&request);
-        let mut answer = requests.answer(request, arrived).await?;
-        // A conversation that began after the stop has missed its notice.
-        if *stopped.borrow() == Life::Stopping {
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        Ok::<_, Infallible>(answer)
-    });
+    let service = service_fn(|request| requests.answer(requests.arrive(request)));
     let Requests { idle_timeout, places, .. } = requests;
     let reader = Paced::new(reader, idle_timeout, &places.unread);
     let mut conversation = http.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service);
@@ -293,9 +286,9 @@ async fn converse_http2(
         .max_send_buf_size(MAX_UNSENT);
     let requests = Arc::new(requests);
     let service = service_fn(|request| {
-        let arrived = requests.arrive(&request);
+        let arrival = requests.arrive(request);
         let requests = requests.clone();
-        async move { requests.answer(request, arrived).await }
+        async move { requests.answer(arrival).await }
     });
     let reader = Paced::new(reader, &requests.idle_timeout, &requests.places.unread);
     let conversation = pin!(http.serve_connection(TokioIo::new(tokio::io::join(reader, writer)), service));
@@ -326,34 +319,48 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
 struct Requests {
     answering: Answering,
     caller: Caller,
+    life: watch::Receiver<Life>,
     idle_timeout: Arc<IdleTimeout>,
     places: Arc<Places>,
     turns: Arc<Semaphore>,
 }
 
+/// A request whose head is read.
+struct Arrival {
+    /// The request without its body. It is boxed, since it is passed on a dozen times.
+    request: Box<Request<Body>>,
+    /// Its body, if that may have a byte.
+    body: Option<Incoming>,
+    exchange: Exchange,
+    arrived: Arrived,
+}
+
 impl Requests {
     /// Notes that a request's head is read.
-    fn arrive(&self, request: &Request<Incoming>) -> (Exchange, Arrived) {
-        (self.idle_timeout.ask(), Arrived::new(request, &self.idle_timeout, &self.places))
+    fn arrive(&self, request: Request<Incoming>) -> Arrival {
+        let exchange = self.idle_timeout.ask();
+        let arrived = Arrived::new(&request, &self.idle_timeout, &self.places);
+        let (head, body) = request.into_parts();
+        let body = (!body.is_end_stream()).then_some(body);
+        Arrival { request: Box::new(Request::from_parts(head, Body::empty())), body, exchange, arrived }
     }
 
     /// The answer to one request, which waits for its turn in HTTP/2.
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        (exchange, mut arrived): (Exchange, Arrived),
-    ) -> Result<Response<AnswerBody>, Infallible> {
-        let mut request = body::taken(request).await;
+    async fn answer(&self, arrival: Arrival) -> Result<Response<AnswerBody>, Infallible> {
+        let Arrival { mut request, body, exchange, mut arrived } = arrival;
+        if let Some(body) = body {
+            *request.body_mut() = body::taken(&request, body).await;
+        }
         arrived.complete();
-        request.extensions_mut().insert(self.caller);
+        let is_multiplexed = self.idle_timeout.is_multiplexed();
         // The turn ends with the making of the answer, not with its transfer: a stream would keep others waiting.
-        let _turn = if self.idle_timeout.is_multiplexed() { self.turns.acquire().await.ok() } else { None };
+        let _turn = if is_multiplexed { self.turns.acquire().await.ok() } else { None };
         let answer = if self.places.is_overdrawn(&self.idle_timeout) {
             self.places.refuse_answer(self.caller);
             let refusal = "read the earlier responses on this connection first\n";
             (StatusCode::SERVICE_UNAVAILABLE, refusal).into_response()
         } else {
-            (self.answering)(request).await
+            (self.answering)(request, Some(self.caller)).await
         };
         let (mut head, body) = answer.into_parts();
         if let Some(invalid) = head.extensions.remove::<InvalidHost>() {
@@ -363,10 +370,14 @@ impl Requests {
         if let Some(wrong) = head.extensions.remove::<WrongToken>() {
             self.places.tell_foreign(self.caller, WRONG_TOKEN, &wrong.said(self.caller));
         }
-        let answer = AnswerBody::new(body, exchange, &self.places).await;
+        let body = AnswerBody::new(body, exchange, &self.places);
         // The text is counted by now, so the next long one may be written.
         head.extensions.remove::<Turn>();
-        Ok(Response::from_parts(head, answer))
+        // A conversation that began after the stop has missed its notice.
+        if !is_multiplexed && *self.life.borrow() == Life::Stopping {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(Response::from_parts(head, body))
     }
 }
 
