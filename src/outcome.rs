@@ -251,7 +251,13 @@ impl Outcome {
     /// The name of this check in every representation: `cache.main`, or `cache.main.queue`.
     #[must_use]
     pub fn name(&self) -> String {
-        ["cache.", &self.entry()].concat()
+        self.name_parts().concat()
+    }
+
+    /// The same in parts.
+    pub(crate) fn name_parts(&self) -> [&str; 4] {
+        let [alias, dot, kind] = self.kind.entry_parts(&self.alias);
+        ["cache.", alias, dot, kind]
     }
 
     /// The same without the prefix, for a context that is only about caches: `main`, or `main.queue`.

@@ -68,13 +68,13 @@ impl Representation {
     /// A text in this format.
     pub(super) fn response(self, body: impl Into<Body>) -> Response {
         let content_type = match self {
-            Self::Json => "application/json",
-            Self::HealthJson => "application/health+json",
-            Self::Text | Self::Kubernetes => "text/plain; charset=utf-8",
+            Self::Json => const { HeaderValue::from_static("application/json") },
+            Self::HealthJson => const { HeaderValue::from_static("application/health+json") },
+            Self::Text | Self::Kubernetes => const { HeaderValue::from_static("text/plain; charset=utf-8") },
             Self::Html => return page::response(StatusCode::OK, body.into()),
         };
         let mut response = Response::new(body.into());
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         response
     }
 }

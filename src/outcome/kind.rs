@@ -30,16 +30,19 @@ impl CheckKind {
     /// The name of this check of `alias` among caches: `main`, or `main.queue`.
     #[must_use]
     pub fn entry(self, alias: &Alias) -> String {
+        self.entry_parts(alias).concat()
+    }
+
+    /// The same in parts.
+    pub(crate) fn entry_parts(self, alias: &Alias) -> [&str; 3] {
         match self {
-            Self::RoundTrip => alias.as_str().to_owned(),
+            Self::RoundTrip => [alias.as_str(), "", ""],
             Self::Visibility
             | Self::Queue
             | Self::Clock
             | Self::Efficiency
             | Self::Identity
-            | Self::Policy => {
-                format!("{alias}.{self}")
-            }
+            | Self::Policy => [alias.as_str(), ".", self.name()],
         }
     }
 }

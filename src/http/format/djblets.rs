@@ -3,14 +3,14 @@
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::json::{Entries, Object, object};
+use super::json::{Entries, Object, member, object};
 use super::{Background, words};
 use crate::http::access::AccessLevel;
 use crate::outcome::{
     Expiry, Finding, Measure, NodeOutcome, Outcome, Report, Reused, Skipped, Status, Step, Wire, next_step,
 };
 use crate::record::{Since, Unchecked};
-use crate::span::{timestamp, timestamp_millis};
+use crate::span::timestamp;
 
 /// The report as one line of JSON, as it is at `now`:
 ///
@@ -30,39 +30,40 @@ pub fn body(report: &Report, view: AccessLevel, now: Instant) -> String {
 /// The same before a `background`: with access to details, the sidecar's name, and the start of each status.
 #[must_use]
 pub fn body_before(report: &Report, background: &Background<'_>, view: AccessLevel, now: Instant) -> String {
-    let names: Vec<_> = report.outcomes.iter().map(|outcome| outcome.name()).collect();
-    let outcomes = || names.iter().map(String::as_str).zip(report.outcomes.iter().map(|outcome| &**outcome));
     object(|json| {
-        json.member("status").word(report.status().as_str());
-        json.member("checks").object(|json| {
-            outcomes().for_each(|(name, outcome)| json.member(name).word(outcome.status().as_str()));
+        member!(json, "status").word(report.status().as_str());
+        member!(json, "checks").object(|json| {
+            for outcome in &report.outcomes {
+                json.member(outcome.name_parts()).word(outcome.status().as_str());
+            }
         });
-        json.member("errors").object(|json| {
-            for (name, outcome) in outcomes() {
+        member!(json, "errors").object(|json| {
+            for outcome in &report.outcomes {
                 if let Some(error) = words::error(outcome, view) {
-                    json.member(name).text(&error);
+                    json.member(outcome.name_parts()).text(&error);
                 }
             }
         });
         if !report.skipped.is_empty() {
-            json.member("skipped").object(|json| {
+            member!(json, "skipped").object(|json| {
                 for Skipped { alias, reason } in &report.skipped {
-                    json.member(alias.as_str()).text(&reason.to_string());
+                    json.member([alias.as_str()]).text(&reason.to_string());
                 }
             });
         }
         if let Some(age) = report.age(now) {
-            json.member("age_ms").milliseconds(age);
+            member!(json, "age_ms").milliseconds(age);
         }
         if view == AccessLevel::Details {
             if let Some(instance) = background.instance {
-                json.member("instance").text(instance);
+                member!(json, "instance").text(instance);
             }
-            if !names.is_empty() {
-                json.member("details").object(|json| {
-                    for (place, (name, outcome)) in outcomes().enumerate() {
+            if !report.outcomes.is_empty() {
+                member!(json, "details").object(|json| {
+                    for (place, outcome) in report.outcomes.iter().enumerate() {
                         let since = background.since(place, outcome);
-                        json.member(name).object(|json| write_details(json, outcome, since.as_ref(), now));
+                        json.member(outcome.name_parts())
+                            .object(|json| write_details(json, outcome, since.as_ref(), now));
                     }
                 });
             }
@@ -74,30 +75,30 @@ pub fn body_before(report: &Report, background: &Background<'_>, view: AccessLev
 #[must_use]
 pub fn unready(name: &str, wrong: &str) -> String {
     object(|json| {
-        json.member("status").word(Status::Down.as_str());
-        json.member("checks").object(|_| {});
-        json.member("errors").object(|json| json.member(name).text(wrong));
+        member!(json, "status").word(Status::Down.as_str());
+        member!(json, "checks").object(|_| {});
+        member!(json, "errors").object(|json| json.member([name]).text(wrong));
     })
 }
 
 /// Writes the details of a check.
 fn write_details(json: &mut Object<'_>, outcome: &Outcome, since: Option<&Since>, now: Instant) {
-    json.member("elapsed_ms").milliseconds(outcome.elapsed);
-    json.member("age_ms").milliseconds(now - outcome.began);
-    json.member("began_at").word(&timestamp_millis(outcome.began_at));
+    member!(json, "elapsed_ms").milliseconds(outcome.elapsed);
+    member!(json, "age_ms").milliseconds(now - outcome.began);
+    member!(json, "began_at").time(outcome.began_at);
     if !outcome.needs.required {
-        json.member("required").flag(false);
+        member!(json, "required").flag(false);
     }
     if let Some(since) = since {
         write_since(json, since);
     }
     if let Some(Reused { from, age }) = outcome.reused() {
-        json.member("reused").object(|json| {
-            json.member("from").text(from);
-            json.member("age_ms").milliseconds(*age);
+        member!(json, "reused").object(|json| {
+            member!(json, "from").text(from);
+            member!(json, "age_ms").milliseconds(*age);
         });
     }
-    json.member("nodes").objects(&outcome.nodes, |json, node| write_node(json, node, outcome.needs.wire));
+    member!(json, "nodes").objects(&outcome.nodes, |json, node| write_node(json, node, outcome.needs.wire));
     if outcome.extra.is_some() {
         write_list(json, "findings", outcome.findings().iter().map(FindingDetail::of));
         write_list(json, "measures", outcome.measures().iter().map(MeasureDetail::of));
@@ -110,43 +111,43 @@ fn write_details(json: &mut Object<'_>, outcome: &Outcome, since: Option<&Since>
 fn write_list(json: &mut Object<'_>, name: &str, details: impl Iterator<Item = impl Serialize>) {
     let details: Vec<_> = details.collect();
     if !details.is_empty() {
-        json.member(name).value(&details);
+        json.member([name]).value(&details);
     }
 }
 
 /// Writes what checks saw of the start of the status, and the longest time within it without a check.
 fn write_since(json: &mut Object<'_>, since: &Since) {
-    json.member("since").word(&timestamp_millis(since.began_at));
+    member!(json, "since").time(since.began_at);
     // If the first check found this status, it may have begun at any time before.
-    json.member("since_first_check").flag(since.before.is_none());
+    member!(json, "since_first_check").flag(since.before.is_none());
     if let Some(last_up) = since.last_up() {
-        json.member("last_up").word(&timestamp_millis(last_up));
+        member!(json, "last_up").time(last_up);
     }
     if let Some(Unchecked { from, to, .. }) = since.unchecked {
-        json.member("unchecked").object(|json| {
-            json.member("from").word(&timestamp_millis(from));
-            json.member("to").word(&timestamp_millis(to));
+        member!(json, "unchecked").object(|json| {
+            member!(json, "from").time(from);
+            member!(json, "to").time(to);
         });
     }
 }
 
 fn write_node(json: &mut Object<'_>, node: &NodeOutcome, wire: Wire) {
-    json.member("node").text(&node.node);
-    json.member("role").word(node.role.name());
-    json.member("status").word(node.status().as_str());
+    member!(json, "node").text(&node.node);
+    member!(json, "role").word(node.role.name());
+    member!(json, "status").word(node.status().as_str());
     if let Some(fault) = &node.fault {
-        json.member("cause").word(fault.cause.name());
-        json.member("phase").word(fault.phase.name());
-        json.member("said").text(&fault.said);
+        member!(json, "cause").word(fault.cause.name());
+        member!(json, "phase").word(fault.phase.name());
+        member!(json, "said").text(&fault.said);
         if let Some(next) = next_step(node, fault, wire) {
-            json.member("next").text(&next);
+            member!(json, "next").text(&next);
         }
     }
     if let Some(lag) = node.lag {
-        json.member("lag_ms").milliseconds(lag);
+        member!(json, "lag_ms").milliseconds(lag);
     }
-    json.member("phases_ms").object(|json| {
-        node.phases.iter().for_each(|(phase, time)| json.member(phase.name()).milliseconds(time));
+    member!(json, "phases_ms").object(|json| {
+        node.phases.iter().for_each(|(phase, time)| json.member([phase.name()]).milliseconds(time));
     });
 }
 
