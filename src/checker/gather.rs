@@ -71,18 +71,18 @@ impl Gatherings {
         arrived: Instant,
     ) -> Arc<Gathering> {
         let mut slots = self.slots.lock();
-        let slot = if let Some(place) = slots.iter().rposition(|slot| slot.selection == *selection) {
-            let mut slot = slots.remove(place);
-            slot.serve(arrived, self.max_age);
-            slot
+        let place = if let Some(place) = slots.iter().rposition(|slot| slot.selection == *selection) {
+            slots[place].serve(arrived, self.max_age);
+            place
         } else {
             if slots.len() == MOST {
                 slots.remove(0);
             }
-            Slot::new(selection, checks.cloned().collect(), arrived)
+            slots.push(Slot::new(selection, checks.cloned().collect(), arrived));
+            slots.len() - 1
         };
-        let gathering = slot.gathering.clone();
-        slots.push(slot);
+        let gathering = slots[place].gathering.clone();
+        slots[place..].rotate_left(1);
         gathering
     }
 
