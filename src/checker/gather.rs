@@ -95,7 +95,7 @@ impl Gatherings {
 impl Slot {
     fn new(selection: &Selection, checks: Vec<AliasCheck>, arrived: Instant) -> Self {
         let gathering = Gathering::begin(&checks, arrived);
-        let ages = Ages::of(&gathering);
+        let ages = Ages::of(&gathering, arrived);
         Self { selection: selection.clone(), checks, gathering, ages, stood_at: None, shared: 0 }
     }
 
@@ -107,7 +107,7 @@ impl Slot {
         }
         self.write_down();
         self.gathering = Gathering::begin(&self.checks, arrived);
-        self.ages = Ages::of(&self.gathering);
+        self.ages = Ages::of(&self.gathering, arrived);
         self.stood_at = None;
     }
 
@@ -147,8 +147,8 @@ impl Drop for Slot {
 }
 
 impl Ages {
-    fn of(gathering: &Gathering) -> Self {
-        let at = Instant::now();
+    /// Those of checks that were joined for a request that arrived at `at`.
+    fn of(gathering: &Gathering, at: Instant) -> Self {
         let mut ages = Self { oldest: None, waiting: gathering.joined.clone(), at };
         ages.look(at);
         ages
