@@ -28,7 +28,7 @@ pub(super) struct Guard {
     pub(super) state: AppState,
     pub(super) router: Router,
     /// `true` if the verdicts are among the router's paths. By their plain paths, as they are polled, they are answered without the
-    /// router, which would take 8,000 instructions more.
+    /// router, on the way through which nearly a third of `/livez` was spent.
     pub(super) has_verdicts: bool,
 }
 
