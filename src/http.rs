@@ -153,7 +153,7 @@ pub fn router(app: Arc<App>) -> Router {
     over_no_connection(guarded(Paths::Everything, app, None))
 }
 
-/// The paths that load balancers, orchestrators and monitors poll.
+/// The paths that load balancers, orchestrators and monitors ask for.
 fn probes() -> Router<AppState> {
     Router::new()
         .route("/health", verdict(polled))

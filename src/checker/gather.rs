@@ -45,7 +45,7 @@ struct Slot {
 struct Ages {
     /// The earliest beginning of those that have begun.
     oldest: Option<Instant>,
-    /// Those that had not begun at the last look. They begin later than `at`.
+    /// Those that had not begun at the last look. They begin no earlier than `at`, which is that look or before it.
     waiting: Vec<Joined>,
     at: Instant,
 }

@@ -55,7 +55,7 @@ pub(super) struct Greeting {
     pub(super) is_excluded: bool,
 }
 
-/// The function that answers a request over a connection of a caller: a router with its guard.
+/// The function that answers a request over a connection of a caller: a guard, with a router behind it.
 pub(super) type Answering =
     Arc<dyn Fn(Box<Request>, Option<Caller>) -> BoxFuture<'static, Response> + Send + Sync>;
 

@@ -1,4 +1,4 @@
-//! [`Verdict`]: a verdict that has a path of its own, which load balancers, orchestrators and monitors poll.
+//! [`Verdict`]: a verdict at a path without a parameter, as load balancers, orchestrators and monitors poll it.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::representation::{ProbeRequest, Wanted};
 use super::{AppState, report};
 use crate::app::{Life, Setup};
 
-/// A verdict, as it is asked for.
+/// A verdict and the form in which it is asked for.
 #[derive(Debug)]
 pub(super) enum Verdict {
     Health(Wanted),
@@ -24,7 +24,8 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// The verdict at the path of `request`; `None` if that has none.
+    /// The verdict at the path of `request`; `None` if that has none. Each of these paths is one of the router's, too: for HEAD,
+    /// and for the path in another spelling.
     pub(super) fn of(request: &Request, view: AccessLevel) -> Option<Result<Self, Refusal>> {
         Some(match request.uri().path() {
             "/health" | "/healthz" => Wanted::of(request, view).map(Self::Health),
@@ -49,7 +50,7 @@ impl Verdict {
     }
 }
 
-/// The route of every verdict.
+/// The router's way to them.
 pub(super) async fn polled(State(state): State<AppState>, request: Request) -> Response {
     let verdict = Verdict::of(&request, AccessLevel::of(&request)).unwrap_or(Err(Refusal::NoSuchPath));
     drop(request);

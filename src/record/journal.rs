@@ -155,7 +155,7 @@ impl Journal {
             }
             transitions.push_back(Arc::new(transition));
         }
-        // Who subscribes later looks at the records after that, and finds this check in them.
+        // Who subscribes later looks at the records after that, and finds this check in them: both sides lock the record.
         if self.ticks.receiver_count() > 0 {
             self.ticks.send_modify(|ticks| *ticks = ticks.wrapping_add(1));
         }

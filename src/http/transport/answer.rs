@@ -59,7 +59,7 @@ impl AnswerBody {
         if body.size_hint().exact().is_none() {
             return Self { source: BodySource::Stream { first: None, body }, exchange, places };
         }
-        // A body of known length is in memory, so its frame is there now.
+        // A body of known length is in memory, so its frame is there now. One that is not is a stream.
         let first = body.frame().now_or_never().flatten().and_then(Result::ok);
         if !body.is_end_stream() {
             return Self { source: BodySource::Stream { first, body }, exchange, places };

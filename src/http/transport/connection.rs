@@ -327,7 +327,7 @@ struct Requests {
 
 /// A request whose head is read.
 struct Arrival {
-    /// The request without its body. It is boxed, since it is passed on a dozen times.
+    /// The request without its body. It is boxed, since it is passed on several times.
     request: Box<Request<Body>>,
     /// Its body, if that may have a byte.
     body: Option<Incoming>,
