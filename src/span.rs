@@ -8,7 +8,6 @@
 //! | [`greatest`] | `0 s` | `59 s`, `3 h 7 min`, `2 d 4 h` | the page, and its script in the same way |
 //! | [`took`] | `0.31 ms`, `12 ms` | `1.2 s` | the page, of a check and its phases |
 
-use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
 use humantime::format_duration;
@@ -21,8 +20,8 @@ pub(crate) fn timestamp(time: SystemTime) -> String {
 }
 
 /// The same with milliseconds.
-pub(crate) fn timestamp_millis(time: SystemTime) -> impl Display {
-    humantime::format_rfc3339_millis(in_range(time))
+pub(crate) fn timestamp_millis(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(in_range(time)).to_string()
 }
 
 /// The clock of a machine may be before 1970, and a certificate may end after the year 9999, which the format cannot

@@ -39,7 +39,7 @@ enum Decided {
     Routed(Box<Request>),
 }
 
-/// What the headers of an answer depend on, besides the answer.
+/// The properties of a request on which the headers of its answer depend.
 struct Asked {
     is_options: bool,
     /// `true` if the body is not read, so that no other request can follow it on its connection.

@@ -10,7 +10,7 @@ use crate::outcome::{
     Expiry, Finding, Measure, NodeOutcome, Outcome, Report, Reused, Skipped, Status, Step, Wire, next_step,
 };
 use crate::record::{Since, Unchecked};
-use crate::span::timestamp;
+use crate::span::{timestamp, timestamp_millis};
 
 /// The report as one line of JSON, as it is at `now`:
 ///
@@ -85,7 +85,7 @@ pub fn unready(name: &str, wrong: &str) -> String {
 fn write_details(json: &mut Object<'_>, outcome: &Outcome, since: Option<&Since>, now: Instant) {
     member!(json, "elapsed_ms").milliseconds(outcome.elapsed);
     member!(json, "age_ms").milliseconds(now - outcome.began);
-    member!(json, "began_at").time(outcome.began_at);
+    member!(json, "began_at").word(&timestamp_millis(outcome.began_at));
     if !outcome.needs.required {
         member!(json, "required").flag(false);
     }
@@ -117,16 +117,16 @@ fn write_list(json: &mut Object<'_>, name: &str, details: impl Iterator<Item = i
 
 /// Writes what checks saw of the start of the status, and the longest time within it without a check.
 fn write_since(json: &mut Object<'_>, since: &Since) {
-    member!(json, "since").time(since.began_at);
+    member!(json, "since").word(&timestamp_millis(since.began_at));
     // If the first check found this status, it may have begun at any time before.
     member!(json, "since_first_check").flag(since.before.is_none());
     if let Some(last_up) = since.last_up() {
-        member!(json, "last_up").time(last_up);
+        member!(json, "last_up").word(&timestamp_millis(last_up));
     }
     if let Some(Unchecked { from, to, .. }) = since.unchecked {
         member!(json, "unchecked").object(|json| {
-            member!(json, "from").time(from);
-            member!(json, "to").time(to);
+            member!(json, "from").word(&timestamp_millis(from));
+            member!(json, "to").word(&timestamp_millis(to));
         });
     }
 }

@@ -122,7 +122,7 @@ impl<'a> HealthEntry<'a> {
     fn of(outcome: &Outcome) -> Self {
         Self {
             component_type: "datastore",
-            time: timestamp_millis(outcome.began_at).to_string(),
+            time: timestamp_millis(outcome.began_at),
             required: (!outcome.needs.required).then_some(false),
             ..Self::default()
         }

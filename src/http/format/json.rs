@@ -1,12 +1,10 @@
 //! The common parts of the representations in JSON.
 
-use std::io::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use crate::outcome::NodeOutcome;
-use crate::span;
 
 /// A document as one line.
 pub(super) fn line(document: &impl Serialize) -> String {
@@ -90,12 +88,6 @@ impl Member<'_> {
     /// `true` or `false`.
     pub(super) fn flag(self, flag: bool) {
         self.0.extend_from_slice(if flag { b"true" } else { b"false" });
-    }
-
-    /// A point in time with milliseconds, in UTC.
-    pub(super) fn time(self, time: SystemTime) {
-        // Nothing in it has to be escaped, and writing to memory cannot fail.
-        let _ = write!(self.0, "\"{}\"", span::timestamp_millis(time));
     }
 
     /// A time in milliseconds with at most three decimals, rounded.

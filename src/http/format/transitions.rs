@@ -96,7 +96,7 @@ impl PastDetail {
     fn of(was: &Past) -> Self {
         let causes = was.causes.iter();
         Self {
-            last_seen: timestamp_millis(was.last_seen).to_string(),
+            last_seen: timestamp_millis(was.last_seen),
             from_first_check: was.is_first,
             from_causes: causes
                 .map(|(cause, lasted)| CauseDetail { cause: cause.name(), lasted_s: seconds(*lasted) })
@@ -113,7 +113,7 @@ fn seconds(time: Duration) -> f64 {
 impl<'a> Change<'a> {
     fn of(transition: &'a Transition) -> Self {
         Self {
-            at: timestamp_millis(transition.at).to_string(),
+            at: timestamp_millis(transition.at),
             check: name(transition),
             from: transition.from().map(Status::as_str),
             to: transition.to.as_str(),
